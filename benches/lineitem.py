@@ -1,0 +1,157 @@
+"""What does moving real data cost? `hygge build` beside `cp -r` and beside polars, on TPC-H lineitem.
+
+Every run begins without outputs, after a sync that is not timed. What `+ sync` names is the run with a
+`sync -f` of the outputs' filesystem timed with it: only what is on the disk counts as done.
+"""
+
+import argparse
+import filecmp
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+from rounds import BENCH, hygge_option, in_turn, run, setting, table, work_folder
+
+HOME = BENCH / "lineitem"
+FILES = 8
+ROWS = 6_001_215
+LEVEL = 3
+
+CONFIG = """
+flows:
+  lineitem:
+    home: {home}
+    store: {{path: store, compression: {compression}}}
+"""
+
+POLARS = f"""
+import sys, time
+start = time.perf_counter()
+import polars as pl
+print(time.perf_counter() - start)
+from pathlib import Path
+files, store = sorted(Path(sys.argv[1]).iterdir()), Path(sys.argv[2])
+store.mkdir()
+def sink(file, lazy):
+    frame = pl.scan_parquet(file)
+    return frame.sink_parquet(store / file.name, compression="zstd", compression_level={LEVEL}, lazy=lazy)
+"""
+FILE_BY_FILE = POLARS + """
+for file in files:
+    sink(file, lazy=False)
+"""
+ALL_AT_ONCE = POLARS + """
+pl.collect_all([sink(file, lazy=True) for file in files], engine="streaming")
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    hygge_option(parser)
+    options = parser.parse_args()
+
+    make_lineitem()
+    size = sum(file.stat().st_size for file in HOME.iterdir()) / 1e6
+    print(f"lineitem: {ROWS:,} rows, {FILES} files, {size:.0f} MB of snappy parquet; {setting(*versions())}")
+    with work_folder(keep=False) as work:
+        compare_keep(work, options)
+        compare_zstd(work, options)
+
+
+def make_lineitem():
+    """Writes lineitem of scale factor 1, once; it appears whole or not at all."""
+    if HOME.exists():
+        return
+    with work_folder(keep=False) as work:
+        shape = f"--scale-factor=1 --tables=lineitem --parts={FILES}".split()
+        run("tpchgen-cli", "parquet", *shape, "--compression=SNAPPY", "--quiet", f"--output-dir={work}")
+        (work / "lineitem").rename(HOME)
+
+
+def versions():
+    yield run("cp", "--version").output.splitlines()[0]
+    yield "polars " + run(sys.executable, "-c", "import polars; print(polars.__version__)").output
+
+
+def compare_keep(work, options):
+    """No file is decoded: beside a plain copy."""
+    project, copy = work / "hygge", work / "cp"
+    contenders = {
+        "hygge": contender(project, hygge(options, project), check_same, CONFIG.format(home=HOME, compression="keep")),
+        "cp -r": contender(copy, ["cp", "-r", HOME, copy / "store"], check_same),
+    }
+    rows = measure(contenders, options.rounds)
+    print(f"\nkeep, {options.rounds} rounds in turn:\n")
+    print(table(rows, "hygge + sync", "s"))
+
+
+def compare_zstd(work, options):
+    """Every value is decoded and encoded again: beside polars in one process."""
+    project, one, all_ = work / "hygge", work / "one", work / "all"
+    contenders = {
+        "hygge": contender(project, hygge(options, project), check_zstd, CONFIG.format(home=HOME, compression="zstd")),
+        "polars file by file": contender(one, polars(FILE_BY_FILE, one), check_zstd),
+        "polars all at once": contender(all_, polars(ALL_AT_ONCE, all_), check_zstd),
+    }
+    rows = measure(contenders, options.rounds)
+    for name in ["polars file by file", "polars all at once"]:
+        rows[f"{name} + sync - import"] = [without_import(synced) for synced in rows[f"{name} + sync"]]
+    print(f"\nsnappy to zstd (level {LEVEL}), {options.rounds} rounds in turn:\n")
+    print(table(rows, "hygge + sync", "s"))
+
+
+def hygge(options, project):
+    return [options.hygge, "build", "-f", project / "hygge.yml"]
+
+
+def polars(script, folder):
+    return [sys.executable, "-c", script, HOME, folder / "store"]
+
+
+def without_import(polars):
+    """The scripts print how many seconds `import polars` took."""
+    return replace(polars, wall=polars.wall - float(polars.output))
+
+
+def contender(folder, command, check, config=""):
+    """One run from nothing to outputs on the disk: what the command took, and what the sync after it took."""
+
+    def from_nothing():
+        folder.mkdir()
+        (folder / "hygge.yml").write_text(config)
+        run("sync", "-f", folder)
+        taken = run(*command), run("sync", "-f", folder)
+        check(folder / "store")
+        shutil.rmtree(folder)
+        return taken
+
+    return from_nothing
+
+
+def measure(contenders, rounds):
+    """Each contender's runs without and with their sync, after one round that only warms the caches."""
+    in_turn(contenders, 1)
+    rows = {}
+    for name, runs in in_turn(contenders, rounds).items():
+        rows[name] = [command for command, _ in runs]
+        rows[f"{name} + sync"] = [command.then(sync) for command, sync in runs]
+    return rows
+
+
+def check_same(store):
+    for one, other in zip(sorted(HOME.iterdir()), sorted(store.glob("*.parquet")), strict=True):
+        assert filecmp.cmp(one, other, shallow=False), f"{other} differs from {one}"
+
+
+def check_zstd(store):
+    footers = [parquet.read_metadata(file) for file in store.glob("*.parquet")]
+    codecs = {footer.row_group(0).column(0).compression for footer in footers}
+    found = len(footers), sum(footer.num_rows for footer in footers), codecs
+    assert found == (FILES, ROWS, {"ZSTD"}), f"files, rows and codecs in {store}: {found}"
+
+
+if __name__ == "__main__":
+    main()

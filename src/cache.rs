@@ -1,0 +1,95 @@
+//! The cache: finished parts by their digest, and the index of what was made from what.
+//!
+//! It may be deleted at any time: the receipts of the stores say what is published.
+
+pub mod index;
+pub mod recorder;
+pub mod staging;
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::error::{Error, ErrorKind};
+use crate::fs::{self, FsError, Lock, LockError};
+
+use index::Index;
+use staging::Staging;
+
+/// The cache of one project, as long as one command runs.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    /// What was made from what.
+    pub index: Index,
+    /// Finished parts.
+    pub staging: Staging,
+}
+
+/// Why the cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The index was written by a newer hygge.
+    #[error("the index {} has version {found}, and this hygge knows version {known}", path.display())]
+    Newer {
+        /// The index.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The index cannot be read or written.
+    #[error("failed to use the index {}: {reason}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
+    /// Another process has the cache for itself.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The filesystem said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl From<CacheError> for Error {
+    fn from(error: CacheError) -> Self {
+        let hint = match &error {
+            CacheError::Newer { .. } => "use that hygge, or delete the cache: what is fresh stays fresh",
+            CacheError::Index { .. } => "the cache may be deleted at any time: what is fresh stays fresh",
+            CacheError::Lock(_) => "wait until it has ended",
+            CacheError::Fs(_) => "options.cache.dir names another folder for the cache",
+        };
+        let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
+        Self::new(kind, error).with_hint(hint)
+    }
+}
+
+impl Cache {
+    /// Opens the cache, and makes it where it is missing.
+    pub async fn open(folder: &Path) -> Result<Self, CacheError> {
+        fs::create_folder(folder)?;
+        let index = Index::open(&folder.join("index.db")).await?;
+        Ok(Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) })
+    }
+
+    /// Makes ready for writing parts: the lock is shared with other builds, and what dead runs
+    /// left half done is removed while nobody else is there.
+    pub fn prepare(&self) -> Result<Lock, CacheError> {
+        self.staging.create()?;
+        let path = self.folder.join("lock");
+        if let Ok(alone) = Lock::try_exclusive(&path, "") {
+            self.staging.clear_unfinished()?;
+            drop(alone);
+        }
+        Ok(Lock::try_shared(&path)?)
+    }
+
+    /// A new folder for files that someone altered in a store, named after the flow and this moment.
+    pub fn displaced(&self, flow: &str) -> PathBuf {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.folder.join("displaced").join(flow).join(now.as_millis().to_string())
+    }
+}

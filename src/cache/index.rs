@@ -1,0 +1,237 @@
+//! The index: one SQLite file that says what was made from what, so that nothing is read again.
+//!
+//! Everything in it can be found out again: receipts are in the stores, digests and layouts in the
+//! files, and a part that is not recorded is made again. So a damaged index is set aside.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use tokio::sync::Mutex;
+
+use super::CacheError;
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::stat::FolderMemo;
+use crate::format::{Format, Layout};
+use crate::fs::{self, Stat};
+use crate::store::receipt::Receipt;
+
+/// The version of the tables and of the records in them. Version 1: the first.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE receipt (store BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE memo (folder BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE part (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE layout (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// The open index.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    /// True where there was none, or it was set aside.
+    pub is_new: bool,
+    connection: Mutex<SqliteConnection>,
+}
+
+/// A receipt as it was when its file looked like this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexedReceipt {
+    /// How the receipt's file looked.
+    pub stat: Stat,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// What is known of a part that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// The digest of its bytes, which is its name in staging.
+    pub digest: Fingerprint,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Changes that are written together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Parts by their key.
+    pub parts: Vec<(Fingerprint, PartRecord)>,
+    /// Layouts by [`layout_key`].
+    pub layouts: Vec<(Fingerprint, Layout)>,
+    /// Receipts by store; `None` forgets one.
+    pub receipts: Vec<(PathBuf, Option<IndexedReceipt>)>,
+    /// Memos by folder.
+    pub memos: Vec<(PathBuf, FolderMemo)>,
+}
+
+impl Batch {
+    /// True where there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty()
+    }
+
+    /// Adds the changes of another batch.
+    pub fn append(&mut self, mut other: Self) {
+        self.parts.append(&mut other.parts);
+        self.layouts.append(&mut other.layouts);
+        self.receipts.append(&mut other.receipts);
+        self.memos.append(&mut other.memos);
+    }
+}
+
+/// What a layout is kept under: the format, its version and the file's digest.
+pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
+    let mut bytes = file.as_bytes().to_vec();
+    bytes.extend(format!("{} {}", format.name(), format.version()).into_bytes());
+    Fingerprint::of_bytes(&bytes)
+}
+
+impl Index {
+    /// Opens the index; a damaged one is set aside, and a new one begun.
+    pub async fn open(path: &Path) -> Result<Self, CacheError> {
+        let missing = fs::stat(path)?.is_none();
+        match Self::connect(path).await {
+            Ok(connection) => Ok(Self { path: path.to_path_buf(), is_new: missing, connection: Mutex::new(connection) }),
+            Err(CacheError::Index { .. }) if !missing => {
+                set_aside(path)?;
+                let connection = Self::connect(path).await?;
+                Ok(Self { path: path.to_path_buf(), is_new: true, connection: Mutex::new(connection) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn connect(path: &Path) -> Result<SqliteConnection, CacheError> {
+        // With WAL, `NORMAL` keeps the index whole in a power cut and loses at most the last
+        // records, which are found again: no sync for each of them.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .disable_statement_logging();
+        let fail = failed(path);
+        let mut connection = options.connect().await.map_err(&fail)?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(&fail)?;
+        match version {
+            VERSION => {}
+            0 => {
+                let setup = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut connection).await.map_err(&fail)?;
+            }
+            found => return Err(CacheError::Newer { path: path.to_path_buf(), found, known: VERSION }),
+        }
+        Ok(connection)
+    }
+
+    /// Every receipt that is known.
+    pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
+        self.table("SELECT store, record FROM receipt").await
+    }
+
+    /// Every memo.
+    pub async fn memos(&self) -> Result<HashMap<PathBuf, FolderMemo>, CacheError> {
+        self.table("SELECT folder, record FROM memo").await
+    }
+
+    async fn table<T: DeserializeOwned>(&self, query: &'static str) -> Result<HashMap<PathBuf, T>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(query).fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
+        let records = rows.into_iter().filter_map(|row| {
+            let path: Vec<u8> = row.try_get(0).ok()?;
+            // A record that cannot be read is as good as none.
+            let record = postcard::from_bytes(row.try_get(1).ok()?).ok()?;
+            Some((PathBuf::from(std::ffi::OsString::from_vec(path)), record))
+        });
+        Ok(records.collect())
+    }
+
+    /// The part that was made under a key.
+    pub async fn part(&self, key: &Fingerprint) -> Result<Option<PartRecord>, CacheError> {
+        self.record("SELECT record FROM part WHERE key = ?", key).await
+    }
+
+    /// The layout under a [`layout_key`].
+    pub async fn layout(&self, key: &Fingerprint) -> Result<Option<Layout>, CacheError> {
+        self.record("SELECT record FROM layout WHERE key = ?", key).await
+    }
+
+    async fn record<T: DeserializeOwned>(&self, query: &'static str, key: &Fingerprint) -> Result<Option<T>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let bytes: Option<Vec<u8>> =
+            sqlx::query_scalar(query).bind(key.as_bytes().as_slice()).fetch_optional(&mut *connection).await.map_err(failed(&self.path))?;
+        Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+    }
+
+    /// Writes changes, all or none of them.
+    pub async fn apply(&self, batch: Batch) -> Result<(), CacheError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.connection.lock().await;
+        let fail = failed(&self.path);
+        let mut transaction = connection.begin().await.map_err(&fail)?;
+        let mut writes: Vec<Write> = Vec::new();
+        for (key, record) in &batch.parts {
+            writes.push(("INSERT OR REPLACE INTO part VALUES (?, ?)", key.as_bytes().to_vec(), Some(encode(record))));
+        }
+        for (key, record) in &batch.layouts {
+            writes.push(("INSERT OR REPLACE INTO layout VALUES (?, ?)", key.as_bytes().to_vec(), Some(encode(record))));
+        }
+        for (store, record) in &batch.receipts {
+            let query =
+                if record.is_some() { "INSERT OR REPLACE INTO receipt VALUES (?, ?)" } else { "DELETE FROM receipt WHERE store = ?" };
+            writes.push((query, store.as_os_str().as_bytes().to_vec(), record.as_ref().map(encode)));
+        }
+        for (folder, record) in &batch.memos {
+            writes.push(("INSERT OR REPLACE INTO memo VALUES (?, ?)", folder.as_os_str().as_bytes().to_vec(), Some(encode(record))));
+        }
+        for (query, key, record) in writes {
+            let query = sqlx::query(query).bind(key);
+            let query = match record {
+                Some(record) => query.bind(record),
+                None => query,
+            };
+            query.execute(&mut *transaction).await.map_err(&fail)?;
+        }
+        transaction.commit().await.map_err(&fail)
+    }
+
+    /// Ends the connection, which folds the write-ahead log into the file.
+    pub async fn close(self) -> Result<(), CacheError> {
+        self.connection.into_inner().close().await.map_err(failed(&self.path))
+    }
+}
+
+/// A statement with its key and, where it has one, its record.
+type Write = (&'static str, Vec<u8>, Option<Vec<u8>>);
+
+/// The compact form of a record. Records are plain data, which postcard can always write.
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_stdvec(record).unwrap_or_default()
+}
+
+fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
+    move |error| CacheError::Index { path: path.to_path_buf(), reason: error.to_string() }
+}
+
+/// Renames a damaged index, with what SQLite keeps beside it.
+fn set_aside(path: &Path) -> Result<(), CacheError> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    fs::rename(path, &beside(".damaged"))?;
+    fs::remove_file(&beside("-wal"))?;
+    fs::remove_file(&beside("-shm"))?;
+    Ok(())
+}

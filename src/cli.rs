@@ -1,0 +1,69 @@
+//! The command line: parse, dispatch, and print an error once.
+
+mod args;
+mod build;
+mod depfile;
+mod graph;
+mod why;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::loader::{self, Found};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Project;
+
+use args::{Args, Command};
+
+/// Runs one command line, and gives its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are not errors; clap knows where each belongs.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { ErrorKind::Config.exit_code() } else { 0 });
+        }
+    };
+    // A panic is caught where it happens and becomes the error of a flow.
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = match &args.command {
+        Command::Build(build) => build::run(&args, build),
+        Command::Why(why) => why::run(&args, why),
+        Command::Graph(graph) => graph::run(&args, graph),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            print_error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn print_error(error: &Error) {
+    let mut out = io::stderr().lock();
+    // There is nowhere left to say that this failed.
+    drop(writeln!(out, "error: {error}"));
+    if let Some(hint) = error.hint() {
+        drop(writeln!(out, "hint: {hint}"));
+    }
+}
+
+/// Finds and understands the config.
+fn load(file: Option<&Path>) -> Result<(Found, Project)> {
+    let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
+    let found = loader::load(file, &working)?;
+    let project = Project::new(&found)?;
+    Ok((found, project))
+}
+
+/// The runtime that waits; work is done on its blocking threads.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    built.map_err(|error| Error::new(ErrorKind::Start, error))
+}

@@ -1,0 +1,104 @@
+//! `hygge graph`: the flows and their edges, for people, for drawing and for make.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use serde_json::json;
+
+use super::args::Args;
+use super::depfile::escape;
+use super::load;
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Graph;
+use crate::report::json::SCHEMA_VERSION;
+
+/// Show the flows and what they need
+#[derive(Debug, ClapArgs)]
+pub(super) struct GraphArgs {
+    /// How to show it
+    #[arg(long, value_enum, default_value = "dot")]
+    format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// For Mermaid
+    Mermaid,
+    /// One JSON object
+    Json,
+    /// Rules that let make build flow by flow
+    Make,
+}
+
+/// Runs the command; gives the exit code.
+pub(super) fn run(args: &Args, command: &GraphArgs) -> Result<u8> {
+    let (found, project) = load(args.file.as_deref())?;
+    let text = match command.format {
+        GraphFormat::Dot => dot(&project.graph),
+        GraphFormat::Mermaid => mermaid(&project.graph),
+        GraphFormat::Json => object(&project.graph),
+        GraphFormat::Make => make(&project.graph, &found.source.path.display().to_string()),
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Error::new(ErrorKind::Start, error))?;
+    Ok(0)
+}
+
+fn edges(graph: &Graph) -> Vec<(String, String)> {
+    let names = graph.order().iter();
+    names
+        .flat_map(|name| graph.upstreams(name.as_str()).into_iter().map(move |upstream| (upstream.to_string(), name.to_string())))
+        .collect()
+}
+
+fn dot(graph: &Graph) -> String {
+    let mut text = String::from("digraph hygge {\n  rankdir=LR;\n");
+    for name in graph.order() {
+        // Writing to a string cannot fail.
+        _ = writeln!(text, "  \"{name}\";");
+    }
+    for (from, to) in edges(graph) {
+        _ = writeln!(text, "  \"{from}\" -> \"{to}\";");
+    }
+    text + "}\n"
+}
+
+fn mermaid(graph: &Graph) -> String {
+    let mut text = String::from("flowchart LR\n");
+    let number = |name: &str| graph.order().iter().position(|other| other.as_str() == name).unwrap_or_default();
+    for name in graph.order() {
+        _ = writeln!(text, "  f{}[\"{name}\"]", number(name.as_str()));
+    }
+    for (from, to) in edges(graph) {
+        _ = writeln!(text, "  f{} --> f{}", number(&from), number(&to));
+    }
+    text
+}
+
+fn object(graph: &Graph) -> String {
+    let flows = graph.order().iter().filter_map(|name| graph.flow(name.as_str()));
+    let flows: Vec<_> = flows
+        .map(|flow| {
+            json!({
+                "flow": flow.name, "tags": flow.tags, "upstreams": graph.upstreams(flow.name.as_str()),
+                "home": { "type": flow.home.kind(), "settings": flow.home.settings() },
+                "store": { "type": flow.store.kind(), "settings": flow.store.settings() },
+            })
+        })
+        .collect();
+    format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "event": "graph", "flows": flows }))
+}
+
+/// One phony target a flow: make decides the order, hygge what is stale.
+fn make(graph: &Graph, file: &str) -> String {
+    let names: Vec<String> = graph.order().iter().map(|name| escape(name.as_str())).collect();
+    let mut text = format!(".PHONY: all {0}\nall: {0}\n", names.join(" "));
+    for name in graph.order() {
+        let upstreams: Vec<String> = graph.upstreams(name.as_str()).iter().map(|name| escape(name.as_str())).collect();
+        let file = file.replace('\'', "'\\''").replace('$', "$$");
+        _ = writeln!(text, "{}: {}\n\thygge -f '{file}' build --only '{name}'", escape(name.as_str()), upstreams.join(" "));
+    }
+    text
+}

@@ -1,0 +1,91 @@
+//! The error that leaves a stage: what went wrong, which kind it is, and a hint.
+//!
+//! It knows no stage. Each stage has its own enum; the kind is chosen where that enum is mapped
+//! into this one, and the kind alone decides the exit code.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What an error means for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// One flow failed; others may have gone on.
+    Flow,
+    /// The command line or the config cannot be used as it is.
+    Config,
+    /// Nothing could start: the cache is not writable, the project is missing.
+    Start,
+    /// A lock was held by another process for longer than was asked.
+    Locked,
+    /// The run was interrupted.
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// The exit code of a run that ends with this kind of error.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Flow => 1,
+            Self::Config => 2,
+            Self::Start => 3,
+            Self::Locked => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An error with its kind and, where there is one, the next thing to do.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    source: Arc<dyn StdError + Send + Sync>,
+    hint: Option<String>,
+}
+
+/// The result of what may fail with an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of this kind; the source's text is the message.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, source: Arc::from(source.into()), hint: None }
+    }
+
+    /// The same error with a hint, which says what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the error means for the run.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do next, if that is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}
+
+impl From<crate::fs::FsError> for Error {
+    fn from(error: crate::fs::FsError) -> Self {
+        Self::new(ErrorKind::Flow, error)
+    }
+}

@@ -1,0 +1,43 @@
+//! Executing a plan: the coordinator decides, tasks work, events tell.
+
+pub mod coordinator;
+pub mod event;
+mod settle;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::plan::{Plan, Planner};
+use crate::store::Keep;
+
+use coordinator::Coordinator;
+use event::{Event, Summary};
+
+/// How a run is to be done.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many parts are made at once.
+    pub jobs: usize,
+    /// Begin nothing new when a flow has failed.
+    pub fail_fast: bool,
+    /// How long a lock is waited for; `None` for as long as it takes.
+    pub wait: Option<Duration>,
+    /// Publish sets from which more rows vanish than the flow allows.
+    pub accept_shrink: bool,
+    /// What becomes of staged parts that are published.
+    pub keep: Keep,
+    /// Set when the run shall end: nothing new begins, parts in flight are dropped.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+/// Runs a plan to its end. Failures of flows are events and counts; only what stops the whole run
+/// is an error.
+///
+/// # Errors
+/// The cache cannot be used.
+pub async fn run(planner: &mut Planner, plan: Plan, options: Options, tell: &mut dyn FnMut(Event)) -> Result<Summary> {
+    Coordinator::new(planner, options, tell)?.run(plan).await
+}

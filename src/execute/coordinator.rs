@@ -1,0 +1,479 @@
+//! The Coordinator: owns all state of a run in one task, starts what is ready, collects what is done.
+//!
+//! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of
+//! all flows share one limit. What a flow needs to know of the others is only here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+
+use super::event::{Done, Event, Outcome, Summary};
+use super::settle::{Taken, Taker};
+use super::{Options, task};
+use crate::cache::CacheError;
+use crate::cache::index::{Batch, PartRecord};
+use crate::cache::recorder::Recorder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::FlowName;
+use crate::fs::{Barriers, Lock};
+use crate::plan::stale::Verdict;
+use crate::plan::work::{MadeAt, Work};
+use crate::plan::{Plan, Planner, Step};
+use crate::publish;
+use crate::store::receipt::Receipt;
+use crate::store::{Publication, Room, StoreError};
+
+/// How many sets are published at once: they mostly wait for the disk, and share its syncs.
+const PUBLISHERS: usize = 32;
+
+/// The state of one run.
+pub struct Coordinator<'r> {
+    planner: &'r mut Planner,
+    options: Options,
+    tell: &'r mut dyn FnMut(Event),
+    barriers: Arc<Barriers>,
+    recorder: Recorder,
+    recording: JoinHandle<Result<(), CacheError>>,
+    _cache_lock: Lock,
+    waiting_said: mpsc::UnboundedSender<(FlowName, String)>,
+    waiting: mpsc::UnboundedReceiver<(FlowName, String)>,
+    tasks: JoinSet<Finished>,
+    /// What each task is for, which must be known even where it panics.
+    busy: HashMap<Id, (FlowName, Doing)>,
+    /// Flows that wait for upstreams, with those that have not ended.
+    held: BTreeMap<FlowName, (Step, BTreeSet<FlowName>)>,
+    ready_flows: VecDeque<Step>,
+    running: BTreeMap<FlowName, Running>,
+    ready_parts: VecDeque<(FlowName, usize)>,
+    ready_sets: VecDeque<FlowName>,
+    stopping: bool,
+    summary: Summary,
+}
+
+/// A flow that has been started.
+struct Running {
+    step: Step,
+    work: Arc<Work>,
+    began: Instant,
+    lock: Option<Lock>,
+    receipt: Option<Receipt>,
+    made: Vec<Option<PartRecord>>,
+    in_flight: usize,
+    error: Option<Error>,
+}
+
+/// What a task is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Taking,
+    Making(usize),
+    Publishing,
+}
+
+/// What a task brings back.
+enum Finished {
+    Taken(Result<Taken>),
+    Made(Result<PartRecord>),
+    Published(Result<Receipt>),
+}
+
+impl<'r> Coordinator<'r> {
+    /// Gets ready to run: the cache is locked against being cleaned.
+    pub fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
+        let cache_lock = planner.cache.prepare()?;
+        let (recorder, recording) = Recorder::start(planner.cache.clone());
+        let (waiting_said, waiting) = mpsc::unbounded_channel();
+        Ok(Self {
+            planner,
+            options,
+            tell,
+            barriers: Arc::default(),
+            recorder,
+            recording,
+            _cache_lock: cache_lock,
+            waiting_said,
+            waiting,
+            tasks: JoinSet::new(),
+            busy: HashMap::new(),
+            held: BTreeMap::new(),
+            ready_flows: VecDeque::new(),
+            running: BTreeMap::new(),
+            ready_parts: VecDeque::new(),
+            ready_sets: VecDeque::new(),
+            stopping: false,
+            summary: Summary::default(),
+        })
+    }
+
+    /// Runs every step to its end.
+    pub async fn run(mut self, plan: Plan) -> Result<Summary> {
+        let began = Instant::now();
+        self.admit(plan);
+        self.record_changes();
+        loop {
+            if self.options.interrupted.load(Ordering::Relaxed) {
+                self.stopping = true;
+            }
+            while let Some(step) = self.ready_flows.pop_front() {
+                self.begin(step).await?;
+            }
+            self.start_ready();
+            tokio::select! {
+                biased;
+                Some((flow, holder)) = self.waiting.recv() => (self.tell)(Event::Waiting { flow, holder }),
+                joined = self.tasks.join_next_with_id() => match joined {
+                    Some(joined) => self.finish_task(joined).await?,
+                    None if self.ready_flows.is_empty() => break,
+                    None => {}
+                },
+            }
+        }
+        for flow in std::mem::take(&mut self.held).into_keys() {
+            let because = self.stop_reason();
+            self.end(&flow, Outcome::Skipped { because }, Instant::now());
+        }
+        self.record_changes();
+        self.barriers.wait()?;
+        drop(self.recorder);
+        self.recording.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
+        self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
+        self.summary.took = began.elapsed();
+        Ok(self.summary)
+    }
+
+    /// Takes the steps in: each waits for those of its upstreams that are in the plan.
+    fn admit(&mut self, plan: Plan) {
+        let planned: BTreeSet<FlowName> = plan.steps.iter().map(|step| step.flow.clone()).collect();
+        for step in plan.steps {
+            let upstreams = self.planner.project.graph.upstreams(step.flow.as_str());
+            let waits: BTreeSet<FlowName> = upstreams.into_iter().filter(|name| planned.contains(name)).collect();
+            if waits.is_empty() {
+                self.ready_flows.push_back(step);
+            } else {
+                self.held.insert(step.flow.clone(), (step, waits));
+            }
+        }
+    }
+
+    /// Begins a flow whose upstreams have all ended well.
+    async fn begin(&mut self, step: Step) -> Result<()> {
+        let began = Instant::now();
+        let step = match step.verdict {
+            // Only now is it known what its upstreams gave.
+            Verdict::Maybe { .. } => {
+                self.planner.probe(std::slice::from_ref(&step.flow));
+                self.planner.judge(&step.flow, &[]).await?
+            }
+            _ => step,
+        };
+        let flow = step.flow.clone();
+        match (&step.verdict, &step.work) {
+            (Verdict::Fresh, _) => self.end(&flow, Outcome::Fresh, began),
+            _ if self.stopping => {
+                let because = self.stop_reason();
+                self.end(&flow, Outcome::Skipped { because }, began);
+            }
+            (Verdict::Blocked { error, hint }, _) => {
+                let error = Error::new(ErrorKind::Flow, error.clone());
+                let error = match hint {
+                    Some(hint) => error.with_hint(hint.clone()),
+                    None => error,
+                };
+                self.end(&flow, Outcome::Failed(error), began);
+            }
+            (_, None) => self.end(&flow, Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")), began),
+            (_, Some(work)) => {
+                let made = vec![None; work.parts.len()];
+                let work = work.clone();
+                let running = Running { made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None };
+                self.running.insert(flow.clone(), running);
+                self.take_store(&flow)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a flow's store locked and settled.
+    fn take_store(&mut self, name: &FlowName) -> Result<()> {
+        let taker = self.taker(name)?;
+        let holder = format!("hygge, process {}, flow {name} of {}", std::process::id(), self.planner.project.config.name);
+        let (said, mut heard) = mpsc::unbounded_channel();
+        let (forward, flow) = (self.waiting_said.clone(), name.clone());
+        tokio::spawn(async move {
+            while let Some(holder) = heard.recv().await {
+                drop(forward.send((flow.clone(), holder)));
+            }
+        });
+        self.spawn(name, Doing::Taking, move || Finished::Taken(taker.take(&holder, &said)));
+        Ok(())
+    }
+
+    fn taker(&self, name: &FlowName) -> Result<Taker> {
+        let flow = self.planner.flow(name)?;
+        Ok(Taker {
+            store: self.planner.project.store_path(&flow).to_path_buf(),
+            flow,
+            cache: self.planner.cache.clone(),
+            barriers: self.barriers.clone(),
+            keep: self.options.keep,
+            wait: self.options.wait,
+            interrupted: self.options.interrupted.clone(),
+        })
+    }
+
+    fn spawn(&mut self, flow: &FlowName, doing: Doing, work: impl FnOnce() -> Finished + Send + 'static) {
+        let task = self.tasks.spawn_blocking(work);
+        self.busy.insert(task.id(), (flow.clone(), doing));
+    }
+
+    fn count(&self, is_one: impl Fn(Doing) -> bool) -> usize {
+        self.busy.values().filter(|(_, doing)| is_one(*doing)).count()
+    }
+
+    /// Starts parts and publications up to their limits.
+    fn start_ready(&mut self) {
+        if self.stopping {
+            self.give_up();
+        }
+        let mut parts = self.count(|doing| matches!(doing, Doing::Making(_)));
+        while parts < self.options.jobs
+            && let Some((flow, number)) = self.ready_parts.pop_front()
+        {
+            self.start_part(&flow, number);
+            parts += 1;
+        }
+        let mut sets = self.count(|doing| doing == Doing::Publishing);
+        while sets < PUBLISHERS
+            && let Some(flow) = self.ready_sets.pop_front()
+        {
+            let publication = self.publication(&flow);
+            self.spawn(&flow, Doing::Publishing, move || Finished::Published(publication.and_then(|publish| publish())));
+            sets += 1;
+        }
+    }
+
+    fn start_part(&mut self, flow: &FlowName, number: usize) {
+        let (Some(running), Ok(described)) = (self.running.get_mut(flow), self.planner.flow(flow)) else { return };
+        running.in_flight += 1;
+        let work = running.work.clone();
+        let (cache, interrupted) = (self.planner.cache.clone(), self.options.interrupted.clone());
+        let format = self.planner.input_format(&described);
+        self.spawn(flow, Doing::Making(number), move || {
+            let target = described.store.target();
+            Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache.staging, &interrupted))
+        });
+    }
+
+    /// What publishes a flow whose parts are all there, if nobody came by since it was planned.
+    fn publication(&mut self, name: &FlowName) -> Result<Box<dyn FnOnce() -> Result<Receipt> + Send>> {
+        let taker = self.taker(name)?;
+        let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
+        let made: Vec<PartRecord> = running.made.iter().copied().flatten().collect();
+        let receipt = running.receipt.clone();
+        let next = publish::assemble(&taker.flow, &running.work, &made, receipt.as_ref(), self.options.accept_shrink)?;
+        self.planner.probe(std::slice::from_ref(name));
+        let state = self.planner.store_state(name)?;
+        if !state.added.is_empty() {
+            let names = state.added.iter().take(3).cloned().collect();
+            return Err(StoreError::Added { path: taker.store, names }.into());
+        }
+        let altered = state.altered.clone();
+        let project = self.planner.project.config.name.clone();
+        let displaced = taker.cache.displaced(name.as_str());
+        if !altered.is_empty() {
+            (self.tell)(Event::Displaced { flow: name.clone(), names: altered.clone(), folder: displaced.clone() });
+        }
+        Ok(Box::new(move || {
+            let barrier = taker.barrier()?;
+            let room = Room { staged: &taker.cache.staging, displaced, barrier: &barrier, keep: taker.keep };
+            let publication = Publication {
+                project: &project,
+                flow: taker.flow.name.as_str(),
+                receipt: receipt.as_ref(),
+                next: &next,
+                altered: &altered,
+            };
+            Ok(taker.flow.store.publish(&taker.store, &publication, &room)?)
+        }))
+    }
+
+    async fn finish_task(&mut self, joined: Result<(Id, Finished), JoinError>) -> Result<()> {
+        let id = match &joined {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some((flow, doing)) = self.busy.remove(&id) else { return Ok(()) };
+        if let (Doing::Making(_), Some(running)) = (doing, self.running.get_mut(&flow)) {
+            running.in_flight -= 1;
+        }
+        match (joined, doing) {
+            (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
+            (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
+            (Ok((_, Finished::Published(Ok(receipt)))), _) => self.finish_set(&flow, receipt)?,
+            (Ok((_, Finished::Taken(Err(error)) | Finished::Made(Err(error)) | Finished::Published(Err(error)))), _) => {
+                self.fail(&flow, error)
+            }
+            (Err(error), _) => self.fail(&flow, panicked(error)),
+            (Ok((_, Finished::Made(Ok(_)))), _) => {}
+        }
+        self.end_failed(&flow);
+        Ok(())
+    }
+
+    /// The store is taken: if it is not what was planned with, the flow is judged again.
+    async fn begin_parts(&mut self, flow: &FlowName, taken: Taken) -> Result<()> {
+        let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
+        running.lock = Some(taken.lock);
+        running.receipt = taken.receipt;
+        if running.work.receipt_stat != taken.receipt_stat {
+            self.planner.probe(std::slice::from_ref(flow));
+            let step = self.planner.judge(flow, &[]).await?;
+            let Some(work) = step.work.clone() else {
+                // Another process built it meanwhile, or made it impossible.
+                self.running.remove(flow);
+                self.ready_flows.push_back(step);
+                return Ok(());
+            };
+            if let Some(running) = self.running.get_mut(flow) {
+                running.made = vec![None; work.parts.len()];
+                running.work = work;
+                running.step = step;
+            }
+        }
+        let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
+        let to_make = running.work.parts_to_make();
+        let kept = running.work.parts.len() - to_make;
+        let reasons = running.step.verdict.reasons().to_vec();
+        (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
+        for (number, part) in running.work.parts.iter().enumerate() {
+            match &part.made {
+                Some(made) if made.place == MadeAt::Live => running.made[number] = Some(made.record),
+                _ => self.ready_parts.push_back((flow.clone(), number)),
+            }
+        }
+        if running.made.iter().all(Option::is_some) {
+            self.ready_sets.push_back(flow.clone());
+        }
+        Ok(())
+    }
+
+    fn finish_part(&mut self, flow: &FlowName, number: usize, record: PartRecord) {
+        let Some(running) = self.running.get_mut(flow) else { return };
+        running.made[number] = Some(record);
+        let key = running.work.parts[number].key;
+        self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
+        (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
+        if running.error.is_none() && running.made.iter().all(Option::is_some) {
+            self.ready_sets.push_back(flow.clone());
+        }
+    }
+
+    /// A flow has failed; it ends when its last task has come back.
+    fn fail(&mut self, flow: &FlowName, error: Error) {
+        self.ready_parts.retain(|(other, _)| other != flow);
+        if let Some(running) = self.running.get_mut(flow) {
+            running.error.get_or_insert(error);
+        }
+    }
+
+    fn end_failed(&mut self, flow: &FlowName) {
+        let is_over = self.running.get(flow).is_some_and(|running| running.error.is_some() && running.in_flight == 0);
+        let Some(running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
+        let Some(error) = running.error else { return };
+        let outcome = if self.options.interrupted.load(Ordering::Relaxed) {
+            Outcome::Skipped { because: "interrupted".into() }
+        } else {
+            Outcome::Failed(error)
+        };
+        self.end(flow, outcome, running.began);
+    }
+
+    fn finish_set(&mut self, flow: &FlowName, receipt: Receipt) -> Result<()> {
+        let Some(running) = self.running.remove(flow) else { return Ok(()) };
+        let described = self.planner.flow(flow)?;
+        let manifest = receipt.published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();
+        self.planner.note_published(flow, receipt)?;
+        self.record_changes();
+        let made = running.work.parts_to_make();
+        let done = Done {
+            made,
+            kept: running.work.parts.len() - made,
+            rows: manifest.rows(),
+            bytes: manifest.bytes(),
+            store: self.planner.project.store_path(&described).to_path_buf(),
+        };
+        drop(running.lock);
+        self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);
+        Ok(())
+    }
+
+    /// Ends a flow: those that waited for it begin, or are skipped.
+    fn end(&mut self, flow: &FlowName, outcome: Outcome, began: Instant) {
+        let mut ended = VecDeque::from([(flow.clone(), outcome, began)]);
+        while let Some((flow, outcome, began)) = ended.pop_front() {
+            let is_good = matches!(outcome, Outcome::Fresh | Outcome::Built(_) | Outcome::Restored(_));
+            if let Outcome::Failed(error) = &outcome {
+                self.stopping |= self.options.fail_fast;
+                self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
+            }
+            self.summary.count(&outcome);
+            (self.tell)(Event::Ended { flow: flow.clone(), outcome, took: began.elapsed() });
+            for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
+                let Some((_, waits)) = self.held.get_mut(&dependent) else { continue };
+                waits.remove(&flow);
+                if is_good && !waits.is_empty() {
+                    continue;
+                }
+                let Some((step, _)) = self.held.remove(&dependent) else { continue };
+                if is_good {
+                    self.ready_flows.push_back(step);
+                } else {
+                    let because = format!("its upstream {flow} did not end well");
+                    ended.push_back((dependent, Outcome::Skipped { because }, Instant::now()));
+                }
+            }
+        }
+    }
+
+    /// Lets go of what has not begun to work; what is being published is finished.
+    fn give_up(&mut self) {
+        self.ready_parts.clear();
+        self.ready_sets.clear();
+        let busy: BTreeSet<&FlowName> = self.busy.values().map(|(flow, _)| flow).collect();
+        let idle: Vec<FlowName> = self.running.keys().filter(|flow| !busy.contains(flow)).cloned().collect();
+        for flow in idle {
+            self.running.remove(&flow);
+            let because = self.stop_reason();
+            self.end(&flow, Outcome::Skipped { because }, Instant::now());
+        }
+    }
+
+    fn stop_reason(&self) -> String {
+        if self.options.interrupted.load(Ordering::Relaxed) { "interrupted".into() } else { "another flow failed".into() }
+    }
+
+    fn record_changes(&mut self) {
+        let changes = self.planner.take_changes();
+        if !changes.is_empty() {
+            self.recorder.record(changes);
+        }
+    }
+}
+
+/// A panic of a library becomes the error of the flow whose data it met.
+fn panicked(error: JoinError) -> Error {
+    let text = match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "no reason given".into())
+        }
+        Err(error) => error.to_string(),
+    };
+    Error::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
+        .with_hint("please report it with the file; nothing was published")
+}

@@ -1,0 +1,135 @@
+//! Events: everything that a display may know of a run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::flow::FlowName;
+use crate::plan::stale::Reason;
+
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Event {
+    /// A flow begins to be built.
+    Started {
+        /// The flow.
+        flow: FlowName,
+        /// Why.
+        reasons: Vec<Reason>,
+        /// Parts that must be made.
+        parts_to_make: usize,
+        /// Parts that are at hand.
+        parts_kept: usize,
+    },
+    /// A flow waits for another process that builds into its store.
+    Waiting {
+        /// The flow.
+        flow: FlowName,
+        /// Who has the lock, in its own words.
+        holder: String,
+    },
+    /// A part was made.
+    PartMade {
+        /// The flow.
+        flow: FlowName,
+        /// Rows in it.
+        rows: u64,
+        /// Bytes of it.
+        bytes: u64,
+    },
+    /// Files that someone altered were put aside.
+    Displaced {
+        /// The flow.
+        flow: FlowName,
+        /// Their names.
+        names: Vec<String>,
+        /// Where they are now.
+        folder: PathBuf,
+    },
+    /// A flow has ended.
+    Ended {
+        /// The flow.
+        flow: FlowName,
+        /// How.
+        outcome: Outcome,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Fresh,
+    /// Parts were made, and the set was published.
+    Built(Done),
+    /// The set was published from parts that were at hand.
+    Restored(Done),
+    /// It failed; what was published before is still there.
+    Failed(Error),
+    /// It was not tried, because of an upstream, a failure elsewhere, or an interruption.
+    Skipped {
+        /// Why, in words.
+        because: String,
+    },
+}
+
+/// What a flow published.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Parts that were made.
+    pub made: usize,
+    /// Parts that were at hand.
+    pub kept: usize,
+    /// Rows of the set.
+    pub rows: u64,
+    /// Bytes of the set.
+    pub bytes: u64,
+    /// The store.
+    pub store: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Flows with parts that were made.
+    pub built: usize,
+    /// Flows that were published from parts at hand.
+    pub restored: usize,
+    /// Flows with nothing to do.
+    pub fresh: usize,
+    /// Flows that failed.
+    pub failed: usize,
+    /// Flows that were not tried.
+    pub skipped: usize,
+    /// True where the run was interrupted.
+    pub interrupted: bool,
+    /// Of those that failed, how many because a lock was waited for in vain.
+    pub locked: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Summary {
+    /// Counts an outcome.
+    pub fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Fresh => self.fresh += 1,
+            Outcome::Built(_) => self.built += 1,
+            Outcome::Restored(_) => self.restored += 1,
+            Outcome::Failed(_) => self.failed += 1,
+            Outcome::Skipped { .. } => self.skipped += 1,
+        }
+    }
+
+    /// True where anything was published.
+    pub fn changed(&self) -> bool {
+        self.built + self.restored > 0
+    }
+
+    /// True where every flow is as it should be.
+    pub fn is_good(&self) -> bool {
+        self.failed == 0 && self.skipped == 0 && !self.interrupted
+    }
+}

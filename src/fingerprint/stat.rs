@@ -1,0 +1,65 @@
+//! The stat memo: which digest a file had when it last looked like this.
+//!
+//! It saves reading files again and is never trusted further than that: any difference in the
+//! stat means that the file is hashed again, and only another digest means that it changed.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fingerprint;
+use crate::fs::Stat;
+
+/// A file that was changed less than this before it was hashed may change again unseen.
+const RACY_NS: i64 = 2_000_000_000;
+
+/// What is remembered of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// How the file looked before and after it was hashed.
+    pub stat: Stat,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+    /// False while the file was too young to be trusted: it is hashed again until it has aged.
+    pub aged: bool,
+}
+
+impl Remembered {
+    /// Remembers a file that was hashed at `now`.
+    pub fn new(stat: Stat, digest: Fingerprint, now: Now) -> Self {
+        let young = |changed: i64| now.0.saturating_sub(changed) < RACY_NS;
+        Self { stat, digest, aged: !young(stat.mtime_ns) && !young(stat.ctime_ns) }
+    }
+}
+
+/// A moment, in nanoseconds since 1970: taken before the file is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(i64);
+
+impl Now {
+    /// This moment.
+    pub fn take() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The memo of one folder: names below it, with what is remembered of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderMemo {
+    files: HashMap<String, Remembered>,
+}
+
+impl FolderMemo {
+    /// The digest of a file that looks as it did, and had aged.
+    pub fn digest(&self, name: &str, stat: &Stat) -> Option<Fingerprint> {
+        let remembered = self.files.get(name)?;
+        (remembered.aged && remembered.stat == *stat).then_some(remembered.digest)
+    }
+
+    /// Remembers a file.
+    pub fn remember(&mut self, name: String, remembered: Remembered) {
+        self.files.insert(name, remembered);
+    }
+}

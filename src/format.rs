@@ -1,0 +1,240 @@
+//! Formats: what files are made of, read and written through polars or moved undecoded.
+//!
+//! It knows bytes and columns; where files lie and who owns them is for homes and stores.
+
+pub mod parquet;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use polars::prelude::DataFrame;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::fingerprint::Fingerprint;
+use crate::fs::{File, FsError};
+
+/// A file format: one value for the whole process.
+///
+/// A format checks before it moves: [`Format::inspect`] refuses a file that is not sound, so that
+/// what passes undecoded is as good as what was decoded. Nothing here maps a file into memory: a
+/// file that is cut off while it is read is an error and not a crash.
+pub trait Format: Debug + Send + Sync {
+    /// The `type:` in the config.
+    fn name(&self) -> &'static str;
+
+    /// The ending of its files, without the dot.
+    fn extension(&self) -> &'static str;
+
+    /// The version of what this format writes: it goes up when equal input gives other bytes.
+    fn version(&self) -> u32;
+
+    /// The words that `compression:` may be, the default first.
+    fn compressions(&self) -> &'static [&'static str];
+
+    /// Reads what is needed to check and to slice a file, and none of its values.
+    fn inspect(&self, source: &Opened) -> Result<Layout, FormatError>;
+
+    /// Refuses a sound file that has a column which would not come out of the decoder as it went
+    /// in. Nothing is decoded to find that out.
+    fn decodable(&self, source: &Opened) -> Result<(), FormatError>;
+
+    /// Names the first column in which the schemas of two sound files differ, and how.
+    fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
+
+    /// How files of these layouts become parts of `target`: never decoded where they need not be.
+    fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError>;
+
+    /// Moves whole groups into one file without decoding them. Gives the rows.
+    fn move_groups(&self, cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
+
+    /// Decodes pieces and hands their rows on, one group at a time and in order.
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError>;
+
+    /// Begins a file of `target`'s format; each frame that is written becomes one group.
+    /// `model` is a source file whose schema and metadata the new file takes over.
+    fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError>;
+}
+
+/// Writes frames into one file.
+pub trait Encoder {
+    /// Writes one group of rows.
+    fn write(&mut self, frame: DataFrame) -> Result<(), FormatError>;
+
+    /// Ends the file.
+    fn finish(self: Box<Self>) -> Result<(), FormatError>;
+}
+
+/// An input file that is open: the handle that is inspected is the one that is read.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub file: File,
+    /// Its path, for errors.
+    pub path: PathBuf,
+}
+
+/// What a format found in a file. It depends on nothing but the file's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// All rows.
+    pub rows: u64,
+    /// The groups that can be moved or decoded one by one.
+    pub groups: Vec<Group>,
+    /// The digest of the schema: equal where the columns are the same in name, order and type.
+    pub schema: Fingerprint,
+    /// The compressions that occur in the file, as `compression:` names them.
+    pub compressions: BTreeSet<String>,
+}
+
+/// One group of rows in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes in the file.
+    pub bytes: u64,
+}
+
+/// What parts are to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Their format.
+    pub format: &'static dyn Format,
+    /// Their compression, one of the format's words.
+    pub compression: &'static str,
+    /// How many rows a part should have; `None` for one part a file.
+    pub rows_per_file: Option<u64>,
+}
+
+/// How data gets from home to part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// Nothing is decoded: files pass whole, or as groups where they are cut or packed.
+    Undecoded,
+    /// Everything is decoded and encoded with this compression.
+    Decoded {
+        /// One of the target format's words.
+        compression: &'static str,
+    },
+}
+
+/// The pieces of one part, with the open files that they are in.
+#[derive(Debug)]
+pub struct Cut<'a> {
+    /// The files, in order.
+    pub files: &'a [Opened],
+    /// The pieces, in order.
+    pub pieces: &'a [Piece],
+    /// Looked at between groups: true ends the work.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// Some rows of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which of the cut's files.
+    pub file: usize,
+    /// Which group of the file; `None` for the whole file.
+    pub group: Option<usize>,
+    /// The first row of the group and the number of rows; `None` for all of them.
+    pub rows: Option<(u64, u64)>,
+}
+
+/// Why a format cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The file is not what its name says, or not whole.
+    #[error("{} is not a sound {format} file: {reason}", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// The format it should be.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Some columns would not arrive as they were.
+    #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What would be lost.
+        reason: String,
+    },
+    /// `keep` has no answer, because the input has several compressions and must be decoded.
+    #[error("compression: keep cannot be kept: the files must be cut inside a group, and have several compressions ({0})")]
+    MixedCompressions(String),
+    /// The files of one flow differ in their columns.
+    #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The file it is compared with.
+        sibling: PathBuf,
+        /// The column, and how it differs.
+        difference: String,
+    },
+    /// A file or a part could not be read or written.
+    #[error("failed to {action} {}: {reason}", path.display())]
+    Codec {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The library's words.
+        reason: String,
+    },
+    /// The part could not be written.
+    #[error("failed to encode a part: {0}")]
+    Encode(String),
+    /// The work was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The filesystem said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl FormatError {
+    /// For `map_err`: the error of one action on one file.
+    pub fn at<E: std::fmt::Display>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |error| Self::Codec { action, path: path.to_path_buf(), reason: error.to_string() }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
+            Self::Undecodable { .. } => Some("compression: keep without rows_per_file moves such files without decoding them"),
+            Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
+            Self::Schema { .. } => Some(
+                "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl From<FormatError> for Error {
+    fn from(error: FormatError) -> Self {
+        let kind = if matches!(error, FormatError::Interrupted) { ErrorKind::Interrupted } else { ErrorKind::Flow };
+        let hint = error.hint();
+        let error = Self::new(kind, error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// True where a group is so large that parts of about `rows` rows need it to be cut inside.
+///
+/// Groups up to one and a half times the asked size are taken whole.
+pub fn must_cut(group: u64, rows: u64) -> bool {
+    group > rows.saturating_add(rows / 2)
+}

@@ -1,0 +1,96 @@
+//! Apache Parquet: whole files and column chunks pass undecoded, the rest goes through polars.
+//!
+//! The format is that of <https://parquet.apache.org/docs/file-format/>. The `parquet` crate reads
+//! and writes metadata and moves chunks; polars alone decodes and encodes values.
+
+mod chunks;
+mod columns;
+mod exact;
+mod footer;
+mod recode;
+
+use std::io::Write;
+
+use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::schema::types::Type;
+use polars::prelude::DataFrame;
+
+use super::{Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
+
+/// The parquet format.
+#[derive(Debug)]
+pub struct Parquet;
+
+/// Leaves the compression of every column chunk as it is.
+const KEEP: &str = "keep";
+
+impl Format for Parquet {
+    fn name(&self) -> &'static str {
+        "parquet"
+    }
+
+    fn extension(&self) -> &'static str {
+        "parquet"
+    }
+
+    /// Version 1: polars 0.55, parquet 60.
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn compressions(&self) -> &'static [&'static str] {
+        &[KEEP, "snappy", "gzip", "lz4", "brotli", "zstd", "uncompressed"]
+    }
+
+    fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
+        footer::inspect(source)
+    }
+
+    fn decodable(&self, source: &Opened) -> Result<(), FormatError> {
+        exact::decodable(source)
+    }
+
+    fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
+        Ok(columns::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
+    }
+
+    fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError> {
+        let compression = target.compression;
+        let same = |layout: &&Layout| layout.compressions.iter().all(|found| found == compression);
+        let kept = compression == KEEP || layouts.iter().all(same);
+        let cuts_inside = target
+            .rows_per_file
+            .is_some_and(|rows| layouts.iter().flat_map(|layout| &layout.groups).any(|group| super::must_cut(group.rows, rows)));
+        if kept && !cuts_inside {
+            return Ok(Passage::Undecoded);
+        }
+        if compression != KEEP {
+            return Ok(Passage::Decoded { compression });
+        }
+        let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
+        found.sort_unstable();
+        found.dedup();
+        let known = |name: &str| self.compressions().iter().copied().find(|word| *word == name);
+        match found.as_slice() {
+            [one] => known(one).map(|compression| Passage::Decoded { compression }),
+            _ => None,
+        }
+        .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))
+    }
+
+    fn move_groups(&self, cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+        chunks::move_groups(cut, out)
+    }
+
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
+        recode::decode(cut, each)
+    }
+
+    fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+        recode::encoder(model, target, out)
+    }
+}
+
+fn root(metadata: &ParquetMetaData) -> &Type {
+    metadata.file_metadata().schema_descr().root_schema()
+}

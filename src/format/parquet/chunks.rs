@@ -1,0 +1,118 @@
+//! Moving row groups as they are: column chunks are spliced into a new file, no page is decoded.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ::parquet::bloom_filter::Sbbf;
+use ::parquet::column::writer::ColumnCloseResult;
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
+use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::writer::SerializedFileWriter;
+
+use super::footer;
+use crate::format::{Cut, FormatError, Opened};
+
+/// The key under which Arrow writers keep the types that parquet has no word for.
+const ARROW_SCHEMA: &str = "ARROW:schema";
+
+type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
+
+/// Moves the pieces of a cut, whole groups all, into one file. Gives the rows.
+pub(super) fn move_groups(cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+    let metadata = cut.files.iter().map(footer::read_with_page_index).collect::<Result<Vec<_>, _>>()?;
+    same_arrow_schema(cut.files, &metadata)?;
+    let mut writer = writer(&metadata[0], out).map_err(encode)?;
+    let mut rows = 0;
+    for piece in cut.pieces {
+        let (source, metadata) = (&cut.files[piece.file], &metadata[piece.file]);
+        let groups = match piece.group {
+            Some(group) => group..group + 1,
+            None => 0..metadata.num_row_groups(),
+        };
+        for group in groups {
+            if cut.interrupted.load(Ordering::Relaxed) {
+                return Err(FormatError::Interrupted);
+            }
+            rows += metadata.row_group(group).num_rows();
+            splice(&mut writer, source, metadata, group).map_err(FormatError::at("move a row group of", &source.path))?;
+        }
+    }
+    writer.close().map_err(encode)?;
+    u64::try_from(rows).map_err(|error| FormatError::Encode(error.to_string()))
+}
+
+/// One row group as a file of its own in memory, which is what polars decodes; without a group, a
+/// file that has the schema and no rows.
+pub(super) fn lift_group(source: &Opened, metadata: &ParquetMetaData, group: Option<usize>) -> Result<Vec<u8>, FormatError> {
+    let lift = || -> Result<Vec<u8>, ParquetError> {
+        let mut bytes = Vec::new();
+        let mut writer = writer(metadata, Box::new(&mut bytes))?;
+        if let Some(group) = group {
+            splice(&mut writer, source, metadata, group)?;
+        }
+        writer.close()?;
+        Ok(bytes)
+    };
+    lift().map_err(FormatError::at("read a row group of", &source.path))
+}
+
+/// The metadata that the file's writer put there.
+pub(super) fn metadata_pairs(metadata: &ParquetMetaData) -> Vec<KeyValue> {
+    metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default()
+}
+
+fn writer<'w>(model: &ParquetMetaData, out: Box<dyn Write + Send + 'w>) -> Result<ChunkWriter<'w>, ParquetError> {
+    let file = model.file_metadata();
+    let mut properties = WriterProperties::builder().set_key_value_metadata(file.key_value_metadata().cloned());
+    // Readers judge old statistics by the name of the writer that made them.
+    if let Some(name) = file.created_by() {
+        properties = properties.set_created_by(name.to_string());
+    }
+    let sorting = model.row_groups().first().and_then(|group| group.sorting_columns());
+    if model.row_groups().iter().all(|group| group.sorting_columns() == sorting) {
+        properties = properties.set_sorting_columns(sorting.cloned());
+    }
+    SerializedFileWriter::new(out, file.schema_descr().root_schema_ptr(), Arc::new(properties.build()))
+}
+
+fn splice(writer: &mut ChunkWriter<'_>, source: &Opened, metadata: &ParquetMetaData, group: usize) -> Result<(), ParquetError> {
+    let from = metadata.row_group(group);
+    let indexes = metadata.page_index();
+    let mut to = writer.next_row_group()?;
+    for (column, chunk) in from.columns().iter().enumerate() {
+        let close = ColumnCloseResult {
+            bytes_written: u64::try_from(chunk.compressed_size()).unwrap_or_default(),
+            rows_written: u64::try_from(from.num_rows()).unwrap_or_default(),
+            metadata: chunk.clone(),
+            bloom_filter: Sbbf::read_from_column_chunk(chunk, &source.file)?,
+            column_index: indexes.and_then(|index| index.column_index(group, column)).cloned(),
+            offset_index: indexes.and_then(|index| index.offset_index(group, column)).cloned(),
+        };
+        to.append_column(&source.file, close)?;
+    }
+    to.close()?;
+    Ok(())
+}
+
+/// Zones and the like are kept in the file's metadata: files that differ there cannot become one.
+fn same_arrow_schema(files: &[Opened], metadata: &[ParquetMetaData]) -> Result<(), FormatError> {
+    let arrow = |metadata: &ParquetMetaData| {
+        let pairs = metadata.file_metadata().key_value_metadata();
+        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ARROW_SCHEMA)).and_then(|pair| pair.value.clone())
+    };
+    let first = arrow(&metadata[0]);
+    match metadata.iter().position(|other| arrow(other) != first) {
+        None => Ok(()),
+        Some(other) => Err(FormatError::Schema {
+            path: files[other].path.clone(),
+            sibling: files[0].path.clone(),
+            difference: format!("their {ARROW_SCHEMA} metadata (time zones and the like) differs, so they cannot be packed into one file"),
+        }),
+    }
+}
+
+fn encode(error: ParquetError) -> FormatError {
+    FormatError::Encode(error.to_string())
+}

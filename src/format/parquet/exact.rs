@@ -1,0 +1,107 @@
+//! Which columns come out of polars as they went in.
+//!
+//! Two things are asked, and nothing is decoded. Would a file that polars writes have the same
+//! parquet types? An empty one is written in memory, and its footer compared. And does Arrow's own
+//! schema, which stands in the metadata, say no more than a list of pairs that tests prove exact?
+//! What is only labelled there (seconds, maps, extension types) is where values change silently.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ::parquet::basic::{LogicalType, TimeUnit};
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::file::statistics::Statistics;
+use bytes::Bytes;
+use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, ArrowTimeUnit};
+
+use super::{Parquet, columns, footer, recode, root};
+use crate::format::{FormatError, Opened, Target};
+
+/// Nanoseconds of a day, which a time must be less than: polars makes null of anything else.
+const DAY: i64 = 86_400_000_000_000;
+
+/// Refuses a file that has a column which would not come out as it went in.
+pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
+    let metadata = footer::read(source)?;
+    let undecodable = |(column, reason): (String, String)| FormatError::Undecodable { path: source.path.clone(), column, reason };
+    if let Some(found) = columns::misread(root(&metadata)) {
+        return Err(undecodable(found));
+    }
+    // polars panics on types that it does not know.
+    let schemas = catch_unwind(AssertUnwindSafe(|| recode::arrow_schemas(source, &metadata)));
+    let Ok(Ok((labelled, plain))) = schemas else {
+        let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
+        return Err(undecodable(("(some)".into(), reason.into())));
+    };
+    if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
+        return Err(undecodable(found));
+    }
+    let written = catch_unwind(AssertUnwindSafe(|| empty_copy(source)));
+    let Ok(written) = written else {
+        return Err(undecodable(("(some)".into(), "polars cannot write its type".into())));
+    };
+    match columns::changed(root(&metadata), root(&written?)) {
+        Some(found) => Err(undecodable(found)),
+        None => Ok(()),
+    }
+}
+
+/// What polars would write for this file, without its rows.
+fn empty_copy(source: &Opened) -> Result<ParquetMetaData, FormatError> {
+    let mut bytes = Vec::new();
+    let target = Target { format: &Parquet, compression: "uncompressed", rows_per_file: None };
+    recode::encoder(source, &target, Box::new(&mut bytes))?.finish()?;
+    ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).map_err(FormatError::at("write an empty copy of", &source.path))
+}
+
+/// The first column to which Arrow's metadata gives a type that polars reads in another way.
+fn labelled_otherwise(labelled: &ArrowSchema, plain: &ArrowSchema) -> Option<(String, String)> {
+    if !labelled.iter_names().eq(plain.iter_names()) {
+        let first = labelled.iter_names().zip(plain.iter_names()).find(|(label, name)| label != name);
+        let column = first.map_or_else(String::new, |(_, name)| name.to_string());
+        return Some((column, "the file's Arrow metadata names other columns than its schema".into()));
+    }
+    labelled.iter_values().zip(plain.iter_values()).find_map(|(label, field)| mislabelled(label, field))
+}
+
+fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String)> {
+    use ArrowDataType::{Duration, FixedSizeBinary, FixedSizeList, Float16, Int32, Int64, LargeList, Null, Struct, Timestamp};
+    let exact = match (label.dtype(), field.dtype()) {
+        (one, other) if one == other => true,
+        (LargeList(one), LargeList(other)) => return mislabelled(one, other).map(|(_, reason)| (field.name.to_string(), reason)),
+        (FixedSizeList(one, width), LargeList(other)) if *width > 0 => {
+            return mislabelled(one, other).map(|(_, reason)| (field.name.to_string(), reason));
+        }
+        (Struct(ones), Struct(others)) if ones.len() == others.len() => {
+            let inner = ones.iter().zip(others).find_map(|(one, other)| {
+                if one.name == other.name {
+                    mislabelled(one, other)
+                } else {
+                    Some((other.name.to_string(), "it has another name in Arrow's metadata".into()))
+                }
+            });
+            return inner.map(|(name, reason)| (format!("{}.{name}", field.name), reason));
+        }
+        (Duration(unit), Int64) => *unit != ArrowTimeUnit::Second,
+        (Timestamp(one, Some(_)), Timestamp(other, Some(_))) => one == other,
+        (Float16, FixedSizeBinary(2)) | (Null, Int32) => true,
+        _ => false,
+    };
+    let reason = || format!("it is labelled as Arrow's {:?}, and stored as {:?}", label.dtype(), field.dtype());
+    (!exact).then(|| (field.name.to_string(), reason()))
+}
+
+/// The first column of times whose statistics do not prove that all of them lie within a day.
+fn times_outside_a_day(metadata: &ParquetMetaData) -> Option<(String, String)> {
+    metadata.row_groups().iter().flat_map(|group| group.columns()).find_map(|chunk| {
+        let logical = chunk.column_descr().logical_type_ref();
+        let is_time = matches!(logical, Some(LogicalType::Time(time)) if time.unit == TimeUnit::NANOS);
+        let within = match chunk.statistics() {
+            Some(Statistics::Int64(found)) => match (found.min_opt(), found.max_opt()) {
+                (Some(min), Some(max)) => (0..DAY).contains(min) && (0..DAY).contains(max),
+                _ => found.null_count_opt() == u64::try_from(chunk.num_values()).ok(),
+            },
+            _ => chunk.num_values() == 0,
+        };
+        (is_time && !within).then(|| (chunk.column_path().string(), "its statistics do not say that every time lies within a day".into()))
+    })
+}

@@ -1,0 +1,118 @@
+//! The footer: whether a file is sound, and what is in it. No page is read.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
+
+use ::parquet::basic::Compression;
+use ::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+
+use super::columns;
+use crate::format::{FormatError, Group, Layout, Opened};
+use crate::fs;
+
+const MAGIC: &[u8; 4] = b"PAR1";
+
+/// The magic at both ends and the footer's length.
+const SMALLEST: u64 = 12;
+
+/// Checks that a file is whole and says what is in it.
+///
+/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row
+/// group between magic and footer, and as many rows in the groups as in the file.
+pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
+    let unsound = |reason: String| unsound(source, reason);
+    let end = data_end(source)?;
+    let metadata = read(source)?;
+    let mut groups = Vec::new();
+    let mut compressions = BTreeSet::new();
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        let mut bytes = 0;
+        for chunk in group.columns() {
+            bytes += inside(chunk, end)
+                .map_err(|what| unsound(format!("row group {number}, column {}: {what}", chunk.column_path().string())))?;
+            compressions.insert(compression_name(chunk.compression()).to_string());
+        }
+        let rows = group.num_rows();
+        let rows = u64::try_from(rows).map_err(|_| unsound(format!("row group {number} has {rows} rows")))?;
+        groups.push(Group { rows, bytes });
+    }
+    let rows: u64 = groups.iter().map(|group| group.rows).sum();
+    let stated = metadata.file_metadata().num_rows();
+    if u64::try_from(stated) != Ok(rows) {
+        return Err(unsound(format!("its footer says {stated} rows, and its row groups have {rows}")));
+    }
+    Ok(Layout { rows, groups, schema: columns::digest(super::root(&metadata)), compressions })
+}
+
+/// Checks both ends of the file; gives the offset at which the footer begins.
+fn data_end(source: &Opened) -> Result<u64, FormatError> {
+    let size = fs::stat_open(&source.file, &source.path)?.size;
+    if size < SMALLEST {
+        return Err(unsound(source, format!("it has {size} bytes, and the smallest has {SMALLEST}")));
+    }
+    let bytes_at = |offset: u64| -> Result<[u8; 4], FormatError> {
+        let mut bytes = [0; 4];
+        source.file.read_exact_at(&mut bytes, offset).map_err(FormatError::at("read", &source.path))?;
+        Ok(bytes)
+    };
+    if bytes_at(0)? != *MAGIC {
+        return Err(unsound(source, "it does not begin with PAR1".into()));
+    }
+    if bytes_at(size - 4)? != *MAGIC {
+        return Err(unsound(source, "it does not end with PAR1, as if it were cut off".into()));
+    }
+    let footer = u64::from(u32::from_le_bytes(bytes_at(size - 8)?));
+    (size - 8)
+        .checked_sub(footer)
+        .filter(|end| *end >= 4)
+        .ok_or_else(|| unsound(source, format!("its footer should have {footer} bytes, and the file has {size}")))
+}
+
+/// The parsed footer.
+pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
+    parse(source, PageIndexPolicy::Skip)
+}
+
+/// The parsed footer with the page indexes, where the file has them.
+pub(super) fn read_with_page_index(source: &Opened) -> Result<ParquetMetaData, FormatError> {
+    parse(source, PageIndexPolicy::Optional)
+}
+
+fn parse(source: &Opened, page_index: PageIndexPolicy) -> Result<ParquetMetaData, FormatError> {
+    ParquetMetaDataReader::new()
+        .with_page_index_policy(page_index)
+        .parse_and_finish(&source.file)
+        .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
+}
+
+fn unsound(source: &Opened, reason: String) -> FormatError {
+    FormatError::Unsound { path: source.path.clone(), format: "parquet", reason }
+}
+
+/// The bytes of a chunk, which must lie between the magic and the footer.
+fn inside(chunk: &ColumnChunkMetaData, end: u64) -> Result<u64, String> {
+    if let Some(path) = chunk.file_path() {
+        return Err(format!("its data is in another file, {path:?}"));
+    }
+    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
+    let start = dictionary.unwrap_or_else(|| chunk.data_page_offset());
+    let length = chunk.compressed_size();
+    match (u64::try_from(start), u64::try_from(length)) {
+        (Ok(first), Ok(bytes)) if first >= 4 && first.checked_add(bytes).is_some_and(|last| last <= end) => Ok(bytes),
+        _ => Err(format!("its data should be {length} bytes at {start}, and the file has data up to {end}")),
+    }
+}
+
+/// The word of `compression:` for a codec. `lz4` is LZ4_RAW; the older framed LZ4 is not written.
+fn compression_name(compression: Compression) -> &'static str {
+    match compression {
+        Compression::UNCOMPRESSED => "uncompressed",
+        Compression::SNAPPY => "snappy",
+        Compression::GZIP(_) => "gzip",
+        Compression::LZO => "lzo",
+        Compression::BROTLI(_) => "brotli",
+        Compression::LZ4 => "lz4_hadoop",
+        Compression::ZSTD(_) => "zstd",
+        Compression::LZ4_RAW => "lz4",
+    }
+}

@@ -1,0 +1,212 @@
+//! Decoding and encoding through polars, one row group at a time.
+//!
+//! Only types that `exact` lets through come here. Each row group is lifted into memory by plain
+//! reads and handed to polars as a file of its own: so memory is bounded by a row group, a file
+//! that shrinks is an error, and one that has more rows than polars can count is no problem.
+
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use ::parquet::file::metadata::ParquetMetaData;
+use polars::prelude::{
+    ArrowDataType, ArrowField, ArrowSchema, CompatLevel, DataFrame, ParallelStrategy, ParquetReader, PolarsError, PolarsResult, Schema,
+    SchemaExt, SerReader, StatisticsOptions,
+};
+use polars_parquet::parquet::error::ParquetError;
+use polars_parquet::parquet::metadata::KeyValue;
+use polars_parquet::parquet::page::CompressedPage;
+use polars_parquet::read::{infer_schema, read_metadata};
+use polars_parquet::write::{
+    BrotliLevel, CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, GzipLevel, Version, WriteOptions,
+    ZstdLevel, array_to_columns, get_dtype_encoding,
+};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::{chunks, footer};
+use crate::format::{Cut, Encoder, FormatError, Opened, Target};
+
+/// The bytes of an encoded page before compression, set so that no environment variable sets it.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Decodes the pieces of a cut, group by group.
+pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    let metadata = cut.files.iter().map(footer::read).collect::<Result<Vec<_>, _>>()?;
+    for piece in cut.pieces {
+        let (source, metadata) = (&cut.files[piece.file], &metadata[piece.file]);
+        let groups = match piece.group {
+            Some(group) => group..group + 1,
+            None => 0..metadata.num_row_groups(),
+        };
+        for group in groups {
+            if cut.interrupted.load(Ordering::Relaxed) {
+                return Err(FormatError::Interrupted);
+            }
+            each(decode_group(source, metadata, Some(group), piece.rows)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn decode_group(
+    source: &Opened,
+    metadata: &ParquetMetaData,
+    group: Option<usize>,
+    rows: Option<(u64, u64)>,
+) -> Result<DataFrame, FormatError> {
+    let bytes = chunks::lift_group(source, metadata, group)?;
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let slice = if group.is_none() { Some((0, 0)) } else { rows.map(|(first, count)| (number(first), number(count))) };
+    ParquetReader::new(Cursor::new(bytes))
+        .read_parallel(ParallelStrategy::Columns)
+        .with_slice(slice)
+        .finish()
+        .map_err(FormatError::at("decode", &source.path))
+}
+
+/// The schema of a file as polars reads it, with Arrow's metadata and without.
+pub(super) fn arrow_schemas(source: &Opened, metadata: &ParquetMetaData) -> Result<(ArrowSchema, ArrowSchema), FormatError> {
+    let read = || -> PolarsResult<(ArrowSchema, ArrowSchema)> {
+        let bytes = chunks::lift_group(source, metadata, None).map_err(|error| PolarsError::ComputeError(error.to_string().into()))?;
+        let mut metadata = read_metadata(&mut Cursor::new(bytes))?;
+        let labelled = infer_schema(&metadata)?;
+        metadata.key_value_metadata = None;
+        Ok((labelled, infer_schema(&metadata)?))
+    };
+    read().map_err(FormatError::at("read the schema of", &source.path))
+}
+
+/// Begins a parquet file with the schema and all metadata of `model`: names, nullability, field
+/// ids and Arrow's own types stay what they were.
+pub(super) fn encoder<'w>(model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+    let metadata = footer::read(model)?;
+    let frame = decode_group(model, &metadata, None, None)?;
+    let (_, plain) = arrow_schemas(model, &metadata)?;
+    let schema = frame.schema().as_ref().clone();
+    let written: ArrowSchema = schema
+        .iter_fields()
+        .map(|field| {
+            let field = field.to_arrow(CompatLevel::newest());
+            let field = match plain.get(&field.name) {
+                Some(source) => as_in_source(field, source),
+                None => field,
+            };
+            (field.name.clone(), field)
+        })
+        .collect();
+    let encodings = written.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
+    let options = WriteOptions {
+        statistics: StatisticsOptions::default(),
+        version: Version::V1,
+        compression: compression(target.compression)?,
+        data_page_size: Some(PAGE_BYTES),
+    };
+    let writer = FileWriter::try_new(out, written, options).map_err(encode)?;
+    let pairs = chunks::metadata_pairs(&metadata).into_iter().map(|pair| KeyValue { key: pair.key, value: pair.value }).collect();
+    Ok(Box::new(GroupWriter { writer, encodings, options, schema, pairs, model: model.path.clone() }))
+}
+
+/// Gives a field, and the fields in it, the nullability and the ids that it had in the source.
+fn as_in_source(mut field: ArrowField, source: &ArrowField) -> ArrowField {
+    field.is_nullable = source.is_nullable;
+    field.metadata = source.metadata.clone();
+    field.dtype = match (field.dtype, &source.dtype) {
+        (ArrowDataType::LargeList(inner), ArrowDataType::LargeList(from)) => ArrowDataType::LargeList(Box::new(as_in_source(*inner, from))),
+        (ArrowDataType::FixedSizeList(inner, width), ArrowDataType::FixedSizeList(from, _) | ArrowDataType::LargeList(from)) => {
+            ArrowDataType::FixedSizeList(Box::new(as_in_source(*inner, from)), width)
+        }
+        (ArrowDataType::Struct(fields), ArrowDataType::Struct(from)) if fields.len() == from.len() => {
+            ArrowDataType::Struct(fields.into_iter().zip(from).map(|(field, from)| as_in_source(field, from)).collect())
+        }
+        (other, _) => other,
+    };
+    field
+}
+
+struct GroupWriter<'w> {
+    writer: FileWriter<Box<dyn Write + Send + 'w>>,
+    encodings: Vec<Vec<Encoding>>,
+    options: WriteOptions,
+    schema: Schema,
+    pairs: Vec<KeyValue>,
+    model: PathBuf,
+}
+
+impl GroupWriter<'_> {
+    /// Encodes and compresses the columns of one group, all at once: that is where the time goes.
+    fn pages(&self, frame: &DataFrame) -> PolarsResult<Vec<Vec<CompressedPage>>> {
+        let options = self.options;
+        let mut groups = Vec::new();
+        for batch in frame.iter_chunks(CompatLevel::newest(), false) {
+            let fields = self.writer.parquet_schema().fields();
+            let columns: Vec<_> = batch.into_arrays().into_iter().zip(fields).zip(&self.encodings).collect();
+            let leaves = columns
+                .into_par_iter()
+                .map(|((array, field), encodings)| array_to_columns(array, field.clone(), options, encodings))
+                .collect::<PolarsResult<Vec<_>>>()?;
+            let leaves: Vec<_> =
+                leaves.into_iter().flatten().map(|pages| pages.collect::<PolarsResult<Vec<_>>>()).collect::<PolarsResult<_>>()?;
+            let compressed = leaves
+                .into_par_iter()
+                .map(|pages| {
+                    let pages = pages.into_iter().map(Ok::<_, ParquetError>);
+                    let compressed = Compressor::new(pages, options.compression, Vec::new());
+                    Ok(compressed.collect::<Result<Vec<_>, _>>()?)
+                })
+                .collect::<PolarsResult<Vec<_>>>()?;
+            groups.extend(compressed);
+        }
+        Ok(groups)
+    }
+}
+
+impl Encoder for GroupWriter<'_> {
+    fn write(&mut self, mut frame: DataFrame) -> Result<(), FormatError> {
+        check_types(&frame, &self.schema, &self.model)?;
+        if frame.height() == 0 {
+            return Ok(());
+        }
+        // One chunk, so that it becomes one row group.
+        frame.rechunk_mut_par();
+        let columns = self.pages(&frame).map_err(encode)?;
+        let columns = columns.iter().map(|pages| {
+            let pages = polars_parquet::parquet::fallible_streaming_iterator::convert(pages.iter().map(PolarsResult::Ok));
+            Ok(DynStreamingIterator::new(pages))
+        });
+        self.writer.write(frame.height() as u64, DynIter::new(columns)).map_err(encode)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
+        let pairs = std::mem::take(&mut self.pairs);
+        self.writer.end(Some(pairs)).map(drop).map_err(encode)
+    }
+}
+
+/// Packed files may agree in parquet's types and still differ in Arrow's, time zones among them.
+fn check_types(frame: &DataFrame, schema: &Schema, model: &Path) -> Result<(), FormatError> {
+    let found = frame.schema();
+    match schema.iter().find(|(name, dtype)| found.get(name) != Some(dtype)) {
+        None => Ok(()),
+        Some((name, dtype)) => {
+            let found = found.get(name).map_or_else(|| "missing".to_string(), |found| format!("{found:?}"));
+            Err(FormatError::Encode(format!("column {name} is {found}, and {dtype:?} in {}", model.display())))
+        }
+    }
+}
+
+/// The codec of a word with its level: gzip 6, brotli 1 and zstd 3, which are polars' defaults.
+fn compression(word: &str) -> Result<CompressionOptions, FormatError> {
+    Ok(match word {
+        "snappy" => CompressionOptions::Snappy,
+        "gzip" => CompressionOptions::Gzip(Some(GzipLevel::try_new(6).map_err(encode)?)),
+        "lz4" => CompressionOptions::Lz4Raw,
+        "brotli" => CompressionOptions::Brotli(Some(BrotliLevel::try_new(1).map_err(encode)?)),
+        "zstd" => CompressionOptions::Zstd(Some(ZstdLevel::try_new(3).map_err(encode)?)),
+        "uncompressed" => CompressionOptions::Uncompressed,
+        other => return Err(FormatError::Encode(format!("parquet has no compression {other}"))),
+    })
+}
+
+fn encode(error: impl std::fmt::Display) -> FormatError {
+    FormatError::Encode(error.to_string())
+}

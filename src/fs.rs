@@ -1,0 +1,47 @@
+//! The filesystem: the only user of `std::fs`, so that every durable step has one place.
+//!
+//! It knows paths, bytes and stats, and nothing of flows, parts or parquet.
+
+mod barrier;
+mod exchange;
+mod lock;
+mod read;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use std::fs::File;
+
+pub use barrier::{Barrier, Barriers};
+pub use exchange::{Exchanged, exchange_folders};
+pub use lock::{Held, Lock, LockError};
+pub use read::{Found, Stat, is_link, is_mount_point, open, read, read_text, real_path, stat, stat_open, walk};
+pub use write::{
+    DigestWriter, clone_file, copy, copy_open, create, create_folder, digest, link, permissions_of, remove_file, remove_folder, rename,
+    set_permissions, touch, write_atomically,
+};
+
+/// A step on the filesystem that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action} {}", path.display())]
+pub struct FsError {
+    /// What was tried, as it reads after "failed to".
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// Why not.
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// For `map_err`: the error of one action on one path.
+    pub fn at<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self { action, path: path.to_path_buf(), source: source.into() }
+    }
+
+    /// True where the paths lie on different filesystems.
+    pub fn is_other_filesystem(&self) -> bool {
+        self.source.kind() == io::ErrorKind::CrossesDevices
+    }
+}

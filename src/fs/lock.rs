@@ -1,0 +1,71 @@
+//! Locks between processes: held by an open file, gone with the process.
+
+use std::fs::{OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::{File, FsError};
+
+/// A lock that is held until this value is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Who holds a lock, as the holder wrote it into the lock's file.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The lock's file.
+    pub path: PathBuf,
+    /// The holder's own words; empty where it wrote none.
+    pub holder: String,
+}
+
+/// Why a lock was not got.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("{} is locked by {}", .0.path.display(), if .0.holder.is_empty() { "another process" } else { &.0.holder })]
+    Held(Held),
+    /// The lock's file cannot be used.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl Lock {
+    /// Takes the lock alone, or says at once who has it. `holder` is written for others to read.
+    pub fn try_exclusive(path: &Path, holder: &str) -> Result<Self, LockError> {
+        let mut file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::Error(error)) => return Err(FsError::at("lock", path)(error).into()),
+        }
+        // The words are for people only: a lock that says nothing is a lock all the same.
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
+        written.map_err(FsError::at("write", path))?;
+        Ok(Self { _file: file })
+    }
+
+    /// Takes the lock together with others who share it, or says at once who has it alone.
+    pub fn try_shared(path: &Path) -> Result<Self, LockError> {
+        let mut file = open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, FsError> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(FsError::at("open", path))
+}
+
+fn held(file: &mut File, path: &Path) -> Held {
+    let mut holder = String::new();
+    if file.read_to_string(&mut holder).is_err() {
+        holder.clear();
+    }
+    Held { path: path.to_path_buf(), holder: holder.trim().to_string() }
+}

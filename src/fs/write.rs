@@ -1,0 +1,171 @@
+//! Changing: files are written whole beside their place and renamed into it.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::{File, FsError};
+
+/// Bytes that are read and written at once: large enough that BLAKE3 hashes at full width.
+const BUFFER: usize = 1 << 20;
+
+/// A writer that digests and counts what passes through it.
+#[derive(Debug)]
+pub struct DigestWriter<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> DigestWriter<W> {
+    /// Wraps a writer; nothing has passed yet.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+
+    /// The writer, the BLAKE3 digest and the number of all bytes that passed.
+    pub fn finish(mut self) -> io::Result<(W, [u8; 32], u64)> {
+        self.inner.flush()?;
+        Ok((self.inner, *self.hasher.finalize().as_bytes(), self.bytes))
+    }
+}
+
+impl<W: Write> Write for DigestWriter<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.hasher.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A new, empty file for writing; an old one of the name is an error.
+pub fn create(path: &Path) -> Result<File, FsError> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(FsError::at("create", path))
+}
+
+/// A folder with all its parents, whether it was there or not.
+pub fn create_folder(path: &Path) -> Result<(), FsError> {
+    fs::create_dir_all(path).map_err(FsError::at("create folder", path))
+}
+
+/// Writes a small file beside its place, syncs it and renames it: readers see old or new.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = (|| {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_data()
+    })();
+    written.map_err(FsError::at("write", &beside))?;
+    rename(&beside, path)
+}
+
+/// Renames within one filesystem; an existing file of the new name is replaced.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
+    fs::rename(from, to).map_err(FsError::at("rename to", to))
+}
+
+/// A second name for a file.
+pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
+    fs::hard_link(from, to).map_err(FsError::at("link to", to))
+}
+
+/// Makes a copy that shares its blocks with the original; false where the filesystem cannot.
+pub fn clone_file(from: &Path, to: &Path) -> bool {
+    reflink_copy::reflink(from, to).is_ok()
+}
+
+/// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
+/// of the bytes that were written. `each` is told how many, from time to time, and may end it.
+pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
+    let source = File::open(from).map_err(FsError::at("open", from))?;
+    let target = create(to)?;
+    copy_open(&source, &target, each).map_err(FsError::at("copy to", to))
+}
+
+/// [`copy`] between files that are open.
+pub fn copy_open(mut source: &File, target: &File, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+    let mut writer = DigestWriter::new(target);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                writer.write_all(&buffer[..read])?;
+                each(writer.bytes)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (_, digest, bytes) = writer.finish()?;
+    Ok((digest, bytes))
+}
+
+/// The permissions of a path; `None` where nothing is there.
+pub fn permissions_of(path: &Path) -> Result<Option<Permissions>, FsError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.permissions())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FsError::at("look at", path)(error)),
+    }
+}
+
+/// Sets the permissions of a path.
+pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsError> {
+    fs::set_permissions(path, permissions).map_err(FsError::at("set the permissions of", path))
+}
+
+/// Removes a file; one that is not there is no error.
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    ignore_missing(fs::remove_file(path)).map_err(FsError::at("remove", path))
+}
+
+/// Removes a folder with all that is in it; one that is not there is no error.
+pub fn remove_folder(path: &Path) -> Result<(), FsError> {
+    ignore_missing(fs::remove_dir_all(path)).map_err(FsError::at("remove folder", path))
+}
+
+/// Sets a file's times to now; makes it where it is missing.
+pub fn touch(path: &Path) -> Result<(), FsError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|file| file.set_modified(SystemTime::now()))
+        .map_err(FsError::at("touch", path))
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Digests a reader to its end: the digest and the number of bytes.
+pub fn digest(mut reader: impl Read, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut bytes = 0;
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((*hasher.finalize().as_bytes(), bytes)),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                bytes += read as u64;
+                each(bytes)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

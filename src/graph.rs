@@ -1,0 +1,222 @@
+//! The graph: which flow must be built before which, and what a selection means.
+//!
+//! Edges come from flow homes, from `needs`, and from homes that lie in another flow's store.
+
+pub mod selection;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use petgraph::algo::{astar, kosaraju_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::{Bfs, Reversed};
+
+use crate::config::Config;
+use crate::config::problem::{Problem, Problems, Source, Span};
+use crate::flow::{Flow, FlowName};
+use crate::home::Place;
+
+/// Paths of homes and stores as the config has them, with links resolved.
+pub type RealPaths = BTreeMap<PathBuf, PathBuf>;
+
+/// The flows of a project with their edges. There are no cycles.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    graph: DiGraph<Arc<Flow>, ()>,
+    nodes: HashMap<FlowName, NodeIndex>,
+    order: Vec<FlowName>,
+}
+
+impl PartialEq for Graph {
+    fn eq(&self, other: &Self) -> bool {
+        let edges = |graph: &Self| graph.graph.raw_edges().iter().map(|edge| (edge.source(), edge.target())).collect::<Vec<_>>();
+        self.order == other.order && self.graph.node_weights().eq(other.graph.node_weights()) && edges(self) == edges(other)
+    }
+}
+
+impl Eq for Graph {}
+
+impl Graph {
+    /// Makes the graph. Cycles and stores that overlap are problems that name the flows.
+    pub fn new(flows: &[Arc<Flow>], real: &RealPaths, source: &Source, config: &Config) -> Result<Self, Problems> {
+        let mut problems = Problems::new(source);
+        let places: HashMap<&str, Span> = config.flows.iter().map(|flow| (flow.name.as_str(), flow.at)).collect();
+        let at = |flow: &Flow| places.get(flow.name.as_str()).copied().unwrap_or_default();
+        let stores = StorePaths::new(flows, real);
+        for flow in flows {
+            check_overlaps(flow, &stores, real, &at, &mut problems);
+        }
+        let mut graph = DiGraph::new();
+        let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
+        for flow in flows {
+            for upstream in upstreams(flow, &stores, real) {
+                if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&flow.name)) {
+                    graph.update_edge(*from, *to, ());
+                }
+            }
+        }
+        for circle in kosaraju_scc(&graph) {
+            check_cycle(&graph, &circle, &at, &mut problems);
+        }
+        let order = toposort(&graph, None).unwrap_or_default();
+        let order = order.into_iter().map(|node| graph[node].name.clone()).collect();
+        problems.or(Self { graph, nodes, order })
+    }
+
+    /// The flows, each behind all that it needs.
+    pub fn order(&self) -> &[FlowName] {
+        &self.order
+    }
+
+    /// A flow by its name.
+    pub fn flow(&self, name: &str) -> Option<&Arc<Flow>> {
+        self.nodes.get(name).map(|node| &self.graph[*node])
+    }
+
+    /// All flows, in the order of the config.
+    pub fn flows(&self) -> impl Iterator<Item = &Arc<Flow>> {
+        self.graph.node_weights()
+    }
+
+    /// The flows that a flow needs, one edge away, by name.
+    pub fn upstreams(&self, name: &str) -> Vec<FlowName> {
+        self.neighbours(name, petgraph::Direction::Incoming)
+    }
+
+    /// The flows that need a flow, one edge away, by name.
+    pub fn downstreams(&self, name: &str) -> Vec<FlowName> {
+        self.neighbours(name, petgraph::Direction::Outgoing)
+    }
+
+    /// The flow with everything that it needs.
+    pub fn with_upstreams(&self, name: &str) -> BTreeSet<FlowName> {
+        let Some(start) = self.nodes.get(name) else { return BTreeSet::new() };
+        let reversed = Reversed(&self.graph);
+        let mut search = Bfs::new(reversed, *start);
+        std::iter::from_fn(|| search.next(reversed)).map(|node| self.graph[node].name.clone()).collect()
+    }
+
+    /// The flow with everything that depends on it.
+    pub fn with_downstreams(&self, name: &str) -> BTreeSet<FlowName> {
+        let Some(start) = self.nodes.get(name) else { return BTreeSet::new() };
+        let mut search = Bfs::new(&self.graph, *start);
+        std::iter::from_fn(|| search.next(&self.graph)).map(|node| self.graph[node].name.clone()).collect()
+    }
+
+    fn neighbours(&self, name: &str, direction: petgraph::Direction) -> Vec<FlowName> {
+        let Some(node) = self.nodes.get(name) else { return Vec::new() };
+        let mut names: Vec<_> = self.graph.neighbors_directed(*node, direction).map(|other| self.graph[other].name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// The real paths of all stores, in order, so that what lies in or above a path is found quickly.
+struct StorePaths<'a> {
+    owners: BTreeMap<&'a Path, Vec<&'a Arc<Flow>>>,
+}
+
+impl<'a> StorePaths<'a> {
+    fn new(flows: &'a [Arc<Flow>], real: &'a RealPaths) -> Self {
+        let mut owners: BTreeMap<&Path, Vec<&Arc<Flow>>> = BTreeMap::new();
+        for flow in flows {
+            owners.entry(resolved(flow.store.path(), real)).or_default().push(flow);
+        }
+        Self { owners }
+    }
+
+    /// The flows whose store is the path or a folder above it.
+    fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Arc<Flow>> {
+        path.ancestors().filter_map(|above| self.owners.get(above)).flatten().copied()
+    }
+
+    /// The flows whose store lies below the path.
+    fn below(&self, path: &Path) -> impl Iterator<Item = &'a Arc<Flow>> {
+        // Paths are ordered by their components, so what lies below a path follows it.
+        let path = path.to_path_buf();
+        let from = (std::ops::Bound::Excluded(path.as_path()), std::ops::Bound::Unbounded);
+        let below: Vec<_> = self.owners.range::<Path, _>(from).take_while(|(store, _)| store.starts_with(&path)).collect();
+        below.into_iter().flat_map(|(_, flows)| flows.iter().copied())
+    }
+}
+
+fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
+    real.get(path).map_or(path, PathBuf::as_path)
+}
+
+fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+    let store = resolved(flow.store.path(), real);
+    // Each pair is reported once, by the flow whose store is the outer one or comes later.
+    for other in stores.around(store).filter(|other| other.name != flow.name) {
+        let same = resolved(other.store.path(), real) == store;
+        if same && at(other).offset > at(flow).offset {
+            continue;
+        }
+        let how = if same { "are the same folder" } else { "lie in one another" };
+        problems.push(
+            Problem::new(
+                at(flow),
+                format!("the stores of flows {} and {} {how}: {}", other.name, flow.name, store.display()),
+                "this flow's store",
+            )
+            .also(at(other), "and this one's")
+            .hint("give each flow a folder of its own"),
+        );
+    }
+    let Place::Path { path, .. } = flow.home.place() else { return };
+    let home = resolved(path, real);
+    if home.starts_with(store) || store.starts_with(home) {
+        let how = match (home == store, home.starts_with(store)) {
+            (true, _) => "are the same folder",
+            (_, true) => "lie in one another: its home is in its store",
+            _ => "lie in one another: its store is in its home",
+        };
+        problems.push(
+            Problem::new(at(flow), format!("home and store of flow {} {how}", flow.name), "it would read what it writes")
+                .hint("choose a store beside the home"),
+        );
+    }
+}
+
+/// The names of the flows that a flow needs.
+fn upstreams<'a>(flow: &'a Arc<Flow>, stores: &StorePaths<'a>, real: &'a RealPaths) -> Vec<&'a str> {
+    let mut names: Vec<&str> = flow.needs.iter().map(FlowName::as_str).collect();
+    match flow.home.place() {
+        Place::Flow(name) => names.push(name),
+        Place::Path { path, deep } => {
+            let home = resolved(path, real);
+            names.extend(stores.around(home).map(|other| other.name.as_str()));
+            if deep {
+                names.extend(stores.below(home).map(|other| other.name.as_str()));
+            }
+        }
+    }
+    names
+}
+
+/// Reports a strongly connected group as the whole circle, once.
+fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+    let Some(first) = circle.iter().copied().min() else { return };
+    if circle.len() == 1 && !graph.contains_edge(first, first) {
+        return;
+    }
+    let mut path = vec![first];
+    let members: BTreeSet<_> = circle.iter().copied().collect();
+    // Every member has a way back to the first: the shortest one is shown.
+    let next = graph.neighbors(first).filter(|node| members.contains(node)).min();
+    if let Some((_, way)) = next.and_then(|next| astar(graph, next, |node| node == first, |_| 1, |_| 0)) {
+        path.extend(way);
+    }
+    let names: Vec<&str> = path.iter().map(|node| graph[*node].name.as_str()).collect();
+    let message = if circle.len() == 1 {
+        format!("flow {} needs itself", names[0])
+    } else {
+        format!("flows need each other in a circle: {}", names.join(" -> "))
+    };
+    let mut problem = Problem::new(at(&graph[first]), message, "the circle begins here");
+    for node in path.iter().skip(1).filter(|node| **node != first) {
+        problem = problem.also(at(&graph[*node]), "and comes by here");
+    }
+    problems.push(problem.hint("take one of the edges away: a needs:, or a home that lies in a store"));
+}

@@ -1,0 +1,171 @@
+//! The queries of planning: from config text and inputs to flows, graph and keys, memoised by salsa.
+//!
+//! Queries do no I/O. What changes between two builds comes in through the inputs, whose setters
+//! are called only where something differs: then only what depends on it is asked for again.
+
+#![expect(missing_docs, reason = "salsa's macros make constructors and setters without docs")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use salsa::{EventKind, Storage};
+
+use crate::config::problem::{Problems, Source};
+use crate::config::{Config, node, resolve};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{Components, KeyKind};
+use crate::flow::{Flow, FlowName, make_flows};
+use crate::format::Format;
+use crate::graph::{Graph, RealPaths};
+
+/// The text of the config.
+#[salsa::input(debug)]
+pub struct ConfigText {
+    /// Its path as it is shown, and its text.
+    pub source: Source,
+    /// Its folder.
+    pub root: PathBuf,
+}
+
+/// Where the paths of the config really lead.
+#[salsa::input(debug)]
+pub struct Paths {
+    /// The paths with links resolved.
+    pub real: RealPaths,
+}
+
+/// What one flow's home holds.
+#[salsa::input(debug)]
+pub struct HomeState {
+    /// Digests by name; `None` while an upstream may still change it.
+    pub inputs: Option<Arc<BTreeMap<String, Fingerprint>>>,
+}
+
+/// A flow's name as a key of queries.
+#[salsa::interned(debug)]
+pub struct FlowId<'db> {
+    /// The name.
+    pub name: FlowName,
+}
+
+/// What a flow's output depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The hash of the components.
+    pub key: Fingerprint,
+    /// What is hashed and what is explained.
+    pub components: Components,
+}
+
+/// The database of all queries. It counts which of them really ran.
+#[salsa::db]
+#[derive(Clone)]
+pub struct Database {
+    storage: Storage<Self>,
+    executed: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+#[salsa::db]
+impl salsa::Database for Database {}
+
+impl Database {
+    /// An empty database.
+    pub fn new() -> Self {
+        let executed: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let counter = executed.clone();
+        let storage = Storage::new(Some(Box::new(move |event| {
+            if let EventKind::WillExecute { database_key } = event.kind {
+                let query = format!("{database_key:?}");
+                let query = query.split('(').next().unwrap_or_default().to_string();
+                *counter.lock().unwrap_or_else(PoisonError::into_inner).entry(query).or_default() += 1;
+            }
+        })));
+        Self { storage, executed }
+    }
+
+    /// How often each query ran since the last call, by its name.
+    pub fn take_executed(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut *self.executed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+/// The config's tree.
+#[salsa::tracked(returns(clone))]
+pub fn document(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<node::Node>, Problems> {
+    node::parse(text.source(db)).map(Arc::new)
+}
+
+/// The config.
+#[salsa::tracked(returns(clone))]
+pub fn config(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Config>, Problems> {
+    let tree = document(db, text)?;
+    resolve(text.source(db), text.root(db), &tree).map(Arc::new)
+}
+
+/// The flows.
+#[salsa::tracked(returns(clone))]
+pub fn flows(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Vec<Arc<Flow>>>, Problems> {
+    let config = config(db, text)?;
+    make_flows(text.source(db), text.root(db), &config).map(Arc::new)
+}
+
+/// The graph.
+#[salsa::tracked(returns(clone))]
+pub fn graph(db: &dyn salsa::Database, text: ConfigText, paths: Paths) -> Result<Arc<Graph>, Problems> {
+    let (config, flows) = (config(db, text)?, flows(db, text)?);
+    Graph::new(&flows, paths.real(db), text.source(db), &config).map(Arc::new)
+}
+
+/// One flow: it stays the same while others change.
+#[salsa::tracked(returns(clone))]
+pub fn flow<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths, id: FlowId<'db>) -> Option<Arc<Flow>> {
+    graph(db, text, paths).ok()?.flow(id.name(db).as_str()).cloned()
+}
+
+/// A flow's recipe.
+#[salsa::tracked(returns(clone))]
+pub fn recipe<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths, id: FlowId<'db>) -> Option<Arc<Components>> {
+    let flow = flow(db, text, paths, id)?;
+    let input = input_format(db, text, paths, &flow)?;
+    Some(Arc::new(flow.recipe(input)))
+}
+
+/// A flow's key; `None` while its home is not known.
+#[salsa::tracked(returns(clone))]
+pub fn flow_key<'db>(
+    db: &'db dyn salsa::Database,
+    text: ConfigText,
+    paths: Paths,
+    id: FlowId<'db>,
+    home: HomeState,
+) -> Option<Arc<FlowKey>> {
+    let inputs = home.inputs(db).clone()?;
+    let mut components = recipe(db, text, paths, id)?.as_ref().clone();
+    components.inputs = inputs.as_ref().clone();
+    Some(Arc::new(FlowKey { key: components.key(KeyKind::Flow), components }))
+}
+
+/// The format of a home's files: its own, or that of the store which it names.
+fn input_format(db: &dyn salsa::Database, text: ConfigText, paths: Paths, of: &Flow) -> Option<&'static dyn Format> {
+    match (of.home.format(), of.upstream()) {
+        (Some(format), _) => Some(format),
+        (None, Some(name)) => {
+            let upstream = flow(db, text, paths, FlowId::new(db, FlowName::from(name)))?;
+            Some(upstream.store.target().format)
+        }
+        (None, None) => None,
+    }
+}

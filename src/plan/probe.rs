@@ -1,0 +1,258 @@
+//! Probing: the only I/O of planning. What do homes hold, and what is in the stores?
+//!
+//! It looks at many flows at once: stats in one round, then the files that the memo does not know
+//! are hashed in another, so that one flow of many files uses all processors too.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::iter::{IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+
+use super::memory::Memory;
+use crate::cache::index::IndexedReceipt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
+use crate::flow::{Flow, FlowName};
+use crate::fs::{self, FsError, Stat};
+use crate::home::{ListedFile, Place};
+use crate::store::Live;
+use crate::store::receipt::{Published, Receipt};
+
+/// One file of a home, with its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name below the home.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it looked before it was hashed.
+    pub stat: Stat,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
+}
+
+/// What a home of files holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// The files by name.
+    pub files: Vec<Input>,
+    /// The folders that were listed.
+    pub folders: Vec<PathBuf>,
+}
+
+/// What is in a store.
+#[derive(Clone, Debug, Default)]
+pub struct StoreState {
+    /// Its receipt.
+    pub receipt: Option<Arc<Receipt>>,
+    /// How the receipt's file looked.
+    pub receipt_stat: Option<Stat>,
+    /// True where there is a store, however empty.
+    pub exists: bool,
+    /// Published names that are gone.
+    pub missing: Vec<String>,
+    /// Published names that have other bytes.
+    pub altered: Vec<String>,
+    /// Visible names that hygge did not publish.
+    pub added: Vec<String>,
+}
+
+/// What a probe of one flow found.
+#[derive(Debug)]
+pub struct Observed {
+    /// What its home holds; nothing where the home is another flow.
+    pub inputs: Result<Inputs>,
+    /// What its store holds.
+    pub store: Result<StoreState>,
+}
+
+/// One file whose digest is asked for.
+struct Wanted {
+    folder: PathBuf,
+    name: String,
+    stat: Stat,
+    digest: Digest,
+}
+
+/// How the digest of a file is known.
+enum Digest {
+    /// The memo vouches for it.
+    Remembered(Fingerprint),
+    /// Nothing vouches for it yet.
+    Unknown,
+    /// The file was read.
+    Hashed(Result<Remembered>),
+}
+
+/// A flow between the two rounds.
+struct Looked {
+    inputs: Result<(Vec<Wanted>, Vec<PathBuf>)>,
+    store: Result<LookedStore>,
+}
+
+struct LookedStore {
+    receipt: Option<Arc<Receipt>>,
+    receipt_stat: Option<Stat>,
+    is_new: bool,
+    live: Live,
+    files: Vec<Wanted>,
+}
+
+/// Probes flows; `real` gives the real path of each one's store.
+pub fn probe(flows: &[(Arc<Flow>, PathBuf)], memory: &mut Memory) -> HashMap<FlowName, Observed> {
+    let shared = &*memory;
+    let mut looked: Vec<Looked> = flows
+        .into_par_iter()
+        .map(|(flow, store)| Looked { inputs: look_at_home(flow, shared), store: look_at_store(flow, store, shared) })
+        .collect();
+    let mut unknown: Vec<&mut Wanted> =
+        looked.iter_mut().flat_map(Looked::wanted).filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
+    unknown.par_iter_mut().for_each(|wanted| hash(wanted, &shared.hashed));
+    let mut observed = HashMap::new();
+    for (looked, (flow, store)) in looked.into_iter().zip(flows) {
+        observed.insert(flow.name.clone(), looked.finish(store, memory));
+    }
+    observed
+}
+
+impl Looked {
+    fn wanted(&mut self) -> impl Iterator<Item = &mut Wanted> {
+        let inputs = self.inputs.as_mut().map(|(files, _)| files.iter_mut()).into_iter().flatten();
+        let outputs = self.store.as_mut().map(|store| store.files.iter_mut()).into_iter().flatten();
+        inputs.chain(outputs)
+    }
+
+    fn finish(self, real: &Path, memory: &mut Memory) -> Observed {
+        let inputs = self.inputs.and_then(|(wanted, folders)| {
+            let mut files = Vec::with_capacity(wanted.len());
+            for wanted in wanted {
+                let path = wanted.folder.join(&wanted.name);
+                let (name, stat) = (wanted.name.clone(), wanted.stat);
+                files.push(Input { name, path, stat, digest: remember(wanted, memory)? });
+            }
+            Ok(Inputs { files, folders })
+        });
+        let store = self.store.and_then(|looked| {
+            if let (true, Some(stat), Some(receipt)) = (looked.is_new, looked.receipt_stat, &looked.receipt) {
+                memory.set_receipt(real, Some(IndexedReceipt { stat, receipt: receipt.as_ref().clone() }));
+            }
+            looked.finish(memory)
+        });
+        Observed { inputs, store }
+    }
+}
+
+impl LookedStore {
+    fn finish(self, memory: &mut Memory) -> Result<StoreState> {
+        let published = self.receipt.as_deref().and_then(settled);
+        let mut state = StoreState { exists: self.live.exists, ..StoreState::default() };
+        let mut parts: HashMap<&str, &Fingerprint> =
+            published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.name.as_str(), &part.digest)).collect();
+        for wanted in self.files {
+            let name = wanted.name.clone();
+            if parts.remove(name.as_str()) != Some(&remember(wanted, memory)?) {
+                state.altered.push(name);
+            }
+        }
+        for name in self.live.files.keys().chain(&self.live.folders) {
+            if published.is_none_or(|published| published.manifest.part(name).is_none()) {
+                state.added.push(name.clone());
+            }
+        }
+        state.missing = parts.into_keys().map(String::from).collect();
+        state.missing.sort();
+        state.receipt = self.receipt;
+        state.receipt_stat = self.receipt_stat;
+        Ok(state)
+    }
+}
+
+/// What a receipt says is published. One that died in the middle names two sets: the old one is
+/// assumed until the store is settled, which needs its lock.
+fn settled(receipt: &Receipt) -> Option<&Published> {
+    receipt.published.as_ref()
+}
+
+fn look_at_home(flow: &Flow, memory: &Memory) -> Result<(Vec<Wanted>, Vec<PathBuf>)> {
+    if let Place::Flow(_) = flow.home.place() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let listing = flow.home.list()?;
+    let memo = memory.memos.get(&listing.folder);
+    let wanted = listing.files.into_iter().map(|ListedFile { name, stat }| Wanted {
+        digest: known(memo, &name, &stat),
+        folder: listing.folder.clone(),
+        name,
+        stat,
+    });
+    Ok((wanted.collect(), listing.folders))
+}
+
+fn look_at_store(flow: &Flow, real: &Path, memory: &Memory) -> Result<LookedStore> {
+    let receipt_stat = flow.store.receipt_stat(real)?;
+    let indexed = memory.receipts.get(real).filter(|indexed| Some(indexed.stat) == receipt_stat);
+    let (receipt, is_new) = match (indexed, receipt_stat) {
+        (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
+        (None, Some(_)) => (flow.store.receipt(real)?, true),
+        (None, None) => (None, false),
+    };
+    let live = flow.store.live(real)?;
+    let memo = memory.memos.get(real);
+    let published = receipt.as_ref().and_then(settled);
+    let mut files = Vec::new();
+    for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
+        let Some(stat) = live.files.get(&part.name) else { continue };
+        files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
+    }
+    Ok(LookedStore { receipt: receipt.map(Arc::new), receipt_stat, is_new, live, files })
+}
+
+fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {
+    memo.and_then(|memo| memo.digest(name, stat)).map_or(Digest::Unknown, Digest::Remembered)
+}
+
+/// Hashes a file and checks that it looks the same before and after.
+fn hash(wanted: &mut Wanted, hashed: &AtomicU64) {
+    let path = wanted.folder.join(&wanted.name);
+    let now = Now::take();
+    let digest = || -> Result<Remembered> {
+        let file = fs::open(&path)?;
+        let (digest, bytes) = Fingerprint::of_file(&file, |_| Ok(())).map_err(FsError::at("read", &path))?;
+        hashed.fetch_add(bytes, Ordering::Relaxed);
+        if fs::stat_open(&file, &path)? != wanted.stat {
+            return Err(ProbeError::Changing(path.clone()).into());
+        }
+        Ok(Remembered::new(wanted.stat, digest, now))
+    };
+    wanted.digest = Digest::Hashed(digest());
+}
+
+/// Takes the digest of a file over into the memo.
+fn remember(wanted: Wanted, memory: &mut Memory) -> Result<Fingerprint> {
+    match wanted.digest {
+        Digest::Remembered(digest) => Ok(digest),
+        Digest::Hashed(found) => {
+            let remembered = found?;
+            memory.remember(&wanted.folder, wanted.name, remembered);
+            Ok(remembered.digest)
+        }
+        Digest::Unknown => Err(ProbeError::Changing(wanted.folder.join(wanted.name)).into()),
+    }
+}
+
+/// A file that cannot be fingerprinted.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Somebody writes to it.
+    #[error("{} changed while it was read", .0.display())]
+    Changing(PathBuf),
+}
+
+impl From<ProbeError> for Error {
+    fn from(error: ProbeError) -> Self {
+        Self::new(ErrorKind::Flow, error).with_hint("build again when its writer is done")
+    }
+}

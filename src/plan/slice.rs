@@ -1,0 +1,144 @@
+//! Slices: which rows of which files become one part. Pure arithmetic over layouts.
+//!
+//! Without `rows_per_file` every file is one slice. With it, row groups are taken whole as long as
+//! they are no larger than one and a half times the asked size, consecutive ones packed together
+//! until a part is full; only a larger group is cut inside, together with what was waiting.
+
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::{Layout, Passage, Piece, must_cut};
+
+/// One part's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// The pieces in order; their files count in the flow's list of files.
+    pub pieces: Vec<Piece>,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes that are read for it.
+    pub bytes: u64,
+}
+
+/// Cuts files into slices. `sizes` are the bytes of the whole files.
+pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) -> Vec<Slice> {
+    let Some(wanted) = rows_per_file else {
+        return layouts
+            .iter()
+            .zip(sizes)
+            .enumerate()
+            .map(|(file, (layout, bytes))| Slice {
+                pieces: vec![Piece { file, group: None, rows: None }],
+                rows: layout.rows,
+                bytes: *bytes,
+            })
+            .collect();
+    };
+    let mut cutter = Cutter { files: layouts.len(), wanted, done: Vec::new(), waiting: Vec::new(), rows: 0 };
+    for (file, layout) in layouts.iter().enumerate() {
+        for (group, size) in layout.groups.iter().enumerate() {
+            cutter.take(Run { file, group, rows: size.rows, bytes: size.bytes });
+        }
+    }
+    cutter.finish()
+}
+
+/// A row group on its way into a slice.
+#[derive(Clone, Copy)]
+struct Run {
+    file: usize,
+    group: usize,
+    rows: u64,
+    bytes: u64,
+}
+
+struct Cutter {
+    files: usize,
+    wanted: u64,
+    done: Vec<Slice>,
+    waiting: Vec<Run>,
+    rows: u64,
+}
+
+impl Cutter {
+    fn take(&mut self, run: Run) {
+        if run.rows == 0 {
+            return;
+        }
+        if must_cut(run.rows, self.wanted) {
+            self.waiting.push(run);
+            self.cut_waiting();
+            return;
+        }
+        if self.rows > 0 && self.rows + run.rows > self.wanted && self.rows >= self.wanted.div_ceil(2) {
+            self.flush();
+        }
+        self.waiting.push(run);
+        self.rows += run.rows;
+        if self.rows >= self.wanted {
+            self.flush();
+        }
+    }
+
+    /// What is waiting becomes one slice of whole groups.
+    fn flush(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let pieces = self.waiting.iter().map(|run| Piece { file: run.file, group: Some(run.group), rows: None }).collect();
+        let bytes = self.waiting.iter().map(|run| run.bytes).sum();
+        self.done.push(Slice { pieces, rows: self.rows, bytes });
+        self.waiting.clear();
+        self.rows = 0;
+    }
+
+    /// What is waiting is cut by rows into slices of the wanted size; the last one takes what is
+    /// left, which is between half and one and a half times as much.
+    fn cut_waiting(&mut self) {
+        let mut left: u64 = self.waiting.iter().map(|run| run.rows).sum();
+        let mut slice = Slice::default();
+        for run in std::mem::take(&mut self.waiting) {
+            let mut first = 0;
+            while first < run.rows {
+                let size = if must_cut(left, self.wanted) { self.wanted } else { left };
+                let rows = (size - slice.rows).min(run.rows - first);
+                let is_whole = rows == run.rows;
+                slice.pieces.push(Piece { file: run.file, group: Some(run.group), rows: (!is_whole).then_some((first, rows)) });
+                slice.rows += rows;
+                slice.bytes += run.bytes;
+                first += rows;
+                if slice.rows == size {
+                    left -= size;
+                    self.done.push(std::mem::take(&mut slice));
+                }
+            }
+        }
+        self.rows = 0;
+    }
+
+    fn finish(mut self) -> Vec<Slice> {
+        self.flush();
+        if self.done.is_empty() && self.files > 0 {
+            // No rows at all: one part has the schema, made from the first file.
+            self.done.push(Slice { pieces: vec![Piece { file: 0, group: None, rows: None }], rows: 0, bytes: 0 });
+        }
+        self.done
+    }
+}
+
+/// The key of a slice's part: no path is in it, so that a part is found again wherever it lies.
+pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests: &[Fingerprint]) -> Fingerprint {
+    let mut key = KeyWriter::new(KeyKind::Part);
+    key.digest(recipe);
+    match passage {
+        Passage::Undecoded => key.text("undecoded"),
+        Passage::Decoded { compression } => key.text("decoded").text(compression),
+    };
+    key.count(slice.pieces.len());
+    for piece in &slice.pieces {
+        key.digest(&digests[piece.file]);
+        key.number(piece.group.map_or(u64::MAX, |group| group as u64));
+        let (first, rows) = piece.rows.unwrap_or((0, u64::MAX));
+        key.number(first).number(rows);
+    }
+    key.finish()
+}

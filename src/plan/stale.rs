@@ -1,0 +1,175 @@
+//! Verdicts and their reasons: what the recorded set was made from, beside what is there now.
+//!
+//! Pure comparison. A reason says what was and what is, so that `hygge why` has nothing to add.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::probe::StoreState;
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::Components;
+use crate::flow::FlowName;
+use crate::store::receipt::Published;
+
+/// Whether a flow must run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Key, publish key and outputs are as recorded.
+    Fresh,
+    /// It runs.
+    Stale {
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// Only publishing is left: every part is at hand, and nothing of the home is read.
+    Restore {
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// Upstreams will run; decided when their output is known.
+    Maybe {
+        /// The upstreams.
+        upstreams: Vec<FlowName>,
+        /// What is known to differ whatever they give.
+        reasons: Vec<Reason>,
+    },
+    /// It cannot run.
+    Blocked {
+        /// Why.
+        error: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+}
+
+impl Verdict {
+    /// The verdict's word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale { .. } => "stale",
+            Self::Restore { .. } => "restore",
+            Self::Maybe { .. } => "maybe",
+            Self::Blocked { .. } => "blocked",
+        }
+    }
+
+    /// The reasons, where there are some.
+    pub fn reasons(&self) -> &[Reason] {
+        match self {
+            Self::Stale { reasons } | Self::Restore { reasons } | Self::Maybe { reasons, .. } => reasons,
+            Self::Fresh | Self::Blocked { .. } => &[],
+        }
+    }
+}
+
+/// One reason why a flow is not fresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are named after what they hold: what was, and what is")]
+pub enum Reason {
+    /// There is no receipt: the store was never built.
+    FirstBuild,
+    /// It was asked for.
+    Forced,
+    /// A field of the recipe differs.
+    Config { field: String, old: Option<String>, new: Option<String> },
+    /// A reader or writer of hygge's gives other bytes than it did.
+    Adapter { field: String, old: Option<String>, new: Option<String> },
+    /// The home has a file that it had not.
+    InputAdded { name: String },
+    /// The home no longer has a file.
+    InputRemoved { name: String },
+    /// A file of the home has other bytes.
+    InputChanged { name: String, old: Fingerprint, new: Fingerprint },
+    /// The upstream published something else.
+    Upstream { flow: String, old: Option<Fingerprint>, new: Fingerprint },
+    /// The columns of the home differ.
+    Schema { old: Fingerprint, new: Fingerprint },
+    /// The parts go by other names.
+    Placement { field: String, old: Option<String>, new: Option<String> },
+    /// A published file is gone.
+    OutputMissing { name: String },
+    /// Someone changed a published file; it is kept aside.
+    OutputAltered { name: String },
+    /// A publication died; it will be finished or undone.
+    Interrupted,
+}
+
+/// Stands before an upstream among the inputs: no path below a home begins like it.
+pub const UPSTREAM: &str = "/flow/";
+
+/// What differs between the recorded set and what would be made now; nothing where it is fresh.
+pub fn reasons(now: Option<&Components>, placement: &BTreeMap<String, String>, state: &StoreState) -> Vec<Reason> {
+    let Some(receipt) = &state.receipt else { return vec![Reason::FirstBuild] };
+    let mut reasons = Vec::new();
+    if receipt.pending.is_some() {
+        reasons.push(Reason::Interrupted);
+    }
+    let Some(published) = &receipt.published else { return reasons };
+    if let Some(now) = now {
+        compare_components(published, now, &mut reasons);
+    }
+    for (field, old, new) in differences(&published.placement, placement) {
+        reasons.push(Reason::Placement { field, old, new });
+    }
+    reasons.extend(state.missing.iter().map(|name| Reason::OutputMissing { name: name.clone() }));
+    reasons.extend(state.altered.iter().map(|name| Reason::OutputAltered { name: name.clone() }));
+    reasons
+}
+
+fn compare_components(published: &Published, now: &Components, reasons: &mut Vec<Reason>) {
+    let before = &published.components;
+    for (field, old, new) in differences(&before.settings, &now.settings) {
+        reasons.push(if field.ends_with(".version") { Reason::Adapter { field, old, new } } else { Reason::Config { field, old, new } });
+    }
+    for (name, new) in &now.inputs {
+        let old = before.inputs.get(name);
+        match (name.strip_prefix(UPSTREAM), old) {
+            (_, Some(old)) if old == new => {}
+            (Some(flow), old) => reasons.push(Reason::Upstream { flow: flow.to_string(), old: old.copied(), new: *new }),
+            (None, Some(old)) => reasons.push(Reason::InputChanged { name: name.clone(), old: *old, new: *new }),
+            (None, None) => reasons.push(Reason::InputAdded { name: name.clone() }),
+        }
+    }
+    let gone = before.inputs.keys().filter(|name| !now.inputs.contains_key(*name) && !name.starts_with(UPSTREAM));
+    reasons.extend(gone.map(|name| Reason::InputRemoved { name: name.clone() }));
+}
+
+type Difference = (String, Option<String>, Option<String>);
+
+fn differences(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Difference> {
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort();
+    names.dedup();
+    let differing = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    differing.map(|name| (name.clone(), old.get(name).cloned(), new.get(name).cloned())).collect()
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+        match self {
+            Self::FirstBuild => write!(f, "never built"),
+            Self::Forced => write!(f, "forced"),
+            Self::Config { field, old, new } | Self::Placement { field, old, new } => {
+                write!(f, "{field} was {}, is {}", or_none(old), or_none(new))
+            }
+            Self::Adapter { field, old, new } => write!(f, "hygge's {field} was {}, is {}", or_none(old), or_none(new)),
+            Self::InputAdded { name } => write!(f, "input {name} is new"),
+            Self::InputRemoved { name } => write!(f, "input {name} is gone"),
+            Self::InputChanged { name, old, new } => write!(f, "input {name} changed ({} -> {})", old.short(), new.short()),
+            Self::Upstream { flow, old: Some(old), new } => {
+                write!(f, "flow {flow} gave something else ({} -> {})", old.short(), new.short())
+            }
+            Self::Upstream { flow, old: None, new } => write!(f, "flow {flow} is its home now ({})", new.short()),
+            Self::Schema { old, new } => write!(f, "the columns changed ({} -> {})", old.short(), new.short()),
+            Self::OutputMissing { name } => write!(f, "output {name} is missing"),
+            Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),
+            Self::Interrupted => write!(f, "a publication was interrupted"),
+        }
+    }
+}

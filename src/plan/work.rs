@@ -1,0 +1,294 @@
+//! Work: the parts of one flow, which of them are at hand, and what the others are made from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::Planner;
+use super::db::FlowKey;
+use super::probe::{Input, StoreState};
+use super::slice::{self, Slice};
+use crate::cache::index::{PartRecord, layout_key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{Components, KeyKind};
+use crate::flow::{Flow, FlowName};
+use crate::format::{Format, FormatError, Layout, Opened, Passage};
+use crate::fs::{self, Stat};
+use crate::store::Naming;
+
+/// What is to be done for one flow.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The flow key.
+    pub key: Fingerprint,
+    /// What it covers.
+    pub components: Components,
+    /// What the publish key covers.
+    pub placement: BTreeMap<String, String>,
+    /// The schema of the input.
+    pub schema: Option<Fingerprint>,
+    /// The input files.
+    pub files: Vec<Input>,
+    /// How they become parts.
+    pub passage: Passage,
+    /// The parts in order.
+    pub parts: Vec<PlannedPart>,
+    /// Published names that someone altered.
+    pub altered: Vec<String>,
+    /// How the store's receipt looked when this was planned.
+    pub receipt_stat: Option<Stat>,
+}
+
+/// One part of a flow.
+#[derive(Clone, Debug)]
+pub struct PlannedPart {
+    /// Its key.
+    pub key: Fingerprint,
+    /// What it is made from.
+    pub slice: Slice,
+    /// The name of its first input file without folder and ending.
+    pub stem: String,
+    /// The part, where it was made before and is at hand.
+    pub made: Option<Made>,
+}
+
+/// A part that need not be made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The part.
+    pub record: PartRecord,
+    /// Where it is.
+    pub place: MadeAt,
+}
+
+/// Where a part is that need not be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MadeAt {
+    /// In the store that is to be published, untouched.
+    Live,
+    /// In staging: it is digested before it is used.
+    Staged,
+    /// In another store of this project: it is copied and digested on the way.
+    Elsewhere(PathBuf),
+}
+
+impl Work {
+    /// How many parts must be made.
+    pub fn parts_to_make(&self) -> usize {
+        self.parts.iter().filter(|part| part.made.is_none()).count()
+    }
+
+    /// How many bytes of the home are read for that.
+    pub fn bytes_to_read(&self) -> u64 {
+        self.parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.bytes).sum()
+    }
+
+    /// The parts' names once their digests are known.
+    ///
+    /// # Errors
+    /// Two parts get one name.
+    pub fn names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
+        let mut owners: HashMap<String, usize> = HashMap::new();
+        let mut names = Vec::with_capacity(self.parts.len());
+        for (number, part) in self.parts.iter().enumerate() {
+            let naming = Naming {
+                sequence: number + 1,
+                stem: &part.stem,
+                flow: flow.name.as_str(),
+                entity: flow.name.as_str(),
+                digest: digests.get(number),
+            };
+            let name = flow.store.part_name(&naming)?;
+            if let Some(first) = owners.insert(name.clone(), number)
+                && !(digests.is_empty() && name.contains('?'))
+            {
+                return Err(same_name(&name, self.source(first), self.source(number)));
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn source(&self, part: usize) -> &str {
+        let piece = self.parts[part].slice.pieces.first();
+        piece.and_then(|piece| self.files.get(piece.file)).map_or("", |file| file.name.as_str())
+    }
+}
+
+fn same_name(name: &str, one: &str, other: &str) -> Error {
+    let error = format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
+    Error::new(ErrorKind::Flow, error).with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
+}
+
+impl Planner {
+    /// Finds out what is to be done for a flow that is not fresh.
+    pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
+        let flow = self.flow(name)?;
+        let (files, format) = (self.sources(&flow)?, self.input_format(&flow));
+        let layouts = self.layouts(format, &files).await?;
+        let layouts: Vec<&Layout> = layouts.iter().collect();
+        check_schemas(format, &files, &layouts)?;
+        let target = flow.store.target();
+        let passage = format.passage(&layouts, &target)?;
+        let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
+        let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
+        let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
+        let mut parts = Vec::new();
+        for slice in slice::slices(&layouts, &sizes, target.rows_per_file) {
+            let key = slice::part_key(&recipe, &passage, &slice, &digests);
+            let first = slice.pieces.first().and_then(|piece| files.get(piece.file));
+            let stem = first.map_or("", |file| file.name.as_str());
+            let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            parts.push(PlannedPart { key, slice, stem, made: None });
+        }
+        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        let forced = self.request.force && self.request.selected.named.contains(name);
+        if !forced {
+            self.find_made(&flow, &state, &mut parts).await?;
+        }
+        let work = Work {
+            key: key.key,
+            components: key.components.clone(),
+            placement: flow.store.placement(name.as_str()),
+            schema: layouts.first().map(|layout| layout.schema),
+            files,
+            passage,
+            parts,
+            altered: state.altered,
+            receipt_stat: state.receipt_stat,
+        };
+        work.names(&flow, &[])?;
+        if matches!(work.passage, Passage::Decoded { .. }) {
+            check_decodable(format, &work)?;
+        }
+        Ok(work)
+    }
+
+    /// The format of what a flow reads.
+    pub fn input_format(&self, flow: &Flow) -> &'static dyn Format {
+        let upstream = flow.upstream().and_then(|name| self.project.graph.flow(name));
+        flow.home.format().unwrap_or_else(|| upstream.map_or(flow, |upstream| upstream).store.target().format)
+    }
+
+    /// The files that a flow reads.
+    fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
+        let Some(upstream) = flow.upstream() else {
+            return Ok(self.inputs(&flow.name)?.files.clone());
+        };
+        let upstream = self.flow(&FlowName::from(upstream))?;
+        let folder = self.project.store_path(&upstream);
+        let published = self.receipt(&upstream.name).and_then(|receipt| receipt.published.as_ref());
+        let mut files = Vec::new();
+        for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
+            let path = folder.join(&part.name);
+            let found = fs::stat(&path)?.filter(|found| found.is_file);
+            let found = found.ok_or_else(|| super::not_built(upstream.name.as_str()))?;
+            files.push(Input { name: part.name.clone(), path, stat: found.stat, digest: part.digest });
+        }
+        Ok(files)
+    }
+
+    /// The layouts of files: from the index where their bytes were seen before.
+    async fn layouts(&mut self, format: &'static dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
+        let mut layouts = Vec::with_capacity(files.len());
+        for file in files {
+            let key = layout_key(format, &file.digest);
+            let known = match self.layouts.get(&key) {
+                Some(layout) => Some(layout.clone()),
+                None => self.cache.index.layout(&key).await?,
+            };
+            let layout = match known {
+                Some(layout) => layout,
+                None => {
+                    let layout = format.inspect(&open(file)?)?;
+                    self.layouts.insert(key, layout.clone());
+                    self.found.layouts.push((key, layout.clone()));
+                    layout
+                }
+            };
+            layouts.push(layout);
+        }
+        Ok(layouts)
+    }
+
+    /// Finds the parts that were made before and are at hand.
+    async fn find_made(&self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let intact = |name: &String| !state.missing.contains(name) && !state.altered.contains(name);
+        let live: Vec<Fingerprint> = published
+            .iter()
+            .flat_map(|published| &published.manifest.parts)
+            .filter(|part| intact(&part.name))
+            .map(|part| part.digest)
+            .collect();
+        let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
+        // The receipt knows its parts by their keys too, so that a lost index costs nothing.
+        let known = published.iter().flat_map(|published| &published.manifest.parts);
+        let known: HashMap<Fingerprint, PartRecord> =
+            known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
+        for part in parts.iter_mut() {
+            let record = match known.get(&part.key) {
+                Some(record) => Some(*record),
+                None => self.cache.index.part(&part.key).await?,
+            };
+            let Some(record) = record else { continue };
+            let place = if live.contains(&record.digest) {
+                MadeAt::Live
+            } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
+                MadeAt::Staged
+            } else {
+                let places = elsewhere.get_or_insert_with(|| self.parts_of_other_stores(flow));
+                match places.get(&record.digest) {
+                    Some(path) => MadeAt::Elsewhere(path.clone()),
+                    None => continue,
+                }
+            };
+            part.made = Some(Made { record, place });
+        }
+        Ok(())
+    }
+
+    /// Where the parts of all other stores of this project lie.
+    fn parts_of_other_stores(&self, flow: &Flow) -> HashMap<Fingerprint, PathBuf> {
+        let own = self.project.store_path(flow);
+        let others = self
+            .memory
+            .receipts
+            .iter()
+            .filter(|(store, indexed)| store.as_path() != own && indexed.receipt.project == self.project.config.name);
+        let parts = others.flat_map(|(store, indexed)| {
+            let published = indexed.receipt.published.iter();
+            published.flat_map(|published| &published.manifest.parts).map(move |part| (part, store.join(&part.name)))
+        });
+        let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
+        there.map(|(part, path)| (part.digest, path)).collect()
+    }
+}
+
+fn open(file: &Input) -> Result<Opened> {
+    Ok(Opened { file: fs::open(&file.path)?, path: file.path.clone() })
+}
+
+/// All files of a flow have one schema; the first that has not is named with its column.
+fn check_schemas(format: &dyn Format, files: &[Input], layouts: &[&Layout]) -> Result<()> {
+    let Some(first) = layouts.first() else { return Ok(()) };
+    let Some(other) = layouts.iter().position(|layout| layout.schema != first.schema) else { return Ok(()) };
+    // The odd one out is most likely the one to look at.
+    let alike = layouts.iter().filter(|layout| layout.schema == first.schema).count();
+    let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
+    let (odd, usual) = (open(&files[odd])?, open(&files[usual])?);
+    let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
+    Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
+}
+
+/// Nothing is decoded before every file of every part that must be made was found decodable.
+fn check_decodable(format: &dyn Format, work: &Work) -> Result<()> {
+    let mut files: Vec<usize> =
+        work.parts.iter().filter(|part| part.made.is_none()).flat_map(|part| &part.slice.pieces).map(|piece| piece.file).collect();
+    files.sort_unstable();
+    files.dedup();
+    for file in files {
+        format.decodable(&open(&work.files[file])?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Publishing: from made parts to a set that a store may take over.
+//!
+//! Here stand the checks that no store may skip: names, rows, and how much may vanish. How a set
+//! gets into its place, all at once or not at all, is each store's own.
+
+use jiff::Timestamp;
+
+use crate::cache::index::PartRecord;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::flow::Flow;
+use crate::plan::work::Work;
+use crate::store::receipt::{Manifest, Part, Published, Receipt};
+
+/// Why a set is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A row was lost or doubled on the way.
+    #[error("part {name} has {found} rows, and its input {expected}")]
+    Rows {
+        /// The part.
+        name: String,
+        /// Rows in the part.
+        found: u64,
+        /// Rows in its input.
+        expected: u64,
+    },
+    /// Too much of the store would vanish.
+    #[error("the store has {before} rows, and would have {after}: more than max_shrink ({allowed}%) allows")]
+    Shrink {
+        /// Rows now.
+        before: u64,
+        /// Rows then.
+        after: u64,
+        /// What the flow allows.
+        allowed: u8,
+    },
+}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        let hint = match &error {
+            PublishError::Rows { .. } => "this is a fault of hygge: please report it; nothing was published",
+            PublishError::Shrink { .. } => "check the home; --accept-shrink publishes it this once, max_shrink of the flow always",
+        };
+        Self::new(ErrorKind::Flow, error).with_hint(hint)
+    }
+}
+
+/// Puts a set together from its parts, in order.
+///
+/// # Errors
+/// Two parts have one name, rows were lost or doubled, or too many would vanish.
+pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&Receipt>, accept_shrink: bool) -> Result<Published> {
+    let digests: Vec<Fingerprint> = made.iter().map(|record| record.digest).collect();
+    let names = work.names(flow, &digests)?;
+    let mut parts = Vec::with_capacity(made.len());
+    for ((name, planned), record) in names.into_iter().zip(&work.parts).zip(made) {
+        if record.rows != planned.slice.rows {
+            return Err(PublishError::Rows { name, found: record.rows, expected: planned.slice.rows }.into());
+        }
+        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes });
+    }
+    let manifest = Manifest { parts };
+    let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
+    let after = manifest.rows();
+    if !accept_shrink && shrinks_too_much(before, after, flow.max_shrink) {
+        return Err(PublishError::Shrink { before, after, allowed: flow.max_shrink }.into());
+    }
+    Ok(Published {
+        key: work.key,
+        components: work.components.clone(),
+        schema: work.schema,
+        placement: work.placement.clone(),
+        manifest,
+        at: Timestamp::now().to_string(),
+    })
+}
+
+/// True where more than `allowed` of a hundred rows would vanish.
+fn shrinks_too_much(before: u64, after: u64, allowed: u8) -> bool {
+    let lost = u128::from(before.saturating_sub(after));
+    lost * 100 > u128::from(before) * u128::from(allowed)
+}

@@ -1,0 +1,114 @@
+//! The JSON display: one object a line on standard output, each with `schema_version`.
+//!
+//! docs/json.md says what each of them has. Fields are added without a new version; a field that
+//! goes or changes its meaning makes one.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::Report;
+use crate::execute::event::{Done, Event, Outcome, Summary};
+use crate::plan::stale::Verdict;
+use crate::plan::{Plan, Step};
+
+/// The version of the objects.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Writes objects for programs.
+pub struct Json<'w> {
+    out: Box<dyn Write + 'w>,
+}
+
+impl<'w> Json<'w> {
+    /// Writes to `out`.
+    pub fn new(out: Box<dyn Write + 'w>) -> Self {
+        Self { out }
+    }
+
+    /// Writes one object.
+    pub fn object(&mut self, event: &str, mut fields: Value) {
+        fields["schema_version"] = SCHEMA_VERSION.into();
+        fields["event"] = event.into();
+        // Who closed our output does not want to read more.
+        drop(writeln!(self.out, "{fields}"));
+    }
+}
+
+/// A step of a plan as an object.
+pub fn step(step: &Step) -> Value {
+    let mut fields = json!({ "flow": step.flow, "verdict": step.verdict.word(), "reasons": step.verdict.reasons() });
+    if let Some(work) = &step.work {
+        let make = work.parts_to_make();
+        fields["parts_to_make"] = make.into();
+        fields["parts_kept"] = (work.parts.len() - make).into();
+        fields["bytes_to_read"] = work.bytes_to_read().into();
+    }
+    match &step.verdict {
+        Verdict::Blocked { error, hint } => {
+            fields["error"] = error.as_str().into();
+            fields["hint"] = json!(hint);
+        }
+        Verdict::Maybe { upstreams, .. } => fields["upstreams"] = json!(upstreams),
+        _ => {}
+    }
+    fields
+}
+
+impl Report for Json<'_> {
+    fn plan(&mut self, plan: &Plan) {
+        for planned in &plan.steps {
+            self.object("plan", step(planned));
+        }
+    }
+
+    fn notes(&mut self, plan: &Plan, left_alone: &[String]) {
+        for flow in left_alone {
+            self.object("left_alone", json!({ "flow": flow }));
+        }
+        for orphan in &plan.orphans {
+            self.object("orphan", json!(orphan));
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started { flow, reasons, parts_to_make, parts_kept } => {
+                self.object(
+                    "flow_started",
+                    json!({ "flow": flow, "reasons": reasons, "parts_to_make": parts_to_make, "parts_kept": parts_kept }),
+                );
+            }
+            Event::Waiting { flow, holder } => self.object("flow_waiting", json!({ "flow": flow, "holder": holder })),
+            Event::PartMade { flow, rows, bytes } => self.object("part_made", json!({ "flow": flow, "rows": rows, "bytes": bytes })),
+            Event::Displaced { flow, names, folder } => self.object("displaced", json!({ "flow": flow, "names": names, "folder": folder })),
+            Event::Ended { flow, outcome, took } => {
+                let mut fields = outcome_fields(outcome);
+                fields["flow"] = json!(flow);
+                fields["seconds"] = json!(took.as_secs_f64());
+                self.object("flow_finished", fields);
+            }
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary, hashed: u64) {
+        self.object(
+            "build_finished",
+            json!({
+                "built": summary.built, "restored": summary.restored, "fresh": summary.fresh, "failed": summary.failed,
+                "skipped": summary.skipped, "interrupted": summary.interrupted, "bytes_hashed": hashed, "seconds": summary.took.as_secs_f64(),
+            }),
+        );
+    }
+}
+
+fn outcome_fields(outcome: &Outcome) -> Value {
+    let published = |word: &str, done: &Done| json!({ "outcome": word, "parts_made": done.made, "parts_kept": done.kept, "rows": done.rows, "bytes": done.bytes, "store": done.store });
+    match outcome {
+        Outcome::Fresh => json!({ "outcome": "fresh" }),
+        Outcome::Built(done) => published("built", done),
+        Outcome::Restored(done) => published("restored", done),
+        Outcome::Failed(error) => json!({ "outcome": "failed", "error": error.to_string(), "hint": error.hint() }),
+        Outcome::Skipped { because } => json!({ "outcome": "skipped", "because": because }),
+    }
+}

@@ -1,0 +1,173 @@
+//! The plain display: one line for each flow that did something, one for the whole.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::Report;
+use crate::execute::event::{Done, Event, Outcome, Summary};
+use crate::plan::stale::{Reason, Verdict};
+use crate::plan::{Plan, Step};
+
+/// How many reasons a line shows.
+const REASONS: usize = 3;
+
+/// Writes lines for people.
+pub struct Plain<'w> {
+    out: Box<dyn Write + 'w>,
+}
+
+impl<'w> Plain<'w> {
+    /// Writes to `out`.
+    pub fn new(out: Box<dyn Write + 'w>) -> Self {
+        Self { out }
+    }
+
+    fn line(&mut self, text: &str) {
+        // Who closed our output does not want to read more.
+        drop(writeln!(self.out, "{text}"));
+    }
+
+    /// Shows one flow of a plan.
+    pub fn step(&mut self, step: &Step) {
+        let mut line = format!("{:<8} {}", step.verdict.word(), step.flow);
+        if let Some(work) = &step.work {
+            let (make, all) = (work.parts_to_make(), work.parts.len());
+            line.push_str(&format!(": {make} of {} to make, {} to read", count(all, "part"), bytes(work.bytes_to_read())));
+        }
+        self.line(&line);
+        match &step.verdict {
+            Verdict::Blocked { error, hint } => {
+                self.line(&format!("         {error}"));
+                if let Some(hint) = hint {
+                    self.line(&format!("         hint: {hint}"));
+                }
+            }
+            Verdict::Maybe { upstreams, .. } => {
+                let names: Vec<&str> = upstreams.iter().map(|name| name.as_str()).collect();
+                self.line(&format!("         waits for what {} will give", names.join(", ")));
+            }
+            _ => {}
+        }
+        for reason in step.verdict.reasons() {
+            self.line(&format!("         {reason}"));
+        }
+    }
+
+    fn ended(&mut self, flow: &str, outcome: &Outcome, took: Duration) {
+        match outcome {
+            Outcome::Fresh => {}
+            Outcome::Built(done) => self.line(&format!("built    {flow}: {} in {}", parts(done), seconds(took))),
+            Outcome::Restored(done) => self.line(&format!("restored {flow}: {} in {}", parts(done), seconds(took))),
+            Outcome::Skipped { because } => self.line(&format!("skipped  {flow}: {because}")),
+            Outcome::Failed(error) => {
+                self.line(&format!("failed   {flow}: {error}"));
+                if let Some(hint) = error.hint() {
+                    self.line(&format!("         hint: {hint}"));
+                }
+            }
+        }
+    }
+}
+
+impl Report for Plain<'_> {
+    fn plan(&mut self, plan: &Plan) {
+        let fresh = plan.steps.iter().filter(|step| step.verdict == Verdict::Fresh).count();
+        for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Fresh) {
+            self.step(step);
+        }
+        let rest = plan.steps.len() - fresh;
+        self.line(&if rest == 0 {
+            nothing_to_do(fresh)
+        } else {
+            format!("hygge: {} to build, {fresh} fresh (dry run: nothing was done)", count(rest, "flow"))
+        });
+    }
+
+    fn notes(&mut self, plan: &Plan, left_alone: &[String]) {
+        if !left_alone.is_empty() {
+            self.line(&format!("note: stale and not selected: {}", left_alone.join(", ")));
+        }
+        for orphan in &plan.orphans {
+            self.line(&format!(
+                "note: store {} was made by flow {}, which is not in the config any more; it is left alone",
+                orphan.store.display(),
+                orphan.flow
+            ));
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started { flow, reasons, .. } => {
+                let mut shown: Vec<String> = reasons.iter().take(REASONS).map(Reason::to_string).collect();
+                if reasons.len() > REASONS {
+                    shown.push(format!("and {} more", reasons.len() - REASONS));
+                }
+                self.line(&format!("building {flow}: {}", shown.join("; ")));
+            }
+            Event::Waiting { flow, holder } => {
+                let holder = if holder.is_empty() { "another process" } else { holder };
+                self.line(&format!("waiting  {flow}: its store is locked by {holder}"));
+            }
+            Event::PartMade { .. } => {}
+            Event::Displaced { flow, names, folder } => {
+                self.line(&format!("warning: {flow}: {} altered by someone else, kept in {}", names.join(", "), folder.display()));
+            }
+            Event::Ended { flow, outcome, took } => self.ended(flow.as_str(), outcome, *took),
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary, _hashed: u64) {
+        if !summary.changed() && summary.is_good() {
+            return self.line(&nothing_to_do(summary.fresh));
+        }
+        let counts = [
+            (summary.built, "built"),
+            (summary.restored, "restored"),
+            (summary.fresh, "fresh"),
+            (summary.failed, "failed"),
+            (summary.skipped, "skipped"),
+        ];
+        let counts: Vec<String> =
+            counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+        let interrupted = if summary.interrupted { ", interrupted" } else { "" };
+        self.line(&format!("hygge: {}{interrupted} in {}", counts.join(", "), seconds(summary.took)));
+    }
+}
+
+fn nothing_to_do(fresh: usize) -> String {
+    if fresh == 1 { "hygge: nothing to do, 1 flow is fresh".into() } else { format!("hygge: nothing to do, {fresh} flows are fresh") }
+}
+
+fn parts(done: &Done) -> String {
+    let kept = if done.kept > 0 { format!(" ({} made, {} kept)", done.made, done.kept) } else { String::new() };
+    format!(
+        "{}{kept}, {}, {} -> {}",
+        count(done.made + done.kept, "part"),
+        count(usize::try_from(done.rows).unwrap_or(usize::MAX), "row"),
+        bytes(done.bytes),
+        done.store.display()
+    )
+}
+
+fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
+}
+
+/// Bytes in the largest unit that leaves at least one of it, in steps of 1000.
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
+    let mut value = number;
+    let mut rest = 0;
+    let mut unit = 0;
+    while value >= 1000 && unit + 1 < UNITS.len() {
+        rest = value % 1000 / 100;
+        value /= 1000;
+        unit += 1;
+    }
+    if unit == 0 { format!("{value} bytes") } else { format!("{value}.{rest} {}", UNITS[unit]) }
+}

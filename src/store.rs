@@ -1,0 +1,227 @@
+//! Stores: where data settles. A store says what it holds and changes all at once or not at all.
+//!
+//! It knows nothing of flows and homes: it is told what to publish, and by whom.
+
+pub mod files;
+pub mod receipt;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind};
+use crate::fingerprint::Fingerprint;
+use crate::format::Target;
+use crate::fs::{Barrier, FsError, Lock, LockError, Stat};
+
+use receipt::{Published, Receipt};
+
+/// A destination, as the config describes it.
+///
+/// Two stores are the same where their kinds and their settings are. Methods that look or change
+/// take `real`, the store's path with links resolved, because that is what is locked and owned.
+pub trait Store: Debug + Send + Sync {
+    /// The `type:` in the config.
+    fn kind(&self) -> &'static str;
+
+    /// Every field of the config, resolved, in order.
+    fn settings(&self) -> BTreeMap<&'static str, String>;
+
+    /// The absolute path, links not resolved.
+    fn path(&self) -> &Path;
+
+    /// What its parts are made of.
+    fn target(&self) -> Target;
+
+    /// What decides how a flow's parts are published: names and mode. The path is not in it: a
+    /// receipt stands beside its store, so that a project that was moved is as fresh as before.
+    fn placement(&self, flow: &str) -> BTreeMap<String, String>;
+
+    /// The name of a part. Two parts of one set must not get the same name: the caller checks.
+    fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError>;
+
+    /// How the receipt's file looks; `None` where there is no receipt.
+    fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError>;
+
+    /// The receipt.
+    fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError>;
+
+    /// Every receipt that stands beside this store, by the real path of the store it is for: what
+    /// tells, without an index, what was ever published here.
+    fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError>;
+
+    /// What readers find there now; nothing is read but stats.
+    fn live(&self, real: &Path) -> Result<Live, StoreError>;
+
+    /// Checks that the store can be published to, makes what must be there for that, and locks it.
+    /// The lock goes with the value or the process.
+    fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;
+
+    /// Finishes or undoes a publication that died; parts that are not needed go to `staging`.
+    /// Needs the lock. Gives the receipt as it is afterwards.
+    fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError>;
+
+    /// Puts a whole new set in the place of the old one. Needs the lock and a settled receipt.
+    /// Readers see the old set or the new set; after a crash, `settle` makes it one of them.
+    fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError>;
+}
+
+impl PartialEq for dyn Store {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.settings() == other.settings()
+    }
+}
+
+impl Eq for dyn Store {}
+
+/// What a part's name may be made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming<'a> {
+    /// The part's number in its set, from 1.
+    pub sequence: usize,
+    /// The name of its first input file without folder and ending.
+    pub stem: &'a str,
+    /// The flow.
+    pub flow: &'a str,
+    /// The entity; the flow's name where there is none.
+    pub entity: &'a str,
+    /// The part's digest; `None` while it is not made.
+    pub digest: Option<&'a Fingerprint>,
+}
+
+/// What readers find in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// True where there is a store, however empty.
+    pub exists: bool,
+    /// The visible files by name, with their stats.
+    pub files: BTreeMap<String, Stat>,
+    /// Visible names that are no files.
+    pub folders: Vec<String>,
+}
+
+/// What to publish.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// The project that owns the flow.
+    pub project: &'a str,
+    /// The flow.
+    pub flow: &'a str,
+    /// The settled receipt, if the store has one.
+    pub receipt: Option<&'a Receipt>,
+    /// The new set.
+    pub next: &'a Published,
+    /// Names in the live set that someone altered: they are displaced, never used.
+    pub altered: &'a [String],
+}
+
+/// What the cache lends to a store that moves parts.
+#[derive(Debug)]
+pub struct Room<'a> {
+    /// Where staged parts lie.
+    pub staged: &'a dyn StagedParts,
+    /// Where altered files are put aside.
+    pub displaced: PathBuf,
+    /// Makes what was written durable; of the store's filesystem.
+    pub barrier: &'a Barrier,
+    /// What becomes of a staged part that is published.
+    pub keep: Keep,
+}
+
+/// Where finished parts lie while no store has them.
+pub trait StagedParts: Debug + Sync {
+    /// The path of a part, by its digest; its folder exists.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError>;
+}
+
+/// Whether staging keeps its own copy of a part that is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Where the filesystem can share blocks, because that costs nothing.
+    #[default]
+    Auto,
+    /// Always, by a copy where blocks cannot be shared.
+    Always,
+    /// Never: a part lives in one place.
+    Never,
+}
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There are files that hygge has no receipt for.
+    #[error("store {} holds files that hygge did not make: {}", path.display(), .names.join(", "))]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// A visible file was added to a store of hygge's.
+    #[error("store {} holds files that were added to it: {}", path.display(), .names.join(", "))]
+    Added {
+        /// The store.
+        path: PathBuf,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// The store's path is something else than a folder.
+    #[error("store {} is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// A folder that cannot be renamed.
+    #[error("store {} is a mount point, which cannot be replaced by a new folder", .0.display())]
+    MountPoint(PathBuf),
+    /// A pattern that leads out of the store or to a name that is never read.
+    #[error("file_pattern {pattern:?} gives the name {name:?}, {reason}")]
+    Name {
+        /// The pattern.
+        pattern: String,
+        /// What it gave.
+        name: String,
+        /// Why that cannot be.
+        reason: &'static str,
+    },
+    /// The receipt cannot be understood.
+    #[error("the receipt {} cannot be read: {reason}", path.display())]
+    Receipt {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A part that should be published is not there or not what it should be.
+    #[error("part {0} is missing or damaged")]
+    Part(String),
+    /// Another process builds into the store.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// The filesystem said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Foreign { .. } => Some("move them away, or choose another folder: hygge replaces only what it made"),
+            StoreError::Added { .. } => Some("move them away; files whose name begins with _ or . may stay"),
+            StoreError::NotAFolder(_) => Some("choose a folder"),
+            StoreError::MountPoint(_) => Some("choose a folder below it"),
+            StoreError::Receipt { .. } => Some("move the receipt and the store away to build both anew"),
+            StoreError::Part(_) => Some("build again: the part is made anew"),
+            _ => None,
+        };
+        let kind = match &error {
+            StoreError::Locked(LockError::Held(_)) => ErrorKind::Locked,
+            _ => ErrorKind::Flow,
+        };
+        let error = Self::new(kind, error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}

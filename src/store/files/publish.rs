@@ -1,0 +1,160 @@
+//! Publishing to a folder: lay the new set out beside it, write the intent, exchange the folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Site, is_hidden, write_receipt};
+use crate::fingerprint::Fingerprint;
+use crate::fs;
+use crate::store::receipt::{self, Manifest, Part, Receipt};
+use crate::store::{Keep, Publication, Room, StoreError};
+
+/// Puts the new set in the place of the old one.
+pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
+    retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
+    let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
+    displace(site, publication, room)?;
+    lay_out(site, publication, published.map(|published| &published.manifest), room)?;
+    let mut receipt = Receipt {
+        version: receipt::VERSION,
+        project: publication.project.to_string(),
+        flow: publication.flow.to_string(),
+        published: published.cloned(),
+        pending: Some(publication.next.clone()),
+        previous: None,
+    };
+    write_receipt(site, &receipt)?;
+    room.barrier.wait(&site.hidden)?;
+    fs::exchange_folders(&site.next, &site.live, &site.old)?;
+    room.barrier.wait(&site.hidden)?;
+    receipt.previous = receipt.published.map(|published| published.manifest);
+    receipt.published = receipt.pending.take();
+    write_receipt(site, &receipt)?;
+    carry_folders(site)?;
+    Ok(receipt)
+}
+
+/// Ends the time of the folder before: parts that the live set no longer has go to staging, as
+/// history; the others were second names of live files.
+fn retire(site: &Site, previous: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
+    if let (Some(old), Some(previous)) = (fs::walk(&site.old, 1, |_| false)?, previous) {
+        let live = super::live(&site.live)?;
+        for entry in old {
+            let name = entry.relative.to_string_lossy().into_owned();
+            let is_live = live.files.values().any(|stat| stat.inode == entry.stat.inode);
+            if let Some(part) = previous.part(&name).filter(|part| !is_live && part.bytes == entry.stat.size) {
+                shelve(&site.old.join(&entry.relative), &part.digest, room)?;
+            }
+        }
+    }
+    Ok(fs::remove_folder(&site.old)?)
+}
+
+/// Moves a part back to staging; across filesystems it is let go instead, and made again if asked.
+pub(super) fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
+    let place = room.staged.place(digest)?;
+    if fs::stat(&place)?.is_some() {
+        return Ok(());
+    }
+    match fs::rename(path, &place) {
+        Err(error) if !error.is_other_filesystem() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Puts aside what someone altered, before anything is exchanged.
+fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<(), StoreError> {
+    if publication.altered.is_empty() {
+        return Ok(());
+    }
+    fs::create_folder(&room.displaced)?;
+    for name in publication.altered {
+        let (from, to) = (site.live.join(name), room.displaced.join(name));
+        match fs::link(&from, &to) {
+            Err(error) if error.is_other_filesystem() => fs::copy(&from, &to, |_| Ok(())).map(drop)?,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Fills `NAME.next` with the new set and with what is carried over.
+fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
+    fs::remove_folder(&site.next)?;
+    fs::create_folder(&site.next)?;
+    if let Some(parent) = fs::permissions_of(&site.live)? {
+        fs::set_permissions(&site.next, parent)?;
+    }
+    let mut sources = live_sources(site, publication, old);
+    let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
+    for part in &publication.next.manifest.parts {
+        let to = site.next.join(&part.name);
+        if let Some(from) = sources.get_mut(&part.digest).and_then(Vec::pop) {
+            fs::link(&from, &to)?;
+        } else if let Some(twin) = placed.get(&part.digest) {
+            // Equal parts are different files, so that altering one does not alter the other.
+            copy_part(twin, &to, part)?;
+        } else {
+            place_staged(&to, part, room)?;
+        }
+        placed.entry(part.digest).or_insert(to);
+    }
+    for entry in fs::walk(&site.live, 1, |_| false)?.unwrap_or_default() {
+        let hidden = entry.relative.to_str().is_some_and(is_hidden);
+        if hidden && !entry.is_folder {
+            fs::link(&site.live.join(&entry.relative), &site.next.join(&entry.relative))?;
+        }
+    }
+    Ok(())
+}
+
+/// The live files that may be linked into the new set: those that nobody altered.
+fn live_sources(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>) -> BTreeMap<Fingerprint, Vec<PathBuf>> {
+    let mut sources: BTreeMap<Fingerprint, Vec<PathBuf>> = BTreeMap::new();
+    for part in old.map(|old| old.parts.as_slice()).unwrap_or_default() {
+        let path = site.live.join(&part.name);
+        let intact =
+            !publication.altered.contains(&part.name) && matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes);
+        if intact {
+            sources.entry(part.digest).or_default().push(path);
+        }
+    }
+    sources
+}
+
+/// Moves a staged part into the new set, leaving a clone or a copy where that is asked for.
+fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreError> {
+    let from = room.staged.place(&part.digest)?;
+    match fs::stat(&from)? {
+        Some(found) if found.stat.size == part.bytes => {}
+        _ => return Err(StoreError::Part(part.name.clone())),
+    }
+    if room.keep != Keep::Never && fs::clone_file(&from, to) {
+        return Ok(());
+    }
+    if room.keep == Keep::Always {
+        return copy_part(&from, to, part);
+    }
+    match fs::rename(&from, to) {
+        Err(error) if error.is_other_filesystem() => {
+            copy_part(&from, to, part)?;
+            Ok(fs::remove_file(&from)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
+    let (digest, _) = fs::copy(from, to, |_| Ok(()))?;
+    if Fingerprint::from_bytes(digest) == part.digest { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
+}
+
+/// Hidden folders cannot have a second name: they follow into the live folder after the exchange.
+fn carry_folders(site: &Site) -> Result<(), StoreError> {
+    for entry in fs::walk(&site.old, 1, |_| false)?.unwrap_or_default() {
+        if entry.is_folder && entry.relative.to_str().is_some_and(is_hidden) {
+            fs::rename(&site.old.join(&entry.relative), &site.live.join(&entry.relative))?;
+        }
+    }
+    Ok(())
+}
