@@ -64,6 +64,11 @@ impl Error {
         self.kind
     }
 
+    /// The stage's own error, where it is of this type.
+    pub fn cause<E: StdError + 'static>(&self) -> Option<&E> {
+        self.source.downcast_ref()
+    }
+
     /// What to do next, if that is known.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

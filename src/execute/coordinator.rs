@@ -4,7 +4,6 @@
 //! all flows share one limit. What a flow needs to know of the others is only here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -31,6 +30,9 @@ use crate::store::{Publication, Room, StoreError};
 /// How many sets are published at once: they mostly wait for the disk, and share its syncs.
 const PUBLISHERS: usize = 32;
 
+/// How often a flow whose staged part was taken by another begins again.
+const TRIES: usize = 3;
+
 /// The state of one run.
 pub struct Coordinator<'r> {
     planner: &'r mut Planner,
@@ -51,6 +53,7 @@ pub struct Coordinator<'r> {
     running: BTreeMap<FlowName, Running>,
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
+    tries: HashMap<FlowName, usize>,
     stopping: bool,
     summary: Summary,
 }
@@ -105,6 +108,7 @@ impl<'r> Coordinator<'r> {
             running: BTreeMap::new(),
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
+            tries: HashMap::new(),
             stopping: false,
             summary: Summary::default(),
         })
@@ -315,6 +319,7 @@ impl<'r> Coordinator<'r> {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
             (Ok((_, Finished::Published(Ok(receipt)))), _) => self.finish_set(&flow, receipt)?,
+            (Ok((_, Finished::Published(Err(error)))), _) if self.lost_a_part(&flow, &error) => self.try_again(&flow),
             (Ok((_, Finished::Taken(Err(error)) | Finished::Made(Err(error)) | Finished::Published(Err(error)))), _) => {
                 self.fail(&flow, error)
             }
@@ -371,6 +376,22 @@ impl<'r> Coordinator<'r> {
         if running.error.is_none() && running.made.iter().all(Option::is_some) {
             self.ready_sets.push_back(flow.clone());
         }
+    }
+
+    /// True where a staged part was gone when it should be published, for the first few times:
+    /// another flow had made a part of the same bytes, and has it now.
+    fn lost_a_part(&mut self, flow: &FlowName, error: &Error) -> bool {
+        let is_lost = matches!(error.cause(), Some(StoreError::Part(_)));
+        let tries = self.tries.entry(flow.clone()).or_default();
+        *tries += usize::from(is_lost);
+        is_lost && *tries <= TRIES
+    }
+
+    /// Judges a flow anew, and lets it begin again.
+    fn try_again(&mut self, flow: &FlowName) {
+        let Some(running) = self.running.remove(flow) else { return };
+        let verdict = Verdict::Maybe { upstreams: Vec::new(), reasons: running.step.verdict.reasons().to_vec() };
+        self.ready_flows.push_back(Step { flow: flow.clone(), verdict, work: None });
     }
 
     /// A flow has failed; it ends when its last task has come back.

@@ -35,6 +35,10 @@ pub(super) fn move_groups(cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Res
             if cut.interrupted.load(Ordering::Relaxed) {
                 return Err(FormatError::Interrupted);
             }
+            // Writers leave empty groups without pages, which cannot be spliced.
+            if metadata.row_group(group).num_rows() == 0 {
+                continue;
+            }
             rows += metadata.row_group(group).num_rows();
             splice(&mut writer, source, metadata, group).map_err(FormatError::at("move a row group of", &source.path))?;
         }

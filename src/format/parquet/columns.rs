@@ -8,6 +8,9 @@ use ::parquet::schema::types::Type;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
+/// The digits of the widest decimal that polars knows.
+const MAX_PRECISION: i32 = 38;
+
 /// The digest of a schema: names, order, types and repetition, whatever the root is called.
 pub(super) fn digest(root: &Type) -> Fingerprint {
     fn walk(node: &Type, writer: &mut KeyWriter) {
@@ -75,10 +78,20 @@ pub(super) fn misread(root: &Type) -> Option<(String, String)> {
             }
             _ => {}
         }
+        if let Type::PrimitiveType { physical_type: Physical::INT96, .. } = node {
+            return found("an INT96 timestamp");
+        }
+        if matches!(node, Type::PrimitiveType { precision, .. } if *precision > MAX_PRECISION) {
+            return found("a decimal of more than 38 digits");
+        }
         if info.has_repetition() && info.repetition() == Repetition::REPEATED {
             return found("a repeated field");
         }
         fields(node).iter().find_map(|field| walk(&format!("{path}.{}", field.name()), field))
+    }
+    let names: Vec<&str> = fields(root).iter().map(|field| field.name()).collect();
+    if let Some(double) = names.iter().enumerate().find(|(number, name)| names[..*number].contains(name)) {
+        return Some((double.1.to_string(), "two columns have this name".into()));
     }
     fields(root).iter().find_map(|field| walk(field.name(), field))
 }

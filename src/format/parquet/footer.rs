@@ -97,6 +97,9 @@ fn inside(chunk: &ColumnChunkMetaData, end: u64) -> Result<u64, String> {
     let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
     let start = dictionary.unwrap_or_else(|| chunk.data_page_offset());
     let length = chunk.compressed_size();
+    if length == 0 && chunk.num_values() == 0 {
+        return Ok(0);
+    }
     match (u64::try_from(start), u64::try_from(length)) {
         (Ok(first), Ok(bytes)) if first >= 4 && first.checked_add(bytes).is_some_and(|last| last <= end) => Ok(bytes),
         _ => Err(format!("its data should be {length} bytes at {start}, and the file has data up to {end}")),

@@ -42,7 +42,9 @@ pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<()
             if cut.interrupted.load(Ordering::Relaxed) {
                 return Err(FormatError::Interrupted);
             }
-            each(decode_group(source, metadata, Some(group), piece.rows)?)?;
+            if metadata.row_group(group).num_rows() > 0 {
+                each(decode_group(source, metadata, Some(group), piece.rows)?)?;
+            }
         }
     }
     Ok(())

@@ -1,0 +1,113 @@
+//! Bad input: an error that names the thing, the right exit code, nothing published, nothing lost.
+
+use std::fs;
+
+use crate::common::sandbox::Sandbox;
+
+/// Configs that cannot be used, each with words that the error must have.
+const CONFIGS: &[(&str, &[&str])] = &[
+    ("", &["the config is empty", "flows"]),
+    ("flows: [", &["hygge.yml:1:"]),
+    ("flows:\n  a: {home: home, stor: out}\n", &["hygge.yml:2:", "unknown key \"stor\"", "did you mean store?"]),
+    (
+        "flows:\n  a: {home: {path: home, type: parket}, store: out}\n",
+        &["hygge.yml:2:", "unknown type \"parket\"", "did you mean parquet?"],
+    ),
+    ("flows:\n  a: {store: out}\n", &["flow a has no home"]),
+    ("flows:\n  a: {home: home, store: {path: out, compression: zst}}\n", &["did you mean zstd?"]),
+    ("flows:\n  a: {home: home, store: {path: out, file_pattern: \"../{stem}\"}}\n", &["file_pattern", "slash"]),
+    ("flows:\n  a: {home: home, store: out, needs: [bb]}\n  b: {home: home, store: o2}\n", &["needs the flow \"bb\"", "did you mean b?"]),
+    ("flows:\n  a: {home: {flow: b}, store: o1}\n  b: {home: {flow: a}, store: o2}\n", &["circle", "a -> b -> a"]),
+    ("flows:\n  a: {home: home, store: out}\n  b: {home: home, store: out/b}\n", &["stores of flows a and b"]),
+    ("flows:\n  a: {home: home, store: home/out}\n", &["home and store of flow a"]),
+    ("flows:\n  a: {home: out/x, store: out}\n", &["home and store of flow a"]),
+];
+
+#[test]
+fn a_config_that_cannot_be_used_is_named_with_its_line() {
+    for (config, words) in CONFIGS {
+        let sandbox = Sandbox::new(config);
+        let ran = sandbox.run(&["build"]);
+        assert_eq!(ran.code, 2, "{config}\n{}", ran.text);
+        for word in *words {
+            assert!(ran.text.contains(word), "{word:?} is not in:\n{}", ran.text);
+        }
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let sandbox = Sandbox::new("nam: x\nflows:\n  a: {home: 3, store: {path: out, rows_per_file: 0}}\n");
+    let ran = sandbox.run(&["build"]);
+    assert!(ran.text.contains("3 problems in hygge.yml"), "{}", ran.text);
+}
+
+#[test]
+fn no_config_is_said() {
+    let sandbox = Sandbox::new("");
+    fs::remove_file(sandbox.path("hygge.yml")).expect("a config");
+    let ran = sandbox.run(&["build"]);
+    assert_eq!(ran.code, 3, "{}", ran.text);
+    assert!(ran.text.contains("no hygge.yml"), "{}", ran.text);
+}
+
+/// Builds a project that must fail, with words that the error must have; nothing is published.
+fn fails(sandbox: &Sandbox, words: &[&str]) {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    for word in words {
+        assert!(ran.event("flow_finished")["error"].as_str().expect("an error").contains(word), "{word:?} is not in:\n{}", ran.text);
+    }
+}
+
+#[test]
+fn homes_that_give_nothing_are_named() {
+    let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: store}\n");
+    fails(&sandbox, &["home does not exist"]);
+    sandbox.write("home/x.csv", "a");
+    fails(&sandbox, &["*.parquet", "x.csv"]);
+    assert!(!sandbox.path("store").exists());
+}
+
+#[test]
+fn files_that_are_not_sound_are_named() {
+    let sandbox = Sandbox::numbers();
+    let whole = fs::read(sandbox.path("home/east.parquet")).expect("a file");
+    for bytes in [&b""[..], b"not parquet at all", &whole[..whole.len() - 100], &whole[100..]] {
+        sandbox.write("home/east.parquet", bytes);
+        fails(&sandbox, &["east.parquet", "not a sound parquet file"]);
+        assert!(!sandbox.path("store").exists());
+    }
+}
+
+#[test]
+fn files_that_hygge_did_not_make_stay() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("store/mine.txt", "mine");
+    fails(&sandbox, &["mine.txt", "did not make"]);
+    assert_eq!(fs::read(sandbox.path("store/mine.txt")).expect("my file"), b"mine");
+    fs::rename(sandbox.path("store/mine.txt"), sandbox.path("store/_mine.txt")).expect("a rename");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    sandbox.sample("north", "home/more.parquet");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(fs::read(sandbox.path("store/_mine.txt")).expect("my file"), b"mine");
+    sandbox.write("store/added.txt", "mine");
+    fails(&sandbox, &["added.txt", "added to it"]);
+}
+
+#[test]
+fn two_parts_of_one_name_are_refused() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("hygge.yml", "flows:\n  numbers: {home: home, store: {path: store, file_pattern: one.parquet}}\n");
+    fails(&sandbox, &["two parts the name \"one.parquet\"", "east.parquet", "north.parquet"]);
+}
+
+#[test]
+fn a_store_that_is_a_link_is_built_where_it_leads() {
+    let sandbox = Sandbox::numbers();
+    fs::create_dir_all(sandbox.path("elsewhere/real")).expect("a folder");
+    std::os::unix::fs::symlink(sandbox.path("elsewhere/real"), sandbox.path("store")).expect("a link");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert!(sandbox.path("store").is_symlink());
+    assert_eq!(sandbox.digests("elsewhere/real").len(), 4);
+}

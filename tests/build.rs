@@ -1,0 +1,141 @@
+//! The main job: build, build again, change something, lose something.
+
+use std::fs;
+
+use crate::common::sandbox::Sandbox;
+
+#[test]
+fn the_second_build_does_nothing_and_says_so_in_one_line() {
+    let sandbox = Sandbox::numbers();
+    assert_eq!(sandbox.build(&[]).outcome("numbers"), "built");
+    let before = sandbox.digests("store");
+    assert_eq!(before.len(), 4);
+    let again = sandbox.run(&["build"]);
+    assert_eq!((again.code, again.text.as_str()), (0, "hygge: nothing to do, 1 flow is fresh\n"));
+    assert_eq!(sandbox.digests("store"), before);
+}
+
+#[test]
+fn whole_files_pass_as_they_are() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let mut home: Vec<String> = sandbox.digests("home").into_values().collect();
+    let mut store: Vec<String> = sandbox.digests("store").into_values().collect();
+    home.sort();
+    store.sort();
+    assert_eq!(home, store);
+}
+
+#[test]
+fn a_changed_input_makes_one_part_and_keeps_the_others() {
+    let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: store}\n");
+    for (name, to) in [("north", "a"), ("east", "b"), ("south", "c")] {
+        sandbox.sample(name, &format!("home/{to}.parquet"));
+    }
+    sandbox.build(&[]);
+    sandbox.sample("west", "home/b.parquet");
+    let before = sandbox.digests("store");
+    let dry = sandbox.run(&["build", "--dry-run"]);
+    assert!(dry.text.contains("input b.parquet changed") && dry.text.contains("1 of 3 parts to make"), "{}", dry.text);
+    assert_eq!(sandbox.digests("store"), before, "a dry run does nothing");
+    assert_eq!(sandbox.run(&["build", "--check"]).code, 10);
+    let ran = sandbox.build(&[]);
+    let ended = ran.event("flow_finished");
+    assert_eq!((ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()), (Some(1), Some(2)), "{}", ran.text);
+    assert_eq!(sandbox.run(&["build", "--check"]).code, 0);
+}
+
+#[test]
+fn a_lost_cache_costs_nothing() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+}
+
+#[test]
+fn a_renamed_flow_stays_fresh() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    sandbox.write("hygge.yml", "flows:\n  figures: {home: home, store: store}\n");
+    assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+}
+
+#[test]
+fn a_deleted_output_is_made_again() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let before = sandbox.digests("store");
+    fs::remove_file(sandbox.path("store/00000000000000000002.parquet")).expect("an output");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(sandbox.digests("store"), before);
+}
+
+#[test]
+fn an_altered_output_is_kept_aside_and_made_again() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let before = sandbox.digests("store");
+    sandbox.write("store/00000000000000000002.parquet", "mine");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), before);
+    let folder = ran.event("displaced")["folder"].as_str().expect("a folder").to_string();
+    assert_eq!(fs::read(format!("{folder}/00000000000000000002.parquet")).expect("the displaced file"), b"mine");
+}
+
+#[test]
+fn jobs_do_not_change_the_bytes() {
+    let config = "flows:\n  numbers: {home: home, store: {path: store, rows_per_file: 100}}\n";
+    let digests: Vec<_> = ["1", "4"]
+        .into_iter()
+        .map(|jobs| {
+            let sandbox = Sandbox::numbers();
+            sandbox.write("hygge.yml", config);
+            let ran = sandbox.build(&["-j", jobs]);
+            assert_eq!(ran.code, 0, "{}", ran.text);
+            sandbox.digests("store")
+        })
+        .collect();
+    assert!(digests[0].len() > 4);
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn an_upstream_rebuilt_to_equal_bytes_runs_nothing_downstream() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n",
+    );
+    let first = sandbox.build(&[]);
+    assert_eq!((first.outcome("a"), first.outcome("b"), first.outcome("c")), ("built", "built", "built"), "{}", first.text);
+    let dry = sandbox.run(&["build", "--dry-run", "--force", "a+"]);
+    assert!(dry.text.contains("maybe    b"), "{}", dry.text);
+    let forced = sandbox.build(&["a+", "--force"]);
+    assert_eq!((forced.outcome("a"), forced.outcome("b"), forced.outcome("c")), ("built", "fresh", "fresh"), "{}", forced.text);
+}
+
+#[test]
+fn selections_are_those_of_make() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b, tags: [nightly]}\n  c: {home: {flow: b}, store: out/c}\n",
+    );
+    let planned = |arguments: &[&str]| {
+        let ran = sandbox.build(&[&["--dry-run"], arguments].concat());
+        let flows = ran.events.iter().filter(|event| event["event"] == "plan");
+        flows.map(|event| event["flow"].as_str().expect("a flow").to_string()).collect::<Vec<_>>().join(" ")
+    };
+    for (arguments, flows) in [
+        (&["b"][..], "a b"),
+        (&["b+"], "a b c"),
+        (&["b", "--only"], "b"),
+        (&["tag:nightly"], "a b"),
+        (&["c,tag:nightly"], ""),
+        (&["*", "--exclude", "c"], "a b"),
+    ] {
+        assert_eq!(planned(arguments), flows, "{arguments:?}");
+    }
+}
