@@ -70,24 +70,25 @@ pub struct FlowBlock {
 /// A build may not empty a store, but anything less.
 const MAX_SHRINK: u8 = 99;
 
-/// Reads a config's tree. Every problem is reported, not only the first.
-pub fn resolve(source: &Source, root: &Path, tree: &Node) -> Result<Config, Problems> {
+/// Reads a config's tree. What is usable is given even where there are problems, so that the flows
+/// can be looked at too and every problem is reported at once.
+pub fn resolve(source: &Source, root: &Path, tree: &Node) -> (Option<Config>, Problems) {
     let mut problems = Problems::new(source);
     if tree.value == Value::Null {
         problems.push(
             Problem::new(tree.at, "the config is empty", "expected the key flows")
                 .hint("write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill"),
         );
-        return problems.or(()).map(|()| unreachable!("a problem was pushed"));
+        return (None, problems);
     }
     let Some(mut block) = Block::open("the config", tree, &mut problems) else {
-        return Err(problems);
+        return (None, problems);
     };
     let name = block.text("name", &mut problems).map_or_else(|| default_name(source, root), |(name, _)| name.to_string());
     let options = options(&mut block, root, &mut problems);
     let flows = flows(&mut block, &mut problems);
     block.finish(&mut problems);
-    problems.or(Config { name, options, flows })
+    (Some(Config { name, options, flows }), problems)
 }
 
 /// A project without a name is called after its file.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::problem::{Problem, Problems, Source};
+use crate::config::problem::{Problem, Problems};
 use crate::config::schema::nearest;
 use crate::config::{Config, FlowBlock};
 use crate::fingerprint::key::Components;
@@ -108,10 +108,9 @@ impl Flow {
     }
 }
 
-/// Makes the flows of a config. Every problem of every flow is reported.
-pub fn make_flows(source: &Source, root: &Path, config: &Config) -> Result<Vec<Arc<Flow>>, Problems> {
+/// Makes the flows of a config. Every problem of every flow is reported, with those found before.
+pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> Result<Vec<Arc<Flow>>, Problems> {
     let factory = Factory::new();
-    let mut problems = Problems::new(source);
     let mut flows = Vec::new();
     for block in &config.flows {
         let home = factory.home(&block.name, &block.home, root, &mut problems);

@@ -109,7 +109,7 @@ fn an_upstream_rebuilt_to_equal_bytes_runs_nothing_downstream() {
         "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n",
     );
     let first = sandbox.build(&[]);
-    assert_eq!((first.outcome("a"), first.outcome("b"), first.outcome("c")), ("built", "built", "built"), "{}", first.text);
+    assert_eq!((first.outcome("a"), first.outcome("b"), first.outcome("c")), ("built", "restored", "restored"), "{}", first.text);
     let dry = sandbox.run(&["build", "--dry-run", "--force", "a+"]);
     assert!(dry.text.contains("maybe    b"), "{}", dry.text);
     let forced = sandbox.build(&["a+", "--force"]);

@@ -108,18 +108,30 @@ pub fn document(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<node::
     node::parse(text.source(db)).map(Arc::new)
 }
 
-/// The config.
+/// The config as far as it is usable, with what is wrong in it.
+#[salsa::tracked(returns(clone))]
+pub fn resolved(db: &dyn salsa::Database, text: ConfigText) -> Result<(Option<Arc<Config>>, Problems), Problems> {
+    let tree = document(db, text)?;
+    let (config, problems) = resolve(text.source(db), text.root(db), &tree);
+    Ok((config.map(Arc::new), problems))
+}
+
+/// The config, without any problem in it or in its flows.
 #[salsa::tracked(returns(clone))]
 pub fn config(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Config>, Problems> {
-    let tree = document(db, text)?;
-    resolve(text.source(db), text.root(db), &tree).map(Arc::new)
+    flows(db, text)?;
+    let (config, problems) = resolved(db, text)?;
+    config.ok_or(problems)
 }
 
 /// The flows.
 #[salsa::tracked(returns(clone))]
 pub fn flows(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Vec<Arc<Flow>>>, Problems> {
-    let config = config(db, text)?;
-    make_flows(text.source(db), text.root(db), &config).map(Arc::new)
+    let (config, problems) = resolved(db, text)?;
+    match config {
+        Some(config) => make_flows(text.root(db), &config, problems).map(Arc::new),
+        None => Err(problems),
+    }
 }
 
 /// The graph.
