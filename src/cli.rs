@@ -15,7 +15,7 @@ use clap::Parser;
 
 use crate::config::loader::{self, Found};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Project;
+use crate::plan::project::Project;
 
 use args::{Args, Command};
 

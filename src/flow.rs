@@ -5,6 +5,7 @@
 pub mod factory;
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -111,12 +112,13 @@ impl Flow {
 /// Makes the flows of a config. Every problem of every flow is reported, with those found before.
 pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> Result<Vec<Arc<Flow>>, Problems> {
     let factory = Factory::new();
+    let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let mut flows = Vec::new();
     for block in &config.flows {
         let home = factory.home(&block.name, &block.home, root, &mut problems);
         let store = factory.store(&block.name, &block.store, root, &mut problems);
         if let Some(home) = &home {
-            check_references(block, home.as_ref(), config, &mut problems);
+            check_references(block, home.as_ref(), &known, &mut problems);
         }
         if let (Some(home), Some(store)) = (home, store) {
             flows.push(Arc::new(Flow {
@@ -133,14 +135,14 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> Resul
 }
 
 /// Names of flows must be names of flows.
-fn check_references(block: &FlowBlock, home: &dyn Home, config: &Config, problems: &mut Problems) {
+fn check_references(block: &FlowBlock, home: &dyn Home, known: &HashSet<&str>, problems: &mut Problems) {
     let named = match home.place() {
         Place::Flow(name) => Some((name, block.home.at)),
         Place::Path { .. } => None,
     };
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
     for (name, at) in named.into_iter().chain(needs) {
-        if config.flows.iter().any(|flow| flow.name == name) {
+        if known.contains(name) {
             continue;
         }
         let problem = Problem::new(
@@ -148,8 +150,7 @@ fn check_references(block: &FlowBlock, home: &dyn Home, config: &Config, problem
             format!("flow {} needs the flow {name:?}, which is not in the config", block.name),
             "expected the name of a flow",
         );
-        let known = config.flows.iter().map(|flow| flow.name.as_str());
-        problems.push(match nearest(name, known) {
+        problems.push(match nearest(name, known.iter().copied()) {
             Some(near) => problem.hint(format!("did you mean {near}?")),
             None => problem,
         });

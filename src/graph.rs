@@ -5,6 +5,8 @@
 pub mod selection;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::flow::{Flow, FlowName};
 use crate::home::Place;
 
 /// Paths of homes and stores as the config has them, with links resolved.
-pub type RealPaths = BTreeMap<PathBuf, PathBuf>;
+pub type RealPaths = HashMap<PathBuf, PathBuf>;
 
 /// The flows of a project with their edges. There are no cycles.
 #[derive(Clone, Debug)]
@@ -112,31 +114,31 @@ impl Graph {
     }
 }
 
-/// The real paths of all stores, in order, so that what lies in or above a path is found quickly.
+/// The real paths of all stores in the order of their bytes: what lies below a path stands together.
 struct StorePaths<'a> {
-    owners: BTreeMap<&'a Path, Vec<&'a Arc<Flow>>>,
+    owners: BTreeMap<&'a [u8], Vec<&'a Arc<Flow>>>,
 }
 
 impl<'a> StorePaths<'a> {
     fn new(flows: &'a [Arc<Flow>], real: &'a RealPaths) -> Self {
-        let mut owners: BTreeMap<&Path, Vec<&Arc<Flow>>> = BTreeMap::new();
+        let mut owners: BTreeMap<&[u8], Vec<&Arc<Flow>>> = BTreeMap::new();
         for flow in flows {
-            owners.entry(resolved(flow.store.path(), real)).or_default().push(flow);
+            owners.entry(resolved(flow.store.path(), real).as_os_str().as_bytes()).or_default().push(flow);
         }
         Self { owners }
     }
 
     /// The flows whose store is the path or a folder above it.
     fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Arc<Flow>> {
-        path.ancestors().filter_map(|above| self.owners.get(above)).flatten().copied()
+        path.ancestors().filter_map(|above| self.owners.get(above.as_os_str().as_bytes())).flatten().copied()
     }
 
     /// The flows whose store lies below the path.
     fn below(&self, path: &Path) -> impl Iterator<Item = &'a Arc<Flow>> {
-        // Paths are ordered by their components, so what lies below a path follows it.
-        let path = path.to_path_buf();
-        let from = (std::ops::Bound::Excluded(path.as_path()), std::ops::Bound::Unbounded);
-        let below: Vec<_> = self.owners.range::<Path, _>(from).take_while(|(store, _)| store.starts_with(&path)).collect();
+        // `join("")` puts one slash at the end.
+        let folder = path.join("").into_os_string().into_vec();
+        let from = (Bound::Included(folder.as_slice()), Bound::Unbounded);
+        let below: Vec<_> = self.owners.range::<[u8], _>(from).take_while(|(store, _)| store.starts_with(&folder)).collect();
         below.into_iter().flat_map(|(_, flows)| flows.iter().copied())
     }
 }

@@ -4,24 +4,24 @@
 //! what was remembered. It is asked again for a flow when an upstream of it has run.
 
 pub mod db;
+pub mod look;
 pub mod memory;
 pub mod probe;
+pub mod project;
 pub mod slice;
 pub mod stale;
 pub mod work;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use salsa::Setter;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
-use crate::cache::Cache;
 use crate::cache::index::{Batch, IndexedReceipt};
-use crate::config::Config;
-use crate::config::loader::Found;
+use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{Now, Remembered};
@@ -29,83 +29,17 @@ use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
 use crate::fs;
 use crate::graph::selection::Selected;
-use crate::graph::{Graph, RealPaths};
-use crate::home::Place;
+use crate::home::Listing;
 use crate::store::StoreError;
 use crate::store::receipt::Receipt;
 
-use db::{ConfigText, Database, FlowId, FlowKey, HomeState, Paths};
+use db::FlowKey;
+use look::{Look, Sight};
 use memory::Memory;
-use probe::{Inputs, Observed, StoreState};
+use probe::{Input, Observed, StoreState};
+use project::Project;
 use stale::{Reason, UPSTREAM, Verdict};
 use work::Work;
-
-/// A project whose config is understood.
-#[derive(Debug)]
-pub struct Project {
-    database: Database,
-    text: ConfigText,
-    paths: Paths,
-    /// The config.
-    pub config: Arc<Config>,
-    /// The flows and their order.
-    pub graph: Arc<Graph>,
-    real: RealPaths,
-}
-
-impl Project {
-    /// Understands a config.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn new(found: &Found) -> Result<Self> {
-        let database = Database::new();
-        let text = ConfigText::new(&database, found.source.clone(), found.root.clone());
-        let config = db::config(&database, text)?;
-        let real = real_paths(&db::flows(&database, text)?)?;
-        let paths = Paths::new(&database, real.clone());
-        let graph = db::graph(&database, text, paths)?;
-        Ok(Self { database, text, paths, config, graph, real })
-    }
-
-    /// The real path of a flow's store.
-    pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
-        let path = flow.store.path();
-        self.real.get(path).map_or(path, PathBuf::as_path)
-    }
-
-    /// How often each query ran since the last call.
-    pub fn take_executed(&self) -> BTreeMap<String, usize> {
-        self.database.take_executed()
-    }
-}
-
-/// Resolves the links of every home and store. A parent is resolved once for all that lie in it.
-fn real_paths(flows: &[Arc<Flow>]) -> Result<RealPaths> {
-    let mut parents: HashMap<PathBuf, PathBuf> = HashMap::new();
-    let mut real = RealPaths::new();
-    let homes = flows.iter().filter_map(|flow| match flow.home.place() {
-        Place::Path { path, .. } => Some(path),
-        Place::Flow(_) => None,
-    });
-    for path in homes.chain(flows.iter().map(|flow| flow.store.path())) {
-        if real.contains_key(path) {
-            continue;
-        }
-        let resolved = match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) if !fs::is_link(path)? => {
-                let parent = match parents.get(parent) {
-                    Some(known) => known.clone(),
-                    None => parents.entry(parent.to_path_buf()).or_insert(fs::real_path(parent)?).clone(),
-                };
-                parent.join(name)
-            }
-            _ => fs::real_path(path)?,
-        };
-        real.insert(path.to_path_buf(), resolved);
-    }
-    Ok(real)
-}
 
 /// What a run is about.
 #[derive(Clone, Debug)]
@@ -154,35 +88,44 @@ pub struct Planner {
     pub cache: Arc<Cache>,
     request: Request,
     memory: Memory,
+    looks: HashMap<FlowName, Look>,
+    /// Flows that look as they did when they were last found fresh, until they are observed.
+    vouched: HashSet<FlowName>,
     observed: HashMap<FlowName, Observed>,
-    homes: HashMap<FlowName, HomeState>,
     layouts: HashMap<Fingerprint, Layout>,
     found: Batch,
 }
 
 impl Planner {
-    /// Reads what is remembered, and probes the flows of the request.
-    pub async fn new(project: Project, cache: Arc<Cache>, request: Request) -> Result<Self> {
-        let memory = Memory::new(cache.index.memos().await?, cache.index.receipts().await?);
+    /// Opens the cache, and looks at the flows of the request meanwhile.
+    pub async fn new(project: Project, request: Request) -> Result<Self> {
+        let folder = project.config.options.cache_folder.clone();
+        let opening = tokio::spawn(async move {
+            let cache = Cache::open(&folder).await?;
+            let stores = cache.index.stores().await?;
+            Ok::<_, CacheError>((cache, stores))
+        });
+        let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
+        // An upstream that is not selected still says what its output is.
+        let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
+        let upstreams = flows.filter_map(|flow| flow.upstream()).map(FlowName::from).filter(|name| !request.selected.flows.contains(name));
+        let looks = look(&project, &names.iter().cloned().chain(upstreams).collect::<Vec<_>>());
+        let (cache, stores) = opening.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
         let mut planner = Self {
             project,
-            cache,
+            cache: Arc::new(cache),
             request,
-            memory,
+            memory: Memory::new(stores),
+            looks,
+            vouched: HashSet::new(),
             observed: HashMap::new(),
-            homes: HashMap::new(),
             layouts: HashMap::new(),
             found: Batch::default(),
         };
         if planner.cache.index.is_new {
             planner.adopt_receipts()?;
         }
-        // An upstream that is not selected still says what its output is.
-        let mut names = planner.request.selected.flows.clone();
-        for name in &planner.request.selected.flows {
-            names.extend(planner.project.graph.flow(name.as_str()).and_then(|flow| flow.upstream()).map(FlowName::from));
-        }
-        planner.probe(&names.into_iter().collect::<Vec<_>>());
+        planner.vouch_or_observe(&names).await?;
         Ok(planner)
     }
 
@@ -191,14 +134,67 @@ impl Planner {
         &self.request.selected
     }
 
-    /// Looks at homes and stores of flows anew.
-    pub fn probe(&mut self, names: &[FlowName]) {
-        let flows: Vec<_> = names
-            .iter()
-            .filter_map(|name| self.project.graph.flow(name.as_str()))
-            .map(|flow| (flow.clone(), self.project.store_path(flow).to_path_buf()))
-            .collect();
-        self.observed.extend(probe::probe(&flows, &mut self.memory));
+    /// Looks at flows anew, and at what they hold.
+    pub async fn probe(&mut self, names: &[FlowName]) -> Result<()> {
+        self.looks.extend(look(&self.project, names));
+        self.observe(names).await
+    }
+
+    /// Finds out what flows hold that were looked at; their flow homes' stores as well.
+    pub async fn observe(&mut self, names: &[FlowName]) -> Result<()> {
+        let mut wanted: BTreeSet<FlowName> = names.iter().cloned().collect();
+        for name in names {
+            let upstream = self.flow(name)?.upstream().map(FlowName::from);
+            wanted.extend(upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str())));
+        }
+        let unseen: Vec<FlowName> = wanted.iter().filter(|name| !self.looks.contains_key(*name)).cloned().collect();
+        self.looks.extend(look(&self.project, &unseen));
+        let flows = wanted.iter().map(|name| self.flow(name)).collect::<Result<Vec<_>>>()?;
+        for flow in &flows {
+            let store = self.project.store_path(flow);
+            self.memory.load_receipt(&self.cache.index, store).await?;
+            self.memory.load_memo(&self.cache.index, store).await?;
+            if let Some(Ok(listing)) = self.looks.get(&flow.name).map(|look| &look.home) {
+                self.memory.load_memo(&self.cache.index, &listing.folder).await?;
+            }
+        }
+        let looks: Vec<(&Flow, &Path, &Look)> =
+            flows.iter().filter_map(|flow| Some((flow.as_ref(), self.project.store_path(flow), self.looks.get(&flow.name)?))).collect();
+        let observed = probe::probe(&looks, &mut self.memory);
+        self.vouched.retain(|name| !wanted.contains(name));
+        self.observed.extend(wanted.into_iter().zip(observed));
+        Ok(())
+    }
+
+    /// Takes those flows for fresh that a witness vouches for, and observes the others.
+    async fn vouch_or_observe(&mut self, names: &[FlowName]) -> Result<()> {
+        let is_forced = |name: &FlowName| self.request.force && self.request.selected.named.contains(name);
+        let sights: Vec<Sight<'_>> = names.iter().filter(|name| !is_forced(name)).filter_map(|name| self.sight(name)).collect();
+        let memory = &self.memory;
+        let vouches = |sight: &&Sight<'_>| sight.witness().is_some_and(|witness| memory.vouches(sight.store, &witness));
+        self.vouched = sights.par_iter().filter(vouches).map(|sight| sight.flow.name.clone()).collect();
+        let unvouched: Vec<FlowName> = names.iter().filter(|name| !self.vouched.contains(*name)).cloned().collect();
+        self.observe(&unvouched).await
+    }
+
+    fn sight(&self, name: &FlowName) -> Option<Sight<'_>> {
+        let flow = self.project.graph.flow(name.as_str())?;
+        let receipt = |name: &str| self.looks.get(name)?.store.as_ref().ok()?.receipt.as_ref();
+        Some(Sight {
+            flow,
+            store: self.project.store_path(flow),
+            input: self.project.input_format(flow),
+            look: self.looks.get(name)?,
+            upstream: flow.upstream().and_then(receipt),
+        })
+    }
+
+    /// Lets a flow that was found fresh be vouched for from now on, if all of it has aged.
+    fn remember_fresh(&mut self, name: &FlowName) {
+        let sight = self.sight(name).filter(Sight::has_aged);
+        if let Some((store, witness)) = sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?))) {
+            self.memory.set_witness(&store, witness);
+        }
     }
 
     /// Judges every selected flow.
@@ -234,7 +230,8 @@ impl Planner {
     pub async fn judge_others(&mut self) -> Result<Vec<Step>> {
         let order = self.project.graph.order().to_vec();
         let others: Vec<FlowName> = order.into_iter().filter(|name| !self.request.selected.flows.contains(name)).collect();
-        self.probe(&others);
+        self.looks.extend(look(&self.project, &others));
+        self.vouch_or_observe(&others).await?;
         let mut steps = Vec::new();
         for name in others {
             steps.push(self.judge(&name, &[]).await?);
@@ -244,20 +241,28 @@ impl Planner {
 
     /// Judges one flow, whose upstreams are done but for those it waits for.
     pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
+        let step = |verdict, work| Step { flow: name.clone(), verdict, work };
+        if waits.is_empty() && self.vouched.contains(name) {
+            return Ok(step(Verdict::Fresh, None));
+        }
+        if !self.observed.contains_key(name) {
+            self.observe(std::slice::from_ref(name)).await?;
+        }
         let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
         let judged = match self.compare(name, waits) {
             Ok(judged) => judged,
-            Err(error) => return Ok(Step { flow: name.clone(), verdict: blocked(&error), work: None }),
+            Err(error) => return Ok(step(blocked(&error), None)),
         };
         let (mut reasons, key) = match judged {
             Judged::Waits(reasons) => {
                 let verdict = Verdict::Maybe { upstreams: waits.to_vec(), reasons };
-                return Ok(Step { flow: name.clone(), verdict, work: None });
+                return Ok(step(verdict, None));
             }
             Judged::Known(reasons, key) => (reasons, key),
         };
         if reasons.is_empty() {
-            return Ok(Step { flow: name.clone(), verdict: Verdict::Fresh, work: None });
+            self.remember_fresh(name);
+            return Ok(step(Verdict::Fresh, None));
         }
         match self.work(name, &key).await {
             Ok(work) => {
@@ -268,10 +273,10 @@ impl Planner {
                     reasons.push(Reason::Schema { old, new });
                 }
                 let verdict = if work.parts_to_make() == 0 { Verdict::Restore { reasons } } else { Verdict::Stale { reasons } };
-                Ok(Step { flow: name.clone(), verdict, work: Some(Arc::new(work)) })
+                Ok(step(verdict, Some(Arc::new(work))))
             }
             Err(error) if error.kind() == ErrorKind::Start => Err(error),
-            Err(error) => Ok(Step { flow: name.clone(), verdict: blocked(&error), work: None }),
+            Err(error) => Ok(step(blocked(&error), None)),
         }
     }
 
@@ -290,7 +295,7 @@ impl Planner {
             return Err(StoreError::Added { path: store.to_path_buf(), names: some_of(&state.added) }.into());
         }
         let placement = flow.store.placement(flow.name.as_str());
-        let key = inputs.and_then(|inputs| self.key(name, inputs));
+        let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).ok_or_else(|| missing(name))?;
         let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &placement, state);
         if self.request.force && self.request.selected.named.contains(name) {
@@ -311,33 +316,26 @@ impl Planner {
             let published = published.ok_or_else(|| not_built(upstream))?;
             inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
         } else {
-            inputs.extend(self.inputs(&flow.name)?.files.iter().map(|file| (file.name.clone(), file.digest)));
+            inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));
         }
         Ok(Arc::new(inputs))
-    }
-
-    /// Asks for a flow's key, and tells the queries only what differs.
-    fn key(&mut self, name: &FlowName, inputs: Arc<BTreeMap<String, Fingerprint>>) -> Option<Arc<FlowKey>> {
-        let database = &mut self.project.database;
-        let state = match self.homes.get(name) {
-            Some(state) => {
-                if state.inputs(database).as_ref() != Some(&inputs) {
-                    state.set_inputs(database).to(Some(inputs));
-                }
-                *state
-            }
-            None => *self.homes.entry(name.clone()).or_insert_with(|| HomeState::new(database, Some(inputs))),
-        };
-        let database = &self.project.database;
-        db::flow_key(database, self.project.text, self.project.paths, FlowId::new(database, name.clone()), state)
     }
 
     /// What a flow's home of files holds.
     ///
     /// # Errors
     /// What the probe met.
-    pub fn inputs(&self, name: &FlowName) -> Result<&Inputs> {
-        self.observed.get(name).ok_or_else(|| missing(name))?.inputs.as_ref().map_err(Error::clone)
+    pub fn inputs(&self, name: &FlowName) -> Result<&[Input]> {
+        let inputs = self.observed.get(name).ok_or_else(|| missing(name))?.inputs.as_ref();
+        inputs.map(Vec::as_slice).map_err(Error::clone)
+    }
+
+    /// What a flow's home lists.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn listing(&self, name: &FlowName) -> Result<&Listing> {
+        self.looks.get(name).ok_or_else(|| missing(name))?.home.as_ref().map_err(Error::clone)
     }
 
     /// The receipt of a flow's store as it was last seen.
@@ -368,10 +366,11 @@ impl Planner {
             }
         }
         let receipt_stat = flow.store.receipt_stat(&store)?;
+        let receipt = Arc::new(receipt);
         if let Some(stat) = receipt_stat {
-            self.memory.set_receipt(&store, Some(IndexedReceipt { stat, receipt: receipt.clone() }));
+            self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: receipt.clone() });
         }
-        let state = StoreState { receipt: Some(Arc::new(receipt)), receipt_stat, exists: live.exists, ..StoreState::default() };
+        let state = StoreState { receipt: Some(receipt), receipt_stat, exists: live.exists, ..StoreState::default() };
         if let Some(observed) = self.observed.get_mut(name) {
             observed.store = Ok(state);
         }
@@ -403,15 +402,11 @@ impl Planner {
 
     /// Stores of this project that no flow owns.
     fn orphans(&self) -> Vec<Orphan> {
-        let owned: BTreeSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
-        let ours = self
-            .memory
-            .receipts
-            .iter()
-            .filter(|(store, indexed)| indexed.receipt.project == self.project.config.name && !owned.contains(store.as_path()));
+        let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
+        let known = self.memory.stores.iter();
+        let ours = known.filter(|(store, known)| known.project == self.project.config.name && !owned.contains(store.as_path()));
         let there = ours.filter(|(store, _)| fs::stat(store).is_ok_and(|found| found.is_some()));
-        let mut orphans: Vec<_> =
-            there.map(|(store, indexed)| Orphan { store: store.clone(), flow: indexed.receipt.flow.clone() }).collect();
+        let mut orphans: Vec<_> = there.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
         orphans.sort_by(|a, b| a.store.cmp(&b.store));
         orphans
     }
@@ -421,11 +416,19 @@ impl Planner {
         for flow in self.project.graph.flows() {
             let neighbours = flow.store.neighbours(self.project.store_path(flow))?;
             for (store, stat, receipt) in neighbours {
-                self.memory.set_receipt(&store, Some(IndexedReceipt { stat, receipt }));
+                self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
             }
         }
         Ok(())
     }
+}
+
+/// Looks at flows of a project.
+fn look(project: &Project, names: &[FlowName]) -> HashMap<FlowName, Look> {
+    let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
+    let flows: Vec<_> = flows.map(|flow| (flow.clone(), project.store_path(flow).to_path_buf())).collect();
+    let looks = look::look(&flows);
+    flows.into_iter().map(|(flow, _)| flow.name.clone()).zip(looks).collect()
 }
 
 enum Judged {

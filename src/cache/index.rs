@@ -4,8 +4,10 @@
 //! files, and a part that is not recorded is made again. So a damaged index is set aside.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,10 +22,12 @@ use crate::format::{Format, Layout};
 use crate::fs::{self, Stat};
 use crate::store::receipt::Receipt;
 
-/// The version of the tables and of the records in them. Version 1: the first.
-const VERSION: i64 = 1;
+/// The version of the tables and of the records in them. Version 1: the first. Version 2: stores
+/// with their witnesses, so that a build with nothing to do loads no receipts and no memos.
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
+    CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
     CREATE TABLE receipt (store BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE memo (folder BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE part (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
@@ -45,7 +49,18 @@ pub struct IndexedReceipt {
     /// How the receipt's file looked.
     pub stat: Stat,
     /// The receipt.
-    pub receipt: Receipt,
+    pub receipt: Arc<Receipt>,
+}
+
+/// What is known of a store without its receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownStore {
+    /// The project that published there last.
+    pub project: String,
+    /// Its flow.
+    pub flow: String,
+    /// What vouches for the flow, if it was found fresh since.
+    pub witness: Option<Fingerprint>,
 }
 
 /// What is known of a part that was made.
@@ -70,12 +85,14 @@ pub struct Batch {
     pub receipts: Vec<(PathBuf, Option<IndexedReceipt>)>,
     /// Memos by folder.
     pub memos: Vec<(PathBuf, FolderMemo)>,
+    /// Witnesses by store; one whose receipt is in the same batch belongs to the new receipt.
+    pub witnesses: Vec<(PathBuf, Fingerprint)>,
 }
 
 impl Batch {
     /// True where there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty()
+        self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty() && self.witnesses.is_empty()
     }
 
     /// Adds the changes of another batch.
@@ -84,6 +101,7 @@ impl Batch {
         self.layouts.append(&mut other.layouts);
         self.receipts.append(&mut other.receipts);
         self.memos.append(&mut other.memos);
+        self.witnesses.append(&mut other.witnesses);
     }
 }
 
@@ -95,7 +113,7 @@ pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
 }
 
 impl Index {
-    /// Opens the index; a damaged one is set aside, and a new one begun.
+    /// Opens the index; one that is damaged or of an old version is set aside, and a new one begun.
     pub async fn open(path: &Path) -> Result<Self, CacheError> {
         let missing = fs::stat(path)?.is_none();
         match Self::connect(path).await {
@@ -127,47 +145,52 @@ impl Index {
                 let setup = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT");
                 sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut connection).await.map_err(&fail)?;
             }
+            found if found < VERSION => {
+                let reason = format!("it has the old version {found}");
+                return Err(CacheError::Index { path: path.to_path_buf(), reason });
+            }
             found => return Err(CacheError::Newer { path: path.to_path_buf(), found, known: VERSION }),
         }
         Ok(connection)
     }
 
-    /// Every receipt that is known.
-    pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
-        self.table("SELECT store, record FROM receipt").await
-    }
-
-    /// Every memo.
-    pub async fn memos(&self) -> Result<HashMap<PathBuf, FolderMemo>, CacheError> {
-        self.table("SELECT folder, record FROM memo").await
-    }
-
-    async fn table<T: DeserializeOwned>(&self, query: &'static str) -> Result<HashMap<PathBuf, T>, CacheError> {
+    /// Every store that is known.
+    pub async fn stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
         let mut connection = self.connection.lock().await;
-        let rows = sqlx::query(query).fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
-        let records = rows.into_iter().filter_map(|row| {
-            let path: Vec<u8> = row.try_get(0).ok()?;
-            // A record that cannot be read is as good as none.
-            let record = postcard::from_bytes(row.try_get(1).ok()?).ok()?;
-            Some((PathBuf::from(std::ffi::OsString::from_vec(path)), record))
+        let rows = sqlx::query("SELECT path, project, flow, witness FROM store").fetch_all(&mut *connection).await;
+        let known = rows.map_err(failed(&self.path))?.into_iter().filter_map(|row| {
+            let witness: Option<&[u8]> = row.try_get(3).ok()?;
+            let witness = witness.and_then(|bytes| bytes.try_into().ok()).map(Fingerprint::from_bytes);
+            Some((path(row.try_get(0).ok()?), KnownStore { project: row.try_get(1).ok()?, flow: row.try_get(2).ok()?, witness }))
         });
-        Ok(records.collect())
+        Ok(known.collect())
+    }
+
+    /// The receipt of a store.
+    pub async fn receipt(&self, store: &Path) -> Result<Option<IndexedReceipt>, CacheError> {
+        self.record("SELECT record FROM receipt WHERE store = ?", store.as_os_str().as_bytes()).await
+    }
+
+    /// The memo of a folder.
+    pub async fn memo(&self, folder: &Path) -> Result<Option<FolderMemo>, CacheError> {
+        self.record("SELECT record FROM memo WHERE folder = ?", folder.as_os_str().as_bytes()).await
     }
 
     /// The part that was made under a key.
     pub async fn part(&self, key: &Fingerprint) -> Result<Option<PartRecord>, CacheError> {
-        self.record("SELECT record FROM part WHERE key = ?", key).await
+        self.record("SELECT record FROM part WHERE key = ?", key.as_bytes()).await
     }
 
     /// The layout under a [`layout_key`].
     pub async fn layout(&self, key: &Fingerprint) -> Result<Option<Layout>, CacheError> {
-        self.record("SELECT record FROM layout WHERE key = ?", key).await
+        self.record("SELECT record FROM layout WHERE key = ?", key.as_bytes()).await
     }
 
-    async fn record<T: DeserializeOwned>(&self, query: &'static str, key: &Fingerprint) -> Result<Option<T>, CacheError> {
+    /// One record; one that cannot be read is as good as none.
+    async fn record<T: DeserializeOwned>(&self, query: &'static str, key: &[u8]) -> Result<Option<T>, CacheError> {
         let mut connection = self.connection.lock().await;
         let bytes: Option<Vec<u8>> =
-            sqlx::query_scalar(query).bind(key.as_bytes().as_slice()).fetch_optional(&mut *connection).await.map_err(failed(&self.path))?;
+            sqlx::query_scalar(query).bind(key).fetch_optional(&mut *connection).await.map_err(failed(&self.path))?;
         Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
     }
 
@@ -179,27 +202,11 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let fail = failed(&self.path);
         let mut transaction = connection.begin().await.map_err(&fail)?;
-        let mut writes: Vec<Write> = Vec::new();
-        for (key, record) in &batch.parts {
-            writes.push(("INSERT OR REPLACE INTO part VALUES (?, ?)", key.as_bytes().to_vec(), Some(encode(record))));
-        }
-        for (key, record) in &batch.layouts {
-            writes.push(("INSERT OR REPLACE INTO layout VALUES (?, ?)", key.as_bytes().to_vec(), Some(encode(record))));
-        }
-        for (store, record) in &batch.receipts {
-            let query =
-                if record.is_some() { "INSERT OR REPLACE INTO receipt VALUES (?, ?)" } else { "DELETE FROM receipt WHERE store = ?" };
-            writes.push((query, store.as_os_str().as_bytes().to_vec(), record.as_ref().map(encode)));
-        }
-        for (folder, record) in &batch.memos {
-            writes.push(("INSERT OR REPLACE INTO memo VALUES (?, ?)", folder.as_os_str().as_bytes().to_vec(), Some(encode(record))));
-        }
-        for (query, key, record) in writes {
-            let query = sqlx::query(query).bind(key);
-            let query = match record {
-                Some(record) => query.bind(record),
-                None => query,
-            };
+        for write in writes(&batch) {
+            let mut query = sqlx::query(write.query);
+            for value in write.values {
+                query = query.bind(value);
+            }
             query.execute(&mut *transaction).await.map_err(&fail)?;
         }
         transaction.commit().await.map_err(&fail)
@@ -211,8 +218,47 @@ impl Index {
     }
 }
 
-/// A statement with its key and, where it has one, its record.
-type Write = (&'static str, Vec<u8>, Option<Vec<u8>>);
+/// A statement with its values.
+struct Write {
+    query: &'static str,
+    values: Vec<Vec<u8>>,
+}
+
+fn writes(batch: &Batch) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut put = |query, values| writes.push(Write { query, values });
+    let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
+    for (key, record) in &batch.parts {
+        put("INSERT OR REPLACE INTO part VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+    }
+    for (key, record) in &batch.layouts {
+        put("INSERT OR REPLACE INTO layout VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+    }
+    for (store, record) in &batch.receipts {
+        let Some(record) = record else {
+            put("DELETE FROM receipt WHERE store = ?", vec![path(store)]);
+            put("DELETE FROM store WHERE path = ?", vec![path(store)]);
+            continue;
+        };
+        let owner = &record.receipt;
+        put("INSERT OR REPLACE INTO receipt VALUES (?, ?)", vec![path(store), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL)",
+            vec![path(store), owner.project.clone().into_bytes(), owner.flow.clone().into_bytes()],
+        );
+    }
+    for (folder, record) in &batch.memos {
+        put("INSERT OR REPLACE INTO memo VALUES (?, ?)", vec![path(folder), encode(record)]);
+    }
+    for (store, witness) in &batch.witnesses {
+        put("UPDATE store SET witness = ? WHERE path = ?", vec![witness.as_bytes().to_vec(), path(store)]);
+    }
+    writes
+}
+
+fn path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
 
 /// The compact form of a record. Records are plain data, which postcard can always write.
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {

@@ -35,7 +35,7 @@ impl Staging {
 
     /// Removes what dead runs left half done. Nobody else may be using the staging.
     pub fn clear_unfinished(&self) -> Result<(), FsError> {
-        for entry in fs::walk(&self.tmp(), 1, |_| false)?.unwrap_or_default() {
+        for entry in fs::list(&self.tmp(), |_| false)?.unwrap_or_default() {
             fs::remove_file(&self.tmp().join(entry.relative))?;
         }
         Ok(())

@@ -18,10 +18,10 @@ pub(super) fn write(path: &Path, stamp: &Path, found: &Found, planner: &Planner)
     let mut needed = BTreeSet::from([found.source.path.clone()]);
     for name in &planner.selected().flows {
         // A home that cannot be read has failed its flow; there is nothing to depend on.
-        let Ok(inputs) = planner.inputs(name) else { continue };
-        let files = inputs.files.iter().map(|input| &input.path);
-        let external = files.chain(&inputs.folders).filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real)));
-        needed.extend(external.cloned());
+        let Ok(listing) = planner.listing(name) else { continue };
+        let files = listing.files.iter().map(|file| listing.folder.join(&file.name));
+        let paths = files.chain(listing.folders.iter().cloned());
+        needed.extend(paths.filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real))));
     }
     let written: Vec<String> = needed.iter().filter_map(|path| target(path)).collect();
     let mut text = format!("{}: \\\n  {}\n", target(stamp).unwrap_or_default(), written.join(" \\\n  "));

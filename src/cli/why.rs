@@ -6,12 +6,12 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{Args, Format};
-use super::{build, load, runtime};
+use super::{load, runtime};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
-use crate::plan::{Planner, Step};
+use crate::plan::{Planner, Request, Step};
 use crate::report::json::{self as objects, Json};
 use crate::report::plain::Plain;
 
@@ -38,7 +38,9 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
         );
     }
     runtime()?.block_on(async {
-        let mut planner = build::planner(project, selected, false).await?;
+        let flow = FlowName::from(why.flow.as_str());
+        let mut planner = Planner::new(project, Request { selected, force: false }).await?;
+        planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         let step = plan.steps.iter().find(|step| step.flow.as_str() == why.flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;

@@ -136,6 +136,6 @@ pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Optio
     known
         .map(|name| (strsim::damerau_levenshtein(written, name), name))
         .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
+        .min_by_key(|near| *near)
         .map(|(_, name)| name)
 }

@@ -126,7 +126,7 @@ impl<'r> Coordinator<'r> {
             while let Some(step) = self.ready_flows.pop_front() {
                 self.begin(step).await?;
             }
-            self.start_ready();
+            self.start_ready().await;
             tokio::select! {
                 biased;
                 Some((flow, holder)) = self.waiting.recv() => (self.tell)(Event::Waiting { flow, holder }),
@@ -170,7 +170,7 @@ impl<'r> Coordinator<'r> {
         let step = match step.verdict {
             // Only now is it known what its upstreams gave.
             Verdict::Maybe { .. } => {
-                self.planner.probe(std::slice::from_ref(&step.flow));
+                self.planner.probe(std::slice::from_ref(&step.flow)).await?;
                 self.planner.judge(&step.flow, &[]).await?
             }
             _ => step,
@@ -240,7 +240,7 @@ impl<'r> Coordinator<'r> {
     }
 
     /// Starts parts and publications up to their limits.
-    fn start_ready(&mut self) {
+    async fn start_ready(&mut self) {
         if self.stopping {
             self.give_up();
         }
@@ -255,7 +255,7 @@ impl<'r> Coordinator<'r> {
         while sets < PUBLISHERS
             && let Some(flow) = self.ready_sets.pop_front()
         {
-            let publication = self.publication(&flow);
+            let publication = self.publication(&flow).await;
             self.spawn(&flow, Doing::Publishing, move || Finished::Published(publication.and_then(|publish| publish())));
             sets += 1;
         }
@@ -266,7 +266,7 @@ impl<'r> Coordinator<'r> {
         running.in_flight += 1;
         let work = running.work.clone();
         let (cache, interrupted) = (self.planner.cache.clone(), self.options.interrupted.clone());
-        let format = self.planner.input_format(&described);
+        let format = self.planner.project.input_format(&described);
         self.spawn(flow, Doing::Making(number), move || {
             let target = described.store.target();
             Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache.staging, &interrupted))
@@ -274,13 +274,13 @@ impl<'r> Coordinator<'r> {
     }
 
     /// What publishes a flow whose parts are all there, if nobody came by since it was planned.
-    fn publication(&mut self, name: &FlowName) -> Result<Box<dyn FnOnce() -> Result<Receipt> + Send>> {
+    async fn publication(&mut self, name: &FlowName) -> Result<Box<dyn FnOnce() -> Result<Receipt> + Send>> {
         let taker = self.taker(name)?;
         let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
         let made: Vec<PartRecord> = running.made.iter().copied().flatten().collect();
         let receipt = running.receipt.clone();
         let next = publish::assemble(&taker.flow, &running.work, &made, receipt.as_ref(), self.options.accept_shrink)?;
-        self.planner.probe(std::slice::from_ref(name));
+        self.planner.probe(std::slice::from_ref(name)).await?;
         let state = self.planner.store_state(name)?;
         if !state.added.is_empty() {
             let names = state.added.iter().take(3).cloned().collect();
@@ -336,7 +336,7 @@ impl<'r> Coordinator<'r> {
         running.lock = Some(taken.lock);
         running.receipt = taken.receipt;
         if running.work.receipt_stat != taken.receipt_stat {
-            self.planner.probe(std::slice::from_ref(flow));
+            self.planner.probe(std::slice::from_ref(flow)).await?;
             let step = self.planner.judge(flow, &[]).await?;
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.

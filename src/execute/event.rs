@@ -123,6 +123,11 @@ impl Summary {
         }
     }
 
+    /// How many flows had something to do.
+    pub fn ran(&self) -> usize {
+        self.built + self.restored + self.failed + self.skipped
+    }
+
     /// True where anything was published.
     pub fn changed(&self) -> bool {
         self.built + self.restored > 0

@@ -4,8 +4,11 @@
 //! | --- | --- | --- |
 //! | flow key | adapter versions, recipe, home | another recipe or another input makes a flow stale |
 //! | part key | adapter versions, recipe, passage, slice | an unchanged slice is not made again, wherever it lies |
-//! | publish key | store path, file pattern, mode | another place publishes anew and reads nothing |
 //! | output digest | part names, digests, rows, bytes | an upstream rebuilt to equal bytes stops there |
+//! | witness | recipe, placement, names and stats of home, store and receipt | what looks as it did is fresh, and nothing is loaded |
+//!
+//! File pattern and mode are not hashed but compared field by field: where they differ, the parts
+//! are published under other names and nothing is read.
 //!
 //! It does not know where components come from.
 
@@ -25,10 +28,10 @@ pub enum KeyKind {
     Flow,
     /// What decides one part's bytes.
     Part,
-    /// Where and under which names parts are published.
-    Publish,
     /// What was published.
     Output,
+    /// How everything looked when a flow was found fresh.
+    Witness,
     /// A schema: the columns and types of a file.
     Schema,
 }
@@ -38,8 +41,8 @@ impl KeyKind {
         match self {
             Self::Flow => "hygge 2026 flow key 1",
             Self::Part => "hygge 2026 part key 1",
-            Self::Publish => "hygge 2026 publish key 1",
             Self::Output => "hygge 2026 output digest 1",
+            Self::Witness => "hygge 2026 witness 1",
             Self::Schema => "hygge 2026 schema 1",
         }
     }
@@ -63,11 +66,7 @@ impl Components {
     /// The key of these components: every text is length-prefixed, both maps are in order.
     pub fn key(&self, kind: KeyKind) -> Fingerprint {
         let mut writer = KeyWriter::new(kind);
-        writer.count(self.settings.len());
-        for (name, value) in &self.settings {
-            writer.text(name).text(value);
-        }
-        writer.count(self.inputs.len());
+        writer.map(&self.settings).count(self.inputs.len());
         for (name, digest) in &self.inputs {
             writer.text(name).digest(digest);
         }
@@ -87,8 +86,22 @@ impl KeyWriter {
 
     /// A text, behind its length.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.count(text.len());
-        self.0.update(text.as_bytes());
+        self.bytes(text.as_bytes())
+    }
+
+    /// Bytes, behind their number.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.count(bytes.len());
+        self.0.update(bytes);
+        self
+    }
+
+    /// A map of texts, in its order.
+    pub fn map(&mut self, map: &BTreeMap<String, String>) -> &mut Self {
+        self.count(map.len());
+        for (name, value) in map {
+            self.text(name).text(value);
+        }
         self
     }
 

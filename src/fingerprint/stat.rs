@@ -28,8 +28,7 @@ pub struct Remembered {
 impl Remembered {
     /// Remembers a file that was hashed at `now`.
     pub fn new(stat: Stat, digest: Fingerprint, now: Now) -> Self {
-        let young = |changed: i64| now.0.saturating_sub(changed) < RACY_NS;
-        Self { stat, digest, aged: !young(stat.mtime_ns) && !young(stat.ctime_ns) }
+        Self { stat, digest, aged: now.has_aged(&stat) }
     }
 }
 
@@ -42,6 +41,12 @@ impl Now {
     pub fn take() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    }
+
+    /// True where a file that looks like this now cannot change without looking different.
+    pub fn has_aged(self, stat: &Stat) -> bool {
+        let is_old = |changed: i64| self.0.saturating_sub(changed) >= RACY_NS;
+        is_old(stat.mtime_ns) && is_old(stat.ctime_ns)
     }
 }
 

@@ -1,15 +1,23 @@
 //! Looking: stats, listings, contents. Nothing here changes anything.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::{File, FsError};
+
+/// Bytes of names that are asked for at once.
+const LISTED_AT_ONCE: usize = 16 << 10;
 
 /// What tells, without reading it, that a file is still the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,20 +34,34 @@ pub struct Stat {
 
 impl Stat {
     fn of(metadata: &fs::Metadata) -> Self {
-        let ns = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             size: metadata.size(),
-            mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-            ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
         }
     }
 }
 
-/// One entry that [`walk`] found.
+impl From<&rustix::fs::Stat> for Stat {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+            ctime_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// One entry that [`list`] or [`walk`] found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The path below the walked folder.
+    /// The path below the folder.
     pub relative: PathBuf,
     /// True for a folder.
     pub is_folder: bool,
@@ -52,6 +74,11 @@ pub struct Found {
 impl Found {
     fn new(relative: PathBuf, metadata: &fs::Metadata) -> Self {
         Self { relative, is_folder: metadata.is_dir(), is_file: metadata.is_file(), stat: Stat::of(metadata) }
+    }
+
+    fn at(relative: PathBuf, stat: &rustix::fs::Stat) -> Self {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        Self { relative, is_folder: kind.is_dir(), is_file: kind.is_file(), stat: Stat::from(stat) }
     }
 }
 
@@ -69,17 +96,51 @@ pub fn stat_open(file: &File, path: &Path) -> Result<Stat, FsError> {
     Ok(Stat::of(&file.metadata().map_err(FsError::at("look at", path))?))
 }
 
-/// Every entry below a folder down to `depth` levels, without order; names for which `skip` is
-/// true are left out, with all that is below them. Links to files are followed; links to folders
-/// are not walked. `None` where no such folder is.
-pub fn walk(folder: &Path, depth: usize, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
+/// Every entry of a folder, without order; names for which `skip` is true are left out. Links are
+/// followed; one to nowhere is listed as what it is. `None` where no such folder is.
+///
+/// The names are looked at from the open folder: half the time of asking by whole paths, which
+/// counts where a build has nothing else to do.
+pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened: OwnedFd = match rustix::fs::open(folder, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(FsError::at("list", folder)(errno)),
+    };
+    let mut found = Vec::new();
+    let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
+    let mut entries = RawDir::new(&opened, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(FsError::at("list", folder))?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." || name.to_str().is_some_and(skip) {
+            continue;
+        }
+        let stat = match rustix::fs::statat(&opened, entry.file_name(), AtFlags::empty()) {
+            Err(Errno::NOENT | Errno::LOOP) => rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW),
+            other => other,
+        };
+        match stat {
+            Ok(stat) => found.push(Found::at(PathBuf::from(name), &stat)),
+            // Gone between listing and looking: as if it had never been listed.
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(FsError::at("look at", &folder.join(name))(errno)),
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Every entry below a folder however deep, without order; names for which `skip` is true are left
+/// out, with all that is below them. Links to files are followed; links to folders are not walked.
+/// `None` where no such folder is.
+pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
     if !matches!(fs::metadata(folder), Ok(metadata) if metadata.is_dir()) {
         return Ok(None);
     }
     let mut found = Vec::new();
     let entries = WalkDir::new(folder)
         .min_depth(1)
-        .max_depth(depth)
         .into_iter()
         .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().to_str().is_some_and(skip));
     for entry in entries {

@@ -134,14 +134,9 @@ pub fn remove_folder(path: &Path) -> Result<(), FsError> {
     ignore_missing(fs::remove_dir_all(path)).map_err(FsError::at("remove folder", path))
 }
 
-/// Sets a file's times to now; makes it where it is missing.
-pub fn touch(path: &Path) -> Result<(), FsError> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .and_then(|file| file.set_modified(SystemTime::now()))
-        .map_err(FsError::at("touch", path))
+/// Sets the time of a file's last change; makes it where it is missing.
+pub fn touch(path: &Path, changed: SystemTime) -> Result<(), FsError> {
+    OpenOptions::new().create(true).append(true).open(path).and_then(|file| file.set_modified(changed)).map_err(FsError::at("touch", path))
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
 
 use super::{Home, HomeError, ListedFile, Listing, Place};
 use crate::config::problem::{Problem, Problems};
@@ -17,7 +17,7 @@ pub struct FilesHome {
     format: &'static dyn Format,
     path: PathBuf,
     glob: String,
-    matcher: GlobMatcher,
+    matcher: GlobSet,
 }
 
 impl FilesHome {
@@ -29,8 +29,11 @@ impl FilesHome {
         }
         let written = block.text("glob", problems);
         let glob = written.map_or_else(|| format!("*.{}", format.extension()), |(glob, _)| glob.to_string());
-        match GlobBuilder::new(&glob).literal_separator(true).build() {
-            Ok(built) => Some(Self { format, path: root.join(path?.0), matcher: built.compile_matcher(), glob }),
+        // A set knows patterns such as *.parquet without a regular expression, which takes a thousand
+        // times as long to make, where the separator means nothing: in a single folder.
+        let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
+        match built.and_then(|built| GlobSet::builder().add(built).build()) {
+            Ok(matcher) => Some(Self { format, path: root.join(path?.0), matcher, glob }),
             Err(error) => {
                 let at = written.map_or(block.at(), |(_, at)| at);
                 problems.push(Problem::new(
@@ -43,28 +46,23 @@ impl FilesHome {
         }
     }
 
-    fn is_deep(&self) -> bool {
-        self.glob.contains('/') || self.glob.contains("**")
-    }
-
     fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
         let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
         let mut others = Vec::new();
-        for entry in found {
-            let path = self.path.join(&entry.relative);
-            if entry.is_folder {
-                listing.folders.push(path);
-            } else if self.matcher.is_match(&entry.relative) {
-                let name = entry.relative.to_str().ok_or_else(|| HomeError::NotUtf8(path.clone()))?;
-                if !entry.is_file {
-                    return Err(HomeError::NotAFile(path));
-                }
-                listing.files.push(ListedFile { name: name.to_string(), stat: entry.stat });
+        for fs::Found { relative, is_folder, is_file, stat } in found {
+            if is_folder {
+                listing.folders.push(self.path.join(relative));
+            } else if !self.matcher.is_match(&relative) {
+                others.push(relative);
+            } else if !is_file {
+                return Err(HomeError::NotAFile(self.path.join(relative)));
             } else {
-                others.push(entry.relative.to_string_lossy().into_owned());
+                let name = relative.into_os_string().into_string();
+                listing.files.push(ListedFile { name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?, stat });
             }
         }
         if listing.files.is_empty() {
+            let mut others: Vec<String> = others.iter().map(|other| other.display().to_string()).collect();
             others.sort();
             others.truncate(3);
             return Err(HomeError::NothingMatches { path: self.path.clone(), glob: self.glob.clone(), others });
@@ -85,7 +83,7 @@ impl Home for FilesHome {
     }
 
     fn place(&self) -> Place<'_> {
-        Place::Path { path: &self.path, deep: self.is_deep() }
+        Place::Path { path: &self.path, deep: is_deep(&self.glob) }
     }
 
     fn format(&self) -> Option<&'static dyn Format> {
@@ -93,8 +91,8 @@ impl Home for FilesHome {
     }
 
     fn list(&self) -> Result<Listing, HomeError> {
-        let depth = if self.is_deep() { usize::MAX } else { 1 };
-        if let Some(found) = fs::walk(&self.path, depth, is_hidden)? {
+        let found = if is_deep(&self.glob) { fs::walk(&self.path, is_hidden) } else { fs::list(&self.path, is_hidden) };
+        if let Some(found) = found? {
             return self.list_folder(found);
         }
         let Some(found) = fs::stat(&self.path)? else {
@@ -108,6 +106,11 @@ impl Home for FilesHome {
         let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
         Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat }], folders: Vec::new() })
     }
+}
+
+/// True where a pattern asks for files in folders below.
+fn is_deep(glob: &str) -> bool {
+    glob.contains('/') || glob.contains("**")
 }
 
 /// Names that are never read: other tools keep their notes under them, and so does hygge.

@@ -38,8 +38,8 @@ pub struct Paths {
 /// What one flow's home holds.
 #[salsa::input(debug)]
 pub struct HomeState {
-    /// Digests by name; `None` while an upstream may still change it.
-    pub inputs: Option<Arc<BTreeMap<String, Fingerprint>>>,
+    /// Digests by name.
+    pub inputs: Arc<BTreeMap<String, Fingerprint>>,
 }
 
 /// A flow's name as a key of queries.
@@ -155,7 +155,7 @@ pub fn recipe<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths,
     Some(Arc::new(flow.recipe(input)))
 }
 
-/// A flow's key; `None` while its home is not known.
+/// A flow's key.
 #[salsa::tracked(returns(clone))]
 pub fn flow_key<'db>(
     db: &'db dyn salsa::Database,
@@ -164,9 +164,8 @@ pub fn flow_key<'db>(
     id: FlowId<'db>,
     home: HomeState,
 ) -> Option<Arc<FlowKey>> {
-    let inputs = home.inputs(db).clone()?;
     let mut components = recipe(db, text, paths, id)?.as_ref().clone();
-    components.inputs = inputs.as_ref().clone();
+    components.inputs = home.inputs(db).as_ref().clone();
     Some(Arc::new(FlowKey { key: components.key(KeyKind::Flow), components }))
 }
 

@@ -1,29 +1,65 @@
 //! What planning remembers from earlier builds, and what of it must be written back.
+//!
+//! Of every store it knows whose it is and what vouches for it. Memos and receipts are loaded only
+//! for flows that nothing vouches for.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 
-use crate::cache::index::{Batch, IndexedReceipt};
+use crate::cache::CacheError;
+use crate::cache::index::{Batch, Index, IndexedReceipt, KnownStore};
+use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Remembered};
 
 /// Memos and receipts, as the index had them and as this run changed them.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Digests by folder.
+    /// Digests by folder, as far as they were loaded.
     pub memos: HashMap<PathBuf, FolderMemo>,
-    /// Receipts by the real path of the store.
+    /// Receipts by the real path of the store, as far as they were loaded.
     pub receipts: HashMap<PathBuf, IndexedReceipt>,
+    /// Every store that is known.
+    pub stores: HashMap<PathBuf, KnownStore>,
     /// Bytes that were hashed because no memo vouched for them.
     pub hashed: AtomicU64,
+    loaded: HashSet<PathBuf>,
     changed_memos: HashSet<PathBuf>,
     changed_receipts: HashSet<PathBuf>,
+    changed_witnesses: HashSet<PathBuf>,
 }
 
 impl Memory {
-    /// What the index knows.
-    pub fn new(memos: HashMap<PathBuf, FolderMemo>, receipts: HashMap<PathBuf, IndexedReceipt>) -> Self {
-        Self { memos, receipts, ..Self::default() }
+    /// Nothing but the stores that the index knows.
+    pub fn new(stores: HashMap<PathBuf, KnownStore>) -> Self {
+        Self { stores, ..Self::default() }
+    }
+
+    /// Loads the memo of a folder, once.
+    pub async fn load_memo(&mut self, index: &Index, folder: &Path) -> Result<(), CacheError> {
+        if !self.memos.contains_key(folder) {
+            let memo = index.memo(folder).await?.unwrap_or_default();
+            self.memos.insert(folder.to_path_buf(), memo);
+        }
+        Ok(())
+    }
+
+    /// Loads the receipt of a store, once.
+    pub async fn load_receipt(&mut self, index: &Index, store: &Path) -> Result<(), CacheError> {
+        if self.stores.contains_key(store) && self.loaded.insert(store.to_path_buf()) && !self.receipts.contains_key(store) {
+            let receipt = index.receipt(store).await?;
+            self.receipts.extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
+        }
+        Ok(())
+    }
+
+    /// Loads the receipts of all stores of a project.
+    pub async fn load_receipts(&mut self, index: &Index, project: &str) -> Result<(), CacheError> {
+        let stores: Vec<_> = self.stores.iter().filter(|(_, known)| known.project == project).map(|(store, _)| store.clone()).collect();
+        for store in stores {
+            self.load_receipt(index, &store).await?;
+        }
+        Ok(())
     }
 
     /// Remembers the digest of a file.
@@ -34,12 +70,33 @@ impl Memory {
         self.memos.entry(folder.to_path_buf()).or_default().remember(name, remembered);
     }
 
-    /// Remembers a receipt, or that there is none.
-    pub fn set_receipt(&mut self, store: &Path, receipt: Option<IndexedReceipt>) {
+    /// Remembers a receipt.
+    pub fn set_receipt(&mut self, store: &Path, receipt: IndexedReceipt) {
+        let (project, flow) = (receipt.receipt.project.clone(), receipt.receipt.flow.clone());
+        self.stores.insert(store.to_path_buf(), KnownStore { project, flow, witness: None });
+        self.receipts.insert(store.to_path_buf(), receipt);
+        self.changed_witnesses.remove(store);
         self.changed_receipts.insert(store.to_path_buf());
-        match receipt {
-            Some(receipt) => drop(self.receipts.insert(store.to_path_buf(), receipt)),
-            None => drop(self.receipts.remove(store)),
+    }
+
+    /// Forgets the receipt of a store that has none any more.
+    pub fn forget_receipt(&mut self, store: &Path) {
+        if self.stores.remove(store).is_some() {
+            self.receipts.remove(store);
+            self.changed_receipts.insert(store.to_path_buf());
+        }
+    }
+
+    /// True where a store's flow was found fresh when it had this witness.
+    pub fn vouches(&self, store: &Path, witness: &Fingerprint) -> bool {
+        self.stores.get(store).is_some_and(|known| known.witness.as_ref() == Some(witness))
+    }
+
+    /// Remembers what vouches for a flow that is fresh.
+    pub fn set_witness(&mut self, store: &Path, witness: Fingerprint) {
+        let Some(known) = self.stores.get_mut(store) else { return };
+        if known.witness.replace(witness) != Some(witness) {
+            self.changed_witnesses.insert(store.to_path_buf());
         }
     }
 
@@ -53,6 +110,10 @@ impl Memory {
             let receipt = self.receipts.get(&store).cloned();
             (store, receipt)
         });
-        Batch { memos: memos.collect(), receipts: receipts.collect(), ..Batch::default() }
+        let witnesses = self.changed_witnesses.drain().filter_map(|store| {
+            let witness = self.stores.get(&store)?.witness?;
+            Some((store, witness))
+        });
+        Batch { memos: memos.collect(), receipts: receipts.collect(), witnesses: witnesses.collect(), ..Batch::default() }
     }
 }

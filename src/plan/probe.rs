@@ -1,23 +1,23 @@
-//! Probing: the only I/O of planning. What do homes hold, and what is in the stores?
+//! Probing: what homes and stores hold, by digests. It reads the files that the memo does not know.
 //!
-//! It looks at many flows at once: stats in one round, then the files that the memo does not know
-//! are hashed in another, so that one flow of many files uses all processors too.
+//! The files of many flows are hashed in one round, so that one flow of many files uses all
+//! processors too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
+use super::look::{Look, StoreLook};
 use super::memory::Memory;
 use crate::cache::index::IndexedReceipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
-use crate::flow::{Flow, FlowName};
+use crate::flow::Flow;
 use crate::fs::{self, FsError, Stat};
-use crate::home::{ListedFile, Place};
 use crate::store::Live;
 use crate::store::receipt::{Published, Receipt};
 
@@ -32,15 +32,6 @@ pub struct Input {
     pub stat: Stat,
     /// The digest of its bytes.
     pub digest: Fingerprint,
-}
-
-/// What a home of files holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// The files by name.
-    pub files: Vec<Input>,
-    /// The folders that were listed.
-    pub folders: Vec<PathBuf>,
 }
 
 /// What is in a store.
@@ -63,8 +54,8 @@ pub struct StoreState {
 /// What a probe of one flow found.
 #[derive(Debug)]
 pub struct Observed {
-    /// What its home holds; nothing where the home is another flow.
-    pub inputs: Result<Inputs>,
+    /// The files of its home by name; nothing where the home is another flow.
+    pub inputs: Result<Vec<Input>>,
     /// What its store holds.
     pub store: Result<StoreState>,
 }
@@ -87,13 +78,14 @@ enum Digest {
     Hashed(Result<Remembered>),
 }
 
-/// A flow between the two rounds.
-struct Looked {
-    inputs: Result<(Vec<Wanted>, Vec<PathBuf>)>,
-    store: Result<LookedStore>,
+/// A flow between looking and hashing.
+struct Probed<'a> {
+    real: &'a Path,
+    inputs: Result<Vec<Wanted>>,
+    store: Result<ProbedStore>,
 }
 
-struct LookedStore {
+struct ProbedStore {
     receipt: Option<Arc<Receipt>>,
     receipt_stat: Option<Stat>,
     is_new: bool,
@@ -101,51 +93,51 @@ struct LookedStore {
     files: Vec<Wanted>,
 }
 
-/// Probes flows; `real` gives the real path of each one's store.
-pub fn probe(flows: &[(Arc<Flow>, PathBuf)], memory: &mut Memory) -> HashMap<FlowName, Observed> {
-    let shared = &*memory;
-    let mut looked: Vec<Looked> = flows
-        .into_par_iter()
-        .map(|(flow, store)| Looked { inputs: look_at_home(flow, shared), store: look_at_store(flow, store, shared) })
+/// Probes flows that were looked at, in their order; each comes with the real path of its store.
+pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory) -> Vec<Observed> {
+    let mut probed: Vec<Probed<'_>> = looks
+        .iter()
+        .map(|(flow, real, look)| Probed { real, inputs: inputs(look, memory), store: store(flow, real, look, memory) })
         .collect();
-    let mut unknown: Vec<&mut Wanted> =
-        looked.iter_mut().flat_map(Looked::wanted).filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
-    unknown.par_iter_mut().for_each(|wanted| hash(wanted, &shared.hashed));
-    let mut observed = HashMap::new();
-    for (looked, (flow, store)) in looked.into_iter().zip(flows) {
-        observed.insert(flow.name.clone(), looked.finish(store, memory));
-    }
-    observed
+    let hashed = &memory.hashed;
+    let wanted = probed.iter_mut().flat_map(Probed::wanted);
+    let mut unknown: Vec<&mut Wanted> = wanted.filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
+    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashed));
+    probed.into_iter().map(|probed| probed.finish(memory)).collect()
 }
 
-impl Looked {
+impl Probed<'_> {
     fn wanted(&mut self) -> impl Iterator<Item = &mut Wanted> {
-        let inputs = self.inputs.as_mut().map(|(files, _)| files.iter_mut()).into_iter().flatten();
+        let inputs = self.inputs.as_mut().map(|files| files.iter_mut()).into_iter().flatten();
         let outputs = self.store.as_mut().map(|store| store.files.iter_mut()).into_iter().flatten();
         inputs.chain(outputs)
     }
 
-    fn finish(self, real: &Path, memory: &mut Memory) -> Observed {
-        let inputs = self.inputs.and_then(|(wanted, folders)| {
+    fn finish(self, memory: &mut Memory) -> Observed {
+        let inputs = self.inputs.and_then(|wanted| {
             let mut files = Vec::with_capacity(wanted.len());
             for wanted in wanted {
                 let path = wanted.folder.join(&wanted.name);
                 let (name, stat) = (wanted.name.clone(), wanted.stat);
                 files.push(Input { name, path, stat, digest: remember(wanted, memory)? });
             }
-            Ok(Inputs { files, folders })
+            Ok(files)
         });
-        let store = self.store.and_then(|looked| {
-            if let (true, Some(stat), Some(receipt)) = (looked.is_new, looked.receipt_stat, &looked.receipt) {
-                memory.set_receipt(real, Some(IndexedReceipt { stat, receipt: receipt.as_ref().clone() }));
+        let store = self.store.and_then(|store| {
+            match (store.is_new, store.receipt_stat, &store.receipt) {
+                (true, Some(stat), Some(receipt)) => {
+                    memory.set_receipt(self.real, IndexedReceipt { stat, receipt: receipt.clone() });
+                }
+                (_, None, _) => memory.forget_receipt(self.real),
+                _ => {}
             }
-            looked.finish(memory)
+            store.finish(memory)
         });
         Observed { inputs, store }
     }
 }
 
-impl LookedStore {
+impl ProbedStore {
     fn finish(self, memory: &mut Memory) -> Result<StoreState> {
         let published = self.receipt.as_deref().and_then(settled);
         let mut state = StoreState { exists: self.live.exists, ..StoreState::default() };
@@ -157,11 +149,10 @@ impl LookedStore {
                 state.altered.push(name);
             }
         }
-        for name in self.live.files.keys().chain(&self.live.folders) {
-            if published.is_none_or(|published| published.manifest.part(name).is_none()) {
-                state.added.push(name.clone());
-            }
-        }
+        let names: HashSet<&str> =
+            published.iter().flat_map(|published| &published.manifest.parts).map(|part| part.name.as_str()).collect();
+        let visible = self.live.files.keys().chain(&self.live.folders);
+        state.added = visible.filter(|name| !names.contains(name.as_str())).cloned().collect();
         state.missing = parts.into_keys().map(String::from).collect();
         state.missing.sort();
         state.receipt = self.receipt;
@@ -176,38 +167,34 @@ fn settled(receipt: &Receipt) -> Option<&Published> {
     receipt.published.as_ref()
 }
 
-fn look_at_home(flow: &Flow, memory: &Memory) -> Result<(Vec<Wanted>, Vec<PathBuf>)> {
-    if let Place::Flow(_) = flow.home.place() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let listing = flow.home.list()?;
+fn inputs(look: &Look, memory: &Memory) -> Result<Vec<Wanted>> {
+    let listing = look.home.as_ref().map_err(Error::clone)?;
     let memo = memory.memos.get(&listing.folder);
-    let wanted = listing.files.into_iter().map(|ListedFile { name, stat }| Wanted {
-        digest: known(memo, &name, &stat),
+    let wanted = listing.files.iter().map(|file| Wanted {
         folder: listing.folder.clone(),
-        name,
-        stat,
+        name: file.name.clone(),
+        stat: file.stat,
+        digest: known(memo, &file.name, &file.stat),
     });
-    Ok((wanted.collect(), listing.folders))
+    Ok(wanted.collect())
 }
 
-fn look_at_store(flow: &Flow, real: &Path, memory: &Memory) -> Result<LookedStore> {
-    let receipt_stat = flow.store.receipt_stat(real)?;
+fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<ProbedStore> {
+    let StoreLook { receipt: receipt_stat, live } = look.store.clone()?;
     let indexed = memory.receipts.get(real).filter(|indexed| Some(indexed.stat) == receipt_stat);
     let (receipt, is_new) = match (indexed, receipt_stat) {
         (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
-        (None, Some(_)) => (flow.store.receipt(real)?, true),
+        (None, Some(_)) => (flow.store.receipt(real)?.map(Arc::new), true),
         (None, None) => (None, false),
     };
-    let live = flow.store.live(real)?;
     let memo = memory.memos.get(real);
-    let published = receipt.as_ref().and_then(settled);
+    let published = receipt.as_deref().and_then(settled);
     let mut files = Vec::new();
     for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
         let Some(stat) = live.files.get(&part.name) else { continue };
         files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
     }
-    Ok(LookedStore { receipt: receipt.map(Arc::new), receipt_stat, is_new, live, files })
+    Ok(ProbedStore { receipt, receipt_stat, is_new, live, files })
 }
 
 fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {

@@ -124,7 +124,7 @@ impl Planner {
     /// Finds out what is to be done for a flow that is not fresh.
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
-        let (files, format) = (self.sources(&flow)?, self.input_format(&flow));
+        let (files, format) = (self.sources(&flow)?, self.project.input_format(&flow));
         let layouts = self.layouts(format, &files).await?;
         let layouts: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &files, &layouts)?;
@@ -164,16 +164,10 @@ impl Planner {
         Ok(work)
     }
 
-    /// The format of what a flow reads.
-    pub fn input_format(&self, flow: &Flow) -> &'static dyn Format {
-        let upstream = flow.upstream().and_then(|name| self.project.graph.flow(name));
-        flow.home.format().unwrap_or_else(|| upstream.map_or(flow, |upstream| upstream).store.target().format)
-    }
-
     /// The files that a flow reads.
     fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
         let Some(upstream) = flow.upstream() else {
-            return Ok(self.inputs(&flow.name)?.files.clone());
+            return Ok(self.inputs(&flow.name)?.to_vec());
         };
         let upstream = self.flow(&FlowName::from(upstream))?;
         let folder = self.project.store_path(&upstream);
@@ -212,7 +206,7 @@ impl Planner {
     }
 
     /// Finds the parts that were made before and are at hand.
-    async fn find_made(&self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
+    async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
         let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
         let intact = |name: &String| !state.missing.contains(name) && !state.altered.contains(name);
         let live: Vec<Fingerprint> = published
@@ -237,8 +231,10 @@ impl Planner {
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
             } else {
-                let places = elsewhere.get_or_insert_with(|| self.parts_of_other_stores(flow));
-                match places.get(&record.digest) {
+                if elsewhere.is_none() {
+                    elsewhere = Some(self.parts_of_other_stores(flow).await?);
+                }
+                match elsewhere.as_ref().and_then(|places| places.get(&record.digest)) {
                     Some(path) => MadeAt::Elsewhere(path.clone()),
                     None => continue,
                 }
@@ -249,7 +245,8 @@ impl Planner {
     }
 
     /// Where the parts of all other stores of this project lie.
-    fn parts_of_other_stores(&self, flow: &Flow) -> HashMap<Fingerprint, PathBuf> {
+    async fn parts_of_other_stores(&mut self, flow: &Flow) -> Result<HashMap<Fingerprint, PathBuf>> {
+        self.memory.load_receipts(&self.cache.index, &self.project.config.name).await?;
         let own = self.project.store_path(flow);
         let others = self
             .memory
@@ -261,7 +258,7 @@ impl Planner {
             published.flat_map(|published| &published.manifest.parts).map(move |part| (part, store.join(&part.name)))
         });
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
-        there.map(|(part, path)| (part.digest, path)).collect()
+        Ok(there.map(|(part, path)| (part.digest, path)).collect())
     }
 }
 

@@ -154,7 +154,7 @@ impl Store for FilesStore {
     fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
         let site = Site::new(real)?;
         let mut neighbours = Vec::new();
-        for entry in fs::walk(&site.hidden, 1, |_| false)?.unwrap_or_default() {
+        for entry in fs::list(&site.hidden, |_| false)?.unwrap_or_default() {
             let name = entry.relative.to_str().and_then(|name| name.strip_suffix(".json"));
             let Some(name) = name.filter(|_| entry.is_file) else { continue };
             let neighbour = real.with_file_name(name);
@@ -195,7 +195,7 @@ impl Store for FilesStore {
 
 /// The visible files of a folder.
 fn live(folder: &Path) -> Result<Live, StoreError> {
-    let Some(found) = fs::walk(folder, 1, is_hidden)? else {
+    let Some(found) = fs::list(folder, is_hidden)? else {
         return match fs::stat(folder)? {
             Some(_) => Err(StoreError::NotAFolder(folder.to_path_buf())),
             None => Ok(Live::default()),
@@ -203,7 +203,7 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
     };
     let mut live = Live { exists: true, ..Live::default() };
     for entry in found {
-        let name = entry.relative.to_string_lossy().into_owned();
+        let name = entry.relative.into_os_string().into_string().unwrap_or_else(|name| name.to_string_lossy().into_owned());
         if entry.is_file {
             live.files.insert(name, entry.stat);
         } else {

@@ -37,7 +37,7 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
 /// Ends the time of the folder before: parts that the live set no longer has go to staging, as
 /// history; the others were second names of live files.
 fn retire(site: &Site, previous: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
-    if let (Some(old), Some(previous)) = (fs::walk(&site.old, 1, |_| false)?, previous) {
+    if let (Some(old), Some(previous)) = (fs::list(&site.old, |_| false)?, previous) {
         let live = super::live(&site.live)?;
         for entry in old {
             let name = entry.relative.to_string_lossy().into_owned();
@@ -99,7 +99,7 @@ fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, r
         }
         placed.entry(part.digest).or_insert(to);
     }
-    for entry in fs::walk(&site.live, 1, |_| false)?.unwrap_or_default() {
+    for entry in fs::list(&site.live, |_| false)?.unwrap_or_default() {
         let hidden = entry.relative.to_str().is_some_and(is_hidden);
         if hidden && !entry.is_folder {
             fs::link(&site.live.join(&entry.relative), &site.next.join(&entry.relative))?;
@@ -151,7 +151,7 @@ fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
 
 /// Hidden folders cannot have a second name: they follow into the live folder after the exchange.
 fn carry_folders(site: &Site) -> Result<(), StoreError> {
-    for entry in fs::walk(&site.old, 1, |_| false)?.unwrap_or_default() {
+    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
         if entry.is_folder && entry.relative.to_str().is_some_and(is_hidden) {
             fs::rename(&site.old.join(&entry.relative), &site.live.join(&entry.relative))?;
         }

@@ -52,8 +52,8 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
 /// What a part is called there says nothing of its digest while no receipt names it, so the files
 /// are digested: this is recovery, and better than making them again.
 fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
-    let live = fs::walk(&site.live, 1, |_| false)?.unwrap_or_default();
-    for entry in fs::walk(&site.next, 1, is_hidden)?.unwrap_or_default() {
+    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
+    for entry in fs::list(&site.next, is_hidden)?.unwrap_or_default() {
         let is_live = live.iter().any(|live| live.stat.inode == entry.stat.inode);
         if is_live || !entry.is_file {
             continue;

@@ -1,0 +1,105 @@
+//! Looking: how homes and stores look, by names and stats. Nothing is read.
+//!
+//! Where a flow looks as it did when it was last found fresh, and the config says the same of it,
+//! it is fresh: its witness vouches for it, and what is recorded of it need not even be loaded.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::fingerprint::stat::Now;
+use crate::flow::Flow;
+use crate::format::Format;
+use crate::fs::Stat;
+use crate::home::Listing;
+use crate::store::Live;
+
+/// How a flow's home and store look.
+#[derive(Debug)]
+pub struct Look {
+    /// When it was looked at.
+    pub at: Now,
+    /// What the home lists; nothing where the home is another flow.
+    pub home: Result<Listing>,
+    /// What the store shows.
+    pub store: Result<StoreLook>,
+}
+
+/// How a store looks.
+#[derive(Clone, Debug, Default)]
+pub struct StoreLook {
+    /// How the receipt's file looks.
+    pub receipt: Option<Stat>,
+    /// What readers find.
+    pub live: Live,
+}
+
+/// Looks at flows; each comes with the real path of its store.
+pub fn look(flows: &[(Arc<Flow>, PathBuf)]) -> Vec<Look> {
+    flows
+        .par_iter()
+        .map(|(flow, store)| Look { at: Now::take(), home: flow.home.list().map_err(Into::into), store: look_at_store(flow, store) })
+        .collect()
+}
+
+fn look_at_store(flow: &Flow, real: &Path) -> Result<StoreLook> {
+    Ok(StoreLook { receipt: flow.store.receipt_stat(real)?, live: flow.store.live(real)? })
+}
+
+/// Everything that decides whether a flow is fresh, as far as it can be seen without reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// The real path of its store.
+    pub store: &'a Path,
+    /// The format of what it reads.
+    pub input: &'static dyn Format,
+    /// How its home and its store look.
+    pub look: &'a Look,
+    /// How the receipt of the flow looks that is its home.
+    pub upstream: Option<&'a Stat>,
+}
+
+impl Sight<'_> {
+    /// The digest of what the config says of the output, and of how everything looks.
+    ///
+    /// `None` where something cannot be looked at, or there is no receipt.
+    pub fn witness(&self) -> Option<Fingerprint> {
+        let (home, shown) = (self.look.home.as_ref().ok()?, self.look.store.as_ref().ok()?);
+        if self.flow.upstream().is_some() != self.upstream.is_some() {
+            return None;
+        }
+        let mut writer = KeyWriter::new(KeyKind::Witness);
+        writer.map(&self.flow.recipe(self.input).settings).map(&self.flow.store.placement(self.flow.name.as_str()));
+        writer.bytes(home.folder.as_os_str().as_encoded_bytes()).count(home.files.len());
+        for file in &home.files {
+            write_stat(writer.text(&file.name), &file.stat);
+        }
+        writer.bytes(self.store.as_os_str().as_encoded_bytes()).count(shown.live.files.len());
+        for (name, stat) in &shown.live.files {
+            write_stat(writer.text(name), stat);
+        }
+        writer.count(shown.live.folders.len());
+        write_stat(&mut writer, shown.receipt.as_ref()?);
+        if let Some(stat) = self.upstream {
+            write_stat(&mut writer, stat);
+        }
+        Some(writer.finish())
+    }
+
+    /// True where nothing is so young that it could have changed since without looking different.
+    pub fn has_aged(&self) -> bool {
+        let (Ok(home), Ok(store)) = (&self.look.home, &self.look.store) else { return false };
+        let inputs = home.files.iter().map(|file| &file.stat);
+        inputs.chain(store.live.files.values()).chain(&store.receipt).chain(self.upstream).all(|stat| self.look.at.has_aged(stat))
+    }
+}
+
+fn write_stat(writer: &mut KeyWriter, stat: &Stat) {
+    writer.number(stat.size).number(stat.mtime_ns.cast_unsigned()).number(stat.ctime_ns.cast_unsigned()).number(stat.inode);
+}

@@ -1,0 +1,101 @@
+//! A project: its config understood, its flows and their order known, its paths resolved.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use salsa::Setter;
+
+use super::db::{self, ConfigText, Database, FlowId, FlowKey, HomeState, Paths};
+use crate::config::Config;
+use crate::config::loader::Found;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::flow::{Flow, FlowName};
+use crate::format::Format;
+use crate::fs;
+use crate::graph::{Graph, RealPaths};
+use crate::home::Place;
+
+/// A project whose config is understood.
+#[derive(Debug)]
+pub struct Project {
+    database: Database,
+    text: ConfigText,
+    paths: Paths,
+    homes: HashMap<FlowName, HomeState>,
+    /// The config.
+    pub config: Arc<Config>,
+    /// The flows and their order.
+    pub graph: Arc<Graph>,
+    real: RealPaths,
+}
+
+impl Project {
+    /// Understands a config.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn new(found: &Found) -> Result<Self> {
+        let database = Database::new();
+        let text = ConfigText::new(&database, found.source.clone(), found.root.clone());
+        let config = db::config(&database, text)?;
+        let real = real_paths(&db::flows(&database, text)?)?;
+        let paths = Paths::new(&database, real.clone());
+        let graph = db::graph(&database, text, paths)?;
+        Ok(Self { database, text, paths, homes: HashMap::new(), config, graph, real })
+    }
+
+    /// The real path of a flow's store.
+    pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
+        let path = flow.store.path();
+        self.real.get(path).map_or(path, PathBuf::as_path)
+    }
+
+    /// The format of what a flow reads.
+    pub fn input_format(&self, flow: &Flow) -> &'static dyn Format {
+        let upstream = flow.upstream().and_then(|name| self.graph.flow(name));
+        flow.home.format().unwrap_or_else(|| upstream.map_or(flow, |upstream| upstream).store.target().format)
+    }
+
+    /// A flow's key where its home holds these inputs. The queries are told only what differs.
+    pub fn flow_key(&mut self, name: &FlowName, inputs: Arc<BTreeMap<String, Fingerprint>>) -> Option<Arc<FlowKey>> {
+        let database = &mut self.database;
+        let state = match self.homes.get(name) {
+            Some(state) => {
+                if *state.inputs(database) != inputs {
+                    state.set_inputs(database).to(inputs);
+                }
+                *state
+            }
+            None => *self.homes.entry(name.clone()).or_insert_with(|| HomeState::new(database, inputs)),
+        };
+        db::flow_key(&self.database, self.text, self.paths, FlowId::new(&self.database, name.clone()), state)
+    }
+
+    /// How often each query ran since the last call.
+    pub fn take_executed(&self) -> BTreeMap<String, usize> {
+        self.database.take_executed()
+    }
+}
+
+/// Resolves the links of every home and store. A parent is resolved once for all that lie in it.
+fn real_paths(flows: &[Arc<Flow>]) -> Result<RealPaths> {
+    let homes = flows.iter().filter_map(|flow| match flow.home.place() {
+        Place::Path { path, .. } => Some(path),
+        Place::Flow(_) => None,
+    });
+    let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).collect();
+    let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+    let parents = parents.into_iter().map(|parent| Ok((parent, fs::real_path(parent)?))).collect::<Result<HashMap<_, _>>>()?;
+    let resolve = |path: &&Path| {
+        let real = match (path.parent().and_then(|parent| parents.get(parent)), path.file_name()) {
+            (Some(parent), Some(name)) if !fs::is_link(path)? => parent.join(name),
+            _ => fs::real_path(path)?,
+        };
+        Ok((path.to_path_buf(), real))
+    };
+    paths.par_iter().map(resolve).collect()
+}
