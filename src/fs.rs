@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
-pub use exchange::{Exchanged, exchange_folders};
+pub use exchange::{Exchanged, exchange_folders, exchange_in_two};
 pub use lock::{Held, Lock, LockError};
 pub use read::{Found, Stat, is_link, is_mount_point, list, open, read, read_text, real_path, stat, stat_open, walk};
 pub use write::{

@@ -1,3 +1,4 @@
 //! What tests share.
 
+pub(crate) mod files;
 pub(crate) mod sandbox;

@@ -6,3 +6,5 @@ mod build;
 mod common;
 mod exact;
 mod make;
+mod locks;
+mod publish;

@@ -32,11 +32,14 @@ pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchange
             rename(next, live)?;
             Ok(Exchanged::Placed)
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            rename(live, old)?;
-            rename(next, live)?;
-            Ok(Exchanged::InTwo)
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => exchange_in_two(next, live, old),
         Err(errno) => Err(FsError::at("exchange", live)(errno)),
     }
+}
+
+/// [`exchange_folders`] for filesystems that cannot do it in one step.
+pub fn exchange_in_two(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
+    rename(live, old)?;
+    rename(next, live)?;
+    Ok(Exchanged::InTwo)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -58,6 +59,15 @@ impl Sandbox {
         ran(&output.expect("the binary runs"))
     }
 
+    /// Begins a build with events, which goes on while the test does.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
+        command.args(["build", "--format", "json"]).args(arguments).current_dir(self.folder.path()).env_clear();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running { child, lines, text: String::new() }
+    }
+
     /// Builds with events.
     pub(crate) fn build(&self, arguments: &[&str]) -> Ran {
         self.run(&[&["build", "--format", "json"], arguments].concat())
@@ -77,13 +87,58 @@ impl Sandbox {
 }
 
 fn ran(output: &Output) -> Ran {
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let events = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let text = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
-    Ran { code: output.status.code().unwrap_or(-1), text, events }
+    Ran::new(output.status.code(), &String::from_utf8_lossy(&output.stdout), &String::from_utf8_lossy(&output.stderr))
+}
+
+/// A build that is under way.
+pub(crate) struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    text: String,
+}
+
+impl Running {
+    /// Waits until the build says that something happened.
+    pub(crate) fn wait_for(&mut self, event: &str) {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).expect("a line") > 0 {
+            self.text.push_str(&line);
+            if line.contains(&format!("\"event\":\"{event}\"")) {
+                return;
+            }
+            line.clear();
+        }
+        panic!("the build ended without {event}: {}", self.text);
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "{name} was not sent");
+    }
+
+    /// Waits for the end.
+    pub(crate) fn end(mut self) -> Ran {
+        let mut errors = String::new();
+        self.lines.read_to_string(&mut self.text).expect("the output");
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("the errors");
+        let status = self.child.wait().expect("an end");
+        Ran::new(status.code(), &self.text, &errors)
+    }
 }
 
 impl Ran {
+    fn new(code: Option<i32>, stdout: &str, stderr: &str) -> Self {
+        let events = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { code: code.unwrap_or(-1), text: format!("{stdout}{stderr}"), events }
+    }
+
+    /// The error of the flow that failed last.
+    pub(crate) fn error(&self) -> &str {
+        let failed = self.events.iter().rev().find(|event| event["outcome"] == "failed");
+        failed.and_then(|event| event["error"].as_str()).unwrap_or_else(|| panic!("nothing failed: {}", self.text))
+    }
+
     /// The last event of a kind.
     pub(crate) fn event(&self, kind: &str) -> &Value {
         self.events.iter().rev().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("no {kind} in {}", self.text))

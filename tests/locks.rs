@@ -1,0 +1,109 @@
+//! Locks and interruptions: who waits, who gives up, and what is left behind.
+
+use std::fs::{self, File};
+
+use crate::common::files;
+use crate::common::sandbox::Sandbox;
+
+/// Holds the lock of the store `store`, as another process that builds into it would.
+fn hold(sandbox: &Sandbox) -> File {
+    sandbox.write("out/.hygge/store.lock", "somebody, process 7");
+    let file = File::options().read(true).write(true).open(sandbox.path("out/.hygge/store.lock")).expect("a lock");
+    file.try_lock().expect("nobody holds it");
+    file
+}
+
+fn locked() -> Sandbox {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("hygge.yml", "flows:\n  numbers: {home: home, store: out/store}\n");
+    sandbox
+}
+
+#[test]
+fn a_held_lock_ends_a_build_that_does_not_wait_and_names_the_holder() {
+    let sandbox = locked();
+    let held = hold(&sandbox);
+    for arguments in [&["--no-wait"][..], &["--wait", "0s"]] {
+        let ran = sandbox.build(arguments);
+        assert_eq!(ran.code, 4, "{}", ran.text);
+        assert!(ran.error().contains("somebody, process 7"), "{}", ran.text);
+    }
+    assert!(!sandbox.path("out/store").exists());
+    drop(held);
+    assert_eq!(sandbox.build(&["--no-wait"]).outcome("numbers"), "built");
+}
+
+#[test]
+fn a_build_waits_for_a_lock_and_says_for_whom() {
+    let sandbox = locked();
+    let held = hold(&sandbox);
+    let mut build = sandbox.start(&[]);
+    build.wait_for("flow_waiting");
+    assert_eq!(sandbox.build(&["--dry-run"]).event("plan")["verdict"], "stale", "readers never wait");
+    drop(held);
+    let ran = build.end();
+    assert_eq!((ran.code, ran.outcome("numbers")), (0, "built"), "{}", ran.text);
+    assert_eq!(ran.event("flow_waiting")["holder"], "somebody, process 7");
+}
+
+#[test]
+fn who_waited_plans_again_with_what_the_other_has_built() {
+    let sandbox = locked();
+    let held = hold(&sandbox);
+    let mut waits = sandbox.start(&[]);
+    waits.wait_for("flow_waiting");
+    drop(held);
+    let (one, other) = (sandbox.build(&[]), waits.end());
+    assert_eq!((one.code, other.code), (0, 0), "{}{}", one.text, other.text);
+    let mut outcomes = [one.outcome("numbers"), other.outcome("numbers")];
+    outcomes.sort_unstable();
+    assert!(matches!(outcomes, ["built", "fresh" | "none"]), "{outcomes:?}: one builds, the other finds it fresh");
+}
+
+#[test]
+fn an_interrupted_build_ends_with_130_and_publishes_nothing() {
+    let sandbox = locked();
+    let held = hold(&sandbox);
+    let mut build = sandbox.start(&[]);
+    build.wait_for("flow_waiting");
+    build.signal("INT");
+    let ran = build.end();
+    assert_eq!((ran.code, ran.outcome("numbers")), (130, "skipped"), "{}", ran.text);
+    assert!(ran.event("build_finished")["interrupted"].as_bool().expect("a flag"), "{}", ran.text);
+    assert!(!sandbox.path("out/store").exists());
+    drop(held);
+}
+
+/// A project with so many parts to encode that it can be stopped in the middle.
+fn many_parts() -> Sandbox {
+    let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: {path: store, compression: zstd}}\n");
+    for number in 0..60 {
+        files::ints(&sandbox, &format!("home/{number:02}.parquet"), number * 1000..number * 1000 + 1000);
+    }
+    sandbox
+}
+
+#[test]
+fn what_was_made_before_a_build_was_stopped_is_not_made_again() {
+    let undisturbed = many_parts();
+    undisturbed.build(&[]);
+    for (signal, code) in [("INT", 130), ("KILL", -1)] {
+        let sandbox = many_parts();
+        let mut build = sandbox.start(&["-j", "1"]);
+        for _ in 0..10 {
+            build.wait_for("part_made");
+        }
+        build.signal(signal);
+        let stopped = build.end();
+        assert_eq!(stopped.code, code, "{}", stopped.text);
+        assert!(!sandbox.path("store").exists(), "nothing is published");
+        let made = stopped.events.iter().filter(|event| event["event"] == "part_made").count() as u64;
+        let ran = sandbox.build(&[]);
+        let kept = ran.event("flow_finished")["parts_kept"].as_u64().expect("a number");
+        // Killed, the record of what was just made may be lost; interrupted, nothing is.
+        assert!(if signal == "INT" { kept == made } else { kept > 0 }, "{signal}: {made} were made, {kept} kept");
+        assert_eq!(sandbox.digests("store"), undisturbed.digests("store"), "{signal}");
+        let left = fs::read_dir(sandbox.path(".hygge-cache/staging/tmp")).expect("staging").count();
+        assert_eq!(left, 0, "{signal}: half done parts are gone");
+    }
+}

@@ -1,0 +1,268 @@
+//! Publishing: all or nothing, whatever happens, and nothing of anybody else's is lost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::Command;
+
+use hygge::fs::{Exchanged, exchange_folders, exchange_in_two};
+use serde_json::Value;
+
+use crate::common::files;
+use crate::common::sandbox::Sandbox;
+
+/// A project after its second build, with copies of everything as it was after the first.
+struct Twice {
+    sandbox: Sandbox,
+    first: Set,
+    second: Set,
+}
+
+struct Set {
+    files: BTreeMap<String, Vec<u8>>,
+    receipt: Value,
+}
+
+impl Set {
+    fn of(sandbox: &Sandbox) -> Self {
+        let names = sandbox.digests("store").into_keys();
+        let files = names.map(|name| (name.clone(), fs::read(sandbox.path("store").join(name)).expect("a part"))).collect();
+        Self { files, receipt: serde_json::from_slice(&fs::read(sandbox.path(".hygge/store.json")).expect("a receipt")).expect("JSON") }
+    }
+
+    fn put(&self, sandbox: &Sandbox, folder: &str) {
+        fs::create_dir_all(sandbox.path(folder)).expect("a folder");
+        for (name, bytes) in &self.files {
+            sandbox.write(&format!("{folder}/{name}"), bytes);
+        }
+    }
+}
+
+impl Twice {
+    fn new() -> Self {
+        let sandbox = Sandbox::numbers();
+        sandbox.build(&[]);
+        let first = Set::of(&sandbox);
+        fs::remove_file(sandbox.path("home/east.parquet")).expect("an input");
+        sandbox.sample("west", "home/north.parquet");
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let second = Set::of(&sandbox);
+        assert_ne!(first.files, second.files);
+        Self { sandbox, first, second }
+    }
+
+    /// The moment between writing the intent and writing that it was done, with nothing in place.
+    fn dies(&self) {
+        for folder in ["store", ".hygge/store.next", ".hygge/store.old"] {
+            drop(fs::remove_dir_all(self.sandbox.path(folder)));
+        }
+        let mut receipt = self.second.receipt.clone();
+        receipt["pending"] = receipt["published"].take();
+        receipt["published"] = self.first.receipt["published"].clone();
+        receipt["previous"] = Value::Null;
+        self.sandbox.write(".hygge/store.json", receipt.to_string());
+    }
+
+    /// Builds, and finds the second set and no leftovers of its publication.
+    fn mends(&self, case: &str) {
+        let dry = self.sandbox.build(&["--dry-run"]);
+        assert!(dry.event("plan")["reasons"].to_string().contains("interrupted"), "{case}: {}", dry.text);
+        let ran = self.sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{case}: {}", ran.text);
+        assert_eq!(Set::of(&self.sandbox).files, self.second.files, "{case}");
+        assert!(!self.sandbox.path(".hygge/store.next").exists(), "{case}");
+        assert_eq!(self.sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n", "{case}");
+    }
+}
+
+#[test]
+fn a_publication_that_died_is_finished_or_undone() {
+    let twice = Twice::new();
+    let (sandbox, first, second) = (&twice.sandbox, &twice.first, &twice.second);
+
+    twice.dies();
+    first.put(sandbox, "store");
+    second.put(sandbox, ".hygge/store.next");
+    twice.mends("before the exchange");
+
+    twice.dies();
+    second.put(sandbox, "store");
+    first.put(sandbox, ".hygge/store.next");
+    twice.mends("exchanged, the old folder not yet in its place");
+
+    twice.dies();
+    second.put(sandbox, "store");
+    first.put(sandbox, ".hygge/store.old");
+    twice.mends("exchanged");
+
+    twice.dies();
+    second.put(sandbox, ".hygge/store.next");
+    first.put(sandbox, ".hygge/store.old");
+    twice.mends("between two renames");
+
+    twice.dies();
+    first.put(sandbox, "store");
+    second.put(sandbox, ".hygge/store.next");
+    fs::remove_file(sandbox.path(".hygge/store.next").join(second.files.keys().next().expect("a part"))).expect("a part");
+    twice.mends("not all laid out");
+}
+
+#[test]
+fn a_first_publication_that_died_leaves_no_claim() {
+    let twice = Twice::new();
+    twice.dies();
+    let mut receipt = twice.second.receipt.clone();
+    receipt["pending"] = receipt["published"].take();
+    twice.sandbox.write(".hygge/store.json", receipt.to_string());
+    twice.second.put(&twice.sandbox, ".hygge/store.next");
+    twice.mends("nothing was there before");
+}
+
+#[test]
+fn a_build_that_is_killed_at_any_moment_is_mended_by_the_next() {
+    let undisturbed = Sandbox::numbers();
+    undisturbed.sample("west", "home/more.parquet");
+    undisturbed.build(&[]);
+    let sandbox = Sandbox::numbers();
+    for delay in 0..30 {
+        sandbox.build(&[]);
+        if sandbox.path("home/more.parquet").exists() {
+            fs::remove_file(sandbox.path("home/more.parquet")).expect("an input");
+        } else {
+            sandbox.sample("west", "home/more.parquet");
+        }
+        let build = sandbox.start(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        build.signal("KILL");
+        build.end();
+    }
+    sandbox.sample("west", "home/more.parquet");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), undisturbed.digests("store"));
+}
+
+/// All files of a folder that is open, by the handle and not by its path.
+fn read_open(folder: &fs::File) -> BTreeMap<String, u64> {
+    let through = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let mut rows = BTreeMap::new();
+    for entry in fs::read_dir(&through).expect("the open folder") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        let mut file = fs::File::open(Path::new(&through).join(&name)).expect("a file that was listed");
+        file.read_to_end(&mut bytes).expect("its bytes");
+        rows.insert(name, bytes.len() as u64);
+    }
+    rows
+}
+
+#[test]
+fn a_reader_that_opens_the_folder_once_sees_one_set() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let one = read_open(&fs::File::open(sandbox.path("store")).expect("a store"));
+    sandbox.sample("west", "home/more.parquet");
+    sandbox.build(&[]);
+    let other = read_open(&fs::File::open(sandbox.path("store")).expect("a store"));
+    assert_ne!(one, other);
+    let (mut seen, mut round) = (Vec::new(), 0);
+    while round < 12 {
+        let build = sandbox.start(&["--force"]);
+        for _ in 0..40 {
+            let folder = fs::File::open(sandbox.path("store")).expect("there is always a store");
+            seen.push(read_open(&folder));
+        }
+        assert_eq!(build.end().code, 0);
+        round += 1;
+        if round % 2 == 1 {
+            fs::remove_file(sandbox.path("home/more.parquet")).expect("an input");
+        } else {
+            sandbox.sample("west", "home/more.parquet");
+        }
+    }
+    assert!(seen.contains(&one) && seen.contains(&other));
+    assert!(seen.iter().all(|set| *set == one || *set == other));
+}
+
+#[test]
+fn folders_change_places_also_where_the_filesystem_knows_no_exchange() {
+    for (exchange, how) in [(exchange_folders as fn(&Path, &Path, &Path) -> _, Exchanged::AtOnce), (exchange_in_two, Exchanged::InTwo)] {
+        let sandbox = Sandbox::new("");
+        sandbox.write("next/new", "");
+        sandbox.write("live/old", "");
+        let (next, live, old) = (sandbox.path("next"), sandbox.path("live"), sandbox.path("old"));
+        assert_eq!(exchange(&next, &live, &old).expect("an exchange"), how);
+        assert!(live.join("new").exists() && old.join("old").exists() && !next.exists());
+    }
+}
+
+#[test]
+fn a_store_that_is_a_mount_point_is_refused_before_any_work() {
+    let sandbox = Sandbox::numbers();
+    fs::create_dir(sandbox.path("store")).expect("a folder");
+    // In a mount namespace of its own, which goes with the process.
+    let script = "mount -t tmpfs none store && exec \"$0\" build --format json";
+    let output = Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")])
+        .current_dir(sandbox.path(""))
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is a mount point"), "{text}");
+    assert!(!text.contains("part_made"), "{text}");
+}
+
+#[test]
+fn a_build_that_would_empty_a_store_is_refused_until_it_is_accepted() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: store}\n");
+    files::ints(&sandbox, "home/a.parquet", 0..100);
+    sandbox.build(&[]);
+    let before = sandbox.digests("store");
+    files::ints(&sandbox, "home/a.parquet", 0..0);
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("100 rows") && ran.error().contains("would have 0"), "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), before);
+    assert_eq!(sandbox.build(&["--accept-shrink"]).event("flow_finished")["rows"], 0);
+}
+
+#[test]
+fn max_shrink_says_how_much_may_vanish() {
+    for (allowed, code) in [("50%", 0), ("49%", 1), ("0%", 1)] {
+        let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: store, max_shrink: {allowed}}}\n"));
+        files::ints(&sandbox, "home/a.parquet", 0..100);
+        sandbox.build(&[]);
+        files::ints(&sandbox, "home/a.parquet", 0..50);
+        assert_eq!(sandbox.build(&[]).code, code, "{allowed}");
+    }
+}
+
+#[test]
+fn a_home_without_rows_publishes_its_columns() {
+    for store in ["store", "{path: store, compression: zstd}", "{path: store, rows_per_file: 10}"] {
+        let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {store}}}\n"));
+        files::ints(&sandbox, "home/a.parquet", 0..0);
+        let ran = sandbox.build(&[]);
+        assert_eq!((ran.code, ran.event("flow_finished")["rows"].as_u64()), (0, Some(0)), "{store}: {}", ran.text);
+        let frame = files::read(&sandbox, "store/00000000000000000001.parquet");
+        assert_eq!((frame.height(), frame.get_column_names()[0].as_str()), (0, "id"), "{store}");
+    }
+}
+
+#[test]
+fn a_store_that_no_flow_owns_any_more_is_named_and_left_alone() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("hygge.yml", "name: p\nflows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n");
+    sandbox.build(&[]);
+    sandbox.write("hygge.yml", "name: p\nflows:\n  a: {home: home, store: out/a}\n");
+    for _ in 0..2 {
+        let ran = sandbox.build(&[]);
+        assert_eq!((ran.code, ran.event("orphan")["flow"].as_str()), (0, Some("b")), "{}", ran.text);
+        assert_eq!(sandbox.digests("out/b").len(), 4);
+        // The receipts say so too, without an index.
+        fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    }
+}
