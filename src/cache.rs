@@ -71,6 +71,7 @@ impl Cache {
     /// Opens the cache, and makes it where it is missing.
     pub async fn open(folder: &Path) -> Result<Self, CacheError> {
         fs::create_folder(folder)?;
+        fs::check_writable(folder)?;
         let index = Index::open(&folder.join("index.db")).await?;
         Ok(Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) })
     }

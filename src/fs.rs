@@ -16,7 +16,7 @@ pub use std::fs::File;
 pub use barrier::{Barrier, Barriers};
 pub use exchange::{Exchanged, exchange_folders, exchange_in_two};
 pub use lock::{Held, Lock, LockError};
-pub use read::{Found, Stat, is_link, is_mount_point, list, open, read, read_text, real_path, stat, stat_open, walk};
+pub use read::{Found, Stat, check_writable, is_link, is_mount_point, list, open, read, read_text, real_path, stat, stat_open, walk};
 pub use write::{
     DigestWriter, clone_file, copy, copy_open, create, create_folder, digest, link, permissions_of, remove_file, remove_folder, rename,
     set_permissions, touch, write_atomically,

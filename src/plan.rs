@@ -400,6 +400,15 @@ impl Planner {
         Ok(self.cache.index.apply(changes).await?)
     }
 
+    /// Closes the index, so that one file has everything.
+    pub async fn close(self) -> Result<()> {
+        match Arc::try_unwrap(self.cache) {
+            Ok(cache) => Ok(cache.index.close().await?),
+            // Somebody else still uses it: it is closed with the process.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Stores of this project that no flow owns.
     fn orphans(&self) -> Vec<Orphan> {
         let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();

@@ -1,4 +1,5 @@
 //! What tests share.
 
 pub(crate) mod files;
+pub(crate) mod peers;
 pub(crate) mod sandbox;

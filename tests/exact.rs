@@ -1,23 +1,15 @@
 //! What is re-encoded is exact, or refused by its column: judged by pyarrow and duckdb.
 
-use std::path::Path;
-use std::process::Command;
-
+use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
 /// Of the cases that another writer makes, at least so many can be re-encoded.
 const EXACT: usize = 200;
 
-fn python(script: &str, arguments: &[&std::ffi::OsStr]) -> std::process::Output {
-    let python = std::env::var_os("HYGGE_TEST_PYTHON").expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
-    Command::new(python).arg(script).args(arguments).output().expect("Python runs")
-}
-
 #[test]
 fn every_type_is_exact_or_refused_by_name() {
     let sandbox = Sandbox::new("");
-    let made = python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
+    let made = peers::python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mut names: Vec<String> = sandbox.digests("cases").into_keys().collect();
     names.sort();
@@ -34,9 +26,7 @@ fn every_type_is_exact_or_refused_by_name() {
         match ran.outcome(&flow) {
             "built" | "restored" => {
                 let (before, after) = (sandbox.path(&format!("cases/{name}")), sandbox.path(&format!("out/{flow}/{name}")));
-                let compared =
-                    python("compare.py", &["--values-only".as_ref(), "--metadata".as_ref(), before.as_os_str(), after.as_os_str()]);
-                assert!(compared.status.success(), "{name}: {}", String::from_utf8_lossy(&compared.stdout));
+                peers::compare(&before, &after, &["--values-only", "--metadata"]);
                 exact += 1;
             }
             "failed" => {}

@@ -3,8 +3,13 @@
 mod architecture;
 mod bad_input;
 mod build;
+mod cache;
 mod common;
 mod exact;
-mod make;
+mod inputs;
 mod locks;
+mod make;
+mod planning;
 mod publish;
+mod rows;
+mod show;

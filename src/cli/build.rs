@@ -114,7 +114,9 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             depfile::write(path, stamp, &found, &planner)?;
         }
         report.summary(&summary, planner.hashed_bytes());
-        if summary.ran() == 0 {
+        if summary.ran() > 0 {
+            planner.close().await?;
+        } else {
             // The process ends: to take apart what planning knows would cost a tenth of the time.
             std::mem::forget(planner);
         }

@@ -61,17 +61,25 @@ impl Value {
     }
 }
 
-/// Parses one YAML document.
+/// Parses one YAML document. As YAML 1.2 has it, only `true` and `false` are booleans: a folder may
+/// be called `no`.
 pub fn parse(source: &Source) -> Result<Node, Problems> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     serde_saphyr::from_str_with_options::<Raw>(&source.text, options).map(|raw| raw.0).map_err(|error| {
         let at = error.location().map_or(Span::default(), |location| span(&location));
         let message = error.without_snippet().to_string();
-        // The location is shown with the lines themselves.
-        let message = message.split(" at line ").next().unwrap_or(&message).to_string();
-        Problems::one(source, Problem::new(at, message, "here"))
+        // The location is shown with the lines themselves, and nobody here sets options of the parser.
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        let message = message.split(", set ").next().unwrap_or(message).to_string();
+        let hint = YAML_HINTS.iter().find(|(word, _)| message.contains(word)).map(|(_, hint)| *hint);
+        let problem = Problem::new(at.within(&source.text), message, "here");
+        Problems::one(source, if let Some(hint) = hint { problem.hint(hint) } else { problem })
     })
 }
+
+/// What to do about errors that the parser words for those who know YAML well.
+const YAML_HINTS: &[(&str, &str)] =
+    &[("duplicate mapping key", "a key may stand only once in a map"), ("tabs disallowed", "indent with spaces")];
 
 struct Raw(Node);
 

@@ -23,6 +23,19 @@ pub struct Span {
     pub column: usize,
 }
 
+impl Span {
+    /// The same place, with its offset counted from its line and column where a parser gave none.
+    #[must_use]
+    pub fn within(self, text: &str) -> Self {
+        if self.offset > 0 || self.line == 0 {
+            return self;
+        }
+        let before = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum::<usize>();
+        let line = text[before..].lines().next().unwrap_or_default();
+        Self { offset: before + line.chars().take(self.column.saturating_sub(1)).map(char::len_utf8).sum::<usize>(), ..self }
+    }
+}
+
 /// A config file's path and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {

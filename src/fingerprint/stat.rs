@@ -43,6 +43,11 @@ impl Now {
         Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
+    /// The moment so many nanoseconds after 1970 began.
+    pub fn at(nanoseconds: i64) -> Self {
+        Self(nanoseconds)
+    }
+
     /// True where a file that looks like this now cannot change without looking different.
     pub fn has_aged(self, stat: &Stat) -> bool {
         let is_old = |changed: i64| self.0.saturating_sub(changed) >= RACY_NS;

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -225,6 +225,11 @@ pub fn is_link(path: &Path) -> Result<bool, FsError> {
 pub fn is_mount_point(folder: &Path) -> Result<bool, FsError> {
     let stat = rustix::fs::statx(CWD, folder, AtFlags::empty(), StatxFlags::BASIC_STATS).map_err(FsError::at("look at", folder))?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Fails where nothing may be written into a folder.
+pub fn check_writable(folder: &Path) -> Result<(), FsError> {
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(FsError::at("write into", folder))
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -1,0 +1,26 @@
+//! Other writers and readers of parquet, which judge what hygge makes.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs a script of `tests/peers`.
+pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
+    let python = std::env::var_os("HYGGE_TEST_PYTHON").expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
+    Command::new(python).arg(script).args(arguments).output().expect("Python runs")
+}
+
+/// Two files or folders hold the same table, as pyarrow and duckdb read them.
+pub(crate) fn compare(left: &Path, right: &Path, options: &[&str]) {
+    let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+    arguments.extend([left.as_os_str(), right.as_os_str()]);
+    let compared = python("compare.py", &arguments);
+    assert!(
+        compared.status.success(),
+        "{}: {}{}",
+        left.display(),
+        String::from_utf8_lossy(&compared.stdout),
+        String::from_utf8_lossy(&compared.stderr)
+    );
+}

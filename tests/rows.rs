@@ -1,0 +1,100 @@
+//! `rows_per_file`: parts of the asked size, every row once and in order, judged by another reader.
+
+use std::collections::BTreeSet;
+
+use hygge::fingerprint::Fingerprint;
+use hygge::format::{Group, Layout, Piece};
+use hygge::plan::slice::slices;
+use polars::prelude::ParquetCompression;
+use proptest::collection::vec;
+use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
+
+use crate::common::files;
+use crate::common::peers;
+use crate::common::sandbox::Sandbox;
+
+fn layout(groups: &[u64]) -> Layout {
+    Layout {
+        rows: groups.iter().sum(),
+        groups: groups.iter().map(|rows| Group { rows: *rows, bytes: rows * 8 }).collect(),
+        schema: Fingerprint::of_bytes(b"schema"),
+        compressions: BTreeSet::new(),
+    }
+}
+
+/// The rows of a piece as (file, group, first row, rows).
+fn rows_of(piece: &Piece, files: &[Vec<u64>]) -> Vec<(usize, usize, u64, u64)> {
+    let groups = &files[piece.file];
+    match (piece.group, piece.rows) {
+        (Some(group), Some((first, rows))) => vec![(piece.file, group, first, rows)],
+        (Some(group), None) => vec![(piece.file, group, 0, groups[group])],
+        (None, _) => groups.iter().enumerate().map(|(group, rows)| (piece.file, group, 0, *rows)).collect(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn slices_have_every_row_once_and_in_order(
+        files in vec(vec(prop_oneof![Just(0_u64), 1..20_u64, 1..500_u64], 0..6), 1..8),
+        asked in 1..200_u64,
+        is_asked in any::<bool>(),
+    ) {
+        let layouts: Vec<Layout> = files.iter().map(|groups| layout(groups)).collect();
+        let layouts: Vec<&Layout> = layouts.iter().collect();
+        let sizes = vec![1000; files.len()];
+        let slices = slices(&layouts, &sizes, is_asked.then_some(asked));
+        let total: u64 = files.iter().flatten().sum();
+        assert_eq!(slices.iter().map(|slice| slice.rows).sum::<u64>(), total);
+        // One after the other, the pieces are all rows of all groups.
+        let mut next = (0, 0, 0);
+        for (file, group, first, rows) in slices.iter().flat_map(|slice| &slice.pieces).flat_map(|piece| rows_of(piece, &files)) {
+            if rows == 0 {
+                continue;
+            }
+            while next.2 == files[next.0].get(next.1).copied().unwrap_or_default() {
+                next = if next.1 + 1 < files[next.0].len() { (next.0, next.1 + 1, 0) } else { (next.0 + 1, 0, 0) };
+            }
+            assert_eq!((file, group, first), next);
+            next.2 += rows;
+        }
+        if is_asked {
+            assert!(slices.iter().all(|slice| slice.rows < 2 * asked), "a part is less than twice as large as asked");
+            let small = slices.iter().filter(|slice| slice.rows * 2 < asked).count();
+            assert!(small <= 1, "only the last part may be less than half as large: {small} are");
+        } else {
+            assert_eq!(slices.len(), files.len());
+        }
+    }
+}
+
+#[test]
+fn packed_and_cut_files_have_the_same_rows_for_other_readers() {
+    for rows_per_file in [1_000_000, 900, 450, 100, 7] {
+        let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store, rows_per_file: {rows_per_file}}}}}\n"));
+        files::ints_in_groups(&sandbox, "home/a.parquet", 0..1000, 450, ParquetCompression::Snappy);
+        files::ints_in_groups(&sandbox, "home/b.parquet", 1000..1100, 450, ParquetCompression::Snappy);
+        files::ints_in_groups(&sandbox, "home/c.parquet", 1100..1100, 450, ParquetCompression::Snappy);
+        files::ints_in_groups(&sandbox, "home/d.parquet", 1100..3100, 900, ParquetCompression::Snappy);
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        assert_eq!(ran.event("flow_finished")["rows"], 3100);
+        let parts: Vec<usize> =
+            sandbox.digests("store").into_keys().map(|name| files::read(&sandbox, &format!("store/{name}")).height()).collect();
+        assert!(parts.iter().all(|rows| *rows < 2 * rows_per_file), "{rows_per_file}: {parts:?}");
+        assert!(parts.iter().rev().skip(1).all(|rows| rows * 2 >= rows_per_file), "{rows_per_file}: {parts:?}");
+        peers::compare(&sandbox.path("home"), &sandbox.path("store"), &["--values-only"]);
+    }
+}
+
+#[test]
+fn samples_of_all_types_can_be_packed_and_cut() {
+    for rows_per_file in [10_000, 100] {
+        let sandbox = Sandbox::numbers();
+        let config = format!("flows:\n  numbers: {{home: home, store: {{path: store, rows_per_file: {rows_per_file}}}}}\n");
+        sandbox.write("hygge.yml", config);
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        peers::compare(&sandbox.path("home"), &sandbox.path("store"), &["--values-only", "--metadata"]);
+    }
+}
