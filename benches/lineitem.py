@@ -89,7 +89,7 @@ def compare_keep(work, options):
 
 
 def compare_zstd(work, options):
-    """Every value is decoded and encoded again: beside polars in one process."""
+    """Another compression: hygge packs the pages anew, polars decodes and encodes every value, in one process."""
     project, one, all_ = work / "hygge", work / "one", work / "all"
     contenders = {
         "hygge": contender(project, hygge(options, project), check_zstd, CONFIG.format(home=HOME, compression="zstd")),

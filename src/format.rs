@@ -48,8 +48,9 @@ pub trait Format: Debug + Send + Sync {
     /// How files of these layouts become parts of `target`: never decoded where they need not be.
     fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError>;
 
-    /// Moves whole groups into one file without decoding them. Gives the rows.
-    fn move_groups(&self, cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
+    /// Moves whole groups into one file without decoding them, with another compression where one is
+    /// given. Gives the rows.
+    fn move_groups(&self, cut: &Cut<'_>, compression: Option<&str>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
 
     /// Decodes pieces and hands their rows on, one group at a time and in order.
     fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError>;
@@ -115,6 +116,11 @@ pub struct Target {
 pub enum Passage {
     /// Nothing is decoded: files pass whole, or as groups where they are cut or packed.
     Undecoded,
+    /// Groups pass, and what is in them is packed with another compression; no value is decoded.
+    Recompressed {
+        /// One of the target format's words.
+        compression: &'static str,
+    },
     /// Everything is decoded and encoded with this compression.
     Decoded {
         /// One of the target format's words.
@@ -210,7 +216,9 @@ impl FormatError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
-            Self::Undecodable { .. } => Some("compression: keep without rows_per_file moves such files without decoding them"),
+            Self::Undecodable { .. } => {
+                Some("leave rows_per_file out or make it larger: row groups that are not cut inside are moved without decoding them")
+            }
             Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
             Self::Schema { .. } => Some(
                 "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",

@@ -40,6 +40,11 @@ impl FsError {
         move |source| Self { action, path: path.to_path_buf(), source: source.into() }
     }
 
+    /// True where nothing is at the path.
+    pub fn is_absent(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// True where the paths lie on different filesystems.
     pub fn is_other_filesystem(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices

@@ -8,8 +8,11 @@ use std::process::Command;
 use crate::common::files;
 use crate::common::sandbox::Sandbox;
 
+/// What somebody does to a file.
+type Change<'a> = &'a dyn Fn(&Sandbox, &Path);
+
 /// Somebody does something to an input after the build has planned with it.
-fn meanwhile(store: &str, change: &dyn Fn(&Sandbox, &Path)) {
+fn meanwhile(store: &str, change: Change<'_>) {
     let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {store}}}\n"));
     files::ints(&sandbox, "home/east.parquet", 0..2000);
     files::ints(&sandbox, "home/west.parquet", 2000..3000);
@@ -33,7 +36,7 @@ fn meanwhile(store: &str, change: &dyn Fn(&Sandbox, &Path)) {
 
 #[test]
 fn an_input_that_changes_while_it_is_read_fails_its_flow() {
-    let changes: [&dyn Fn(&Sandbox, &Path); 5] = [
+    let changes: [Change<'_>; 5] = [
         &|sandbox, _| files::ints(sandbox, "home/east.parquet", 5..10),
         &|_, path| {
             // The same size and nearly the same bytes: only its times tell.

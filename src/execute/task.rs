@@ -75,7 +75,10 @@ pub(super) fn make(
             }
             Written { digest, bytes, rows: part.slice.rows }
         }
-        (Passage::Undecoded, ..) => write(&unfinished, |out| format.move_groups(&cut, Box::new(out)))?,
+        (Passage::Undecoded, ..) => write(&unfinished, |out| format.move_groups(&cut, None, Box::new(out)))?,
+        (Passage::Recompressed { compression }, ..) => {
+            write(&unfinished, |out| format.move_groups(&cut, Some(compression), Box::new(out)))?
+        }
         (Passage::Decoded { compression }, ..) => {
             let target = Target { compression, ..*target };
             write(&unfinished, |out| recode(format, &cut, &target, out))?

@@ -1,13 +1,16 @@
-//! Apache Parquet: whole files and column chunks pass undecoded, the rest goes through polars.
+//! Apache Parquet: whole files and column chunks pass undecoded, pages are packed with another
+//! codec where that is all that differs, and only what is cut inside a row group goes through polars.
 //!
 //! The format is that of <https://parquet.apache.org/docs/file-format/>. The `parquet` crate reads
 //! and writes metadata and moves chunks; polars alone decodes and encodes values.
 
 mod chunks;
+mod codec;
 mod columns;
 mod exact;
 mod footer;
 mod recode;
+mod recompress;
 
 use std::io::Write;
 
@@ -15,14 +18,13 @@ use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
 use polars::prelude::DataFrame;
 
+use codec::{Codec, KEEP};
+
 use super::{Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
 
 /// The parquet format.
 #[derive(Debug)]
 pub struct Parquet;
-
-/// Leaves the compression of every column chunk as it is.
-const KEEP: &str = "keep";
 
 impl Format for Parquet {
     fn name(&self) -> &'static str {
@@ -33,13 +35,13 @@ impl Format for Parquet {
         "parquet"
     }
 
-    /// Version 1: polars 0.55, parquet 60.
+    /// Version 1: polars 0.55, parquet 60, zstd 1.5.
     fn version(&self) -> u32 {
         1
     }
 
     fn compressions(&self) -> &'static [&'static str] {
-        &[KEEP, "snappy", "gzip", "lz4", "brotli", "zstd", "uncompressed"]
+        codec::WORDS
     }
 
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
@@ -61,11 +63,11 @@ impl Format for Parquet {
         let cuts_inside = target
             .rows_per_file
             .is_some_and(|rows| layouts.iter().flat_map(|layout| &layout.groups).any(|group| super::must_cut(group.rows, rows)));
-        if kept && !cuts_inside {
-            return Ok(Passage::Undecoded);
-        }
-        if compression != KEEP {
-            return Ok(Passage::Decoded { compression });
+        match (kept, cuts_inside) {
+            (true, false) => return Ok(Passage::Undecoded),
+            (false, false) => return Ok(Passage::Recompressed { compression }),
+            (_, true) if compression != KEEP => return Ok(Passage::Decoded { compression }),
+            _ => {}
         }
         let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
         found.sort_unstable();
@@ -78,8 +80,9 @@ impl Format for Parquet {
         .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))
     }
 
-    fn move_groups(&self, cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
-        chunks::move_groups(cut, out)
+    fn move_groups(&self, cut: &Cut<'_>, compression: Option<&str>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+        let codec = compression.map(known_codec).transpose()?;
+        chunks::move_groups(cut, codec.as_ref(), out)
     }
 
     fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
@@ -87,8 +90,12 @@ impl Format for Parquet {
     }
 
     fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        recode::encoder(model, target, out)
+        recode::encoder(model, &known_codec(target.compression)?, out)
     }
+}
+
+fn known_codec(word: &str) -> Result<Codec, FormatError> {
+    Codec::new(word).ok_or_else(|| FormatError::Encode(format!("parquet has no compression {word}")))
 }
 
 fn root(metadata: &ParquetMetaData) -> &Type {

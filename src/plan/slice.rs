@@ -131,6 +131,7 @@ pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests:
     key.digest(recipe);
     match passage {
         Passage::Undecoded => key.text("undecoded"),
+        Passage::Recompressed { compression } => key.text("recompressed").text(compression),
         Passage::Decoded { compression } => key.text("decoded").text(compression),
     };
     key.count(slice.pieces.len());

@@ -1,7 +1,7 @@
 //! Other writers and readers of parquet, which judge what hygge makes.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Runs a script of `tests/peers`.
@@ -13,14 +13,16 @@ pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
 
 /// Two files or folders hold the same table, as pyarrow and duckdb read them.
 pub(crate) fn compare(left: &Path, right: &Path, options: &[&str]) {
+    compare_all(&[(left.to_path_buf(), right.to_path_buf())], options);
+}
+
+/// [`compare`] for many pairs.
+pub(crate) fn compare_all(pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
-    arguments.extend([left.as_os_str(), right.as_os_str()]);
+    arguments.extend(pairs.iter().flat_map(|(left, right)| [left.as_os_str(), right.as_os_str()]));
     let compared = python("compare.py", &arguments);
-    assert!(
-        compared.status.success(),
-        "{}: {}{}",
-        left.display(),
-        String::from_utf8_lossy(&compared.stdout),
-        String::from_utf8_lossy(&compared.stderr)
-    );
+    let (lines, errors) = (String::from_utf8_lossy(&compared.stdout), String::from_utf8_lossy(&compared.stderr));
+    let different: Vec<&str> = lines.lines().filter(|line| !line.starts_with("{\"equal\": true")).collect();
+    assert!(compared.status.success() && different.is_empty(), "{}{errors}", different.join("\n"));
+    assert_eq!(lines.lines().count(), pairs.len());
 }

@@ -1,8 +1,9 @@
-"""Compares two parquet files or folders of them, as pyarrow and duckdb read them.
+"""Compares parquet files or folders of them in pairs, as pyarrow and duckdb read them.
 
-Usage: compare.py [--values-only] [--metadata] LEFT RIGHT. The files of a side are taken in the order of their
-names, as one table. Exits 0 and prints a line of JSON where schemas and values are equal; else exits 1 and says
-which column or row differs. Values are equal where their bits are: NaN by its payload, -0.0 is not 0.0.
+Usage: compare.py [--values-only] [--metadata] LEFT RIGHT [LEFT RIGHT ...]. The files of a side are taken in the
+order of their names, as one table. Prints a line of JSON for each pair, which says whether schemas and values are
+equal, or which column or row differs; exits 1 where any does. Values are equal where their bits are: NaN by its
+payload, -0.0 is not 0.0.
 
 --values-only  leaves out the parquet schema, nullability, and the width of strings, binaries and lists.
 --metadata     compares the key-value metadata of files and fields too.
@@ -233,21 +234,32 @@ def compare_with_duckdb(left, right, names):
     return {name: why for name, why in reasons.items() if why} or {"*": reason}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("left", type=Path)
-    parser.add_argument("right", type=Path)
-    parser.add_argument("--values-only", action="store_true")
-    parser.add_argument("--metadata", action="store_true")
-    options = parser.parse_args()
+def compare(left, right, options):
+    """What the line of JSON says of a pair."""
+    paths = {"left": str(left), "right": str(right)}
     try:
-        left, right = parquet_files(options.left), parquet_files(options.right)
+        left, right = parquet_files(left), parquet_files(right)
         table = compare_with_pyarrow(left, right, options.values_only, options.metadata)
         skipped = compare_with_duckdb(left, right, table.column_names)
     except (Differs, pa.ArrowException, OSError) as error:
-        sys.exit(f"differs: {error}")
+        return {"equal": False, **paths, "differs": str(error)}
     counts = {"rows": table.num_rows, "columns": table.num_columns}
-    print(json.dumps({"equal": True, **counts, "files": [len(left), len(right)], "duckdb_skipped": skipped}))
+    return {"equal": True, **paths, **counts, "files": [len(left), len(right)], "duckdb_skipped": skipped}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", type=Path, nargs="+", metavar="LEFT RIGHT")
+    parser.add_argument("--values-only", action="store_true")
+    parser.add_argument("--metadata", action="store_true")
+    options = parser.parse_args()
+    if len(options.paths) % 2:
+        parser.error("paths come in pairs")
+    pairs = zip(options.paths[::2], options.paths[1::2])
+    compared = [compare(left, right, options) for left, right in pairs]
+    for result in compared:
+        print(json.dumps(result))
+    sys.exit(0 if all(result["equal"] for result in compared) else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Moving row groups as they are: column chunks are spliced into a new file, no page is decoded.
+//! Moving row groups: column chunks are spliced into a new file, no value is decoded.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,8 +10,11 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::codec::{self, Codec};
 use super::footer;
+use super::recompress::{Chunk, recompress};
 use crate::format::{Cut, FormatError, Opened};
 
 /// The key under which Arrow writers keep the types that parquet has no word for.
@@ -19,8 +22,9 @@ const ARROW_SCHEMA: &str = "ARROW:schema";
 
 type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
 
-/// Moves the pieces of a cut, whole groups all, into one file. Gives the rows.
-pub(super) fn move_groups(cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+/// Moves the pieces of a cut, whole groups all, into one file, with the codec that is asked for.
+/// Gives the rows.
+pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
     let metadata = cut.files.iter().map(footer::read_with_page_index).collect::<Result<Vec<_>, _>>()?;
     same_arrow_schema(cut.files, &metadata)?;
     let mut writer = writer(&metadata[0], out).map_err(encode)?;
@@ -40,7 +44,7 @@ pub(super) fn move_groups(cut: &Cut<'_>, out: Box<dyn Write + Send + '_>) -> Res
                 continue;
             }
             rows += metadata.row_group(group).num_rows();
-            splice(&mut writer, source, metadata, group).map_err(FormatError::at("move a row group of", &source.path))?;
+            splice(&mut writer, source, metadata, group, codec).map_err(FormatError::at("move a row group of", &source.path))?;
         }
     }
     writer.close().map_err(encode)?;
@@ -54,7 +58,7 @@ pub(super) fn lift_group(source: &Opened, metadata: &ParquetMetaData, group: Opt
         let mut bytes = Vec::new();
         let mut writer = writer(metadata, Box::new(&mut bytes))?;
         if let Some(group) = group {
-            splice(&mut writer, source, metadata, group)?;
+            splice(&mut writer, source, metadata, group, None)?;
         }
         writer.close()?;
         Ok(bytes)
@@ -81,23 +85,51 @@ fn writer<'w>(model: &ParquetMetaData, out: Box<dyn Write + Send + 'w>) -> Resul
     SerializedFileWriter::new(out, file.schema_descr().root_schema_ptr(), Arc::new(properties.build()))
 }
 
-fn splice(writer: &mut ChunkWriter<'_>, source: &Opened, metadata: &ParquetMetaData, group: usize) -> Result<(), ParquetError> {
-    let from = metadata.row_group(group);
-    let indexes = metadata.page_index();
+/// Takes a row group over; its chunks are packed anew where their codec is not the one asked for,
+/// all at once: that is where the time goes.
+fn splice(
+    writer: &mut ChunkWriter<'_>,
+    source: &Opened,
+    metadata: &ParquetMetaData,
+    group: usize,
+    codec: Option<&Codec>,
+) -> Result<(), ParquetError> {
+    let columns = 0..metadata.row_group(group).num_columns();
+    let chunks = columns.map(|column| chunk(source, metadata, group, column)).collect::<Result<Vec<_>, _>>()?;
+    let packed = |close: ColumnCloseResult| -> Result<(ColumnCloseResult, Option<Chunk>), ParquetError> {
+        let codec = codec.filter(|codec| codec::word(close.metadata.compression()) != codec.word);
+        let in_column = |error| ParquetError::General(format!("column {}: {error}", close.metadata.column_path().string()));
+        let packed = codec.map(|codec| recompress(&source.file, close.clone(), codec)).transpose().map_err(in_column)?;
+        Ok((close, packed))
+    };
+    let chunks = chunks.into_par_iter().map(packed).collect::<Result<Vec<_>, _>>()?;
     let mut to = writer.next_row_group()?;
-    for (column, chunk) in from.columns().iter().enumerate() {
-        let close = ColumnCloseResult {
-            bytes_written: u64::try_from(chunk.compressed_size()).unwrap_or_default(),
-            rows_written: u64::try_from(from.num_rows()).unwrap_or_default(),
-            metadata: chunk.clone(),
-            bloom_filter: Sbbf::read_from_column_chunk(chunk, &source.file)?,
-            column_index: indexes.and_then(|index| index.column_index(group, column)).cloned(),
-            offset_index: indexes.and_then(|index| index.offset_index(group, column)).cloned(),
-        };
-        to.append_column(&source.file, close)?;
+    for (close, packed) in chunks {
+        match packed {
+            Some(packed) => to.append_column(&packed.bytes, packed.close)?,
+            None => to.append_column(&source.file, close)?,
+        }
     }
     to.close()?;
     Ok(())
+}
+
+/// What the writer of a chunk said of it.
+fn chunk(source: &Opened, metadata: &ParquetMetaData, group: usize, column: usize) -> Result<ColumnCloseResult, ParquetError> {
+    let from = metadata.row_group(group);
+    let chunk = from.column(column).clone();
+    // Some writers say 0 where there is no dictionary.
+    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
+    let chunk = chunk.into_builder().set_dictionary_page_offset(dictionary).build()?;
+    let indexes = metadata.page_index();
+    Ok(ColumnCloseResult {
+        bytes_written: u64::try_from(chunk.compressed_size()).unwrap_or_default(),
+        rows_written: u64::try_from(from.num_rows()).unwrap_or_default(),
+        bloom_filter: Sbbf::read_from_column_chunk(&chunk, &source.file)?,
+        metadata: chunk,
+        column_index: indexes.and_then(|index| index.column_index(group, column)).cloned(),
+        offset_index: indexes.and_then(|index| index.offset_index(group, column)).cloned(),
+    })
 }
 
 /// Zones and the like are kept in the file's metadata: files that differ there cannot become one.

@@ -13,8 +13,8 @@ use ::parquet::file::statistics::Statistics;
 use bytes::Bytes;
 use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, ArrowTimeUnit};
 
-use super::{Parquet, columns, footer, recode, root};
-use crate::format::{FormatError, Opened, Target};
+use super::{columns, footer, recode, root};
+use crate::format::{FormatError, Opened};
 
 /// Nanoseconds of a day, which a time must be less than: polars makes null of anything else.
 const DAY: i64 = 86_400_000_000_000;
@@ -30,14 +30,14 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     let schemas = catch_unwind(AssertUnwindSafe(|| recode::arrow_schemas(source, &metadata)));
     let Ok(Ok((labelled, plain))) = schemas else {
         let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
-        return Err(undecodable(("(some)".into(), reason.into())));
+        return Err(undecodable((one_of(&metadata), reason.into())));
     };
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
     }
     let written = catch_unwind(AssertUnwindSafe(|| empty_copy(source)));
     let Ok(written) = written else {
-        return Err(undecodable(("(some)".into(), "polars cannot write its type".into())));
+        return Err(undecodable((one_of(&metadata), "polars cannot write its type".into())));
     };
     match columns::changed(root(&metadata), root(&written?)) {
         Some(found) => Err(undecodable(found)),
@@ -45,11 +45,16 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     }
 }
 
+/// The columns, where it is not known which of them it is.
+fn one_of(metadata: &ParquetMetaData) -> String {
+    let names: Vec<&str> = root(metadata).get_fields().iter().map(|field| field.name()).collect();
+    names.join(" or ")
+}
+
 /// What polars would write for this file, without its rows.
 fn empty_copy(source: &Opened) -> Result<ParquetMetaData, FormatError> {
     let mut bytes = Vec::new();
-    let target = Target { format: &Parquet, compression: "uncompressed", rows_per_file: None };
-    recode::encoder(source, &target, Box::new(&mut bytes))?.finish()?;
+    recode::encoder(source, &super::known_codec("uncompressed")?, Box::new(&mut bytes))?.finish()?;
     ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).map_err(FormatError::at("write an empty copy of", &source.path))
 }
 

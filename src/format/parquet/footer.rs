@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 
-use ::parquet::basic::Compression;
 use ::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
-use super::columns;
+use super::{codec, columns};
 use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
 
@@ -30,7 +29,7 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
         for chunk in group.columns() {
             bytes += inside(chunk, end)
                 .map_err(|what| unsound(format!("row group {number}, column {}: {what}", chunk.column_path().string())))?;
-            compressions.insert(compression_name(chunk.compression()).to_string());
+            compressions.insert(codec::word(chunk.compression()).to_string());
         }
         let rows = group.num_rows();
         let rows = u64::try_from(rows).map_err(|_| unsound(format!("row group {number} has {rows} rows")))?;
@@ -103,19 +102,5 @@ fn inside(chunk: &ColumnChunkMetaData, end: u64) -> Result<u64, String> {
     match (u64::try_from(start), u64::try_from(length)) {
         (Ok(first), Ok(bytes)) if first >= 4 && first.checked_add(bytes).is_some_and(|last| last <= end) => Ok(bytes),
         _ => Err(format!("its data should be {length} bytes at {start}, and the file has data up to {end}")),
-    }
-}
-
-/// The word of `compression:` for a codec. `lz4` is LZ4_RAW; the older framed LZ4 is not written.
-fn compression_name(compression: Compression) -> &'static str {
-    match compression {
-        Compression::UNCOMPRESSED => "uncompressed",
-        Compression::SNAPPY => "snappy",
-        Compression::GZIP(_) => "gzip",
-        Compression::LZO => "lzo",
-        Compression::BROTLI(_) => "brotli",
-        Compression::LZ4 => "lz4_hadoop",
-        Compression::ZSTD(_) => "zstd",
-        Compression::LZ4_RAW => "lz4",
     }
 }

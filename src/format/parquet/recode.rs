@@ -18,13 +18,13 @@ use polars_parquet::parquet::metadata::KeyValue;
 use polars_parquet::parquet::page::CompressedPage;
 use polars_parquet::read::{infer_schema, read_metadata};
 use polars_parquet::write::{
-    BrotliLevel, CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, GzipLevel, Version, WriteOptions,
-    ZstdLevel, array_to_columns, get_dtype_encoding,
+    Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, Version, WriteOptions, array_to_columns, get_dtype_encoding,
 };
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use super::codec::Codec;
 use super::{chunks, footer};
-use crate::format::{Cut, Encoder, FormatError, Opened, Target};
+use crate::format::{Cut, Encoder, FormatError, Opened};
 
 /// The bytes of an encoded page before compression, set so that no environment variable sets it.
 const PAGE_BYTES: usize = 1 << 20;
@@ -80,7 +80,7 @@ pub(super) fn arrow_schemas(source: &Opened, metadata: &ParquetMetaData) -> Resu
 
 /// Begins a parquet file with the schema and all metadata of `model`: names, nullability, field
 /// ids and Arrow's own types stay what they were.
-pub(super) fn encoder<'w>(model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+pub(super) fn encoder<'w>(model: &Opened, codec: &Codec, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let metadata = footer::read(model)?;
     let frame = decode_group(model, &metadata, None, None)?;
     let (_, plain) = arrow_schemas(model, &metadata)?;
@@ -100,7 +100,7 @@ pub(super) fn encoder<'w>(model: &Opened, target: &Target, out: Box<dyn Write + 
     let options = WriteOptions {
         statistics: StatisticsOptions::default(),
         version: Version::V1,
-        compression: compression(target.compression)?,
+        compression: codec.options,
         data_page_size: Some(PAGE_BYTES),
     };
     let writer = FileWriter::try_new(out, written, options).map_err(encode)?;
@@ -194,19 +194,6 @@ fn check_types(frame: &DataFrame, schema: &Schema, model: &Path) -> Result<(), F
             Err(FormatError::Encode(format!("column {name} is {found}, and {dtype:?} in {}", model.display())))
         }
     }
-}
-
-/// The codec of a word with its level: gzip 6, brotli 1 and zstd 3, which are polars' defaults.
-fn compression(word: &str) -> Result<CompressionOptions, FormatError> {
-    Ok(match word {
-        "snappy" => CompressionOptions::Snappy,
-        "gzip" => CompressionOptions::Gzip(Some(GzipLevel::try_new(6).map_err(encode)?)),
-        "lz4" => CompressionOptions::Lz4Raw,
-        "brotli" => CompressionOptions::Brotli(Some(BrotliLevel::try_new(1).map_err(encode)?)),
-        "zstd" => CompressionOptions::Zstd(Some(ZstdLevel::try_new(3).map_err(encode)?)),
-        "uncompressed" => CompressionOptions::Uncompressed,
-        other => return Err(FormatError::Encode(format!("parquet has no compression {other}"))),
-    })
 }
 
 fn encode(error: impl std::fmt::Display) -> FormatError {

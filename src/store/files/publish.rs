@@ -140,6 +140,8 @@ fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreErro
             copy_part(&from, to, part)?;
             Ok(fs::remove_file(&from)?)
         }
+        // Another flow has made a part of the same bytes, and was faster.
+        Err(error) if error.is_absent() => Err(StoreError::Part(part.name.clone())),
         other => Ok(other?),
     }
 }
