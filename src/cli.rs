@@ -29,8 +29,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { ErrorKind::Config.exit_code() } else { 0 });
         }
     };
-    // A panic is caught where it happens and becomes the error of a flow.
-    std::panic::set_hook(Box::new(|_| {}));
+    crate::error::keep_caught_panics_quiet();
     let result = match &args.command {
         Command::Build(build) => build::run(&args, build),
         Command::Why(why) => why::run(&args, why),

@@ -7,7 +7,7 @@ pub mod node;
 pub mod problem;
 pub mod schema;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Source, Span};
@@ -67,6 +67,20 @@ pub struct FlowBlock {
     pub max_shrink: u8,
 }
 
+/// A path as the config means it: relative to the folder of the config, whose own path has no links,
+/// so that `..` at the beginning of `written` leads to the folder above and need not be shown.
+pub fn absolute(root: &Path, written: &str) -> PathBuf {
+    let mut path = root.to_path_buf();
+    let mut parts = Path::new(written).components().peekable();
+    while let Some(Component::ParentDir | Component::CurDir) = parts.peek() {
+        if parts.next() == Some(Component::ParentDir) {
+            path.pop();
+        }
+    }
+    path.extend(parts);
+    path
+}
+
 /// A build may not empty a store, but anything less.
 const MAX_SHRINK: u8 = 99;
 
@@ -107,7 +121,7 @@ fn options(config: &mut Block<'_>, root: &Path, problems: &mut Problems) -> Opti
     options.continue_on_error = block.boolean("continue_on_error", problems).unwrap_or(true);
     if let Some(mut cache) = block.optional("cache").and_then(|node| Block::open("options.cache", node, problems)) {
         if let Some((folder, _)) = cache.text("dir", problems) {
-            options.cache_folder = root.join(folder);
+            options.cache_folder = absolute(root, folder);
         }
         if let Some((word, at)) = cache.text("keep", problems) {
             options.cache_keep = match word {

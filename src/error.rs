@@ -3,8 +3,10 @@
 //! It knows no stage. Each stage has its own enum; the kind is chosen where that enum is mapped
 //! into this one, and the kind alone decides the exit code.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Arc;
 
 /// What an error means for the whole run.
@@ -93,4 +95,27 @@ impl From<crate::fs::FsError> for Error {
     fn from(error: crate::fs::FsError) -> Self {
         Self::new(ErrorKind::Flow, error)
     }
+}
+
+thread_local! {
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what may panic in a library; a panic is `None`, and nothing is printed of it.
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
+    CAUGHT.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(false);
+    result.ok()
+}
+
+/// From now on a panic prints only where nobody catches it. On threads other than the main one it
+/// becomes the error of the flow that was worked on.
+pub fn keep_caught_panics_quiet() {
+    let print = take_hook();
+    set_hook(Box::new(move |info| {
+        if std::thread::current().name() == Some("main") && !CAUGHT.get() {
+            print(info);
+        }
+    }));
 }

@@ -1,7 +1,11 @@
 //! The main job: build, build again, change something, lose something.
 
 use std::fs;
+use std::path::Path;
 
+use polars::prelude::ParquetCompression;
+
+use crate::common::files;
 use crate::common::sandbox::Sandbox;
 
 #[test]
@@ -114,6 +118,67 @@ fn an_upstream_rebuilt_to_equal_bytes_runs_nothing_downstream() {
     assert!(dry.text.contains("maybe    b"), "{}", dry.text);
     let forced = sandbox.build(&["a+", "--force"]);
     assert_eq!((forced.outcome("a"), forced.outcome("b"), forced.outcome("c")), ("built", "fresh", "fresh"), "{}", forced.text);
+}
+
+#[test]
+fn a_changed_input_whose_output_is_equal_runs_nothing_downstream() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: {path: out/a, compression: zstd}}\n  b: {home: {flow: a}, store: {path: out/b, compression: gzip}}\n  \
+         c: {home: out/b, store: {path: out/c, rows_per_file: 10}}\n",
+    );
+    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, ParquetCompression::Snappy);
+    let first = sandbox.build(&[]);
+    assert_eq!((first.outcome("a"), first.outcome("b"), first.outcome("c")), ("built", "built", "built"), "{}", first.text);
+    // The same pages, packed in another way.
+    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, ParquetCompression::Uncompressed);
+    let dry = sandbox.build(&["--dry-run"]);
+    let verdicts: Vec<&str> = dry.events.iter().filter_map(|event| event["verdict"].as_str()).collect();
+    assert_eq!(verdicts, ["stale", "maybe", "maybe"], "{}", dry.text);
+    let again = sandbox.build(&[]);
+    assert_eq!((again.outcome("a"), again.outcome("b"), again.outcome("c")), ("built", "fresh", "fresh"), "{}", again.text);
+}
+
+#[test]
+fn only_leaves_alone_what_is_not_selected_and_names_what_is_stale() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  d: {home: home, store: out/d}\n",
+    );
+    sandbox.build(&[]);
+    sandbox.sample("north", "home/more.parquet");
+    let ran = sandbox.build(&["b", "--only"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let mut alone: Vec<&str> =
+        ran.events.iter().filter(|event| event["event"] == "left_alone").filter_map(|event| event["flow"].as_str()).collect();
+    alone.sort_unstable();
+    assert_eq!(alone, ["a", "d"], "{}", ran.text);
+    assert_eq!(ran.outcome("a"), "none", "{}", ran.text);
+    assert_eq!(sandbox.digests("out/a").len(), 4);
+    let ran = sandbox.build(&["missing"]);
+    assert_eq!(ran.code, 2, "{}", ran.text);
+    assert!(ran.text.contains("names no flow"), "{}", ran.text);
+}
+
+#[test]
+fn the_sample_does_what_the_readme_says() {
+    let sandbox = Sandbox::new("");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    sandbox.write("samples/quickstart.yml", fs::read(root.join("samples/quickstart.yml")).expect("the sample"));
+    for name in ["north", "east", "south", "west"] {
+        sandbox.sample(name, &format!("data/home/numbers/{name}.parquet"));
+    }
+    let readme = fs::read_to_string(root.join("README.md")).expect("the readme");
+    let shown = |text: &str| text.lines().filter_map(|line| line.split(" -> ").next()).next().map(str::to_string);
+    let first = sandbox.run(&["-f", "samples/quickstart.yml", "build"]);
+    assert_eq!(first.code, 0, "{}", first.text);
+    for line in ["building numbers: never built", "built    numbers: 4 parts, 820 rows, 175.1 kB", "hygge: 1 built in"] {
+        assert!(first.text.contains(line) && readme.contains(line), "{line} is not in {} or not in the readme", first.text);
+    }
+    let second = sandbox.run(&["-f", "samples/quickstart.yml", "build"]);
+    let line = shown(&second.text).expect("a line");
+    assert!(readme.contains(&line), "{line} is not in the readme");
+    assert!(!first.text.contains(".."), "paths are shown as they are: {}", first.text);
 }
 
 #[test]

@@ -119,6 +119,32 @@ fn a_cache_that_may_not_be_written_stops_the_run() {
 }
 
 #[test]
+fn damaged_pages_never_end_the_program() {
+    let sandbox = Sandbox::new("");
+    files::ints_and_texts(&sandbox, "whole.parquet", 0..200);
+    let whole = fs::read(sandbox.path("whole.parquet")).expect("a file");
+    let mut flows = String::new();
+    for position in (4..whole.len()).step_by(5) {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0b0101_1010;
+        sandbox.write(&format!("home/{position}.parquet"), bytes);
+        for (kind, store) in [("cut", "rows_per_file: 20"), ("packed", "compression: zstd"), ("moved", "rows_per_file: 1000")] {
+            flows.push_str(&format!(
+                "  {kind}{position}: {{home: home/{position}.parquet, store: {{path: out/{kind}{position}, {store}}}}}\n"
+            ));
+        }
+    }
+    sandbox.write("hygge.yml", format!("flows:\n{flows}"));
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(!ran.text.contains("panicked"), "{}", ran.text);
+    let ended: Vec<_> = ran.events.iter().filter(|event| event["event"] == "flow_finished").collect();
+    assert_eq!(ended.len(), flows.lines().count());
+    let given_up = ended.iter().filter(|event| event["error"].to_string().contains("a library gave up")).count();
+    assert!(given_up > 0, "no damage makes a library panic any more: find another one");
+}
+
+#[test]
 fn one_bad_flow_does_not_stop_the_others_unless_asked() {
     let sandbox = Sandbox::new(
         "flows:\n  a: {home: bad, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: good, store: out/c, needs: []}\n",

@@ -30,6 +30,9 @@ fn make_runs_hygge_only_where_something_changed() {
         sandbox.sample(name, &format!("data/home/numbers/{name}.parquet"));
     }
     assert!(make(&sandbox).contains("1 built"));
+    let depfile = std::fs::read_to_string(sandbox.path("samples/make/.hygge/inputs.mk")).expect("the depfile");
+    let root = sandbox.path("").canonicalize().expect("the sandbox").display().to_string();
+    insta::assert_snapshot!("depfile", depfile.replace(&root, "/project"));
     assert!(!make(&sandbox).contains("hygge:"), "a second make runs nothing");
     sandbox.sample("east", "data/home/numbers/east.parquet");
     assert!(make(&sandbox).contains("nothing to do"), "equal bytes");

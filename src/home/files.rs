@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet};
 
 use super::{Home, HomeError, ListedFile, Listing, Place};
+use crate::config::absolute;
 use crate::config::problem::{Problem, Problems};
 use crate::config::schema::Block;
 use crate::format::Format;
@@ -33,7 +34,7 @@ impl FilesHome {
         // times as long to make, where the separator means nothing: in a single folder.
         let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
         match built.and_then(|built| GlobSet::builder().add(built).build()) {
-            Ok(matcher) => Some(Self { format, path: root.join(path?.0), matcher, glob }),
+            Ok(matcher) => Some(Self { format, path: absolute(root, path?.0), matcher, glob }),
             Err(error) => {
                 let at = written.map_or(block.at(), |(_, at)| at);
                 problems.push(Problem::new(

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::receipt::{self, Receipt};
 use super::{Live, Naming, Publication, Room, Store, StoreError};
+use crate::config::absolute;
 use crate::config::problem::{Problem, Problems};
 use crate::config::schema::{Block, nearest};
 use crate::format::{Format, Target};
@@ -77,7 +78,7 @@ impl FilesStore {
             return None;
         }
         let rows_per_file = block.number("rows_per_file", 1, problems);
-        Some(Self { format, path: root.join(path?.0), compression: compression?, file_pattern, rows_per_file })
+        Some(Self { format, path: absolute(root, path?.0), compression: compression?, file_pattern, rows_per_file })
     }
 }
 

@@ -22,6 +22,16 @@ pub(crate) fn ints_in_groups(sandbox: &Sandbox, name: &str, values: Range<i64>, 
     ParquetWriter::new(file).with_compression(compression).with_row_group_size(group).finish(&mut frame).expect("a written file");
 }
 
+/// A file with a column of integers and one of texts.
+pub(crate) fn ints_and_texts(sandbox: &Sandbox, name: &str, values: Range<i64>) {
+    let texts: Vec<String> = values.clone().map(|value| format!("text {}", value % 17)).collect();
+    let values: Vec<i64> = values.collect();
+    let columns = vec![Column::new("id".into(), values), Column::new("text".into(), &texts)];
+    let mut frame = DataFrame::new(texts.len(), columns).expect("a frame");
+    let file = File::create(sandbox.path(name)).expect("a file");
+    ParquetWriter::new(file).with_compression(ParquetCompression::Snappy).finish(&mut frame).expect("a written file");
+}
+
 /// What is in a file.
 pub(crate) fn read(sandbox: &Sandbox, name: &str) -> DataFrame {
     let file = File::open(sandbox.path(name)).expect("a file");

@@ -5,8 +5,6 @@
 //! schema, which stands in the metadata, say no more than a list of pairs that tests prove exact?
 //! What is only labelled there (seconds, maps, extension types) is where values change silently.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use ::parquet::basic::{LogicalType, TimeUnit};
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::file::statistics::Statistics;
@@ -14,6 +12,7 @@ use bytes::Bytes;
 use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, ArrowTimeUnit};
 
 use super::{columns, footer, recode, root};
+use crate::error::catch_panic;
 use crate::format::{FormatError, Opened};
 
 /// Nanoseconds of a day, which a time must be less than: polars makes null of anything else.
@@ -27,16 +26,15 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
         return Err(undecodable(found));
     }
     // polars panics on types that it does not know.
-    let schemas = catch_unwind(AssertUnwindSafe(|| recode::arrow_schemas(source, &metadata)));
-    let Ok(Ok((labelled, plain))) = schemas else {
+    let schemas = catch_panic(|| recode::arrow_schemas(source, &metadata));
+    let Some(Ok((labelled, plain))) = schemas else {
         let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
         return Err(undecodable((one_of(&metadata), reason.into())));
     };
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
     }
-    let written = catch_unwind(AssertUnwindSafe(|| empty_copy(source)));
-    let Ok(written) = written else {
+    let Some(written) = catch_panic(|| empty_copy(source)) else {
         return Err(undecodable((one_of(&metadata), "polars cannot write its type".into())));
     };
     match columns::changed(root(&metadata), root(&written?)) {
