@@ -3,6 +3,8 @@
 //! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of
 //! all flows share one limit. What a flow needs to know of the others is only here.
 
+mod flow;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,21 +13,24 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
-use super::event::{Done, Event, Outcome, Summary};
-use super::settle::{Taken, Taker};
-use super::{Options, task};
+use super::Options;
+use super::event::{Event, Outcome, Summary};
+use super::settle::Taken;
 use crate::cache::CacheError;
-use crate::cache::index::{Batch, PartRecord};
+use crate::cache::index::PartRecord;
 use crate::cache::recorder::Recorder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::fs::{Barriers, Lock};
 use crate::plan::stale::Verdict;
-use crate::plan::work::{MadeAt, Work};
+use crate::plan::work::Work;
 use crate::plan::{Plan, Planner, Step};
-use crate::publish;
+use crate::store::StoreError;
 use crate::store::receipt::Receipt;
-use crate::store::{Publication, Room, StoreError};
+
+/// How many stores are taken at once. They may all wait for other processes: the threads that make
+/// parts, which those may wait for in turn, are never among them.
+const TAKERS: usize = 16;
 
 /// How many sets are published at once: they mostly wait for the disk, and share its syncs.
 const PUBLISHERS: usize = 32;
@@ -50,6 +55,7 @@ pub struct Coordinator<'r> {
     /// Flows that wait for upstreams, with those that have not ended.
     held: BTreeMap<FlowName, (Step, BTreeSet<FlowName>)>,
     ready_flows: VecDeque<Step>,
+    ready_stores: VecDeque<FlowName>,
     running: BTreeMap<FlowName, Running>,
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
@@ -105,6 +111,7 @@ impl<'r> Coordinator<'r> {
             busy: HashMap::new(),
             held: BTreeMap::new(),
             ready_flows: VecDeque::new(),
+            ready_stores: VecDeque::new(),
             running: BTreeMap::new(),
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
@@ -126,7 +133,7 @@ impl<'r> Coordinator<'r> {
             while let Some(step) = self.ready_flows.pop_front() {
                 self.begin(step).await?;
             }
-            self.start_ready().await;
+            self.start_ready().await?;
             tokio::select! {
                 biased;
                 Some((flow, holder)) = self.waiting.recv() => (self.tell)(Event::Waiting { flow, holder }),
@@ -196,38 +203,10 @@ impl<'r> Coordinator<'r> {
                 let work = work.clone();
                 let running = Running { made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None };
                 self.running.insert(flow.clone(), running);
-                self.take_store(&flow)?;
+                self.ready_stores.push_back(flow);
             }
         }
         Ok(())
-    }
-
-    /// Has a flow's store locked and settled.
-    fn take_store(&mut self, name: &FlowName) -> Result<()> {
-        let taker = self.taker(name)?;
-        let holder = format!("hygge, process {}, flow {name} of {}", std::process::id(), self.planner.project.config.name);
-        let (said, mut heard) = mpsc::unbounded_channel();
-        let (forward, flow) = (self.waiting_said.clone(), name.clone());
-        tokio::spawn(async move {
-            while let Some(holder) = heard.recv().await {
-                drop(forward.send((flow.clone(), holder)));
-            }
-        });
-        self.spawn(name, Doing::Taking, move || Finished::Taken(taker.take(&holder, &said)));
-        Ok(())
-    }
-
-    fn taker(&self, name: &FlowName) -> Result<Taker> {
-        let flow = self.planner.flow(name)?;
-        Ok(Taker {
-            store: self.planner.project.store_path(&flow).to_path_buf(),
-            flow,
-            cache: self.planner.cache.clone(),
-            barriers: self.barriers.clone(),
-            keep: self.options.keep,
-            wait: self.options.wait,
-            interrupted: self.options.interrupted.clone(),
-        })
     }
 
     fn spawn(&mut self, flow: &FlowName, doing: Doing, work: impl FnOnce() -> Finished + Send + 'static) {
@@ -239,10 +218,17 @@ impl<'r> Coordinator<'r> {
         self.busy.values().filter(|(_, doing)| is_one(*doing)).count()
     }
 
-    /// Starts parts and publications up to their limits.
-    async fn start_ready(&mut self) {
+    /// Takes stores, makes parts and publishes sets, up to their limits.
+    async fn start_ready(&mut self) -> Result<()> {
         if self.stopping {
             self.give_up();
+        }
+        let mut stores = self.count(|doing| doing == Doing::Taking);
+        while stores < TAKERS
+            && let Some(flow) = self.ready_stores.pop_front()
+        {
+            self.take_store(&flow)?;
+            stores += 1;
         }
         let mut parts = self.count(|doing| matches!(doing, Doing::Making(_)));
         while parts < self.options.jobs
@@ -259,51 +245,7 @@ impl<'r> Coordinator<'r> {
             self.spawn(&flow, Doing::Publishing, move || Finished::Published(publication.and_then(|publish| publish())));
             sets += 1;
         }
-    }
-
-    fn start_part(&mut self, flow: &FlowName, number: usize) {
-        let (Some(running), Ok(described)) = (self.running.get_mut(flow), self.planner.flow(flow)) else { return };
-        running.in_flight += 1;
-        let work = running.work.clone();
-        let (cache, interrupted) = (self.planner.cache.clone(), self.options.interrupted.clone());
-        let format = self.planner.project.input_format(&described);
-        self.spawn(flow, Doing::Making(number), move || {
-            let target = described.store.target();
-            Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache.staging, &interrupted))
-        });
-    }
-
-    /// What publishes a flow whose parts are all there, if nobody came by since it was planned.
-    async fn publication(&mut self, name: &FlowName) -> Result<Box<dyn FnOnce() -> Result<Receipt> + Send>> {
-        let taker = self.taker(name)?;
-        let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
-        let made: Vec<PartRecord> = running.made.iter().copied().flatten().collect();
-        let receipt = running.receipt.clone();
-        let next = publish::assemble(&taker.flow, &running.work, &made, receipt.as_ref(), self.options.accept_shrink)?;
-        self.planner.probe(std::slice::from_ref(name)).await?;
-        let state = self.planner.store_state(name)?;
-        if !state.added.is_empty() {
-            let names = state.added.iter().take(3).cloned().collect();
-            return Err(StoreError::Added { path: taker.store, names }.into());
-        }
-        let altered = state.altered.clone();
-        let project = self.planner.project.config.name.clone();
-        let displaced = taker.cache.displaced(name.as_str());
-        if !altered.is_empty() {
-            (self.tell)(Event::Displaced { flow: name.clone(), names: altered.clone(), folder: displaced.clone() });
-        }
-        Ok(Box::new(move || {
-            let barrier = taker.barrier()?;
-            let room = Room { staged: &taker.cache.staging, displaced, barrier: &barrier, keep: taker.keep };
-            let publication = Publication {
-                project: &project,
-                flow: taker.flow.name.as_str(),
-                receipt: receipt.as_ref(),
-                next: &next,
-                altered: &altered,
-            };
-            Ok(taker.flow.store.publish(&taker.store, &publication, &room)?)
-        }))
+        Ok(())
     }
 
     async fn finish_task(&mut self, joined: Result<(Id, Finished), JoinError>) -> Result<()> {
@@ -328,54 +270,6 @@ impl<'r> Coordinator<'r> {
         }
         self.end_failed(&flow);
         Ok(())
-    }
-
-    /// The store is taken: if it is not what was planned with, the flow is judged again.
-    async fn begin_parts(&mut self, flow: &FlowName, taken: Taken) -> Result<()> {
-        let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
-        running.lock = Some(taken.lock);
-        running.receipt = taken.receipt;
-        if running.work.receipt_stat != taken.receipt_stat {
-            self.planner.probe(std::slice::from_ref(flow)).await?;
-            let step = self.planner.judge(flow, &[]).await?;
-            let Some(work) = step.work.clone() else {
-                // Another process built it meanwhile, or made it impossible.
-                self.running.remove(flow);
-                self.ready_flows.push_back(step);
-                return Ok(());
-            };
-            if let Some(running) = self.running.get_mut(flow) {
-                running.made = vec![None; work.parts.len()];
-                running.work = work;
-                running.step = step;
-            }
-        }
-        let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
-        let to_make = running.work.parts_to_make();
-        let kept = running.work.parts.len() - to_make;
-        let reasons = running.step.verdict.reasons().to_vec();
-        (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
-        for (number, part) in running.work.parts.iter().enumerate() {
-            match &part.made {
-                Some(made) if made.place == MadeAt::Live => running.made[number] = Some(made.record),
-                _ => self.ready_parts.push_back((flow.clone(), number)),
-            }
-        }
-        if running.made.iter().all(Option::is_some) {
-            self.ready_sets.push_back(flow.clone());
-        }
-        Ok(())
-    }
-
-    fn finish_part(&mut self, flow: &FlowName, number: usize, record: PartRecord) {
-        let Some(running) = self.running.get_mut(flow) else { return };
-        running.made[number] = Some(record);
-        let key = running.work.parts[number].key;
-        self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
-        (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
-        if running.error.is_none() && running.made.iter().all(Option::is_some) {
-            self.ready_sets.push_back(flow.clone());
-        }
     }
 
     /// True where a staged part was gone when it should be published, for the first few times:
@@ -414,25 +308,6 @@ impl<'r> Coordinator<'r> {
         self.end(flow, outcome, running.began);
     }
 
-    fn finish_set(&mut self, flow: &FlowName, receipt: Receipt) -> Result<()> {
-        let Some(running) = self.running.remove(flow) else { return Ok(()) };
-        let described = self.planner.flow(flow)?;
-        let manifest = receipt.published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();
-        self.planner.note_published(flow, receipt)?;
-        self.record_changes();
-        let made = running.work.parts_to_make();
-        let done = Done {
-            made,
-            kept: running.work.parts.len() - made,
-            rows: manifest.rows(),
-            bytes: manifest.bytes(),
-            store: self.planner.project.store_path(&described).to_path_buf(),
-        };
-        drop(running.lock);
-        self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);
-        Ok(())
-    }
-
     /// Ends a flow: those that waited for it begin, or are skipped.
     fn end(&mut self, flow: &FlowName, outcome: Outcome, began: Instant) {
         let mut ended = VecDeque::from([(flow.clone(), outcome, began)]);
@@ -463,6 +338,7 @@ impl<'r> Coordinator<'r> {
 
     /// Lets go of what has not begun to work; what is being published is finished.
     fn give_up(&mut self) {
+        self.ready_stores.clear();
         self.ready_parts.clear();
         self.ready_sets.clear();
         let busy: BTreeSet<&FlowName> = self.busy.values().map(|(flow, _)| flow).collect();

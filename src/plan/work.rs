@@ -176,7 +176,7 @@ impl Planner {
         for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
             let path = folder.join(&part.name);
             let found = fs::stat(&path)?.filter(|found| found.is_file);
-            let found = found.ok_or_else(|| super::not_built(upstream.name.as_str()))?;
+            let found = found.ok_or_else(|| super::judge::not_built(upstream.name.as_str()))?;
             files.push(Input { name: part.name.clone(), path, stat: found.stat, digest: part.digest });
         }
         Ok(files)

@@ -1,0 +1,156 @@
+//! Judging: which flows must run, and why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::db::FlowKey;
+use super::planner::{Planner, look, missing};
+use super::stale::{self, Reason, UPSTREAM, Verdict};
+use super::{Plan, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::flow::{Flow, FlowName};
+use crate::store::StoreError;
+
+enum Judged {
+    Known(Vec<Reason>, Arc<FlowKey>),
+    Waits(Vec<Reason>),
+}
+
+impl Planner {
+    /// Judges every selected flow.
+    pub async fn plan(&mut self) -> Result<Plan> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut will_run = BTreeSet::new();
+        let mut blocked = BTreeSet::new();
+        let order: Vec<FlowName> =
+            self.project.graph.order().iter().filter(|name| self.request.selected.flows.contains(*name)).cloned().collect();
+        for name in order {
+            let upstreams = self.project.graph.upstreams(name.as_str());
+            let waits: Vec<FlowName> = upstreams.iter().filter(|name| will_run.contains(*name)).cloned().collect();
+            let stuck = upstreams.iter().find(|name| blocked.contains(*name)).cloned();
+            let step = match stuck {
+                Some(upstream) => Step {
+                    flow: name,
+                    verdict: Verdict::Blocked { error: format!("its upstream {upstream} is blocked"), hint: None },
+                    work: None,
+                },
+                None => self.judge(&name, &waits).await?,
+            };
+            match step.verdict {
+                Verdict::Blocked { .. } => drop(blocked.insert(step.flow.clone())),
+                Verdict::Fresh => {}
+                _ => drop(will_run.insert(step.flow.clone())),
+            }
+            steps.push(step);
+        }
+        Ok(Plan { steps, orphans: self.orphans() })
+    }
+
+    /// Judges the flows that are not selected, as if nothing were done to the others.
+    pub async fn judge_others(&mut self) -> Result<Vec<Step>> {
+        let order = self.project.graph.order().to_vec();
+        let others: Vec<FlowName> = order.into_iter().filter(|name| !self.request.selected.flows.contains(name)).collect();
+        self.looks.extend(look(&self.project, &others));
+        self.vouch_or_observe(&others).await?;
+        let mut steps = Vec::new();
+        for name in others {
+            steps.push(self.judge(&name, &[]).await?);
+        }
+        Ok(steps)
+    }
+
+    /// Judges one flow, whose upstreams are done but for those it waits for.
+    pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
+        let step = |verdict, work| Step { flow: name.clone(), verdict, work };
+        if waits.is_empty() && self.vouched.contains(name) {
+            return Ok(step(Verdict::Fresh, None));
+        }
+        if !self.observed.contains_key(name) {
+            self.observe(std::slice::from_ref(name)).await?;
+        }
+        let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
+        let judged = match self.compare(name, waits) {
+            Ok(judged) => judged,
+            Err(error) => return Ok(step(blocked(&error), None)),
+        };
+        let (mut reasons, key) = match judged {
+            Judged::Waits(reasons) => {
+                let verdict = Verdict::Maybe { upstreams: waits.to_vec(), reasons };
+                return Ok(step(verdict, None));
+            }
+            Judged::Known(reasons, key) => (reasons, key),
+        };
+        if reasons.is_empty() {
+            self.remember_fresh(name);
+            return Ok(step(Verdict::Fresh, None));
+        }
+        match self.work(name, &key).await {
+            Ok(work) => {
+                let old = self.receipt(name).and_then(|receipt| receipt.published.as_ref()).and_then(|published| published.schema);
+                if let (Some(old), Some(new)) = (old, work.schema)
+                    && old != new
+                {
+                    reasons.push(Reason::Schema { old, new });
+                }
+                let verdict = if work.parts_to_make() == 0 { Verdict::Restore { reasons } } else { Verdict::Stale { reasons } };
+                Ok(step(verdict, Some(Arc::new(work))))
+            }
+            Err(error) if error.kind() == ErrorKind::Start => Err(error),
+            Err(error) => Ok(step(blocked(&error), None)),
+        }
+    }
+
+    /// Compares what is recorded with what is there.
+    fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
+        let flow = self.flow(name)?;
+        let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
+        let observed = self.observed.get(name).ok_or_else(|| missing(name))?;
+        let state = observed.store.as_ref().map_err(Error::clone)?;
+        let store = self.project.store_path(&flow);
+        if state.receipt.is_none() && !state.added.is_empty() {
+            return Err(StoreError::Foreign { path: store.to_path_buf(), names: some_of(&state.added) }.into());
+        }
+        let interrupted = state.receipt.as_ref().is_some_and(|receipt| receipt.pending.is_some());
+        if !state.added.is_empty() && !interrupted {
+            return Err(StoreError::Added { path: store.to_path_buf(), names: some_of(&state.added) }.into());
+        }
+        let placement = flow.store.placement(flow.name.as_str());
+        let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
+        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).ok_or_else(|| missing(name))?;
+        let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &placement, state);
+        if self.request.force && self.request.selected.named.contains(name) {
+            reasons.push(Reason::Forced);
+        }
+        match key {
+            Some(key) => Ok(Judged::Known(reasons, key)),
+            None if waits.is_empty() => Err(missing(name)),
+            None => Ok(Judged::Waits(reasons)),
+        }
+    }
+
+    /// The digests of what a flow's home holds.
+    fn home_inputs(&self, flow: &Flow) -> Result<Arc<BTreeMap<String, Fingerprint>>> {
+        let mut inputs = BTreeMap::new();
+        if let Some(upstream) = flow.upstream() {
+            let published = self.receipt(&FlowName::from(upstream)).and_then(|receipt| receipt.published.as_ref());
+            let published = published.ok_or_else(|| not_built(upstream))?;
+            inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
+        } else {
+            inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));
+        }
+        Ok(Arc::new(inputs))
+    }
+}
+
+pub(super) fn not_built(upstream: &str) -> Error {
+    Error::new(ErrorKind::Flow, format!("its home, flow {upstream}, was never built")).with_hint(format!("hygge build {upstream}"))
+}
+
+fn some_of(names: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = names.iter().take(3).cloned().collect();
+    if names.len() > shown.len() {
+        shown.push(format!("and {} more", names.len() - shown.len()));
+    }
+    shown
+}

@@ -1,0 +1,269 @@
+//! The planner: everything that is known of a project while one command runs.
+//!
+//! It holds the queries, what was seen and what was remembered, and is asked again for a flow when
+//! an upstream of it has run. How it judges stands in `judge`, what is to be done in `work`.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::look::{self, Look, Sight};
+use super::memory::Memory;
+use super::probe::{self, Input, Observed, StoreState};
+use super::project::Project;
+use super::{Orphan, Request};
+use crate::cache::index::{Batch, IndexedReceipt};
+use crate::cache::{Cache, CacheError};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::stat::{Now, Remembered};
+use crate::flow::{Flow, FlowName};
+use crate::format::Layout;
+use crate::fs;
+use crate::graph::selection::Selected;
+use crate::home::Listing;
+use crate::store::receipt::Receipt;
+
+/// Judges flows, and judges them again when something has changed.
+#[derive(Debug)]
+pub struct Planner {
+    /// The project.
+    pub project: Project,
+    /// The cache.
+    pub cache: Arc<Cache>,
+    pub(super) request: Request,
+    pub(super) memory: Memory,
+    pub(super) looks: HashMap<FlowName, Look>,
+    /// Flows that look as they did when they were last found fresh, until they are observed.
+    pub(super) vouched: HashSet<FlowName>,
+    pub(super) observed: HashMap<FlowName, Observed>,
+    pub(super) layouts: HashMap<Fingerprint, Layout>,
+    pub(super) found: Batch,
+}
+
+impl Planner {
+    /// Opens the cache, and looks at the flows of the request meanwhile.
+    pub async fn new(project: Project, request: Request) -> Result<Self> {
+        let folder = project.config.options.cache_folder.clone();
+        let opening = tokio::spawn(async move {
+            let cache = Cache::open(&folder).await?;
+            let stores = cache.index.stores().await?;
+            Ok::<_, CacheError>((cache, stores))
+        });
+        let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
+        // An upstream that is not selected still says what its output is.
+        let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
+        let upstreams = flows.filter_map(|flow| flow.upstream()).map(FlowName::from).filter(|name| !request.selected.flows.contains(name));
+        let looks = look(&project, &names.iter().cloned().chain(upstreams).collect::<Vec<_>>());
+        let (cache, stores) = opening.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
+        let mut planner = Self {
+            project,
+            cache: Arc::new(cache),
+            request,
+            memory: Memory::new(stores),
+            looks,
+            vouched: HashSet::new(),
+            observed: HashMap::new(),
+            layouts: HashMap::new(),
+            found: Batch::default(),
+        };
+        if planner.cache.index.is_new {
+            planner.adopt_receipts()?;
+        }
+        planner.vouch_or_observe(&names).await?;
+        Ok(planner)
+    }
+
+    /// The flows that the run is about.
+    pub fn selected(&self) -> &Selected {
+        &self.request.selected
+    }
+
+    /// Looks at flows anew, and at what they hold.
+    pub async fn probe(&mut self, names: &[FlowName]) -> Result<()> {
+        self.looks.extend(look(&self.project, names));
+        self.observe(names).await
+    }
+
+    /// Finds out what flows hold that were looked at; their flow homes' stores as well.
+    pub async fn observe(&mut self, names: &[FlowName]) -> Result<()> {
+        let mut wanted: BTreeSet<FlowName> = names.iter().cloned().collect();
+        for name in names {
+            let upstream = self.flow(name)?.upstream().map(FlowName::from);
+            wanted.extend(upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str())));
+        }
+        let unseen: Vec<FlowName> = wanted.iter().filter(|name| !self.looks.contains_key(*name)).cloned().collect();
+        self.looks.extend(look(&self.project, &unseen));
+        let flows = wanted.iter().map(|name| self.flow(name)).collect::<Result<Vec<_>>>()?;
+        for flow in &flows {
+            let store = self.project.store_path(flow);
+            self.memory.load_receipt(&self.cache.index, store).await?;
+            self.memory.load_memo(&self.cache.index, store).await?;
+            if let Some(Ok(listing)) = self.looks.get(&flow.name).map(|look| &look.home) {
+                self.memory.load_memo(&self.cache.index, &listing.folder).await?;
+            }
+        }
+        let looks: Vec<(&Flow, &Path, &Look)> =
+            flows.iter().filter_map(|flow| Some((flow.as_ref(), self.project.store_path(flow), self.looks.get(&flow.name)?))).collect();
+        let observed = probe::probe(&looks, &mut self.memory);
+        self.vouched.retain(|name| !wanted.contains(name));
+        self.observed.extend(wanted.into_iter().zip(observed));
+        Ok(())
+    }
+
+    /// Takes those flows for fresh that a witness vouches for, and observes the others.
+    pub(super) async fn vouch_or_observe(&mut self, names: &[FlowName]) -> Result<()> {
+        let is_forced = |name: &FlowName| self.request.force && self.request.selected.named.contains(name);
+        let sights: Vec<Sight<'_>> = names.iter().filter(|name| !is_forced(name)).filter_map(|name| self.sight(name)).collect();
+        let memory = &self.memory;
+        let vouches = |sight: &&Sight<'_>| sight.witness().is_some_and(|witness| memory.vouches(sight.store, &witness));
+        self.vouched = sights.par_iter().filter(vouches).map(|sight| sight.flow.name.clone()).collect();
+        let unvouched: Vec<FlowName> = names.iter().filter(|name| !self.vouched.contains(*name)).cloned().collect();
+        self.observe(&unvouched).await
+    }
+
+    fn sight(&self, name: &FlowName) -> Option<Sight<'_>> {
+        let flow = self.project.graph.flow(name.as_str())?;
+        let receipt = |name: &str| self.looks.get(name)?.store.as_ref().ok()?.receipt.as_ref();
+        Some(Sight {
+            flow,
+            store: self.project.store_path(flow),
+            input: self.project.input_format(flow),
+            look: self.looks.get(name)?,
+            upstream: flow.upstream().and_then(receipt),
+        })
+    }
+
+    /// Lets a flow that was found fresh be vouched for from now on, if all of it has aged.
+    pub(super) fn remember_fresh(&mut self, name: &FlowName) {
+        let sight = self.sight(name).filter(Sight::has_aged);
+        if let Some((store, witness)) = sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?))) {
+            self.memory.set_witness(&store, witness);
+        }
+    }
+
+    /// What a flow's home of files holds.
+    ///
+    /// # Errors
+    /// What the probe met.
+    pub fn inputs(&self, name: &FlowName) -> Result<&[Input]> {
+        let inputs = self.observed.get(name).ok_or_else(|| missing(name))?.inputs.as_ref();
+        inputs.map(Vec::as_slice).map_err(Error::clone)
+    }
+
+    /// What a flow's home lists.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn listing(&self, name: &FlowName) -> Result<&Listing> {
+        self.looks.get(name).ok_or_else(|| missing(name))?.home.as_ref().map_err(Error::clone)
+    }
+
+    /// The receipt of a flow's store as it was last seen.
+    pub fn receipt(&self, name: &FlowName) -> Option<&Arc<Receipt>> {
+        self.observed.get(name)?.store.as_ref().ok()?.receipt.as_ref()
+    }
+
+    /// What is in a flow's store as it was last seen.
+    ///
+    /// # Errors
+    /// What the probe met.
+    pub fn store_state(&self, name: &FlowName) -> Result<&StoreState> {
+        self.observed.get(name).ok_or_else(|| missing(name))?.store.as_ref().map_err(Error::clone)
+    }
+
+    /// Takes over what was just published: its digests are known, nothing is read.
+    ///
+    /// # Errors
+    /// The store cannot be looked at.
+    pub fn note_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
+        let flow = self.flow(name)?;
+        let store = self.project.store_path(&flow).to_path_buf();
+        let now = Now::take();
+        let live = flow.store.live(&store)?;
+        for part in receipt.published.iter().flat_map(|published| &published.manifest.parts) {
+            if let Some(stat) = live.files.get(&part.name) {
+                self.memory.remember(&store, part.name.clone(), Remembered::new(*stat, part.digest, now));
+            }
+        }
+        let receipt_stat = flow.store.receipt_stat(&store)?;
+        let receipt = Arc::new(receipt);
+        if let Some(stat) = receipt_stat {
+            self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: receipt.clone() });
+        }
+        let state = StoreState { receipt: Some(receipt), receipt_stat, exists: live.exists, ..StoreState::default() };
+        if let Some(observed) = self.observed.get_mut(name) {
+            observed.store = Ok(state);
+        }
+        Ok(())
+    }
+
+    /// A flow by its name.
+    pub fn flow(&self, name: &FlowName) -> Result<Arc<Flow>> {
+        self.project.graph.flow(name.as_str()).cloned().ok_or_else(|| missing(name))
+    }
+
+    /// Bytes that were hashed because no memo vouched for them.
+    pub fn hashed_bytes(&self) -> u64 {
+        self.memory.hashed.load(Ordering::Relaxed)
+    }
+
+    /// What should be remembered: the stat memo, receipts that were read, layouts.
+    pub fn take_changes(&mut self) -> Batch {
+        let mut changes = self.memory.take_changes();
+        changes.append(std::mem::take(&mut self.found));
+        changes
+    }
+
+    /// Writes what should be remembered into the index.
+    pub async fn write_back(&mut self) -> Result<()> {
+        let changes = self.take_changes();
+        Ok(self.cache.index.apply(changes).await?)
+    }
+
+    /// Closes the index, so that one file has everything.
+    pub async fn close(self) -> Result<()> {
+        match Arc::try_unwrap(self.cache) {
+            Ok(cache) => Ok(cache.index.close().await?),
+            // Somebody else still uses it: it is closed with the process.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Stores of this project that no flow owns.
+    pub(super) fn orphans(&self) -> Vec<Orphan> {
+        let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
+        let known = self.memory.stores.iter();
+        let ours = known.filter(|(store, known)| known.project == self.project.config.name && !owned.contains(store.as_path()));
+        let there = ours.filter(|(store, _)| fs::stat(store).is_ok_and(|found| found.is_some()));
+        let mut orphans: Vec<_> = there.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
+        orphans.sort_by(|a, b| a.store.cmp(&b.store));
+        orphans
+    }
+
+    /// Without an index, the receipts beside all stores say what this project ever published.
+    fn adopt_receipts(&mut self) -> Result<()> {
+        for flow in self.project.graph.flows() {
+            let neighbours = flow.store.neighbours(self.project.store_path(flow))?;
+            for (store, stat, receipt) in neighbours {
+                self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at flows of a project.
+pub(super) fn look(project: &Project, names: &[FlowName]) -> HashMap<FlowName, Look> {
+    let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
+    let flows: Vec<_> = flows.map(|flow| (flow.clone(), project.store_path(flow).to_path_buf())).collect();
+    let looks = look::look(&flows);
+    flows.into_iter().map(|(flow, _)| flow.name.clone()).zip(looks).collect()
+}
+
+pub(super) fn missing(name: &FlowName) -> Error {
+    Error::new(ErrorKind::Flow, format!("flow {name} was not looked at"))
+}
