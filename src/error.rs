@@ -3,6 +3,7 @@
 //! It knows no stage. Each stage has its own enum; the kind is chosen where that enum is mapped
 //! into this one, and the kind alone decides the exit code.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
@@ -54,6 +55,14 @@ impl Error {
         Self { kind, source: Arc::from(source.into()), hint: None }
     }
 
+    /// A panic of a library becomes the error of the flow whose data it met.
+    pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("no reason given");
+        Self::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
+            .with_hint("please report it with the file; nothing was published")
+    }
+
     /// The same error with a hint, which says what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -101,12 +110,12 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs what may panic in a library; a panic is `None`, and nothing is printed of it.
-pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// Runs what may panic in a library; a panic becomes an error, and nothing is printed of it.
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
     CAUGHT.set(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(false);
-    result.ok()
+    result.map_err(Error::of_panic)
 }
 
 /// From now on a panic prints only where nobody catches it. On threads other than the main one it

@@ -3,6 +3,7 @@
 //! It knows paths, bytes and stats, and nothing of flows, parts or parquet.
 
 mod barrier;
+mod clone;
 mod exchange;
 mod lock;
 mod read;
@@ -14,11 +15,12 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
+pub use clone::Cloner;
 pub use exchange::{Exchanged, exchange_folders, exchange_in_two};
 pub use lock::{Held, Lock, LockError};
 pub use read::{Found, Stat, check_writable, is_link, is_mount_point, list, open, read, read_text, real_path, stat, stat_open, walk};
 pub use write::{
-    DigestWriter, clone_file, copy, copy_open, create, create_folder, digest, link, permissions_of, remove_file, remove_folder, rename,
+    DigestWriter, copy, copy_open, create, create_folder, digest, link, permissions_of, remove_file, remove_folder, rename,
     set_permissions, touch, write_atomically,
 };
 

@@ -135,6 +135,9 @@ pub trait StagedParts: Debug + Sync {
     /// # Errors
     /// The folder cannot be made.
     fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError>;
+
+    /// Makes `to` a clone of a part, which costs nothing; false where the filesystem cannot.
+    fn clone_to(&self, digest: &Fingerprint, to: &Path) -> bool;
 }
 
 /// Whether staging keeps its own copy of a part that is published.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::CacheError;
@@ -25,6 +25,9 @@ use crate::store::receipt::Receipt;
 /// The version of the tables and of the records in them. Version 1: the first. Version 2: stores
 /// with their witnesses, so that a build with nothing to do loads no receipts and no memos.
 const VERSION: i64 = 2;
+
+/// Keys in one query; SQLite allows many more.
+const ASKED_AT_ONCE: usize = 500;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
@@ -166,6 +169,23 @@ impl Index {
         Ok(known.collect())
     }
 
+    /// Every receipt.
+    pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
+        self.table("SELECT store, record FROM receipt").await
+    }
+
+    /// Every memo.
+    pub async fn memos(&self) -> Result<HashMap<PathBuf, FolderMemo>, CacheError> {
+        self.table("SELECT folder, record FROM memo").await
+    }
+
+    async fn table<T: DeserializeOwned>(&self, query: &'static str) -> Result<HashMap<PathBuf, T>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(query).fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
+        let record = |row: SqliteRow| Some((path(row.try_get(0).ok()?), postcard::from_bytes(row.try_get(1).ok()?).ok()?));
+        Ok(rows.into_iter().filter_map(record).collect())
+    }
+
     /// The receipt of a store.
     pub async fn receipt(&self, store: &Path) -> Result<Option<IndexedReceipt>, CacheError> {
         self.record("SELECT record FROM receipt WHERE store = ?", store.as_os_str().as_bytes()).await
@@ -176,14 +196,33 @@ impl Index {
         self.record("SELECT record FROM memo WHERE folder = ?", folder.as_os_str().as_bytes()).await
     }
 
-    /// The part that was made under a key.
-    pub async fn part(&self, key: &Fingerprint) -> Result<Option<PartRecord>, CacheError> {
-        self.record("SELECT record FROM part WHERE key = ?", key.as_bytes()).await
+    /// The parts that were made under these keys.
+    pub async fn parts(&self, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
+        self.records("SELECT key, record FROM part WHERE key IN (", keys).await
     }
 
-    /// The layout under a [`layout_key`].
-    pub async fn layout(&self, key: &Fingerprint) -> Result<Option<Layout>, CacheError> {
-        self.record("SELECT record FROM layout WHERE key = ?", key.as_bytes()).await
+    /// The layouts under these [`layout_key`]s.
+    pub async fn layouts(&self, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, Layout>, CacheError> {
+        self.records("SELECT key, record FROM layout WHERE key IN (", keys).await
+    }
+
+    async fn records<T: DeserializeOwned>(&self, query: &str, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, T>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let mut found = HashMap::new();
+        for keys in keys.chunks(ASKED_AT_ONCE) {
+            let mut builder = QueryBuilder::<Sqlite>::new(query);
+            let mut values = builder.separated(", ");
+            for key in keys {
+                values.push_bind(key.as_bytes().to_vec());
+            }
+            values.push_unseparated(")");
+            let rows = builder.build().fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
+            found.extend(rows.into_iter().filter_map(|row| {
+                let key: &[u8] = row.try_get(0).ok()?;
+                Some((Fingerprint::from_bytes(key.try_into().ok()?), postcard::from_bytes(row.try_get(1).ok()?).ok()?))
+            }));
+        }
+        Ok(found)
     }
 
     /// One record; one that cannot be read is as good as none.

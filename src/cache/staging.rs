@@ -1,10 +1,10 @@
 //! Staging: finished parts in files that are named after their digest.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, File, FsError};
+use crate::fs::{self, Cloner, File, FsError};
 use crate::store::StagedParts;
 
 /// The folder of finished parts.
@@ -12,7 +12,7 @@ use crate::store::StagedParts;
 pub struct Staging {
     folder: PathBuf,
     unfinished: AtomicU64,
-    cannot_clone: AtomicBool,
+    cloner: Cloner,
 }
 
 /// A part that is being written: it is gone when this is dropped, unless it was finished.
@@ -25,7 +25,7 @@ pub struct Unfinished {
 impl Staging {
     /// The staging at a folder, which is made by [`Staging::create`].
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, unfinished: AtomicU64::new(0), cannot_clone: AtomicBool::new(false) }
+        Self { folder, unfinished: AtomicU64::new(0), cloner: Cloner::default() }
     }
 
     /// Makes the folder.
@@ -48,15 +48,9 @@ impl Staging {
         Unfinished { path, finished: false }
     }
 
-    /// Makes a part a clone of a file, which shares its blocks; false where the filesystem cannot,
-    /// which is tried only once.
+    /// Makes a part a clone of a file, which shares its blocks; false where the filesystem cannot.
     pub fn clone_into(&self, part: &Unfinished, source: &Path) -> bool {
-        if self.cannot_clone.load(Ordering::Relaxed) {
-            return false;
-        }
-        let cloned = fs::clone_file(source, &part.path);
-        self.cannot_clone.store(!cloned, Ordering::Relaxed);
-        cloned
+        self.cloner.clone_file(source, &part.path)
     }
 
     /// Names a part after its digest, under which it stays.
@@ -102,6 +96,10 @@ impl StagedParts for Staging {
             fs::create_folder(folder)?;
         }
         Ok(path)
+    }
+
+    fn clone_to(&self, digest: &Fingerprint, to: &Path) -> bool {
+        self.cloner.clone_file(&self.path(digest), to)
     }
 }
 

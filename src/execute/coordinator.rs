@@ -362,15 +362,9 @@ impl<'r> Coordinator<'r> {
     }
 }
 
-/// A panic of a library becomes the error of the flow whose data it met.
 fn panicked(error: JoinError) -> Error {
-    let text = match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "no reason given".into())
-        }
-        Err(error) => error.to_string(),
-    };
-    Error::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
-        .with_hint("please report it with the file; nothing was published")
+    match error.try_into_panic() {
+        Ok(panic) => Error::of_panic(panic),
+        Err(error) => Error::new(ErrorKind::Flow, error),
+    }
 }

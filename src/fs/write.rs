@@ -78,11 +78,6 @@ pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
     fs::hard_link(from, to).map_err(FsError::at("link to", to))
 }
 
-/// Makes a copy that shares its blocks with the original; false where the filesystem cannot.
-pub fn clone_file(from: &Path, to: &Path) -> bool {
-    reflink_copy::reflink(from, to).is_ok()
-}
-
 /// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
 /// of the bytes that were written. `each` is told how many, from time to time, and may end it.
 pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {

@@ -12,6 +12,9 @@ use crate::cache::index::{Batch, Index, IndexedReceipt, KnownStore};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Remembered};
 
+/// More records than this are loaded all at once.
+const ONE_BY_ONE: usize = 100;
+
 /// Memos and receipts, as the index had them and as this run changed them.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -23,7 +26,7 @@ pub struct Memory {
     pub stores: HashMap<PathBuf, KnownStore>,
     /// Bytes that were hashed because no memo vouched for them.
     pub hashed: AtomicU64,
-    loaded: HashSet<PathBuf>,
+    has_all: bool,
     changed_memos: HashSet<PathBuf>,
     changed_receipts: HashSet<PathBuf>,
     changed_witnesses: HashSet<PathBuf>,
@@ -35,20 +38,24 @@ impl Memory {
         Self { stores, ..Self::default() }
     }
 
-    /// Loads the memo of a folder, once.
-    pub async fn load_memo(&mut self, index: &Index, folder: &Path) -> Result<(), CacheError> {
-        if !self.memos.contains_key(folder) {
-            let memo = index.memo(folder).await?.unwrap_or_default();
-            self.memos.insert(folder.to_path_buf(), memo);
+    /// Loads the memos of folders and the receipts of stores that are not loaded yet.
+    pub async fn load(&mut self, index: &Index, folders: &[&Path], stores: &[&Path]) -> Result<(), CacheError> {
+        if folders.len() + stores.len() > ONE_BY_ONE && !self.has_all {
+            self.has_all = true;
+            add_unknown(&mut self.memos, index.memos().await?);
+            add_unknown(&mut self.receipts, index.receipts().await?);
         }
-        Ok(())
-    }
-
-    /// Loads the receipt of a store, once.
-    pub async fn load_receipt(&mut self, index: &Index, store: &Path) -> Result<(), CacheError> {
-        if self.stores.contains_key(store) && self.loaded.insert(store.to_path_buf()) && !self.receipts.contains_key(store) {
-            let receipt = index.receipt(store).await?;
-            self.receipts.extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
+        for folder in folders {
+            if !self.has_all && !self.memos.contains_key(*folder) {
+                let memo = index.memo(folder).await?.unwrap_or_default();
+                self.memos.insert(folder.to_path_buf(), memo);
+            }
+        }
+        for store in stores {
+            if !self.has_all && self.stores.contains_key(*store) && !self.receipts.contains_key(*store) {
+                let receipt = index.receipt(store).await?;
+                self.receipts.extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
+            }
         }
         Ok(())
     }
@@ -56,10 +63,7 @@ impl Memory {
     /// Loads the receipts of all stores of a project.
     pub async fn load_receipts(&mut self, index: &Index, project: &str) -> Result<(), CacheError> {
         let stores: Vec<_> = self.stores.iter().filter(|(_, known)| known.project == project).map(|(store, _)| store.clone()).collect();
-        for store in stores {
-            self.load_receipt(index, &store).await?;
-        }
-        Ok(())
+        self.load(index, &[], &stores.iter().map(PathBuf::as_path).collect::<Vec<_>>()).await
     }
 
     /// Remembers the digest of a file.
@@ -115,5 +119,12 @@ impl Memory {
             Some((store, witness))
         });
         Batch { memos: memos.collect(), receipts: receipts.collect(), witnesses: witnesses.collect(), ..Batch::default() }
+    }
+}
+
+/// What this run knows already is newer than what the index has.
+fn add_unknown<T>(known: &mut HashMap<PathBuf, T>, loaded: HashMap<PathBuf, T>) {
+    for (path, record) in loaded {
+        known.entry(path).or_insert(record);
     }
 }

@@ -98,14 +98,10 @@ impl Planner {
         let unseen: Vec<FlowName> = wanted.iter().filter(|name| !self.looks.contains_key(*name)).cloned().collect();
         self.looks.extend(look(&self.project, &unseen));
         let flows = wanted.iter().map(|name| self.flow(name)).collect::<Result<Vec<_>>>()?;
-        for flow in &flows {
-            let store = self.project.store_path(flow);
-            self.memory.load_receipt(&self.cache.index, store).await?;
-            self.memory.load_memo(&self.cache.index, store).await?;
-            if let Some(Ok(listing)) = self.looks.get(&flow.name).map(|look| &look.home) {
-                self.memory.load_memo(&self.cache.index, &listing.folder).await?;
-            }
-        }
+        let stores: Vec<&Path> = flows.iter().map(|flow| self.project.store_path(flow)).collect();
+        let listings = wanted.iter().filter_map(|name| self.looks.get(name)?.home.as_ref().ok());
+        let folders: Vec<&Path> = listings.map(|listing| listing.folder.as_path()).chain(stores.iter().copied()).collect();
+        self.memory.load(&self.cache.index, &folders, &stores).await?;
         let looks: Vec<(&Flow, &Path, &Look)> =
             flows.iter().filter_map(|flow| Some((flow.as_ref(), self.project.store_path(flow), self.looks.get(&flow.name)?))).collect();
         let observed = probe::probe(&looks, &mut self.memory);

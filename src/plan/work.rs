@@ -1,14 +1,16 @@
 //! Work: the parts of one flow, which of them are at hand, and what the others are made from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
 use super::db::FlowKey;
 use super::probe::{Input, StoreState};
 use super::slice::{self, Slice};
 use crate::cache::index::{PartRecord, layout_key};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName};
@@ -184,32 +186,25 @@ impl Planner {
 
     /// The layouts of files: from the index where their bytes were seen before.
     async fn layouts(&mut self, format: &'static dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
-        let mut layouts = Vec::with_capacity(files.len());
-        for file in files {
-            let key = layout_key(format, &file.digest);
-            let known = match self.layouts.get(&key) {
-                Some(layout) => Some(layout.clone()),
-                None => self.cache.index.layout(&key).await?,
-            };
-            let layout = match known {
-                Some(layout) => layout,
-                None => {
-                    let layout = format.inspect(&open(file)?)?;
-                    self.layouts.insert(key, layout.clone());
-                    self.found.layouts.push((key, layout.clone()));
-                    layout
-                }
-            };
-            layouts.push(layout);
+        let keys: Vec<Fingerprint> = files.iter().map(|file| layout_key(format, &file.digest)).collect();
+        let unknown: Vec<Fingerprint> = keys.iter().filter(|key| !self.layouts.contains_key(key)).copied().collect();
+        self.layouts.extend(self.cache.index.layouts(&unknown).await?);
+        let new: BTreeMap<Fingerprint, &Input> =
+            keys.iter().copied().zip(files).filter(|(key, _)| !self.layouts.contains_key(key)).collect();
+        let inspect = |file: &Input| catch_panic(|| -> Result<Layout> { Ok(format.inspect(&open(file)?)?) }).flatten();
+        let inspected = new.into_par_iter().map(|(key, file)| Ok((key, inspect(file)?))).collect::<Result<Vec<_>>>()?;
+        for (key, layout) in inspected {
+            self.layouts.insert(key, layout.clone());
+            self.found.layouts.push((key, layout));
         }
-        Ok(layouts)
+        Ok(keys.iter().filter_map(|key| self.layouts.get(key)).cloned().collect())
     }
 
     /// Finds the parts that were made before and are at hand.
     async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
         let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
         let intact = |name: &String| !state.missing.contains(name) && !state.altered.contains(name);
-        let live: Vec<Fingerprint> = published
+        let live: HashSet<Fingerprint> = published
             .iter()
             .flat_map(|published| &published.manifest.parts)
             .filter(|part| intact(&part.name))
@@ -220,12 +215,10 @@ impl Planner {
         let known = published.iter().flat_map(|published| &published.manifest.parts);
         let known: HashMap<Fingerprint, PartRecord> =
             known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
+        let others: Vec<Fingerprint> = parts.iter().map(|part| part.key).filter(|key| !known.contains_key(key)).collect();
+        let made = self.cache.index.parts(&others).await?;
         for part in parts.iter_mut() {
-            let record = match known.get(&part.key) {
-                Some(record) => Some(*record),
-                None => self.cache.index.part(&part.key).await?,
-            };
-            let Some(record) = record else { continue };
+            let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
             let place = if live.contains(&record.digest) {
                 MadeAt::Live
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {

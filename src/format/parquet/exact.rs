@@ -27,14 +27,14 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     }
     // polars panics on types that it does not know.
     let schemas = catch_panic(|| recode::arrow_schemas(source, &metadata));
-    let Some(Ok((labelled, plain))) = schemas else {
+    let Ok(Ok((labelled, plain))) = schemas else {
         let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
         return Err(undecodable((one_of(&metadata), reason.into())));
     };
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
     }
-    let Some(written) = catch_panic(|| empty_copy(source)) else {
+    let Ok(written) = catch_panic(|| empty_copy(source)) else {
         return Err(undecodable((one_of(&metadata), "polars cannot write its type".into())));
     };
     match columns::changed(root(&metadata), root(&written?)) {

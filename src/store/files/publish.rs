@@ -129,7 +129,7 @@ fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreErro
         Some(found) if found.stat.size == part.bytes => {}
         _ => return Err(StoreError::Part(part.name.clone())),
     }
-    if room.keep != Keep::Never && fs::clone_file(&from, to) {
+    if room.keep != Keep::Never && room.staged.clone_to(&part.digest, to) {
         return Ok(());
     }
     if room.keep == Keep::Always {
