@@ -1,5 +1,6 @@
 //! Displays: what a person or a program sees of a plan and of a run.
 
+pub mod fancy;
 pub mod json;
 pub mod plain;
 

@@ -1,6 +1,6 @@
 //! `hygge build`: plan, then run what is stale.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Planner, Request};
 use crate::report::Report;
+use crate::report::fancy::Fancy;
 use crate::report::json::Json;
 use crate::report::plain::Plain;
 use crate::store::Keep;
@@ -89,6 +90,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
         let mut planner = Planner::new(project, Request { selected, force: build.force }).await?;
         let plan = planner.plan().await?;
         let mut report: Box<dyn Report> = match build.format {
+            Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
             Format::Text => Box::new(Plain::new(Box::new(io::stderr()))),
             Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
         };

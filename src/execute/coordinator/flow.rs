@@ -130,7 +130,10 @@ impl Coordinator<'_> {
         running.made[number] = Some(record);
         let key = running.work.parts[number].key;
         self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
-        (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
+        // What was at hand has only been made sure of.
+        if running.work.parts[number].made.is_none() {
+            (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
+        }
         if running.error.is_none() && running.made.iter().all(Option::is_some) {
             self.ready_sets.push_back(flow.clone());
         }
