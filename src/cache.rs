@@ -7,13 +7,19 @@ pub mod recorder;
 pub mod staging;
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, FsError, Lock, LockError};
 
 use index::Index;
 use staging::Staging;
+
+/// How long another build may take to clear the cache.
+const A_MOMENT: Duration = Duration::from_secs(10);
+
+/// How often a lock is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The cache of one project, as long as one command runs.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub enum CacheError {
         path: PathBuf,
         /// SQLite's words.
         reason: String,
+        /// True where the file is no index, or one of an older hygge: a new one can take its place.
+        is_damaged: bool,
     },
     /// Another process has the cache for itself.
     #[error(transparent)]
@@ -72,20 +80,31 @@ impl Cache {
     pub async fn open(folder: &Path) -> Result<Self, CacheError> {
         fs::create_folder(folder)?;
         fs::check_writable(folder)?;
+        // Two that open it for the first time would both set it up.
+        let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
         let index = Index::open(&folder.join("index.db")).await?;
+        drop(opening);
         Ok(Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) })
     }
 
     /// Makes ready for writing parts: the lock is shared with other builds, and what dead runs
-    /// left half done is removed while nobody else is there.
-    pub fn prepare(&self) -> Result<Lock, CacheError> {
+    /// left half done is removed while nobody else is there. Who has the cache alone is waited for.
+    pub fn prepare(&self, wait: Option<Duration>) -> Result<Lock, CacheError> {
         self.staging.create()?;
         let path = self.folder.join("lock");
         if let Ok(alone) = Lock::try_exclusive(&path, "") {
             self.staging.clear_unfinished()?;
             drop(alone);
         }
-        Ok(Lock::try_shared(&path)?)
+        // Another build may be clearing too, which takes a moment whatever was asked for.
+        let wait = wait.map(|wait| wait.max(A_MOMENT));
+        let began = Instant::now();
+        loop {
+            match Lock::try_shared(&path) {
+                Err(LockError::Held(_)) if wait.is_none_or(|wait| began.elapsed() < wait) => std::thread::sleep(PAUSE),
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// A new folder for files that someone altered in a store, named after the flow and this moment.

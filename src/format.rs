@@ -89,6 +89,8 @@ pub struct Layout {
     pub schema: Fingerprint,
     /// The compressions that occur in the file, as `compression:` names them.
     pub compressions: BTreeSet<String>,
+    /// True where some of it is encrypted: it can only pass whole.
+    pub encrypted: bool,
 }
 
 /// One group of rows in a file.
@@ -128,11 +130,20 @@ pub enum Passage {
     },
 }
 
-/// The pieces of one part, with the open files that they are in.
-#[derive(Debug)]
+/// The files of a flow, opened one at a time: a part may be packed from more of them than a process
+/// may have open.
+pub trait Sources: Sync {
+    /// Opens one of the files, which is as it was when it was planned with.
+    ///
+    /// # Errors
+    /// It cannot be opened, or it is not as it was.
+    fn open(&self, file: usize) -> Result<Opened, Error>;
+}
+
+/// The pieces of one part, with the files that they are in.
 pub struct Cut<'a> {
-    /// The files, in order.
-    pub files: &'a [Opened],
+    /// The files of the flow.
+    pub sources: &'a dyn Sources,
     /// The pieces, in order.
     pub pieces: &'a [Piece],
     /// Looked at between groups: true ends the work.
@@ -142,7 +153,7 @@ pub struct Cut<'a> {
 /// Some rows of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Which of the cut's files.
+    /// Which of the flow's files.
     pub file: usize,
     /// Which group of the file; `None` for the whole file.
     pub group: Option<usize>,
@@ -176,6 +187,9 @@ pub enum FormatError {
     /// `keep` has no answer, because the input has several compressions and must be decoded.
     #[error("compression: keep cannot be kept: the files must be cut inside a group, and have several compressions ({0})")]
     MixedCompressions(String),
+    /// What is encrypted can be neither packed nor cut nor compressed anew.
+    #[error("the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep")]
+    Encrypted,
     /// The files of one flow differ in their columns.
     #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
     Schema {
@@ -202,6 +216,9 @@ pub enum FormatError {
     /// The work was interrupted.
     #[error("interrupted")]
     Interrupted,
+    /// A file of the flow cannot be opened, or is not what it was.
+    #[error(transparent)]
+    Source(#[from] Error),
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -230,6 +247,9 @@ impl FormatError {
 
 impl From<FormatError> for Error {
     fn from(error: FormatError) -> Self {
+        if let FormatError::Source(error) = error {
+            return error;
+        }
         let kind = if matches!(error, FormatError::Interrupted) { ErrorKind::Interrupted } else { ErrorKind::Flow };
         let hint = error.hint();
         let error = Self::new(kind, error);

@@ -13,6 +13,7 @@ pub mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -31,6 +32,8 @@ pub struct Request {
     pub selected: Selected,
     /// Make the named ones whatever is recorded.
     pub force: bool,
+    /// Set when the run shall end.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 /// The steps of a run in order.

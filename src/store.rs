@@ -8,6 +8,7 @@ pub mod receipt;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -120,12 +121,26 @@ pub struct Publication<'a> {
 pub struct Room<'a> {
     /// Where staged parts lie.
     pub staged: &'a dyn StagedParts,
-    /// Where altered files are put aside.
+    /// Where files are put aside that hygge did not make, or that someone altered.
     pub displaced: PathBuf,
+    /// The names of those that were.
+    pub aside: Mutex<Vec<String>>,
     /// Makes what was written durable; of the store's filesystem.
     pub barrier: &'a Barrier,
     /// What becomes of a staged part that is published.
     pub keep: Keep,
+}
+
+impl Room<'_> {
+    /// Notes a file that was put aside.
+    pub fn note_aside(&self, name: &str) {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_string());
+    }
+
+    /// The names that were noted.
+    pub fn into_aside(self) -> Vec<String> {
+        self.aside.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where finished parts lie while no store has them.
@@ -136,8 +151,12 @@ pub trait StagedParts: Debug + Sync {
     /// The folder cannot be made.
     fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError>;
 
-    /// Makes `to` a clone of a part, which costs nothing; false where the filesystem cannot.
-    fn clone_to(&self, digest: &Fingerprint, to: &Path) -> bool;
+    /// Puts a part where a store wants it, by a clone, a move or a copy; false where it is not there.
+    /// Whoever else in this process counts on the part still finds it.
+    ///
+    /// # Errors
+    /// It can be neither moved nor copied.
+    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<bool, FsError>;
 }
 
 /// Whether staging keeps its own copy of a part that is published.
@@ -201,6 +220,9 @@ pub enum StoreError {
     /// Another process builds into the store.
     #[error(transparent)]
     Locked(#[from] LockError),
+    /// A link whose end is missing: a volume that is not mounted?
+    #[error("store {} is a link that leads nowhere", .0.display())]
+    LinkToNowhere(PathBuf),
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -212,6 +234,7 @@ impl From<StoreError> for Error {
             StoreError::Foreign { .. } => Some("move them away, or choose another folder: hygge replaces only what it made"),
             StoreError::Added { .. } => Some("move them away; files whose name begins with _ or . may stay"),
             StoreError::NotAFolder(_) => Some("choose a folder"),
+            StoreError::LinkToNowhere(_) => Some("make the folder that it leads to, or mount what belongs there"),
             StoreError::MountPoint(_) => Some("choose a folder below it"),
             StoreError::Receipt { .. } => Some("move the receipt and the store away to build both anew"),
             StoreError::Part(_) => Some("build again: the part is made anew"),

@@ -204,3 +204,21 @@ fn selections_are_those_of_make() {
         assert_eq!(planned(arguments), flows, "{arguments:?}");
     }
 }
+
+#[test]
+fn an_upstream_that_someone_altered_is_not_read_as_if_it_were_whole() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: mid}\n  b: {home: {flow: a}, store: {path: out, compression: zstd}}\n");
+    files::ints(&sandbox, "home/x.parquet", 0..100);
+    sandbox.build(&[]);
+    let before = sandbox.digests("out");
+    files::ints(&sandbox, "mid/00000000000000000001.parquet", 5000..5100);
+    let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("the config");
+    sandbox.write("hygge.yml", config.replace("zstd", "gzip"));
+    let ran = sandbox.build(&["b", "--only"]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("flow a, is not as it was published"), "{}", ran.text);
+    assert_eq!(sandbox.digests("out"), before);
+    let ran = sandbox.build(&[]);
+    assert_eq!((ran.code, ran.outcome("a"), ran.outcome("b")), (0, "built", "built"), "{}", ran.text);
+    assert_eq!(files::read(&sandbox, "out/00000000000000000001.parquet").height(), 100);
+}

@@ -107,3 +107,31 @@ fn what_was_made_before_a_build_was_stopped_is_not_made_again() {
         assert_eq!(left, 0, "{signal}: half done parts are gone");
     }
 }
+
+#[test]
+fn builds_that_begin_at_once_do_not_disturb_each_other() {
+    for _ in 0..5 {
+        let sandbox = Sandbox::numbers();
+        sandbox.write("hygge.yml", "flows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n");
+        let builds: Vec<_> = [&["a"][..], &["b"], &[], &["a"]].into_iter().map(|flows| sandbox.start(flows)).collect();
+        for build in builds {
+            let ran = build.end();
+            assert_eq!(ran.code, 0, "{}", ran.text);
+        }
+        assert_eq!((sandbox.digests("out/a").len(), sandbox.digests("out/b").len()), (4, 4));
+        assert!(!sandbox.path(".hygge-cache/index.db.damaged").exists());
+    }
+}
+
+#[test]
+fn flows_whose_parts_are_equal_do_not_take_them_from_each_other() {
+    let flows: String = (0..30).map(|number| format!("  f{number}: {{home: home, store: out/f{number}}}\n")).collect();
+    let sandbox = Sandbox::new(&format!("flows:\n{flows}"));
+    for number in 0..20 {
+        files::ints(&sandbox, &format!("home/{number:02}.parquet"), number..number + 10);
+    }
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert!((0..30).all(|number| sandbox.digests(&format!("out/f{number}")) == sandbox.digests("out/f0")));
+    assert_eq!(ran.events.iter().filter(|event| event["event"] == "flow_started").count(), 30, "each begins once");
+}

@@ -27,7 +27,7 @@ struct Set {
 
 impl Set {
     fn of(sandbox: &Sandbox) -> Self {
-        let names = sandbox.digests("store").into_keys();
+        let names = sandbox.digests("store").into_keys().filter(|name| !name.starts_with('_'));
         let files = names.map(|name| (name.clone(), fs::read(sandbox.path("store").join(name)).expect("a part"))).collect();
         Self { files, receipt: serde_json::from_slice(&fs::read(sandbox.path(".hygge/store.json")).expect("a receipt")).expect("JSON") }
     }
@@ -265,4 +265,68 @@ fn a_store_that_no_flow_owns_any_more_is_named_and_left_alone() {
         // The receipts say so too, without an index.
         fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
     }
+}
+
+#[test]
+fn what_others_put_into_a_store_survives_a_publication_that_died() {
+    for (case, live_is_second) in [("exchanged, old still called next", true), ("not exchanged", false)] {
+        let twice = Twice::new();
+        let (sandbox, first, second) = (&twice.sandbox, &twice.first, &twice.second);
+        twice.dies();
+        let (live, next) = if live_is_second { (second, first) } else { (first, second) };
+        live.put(sandbox, "store");
+        next.put(sandbox, ".hygge/store.next");
+        let before = if live_is_second { ".hygge/store.next" } else { "store" };
+        sandbox.write(&format!("{before}/_notes/mine.txt"), "mine");
+        sandbox.write(&format!("{before}/_mine.txt"), "mine");
+        twice.mends(case);
+        sandbox.sample("east", "home/east.parquet");
+        assert_eq!(sandbox.build(&[]).code, 0, "{case}: and the build after it");
+        for name in ["store/_notes/mine.txt", "store/_mine.txt"] {
+            assert_eq!(fs::read(sandbox.path(name)).expect("my file"), b"mine", "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_came_into_the_old_folder_at_the_last_moment_is_put_aside() {
+    let twice = Twice::new();
+    let sandbox = &twice.sandbox;
+    // As if both had been written while the folders were exchanged.
+    sandbox.write(".hygge/store.old/added.txt", "mine");
+    let altered = fs::read_dir(sandbox.path(".hygge/store.old")).expect("the folder before").map(|entry| entry.expect("an entry").path());
+    let altered = altered.filter(|path| path.extension().is_some_and(|ending| ending == "parquet")).min().expect("a part");
+    fs::remove_file(&altered).expect("a part");
+    fs::write(&altered, "mine too").expect("a write");
+    sandbox.sample("east", "home/east.parquet");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let folder = ran.event("displaced")["folder"].as_str().expect("a folder").to_string();
+    assert_eq!(fs::read(format!("{folder}/added.txt")).expect("the added file"), b"mine");
+    assert_eq!(fs::read(Path::new(&folder).join(altered.file_name().expect("a name"))).expect("the altered file"), b"mine too");
+}
+
+#[test]
+fn an_unpublished_set_is_not_taken_for_published_because_the_old_one_has_its_files() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let first = Set::of(&sandbox);
+    fs::remove_file(sandbox.path("home/west.parquet")).expect("the last input");
+    sandbox.build(&[]);
+    let second = Set::of(&sandbox);
+    let twice = Twice { sandbox, first, second };
+    twice.dies();
+    twice.first.put(&twice.sandbox, "store");
+    twice.second.put(&twice.sandbox, ".hygge/store.next");
+    twice.mends("the new set is part of the old one");
+}
+
+#[test]
+fn a_store_that_is_a_link_to_nowhere_is_refused() {
+    let sandbox = Sandbox::numbers();
+    std::os::unix::fs::symlink("not/mounted", sandbox.path("store")).expect("a link");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("leads nowhere"), "{}", ran.text);
+    assert!(sandbox.path("store").is_symlink());
 }

@@ -19,6 +19,7 @@ fn layout(groups: &[u64]) -> Layout {
         groups: groups.iter().map(|rows| Group { rows: *rows, bytes: rows * 8 }).collect(),
         schema: Fingerprint::of_bytes(b"schema"),
         compressions: BTreeSet::new(),
+        encrypted: false,
     }
 }
 
@@ -97,4 +98,39 @@ fn samples_of_all_types_can_be_packed_and_cut() {
         assert_eq!(ran.code, 0, "{}", ran.text);
         peers::compare(&sandbox.path("home"), &sandbox.path("store"), &["--values-only", "--metadata"]);
     }
+}
+
+#[test]
+fn a_part_may_be_packed_from_more_files_than_may_be_open() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 100000}}\n");
+    for number in 0..300 {
+        files::ints(&sandbox, &format!("home/{number:03}.parquet"), number * 2..number * 2 + 2);
+    }
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 100 && exec \"$0\" build", env!("CARGO_BIN_EXE_hygge")])
+        .current_dir(sandbox.path(""))
+        .output()
+        .expect("sh runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(files::read(&sandbox, "store/00000000000000000001.parquet").height(), 600);
+}
+
+#[test]
+fn an_index_that_is_wrong_about_a_file_loses_no_row() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 1000}}\n");
+    files::ints_in_groups(&sandbox, "home/a.parquet", 0..200, 100, ParquetCompression::Snappy);
+    files::ints_in_groups(&sandbox, "home/b.parquet", 200..300, 100, ParquetCompression::Snappy);
+    sandbox.build(&[]);
+    // Each file gets what is known of the other.
+    let swap = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); (a,x),(b,y)=c.execute('select key,record from layout').fetchall(); \
+                c.execute('update layout set record=? where key=?',(y,a)); c.execute('update layout set record=? where key=?',(x,b)); \
+                c.execute('delete from part'); c.commit()";
+    let index = sandbox.path(".hygge-cache/index.db");
+    let swapped = std::process::Command::new("python3").args(["-c", swap]).arg(index).status().expect("python3 runs");
+    assert!(swapped.success());
+    let ran = sandbox.build(&["--force"]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("the index is wrong about"), "{}", ran.text);
+    std::fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("the cache");
+    assert_eq!(sandbox.build(&["--force"]).event("flow_finished")["rows"], 300);
 }

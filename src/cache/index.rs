@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,15 @@ use crate::fs::{self, Stat};
 use crate::store::receipt::Receipt;
 
 /// The version of the tables and of the records in them. Version 1: the first. Version 2: stores
-/// with their witnesses, so that a build with nothing to do loads no receipts and no memos.
-const VERSION: i64 = 2;
+/// with their witnesses, so that a build with nothing to do loads no receipts and no memos. Version 3:
+/// receipts say where their folder is, layouts whether a file is encrypted.
+const VERSION: i64 = 3;
+
+/// What SQLite says of a file that is damaged (11) or none of its own (26): <https://www.sqlite.org/rescode.html>.
+const DAMAGED: &[&str] = &["11", "26"];
+
+/// How long another process may write before it is an error.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys in one query; SQLite allows many more.
 const ASKED_AT_ONCE: usize = 500;
@@ -121,7 +129,7 @@ impl Index {
         let missing = fs::stat(path)?.is_none();
         match Self::connect(path).await {
             Ok(connection) => Ok(Self { path: path.to_path_buf(), is_new: missing, connection: Mutex::new(connection) }),
-            Err(CacheError::Index { .. }) if !missing => {
+            Err(CacheError::Index { is_damaged: true, .. }) if !missing => {
                 set_aside(path)?;
                 let connection = Self::connect(path).await?;
                 Ok(Self { path: path.to_path_buf(), is_new: true, connection: Mutex::new(connection) })
@@ -138,6 +146,7 @@ impl Index {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(PATIENCE)
             .disable_statement_logging();
         let fail = failed(path);
         let mut connection = options.connect().await.map_err(&fail)?;
@@ -150,7 +159,7 @@ impl Index {
             }
             found if found < VERSION => {
                 let reason = format!("it has the old version {found}");
-                return Err(CacheError::Index { path: path.to_path_buf(), reason });
+                return Err(CacheError::Index { path: path.to_path_buf(), reason, is_damaged: true });
             }
             found => return Err(CacheError::Newer { path: path.to_path_buf(), found, known: VERSION }),
         }
@@ -305,7 +314,10 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
-    move |error| CacheError::Index { path: path.to_path_buf(), reason: error.to_string() }
+    move |error| {
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged: DAMAGED.contains(&code.as_ref()) }
+    }
 }
 
 /// Renames a damaged index, with what SQLite keeps beside it.

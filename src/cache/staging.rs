@@ -1,11 +1,13 @@
 //! Staging: finished parts in files that are named after their digest.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Cloner, File, FsError};
-use crate::store::StagedParts;
+use crate::store::{Keep, StagedParts};
 
 /// The folder of finished parts.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub struct Staging {
     folder: PathBuf,
     unfinished: AtomicU64,
     cloner: Cloner,
+    /// How many parts of running flows are to be published from each staged file.
+    claims: Mutex<HashMap<Fingerprint, usize>>,
 }
 
 /// A part that is being written: it is gone when this is dropped, unless it was finished.
@@ -25,7 +29,7 @@ pub struct Unfinished {
 impl Staging {
     /// The staging at a folder, which is made by [`Staging::create`].
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, unfinished: AtomicU64::new(0), cloner: Cloner::default() }
+        Self { folder, unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
     }
 
     /// Makes the folder.
@@ -53,11 +57,20 @@ impl Staging {
         self.cloner.clone_file(source, &part.path)
     }
 
-    /// Names a part after its digest, under which it stays.
+    /// Names a part after its digest, under which it stays until it is [taken](StagedParts::take).
     pub fn finish(&self, mut part: Unfinished, digest: &Fingerprint) -> Result<(), FsError> {
-        fs::rename(&part.path, &self.place(digest)?)?;
+        let place = self.place(digest)?;
+        // Together, so that nobody moves it away between the two.
+        let mut claims = self.claims();
+        fs::rename(&part.path, &place)?;
+        *claims.entry(*digest).or_default() += 1;
         part.finished = true;
         Ok(())
+    }
+
+    /// How many parts of running flows count on each staged file.
+    fn claims(&self) -> MutexGuard<'_, HashMap<Fingerprint, usize>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes of a staged part; `None` where it is not there.
@@ -65,18 +78,31 @@ impl Staging {
         Ok(fs::stat(&self.path(digest))?.map(|found| found.stat.size))
     }
 
-    /// True where the staged part has the digest that it is named after; a damaged one is removed.
+    /// True where the staged part has the digest that it is named after: then it stays until it is
+    /// taken. A damaged one is removed.
     pub fn verify(&self, digest: &Fingerprint) -> Result<bool, FsError> {
         let path = self.path(digest);
-        if fs::stat(&path)?.is_none() {
-            return Ok(false);
+        *self.claims().entry(*digest).or_default() += 1;
+        let found = match fs::open(&path) {
+            Ok(file) => Some(Fingerprint::of_file(&file, |_| Ok(())).map_err(FsError::at("read", &path))?.0),
+            Err(error) if error.is_absent() => None,
+            Err(error) => return Err(error),
+        };
+        if found == Some(*digest) {
+            return Ok(true);
         }
-        let file = fs::open(&path)?;
-        let (found, _) = Fingerprint::of_file(&file, |_| Ok(())).map_err(FsError::at("read", &path))?;
-        if found != *digest {
+        self.release(digest);
+        if found.is_some() {
             fs::remove_file(&path)?;
         }
-        Ok(found == *digest)
+        Ok(false)
+    }
+
+    fn release(&self, digest: &Fingerprint) {
+        let mut claims = self.claims();
+        if let Some(count) = claims.get_mut(digest) {
+            *count = count.saturating_sub(1);
+        }
     }
 
     fn path(&self, digest: &Fingerprint) -> PathBuf {
@@ -98,8 +124,39 @@ impl StagedParts for Staging {
         Ok(path)
     }
 
-    fn clone_to(&self, digest: &Fingerprint, to: &Path) -> bool {
-        self.cloner.clone_file(&self.path(digest), to)
+    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<bool, FsError> {
+        let from = self.path(digest);
+        if keep != Keep::Never && self.cloner.clone_file(&from, to) {
+            self.release(digest);
+            return Ok(true);
+        }
+        {
+            let claims = self.claims();
+            let is_last = claims.get(digest).is_none_or(|count| *count <= 1);
+            if is_last && keep != Keep::Always {
+                match fs::rename(&from, to) {
+                    Ok(()) => {
+                        drop(claims);
+                        self.release(digest);
+                        return Ok(true);
+                    }
+                    Err(error) if error.is_absent() => return Ok(false),
+                    Err(error) if error.is_other_filesystem() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let copied = match fs::copy(&from, to, |_| Ok(())) {
+            Ok((copied, _)) => Fingerprint::from_bytes(copied) == *digest,
+            Err(error) if error.is_absent() => false,
+            Err(error) => return Err(error),
+        };
+        self.release(digest);
+        let is_wanted = keep == Keep::Always || self.claims().get(digest).is_some_and(|count| *count > 0);
+        if copied && !is_wanted {
+            fs::remove_file(&from)?;
+        }
+        Ok(copied)
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
@@ -31,7 +33,7 @@ const PENDING: u8 = 10;
 /// Build what is stale
 #[derive(Debug, ClapArgs)]
 pub(super) struct Build {
-    /// Flows with all they need; NAME+ also what depends on them; tag:NAME, globs, a,b for both
+    /// Flows with all they need; NAME+ also what depends on them; tag:NAME, globs; a*,tag:b for what is both
     selection: Vec<String>,
     /// Leave these out
     #[arg(long, value_name = "SELECTION")]
@@ -87,7 +89,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     runtime()?.block_on(async {
         let interrupted = Arc::new(AtomicBool::new(false));
         watch_for_interrupts(interrupted.clone());
-        let mut planner = Planner::new(project, Request { selected, force: build.force }).await?;
+        let mut planner = Planner::new(project, Request { selected, force: build.force, interrupted: interrupted.clone() }).await?;
         let plan = planner.plan().await?;
         let mut report: Box<dyn Report> = match build.format {
             Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
@@ -143,10 +145,18 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
     }
 }
 
-/// The first Ctrl-C lets what is being published finish; the second ends the process.
+/// The first Ctrl-C or SIGTERM lets what is being published finish; the second ends the process.
 fn watch_for_interrupts(interrupted: Arc<AtomicBool>) {
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
+        loop {
+            let received = tokio::select! {
+                received = tokio::signal::ctrl_c() => received.is_ok(),
+                received = terminated.recv() => received.is_some(),
+            };
+            if !received {
+                return;
+            }
             if interrupted.swap(true, Ordering::Relaxed) {
                 std::process::exit(ErrorKind::Interrupted.exit_code().into());
             }

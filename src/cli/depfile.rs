@@ -24,7 +24,9 @@ pub(super) fn write(path: &Path, stamp: &Path, found: &Found, planner: &Planner)
         needed.extend(paths.filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real))));
     }
     let written: Vec<String> = needed.iter().filter_map(|path| target(path)).collect();
-    let mut text = format!("{}: \\\n  {}\n", target(stamp).unwrap_or_default(), written.join(" \\\n  "));
+    // Only in a target does a percent sign mean a pattern.
+    let prerequisites: Vec<String> = written.iter().map(|path| path.replace("\\%", "%")).collect();
+    let mut text = format!("{}: \\\n  {}\n", target(stamp).unwrap_or_default(), prerequisites.join(" \\\n  "));
     for path in &written {
         text.push_str(&format!("\n{path}:\n"));
     }

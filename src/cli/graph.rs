@@ -94,7 +94,11 @@ fn object(graph: &Graph) -> String {
 /// One phony target a flow: make decides the order, hygge what is stale.
 fn make(graph: &Graph, file: &str) -> String {
     let names: Vec<String> = graph.order().iter().map(|name| escape(name.as_str())).collect();
-    let mut text = format!("HYGGE ?= hygge\n\n.PHONY: all {0}\nall: {0}\n", names.join(" "));
+    let mut all = String::from("all");
+    while graph.flow(&all).is_some() {
+        all.push('_');
+    }
+    let mut text = format!("HYGGE ?= hygge\n\n.PHONY: {all} {0}\n{all}: {0}\n", names.join(" "));
     for name in graph.order() {
         let upstreams: Vec<String> = graph.upstreams(name.as_str()).iter().map(|name| escape(name.as_str())).collect();
         let file = file.replace('\'', "'\\''").replace('$', "$$");

@@ -1,6 +1,7 @@
 //! `hygge why FLOW`: the verdict with every reason, or what a fresh flow was made from.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     }
     runtime()?.block_on(async {
         let flow = FlowName::from(why.flow.as_str());
-        let mut planner = Planner::new(project, Request { selected, force: false }).await?;
+        let mut planner = Planner::new(project, Request { selected, force: false, interrupted: Arc::default() }).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         let step = plan.steps.iter().find(|step| step.flow.as_str() == why.flow).cloned();

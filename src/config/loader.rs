@@ -1,6 +1,7 @@
 //! Finding the config: `-f FILE`, or `hygge.yml` in the working directory or above it.
 
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use super::problem::Source;
@@ -25,6 +26,9 @@ pub enum LoadError {
     /// Nothing was found on the way up.
     #[error("no {FILE_NAME} in {} or any folder above it", .0.display())]
     NotFound(PathBuf),
+    /// A config is a text; the line is the first that is not.
+    #[error("{}:{}: the config is not UTF-8", .0.display(), .1)]
+    NotText(PathBuf, usize),
     /// The file that was named is not there.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
@@ -43,10 +47,17 @@ pub fn load(named: Option<&Path>, working: &Path) -> Result<Found, Error> {
     if fs::stat(&absolute).map_err(start)?.is_none() {
         return Err(Error::new(ErrorKind::Start, LoadError::Missing(path)).with_hint("check the path behind -f"));
     }
-    let text = fs::read_text(&absolute).map_err(start)?;
+    let bytes = fs::read(&absolute).map_err(start)?.unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|error| not_text(&path, &error))?;
     let folder = absolute.parent().unwrap_or(working);
     let root = fs::real_path(folder).map_err(start)?;
     Ok(Found { source: Source { path, text: Arc::from(text) }, root })
+}
+
+fn not_text(path: &Path, error: &FromUtf8Error) -> Error {
+    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+    Error::new(ErrorKind::Config, LoadError::NotText(path.to_path_buf(), line)).with_hint("save the file as UTF-8")
 }
 
 fn search(working: &Path) -> Result<PathBuf, Error> {

@@ -70,7 +70,8 @@ pub fn parse(source: &Source) -> Result<Node, Problems> {
         let message = error.without_snippet().to_string();
         // The location is shown with the lines themselves, and nobody here sets options of the parser.
         let message = message.split(" at line ").next().unwrap_or(&message);
-        let message = message.split(", set ").next().unwrap_or(message).to_string();
+        let message = message.split(", set ").next().unwrap_or(message);
+        let message = message.split("; use from_str").next().unwrap_or(message).to_string();
         let hint = YAML_HINTS.iter().find(|(word, _)| message.contains(word)).map(|(_, hint)| *hint);
         let problem = Problem::new(at.within(&source.text), message, "here");
         Problems::one(source, if let Some(hint) = hint { problem.hint(hint) } else { problem })
@@ -78,8 +79,11 @@ pub fn parse(source: &Source) -> Result<Node, Problems> {
 }
 
 /// What to do about errors that the parser words for those who know YAML well.
-const YAML_HINTS: &[(&str, &str)] =
-    &[("duplicate mapping key", "a key may stand only once in a map"), ("tabs disallowed", "indent with spaces")];
+const YAML_HINTS: &[(&str, &str)] = &[
+    ("multiple YAML documents", "take out the --- between them"),
+    ("duplicate mapping key", "a key may stand only once in a map"),
+    ("tabs disallowed", "indent with spaces"),
+];
 
 struct Raw(Node);
 

@@ -13,6 +13,8 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
+use flow::Landed;
+
 use super::Options;
 use super::event::{Event, Outcome, Summary};
 use super::settle::Taken;
@@ -36,7 +38,7 @@ const TAKERS: usize = 16;
 const PUBLISHERS: usize = 32;
 
 /// How often a flow whose staged part was taken by another begins again.
-const TRIES: usize = 3;
+const TRIES: usize = 10;
 
 /// The state of one run.
 pub struct Coordinator<'r> {
@@ -60,6 +62,8 @@ pub struct Coordinator<'r> {
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
     tries: HashMap<FlowName, usize>,
+    /// Flows of which it was said that they began.
+    told: BTreeSet<FlowName>,
     stopping: bool,
     summary: Summary,
 }
@@ -72,8 +76,16 @@ struct Running {
     lock: Option<Lock>,
     receipt: Option<Receipt>,
     made: Vec<Option<PartRecord>>,
+    /// How many of them are still missing.
+    missing: usize,
     in_flight: usize,
     error: Option<Error>,
+}
+
+impl Running {
+    fn set_made(&mut self, number: usize, record: PartRecord) {
+        self.missing -= usize::from(self.made[number].replace(record).is_none());
+    }
 }
 
 /// What a task is for.
@@ -88,13 +100,13 @@ enum Doing {
 enum Finished {
     Taken(Result<Taken>),
     Made(Result<PartRecord>),
-    Published(Result<Receipt>),
+    Published(Result<Landed>),
 }
 
 impl<'r> Coordinator<'r> {
     /// Gets ready to run: the cache is locked against being cleaned.
     pub fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
-        let cache_lock = planner.cache.prepare()?;
+        let cache_lock = planner.cache.prepare(options.wait)?;
         let (recorder, recording) = Recorder::start(planner.cache.clone());
         let (waiting_said, waiting) = mpsc::unbounded_channel();
         Ok(Self {
@@ -116,6 +128,7 @@ impl<'r> Coordinator<'r> {
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
+            told: BTreeSet::new(),
             stopping: false,
             summary: Summary::default(),
         })
@@ -176,10 +189,14 @@ impl<'r> Coordinator<'r> {
         let began = Instant::now();
         let step = match step.verdict {
             // Only now is it known what its upstreams gave.
-            Verdict::Maybe { .. } => {
-                self.planner.probe(std::slice::from_ref(&step.flow)).await?;
-                self.planner.judge(&step.flow, &[]).await?
-            }
+            Verdict::Maybe { .. } => match self.judge_anew(&step.flow).await? {
+                Some(step) => step,
+                None => {
+                    let because = self.stop_reason();
+                    self.end(&step.flow, Outcome::Skipped { because }, began);
+                    return Ok(());
+                }
+            },
             _ => step,
         };
         let flow = step.flow.clone();
@@ -201,12 +218,25 @@ impl<'r> Coordinator<'r> {
             (_, Some(work)) => {
                 let made = vec![None; work.parts.len()];
                 let work = work.clone();
-                let running = Running { made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None };
+                let running =
+                    Running { missing: made.len(), made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None };
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
             }
         }
         Ok(())
+    }
+
+    /// Looks at a flow and judges it, now that its upstreams are done; nothing where the run ends.
+    async fn judge_anew(&mut self, flow: &FlowName) -> Result<Option<Step>> {
+        match self.planner.probe(std::slice::from_ref(flow)).await {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.stopping = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(Some(self.planner.judge(flow, &[]).await?)),
+        }
     }
 
     fn spawn(&mut self, flow: &FlowName, doing: Doing, work: impl FnOnce() -> Finished + Send + 'static) {
@@ -260,7 +290,7 @@ impl<'r> Coordinator<'r> {
         match (joined, doing) {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
-            (Ok((_, Finished::Published(Ok(receipt)))), _) => self.finish_set(&flow, receipt)?,
+            (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
             (Ok((_, Finished::Published(Err(error)))), _) if self.lost_a_part(&flow, &error) => self.try_again(&flow),
             (Ok((_, Finished::Taken(Err(error)) | Finished::Made(Err(error)) | Finished::Published(Err(error)))), _) => {
                 self.fail(&flow, error)

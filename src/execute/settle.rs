@@ -1,8 +1,8 @@
 //! Taking a store: its lock, waited for as long as was asked, and what a dead run left half done.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -25,6 +25,8 @@ pub(super) struct Taken {
     pub(super) receipt_stat: Option<Stat>,
     /// The settled receipt.
     pub(super) receipt: Option<Receipt>,
+    /// Files that were put aside, and where they are.
+    pub(super) aside: (Vec<String>, PathBuf),
 }
 
 /// What taking a store needs.
@@ -49,9 +51,11 @@ impl Taker {
             displaced: self.cache.displaced(self.flow.name.as_str()),
             barrier: &barrier,
             keep: self.keep,
+            aside: Mutex::default(),
         };
         let receipt = self.flow.store.settle(&self.store, &room)?;
-        Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt })
+        let displaced = room.displaced.clone();
+        Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt, aside: (room.into_aside(), displaced) })
     }
 
     /// The barrier of the store's filesystem: the folder above it is there once it is locked.

@@ -2,17 +2,16 @@
 //!
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Seek};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, Unfinished};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Target};
+use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
 use crate::fs::{self, DigestWriter, FsError};
-use crate::plan::probe::Input;
 use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
 
 /// The bytes that are gathered before they are hashed and written.
@@ -24,6 +23,9 @@ pub enum InputError {
     /// It is not the file that was planned with.
     #[error("input {} changed while it was read", .0.display())]
     Changed(PathBuf),
+    /// What the index knows of it is not what is in it.
+    #[error("the index is wrong about input {}", .0.display())]
+    Layout(PathBuf),
     /// The rows that were read are not the rows that were written.
     #[error("{read} rows were read, and {written} written")]
     Rows {
@@ -38,6 +40,7 @@ impl From<InputError> for Error {
     fn from(error: InputError) -> Self {
         let hint = match &error {
             InputError::Changed(_) => "build again when its writer is done; nothing was published",
+            InputError::Layout(_) => "delete the cache: what is fresh stays fresh; nothing was published",
             InputError::Rows { .. } => "this is a fault of hygge: please report it; nothing was published",
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
@@ -59,39 +62,67 @@ pub(super) fn make(
     {
         return Ok(made.record);
     }
-    let mut numbers: Vec<usize> = part.slice.pieces.iter().map(|piece| piece.file).collect();
-    numbers.dedup();
-    let inputs: Vec<&Input> = numbers.iter().filter_map(|number| work.files.get(*number)).collect();
-    let files = inputs.iter().map(|input| open(input)).collect::<Result<Vec<_>>>()?;
-    let within = |piece: &Piece| numbers.iter().position(|number| *number == piece.file).unwrap_or_default();
-    let pieces: Vec<Piece> = part.slice.pieces.iter().map(|piece| Piece { file: within(piece), ..*piece }).collect();
-    let cut = Cut { files: &files, pieces: &pieces, interrupted };
+    let sources = Planned { work, format };
+    let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };
     let unfinished = staging.begin();
-    let written = match (&work.passage, inputs.as_slice(), pieces.as_slice()) {
-        (Passage::Undecoded, [input], [Piece { group: None, rows: None, .. }]) => {
-            let (digest, bytes) = pass_whole(&files[0], &unfinished, staging, interrupted)?;
-            if digest != input.digest {
-                return Err(InputError::Changed(input.path.clone()).into());
+    let written = match (&work.passage, part.slice.pieces.as_slice()) {
+        (Passage::Undecoded, [Piece { file, group: None, rows: None }]) => {
+            let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
+            if digest != work.files[*file].digest {
+                return Err(InputError::Changed(work.files[*file].path.clone()).into());
             }
             Written { digest, bytes, rows: part.slice.rows }
         }
-        (Passage::Undecoded, ..) => write(&unfinished, |out| format.move_groups(&cut, None, Box::new(out)))?,
-        (Passage::Recompressed { compression }, ..) => {
-            write(&unfinished, |out| format.move_groups(&cut, Some(compression), Box::new(out)))?
-        }
-        (Passage::Decoded { compression }, ..) => {
+        (Passage::Undecoded, _) => write(&unfinished, |out| format.move_groups(&cut, None, Box::new(out)))?,
+        (Passage::Recompressed { compression }, _) => write(&unfinished, |out| format.move_groups(&cut, Some(compression), Box::new(out)))?,
+        (Passage::Decoded { compression }, _) => {
             let target = Target { compression, ..*target };
             write(&unfinished, |out| recode(format, &cut, &target, out))?
         }
     };
-    for (input, file) in inputs.iter().zip(&files) {
-        check_unchanged(input, file)?;
-    }
+    sources.check_unchanged(part)?;
     if written.rows != part.slice.rows {
         return Err(InputError::Rows { read: part.slice.rows, written: written.rows }.into());
     }
     staging.finish(unfinished, &written.digest)?;
     Ok(PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes })
+}
+
+/// The files of a flow as they were planned with.
+struct Planned<'a> {
+    work: &'a Work,
+    format: &'static dyn Format,
+}
+
+impl Sources for Planned<'_> {
+    fn open(&self, file: usize) -> Result<Opened> {
+        let input = &self.work.files[file];
+        let opened = Opened { file: fs::open(&input.path)?, path: input.path.clone() };
+        if fs::stat_open(&opened.file, &opened.path)? != input.stat {
+            return Err(InputError::Changed(input.path.clone()).into());
+        }
+        // What the index knows of the file decided which of its rows are read.
+        if self.format.inspect(&opened)? != self.work.layouts[file] {
+            return Err(InputError::Layout(input.path.clone()).into());
+        }
+        // The footer was read at the end; whole files are copied from the beginning.
+        (&opened.file).rewind().map_err(FsError::at("read", &opened.path))?;
+        Ok(opened)
+    }
+}
+
+impl Planned<'_> {
+    /// What the paths of a part's files lead to looks as it did when it was fingerprinted.
+    fn check_unchanged(&self, part: &PlannedPart) -> Result<()> {
+        let mut files: Vec<usize> = part.slice.pieces.iter().map(|piece| piece.file).collect();
+        files.dedup();
+        for input in files.into_iter().map(|file| &self.work.files[file]) {
+            if fs::stat(&input.path)?.map(|found| found.stat) != Some(input.stat) {
+                return Err(InputError::Changed(input.path.clone()).into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Makes sure of a part that was made by an earlier run; false where it must be made again.
@@ -101,7 +132,8 @@ fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bo
         MadeAt::Staged => Ok(staging.verify(&made.record.digest)?),
         MadeAt::Elsewhere(path) => {
             let unfinished = staging.begin();
-            let (digest, _) = fs::copy(path, unfinished.path(), |_| go_on(interrupted))?;
+            // The other store may have let it go meanwhile: then it is made.
+            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| fs::go_on(interrupted)) else { return Ok(false) };
             let is_whole = Fingerprint::from_bytes(digest) == made.record.digest;
             if is_whole {
                 staging.finish(unfinished, &made.record.digest)?;
@@ -122,15 +154,11 @@ struct Written {
 fn pass_whole(source: &Opened, unfinished: &Unfinished, staging: &Staging, interrupted: &AtomicBool) -> Result<(Fingerprint, u64)> {
     if staging.clone_into(unfinished, &source.path) {
         let staged = fs::open(unfinished.path())?;
-        return Ok(Fingerprint::of_file(&staged, |_| go_on(interrupted)).map_err(FsError::at("read", unfinished.path()))?);
+        return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted)).map_err(FsError::at("read", unfinished.path()))?);
     }
     let target = unfinished.create()?;
-    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| go_on(interrupted)).map_err(FsError::at("copy", &source.path))?;
+    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted)).map_err(FsError::at("copy", &source.path))?;
     Ok((Fingerprint::from_bytes(digest), bytes))
-}
-
-fn go_on(interrupted: &AtomicBool) -> io::Result<()> {
-    if interrupted.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// Writes a part through `fill`, which gives the rows, and digests it on the way.
@@ -146,7 +174,8 @@ fn write(
 }
 
 fn recode(format: &dyn Format, cut: &Cut<'_>, target: &Target, out: &mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError> {
-    let mut encoder = target.format.encoder(&cut.files[0], target, Box::new(out))?;
+    let first = cut.pieces.first().map_or(0, |piece| piece.file);
+    let mut encoder = target.format.encoder(&cut.sources.open(first)?, target, Box::new(out))?;
     let mut rows = 0;
     format.decode(cut, &mut |frame| {
         rows += frame.height() as u64;
@@ -154,17 +183,4 @@ fn recode(format: &dyn Format, cut: &Cut<'_>, target: &Target, out: &mut BufWrit
     })?;
     encoder.finish()?;
     Ok(rows)
-}
-
-fn open(input: &Input) -> Result<Opened> {
-    let opened = Opened { file: fs::open(&input.path)?, path: input.path.clone() };
-    check_unchanged(input, &opened)?;
-    Ok(opened)
-}
-
-/// The open file, and what its path leads to, look as they did when the input was fingerprinted.
-fn check_unchanged(input: &Input, opened: &Opened) -> Result<()> {
-    let now = fs::stat_open(&opened.file, &opened.path)?;
-    let there = fs::stat(&input.path)?.map(|found| found.stat);
-    if now == input.stat && there == Some(input.stat) { Ok(()) } else { Err(InputError::Changed(input.path.clone()).into()) }
 }

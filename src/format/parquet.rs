@@ -63,6 +63,10 @@ impl Format for Parquet {
         let cuts_inside = target
             .rows_per_file
             .is_some_and(|rows| layouts.iter().flat_map(|layout| &layout.groups).any(|group| super::must_cut(group.rows, rows)));
+        let is_whole = kept && target.rows_per_file.is_none();
+        if !is_whole && layouts.iter().any(|layout| layout.encrypted) {
+            return Err(FormatError::Encrypted);
+        }
         match (kept, cuts_inside) {
             (true, false) => return Ok(Passage::Undecoded),
             (false, false) => return Ok(Passage::Recompressed { compression }),

@@ -47,6 +47,13 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
+    /// Takes the lock alone, as soon as nobody has it: for what takes a moment.
+    pub fn wait_exclusive(path: &Path) -> Result<Self, FsError> {
+        let file = open(path)?;
+        file.lock().map_err(FsError::at("lock", path))?;
+        Ok(Self { _file: file })
+    }
+
     /// Takes the lock together with others who share it, or says at once who has it alone.
     pub fn try_shared(path: &Path) -> Result<Self, LockError> {
         let mut file = open(path)?;

@@ -185,11 +185,6 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
     }
 }
 
-/// The text of a file.
-pub fn read_text(path: &Path) -> Result<String, FsError> {
-    fs::read_to_string(path).map_err(FsError::at("read", path))
-}
-
 /// The path with every link resolved, as far as it exists; the rest is appended as written.
 pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
     let mut existing = path;

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::{File, FsError};
@@ -54,10 +55,11 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
     fs::create_dir_all(path).map_err(FsError::at("create folder", path))
 }
 
-/// Writes a small file beside its place, syncs it and renames it: readers see old or new.
+/// Writes a small file beside its place, syncs it and renames it: readers see old or new. Only one
+/// may write it at a time; what a killed one left is overwritten.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
+    name.push(".tmp");
     let beside = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create(&beside)?;
@@ -124,9 +126,26 @@ pub fn remove_file(path: &Path) -> Result<(), FsError> {
     ignore_missing(fs::remove_file(path)).map_err(FsError::at("remove", path))
 }
 
-/// Removes a folder with all that is in it; one that is not there is no error.
-pub fn remove_folder(path: &Path) -> Result<(), FsError> {
-    ignore_missing(fs::remove_dir_all(path)).map_err(FsError::at("remove folder", path))
+/// Removes a folder that is empty; one that is not there is no error.
+pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
+    ignore_missing(fs::remove_dir(path)).map_err(FsError::at("remove folder", path))
+}
+
+/// Moves a file, a link or a folder into another folder under a name that is free there.
+pub fn move_aside(from: &Path, folder: &Path, name: &str) -> Result<(), FsError> {
+    let mut to = folder.join(name);
+    let mut number = 1;
+    while fs::symlink_metadata(&to).is_ok() {
+        number += 1;
+        to = folder.join(format!("{name}.{number}"));
+    }
+    match rename(from, &to) {
+        Err(error) if error.is_other_filesystem() && from.is_file() => {
+            copy(from, &to, |_| Ok(()))?;
+            remove_file(from)
+        }
+        other => other,
+    }
 }
 
 /// Sets the time of a file's last change; makes it where it is missing.
@@ -139,6 +158,11 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Fails where a run shall end: for work that goes on for long.
+pub fn go_on(interrupted: &AtomicBool) -> io::Result<()> {
+    if interrupted.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// Digests a reader to its end: the digest and the number of bytes.

@@ -60,10 +60,7 @@ impl Selection {
             named.extend(graph.order().iter().cloned());
         }
         for text in &self.include {
-            let (terms, dependents) = match text.strip_suffix('+') {
-                Some(terms) => (terms, true),
-                None => (text.as_str(), false),
-            };
+            let (terms, dependents) = with_dependents(text);
             for name in matching(terms, graph)? {
                 if dependents {
                     flows.extend(graph.with_downstreams(name.as_str()));
@@ -77,13 +74,20 @@ impl Selection {
             flows.extend(needed.into_iter().flatten());
         }
         for text in &self.exclude {
-            for name in matching(text, graph)? {
-                flows.remove(&name);
-                named.remove(&name);
+            let (terms, dependents) = with_dependents(text);
+            for name in matching(terms, graph)? {
+                let left_out = if dependents { graph.with_downstreams(name.as_str()) } else { BTreeSet::from([name]) };
+                flows.retain(|name| !left_out.contains(name));
+                named.retain(|name| !left_out.contains(name));
             }
         }
         Ok(Selected { named, flows })
     }
+}
+
+/// A selection without the sign that asks for dependents too.
+fn with_dependents(text: &str) -> (&str, bool) {
+    text.strip_suffix('+').map_or((text, false), |terms| (terms, true))
 }
 
 /// The flows that match every one of the terms between commas.

@@ -52,6 +52,7 @@ impl FilesHome {
         let mut others = Vec::new();
         for fs::Found { relative, is_folder, is_file, stat } in found {
             if is_folder {
+                others.push(relative.join(""));
                 listing.folders.push(self.path.join(relative));
             } else if !self.matcher.is_match(&relative) {
                 others.push(relative);

@@ -135,12 +135,21 @@ impl Planner {
         if let Some(upstream) = flow.upstream() {
             let published = self.receipt(&FlowName::from(upstream)).and_then(|receipt| receipt.published.as_ref());
             let published = published.ok_or_else(|| not_built(upstream))?;
+            let state = self.store_state(&FlowName::from(upstream))?;
+            if !state.missing.is_empty() || !state.altered.is_empty() {
+                return Err(not_as_built(upstream));
+            }
             inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
         } else {
             inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));
         }
         Ok(Arc::new(inputs))
     }
+}
+
+pub(super) fn not_as_built(upstream: &str) -> Error {
+    let error = format!("the store of its home, flow {upstream}, is not as it was published: files are missing or were altered");
+    Error::new(ErrorKind::Flow, error).with_hint(format!("hygge build {upstream}"))
 }
 
 pub(super) fn not_built(upstream: &str) -> Error {

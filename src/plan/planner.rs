@@ -19,7 +19,6 @@ use crate::cache::index::{Batch, IndexedReceipt};
 use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::stat::{Now, Remembered};
 use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
 use crate::fs;
@@ -104,7 +103,13 @@ impl Planner {
         self.memory.load(&self.cache.index, &folders, &stores).await?;
         let looks: Vec<(&Flow, &Path, &Look)> =
             flows.iter().filter_map(|flow| Some((flow.as_ref(), self.project.store_path(flow), self.looks.get(&flow.name)?))).collect();
-        let observed = probe::probe(&looks, &mut self.memory);
+        let interrupted = self.request.interrupted.clone();
+        let observed = probe::probe(&looks, &mut self.memory, &interrupted);
+        if interrupted.load(Ordering::Relaxed) {
+            // What was hashed by now need not be hashed again.
+            self.write_back().await?;
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+        }
         self.vouched.retain(|name| !wanted.contains(name));
         self.observed.extend(wanted.into_iter().zip(observed));
         Ok(())
@@ -178,19 +183,16 @@ impl Planner {
     pub fn note_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
         let flow = self.flow(name)?;
         let store = self.project.store_path(&flow).to_path_buf();
-        let now = Now::take();
         let live = flow.store.live(&store)?;
-        for part in receipt.published.iter().flat_map(|published| &published.manifest.parts) {
-            if let Some(stat) = live.files.get(&part.name) {
-                self.memory.remember(&store, part.name.clone(), Remembered::new(*stat, part.digest, now));
-            }
-        }
+        // The memo is not told: nobody has read these files since they were laid out.
+        let published = receipt.published.iter().flat_map(|published| &published.manifest.parts);
+        let intact = published.filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?))).collect();
         let receipt_stat = flow.store.receipt_stat(&store)?;
         let receipt = Arc::new(receipt);
         if let Some(stat) = receipt_stat {
             self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: receipt.clone() });
         }
-        let state = StoreState { receipt: Some(receipt), receipt_stat, exists: live.exists, ..StoreState::default() };
+        let state = StoreState { receipt: Some(receipt), receipt_stat, exists: live.exists, intact, ..StoreState::default() };
         if let Some(observed) = self.observed.get_mut(name) {
             observed.store = Ok(state);
         }

@@ -3,10 +3,10 @@
 //! The files of many flows are hashed in one round, so that one flow of many files uses all
 //! processors too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
@@ -43,6 +43,8 @@ pub struct StoreState {
     pub receipt_stat: Option<Stat>,
     /// True where there is a store, however empty.
     pub exists: bool,
+    /// How the files look that are as they were published.
+    pub intact: BTreeMap<String, Stat>,
     /// Published names that are gone.
     pub missing: Vec<String>,
     /// Published names that have other bytes.
@@ -94,7 +96,9 @@ struct ProbedStore {
 }
 
 /// Probes flows that were looked at, in their order; each comes with the real path of its store.
-pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory) -> Vec<Observed> {
+///
+/// Where it is interrupted, what was not hashed by then is an error of its flow.
+pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory, interrupted: &AtomicBool) -> Vec<Observed> {
     let mut probed: Vec<Probed<'_>> = looks
         .iter()
         .map(|(flow, real, look)| Probed { real, inputs: inputs(look, memory), store: store(flow, real, look, memory) })
@@ -102,7 +106,7 @@ pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory) -> Vec<Observ
     let hashed = &memory.hashed;
     let wanted = probed.iter_mut().flat_map(Probed::wanted);
     let mut unknown: Vec<&mut Wanted> = wanted.filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
-    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashed));
+    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashed, interrupted));
     probed.into_iter().map(|probed| probed.finish(memory)).collect()
 }
 
@@ -144,9 +148,11 @@ impl ProbedStore {
         let mut parts: HashMap<&str, &Fingerprint> =
             published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.name.as_str(), &part.digest)).collect();
         for wanted in self.files {
-            let name = wanted.name.clone();
+            let (name, stat) = (wanted.name.clone(), wanted.stat);
             if parts.remove(name.as_str()) != Some(&remember(wanted, memory)?) {
                 state.altered.push(name);
+            } else {
+                state.intact.insert(name, stat);
             }
         }
         let names: HashSet<&str> =
@@ -202,12 +208,12 @@ fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {
 }
 
 /// Hashes a file and checks that it looks the same before and after.
-fn hash(wanted: &mut Wanted, hashed: &AtomicU64) {
+fn hash(wanted: &mut Wanted, hashed: &AtomicU64, interrupted: &AtomicBool) {
     let path = wanted.folder.join(&wanted.name);
     let now = Now::take();
     let digest = || -> Result<Remembered> {
         let file = fs::open(&path)?;
-        let (digest, bytes) = Fingerprint::of_file(&file, |_| Ok(())).map_err(FsError::at("read", &path))?;
+        let (digest, bytes) = Fingerprint::of_file(&file, |_| fs::go_on(interrupted)).map_err(FsError::at("read", &path))?;
         hashed.fetch_add(bytes, Ordering::Relaxed);
         if fs::stat_open(&file, &path)? != wanted.stat {
             return Err(ProbeError::Changing(path.clone()).into());

@@ -7,7 +7,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
 use super::db::FlowKey;
-use super::probe::{Input, StoreState};
+use super::probe::{Input, ProbeError, StoreState};
 use super::slice::{self, Slice};
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
@@ -17,6 +17,7 @@ use crate::flow::{Flow, FlowName};
 use crate::format::{Format, FormatError, Layout, Opened, Passage};
 use crate::fs::{self, Stat};
 use crate::store::Naming;
+use crate::store::receipt::Part;
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Work {
     pub schema: Option<Fingerprint>,
     /// The input files.
     pub files: Vec<Input>,
+    /// What is in each of them.
+    pub layouts: Vec<Layout>,
     /// How they become parts.
     pub passage: Passage,
     /// The parts in order.
@@ -128,15 +131,15 @@ impl Planner {
         let flow = self.flow(name)?;
         let (files, format) = (self.sources(&flow)?, self.project.input_format(&flow));
         let layouts = self.layouts(format, &files).await?;
-        let layouts: Vec<&Layout> = layouts.iter().collect();
-        check_schemas(format, &files, &layouts)?;
+        let known: Vec<&Layout> = layouts.iter().collect();
+        check_schemas(format, &files, &known)?;
         let target = flow.store.target();
-        let passage = format.passage(&layouts, &target)?;
+        let passage = format.passage(&known, &target)?;
         let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
         let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
         let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
         let mut parts = Vec::new();
-        for slice in slice::slices(&layouts, &sizes, target.rows_per_file) {
+        for slice in slice::slices(&known, &sizes, target.rows_per_file) {
             let key = slice::part_key(&recipe, &passage, &slice, &digests);
             let first = slice.pieces.first().and_then(|piece| files.get(piece.file));
             let stem = first.map_or("", |file| file.name.as_str());
@@ -154,6 +157,7 @@ impl Planner {
             placement: flow.store.placement(name.as_str()),
             schema: layouts.first().map(|layout| layout.schema),
             files,
+            layouts,
             passage,
             parts,
             altered: state.altered,
@@ -173,15 +177,16 @@ impl Planner {
         };
         let upstream = self.flow(&FlowName::from(upstream))?;
         let folder = self.project.store_path(&upstream);
-        let published = self.receipt(&upstream.name).and_then(|receipt| receipt.published.as_ref());
-        let mut files = Vec::new();
-        for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
-            let path = folder.join(&part.name);
-            let found = fs::stat(&path)?.filter(|found| found.is_file);
-            let found = found.ok_or_else(|| super::judge::not_built(upstream.name.as_str()))?;
-            files.push(Input { name: part.name.clone(), path, stat: found.stat, digest: part.digest });
-        }
-        Ok(files)
+        let state = self.store_state(&upstream.name)?;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let parts = published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
+        let input = |part: &Part| {
+            // Only what looks as it did when its digest was found is what the manifest says.
+            let stat = *state.intact.get(&part.name)?;
+            Some(Input { name: part.name.clone(), path: folder.join(&part.name), stat, digest: part.digest })
+        };
+        let files: Option<Vec<Input>> = parts.iter().map(input).collect();
+        files.ok_or_else(|| super::judge::not_as_built(upstream.name.as_str()))
     }
 
     /// The layouts of files: from the index where their bytes were seen before.
@@ -191,7 +196,7 @@ impl Planner {
         self.layouts.extend(self.cache.index.layouts(&unknown).await?);
         let new: BTreeMap<Fingerprint, &Input> =
             keys.iter().copied().zip(files).filter(|(key, _)| !self.layouts.contains_key(key)).collect();
-        let inspect = |file: &Input| catch_panic(|| -> Result<Layout> { Ok(format.inspect(&open(file)?)?) }).flatten();
+        let inspect = |file: &Input| catch_panic(|| inspect(format, file)).flatten();
         let inspected = new.into_par_iter().map(|(key, file)| Ok((key, inspect(file)?))).collect::<Result<Vec<_>>>()?;
         for (key, layout) in inspected {
             self.layouts.insert(key, layout.clone());
@@ -256,7 +261,22 @@ impl Planner {
 }
 
 fn open(file: &Input) -> Result<Opened> {
-    Ok(Opened { file: fs::open(&file.path)?, path: file.path.clone() })
+    let opened = Opened { file: fs::open(&file.path)?, path: file.path.clone() };
+    still(file, &opened)?;
+    Ok(opened)
+}
+
+/// The open file is the one that was fingerprinted, and nobody wrote to it since.
+fn still(file: &Input, opened: &Opened) -> Result<()> {
+    if fs::stat_open(&opened.file, &opened.path)? == file.stat { Ok(()) } else { Err(ProbeError::Changing(file.path.clone()).into()) }
+}
+
+fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
+    let opened = open(file)?;
+    let layout = format.inspect(&opened)?;
+    // It is recorded under the digest of these bytes.
+    still(file, &opened)?;
+    Ok(layout)
 }
 
 /// All files of a flow have one schema; the first that has not is named with its column.

@@ -89,7 +89,7 @@ impl Report for Plain<'_> {
         }
         for orphan in &plan.orphans {
             self.line(&format!(
-                "note: store {} was made by flow {}, which is not in the config any more; it is left alone",
+                "note: store {} was made by flow {}, and no flow of the config has it now; it is left alone",
                 orphan.store.display(),
                 orphan.flow
             ));

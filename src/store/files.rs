@@ -4,6 +4,7 @@
 //! `NAME.json` is the receipt, `NAME.lock` the lock, `NAME.next` the folder that is being laid
 //! out, and `NAME.old` the one before, kept until the next build for those who still read it.
 
+mod old;
 mod publish;
 mod settle;
 
@@ -173,6 +174,9 @@ impl Store for FilesStore {
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
         let site = Site::new(real)?;
+        if fs::is_link(&site.live)? {
+            return Err(StoreError::LinkToNowhere(site.live));
+        }
         if let Some(found) = fs::stat(&site.live)? {
             if !found.is_folder {
                 return Err(StoreError::NotAFolder(site.live));

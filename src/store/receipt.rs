@@ -26,8 +26,26 @@ pub struct Receipt {
     pub published: Option<Published>,
     /// What was about to be published when this was written: it is there, or it is not.
     pub pending: Option<Published>,
-    /// The parts of the set before, which the folder beside the store still holds.
-    pub previous: Option<Manifest>,
+    /// The inode of the folder with what was about to be published: where it is says which.
+    #[serde(default)]
+    pub pending_inode: Option<u64>,
+    /// The set before, which the folder beside the store still holds.
+    pub previous: Option<Previous>,
+}
+
+/// The set before the one that is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Its parts.
+    pub manifest: Manifest,
+    /// When it was published, in RFC 3339.
+    pub at: String,
+}
+
+impl From<Published> for Previous {
+    fn from(published: Published) -> Self {
+        Self { manifest: published.manifest, at: published.at }
+    }
 }
 
 /// A published set and what it was made from.

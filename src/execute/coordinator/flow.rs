@@ -1,5 +1,8 @@
 //! One flow's way through a run: its store is taken, its parts are made, its set is published.
 
+use std::path::PathBuf;
+use std::sync::Mutex;
+
 use tokio::sync::mpsc;
 
 use super::{Coordinator, Doing, Finished};
@@ -13,6 +16,16 @@ use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
 use crate::store::{Publication, Room, StoreError};
+
+/// What publishes a set.
+pub(super) type Publish = Box<dyn FnOnce() -> Result<Landed> + Send>;
+
+/// A set that was published.
+pub(super) struct Landed {
+    receipt: Receipt,
+    /// Files that were put aside, and where they are.
+    aside: (Vec<String>, PathBuf),
+}
 
 impl Coordinator<'_> {
     /// Has a flow's store locked and settled.
@@ -56,7 +69,7 @@ impl Coordinator<'_> {
     }
 
     /// What publishes a flow whose parts are all there, if nobody came by since it was planned.
-    pub(super) async fn publication(&mut self, name: &FlowName) -> Result<Box<dyn FnOnce() -> Result<Receipt> + Send>> {
+    pub(super) async fn publication(&mut self, name: &FlowName) -> Result<Publish> {
         let taker = self.taker(name)?;
         let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
         let made: Vec<PartRecord> = running.made.iter().copied().flatten().collect();
@@ -76,7 +89,13 @@ impl Coordinator<'_> {
         }
         Ok(Box::new(move || {
             let barrier = taker.barrier()?;
-            let room = Room { staged: &taker.cache.staging, displaced, barrier: &barrier, keep: taker.keep };
+            let room = Room {
+                staged: &taker.cache.staging,
+                displaced: displaced.clone(),
+                barrier: &barrier,
+                keep: taker.keep,
+                aside: Mutex::default(),
+            };
             let publication = Publication {
                 project: &project,
                 flow: taker.flow.name.as_str(),
@@ -84,18 +103,19 @@ impl Coordinator<'_> {
                 next: &next,
                 altered: &altered,
             };
-            Ok(taker.flow.store.publish(&taker.store, &publication, &room)?)
+            let receipt = taker.flow.store.publish(&taker.store, &publication, &room)?;
+            Ok(Landed { receipt, aside: (room.into_aside(), displaced) })
         }))
     }
 
     /// The store is taken: if it is not what was planned with, the flow is judged again.
     pub(super) async fn begin_parts(&mut self, flow: &FlowName, taken: Taken) -> Result<()> {
+        self.tell_aside(flow, taken.aside);
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
         running.lock = Some(taken.lock);
         running.receipt = taken.receipt;
         if running.work.receipt_stat != taken.receipt_stat {
-            self.planner.probe(std::slice::from_ref(flow)).await?;
-            let step = self.planner.judge(flow, &[]).await?;
+            let Some(step) = self.judge_anew(flow).await? else { return Ok(()) };
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.
                 self.running.remove(flow);
@@ -104,6 +124,7 @@ impl Coordinator<'_> {
             };
             if let Some(running) = self.running.get_mut(flow) {
                 running.made = vec![None; work.parts.len()];
+                running.missing = work.parts.len();
                 running.work = work;
                 running.step = step;
             }
@@ -112,34 +133,44 @@ impl Coordinator<'_> {
         let to_make = running.work.parts_to_make();
         let kept = running.work.parts.len() - to_make;
         let reasons = running.step.verdict.reasons().to_vec();
-        (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
-        for (number, part) in running.work.parts.iter().enumerate() {
+        if self.told.insert(flow.clone()) {
+            (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
+        }
+        let work = running.work.clone();
+        for (number, part) in work.parts.iter().enumerate() {
             match &part.made {
-                Some(made) if made.place == MadeAt::Live => running.made[number] = Some(made.record),
+                Some(made) if made.place == MadeAt::Live => running.set_made(number, made.record),
                 _ => self.ready_parts.push_back((flow.clone(), number)),
             }
         }
-        if running.made.iter().all(Option::is_some) {
+        if running.missing == 0 {
             self.ready_sets.push_back(flow.clone());
         }
         Ok(())
     }
 
+    fn tell_aside(&mut self, flow: &FlowName, (names, folder): (Vec<String>, PathBuf)) {
+        if !names.is_empty() {
+            (self.tell)(Event::Displaced { flow: flow.clone(), names, folder });
+        }
+    }
+
     pub(super) fn finish_part(&mut self, flow: &FlowName, number: usize, record: PartRecord) {
         let Some(running) = self.running.get_mut(flow) else { return };
-        running.made[number] = Some(record);
+        running.set_made(number, record);
         let key = running.work.parts[number].key;
         self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
         // What was at hand has only been made sure of.
         if running.work.parts[number].made.is_none() {
             (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
         }
-        if running.error.is_none() && running.made.iter().all(Option::is_some) {
+        if running.error.is_none() && running.missing == 0 {
             self.ready_sets.push_back(flow.clone());
         }
     }
 
-    pub(super) fn finish_set(&mut self, flow: &FlowName, receipt: Receipt) -> Result<()> {
+    pub(super) fn finish_set(&mut self, flow: &FlowName, Landed { receipt, aside }: Landed) -> Result<()> {
+        self.tell_aside(flow, aside);
         let Some(running) = self.running.remove(flow) else { return Ok(()) };
         let described = self.planner.flow(flow)?;
         let manifest = receipt.published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();

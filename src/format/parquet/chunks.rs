@@ -1,13 +1,14 @@
 //! Moving row groups: column chunks are spliced into a new file, no value is decoded.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ::parquet::bloom_filter::Sbbf;
 use ::parquet::column::writer::ColumnCloseResult;
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
+use ::parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -25,12 +26,17 @@ type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
 /// Moves the pieces of a cut, whole groups all, into one file, with the codec that is asked for.
 /// Gives the rows.
 pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
-    let metadata = cut.files.iter().map(footer::read_with_page_index).collect::<Result<Vec<_>, _>>()?;
-    same_arrow_schema(cut.files, &metadata)?;
-    let mut writer = writer(&metadata[0], out).map_err(encode)?;
-    let mut rows = 0;
-    for piece in cut.pieces {
-        let (source, metadata) = (&cut.files[piece.file], &metadata[piece.file]);
+    let mut current = Current::open(cut, 0)?;
+    let first = Model::new(&current);
+    let is_one_file = cut.pieces.iter().all(|piece| piece.file == cut.pieces[0].file);
+    let sorting = if is_one_file { sorting(&current.metadata) } else { None };
+    let mut writer = writer(&current.metadata, sorting, out).map_err(encode)?;
+    for (number, piece) in cut.pieces.iter().enumerate() {
+        if cut.pieces[current.piece].file != piece.file {
+            current = Current::open(cut, number)?;
+            first.check(&current)?;
+        }
+        let (source, metadata) = (&current.source, &current.metadata);
         let groups = match piece.group {
             Some(group) => group..group + 1,
             None => 0..metadata.num_row_groups(),
@@ -40,15 +46,69 @@ pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Wri
                 return Err(FormatError::Interrupted);
             }
             // Writers leave empty groups without pages, which cannot be spliced.
-            if metadata.row_group(group).num_rows() == 0 {
-                continue;
+            if metadata.row_group(group).num_rows() > 0 {
+                let keeps_statistics = first.created_by.as_deref() == metadata.file_metadata().created_by();
+                splice(&mut writer, source, metadata, group, codec, keeps_statistics)
+                    .map_err(FormatError::at("move a row group of", &source.path))?;
             }
-            rows += metadata.row_group(group).num_rows();
-            splice(&mut writer, source, metadata, group, codec).map_err(FormatError::at("move a row group of", &source.path))?;
         }
     }
-    writer.close().map_err(encode)?;
-    u64::try_from(rows).map_err(|error| FormatError::Encode(error.to_string()))
+    let written = writer.close().map_err(encode)?;
+    u64::try_from(written.file_metadata().num_rows()).map_err(|error| FormatError::Encode(error.to_string()))
+}
+
+/// The file that is moved from at the moment.
+struct Current {
+    piece: usize,
+    source: Opened,
+    metadata: ParquetMetaData,
+}
+
+impl Current {
+    fn open(cut: &Cut<'_>, piece: usize) -> Result<Self, FormatError> {
+        let source = cut.sources.open(cut.pieces[piece].file)?;
+        let metadata = footer::read_with_page_index(&source)?;
+        Ok(Self { piece, source, metadata })
+    }
+}
+
+/// What the other files of a part must agree with.
+struct Model {
+    path: PathBuf,
+    created_by: Option<String>,
+    arrow_schema: Option<String>,
+}
+
+impl Model {
+    fn new(first: &Current) -> Self {
+        let created_by = first.metadata.file_metadata().created_by().map(String::from);
+        Self { path: first.source.path.clone(), created_by, arrow_schema: arrow_schema(&first.metadata) }
+    }
+
+    /// Zones and the like are kept in the file's metadata: files that differ there cannot become one.
+    fn check(&self, other: &Current) -> Result<(), FormatError> {
+        if arrow_schema(&other.metadata) == self.arrow_schema {
+            return Ok(());
+        }
+        Err(FormatError::Schema {
+            path: other.source.path.clone(),
+            sibling: self.path.clone(),
+            difference: format!(
+                "their {ARROW_SCHEMA} metadata (time zones, metadata of pandas and the like) differs, so they cannot be packed into one file"
+            ),
+        })
+    }
+}
+
+fn arrow_schema(metadata: &ParquetMetaData) -> Option<String> {
+    let pairs = metadata.file_metadata().key_value_metadata();
+    pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ARROW_SCHEMA)).and_then(|pair| pair.value.clone())
+}
+
+/// The columns by which every group of a file is sorted.
+fn sorting(metadata: &ParquetMetaData) -> Option<Vec<SortingColumn>> {
+    let sorting = metadata.row_groups().first().and_then(|group| group.sorting_columns());
+    sorting.filter(|_| metadata.row_groups().iter().all(|group| group.sorting_columns() == sorting)).cloned()
 }
 
 /// One row group as a file of its own in memory, which is what polars decodes; without a group, a
@@ -56,9 +116,9 @@ pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Wri
 pub(super) fn lift_group(source: &Opened, metadata: &ParquetMetaData, group: Option<usize>) -> Result<Vec<u8>, FormatError> {
     let lift = || -> Result<Vec<u8>, ParquetError> {
         let mut bytes = Vec::new();
-        let mut writer = writer(metadata, Box::new(&mut bytes))?;
+        let mut writer = writer(metadata, None, Box::new(&mut bytes))?;
         if let Some(group) = group {
-            splice(&mut writer, source, metadata, group, None)?;
+            splice(&mut writer, source, metadata, group, None, true)?;
         }
         writer.close()?;
         Ok(bytes)
@@ -71,16 +131,17 @@ pub(super) fn metadata_pairs(metadata: &ParquetMetaData) -> Vec<KeyValue> {
     metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default()
 }
 
-fn writer<'w>(model: &ParquetMetaData, out: Box<dyn Write + Send + 'w>) -> Result<ChunkWriter<'w>, ParquetError> {
+fn writer<'w>(
+    model: &ParquetMetaData,
+    sorting: Option<Vec<SortingColumn>>,
+    out: Box<dyn Write + Send + 'w>,
+) -> Result<ChunkWriter<'w>, ParquetError> {
     let file = model.file_metadata();
-    let mut properties = WriterProperties::builder().set_key_value_metadata(file.key_value_metadata().cloned());
+    let mut properties =
+        WriterProperties::builder().set_key_value_metadata(file.key_value_metadata().cloned()).set_sorting_columns(sorting);
     // Readers judge old statistics by the name of the writer that made them.
     if let Some(name) = file.created_by() {
         properties = properties.set_created_by(name.to_string());
-    }
-    let sorting = model.row_groups().first().and_then(|group| group.sorting_columns());
-    if model.row_groups().iter().all(|group| group.sorting_columns() == sorting) {
-        properties = properties.set_sorting_columns(sorting.cloned());
     }
     SerializedFileWriter::new(out, file.schema_descr().root_schema_ptr(), Arc::new(properties.build()))
 }
@@ -93,9 +154,10 @@ fn splice(
     metadata: &ParquetMetaData,
     group: usize,
     codec: Option<&Codec>,
+    keeps_statistics: bool,
 ) -> Result<(), ParquetError> {
     let columns = 0..metadata.row_group(group).num_columns();
-    let chunks = columns.map(|column| chunk(source, metadata, group, column)).collect::<Result<Vec<_>, _>>()?;
+    let chunks = columns.map(|column| chunk(source, metadata, group, column, keeps_statistics)).collect::<Result<Vec<_>, _>>()?;
     let packed = |close: ColumnCloseResult| -> Result<(ColumnCloseResult, Option<Chunk>), ParquetError> {
         let codec = codec.filter(|codec| codec::word(close.metadata.compression()) != codec.word);
         let in_column = |error| ParquetError::General(format!("column {}: {error}", close.metadata.column_path().string()));
@@ -115,13 +177,20 @@ fn splice(
 }
 
 /// What the writer of a chunk said of it.
-fn chunk(source: &Opened, metadata: &ParquetMetaData, group: usize, column: usize) -> Result<ColumnCloseResult, ParquetError> {
+fn chunk(
+    source: &Opened,
+    metadata: &ParquetMetaData,
+    group: usize,
+    column: usize,
+    keeps_statistics: bool,
+) -> Result<ColumnCloseResult, ParquetError> {
     let from = metadata.row_group(group);
     let chunk = from.column(column).clone();
     // Some writers say 0 where there is no dictionary.
     let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
-    let chunk = chunk.into_builder().set_dictionary_page_offset(dictionary).build()?;
-    let indexes = metadata.page_index();
+    let chunk = chunk.into_builder().set_dictionary_page_offset(dictionary);
+    let chunk = if keeps_statistics { chunk } else { chunk.clear_statistics() }.build()?;
+    let indexes = metadata.page_index().filter(|_| keeps_statistics);
     Ok(ColumnCloseResult {
         bytes_written: u64::try_from(chunk.compressed_size()).unwrap_or_default(),
         rows_written: u64::try_from(from.num_rows()).unwrap_or_default(),
@@ -130,23 +199,6 @@ fn chunk(source: &Opened, metadata: &ParquetMetaData, group: usize, column: usiz
         column_index: indexes.and_then(|index| index.column_index(group, column)).cloned(),
         offset_index: indexes.and_then(|index| index.offset_index(group, column)).cloned(),
     })
-}
-
-/// Zones and the like are kept in the file's metadata: files that differ there cannot become one.
-fn same_arrow_schema(files: &[Opened], metadata: &[ParquetMetaData]) -> Result<(), FormatError> {
-    let arrow = |metadata: &ParquetMetaData| {
-        let pairs = metadata.file_metadata().key_value_metadata();
-        pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ARROW_SCHEMA)).and_then(|pair| pair.value.clone())
-    };
-    let first = arrow(&metadata[0]);
-    match metadata.iter().position(|other| arrow(other) != first) {
-        None => Ok(()),
-        Some(other) => Err(FormatError::Schema {
-            path: files[other].path.clone(),
-            sibling: files[0].path.clone(),
-            difference: format!("their {ARROW_SCHEMA} metadata (time zones and the like) differs, so they cannot be packed into one file"),
-        }),
-    }
 }
 
 fn encode(error: ParquetError) -> FormatError {

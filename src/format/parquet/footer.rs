@@ -5,6 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use ::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
+use polars_parquet_format::FileMetaData;
+use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
+
 use super::{codec, columns};
 use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
@@ -22,6 +25,7 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     let unsound = |reason: String| unsound(source, reason);
     let end = data_end(source)?;
     let metadata = read(source)?;
+    let encrypted = is_encrypted(source, end)?;
     let mut groups = Vec::new();
     let mut compressions = BTreeSet::new();
     for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -40,7 +44,7 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     if u64::try_from(stated) != Ok(rows) {
         return Err(unsound(format!("its footer says {stated} rows, and its row groups have {rows}")));
     }
-    Ok(Layout { rows, groups, schema: columns::digest(super::root(&metadata)), compressions })
+    Ok(Layout { rows, groups, schema: columns::digest(super::root(&metadata)), compressions, encrypted })
 }
 
 /// Checks both ends of the file; gives the offset at which the footer begins.
@@ -65,6 +69,19 @@ fn data_end(source: &Opened) -> Result<u64, FormatError> {
         .checked_sub(footer)
         .filter(|end| *end >= 4)
         .ok_or_else(|| unsound(source, format!("its footer should have {footer} bytes, and the file has {size}")))
+}
+
+/// True where the footer can be read, and columns are encrypted: the parquet crate does not say so.
+fn is_encrypted(source: &Opened, end: u64) -> Result<bool, FormatError> {
+    let size = fs::stat_open(&source.file, &source.path)?.size;
+    let mut footer = vec![0; usize::try_from(size - 8 - end).unwrap_or_default()];
+    source.file.read_exact_at(&mut footer, end).map_err(FormatError::at("read", &source.path))?;
+    let limit = footer.len().saturating_mul(16) + 1024;
+    let parsed = FileMetaData::read_from_in_protocol(&mut TCompactInputProtocol::new(footer.as_slice(), limit));
+    Ok(parsed.is_ok_and(|footer| {
+        let mut chunks = footer.row_groups.iter().flat_map(|group| &group.columns);
+        footer.encryption_algorithm.is_some() || chunks.any(|chunk| chunk.crypto_metadata.is_some())
+    }))
 }
 
 /// The parsed footer.

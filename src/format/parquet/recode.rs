@@ -31,9 +31,14 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// Decodes the pieces of a cut, group by group.
 pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
-    let metadata = cut.files.iter().map(footer::read).collect::<Result<Vec<_>, _>>()?;
+    let mut current: Option<(usize, Opened, ParquetMetaData)> = None;
     for piece in cut.pieces {
-        let (source, metadata) = (&cut.files[piece.file], &metadata[piece.file]);
+        if current.as_ref().is_none_or(|(file, ..)| *file != piece.file) {
+            let source = cut.sources.open(piece.file)?;
+            let metadata = footer::read(&source)?;
+            current = Some((piece.file, source, metadata));
+        }
+        let Some((_, source, metadata)) = &current else { continue };
         let groups = match piece.group {
             Some(group) => group..group + 1,
             None => 0..metadata.num_row_groups(),

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
+use super::old::{rescue, retire, return_parts};
 use super::{Site, is_hidden, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
-use crate::store::receipt::{self, Manifest, Part, Receipt};
-use crate::store::{Keep, Publication, Room, StoreError};
+use crate::store::receipt::{self, Manifest, Part, Previous, Published, Receipt};
+use crate::store::{Publication, Room, StoreError};
 
 /// Puts the new set in the place of the old one.
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
@@ -20,46 +23,22 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
         project: publication.project.to_string(),
         flow: publication.flow.to_string(),
         published: published.cloned(),
-        pending: Some(publication.next.clone()),
+        // Nothing of the set is written to after this moment.
+        pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
+        pending_inode: fs::stat(&site.next)?.map(|found| found.stat.inode),
         previous: None,
     };
     write_receipt(site, &receipt)?;
     room.barrier.wait(&site.hidden)?;
     fs::exchange_folders(&site.next, &site.live, &site.old)?;
     room.barrier.wait(&site.hidden)?;
-    receipt.previous = receipt.published.map(|published| published.manifest);
+    let none = Manifest::default();
+    rescue(site, &site.old, published.map_or(&none, |published| &published.manifest), room)?;
+    receipt.previous = receipt.published.map(Previous::from);
     receipt.published = receipt.pending.take();
+    receipt.pending_inode = None;
     write_receipt(site, &receipt)?;
-    carry_folders(site)?;
     Ok(receipt)
-}
-
-/// Ends the time of the folder before: parts that the live set no longer has go to staging, as
-/// history; the others were second names of live files.
-fn retire(site: &Site, previous: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
-    if let (Some(old), Some(previous)) = (fs::list(&site.old, |_| false)?, previous) {
-        let live = super::live(&site.live)?;
-        for entry in old {
-            let name = entry.relative.to_string_lossy().into_owned();
-            let is_live = live.files.values().any(|stat| stat.inode == entry.stat.inode);
-            if let Some(part) = previous.part(&name).filter(|part| !is_live && part.bytes == entry.stat.size) {
-                shelve(&site.old.join(&entry.relative), &part.digest, room)?;
-            }
-        }
-    }
-    Ok(fs::remove_folder(&site.old)?)
-}
-
-/// Moves a part back to staging; across filesystems it is let go instead, and made again if asked.
-pub(super) fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
-    let place = room.staged.place(digest)?;
-    if fs::stat(&place)?.is_some() {
-        return Ok(());
-    }
-    match fs::rename(path, &place) {
-        Err(error) if !error.is_other_filesystem() => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Puts aside what someone altered, before anything is exchanged.
@@ -80,7 +59,7 @@ fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Resu
 
 /// Fills `NAME.next` with the new set and with what is carried over.
 fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
-    fs::remove_folder(&site.next)?;
+    return_parts(site, room)?;
     fs::create_folder(&site.next)?;
     if let Some(parent) = fs::permissions_of(&site.live)? {
         fs::set_permissions(&site.next, parent)?;
@@ -124,39 +103,13 @@ fn live_sources(site: &Site, publication: &Publication<'_>, old: Option<&Manifes
 
 /// Moves a staged part into the new set, leaving a clone or a copy where that is asked for.
 fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreError> {
-    let from = room.staged.place(&part.digest)?;
-    match fs::stat(&from)? {
-        Some(found) if found.stat.size == part.bytes => {}
-        _ => return Err(StoreError::Part(part.name.clone())),
-    }
-    if room.keep != Keep::Never && room.staged.clone_to(&part.digest, to) {
-        return Ok(());
-    }
-    if room.keep == Keep::Always {
-        return copy_part(&from, to, part);
-    }
-    match fs::rename(&from, to) {
-        Err(error) if error.is_other_filesystem() => {
-            copy_part(&from, to, part)?;
-            Ok(fs::remove_file(&from)?)
-        }
-        // Another flow has made a part of the same bytes, and was faster.
-        Err(error) if error.is_absent() => Err(StoreError::Part(part.name.clone())),
-        other => Ok(other?),
+    match room.staged.take(&part.digest, to, room.keep)? {
+        true if fs::stat(to)?.is_some_and(|found| found.stat.size == part.bytes) => Ok(()),
+        _ => Err(StoreError::Part(part.name.clone())),
     }
 }
 
 fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
     let (digest, _) = fs::copy(from, to, |_| Ok(()))?;
     if Fingerprint::from_bytes(digest) == part.digest { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
-}
-
-/// Hidden folders cannot have a second name: they follow into the live folder after the exchange.
-fn carry_folders(site: &Site) -> Result<(), StoreError> {
-    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
-        if entry.is_folder && entry.relative.to_str().is_some_and(is_hidden) {
-            fs::rename(&site.old.join(&entry.relative), &site.live.join(&entry.relative))?;
-        }
-    }
-    Ok(())
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use super::publish::shelve;
+use super::old::{digest, rescue, retire, return_parts};
 use super::{Site, is_hidden, read_receipt, write_receipt};
-use crate::fingerprint::Fingerprint;
 use crate::fs;
-use crate::store::receipt::{Manifest, Receipt};
+use crate::store::receipt::{Manifest, Previous, Published, Receipt};
 use crate::store::{Room, StoreError};
 
 /// Brings a store to one of its two sets, by what is really there.
@@ -20,23 +19,15 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         return_parts(site, room)?;
         return Ok(Some(receipt));
     };
-    if fs::stat(&site.live)?.is_none() && holds(&site.next, &pending.manifest)? {
-        // Between the two renames of a filesystem without exchange.
-        fs::rename(&site.next, &site.live)?;
-    }
-    if holds(&site.live, &pending.manifest)? {
-        if fs::stat(&site.next)?.is_some() {
-            // Exchanged, and the old folder was not yet renamed.
-            fs::remove_folder(&site.old)?;
-            fs::rename(&site.next, &site.old)?;
-        }
-        receipt.previous = receipt.published.replace(pending).map(|published| published.manifest);
+    if is_exchanged(site, &receipt, &pending)? {
+        finish(site, &mut receipt, pending, room)?;
     } else {
         if fs::stat(&site.live)?.is_none() && fs::stat(&site.old)?.is_some() {
             fs::rename(&site.old, &site.live)?;
         }
         return_parts(site, room)?;
     }
+    receipt.pending_inode = None;
     if receipt.published.is_none() {
         // The first publication never happened: the store is not hygge's.
         fs::remove_file(&site.receipt)?;
@@ -47,38 +38,56 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
     Ok(Some(receipt))
 }
 
-/// Takes the parts of a set that was not published back to staging, and the folder away.
-///
-/// What a part is called there says nothing of its digest while no receipt names it, so the files
-/// are digested: this is recovery, and better than making them again.
-fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
-    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
-    for entry in fs::list(&site.next, is_hidden)?.unwrap_or_default() {
-        let is_live = live.iter().any(|live| live.stat.inode == entry.stat.inode);
-        if is_live || !entry.is_file {
-            continue;
-        }
-        let path = site.next.join(&entry.relative);
-        shelve(&path, &digest(&path)?, room)?;
+/// Does what was left of a publication whose new set is in its place, or about to be.
+fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_>) -> Result<(), StoreError> {
+    if fs::stat(&site.live)?.is_none() {
+        // Between the two renames of a filesystem without exchange.
+        fs::rename(&site.next, &site.live)?;
     }
-    Ok(fs::remove_folder(&site.next)?)
+    let published = receipt.published.replace(pending);
+    let none = Manifest::default();
+    let before = published.as_ref().map_or(&none, |published| &published.manifest);
+    if fs::stat(&site.next)?.is_some() {
+        // Exchanged, and the folder before was not yet renamed.
+        retire(site, None, room)?;
+        fs::rename(&site.next, &site.old)?;
+    }
+    rescue(site, &site.old, before, room)?;
+    receipt.previous = published.map(Previous::from);
+    Ok(())
 }
 
-fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
-    let file = fs::open(path)?;
-    let (digest, _) = Fingerprint::of_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
-    Ok(digest)
-}
-
-/// True where a folder has every part of a manifest, byte for byte.
-fn holds(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
-    for part in &manifest.parts {
-        let path = folder.join(&part.name);
-        match fs::stat(&path)? {
-            Some(found) if found.is_file && found.stat.size == part.bytes => {}
-            _ => return Ok(false),
+/// True where the folder that was laid out is the live one, or where nothing is live any more
+/// because it was about to become it.
+fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<bool, StoreError> {
+    let inode = |path: &Path| -> Result<Option<u64>, StoreError> { Ok(fs::stat(path)?.map(|found| found.stat.inode)) };
+    let (live, next) = (inode(&site.live)?, inode(&site.next)?);
+    if live.is_none() {
+        return Ok(next.is_some() && fs::stat(&site.old)?.is_some() && shows(&site.next, &pending.manifest)?);
+    }
+    match receipt.pending_inode {
+        Some(laid_out) if live == Some(laid_out) => Ok(true),
+        Some(laid_out) if next == Some(laid_out) => Ok(false),
+        // The folders were copied since: only what is in them can tell.
+        _ => {
+            let is_old = match &receipt.published {
+                Some(published) => shows(&site.live, &published.manifest)?,
+                None => false,
+            };
+            Ok(!is_old && shows(&site.live, &pending.manifest)?)
         }
-        if digest(&path)? != part.digest {
+    }
+}
+
+/// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
+fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
+    let found = fs::list(folder, is_hidden)?.unwrap_or_default();
+    if found.len() != manifest.parts.len() {
+        return Ok(false);
+    }
+    for part in &manifest.parts {
+        let there = found.iter().find(|entry| entry.relative.to_str() == Some(&part.name));
+        if !there.is_some_and(|entry| entry.is_file && entry.stat.size == part.bytes) || digest(&folder.join(&part.name))? != part.digest {
             return Ok(false);
         }
     }

@@ -1,0 +1,110 @@
+//! The folder before: what is in it goes back to staging, on into the store, or aside. Nothing that
+//! hygge did not make is ever removed, however it came there.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Site, is_hidden};
+use crate::fingerprint::Fingerprint;
+use crate::fs::{self, Found};
+use crate::store::receipt::{Manifest, Previous};
+use crate::store::{Room, StoreError};
+
+/// Sees to what is in a folder that readers no longer find and that is no part of its set: hidden
+/// files and folders follow into the store, everything else is put aside.
+pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
+    for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
+        let name = entry.relative.to_string_lossy().into_owned();
+        if is_hidden(&name) || manifest.part(&name).is_none() {
+            follow(site, folder, &entry, &name, room)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the time of the folder before: parts that the live set no longer has go to staging, as
+/// history; the others are second names of live files.
+pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) -> Result<(), StoreError> {
+    let none = Manifest::default();
+    rescue(site, &site.old, previous.map_or(&none, |previous| &previous.manifest), room)?;
+    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
+    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
+        let (path, name) = (site.old.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
+        let part = previous.and_then(|previous| Some((previous.manifest.part(&name)?, previous)));
+        match part {
+            _ if is_second_name(&entry, &live) => fs::remove_file(&path)?,
+            Some((part, previous)) if part.bytes == entry.stat.size && !changed_since(&entry, &previous.at) => {
+                shelve(&path, &part.digest, room)?;
+            }
+            _ => put_aside(&path, &name, room)?,
+        }
+    }
+    Ok(fs::remove_empty_folder(&site.old)?)
+}
+
+/// Takes the parts of a set that was not published back to staging, and the folder away.
+///
+/// What a part is called there says nothing of its digest while no receipt names it, so the files
+/// are digested: this is recovery, and better than making them again.
+pub(super) fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
+    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
+    for entry in fs::list(&site.next, |_| false)?.unwrap_or_default() {
+        let (path, name) = (site.next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
+        if is_second_name(&entry, &live) {
+            fs::remove_file(&path)?;
+        } else if entry.is_file && !is_hidden(&name) {
+            shelve(&path, &digest(&path)?, room)?;
+        } else {
+            follow(site, &site.next, &entry, &name, room)?;
+        }
+    }
+    Ok(fs::remove_empty_folder(&site.next)?)
+}
+
+/// The digest of a file.
+pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
+    let file = fs::open(path)?;
+    let (digest, _) = Fingerprint::of_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
+    Ok(digest)
+}
+
+/// Something that is nobody's part: it follows into the store if it is hidden and its name is free
+/// there, else it is put aside; a second name of what the store has already is only taken away.
+fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
+    let (from, to) = (folder.join(&entry.relative), site.live.join(&entry.relative));
+    match fs::stat(&to)? {
+        Some(there) if entry.is_file && there.stat.inode == entry.stat.inode => Ok(fs::remove_file(&from)?),
+        None if is_hidden(name) && fs::stat(&site.live)?.is_some() => Ok(fs::rename(&from, &to)?),
+        _ => put_aside(&from, name, room),
+    }
+}
+
+fn put_aside(from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
+    fs::create_folder(&room.displaced)?;
+    fs::move_aside(from, &room.displaced, name)?;
+    room.note_aside(name);
+    Ok(())
+}
+
+fn is_second_name(entry: &Found, live: &[Found]) -> bool {
+    entry.is_file && live.iter().any(|live| live.stat.inode == entry.stat.inode)
+}
+
+/// True where a file was written to after its set was published.
+fn changed_since(entry: &Found, at: &str) -> bool {
+    let published = at.parse::<Timestamp>().map(Timestamp::as_nanosecond);
+    published.is_ok_and(|published| i128::from(entry.stat.mtime_ns) > published)
+}
+
+/// Moves a part to staging; across filesystems it is let go instead, and made again if asked.
+fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
+    let place = room.staged.place(digest)?;
+    if fs::stat(&place)?.is_some() {
+        return Ok(fs::remove_file(path)?);
+    }
+    match fs::rename(path, &place) {
+        Err(error) if error.is_other_filesystem() => Ok(fs::remove_file(path)?),
+        other => Ok(other?),
+    }
+}
