@@ -48,6 +48,7 @@ impl Graph {
         let stores = StorePaths::new(flows, real);
         for flow in flows {
             check_overlaps(flow, &stores, real, &at, &mut problems);
+            check_cache(flow, &config.options.cache_folder, real, &at, &mut problems);
         }
         let mut graph = DiGraph::new();
         let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
@@ -177,6 +178,38 @@ fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, a
         problems.push(
             Problem::new(at(flow), format!("home and store of flow {} {how}", flow.name), "it would read what it writes")
                 .hint("choose a store beside the home"),
+        );
+    }
+}
+
+/// Cache, homes and stores keep out of each other's folders.
+fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+    let store = resolved(flow.store.path(), real);
+    if store.starts_with(cache) || cache.starts_with(store) {
+        problems.push(
+            Problem::new(
+                at(flow),
+                format!("the store of flow {} and the cache lie in one another: {}", flow.name, cache.display()),
+                "its store",
+            )
+            .hint("options.cache.dir names another folder for the cache"),
+        );
+    }
+    if store.file_name().is_some_and(|name| name == ".hygge") {
+        problems.push(
+            Problem::new(at(flow), format!("the store of flow {} is called .hygge", flow.name), "its store")
+                .hint("that is the name of the folder in which receipts lie: choose another"),
+        );
+    }
+    let Place::Path { path, deep } = flow.home.place() else { return };
+    let home = resolved(path, real);
+    // What is hidden is not read.
+    let shows =
+        |below: &Path| !below.iter().any(|name| name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_"));
+    if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && shows(below)) {
+        problems.push(
+            Problem::new(at(flow), format!("flow {} would read the cache: {}", flow.name, cache.display()), "its home")
+                .hint("options.cache.dir names another folder for the cache"),
         );
     }
 }

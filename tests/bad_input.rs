@@ -19,6 +19,9 @@ const CONFIGS: &[(&str, &[&str])] = &[
     ("flows:\n  a: {home: home, store: out, needs: [bb]}\n  b: {home: home, store: o2}\n", &["needs the flow \"bb\"", "did you mean b?"]),
     ("flows:\n  a: {home: {flow: b}, store: o1}\n  b: {home: {flow: a}, store: o2}\n", &["circle", "a -> b -> a"]),
     ("flows:\n  a: {home: home, store: out}\n  b: {home: home, store: out/b}\n", &["stores of flows a and b"]),
+    ("options: {cache: {dir: out}}\nflows:\n  a: {home: home, store: out}\n", &["the store of flow a and the cache", "options.cache.dir"]),
+    ("options: {cache: {dir: home}}\nflows:\n  a: {home: home, store: out}\n", &["flow a would read the cache"]),
+    ("flows:\n  a: {home: home, store: .hygge}\n", &["called .hygge"]),
     ("flows:\n  a: {home: home, store: home/out}\n", &["home and store of flow a"]),
     ("flows:\n  a: {home: out/x, store: out}\n", &["home and store of flow a"]),
 ];

@@ -63,6 +63,9 @@ fn a_renamed_flow_stays_fresh() {
     sandbox.build(&[]);
     sandbox.write("hygge.yml", "flows:\n  figures: {home: home, store: store}\n");
     assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+    sandbox.sample("north", "home/more.parquet");
+    let plan = sandbox.run(&["build", "--dry-run"]);
+    assert!(plan.text.contains("flow figures of") && plan.text.contains("takes the store over from flow numbers of"), "{}", plan.text);
 }
 
 #[test]

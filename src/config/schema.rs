@@ -38,7 +38,9 @@ impl<'a> Block<'a> {
 
     /// The value of a key that may be missing; `null` counts as missing.
     pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let node = self.entries.iter().find(|(written, _)| written.name == key).map(|(_, node)| node)?;
         (node.value != Value::Null).then_some(node)
     }

@@ -122,6 +122,13 @@ impl Planner {
         if self.request.force && self.request.selected.named.contains(name) {
             reasons.push(Reason::Forced);
         }
+        if let (false, Some(receipt)) = (reasons.is_empty(), &state.receipt) {
+            let owner = |flow: &str, project: &str| format!("flow {flow} of {project}");
+            let (old, new) = (owner(&receipt.flow, &receipt.project), owner(name.as_str(), &self.project.config.name));
+            if old != new {
+                reasons.push(Reason::Owner { old, new });
+            }
+        }
         match key {
             Some(key) => Ok(Judged::Known(reasons, key)),
             None if waits.is_empty() => Err(missing(name)),

@@ -89,6 +89,8 @@ pub enum Reason {
     Upstream { flow: String, old: Option<Fingerprint>, new: Fingerprint },
     /// The columns of the home differ.
     Schema { old: Fingerprint, new: Fingerprint },
+    /// Another flow, or a flow of another project, published there last.
+    Owner { old: String, new: String },
     /// The parts go by other names.
     Placement { field: String, old: Option<String>, new: Option<String> },
     /// A published file is gone.
@@ -167,6 +169,7 @@ impl fmt::Display for Reason {
             }
             Self::Upstream { flow, old: None, new } => write!(f, "flow {flow} is its home now ({})", new.short()),
             Self::Schema { old, new } => write!(f, "the columns changed ({} -> {})", old.short(), new.short()),
+            Self::Owner { old, new } => write!(f, "{new} takes the store over from {old}"),
             Self::OutputMissing { name } => write!(f, "output {name} is missing"),
             Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),
             Self::Interrupted => write!(f, "a publication was interrupted"),

@@ -75,11 +75,13 @@ impl Report for Plain<'_> {
         for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Fresh) {
             self.step(step);
         }
-        let rest = plan.steps.len() - fresh;
-        self.line(&if rest == 0 {
+        let blocked = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Blocked { .. })).count();
+        let rest = plan.steps.len() - fresh - blocked;
+        let stuck = if blocked > 0 { format!(", {blocked} blocked") } else { String::new() };
+        self.line(&if rest + blocked == 0 {
             nothing_to_do(fresh)
         } else {
-            format!("hygge: {} to build, {fresh} fresh (dry run: nothing was done)", count(rest, "flow"))
+            format!("hygge: {} to build{stuck}, {fresh} fresh (dry run: nothing was done)", count(rest, "flow"))
         });
     }
 
