@@ -134,3 +134,17 @@ fn an_index_that_is_wrong_about_a_file_loses_no_row() {
     std::fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("the cache");
     assert_eq!(sandbox.build(&["--force"]).event("flow_finished")["rows"], 300);
 }
+
+#[test]
+fn files_of_pandas_can_be_packed() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 1000}}\n");
+    std::fs::create_dir(sandbox.path("home")).expect("a folder");
+    let write = "import sys, json, pyarrow as pa, pyarrow.parquet as pq\nfor n, rows in enumerate([3, 4]):\n  \
+                 notes = {'pandas': json.dumps({'index_columns': [{'kind': 'range', 'start': 0, 'stop': rows, 'step': 1}]})}\n  \
+                 pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata(notes), f'{sys.argv[1]}/{n}.parquet')";
+    let written = peers::run(write, &[sandbox.path("home").as_os_str()]);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let ran = sandbox.build(&[]);
+    assert_eq!((ran.code, ran.event("flow_finished")["rows"].as_u64()), (0, Some(7)), "{}", ran.text);
+    peers::compare(&sandbox.path("home"), &sandbox.path("store"), &["--values-only"]);
+}

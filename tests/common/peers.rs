@@ -6,9 +6,17 @@ use std::process::{Command, Output};
 
 /// Runs a script of `tests/peers`.
 pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
-    let python = std::env::var_os("HYGGE_TEST_PYTHON").expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
-    Command::new(python).arg(script).args(arguments).output().expect("Python runs")
+    interpreter().arg(script).args(arguments).output().expect("Python runs")
+}
+
+/// Runs a few lines of Python.
+pub(crate) fn run(lines: &str, arguments: &[&OsStr]) -> Output {
+    interpreter().args(["-c", lines]).args(arguments).output().expect("Python runs")
+}
+
+fn interpreter() -> Command {
+    Command::new(std::env::var_os("HYGGE_TEST_PYTHON").expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb"))
 }
 
 /// Two files or folders hold the same table, as pyarrow and duckdb read them.

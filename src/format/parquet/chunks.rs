@@ -11,11 +11,14 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
+use polars::prelude::ArrowSchema;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::{self, Codec};
 use super::footer;
+use super::recode;
 use super::recompress::{Chunk, recompress};
+use crate::error::catch_panic;
 use crate::format::{Cut, FormatError, Opened};
 
 /// The key under which Arrow writers keep the types that parquet has no word for.
@@ -27,8 +30,8 @@ type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
 /// Gives the rows.
 pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
     let mut current = Current::open(cut, 0)?;
-    let first = Model::new(&current);
     let is_one_file = cut.pieces.iter().all(|piece| piece.file == cut.pieces[0].file);
+    let first = Model::new(&current, is_one_file);
     let sorting = if is_one_file { sorting(&current.metadata) } else { None };
     let mut writer = writer(&current.metadata, sorting, out).map_err(encode)?;
     for (number, piece) in cut.pieces.iter().enumerate() {
@@ -77,27 +80,33 @@ struct Model {
     path: PathBuf,
     created_by: Option<String>,
     arrow_schema: Option<String>,
+    /// What Arrow's schema says of the columns, without notes about the whole file, as pandas leaves.
+    types: Option<ArrowSchema>,
 }
 
 impl Model {
-    fn new(first: &Current) -> Self {
+    fn new(first: &Current, is_alone: bool) -> Self {
+        let types = if is_alone { None } else { arrow_types(first) };
         let created_by = first.metadata.file_metadata().created_by().map(String::from);
-        Self { path: first.source.path.clone(), created_by, arrow_schema: arrow_schema(&first.metadata) }
+        Self { path: first.source.path.clone(), created_by, arrow_schema: arrow_schema(&first.metadata), types }
     }
 
     /// Zones and the like are kept in the file's metadata: files that differ there cannot become one.
     fn check(&self, other: &Current) -> Result<(), FormatError> {
-        if arrow_schema(&other.metadata) == self.arrow_schema {
+        if arrow_schema(&other.metadata) == self.arrow_schema || self.types.is_some() && self.types == arrow_types(other) {
             return Ok(());
         }
         Err(FormatError::Schema {
             path: other.source.path.clone(),
             sibling: self.path.clone(),
-            difference: format!(
-                "their {ARROW_SCHEMA} metadata (time zones, metadata of pandas and the like) differs, so they cannot be packed into one file"
-            ),
+            difference: format!("their {ARROW_SCHEMA} metadata (time zones and the like) differs, so they cannot be packed into one file"),
         })
     }
+}
+
+fn arrow_types(file: &Current) -> Option<ArrowSchema> {
+    let types = catch_panic(|| recode::arrow_schemas(&file.source, &file.metadata));
+    types.ok()?.ok().map(|(labelled, _)| labelled)
 }
 
 fn arrow_schema(metadata: &ParquetMetaData) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
 use ::parquet::schema::types::Type;
 
 use crate::fingerprint::Fingerprint;
@@ -145,7 +145,7 @@ fn meaning(node: &Type) -> String {
         (None, other) => return format!("{repetition}{other}{id}"),
         (Some(logical), _) => Some(logical.clone()),
     };
-    let logical = old.map_or_else(String::new, |logical| format!(" {logical:?}"));
+    let logical = old.map_or_else(String::new, |logical| format!(" {}", words(&logical)));
     match node {
         Type::PrimitiveType { physical_type, type_length, .. } => {
             let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY { format!("[{type_length}]") } else { String::new() };
@@ -160,7 +160,7 @@ pub(super) fn describe(node: &Type) -> String {
     let info = node.get_basic_info();
     let repetition = if info.has_repetition() { format!("{} ", info.repetition()) } else { String::new() };
     let logical = match (info.logical_type_ref(), info.converted_type()) {
-        (Some(logical), _) => format!(" {logical:?}"),
+        (Some(logical), _) => format!(" {}", words(logical)),
         (None, ConvertedType::NONE) => String::new(),
         (None, converted) => format!(" {converted}"),
     };
@@ -171,6 +171,24 @@ pub(super) fn describe(node: &Type) -> String {
             format!("{repetition}{physical_type}{length}{logical}{digits}")
         }
         Type::GroupType { .. } => format!("{repetition}group{logical}"),
+    }
+}
+
+/// A logical type in words of the parquet documentation. Digests of schemas are made of them.
+fn words(logical: &LogicalType) -> String {
+    let unit = |unit: &TimeUnit| match unit {
+        TimeUnit::MILLIS => "milliseconds",
+        TimeUnit::MICROS => "microseconds",
+        TimeUnit::NANOS => "nanoseconds",
+    };
+    let adjusted = |is_utc: bool| if is_utc { ", UTC" } else { "" };
+    match logical {
+        LogicalType::Time(time) => format!("time({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
+        LogicalType::Timestamp(time) => format!("timestamp({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
+        LogicalType::Integer(int) => format!("{}int{}", if int.is_signed { "" } else { "u" }, int.bit_width),
+        // Their digits stand beside them.
+        LogicalType::Decimal(_) => "decimal".into(),
+        other => format!("{other:?}").to_lowercase(),
     }
 }
 
