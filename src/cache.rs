@@ -6,13 +6,14 @@ pub mod index;
 pub mod recorder;
 pub mod staging;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, FsError, Lock, LockError};
 
-use index::Index;
+use index::{Index, KnownStore};
 use staging::Staging;
 
 /// How long another build may take to clear the cache.
@@ -66,7 +67,7 @@ impl From<CacheError> for Error {
     fn from(error: CacheError) -> Self {
         let hint = match &error {
             CacheError::Newer { .. } => "use that hygge, or delete the cache: what is fresh stays fresh",
-            CacheError::Index { .. } => "the cache may be deleted at any time: what is fresh stays fresh",
+            CacheError::Index { .. } => "if it stays so, delete the index: it is made anew, and what is fresh stays fresh",
             CacheError::Lock(_) => "wait until it has ended",
             CacheError::Fs(_) => "options.cache.dir names another folder for the cache",
         };
@@ -76,15 +77,15 @@ impl From<CacheError> for Error {
 }
 
 impl Cache {
-    /// Opens the cache, and makes it where it is missing.
-    pub async fn open(folder: &Path) -> Result<Self, CacheError> {
+    /// Opens the cache, and makes it where it is missing. Gives every store that is known, too.
+    pub async fn open(folder: &Path) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
         fs::create_folder(folder)?;
         fs::check_writable(folder)?;
         // Two that open it for the first time would both set it up.
         let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
-        let index = Index::open(&folder.join("index.db")).await?;
+        let (index, stores) = Index::open(&folder.join("index.db")).await?;
         drop(opening);
-        Ok(Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) })
+        Ok((Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) }, stores))
     }
 
     /// Makes ready for writing parts: the lock is shared with other builds, and what dead runs

@@ -225,3 +225,22 @@ fn an_upstream_that_someone_altered_is_not_read_as_if_it_were_whole() {
     assert_eq!((ran.code, ran.outcome("a"), ran.outcome("b")), (0, "built", "built"), "{}", ran.text);
     assert_eq!(files::read(&sandbox, "out/00000000000000000001.parquet").height(), 100);
 }
+
+#[test]
+fn the_end_of_a_long_chain_is_built_alone() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: {flow: b}, store: out/c}\n",
+    );
+    sandbox.build(&[]);
+    // Everything has aged, so that witnesses vouch for all flows.
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(2100));
+    wait();
+    sandbox.build(&[]);
+    assert_eq!(sandbox.build(&[]).event("build_finished")["bytes_hashed"], 0, "witnesses vouch");
+    fs::remove_file(sandbox.path("out/c/00000000000000000001.parquet")).expect("a part");
+    let ran = sandbox.build(&[]);
+    let outcomes = (ran.outcome("a"), ran.outcome("b"), ran.outcome("c"));
+    assert_eq!((ran.code, outcomes), (0, ("fresh", "fresh", "restored")), "{}", ran.text);
+}

@@ -142,3 +142,15 @@ fn a_dry_run_and_a_check_write_no_store() {
     assert_eq!(sandbox.build(&["--check"]).code, 10);
     assert!(!sandbox.path("store").exists() && !sandbox.path(".hygge").exists());
 }
+
+#[test]
+fn an_index_with_a_bad_page_is_set_aside() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let index = sandbox.path(".hygge-cache/index.db");
+    let mut bytes = fs::read(&index).expect("an index");
+    bytes[4096..].fill(0x5a);
+    fs::write(&index, bytes).expect("a write");
+    let ran = sandbox.run(&["build"]);
+    assert_eq!((ran.code, ran.text.as_str()), (0, FRESH));
+}

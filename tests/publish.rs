@@ -330,3 +330,39 @@ fn a_store_that_is_a_link_to_nowhere_is_refused() {
     assert!(ran.error().contains("leads nowhere"), "{}", ran.text);
     assert!(sandbox.path("store").is_symlink());
 }
+
+#[test]
+fn a_hidden_link_follows_its_store() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    std::os::unix::fs::symlink("nobody@host.1", sandbox.path("store/.#notes")).expect("a link");
+    for name in ["one", "two", "three"] {
+        sandbox.sample("west", &format!("home/{name}.parquet"));
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        assert!(!ran.text.contains("displaced"), "{}", ran.text);
+        assert!(sandbox.path("store/.#notes").is_symlink());
+    }
+}
+
+#[test]
+fn what_is_altered_again_and_again_is_kept_each_time() {
+    let sandbox = Sandbox::numbers();
+    sandbox.build(&[]);
+    let before = sandbox.digests("store");
+    let mut kept = Vec::new();
+    for text in ["one", "two", "three"] {
+        sandbox.write("store/00000000000000000002.parquet", text);
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        let told: Vec<_> = ran.events.iter().filter(|event| event["event"] == "displaced").collect();
+        assert_eq!(told.len(), 1, "{}", ran.text);
+        let folder = told[0]["folder"].as_str().expect("a folder").to_string();
+        kept.push(fs::read_to_string(format!("{folder}/00000000000000000002.parquet")).expect("what was kept"));
+    }
+    assert_eq!(kept, ["one", "two", "three"]);
+    sandbox.sample("west", "home/more.parquet");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 0 && !ran.text.contains("displaced"), "nobody altered anything: {}", ran.text);
+    assert!(before.iter().all(|(_, digest)| sandbox.digests("store").values().any(|other| other == digest)));
+}

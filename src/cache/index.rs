@@ -29,7 +29,7 @@ use crate::store::receipt::Receipt;
 const VERSION: i64 = 3;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26): <https://www.sqlite.org/rescode.html>.
-const DAMAGED: &[&str] = &["11", "26"];
+const DAMAGED: &[u32] = &[11, 26];
 
 /// How long another process may write before it is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,17 +125,22 @@ pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
 
 impl Index {
     /// Opens the index; one that is damaged or of an old version is set aside, and a new one begun.
-    pub async fn open(path: &Path) -> Result<Self, CacheError> {
+    /// Gives every store that is known, too.
+    pub async fn open(path: &Path) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
         let missing = fs::stat(path)?.is_none();
-        match Self::connect(path).await {
-            Ok(connection) => Ok(Self { path: path.to_path_buf(), is_new: missing, connection: Mutex::new(connection) }),
+        match Self::read(path, missing).await {
             Err(CacheError::Index { is_damaged: true, .. }) if !missing => {
                 set_aside(path)?;
-                let connection = Self::connect(path).await?;
-                Ok(Self { path: path.to_path_buf(), is_new: true, connection: Mutex::new(connection) })
+                Self::read(path, true).await
             }
-            Err(error) => Err(error),
+            other => other,
         }
+    }
+
+    async fn read(path: &Path, is_new: bool) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
+        let index = Self { path: path.to_path_buf(), is_new, connection: Mutex::new(Self::connect(path).await?) };
+        let stores = index.stores().await?;
+        Ok((index, stores))
     }
 
     async fn connect(path: &Path) -> Result<SqliteConnection, CacheError> {
@@ -166,8 +171,7 @@ impl Index {
         Ok(connection)
     }
 
-    /// Every store that is known.
-    pub async fn stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
+    async fn stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query("SELECT path, project, flow, witness FROM store").fetch_all(&mut *connection).await;
         let known = rows.map_err(failed(&self.path))?.into_iter().filter_map(|row| {
@@ -316,7 +320,9 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
     move |error| {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged: DAMAGED.contains(&code.as_ref()) }
+        // Extended codes have the plain one in their lowest byte.
+        let code = code.parse::<u32>().map_or(0, |code| code & 0xff);
+        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged: DAMAGED.contains(&code) }
     }
 }
 

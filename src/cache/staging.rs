@@ -91,18 +91,11 @@ impl Staging {
         if found == Some(*digest) {
             return Ok(true);
         }
-        self.release(digest);
-        if found.is_some() {
+        let mut claims = self.claims();
+        if release(&mut claims, digest) == 0 && found.is_some() {
             fs::remove_file(&path)?;
         }
         Ok(false)
-    }
-
-    fn release(&self, digest: &Fingerprint) {
-        let mut claims = self.claims();
-        if let Some(count) = claims.get_mut(digest) {
-            *count = count.saturating_sub(1);
-        }
     }
 
     fn path(&self, digest: &Fingerprint) -> PathBuf {
@@ -127,17 +120,16 @@ impl StagedParts for Staging {
     fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<bool, FsError> {
         let from = self.path(digest);
         if keep != Keep::Never && self.cloner.clone_file(&from, to) {
-            self.release(digest);
+            release(&mut self.claims(), digest);
             return Ok(true);
         }
         {
-            let claims = self.claims();
+            let mut claims = self.claims();
             let is_last = claims.get(digest).is_none_or(|count| *count <= 1);
             if is_last && keep != Keep::Always {
                 match fs::rename(&from, to) {
                     Ok(()) => {
-                        drop(claims);
-                        self.release(digest);
+                        release(&mut claims, digest);
                         return Ok(true);
                     }
                     Err(error) if error.is_absent() => return Ok(false),
@@ -151,9 +143,9 @@ impl StagedParts for Staging {
             Err(error) if error.is_absent() => false,
             Err(error) => return Err(error),
         };
-        self.release(digest);
-        let is_wanted = keep == Keep::Always || self.claims().get(digest).is_some_and(|count| *count > 0);
-        if copied && !is_wanted {
+        // Together, so that nobody begins to count on it between the two.
+        let mut claims = self.claims();
+        if release(&mut claims, digest) == 0 && copied && keep != Keep::Always {
             fs::remove_file(&from)?;
         }
         Ok(copied)
@@ -179,4 +171,13 @@ impl Drop for Unfinished {
             drop(fs::remove_file(&self.path));
         }
     }
+}
+
+/// One part less counts on a staged file; gives how many still do.
+fn release(claims: &mut HashMap<Fingerprint, usize>, digest: &Fingerprint) -> usize {
+    let left = claims.remove(digest).unwrap_or_default().saturating_sub(1);
+    if left > 0 {
+        claims.insert(*digest, left);
+    }
+    left
 }

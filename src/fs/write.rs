@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -131,14 +131,16 @@ pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
     ignore_missing(fs::remove_dir(path)).map_err(FsError::at("remove folder", path))
 }
 
+/// A path in a folder that nothing has: the name, or the name with a number.
+pub fn free_name(folder: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|number| folder.join(format!("{name}.{number}")));
+    let mut names = std::iter::once(folder.join(name)).chain(numbered);
+    names.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_else(|| folder.join(name))
+}
+
 /// Moves a file, a link or a folder into another folder under a name that is free there.
 pub fn move_aside(from: &Path, folder: &Path, name: &str) -> Result<(), FsError> {
-    let mut to = folder.join(name);
-    let mut number = 1;
-    while fs::symlink_metadata(&to).is_ok() {
-        number += 1;
-        to = folder.join(format!("{name}.{number}"));
-    }
+    let to = free_name(folder, name);
     match rename(from, &to) {
         Err(error) if error.is_other_filesystem() && from.is_file() => {
             copy(from, &to, |_| Ok(()))?;

@@ -15,8 +15,8 @@ use super::memory::Memory;
 use super::probe::{self, Input, Observed, StoreState};
 use super::project::Project;
 use super::{Orphan, Request};
+use crate::cache::Cache;
 use crate::cache::index::{Batch, IndexedReceipt};
-use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
@@ -47,11 +47,7 @@ impl Planner {
     /// Opens the cache, and looks at the flows of the request meanwhile.
     pub async fn new(project: Project, request: Request) -> Result<Self> {
         let folder = project.config.options.cache_folder.clone();
-        let opening = tokio::spawn(async move {
-            let cache = Cache::open(&folder).await?;
-            let stores = cache.index.stores().await?;
-            Ok::<_, CacheError>((cache, stores))
-        });
+        let opening = tokio::spawn(async move { Cache::open(&folder).await });
         let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
         // An upstream that is not selected still says what its output is.
         let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
@@ -90,9 +86,12 @@ impl Planner {
     /// Finds out what flows hold that were looked at; their flow homes' stores as well.
     pub async fn observe(&mut self, names: &[FlowName]) -> Result<()> {
         let mut wanted: BTreeSet<FlowName> = names.iter().cloned().collect();
-        for name in names {
-            let upstream = self.flow(name)?.upstream().map(FlowName::from);
-            wanted.extend(upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str())));
+        // What a flow home gave must be known, and of its own home too, for it is judged as well.
+        let mut ahead: Vec<FlowName> = names.to_vec();
+        while let Some(name) = ahead.pop() {
+            let upstream = self.flow(&name)?.upstream().map(FlowName::from);
+            let unseen = upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str()));
+            ahead.extend(unseen.filter(|upstream| wanted.insert(upstream.clone())));
         }
         let unseen: Vec<FlowName> = wanted.iter().filter(|name| !self.looks.contains_key(*name)).cloned().collect();
         self.looks.extend(look(&self.project, &unseen));

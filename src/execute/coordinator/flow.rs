@@ -171,10 +171,13 @@ impl Coordinator<'_> {
 
     pub(super) fn finish_set(&mut self, flow: &FlowName, Landed { receipt, aside }: Landed) -> Result<()> {
         self.tell_aside(flow, aside);
-        let Some(running) = self.running.remove(flow) else { return Ok(()) };
         let described = self.planner.flow(flow)?;
         let manifest = receipt.published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();
-        self.planner.note_published(flow, receipt)?;
+        if let Err(error) = self.planner.note_published(flow, receipt) {
+            self.fail(flow, error);
+            return Ok(());
+        }
+        let Some(running) = self.running.remove(flow) else { return Ok(()) };
         self.record_changes();
         let made = running.work.parts_to_make();
         let done = Done {

@@ -37,7 +37,7 @@ pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) 
             Some((part, previous)) if part.bytes == entry.stat.size && !changed_since(&entry, &previous.at) => {
                 shelve(&path, &part.digest, room)?;
             }
-            _ => put_aside(&path, &name, room)?,
+            _ => put_aside(site, &path, &name, room)?,
         }
     }
     Ok(fs::remove_empty_folder(&site.old)?)
@@ -73,16 +73,29 @@ pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
 /// there, else it is put aside; a second name of what the store has already is only taken away.
 fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
     let (from, to) = (folder.join(&entry.relative), site.live.join(&entry.relative));
-    match fs::stat(&to)? {
-        Some(there) if entry.is_file && there.stat.inode == entry.stat.inode => Ok(fs::remove_file(&from)?),
-        None if is_hidden(name) && fs::stat(&site.live)?.is_some() => Ok(fs::rename(&from, &to)?),
-        _ => put_aside(&from, name, room),
+    let there = fs::stat(&to)?;
+    if entry.is_file && !fs::is_link(&from)? && there.as_ref().is_some_and(|there| there.stat.inode == entry.stat.inode) {
+        return Ok(fs::remove_file(&from)?);
     }
+    let is_free = there.is_none() && !fs::is_link(&to)?;
+    if is_free && is_hidden(name) && fs::stat(&site.live)?.is_some() {
+        return Ok(fs::rename(&from, &to)?);
+    }
+    put_aside(site, &from, name, room)
 }
 
-fn put_aside(from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
+/// Moves what is nobody's part to where its owner finds it again.
+fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
     fs::create_folder(&room.displaced)?;
-    fs::move_aside(from, &room.displaced, name)?;
+    match fs::move_aside(from, &room.displaced, name) {
+        // Only files can be copied: a folder or a link stays on its own filesystem.
+        Err(error) if error.is_other_filesystem() => {
+            let beside = site.hidden.join("displaced");
+            fs::create_folder(&beside)?;
+            fs::move_aside(from, &beside, name)?;
+        }
+        other => other?,
+    }
     room.note_aside(name);
     Ok(())
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::old::{rescue, retire, return_parts};
 use super::{Site, is_hidden, write_receipt};
 use crate::fingerprint::Fingerprint;
-use crate::fs;
+use crate::fs::{self, Stat};
 use crate::store::receipt::{self, Manifest, Part, Previous, Published, Receipt};
 use crate::store::{Publication, Room, StoreError};
 
@@ -16,7 +16,7 @@ use crate::store::{Publication, Room, StoreError};
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
     retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
     let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
-    displace(site, publication, room)?;
+    let displaced = displace(site, publication, room)?;
     lay_out(site, publication, published.map(|published| &published.manifest), room)?;
     let mut receipt = Receipt {
         version: receipt::VERSION,
@@ -32,6 +32,7 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     room.barrier.wait(&site.hidden)?;
     fs::exchange_folders(&site.next, &site.live, &site.old)?;
     room.barrier.wait(&site.hidden)?;
+    forget_displaced(site, &displaced)?;
     let none = Manifest::default();
     rescue(site, &site.old, published.map_or(&none, |published| &published.manifest), room)?;
     receipt.previous = receipt.published.map(Previous::from);
@@ -41,17 +42,28 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     Ok(receipt)
 }
 
-/// Puts aside what someone altered, before anything is exchanged.
-fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<(), StoreError> {
-    if publication.altered.is_empty() {
-        return Ok(());
-    }
-    fs::create_folder(&room.displaced)?;
+/// Puts aside what someone altered, before anything is exchanged; gives how each file looked.
+fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
+    let mut displaced = Vec::new();
     for name in publication.altered {
-        let (from, to) = (site.live.join(name), room.displaced.join(name));
+        fs::create_folder(&room.displaced)?;
+        let (from, to) = (site.live.join(name), fs::free_name(&room.displaced, name));
         match fs::link(&from, &to) {
             Err(error) if error.is_other_filesystem() => fs::copy(&from, &to, |_| Ok(())).map(drop)?,
             other => other?,
+        }
+        displaced.extend(fs::stat(&from)?.map(|found| (name.clone(), found.stat)));
+    }
+    Ok(displaced)
+}
+
+/// Takes away the second names of what was displaced, unless someone wrote to it once more.
+fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), StoreError> {
+    for (name, stat) in displaced {
+        let path = site.old.join(name);
+        let same = |found: fs::Found| (found.stat.inode, found.stat.size, found.stat.mtime_ns) == (stat.inode, stat.size, stat.mtime_ns);
+        if fs::stat(&path)?.is_some_and(same) {
+            fs::remove_file(&path)?;
         }
     }
     Ok(())
@@ -79,9 +91,10 @@ fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, r
         placed.entry(part.digest).or_insert(to);
     }
     for entry in fs::list(&site.live, |_| false)?.unwrap_or_default() {
-        let hidden = entry.relative.to_str().is_some_and(is_hidden);
-        if hidden && !entry.is_folder {
-            fs::link(&site.live.join(&entry.relative), &site.next.join(&entry.relative))?;
+        // What is no file, a link among them, follows after the exchange.
+        let from = site.live.join(&entry.relative);
+        if entry.relative.to_str().is_some_and(is_hidden) && entry.is_file && !fs::is_link(&from)? {
+            fs::link(&from, &site.next.join(&entry.relative))?;
         }
     }
     Ok(())
