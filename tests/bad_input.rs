@@ -13,6 +13,7 @@ const CONFIGS: &[(&str, &[&str])] = &[
         "flows:\n  a: {home: {path: home, type: parket}, store: out}\n",
         &["hygge.yml:2:", "unknown type \"parket\"", "did you mean parquet?"],
     ),
+    ("flows:\n  a: {home: {path: home, glob: \"[\"}, store: out}\n", &["glob \"[\" cannot be used", "hygge.yml:2:"]),
     ("flows:\n  a: {store: out}\n", &["flow a has no home"]),
     ("flows:\n  a: {home: home, store: {path: out, compression: zst}}\n", &["did you mean zstd?"]),
     ("flows:\n  a: {home: home, store: {path: out, file_pattern: \"../{stem}\"}}\n", &["file_pattern", "slash"]),

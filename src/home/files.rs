@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobSet};
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::{Home, HomeError, ListedFile, Listing, Place};
 use crate::config::absolute;
@@ -18,7 +18,8 @@ pub struct FilesHome {
     format: &'static dyn Format,
     path: PathBuf,
     glob: String,
-    matcher: GlobSet,
+    /// None for the files of the format: most homes have no pattern, and making one takes long.
+    matcher: Option<GlobMatcher>,
 }
 
 impl FilesHome {
@@ -30,13 +31,14 @@ impl FilesHome {
         }
         let written = block.text("glob", problems);
         let glob = written.map_or_else(|| format!("*.{}", format.extension()), |(glob, _)| glob.to_string());
-        // A set knows patterns such as *.parquet without a regular expression, which takes a thousand
-        // times as long to make, where the separator means nothing: in a single folder.
+        let path = path.map(|(path, _)| absolute(root, path));
+        let Some((_, at)) = written else {
+            return Some(Self { format, path: path?, glob, matcher: None });
+        };
         let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
-        match built.and_then(|built| GlobSet::builder().add(built).build()) {
-            Ok(matcher) => Some(Self { format, path: absolute(root, path?.0), matcher, glob }),
+        match built {
+            Ok(built) => Some(Self { format, path: path?, glob, matcher: Some(built.compile_matcher()) }),
             Err(error) => {
-                let at = written.map_or(block.at(), |(_, at)| at);
                 problems.push(Problem::new(
                     at,
                     format!("glob {glob:?} cannot be used: {}", error.kind()),
@@ -47,6 +49,13 @@ impl FilesHome {
         }
     }
 
+    fn matches(&self, relative: &Path) -> bool {
+        match &self.matcher {
+            Some(matcher) => matcher.is_match(relative),
+            None => relative.extension().is_some_and(|ending| ending == self.format.extension()),
+        }
+    }
+
     fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
         let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
         let mut others = Vec::new();
@@ -54,7 +63,7 @@ impl FilesHome {
             if is_folder {
                 others.push(relative.join(""));
                 listing.folders.push(self.path.join(relative));
-            } else if !self.matcher.is_match(&relative) {
+            } else if !self.matches(&relative) {
                 others.push(relative);
             } else if !is_file {
                 return Err(HomeError::NotAFile(self.path.join(relative)));
