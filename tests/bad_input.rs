@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::common::files;
 use crate::common::sandbox::Sandbox;
 
 /// Configs that cannot be used, each with words that the error must have.
@@ -82,6 +83,33 @@ fn files_that_are_not_sound_are_named() {
         fails(&sandbox, &["east.parquet", "not a sound parquet file"]);
         assert!(!sandbox.path("store").exists());
     }
+}
+
+#[test]
+fn a_file_with_another_schema_is_named_with_its_column() {
+    let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: store}\n");
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    files::ints(&sandbox, "home/b.parquet", 10..20);
+    files::ints_and_texts(&sandbox, "home/c.parquet", 0..10);
+    fails(&sandbox, &["c.parquet has another schema than", "column text is not in the other"]);
+    assert!(!sandbox.path("store").exists());
+}
+
+#[test]
+fn a_full_disk_fails_the_flows_and_loses_nothing() {
+    let sandbox = Sandbox::numbers();
+    // A small filesystem in a mount namespace of its own, which goes with the process.
+    let script = "mkdir disk && mount -t tmpfs -o size=300k none disk && cp -r home hygge.yml disk && cd disk && \
+                  \"$0\" build --format json; code=$?; ls; exit $code";
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")])
+        .current_dir(sandbox.path(""))
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("o space left on device") && text.contains("build_finished"), "{text}");
+    assert!(!text.lines().any(|line| line == "store"), "nothing is published: {text}");
 }
 
 #[test]

@@ -26,11 +26,6 @@ impl<'a> Block<'a> {
         None
     }
 
-    /// Where the block begins.
-    pub fn at(&self) -> Span {
-        self.at
-    }
-
     /// How errors call the block.
     pub fn name(&self) -> &str {
         &self.name

@@ -164,7 +164,11 @@ impl<'r> Coordinator<'r> {
         self.record_changes();
         self.barriers.wait()?;
         drop(self.recorder);
-        self.recording.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
+        // What is published is published: a record that is missing is found out again.
+        self.summary.unrecorded = match self.recording.await {
+            Ok(recorded) => recorded.err().map(Error::from),
+            Err(error) => Some(Error::new(ErrorKind::Start, error)),
+        };
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();
         Ok(self.summary)

@@ -107,6 +107,8 @@ pub struct Summary {
     pub interrupted: bool,
     /// Of those that failed, how many because a lock was waited for in vain.
     pub locked: usize,
+    /// Why the index does not have all that was done; the stores do.
+    pub unrecorded: Option<Error>,
     /// How long it took.
     pub took: Duration,
 }
@@ -135,6 +137,6 @@ impl Summary {
 
     /// True where every flow is as it should be.
     pub fn is_good(&self) -> bool {
-        self.failed == 0 && self.skipped == 0 && !self.interrupted
+        self.failed == 0 && self.skipped == 0 && !self.interrupted && self.unrecorded.is_none()
     }
 }

@@ -96,7 +96,7 @@ impl Report for Json<'_> {
             "build_finished",
             json!({
                 "built": summary.built, "restored": summary.restored, "fresh": summary.fresh, "failed": summary.failed,
-                "skipped": summary.skipped, "interrupted": summary.interrupted, "bytes_hashed": hashed, "seconds": summary.took.as_secs_f64(),
+                "skipped": summary.skipped, "interrupted": summary.interrupted, "bytes_hashed": hashed, "warning": summary.unrecorded.as_ref().map(ToString::to_string), "seconds": summary.took.as_secs_f64(),
             }),
         );
     }

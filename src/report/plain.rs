@@ -132,6 +132,9 @@ impl Report for Plain<'_> {
         ];
         let counts: Vec<String> =
             counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+        if let Some(error) = &summary.unrecorded {
+            self.line(&format!("warning: {error}; what was published is safe, the next build finds out the rest again"));
+        }
         let interrupted = if summary.interrupted { ", interrupted" } else { "" };
         self.line(&format!("hygge: {}{interrupted} in {}", counts.join(", "), seconds(summary.took)));
     }
