@@ -98,16 +98,11 @@ fn a_file_with_another_schema_is_named_with_its_column() {
 #[test]
 fn a_full_disk_fails_the_flows_and_loses_nothing() {
     let sandbox = Sandbox::numbers();
-    // A small filesystem in a mount namespace of its own, which goes with the process.
-    let script = "mkdir disk && mount -t tmpfs -o size=300k none disk && cp -r home hygge.yml disk && cd disk && \
-                  \"$0\" build --format json; code=$?; ls; exit $code";
-    let output = std::process::Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")])
-        .current_dir(sandbox.path(""))
-        .output()
-        .expect("unshare runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let (code, text) = sandbox.with_mounts(
+        "mkdir disk && mount -t tmpfs -o size=300k none disk && cp -r home hygge.yml disk && cd disk && \
+         \"$0\" build --format json; code=$?; ls; exit $code",
+    );
+    assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("o space left on device") && text.contains("build_finished"), "{text}");
     assert!(!text.lines().any(|line| line == "store"), "nothing is published: {text}");
 }

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::Command;
 
 use hygge::fs::{Exchanged, exchange_folders, exchange_in_two};
 use serde_json::Value;
@@ -202,15 +201,8 @@ fn folders_change_places_also_where_the_filesystem_knows_no_exchange() {
 fn a_store_that_is_a_mount_point_is_refused_before_any_work() {
     let sandbox = Sandbox::numbers();
     fs::create_dir(sandbox.path("store")).expect("a folder");
-    // In a mount namespace of its own, which goes with the process.
-    let script = "mount -t tmpfs none store && exec \"$0\" build --format json";
-    let output = Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")])
-        .current_dir(sandbox.path(""))
-        .output()
-        .expect("unshare runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let (code, text) = sandbox.with_mounts("mount -t tmpfs none store && exec \"$0\" build --format json");
+    assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("is a mount point"), "{text}");
     assert!(!text.contains("part_made"), "{text}");
 }

@@ -59,6 +59,16 @@ impl Sandbox {
         ran(&output.expect("the binary runs"))
     }
 
+    /// Runs a shell script in which `$0` is the binary, with mounts of its own that go with it. Gives
+    /// the exit code and everything that it printed.
+    pub(crate) fn with_mounts(&self, script: &str) -> (Option<i32>, String) {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")]);
+        let output = command.current_dir(self.folder.path()).output().expect("unshare runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    }
+
     /// Begins a build with events, which goes on while the test does.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
