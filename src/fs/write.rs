@@ -89,11 +89,21 @@ pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> 
 }
 
 /// [`copy`] between files that are open.
-pub fn copy_open(mut source: &File, target: &File, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
-    let mut writer = DigestWriter::new(target);
+pub fn copy_open(source: &File, target: &File, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+    pass(source, target, each)
+}
+
+/// Digests a reader to its end: the digest and the number of bytes.
+pub fn digest(reader: impl Read, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+    pass(reader, io::sink(), each)
+}
+
+/// Passes a reader's bytes on to a writer, and digests and counts them on the way.
+fn pass(mut reader: impl Read, writer: impl Write, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+    let mut writer = DigestWriter::new(writer);
     let mut buffer = vec![0; BUFFER];
     loop {
-        match source.read(&mut buffer) {
+        match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {
                 writer.write_all(&buffer[..read])?;
@@ -165,23 +175,4 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
 /// Fails where a run shall end: for work that goes on for long.
 pub fn go_on(interrupted: &AtomicBool) -> io::Result<()> {
     if interrupted.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-}
-
-/// Digests a reader to its end: the digest and the number of bytes.
-pub fn digest(mut reader: impl Read, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER];
-    let mut bytes = 0;
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok((*hasher.finalize().as_bytes(), bytes)),
-            Ok(read) => {
-                hasher.update(&buffer[..read]);
-                bytes += read as u64;
-                each(bytes)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -107,9 +107,4 @@ impl Manifest {
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
-
-    /// The part of a name.
-    pub fn part(&self, name: &str) -> Option<&Part> {
-        self.parts.iter().find(|part| part.name == name)
-    }
 }

@@ -1,6 +1,7 @@
 //! The folder before: what is in it goes back to staging, on into the store, or aside. Nothing that
 //! hygge did not make is ever removed, however it came there.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -8,15 +9,16 @@ use jiff::Timestamp;
 use super::{Site, is_hidden};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Found};
-use crate::store::receipt::{Manifest, Previous};
+use crate::store::receipt::{Manifest, Part, Previous};
 use crate::store::{Room, StoreError};
 
 /// Sees to what is in a folder that readers no longer find and that is no part of its set: hidden
 /// files and folders follow into the store, everything else is put aside.
 pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
+    let parts = by_name(manifest);
     for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        if is_hidden(&name) || manifest.part(&name).is_none() {
+        if is_hidden(&name) || !parts.contains_key(name.as_str()) {
             follow(site, folder, &entry, &name, room)?;
         }
     }
@@ -27,11 +29,12 @@ pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Roo
 /// history; the others are second names of live files.
 pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) -> Result<(), StoreError> {
     let none = Manifest::default();
-    rescue(site, &site.old, previous.map_or(&none, |previous| &previous.manifest), room)?;
-    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
+    let manifest = previous.map_or(&none, |previous| &previous.manifest);
+    rescue(site, &site.old, manifest, room)?;
+    let (parts, live) = (by_name(manifest), live_files(site)?);
     for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
         let (path, name) = (site.old.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
-        let part = previous.and_then(|previous| Some((previous.manifest.part(&name)?, previous)));
+        let part = previous.and_then(|previous| Some((parts.get(name.as_str())?, previous)));
         match part {
             _ if is_second_name(&entry, &live) => fs::remove_file(&path)?,
             Some((part, previous)) if part.bytes == entry.stat.size && !changed_since(&entry, &previous.at) => {
@@ -48,7 +51,7 @@ pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) 
 /// What a part is called there says nothing of its digest while no receipt names it, so the files
 /// are digested: this is recovery, and better than making them again.
 pub(super) fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
-    let live = fs::list(&site.live, |_| false)?.unwrap_or_default();
+    let live = live_files(site)?;
     for entry in fs::list(&site.next, |_| false)?.unwrap_or_default() {
         let (path, name) = (site.next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
         if is_second_name(&entry, &live) {
@@ -100,8 +103,17 @@ fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<()
     Ok(())
 }
 
-fn is_second_name(entry: &Found, live: &[Found]) -> bool {
-    entry.is_file && live.iter().any(|live| live.stat.inode == entry.stat.inode)
+fn is_second_name(entry: &Found, live: &HashSet<u64>) -> bool {
+    entry.is_file && live.contains(&entry.stat.inode)
+}
+
+/// The inodes of what the live folder has.
+fn live_files(site: &Site) -> Result<HashSet<u64>, StoreError> {
+    Ok(fs::list(&site.live, |_| false)?.unwrap_or_default().iter().map(|entry| entry.stat.inode).collect())
+}
+
+fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
+    manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect()
 }
 
 /// True where a file was written to after its set was published.
