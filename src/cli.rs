@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
@@ -54,11 +55,17 @@ fn print_error(error: &Error) {
 }
 
 /// Finds and understands the config.
-fn load(file: Option<&Path>) -> Result<(Found, Project)> {
-    let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
-    let found = loader::load(file, &working)?;
-    let project = Project::new(&found)?;
+fn load(file: Option<&Path>) -> Result<(Arc<Found>, Project)> {
+    let found = Arc::new(read(file)?);
+    let project = Project::new(found.clone())?;
     Ok((found, project))
+}
+
+/// Finds the config. This is where the environment is read, and nowhere else.
+fn read(file: Option<&Path>) -> Result<Found> {
+    let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
+    let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())
 }
 
 /// The runtime that waits; work is done on its blocking threads.

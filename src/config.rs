@@ -2,16 +2,27 @@
 //!
 //! It knows the blocks that every flow has. What a home or a store may say is for their own files.
 
+pub mod connection;
+pub mod entities;
 pub mod loader;
+pub mod merge;
 pub mod node;
 pub mod problem;
+pub mod read;
 pub mod schema;
+pub mod variables;
+pub mod words;
 
 use std::path::{Component, Path, PathBuf};
 
-use node::{Key, Node, Value};
-use problem::{Problem, Problems, Source, Span};
-use schema::Block;
+use connection::Connection;
+use entities::Expander;
+use loader::Found;
+use node::{Node, Value};
+use problem::{Problem, Problems, Span};
+use read::read;
+use schema::{CacheKeep, OptionsFields, ProjectFields};
+use words::{Number, Percentage, Time};
 
 /// The config of one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +31,12 @@ pub struct Config {
     pub name: String,
     /// Options of the whole run.
     pub options: Options,
-    /// The flows in the order of the file.
+    /// The connections by name.
+    pub connections: Vec<Connection>,
+    /// The flows, those of the main file first, in the order in which they are written.
     pub flows: Vec<FlowBlock>,
+    /// What is no error and most likely not meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// `options:` of the project.
@@ -33,38 +48,63 @@ pub struct Options {
     pub continue_on_error: bool,
     /// The folder of the cache, absolute.
     pub cache_folder: PathBuf,
-    /// `keep` of the cache: `auto`, `always` or `never`.
+    /// Whether the cache keeps its own copy of what is published.
     pub cache_keep: CacheKeep,
+    /// The file of variables, absolute.
+    pub env_file: Option<PathBuf>,
+    /// Whether every path must lie in the folder of the config.
+    pub confine: bool,
+    /// Where `cache.dir` is written, or what stands around it.
+    pub cache_at: Span,
 }
 
-/// Whether the cache keeps its own copy of what is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheKeep {
-    /// Where that costs nothing.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// One flow as it is written.
+/// One flow, with everything put in that it shares with others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowBlock {
-    /// Its name.
+    /// Its name: `FLOW` or `FLOW.ENTITY`.
     pub name: String,
+    /// The flow as it is written in the config.
+    pub flow: String,
+    /// The entity, where it is one of several.
+    pub entity: Option<String>,
     /// Where its name stands.
     pub at: Span,
-    /// Its home.
-    pub home: Node,
+    /// Its home; `None` where it is missing, which is a problem already.
+    pub home: Option<Node>,
     /// Its store.
-    pub store: Node,
+    pub store: Option<Node>,
     /// Flows that must be built before.
     pub needs: Vec<(String, Span)>,
     /// Words to select it by.
     pub tags: Vec<String>,
     /// How many of a hundred rows may vanish in one build.
-    pub max_shrink: u8,
+    pub max_shrink: Option<Percentage>,
+    /// How long a build of it may take.
+    pub timeout: Option<Time>,
+    /// How many batches wait between a database and its encoder.
+    pub queue_size: Option<Number<1, 1000>>,
+    /// Whether other flows begin when this one has failed.
+    pub continue_on_error: Option<bool>,
+}
+
+/// A file of the config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// What it is for.
+    pub role: Role,
+    /// What is in it.
+    pub tree: Node,
+}
+
+/// What a file of the config is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `hygge.yml`.
+    Project,
+    /// `flows/NAME/flow.yml`.
+    Flow(String),
+    /// `flows/NAME/entities/ENTITY.yml`.
+    Entity(String, String),
 }
 
 /// A path as the config means it: relative to the folder of the config, whose own path has no links,
@@ -81,103 +121,74 @@ pub fn absolute(root: &Path, written: &str) -> PathBuf {
     path
 }
 
-/// A build may not empty a store, but anything less.
-const MAX_SHRINK: u8 = 99;
+/// What the example of a config in a hint is.
+const EXAMPLE: &str = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
 
-/// Reads a config's tree. What is usable is given even where there are problems, so that the flows
+/// Makes sense of a config. What is usable is given even where there are problems, so that the flows
 /// can be looked at too and every problem is reported at once.
-pub fn resolve(source: &Source, root: &Path, tree: &Node) -> (Option<Config>, Problems) {
-    let mut problems = Problems::new(source);
-    if tree.value == Value::Null {
-        problems.push(
-            Problem::new(tree.at, "the config is empty", "expected the key flows")
-                .hint("write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill"),
-        );
-        return (None, problems);
-    }
-    let Some(mut block) = Block::open("the config", tree, &mut problems) else {
+pub fn resolve(found: &Found) -> (Option<Config>, Problems) {
+    let mut problems = found.problems.clone();
+    let Some(project) = found.documents.first().filter(|document| document.role == Role::Project) else {
         return (None, problems);
     };
-    let name = block.text("name", &mut problems).map_or_else(|| default_name(source, root), |(name, _)| name.to_string());
-    let options = options(&mut block, root, &mut problems);
-    let flows = flows(&mut block, &mut problems);
-    block.finish(&mut problems);
-    (Some(Config { name, options, flows }), problems)
+    let mut tree = project.tree.clone();
+    if tree.value == Value::Null {
+        let is_alone = found.documents.len() == 1;
+        if is_alone {
+            problems.push(Problem::new(tree.at, "the config is empty", "expected the key flows").hint(EXAMPLE));
+            return (None, problems);
+        }
+        tree.value = Value::Map(Vec::new());
+    }
+    let Some(fields) = read::<ProjectFields>(&tree, "the config", &[], &mut problems) else { return (None, problems) };
+    let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
+    let options = options(fields.options.unwrap_or_default(), cache_at, found);
+    let connections = connection::resolve(fields.connections.unwrap_or_default(), &tree, &found.variables, &mut problems);
+    let mut expander = Expander::new(&tree, &found.documents, &found.listings, &mut problems);
+    for (key, node) in tree.get("flows").into_iter().flat_map(Node::entries) {
+        expander.add(key, node, &mut problems);
+    }
+    let mut has_flows = tree.get("flows").is_some_and(|flows| !flows.entries().is_empty());
+    for document in &found.documents {
+        if let Role::Flow(name) = &document.role {
+            has_flows = true;
+            entities::check_file_name("flow", name, &document.tree, &mut problems);
+            let at = Span { offset: 0, length: 1, line: 1, column: 1, ..document.tree.at };
+            let key = node::Key { name: name.clone(), at, is_default: false };
+            expander.add(&key, &document.tree, &mut problems);
+        }
+    }
+    if !has_flows {
+        let problem = match tree.get("flows") {
+            Some(flows) if flows.entries().is_empty() => Some(Problem::new(flows.at, "flows is empty", "expected at least one flow")),
+            Some(_) => None,
+            None => Some(Problem::new(tree.at, "the config has no flows", "expected the key flows here")),
+        };
+        problem.into_iter().for_each(|problem| problems.push(problem.hint(EXAMPLE)));
+    }
+    let (flows, mut warnings) = expander.finish(&mut problems);
+    warnings.extend(found.warnings.iter().cloned());
+    warnings.extend(connections.iter().filter_map(Connection::unused));
+    let name = fields.name.unwrap_or_else(|| default_name(found));
+    (Some(Config { name, options, connections, flows, warnings }), problems)
 }
 
 /// A project without a name is called after its file.
-fn default_name(source: &Source, root: &Path) -> String {
-    let folder = root.file_name().unwrap_or_default().to_string_lossy();
-    let file = source.path.file_name().unwrap_or_default().to_string_lossy();
+fn default_name(found: &Found) -> String {
+    let folder = found.root.file_name().unwrap_or_default().to_string_lossy();
+    let file = found.path().file_name().unwrap_or_default().to_string_lossy();
     format!("{folder}/{file}")
 }
 
-fn options(config: &mut Block<'_>, root: &Path, problems: &mut Problems) -> Options {
-    let mut options =
-        Options { concurrency: None, continue_on_error: true, cache_folder: root.join(".hygge-cache"), cache_keep: CacheKeep::Auto };
-    let Some(node) = config.optional("options") else { return options };
-    let Some(mut block) = Block::open("options", node, problems) else { return options };
-    options.concurrency = block.number("concurrency", 1, problems).and_then(|number| usize::try_from(number).ok());
-    options.continue_on_error = block.boolean("continue_on_error", problems).unwrap_or(true);
-    if let Some(mut cache) = block.optional("cache").and_then(|node| Block::open("options.cache", node, problems)) {
-        if let Some((folder, _)) = cache.text("dir", problems) {
-            options.cache_folder = absolute(root, folder);
-        }
-        if let Some((word, at)) = cache.text("keep", problems) {
-            options.cache_keep = match word {
-                "auto" => CacheKeep::Auto,
-                "always" => CacheKeep::Always,
-                "never" => CacheKeep::Never,
-                _ => {
-                    problems.push(Problem::new(at, format!("keep of options.cache is {word:?}"), "expected auto, always or never"));
-                    CacheKeep::Auto
-                }
-            };
-        }
-        cache.finish(problems);
+fn options(fields: OptionsFields, cache_at: Span, found: &Found) -> Options {
+    let cache = fields.cache.unwrap_or_default();
+    Options {
+        concurrency: fields.concurrency.and_then(|number| usize::try_from(number.0).ok()),
+        continue_on_error: fields.continue_on_error.unwrap_or(true),
+        cache_folder: absolute(&found.root, cache.dir.as_ref().map_or(".hygge-cache", |dir| &dir.0)),
+        cache_keep: cache.keep.unwrap_or_default(),
+        env_file: found.env_file.clone(),
+        confine: fields.confine.unwrap_or(false),
+        cache_at,
     }
-    block.finish(problems);
-    options
-}
-
-fn flows(config: &mut Block<'_>, problems: &mut Problems) -> Vec<FlowBlock> {
-    let hint = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
-    let Some(node) = config.required("flows", hint, problems) else { return Vec::new() };
-    let Value::Map(entries) = &node.value else {
-        let message = format!("flows is {}", node.value.describe());
-        problems.push(Problem::new(node.at, message, "expected a map of flow names").hint(hint));
-        return Vec::new();
-    };
-    if entries.is_empty() {
-        problems.push(Problem::new(node.at, "flows is empty", "expected at least one flow").hint(hint));
-    }
-    entries.iter().filter_map(|(key, node)| flow(key, node, problems)).collect()
-}
-
-fn flow(key: &Key, node: &Node, problems: &mut Problems) -> Option<FlowBlock> {
-    let name = &key.name;
-    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
-    if name.is_empty() || name.starts_with(['.', '-']) || !name.chars().all(fits) {
-        problems.push(
-            Problem::new(key.at, format!("the flow name {name:?} cannot be used"), "expected letters, digits, _, - and .")
-                .hint("a name may not begin with . or -"),
-        );
-    }
-    let mut block = Block::open(format!("flow {name}"), node, problems)?;
-    let home = block.required("home", "home: folder/to/read", problems).cloned();
-    let store = block.required("store", "store: folder/to/fill", problems).cloned();
-    let needs = block.texts("needs", problems).into_iter().map(|(name, at)| (name.to_string(), at)).collect();
-    let tags = block.texts("tags", problems).into_iter().map(|(tag, _)| tag.to_string()).collect();
-    let max_shrink = max_shrink(&mut block, problems);
-    block.finish(problems);
-    Some(FlowBlock { name: name.clone(), at: key.at, home: home?, store: store?, needs, tags, max_shrink })
-}
-
-fn max_shrink(block: &mut Block<'_>, problems: &mut Problems) -> u8 {
-    let Some((text, at)) = block.text("max_shrink", problems) else { return MAX_SHRINK };
-    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse().ok()).filter(|number| *number <= 100);
-    percent.unwrap_or_else(|| {
-        problems.push(Problem::new(at, format!("max_shrink is {text:?}"), "expected a percentage such as 50%"));
-        MAX_SHRINK
-    })
 }

@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::problem::{Problem, Problems};
-use crate::config::schema::nearest;
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems, Span};
 use crate::config::{Config, FlowBlock};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
@@ -67,15 +68,42 @@ pub struct Flow {
     pub store: Arc<dyn Store>,
     /// Flows that must be built before it, declared by hand.
     pub needs: Vec<FlowName>,
+    /// The flow of the config that it is an entity of, and the entity.
+    pub entity: Option<(String, String)>,
     /// Words to select it by.
     pub tags: Vec<String>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: u8,
+    /// How long a build of it may take.
+    pub timeout: Option<Duration>,
+    /// How many batches wait between a database and its encoder.
+    pub queue_size: Option<u64>,
+    /// Whether other flows begin when this one has failed; `None` for what the project says.
+    pub continue_on_error: Option<bool>,
+    /// Where it is written, for problems that are found later.
+    pub at: Places,
 }
+
+/// Where a flow is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Its name.
+    pub name: Span,
+    /// The path of its home.
+    pub home: Span,
+    /// The path of its store.
+    pub store: Span,
+}
+
+/// A build may not empty a store, but anything less.
+const MAX_SHRINK: u8 = 99;
 
 impl PartialEq for Flow {
     fn eq(&self, other: &Self) -> bool {
-        let rest = |flow: &Self| (flow.name.clone(), flow.needs.clone(), flow.tags.clone(), flow.max_shrink);
+        let rest = |flow: &Self| {
+            let names = (flow.name.clone(), flow.entity.clone(), flow.needs.clone(), flow.tags.clone());
+            (names, flow.max_shrink, flow.timeout, flow.queue_size, flow.continue_on_error, flow.at)
+        };
         *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
     }
 }
@@ -93,7 +121,10 @@ impl Flow {
         recipe.set("home.format.version", input.version());
         recipe.set("store.format", target.format.name());
         recipe.set("store.format.version", target.format.version());
-        recipe.set("store.compression", target.compression);
+        recipe.set("store.compression", target.compression.word);
+        if let Some(level) = target.compression.level {
+            recipe.set("store.compression_level", level);
+        }
         if let Some(rows) = target.rows_per_file {
             recipe.set("store.rows_per_file", rows);
         }
@@ -109,50 +140,53 @@ impl Flow {
     }
 }
 
-/// Makes the flows of a config. Every problem of every flow is reported, with those found before.
-pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> Result<Vec<Arc<Flow>>, Problems> {
+/// Makes the flows of a config. Every problem of every flow is given, with those found before.
+pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<Arc<Flow>>, Problems) {
     let factory = Factory::new();
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let mut flows = Vec::new();
     for block in &config.flows {
-        let home = factory.home(&block.name, &block.home, root, &mut problems);
-        let store = factory.store(&block.name, &block.store, root, &mut problems);
-        if let Some(home) = &home {
-            check_references(block, home.as_ref(), &known, &mut problems);
-        }
+        let home = block.home.as_ref().and_then(|node| factory.home(&block.name, node, root, &mut problems));
+        let store = block.store.as_ref().and_then(|node| factory.store(&block.name, node, root, &mut problems));
+        check_references(block, home.as_deref(), &known, &mut problems);
         if let (Some(home), Some(store)) = (home, store) {
-            flows.push(Arc::new(Flow {
-                name: FlowName::from(block.name.as_str()),
-                home,
-                store,
-                needs: block.needs.iter().map(|(name, _)| FlowName::from(name.as_str())).collect(),
-                tags: block.tags.clone(),
-                max_shrink: block.max_shrink,
-            }));
+            flows.push(Arc::new(flow(block, home, store)));
         }
     }
-    problems.or(flows)
+    (flows, problems)
+}
+
+fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
+    let place = |part: &Option<Node>| part.as_ref().map_or(block.at, |part| part.place_of("path"));
+    Flow {
+        name: FlowName::from(block.name.as_str()),
+        home,
+        store,
+        needs: block.needs.iter().map(|(name, _)| FlowName::from(name.as_str())).collect(),
+        entity: block.entity.clone().map(|entity| (block.flow.clone(), entity)),
+        tags: block.tags.clone(),
+        max_shrink: block.max_shrink.map_or(MAX_SHRINK, |percentage| percentage.0),
+        timeout: block.timeout.map(|time| time.0),
+        queue_size: block.queue_size.map(|size| size.0),
+        continue_on_error: block.continue_on_error,
+        at: Places { name: block.at, home: place(&block.home), store: place(&block.store) },
+    }
 }
 
 /// Names of flows must be names of flows.
-fn check_references(block: &FlowBlock, home: &dyn Home, known: &HashSet<&str>, problems: &mut Problems) {
-    let named = match home.place() {
-        Place::Flow(name) => Some((name, block.home.at)),
-        Place::Path { .. } => None,
+fn check_references(block: &FlowBlock, home: Option<&dyn Home>, known: &HashSet<&str>, problems: &mut Problems) {
+    let named = match home.map(Home::place) {
+        Some(Place::Flow(name)) => Some((name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow")))),
+        _ => None,
     };
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
-    for (name, at) in named.into_iter().chain(needs) {
-        if known.contains(name) {
-            continue;
-        }
-        let problem = Problem::new(
-            at,
-            format!("flow {} needs the flow {name:?}, which is not in the config", block.name),
-            "expected the name of a flow",
-        );
-        problems.push(match nearest(name, known.iter().copied()) {
-            Some(near) => problem.hint(format!("did you mean {near}?")),
-            None => problem,
-        });
+    for (name, at) in named.into_iter().chain(needs).filter(|(name, _)| !known.contains(name)) {
+        let message = format!("flow {} needs the flow {name:?}, which is not in the config", block.name);
+        let mut names: Vec<&str> = known.iter().copied().collect();
+        names.sort_unstable();
+        names.truncate(10);
+        let otherwise = format!("flows of the config: {}", names.join(", "));
+        let problem = Problem::new(at, message, "expected the name of a flow");
+        problems.push(problem.did_you_mean(name, known.iter().copied(), Some(otherwise)));
     }
 }

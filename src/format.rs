@@ -7,6 +7,7 @@ pub mod parquet;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -35,6 +36,9 @@ pub trait Format: Debug + Send + Sync {
     /// The words that `compression:` may be, the default first.
     fn compressions(&self) -> &'static [&'static str];
 
+    /// The levels of a compression; `None` for one that has none.
+    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>>;
+
     /// Reads what is needed to check and to slice a file, and none of its values.
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError>;
 
@@ -50,7 +54,7 @@ pub trait Format: Debug + Send + Sync {
 
     /// Moves whole groups into one file without decoding them, with another compression where one is
     /// given. Gives the rows.
-    fn move_groups(&self, cut: &Cut<'_>, compression: Option<&str>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
+    fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
 
     /// Decodes pieces and hands their rows on, one group at a time and in order.
     fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError>;
@@ -102,13 +106,22 @@ pub struct Group {
     pub bytes: u64,
 }
 
+/// One of a format's compressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// The format's word for it.
+    pub word: &'static str,
+    /// How hard it tries; `None` for the format's own choice.
+    pub level: Option<u8>,
+}
+
 /// What parts are to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Their format.
     pub format: &'static dyn Format,
-    /// Their compression, one of the format's words.
-    pub compression: &'static str,
+    /// Their compression.
+    pub compression: Compression,
     /// How many rows a part should have; `None` for one part a file.
     pub rows_per_file: Option<u64>,
 }
@@ -120,13 +133,13 @@ pub enum Passage {
     Undecoded,
     /// Groups pass, and what is in them is packed with another compression; no value is decoded.
     Recompressed {
-        /// One of the target format's words.
-        compression: &'static str,
+        /// One of the target format's.
+        compression: Compression,
     },
     /// Everything is decoded and encoded with this compression.
     Decoded {
-        /// One of the target format's words.
-        compression: &'static str,
+        /// One of the target format's.
+        compression: Compression,
     },
 }
 

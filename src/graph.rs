@@ -15,7 +15,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Bfs, Reversed};
 
 use crate::config::Config;
-use crate::config::problem::{Problem, Problems, Source, Span};
+use crate::config::problem::{Problem, Problems, Span};
 use crate::flow::{Flow, FlowName};
 use crate::home::Place;
 
@@ -40,15 +40,25 @@ impl PartialEq for Graph {
 impl Eq for Graph {}
 
 impl Graph {
-    /// Makes the graph. Cycles and stores that overlap are problems that name the flows.
-    pub fn new(flows: &[Arc<Flow>], real: &RealPaths, source: &Source, config: &Config) -> Result<Self, Problems> {
-        let mut problems = Problems::new(source);
-        let places: HashMap<&str, Span> = config.flows.iter().map(|flow| (flow.name.as_str(), flow.at)).collect();
-        let at = |flow: &Flow| places.get(flow.name.as_str()).copied().unwrap_or_default();
+    /// Makes the graph. Cycles and stores that overlap are problems that name the flows; they are
+    /// given with those that were found before.
+    pub fn new(flows: &[Arc<Flow>], real: &RealPaths, root: &Path, config: &Config, mut problems: Problems) -> Result<Self, Problems> {
         let stores = StorePaths::new(flows, real);
+        let cache = &config.options.cache_folder;
         for flow in flows {
-            check_overlaps(flow, &stores, real, &at, &mut problems);
-            check_cache(flow, &config.options.cache_folder, real, &at, &mut problems);
+            check_overlaps(flow, &stores, real, &mut problems);
+            check_cache(flow, cache, real, &mut problems);
+        }
+        if config.options.confine {
+            let root = real.get(root).map_or(root, PathBuf::as_path);
+            check_confined("the cache", resolved(cache, real), config.options.cache_at, root, &mut problems);
+            for flow in flows {
+                if let Place::Path { path, .. } = flow.home.place() {
+                    check_confined(&format!("the home of flow {}", flow.name), resolved(path, real), flow.at.home, root, &mut problems);
+                }
+                let store = resolved(flow.store.path(), real);
+                check_confined(&format!("the store of flow {}", flow.name), store, flow.at.store, root, &mut problems);
+            }
         }
         let mut graph = DiGraph::new();
         let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
@@ -60,7 +70,7 @@ impl Graph {
             }
         }
         for circle in kosaraju_scc(&graph) {
-            check_cycle(&graph, &circle, &at, &mut problems);
+            check_cycle(&graph, &circle, &mut problems);
         }
         let order = toposort(&graph, None).unwrap_or_default();
         let order = order.into_iter().map(|node| graph[node].name.clone()).collect();
@@ -148,22 +158,22 @@ fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
     real.get(path).map_or(path, PathBuf::as_path)
 }
 
-fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, problems: &mut Problems) {
     let store = resolved(flow.store.path(), real);
     // Each pair is reported once, by the flow whose store is the outer one or comes later.
     for other in stores.around(store).filter(|other| other.name != flow.name) {
         let same = resolved(other.store.path(), real) == store;
-        if same && at(other).offset > at(flow).offset {
+        if same && other.at.name > flow.at.name {
             continue;
         }
         let how = if same { "are the same folder" } else { "lie in one another" };
         problems.push(
             Problem::new(
-                at(flow),
+                flow.at.store,
                 format!("the stores of flows {} and {} {how}: {}", other.name, flow.name, store.display()),
                 "this flow's store",
             )
-            .also(at(other), "and this one's")
+            .also(other.at.store, "and this one's")
             .hint("give each flow a folder of its own"),
         );
     }
@@ -176,19 +186,20 @@ fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, a
             _ => "lie in one another: its store is in its home",
         };
         problems.push(
-            Problem::new(at(flow), format!("home and store of flow {} {how}", flow.name), "it would read what it writes")
+            Problem::new(flow.at.store, format!("home and store of flow {} {how}", flow.name), "it would read what it writes")
+                .also(flow.at.home, "its home")
                 .hint("choose a store beside the home"),
         );
     }
 }
 
 /// Cache, homes and stores keep out of each other's folders.
-fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, problems: &mut Problems) {
     let store = resolved(flow.store.path(), real);
     if store.starts_with(cache) || cache.starts_with(store) {
         problems.push(
             Problem::new(
-                at(flow),
+                flow.at.store,
                 format!("the store of flow {} and the cache lie in one another: {}", flow.name, cache.display()),
                 "its store",
             )
@@ -197,7 +208,7 @@ fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, at: &dyn Fn(&Fl
     }
     if store.file_name().is_some_and(|name| name == ".hygge") {
         problems.push(
-            Problem::new(at(flow), format!("the store of flow {} is called .hygge", flow.name), "its store")
+            Problem::new(flow.at.store, format!("the store of flow {} is called .hygge", flow.name), "its store")
                 .hint("that is the name of the folder in which receipts lie: choose another"),
         );
     }
@@ -208,9 +219,18 @@ fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, at: &dyn Fn(&Fl
         |below: &Path| !below.iter().any(|name| name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_"));
     if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && shows(below)) {
         problems.push(
-            Problem::new(at(flow), format!("flow {} would read the cache: {}", flow.name, cache.display()), "its home")
+            Problem::new(flow.at.home, format!("flow {} would read the cache: {}", flow.name, cache.display()), "its home")
                 .hint("options.cache.dir names another folder for the cache"),
         );
+    }
+}
+
+/// With `confine`, everything stays in the folder of the config.
+fn check_confined(what: &str, path: &Path, at: Span, root: &Path, problems: &mut Problems) {
+    if !path.starts_with(root) {
+        let message = format!("{what} leaves the folder of the config: {}", path.display());
+        let problem = Problem::new(at, message, "expected a path below it");
+        problems.push(problem.hint("options.confine: true asks for that"));
     }
 }
 
@@ -231,7 +251,7 @@ fn upstreams<'a>(flow: &'a Arc<Flow>, stores: &StorePaths<'a>, real: &'a RealPat
 }
 
 /// Reports a strongly connected group as the whole circle, once.
-fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], at: &dyn Fn(&Flow) -> Span, problems: &mut Problems) {
+fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], problems: &mut Problems) {
     let Some(first) = circle.iter().copied().min() else { return };
     if circle.len() == 1 && !graph.contains_edge(first, first) {
         return;
@@ -249,9 +269,9 @@ fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], at: &dyn Fn
     } else {
         format!("flows need each other in a circle: {}", names.join(" -> "))
     };
-    let mut problem = Problem::new(at(&graph[first]), message, "the circle begins here");
+    let mut problem = Problem::new(graph[first].at.name, message, "the circle begins here");
     for node in path.iter().skip(1).filter(|node| **node != first) {
-        problem = problem.also(at(&graph[*node]), "and comes by here");
+        problem = problem.also(graph[*node].at.name, "and comes by here");
     }
     problems.push(problem.hint("take one of the edges away: a needs:, or a home that lies in a store"));
 }

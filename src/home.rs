@@ -21,7 +21,12 @@ pub trait Home: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
 
     /// Every field of the config, resolved, in order.
-    fn settings(&self) -> BTreeMap<&'static str, String>;
+    fn settings(&self) -> Settings;
+
+    /// What the config says and this home has no use for, in words for `hygge check`.
+    fn without_effect(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Where it looks.
     fn place(&self) -> Place<'_>;
@@ -35,6 +40,9 @@ pub trait Home: Debug + Send + Sync {
     /// Nothing is there, nothing matches, or a name is not UTF-8.
     fn list(&self) -> Result<Listing, HomeError>;
 }
+
+/// The fields of a home by name.
+pub type Settings = BTreeMap<&'static str, serde_json::Value>;
 
 impl PartialEq for dyn Home {
     fn eq(&self, other: &Self) -> bool {

@@ -17,6 +17,9 @@ use crate::fs::{Barrier, FsError, Lock, LockError, Stat};
 
 use receipt::{Published, Receipt};
 
+/// The fields of a store by name.
+pub type Settings = BTreeMap<&'static str, serde_json::Value>;
+
 /// A destination, as the config describes it.
 ///
 /// Two stores are the same where their kinds and their settings are. Methods that look or change
@@ -26,7 +29,7 @@ pub trait Store: Debug + Send + Sync {
     fn kind(&self) -> &'static str;
 
     /// Every field of the config, resolved, in order.
-    fn settings(&self) -> BTreeMap<&'static str, String>;
+    fn settings(&self) -> Settings;
 
     /// The absolute path, links not resolved.
     fn path(&self) -> &Path;
@@ -36,7 +39,7 @@ pub trait Store: Debug + Send + Sync {
 
     /// What decides how a flow's parts are published: names and mode. The path is not in it: a
     /// receipt stands beside its store, so that a project that was moved is as fresh as before.
-    fn placement(&self, flow: &str) -> BTreeMap<String, String>;
+    fn placement(&self) -> BTreeMap<String, String>;
 
     /// The name of a part. Two parts of one set must not get the same name: the caller checks.
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError>;
@@ -82,10 +85,6 @@ pub struct Naming<'a> {
     pub sequence: usize,
     /// The name of its first input file without folder and ending.
     pub stem: &'a str,
-    /// The flow.
-    pub flow: &'a str,
-    /// The entity; the flow's name where there is none.
-    pub entity: &'a str,
     /// The part's digest; `None` while it is not made.
     pub digest: Option<&'a Fingerprint>,
 }

@@ -12,7 +12,7 @@ use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
 use super::{depfile, load, runtime};
-use crate::config::CacheKeep;
+use crate::config::schema::CacheKeep;
 use crate::error::{ErrorKind, Result};
 use crate::execute;
 use crate::execute::event::Summary;

@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, command: &GraphArgs) -> Result<u8> {
         GraphFormat::Dot => dot(&project.graph),
         GraphFormat::Mermaid => mermaid(&project.graph),
         GraphFormat::Json => object(&project.graph),
-        GraphFormat::Make => make(&project.graph, &found.source.path.display().to_string()),
+        GraphFormat::Make => make(&project.graph, &found.path().display().to_string()),
     };
     io::stdout().write_all(text.as_bytes()).map_err(|error| Error::new(ErrorKind::Start, error))?;
     Ok(0)

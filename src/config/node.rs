@@ -2,12 +2,13 @@
 //!
 //! It knows YAML and no key of hygge's.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::problem::{Problem, Problems, Source, Span};
+use super::problem::{Problem, Problems, Span};
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,9 @@ pub struct Key {
     pub name: String,
     /// Where it stands.
     pub at: Span,
+    /// True where it came from `defaults:`, which are for blocks of every kind: a block that does not
+    /// have such a key passes over it.
+    pub is_default: bool,
 }
 
 impl Value {
@@ -54,6 +58,8 @@ impl Value {
             Self::Bool(value) => format!("the boolean {value}"),
             Self::Integer(value) => format!("the number {value}"),
             Self::Float(value) => format!("the number {value}"),
+            // A URL may have a password in it.
+            Self::Text(text) if text.contains("://") => "a text with a URL in it".into(),
             Self::Text(text) => format!("the text {text:?}"),
             Self::List(_) => "a list".into(),
             Self::Map(_) => "a map".into(),
@@ -61,29 +67,134 @@ impl Value {
     }
 }
 
-/// Parses one YAML document. As YAML 1.2 has it, only `true` and `false` are booleans: a folder may
-/// be called `no`.
-pub fn parse(source: &Source) -> Result<Node, Problems> {
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    serde_saphyr::from_str_with_options::<Raw>(&source.text, options).map(|raw| raw.0).map_err(|error| {
-        let at = error.location().map_or(Span::default(), |location| span(&location));
-        let message = error.without_snippet().to_string();
-        // The location is shown with the lines themselves, and nobody here sets options of the parser.
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        let message = message.split(", set ").next().unwrap_or(message);
-        let message = message.split("; use from_str").next().unwrap_or(message).to_string();
-        let hint = YAML_HINTS.iter().find(|(word, _)| message.contains(word)).map(|(_, hint)| *hint);
-        let problem = Problem::new(at.within(&source.text), message, "here");
-        Problems::one(source, if let Some(hint) = hint { problem.hint(hint) } else { problem })
-    })
+impl Node {
+    /// The entries of a map; none for anything else.
+    pub fn entries(&self) -> &[(Key, Node)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of a key of a map; `null` counts as missing.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        let found = self.entries().iter().find(|(written, _)| written.name == key);
+        found.map(|(_, node)| node).filter(|node| node.value != Value::Null)
+    }
+
+    /// The text, where it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The texts of a list, or the one text, with their places.
+    pub fn texts(&self) -> Vec<(&str, Span)> {
+        let items = match &self.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(self),
+        };
+        items.iter().filter_map(|item| Some((item.text()?, item.at))).collect()
+    }
+
+    /// The place of a key's value; that of the map where the key is missing.
+    pub fn place_of(&self, key: &str) -> Span {
+        self.get(key).map_or(self.at, |node| node.at)
+    }
+
+    /// Calls `change` with every text below, keys not included.
+    pub fn each_text(&mut self, change: &mut dyn FnMut(&mut String, Span)) {
+        match &mut self.value {
+            Value::Text(text) => change(text, self.at),
+            Value::List(items) => items.iter_mut().for_each(|item| item.each_text(change)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.each_text(change)),
+            _ => {}
+        }
+    }
+
+    /// Puts the number of the config's file into every place.
+    fn set_file(&mut self, file: usize) {
+        self.at.file = file;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    key.at.file = file;
+                    node.set_file(file);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How deep a config may be nested: hygge's own keys need ten.
+const DEPTH: usize = 64;
+/// How many values a file may have, what aliases repeat included.
+const VALUES: usize = 2_000_000;
+
+/// Parses one YAML document, the config's file of this number. As YAML 1.2 has it, only `true` and
+/// `false` are booleans: a folder may be called `no`. Aliases, depth and size are bounded.
+///
+/// # Errors
+/// It is not YAML.
+pub fn parse(text: &str, file: usize) -> Result<Node, Problem> {
+    let mut options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+    };
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = DEPTH;
+        budget.flow_nesting_limit = DEPTH;
+        budget.max_nodes = VALUES;
+        budget.max_events = 2 * VALUES;
+    }
+    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+        Ok(Raw(mut node)) => {
+            if file > 0 {
+                node.set_file(file);
+            }
+            Ok(node)
+        }
+        Err(error) => {
+            let at = error.location().map_or(Span::default(), |location| span(&location));
+            let message = error.without_snippet().to_string();
+            // The location is shown with the lines themselves, and nobody here sets options of the parser.
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            let message = message.split(", set ").next().unwrap_or(message);
+            let message = message.split("; use from_str").next().unwrap_or(message).to_string();
+            let hint = YAML_HINTS.iter().find(|(word, _)| message.contains(word)).map(|(_, hint)| *hint);
+            let problem = Problem::new(Span { file, ..at.within(text) }, message, "here");
+            Err(if let Some(hint) = hint { problem.hint(hint) } else { problem })
+        }
+    }
 }
 
 /// What to do about errors that the parser words for those who know YAML well.
-const YAML_HINTS: &[(&str, &str)] = &[
-    ("multiple YAML documents", "take out the --- between them"),
-    ("duplicate mapping key", "a key may stand only once in a map"),
-    ("tabs disallowed", "indent with spaces"),
-];
+const YAML_HINTS: &[(&str, &str)] =
+    &[("multiple YAML documents", "take out the --- between them"), ("tabs disallowed", "indent with spaces")];
+
+/// Reports every key that stands twice in a map, with both places.
+pub fn check_duplicates(node: &Node, problems: &mut Problems) {
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| check_duplicates(item, problems)),
+        Value::Map(entries) => {
+            let mut first: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+            for (key, node) in entries {
+                if let Some(before) = first.insert(&key.name, key.at) {
+                    let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
+                    problems.push(problem.also(before, "first here").hint("a key may stand only once in a map: take one of them out"));
+                }
+                check_duplicates(node, problems);
+            }
+        }
+        _ => {}
+    }
+}
 
 struct Raw(Node);
 
@@ -159,7 +270,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut map = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             let Raw(node) = entries.next_value()?;
-            map.push((Key { at: span(&key.referenced), name: key.value }, node));
+            map.push((Key { at: span(&key.referenced), name: key.value, is_default: false }, node));
         }
         Ok(Value::Map(map))
     }
@@ -169,6 +280,7 @@ fn span(location: &serde_saphyr::Location) -> Span {
     let number = |value: u64| usize::try_from(value).unwrap_or_default();
     let span = location.span();
     Span {
+        file: 0,
         offset: number(span.byte_offset().unwrap_or_default()),
         length: number(span.byte_len().unwrap_or_default()),
         line: number(location.line()),

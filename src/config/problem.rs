@@ -1,18 +1,24 @@
 //! What is wrong with a config: all of it at once, each with its lines and a hint.
 //!
-//! It knows places in a text and no key of hygge's.
+//! It knows places in texts and no key of hygge's.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 use crate::error::{Error, ErrorKind};
 
+/// How many problems are shown: who has more mends these first.
+const SHOWN: usize = 100;
+
 /// A place in a config file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
+    /// Which of the config's files.
+    pub file: usize,
     /// Bytes before it.
     pub offset: usize,
     /// Bytes in it.
@@ -45,12 +51,8 @@ pub struct Source {
     pub text: Arc<str>,
 }
 
-impl Source {
-    /// `file:line:column`, as editors and terminals know to open.
-    pub fn place(&self, at: Span) -> String {
-        format!("{}:{}:{}", self.path.display(), at.line.max(1), at.column.max(1))
-    }
-}
+/// The files of a config; a [`Span`] counts them from 0.
+pub type Sources = Arc<[Source]>;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,16 @@ impl Problem {
         self
     }
 
+    /// Proposes the known name that a mistyped one most likely meant; without one, says `otherwise`.
+    #[must_use]
+    pub fn did_you_mean<'k>(self, written: &str, known: impl Iterator<Item = &'k str>, otherwise: Option<String>) -> Self {
+        match (nearest(written, known), otherwise) {
+            (Some(near), _) => self.hint(format!("did you mean {near}?")),
+            (None, Some(otherwise)) => self.hint(otherwise),
+            (None, None) => self,
+        }
+    }
+
     /// Shows another place that belongs to it.
     #[must_use]
     pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
@@ -85,22 +97,26 @@ impl Problem {
     }
 }
 
-/// All problems of one config file.
+/// The known name that a mistyped one most likely meant.
+pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    known
+        .map(|name| (strsim::damerau_levenshtein(written, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .min_by_key(|near| *near)
+        .map(|(_, name)| name)
+}
+
+/// All problems of one config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    source: Source,
+    sources: Sources,
     list: Vec<Problem>,
 }
 
 impl Problems {
     /// No problem yet.
-    pub fn new(source: &Source) -> Self {
-        Self { source: source.clone(), list: Vec::new() }
-    }
-
-    /// Just this one.
-    pub fn one(source: &Source, problem: Problem) -> Self {
-        Self { source: source.clone(), list: vec![problem] }
+    pub fn new(sources: &Sources) -> Self {
+        Self { sources: sources.clone(), list: Vec::new() }
     }
 
     /// Adds a problem.
@@ -108,51 +124,116 @@ impl Problems {
         self.list.push(problem);
     }
 
-    /// The value, if there was no problem.
-    pub fn or<T>(mut self, value: T) -> Result<T, Self> {
-        if self.list.is_empty() {
-            return Ok(value);
-        }
-        self.list.sort_by_key(|problem| problem.at().offset);
-        Err(self)
+    /// True where nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
-    /// The config file's path as it is shown.
-    pub fn path(&self) -> &Path {
-        &self.source.path
+    /// The value, if there was no problem.
+    pub fn or<T>(self, value: T) -> Result<T, Self> {
+        if self.list.is_empty() { Ok(value) } else { Err(self.in_order()) }
+    }
+
+    /// Takes in the problems of another list.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.list.extend(others.list);
+        self
+    }
+
+    /// In the order of the files; what is wrong in a default that many flows have is said once.
+    #[must_use]
+    pub fn in_order(mut self) -> Self {
+        let mut seen = HashSet::new();
+        self.list.retain(|problem| seen.insert(problem.labels.clone()));
+        self.list.sort_by_key(Problem::at);
+        self
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Each problem as an object of JSON: message, hint, and the places with their labels.
+    pub fn to_json(&self) -> Vec<serde_json::Value> {
+        let place = |(at, label): &(Span, String)| serde_json::json!({ "file": self.source(*at).path, "line": at.line.max(1), "column": at.column.max(1), "label": label });
+        let each = |problem: &Problem| {
+            let places: Vec<_> = problem.labels.iter().map(place).collect();
+            serde_json::json!({ "message": problem.message, "hint": problem.hint, "places": places })
+        };
+        self.list.iter().map(each).collect()
+    }
+
+    fn source(&self, at: Span) -> &Source {
+        &self.sources[at.file.min(self.sources.len() - 1)]
+    }
+
+    /// `file:line:column`, as editors and terminals know to open.
+    fn place(&self, at: Span) -> String {
+        format!("{}:{}:{}", self.source(at).path.display(), at.line.max(1), at.column.max(1))
+    }
+
+    /// Shows one problem: its place and message, the lines of each file, the hint.
+    fn show(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.place(problem.at()), problem.message)?;
+        let mut files: Vec<usize> = problem.labels.iter().map(|(at, _)| at.file).collect();
+        files.dedup();
+        let mut shown = HashSet::new();
+        files.retain(|file| shown.insert(*file));
+        for (number, file) in files.iter().enumerate() {
+            let is_last = number + 1 == files.len();
+            self.show_lines(problem, *file, is_last, f)?;
+        }
+        Ok(())
+    }
+
+    fn show_lines(&self, problem: &Problem, file: usize, with_hint: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = problem.labels.iter().filter(|(at, _)| at.file == file).enumerate().map(|(number, (at, label))| {
+            let span = (at.offset, at.length.max(1));
+            if number == 0 {
+                LabeledSpan::new_primary_with_span(Some(label.clone()), span)
+            } else {
+                LabeledSpan::new_with_span(Some(label.clone()), span)
+            }
+        });
+        let mut diagnostic = MietteDiagnostic::new(problem.message.clone()).with_labels(labels);
+        diagnostic.help = problem.hint.clone().filter(|_| with_hint);
+        let source = &self.sources[file.min(self.sources.len() - 1)];
+        // The text ends with a line end, so that a place behind its last character has a line.
+        let text = format!("{}\n", without_secrets(&source.text));
+        let report = Report::new(diagnostic).with_source_code(NamedSource::new(source.path.display().to_string(), text));
+        let theme = GraphicalTheme::unicode_nocolor();
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
+        let mut shown = String::new();
+        handler.render_report(&mut shown, report.as_ref())?;
+        // The message stands above, behind its place: what follows is the lines and the hint.
+        let lines = shown.lines().skip_while(|line| !line.contains("╭─")).filter(|line| !line.trim().is_empty());
+        for line in lines {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.list.iter().enumerate() {
+        for (number, problem) in self.list.iter().take(SHOWN).enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
-            let place = self.source.place(problem.at());
-            writeln!(f, "{place}: {}", problem.message)?;
-            let labels = problem.labels.iter().enumerate().map(|(number, (at, label))| {
-                let label = LabeledSpan::new(Some(label.clone()), at.offset, at.length.max(1));
-                if number == 0 { LabeledSpan::new_primary_with_span(label.label().map(Into::into), *label.inner()) } else { label }
-            });
-            let mut diagnostic = MietteDiagnostic::new(problem.message.clone()).with_labels(labels);
-            diagnostic.help.clone_from(&problem.hint);
-            // The text ends with a line end, so that a place behind its last character has a line.
-            let text = format!("{}\n", self.source.text);
-            let name = self.source.path.display().to_string();
-            let report = Report::new(diagnostic).with_source_code(NamedSource::new(name, text));
-            let theme = GraphicalTheme::unicode_nocolor();
-            let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
-            let mut shown = String::new();
-            handler.render_report(&mut shown, report.as_ref())?;
-            // The message stands above, behind its place: what follows is the lines and the hint.
-            let lines = shown.lines().skip_while(|line| !line.contains("╭─")).filter(|line| !line.trim().is_empty());
-            for line in lines {
-                writeln!(f, "{}", line.trim_end())?;
-            }
+            self.show(problem, f)?;
         }
-        let more = if self.list.len() == 1 { "1 problem".into() } else { format!("{} problems", self.list.len()) };
-        write!(f, "{more} in {}", self.source.path.display())
+        let unseen = self.list.len().saturating_sub(SHOWN);
+        if unseen > 0 {
+            writeln!(f, "\nand {unseen} more")?;
+        }
+        let files: HashSet<usize> = self.list.iter().map(|problem| problem.at().file).collect();
+        let count = if self.list.len() == 1 { "1 problem".into() } else { format!("{} problems", self.list.len()) };
+        match self.list.first() {
+            Some(first) if files.len() == 1 => write!(f, "{count} in {}", self.source(first.at()).path.display()),
+            _ => write!(f, "{count} in {} files", files.len()),
+        }
     }
 }
 
@@ -162,4 +243,19 @@ impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
         Self::new(ErrorKind::Config, problems)
     }
+}
+
+/// The text with everything behind `://` covered, up to the end of the word and letter by letter, so
+/// that places stay where they are: a URL may have a password in it.
+fn without_secrets(text: &str) -> String {
+    let mut covered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, url) = rest.split_at(start + 3);
+        covered.push_str(before);
+        let end = url.find(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'')).unwrap_or(url.len());
+        covered.push_str(&"*".repeat(end));
+        rest = &url[end..];
+    }
+    covered + rest
 }

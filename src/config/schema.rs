@@ -1,138 +1,205 @@
-//! Reading a map of the config key by key: wrong types and unknown keys are problems with a place.
+//! The blocks of a config as types: their fields are the keys, their comments the reference.
 //!
-//! It knows no key: each block's own file asks for the keys that it understands.
+//! `hygge schema` and docs/config.md are made from them. What only one home or store has stands in
+//! that home's or store's own file.
 
-use super::node::{Key, Node, Value};
-use super::problem::{Problem, Problems, Span};
+use std::collections::BTreeMap;
 
-/// A map of the config that is being read. Every key that is asked for is known; what is left at
-/// the end is unknown.
-#[derive(Debug)]
-pub struct Block<'a> {
-    name: String,
-    at: Span,
-    entries: &'a [(Key, Node)],
-    known: Vec<&'static str>,
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::words::{Elsewhere, Number, PathText, Percentage, Time, Words};
+
+/// The config of a project: `hygge.yml`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "project", deny_unknown_fields)]
+pub struct ProjectFields {
+    /// The project's name, written into receipts.
+    #[schemars(example = &"shop", extend("x-default" = "folder and file, as in `shop/hygge.yml`"))]
+    pub name: Option<String>,
+    /// Options of every run.
+    pub options: Option<OptionsFields>,
+    /// The folder with a folder for each further flow: `NAME/flow.yml`, and `NAME/entities/ENTITY.yml`.
+    #[schemars(example = &"flows", extend("default" = "flows"))]
+    pub flows_dir: Option<PathText>,
+    /// The databases by name. `HYGGE_CONNECTION_NAME` in the environment goes before the one of that name.
+    #[schemars(extend("x-type" = "map of [connections](#a-connection)"))]
+    pub connections: Option<BTreeMap<String, ConnectionFields>>,
+    /// Homes that several flows use by name, as in `home: NAME`.
+    #[schemars(schema_with = "homes", extend("x-type" = "map of homes"))]
+    pub homes: Option<BTreeMap<String, Elsewhere>>,
+    /// Stores that several flows use by name, as in `store: NAME`; `{flow}` and `{entity}` in the path keep them apart.
+    #[schemars(schema_with = "stores", extend("x-type" = "map of stores"))]
+    pub stores: Option<BTreeMap<String, Elsewhere>>,
+    /// What every flow has unless it says otherwise: any keys of [a flow](#a-flow).
+    #[schemars(with = "SharedFields", extend("x-type" = "map"))]
+    pub defaults: Option<Elsewhere>,
+    /// The flows by name: letters, digits, `_`, `-`, `.`; not beginning with `.` or `-`.
+    #[schemars(schema_with = "flows", extend("x-type" = "map of [flows](#a-flow)", "x-default" = "required, here or in `flows_dir`"))]
+    pub flows: Option<BTreeMap<String, Elsewhere>>,
 }
 
-impl<'a> Block<'a> {
-    /// Opens a map; `name` is how errors call it. A value that is no map is a problem.
-    pub fn open(name: impl Into<String>, node: &'a Node, problems: &mut Problems) -> Option<Self> {
-        let name = name.into();
-        if let Value::Map(entries) = &node.value {
-            return Some(Self { name, at: node.at, entries, known: Vec::new() });
-        }
-        problems.push(Problem::new(node.at, format!("{name} is {}", node.value.describe()), "expected a map of keys and values"));
-        None
-    }
-
-    /// How errors call the block.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The value of a key that may be missing; `null` counts as missing.
-    pub fn optional(&mut self, key: &'static str) -> Option<&'a Node> {
-        if !self.known.contains(&key) {
-            self.known.push(key);
-        }
-        let node = self.entries.iter().find(|(written, _)| written.name == key).map(|(_, node)| node)?;
-        (node.value != Value::Null).then_some(node)
-    }
-
-    /// The value of a key that must be there.
-    pub fn required(&mut self, key: &'static str, hint: &str, problems: &mut Problems) -> Option<&'a Node> {
-        let found = self.optional(key);
-        if found.is_none() {
-            let message = format!("{} has no {key}", self.name);
-            problems.push(Problem::new(self.at, message, format!("expected the key {key} here")).hint(hint));
-        }
-        found
-    }
-
-    /// A text, if the key is there.
-    pub fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<(&'a str, Span)> {
-        let node = self.optional(key)?;
-        if let Value::Text(text) = &node.value {
-            return Some((text, node.at));
-        }
-        self.wrong(key, node, "a text", problems);
-        None
-    }
-
-    /// A whole number of at least `least`, if the key is there.
-    pub fn number(&mut self, key: &'static str, least: u64, problems: &mut Problems) -> Option<u64> {
-        let node = self.optional(key)?;
-        let number = match &node.value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
-            // YAML 1.2 reads 1_000_000 as a text.
-            Value::Text(text) => text.replace('_', "").parse().ok(),
-            _ => None,
-        };
-        if let Some(number) = number.filter(|number| *number >= least) {
-            return Some(number);
-        }
-        self.wrong(key, node, &format!("a whole number of at least {least}"), problems);
-        None
-    }
-
-    /// A boolean, if the key is there.
-    pub fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let node = self.optional(key)?;
-        if let Value::Bool(value) = node.value {
-            return Some(value);
-        }
-        self.wrong(key, node, "true or false", problems);
-        None
-    }
-
-    /// A list of texts; one text alone is a list of one.
-    pub fn texts(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(&'a str, Span)> {
-        let Some(node) = self.optional(key) else { return Vec::new() };
-        let items = match &node.value {
-            Value::List(items) => items.as_slice(),
-            Value::Text(_) => std::slice::from_ref(node),
-            _ => {
-                self.wrong(key, node, "a list of texts", problems);
-                return Vec::new();
-            }
-        };
-        let mut texts = Vec::new();
-        for item in items {
-            match &item.value {
-                Value::Text(text) => texts.push((text.as_str(), item.at)),
-                _ => self.wrong(key, item, "a text", problems),
-            }
-        }
-        texts
-    }
-
-    /// Ends the block: every key that was not asked for is a problem, with the nearest known one.
-    pub fn finish(self, problems: &mut Problems) {
-        for (key, _) in self.entries {
-            if self.known.contains(&key.name.as_str()) {
-                continue;
-            }
-            let mut problem = Problem::new(key.at, format!("{} has the unknown key {:?}", self.name, key.name), "not a key of this block");
-            problem = match nearest(&key.name, self.known.iter().copied()) {
-                Some(near) => problem.hint(format!("did you mean {near}?")),
-                None => problem.hint(format!("known keys here: {}", self.known.join(", "))),
-            };
-            problems.push(problem);
-        }
-    }
-
-    fn wrong(&self, key: &str, node: &Node, expected: &str, problems: &mut Problems) {
-        let message = format!("{key} of {} is {}", self.name, node.value.describe());
-        problems.push(Problem::new(node.at, message, format!("expected {expected}")));
-    }
+/// `options` of the project.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "options", deny_unknown_fields)]
+pub struct OptionsFields {
+    /// How many parts are made at once; `-j` goes before it.
+    #[schemars(example = 4, extend("x-default" = "the number of processors"))]
+    pub concurrency: Option<Number<1, 1024>>,
+    /// Whether other flows begin when one has failed; `--fail-fast` is `false`.
+    #[schemars(example = false, extend("default" = true))]
+    pub continue_on_error: Option<bool>,
+    /// The cache.
+    pub cache: Option<CacheFields>,
+    /// A file of variables, lines of `NAME=value`; the environment goes before it.
+    #[schemars(example = &".env", extend("x-default" = "none is read"))]
+    pub env_file: Option<PathText>,
+    /// Whether a path that leaves the folder of the config, also by a link, is an error.
+    #[schemars(example = true, extend("default" = false))]
+    pub confine: Option<bool>,
 }
 
-/// The known name that a mistyped one most likely meant.
-pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    known
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
-        .min_by_key(|near| *near)
-        .map(|(_, name)| name)
+/// `options.cache`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "cache", deny_unknown_fields)]
+pub struct CacheFields {
+    /// The folder of the cache; it may be deleted at any time, but look into `displaced/` first: there is what you put into a store, or changed there.
+    #[schemars(example = &"../.hygge-cache", extend("default" = ".hygge-cache"))]
+    pub dir: Option<PathText>,
+    /// Whether the cache keeps its own copy of what is published: where the filesystem can clone, always (by a copy where it cannot), or never.
+    #[schemars(example = &"always", extend("default" = "auto"))]
+    pub keep: Option<CacheKeep>,
+}
+
+/// Whether the cache keeps its own copy of what is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum CacheKeep {
+    #[default]
+    #[schemars(description = "where that costs nothing")]
+    /// Where that costs nothing.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A connection to a database.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "connection", deny_unknown_fields)]
+pub struct ConnectionFields {
+    /// Where it is and how to log in. Its variables are asked for when it is opened, and it is never shown.
+    #[schemars(example = &"${SHOP_URL}", extend("x-default" = "required, unless `HYGGE_CONNECTION_NAME` is set", "x-type" = "URL of `sqlite`, `postgres` or `mysql`"))]
+    pub url: Option<String>,
+    /// How many sessions all flows share.
+    #[schemars(example = 8, extend("default" = 4))]
+    pub pool_size: Option<Number<1, 1000>>,
+}
+
+/// What a flow, an entity and `defaults` may all have.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "shared", deny_unknown_fields)]
+pub struct SharedFields {
+    /// Where the data is: a path, the name of one of `homes`, or a map.
+    #[schemars(schema_with = "home", example = &"data/home/numbers", extend("x-default" = "required", "x-type" = "path, name or map"))]
+    pub home: Option<Elsewhere>,
+    /// The folder to fill: a path, the name of one of `stores`, or a map.
+    #[schemars(schema_with = "store", example = &"data/store/numbers", extend("x-default" = "required", "x-type" = "path, name or map"))]
+    pub store: Option<Elsewhere>,
+    /// Flows that must be built before; a flow with entities stands for all of them. Also `depends_on`.
+    #[schemars(example = ["users", "orders"], extend("x-default" = "none"))]
+    pub needs: Option<Words>,
+    /// Words to select it by, as in `tag:nightly`.
+    #[schemars(example = ["nightly"], extend("x-default" = "none"))]
+    pub tags: Option<Words>,
+    /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
+    #[schemars(example = &"10%", extend("default" = "99%"))]
+    pub max_shrink: Option<Percentage>,
+    /// How long a build of it may take; one that takes longer fails, and the next goes on with its finished parts.
+    #[schemars(example = &"10m", extend("x-default" = "as long as it takes"))]
+    pub timeout: Option<Time>,
+    /// How many batches of rows wait between a database and its encoder. Nothing waits between files.
+    #[schemars(example = 10, extend("default" = 10))]
+    pub queue_size: Option<Number<1, 1000>>,
+    /// Whether other flows begin when this one has failed.
+    #[schemars(example = false, extend("x-default" = "that of `options`"))]
+    pub continue_on_error: Option<bool>,
+}
+
+/// What only a flow may have.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "flow", deny_unknown_fields)]
+pub struct FlowFields {
+    /// In `flow.yml` only: the name of its folder, once more.
+    pub name: Option<String>,
+    /// One flow each, called `FLOW.ENTITY`: names, maps with a `name` and overrides, patterns.
+    #[schemars(schema_with = "entities", example = ["users", "orders"], extend("x-default" = "none", "x-type" = "list or [pattern](#entities)"))]
+    pub entities: Option<Elsewhere>,
+    /// What every entity has unless it or the flow says otherwise: any keys of a flow but `entities`.
+    #[schemars(with = "SharedFields", extend("x-type" = "map"))]
+    pub defaults: Option<Elsewhere>,
+    /// Keys of the flow may also stand in here.
+    #[schemars(schema_with = "any_map", extend("x-type" = "map"))]
+    pub options: Option<Elsewhere>,
+}
+
+/// What only an entity may have.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "entity", deny_unknown_fields)]
+pub struct EntityFields {
+    /// The entity's name. It is joined to the paths of the flow's home and store, unless `{entity}` stands in them.
+    #[schemars(example = &"users", extend("x-default" = "required; in `entities/ENTITY.yml` that of the file"))]
+    pub name: Option<String>,
+    /// Keys of the entity may also stand in here.
+    #[schemars(schema_with = "any_map", extend("x-type" = "map"))]
+    pub options: Option<Elsewhere>,
+}
+
+/// Entities that are found: one for each folder or file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "pattern", deny_unknown_fields)]
+pub struct PatternFields {
+    /// A pattern of paths; what matches is an entity's home, its name without ending the entity's.
+    #[schemars(example = &"data/home/*", extend("x-default" = "required"))]
+    pub from: Option<PathText>,
+    /// Globs of names that are none.
+    #[schemars(example = ["tmp*"], extend("x-default" = "none"))]
+    pub exclude: Option<Words>,
+}
+
+fn home(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "$ref": "#/$defs/home" }, { "type": "null" }] })
+}
+
+fn store(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "$ref": "#/$defs/store" }, { "type": "null" }] })
+}
+
+fn homes(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": home(generator) })
+}
+
+fn stores(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": store(generator) })
+}
+
+fn flows(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": { "$ref": "#/$defs/flow" } })
+}
+
+fn entities(generator: &mut SchemaGenerator) -> Schema {
+    let pattern = generator.subschema_for::<PatternFields>();
+    json_schema!({
+        "anyOf": [
+            { "type": "array", "items": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/entity" }, pattern] } },
+            pattern,
+            { "type": "null" }
+        ]
+    })
+}
+
+fn any_map(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"] })
 }

@@ -74,9 +74,11 @@ pub(super) fn make(
             Written { digest, bytes, rows: part.slice.rows }
         }
         (Passage::Undecoded, _) => write(&unfinished, |out| format.move_groups(&cut, None, Box::new(out)))?,
-        (Passage::Recompressed { compression }, _) => write(&unfinished, |out| format.move_groups(&cut, Some(compression), Box::new(out)))?,
+        (Passage::Recompressed { compression }, _) => {
+            write(&unfinished, |out| format.move_groups(&cut, Some(*compression), Box::new(out)))?
+        }
         (Passage::Decoded { compression }, _) => {
-            let target = Target { compression, ..*target };
+            let target = Target { compression: *compression, ..*target };
             write(&unfinished, |out| recode(format, &cut, &target, out))?
         }
     };

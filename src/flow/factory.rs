@@ -1,27 +1,57 @@
 //! The Factory: turns the `type:` of a home or a store into its implementation.
 //!
 //! This is the one registry. A new format is one line in `FORMATS`; a home or store that is no
-//! folder of files is one arm below.
+//! folder of files is one more in `HOMES` or `STORES`.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems};
-use crate::config::schema::{Block, nearest};
+use crate::config::read::keys_of;
 use crate::format::Format;
 use crate::format::parquet::Parquet;
 use crate::home::Home;
-use crate::home::files::FilesHome;
-use crate::home::flow::FlowHome;
+use crate::home::files::{FilesHome, FilesHomeFields};
+use crate::home::flow::{FlowHome, FlowHomeFields};
 use crate::store::Store;
-use crate::store::files::FilesStore;
+use crate::store::files::{FilesStore, FilesStoreFields};
 
 /// The formats of files, the default first.
 const FORMATS: &[&dyn Format] = &[&Parquet];
 
+/// The kinds of homes, that of files first.
+const HOMES: &[Kind] = &[Kind::of_files::<FilesHomeFields>(), Kind::named::<FlowHomeFields>(FLOW)];
+
+/// The kinds of stores, that of files first.
+const STORES: &[Kind] = &[Kind::of_files::<FilesStoreFields>()];
+
 /// The `type:` of a home that is another flow.
 const FLOW: &str = "flow";
+
+/// A kind of homes or stores: its `type:` and its keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// The word; `None` for that of files, whose words are the formats.
+    pub word: Option<&'static str>,
+    /// Its keys.
+    keys: fn() -> &'static [&'static str],
+    /// Its keys as a JSON Schema.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Kind {
+    const fn of_files<T: DeserializeOwned + JsonSchema>() -> Self {
+        Self { word: None, keys: keys_of::<T>, schema: T::json_schema }
+    }
+
+    const fn named<T: DeserializeOwned + JsonSchema>(word: &'static str) -> Self {
+        Self { word: Some(word), keys: keys_of::<T>, schema: T::json_schema }
+    }
+}
 
 /// Makes homes and stores by name.
 #[derive(Debug)]
@@ -35,74 +65,93 @@ impl Factory {
         Self { formats: FORMATS }
     }
 
-    /// The home of a flow; a text alone is its path.
+    /// The home of a flow.
     pub fn home(&self, flow: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        let node = with_path(node);
-        let mut block = Block::open(format!("home of flow {flow}"), &node, problems)?;
-        let default = if block.optional(FLOW).is_some() { FLOW } else { self.formats[0].name() };
-        let kind = self.kind(&mut block, default, &[FLOW], problems)?;
-        let home: Option<Arc<dyn Home>> = match self.format(kind) {
-            Some(format) => FilesHome::from_block(format, &mut block, root, problems).map(|home| Arc::new(home) as _),
-            None => FlowHome::from_block(&mut block, problems).map(|home| Arc::new(home) as _),
-        };
-        block.finish(problems);
-        home
+        let name = format!("home of flow {flow}");
+        let default = if node.get(FLOW).is_some() { FLOW } else { self.formats[0].name() };
+        let (kind, node) = self.kind(node, &name, default, HOMES, problems);
+        match self.format(kind) {
+            Some(format) => FilesHome::from_block(format, &node, &name, root, problems).map(|home| Arc::new(home) as _),
+            None => FlowHome::from_block(&node, &name, problems).map(|home| Arc::new(home) as _),
+        }
     }
 
-    /// The store of a flow; a text alone is its path.
+    /// The store of a flow.
     pub fn store(&self, flow: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        let node = with_path(node);
-        let mut block = Block::open(format!("store of flow {flow}"), &node, problems)?;
-        let kind = self.kind(&mut block, self.formats[0].name(), &[], problems)?;
-        let store = FilesStore::from_block(self.format(kind)?, &mut block, root, problems);
-        block.finish(problems);
+        let name = format!("store of flow {flow}");
+        let (kind, node) = self.kind(node, &name, self.formats[0].name(), STORES, problems);
+        let store = FilesStore::from_block(self.format(kind)?, &node, &name, root, problems);
         store.map(|store| Arc::new(store) as _)
+    }
+
+    /// The formats, the default first.
+    pub fn formats(&self) -> &'static [&'static dyn Format] {
+        self.formats
+    }
+
+    /// The kinds of homes.
+    pub fn homes(&self) -> &'static [Kind] {
+        HOMES
+    }
+
+    /// The kinds of stores.
+    pub fn stores(&self) -> &'static [Kind] {
+        STORES
+    }
+
+    /// The words of `type:` for these kinds.
+    pub fn words(&self, kinds: &[Kind]) -> Vec<&'static str> {
+        let named = kinds.iter().filter_map(|kind| kind.word);
+        self.formats.iter().map(|format| format.name()).chain(named).collect()
     }
 
     fn format(&self, name: &str) -> Option<&'static dyn Format> {
         self.formats.iter().copied().find(|format| format.name() == name)
     }
 
-    /// The `type:` of a block: one that is known, or a problem.
-    fn kind<'a>(
-        &self,
-        block: &mut Block<'a>,
-        default: &'static str,
-        others: &[&'static str],
-        problems: &mut Problems,
-    ) -> Option<&'static str> {
-        let mut known: Vec<&'static str> = self.formats.iter().map(|format| format.name()).collect();
-        known.extend(others);
-        let Some((written, at)) = block.text("type", problems) else { return Some(default) };
-        let found = known.iter().copied().find(|name| *name == written);
-        if found.is_none() {
-            let problem = Problem::new(
-                at,
-                format!("{} has the unknown type {written:?}", block.name()),
-                format!("expected one of {}", known.join(", ")),
-            );
-            problems.push(match nearest(written, known.iter().copied()) {
-                Some(near) => problem.hint(format!("did you mean {near}?")),
-                None => problem,
-            });
+    /// The `type:` of a block, and the block as its reader wants it: without defaults that are for
+    /// other kinds. A type that is not known is a problem; the rest is then read as the default's, but
+    /// for keys that only the meant type may have.
+    fn kind(&self, node: &Node, name: &str, default: &'static str, kinds: &[Kind], problems: &mut Problems) -> (&'static str, Node) {
+        let known = self.words(kinds);
+        let written = node.get("type");
+        let found = match written {
+            Some(written) => known.iter().copied().find(|word| written.text() == Some(word)),
+            None => Some(default),
+        };
+        let word = found.unwrap_or(default);
+        let own = kinds.iter().find(|kind| kind.word == Some(word)).unwrap_or(&kinds[0]);
+        let is_own = |key: &str| key == "type" || (own.keys)().contains(&key);
+        let is_others = |key: &str| kinds.iter().any(|kind| (kind.keys)().contains(&key));
+        if let (None, Some(written)) = (found, written) {
+            let message = match written.text() {
+                Some(text) => format!("{name} has the unknown type {text:?}"),
+                None => format!("type of {name} is {}", written.value.describe()),
+            };
+            let problem = Problem::new(written.at, message, format!("expected one of {}", known.join(", ")));
+            problems.push(problem.did_you_mean(written.text().unwrap_or_default(), known.iter().copied(), None));
+            let mut rest = only(node, |key| is_own(&key.name));
+            if let (Value::Map(entries), None) = (&mut rest.value, node.get("path")) {
+                let path = Node { value: Value::Text(".".into()), at: node.at };
+                entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
+            }
+            return (word, rest);
         }
-        found
+        if node.entries().iter().any(|(key, _)| key.is_default) {
+            return (word, only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name)));
+        }
+        (word, node.clone())
     }
+}
+
+/// The entries of a map whose keys fit.
+fn only(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
+    let kept = node.entries().iter().filter(|(key, _)| fits(key)).cloned().collect();
+    Node { value: Value::Map(kept), at: node.at }
 }
 
 impl Default for Factory {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// `home: some/path` means `home: {path: some/path}`.
-fn with_path(node: &Node) -> Node {
-    match &node.value {
-        Value::Text(_) => {
-            let key = Key { name: "path".into(), at: node.at };
-            Node { value: Value::Map(vec![(key, node.clone())]), at: node.at }
-        }
-        _ => node.clone(),
     }
 }

@@ -13,6 +13,7 @@ mod recode;
 mod recompress;
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
@@ -20,7 +21,7 @@ use polars::prelude::DataFrame;
 
 use codec::{Codec, KEEP};
 
-use super::{Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
+use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
 
 /// The parquet format.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl Format for Parquet {
         codec::WORDS
     }
 
+    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>> {
+        codec::levels(compression)
+    }
+
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
         footer::inspect(source)
     }
@@ -58,8 +63,9 @@ impl Format for Parquet {
 
     fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError> {
         let compression = target.compression;
-        let same = |layout: &&Layout| layout.compressions.iter().all(|found| found == compression);
-        let kept = compression == KEEP || layouts.iter().all(same);
+        // No file says which level it was packed with.
+        let same = |layout: &&Layout| compression.level.is_none() && layout.compressions.iter().all(|found| found == compression.word);
+        let kept = compression.word == KEEP || layouts.iter().all(same);
         let cuts_inside = target
             .rows_per_file
             .is_some_and(|rows| layouts.iter().flat_map(|layout| &layout.groups).any(|group| super::must_cut(group.rows, rows)));
@@ -70,7 +76,7 @@ impl Format for Parquet {
         match (kept, cuts_inside) {
             (true, false) => return Ok(Passage::Undecoded),
             (false, false) => return Ok(Passage::Recompressed { compression }),
-            (_, true) if compression != KEEP => return Ok(Passage::Decoded { compression }),
+            (_, true) if compression.word != KEEP => return Ok(Passage::Decoded { compression }),
             _ => {}
         }
         let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
@@ -78,13 +84,13 @@ impl Format for Parquet {
         found.dedup();
         let known = |name: &str| self.compressions().iter().copied().find(|word| *word == name);
         match found.as_slice() {
-            [one] => known(one).map(|compression| Passage::Decoded { compression }),
+            [one] => known(one).map(|word| Passage::Decoded { compression: Compression { word, level: None } }),
             _ => None,
         }
         .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))
     }
 
-    fn move_groups(&self, cut: &Cut<'_>, compression: Option<&str>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+    fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
         let codec = compression.map(known_codec).transpose()?;
         chunks::move_groups(cut, codec.as_ref(), out)
     }
@@ -98,8 +104,8 @@ impl Format for Parquet {
     }
 }
 
-fn known_codec(word: &str) -> Result<Codec, FormatError> {
-    Codec::new(word).ok_or_else(|| FormatError::Encode(format!("parquet has no compression {word}")))
+fn known_codec(compression: Compression) -> Result<Codec, FormatError> {
+    Codec::new(compression).ok_or_else(|| FormatError::Encode(format!("parquet has no compression {}", compression.word)))
 }
 
 fn root(metadata: &ParquetMetaData) -> &Type {

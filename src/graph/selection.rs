@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::Graph;
-use crate::config::schema::nearest;
+use crate::config::problem::nearest;
 use crate::error::{Error, ErrorKind};
 use crate::flow::{Flow, FlowName};
 
@@ -99,7 +99,8 @@ fn matching(text: &str, graph: &Graph) -> Result<BTreeSet<FlowName>, Error> {
         return Ok(names);
     }
     let error = Error::new(ErrorKind::Config, SelectionError::Nothing(text.to_string()));
-    let known = graph.flows().map(|flow| flow.name.as_str());
+    let entities = graph.flows().filter_map(|flow| flow.entity.as_ref()).flat_map(|(of, entity)| [of.as_str(), entity.as_str()]);
+    let known = graph.flows().map(|flow| flow.name.as_str()).chain(entities);
     Err(match nearest(text, known) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("hygge graph shows the flows; tag:NAME selects by tag"),
@@ -131,7 +132,10 @@ impl Term {
     fn matches(&self, flow: &Flow) -> bool {
         match self {
             Self::Tag(tag) => flow.tags.iter().any(|word| tag.is_match(word)),
-            Self::Name(name) => name.is_match(flow.name.as_str()),
+            Self::Name(name) => {
+                let (of, entity) = flow.entity.as_ref().map(|(of, entity)| (of.as_str(), entity.as_str())).unzip();
+                [Some(flow.name.as_str()), of, entity].into_iter().flatten().any(|word| name.is_match(word))
+            }
         }
     }
 }

@@ -1,16 +1,35 @@
 //! A home of files: one file, or the files of a folder that match a glob.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Home, HomeError, ListedFile, Listing, Place};
+use super::{Home, HomeError, ListedFile, Listing, Place, Settings};
 use crate::config::absolute;
+use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::schema::Block;
+use crate::config::read::read;
+use crate::config::words::{Number, PathText};
 use crate::format::Format;
 use crate::fs;
+
+/// A home of files.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "files", deny_unknown_fields)]
+pub struct FilesHomeFields {
+    /// A folder or a file.
+    #[schemars(example = &"data/home/numbers", extend("x-default" = "required"))]
+    path: Option<PathText>,
+    /// Which files of the folder; `**` goes deeper.
+    #[schemars(example = &"**/*.parquet", extend("x-default" = "`*.` and the ending of the format", "x-type" = "glob"))]
+    glob: Option<String>,
+    /// How many rows are read at once. Parquet is read a row group at a time, whatever it says.
+    #[schemars(example = 10_000, extend("x-default" = "what the format has"))]
+    batch_size: Option<Number<1, { u64::MAX }>>,
+}
 
 /// Files of one format.
 #[derive(Debug)]
@@ -20,30 +39,31 @@ pub struct FilesHome {
     glob: String,
     /// None for the files of the format: most homes have no pattern, and making one takes long.
     matcher: Option<GlobMatcher>,
+    batch_size: Option<u64>,
 }
 
 impl FilesHome {
-    /// Reads `path` and `glob` of a home's block; paths are relative to `root`.
-    pub fn from_block(format: &'static dyn Format, block: &mut Block<'_>, root: &Path, problems: &mut Problems) -> Option<Self> {
-        let path = block.text("path", problems);
-        if path.is_none() {
-            block.required("path", "write the folder or file to read, relative to this file", problems);
+    /// Reads a home's block; paths are relative to `root`.
+    pub fn from_block(format: &'static dyn Format, node: &Node, name: &str, root: &Path, problems: &mut Problems) -> Option<Self> {
+        let fields: FilesHomeFields = read(node, name, &["type"], problems)?;
+        if node.get("path").is_none() {
+            let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
+            problems.push(problem.hint("write the folder or file to read, relative to the folder of the config"));
         }
-        let written = block.text("glob", problems);
-        let glob = written.map_or_else(|| format!("*.{}", format.extension()), |(glob, _)| glob.to_string());
-        let path = path.map(|(path, _)| absolute(root, path));
-        let Some((_, at)) = written else {
-            return Some(Self { format, path: path?, glob, matcher: None });
+        let path = fields.path.map(|path| absolute(root, &path.0));
+        let batch_size = fields.batch_size.map(|size| size.0);
+        let Some(glob) = fields.glob else {
+            return Some(Self { format, path: path?, glob: format!("*.{}", format.extension()), matcher: None, batch_size });
         };
-        let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
+        let built = check_glob(&glob).and_then(|()| {
+            let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
+            built.map_err(|error| error.kind().to_string())
+        });
         match built {
-            Ok(built) => Some(Self { format, path: path?, glob, matcher: Some(built.compile_matcher()) }),
-            Err(error) => {
-                problems.push(Problem::new(
-                    at,
-                    format!("glob {glob:?} cannot be used: {}", error.kind()),
-                    "expected a glob such as \"**/*.parquet\"",
-                ));
+            Ok(built) => Some(Self { format, path: path?, glob, matcher: Some(built.compile_matcher()), batch_size }),
+            Err(reason) => {
+                let example = format!("expected a glob such as \"**/*.{}\"", format.extension());
+                problems.push(Problem::new(node.place_of("glob"), format!("glob {glob:?} cannot be used: {reason}"), example));
                 None
             }
         }
@@ -89,8 +109,17 @@ impl Home for FilesHome {
         self.format.name()
     }
 
-    fn settings(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([("path", self.path.display().to_string()), ("glob", self.glob.clone())])
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::from([("path", json!(self.path)), ("glob", json!(self.glob))]);
+        if let Some(rows) = self.batch_size {
+            settings.insert("batch_size", json!(rows));
+        }
+        settings
+    }
+
+    fn without_effect(&self) -> Vec<String> {
+        let note = || format!("batch_size of its home has no effect: {} is read a row group at a time", self.format.name());
+        self.batch_size.map(|_| note()).into_iter().collect()
     }
 
     fn place(&self) -> Place<'_> {
@@ -116,6 +145,16 @@ impl Home for FilesHome {
         let name = name.ok_or_else(|| HomeError::NotUtf8(self.path.clone()))?;
         let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
         Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat }], folders: Vec::new() })
+    }
+}
+
+/// Refuses a glob that no file below the home can match.
+fn check_glob(glob: &str) -> Result<(), String> {
+    match glob {
+        "" => Err("it is empty".into()),
+        glob if glob.starts_with('/') => Err("it begins at the root, and is relative to the home".into()),
+        glob if glob.split('/').any(|part| part == "." || part == "..") => Err("it has . or .., and is relative to the home".into()),
+        _ => Ok(()),
     }
 }
 

@@ -1,11 +1,23 @@
 //! A home that is another flow's store.
 
-use std::collections::BTreeMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Home, HomeError, Listing, Place};
+use super::{Home, HomeError, Listing, Place, Settings};
+use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::schema::Block;
+use crate::config::read::read;
 use crate::format::Format;
+
+/// A home that is another flow.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "flow", deny_unknown_fields)]
+pub struct FlowHomeFields {
+    /// The flow whose output is read; of a flow with entities, the one with the same entity.
+    #[schemars(example = &"orders", extend("x-default" = "required"))]
+    flow: Option<String>,
+}
 
 /// The output of a flow, by its name.
 #[derive(Debug)]
@@ -14,14 +26,15 @@ pub struct FlowHome {
 }
 
 impl FlowHome {
-    /// Reads `flow` of a home's block.
-    pub fn from_block(block: &mut Block<'_>, problems: &mut Problems) -> Option<Self> {
-        let (flow, at) = block.text("flow", problems)?;
-        if flow.is_empty() {
-            problems.push(Problem::new(at, "the name of the flow is empty", "expected the name of a flow"));
-            return None;
+    /// Reads a home's block.
+    pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
+        let fields: FlowHomeFields = read(node, name, &["type"], problems)?;
+        let flow = fields.flow.filter(|flow| !flow.is_empty());
+        if flow.is_none() {
+            let problem = Problem::new(node.place_of("flow"), format!("{name} names no flow"), "expected the name of a flow");
+            problems.push(problem.hint("home: {flow: NAME}"));
         }
-        Some(Self { flow: flow.to_string() })
+        flow.map(|flow| Self { flow })
     }
 }
 
@@ -30,8 +43,8 @@ impl Home for FlowHome {
         "flow"
     }
 
-    fn settings(&self) -> BTreeMap<&'static str, String> {
-        BTreeMap::from([("flow", self.flow.clone())])
+    fn settings(&self) -> Settings {
+        Settings::from([("flow", json!(self.flow))])
     }
 
     fn place(&self) -> Place<'_> {

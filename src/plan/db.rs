@@ -6,26 +6,25 @@
 #![expect(missing_docs, reason = "salsa's macros make constructors and setters without docs")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salsa::{EventKind, Storage};
 
-use crate::config::problem::{Problems, Source};
-use crate::config::{Config, node, resolve};
+use crate::config::loader::Found;
+use crate::config::problem::Problems;
+use crate::config::{Config, resolve};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, make_flows};
 use crate::format::Format;
 use crate::graph::{Graph, RealPaths};
 
-/// The text of the config.
+/// The config as it was read: its files, the variables it names, what its patterns found.
 #[salsa::input(debug)]
-pub struct ConfigText {
-    /// Its path as it is shown, and its text.
-    pub source: Source,
-    /// Its folder.
-    pub root: PathBuf,
+pub struct ConfigFiles {
+    /// All of it.
+    #[returns(ref)]
+    pub found: Arc<Found>,
 }
 
 /// Where the paths of the config really lead.
@@ -102,56 +101,45 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// The config's tree.
-#[salsa::tracked(returns(clone))]
-pub fn document(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<node::Node>, Problems> {
-    node::parse(text.source(db)).map(Arc::new)
-}
-
 /// The config as far as it is usable, with what is wrong in it.
 #[salsa::tracked(returns(clone))]
-pub fn resolved(db: &dyn salsa::Database, text: ConfigText) -> Result<(Option<Arc<Config>>, Problems), Problems> {
-    let tree = document(db, text)?;
-    let (config, problems) = resolve(text.source(db), text.root(db), &tree);
-    Ok((config.map(Arc::new), problems))
+pub fn resolved(db: &dyn salsa::Database, files: ConfigFiles) -> (Option<Arc<Config>>, Problems) {
+    let (config, problems) = resolve(files.found(db));
+    (config.map(Arc::new), problems)
 }
 
-/// The config, without any problem in it or in its flows.
+/// The flows as far as they are usable, with all problems so far.
 #[salsa::tracked(returns(clone))]
-pub fn config(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Config>, Problems> {
-    flows(db, text)?;
-    let (config, problems) = resolved(db, text)?;
-    config.ok_or(problems)
-}
-
-/// The flows.
-#[salsa::tracked(returns(clone))]
-pub fn flows(db: &dyn salsa::Database, text: ConfigText) -> Result<Arc<Vec<Arc<Flow>>>, Problems> {
-    let (config, problems) = resolved(db, text)?;
+pub fn flows(db: &dyn salsa::Database, files: ConfigFiles) -> (Arc<Vec<Arc<Flow>>>, Problems) {
+    let (config, problems) = resolved(db, files);
     match config {
-        Some(config) => make_flows(text.root(db), &config, problems).map(Arc::new),
-        None => Err(problems),
+        Some(config) => {
+            let (flows, problems) = make_flows(&files.found(db).root, &config, problems);
+            (Arc::new(flows), problems)
+        }
+        None => (Arc::default(), problems),
     }
 }
 
-/// The graph.
+/// The graph, of a config without any problem.
 #[salsa::tracked(returns(clone))]
-pub fn graph(db: &dyn salsa::Database, text: ConfigText, paths: Paths) -> Result<Arc<Graph>, Problems> {
-    let (config, flows) = (config(db, text)?, flows(db, text)?);
-    Graph::new(&flows, paths.real(db), text.source(db), &config).map(Arc::new)
+pub fn graph(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths) -> Result<Arc<Graph>, Problems> {
+    let ((config, _), (flows, problems)) = (resolved(db, files), flows(db, files));
+    let Some(config) = config else { return Err(problems.in_order()) };
+    Graph::new(&flows, paths.real(db), &files.found(db).root, &config, problems).map(Arc::new)
 }
 
 /// One flow: it stays the same while others change.
 #[salsa::tracked(returns(clone))]
-pub fn flow<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths, id: FlowId<'db>) -> Option<Arc<Flow>> {
-    graph(db, text, paths).ok()?.flow(id.name(db).as_str()).cloned()
+pub fn flow<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths, id: FlowId<'db>) -> Option<Arc<Flow>> {
+    graph(db, files, paths).ok()?.flow(id.name(db).as_str()).cloned()
 }
 
 /// A flow's recipe.
 #[salsa::tracked(returns(clone))]
-pub fn recipe<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths, id: FlowId<'db>) -> Option<Arc<Components>> {
-    let flow = flow(db, text, paths, id)?;
-    let input = input_format(db, text, paths, &flow)?;
+pub fn recipe<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths, id: FlowId<'db>) -> Option<Arc<Components>> {
+    let flow = flow(db, files, paths, id)?;
+    let input = input_format(db, files, paths, &flow)?;
     Some(Arc::new(flow.recipe(input)))
 }
 
@@ -159,22 +147,22 @@ pub fn recipe<'db>(db: &'db dyn salsa::Database, text: ConfigText, paths: Paths,
 #[salsa::tracked(returns(clone))]
 pub fn flow_key<'db>(
     db: &'db dyn salsa::Database,
-    text: ConfigText,
+    files: ConfigFiles,
     paths: Paths,
     id: FlowId<'db>,
     home: HomeState,
 ) -> Option<Arc<FlowKey>> {
-    let mut components = recipe(db, text, paths, id)?.as_ref().clone();
+    let mut components = recipe(db, files, paths, id)?.as_ref().clone();
     components.inputs = home.inputs(db).as_ref().clone();
     Some(Arc::new(FlowKey { key: components.key(KeyKind::Flow), components }))
 }
 
 /// The format of a home's files: its own, or that of the store which it names.
-fn input_format(db: &dyn salsa::Database, text: ConfigText, paths: Paths, of: &Flow) -> Option<&'static dyn Format> {
+fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: &Flow) -> Option<&'static dyn Format> {
     match (of.home.format(), of.upstream()) {
         (Some(format), _) => Some(format),
         (None, Some(name)) => {
-            let upstream = flow(db, text, paths, FlowId::new(db, FlowName::from(name)))?;
+            let upstream = flow(db, files, paths, FlowId::new(db, FlowName::from(name)))?;
             Some(upstream.store.target().format)
         }
         (None, None) => None,

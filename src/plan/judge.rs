@@ -115,7 +115,7 @@ impl Planner {
         if !state.added.is_empty() && !interrupted {
             return Err(StoreError::Added { path: store.to_path_buf(), names: some_of(&state.added) }.into());
         }
-        let placement = flow.store.placement(flow.name.as_str());
+        let placement = flow.store.placement();
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).ok_or_else(|| missing(name))?;
         let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &placement, state);

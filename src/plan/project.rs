@@ -8,7 +8,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use salsa::Setter;
 
-use super::db::{self, ConfigText, Database, FlowId, FlowKey, HomeState, Paths};
+use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
 use crate::config::Config;
 use crate::config::loader::Found;
 use crate::error::Result;
@@ -23,7 +23,7 @@ use crate::home::Place;
 #[derive(Debug)]
 pub struct Project {
     database: Database,
-    text: ConfigText,
+    files: ConfigFiles,
     paths: Paths,
     homes: HashMap<FlowName, HomeState>,
     /// The config.
@@ -38,14 +38,16 @@ impl Project {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn new(found: &Found) -> Result<Self> {
+    pub fn new(found: Arc<Found>) -> Result<Self> {
         let database = Database::new();
-        let text = ConfigText::new(&database, found.source.clone(), found.root.clone());
-        let config = db::config(&database, text)?;
-        let real = real_paths(&db::flows(&database, text)?)?;
+        let files = ConfigFiles::new(&database, found);
+        let (config, problems) = db::resolved(&database, files);
+        let config = config.ok_or_else(|| problems.in_order())?;
+        let (flows, _) = db::flows(&database, files);
+        let real = real_paths(&flows, &config.options.cache_folder)?;
         let paths = Paths::new(&database, real.clone());
-        let graph = db::graph(&database, text, paths)?;
-        Ok(Self { database, text, paths, homes: HashMap::new(), config, graph, real })
+        let graph = db::graph(&database, files, paths)?;
+        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real })
     }
 
     /// The real path of a flow's store.
@@ -72,7 +74,7 @@ impl Project {
             }
             None => *self.homes.entry(name.clone()).or_insert_with(|| HomeState::new(database, inputs)),
         };
-        db::flow_key(&self.database, self.text, self.paths, FlowId::new(&self.database, name.clone()), state)
+        db::flow_key(&self.database, self.files, self.paths, FlowId::new(&self.database, name.clone()), state)
     }
 
     /// How often each query ran since the last call.
@@ -82,12 +84,12 @@ impl Project {
 }
 
 /// Resolves the links of every home and store. A parent is resolved once for all that lie in it.
-fn real_paths(flows: &[Arc<Flow>]) -> Result<RealPaths> {
+fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
     let homes = flows.iter().filter_map(|flow| match flow.home.place() {
         Place::Path { path, .. } => Some(path),
         Place::Flow(_) => None,
     });
-    let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).collect();
+    let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).chain([cache]).collect();
     let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
     let parents = parents.into_iter().map(|parent| Ok((parent, fs::real_path(parent)?))).collect::<Result<HashMap<_, _>>>()?;
     let resolve = |path: &&Path| {

@@ -131,8 +131,8 @@ pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests:
     key.digest(recipe);
     match passage {
         Passage::Undecoded => key.text("undecoded"),
-        Passage::Recompressed { compression } => key.text("recompressed").text(compression),
-        Passage::Decoded { compression } => key.text("decoded").text(compression),
+        Passage::Recompressed { compression } => key.text("recompressed").text(compression.word),
+        Passage::Decoded { compression } => key.text("decoded").text(compression.word),
     };
     key.count(slice.pieces.len());
     for piece in &slice.pieces {

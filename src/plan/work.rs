@@ -96,13 +96,7 @@ impl Work {
         let mut owners: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
         for (number, part) in self.parts.iter().enumerate() {
-            let naming = Naming {
-                sequence: number + 1,
-                stem: &part.stem,
-                flow: flow.name.as_str(),
-                entity: flow.name.as_str(),
-                digest: digests.get(number),
-            };
+            let naming = Naming { sequence: number + 1, stem: &part.stem, digest: digests.get(number) };
             let name = flow.store.part_name(&naming)?;
             if let Some(first) = owners.insert(name.clone(), number)
                 && !(digests.is_empty() && name.contains('?'))
@@ -154,7 +148,7 @@ impl Planner {
         let work = Work {
             key: key.key,
             components: key.components.clone(),
-            placement: flow.store.placement(name.as_str()),
+            placement: flow.store.placement(),
             schema: layouts.first().map(|layout| layout.schema),
             files,
             layouts,

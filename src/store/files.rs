@@ -11,13 +11,40 @@ mod settle;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
 use super::receipt::{self, Receipt};
-use super::{Live, Naming, Publication, Room, Store, StoreError};
+use super::{Live, Naming, Publication, Room, Settings, Store, StoreError};
 use crate::config::absolute;
-use crate::config::problem::{Problem, Problems};
-use crate::config::schema::{Block, nearest};
-use crate::format::{Format, Target};
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems, Span};
+use crate::config::read::read;
+use crate::config::words::{Number, PathText};
+use crate::format::{Compression, Format, Target};
 use crate::fs::{self, Lock, Stat};
+
+/// A store of files.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "files", deny_unknown_fields)]
+pub struct FilesStoreFields {
+    /// The folder to fill: hygge's own, empty or missing.
+    #[schemars(example = &"data/store/orders", extend("x-default" = "required"))]
+    path: Option<PathText>,
+    /// Of the column chunks; files that have it already are taken over as they are, others are packed anew without decoding a value.
+    #[schemars(example = &"zstd", extend("default" = "keep"))]
+    compression: Option<String>,
+    /// How hard `gzip` (0 to 9), `brotli` (0 to 11) or `zstd` (1 to 22) try. Files that have the compression already are packed anew too.
+    #[schemars(example = 9, extend("x-default" = "6, 1 and 3"))]
+    compression_level: Option<Number<0, 22>>,
+    /// The name of each file, with [placeholders](#placeholders).
+    #[schemars(example = &"orders_{sequence:05d}.parquet", extend("default" = "{sequence:020d}.parquet"))]
+    file_pattern: Option<String>,
+    /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
+    #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
+    rows_per_file: Option<Number<1, { u64::MAX }>>,
+}
 
 /// A folder of files of one format.
 #[derive(Debug)]
@@ -25,6 +52,7 @@ pub struct FilesStore {
     format: &'static dyn Format,
     path: PathBuf,
     compression: &'static str,
+    level: Option<u8>,
     file_pattern: String,
     rows_per_file: Option<u64>,
 }
@@ -58,44 +86,51 @@ impl Site {
 }
 
 impl FilesStore {
-    /// Reads the fields of a store's block; paths are relative to `root`.
-    pub fn from_block(format: &'static dyn Format, block: &mut Block<'_>, root: &Path, problems: &mut Problems) -> Option<Self> {
-        let path = block.text("path", problems);
-        if path.is_none() {
-            block.required("path", "write the folder to fill, relative to this file", problems);
+    /// Reads a store's block; paths are relative to `root`.
+    pub fn from_block(format: &'static dyn Format, node: &Node, name: &str, root: &Path, problems: &mut Problems) -> Option<Self> {
+        let fields: FilesStoreFields = read(node, name, &["type"], problems)?;
+        if node.get("path").is_none() {
+            let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
+            problems.push(problem.hint("write the folder to fill, relative to the folder of the config"));
         }
-        let compression = compression(format, block, problems);
-        let pattern = block.text("file_pattern", problems);
-        let file_pattern = pattern.map_or_else(|| format!("{{sequence:020d}}.{}", format.extension()), |(pattern, _)| pattern.to_string());
-        if let (Err(reason), Some((_, at))) = (check_pattern(&file_pattern), pattern) {
-            problems.push(
-                Problem::new(
-                    at,
-                    format!("file_pattern {file_pattern:?} cannot be used: {reason}"),
-                    "expected a file name with placeholders",
-                )
-                .hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"),
-            );
+        let compression = compression(format, fields.compression.as_deref(), node, problems);
+        let level = fields.compression_level.map(|level| (level, node.place_of("compression_level")));
+        let level = level.zip(compression).and_then(|((level, at), word)| check_level(format, word, level.0, at, problems));
+        let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extension()));
+        if let Err(reason) = check_pattern(&file_pattern) {
+            let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
+            let problem = Problem::new(node.place_of("file_pattern"), message, "expected a file name with placeholders");
+            problems.push(problem.hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"));
             return None;
         }
-        let rows_per_file = block.number("rows_per_file", 1, problems);
-        Some(Self { format, path: absolute(root, path?.0), compression: compression?, file_pattern, rows_per_file })
+        let rows_per_file = fields.rows_per_file.map(|rows| rows.0);
+        Some(Self { format, path: absolute(root, &fields.path?.0), compression: compression?, level, file_pattern, rows_per_file })
     }
 }
 
-fn compression(format: &'static dyn Format, block: &mut Block<'_>, problems: &mut Problems) -> Option<&'static str> {
+fn compression(format: &'static dyn Format, written: Option<&str>, node: &Node, problems: &mut Problems) -> Option<&'static str> {
     let known = format.compressions();
-    let Some((word, at)) = block.text("compression", problems) else {
-        return known.first().copied();
-    };
+    let Some(word) = written else { return known.first().copied() };
     let found = known.iter().copied().find(|known| *known == word);
     if found.is_none() {
-        let problem =
-            Problem::new(at, format!("{} has no compression {word:?}", format.name()), format!("expected one of {}", known.join(", ")));
-        problems.push(match nearest(word, known.iter().copied()) {
-            Some(near) => problem.hint(format!("did you mean {near}?")),
-            None => problem,
-        });
+        let message = format!("{} has no compression {word:?}", format.name());
+        let problem = Problem::new(node.place_of("compression"), message, format!("expected one of {}", known.join(", ")));
+        problems.push(problem.did_you_mean(word, known.iter().copied(), None));
+    }
+    found
+}
+
+/// A level that the compression has.
+fn check_level(format: &'static dyn Format, compression: &str, level: u64, at: Span, problems: &mut Problems) -> Option<u8> {
+    let Some(levels) = format.levels(compression) else {
+        let problem = Problem::new(at, format!("compression {compression} has no levels"), "expected no level");
+        problems.push(problem.hint("gzip, brotli and zstd have levels: name one of them under compression"));
+        return None;
+    };
+    let found = u8::try_from(level).ok().filter(|level| levels.contains(level));
+    if found.is_none() {
+        let expected = format!("expected a whole number from {} to {}", levels.start(), levels.end());
+        problems.push(Problem::new(at, format!("compression {compression} has no level {level}"), expected));
     }
     found
 }
@@ -105,15 +140,14 @@ impl Store for FilesStore {
         self.format.name()
     }
 
-    fn settings(&self) -> BTreeMap<&'static str, String> {
-        let mut settings = BTreeMap::from([
-            ("path", self.path.display().to_string()),
-            ("compression", self.compression.to_string()),
-            ("file_pattern", self.file_pattern.clone()),
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::from([
+            ("path", json!(self.path)),
+            ("compression", json!(self.compression)),
+            ("file_pattern", json!(self.file_pattern)),
         ]);
-        if let Some(rows) = self.rows_per_file {
-            settings.insert("rows_per_file", rows.to_string());
-        }
+        settings.extend(self.level.map(|level| ("compression_level", json!(level))));
+        settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
         settings
     }
 
@@ -122,15 +156,12 @@ impl Store for FilesStore {
     }
 
     fn target(&self) -> Target {
-        Target { format: self.format, compression: self.compression, rows_per_file: self.rows_per_file }
+        let compression = Compression { word: self.compression, level: self.level };
+        Target { format: self.format, compression, rows_per_file: self.rows_per_file }
     }
 
-    fn placement(&self, flow: &str) -> BTreeMap<String, String> {
-        let mut pattern = self.file_pattern.clone();
-        for placeholder in ["{flow}", "{flow_name}", "{entity}"] {
-            pattern = pattern.replace(placeholder, flow);
-        }
-        BTreeMap::from([("mode".to_string(), "replace".to_string()), ("store.file_pattern".to_string(), pattern)])
+    fn placement(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("mode".to_string(), "replace".to_string()), ("store.file_pattern".to_string(), self.file_pattern.clone())])
     }
 
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
@@ -250,8 +281,6 @@ fn fill(pattern: &str, naming: &Naming<'_>) -> String {
             Ok(text) => name.push_str(text),
             Err(placeholder) => name.push_str(&match placeholder {
                 "stem" => naming.stem.to_string(),
-                "flow" | "flow_name" => naming.flow.to_string(),
-                "entity" => naming.entity.to_string(),
                 "digest" => naming.digest.map_or_else(|| "?".repeat(64), ToString::to_string),
                 other => format!("{:0width$}", naming.sequence, width = sequence_width(other).unwrap_or(0)),
             }),
@@ -266,7 +295,7 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
         match piece {
             Ok(text) if text.contains(['{', '}']) => return Err("a brace is not closed".into()),
             Ok(text) if text.contains('/') => return Err("it has a slash, and a store is one folder".into()),
-            Err("stem" | "flow" | "flow_name" | "entity" | "digest") | Ok(_) => {}
+            Err("stem" | "digest") | Ok(_) => {}
             Err(other) if sequence_width(other).is_some() => {}
             Err(other) => return Err(format!("{{{other}}} is no placeholder")),
         }

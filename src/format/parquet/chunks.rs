@@ -168,7 +168,7 @@ fn splice(
     let columns = 0..metadata.row_group(group).num_columns();
     let chunks = columns.map(|column| chunk(source, metadata, group, column, keeps_statistics)).collect::<Result<Vec<_>, _>>()?;
     let packed = |close: ColumnCloseResult| -> Result<(ColumnCloseResult, Option<Chunk>), ParquetError> {
-        let codec = codec.filter(|codec| codec::word(close.metadata.compression()) != codec.word);
+        let codec = codec.filter(|codec| codec.packs_all || codec::word(close.metadata.compression()) != codec.word);
         let in_column = |error| ParquetError::General(format!("column {}: {error}", close.metadata.column_path().string()));
         let packed = codec.map(|codec| recompress(&source.file, close.clone(), codec)).transpose().map_err(in_column)?;
         Ok((close, packed))

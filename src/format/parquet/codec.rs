@@ -1,5 +1,7 @@
 //! Codecs: the words of `compression:`, what they are in files, and how pages are packed with them.
 
+use std::ops::RangeInclusive;
+
 use ::parquet::basic::{BrotliLevel as ParquetBrotli, Compression, GzipLevel as ParquetGzip, ZstdLevel as ParquetZstd};
 use ::parquet::errors::ParquetError;
 use polars_parquet::parquet::compression::{self as pages, DecompressionContext};
@@ -13,8 +15,18 @@ pub(super) const WORDS: &[&str] = &[KEEP, "snappy", "gzip", "lz4", "brotli", "zs
 
 // The levels are those that polars takes where nothing is said.
 const GZIP_LEVEL: u8 = 6;
-const BROTLI_LEVEL: u32 = 1;
-const ZSTD_LEVEL: i32 = 3;
+const BROTLI_LEVEL: u8 = 1;
+const ZSTD_LEVEL: u8 = 3;
+
+/// The levels of a word that has some.
+pub(super) fn levels(word: &str) -> Option<RangeInclusive<u8>> {
+    match word {
+        "gzip" => Some(0..=9),
+        "brotli" => Some(0..=11),
+        "zstd" => Some(1..=22),
+        _ => None,
+    }
+}
 
 /// The word for a codec that was found. `lz4` is LZ4_RAW; the older framed LZ4 is not written.
 pub(super) fn word(found: Compression) -> &'static str {
@@ -34,33 +46,38 @@ pub(super) fn word(found: Compression) -> &'static str {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Codec {
     pub(super) word: &'static str,
+    /// True where what has the codec already is packed anew: its level cannot be told.
+    pub(super) packs_all: bool,
     pub(super) options: CompressionOptions,
     pub(super) named: Compression,
 }
 
 impl Codec {
-    /// The codec of a word; `None` for one that is not written.
-    pub(super) fn new(word: &str) -> Option<Self> {
+    /// The codec of a compression; `None` for one that is not written.
+    pub(super) fn new(compression: super::Compression) -> Option<Self> {
+        let super::Compression { word, level } = compression;
         let (options, named) = match word {
             "snappy" => (CompressionOptions::Snappy, Compression::SNAPPY),
             "gzip" => {
-                let level = ParquetGzip::try_new(GZIP_LEVEL.into()).ok()?;
-                (CompressionOptions::Gzip(Some(GzipLevel::try_new(GZIP_LEVEL).ok()?)), Compression::GZIP(level))
+                let level = level.unwrap_or(GZIP_LEVEL);
+                let named = ParquetGzip::try_new(level.into()).ok()?;
+                (CompressionOptions::Gzip(Some(GzipLevel::try_new(level).ok()?)), Compression::GZIP(named))
             }
             "lz4" => (CompressionOptions::Lz4Raw, Compression::LZ4_RAW),
             "brotli" => {
-                let level = ParquetBrotli::try_new(BROTLI_LEVEL).ok()?;
-                (CompressionOptions::Brotli(Some(BrotliLevel::try_new(BROTLI_LEVEL).ok()?)), Compression::BROTLI(level))
+                let level = level.unwrap_or(BROTLI_LEVEL).into();
+                let named = ParquetBrotli::try_new(level).ok()?;
+                (CompressionOptions::Brotli(Some(BrotliLevel::try_new(level).ok()?)), Compression::BROTLI(named))
             }
             "zstd" => {
-                let level = ParquetZstd::try_new(ZSTD_LEVEL).ok()?;
-                (CompressionOptions::Zstd(Some(ZstdLevel::try_new(ZSTD_LEVEL).ok()?)), Compression::ZSTD(level))
+                let level = level.unwrap_or(ZSTD_LEVEL).into();
+                let named = ParquetZstd::try_new(level).ok()?;
+                (CompressionOptions::Zstd(Some(ZstdLevel::try_new(level).ok()?)), Compression::ZSTD(named))
             }
             "uncompressed" => (CompressionOptions::Uncompressed, Compression::UNCOMPRESSED),
             _ => return None,
         };
-        let word = WORDS.iter().copied().find(|known| *known == word)?;
-        Some(Self { word, options, named })
+        Some(Self { word, packs_all: level.is_some(), options, named })
     }
 
     /// Adds the packed bytes to `packed`.

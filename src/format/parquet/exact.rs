@@ -13,7 +13,7 @@ use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, ArrowTimeUnit};
 
 use super::{columns, footer, recode, root};
 use crate::error::catch_panic;
-use crate::format::{FormatError, Opened};
+use crate::format::{Compression, FormatError, Opened};
 
 /// Nanoseconds of a day, which a time must be less than: polars makes null of anything else.
 const DAY: i64 = 86_400_000_000_000;
@@ -52,7 +52,7 @@ fn one_of(metadata: &ParquetMetaData) -> String {
 /// What polars would write for this file, without its rows.
 fn empty_copy(source: &Opened) -> Result<ParquetMetaData, FormatError> {
     let mut bytes = Vec::new();
-    recode::encoder(source, &super::known_codec("uncompressed")?, Box::new(&mut bytes))?.finish()?;
+    recode::encoder(source, &super::known_codec(Compression { word: "uncompressed", level: None })?, Box::new(&mut bytes))?.finish()?;
     ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).map_err(FormatError::at("write an empty copy of", &source.path))
 }
 

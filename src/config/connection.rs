@@ -1,0 +1,136 @@
+//! Connections to databases: where they are, and how the URL is kept to oneself.
+//!
+//! Nothing is opened here. A URL keeps its variables until somebody asks for it, so that a build
+//! that needs no database needs no secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::loader::CONNECTION_PREFIX;
+use super::node::Node;
+use super::problem::{Problem, Problems, Span};
+use super::schema::ConnectionFields;
+use super::variables::{self, VariableError, Variables};
+
+/// What a URL may begin with.
+pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+
+/// How many sessions flows share where nothing is said.
+const POOL_SIZE: u64 = 4;
+
+/// A database by name.
+#[derive(Clone)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Where it is written; `None` where it comes from the environment alone.
+    pub at: Option<Span>,
+    /// How many sessions all flows share.
+    pub pool_size: u64,
+    /// The URL as it is written.
+    written: SecretString,
+    /// The variables it uses, as they are now.
+    variables: Variables,
+}
+
+/// Why a connection cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// A variable is missing.
+    #[error(transparent)]
+    Variable(#[from] VariableError),
+    /// It is for no database that hygge knows. The URL is not shown.
+    #[error("its URL begins with none of {}", SCHEMES.map(|scheme| format!("{scheme}:")).join(", "))]
+    Scheme,
+}
+
+impl Connection {
+    /// The URL, its variables filled in.
+    ///
+    /// # Errors
+    /// A variable is not set, or the URL is for no database that hygge knows.
+    pub fn url(&self) -> Result<SecretString, UrlError> {
+        let url = SecretString::from(variables::filled(self.written.expose_secret(), &self.variables)?.into_owned());
+        if SCHEMES.iter().any(|scheme| url.expose_secret().strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
+            Ok(url)
+        } else {
+            Err(UrlError::Scheme)
+        }
+    }
+
+    /// The URL as far as it may be shown: one that is nothing but variables, or no more than that it is there.
+    pub fn shown(&self) -> &str {
+        let written = self.written.expose_secret();
+        let is_variable =
+            written.starts_with("${") && written.ends_with('}') && !written.contains("://") && written.matches('}').count() == 1;
+        if is_variable && !written.contains(":-") { written } else { REDACTED }
+    }
+
+    /// The warning of a connection that no flow uses.
+    pub(super) fn unused(&self) -> Option<Problem> {
+        let problem = Problem::new(self.at?, format!("no flow uses the connection {}", self.name), "it is not used");
+        Some(problem.hint("flows of files need none"))
+    }
+}
+
+/// What stands for a secret.
+pub const REDACTED: &str = "[redacted]";
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.at, self.pool_size, &self.variables) == (&other.name, other.at, other.pool_size, &other.variables)
+            && self.written.expose_secret() == other.written.expose_secret()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("name", &self.name).field("url", &self.shown()).finish_non_exhaustive()
+    }
+}
+
+/// The connections of the config and of the environment.
+pub(super) fn resolve(
+    written: BTreeMap<String, ConnectionFields>,
+    project: &Node,
+    variables: &Variables,
+    problems: &mut Problems,
+) -> Vec<Connection> {
+    let places: BTreeMap<&str, (Span, &Node)> =
+        project.get("connections").into_iter().flat_map(Node::entries).map(|(key, node)| (key.name.as_str(), (key.at, node))).collect();
+    let mut from_environment: BTreeMap<&str, &String> =
+        variables.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value))).collect();
+    let mut connections = Vec::new();
+    for (name, fields) in written {
+        let variable = variable_name(&name);
+        let at = places.get(name.as_str()).map(|(at, _)| *at);
+        let Some(url) = from_environment.remove(variable.as_str()).map(|value| value.replace('$', "$$")).or(fields.url) else {
+            let place = places.get(name.as_str()).map_or(project.at, |(_, node)| node.at);
+            let problem = Problem::new(place, format!("connection {name} has no url"), "expected the key url here");
+            problems.push(problem.hint(format!("url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}")));
+            continue;
+        };
+        let used = variables::names_in(&url).filter_map(|name| variables.get_key_value(name));
+        let used = used.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let pool_size = fields.pool_size.map_or(POOL_SIZE, |size| size.0);
+        connections.push(Connection { name, at, pool_size, written: url.into(), variables: used });
+    }
+    for (variable, url) in from_environment {
+        let url = url.replace('$', "$$").into();
+        connections.push(Connection {
+            name: variable.to_lowercase(),
+            at: None,
+            pool_size: POOL_SIZE,
+            written: url,
+            variables: Variables::new(),
+        });
+    }
+    connections
+}
+
+/// `my-shop` is `MY_SHOP` in the environment.
+fn variable_name(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }).collect()
+}

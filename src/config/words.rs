@@ -1,0 +1,219 @@
+//! Kinds of values that a config has: numbers within bounds, percentages, times, paths, words.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Number<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bounded<const MIN: u64, const MAX: u64>;
+        impl<const MIN: u64, const MAX: u64> Visitor<'_> for Bounded<MIN, MAX> {
+            type Value = u64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match MAX {
+                    u64::MAX => write!(f, "a whole number of at least {MIN}"),
+                    _ => write!(f, "a whole number from {MIN} to {MAX}"),
+                }
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+                if (MIN..=MAX).contains(&number) { Ok(number) } else { Err(E::invalid_value(Unexpected::Unsigned(number), &self)) }
+            }
+        }
+        deserializer.deserialize_u64(Bounded::<MIN, MAX>).map(Self)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Serialize for Number<MIN, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for Number<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Number from {MIN} to {MAX}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        match MAX {
+            u64::MAX => json_schema!({ "type": "integer", "minimum": MIN }),
+            _ => json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX }),
+        }
+    }
+}
+
+/// Gives a type of texts, of which some do not fit, what serde and schemars need.
+macro_rules! word {
+    ($type:ident, $expected:literal, $parse:expr, $shown:expr, $schema:tt) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Word;
+                impl Visitor<'_> for Word {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_u64<E: Error>(self, number: u64) -> Result<$type, E> {
+                        self.visit_str(&number.to_string())
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$type, E> {
+                        let parse: fn(&str) -> Option<$type> = $parse;
+                        parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                    }
+                }
+                deserializer.deserialize_any(Word)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let shown: fn(&$type) -> String = $shown;
+                serializer.serialize_str(&shown(self))
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+/// A part of a hundred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentage(pub u8);
+
+word!(
+    Percentage,
+    "a whole percentage from 0% to 100%, such as 50%",
+    |text| {
+        let number = text.strip_suffix('%').unwrap_or(text).trim().parse().ok()?;
+        (number <= 100).then_some(Percentage(number))
+    },
+    |percentage| format!("{}%", percentage.0),
+    { "anyOf": [{ "type": "string", "pattern": "^(100|[0-9]{1,2}) ?%?$" }, { "type": "integer", "minimum": 0, "maximum": 100 }], "x-type": "percentage" }
+);
+
+/// A time, such as `90s`, `10m` or `1h`; a number alone is seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+word!(
+    Time,
+    "a time of at least a second, such as 90s, 10m or 1h; a number alone is seconds",
+    |text| parse_time(text).filter(|time| *time >= Duration::from_secs(1)).map(Time),
+    |time| format!("{}s", time.0.as_secs()),
+    { "anyOf": [{ "type": "string", "pattern": "^[0-9]+ ?[smhd]?$" }, { "type": "integer", "minimum": 1 }], "x-type": "time" }
+);
+
+/// Reads `90s`, `10m`, `1h`, `2d`, or a number of seconds.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let (number, seconds) = match text.trim().char_indices().next_back()? {
+        (end, 's') => (&text.trim()[..end], 1),
+        (end, 'm') => (&text.trim()[..end], 60),
+        (end, 'h') => (&text.trim()[..end], 3600),
+        (end, 'd') => (&text.trim()[..end], 86_400),
+        _ => (text.trim(), 1),
+    };
+    let number: u64 = number.trim().replace('_', "").parse().ok()?;
+    number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// A path, relative to the folder of the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathText(pub String);
+
+word!(
+    PathText,
+    "a path",
+    |text| (!text.trim().is_empty() && !text.contains('\0')).then(|| PathText(text.to_string())),
+    |path| path.0.clone(),
+    { "type": "string", "minLength": 1, "x-type": "path" }
+);
+
+/// One text, or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Words(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Words;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
+                Ok(Words(vec![text.to_string()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Words, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = items.next_element()? {
+                    words.push(word);
+                }
+                Ok(Words(words))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<Words, A::Error> {
+                Err(A::Error::invalid_type(Unexpected::Map, &self))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+impl JsonSchema for Words {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Words".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+            "x-type": "text or list"
+        })
+    }
+}
+
+/// A value that is read elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere;
+
+impl<'de> Deserialize<'de> for Elsewhere {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
+}
