@@ -2,8 +2,12 @@
 
 mod args;
 mod build;
+mod check;
 mod depfile;
 mod graph;
+mod init;
+mod schema;
+mod shell;
 mod why;
 
 use std::ffi::OsString;
@@ -32,9 +36,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     crate::error::keep_caught_panics_quiet();
     let result = match &args.command {
+        Command::Init(init) => init::run(init),
+        Command::Check(check) => check::run(&args, check),
         Command::Build(build) => build::run(&args, build),
         Command::Why(why) => why::run(&args, why),
         Command::Graph(graph) => graph::run(&args, graph),
+        Command::Schema(schema) => schema::run(schema),
+        Command::Completions(completions) => shell::completions(completions),
+        Command::Man(man) => shell::man(man),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -52,6 +61,12 @@ fn print_error(error: &Error) {
     if let Some(hint) = error.hint() {
         drop(writeln!(out, "hint: {hint}"));
     }
+}
+
+/// Prints a line for people on standard output.
+fn say(line: &str) {
+    // Who closed our output does not want to read more.
+    drop(writeln!(io::stdout(), "{line}"));
 }
 
 /// Finds and understands the config.

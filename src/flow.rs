@@ -3,6 +3,8 @@
 //! A flow is pure description: nothing here looks at a disk.
 
 pub mod factory;
+pub mod resolved;
+pub mod schema;
 
 use std::borrow::Borrow;
 use std::collections::HashSet;

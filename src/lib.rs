@@ -11,6 +11,7 @@ pub mod fingerprint;
 
 pub mod config;
 
+pub mod connection;
 pub mod format;
 pub mod home;
 pub mod store;

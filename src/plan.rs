@@ -1,5 +1,6 @@
 //! Planning: what must be done, with reasons, before anything is done.
 
+pub mod check;
 pub mod db;
 mod judge;
 pub mod look;

@@ -57,6 +57,10 @@ pub trait Store: Debug + Send + Sync {
     /// What readers find there now; nothing is read but stats.
     fn live(&self, real: &Path) -> Result<Live, StoreError>;
 
+    /// Fails where nothing could be published: the path is no folder, nothing may be written there, or
+    /// it holds what hygge did not make. Changes nothing.
+    fn check(&self, real: &Path) -> Result<(), StoreError>;
+
     /// Checks that the store can be published to, makes what must be there for that, and locks it.
     /// The lock goes with the value or the process.
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;

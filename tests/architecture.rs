@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const GROUPS: &[&[&str]] = &[
     &["error", "fs", "fingerprint"],
     &["config"],
-    &["format", "home", "store"],
+    &["connection", "format", "home", "store"],
     &["flow", "graph"],
     &["cache"],
     &["plan", "publish"],

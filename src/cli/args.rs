@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{build, graph, why};
+use super::{build, check, graph, init, schema, shell, why};
 
 /// make for data: builds only what is stale.
 #[derive(Debug, Parser)]
@@ -20,9 +20,14 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    Init(init::Init),
+    Check(check::Check),
     Build(build::Build),
     Why(why::Why),
     Graph(graph::GraphArgs),
+    Schema(schema::Schema),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// How results are shown.

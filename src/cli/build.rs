@@ -13,6 +13,7 @@ use clap::Args as ClapArgs;
 use super::args::{Args, Format};
 use super::{depfile, load, runtime};
 use crate::config::schema::CacheKeep;
+use crate::config::words;
 use crate::error::{ErrorKind, Result};
 use crate::execute;
 use crate::execute::event::Summary;
@@ -212,15 +213,7 @@ fn write_stamps(build: &Build, summary: &Summary, began: SystemTime) -> Result<(
     Ok(())
 }
 
-/// A time such as `90s`, `10m` or `1h`; a number alone means seconds.
+/// A time as the config has it; none at all is one too.
 fn parse_time(text: &str) -> std::result::Result<Duration, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
-    let seconds = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(format!("{unit:?} is no unit: use s, m or h")),
-    };
-    let number: u64 = number.parse().map_err(|_| "expected a number with s, m or h, such as 10m".to_string())?;
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".into())
+    words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }

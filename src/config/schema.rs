@@ -32,7 +32,7 @@ pub struct ProjectFields {
     #[schemars(schema_with = "stores", extend("x-type" = "map of stores"))]
     pub stores: Option<BTreeMap<String, Elsewhere>>,
     /// What every flow has unless it says otherwise: any keys of [a flow](#a-flow).
-    #[schemars(with = "SharedFields", extend("x-type" = "map"))]
+    #[schemars(with = "Option<SharedFields>", extend("x-type" = "map"))]
     pub defaults: Option<Elsewhere>,
     /// The flows by name: letters, digits, `_`, `-`, `.`; not beginning with `.` or `-`.
     #[schemars(schema_with = "flows", extend("x-type" = "map of [flows](#a-flow)", "x-default" = "required, here or in `flows_dir`"))]
@@ -77,7 +77,6 @@ pub struct CacheFields {
 #[schemars(inline)]
 pub enum CacheKeep {
     #[default]
-    #[schemars(description = "where that costs nothing")]
     /// Where that costs nothing.
     Auto,
     /// Always.
@@ -138,7 +137,7 @@ pub struct FlowFields {
     #[schemars(schema_with = "entities", example = ["users", "orders"], extend("x-default" = "none", "x-type" = "list or [pattern](#entities)"))]
     pub entities: Option<Elsewhere>,
     /// What every entity has unless it or the flow says otherwise: any keys of a flow but `entities`.
-    #[schemars(with = "SharedFields", extend("x-type" = "map"))]
+    #[schemars(with = "Option<SharedFields>", extend("x-type" = "map"))]
     pub defaults: Option<Elsewhere>,
     /// Keys of the flow may also stand in here.
     #[schemars(schema_with = "any_map", extend("x-type" = "map"))]

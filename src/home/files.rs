@@ -110,7 +110,7 @@ impl Home for FilesHome {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = Settings::from([("path", json!(self.path)), ("glob", json!(self.glob))]);
+        let mut settings = Settings::from([("path", json!(self.path.display().to_string())), ("glob", json!(self.glob))]);
         if let Some(rows) = self.batch_size {
             settings.insert("batch_size", json!(rows));
         }

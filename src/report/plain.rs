@@ -155,7 +155,8 @@ fn parts(done: &Done) -> String {
     )
 }
 
-fn count(number: usize, word: &str) -> String {
+/// A number of things, as a person writes it.
+pub fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 

@@ -142,7 +142,7 @@ impl Store for FilesStore {
 
     fn settings(&self) -> Settings {
         let mut settings = Settings::from([
-            ("path", json!(self.path)),
+            ("path", json!(self.path.display().to_string())),
             ("compression", json!(self.compression)),
             ("file_pattern", json!(self.file_pattern)),
         ]);
@@ -203,19 +203,27 @@ impl Store for FilesStore {
         live(real)
     }
 
+    fn check(&self, real: &Path) -> Result<(), StoreError> {
+        let site = Site::new(real)?;
+        check_place(&site)?;
+        let mut folder = site.hidden.as_path();
+        while fs::stat(folder)?.is_none() {
+            folder = folder.parent().ok_or_else(|| StoreError::NotAFolder(site.live.clone()))?;
+        }
+        fs::check_writable(folder)?;
+        if read_receipt(&site)?.is_none() {
+            let live = live(real)?;
+            let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
+            if !names.is_empty() {
+                return Err(StoreError::Foreign { path: site.live, names });
+            }
+        }
+        Ok(())
+    }
+
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
         let site = Site::new(real)?;
-        if fs::is_link(&site.live)? {
-            return Err(StoreError::LinkToNowhere(site.live));
-        }
-        if let Some(found) = fs::stat(&site.live)? {
-            if !found.is_folder {
-                return Err(StoreError::NotAFolder(site.live));
-            }
-            if fs::is_mount_point(&site.live)? {
-                return Err(StoreError::MountPoint(site.live));
-            }
-        }
+        check_place(&site)?;
         fs::create_folder(&site.hidden)?;
         Ok(Lock::try_exclusive(&site.lock, holder)?)
     }
@@ -226,6 +234,18 @@ impl Store for FilesStore {
 
     fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
         publish::publish(&Site::new(real)?, publication, room)
+    }
+}
+
+/// A folder that can be renamed, or nothing yet.
+fn check_place(site: &Site) -> Result<(), StoreError> {
+    if fs::is_link(&site.live)? {
+        return Err(StoreError::LinkToNowhere(site.live.clone()));
+    }
+    match fs::stat(&site.live)? {
+        Some(found) if !found.is_folder => Err(StoreError::NotAFolder(site.live.clone())),
+        Some(_) if fs::is_mount_point(&site.live)? => Err(StoreError::MountPoint(site.live.clone())),
+        _ => Ok(()),
     }
 }
 

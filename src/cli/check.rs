@@ -1,0 +1,188 @@
+//! `hygge check`: is the config sound, can every home be read and every store be written?
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args as ClapArgs;
+use serde_json::{Value, json};
+
+use super::args::{Args, Format};
+use super::{print_error, read, runtime, say};
+use crate::config::connection::Connection;
+use crate::config::problem::Problems;
+use crate::connection::ping;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Flow;
+use crate::flow::resolved::resolved;
+use crate::plan::check;
+use crate::plan::project::Project;
+use crate::report::json::Json;
+use crate::report::plain::count;
+
+/// Check the config, every home, every store and every connection
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    /// Look at the config and the graph only
+    #[arg(long)]
+    offline: bool,
+    /// How to show it; as JSON also the config with all defaults put in
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// What was looked at, and what was found.
+struct Looked {
+    what: &'static str,
+    name: String,
+    found: Result<String>,
+    took: Option<Duration>,
+}
+
+/// Runs the command; gives the exit code.
+pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
+    let found = Arc::new(read(args.file.as_deref())?);
+    let mut shown = Shown::new(command.format);
+    let project = match Project::new(found.clone()) {
+        Ok(project) => project,
+        Err(error) => {
+            shown.broken(&error);
+            return Ok(error.kind().exit_code());
+        }
+    };
+    let flows: Vec<_> = project.graph.flows().cloned().collect();
+    shown.config(|| resolved(&project.config, &flows));
+    let files = match found.sources.len() {
+        1 => found.path().display().to_string(),
+        more => format!("{} and {}", found.path().display(), count(more - 1, "more file")),
+    };
+    let connections = &project.config.connections;
+    let and_connections = if connections.is_empty() { String::new() } else { format!(", {}", count(connections.len(), "connection")) };
+    let said = format!("{}{and_connections}", count(flows.len(), "flow"));
+    shown.looked(&Looked { what: "config", name: files, found: Ok(said), took: None });
+    let edges = flows.iter().map(|flow| project.graph.upstreams(flow.name.as_str()).len()).sum();
+    shown.looked(&Looked { what: "graph", name: count(edges, "edge"), found: Ok("no circle, no store twice".into()), took: None });
+    if !command.offline {
+        for checked in check::check(&project) {
+            let name = checked.flow.to_string();
+            shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
+        }
+        for looked in answers(connections, &found.root)? {
+            shown.looked(&looked);
+        }
+    }
+    let mut warnings = Problems::new(&found.sources);
+    project.config.warnings.iter().cloned().for_each(|warning| warnings.push(warning));
+    let notes = flows.iter().flat_map(|flow| notes(flow));
+    shown.finish(warnings.in_order(), notes.collect());
+    Ok(if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() })
+}
+
+/// What the config says and has no effect.
+fn notes(flow: &Flow) -> Vec<String> {
+    let queue = flow.queue_size.map(|_| "queue_size has no effect: nothing waits between files".to_string());
+    let of_home = flow.home.without_effect();
+    of_home.into_iter().chain(queue).map(|note| format!("flow {}: {note}", flow.name)).collect()
+}
+
+/// Asks all connections at once.
+fn answers(connections: &[Connection], root: &Path) -> Result<Vec<Looked>> {
+    if connections.is_empty() {
+        return Ok(Vec::new());
+    }
+    runtime()?.block_on(async {
+        let mut asked = tokio::task::JoinSet::new();
+        for (number, connection) in connections.iter().cloned().enumerate() {
+            let root = root.to_path_buf();
+            asked.spawn(async move {
+                let began = Instant::now();
+                let answer = ping(&connection, &root).await;
+                let found = answer.map(|()| "answers".to_string()).map_err(Error::from);
+                (number, Looked { what: "connection", name: connection.name, found, took: Some(began.elapsed()) })
+            });
+        }
+        let mut looked = asked.join_all().await;
+        looked.sort_by_key(|(number, _)| *number);
+        Ok(looked.into_iter().map(|(_, looked)| looked).collect())
+    })
+}
+
+/// Shows what was found as it comes.
+struct Shown {
+    json: Option<Json<'static>>,
+    failed: usize,
+}
+
+impl Shown {
+    fn new(format: Format) -> Self {
+        let json = matches!(format, Format::Json).then(|| Json::new(Box::new(io::stdout())));
+        Self { json, failed: 0 }
+    }
+
+    /// The config cannot be used.
+    fn broken(&mut self, error: &Error) {
+        let Some(json) = &mut self.json else { return print_error(error) };
+        let problems: Vec<Value> = match error.cause::<Problems>() {
+            Some(problems) => problems.to_json(),
+            None => vec![json!({ "message": error.to_string(), "hint": error.hint(), "places": [] })],
+        };
+        json.object("check_finished", json!({ "ok": false, "problems": problems, "warnings": [] }));
+    }
+
+    fn config(&mut self, config: impl FnOnce() -> Value) {
+        if let Some(json) = &mut self.json {
+            json.object("config", json!({ "config": config() }));
+        }
+    }
+
+    fn looked(&mut self, looked: &Looked) {
+        self.failed += usize::from(looked.found.is_err());
+        if let Some(json) = &mut self.json {
+            let mut fields = json!({ "what": looked.what, "name": looked.name, "ok": looked.found.is_ok() });
+            match &looked.found {
+                Ok(found) => fields["found"] = found.as_str().into(),
+                Err(error) => {
+                    fields["error"] = error.to_string().into();
+                    fields["hint"] = json!(error.hint());
+                }
+            }
+            if let Some(took) = looked.took {
+                fields["seconds"] = took.as_secs_f64().into();
+            }
+            return json.object("checked", fields);
+        }
+        let took = match looked.took {
+            Some(took) if looked.what == "connection" => format!(" ({:.1} ms)", took.as_secs_f64() * 1e3),
+            _ => String::new(),
+        };
+        match &looked.found {
+            Ok(found) => say(&format!("ok      {:<10} {}: {found}{took}", looked.what, looked.name)),
+            Err(error) => {
+                say(&format!("failed  {:<10} {}: {error}{took}", looked.what, looked.name));
+                if let Some(hint) = error.hint() {
+                    say(&format!("        hint: {hint}"));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, warnings: Problems, notes: Vec<String>) {
+        if let Some(json) = &mut self.json {
+            let fields =
+                json!({ "ok": self.failed == 0, "problems": [], "failed": self.failed, "warnings": warnings.to_json(), "notes": notes });
+            return json.object("check_finished", fields);
+        }
+        if !warnings.is_empty() {
+            say(&format!("\nwarning: {}", warnings.to_string().replace("problem", "warning")));
+        }
+        for note in notes {
+            say(&format!("note: {note}"));
+        }
+        say(&match (self.failed, warnings.count()) {
+            (0, 0) => "hygge: all is well".to_string(),
+            (0, warnings) => format!("hygge: all is well, with {}", count(warnings, "warning")),
+            (failed, _) => format!("hygge: {failed} of what was checked failed"),
+        });
+    }
+}
