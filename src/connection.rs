@@ -23,22 +23,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// It has no URL that can be used.
-    #[error("connection {0} cannot be opened: {1}")]
-    Url(String, UrlError),
+    #[error("it cannot be opened: {0}")]
+    Url(#[from] UrlError),
     /// Its words, or the library's.
-    #[error("connection {0} does not answer: {1}")]
-    Silent(String, String),
+    #[error("it does not answer: {0}")]
+    Silent(String),
     /// It was waited for.
-    #[error("connection {0} does not answer within {PATIENCE:?}")]
-    Late(String),
+    #[error("it does not answer within {PATIENCE:?}")]
+    Late,
 }
 
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
-            ConnectionError::Url(_, UrlError::Variable(_)) => "export it, or name a file of variables by options.env_file",
-            ConnectionError::Url(_, UrlError::Scheme) => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
-            ConnectionError::Silent(..) | ConnectionError::Late(_) => "check its URL, and that the server runs and lets this machine in",
+            ConnectionError::Url(UrlError::Variable(_)) => "export it, or name a file of variables by options.env_file",
+            ConnectionError::Url(UrlError::Scheme) => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
+            ConnectionError::Silent(_) | ConnectionError::Late => "check its URL, and that the server runs and lets this machine in",
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
     }
@@ -49,8 +49,7 @@ impl From<ConnectionError> for Error {
 /// # Errors
 /// A variable of the URL is not set, or the database does not answer.
 pub async fn ping(connection: &Connection, root: &Path) -> Result<(), ConnectionError> {
-    let name = || connection.name.clone();
-    let url = connection.url().map_err(|error| ConnectionError::Url(name(), error))?;
+    let url = connection.url()?;
     let url = url.expose_secret();
     let asked = async {
         match url.split(':').next() {
@@ -61,8 +60,8 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<(), Connection
     };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(ConnectionError::Silent(name(), covered(&error, url))),
-        Err(_) => Err(ConnectionError::Late(name())),
+        Ok(Err(error)) => Err(ConnectionError::Silent(covered(&error, url))),
+        Err(_) => Err(ConnectionError::Late),
     }
 }
 

@@ -21,8 +21,10 @@ use event::{Event, Summary};
 pub struct Options {
     /// How many parts are made at once.
     pub jobs: usize,
-    /// Begin nothing new when a flow has failed.
+    /// Begin nothing new when a flow has failed, whatever the config says.
     pub fail_fast: bool,
+    /// Whether other flows begin when one has failed that says nothing of it.
+    pub continue_on_error: bool,
     /// How long a lock is waited for; `None` for as long as it takes.
     pub wait: Option<Duration>,
     /// Publish sets from which more rows vanish than the flow allows.

@@ -135,7 +135,8 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     execute::Options {
         jobs: build.jobs.map(usize::from).or(config.concurrency).unwrap_or(processors),
-        fail_fast: build.fail_fast || !config.continue_on_error,
+        fail_fast: build.fail_fast,
+        continue_on_error: config.continue_on_error,
         wait: if build.no_wait { Some(Duration::ZERO) } else { build.wait },
         accept_shrink: build.accept_shrink,
         keep: match config.cache_keep {

@@ -7,8 +7,8 @@ mod flow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
@@ -39,6 +39,8 @@ const PUBLISHERS: usize = 32;
 
 /// How often a flow whose staged part was taken by another begins again.
 const TRIES: usize = 10;
+/// How often flows with a timeout are looked at.
+const TICK: Duration = Duration::from_millis(50);
 
 /// The state of one run.
 pub struct Coordinator<'r> {
@@ -80,6 +82,16 @@ struct Running {
     missing: usize,
     in_flight: usize,
     error: Option<Error>,
+    clock: Option<Clock>,
+}
+
+/// The time that a flow may take.
+struct Clock {
+    allowed: Duration,
+    /// From when on it has taken too long; `None` while it waits for its store.
+    ends: Option<Instant>,
+    /// Set when its parts in flight shall end.
+    stop: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -147,6 +159,8 @@ impl<'r> Coordinator<'r> {
                 self.begin(step).await?;
             }
             self.start_ready().await?;
+            self.watch_clocks();
+            let has_clock = self.running.values().any(|running| running.clock.is_some());
             tokio::select! {
                 biased;
                 Some((flow, holder)) = self.waiting.recv() => (self.tell)(Event::Waiting { flow, holder }),
@@ -155,6 +169,7 @@ impl<'r> Coordinator<'r> {
                     None if self.ready_flows.is_empty() => break,
                     None => {}
                 },
+                () = tokio::time::sleep(TICK), if has_clock => {}
             }
         }
         for flow in std::mem::take(&mut self.held).into_keys() {
@@ -172,6 +187,28 @@ impl<'r> Coordinator<'r> {
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();
         Ok(self.summary)
+    }
+
+    /// Fails the flows that take too long; what is being published is finished.
+    fn watch_clocks(&mut self) {
+        let interrupted = self.options.interrupted.load(Ordering::Relaxed);
+        let mut late = Vec::new();
+        for (flow, running) in &mut self.running {
+            let Some(clock) = &running.clock else { continue };
+            let is_late = running.error.is_none() && running.missing > 0 && clock.ends.is_some_and(|ends| ends <= Instant::now());
+            if interrupted || is_late {
+                clock.stop.store(true, Ordering::Relaxed);
+            }
+            if is_late {
+                late.push((flow.clone(), clock.allowed));
+            }
+        }
+        for (flow, allowed) in late {
+            let error = format!("it took longer than its timeout of {allowed:?}: nothing was published");
+            let error = Error::new(ErrorKind::Flow, error);
+            self.fail(&flow, error.with_hint("the next build goes on with the parts that are finished; timeout of the flow allows more"));
+            self.end_failed(&flow);
+        }
     }
 
     /// Takes the steps in: each waits for those of its upstreams that are in the plan.
@@ -222,8 +259,10 @@ impl<'r> Coordinator<'r> {
             (_, Some(work)) => {
                 let made = vec![None; work.parts.len()];
                 let work = work.clone();
-                let running =
-                    Running { missing: made.len(), made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None };
+                let allowed = self.planner.flow(&flow)?.timeout;
+                let clock = allowed.map(|allowed| Clock { allowed, ends: None, stop: Arc::default() });
+                let missing = made.len();
+                let running = Running { missing, made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None, clock };
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
             }
@@ -348,7 +387,8 @@ impl<'r> Coordinator<'r> {
         while let Some((flow, outcome, began)) = ended.pop_front() {
             let is_good = matches!(outcome, Outcome::Fresh | Outcome::Built(_) | Outcome::Restored(_));
             if let Outcome::Failed(error) = &outcome {
-                self.stopping |= self.options.fail_fast;
+                let says = self.planner.project.graph.flow(flow.as_str()).and_then(|flow| flow.continue_on_error);
+                self.stopping |= self.options.fail_fast || !says.unwrap_or(self.options.continue_on_error);
                 self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
             }
             self.summary.count(&outcome);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -60,7 +61,8 @@ impl Coordinator<'_> {
         let (Some(running), Ok(described)) = (self.running.get_mut(flow), self.planner.flow(flow)) else { return };
         running.in_flight += 1;
         let work = running.work.clone();
-        let (cache, interrupted) = (self.planner.cache.clone(), self.options.interrupted.clone());
+        let cache = self.planner.cache.clone();
+        let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, |clock| &clock.stop).clone();
         let format = self.planner.project.input_format(&described);
         self.spawn(flow, Doing::Making(number), move || {
             let target = described.store.target();
@@ -130,6 +132,9 @@ impl Coordinator<'_> {
             }
         }
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
+        if let Some(clock) = &mut running.clock {
+            clock.ends = Some(Instant::now() + clock.allowed);
+        }
         let to_make = running.work.parts_to_make();
         let kept = running.work.parts.len() - to_make;
         let reasons = running.step.verdict.reasons().to_vec();
