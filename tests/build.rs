@@ -167,18 +167,18 @@ fn only_leaves_alone_what_is_not_selected_and_names_what_is_stale() {
 fn the_sample_does_what_the_readme_says() {
     let sandbox = Sandbox::new("");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    sandbox.write("samples/quickstart.yml", fs::read(root.join("samples/quickstart.yml")).expect("the sample"));
+    sandbox.write("samples/minimal.yml", fs::read(root.join("samples/minimal.yml")).expect("the sample"));
     for name in ["north", "east", "south", "west"] {
         sandbox.sample(name, &format!("data/home/numbers/{name}.parquet"));
     }
     let readme = fs::read_to_string(root.join("README.md")).expect("the readme");
     let shown = |text: &str| text.lines().filter_map(|line| line.split(" -> ").next()).next().map(str::to_string);
-    let first = sandbox.run(&["-f", "samples/quickstart.yml", "build"]);
+    let first = sandbox.run(&["-f", "samples/minimal.yml", "build"]);
     assert_eq!(first.code, 0, "{}", first.text);
     for line in ["building numbers: never built", "built    numbers: 4 parts, 820 rows, 175.1 kB", "hygge: 1 built in"] {
         assert!(first.text.contains(line) && readme.contains(line), "{line} is not in {} or not in the readme", first.text);
     }
-    let second = sandbox.run(&["-f", "samples/quickstart.yml", "build"]);
+    let second = sandbox.run(&["-f", "samples/minimal.yml", "build"]);
     let line = shown(&second.text).expect("a line");
     assert!(readme.contains(&line), "{line} is not in the readme");
     assert!(!first.text.contains(".."), "paths are shown as they are: {}", first.text);

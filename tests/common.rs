@@ -3,3 +3,4 @@
 pub(crate) mod files;
 pub(crate) mod peers;
 pub(crate) mod sandbox;
+pub(crate) mod tree;

@@ -235,7 +235,11 @@ fn documents(main: std::result::Result<Node, Problem>, further: Vec<File>, probl
     let mut documents = Vec::new();
     for (role, tree) in std::iter::once((Role::Project, main)).chain(further) {
         match tree {
-            Ok(tree) => {
+            Ok(mut tree) => {
+                // A further file may have nothing to say: that it is there is enough.
+                if tree.value == Value::Null && role != Role::Project {
+                    tree.value = Value::Map(Vec::new());
+                }
                 node::check_duplicates(&tree, problems);
                 documents.push(Document { role, tree });
             }
@@ -295,7 +299,7 @@ impl Found {
                 Ok((name, value)) => drop(values.insert(name, value)),
                 Err(dotenvy::Error::LineParse(line, _)) => {
                     let text = String::from_utf8_lossy(&bytes);
-                    let number = text.lines().position(|other| other.trim() == line.trim()).unwrap_or_default() + 1;
+                    let number = text.lines().position(|other| other.contains(line.trim())).unwrap_or_default() + 1;
                     let error = Error::new(ErrorKind::Config, LoadError::Variable(path, number));
                     return Err(error.with_hint("write NAME=value; put a value with spaces or # in quotes"));
                 }

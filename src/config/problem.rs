@@ -65,13 +65,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: message.into(), labels: vec![(at, label.into())], hint: None }
+        Self { message: without_secrets(&message.into()), labels: vec![(at, without_secrets(&label.into()))], hint: None }
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(without_secrets(&hint.into()));
         self
     }
 
@@ -88,7 +88,7 @@ impl Problem {
     /// Shows another place that belongs to it.
     #[must_use]
     pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
-        self.labels.push((at, label.into()));
+        self.labels.push((at, without_secrets(&label.into())));
         self
     }
 

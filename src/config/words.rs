@@ -150,8 +150,8 @@ pub struct PathText(pub String);
 
 word!(
     PathText,
-    "a path",
-    |text| (!text.trim().is_empty() && !text.contains('\0')).then(|| PathText(text.to_string())),
+    "a path: a folder or a file, no URL",
+    |text| (!text.trim().is_empty() && !text.contains('\0') && !text.contains("://")).then(|| PathText(text.to_string())),
     |path| path.0.clone(),
     { "type": "string", "minLength": 1, "x-type": "path" }
 );

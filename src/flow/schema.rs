@@ -95,6 +95,8 @@ fn relax(schema: &mut Value) {
     match schema {
         Value::Array(items) => items.iter_mut().for_each(relax),
         Value::Object(fields) => {
+            // What is missing is said by hygge, which knows defaults.
+            fields.remove("required");
             fields.values_mut().for_each(relax);
             if let Some(Value::Object(properties)) = fields.get_mut("properties") {
                 properties.values_mut().for_each(relax_property);

@@ -6,7 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
@@ -185,26 +185,26 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
     }
 }
 
-/// The path with every link resolved, as far as it exists; the rest is appended as written.
+/// The path with every link resolved, as far as it exists; the rest is appended as written, where
+/// `..` leads back out of what is not there.
 pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
-    let mut existing = path;
-    let mut rest = Vec::new();
-    loop {
-        match fs::canonicalize(existing) {
-            Ok(real) => {
-                // `join("")` would leave a slash at the end.
-                return Ok(rest.iter().rev().fold(real, |path, name| path.join(name)));
-            }
-            Err(error) if is_absent(&error) => {
-                let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else {
-                    return Err(FsError::at("resolve", path)(error));
-                };
-                rest.push(name);
-                existing = parent;
-            }
+    let components: Vec<Component<'_>> = path.components().collect();
+    let mut known = components.len();
+    let mut real = loop {
+        match fs::canonicalize(components[..known].iter().collect::<PathBuf>()) {
+            Ok(real) => break real,
+            Err(error) if is_absent(&error) && known > 1 => known -= 1,
             Err(error) => return Err(FsError::at("resolve", path)(error)),
         }
+    };
+    for component in &components[known..] {
+        match component {
+            Component::ParentDir => drop(real.pop()),
+            Component::Normal(name) => real.push(name),
+            _ => {}
+        }
     }
+    Ok(real)
 }
 
 /// True for a symbolic link.

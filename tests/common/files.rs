@@ -24,6 +24,7 @@ pub(crate) fn ints_in_groups(sandbox: &Sandbox, name: &str, values: Range<i64>, 
 
 /// A file with a column of integers and one of texts.
 pub(crate) fn ints_and_texts(sandbox: &Sandbox, name: &str, values: Range<i64>) {
+    sandbox.write(name, "");
     let texts: Vec<String> = values.clone().map(|value| format!("text {}", value % 17)).collect();
     let values: Vec<i64> = values.collect();
     let columns = vec![Column::new("id".into(), values), Column::new("text".into(), &texts)];

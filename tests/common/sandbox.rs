@@ -55,7 +55,13 @@ impl Sandbox {
 
     /// Runs the binary.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_hygge")).args(arguments).current_dir(self.folder.path()).env_clear().output();
+        self.run_with(&[], arguments)
+    }
+
+    /// Runs the binary with these variables and no others.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
+        let output = command.args(arguments).current_dir(self.folder.path()).env_clear().envs(variables.iter().copied()).output();
         ran(&output.expect("the binary runs"))
     }
 

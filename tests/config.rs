@@ -1,0 +1,530 @@
+//! What a config means, in every form that it may have: compared with the resolved config.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::common::files;
+use crate::common::sandbox::{Ran, Sandbox};
+
+/// The config as it was understood; paths are relative to the project.
+fn resolved(sandbox: &Sandbox) -> Value {
+    let ran = sandbox.run(&["check", "--offline", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let text = ran.event("config")["config"].to_string();
+    let root = format!("{}/", sandbox.path("").canonicalize().expect("a folder").display());
+    serde_json::from_str(&text.replace(&root, "")).expect("JSON")
+}
+
+fn of(config: &str) -> Value {
+    resolved(&Sandbox::new(config))
+}
+
+/// A config, a place in the resolved one, and what is there.
+const MEANINGS: &[(&str, &str, &str)] = &[
+    // A path, and all else by convention.
+    ("flows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
+    ("flows: {a: {home: h, store: s}}", "/flows/a/home/glob", "*.parquet"),
+    ("flows: {a: {home: h, store: s}}", "/flows/a/store/compression", "keep"),
+    ("flows: {a: {home: h, store: s}}", "/flows/a/store/file_pattern", "{sequence:020d}.parquet"),
+    ("flows: {a: {home: h, store: s}}", "/flows/a/max_shrink", "99%"),
+    ("flows: {a: {home: {type: parquet, path: h}, store: {type: parquet, path: s}}}", "/flows/a/home/path", "h"),
+    // Options stand for the fields beside them.
+    ("flows: {a: {home: h, store: {path: s, options: {compression: gzip}}}}", "/flows/a/store/compression", "gzip"),
+    ("flows: {a: {home: h, store: {path: s, compression: gzip, options: {compression: gzip}}}}", "/flows/a/store/compression", "gzip"),
+    ("flows: {a: {home: h, store: s, options: {queue_size: 7}}}", "/flows/a/queue_size", "7"),
+    ("flows: {a: {home: h, store: s, options: {timeout: 600}}}", "/flows/a/timeout", "\"600s\""),
+    ("flows: {a: {home: h, store: s, timeout: 10m}}", "/flows/a/timeout", "600s"),
+    ("flows: {a: {home: {path: h, options: {batch_size: 10}}, store: s}}", "/flows/a/home/batch_size", "10"),
+    // Aliases.
+    ("flows: {a: {home: h, store: {path: s, batch_size: 5}}}", "/flows/a/store/rows_per_file", "5"),
+    ("flows: {a: {home: h, store: {path: s, rows_per_file: 1_000}}}", "/flows/a/store/rows_per_file", "1000"),
+    ("flows: {a: {home: h, store: s}, b: {home: i, store: t, depends_on: a}}", "/flows/b/needs", r#"["a"]"#),
+    ("defaults: {store: {rows_per_file: 9}}\nflows: {a: {home: h, store: {path: s, batch_size: 5}}}", "/flows/a/store/rows_per_file", "5"),
+    // Defaults: the nearer wins, lists are replaced, null unsets.
+    ("defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: s}}", "/flows/a/store/compression", "zstd"),
+    (
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, compression: gzip}}}",
+        "/flows/a/store/compression",
+        "gzip",
+    ),
+    (
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, compression: null}}}",
+        "/flows/a/store/compression",
+        "keep",
+    ),
+    ("defaults: {tags: [x, y]}\nflows: {a: {home: h, store: s, tags: [z]}}", "/flows/a/tags", r#"["z"]"#),
+    ("defaults: {tags: [x, y]}\nflows: {a: {home: h, store: s}}", "/flows/a/tags", r#"["x","y"]"#),
+    ("defaults: {tags: [x, y]}\nflows: {a: {home: h, store: s, tags: null}}", "/flows/a/tags", "[]"),
+    ("defaults: {home: {batch_size: 3}}\nflows: {a: {home: h, store: s}, b: {home: {flow: a}, store: t}}", "/flows/b/home/flow", "a"),
+    (
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: s, defaults: {store: {compression: gzip}}, entities: [e]}}",
+        "/flows/a/entities/0/store/compression",
+        "gzip",
+    ),
+    (
+        "flows: {a: {home: h, store: {path: s, compression: snappy}, defaults: {store: {compression: gzip}}, entities: [e]}}",
+        "/flows/a/entities/0/store/compression",
+        "snappy",
+    ),
+    (
+        "flows: {a: {home: h, store: s, defaults: {store: {compression: gzip}}, entities: [{name: e, store: {compression: lz4}}]}}",
+        "/flows/a/entities/0/store/compression",
+        "lz4",
+    ),
+    // Homes and stores by name.
+    ("homes: {x: {path: h, glob: 'n*'}}\nflows: {a: {home: x, store: s}}", "/flows/a/home/glob", "n*"),
+    ("homes: {x: h}\nflows: {a: {home: x, store: s}}", "/flows/a/home/path", "h"),
+    ("homes: {x: {path: h, glob: 'n*'}}\nflows: {a: {home: {use: x, glob: 'm*'}, store: s}}", "/flows/a/home/glob", "m*"),
+    ("homes: {x: {path: h, glob: 'n*'}}\nflows: {a: {home: {use: x, glob: null}, store: s}}", "/flows/a/home/glob", "*.parquet"),
+    (
+        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\nflows: {a: {home: h, store: o}, b: {home: i, store: o}}",
+        "/flows/b/store/path",
+        "out/b",
+    ),
+    (
+        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\nflows: {a: {home: h, store: o}, b: {home: i, store: o}}",
+        "/flows/b/store/rows_per_file",
+        "7",
+    ),
+    ("stores: {o: out}\nflows: {a: {home: h, store: o, entities: [e]}}", "/flows/a/entities/0/store/path", "out/e"),
+    // Entities join the paths, or stand where {entity} is.
+    ("flows: {a: {home: h, store: s, entities: [e]}}", "/flows/a/entities/0/home/path", "h/e"),
+    ("flows: {a: {home: h/, store: s/, entities: [e]}}", "/flows/a/entities/0/store/path", "s/e"),
+    ("flows: {a: {home: 'h/{entity}.parquet', store: s, entities: [e]}}", "/flows/a/entities/0/home/path", "h/e.parquet"),
+    ("flows: {a: {home: {path: h, glob: '{entity}_*.parquet'}, store: s, entities: [e]}}", "/flows/a/entities/0/home/path", "h"),
+    ("flows: {a: {home: {path: h, glob: '{entity}_*.parquet'}, store: s, entities: [e]}}", "/flows/a/entities/0/home/glob", "e_*.parquet"),
+    ("flows: {a: {home: h, store: s, entities: [{name: e, home: other}]}}", "/flows/a/entities/0/home/path", "other"),
+    ("flows: {a: {home: h, store: s, entities: [{name: e, tags: [t]}]}}", "/flows/a/entities/0/tags", r#"["t"]"#),
+    (
+        "flows: {a: {home: h, store: {path: s, file_pattern: '{flow_name}.parquet'}, entities: [e]}}",
+        "/flows/a/entities/0/store/file_pattern",
+        "a.e.parquet",
+    ),
+    // Flows that stand for all of their entities, and for the one with the same entity.
+    ("flows: {a: {home: h, store: s, entities: [e, f]}, b: {home: i, store: t, needs: a}}", "/flows/b/needs", r#"["a.e","a.f"]"#),
+    (
+        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: a}, store: t, entities: [e]}}",
+        "/flows/b/entities/0/home/flow",
+        "a.e",
+    ),
+    (
+        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: 'a.{entity}'}, store: t, entities: [e]}}",
+        "/flows/b/entities/0/home/flow",
+        "a.e",
+    ),
+    // Variables are put into texts and never read as YAML.
+    ("flows: {a: {home: '${HERE}', store: s}}", "/flows/a/home/path", "[a: {b"),
+    ("flows: {a: {home: '${NO:-h}', store: s}}", "/flows/a/home/path", "h"),
+    ("flows: {a: {home: '${EMPTY:-h}', store: s}}", "/flows/a/home/path", "h"),
+    ("flows: {a: {home: 'x${EMPTY}y', store: s}}", "/flows/a/home/path", "xy"),
+    ("flows: {a: {home: '$$${TEN}$', store: s}}", "/flows/a/home/path", "$$10$$"),
+    ("flows: {a: {home: h, store: {path: s, rows_per_file: '${TEN}'}}}", "/flows/a/store/rows_per_file", "10"),
+    ("options: {continue_on_error: '${OFF}'}\nflows: {a: {home: h, store: s}}", "/options/continue_on_error", "false"),
+    // YAML: anchors, merge keys, line ends, words that are no booleans.
+    ("x: &s {path: s, compression: zstd}\nflows: {a: {home: h, store: *s}}", "", "unknown"),
+    ("flows:\n  a: &a {home: h, store: s}\n  b: {<<: *a, store: t}\n", "/flows/b/home/path", "h"),
+    ("flows:\n  a: &a {home: h, store: s}\n  b: {<<: *a, store: t}\n", "/flows/b/store/path", "t"),
+    ("flows:\r\n  a:\r\n    home: h\r\n    store: s\r\n", "/flows/a/store/path", "s"),
+    ("\u{feff}flows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
+    ("flows: {a: {home: no, store: y}}", "/flows/a/home/path", "no"),
+    ("flows: {a: {home: 007, store: s}}", "/flows/a/home/path", "007"),
+    ("flows: {2026: {home: h, store: s}}", "/flows/2026/home/path", "h"),
+];
+
+#[test]
+fn a_config_means_what_it_says() {
+    for (config, place, expected) in MEANINGS {
+        if place.is_empty() {
+            // Anchors need a place of their own: a key that hygge knows.
+            assert!(Sandbox::new(config).run(&["check", "--offline"]).text.contains("unknown key \"x\""));
+            continue;
+        }
+        let sandbox = Sandbox::new(config);
+        let variables = [("HERE", "[a: {b"), ("EMPTY", ""), ("TEN", "10"), ("OFF", "false")];
+        let ran = sandbox.run_with(&variables, &["check", "--offline", "--format", "json"]);
+        assert_eq!(ran.code, 0, "{config}\n{}", ran.text);
+        let root = format!("{}/", sandbox.path("").canonicalize().expect("a folder").display());
+        let config_again: Value = serde_json::from_str(&ran.event("config")["config"].to_string().replace(&root, "")).expect("JSON");
+        let found = config_again.pointer(place).unwrap_or_else(|| panic!("{place} is not in {config_again} of {config}"));
+        let found = found.as_str().map_or_else(|| found.to_string(), str::to_string);
+        assert_eq!(found, expected.trim_matches('"'), "{place} of {config}");
+    }
+}
+
+/// Every config that is resolved, written out and read again is the same.
+#[test]
+fn a_resolved_config_is_a_config_that_means_the_same() {
+    for (config, place, _) in MEANINGS.iter().filter(|(_, place, _)| !place.is_empty()) {
+        let sandbox = Sandbox::new(config);
+        let variables = [("HERE", "[a: {b"), ("EMPTY", ""), ("TEN", "10"), ("OFF", "false")];
+        let first = sandbox.run_with(&variables, &["check", "--offline", "--format", "json"]).event("config")["config"].to_string();
+        sandbox.write("hygge.yml", &first);
+        let second = sandbox.run(&["check", "--offline", "--format", "json"]);
+        assert_eq!(second.code, 0, "{place}: {first}\n{}", second.text);
+        assert_eq!(second.event("config")["config"].to_string(), first, "{config}");
+    }
+}
+
+#[test]
+fn one_file_and_a_project_folder_are_the_same_config() {
+    let one = of(
+        "name: p\ndefaults: {store: {compression: zstd}}\nflows:\n  a: {home: h, store: s, defaults: {tags: [x]}, entities: [{name: e}, {name: f, store: {rows_per_file: 9}}]}\n  b: {home: {flow: a.e}, store: t}\n",
+    );
+    let sandbox = Sandbox::new("name: p\ndefaults: {store: {compression: zstd}}\n");
+    sandbox.write("flows/a/flow.yml", "name: a\nhome: h\nstore: s\ndefaults: {tags: [x]}\n");
+    sandbox.write("flows/a/entities/e.yml", "");
+    sandbox.write("flows/a/entities/f.yml", "name: f\nstore: {rows_per_file: 9}\n");
+    sandbox.write("flows/b/flow.yml", "home: {flow: a.e}\nstore: t\n");
+    assert_eq!(resolved(&sandbox), one);
+    fs::rename(sandbox.path("flows"), sandbox.path("other")).expect("a rename");
+    sandbox.write("hygge.yml", "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\n");
+    assert_eq!(resolved(&sandbox), one);
+    sandbox.write("hygge.yml", "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\nflows:\n  c: {home: i, store: u}\n");
+    assert_eq!(resolved(&sandbox)["flows"].as_object().expect("flows").len(), 3, "both forms at once");
+}
+
+#[test]
+fn a_pattern_makes_one_flow_for_each_that_matches() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a:\n    store: s\n    entities:\n      - from: \"in/*\"\n        exclude: [tmp*, c.parquet]\n      - {name: b, tags: [own]}\n  \
+         z: {home: {glob: \"x*\"}, store: t, entities: {from: \"deep/*/in/*\"}}\n",
+    );
+    for name in ["in/d/1.parquet", "in/b/1.parquet", "in/tmp1/x", "in/_hidden/x", "deep/1/in/p/x1.parquet", "deep/2/in/q/x1.parquet"] {
+        sandbox.sample("north", name);
+    }
+    sandbox.sample("east", "in/a.parquet");
+    sandbox.sample("east", "in/c.parquet");
+    let config = resolved(&sandbox);
+    let entities = config["flows"]["a"]["entities"].as_array().expect("entities");
+    let found: Vec<_> =
+        entities.iter().map(|entity| (entity["name"].clone(), entity["home"]["path"].clone(), entity["tags"].clone())).collect();
+    let expected = [("a", "in/a.parquet", json!([])), ("b", "in/b", json!(["own"])), ("d", "in/d", json!([]))];
+    let mut found: Vec<String> = found.iter().map(|entity| json!(entity).to_string()).collect();
+    found.sort();
+    assert_eq!(found, expected.map(|entity| json!(entity).to_string()));
+    assert_eq!(config["flows"]["z"]["entities"][1]["home"]["path"], "deep/2/in/q");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(sandbox.digests("s/a").len(), 1);
+    sandbox.sample("north", "in/new/1.parquet");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(sandbox.digests("s/new").len(), 1, "the next build sees what came");
+}
+
+#[test]
+fn entities_are_selected_by_flow_and_by_entity() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: \"home/{entity}.parquet\", store: a, entities: [north, south]}\n  b: {home: {flow: a}, store: b, entities: [north]}\n",
+    );
+    sandbox.sample("north", "home/north.parquet");
+    sandbox.sample("south", "home/south.parquet");
+    let planned = |arguments: &[&str]| {
+        let ran = sandbox.build(&[&["--dry-run"], arguments].concat());
+        let flows = ran.events.iter().filter(|event| event["event"] == "plan");
+        let mut flows: Vec<_> = flows.map(|event| event["flow"].as_str().expect("a flow").to_string()).collect();
+        flows.sort();
+        flows.join(" ")
+    };
+    assert_eq!(planned(&["a"]), "a.north a.south");
+    assert_eq!(planned(&["north", "--only"]), "a.north b.north");
+    assert_eq!(planned(&["a.south"]), "a.south");
+    assert_eq!(planned(&["a,south"]), "a.south");
+    assert_eq!(planned(&["b"]), "a.north b.north");
+}
+
+/// The four configs that came with the Python hygge, as they are but for its comments.
+const OF_PYTHON: &[(&str, &[(&str, &str, usize)])] = &[
+    ("flows:\n  minimal_flow:\n    home: data/source.parquet\n    store: data/destination\n", &[("minimal_flow", "data/destination", 1)]),
+    ("flows:\n  simple_flow:\n    home: data/source.parquet\n    store: data/destination\n", &[("simple_flow", "data/destination", 1)]),
+    (
+        "flows:
+  users_flow:
+    home: data/users.parquet
+    store: data/lake/users
+
+  orders_flow:
+    home: data/orders.parquet
+    store:
+      path: data/lake/orders
+      options:
+        compression: gzip
+    options:
+      queue_size: 8
+
+  products_flow:
+    home: data/products.parquet
+    store:
+      path: data/lake/products
+      options:
+        compression: lz4
+    options:
+      queue_size: 3
+
+  analytics_flow:
+    home:
+      type: parquet
+      path: data/analytics.parquet
+      options:
+        batch_size: 15000
+    store:
+      type: parquet
+      path: data/lake/analytics
+      options:
+        batch_size: 50000
+        compression: zstd
+        file_pattern: \"analytics_{flow_name}_{sequence:020d}.parquet\"
+    options:
+      queue_size: 5
+",
+        &[
+            ("users_flow", "data/lake/users", 1),
+            ("orders_flow", "data/lake/orders", 1),
+            ("products_flow", "data/lake/products", 1),
+            ("analytics_flow", "data/lake/analytics", 3),
+        ],
+    ),
+    (
+        "flows:
+  users_flow:
+    home:
+      type: parquet
+      path: data/users.parquet
+      options:
+        batch_size: 10000
+    store:
+      type: parquet
+      path: data/lake/users
+      options:
+        batch_size: 100000
+        compression: snappy
+        file_pattern: \"users_{sequence:020d}.parquet\"
+
+  large_dataset:
+    home:
+      type: parquet
+      path: data/large_dataset.parquet
+      options:
+        batch_size: 25000
+    store:
+      type: parquet
+      path: data/lake/large_dataset
+      options:
+        batch_size: 200000
+        compression: zstd
+        file_pattern: \"large_dataset_{sequence:020d}.parquet\"
+    options:
+      queue_size: 15
+
+  orders_flow:
+    home:
+      type: parquet
+      path: data/orders.parquet
+      options:
+        batch_size: 15000
+    store:
+      type: parquet
+      path: data/lake/orders
+      options:
+        batch_size: 75000
+        compression: gzip
+        file_pattern: \"orders_{sequence:020d}.parquet\"
+    options:
+      queue_size: 8
+",
+        &[("users_flow", "data/lake/users", 1), ("large_dataset", "data/lake/large_dataset", 1), ("orders_flow", "data/lake/orders", 2)],
+    ),
+];
+
+#[test]
+fn the_configs_of_the_python_hygge_run_as_they_are() {
+    for (config, flows) in OF_PYTHON {
+        let sandbox = Sandbox::new(config);
+        for name in ["source", "users", "orders", "products", "analytics", "large_dataset"] {
+            files::ints(&sandbox, &format!("data/{name}.parquet"), 0..150_000);
+        }
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        for (flow, store, parts) in *flows {
+            assert_eq!(ran.outcome(flow), "built");
+            let made: Vec<String> = sandbox.digests(store).into_keys().collect();
+            assert_eq!(made.len(), *parts, "{flow}: {made:?}");
+            let rows: usize = made.iter().map(|name| files::read(&sandbox, &format!("{store}/{name}")).height()).sum();
+            assert_eq!(rows, 150_000, "{flow}");
+        }
+        assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], flows.len());
+        if sandbox.path("data/lake/analytics").exists() {
+            assert!(sandbox.digests("data/lake/analytics").contains_key("analytics_analytics_flow_00000000000000000001.parquet"));
+        }
+    }
+}
+
+#[test]
+fn variables_come_from_the_environment_and_from_the_file_that_is_named() {
+    let sandbox = Sandbox::new("flows: {a: {home: '${PLACE}', store: s}}");
+    sandbox.write(".env", "PLACE=of_file\nOTHER='a b'\n");
+    let home = |sandbox: &Sandbox, variables: &[(&str, &str)]| {
+        let ran = sandbox.run_with(variables, &["check", "--offline", "--format", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        ran.event("config")["config"]["flows"]["a"]["home"]["path"].as_str().expect("a path").rsplit('/').next().map(str::to_string)
+    };
+    let unset = sandbox.run(&["check", "--offline"]);
+    assert_eq!(unset.code, 2);
+    assert!(unset.text.contains("hygge.yml:1:19: the variable PLACE is not set"), "a file that is not named is not read: {}", unset.text);
+    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()));
+    sandbox.write("hygge.yml", "options: {env_file: .env}\nflows: {a: {home: '${PLACE}', store: s}}");
+    assert_eq!(home(&sandbox, &[]), Some("of_file".into()));
+    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()), "the environment goes before it");
+    sandbox.write(".env", "A=1\nPLACE=hunter2 and more\n");
+    let broken = sandbox.run(&["check", "--offline"]);
+    assert_eq!(broken.code, 2);
+    assert!(broken.text.contains(".env:2: the line cannot be read") && !broken.text.contains("hunter2"), "{}", broken.text);
+}
+
+/// A config with a connection, run in every way that shows something.
+fn shows(config: &str, variables: &[(&str, &str)]) -> String {
+    let sandbox = Sandbox::new(config);
+    sandbox.sample("north", "home/north.parquet");
+    let commands: [&[&str]; 8] = [
+        &["check"],
+        &["check", "--format", "json"],
+        &["check", "--offline"],
+        &["build", "--dry-run"],
+        &["build", "--format", "json"],
+        &["why", "a"],
+        &["graph", "--format", "json"],
+        &["graph", "--format", "make"],
+    ];
+    let mut shown: String = commands.iter().map(|command| sandbox.run_with(variables, command).text).collect();
+    for file in [".hygge-cache/index.db", ".hygge-cache/index.db-wal", ".hygge/store.json"] {
+        shown.push_str(&String::from_utf8_lossy(&fs::read(sandbox.path(file)).unwrap_or_default()));
+    }
+    shown
+}
+
+#[test]
+fn what_is_in_a_connections_url_is_never_shown() {
+    let url = "postgres://bobby:hunter2@db.secret.example:5999/vault?sslkey=topsecret";
+    let secrets = ["bobby", "hunter2", "db.secret.example", "5999", "vault", "topsecret"];
+    let flows = "flows: {a: {home: home, store: store}}\n";
+    let configs = [
+        (format!("connections: {{shop: {{url: '{url}'}}}}\n{flows}"), vec![]),
+        (format!("connections: {{shop: {{url: '${{SHOP}}'}}}}\n{flows}"), vec![("SHOP", url)]),
+        (format!("connections: {{shop: {{url: '${{SHOP:-{url}}}'}}}}\n{flows}"), vec![]),
+        (flows.to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
+        // Beside a problem, and as one.
+        (format!("connections:\n  shop: {{url: '{url}', pool_size: many, urll: '{url}'}}\n{flows}"), vec![]),
+        (format!("connections:\n  shop: '{url}'\n{flows}"), vec![]),
+        (format!("connections:\n  shop: {{url: {url}\n{flows}"), vec![]),
+        (format!("connections:\n  shop:\n    url: {url}\n    url: {url}2\n{flows}"), vec![]),
+        (format!("connections: {{shop: {{url: ['{url}']}}}}\n{flows}"), vec![]),
+        (format!("flows: {{a: {{home: home, store: store, needs: '{url}'}}}}\n"), vec![]),
+    ];
+    for (config, variables) in configs {
+        let shown = shows(&config, &variables);
+        assert!(shown.len() > 200, "{shown}");
+        for secret in secrets {
+            assert!(!shown.contains(secret), "{secret} is in\n{shown}\nof\n{config}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
+    let sandbox =
+        Sandbox::new("connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n");
+    sandbox.sample("north", "home/north.parquet");
+    assert_eq!(sandbox.run(&["check", "--offline"]).code, 0);
+    assert_eq!(sandbox.run(&["build", "--dry-run"]).code, 0);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    let opened = sandbox.run(&["check"]);
+    assert_eq!(opened.code, 1);
+    assert!(opened.text.contains("connection shop: it cannot be opened: the variable SHOP is not set"), "{}", opened.text);
+    assert!(opened.text.contains("connection here: it does not answer: unable to open database file"), "{}", opened.text);
+    assert!(!sandbox.path("here.db").exists(), "nothing is made by looking");
+    // An empty file is an empty database.
+    sandbox.write("here.db", "");
+    let opened = sandbox.run_with(&[("HYGGE_CONNECTION_SHOP", "sqlite::memory:")], &["check"]);
+    assert_eq!(opened.code, 0, "{}", opened.text);
+    assert!(opened.text.contains("connection here: answers (") && opened.text.contains("connection shop: answers ("), "{}", opened.text);
+}
+
+#[test]
+fn paths_stay_in_the_project_where_that_is_asked_for() {
+    let confined = |flows: &str| Sandbox::new(&format!("options: {{confine: true}}\nflows:\n{flows}"));
+    assert_eq!(confined("  a: {home: h, store: s}\n").run(&["check", "--offline"]).code, 0);
+    for (flows, word) in [
+        ("  a: {home: ../h, store: s}\n", "the home of flow a leaves the folder"),
+        ("  a: {home: h, store: /tmp/elsewhere}\n", "the store of flow a leaves the folder"),
+        ("  a: {home: x/../../h, store: s}\n", "the home of flow a leaves the folder"),
+    ] {
+        let ran = confined(flows).run(&["check", "--offline"]);
+        assert_eq!(ran.code, 2, "{}", ran.text);
+        assert!(ran.text.contains(word) && ran.text.contains("hygge.yml:3:"), "{}", ran.text);
+    }
+    let linked = confined("  a: {home: link, store: s}\n");
+    std::os::unix::fs::symlink("/tmp", linked.path("link")).expect("a link");
+    assert!(linked.run(&["check", "--offline"]).text.contains("leaves the folder"));
+}
+
+#[test]
+fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
+    let sandbox = Sandbox::new(
+        "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 1s}\n  quick: {home: quick, store: out}\n",
+    );
+    for part in 0..6 {
+        files::ints_and_texts(&sandbox, &format!("home/{part}.parquet"), part * 200_000..(part + 1) * 200_000);
+    }
+    files::ints(&sandbox, "quick/a.parquet", 0..10);
+    let ran = sandbox.build(&["-j", "1"]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("it took longer than its timeout of 1s"), "{}", ran.text);
+    assert_eq!(ran.outcome("quick"), "built");
+    assert!(!sandbox.path("store").exists(), "nothing is published");
+    let took = Duration::from_secs_f64(ran.event("build_finished")["seconds"].as_f64().expect("a time"));
+    let made = ran.events.iter().filter(|event| event["event"] == "part_made" && event["flow"] == "slow").count();
+    assert!(made < 6, "{took:?}");
+    sandbox
+        .write("hygge.yml", "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 10m}\n");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.event("flow_finished")["parts_kept"], made, "{}", ran.text);
+}
+
+#[test]
+fn a_flow_says_whether_others_go_on_without_it() {
+    let flows = "  a: {home: missing, store: a, AAA}\n  b: {home: {flow: c}, store: b}\n  c: {home: home, store: c}\n";
+    let built = |options: &str, own: &str, arguments: &[&str]| -> Ran {
+        let sandbox = Sandbox::new(&format!("options: {{{options}}}\nflows:\n{}", flows.replace("AAA", own)));
+        sandbox.sample("north", "home/north.parquet");
+        sandbox.build(&[&["-j", "1"], arguments].concat())
+    };
+    for (options, own, arguments, goes_on) in [
+        ("", "", &[][..], true),
+        ("continue_on_error: false", "", &[], false),
+        ("continue_on_error: false", "continue_on_error: true", &[], true),
+        ("", "continue_on_error: false", &[], false),
+        ("", "options: {continue_on_error: false}", &[], false),
+        ("", "continue_on_error: true", &["--fail-fast"], false),
+    ] {
+        let ran = built(options, own, arguments);
+        assert_eq!(ran.code, 1, "{}", ran.text);
+        assert_eq!(ran.outcome("b") == "skipped", !goes_on, "{options} {own}: {}", ran.text);
+    }
+}
+
+#[test]
+fn a_level_packs_anew_what_has_the_compression_already() {
+    let size = |level: &str| {
+        let sandbox = Sandbox::new(&format!("flows:\n  a: {{home: home, store: {{path: store, compression: zstd{level}}}}}\n"));
+        files::ints_in_groups(&sandbox, "home/a.parquet", 0..200_000, usize::MAX, polars::prelude::ParquetCompression::Zstd(None));
+        let home = fs::metadata(sandbox.path("home/a.parquet")).expect("a file").len();
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let store = sandbox.path("store/00000000000000000001.parquet");
+        assert_eq!(files::read(&sandbox, "store/00000000000000000001.parquet"), files::read(&sandbox, "home/a.parquet"));
+        (home, fs::metadata(store).expect("a file").len())
+    };
+    let (home, same) = size("");
+    assert_eq!(same, home, "it has zstd already");
+    let (home, smaller) = size(", compression_level: 19");
+    assert!(smaller < home, "{smaller} {home}");
+}
