@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod common;
 mod config;
+mod docs;
 mod exact;
 mod inputs;
 mod locks;

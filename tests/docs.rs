@@ -1,0 +1,141 @@
+//! The documentation says what the types say: its tables are made from the schema, its examples are read.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::common::sandbox::Sandbox;
+
+/// The headings of docs/config.md that have a table, and where in the schema the block is.
+const BLOCKS: &[(&str, &str)] = &[
+    ("## Top level", ""),
+    ("## `options`", "/$defs/options"),
+    ("### `options.cache`", "/$defs/cache"),
+    ("## A flow", "/$defs/flow"),
+    ("### An entity", "/$defs/entity"),
+    ("### A pattern of entities", "/$defs/pattern"),
+    ("## `home` of files", "/$defs/home/anyOf/0"),
+    ("## `home` of another flow", "/$defs/home/anyOf/1"),
+    ("## `store` of files", "/$defs/store/anyOf/0"),
+    ("## A connection", "/$defs/connection"),
+];
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("a page")
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&Sandbox::new("").run(&["schema"]).text).expect("JSON")
+}
+
+/// The table of a block, as the page should have it.
+fn table(schema: &Value, place: &str) -> String {
+    let mut rows = String::from("| key | type | default | meaning | example |\n| --- | --- | --- | --- | --- |\n");
+    let properties = schema.pointer(place).expect("a block")["properties"].as_object().expect("keys");
+    let shared = schema["$defs"]["shared"]["properties"].as_object().expect("keys");
+    for (key, said) in properties {
+        // What an entity has of a flow is said of the flow.
+        if place == "/$defs/entity" && shared.contains_key(key) {
+            continue;
+        }
+        let default = match (&said["x-default"], &said["default"]) {
+            (Value::String(words), _) => words.clone(),
+            (_, Value::Null) => String::new(),
+            (_, value) => format!("`{}`", yaml(value)),
+        };
+        let example = said["examples"][0].clone();
+        let example = if example.is_null() { String::new() } else { format!("`{}`", yaml(&example)) };
+        let meaning = said["description"].as_str().unwrap_or_else(|| panic!("{key} is not described")).trim_end_matches('.');
+        let kind = said["x-type"].as_str().expect("a type");
+        let row = format!("| `{key}` | {kind} | {default} | {meaning} | {example} |\n");
+        rows.push_str(&row.replace("|  |", "| |").replace("|  |", "| |"));
+    }
+    rows
+}
+
+/// A value as it is written on one line of YAML.
+fn yaml(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.starts_with(['*', '{', '$']) || text.contains([':', '#', '{']) => format!("\"{text}\""),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// Replaces the table behind a heading.
+fn with_table(page: &str, heading: &str, table: &str) -> String {
+    let start = page.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("docs/config.md has no heading {heading}")) + heading.len() + 1;
+    let first = start + page[start..].find("| key ").unwrap_or_else(|| panic!("{heading} has no table"));
+    assert!(!page[start..first].contains("\n#"), "{heading} has no table of its own");
+    let length: usize = page[first..].split_inclusive('\n').take_while(|line| line.starts_with('|')).map(str::len).sum();
+    format!("{}{table}{}", &page[..first], &page[first + length..])
+}
+
+/// `HYGGE_UPDATE_DOCS=1` writes the tables anew.
+#[test]
+fn the_tables_of_the_config_are_those_of_the_types() {
+    let (page, schema) = (read("docs/config.md"), schema());
+    let mut expected = page.clone();
+    for (heading, place) in BLOCKS {
+        expected = with_table(&expected, heading, &table(&schema, place));
+    }
+    if std::env::var_os("HYGGE_UPDATE_DOCS").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md"), &expected).expect("a written page");
+    } else {
+        assert!(page == expected, "docs/config.md is not what the types say: HYGGE_UPDATE_DOCS=1 tests/run -- docs:: writes it anew");
+    }
+    assert_eq!(page.matches("| key | type |").count(), BLOCKS.len(), "every table is made");
+}
+
+/// The blocks of a language in a page.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn every_example_of_a_config_is_one() {
+    let mut checked = 0;
+    for name in ["README.md", "docs/config.md"] {
+        let page = read(name);
+        for example in blocks(&page, "yaml") {
+            let sandbox = Sandbox::new(example);
+            sandbox.write(".env", "LAKE=lake\n");
+            sandbox.sample("north", "data/home/users/north.parquet");
+            let ran = sandbox.run_with(&[("LAKE", "lake")], &["check", "--offline"]);
+            assert_eq!(ran.code, 0, "{name}: {example}\n{}", ran.text);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 6, "{checked}");
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_sample() {
+    let (readme, help) = (read("README.md"), Sandbox::new("").run(&["--help"]).text);
+    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        assert!(readme.contains(&format!("`hygge {name}")), "the readme does not name hygge {name}");
+    }
+    for sample in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")).expect("samples") {
+        let name = sample.expect("a sample").file_name().to_string_lossy().into_owned();
+        assert!(readme.contains(&format!("`samples/{name}")), "the readme does not name samples/{name}");
+    }
+}
+
+#[test]
+fn the_placeholders_of_the_docs_are_those_that_are_known() {
+    let page = read("docs/config.md");
+    let table = page.split("## Placeholders").nth(1).expect("a section");
+    let rows = table.lines().filter(|line| line.starts_with("| `{"));
+    let mut checked = 0;
+    for placeholder in rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').filter(|word| word.starts_with('{'))) {
+        let sandbox = Sandbox::new(&format!("flows:\n  a: {{home: h, store: {{path: s, file_pattern: \"{placeholder}.parquet\"}}}}\n"));
+        assert_eq!(sandbox.run(&["check", "--offline"]).code, 0, "{placeholder}");
+        checked += 1;
+    }
+    assert!(checked >= 6, "{checked}");
+}
