@@ -4,24 +4,29 @@
 
 pub mod connection;
 pub mod entities;
+pub mod flows;
 pub mod loader;
 pub mod merge;
+pub mod named;
 pub mod node;
 pub mod problem;
 pub mod read;
 pub mod schema;
 pub mod variables;
 pub mod words;
+mod yaml;
 
 use std::path::{Component, Path, PathBuf};
 
 use connection::Connection;
-use entities::Expander;
+use entities::{beginning, check_file_name};
+use flows::Expander;
 use loader::Found;
-use node::{Node, Value};
-use problem::{Problem, Problems, Span};
-use read::read;
-use schema::{CacheKeep, OptionsFields, ProjectFields};
+use named::Unused;
+use node::{Key, Node, Value};
+use problem::{Problem, Problems, Span, nearest};
+use read::{Known, keys_of, read_known};
+use schema::{CacheFields, CacheKeep, OptionsFields, ProjectFields};
 use words::{Number, Percentage, Time};
 
 /// The config of one project.
@@ -35,6 +40,10 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// The flows, those of the main file first, in the order in which they are written.
     pub flows: Vec<FlowBlock>,
+    /// Flows that have no entity, and so are none.
+    pub without_entities: Vec<String>,
+    /// Homes and stores that no flow uses.
+    pub unused: Vec<Unused>,
     /// What is no error and most likely not meant.
     pub warnings: Vec<Problem>,
 }
@@ -121,12 +130,29 @@ pub fn absolute(root: &Path, written: &str) -> PathBuf {
     path
 }
 
+/// The path of a home or store; signs that are not what they are elsewhere are problems.
+pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Problems) -> PathBuf {
+    let at = node.place_of("path");
+    if written == "~" || written.starts_with("~/") {
+        let problem = Problem::new(at, format!("the path {written:?} begins with ~, which only shells know"), "expected a path");
+        problems.push(problem.hint("write ${HOME} for it"));
+    }
+    let placeholder = written.find('{').and_then(|open| Some(&written[open..=open + written[open..].find('}')?]));
+    if let Some(placeholder) = placeholder {
+        let problem = Problem::new(at, format!("the path {written:?} has the unknown placeholder {placeholder}"), "expected a path");
+        problems.push(problem.did_you_mean(placeholder, ["{entity}", "{flow}"].into_iter(), Some("paths know {entity} and {flow}".into())));
+    }
+    absolute(root, written)
+}
+
 /// What the example of a config in a hint is.
 const EXAMPLE: &str = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
 
 /// Makes sense of a config. What is usable is given even where there are problems, so that the flows
 /// can be looked at too and every problem is reported at once.
-pub fn resolve(found: &Found) -> (Option<Config>, Problems) {
+///
+/// `belongs` says of keys of homes and stores where they belong, for those who write them elsewhere.
+pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Option<Config>, Problems) {
     let mut problems = found.problems.clone();
     let Some(project) = found.documents.first().filter(|document| document.role == Role::Project) else {
         return (None, problems);
@@ -140,37 +166,47 @@ pub fn resolve(found: &Found) -> (Option<Config>, Problems) {
         }
         tree.value = Value::Map(Vec::new());
     }
-    let Some(fields) = read::<ProjectFields>(&tree, "the config", &[], &mut problems) else { return (None, problems) };
+    // Keys for anchors, as other tools have them.
+    let extensions: Vec<&str> = tree.entries().iter().map(|(key, _)| key.name.as_str()).filter(|key| key.starts_with("x-")).collect();
+    let of_options = keys_of::<OptionsFields>().iter().map(|key| (*key, "options"));
+    let of_cache = keys_of::<CacheFields>().iter().map(|key| (*key, "options.cache"));
+    let below: Vec<_> = of_options.chain(of_cache).collect();
+    let known = Known { also: &extensions, belongs: &below };
+    let Some(fields) = read_known::<ProjectFields>(&tree, "the config", known, &mut problems) else { return (None, problems) };
     let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
     let connections = connection::resolve(fields.connections.unwrap_or_default(), &tree, &found.variables, &mut problems);
-    let mut expander = Expander::new(&tree, &found.documents, &found.listings, &mut problems);
+    let mut expander = Expander::new(&tree, &found.documents, &found.listings, belongs, &mut problems);
     for (key, node) in tree.get("flows").into_iter().flat_map(Node::entries) {
         expander.add(key, node, &mut problems);
     }
-    let mut has_flows = tree.get("flows").is_some_and(|flows| !flows.entries().is_empty());
-    for document in &found.documents {
-        if let Role::Flow(name) = &document.role {
-            has_flows = true;
-            entities::check_file_name("flow", name, &document.tree, &mut problems);
-            let at = Span { offset: 0, length: 1, line: 1, column: 1, ..document.tree.at };
-            let key = node::Key { name: name.clone(), at, is_default: false };
-            expander.add(&key, &document.tree, &mut problems);
+    let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
+    for (key, node) in &folders {
+        check_file_name("flow", &key.name, node, &mut problems);
+        expander.add(key, node, &mut problems);
+    }
+    let is_mistyped = || tree.entries().iter().any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
+    match tree.get("flows") {
+        _ if !folders.is_empty() => {}
+        Some(Node { value: Value::Map(flows), at }) if flows.is_empty() => {
+            problems.push(Problem::new(*at, "flows is empty", "expected at least one flow").hint(EXAMPLE));
         }
+        None if !is_mistyped() => {
+            problems.push(Problem::new(tree.at, "the config has no flows", "expected the key flows here").hint(EXAMPLE));
+        }
+        _ => {}
     }
-    if !has_flows {
-        let problem = match tree.get("flows") {
-            Some(flows) if flows.entries().is_empty() => Some(Problem::new(flows.at, "flows is empty", "expected at least one flow")),
-            Some(_) => None,
-            None => Some(Problem::new(tree.at, "the config has no flows", "expected the key flows here")),
-        };
-        problem.into_iter().for_each(|problem| problems.push(problem.hint(EXAMPLE)));
-    }
-    let (flows, mut warnings) = expander.finish(&mut problems);
+    let flows::Expanded { flows, without_entities, unused, mut warnings } = expander.finish(&mut problems);
     warnings.extend(found.warnings.iter().cloned());
     warnings.extend(connections.iter().filter_map(Connection::unused));
     let name = fields.name.unwrap_or_else(|| default_name(found));
-    (Some(Config { name, options, connections, flows, warnings }), problems)
+    (Some(Config { name, options, connections, flows, without_entities, unused, warnings }), problems)
+}
+
+/// The flow of a `flow.yml`, as if it stood under `flows`.
+fn flow_of_folder(document: &Document) -> Option<(Key, &Node)> {
+    let Role::Flow(name) = &document.role else { return None };
+    Some((Key { name: name.clone(), at: beginning(&document.tree), is_default: false }, &document.tree))
 }
 
 /// A project without a name is called after its file.

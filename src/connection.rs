@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// It has no URL that can be used.
-    #[error("it cannot be opened: {0}")]
+    #[error("it cannot be opened")]
     Url(#[from] UrlError),
     /// Its words, or the library's.
     #[error("it does not answer: {0}")]

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::node::Node;
+use crate::config::named::Unused;
+use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::{Config, FlowBlock};
 use crate::fingerprint::key::Components;
@@ -148,14 +149,35 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let mut flows = Vec::new();
     for block in &config.flows {
-        let home = block.home.as_ref().and_then(|node| factory.home(&block.name, node, root, &mut problems));
-        let store = block.store.as_ref().and_then(|node| factory.store(&block.name, node, root, &mut problems));
-        check_references(block, home.as_deref(), &known, &mut problems);
-        if let (Some(home), Some(store)) = (home, store) {
-            flows.push(Arc::new(flow(block, home, store)));
+        let home = block.home.as_ref().and_then(|node| factory.home(&format!("home of flow {}", block.name), node, root, &mut problems));
+        let store =
+            block.store.as_ref().and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
+        check_references(config, block, home.as_deref(), &known, &mut problems);
+        match (home, store) {
+            (Some(home), Some(store)) => flows.push(Arc::new(flow(block, home, store))),
+            // Never leave a flow out without a word.
+            _ if problems.is_empty() => {
+                problems.push(Problem::new(block.at, format!("flow {} cannot be used", block.name), "its home or its store"));
+            }
+            _ => {}
         }
     }
+    config.unused.iter().for_each(|unused| check_unused(unused, &factory, root, &mut problems));
     (flows, problems)
+}
+
+/// What no flow uses is checked too; its path may come from the flow that will use it.
+fn check_unused(unused: &Unused, factory: &Factory, root: &Path, problems: &mut Problems) {
+    let name = format!("the {} {}", unused.what, unused.key.name);
+    let mut block = unused.block.clone();
+    let Value::Map(entries) = &mut block.value else { return };
+    if !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "path" | "flow")) {
+        entries.push((Key { name: "path".into(), ..unused.key.clone() }, Node { value: Value::Text(".".into()), at: unused.key.at }));
+    }
+    match unused.what {
+        "home" => drop(factory.home(&name, &block, root, problems)),
+        _ => drop(factory.store(&name, &block, root, problems)),
+    }
 }
 
 fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
@@ -176,19 +198,27 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
 }
 
 /// Names of flows must be names of flows.
-fn check_references(block: &FlowBlock, home: Option<&dyn Home>, known: &HashSet<&str>, problems: &mut Problems) {
+fn check_references(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, known: &HashSet<&str>, problems: &mut Problems) {
     let named = match home.map(Home::place) {
         Some(Place::Flow(name)) => Some((name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow")))),
         _ => None,
     };
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
     for (name, at) in named.into_iter().chain(needs).filter(|(name, _)| !known.contains(name)) {
+        if config.without_entities.iter().any(|other| other == name) {
+            let message = format!("flow {} needs the flow {name:?}, which has no entities", block.name);
+            problems.push(Problem::new(at, message, "expected a flow that is built"));
+            continue;
+        }
         let message = format!("flow {} needs the flow {name:?}, which is not in the config", block.name);
-        let mut names: Vec<&str> = known.iter().copied().collect();
+        let together = config.flows.iter().filter(|flow| flow.entity.is_some()).map(|flow| flow.flow.as_str());
+        let known = || known.iter().copied().chain(together.clone()).filter(|known| *known != block.name);
+        let mut names: Vec<&str> = known().collect();
+        names.dedup();
         names.sort_unstable();
         names.truncate(10);
         let otherwise = format!("flows of the config: {}", names.join(", "));
         let problem = Problem::new(at, message, "expected the name of a flow");
-        problems.push(problem.did_you_mean(name, known.iter().copied(), Some(otherwise)));
+        problems.push(problem.did_you_mean(name, known(), Some(otherwise)));
     }
 }

@@ -139,9 +139,10 @@ impl<'a> StorePaths<'a> {
         Self { owners }
     }
 
-    /// The flows whose store is the path or a folder above it.
+    /// The flows whose store is the path or a folder above it, the nearest first; of each folder only the
+    /// first two, since more than one is a problem.
     fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Arc<Flow>> {
-        path.ancestors().filter_map(|above| self.owners.get(above.as_os_str().as_bytes())).flatten().copied()
+        path.ancestors().filter_map(|above| self.owners.get(above.as_os_str().as_bytes())).flat_map(|flows| flows.iter().take(2)).copied()
     }
 
     /// The flows whose store lies below the path.
@@ -160,22 +161,15 @@ fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
 
 fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, problems: &mut Problems) {
     let store = resolved(flow.store.path(), real);
-    // Each pair is reported once, by the flow whose store is the outer one or comes later.
-    for other in stores.around(store).filter(|other| other.name != flow.name) {
+    // Each flow is reported once, beside one other: the first of its folder, or the nearest around it.
+    if let Some(other) = stores.around(store).find(|other| other.name != flow.name) {
         let same = resolved(other.store.path(), real) == store;
-        if same && other.at.name > flow.at.name {
-            continue;
-        }
         let how = if same { "are the same folder" } else { "lie in one another" };
-        problems.push(
-            Problem::new(
-                flow.at.store,
-                format!("the stores of flows {} and {} {how}: {}", other.name, flow.name, store.display()),
-                "this flow's store",
-            )
-            .also(other.at.store, "and this one's")
-            .hint("give each flow a folder of its own"),
-        );
+        if !same || other.at.name < flow.at.name {
+            let message = format!("the stores of flows {} and {} {how}: {}", other.name, flow.name, store.display());
+            let problem = Problem::new(flow.at.store, message, "this flow's store").also(other.at.store, "and this one's");
+            problems.push(problem.hint("give each flow a folder of its own"));
+        }
     }
     let Place::Path { path, .. } = flow.home.place() else { return };
     let home = resolved(path, real);
@@ -241,7 +235,8 @@ fn upstreams<'a>(flow: &'a Arc<Flow>, stores: &StorePaths<'a>, real: &'a RealPat
         Place::Flow(name) => names.push(name),
         Place::Path { path, deep } => {
             let home = resolved(path, real);
-            names.extend(stores.around(home).map(|other| other.name.as_str()));
+            // That a flow reads its own store is a problem of its own.
+            names.extend(stores.around(home).map(|other| other.name.as_str()).filter(|name| *name != flow.name.as_str()));
             if deep {
                 names.extend(stores.below(home).map(|other| other.name.as_str()));
             }

@@ -378,7 +378,7 @@ fn variables_come_from_the_environment_and_from_the_file_that_is_named() {
     sandbox.write(".env", "A=1\nPLACE=hunter2 and more\n");
     let broken = sandbox.run(&["check", "--offline"]);
     assert_eq!(broken.code, 2);
-    assert!(broken.text.contains(".env:2: the line cannot be read") && !broken.text.contains("hunter2"), "{}", broken.text);
+    assert!(broken.text.contains("env_file .env, line 2 cannot be read") && !broken.text.contains("hunter2"), "{}", broken.text);
 }
 
 /// A config with a connection, run in every way that shows something.

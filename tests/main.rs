@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod broken;
 mod build;
 mod cache;
 mod common;

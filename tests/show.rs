@@ -58,25 +58,6 @@ fn without_times(text: &str) -> String {
 }
 
 #[test]
-fn errors_of_the_config_show_the_lines_and_a_hint() {
-    let configs = [
-        "flows:\n  orders:\n    home: {path: a, globb: \"*.parquet\"}\n    store:\n      path: b\n      compression: zst\n      rows_per_file: many\n",
-        "flows:\n  a: {home: x, store: y}\n  a: {home: x, store: z}\n",
-        "flows:\n  a: {home: {flow: c}, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: x, store: out/c, needs: [b]}\n",
-        "flows:\n  a: {home: x, store: y, max_shrink: 150%}\n  -b: {home: x, store: z}\noption: {}\n",
-        "flows:\n  a: [home, store]\n  b:\n   home: x\n  store: y\n",
-        "flows:\n\ta: 1\n",
-    ];
-    let mut shown = String::new();
-    for config in configs {
-        let ran = Sandbox::new(config).run(&["build"]);
-        assert_eq!(ran.code, 2, "{}", ran.text);
-        shown.push_str(&format!("{}\n", ran.text));
-    }
-    insta::assert_snapshot!("config_errors", shown);
-}
-
-#[test]
 fn the_help_names_every_option() {
     let sandbox = Sandbox::new("");
     insta::assert_snapshot!("help_build", sandbox.run(&["build", "--help"]).text);

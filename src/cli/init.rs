@@ -77,7 +77,8 @@ fn start(error: fs::FsError) -> Error {
 }
 
 fn tell(folder: &Path, has_ignored: bool) {
-    let at = if folder == Path::new(".") { String::new() } else { format!("cd {}; ", folder.display()) };
+    let quoted = folder.display().to_string().replace('\'', "'\\''");
+    let at = if folder == Path::new(".") { String::new() } else { format!("cd '{quoted}'; ") };
     super::say(&format!("wrote {} and a small sample that it reads", folder.join("hygge.yml").display()));
     if has_ignored {
         super::say(".gitignore was there already: it should have .hygge-cache/, .hygge/ and your stores");

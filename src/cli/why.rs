@@ -33,17 +33,17 @@ pub(super) struct Why {
 pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     let (_, project) = load(args.file.as_deref())?;
     let selected = Selection { include: vec![why.flow.clone()], ..Selection::default() }.resolve(&project.graph)?;
-    if project.graph.flow(&why.flow).is_none() {
-        return Err(
-            Error::new(ErrorKind::Config, format!("{:?} is no flow", why.flow)).with_hint("hygge why asks about one flow by its name")
-        );
-    }
+    let names: Vec<&str> = selected.named.iter().map(FlowName::as_str).collect();
+    let [name] = names.as_slice() else {
+        let error = Error::new(ErrorKind::Config, format!("{:?} is {} flows", why.flow, names.len()));
+        return Err(error.with_hint(format!("hygge why asks about one: {}", names.iter().take(10).copied().collect::<Vec<_>>().join(", "))));
+    };
+    let flow = FlowName::from(*name);
     runtime()?.block_on(async {
-        let flow = FlowName::from(why.flow.as_str());
         let mut planner = Planner::new(project, Request { selected, force: false, interrupted: Arc::default() }).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
-        let step = plan.steps.iter().find(|step| step.flow.as_str() == why.flow).cloned();
+        let step = plan.steps.iter().find(|step| step.flow == flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;
         match why.format {
             Format::Json => Json::new(Box::new(io::stdout())).object("why", explain(&planner, &step)),

@@ -12,7 +12,7 @@ use super::loader::CONNECTION_PREFIX;
 use super::node::Node;
 use super::problem::{Problem, Problems, Span};
 use super::schema::ConnectionFields;
-use super::variables::{self, VariableError, Variables};
+use super::variables::{self, VariableErrors, Variables};
 
 /// What a URL may begin with.
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
@@ -40,7 +40,7 @@ pub struct Connection {
 pub enum UrlError {
     /// A variable is missing.
     #[error(transparent)]
-    Variable(#[from] VariableError),
+    Variable(#[from] VariableErrors),
     /// It is for no database that hygge knows. The URL is not shown.
     #[error("its URL begins with none of {}", SCHEMES.map(|scheme| format!("{scheme}:")).join(", "))]
     Scheme,
@@ -52,7 +52,7 @@ impl Connection {
     /// # Errors
     /// A variable is not set, or the URL is for no database that hygge knows.
     pub fn url(&self) -> Result<SecretString, UrlError> {
-        let url = SecretString::from(variables::filled(self.written.expose_secret(), &self.variables)?.into_owned());
+        let url = SecretString::from(variables::filled_secret(self.written.expose_secret(), &self.variables)?.into_owned());
         if SCHEMES.iter().any(|scheme| url.expose_secret().strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
             Ok(url)
         } else {

@@ -2,6 +2,7 @@
 //!
 //! All I/O of the config is here; what it means is found out from what is read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::string::FromUtf8Error;
@@ -12,7 +13,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::entities::{self, Listings, Matches};
 use super::node::{self, Node, Value};
-use super::problem::{Problem, Problems, Source, Sources, Span};
+use super::problem::{Problem, Problems, Source, Sources, Span, covered, covered_by_guess};
 use super::variables::{self, Variables};
 use super::{Document, Role, absolute};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +26,7 @@ pub const FILE_NAMES: [&str; 2] = ["hygge.yml", "hygge.yaml"];
 const FLOWS_FOLDER: &str = "flows";
 
 /// How large a file of the config may be, in bytes.
-const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: u64 = 16 << 20;
 
 /// What a variable's name begins with that gives a connection its URL.
 pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
@@ -76,11 +77,8 @@ pub enum LoadError {
     #[error("{} is a folder, not a file", .0.display())]
     Folder(PathBuf),
     /// It is no config that anybody wrote.
-    #[error("{} has {} bytes, and a config may have {FILE_BYTES}", .0.display(), .1)]
+    #[error("{} has {} bytes or more, and a config may have {FILE_BYTES}", .0.display(), .1)]
     TooLarge(PathBuf, u64),
-    /// A line of the file of variables cannot be read; it is not shown, since it may be a secret.
-    #[error("{}:{}: the line cannot be read", .0.display(), .1)]
-    Variable(PathBuf, usize),
 }
 
 /// A file of the config that was found.
@@ -105,10 +103,17 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let main = File { role: Role::Project, path, text };
-    let parsed = node::parse(&main.text, 0);
+    let mut parsed = node::parse(&main.text, 0);
+    let mut main = main;
+    let original = main.text.clone();
+    main.text = match &mut parsed {
+        Ok(tree) => Arc::from(covered(&original, &keep_secrets(tree))),
+        Err(_) => Arc::from(covered_by_guess(&original)),
+    };
     let flows_dir = parsed.as_ref().ok().and_then(|tree| tree.get("flows_dir"));
-    let folder = flows_dir.and_then(Node::text).unwrap_or(FLOWS_FOLDER).to_string();
-    let (further, nameless) = flow_files(&root, &shown, &folder)?;
+    let written = flows_dir.and_then(Node::text).unwrap_or(FLOWS_FOLDER);
+    let folder = variables::filled(written, environment).map_or_else(|_| written.to_string(), Cow::into_owned);
+    let FlowFiles { further, strays } = flow_files(&root, &shown, &folder)?;
     let sources = sources(&main, &further);
     let mut problems = Problems::new(&sources);
     let flows_folder = (!further.is_empty()).then(|| absolute(&root, &folder));
@@ -128,12 +133,14 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         env_file: None,
         flows_folder,
     };
-    for name in nameless {
+    for stray in strays {
         let at = Span { line: 1, column: 1, ..Span::default() };
-        let message = format!("{folder}/{name} has no flow.yml: it is no flow");
-        found.warnings.push(Problem::new(at, message, "this config's folder of flows"));
+        found.warnings.push(
+            Problem::new(at, stray, "a file of the config that is not read")
+                .hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml"),
+        );
     }
-    found.fill(environment)?;
+    found.fill(&original, environment)?;
     found.list()?;
     Ok(found)
 }
@@ -145,11 +152,18 @@ fn read(path: &Path, shown: &Path) -> Result<Option<Arc<str>>> {
         let error = Error::new(ErrorKind::Start, LoadError::Folder(shown.to_path_buf()));
         return Err(error.with_hint(format!("name the file: {}", shown.join(FILE_NAMES[0]).display())));
     }
+    let too_large = |size| {
+        let error = LoadError::TooLarge(shown.to_path_buf(), size);
+        Error::new(ErrorKind::Config, error).with_hint("split it: each flow may have a folder of its own")
+    };
     if found.stat.size > FILE_BYTES {
-        let error = LoadError::TooLarge(shown.to_path_buf(), found.stat.size);
-        return Err(Error::new(ErrorKind::Config, error).with_hint("split it: each flow may have a folder of its own"));
+        return Err(too_large(found.stat.size));
     }
-    let bytes = fs::read(path).map_err(start)?.unwrap_or_default();
+    // What is no file has no size: a pipe, for one.
+    let bytes = fs::read_at_most(path, FILE_BYTES + 1).map_err(start)?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(too_large(bytes.len() as u64));
+    }
     let text = String::from_utf8(bytes).map_err(|error| not_text(shown, &error))?;
     // Some editors begin a file with a mark of its encoding.
     Ok(Some(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))))
@@ -178,40 +192,65 @@ fn start(error: fs::FsError) -> Error {
     Error::new(ErrorKind::Start, error)
 }
 
-/// The files of flows that have a folder of their own, and the folders in which none is.
-fn flow_files(root: &Path, shown: &Path, folder: &str) -> Result<(Vec<File>, Vec<String>)> {
+/// Takes the connections' texts out of sight; gives where they stand.
+fn keep_secrets(tree: &mut Node) -> Vec<Span> {
+    let mut places = Vec::new();
+    if let Value::Map(entries) = &mut tree.value {
+        let connections = entries.iter_mut().filter(|(key, _)| key.name == "connections");
+        connections.for_each(|(_, node)| node.keep_secret(&mut places));
+    }
+    places
+}
+
+/// The files of flows that have a folder of their own.
+struct FlowFiles {
+    further: Vec<File>,
+    /// What lies there and is not read, in words.
+    strays: Vec<String>,
+}
+
+fn flow_files(root: &Path, shown: &Path, folder: &str) -> Result<FlowFiles> {
     let mut wanted = Vec::new();
-    let mut nameless = Vec::new();
-    for name in names(&absolute(root, folder), true)? {
+    let mut strays = Vec::new();
+    let is_config = |name: &str| name.ends_with(".yml") || name.ends_with(".yaml");
+    let flows = absolute(root, folder);
+    for name in names(&flows, true)? {
         let of_flow = Path::new(folder).join(&name);
         let before = wanted.len();
-        for ending in ["yml", "yaml"] {
-            let path = of_flow.join(format!("flow.{ending}"));
-            if fs::stat(&absolute(root, &path.to_string_lossy())).map_err(start)?.is_some() {
-                wanted.push((Role::Flow(name.clone()), path));
+        for file in names(&flows.join(&name), false)?.into_iter().filter(|file| is_config(file)) {
+            match file.as_str() {
+                "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.clone()), of_flow.join(file))),
+                _ => strays.push(format!("{} is not read", of_flow.join(file).display())),
             }
         }
         if wanted.len() == before {
-            nameless.push(name);
+            strays.push(format!("{} has no flow.yml: it is no flow", of_flow.display()));
             continue;
         }
-        let of_entities = of_flow.join("entities");
-        for file in names(&absolute(root, &of_entities.to_string_lossy()), false)? {
-            let entity = file.strip_suffix(".yml").or_else(|| file.strip_suffix(".yaml"));
-            let Some(entity) = entity else { continue };
-            wanted.push((Role::Entity(name.clone(), entity.to_string()), of_entities.join(&file)));
+        for inner in names(&flows.join(&name), true)? {
+            let files = names(&flows.join(&name).join(&inner), false)?.into_iter().filter(|file| is_config(file));
+            for file in files {
+                let path = of_flow.join(&inner).join(&file);
+                match file.rsplit_once('.') {
+                    Some((entity, _)) if inner == "entities" => wanted.push((Role::Entity(name.clone(), entity.to_string()), path)),
+                    _ => strays.push(format!("{} is not read", path.display())),
+                }
+            }
         }
     }
     if wanted.is_empty() {
-        nameless.clear();
+        // A folder that happens to be called so.
+        return Ok(FlowFiles { further: Vec::new(), strays: Vec::new() });
     }
+    let loose = names(&flows, false)?.into_iter().filter(|file| is_config(file));
+    strays.extend(loose.map(|file| format!("{} is not read", Path::new(folder).join(file).display())));
     let read = |(role, path): (Role, PathBuf)| {
         let path_shown = shown.join(&path);
         let text = read(&absolute(root, &path.to_string_lossy()), &path_shown)?;
         Ok(text.map(|text| File { role, path: path_shown, text }))
     };
     let files = wanted.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok((files.into_iter().flatten().collect(), nameless))
+    Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
 }
 
 /// The names in a folder, sorted; hidden ones are passed over.
@@ -240,7 +279,7 @@ fn documents(main: std::result::Result<Node, Problem>, further: Vec<File>, probl
                 if tree.value == Value::Null && role != Role::Project {
                     tree.value = Value::Map(Vec::new());
                 }
-                node::check_duplicates(&tree, problems);
+                node::take_duplicates(&mut tree, problems);
                 documents.push(Document { role, tree });
             }
             Err(problem) => problems.push(problem),
@@ -256,11 +295,12 @@ impl Found {
     }
 
     /// Puts the variables in. Connections keep theirs until they are opened.
-    fn fill(&mut self, environment: &Variables) -> Result<()> {
+    fn fill(&mut self, main: &str, environment: &Variables) -> Result<()> {
         let mut values = self.env_file(environment)?;
         values.extend(environment.iter().map(|(name, value)| (name.clone(), value.clone())));
-        for source in self.sources.iter() {
-            for name in variables::names_in(&source.text) {
+        let further = self.sources.iter().skip(1).map(|source| source.text.as_ref());
+        for text in std::iter::once(main).chain(further) {
+            for name in variables::names_in(text) {
                 if let Some((name, value)) = values.get_key_value(name) {
                     self.variables.insert(name.clone(), value.clone());
                 }
@@ -297,13 +337,18 @@ impl Found {
         for line in dotenvy::from_read_iter(bytes.as_slice()) {
             match line {
                 Ok((name, value)) => drop(values.insert(name, value)),
-                Err(dotenvy::Error::LineParse(line, _)) => {
-                    let text = String::from_utf8_lossy(&bytes);
-                    let number = text.lines().position(|other| other.contains(line.trim())).unwrap_or_default() + 1;
-                    let error = Error::new(ErrorKind::Config, LoadError::Variable(path, number));
-                    return Err(error.with_hint("write NAME=value; put a value with spaces or # in quotes"));
+                // The line is not shown: it may be a secret.
+                Err(error) => {
+                    let number = match error {
+                        dotenvy::Error::LineParse(line, _) => {
+                            let found = String::from_utf8_lossy(&bytes).lines().position(|other| other.contains(line.trim()));
+                            format!(", line {}", found.unwrap_or_default() + 1)
+                        }
+                        _ => String::new(),
+                    };
+                    let problem = Problem::new(named.at, format!("env_file {text}{number} cannot be read"), "expected lines of NAME=value");
+                    self.problems.push(problem.hint("put a value with spaces or # in quotes"));
                 }
-                Err(error) => return Err(Error::new(ErrorKind::Config, format!("{} cannot be read: {error}", path.display()))),
             }
         }
         self.env_file = Some(path);

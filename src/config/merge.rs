@@ -16,7 +16,14 @@ pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Prob
         match &value.value {
             Value::Null if key.name == "options" => {}
             Value::Map(options) if key.name == "options" => {
-                options.iter().for_each(|(key, value)| add(&mut entries, key, value, name, aliases, problems));
+                for (key, value) in options {
+                    if key.name == "options" {
+                        let message = format!("options of {name} has the unknown key \"options\"");
+                        problems.push(Problem::new(key.at, message, "not a key of this block").hint("put its keys one level up"));
+                    } else {
+                        add(&mut entries, key, value, name, aliases, problems);
+                    }
+                }
             }
             _ if key.name == "options" => {
                 let message = format!("options of {name} is {}", value.value.describe());

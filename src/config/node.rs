@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::problem::{Problem, Problems, Span};
+use super::yaml;
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,10 +33,22 @@ pub enum Value {
     Float(f64),
     /// A text.
     Text(String),
+    /// A text of a connection, which is never shown.
+    Secret(Secret),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order of the file.
     Map(Vec<(Key, Node)>),
+}
+
+/// A text that no output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// A key of a mapping with its place.
@@ -57,9 +70,8 @@ impl Value {
             Self::Null => "nothing".into(),
             Self::Bool(value) => format!("the boolean {value}"),
             Self::Integer(value) => format!("the number {value}"),
-            Self::Float(value) => format!("the number {value}"),
-            // A URL may have a password in it.
-            Self::Text(text) if text.contains("://") => "a text with a URL in it".into(),
+            Self::Float(value) => format!("the number {value:?}"),
+            Self::Secret(_) => "a text, which is not shown".into(),
             Self::Text(text) => format!("the text {text:?}"),
             Self::List(_) => "a list".into(),
             Self::Map(_) => "a map".into(),
@@ -114,6 +126,19 @@ impl Node {
         }
     }
 
+    /// Makes every text below a secret, and gives their places.
+    pub fn keep_secret(&mut self, places: &mut Vec<Span>) {
+        match &mut self.value {
+            Value::Text(text) => {
+                places.push(self.at);
+                self.value = Value::Secret(Secret(std::mem::take(text)));
+            }
+            Value::List(items) => items.iter_mut().for_each(|item| item.keep_secret(places)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.keep_secret(places)),
+            _ => {}
+        }
+    }
+
     /// Puts the number of the config's file into every place.
     fn set_file(&mut self, file: usize) {
         self.at.file = file;
@@ -133,7 +158,9 @@ impl Node {
 /// How deep a config may be nested: hygge's own keys need ten.
 const DEPTH: usize = 64;
 /// How many values a file may have, what aliases repeat included.
-const VALUES: usize = 2_000_000;
+const VALUES: usize = 1_000_000;
+/// How many values aliases may repeat.
+const REPEATED: usize = 300_000;
 
 /// Parses one YAML document, the config's file of this number. As YAML 1.2 has it, only `true` and
 /// `false` are booleans: a folder may be called `no`. Aliases, depth and size are bounded.
@@ -146,12 +173,17 @@ pub fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
     };
+    options.alias_limits.max_total_replayed_events = REPEATED;
     if let Some(budget) = &mut options.budget {
         budget.max_depth = DEPTH;
         budget.flow_nesting_limit = DEPTH;
         budget.max_nodes = VALUES;
         budget.max_events = 2 * VALUES;
+        budget.max_recorded_anchor_events = 2 * VALUES;
+        // One anchor may be merged into thousands of flows.
+        budget.enforce_alias_anchor_ratio = false;
     }
     match serde_saphyr::from_str_with_options::<Raw>(text, options) {
         Ok(Raw(mut node)) => {
@@ -163,34 +195,27 @@ pub fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         Err(error) => {
             let at = error.location().map_or(Span::default(), |location| span(&location));
             let message = error.without_snippet().to_string();
-            // The location is shown with the lines themselves, and nobody here sets options of the parser.
-            let message = message.split(" at line ").next().unwrap_or(&message);
-            let message = message.split(", set ").next().unwrap_or(message);
-            let message = message.split("; use from_str").next().unwrap_or(message).to_string();
-            let hint = YAML_HINTS.iter().find(|(word, _)| message.contains(word)).map(|(_, hint)| *hint);
-            let problem = Problem::new(Span { file, ..at.within(text) }, message, "here");
-            Err(if let Some(hint) = hint { problem.hint(hint) } else { problem })
+            Err(yaml::problem(&message, Span { file, ..at.within(text) }))
         }
     }
 }
 
-/// What to do about errors that the parser words for those who know YAML well.
-const YAML_HINTS: &[(&str, &str)] =
-    &[("multiple YAML documents", "take out the --- between them"), ("tabs disallowed", "indent with spaces")];
-
-/// Reports every key that stands twice in a map, with both places.
-pub fn check_duplicates(node: &Node, problems: &mut Problems) {
-    match &node.value {
-        Value::List(items) => items.iter().for_each(|item| check_duplicates(item, problems)),
+/// Reports every key that stands twice in a map, with both places, and keeps the first.
+pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| take_duplicates(item, problems)),
         Value::Map(entries) => {
-            let mut first: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
-            for (key, node) in entries {
-                if let Some(before) = first.insert(&key.name, key.at) {
-                    let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
-                    problems.push(problem.also(before, "first here").hint("a key may stand only once in a map: take one of them out"));
-                }
-                check_duplicates(node, problems);
-            }
+            let mut first: HashMap<String, Span> = HashMap::with_capacity(entries.len());
+            entries.retain(|(key, _)| {
+                let Some(before) = first.get(&key.name) else {
+                    first.insert(key.name.clone(), key.at);
+                    return true;
+                };
+                let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
+                problems.push(problem.also(*before, "first here").hint("a key may stand only once in a map: take one of them out"));
+                false
+            });
+            entries.iter_mut().for_each(|(_, node)| take_duplicates(node, problems));
         }
         _ => {}
     }
@@ -268,9 +293,17 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Vec::new();
-        while let Some(key) = entries.next_key::<Spanned<String>>()? {
+        while let Some(key) = entries.next_key::<Raw>()? {
             let Raw(node) = entries.next_value()?;
-            map.push((Key { at: span(&key.referenced), name: key.value, is_default: false }, node));
+            let name = match key.0.value {
+                Value::Text(text) => text,
+                Value::Null => "null".into(),
+                Value::Bool(value) => value.to_string(),
+                Value::Integer(number) => number.to_string(),
+                Value::Float(number) => number.to_string(),
+                Value::List(_) | Value::Map(_) | Value::Secret(_) => return Err(serde::de::Error::custom(yaml::KEY)),
+            };
+            map.push((Key { at: key.0.at, name, is_default: false }, node));
         }
         Ok(Value::Map(map))
     }

@@ -99,8 +99,9 @@ impl Problem {
 
 /// The known name that a mistyped one most likely meant.
 pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let written = written.to_lowercase();
     known
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
+        .map(|name| (strsim::damerau_levenshtein(&written, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
         .min_by_key(|near| *near)
         .map(|(_, name)| name)
@@ -201,7 +202,7 @@ impl Problems {
         diagnostic.help = problem.hint.clone().filter(|_| with_hint);
         let source = &self.sources[file.min(self.sources.len() - 1)];
         // The text ends with a line end, so that a place behind its last character has a line.
-        let text = format!("{}\n", without_secrets(&source.text));
+        let text = format!("{}\n", shown(&source.text));
         let report = Report::new(diagnostic).with_source_code(NamedSource::new(source.path.display().to_string(), text));
         let theme = GraphicalTheme::unicode_nocolor();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
@@ -209,8 +210,13 @@ impl Problems {
         handler.render_report(&mut shown, report.as_ref())?;
         // The message stands above, behind its place: what follows is the lines and the hint.
         let lines = shown.lines().skip_while(|line| !line.contains("╭─")).filter(|line| !line.trim().is_empty());
+        let first = problem.labels.iter().map(|(at, _)| *at).find(|at| at.file == file).unwrap_or_default();
         for line in lines {
-            writeln!(f, "{}", line.trim_end())?;
+            match line.split_once("╭─[") {
+                // Columns are counted in characters, as in the line above.
+                Some((before, _)) => writeln!(f, "{before}╭─[{}]", self.place(first))?,
+                None => writeln!(f, "{}", cropped(line.trim_end()))?,
+            }
         }
         Ok(())
     }
@@ -243,6 +249,56 @@ impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
         Self::new(ErrorKind::Config, problems)
     }
+}
+
+/// How long a line is shown.
+const WIDTH: usize = 400;
+
+/// The beginning of a line that is too long for any screen.
+fn cropped(line: &str) -> &str {
+    line.char_indices().nth(WIDTH).map_or(line, |(end, _)| &line[..end])
+}
+
+/// The text as a terminal may have it: no secrets, and no signs that would do something there.
+fn shown(text: &str) -> String {
+    let covered = without_secrets(text);
+    let is_sign = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t' | '\r');
+    if covered.contains(is_sign) { covered.replace(is_sign, "?") } else { covered }
+}
+
+/// The text of a config with these places covered: letters of the same length stand for what is there.
+pub fn covered(text: &str, places: &[Span]) -> String {
+    let mut covered = text.to_string();
+    for at in places {
+        let range = at.offset..at.offset + at.length;
+        if let Some(secret) = text.get(range.clone()) {
+            let stars: String = secret.chars().map(|letter| if letter == '\n' { '\n' } else { '*' }).collect();
+            // Places count bytes: what is longer than a star is filled up behind it.
+            covered.replace_range(range, &format!("{stars}{}", " ".repeat(secret.len() - stars.len())));
+        }
+    }
+    covered
+}
+
+/// The text of a config that cannot be read, with everything covered that may belong to its connections.
+pub fn covered_by_guess(text: &str) -> String {
+    let mut covered = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for line in text.split_inclusive('\n') {
+        let is_key = !line.starts_with([' ', '\t', '#', '-', '}', ']']) && !line.trim().is_empty();
+        if is_key {
+            is_inside = line.contains("connections");
+        }
+        match line.find(':').filter(|_| is_inside || line.contains("connections")) {
+            Some(colon) => {
+                covered.push_str(&line[..=colon]);
+                covered.extend(line[colon + 1..].chars().map(|letter| if letter.is_whitespace() { letter } else { '*' }));
+            }
+            None if is_inside => covered.extend(line.chars().map(|letter| if letter.is_whitespace() { letter } else { '*' })),
+            None => covered.push_str(line),
+        }
+    }
+    covered
 }
 
 /// The text with everything behind `://` covered, up to the end of the word and letter by letter, so

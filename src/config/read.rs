@@ -15,12 +15,27 @@ use serde::de::{
 
 use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems};
+use super::schema::SharedFields;
+
+/// What is known of the keys of a block besides its type.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'k> {
+    /// Keys that others read.
+    pub also: &'k [&'k str],
+    /// Keys of other blocks, and in which they belong.
+    pub belongs: &'k [(&'static str, &'static str)],
+}
 
 /// Reads a map into its type; `name` is how errors call it, `also` are keys that others read.
 ///
 /// `None` where it is no map. Values that do not fit count as missing once they are reported.
 pub fn read<T: DeserializeOwned>(node: &Node, name: &str, also: &[&str], problems: &mut Problems) -> Option<T> {
-    let reading = Reading { found: RefCell::default(), left_out: RefCell::default(), unknown_said: Cell::new(false), also };
+    read_known(node, name, Known { also, belongs: &[] }, problems)
+}
+
+/// [`read`], knowing more of the keys.
+pub fn read_known<T: DeserializeOwned>(node: &Node, name: &str, known: Known<'_>, problems: &mut Problems) -> Option<T> {
+    let reading = Reading { found: RefCell::default(), left_out: RefCell::default(), unknown: RefCell::default(), known };
     let place = At { key: None, of: name };
     let value = loop {
         let before = reading.left_out.borrow().len();
@@ -30,7 +45,7 @@ pub fn read<T: DeserializeOwned>(node: &Node, name: &str, also: &[&str], problem
                 reading.report(node, place, error);
                 break None;
             }
-            Err(_) => reading.unknown_said.set(true),
+            Err(_) => {}
         }
     };
     reading.found.into_inner().into_iter().for_each(|problem| problems.push(problem));
@@ -50,15 +65,15 @@ struct Reading<'p> {
     found: RefCell<Vec<Problem>>,
     /// Values that were reported.
     left_out: RefCell<HashSet<*const Node>>,
-    /// Set from the second pass on, which would meet the same unknown keys.
-    unknown_said: Cell<bool>,
-    also: &'p [&'p str],
+    /// Unknown keys that were reported.
+    unknown: RefCell<HashSet<*const Key>>,
+    known: Known<'p>,
 }
 
 impl Reading<'_> {
     fn report(&self, node: &Node, place: At<'_>, error: ReadError) {
-        self.left_out.borrow_mut().insert(node);
         let (expected, hint) = match error {
+            // The value in it is left out already.
             ReadError::Reported => return,
             ReadError::Expected(expected) => (expected, None),
             ReadError::Unusable(reason) => (reason, None),
@@ -66,28 +81,41 @@ impl Reading<'_> {
                 (format!("one of {}", words.join(", ")), super::problem::nearest(&written, words.iter().copied()))
             }
         };
+        self.left_out.borrow_mut().insert(node);
         let message = format!("{place} is {}", node.value.describe());
         let problem = Problem::new(node.at, message, format!("expected {expected}"));
+        let is_other_yaml =
+            expected == BOOLEAN && matches!(node.text(), Some("yes" | "no" | "on" | "off" | "Yes" | "No" | "True" | "False"));
         let needs_quotes = expected == TEXT && matches!(node.value, Value::Bool(_) | Value::Integer(_) | Value::Float(_));
         self.found.borrow_mut().push(match hint {
             Some(near) => problem.hint(format!("did you mean {near}?")),
             None if needs_quotes => problem.hint("put it in quotes"),
+            None if is_other_yaml => problem.hint("YAML 1.2 has true and false only"),
             None => problem,
         });
     }
 
     fn report_unknown(&self, key: &Key, block: &str, known: &[&str]) {
-        if self.unknown_said.get() {
+        if !self.unknown.borrow_mut().insert(key) {
             return;
         }
-        let known = || known.iter().chain(self.also).copied();
+        let known = || known.iter().chain(self.known.also).copied();
         let problem = Problem::new(key.at, format!("{block} has the unknown key {:?}", key.name), "not a key of this block");
-        let all = format!("known keys here: {}", known().collect::<Vec<_>>().join(", "));
-        self.found.borrow_mut().push(problem.did_you_mean(&key.name, known(), Some(all)));
+        let elsewhere = self.known.belongs.iter().find(|(other, _)| *other == key.name);
+        let is_of_flow = keys_of::<SharedFields>().contains(&key.name.as_str());
+        self.found.borrow_mut().push(match elsewhere {
+            Some((name, place)) => problem.hint(format!("{name} belongs into {place}")),
+            None if is_of_flow => problem.hint(format!("{} belongs to a flow: is it indented too far?", key.name)),
+            None => {
+                let all = format!("known keys here: {}", known().collect::<Vec<_>>().join(", "));
+                problem.did_you_mean(&key.name, known(), Some(all))
+            }
+        });
     }
 }
 
 const TEXT: &str = "a text";
+const BOOLEAN: &str = "true or false";
 
 /// How errors call a value: a key of a block, or the block.
 #[derive(Clone, Copy)]
@@ -154,6 +182,7 @@ impl Reader<'_, '_> {
         match &self.node.value {
             Value::Integer(number) => Some(*number),
             Value::Text(text) => text.replace('_', "").parse().ok(),
+            Value::Secret(secret) => secret.0.parse().ok(),
             _ => None,
         }
     }
@@ -173,6 +202,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             },
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_str(text),
+            Value::Secret(secret) => visitor.visit_str(&secret.0),
             Value::List(_) => self.deserialize_seq(visitor),
             Value::Map(_) => self.deserialize_map(visitor),
         }
@@ -184,7 +214,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             // What a variable gives is a text.
             (_, Some("true")) => visitor.visit_bool(true),
             (_, Some("false")) => visitor.visit_bool(false),
-            _ => expected("true or false"),
+            _ => expected(BOOLEAN),
         }
     }
 
@@ -198,6 +228,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Text(text) => visitor.visit_str(text),
+            Value::Secret(secret) => visitor.visit_str(&secret.0),
             _ => expected(TEXT),
         }
     }
@@ -289,7 +320,7 @@ impl<'r> MapAccess<'r> for Entries<'r, '_> {
             let name = key.name.as_str();
             if self.fields.is_some_and(|fields| !fields.contains(&name)) {
                 let is_top = self.reader.place.key.is_none();
-                if !(is_top && reading.also.contains(&name)) {
+                if !(is_top && reading.known.also.contains(&name)) {
                     reading.report_unknown(key, self.block, self.fields.unwrap_or_default());
                 }
                 continue;

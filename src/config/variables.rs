@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::node::Node;
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Span};
 
 /// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
 pub type Variables = BTreeMap<String, String>;
@@ -21,36 +22,75 @@ pub enum VariableError {
     /// It is not written as it should be.
     #[error("the variable {0} cannot be read")]
     Unreadable(String),
+    /// It is a database's URL, and this is no connection.
+    #[error("the variable {0} is the URL of a database")]
+    Secret(String),
 }
 
-/// Puts the values of variables into every text below a node.
+/// Puts the values of variables into every text below a node. Texts of connections are left alone.
 pub fn fill(node: &mut Node, variables: &Variables, problems: &mut Problems) {
     node.each_text(&mut |text, at| match filled(text, variables) {
         Ok(Cow::Borrowed(_)) => {}
         Ok(Cow::Owned(filled)) => *text = filled,
-        Err(error) => {
-            let (label, hint) = match &error {
-                VariableError::Unset(name) => {
-                    let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
-                    ("expected a variable of the environment", hint)
-                }
-                VariableError::Unreadable(_) => {
-                    ("expected ${NAME} or ${NAME:-default}", "letters, digits and _ make a name; $$ writes a dollar".to_string())
-                }
-            };
-            problems.push(Problem::new(at, error.to_string(), label).hint(hint));
+        Err(errors) => {
+            errors.0.iter().for_each(|error| problems.push(problem(error, at)));
+            // What is left of it is no placeholder, and not a problem of its own.
+            *text = text.replace(['$', '{', '}'], "");
         }
     });
 }
 
-/// A text with the values of its variables.
+fn problem(error: &VariableError, at: Span) -> Problem {
+    let (label, hint) = match error {
+        VariableError::Unset(name) => {
+            let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
+            ("expected a variable of the environment", hint)
+        }
+        VariableError::Unreadable(_) => {
+            ("expected ${NAME} or ${NAME:-default}", "letters, digits and _ make a name; $$ writes a dollar".to_string())
+        }
+        VariableError::Secret(name) => {
+            let hint = format!("use {name} under connections only: what is there is never shown");
+            ("a URL of a database is a secret", hint)
+        }
+    };
+    Problem::new(at, error.to_string(), label).hint(hint)
+}
+
+/// Every reason why a text cannot be filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariableErrors(pub Vec<VariableError>);
+
+impl fmt::Display for VariableErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&errors.join(", "))
+    }
+}
+
+impl std::error::Error for VariableErrors {}
+
+/// A text with the values of its variables; a value that is a database's URL is refused.
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
-pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableError> {
+pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
+    fill_in(text, variables, false)
+}
+
+/// The same for the URL of a connection itself.
+///
+/// # Errors
+/// A variable has no value, or is not written as it should be.
+pub fn filled_secret<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
+    fill_in(text, variables, true)
+}
+
+fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<Cow<'t, str>, VariableErrors> {
     let Some(first) = text.find('$') else { return Ok(Cow::Borrowed(text)) };
     let (before, mut rest) = text.split_at(first);
     let mut filled = before.to_string();
+    let mut errors = Vec::new();
     while let Some(dollar) = rest.find('$') {
         filled.push_str(&rest[..dollar]);
         rest = &rest[dollar + 1..];
@@ -58,16 +98,27 @@ pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, 
             filled.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let unreadable = || VariableError::Unreadable(format!("${{{after}"));
-            let (inside, after_it) = after.split_once('}').ok_or_else(unreadable)?;
-            filled.push_str(value(inside, variables)?);
-            rest = after_it;
+            let Some((inside, after)) = after.split_once('}') else {
+                errors.push(VariableError::Unreadable(format!("${{{after}")));
+                break;
+            };
+            match value(inside, variables) {
+                Ok(value) if !is_secret && is_url(value) => errors.push(VariableError::Secret(inside.to_string())),
+                Ok(value) => filled.push_str(value),
+                Err(error) => errors.push(error),
+            }
+            rest = after;
         } else {
             filled.push('$');
         }
     }
     filled.push_str(rest);
-    Ok(Cow::Owned(filled))
+    if errors.is_empty() { Ok(Cow::Owned(filled)) } else { Err(VariableErrors(errors)) }
+}
+
+/// A URL that may have a password in it.
+fn is_url(value: &str) -> bool {
+    value.contains("://") && value.contains('@')
 }
 
 fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, VariableError> {

@@ -65,23 +65,34 @@ impl Factory {
         Self { formats: FORMATS }
     }
 
-    /// The home of a flow.
-    pub fn home(&self, flow: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        let name = format!("home of flow {flow}");
+    /// A home; `name` is how errors call it.
+    pub fn home(&self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
         let default = if node.get(FLOW).is_some() { FLOW } else { self.formats[0].name() };
-        let (kind, node) = self.kind(node, &name, default, HOMES, problems);
-        match self.format(kind) {
-            Some(format) => FilesHome::from_block(format, &node, &name, root, problems).map(|home| Arc::new(home) as _),
-            None => FlowHome::from_block(&node, &name, problems).map(|home| Arc::new(home) as _),
-        }
+        let (kind, is_known, node) = self.kind(node, name, default, HOMES, problems);
+        let home: Option<Arc<dyn Home>> = match self.format(kind) {
+            Some(format) => FilesHome::from_block(format, &node, name, root, problems).map(|home| Arc::new(home) as _),
+            None => FlowHome::from_block(&node, name, problems).map(|home| Arc::new(home) as _),
+        };
+        home.filter(|_| is_known)
     }
 
-    /// The store of a flow.
-    pub fn store(&self, flow: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        let name = format!("store of flow {flow}");
-        let (kind, node) = self.kind(node, &name, self.formats[0].name(), STORES, problems);
-        let store = FilesStore::from_block(self.format(kind)?, &node, &name, root, problems);
-        store.map(|store| Arc::new(store) as _)
+    /// A store; `name` is how errors call it.
+    pub fn store(&self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
+        let (kind, is_known, node) = self.kind(node, name, self.formats[0].name(), STORES, problems);
+        let store = FilesStore::from_block(self.format(kind)?, &node, name, root, problems);
+        store.filter(|_| is_known).map(|store| Arc::new(store) as _)
+    }
+
+    /// The keys of homes and stores, and in which of them each belongs.
+    pub fn belongs(&self) -> Vec<(&'static str, &'static str)> {
+        let keys = |kinds: &[Kind]| kinds.iter().flat_map(|kind| (kind.keys)()).copied().collect::<Vec<_>>();
+        let (homes, stores) = (keys(HOMES), keys(STORES));
+        let place = |key: &&'static str| match (homes.contains(key), stores.contains(key)) {
+            (true, true) => (*key, "home or store"),
+            (true, false) => (*key, "home"),
+            _ => (*key, "store"),
+        };
+        homes.iter().chain(&stores).map(place).chain([("type", "home or store")]).collect()
     }
 
     /// The formats, the default first.
@@ -112,7 +123,7 @@ impl Factory {
     /// The `type:` of a block, and the block as its reader wants it: without defaults that are for
     /// other kinds. A type that is not known is a problem; the rest is then read as the default's, but
     /// for keys that only the meant type may have.
-    fn kind(&self, node: &Node, name: &str, default: &'static str, kinds: &[Kind], problems: &mut Problems) -> (&'static str, Node) {
+    fn kind(&self, node: &Node, name: &str, default: &'static str, kinds: &[Kind], problems: &mut Problems) -> (&'static str, bool, Node) {
         let known = self.words(kinds);
         let written = node.get("type");
         let found = match written {
@@ -135,12 +146,12 @@ impl Factory {
                 let path = Node { value: Value::Text(".".into()), at: node.at };
                 entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
             }
-            return (word, rest);
+            return (word, false, rest);
         }
         if node.entries().iter().any(|(key, _)| key.is_default) {
-            return (word, only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name)));
+            return (word, true, only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name)));
         }
-        (word, node.clone())
+        (word, true, node.clone())
     }
 }
 

@@ -8,8 +8,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::factory::{Factory, Kind};
-use crate::config::entities::{FLOW_ALIASES, STORE_ALIASES};
+use crate::config::flows::FLOW_ALIASES;
 use crate::config::merge::Aliases;
+use crate::config::named::STORE_ALIASES;
 use crate::config::schema::{EntityFields, FlowFields, ProjectFields};
 
 /// The schema of `hygge.yml`; that of `flow.yml` and of an entity's file are `$defs/flow` and `$defs/entity` in it.
@@ -36,6 +37,7 @@ pub fn schema() -> Value {
         root["$defs"][name] = json!({ "anyOf": kinds });
     }
     root["title"] = "hygge.yml".into();
+    root["patternProperties"] = json!({ "^x-": { "description": "For anchors: hygge passes over it." } });
     relax(&mut root);
     root
 }

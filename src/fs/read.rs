@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -183,6 +183,13 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(FsError::at("read", path)(error)),
     }
+}
+
+/// The first bytes of a file, which may be a pipe without an end.
+pub fn read_at_most(path: &Path, bytes: u64) -> Result<Vec<u8>, FsError> {
+    let mut found = Vec::new();
+    File::open(path).and_then(|file| file.take(bytes).read_to_end(&mut found)).map_err(FsError::at("read", path))?;
+    Ok(found)
 }
 
 /// The path with every link resolved, as far as it exists; the rest is appended as written, where

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Home, HomeError, ListedFile, Listing, Place, Settings};
-use crate::config::absolute;
+use crate::config::checked_path;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
@@ -50,7 +50,7 @@ impl FilesHome {
             let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
             problems.push(problem.hint("write the folder or file to read, relative to the folder of the config"));
         }
-        let path = fields.path.map(|path| absolute(root, &path.0));
+        let path = fields.path.map(|path| checked_path(root, node, &path.0, problems));
         let batch_size = fields.batch_size.map(|size| size.0);
         let Some(glob) = fields.glob else {
             return Some(Self { format, path: path?, glob: format!("*.{}", format.extension()), matcher: None, batch_size });

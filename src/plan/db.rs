@@ -15,6 +15,7 @@ use crate::config::problem::Problems;
 use crate::config::{Config, resolve};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
+use crate::flow::factory::Factory;
 use crate::flow::{Flow, FlowName, make_flows};
 use crate::format::Format;
 use crate::graph::{Graph, RealPaths};
@@ -104,7 +105,7 @@ impl std::fmt::Debug for Database {
 /// The config as far as it is usable, with what is wrong in it.
 #[salsa::tracked(returns(clone))]
 pub fn resolved(db: &dyn salsa::Database, files: ConfigFiles) -> (Option<Arc<Config>>, Problems) {
-    let (config, problems) = resolve(files.found(db));
+    let (config, problems) = resolve(files.found(db), &Factory::new().belongs());
     (config.map(Arc::new), problems)
 }
 

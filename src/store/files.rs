@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::receipt::{self, Receipt};
 use super::{Live, Naming, Publication, Room, Settings, Store, StoreError};
-use crate::config::absolute;
+use crate::config::checked_path;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::read::read;
@@ -95,7 +95,8 @@ impl FilesStore {
         }
         let compression = compression(format, fields.compression.as_deref(), node, problems);
         let level = fields.compression_level.map(|level| (level, node.place_of("compression_level")));
-        let level = level.zip(compression).and_then(|((level, at), word)| check_level(format, word, level.0, at, problems));
+        let around = node.get("compression").map(|node| node.at);
+        let level = level.zip(compression).and_then(|((level, at), word)| check_level(format, word, level.0, (at, around), problems));
         let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extension()));
         if let Err(reason) = check_pattern(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
@@ -104,7 +105,8 @@ impl FilesStore {
             return None;
         }
         let rows_per_file = fields.rows_per_file.map(|rows| rows.0);
-        Some(Self { format, path: absolute(root, &fields.path?.0), compression: compression?, level, file_pattern, rows_per_file })
+        let path = checked_path(root, node, &fields.path?.0, problems);
+        Some(Self { format, path, compression: compression?, level, file_pattern, rows_per_file })
     }
 }
 
@@ -121,16 +123,27 @@ fn compression(format: &'static dyn Format, written: Option<&str>, node: &Node, 
 }
 
 /// A level that the compression has.
-fn check_level(format: &'static dyn Format, compression: &str, level: u64, at: Span, problems: &mut Problems) -> Option<u8> {
+fn check_level(
+    format: &'static dyn Format,
+    compression: &str,
+    level: u64,
+    (at, around): (Span, Option<Span>),
+    problems: &mut Problems,
+) -> Option<u8> {
+    let with = |problem: Problem| match around {
+        Some(around) => problem.also(around, "of this compression"),
+        None => problem,
+    };
     let Some(levels) = format.levels(compression) else {
         let problem = Problem::new(at, format!("compression {compression} has no levels"), "expected no level");
-        problems.push(problem.hint("gzip, brotli and zstd have levels: name one of them under compression"));
+        problems.push(with(problem).hint("gzip, brotli and zstd have levels: name one of them, or compression_level: null"));
         return None;
     };
     let found = u8::try_from(level).ok().filter(|level| levels.contains(level));
     if found.is_none() {
         let expected = format!("expected a whole number from {} to {}", levels.start(), levels.end());
-        problems.push(Problem::new(at, format!("compression {compression} has no level {level}"), expected));
+        let problem = Problem::new(at, format!("compression {compression} has no level {level}"), expected);
+        problems.push(with(problem).hint("compression_level: null takes the level of a default away"));
     }
     found
 }
@@ -314,13 +327,18 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     for piece in pieces(pattern) {
         match piece {
             Ok(text) if text.contains(['{', '}']) => return Err("a brace is not closed".into()),
+            Ok(text) if text.contains(|letter: char| letter.is_control()) => return Err("it has a sign that no name may have".into()),
             Ok(text) if text.contains('/') => return Err("it has a slash, and a store is one folder".into()),
             Err("stem" | "digest") | Ok(_) => {}
             Err(other) if sequence_width(other).is_some() => {}
             Err(other) => return Err(format!("{{{other}}} is no placeholder")),
         }
     }
-    if pattern.is_empty() { Err("it is empty".into()) } else { Ok(()) }
+    match pattern {
+        "" => Err("it is empty".into()),
+        pattern if pattern.starts_with(['.', '_']) => Err("names that begin with . or _ are never read".into()),
+        _ => Ok(()),
+    }
 }
 
 /// The width of `sequence` or `sequence:05d`; `None` for anything else.

@@ -65,6 +65,16 @@ impl Sandbox {
         ran(&output.expect("the binary runs"))
     }
 
+    /// Runs the binary with so many KiB of address space and so many seconds of processor time.
+    pub(crate) fn run_bounded(&self, memory: usize, seconds: usize, arguments: &[&str]) -> (Option<i32>, String) {
+        let script = format!("ulimit -v {memory} && ulimit -t {seconds} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_hygge")]).args(arguments).current_dir(self.folder.path()).env_clear();
+        let output = command.output().expect("sh runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text)
+    }
+
     /// Runs a shell script in which `$0` is the binary, with mounts of its own that go with it. Gives
     /// the exit code and everything that it printed.
     pub(crate) fn with_mounts(&self, script: &str) -> (Option<i32>, String) {

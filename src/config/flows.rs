@@ -1,0 +1,290 @@
+//! Flows as they are written become flows as they run: defaults, named homes and stores and
+//! entities are put in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::FlowBlock;
+use super::entities::{Entity, Listings, Origin, join};
+use super::merge::{Aliases, flattened, mark_defaults, merge};
+use super::named::{Named, Unused, without};
+use super::node::{Key, Node, Value};
+use super::problem::{Problem, Problems, Span, nearest};
+use super::read::{Known, keys_of, read_known};
+use super::schema::{EntityFields, FlowFields, SharedFields};
+use super::words::Words;
+use super::{Document, Role};
+
+/// Other names of a flow's keys.
+pub const FLOW_ALIASES: &Aliases = &[("depends_on", "needs")];
+
+/// Makes the flows of a config.
+pub(super) struct Expander<'c> {
+    defaults: Node,
+    homes: Named<'c>,
+    stores: Named<'c>,
+    listings: &'c Listings,
+    /// Where keys belong that are written into a flow and are none of its own.
+    belongs: &'c [(&'static str, &'static str)],
+    /// Entities that have a file of their own, by flow.
+    files: HashMap<&'c str, Vec<(&'c str, &'c Node)>>,
+    names: HashMap<String, Span>,
+    flows: Vec<FlowBlock>,
+    without_entities: Vec<String>,
+    warnings: Vec<Problem>,
+}
+
+/// The flows of a config, and what of it no flow uses.
+pub(super) struct Expanded {
+    pub(super) flows: Vec<FlowBlock>,
+    /// Flows that have no entity, and so are none.
+    pub(super) without_entities: Vec<String>,
+    pub(super) unused: Vec<Unused>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+impl<'c> Expander<'c> {
+    /// Gets ready with what all flows share.
+    pub(super) fn new(
+        project: &'c Node,
+        documents: &'c [Document],
+        listings: &'c Listings,
+        belongs: &'c [(&'static str, &'static str)],
+        problems: &mut Problems,
+    ) -> Self {
+        let mut files: HashMap<&str, Vec<_>> = HashMap::new();
+        for document in documents {
+            if let Role::Entity(flow, name) = &document.role {
+                files.entry(flow).or_default().push((name.as_str(), &document.tree));
+            }
+        }
+        let mut expander = Self {
+            defaults: Node { value: Value::Map(Vec::new()), at: project.at },
+            homes: Named::homes(project, problems),
+            stores: Named::stores(project, problems),
+            listings,
+            belongs,
+            files,
+            names: HashMap::new(),
+            flows: Vec::new(),
+            without_entities: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(defaults) = project.get("defaults") {
+            expander.defaults = expander.as_defaults(defaults, "defaults", problems);
+        }
+        expander
+    }
+
+    /// Adds the flow, or the flows of its entities.
+    pub(super) fn add(&mut self, key: &'c Key, node: &'c Node, problems: &mut Problems) {
+        check_name("flow", &key.name, key.at, problems);
+        let called = format!("flow {}", key.name);
+        if !matches!(node.value, Value::Map(_)) {
+            let message = format!("{called} is {}", node.value.describe());
+            let problem = Problem::new(node.at, message, "expected a map with the keys home and store");
+            let is_key = keys_of::<SharedFields>().contains(&key.name.as_str());
+            problems.push(problem.hint(match is_key {
+                true => format!("if {} belongs to the flow above it, indent it as far as the flow's other keys", key.name),
+                false => format!("write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill", key.name),
+            }));
+            return;
+        }
+        let own = self.shared(node, &called, problems);
+        let _: Option<FlowFields> = read_known(&own, &called, self.known(keys_of::<SharedFields>()), problems);
+        let mut base = self.defaults.clone();
+        if let Some(defaults) = own.get("defaults") {
+            base = merge(base, &self.as_defaults(defaults, &format!("defaults of {called}"), problems));
+        }
+        let base = without(merge(base, &own), keys_of::<FlowFields>());
+        let written = node.get("entities").or_else(|| node.get("options")?.get("entities"));
+        let files = self.files.remove(key.name.as_str());
+        if written.is_none() && files.is_none() {
+            self.push(key, None, &own, base, problems);
+            return;
+        }
+        let origin = Origin { flow: &key.name, written, files: files.unwrap_or_default(), listings: self.listings };
+        let entities = origin.entities(problems, &mut self.warnings);
+        if entities.is_empty() {
+            let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
+            self.warnings.push(problem.hint("name some under entities, or take the flow out"));
+            self.without_entities.push(key.name.clone());
+        }
+        for entity in entities {
+            let called = format!("entity {} of {called}", entity.name);
+            check_name("entity", &entity.name, entity.at, problems);
+            let own = self.shared(&entity.block, &called, problems);
+            let _: Option<EntityFields> = read_known(&own, &called, self.known(keys_of::<SharedFields>()), problems);
+            let own = without(own, keys_of::<EntityFields>());
+            let mut block = merge(base.clone(), &own);
+            join(&mut block, &own, &entity);
+            self.push(key, Some(entity), &own, block, problems);
+        }
+    }
+
+    /// Ends: flows that are named together become their names, and what is not used is said.
+    pub(super) fn finish(mut self, problems: &mut Problems) -> Expanded {
+        let mut together: Together = HashMap::new();
+        for flow in &self.flows {
+            if let Some(entity) = &flow.entity {
+                together.entry(flow.flow.clone()).or_default().insert(entity.clone(), flow.name.clone());
+            }
+        }
+        for flow in &mut self.flows {
+            let needs = std::mem::take(&mut flow.needs).into_iter();
+            let members = |(name, at): (String, Span)| match together.get(&name) {
+                Some(members) => members.values().map(|member| (member.clone(), at)).collect(),
+                None => vec![(name, at)],
+            };
+            flow.needs = needs.flat_map(members).collect();
+            choose_upstream(flow, &together, problems);
+        }
+        self.warn_of_paths(&together);
+        let unused: Vec<Unused> = [self.homes.unused(), self.stores.unused()].concat();
+        for Unused { what, key, .. } in &unused {
+            let problem = Problem::new(key.at, format!("no flow uses the {what} {}", key.name), "it is not used");
+            self.warnings.push(problem.hint(format!("use it: {what}: {}", key.name)));
+        }
+        Expanded { flows: self.flows, without_entities: self.without_entities, unused, warnings: self.warnings }
+    }
+
+    fn known<'k>(&'k self, also: &'k [&'k str]) -> Known<'k> {
+        Known { also, belongs: self.belongs }
+    }
+
+    fn push(&mut self, flow: &Key, entity: Option<Entity>, own: &Node, mut block: Node, problems: &mut Problems) {
+        let at = entity.as_ref().map_or(flow.at, |entity| entity.at);
+        let entity = entity.map(|entity| entity.name);
+        let name = entity.as_ref().map_or_else(|| flow.name.clone(), |entity| format!("{}.{entity}", flow.name));
+        if let Some(first) = self.names.insert(name.clone(), at) {
+            let problem = Problem::new(at, format!("two flows are called {name}"), "this one").also(first, "and this one");
+            problems.push(problem.hint("give one of them another name"));
+            return;
+        }
+        let stand_in = entity.as_deref().unwrap_or(&flow.name);
+        block.each_text(&mut |text, _| {
+            if text.contains('{') {
+                *text = text.replace("{entity}", stand_in).replace("{flow}", &name).replace("{flow_name}", &name);
+            }
+        });
+        let called = format!("flow {name}");
+        let Some(fields) = read_known::<SharedFields>(&block, &called, self.known(&[]), problems) else { return };
+        let mut part = |key| self.part(key, &called, at, own, &block, problems);
+        let (home, store) = (part("home"), part("store"));
+        let places = |key: &str, words: Option<Words>| {
+            let at = block.get(key).map(Node::texts).unwrap_or_default();
+            words.unwrap_or_default().0.into_iter().zip(at.into_iter().map(|(_, at)| at)).collect()
+        };
+        self.flows.push(FlowBlock {
+            flow: flow.name.clone(),
+            entity,
+            at,
+            needs: places("needs", fields.needs),
+            tags: fields.tags.unwrap_or_default().0,
+            max_shrink: fields.max_shrink,
+            timeout: fields.timeout,
+            queue_size: fields.queue_size,
+            continue_on_error: fields.continue_on_error,
+            home,
+            store,
+            name,
+        });
+    }
+
+    /// The home or the store of a flow. That it is missing is said, unless it is there and was refused.
+    fn part(&self, key: &'static str, called: &str, at: Span, own: &Node, block: &Node, problems: &mut Problems) -> Option<Node> {
+        // What only defaults say is no home and no store yet.
+        let is_written = |node: &&Node| node.entries().is_empty() || node.entries().iter().any(|(key, _)| !key.is_default);
+        let found = block.get(key).filter(is_written);
+        let Some(found) = found else {
+            let is_mistyped = block.entries().iter().any(|(other, _)| {
+                !keys_of::<SharedFields>().contains(&other.name.as_str()) && nearest(&other.name, std::iter::once(key)).is_some()
+            });
+            let place = own.entries().iter().find(|(other, _)| other.name == key).map(|(key, _)| key.at);
+            if !is_mistyped {
+                let problem = match place {
+                    Some(place) => Problem::new(place, format!("{key} of {called} is nothing"), "expected a path behind it"),
+                    None => Problem::new(at, format!("{called} has no {key}"), format!("expected the key {key} here")),
+                };
+                problems.push(problem.hint(if key == "home" { "home: folder/to/read" } else { "store: folder/to/fill" }));
+            }
+            return None;
+        };
+        // What is no map was reported where it is written.
+        Some(found).filter(|node| matches!(node.value, Value::Map(_))).cloned()
+    }
+
+    /// A flow's or an entity's keys, with home and store as maps.
+    fn shared(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
+        let mut node = flattened(node, called, FLOW_ALIASES, problems);
+        if let Value::Map(entries) = &mut node.value {
+            for (key, value) in entries {
+                let named = match key.name.as_str() {
+                    "home" => &self.homes,
+                    "store" => &self.stores,
+                    _ => continue,
+                };
+                *value = named.block(value, &format!("{} of {called}", named.what), problems);
+            }
+        }
+        node
+    }
+
+    fn as_defaults(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
+        let mut node = self.shared(node, called, problems);
+        let _: Option<SharedFields> = read_known(&node, called, self.known(&[]), problems);
+        if let Value::Map(entries) = &mut node.value {
+            let blocks = entries.iter_mut().filter(|(key, _)| matches!(key.name.as_str(), "home" | "store"));
+            blocks.for_each(|(_, block)| mark_defaults(block));
+        }
+        node
+    }
+
+    /// Texts that are taken for paths, and were most likely meant as names.
+    fn warn_of_paths(&mut self, together: &Together) {
+        for flow in &self.flows {
+            for (named, part) in [(&self.homes, &flow.home), (&self.stores, &flow.store)] {
+                let Some(path) = part.as_ref().and_then(|part| part.get("path")) else { continue };
+                let Some(text) = path.text() else { continue };
+                let is_flow = named.what == "home" && (self.names.contains_key(text) || together.contains_key(text));
+                let meant = match named.likely(text) {
+                    _ if is_flow => format!("home: {{flow: {text}}}"),
+                    Some(near) => format!("{}: {near}", named.what),
+                    None => continue,
+                };
+                let message = format!("the {} of flow {} is the folder or file {text:?}", named.what, flow.name);
+                let problem = Problem::new(path.at, message, "taken as a path");
+                self.warnings.push(problem.hint(format!("did you mean {meant}? ./{text} is a path without doubt")));
+            }
+        }
+    }
+}
+
+/// The flows with entities: by entity the name of each.
+type Together = HashMap<String, BTreeMap<String, String>>;
+
+/// Names that can be typed, selected, and be part of a path.
+fn check_name(what: &str, name: &str, at: Span, problems: &mut Problems) {
+    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    if !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(fits) {
+        return;
+    }
+    let problem = Problem::new(at, format!("the {what} name {name:?} cannot be used"), "expected letters, digits, _, - and .");
+    problems.push(if name.starts_with(['.', '-']) { problem.hint("a name may not begin with . or -") } else { problem });
+}
+
+/// `flow: NAME` of a flow with entities means the one with this flow's entity.
+fn choose_upstream(flow: &mut FlowBlock, together: &Together, problems: &mut Problems) {
+    let Some(Value::Map(entries)) = flow.home.as_mut().map(|home| &mut home.value) else { return };
+    let Some((_, upstream)) = entries.iter_mut().find(|(key, _)| key.name == "flow") else { return };
+    let Some(members) = upstream.text().and_then(|name| together.get(name)) else { return };
+    if let Some(member) = flow.entity.as_ref().and_then(|entity| members.get(entity)) {
+        upstream.value = Value::Text(member.clone());
+        return;
+    }
+    let name = upstream.text().unwrap_or_default();
+    let names: Vec<&str> = members.values().map(String::as_str).take(5).collect();
+    let message = format!("flow {} reads flow {name}, which is {} flows", flow.name, members.len());
+    let problem = Problem::new(upstream.at, message, "expected one flow");
+    problems.push(problem.hint(format!("name one of them, such as {}", names.join(", "))));
+    flow.home = None;
+}
