@@ -157,14 +157,14 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let Some(project) = found.documents.first().filter(|document| document.role == Role::Project) else {
         return (None, problems);
     };
-    let mut tree = project.tree.clone();
+    let empty = Node { value: Value::Map(Vec::new()), at: project.tree.at };
+    let mut tree = &project.tree;
     if tree.value == Value::Null {
-        let is_alone = found.documents.len() == 1;
-        if is_alone {
+        if found.documents.len() == 1 {
             problems.push(Problem::new(tree.at, "the config is empty", "expected the key flows").hint(EXAMPLE));
             return (None, problems);
         }
-        tree.value = Value::Map(Vec::new());
+        tree = &empty;
     }
     // Keys for anchors, as other tools have them.
     let extensions: Vec<&str> = tree.entries().iter().map(|(key, _)| key.name.as_str()).filter(|key| key.starts_with("x-")).collect();
@@ -172,35 +172,37 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let of_cache = keys_of::<CacheFields>().iter().map(|key| (*key, "options.cache"));
     let below: Vec<_> = of_options.chain(of_cache).collect();
     let known = Known { also: &extensions, belongs: &below };
-    let Some(fields) = read_known::<ProjectFields>(&tree, "the config", known, &mut problems) else { return (None, problems) };
+    let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else { return (None, problems) };
     let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
-    let connections = connection::resolve(fields.connections.unwrap_or_default(), &tree, &found.variables, &mut problems);
-    let mut expander = Expander::new(&tree, &found.documents, &found.listings, belongs, &mut problems);
-    for (key, node) in tree.get("flows").into_iter().flat_map(Node::entries) {
-        expander.add(key, node, &mut problems);
-    }
+    let connections = connection::resolve(fields.connections.unwrap_or_default(), tree, &found.variables, &mut problems);
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
-    for (key, node) in &folders {
-        check_file_name("flow", &key.name, node, &mut problems);
-        expander.add(key, node, &mut problems);
+    folders.iter().for_each(|(key, node)| check_file_name("flow", &key.name, node, &mut problems));
+    let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
+    let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
+    let expander = Expander::new(tree, found, belongs, &mut problems);
+    let expanded = expander.expand(&written, &mut problems);
+    if folders.is_empty() {
+        check_any_flow(tree, &mut problems);
     }
-    let is_mistyped = || tree.entries().iter().any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
-    match tree.get("flows") {
-        _ if !folders.is_empty() => {}
-        Some(Node { value: Value::Map(flows), at }) if flows.is_empty() => {
-            problems.push(Problem::new(*at, "flows is empty", "expected at least one flow").hint(EXAMPLE));
-        }
-        None if !is_mistyped() => {
-            problems.push(Problem::new(tree.at, "the config has no flows", "expected the key flows here").hint(EXAMPLE));
-        }
-        _ => {}
-    }
-    let flows::Expanded { flows, without_entities, unused, mut warnings } = expander.finish(&mut problems);
+    let flows::Expanded { flows, without_entities, unused, mut warnings } = expanded;
     warnings.extend(found.warnings.iter().cloned());
     warnings.extend(connections.iter().filter_map(Connection::unused));
     let name = fields.name.unwrap_or_else(|| default_name(found));
     (Some(Config { name, options, connections, flows, without_entities, unused, warnings }), problems)
+}
+
+/// A config has flows; a key that was meant as `flows` is a problem of its own.
+fn check_any_flow(tree: &Node, problems: &mut Problems) {
+    let written = tree.entries().iter().find(|(key, _)| key.name == "flows");
+    let is_mistyped = tree.entries().iter().any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
+    let (at, message) = match written.map(|(key, node)| (key, &node.value)) {
+        Some((key, Value::Null)) => (key.at, "flows is nothing"),
+        Some((key, Value::Map(flows))) if flows.is_empty() => (key.at, "flows is empty"),
+        None if !is_mistyped => (tree.at, "the config has no flows"),
+        _ => return,
+    };
+    problems.push(Problem::new(at, message, "expected at least one flow under flows").hint(EXAMPLE));
 }
 
 /// The flow of a `flow.yml`, as if it stood under `flows`.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::config::named::Unused;
@@ -147,20 +148,28 @@ impl Flow {
 pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<Arc<Flow>>, Problems) {
     let factory = Factory::new();
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
-    let mut flows = Vec::new();
-    for block in &config.flows {
-        let home = block.home.as_ref().and_then(|node| factory.home(&format!("home of flow {}", block.name), node, root, &mut problems));
-        let store =
-            block.store.as_ref().and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
-        check_references(config, block, home.as_deref(), &known, &mut problems);
-        match (home, store) {
-            (Some(home), Some(store)) => flows.push(Arc::new(flow(block, home, store))),
-            // Never leave a flow out without a word.
-            _ if problems.is_empty() => {
-                problems.push(Problem::new(block.at, format!("flow {} cannot be used", block.name), "its home or its store"));
-            }
-            _ => {}
+    let none = problems.none();
+    let made: Vec<(Option<Arc<Flow>>, Problems)> = config
+        .flows
+        .par_iter()
+        .map(|block| {
+            let mut problems = none.clone();
+            let home = block.home.as_ref();
+            let home = home.and_then(|node| factory.home(&format!("home of flow {}", block.name), node, root, &mut problems));
+            let store = block.store.as_ref();
+            let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
+            check_references(config, block, home.as_deref(), &known, &mut problems);
+            (home.zip(store).map(|(home, store)| Arc::new(flow(block, home, store))), problems)
+        })
+        .collect();
+    let mut flows = Vec::with_capacity(made.len());
+    for (block, (flow, found)) in config.flows.iter().zip(made) {
+        // Never leave a flow out without a word.
+        if flow.is_none() && problems.is_empty() && found.is_empty() {
+            problems.push(Problem::new(block.at, format!("flow {} cannot be used", block.name), "its home or its store"));
         }
+        problems.append(found);
+        flows.extend(flow);
     }
     config.unused.iter().for_each(|unused| check_unused(unused, &factory, root, &mut problems));
     (flows, problems)

@@ -4,7 +4,8 @@
 
 pub mod selection;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::ops::Bound;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -43,28 +44,27 @@ impl Graph {
     /// Makes the graph. Cycles and stores that overlap are problems that name the flows; they are
     /// given with those that were found before.
     pub fn new(flows: &[Arc<Flow>], real: &RealPaths, root: &Path, config: &Config, mut problems: Problems) -> Result<Self, Problems> {
-        let stores = StorePaths::new(flows, real);
-        let cache = &config.options.cache_folder;
-        for flow in flows {
-            check_overlaps(flow, &stores, real, &mut problems);
-            check_cache(flow, cache, real, &mut problems);
+        let placed: Vec<Placed<'_>> = flows.iter().map(|flow| Placed::new(flow, real)).collect();
+        let stores = StorePaths::new(&placed);
+        let cache = resolved(&config.options.cache_folder, real);
+        for place in &placed {
+            check_overlaps(place, &stores, &mut problems);
+            check_cache(place, cache, &mut problems);
         }
         if config.options.confine {
-            let root = real.get(root).map_or(root, PathBuf::as_path);
-            check_confined("the cache", resolved(cache, real), config.options.cache_at, root, &mut problems);
-            for flow in flows {
-                if let Place::Path { path, .. } = flow.home.place() {
-                    check_confined(&format!("the home of flow {}", flow.name), resolved(path, real), flow.at.home, root, &mut problems);
+            check_confined("the cache", cache, config.options.cache_at, root, &mut problems);
+            for Placed { flow, home, store } in &placed {
+                if let Some((home, _)) = home {
+                    check_confined(&format!("the home of flow {}", flow.name), home, flow.at.home, root, &mut problems);
                 }
-                let store = resolved(flow.store.path(), real);
                 check_confined(&format!("the store of flow {}", flow.name), store, flow.at.store, root, &mut problems);
             }
         }
         let mut graph = DiGraph::new();
         let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
-        for flow in flows {
-            for upstream in upstreams(flow, &stores, real) {
-                if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&flow.name)) {
+        for place in &placed {
+            for upstream in upstreams(place, &stores) {
+                if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&place.flow.name)) {
                     graph.update_edge(*from, *to, ());
                 }
             }
@@ -125,33 +125,61 @@ impl Graph {
     }
 }
 
-/// The real paths of all stores in the order of their bytes: what lies below a path stands together.
+/// A flow with the real paths of its home and its store.
+struct Placed<'a> {
+    flow: &'a Arc<Flow>,
+    /// The path, and whether folders below it are read as well; `None` for another flow's output.
+    home: Option<(&'a Path, bool)>,
+    store: &'a Path,
+}
+
+impl<'a> Placed<'a> {
+    fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
+        let home = match flow.home.place() {
+            Place::Path { path, deep } => Some((resolved(path, real), deep)),
+            Place::Flow(_) => None,
+        };
+        Self { flow, home, store: resolved(flow.store.path(), real) }
+    }
+}
+
+/// The stores by their real paths.
 struct StorePaths<'a> {
-    owners: BTreeMap<&'a [u8], Vec<&'a Arc<Flow>>>,
+    owners: HashMap<&'a [u8], Vec<&'a Placed<'a>>>,
+    /// The same in the order of their bytes: what lies below a path stands together.
+    ordered: BTreeSet<&'a [u8]>,
 }
 
 impl<'a> StorePaths<'a> {
-    fn new(flows: &'a [Arc<Flow>], real: &'a RealPaths) -> Self {
-        let mut owners: BTreeMap<&[u8], Vec<&Arc<Flow>>> = BTreeMap::new();
-        for flow in flows {
-            owners.entry(resolved(flow.store.path(), real).as_os_str().as_bytes()).or_default().push(flow);
+    fn new(placed: &'a [Placed<'a>]) -> Self {
+        let mut owners: HashMap<&[u8], Vec<&Placed<'_>>> = HashMap::with_capacity(placed.len());
+        for place in placed {
+            owners.entry(place.store.as_os_str().as_bytes()).or_default().push(place);
         }
-        Self { owners }
+        let is_needed = placed.iter().any(|place| matches!(place.home, Some((_, true))));
+        let ordered = if is_needed { owners.keys().copied().collect() } else { BTreeSet::new() };
+        Self { owners, ordered }
     }
 
     /// The flows whose store is the path or a folder above it, the nearest first; of each folder only the
     /// first two, since more than one is a problem.
-    fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Arc<Flow>> {
-        path.ancestors().filter_map(|above| self.owners.get(above.as_os_str().as_bytes())).flat_map(|flows| flows.iter().take(2)).copied()
+    fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Placed<'a>> {
+        let mut end = Some(path.as_os_str().as_bytes());
+        let folders = std::iter::from_fn(move || {
+            let folder = end?;
+            end = folder.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0).map(|slash| &folder[..slash]);
+            Some(folder)
+        });
+        folders.filter_map(|folder| self.owners.get(folder)).flat_map(|flows| flows.iter().take(2)).copied()
     }
 
     /// The flows whose store lies below the path.
-    fn below(&self, path: &Path) -> impl Iterator<Item = &'a Arc<Flow>> {
+    fn below(&self, path: &Path) -> impl Iterator<Item = &'a Placed<'a>> {
         // `join("")` puts one slash at the end.
         let folder = path.join("").into_os_string().into_vec();
         let from = (Bound::Included(folder.as_slice()), Bound::Unbounded);
-        let below: Vec<_> = self.owners.range::<[u8], _>(from).take_while(|(store, _)| store.starts_with(&folder)).collect();
-        below.into_iter().flat_map(|(_, flows)| flows.iter().copied())
+        let below: Vec<&[u8]> = self.ordered.range::<[u8], _>(from).copied().take_while(|store| store.starts_with(&folder)).collect();
+        below.into_iter().filter_map(|store| self.owners.get(store)).flatten().copied()
     }
 }
 
@@ -159,63 +187,49 @@ fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
     real.get(path).map_or(path, PathBuf::as_path)
 }
 
-fn check_overlaps(flow: &Arc<Flow>, stores: &StorePaths<'_>, real: &RealPaths, problems: &mut Problems) {
-    let store = resolved(flow.store.path(), real);
+fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Problems) {
+    let Placed { flow, home, store } = place;
     // Each flow is reported once, beside one other: the first of its folder, or the nearest around it.
-    if let Some(other) = stores.around(store).find(|other| other.name != flow.name) {
-        let same = resolved(other.store.path(), real) == store;
-        let how = if same { "are the same folder" } else { "lie in one another" };
-        if !same || other.at.name < flow.at.name {
-            let message = format!("the stores of flows {} and {} {how}: {}", other.name, flow.name, store.display());
-            let problem = Problem::new(flow.at.store, message, "this flow's store").also(other.at.store, "and this one's");
+    if let Some(other) = stores.around(store).find(|other| other.flow.name != flow.name) {
+        let is_same = other.store == *store;
+        let (first, how) = (other.flow, if is_same { "are the same folder" } else { "lie in one another" });
+        if !is_same || first.at.name < flow.at.name {
+            let message = format!("the stores of flows {} and {} {how}: {}", first.name, flow.name, store.display());
+            let problem = Problem::new(flow.at.store, message, "this flow's store").also(first.at.store, "and this one's");
             problems.push(problem.hint("give each flow a folder of its own"));
         }
     }
-    let Place::Path { path, .. } = flow.home.place() else { return };
-    let home = resolved(path, real);
+    let Some((home, _)) = home else { return };
     if home.starts_with(store) || store.starts_with(home) {
         let how = match (home == store, home.starts_with(store)) {
             (true, _) => "are the same folder",
             (_, true) => "lie in one another: its home is in its store",
             _ => "lie in one another: its store is in its home",
         };
-        problems.push(
-            Problem::new(flow.at.store, format!("home and store of flow {} {how}", flow.name), "it would read what it writes")
-                .also(flow.at.home, "its home")
-                .hint("choose a store beside the home"),
-        );
+        let message = format!("home and store of flow {} {how}", flow.name);
+        let problem = Problem::new(flow.at.store, message, "it would read what it writes").also(flow.at.home, "its home");
+        problems.push(problem.hint("choose a store beside the home"));
     }
 }
 
 /// Cache, homes and stores keep out of each other's folders.
-fn check_cache(flow: &Arc<Flow>, cache: &Path, real: &RealPaths, problems: &mut Problems) {
-    let store = resolved(flow.store.path(), real);
+fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
+    let Placed { flow, home, store } = place;
+    let other_cache = "options.cache.dir names another folder for the cache";
     if store.starts_with(cache) || cache.starts_with(store) {
-        problems.push(
-            Problem::new(
-                flow.at.store,
-                format!("the store of flow {} and the cache lie in one another: {}", flow.name, cache.display()),
-                "its store",
-            )
-            .hint("options.cache.dir names another folder for the cache"),
-        );
+        let message = format!("the store of flow {} and the cache lie in one another: {}", flow.name, cache.display());
+        problems.push(Problem::new(flow.at.store, message, "its store").hint(other_cache));
     }
     if store.file_name().is_some_and(|name| name == ".hygge") {
-        problems.push(
-            Problem::new(flow.at.store, format!("the store of flow {} is called .hygge", flow.name), "its store")
-                .hint("that is the name of the folder in which receipts lie: choose another"),
-        );
+        let problem = Problem::new(flow.at.store, format!("the store of flow {} is called .hygge", flow.name), "its store");
+        problems.push(problem.hint("that is the name of the folder in which receipts lie: choose another"));
     }
-    let Place::Path { path, deep } = flow.home.place() else { return };
-    let home = resolved(path, real);
+    let Some((home, deep)) = *home else { return };
     // What is hidden is not read.
-    let shows =
-        |below: &Path| !below.iter().any(|name| name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_"));
-    if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && shows(below)) {
-        problems.push(
-            Problem::new(flow.at.home, format!("flow {} would read the cache: {}", flow.name, cache.display()), "its home")
-                .hint("options.cache.dir names another folder for the cache"),
-        );
+    let is_hidden = |name: &OsStr| name.as_bytes().starts_with(b".") || name.as_bytes().starts_with(b"_");
+    if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && !below.iter().any(is_hidden)) {
+        let message = format!("flow {} would read the cache: {}", flow.name, cache.display());
+        problems.push(Problem::new(flow.at.home, message, "its home").hint(other_cache));
     }
 }
 
@@ -229,17 +243,15 @@ fn check_confined(what: &str, path: &Path, at: Span, root: &Path, problems: &mut
 }
 
 /// The names of the flows that a flow needs.
-fn upstreams<'a>(flow: &'a Arc<Flow>, stores: &StorePaths<'a>, real: &'a RealPaths) -> Vec<&'a str> {
-    let mut names: Vec<&str> = flow.needs.iter().map(FlowName::as_str).collect();
-    match flow.home.place() {
-        Place::Flow(name) => names.push(name),
-        Place::Path { path, deep } => {
-            let home = resolved(path, real);
-            // That a flow reads its own store is a problem of its own.
-            names.extend(stores.around(home).map(|other| other.name.as_str()).filter(|name| *name != flow.name.as_str()));
-            if deep {
-                names.extend(stores.below(home).map(|other| other.name.as_str()));
-            }
+fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str> {
+    let flow = place.flow;
+    let mut names: Vec<&str> = flow.needs.iter().map(FlowName::as_str).chain(flow.upstream()).collect();
+    if let Some((home, deep)) = place.home {
+        // That a flow reads its own store is a problem of its own.
+        let around = stores.around(home).filter(|other| other.flow.name != flow.name);
+        names.extend(around.map(|other| other.flow.name.as_str()));
+        if deep {
+            names.extend(stores.below(home).map(|other| other.flow.name.as_str()));
         }
     }
     names

@@ -233,8 +233,11 @@ fn entities_are_selected_by_flow_and_by_entity() {
     assert_eq!(planned(&["b"]), "a.north b.north");
 }
 
+/// A flow, its store, and how many files it has.
+type Made = (&'static str, &'static str, usize);
+
 /// The four configs that came with the Python hygge, as they are but for its comments.
-const OF_PYTHON: &[(&str, &[(&str, &str, usize)])] = &[
+const OF_PYTHON: &[(&str, &[Made])] = &[
     ("flows:\n  minimal_flow:\n    home: data/source.parquet\n    store: data/destination\n", &[("minimal_flow", "data/destination", 1)]),
     ("flows:\n  simple_flow:\n    home: data/source.parquet\n    store: data/destination\n", &[("simple_flow", "data/destination", 1)]),
     (

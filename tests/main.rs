@@ -10,6 +10,7 @@ mod config;
 mod docs;
 mod exact;
 mod inputs;
+mod loader;
 mod locks;
 mod make;
 mod planning;

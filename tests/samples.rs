@@ -8,8 +8,11 @@ use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 use crate::common::{files, tree};
 
+/// A store below data/store, its rows, and how many files it has.
+type Made = (&'static str, usize, usize);
+
 /// A sample's config, and its stores below data/store: rows, files.
-const SAMPLES: &[(&str, &[(&str, usize, usize)])] = &[
+const SAMPLES: &[(&str, &[Made])] = &[
     ("minimal.yml", &[("minimal", 820, 4)]),
     ("simple.yml", &[("simple", 820, 2)]),
     ("several_flows.yml", &[("several_flows/all", 820, 4), ("several_flows/north", 180, 1), ("several_flows/packed", 820, 1)]),

@@ -76,7 +76,11 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     project.config.warnings.iter().cloned().for_each(|warning| warnings.push(warning));
     let notes = flows.iter().flat_map(|flow| notes(flow));
     shown.finish(warnings.in_order(), notes.collect());
-    Ok(if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() })
+    let code = if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() };
+    drop(flows);
+    // The process ends: to take apart what is known would cost a tenth of the time.
+    std::mem::forget((project, found));
+    Ok(code)
 }
 
 /// What the config says and has no effect.

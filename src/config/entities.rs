@@ -61,7 +61,7 @@ pub(super) struct Origin<'c> {
     /// What `entities` says.
     pub(super) written: Option<&'c Node>,
     /// The files of entities, with their names.
-    pub(super) files: Vec<(&'c str, &'c Node)>,
+    pub(super) files: &'c [(&'c str, &'c Node)],
     /// What patterns found.
     pub(super) listings: &'c Listings,
 }
@@ -70,7 +70,7 @@ impl Origin<'_> {
     /// The entities: those of files, those that are written, and what patterns found besides them.
     pub(super) fn entities(&self, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Vec<Entity> {
         let (mut named, mut found) = (Vec::new(), Vec::new());
-        for (name, tree) in &self.files {
+        for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
             named.push(Entity { name: (*name).to_string(), at: beginning(tree), block: (*tree).clone(), found: None });
         }

@@ -3,22 +3,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::FlowBlock;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
 use super::entities::{Entity, Listings, Origin, join};
+use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
 use super::named::{Named, Unused, without};
 use super::node::{Key, Node, Value};
-use super::problem::{Problem, Problems, Span, nearest};
+use super::problem::{Problem, Problems, Sources, Span, nearest};
 use super::read::{Known, keys_of, read_known};
 use super::schema::{EntityFields, FlowFields, SharedFields};
 use super::words::Words;
-use super::{Document, Role};
+use super::{FlowBlock, Role};
 
 /// Other names of a flow's keys.
 pub const FLOW_ALIASES: &Aliases = &[("depends_on", "needs")];
 
 /// Makes the flows of a config.
 pub(super) struct Expander<'c> {
+    sources: Sources,
     defaults: Node,
     homes: Named<'c>,
     stores: Named<'c>,
@@ -27,10 +30,6 @@ pub(super) struct Expander<'c> {
     belongs: &'c [(&'static str, &'static str)],
     /// Entities that have a file of their own, by flow.
     files: HashMap<&'c str, Vec<(&'c str, &'c Node)>>,
-    names: HashMap<String, Span>,
-    flows: Vec<FlowBlock>,
-    without_entities: Vec<String>,
-    warnings: Vec<Problem>,
 }
 
 /// The flows of a config, and what of it no flow uses.
@@ -42,32 +41,31 @@ pub(super) struct Expanded {
     pub(super) warnings: Vec<Problem>,
 }
 
+/// What one flow of the config became.
+struct Part {
+    flows: Vec<FlowBlock>,
+    is_empty: bool,
+    problems: Problems,
+    warnings: Vec<Problem>,
+}
+
 impl<'c> Expander<'c> {
     /// Gets ready with what all flows share.
-    pub(super) fn new(
-        project: &'c Node,
-        documents: &'c [Document],
-        listings: &'c Listings,
-        belongs: &'c [(&'static str, &'static str)],
-        problems: &mut Problems,
-    ) -> Self {
+    pub(super) fn new(project: &'c Node, found: &'c Found, belongs: &'c [(&'static str, &'static str)], problems: &mut Problems) -> Self {
         let mut files: HashMap<&str, Vec<_>> = HashMap::new();
-        for document in documents {
+        for document in &found.documents {
             if let Role::Entity(flow, name) = &document.role {
                 files.entry(flow).or_default().push((name.as_str(), &document.tree));
             }
         }
         let mut expander = Self {
+            sources: found.sources.clone(),
             defaults: Node { value: Value::Map(Vec::new()), at: project.at },
             homes: Named::homes(project, problems),
             stores: Named::stores(project, problems),
-            listings,
+            listings: &found.listings,
             belongs,
             files,
-            names: HashMap::new(),
-            flows: Vec::new(),
-            without_entities: Vec::new(),
-            warnings: Vec::new(),
         };
         if let Some(defaults) = project.get("defaults") {
             expander.defaults = expander.as_defaults(defaults, "defaults", problems);
@@ -75,8 +73,36 @@ impl<'c> Expander<'c> {
         expander
     }
 
-    /// Adds the flow, or the flows of its entities.
-    pub(super) fn add(&mut self, key: &'c Key, node: &'c Node, problems: &mut Problems) {
+    /// Makes the flows. Each is made by itself, all processors at once; then they are put together.
+    pub(super) fn expand(self, written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Expanded {
+        let parts: Vec<Part> = written.par_iter().map(|(key, node)| self.part(key, node)).collect();
+        let mut expanded = Expanded { flows: Vec::new(), without_entities: Vec::new(), unused: Vec::new(), warnings: Vec::new() };
+        let mut names: HashMap<String, Span> = HashMap::new();
+        for (part, (key, _)) in parts.into_iter().zip(written) {
+            problems.append(part.problems);
+            expanded.warnings.extend(part.warnings);
+            if part.is_empty {
+                expanded.without_entities.push(key.name.clone());
+            }
+            for flow in part.flows {
+                match names.insert(flow.name.clone(), flow.at) {
+                    None => expanded.flows.push(flow),
+                    Some(first) => {
+                        let message = format!("two flows are called {}", flow.name);
+                        let problem = Problem::new(flow.at, message, "this one").also(first, "and this one");
+                        problems.push(problem.hint("give one of them another name"));
+                    }
+                }
+            }
+        }
+        self.finish(&mut expanded, &names, problems);
+        expanded
+    }
+
+    /// The flow, or the flows of its entities.
+    fn part(&self, key: &'c Key, node: &'c Node) -> Part {
+        let mut part = Part { flows: Vec::new(), is_empty: false, problems: Problems::new(&self.sources), warnings: Vec::new() };
+        let problems = &mut part.problems;
         check_name("flow", &key.name, key.at, problems);
         let called = format!("flow {}", key.name);
         if !matches!(node.value, Value::Map(_)) {
@@ -87,7 +113,7 @@ impl<'c> Expander<'c> {
                 true => format!("if {} belongs to the flow above it, indent it as far as the flow's other keys", key.name),
                 false => format!("write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill", key.name),
             }));
-            return;
+            return part;
         }
         let own = self.shared(node, &called, problems);
         let _: Option<FlowFields> = read_known(&own, &called, self.known(keys_of::<SharedFields>()), problems);
@@ -97,17 +123,17 @@ impl<'c> Expander<'c> {
         }
         let base = without(merge(base, &own), keys_of::<FlowFields>());
         let written = node.get("entities").or_else(|| node.get("options")?.get("entities"));
-        let files = self.files.remove(key.name.as_str());
+        let files = self.files.get(key.name.as_str());
         if written.is_none() && files.is_none() {
-            self.push(key, None, &own, base, problems);
-            return;
+            part.flows.extend(self.block(key, None, &own, base, problems));
+            return part;
         }
-        let origin = Origin { flow: &key.name, written, files: files.unwrap_or_default(), listings: self.listings };
-        let entities = origin.entities(problems, &mut self.warnings);
+        let files = files.map(Vec::as_slice).unwrap_or_default();
+        let entities = Origin { flow: &key.name, written, files, listings: self.listings }.entities(problems, &mut part.warnings);
         if entities.is_empty() {
             let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
-            self.warnings.push(problem.hint("name some under entities, or take the flow out"));
-            self.without_entities.push(key.name.clone());
+            part.warnings.push(problem.hint("name some under entities, or take the flow out"));
+            part.is_empty = true;
         }
         for entity in entities {
             let called = format!("entity {} of {called}", entity.name);
@@ -117,19 +143,20 @@ impl<'c> Expander<'c> {
             let own = without(own, keys_of::<EntityFields>());
             let mut block = merge(base.clone(), &own);
             join(&mut block, &own, &entity);
-            self.push(key, Some(entity), &own, block, problems);
+            part.flows.extend(self.block(key, Some(entity), &own, block, problems));
         }
+        part
     }
 
-    /// Ends: flows that are named together become their names, and what is not used is said.
-    pub(super) fn finish(mut self, problems: &mut Problems) -> Expanded {
+    /// Flows that are named together become their names, and what is not used is said.
+    fn finish(&self, expanded: &mut Expanded, names: &HashMap<String, Span>, problems: &mut Problems) {
         let mut together: Together = HashMap::new();
-        for flow in &self.flows {
+        for flow in &expanded.flows {
             if let Some(entity) = &flow.entity {
                 together.entry(flow.flow.clone()).or_default().insert(entity.clone(), flow.name.clone());
             }
         }
-        for flow in &mut self.flows {
+        for flow in &mut expanded.flows {
             let needs = std::mem::take(&mut flow.needs).into_iter();
             let members = |(name, at): (String, Span)| match together.get(&name) {
                 Some(members) => members.values().map(|member| (member.clone(), at)).collect(),
@@ -138,28 +165,24 @@ impl<'c> Expander<'c> {
             flow.needs = needs.flat_map(members).collect();
             choose_upstream(flow, &together, problems);
         }
-        self.warn_of_paths(&together);
-        let unused: Vec<Unused> = [self.homes.unused(), self.stores.unused()].concat();
-        for Unused { what, key, .. } in &unused {
+        let doubtful = expanded.flows.iter().flat_map(|flow| self.doubtful_paths(flow, names, &together));
+        expanded.warnings.extend(doubtful);
+        expanded.unused = [self.homes.unused(), self.stores.unused()].concat();
+        for Unused { what, key, .. } in &expanded.unused {
             let problem = Problem::new(key.at, format!("no flow uses the {what} {}", key.name), "it is not used");
-            self.warnings.push(problem.hint(format!("use it: {what}: {}", key.name)));
+            expanded.warnings.push(problem.hint(format!("use it: {what}: {}", key.name)));
         }
-        Expanded { flows: self.flows, without_entities: self.without_entities, unused, warnings: self.warnings }
     }
 
     fn known<'k>(&'k self, also: &'k [&'k str]) -> Known<'k> {
         Known { also, belongs: self.belongs }
     }
 
-    fn push(&mut self, flow: &Key, entity: Option<Entity>, own: &Node, mut block: Node, problems: &mut Problems) {
+    /// The flow as it runs.
+    fn block(&self, flow: &Key, entity: Option<Entity>, own: &Node, mut block: Node, problems: &mut Problems) -> Option<FlowBlock> {
         let at = entity.as_ref().map_or(flow.at, |entity| entity.at);
         let entity = entity.map(|entity| entity.name);
         let name = entity.as_ref().map_or_else(|| flow.name.clone(), |entity| format!("{}.{entity}", flow.name));
-        if let Some(first) = self.names.insert(name.clone(), at) {
-            let problem = Problem::new(at, format!("two flows are called {name}"), "this one").also(first, "and this one");
-            problems.push(problem.hint("give one of them another name"));
-            return;
-        }
         let stand_in = entity.as_deref().unwrap_or(&flow.name);
         block.each_text(&mut |text, _| {
             if text.contains('{') {
@@ -167,14 +190,14 @@ impl<'c> Expander<'c> {
             }
         });
         let called = format!("flow {name}");
-        let Some(fields) = read_known::<SharedFields>(&block, &called, self.known(&[]), problems) else { return };
-        let mut part = |key| self.part(key, &called, at, own, &block, problems);
-        let (home, store) = (part("home"), part("store"));
+        let fields = read_known::<SharedFields>(&block, &called, self.known(&[]), problems)?;
+        let mut end = |key| self.end(key, &called, at, own, &block, problems);
+        let (home, store) = (end("home"), end("store"));
         let places = |key: &str, words: Option<Words>| {
             let at = block.get(key).map(Node::texts).unwrap_or_default();
             words.unwrap_or_default().0.into_iter().zip(at.into_iter().map(|(_, at)| at)).collect()
         };
-        self.flows.push(FlowBlock {
+        Some(FlowBlock {
             flow: flow.name.clone(),
             entity,
             at,
@@ -187,11 +210,11 @@ impl<'c> Expander<'c> {
             home,
             store,
             name,
-        });
+        })
     }
 
     /// The home or the store of a flow. That it is missing is said, unless it is there and was refused.
-    fn part(&self, key: &'static str, called: &str, at: Span, own: &Node, block: &Node, problems: &mut Problems) -> Option<Node> {
+    fn end(&self, key: &'static str, called: &str, at: Span, own: &Node, block: &Node, problems: &mut Problems) -> Option<Node> {
         // What only defaults say is no home and no store yet.
         let is_written = |node: &&Node| node.entries().is_empty() || node.entries().iter().any(|(key, _)| !key.is_default);
         let found = block.get(key).filter(is_written);
@@ -240,22 +263,22 @@ impl<'c> Expander<'c> {
     }
 
     /// Texts that are taken for paths, and were most likely meant as names.
-    fn warn_of_paths(&mut self, together: &Together) {
-        for flow in &self.flows {
-            for (named, part) in [(&self.homes, &flow.home), (&self.stores, &flow.store)] {
-                let Some(path) = part.as_ref().and_then(|part| part.get("path")) else { continue };
-                let Some(text) = path.text() else { continue };
-                let is_flow = named.what == "home" && (self.names.contains_key(text) || together.contains_key(text));
-                let meant = match named.likely(text) {
-                    _ if is_flow => format!("home: {{flow: {text}}}"),
-                    Some(near) => format!("{}: {near}", named.what),
-                    None => continue,
-                };
-                let message = format!("the {} of flow {} is the folder or file {text:?}", named.what, flow.name);
-                let problem = Problem::new(path.at, message, "taken as a path");
-                self.warnings.push(problem.hint(format!("did you mean {meant}? ./{text} is a path without doubt")));
-            }
+    fn doubtful_paths(&self, flow: &FlowBlock, names: &HashMap<String, Span>, together: &Together) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        for (named, part) in [(&self.homes, &flow.home), (&self.stores, &flow.store)] {
+            let Some(path) = part.as_ref().and_then(|part| part.get("path")) else { continue };
+            let Some(text) = path.text() else { continue };
+            let is_flow = named.what == "home" && (names.contains_key(text) || together.contains_key(text));
+            let meant = match named.likely(text) {
+                _ if is_flow => format!("home: {{flow: {text}}}"),
+                Some(near) => format!("{}: {near}", named.what),
+                None => continue,
+            };
+            let message = format!("the {} of flow {} is the folder or file {text:?}", named.what, flow.name);
+            let problem = Problem::new(path.at, message, "taken as a path");
+            warnings.push(problem.hint(format!("did you mean {meant}? ./{text} is a path without doubt")));
         }
+        warnings
     }
 }
 

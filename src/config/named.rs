@@ -1,7 +1,7 @@
 //! Homes and stores that have a name: written once, used by name from several flows.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use super::merge::{Aliases, flattened, merge};
 use super::node::{Key, Node, Value};
@@ -16,7 +16,7 @@ pub(super) struct Named<'c> {
     pub(super) what: &'static str,
     aliases: &'static Aliases,
     blocks: Vec<(&'c Key, Node)>,
-    used: RefCell<BTreeSet<String>>,
+    used: Mutex<BTreeSet<String>>,
 }
 
 /// A home or store that no flow uses.
@@ -53,7 +53,7 @@ impl<'c> Named<'c> {
             };
             blocks.push((key, block));
         }
-        Self { what, aliases, blocks, used: RefCell::default() }
+        Self { what, aliases, blocks, used: Mutex::default() }
     }
 
     /// A home or store as a map: a text is a name or a path. What cannot be used is reported, and given as it is.
@@ -91,14 +91,17 @@ impl<'c> Named<'c> {
 
     /// Those that no flow uses.
     pub(super) fn unused(&self) -> Vec<Unused> {
-        let used = self.used.borrow();
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = self.blocks.iter().filter(|(key, _)| !used.contains(&key.name));
         unused.map(|(key, block)| Unused { what: self.what, key: (*key).clone(), block: block.clone() }).collect()
     }
 
     fn find(&self, name: &str) -> Option<&Node> {
         let (_, block) = self.blocks.iter().find(|(key, _)| key.name == name)?;
-        self.used.borrow_mut().insert(name.to_string());
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if !used.contains(name) {
+            used.insert(name.to_string());
+        }
         Some(block)
     }
 

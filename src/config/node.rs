@@ -2,7 +2,7 @@
 //!
 //! It knows YAML and no key of hygge's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -205,20 +205,32 @@ pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
     match &mut node.value {
         Value::List(items) => items.iter_mut().for_each(|item| take_duplicates(item, problems)),
         Value::Map(entries) => {
-            let mut first: HashMap<String, Span> = HashMap::with_capacity(entries.len());
-            entries.retain(|(key, _)| {
-                let Some(before) = first.get(&key.name) else {
-                    first.insert(key.name.clone(), key.at);
-                    return true;
-                };
-                let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
-                problems.push(problem.also(*before, "first here").hint("a key may stand only once in a map: take one of them out"));
-                false
-            });
+            if has_duplicates(entries) {
+                let mut first: HashMap<String, Span> = HashMap::with_capacity(entries.len());
+                entries.retain(|(key, _)| {
+                    let Some(before) = first.get(&key.name) else {
+                        first.insert(key.name.clone(), key.at);
+                        return true;
+                    };
+                    let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
+                    problems.push(problem.also(*before, "first here").hint("a key may stand only once in a map: take one of them out"));
+                    false
+                });
+            }
             entries.iter_mut().for_each(|(_, node)| take_duplicates(node, problems));
         }
         _ => {}
     }
+}
+
+/// Most maps have few keys, for which comparing all is faster than a table.
+fn has_duplicates(entries: &[(Key, Node)]) -> bool {
+    const FEW: usize = 8;
+    if entries.len() <= FEW {
+        return entries.iter().enumerate().any(|(number, (key, _))| entries[..number].iter().any(|(other, _)| other.name == key.name));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    !entries.iter().all(|(key, _)| seen.insert(key.name.as_str()))
 }
 
 struct Raw(Node);

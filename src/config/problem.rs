@@ -120,6 +120,12 @@ impl Problems {
         Self { sources: sources.clone(), list: Vec::new() }
     }
 
+    /// No problem of the same files.
+    #[must_use]
+    pub fn none(&self) -> Self {
+        Self::new(&self.sources)
+    }
+
     /// Adds a problem.
     pub fn push(&mut self, problem: Problem) {
         self.list.push(problem);
@@ -136,10 +142,8 @@ impl Problems {
     }
 
     /// Takes in the problems of another list.
-    #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
+    pub fn append(&mut self, others: Self) {
         self.list.extend(others.list);
-        self
     }
 
     /// In the order of the files; what is wrong in a default that many flows have is said once.

@@ -42,6 +42,9 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
             }
         }
     }
+    for name in &config.without_entities {
+        written["flows"][name.as_str()] = json!({ "entities": [] });
+    }
     double_dollars(&mut written);
     let connections = config.connections.iter().filter(|connection| connection.at.is_some());
     let connections: Map<String, Value> = connections

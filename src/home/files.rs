@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -37,8 +37,8 @@ pub struct FilesHome {
     format: &'static dyn Format,
     path: PathBuf,
     glob: String,
-    /// None for the files of the format: most homes have no pattern, and making one takes long.
-    matcher: Option<GlobMatcher>,
+    /// None for the files of the format, as most homes have it. It is compiled when the home is listed.
+    pattern: Option<Glob>,
     batch_size: Option<u64>,
 }
 
@@ -52,15 +52,16 @@ impl FilesHome {
         }
         let path = fields.path.map(|path| checked_path(root, node, &path.0, problems));
         let batch_size = fields.batch_size.map(|size| size.0);
-        let Some(glob) = fields.glob else {
-            return Some(Self { format, path: path?, glob: format!("*.{}", format.extension()), matcher: None, batch_size });
+        let usual = format!("*.{}", format.extension());
+        let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
+            return Some(Self { format, path: path?, glob: usual, pattern: None, batch_size });
         };
         let built = check_glob(&glob).and_then(|()| {
             let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
             built.map_err(|error| error.kind().to_string())
         });
         match built {
-            Ok(built) => Some(Self { format, path: path?, glob, matcher: Some(built.compile_matcher()), batch_size }),
+            Ok(pattern) => Some(Self { format, path: path?, glob, pattern: Some(pattern), batch_size }),
             Err(reason) => {
                 let example = format!("expected a glob such as \"**/*.{}\"", format.extension());
                 problems.push(Problem::new(node.place_of("glob"), format!("glob {glob:?} cannot be used: {reason}"), example));
@@ -69,8 +70,8 @@ impl FilesHome {
         }
     }
 
-    fn matches(&self, relative: &Path) -> bool {
-        match &self.matcher {
+    fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
+        match matcher {
             Some(matcher) => matcher.is_match(relative),
             None => relative.extension().is_some_and(|ending| ending == self.format.extension()),
         }
@@ -79,11 +80,12 @@ impl FilesHome {
     fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
         let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
         let mut others = Vec::new();
+        let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
         for fs::Found { relative, is_folder, is_file, stat } in found {
             if is_folder {
                 others.push(relative.join(""));
                 listing.folders.push(self.path.join(relative));
-            } else if !self.matches(&relative) {
+            } else if !self.matches(matcher.as_ref(), &relative) {
                 others.push(relative);
             } else if !is_file {
                 return Err(HomeError::NotAFile(self.path.join(relative)));
