@@ -5,6 +5,7 @@
 pub mod connection;
 pub mod entities;
 pub mod flows;
+mod listing;
 pub mod loader;
 pub mod merge;
 pub mod named;
@@ -12,6 +13,7 @@ pub mod node;
 pub mod problem;
 pub mod read;
 pub mod schema;
+mod secrets;
 pub mod variables;
 pub mod words;
 mod yaml;
@@ -19,7 +21,7 @@ mod yaml;
 use std::path::{Component, Path, PathBuf};
 
 use connection::Connection;
-use entities::{beginning, check_file_name};
+use entities::beginning;
 use flows::Expander;
 use loader::Found;
 use named::Unused;
@@ -134,12 +136,13 @@ pub fn absolute(root: &Path, written: &str) -> PathBuf {
 pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Problems) -> PathBuf {
     let at = node.place_of("path");
     if written == "~" || written.starts_with("~/") {
-        let problem = Problem::new(at, format!("the path {written:?} begins with ~, which only shells know"), "expected a path");
+        let problem = Problem::new(at, format!("the path {written:?} begins with ~, which only shells know"), "expected a path without ~");
         problems.push(problem.hint("write ${HOME} for it"));
     }
     let placeholder = written.find('{').and_then(|open| Some(&written[open..=open + written[open..].find('}')?]));
     if let Some(placeholder) = placeholder {
-        let problem = Problem::new(at, format!("the path {written:?} has the unknown placeholder {placeholder}"), "expected a path");
+        let problem =
+            Problem::new(at, format!("the path {written:?} has the unknown placeholder {placeholder}"), "expected {entity} or {flow}");
         problems.push(problem.did_you_mean(placeholder, ["{entity}", "{flow}"].into_iter(), Some("paths know {entity} and {flow}".into())));
     }
     absolute(root, written)
@@ -177,7 +180,6 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
     let connections = connection::resolve(fields.connections.unwrap_or_default(), tree, &found.variables, &mut problems);
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
-    folders.iter().for_each(|(key, node)| check_file_name("flow", &key.name, node, &mut problems));
     let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
     let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
     let expander = Expander::new(tree, found, belongs, &mut problems);
@@ -185,11 +187,28 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     if folders.is_empty() {
         check_any_flow(tree, &mut problems);
     }
+    if options.confine {
+        check_confined(found, tree, &mut problems);
+    }
     let flows::Expanded { flows, without_entities, unused, mut warnings } = expanded;
     warnings.extend(found.warnings.iter().cloned());
     warnings.extend(connections.iter().filter_map(Connection::unused));
     let name = fields.name.unwrap_or_else(|| default_name(found));
     (Some(Config { name, options, connections, flows, without_entities, unused, warnings }), problems)
+}
+
+/// With `confine`, the config's own files stay in its folder too.
+fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
+    let places = found.folders.iter().chain(&found.env_file);
+    for path in places.filter(|path| !path.starts_with(&found.root)) {
+        let at = if found.env_file.as_ref() == Some(path) {
+            tree.get("options").map_or(tree.at, |options| options.place_of("env_file"))
+        } else {
+            tree.place_of("flows_dir")
+        };
+        let problem = Problem::new(at, format!("the config leaves its folder: {}", path.display()), "expected a path below it");
+        problems.push(problem.hint("options.confine: true asks for that"));
+    }
 }
 
 /// A config has flows; a key that was meant as `flows` is a problem of its own.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -94,8 +95,10 @@ fn covered(error: &sqlx::Error, url: &str) -> String {
         other => other.to_string(),
     };
     let (_, rest) = url.split_once(':').unwrap_or_default();
-    let mut secrets: Vec<&str> = rest.split(['/', ':', '@', '?', '&', '=']).filter(|piece| piece.len() > 1).collect();
-    secrets.push(rest);
+    let pieces = rest.split(['/', ':', '@', '?', '&', '=']).chain([rest]).filter(|piece| piece.len() > 1);
+    // A server says them decoded.
+    let mut secrets: Vec<String> =
+        pieces.flat_map(|piece| [piece.to_string(), percent_decode_str(piece).decode_utf8_lossy().into_owned()]).collect();
     secrets.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
-    secrets.into_iter().filter(|piece| !piece.is_empty()).fold(text, |text, piece| text.replace(piece, REDACTED))
+    secrets.iter().fold(text, |text, piece| text.replace(piece.as_str(), REDACTED))
 }

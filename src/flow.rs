@@ -7,10 +7,11 @@ pub mod resolved;
 pub mod schema;
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -146,9 +147,10 @@ impl Flow {
 
 /// Makes the flows of a config. Every problem of every flow is given, with those found before.
 pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<Arc<Flow>>, Problems) {
-    let factory = Factory::new();
+    let factory = Factory;
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let none = problems.none();
+    let said = AtomicUsize::new(0);
     let made: Vec<(Option<Arc<Flow>>, Problems)> = config
         .flows
         .par_iter()
@@ -158,7 +160,7 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
             let home = home.and_then(|node| factory.home(&format!("home of flow {}", block.name), node, root, &mut problems));
             let store = block.store.as_ref();
             let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
-            check_references(config, block, home.as_deref(), &known, &mut problems);
+            check_references(config, block, home.as_deref(), &known, &said, &mut problems);
             (home.zip(store).map(|(home, store)| Arc::new(flow(block, home, store))), problems)
         })
         .collect();
@@ -171,12 +173,12 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         problems.append(found);
         flows.extend(flow);
     }
-    config.unused.iter().for_each(|unused| check_unused(unused, &factory, root, &mut problems));
+    config.unused.iter().for_each(|unused| check_unused(unused, factory, root, &mut problems));
     (flows, problems)
 }
 
 /// What no flow uses is checked too; its path may come from the flow that will use it.
-fn check_unused(unused: &Unused, factory: &Factory, root: &Path, problems: &mut Problems) {
+fn check_unused(unused: &Unused, factory: Factory, root: &Path, problems: &mut Problems) {
     let name = format!("the {} {}", unused.what, unused.key.name);
     let mut block = unused.block.clone();
     let Value::Map(entries) = &mut block.value else { return };
@@ -206,8 +208,18 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
     }
 }
 
+/// For how many unknown flows a name is proposed.
+const SUGGESTED: usize = 100;
+
 /// Names of flows must be names of flows.
-fn check_references(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, known: &HashSet<&str>, problems: &mut Problems) {
+fn check_references(
+    config: &Config,
+    block: &FlowBlock,
+    home: Option<&dyn Home>,
+    known: &HashSet<&str>,
+    said: &AtomicUsize,
+    problems: &mut Problems,
+) {
     let named = match home.map(Home::place) {
         Some(Place::Flow(name)) => Some((name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow")))),
         _ => None,
@@ -221,13 +233,15 @@ fn check_references(config: &Config, block: &FlowBlock, home: Option<&dyn Home>,
         }
         let message = format!("flow {} needs the flow {name:?}, which is not in the config", block.name);
         let together = config.flows.iter().filter(|flow| flow.entity.is_some()).map(|flow| flow.flow.as_str());
-        let known = || known.iter().copied().chain(together.clone()).filter(|known| *known != block.name);
-        let mut names: Vec<&str> = known().collect();
-        names.dedup();
-        names.sort_unstable();
-        names.truncate(10);
-        let otherwise = format!("flows of the config: {}", names.join(", "));
         let problem = Problem::new(at, message, "expected the name of a flow");
+        // To look for a name among all takes long: who has more mistakes mends these first.
+        if said.fetch_add(1, Ordering::Relaxed) > SUGGESTED {
+            problems.push(problem);
+            continue;
+        }
+        let known = || known.iter().copied().chain(together.clone()).filter(|known| *known != block.name);
+        let names: BTreeSet<&str> = known().collect();
+        let otherwise = format!("flows of the config: {}", names.into_iter().take(10).collect::<Vec<_>>().join(", "));
         problems.push(problem.did_you_mean(name, known(), Some(otherwise)));
     }
 }

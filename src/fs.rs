@@ -18,7 +18,9 @@ pub use barrier::{Barrier, Barriers};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, exchange_folders, exchange_in_two};
 pub use lock::{Held, Lock, LockError};
-pub use read::{Found, Stat, check_writable, is_link, is_mount_point, list, open, read, read_at_most, real_path, stat, stat_open, walk};
+pub use read::{
+    Found, Stat, check_writable, is_hidden, is_link, is_mount_point, list, open, read, read_at_most, real_path, stat, stat_open, walk,
+};
 pub use write::{
     DigestWriter, copy, copy_open, create, create_folder, digest, free_name, go_on, link, move_aside, permissions_of, remove_empty_folder,
     remove_file, rename, set_permissions, touch, write_atomically,

@@ -18,6 +18,7 @@ use petgraph::visit::{Bfs, Reversed};
 use crate::config::Config;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::flow::{Flow, FlowName};
+use crate::fs;
 use crate::home::Place;
 
 /// Paths of homes and stores as the config has them, with links resolved.
@@ -226,7 +227,7 @@ fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
     }
     let Some((home, deep)) = *home else { return };
     // What is hidden is not read.
-    let is_hidden = |name: &OsStr| name.as_bytes().starts_with(b".") || name.as_bytes().starts_with(b"_");
+    let is_hidden = |name: &OsStr| name.to_str().is_some_and(fs::is_hidden);
     if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && !below.iter().any(is_hidden)) {
         let message = format!("flow {} would read the cache: {}", flow.name, cache.display());
         problems.push(Problem::new(flow.at.home, message, "its home").hint(other_cache));

@@ -102,6 +102,22 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "/flows/a/entities/0/store/file_pattern",
         "a.e.parquet",
     ),
+    (
+        "flows: {a: {home: h, store: {path: s, file_pattern: '{entity}_{sequence}.parquet'}, entities: [e]}}",
+        "/flows/a/entities/0/store/path",
+        "s/e",
+    ),
+    ("stores: {o: {path: 'out/{flow}'}}\nflows: {a: {home: h, store: o, entities: [e]}}", "/flows/a/entities/0/store/path", "out/a.e"),
+    ("flows: {a: {home: h, store: s, options: {entities: [e]}}}", "/flows/a/entities/0/name", "e"),
+    (
+        "flows: {a: {home: h, store: s, entities: [{name: e, home: {flow: b}}]}, b: {home: i, store: t}}",
+        "/flows/a/entities/0/home/flow",
+        "b",
+    ),
+    ("defaults: {store: {path: 'data/{flow}'}}\nflows: {a: {home: h}}", "/flows/a/store/path", "data/a"),
+    ("stores: {lake: {path: 'lake/{flow}'}}\ndefaults: {store: lake}\nflows: {a: {home: h}}", "/flows/a/store/path", "lake/a"),
+    ("x-shared: &s {path: s, compression: zstd}\nflows: {a: {home: h, store: *s}}", "/flows/a/store/compression", "zstd"),
+    ("flows_dir: null\nflows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
     // Flows that stand for all of their entities, and for the one with the same entity.
     ("flows: {a: {home: h, store: s, entities: [e, f]}, b: {home: i, store: t, needs: a}}", "/flows/b/needs", r#"["a.e","a.f"]"#),
     (
@@ -183,6 +199,33 @@ fn one_file_and_a_project_folder_are_the_same_config() {
     assert_eq!(resolved(&sandbox), one);
     sandbox.write("hygge.yml", "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\nflows:\n  c: {home: i, store: u}\n");
     assert_eq!(resolved(&sandbox)["flows"].as_object().expect("flows").len(), 3, "both forms at once");
+}
+
+#[test]
+fn one_flow_in_both_forms_is_refused() {
+    let sandbox = Sandbox::new("flows:\n  a: {home: h, store: s}\n");
+    sandbox.write("flows/a/flow.yml", "home: i\nstore: t\n");
+    sandbox.write("flows/a/entities/e.yml", "");
+    let ran = sandbox.run(&["check", "--offline"]);
+    assert_eq!(ran.code, 2, "{}", ran.text);
+    assert!(
+        ran.text.contains("two flows are called a") && ran.text.contains("flows/a/flow.yml:1:1") && ran.text.contains("hygge.yml:2:3"),
+        "{}",
+        ran.text
+    );
+}
+
+#[test]
+fn what_lies_beside_and_is_not_read_is_said() {
+    let sandbox = Sandbox::new("flows:\n  b: {home: i, store: t}\n");
+    for name in ["flows/a/flow.yml", "flows/loose.yml", "flows/a/entity/x.yml", "flows/c/flows.yml"] {
+        sandbox.write(name, "home: h\nstore: s\n");
+    }
+    let ran = sandbox.run(&["check", "--offline"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    for stray in ["flows/loose.yml is not read", "flows/a/entity/x.yml is not read", "flows/c/flows.yml is not read"] {
+        assert!(ran.text.contains(stray), "{stray} is not in {}", ran.text);
+    }
 }
 
 #[test]
@@ -415,6 +458,11 @@ fn what_is_in_a_connections_url_is_never_shown() {
         (format!("connections: {{shop: {{url: '${{SHOP}}'}}}}\n{flows}"), vec![("SHOP", url)]),
         (format!("connections: {{shop: {{url: '${{SHOP:-{url}}}'}}}}\n{flows}"), vec![]),
         (flows.to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
+        (format!("connections: {{shop: {{url: '${{SHOP:-{url}${{HOST}}'}}}}\n{flows}"), vec![]),
+        (format!("connections: {{shop: {{url: 'postgres://bobby:hun${{ter2@db.secret.example:5999/vault'}}}}\n{flows}"), vec![]),
+        ("connections: {shop: {url: 'host=db.secret.example user=bobby password=hunter2'}}\nflows: {a: {home: home, store: store}, b: {hom: x, store: y}}\n".to_string(), vec![]),
+        (format!("connections: {{shop: {{url: '${{U}}'}}}}\nflows: {{a: {{home: home, store: store, needs: '${{U}}', tags: '${{U}}'}}}}\n"), vec![("U", url)]),
+        (format!("connections: {{shop: {{url: &u '{url}'}}}}\nflows: {{a: {{home: home, store: store, tags: [*u]}}}}\n"), vec![]),
         // Beside a problem, and as one.
         (format!("connections:\n  shop: {{url: '{url}', pool_size: many, urll: '{url}'}}\n{flows}"), vec![]),
         (format!("connections:\n  shop: '{url}'\n{flows}"), vec![]),
@@ -465,6 +513,12 @@ fn paths_stay_in_the_project_where_that_is_asked_for() {
         assert_eq!(ran.code, 2, "{}", ran.text);
         assert!(ran.text.contains(word) && ran.text.contains("hygge.yml:3:"), "{}", ran.text);
     }
+    let outside =
+        Sandbox::new("options: {confine: true, env_file: ../x.env}\nflows_dir: ../nowhere\nflows: {a: {home: h, store: s, tags: [x]}}\n");
+    fs::write(outside.path("../x.env"), "A=1\n").expect("a file");
+    let ran = outside.run(&["check", "--offline"]);
+    fs::remove_file(outside.path("../x.env")).expect("a file");
+    assert!(ran.text.contains("hygge.yml:1:36: the config leaves its folder"), "{}", ran.text);
     let linked = confined("  a: {home: link, store: s}\n");
     std::os::unix::fs::symlink("/tmp", linked.path("link")).expect("a link");
     assert!(linked.run(&["check", "--offline"]).text.contains("leaves the folder"));
@@ -491,6 +545,19 @@ fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
         .write("hygge.yml", "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 10m}\n");
     let ran = sandbox.build(&[]);
     assert_eq!(ran.event("flow_finished")["parts_kept"], made, "{}", ran.text);
+}
+
+#[test]
+fn waiting_for_others_is_no_part_of_a_timeout() {
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: {path: a, compression: zstd, compression_level: 22}}\n  b: {home: quick, store: b, timeout: 1s, needs: []}\n",
+    );
+    for part in 0..4 {
+        files::ints_and_texts(&sandbox, &format!("home/{part}.parquet"), part * 200_000..(part + 1) * 200_000);
+    }
+    files::ints(&sandbox, "quick/a.parquet", 0..10);
+    let ran = sandbox.build(&["-j", "1"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
 }
 
 #[test]

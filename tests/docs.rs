@@ -48,6 +48,8 @@ fn table(schema: &Value, place: &str) -> String {
         let example = if example.is_null() { String::new() } else { format!("`{}`", yaml(&example)) };
         let meaning = said["description"].as_str().unwrap_or_else(|| panic!("{key} is not described")).trim_end_matches('.');
         let kind = said["x-type"].as_str().expect("a type");
+        let is_block = ["cache", "defaults", "options"].contains(&key.as_str());
+        assert!(kind != "map" || is_block, "{key} of {place} is no map");
         let row = format!("| `{key}` | {kind} | {default} | {meaning} | {example} |\n");
         rows.push_str(&row.replace("|  |", "| |").replace("|  |", "| |"));
     }
@@ -123,6 +125,19 @@ fn the_readme_names_every_command_and_every_sample() {
     for sample in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")).expect("samples") {
         let name = sample.expect("a sample").file_name().to_string_lossy().into_owned();
         assert!(readme.contains(&format!("`samples/{name}")), "the readme does not name samples/{name}");
+    }
+}
+
+#[test]
+fn the_limits_of_the_docs_are_those_of_the_code() {
+    let page = read("docs/config.md");
+    let limits = [
+        format!("{} MiB", hygge::config::loader::FILE_BYTES >> 20),
+        format!("{},000,000\nvalues", hygge::config::node::VALUES / 1_000_000),
+        format!("{} levels", hygge::config::node::DEPTH),
+    ];
+    for limit in limits {
+        assert!(page.contains(&limit), "{limit} is not in docs/config.md");
     }
 }
 

@@ -72,10 +72,9 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
             shown.looked(&looked);
         }
     }
-    let mut warnings = Problems::new(&found.sources);
-    project.config.warnings.iter().cloned().for_each(|warning| warnings.push(warning));
+    let warnings = Problems::of_warnings(&found.sources, &project.config.warnings);
     let notes = flows.iter().flat_map(|flow| notes(flow));
-    shown.finish(warnings.in_order(), notes.collect());
+    shown.finish(&warnings, notes.collect());
     let code = if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() };
     drop(flows);
     // The process ends: to take apart what is known would cost a tenth of the time.
@@ -171,14 +170,14 @@ impl Shown {
         }
     }
 
-    fn finish(&mut self, warnings: Problems, notes: Vec<String>) {
+    fn finish(&mut self, warnings: &Problems, notes: Vec<String>) {
         if let Some(json) = &mut self.json {
             let fields =
                 json!({ "ok": self.failed == 0, "problems": [], "failed": self.failed, "warnings": warnings.to_json(), "notes": notes });
             return json.object("check_finished", fields);
         }
         if !warnings.is_empty() {
-            say(&format!("\nwarning: {}", warnings.to_string().replace("problem", "warning")));
+            say(&format!("\nwarning: {}", warnings));
         }
         for note in notes {
             say(&format!("note: {note}"));

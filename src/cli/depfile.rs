@@ -16,7 +16,7 @@ pub(super) fn write(path: &Path, stamp: &Path, found: &Found, planner: &Planner)
     let made: BTreeSet<&Path> = planner.project.graph.flows().map(|flow| planner.project.store_path(flow)).collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
     let mut needed: BTreeSet<PathBuf> = found.sources.iter().map(|source| source.path.clone()).collect();
-    needed.extend(found.flows_folder.clone());
+    needed.extend(found.folders.iter().cloned());
     needed.extend(found.env_file.clone());
     for name in &planner.selected().flows {
         // A home that cannot be read has failed its flow; there is nothing to depend on.

@@ -106,7 +106,8 @@ pub(super) fn resolve(
     for (name, fields) in written {
         let variable = variable_name(&name);
         let at = places.get(name.as_str()).map(|(at, _)| *at);
-        let Some(url) = from_environment.remove(variable.as_str()).map(|value| value.replace('$', "$$")).or(fields.url) else {
+        let Some(url) = from_environment.remove(variable.as_str()).map(|value| value.replace('$', "$$")).or(fields.url.map(|url| url.0))
+        else {
             let place = places.get(name.as_str()).map_or(project.at, |(_, node)| node.at);
             let problem = Problem::new(place, format!("connection {name} has no url"), "expected the key url here");
             problems.push(problem.hint(format!("url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}")));

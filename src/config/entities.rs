@@ -21,7 +21,7 @@ pub type Listings = BTreeMap<String, Matches>;
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
     let mut found = Vec::new();
     let mut look = |flow: &Node| {
-        for from in flow.get("entities").into_iter().flat_map(items).filter_map(|item| item.get("from")) {
+        for from in entities_of(flow).into_iter().flat_map(items).filter_map(|item| item.get("from")) {
             found.extend(from.text().map(|text| (text.to_string(), from.at)));
         }
     };
@@ -33,6 +33,11 @@ pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
         }
     }
     found
+}
+
+/// The entities of a flow, as they are written.
+pub(super) fn entities_of(flow: &Node) -> Option<&Node> {
+    flow.get("entities").or_else(|| flow.get("options")?.get("entities"))
 }
 
 /// The items of `entities`, which may be one pattern.
@@ -193,7 +198,7 @@ pub(super) fn check_file_name(what: &str, name: &str, tree: &Node, problems: &mu
     {
         let message = format!("the {what} {name} is called {}", written.value.describe());
         let problem = Problem::new(written.at, message, format!("expected {name}"));
-        problems.push(problem.hint("its name is that of its file or folder: take name out"));
+        problems.push(problem.hint("its name is that of its key, file or folder: take name out"));
     }
 }
 
@@ -205,8 +210,12 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
             continue;
         }
         let found = entity.found.as_ref().filter(|_| key.name == "home");
-        let mut is_apart = part.get("path").and_then(Node::text).is_some_and(|path| path.contains("{flow"));
-        part.each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
+        let path = part.get("path").and_then(Node::text).unwrap_or_default();
+        let mut is_apart = path.contains("{flow") || path.contains("{entity}");
+        if key.name == "home" {
+            // A glob may choose an entity's files out of one folder.
+            part.each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
+        }
         let Value::Map(fields) = &mut part.value else { continue };
         let path = fields.iter_mut().find(|(key, _)| key.name == "path").map(|(_, path)| &mut path.value);
         match (found, path) {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::entities::{Entity, Listings, Origin, join};
+use super::entities::{Entity, Listings, Origin, check_file_name, entities_of, join};
 use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
 use super::named::{Named, Unused, without};
-use super::node::{Key, Node, Value};
+use super::node::{Key, Node, VALUES, Value};
 use super::problem::{Problem, Problems, Sources, Span, nearest};
 use super::read::{Known, keys_of, read_known};
 use super::schema::{EntityFields, FlowFields, SharedFields};
@@ -33,6 +33,7 @@ pub(super) struct Expander<'c> {
 }
 
 /// The flows of a config, and what of it no flow uses.
+#[derive(Default)]
 pub(super) struct Expanded {
     pub(super) flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
@@ -75,10 +76,17 @@ impl<'c> Expander<'c> {
 
     /// Makes the flows. Each is made by itself, all processors at once; then they are put together.
     pub(super) fn expand(self, written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Expanded {
+        let written = self.take_twins(written, problems);
+        if self.defaults.size() * written.len() > VALUES {
+            let message =
+                format!("defaults of {} values for {} flows are more than a config may have", self.defaults.size(), written.len());
+            problems.push(Problem::new(self.defaults.at, message, "these").hint("give the long ones to the flows that need them"));
+            return Expanded::default();
+        }
         let parts: Vec<Part> = written.par_iter().map(|(key, node)| self.part(key, node)).collect();
-        let mut expanded = Expanded { flows: Vec::new(), without_entities: Vec::new(), unused: Vec::new(), warnings: Vec::new() };
+        let mut expanded = Expanded::default();
         let mut names: HashMap<String, Span> = HashMap::new();
-        for (part, (key, _)) in parts.into_iter().zip(written) {
+        for (part, (key, _)) in parts.into_iter().zip(&written) {
             problems.append(part.problems);
             expanded.warnings.extend(part.warnings);
             if part.is_empty {
@@ -99,6 +107,26 @@ impl<'c> Expander<'c> {
         expanded
     }
 
+    /// The flows by name, once each: one in `hygge.yml` and one in a folder of its own are twins.
+    fn take_twins(&self, written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Vec<(&'c Key, &'c Node)> {
+        let mut first: HashMap<&str, Span> = HashMap::with_capacity(written.len());
+        let mut kept = Vec::with_capacity(written.len());
+        for (key, node) in written {
+            match first.get(key.name.as_str()) {
+                None => {
+                    first.insert(&key.name, key.at);
+                    kept.push((*key, *node));
+                }
+                Some(before) => {
+                    let problem =
+                        Problem::new(key.at, format!("two flows are called {}", key.name), "this one").also(*before, "and this one");
+                    problems.push(problem.hint("give one of them another name"));
+                }
+            }
+        }
+        kept
+    }
+
     /// The flow, or the flows of its entities.
     fn part(&self, key: &'c Key, node: &'c Node) -> Part {
         let mut part = Part { flows: Vec::new(), is_empty: false, problems: Problems::new(&self.sources), warnings: Vec::new() };
@@ -115,14 +143,15 @@ impl<'c> Expander<'c> {
             }));
             return part;
         }
+        check_file_name("flow", &key.name, node, problems);
         let own = self.shared(node, &called, problems);
         let _: Option<FlowFields> = read_known(&own, &called, self.known(keys_of::<SharedFields>()), problems);
         let mut base = self.defaults.clone();
         if let Some(defaults) = own.get("defaults") {
-            base = merge(base, &self.as_defaults(defaults, &format!("defaults of {called}"), problems));
+            base = merge_flow(base, &self.as_defaults(defaults, &format!("defaults of {called}"), problems));
         }
-        let base = without(merge(base, &own), keys_of::<FlowFields>());
-        let written = node.get("entities").or_else(|| node.get("options")?.get("entities"));
+        let base = without(merge_flow(base, &own), keys_of::<FlowFields>());
+        let written = entities_of(node);
         let files = self.files.get(key.name.as_str());
         if written.is_none() && files.is_none() {
             part.flows.extend(self.block(key, None, &own, base, problems));
@@ -135,13 +164,18 @@ impl<'c> Expander<'c> {
             part.warnings.push(problem.hint("name some under entities, or take the flow out"));
             part.is_empty = true;
         }
+        if base.size() * entities.len() > VALUES {
+            let message = format!("{} values for {} entities are more than a config may have", base.size(), entities.len());
+            problems.push(Problem::new(key.at, message, "this flow").hint("give the long ones to the entities that need them"));
+            return part;
+        }
         for entity in entities {
             let called = format!("entity {} of {called}", entity.name);
             check_name("entity", &entity.name, entity.at, problems);
             let own = self.shared(&entity.block, &called, problems);
             let _: Option<EntityFields> = read_known(&own, &called, self.known(keys_of::<SharedFields>()), problems);
             let own = without(own, keys_of::<EntityFields>());
-            let mut block = merge(base.clone(), &own);
+            let mut block = merge_flow(base.clone(), &own);
             join(&mut block, &own, &entity);
             part.flows.extend(self.block(key, Some(entity), &own, block, problems));
         }
@@ -156,10 +190,21 @@ impl<'c> Expander<'c> {
                 together.entry(flow.flow.clone()).or_default().insert(entity.clone(), flow.name.clone());
             }
         }
+        let mut edges = 0;
         for flow in &mut expanded.flows {
             let needs = std::mem::take(&mut flow.needs).into_iter();
             let members = |(name, at): (String, Span)| match together.get(&name) {
-                Some(members) => members.values().map(|member| (member.clone(), at)).collect(),
+                Some(members) if edges + members.len() > VALUES => {
+                    let message =
+                        format!("flow {} and others need {} flows by {name}, too many edges for a graph", flow.name, members.len());
+                    let problem = Problem::new(at, message, "all entities of a flow");
+                    problems.push(problem.hint(format!("{name}.{{entity}} is the one of the same entity")));
+                    Vec::new()
+                }
+                Some(members) => {
+                    edges += members.len();
+                    members.values().map(|member| (member.clone(), at)).collect()
+                }
                 None => vec![(name, at)],
             };
             flow.needs = needs.flat_map(members).collect();
@@ -215,8 +260,9 @@ impl<'c> Expander<'c> {
 
     /// The home or the store of a flow. That it is missing is said, unless it is there and was refused.
     fn end(&self, key: &'static str, called: &str, at: Span, own: &Node, block: &Node, problems: &mut Problems) -> Option<Node> {
-        // What only defaults say is no home and no store yet.
-        let is_written = |node: &&Node| node.entries().is_empty() || node.entries().iter().any(|(key, _)| !key.is_default);
+        // Settings that only defaults say are no home and no store yet.
+        let is_place = |key: &Key| !key.is_default || matches!(key.name.as_str(), "path" | "flow");
+        let is_written = |node: &&Node| node.entries().is_empty() || node.entries().iter().any(|(key, _)| is_place(key));
         let found = block.get(key).filter(is_written);
         let Some(found) = found else {
             let is_mistyped = block.entries().iter().any(|(other, _)| {
@@ -280,6 +326,25 @@ impl<'c> Expander<'c> {
         }
         warnings
     }
+}
+
+/// [`merge`] for the keys of flows: a nearer home of another kind takes the place of the far one.
+fn merge_flow(mut far: Node, near: &Node) -> Node {
+    let kind = |block: &Node| block.get("type").and_then(Node::text).or_else(|| block.get("flow").map(|_| "flow")).map(str::to_string);
+    if let Value::Map(entries) = &mut far.value {
+        for (key, block) in entries.iter_mut().filter(|(key, _)| matches!(key.name.as_str(), "home" | "store")) {
+            let Some(near) = near.get(&key.name) else { continue };
+            let is_other = match (kind(block), kind(near)) {
+                (far, Some(near)) => far.as_deref() != Some(&near) && (far.is_some() || near == "flow"),
+                (Some(far), None) => far == "flow" && near.get("path").is_some(),
+                (None, None) => false,
+            };
+            if let (true, Value::Map(fields)) = (is_other, &mut block.value) {
+                fields.retain(|(key, _)| key.is_default);
+            }
+        }
+    }
+    merge(far, near)
 }
 
 /// The flows with entities: by entity the name of each.

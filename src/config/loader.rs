@@ -2,18 +2,19 @@
 //!
 //! All I/O of the config is here; what it means is found out from what is read.
 
-use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
-use globset::GlobBuilder;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::entities::{self, Listings, Matches};
+use super::entities::{self, Listings};
+use super::listing;
 use super::node::{self, Node, Value};
-use super::problem::{Problem, Problems, Source, Sources, Span, covered, covered_by_guess};
+use super::problem::{Problem, Problems, Source, Sources, Span};
+use super::secrets::{covered, covered_by_guess};
 use super::variables::{self, Variables};
 use super::{Document, Role, absolute};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +27,7 @@ pub const FILE_NAMES: [&str; 2] = ["hygge.yml", "hygge.yaml"];
 const FLOWS_FOLDER: &str = "flows";
 
 /// How large a file of the config may be, in bytes.
-const FILE_BYTES: u64 = 16 << 20;
+pub const FILE_BYTES: u64 = 16 << 20;
 
 /// What a variable's name begins with that gives a connection its URL.
 pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
@@ -50,8 +51,8 @@ pub struct Found {
     pub warnings: Vec<Problem>,
     /// The file of variables, if one was read.
     pub env_file: Option<PathBuf>,
-    /// The folder with further flows, if there is one.
-    pub flows_folder: Option<PathBuf>,
+    /// The folders whose entries decide what the config is.
+    pub folders: BTreeSet<PathBuf>,
 }
 
 /// The texts are left out: they may have secrets in them.
@@ -102,45 +103,40 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         .ok_or_else(|| Error::new(ErrorKind::Start, LoadError::Missing(path.clone())).with_hint("check the path behind -f"))?;
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let main = File { role: Role::Project, path, text };
-    let mut parsed = node::parse(&main.text, 0);
-    let mut main = main;
-    let original = main.text.clone();
-    main.text = match &mut parsed {
-        Ok(tree) => Arc::from(covered(&original, &keep_secrets(tree))),
-        Err(_) => Arc::from(covered_by_guess(&original)),
+    let mut parsed = node::parse(&text, 0);
+    let covered_text = match &mut parsed {
+        Ok(tree) => covered(&text, &keep_secrets(tree)),
+        Err(_) => covered_by_guess(&text),
     };
-    let flows_dir = parsed.as_ref().ok().and_then(|tree| tree.get("flows_dir"));
-    let written = flows_dir.and_then(Node::text).unwrap_or(FLOWS_FOLDER);
-    let folder = variables::filled(written, environment).map_or_else(|_| written.to_string(), Cow::into_owned);
-    let FlowFiles { further, strays } = flow_files(&root, &shown, &folder)?;
+    let main = File { role: Role::Project, path, text: Arc::from(covered_text) };
+    let mut said = Vec::new();
+    let (values, env_file) = match &parsed {
+        Ok(tree) => variables_of(tree, &root, environment, &mut said)?,
+        Err(_) => (environment.clone(), None),
+    };
+    let folder = FlowsFolder::new(parsed.as_ref().ok(), &values);
+    let FlowFiles { further, strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
     let sources = sources(&main, &further);
     let mut problems = Problems::new(&sources);
-    let flows_folder = (!further.is_empty()).then(|| absolute(&root, &folder));
-    if let (Some(at), None) = (flows_dir, &flows_folder) {
-        let problem = Problem::new(at.at, format!("{folder} has no flow"), "expected a folder with NAME/flow.yml in it");
+    said.into_iter().for_each(|problem| problems.push(problem));
+    if let (true, Some(FlowsFolder { path, at: Some(at) })) = (further.is_empty(), &folder) {
+        let problem = Problem::new(*at, format!("{path} has no flow"), "expected a folder with NAME/flow.yml in it");
         problems.push(problem.hint("paths are relative to the folder of the config"));
     }
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+    if let (false, Some(folder)) = (further.is_empty(), &folder) {
+        folders.insert(absolute(&root, &folder.path));
+        folders.extend(further.iter().filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?))));
+    }
     let documents = documents(parsed, further, &mut problems);
-    let mut found = Found {
-        sources,
-        root,
-        documents,
-        variables: Variables::new(),
-        listings: Listings::new(),
-        problems,
-        warnings: Vec::new(),
-        env_file: None,
-        flows_folder,
-    };
+    let (variables, listings) = (Variables::new(), Listings::new());
+    let mut found = Found { sources, root, documents, variables, listings, problems, warnings: Vec::new(), env_file, folders };
     for stray in strays {
         let at = Span { line: 1, column: 1, ..Span::default() };
-        found.warnings.push(
-            Problem::new(at, stray, "a file of the config that is not read")
-                .hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml"),
-        );
+        let problem = Problem::new(at, stray, "a file of the config that is not read");
+        found.warnings.push(problem.hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml"));
     }
-    found.fill(&original, environment)?;
+    found.fill(&text, &values);
     found.list()?;
     Ok(found)
 }
@@ -202,60 +198,81 @@ fn keep_secrets(tree: &mut Node) -> Vec<Span> {
     places
 }
 
+/// The folder with the flows that have a folder of their own.
+struct FlowsFolder {
+    path: String,
+    /// Where it is written; `None` where it is the usual one.
+    at: Option<Span>,
+}
+
 /// The files of flows that have a folder of their own.
+#[derive(Default)]
 struct FlowFiles {
     further: Vec<File>,
     /// What lies there and is not read, in words.
     strays: Vec<String>,
 }
 
-fn flow_files(root: &Path, shown: &Path, folder: &str) -> Result<FlowFiles> {
-    let mut wanted = Vec::new();
-    let mut strays = Vec::new();
-    let is_config = |name: &str| name.ends_with(".yml") || name.ends_with(".yaml");
-    let flows = absolute(root, folder);
-    for name in names(&flows, true)? {
-        let of_flow = Path::new(folder).join(&name);
-        let before = wanted.len();
-        for file in names(&flows.join(&name), false)?.into_iter().filter(|file| is_config(file)) {
-            match file.as_str() {
-                "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.clone()), of_flow.join(file))),
-                _ => strays.push(format!("{} is not read", of_flow.join(file).display())),
+impl FlowsFolder {
+    /// The folder that is written, or the usual one; `null` is none.
+    fn new(project: Option<&Node>, values: &Variables) -> Option<Self> {
+        let written = project.into_iter().flat_map(Node::entries).find(|(key, _)| key.name == "flows_dir");
+        match written.map(|(_, node)| (node.at, &node.value)) {
+            Some((_, Value::Null)) => None,
+            Some((at, Value::Text(text))) => {
+                // A variable without a value is a problem where texts are filled in.
+                let path = variables::filled(text, values).ok()?;
+                Some(Self { path: path.into_owned(), at: Some(at) })
             }
+            _ => Some(Self { path: FLOWS_FOLDER.into(), at: None }),
         }
-        if wanted.len() == before {
-            strays.push(format!("{} has no flow.yml: it is no flow", of_flow.display()));
-            continue;
-        }
-        for inner in names(&flows.join(&name), true)? {
-            let files = names(&flows.join(&name).join(&inner), false)?.into_iter().filter(|file| is_config(file));
-            for file in files {
-                let path = of_flow.join(&inner).join(&file);
-                match file.rsplit_once('.') {
-                    Some((entity, _)) if inner == "entities" => wanted.push((Role::Entity(name.clone(), entity.to_string()), path)),
-                    _ => strays.push(format!("{} is not read", path.display())),
+    }
+
+    fn files(&self, root: &Path, shown: &Path) -> Result<FlowFiles> {
+        let (mut wanted, mut strays) = (Vec::new(), Vec::new());
+        let flows = absolute(root, &self.path);
+        for name in names(&flows, true)? {
+            let of_flow = Path::new(&self.path).join(&name);
+            let before = wanted.len();
+            for file in configs(&flows.join(&name))? {
+                match file.as_str() {
+                    "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.clone()), of_flow.join(file))),
+                    _ => strays.push(format!("{} is not read", of_flow.join(file).display())),
+                }
+            }
+            let has_flow = wanted.len() > before;
+            for inner in names(&flows.join(&name), true)? {
+                for file in configs(&flows.join(&name).join(&inner))? {
+                    let path = of_flow.join(&inner).join(&file);
+                    match file.rsplit_once('.') {
+                        Some((entity, _)) if inner == "entities" && has_flow => {
+                            wanted.push((Role::Entity(name.clone(), entity.to_string()), path));
+                        }
+                        _ => strays.push(format!("{} is not read", path.display())),
+                    }
                 }
             }
         }
+        strays.extend(configs(&flows)?.into_iter().map(|file| format!("{} is not read", Path::new(&self.path).join(file).display())));
+        let read = |(role, path): (Role, PathBuf)| {
+            let path_shown = shown.join(&path);
+            let text = read(&absolute(root, &path.to_string_lossy()), &path_shown)?;
+            Ok(text.map(|text| File { role, path: path_shown, text }))
+        };
+        let files = wanted.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
     }
-    if wanted.is_empty() {
-        // A folder that happens to be called so.
-        return Ok(FlowFiles { further: Vec::new(), strays: Vec::new() });
-    }
-    let loose = names(&flows, false)?.into_iter().filter(|file| is_config(file));
-    strays.extend(loose.map(|file| format!("{} is not read", Path::new(folder).join(file).display())));
-    let read = |(role, path): (Role, PathBuf)| {
-        let path_shown = shown.join(&path);
-        let text = read(&absolute(root, &path.to_string_lossy()), &path_shown)?;
-        Ok(text.map(|text| File { role, path: path_shown, text }))
-    };
-    let files = wanted.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
+}
+
+/// The names of configs in a folder, sorted.
+fn configs(folder: &Path) -> Result<Vec<String>> {
+    let names = names(folder, false)?.into_iter();
+    Ok(names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml")).collect())
 }
 
 /// The names in a folder, sorted; hidden ones are passed over.
 fn names(folder: &Path, folders: bool) -> Result<Vec<String>> {
-    let found = fs::list(folder, |name| name.starts_with(['.', '_'])).map_err(start)?.unwrap_or_default();
+    let found = fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default();
     let wanted = found.into_iter().filter(|entry| if folders { entry.is_folder } else { entry.is_file });
     let mut names: Vec<String> = wanted.filter_map(|entry| entry.relative.into_os_string().into_string().ok()).collect();
     names.sort();
@@ -295,9 +312,7 @@ impl Found {
     }
 
     /// Puts the variables in. Connections keep theirs until they are opened.
-    fn fill(&mut self, main: &str, environment: &Variables) -> Result<()> {
-        let mut values = self.env_file(environment)?;
-        values.extend(environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+    fn fill(&mut self, main: &str, values: &Variables) {
         let further = self.sources.iter().skip(1).map(|source| source.text.as_ref());
         for text in std::iter::once(main).chain(further) {
             for name in variables::names_in(text) {
@@ -309,50 +324,8 @@ impl Found {
         let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX));
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            match (&document.role, &mut document.tree.value) {
-                (Role::Project, Value::Map(entries)) => {
-                    for (_, value) in entries.iter_mut().filter(|(key, _)| key.name != "connections") {
-                        variables::fill(value, &self.variables, &mut self.problems);
-                    }
-                }
-                _ => variables::fill(&mut document.tree, &self.variables, &mut self.problems),
-            }
+            variables::fill(&mut document.tree, &self.variables, &mut self.problems);
         }
-        Ok(())
-    }
-
-    /// The variables of the file that `options.env_file` names.
-    fn env_file(&mut self, environment: &Variables) -> Result<Variables> {
-        let project = self.documents.first().filter(|document| document.role == Role::Project);
-        let named = project.and_then(|document| document.tree.get("options")?.get("env_file"));
-        let Some((named, text)) = named.and_then(|node| Some((node, node.text()?))) else { return Ok(Variables::new()) };
-        let Ok(text) = variables::filled(text, environment) else { return Ok(Variables::new()) };
-        let path = absolute(&self.root, &text);
-        let Some(bytes) = fs::read(&path).map_err(start)? else {
-            let problem = Problem::new(named.at, format!("env_file {text} does not exist"), "expected a file with lines of NAME=value");
-            self.problems.push(problem.hint("it is relative to the folder of the config"));
-            return Ok(Variables::new());
-        };
-        let mut values = Variables::new();
-        for line in dotenvy::from_read_iter(bytes.as_slice()) {
-            match line {
-                Ok((name, value)) => drop(values.insert(name, value)),
-                // The line is not shown: it may be a secret.
-                Err(error) => {
-                    let number = match error {
-                        dotenvy::Error::LineParse(line, _) => {
-                            let found = String::from_utf8_lossy(&bytes).lines().position(|other| other.contains(line.trim()));
-                            format!(", line {}", found.unwrap_or_default() + 1)
-                        }
-                        _ => String::new(),
-                    };
-                    let problem = Problem::new(named.at, format!("env_file {text}{number} cannot be read"), "expected lines of NAME=value");
-                    self.problems.push(problem.hint("put a value with spaces or # in quotes"));
-                }
-            }
-        }
-        self.env_file = Some(path);
-        Ok(values)
     }
 
     /// Lists what the patterns of entities match.
@@ -361,62 +334,54 @@ impl Found {
             if self.listings.contains_key(&pattern) {
                 continue;
             }
-            match check_pattern(&pattern) {
-                Ok(()) => drop(self.listings.insert(pattern.clone(), matches(&self.root, &pattern)?)),
-                Err(reason) => {
-                    let problem = Problem::new(at, format!("from {pattern:?} cannot be used: {reason}"), "expected a pattern of paths");
-                    self.problems.push(problem.hint("from: \"data/home/*\" finds every folder and file in data/home"));
-                }
+            if let Err(reason) = listing::check(&pattern) {
+                let problem = Problem::new(at, format!("from {pattern:?} cannot be used: {reason}"), "expected a pattern of paths");
+                self.problems.push(problem.hint("from: \"data/home/*\" finds every folder and file in data/home"));
+                continue;
             }
+            let listed = listing::list(&self.root, &pattern).map_err(start)?;
+            for refused in listed.refused {
+                let problem = Problem::new(at, refused.clone(), format!("it matches {pattern}"));
+                self.problems.push(problem.hint("move it away, or write a pattern that does not match it"));
+            }
+            self.folders.extend(listed.folders.iter().map(|folder| absolute(&self.root, folder)));
+            self.listings.insert(pattern, listed.matches);
         }
         Ok(())
     }
 }
 
-fn check_pattern(pattern: &str) -> std::result::Result<(), String> {
-    if !pattern.contains(['*', '?', '[', '{']) {
-        return Err("it has no * and so finds at most one".into());
+/// The environment, behind it the variables of the file that `options.env_file` names, and that file.
+fn variables_of(tree: &Node, root: &Path, environment: &Variables, said: &mut Vec<Problem>) -> Result<(Variables, Option<PathBuf>)> {
+    let named = tree.get("options").and_then(|options| options.get("env_file"));
+    let named = named.and_then(|node| Some((node.at, variables::filled(node.text()?, environment).ok()?)));
+    let Some((at, text)) = named else { return Ok((environment.clone(), None)) };
+    let path = absolute(root, &text);
+    let is_file = fs::stat(&path).map_err(start)?.is_some_and(|found| !found.is_folder);
+    if !is_file {
+        let problem = Problem::new(at, format!("env_file {text} does not exist"), "expected a file with lines of NAME=value");
+        said.push(problem.hint("it is relative to the folder of the config"));
+        return Ok((environment.clone(), None));
     }
-    for part in pattern.split('/') {
-        if part.contains("**") {
-            return Err("** is not known here: write a * for each folder".into());
+    let bytes = fs::read_at_most(&path, FILE_BYTES).map_err(start)?;
+    let mut values = Variables::new();
+    for line in dotenvy::from_read_iter(bytes.as_slice()) {
+        match line {
+            Ok((name, value)) => drop(values.insert(name, value)),
+            // The line is not shown: it may be a secret.
+            Err(error) => {
+                let number = match error {
+                    dotenvy::Error::LineParse(line, _) => {
+                        let found = String::from_utf8_lossy(&bytes).lines().position(|other| other.contains(line.trim()));
+                        format!(", line {}", found.unwrap_or_default() + 1)
+                    }
+                    _ => String::new(),
+                };
+                let problem = Problem::new(at, format!("env_file {text}{number} cannot be read"), "expected lines of NAME=value");
+                said.push(problem.hint("put a value with spaces or # in quotes"));
+            }
         }
-        GlobBuilder::new(part).build().map_err(|error| error.kind().to_string())?;
     }
-    Ok(())
-}
-
-/// The folders and files that match a pattern: entity and path, sorted by path.
-fn matches(root: &Path, pattern: &str) -> Result<Matches> {
-    let mut found: Vec<String> = vec![if pattern.starts_with('/') { "/".into() } else { String::new() }];
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    for part in &parts {
-        let joined = |folder: &str, name: &str| {
-            if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") }
-        };
-        if !part.contains(['*', '?', '[', '{']) {
-            found.iter_mut().for_each(|folder| *folder = joined(folder, part));
-            continue;
-        }
-        let Ok(glob) = GlobBuilder::new(part).literal_separator(true).build() else { return Ok(Vec::new()) };
-        let glob = glob.compile_matcher();
-        let mut next = Vec::new();
-        for folder in &found {
-            let listed = fs::list(&absolute(root, folder), |name| name.starts_with(['.', '_'])).map_err(start)?;
-            let names = listed.unwrap_or_default().into_iter().filter_map(|entry| entry.relative.into_os_string().into_string().ok());
-            next.extend(names.filter(|name| glob.is_match(name)).map(|name| joined(folder, &name)));
-        }
-        found = next;
-    }
-    found.sort();
-    let mut matches = Matches::new();
-    for path in found {
-        let absolute = absolute(root, &path);
-        let Some(entry) = fs::stat(&absolute).map_err(start)? else { continue };
-        let last = Path::new(&path).components().next_back();
-        let Some(Component::Normal(name)) = last else { continue };
-        let stem = if entry.is_file { Path::new(name).file_stem().unwrap_or(name) } else { name };
-        matches.push((stem.to_string_lossy().into_owned(), path));
-    }
-    Ok(matches)
+    values.extend(environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Ok((values, Some(path)))
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::merge::{Aliases, flattened, merge};
 use super::node::{Key, Node, Value};
-use super::problem::{Problem, Problems, nearest};
+use super::problem::{Problem, Problems, Span, nearest};
 
 /// Other names of a store's keys.
 pub const STORE_ALIASES: &Aliases = &[("batch_size", "rows_per_file")];
@@ -60,14 +60,14 @@ impl<'c> Named<'c> {
     pub(super) fn block(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
         match &node.value {
             Value::Text(name) => match self.find(name) {
-                Some(block) => Node { at: node.at, ..block.clone() },
+                Some(block) => at(block, node.at),
                 None => with_path(node),
             },
             Value::Map(_) => {
                 let own = flattened(node, called, self.aliases, problems);
                 let Some(name) = own.get("use") else { return own };
                 if let Some(block) = name.text().and_then(|name| self.find(name)) {
-                    return without(merge(block.clone(), &own), &["use"]);
+                    return without(merge(at(block, name.at), &own), &["use"]);
                 }
                 let message = format!("{called} uses {}, which is no {} of the config", name.value.describe(), self.what);
                 let problem = Problem::new(name.at, message, format!("expected the name of one of {}s", self.what));
@@ -86,7 +86,7 @@ impl<'c> Named<'c> {
 
     /// A path that was most likely meant as a name.
     pub(super) fn likely(&self, path: &str) -> Option<&str> {
-        nearest(path, self.names()).filter(|_| !path.contains('/'))
+        if path.contains('/') { None } else { nearest(path, self.names()) }
     }
 
     /// Those that no flow uses.
@@ -108,6 +108,15 @@ impl<'c> Named<'c> {
     fn names(&self) -> impl Iterator<Item = &str> {
         self.blocks.iter().map(|(key, _)| key.name.as_str())
     }
+}
+
+/// A named block as if its path stood where its name is used.
+fn at(block: &Node, place: Span) -> Node {
+    let mut block = Node { at: place, ..block.clone() };
+    if let Value::Map(entries) = &mut block.value {
+        entries.iter_mut().filter(|(key, _)| key.name == "path").for_each(|(_, path)| path.at = place);
+    }
+    block
 }
 
 /// `home: some/path` means `home: {path: some/path}`.

@@ -45,6 +45,26 @@ pub enum Value {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl schemars::JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::json_schema(generator)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
@@ -111,6 +131,15 @@ impl Node {
         items.iter().filter_map(|item| Some((item.text()?, item.at))).collect()
     }
 
+    /// How many values are in it.
+    pub fn size(&self) -> usize {
+        match &self.value {
+            Value::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
     /// The place of a key's value; that of the map where the key is missing.
     pub fn place_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.at, |node| node.at)
@@ -156,9 +185,9 @@ impl Node {
 }
 
 /// How deep a config may be nested: hygge's own keys need ten.
-const DEPTH: usize = 64;
+pub const DEPTH: usize = 64;
 /// How many values a file may have, what aliases repeat included.
-const VALUES: usize = 1_000_000;
+pub const VALUES: usize = 1_000_000;
 /// How many values aliases may repeat.
 const REPEATED: usize = 300_000;
 

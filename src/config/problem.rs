@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
+use super::secrets::{shown, without_urls};
 use crate::error::{Error, ErrorKind};
 
 /// How many problems are shown: who has more mends these first.
@@ -65,13 +66,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: without_secrets(&message.into()), labels: vec![(at, without_secrets(&label.into()))], hint: None }
+        Self { message: without_urls(&message.into()), labels: vec![(at, without_urls(&label.into()))], hint: None }
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(without_secrets(&hint.into()));
+        self.hint = Some(without_urls(&hint.into()));
         self
     }
 
@@ -88,7 +89,7 @@ impl Problem {
     /// Shows another place that belongs to it.
     #[must_use]
     pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
-        self.labels.push((at, without_secrets(&label.into())));
+        self.labels.push((at, without_urls(&label.into())));
         self
     }
 
@@ -112,12 +113,21 @@ pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Optio
 pub struct Problems {
     sources: Sources,
     list: Vec<Problem>,
+    noun: &'static str,
 }
 
 impl Problems {
     /// No problem yet.
     pub fn new(sources: &Sources) -> Self {
-        Self { sources: sources.clone(), list: Vec::new() }
+        Self { sources: sources.clone(), list: Vec::new(), noun: "problem" }
+    }
+
+    /// The same as a list of warnings.
+    #[must_use]
+    pub fn of_warnings(sources: &Sources, warnings: &[Problem]) -> Self {
+        let mut list = warnings.to_vec();
+        list.sort_by_key(Problem::at);
+        Self { sources: sources.clone(), list, noun: "warning" }
     }
 
     /// No problem of the same files.
@@ -239,7 +249,8 @@ impl fmt::Display for Problems {
             writeln!(f, "\nand {unseen} more")?;
         }
         let files: HashSet<usize> = self.list.iter().map(|problem| problem.at().file).collect();
-        let count = if self.list.len() == 1 { "1 problem".into() } else { format!("{} problems", self.list.len()) };
+        let noun = self.noun;
+        let count = if self.list.len() == 1 { format!("1 {noun}") } else { format!("{} {noun}s", self.list.len()) };
         match self.list.first() {
             Some(first) if files.len() == 1 => write!(f, "{count} in {}", self.source(first.at()).path.display()),
             _ => write!(f, "{count} in {} files", files.len()),
@@ -261,61 +272,4 @@ const WIDTH: usize = 400;
 /// The beginning of a line that is too long for any screen.
 fn cropped(line: &str) -> &str {
     line.char_indices().nth(WIDTH).map_or(line, |(end, _)| &line[..end])
-}
-
-/// The text as a terminal may have it: no secrets, and no signs that would do something there.
-fn shown(text: &str) -> String {
-    let covered = without_secrets(text);
-    let is_sign = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t' | '\r');
-    if covered.contains(is_sign) { covered.replace(is_sign, "?") } else { covered }
-}
-
-/// The text of a config with these places covered: letters of the same length stand for what is there.
-pub fn covered(text: &str, places: &[Span]) -> String {
-    let mut covered = text.to_string();
-    for at in places {
-        let range = at.offset..at.offset + at.length;
-        if let Some(secret) = text.get(range.clone()) {
-            let stars: String = secret.chars().map(|letter| if letter == '\n' { '\n' } else { '*' }).collect();
-            // Places count bytes: what is longer than a star is filled up behind it.
-            covered.replace_range(range, &format!("{stars}{}", " ".repeat(secret.len() - stars.len())));
-        }
-    }
-    covered
-}
-
-/// The text of a config that cannot be read, with everything covered that may belong to its connections.
-pub fn covered_by_guess(text: &str) -> String {
-    let mut covered = String::with_capacity(text.len());
-    let mut is_inside = false;
-    for line in text.split_inclusive('\n') {
-        let is_key = !line.starts_with([' ', '\t', '#', '-', '}', ']']) && !line.trim().is_empty();
-        if is_key {
-            is_inside = line.contains("connections");
-        }
-        match line.find(':').filter(|_| is_inside || line.contains("connections")) {
-            Some(colon) => {
-                covered.push_str(&line[..=colon]);
-                covered.extend(line[colon + 1..].chars().map(|letter| if letter.is_whitespace() { letter } else { '*' }));
-            }
-            None if is_inside => covered.extend(line.chars().map(|letter| if letter.is_whitespace() { letter } else { '*' })),
-            None => covered.push_str(line),
-        }
-    }
-    covered
-}
-
-/// The text with everything behind `://` covered, up to the end of the word and letter by letter, so
-/// that places stay where they are: a URL may have a password in it.
-fn without_secrets(text: &str) -> String {
-    let mut covered = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://") {
-        let (before, url) = rest.split_at(start + 3);
-        covered.push_str(before);
-        let end = url.find(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'')).unwrap_or(url.len());
-        covered.push_str(&"*".repeat(end));
-        rest = &url[end..];
-    }
-    covered + rest
 }

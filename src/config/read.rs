@@ -39,6 +39,9 @@ pub fn read_known<T: DeserializeOwned>(node: &Node, name: &str, known: Known<'_>
     let place = At { key: None, of: name };
     let value = loop {
         let before = reading.left_out.borrow().len();
+        if before > MOST {
+            break None;
+        }
         match T::deserialize(Reader { node, place, reading: &reading }) {
             Ok(value) => break Some(value),
             Err(error) if reading.left_out.borrow().len() == before => {
@@ -51,6 +54,9 @@ pub fn read_known<T: DeserializeOwned>(node: &Node, name: &str, known: Known<'_>
     reading.found.into_inner().into_iter().for_each(|problem| problems.push(problem));
     value
 }
+
+/// How many wrong values of a block are reported: for each it is read once more.
+const MOST: usize = 100;
 
 /// The keys of a type's block, aliases included.
 pub fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::node::Secret;
 use super::words::{Elsewhere, Number, PathText, Percentage, Time, Words};
 
 /// The config of a project: `hygge.yml`.
@@ -19,7 +20,7 @@ pub struct ProjectFields {
     pub name: Option<String>,
     /// Options of every run.
     pub options: Option<OptionsFields>,
-    /// The folder with a folder for each further flow: `NAME/flow.yml`, and `NAME/entities/ENTITY.yml`.
+    /// The folder with a folder for each further flow: `NAME/flow.yml`, and `NAME/entities/ENTITY.yml`; `null` for none.
     #[schemars(example = &"flows", extend("default" = "flows"))]
     pub flows_dir: Option<PathText>,
     /// The databases by name. `HYGGE_CONNECTION_NAME` in the environment goes before the one of that name.
@@ -51,10 +52,10 @@ pub struct OptionsFields {
     pub continue_on_error: Option<bool>,
     /// The cache.
     pub cache: Option<CacheFields>,
-    /// A file of variables, lines of `NAME=value`; the environment goes before it.
+    /// A file of variables, lines of `NAME=value` as dotenv has them: `'…'` keeps a dollar; the environment goes before it.
     #[schemars(example = &".env", extend("x-default" = "none is read"))]
     pub env_file: Option<PathText>,
-    /// Whether a path that leaves the folder of the config, also by a link, is an error.
+    /// Whether a path of homes, stores, the cache or the config that leaves its folder, also by a link, is an error.
     #[schemars(example = true, extend("default" = false))]
     pub confine: Option<bool>,
 }
@@ -91,7 +92,7 @@ pub enum CacheKeep {
 pub struct ConnectionFields {
     /// Where it is and how to log in. Its variables are asked for when it is opened, and it is never shown.
     #[schemars(example = &"${SHOP_URL}", extend("x-default" = "required, unless `HYGGE_CONNECTION_NAME` is set", "x-type" = "URL of `sqlite`, `postgres` or `mysql`"))]
-    pub url: Option<String>,
+    pub url: Option<Secret>,
     /// How many sessions all flows share.
     #[schemars(example = 8, extend("default" = 4))]
     pub pool_size: Option<Number<1, 1000>>,
@@ -116,7 +117,7 @@ pub struct SharedFields {
     /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
     #[schemars(example = &"10%", extend("default" = "99%"))]
     pub max_shrink: Option<Percentage>,
-    /// How long a build of it may take; one that takes longer fails, and the next goes on with its finished parts.
+    /// For how long its parts may be in work; a build that takes longer fails, and the next goes on with the finished parts.
     #[schemars(example = &"10m", extend("x-default" = "as long as it takes"))]
     pub timeout: Option<Time>,
     /// How many batches of rows wait between a database and its encoder. Nothing waits between files.
@@ -176,12 +177,12 @@ fn store(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "$ref": "#/$defs/store" }, { "type": "null" }] })
 }
 
-fn homes(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["object", "null"], "additionalProperties": home(generator) })
+fn homes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/named_home" }] } })
 }
 
-fn stores(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["object", "null"], "additionalProperties": store(generator) })
+fn stores(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["object", "null"], "additionalProperties": { "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/named_store" }] } })
 }
 
 fn flows(_: &mut SchemaGenerator) -> Schema {

@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::node::Node;
 use super::problem::{Problem, Problems, Span};
+use super::secrets::may_have_password;
 
 /// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
 pub type Variables = BTreeMap<String, String>;
@@ -30,6 +31,11 @@ pub enum VariableError {
 /// Puts the values of variables into every text below a node. Texts of connections are left alone.
 pub fn fill(node: &mut Node, variables: &Variables, problems: &mut Problems) {
     node.each_text(&mut |text, at| match filled(text, variables) {
+        Ok(filled) if may_have_password(&filled) => {
+            let problem = Problem::new(at, "a text is the URL of a database", "a URL of a database is a secret");
+            problems.push(problem.hint("write it under connections: what is there is never shown"));
+            text.clear();
+        }
         Ok(Cow::Borrowed(_)) => {}
         Ok(Cow::Owned(filled)) => *text = filled,
         Err(errors) => {
@@ -44,14 +50,15 @@ fn problem(error: &VariableError, at: Span) -> Problem {
     let (label, hint) = match error {
         VariableError::Unset(name) => {
             let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
-            ("expected a variable of the environment", hint)
+            (format!("{name} is no variable of the environment"), hint)
         }
         VariableError::Unreadable(_) => {
-            ("expected ${NAME} or ${NAME:-default}", "letters, digits and _ make a name; $$ writes a dollar".to_string())
+            let hint = "letters, digits and _ make a name; $$ writes a dollar";
+            ("expected ${NAME} or ${NAME:-default}".to_string(), hint.to_string())
         }
         VariableError::Secret(name) => {
             let hint = format!("use {name} under connections only: what is there is never shown");
-            ("a URL of a database is a secret", hint)
+            ("a URL of a database is a secret".to_string(), hint)
         }
     };
     Problem::new(at, error.to_string(), label).hint(hint)
@@ -99,12 +106,13 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
             let Some((inside, after)) = after.split_once('}') else {
-                errors.push(VariableError::Unreadable(format!("${{{after}")));
+                errors.push(unreadable(format!("${{{after}"), is_secret));
                 break;
             };
             match value(inside, variables) {
-                Ok(value) if !is_secret && is_url(value) => errors.push(VariableError::Secret(inside.to_string())),
+                Ok(value) if !is_secret && may_have_password(value) => errors.push(VariableError::Secret(inside.to_string())),
                 Ok(value) => filled.push_str(value),
+                Err(VariableError::Unreadable(text)) => errors.push(unreadable(text, is_secret)),
                 Err(error) => errors.push(error),
             }
             rest = after;
@@ -116,9 +124,9 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<
     if errors.is_empty() { Ok(Cow::Owned(filled)) } else { Err(VariableErrors(errors)) }
 }
 
-/// A URL that may have a password in it.
-fn is_url(value: &str) -> bool {
-    value.contains("://") && value.contains('@')
+/// What is written in a URL is not shown.
+fn unreadable(text: String, is_secret: bool) -> VariableError {
+    VariableError::Unreadable(if is_secret { "in it".into() } else { text })
 }
 
 fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, VariableError> {

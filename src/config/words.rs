@@ -119,14 +119,17 @@ word!(
     { "anyOf": [{ "type": "string", "pattern": "^(100|[0-9]{1,2}) ?%?$" }, { "type": "integer", "minimum": 0, "maximum": 100 }], "x-type": "percentage" }
 );
 
+/// The longest time that anybody means.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 /// A time, such as `90s`, `10m` or `1h`; a number alone is seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Duration);
 
 word!(
     Time,
-    "a time of at least a second, such as 90s, 10m or 1h; a number alone is seconds",
-    |text| parse_time(text).filter(|time| *time >= Duration::from_secs(1)).map(Time),
+    "a time from a second to a year, such as 90s, 10m or 1h; a number alone is seconds",
+    |text| parse_time(text).filter(|time| (Duration::from_secs(1)..=LONGEST).contains(time)).map(Time),
     |time| format!("{}s", time.0.as_secs()),
     { "anyOf": [{ "type": "string", "pattern": "^[0-9]+ ?[smhd]?$" }, { "type": "integer", "minimum": 1 }], "x-type": "time" }
 );
@@ -177,10 +180,14 @@ impl<'de> Deserialize<'de> for Words {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Words, A::Error> {
                 let mut words = Vec::new();
-                while let Some(word) = items.next_element()? {
-                    words.push(word);
+                // An item that is no text was reported: the others are read all the same.
+                loop {
+                    match items.next_element() {
+                        Ok(Some(word)) => words.push(word),
+                        Ok(None) => return Ok(Words(words)),
+                        Err(_) => {}
+                    }
                 }
-                Ok(Words(words))
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<Words, A::Error> {

@@ -88,13 +88,36 @@ struct Running {
 /// The time that a flow may take.
 struct Clock {
     allowed: Duration,
-    /// From when on it has taken too long; `None` while it waits for its store.
-    ends: Option<Instant>,
+    /// For how long its parts were in work, and since when they are again: waiting costs nothing.
+    spent: Duration,
+    since: Option<Instant>,
     /// Set when its parts in flight shall end.
     stop: Arc<AtomicBool>,
 }
 
+impl Clock {
+    fn is_over(&self) -> bool {
+        self.spent + self.since.map_or(Duration::ZERO, |since| since.elapsed()) >= self.allowed
+    }
+}
+
 impl Running {
+    /// A part begins.
+    fn begin_part(&mut self) {
+        if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
+            clock.since = Some(Instant::now());
+        }
+        self.in_flight += 1;
+    }
+
+    /// A part has come back.
+    fn end_part(&mut self) {
+        self.in_flight -= 1;
+        if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
+            clock.spent += clock.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        }
+    }
+
     fn set_made(&mut self, number: usize, record: PartRecord) {
         self.missing -= usize::from(self.made[number].replace(record).is_none());
     }
@@ -195,7 +218,7 @@ impl<'r> Coordinator<'r> {
         let mut late = Vec::new();
         for (flow, running) in &mut self.running {
             let Some(clock) = &running.clock else { continue };
-            let is_late = running.error.is_none() && running.missing > 0 && clock.ends.is_some_and(|ends| ends <= Instant::now());
+            let is_late = running.error.is_none() && running.missing > 0 && clock.is_over();
             if interrupted || is_late {
                 clock.stop.store(true, Ordering::Relaxed);
             }
@@ -260,7 +283,7 @@ impl<'r> Coordinator<'r> {
                 let made = vec![None; work.parts.len()];
                 let work = work.clone();
                 let allowed = self.planner.flow(&flow)?.timeout;
-                let clock = allowed.map(|allowed| Clock { allowed, ends: None, stop: Arc::default() });
+                let clock = allowed.map(|allowed| Clock { allowed, spent: Duration::ZERO, since: None, stop: Arc::default() });
                 let missing = made.len();
                 let running = Running { missing, made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None, clock };
                 self.running.insert(flow.clone(), running);
@@ -328,7 +351,7 @@ impl<'r> Coordinator<'r> {
         };
         let Some((flow, doing)) = self.busy.remove(&id) else { return Ok(()) };
         if let (Doing::Making(_), Some(running)) = (doing, self.running.get_mut(&flow)) {
-            running.in_flight -= 1;
+            running.end_part();
         }
         match (joined, doing) {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,

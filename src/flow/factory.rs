@@ -1,7 +1,7 @@
 //! The Factory: turns the `type:` of a home or a store into its implementation.
 //!
 //! This is the one registry. A new format is one line in `FORMATS`; a home or store that is no
-//! folder of files is one more in `HOMES` or `STORES`.
+//! folder of files is one line in `HOMES` or `STORES`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,70 +23,94 @@ use crate::store::files::{FilesStore, FilesStoreFields};
 /// The formats of files, the default first.
 const FORMATS: &[&dyn Format] = &[&Parquet];
 
-/// The kinds of homes, that of files first.
-const HOMES: &[Kind] = &[Kind::of_files::<FilesHomeFields>(), Kind::named::<FlowHomeFields>(FLOW)];
+/// The kinds of homes, the default first.
+const HOMES: &[Kind<dyn Home>] = &[
+    Kind::new::<FilesHomeFields>(Make::OfFiles(|format, at| {
+        FilesHome::from_block(format, at.node, at.name, at.root, at.problems).map(|home| Arc::new(home) as _)
+    })),
+    Kind::new::<FlowHomeFields>(Make::Named("flow", |at| {
+        FlowHome::from_block(at.node, at.name, at.problems).map(|home| Arc::new(home) as _)
+    })),
+];
 
-/// The kinds of stores, that of files first.
-const STORES: &[Kind] = &[Kind::of_files::<FilesStoreFields>()];
+/// The kinds of stores, the default first.
+const STORES: &[Kind<dyn Store>] = &[Kind::new::<FilesStoreFields>(Make::OfFiles(|format, at| {
+    FilesStore::from_block(format, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
+}))];
 
-/// The `type:` of a home that is another flow.
-const FLOW: &str = "flow";
-
-/// A kind of homes or stores: its `type:` and its keys.
-#[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    /// The word; `None` for that of files, whose words are the formats.
-    pub word: Option<&'static str>,
-    /// Its keys.
+/// A kind of homes or stores: its `type:`, its keys, and how it is made.
+pub struct Kind<T: ?Sized> {
+    make: Make<T>,
     keys: fn() -> &'static [&'static str],
     /// Its keys as a JSON Schema.
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
-impl Kind {
-    const fn of_files<T: DeserializeOwned + JsonSchema>() -> Self {
-        Self { word: None, keys: keys_of::<T>, schema: T::json_schema }
+/// How a home or a store is made from its block.
+enum Make<T: ?Sized> {
+    /// Of files: its words are the formats.
+    OfFiles(fn(&'static dyn Format, Block<'_>) -> Option<Arc<T>>),
+    /// By a word of its own.
+    Named(&'static str, fn(Block<'_>) -> Option<Arc<T>>),
+}
+
+/// A block that is being read.
+struct Block<'a> {
+    node: &'a Node,
+    /// How errors call it.
+    name: &'a str,
+    /// The folder that its paths are relative to.
+    root: &'a Path,
+    problems: &'a mut Problems,
+}
+
+impl<T: ?Sized> Kind<T> {
+    const fn new<F: DeserializeOwned + JsonSchema>(make: Make<T>) -> Self {
+        Self { make, keys: keys_of::<F>, schema: F::json_schema }
     }
 
-    const fn named<T: DeserializeOwned + JsonSchema>(word: &'static str) -> Self {
-        Self { word: Some(word), keys: keys_of::<T>, schema: T::json_schema }
+    /// The words of `type:` that mean this kind.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self.make {
+            Make::OfFiles(_) => FORMATS.iter().map(|format| format.name()).collect(),
+            Make::Named(word, _) => vec![word],
+        }
     }
+
+    fn make(&self, word: &str, block: Block<'_>) -> Option<Arc<T>> {
+        match self.make {
+            Make::OfFiles(make) => make(format(word)?, block),
+            Make::Named(_, make) => make(block),
+        }
+    }
+}
+
+/// The format of a name.
+pub fn format(name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
 /// Makes homes and stores by name.
-#[derive(Debug)]
-pub struct Factory {
-    formats: &'static [&'static dyn Format],
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Factory;
 
 impl Factory {
-    /// The factory of everything that hygge knows.
-    pub fn new() -> Self {
-        Self { formats: FORMATS }
-    }
-
-    /// A home; `name` is how errors call it.
-    pub fn home(&self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        let default = if node.get(FLOW).is_some() { FLOW } else { self.formats[0].name() };
-        let (kind, is_known, node) = self.kind(node, name, default, HOMES, problems);
-        let home: Option<Arc<dyn Home>> = match self.format(kind) {
-            Some(format) => FilesHome::from_block(format, &node, name, root, problems).map(|home| Arc::new(home) as _),
-            None => FlowHome::from_block(&node, name, problems).map(|home| Arc::new(home) as _),
-        };
-        home.filter(|_| is_known)
+    /// A home; `name` is how errors call it. A block with `flow` needs no type.
+    pub fn home(self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
+        let is_flow = |kind: &&Kind<dyn Home>| node.get("flow").is_some() && kind.words() == ["flow"];
+        let default = HOMES.iter().find(is_flow).unwrap_or(&HOMES[0]);
+        make(HOMES, default, Block { node, name, root, problems })
     }
 
     /// A store; `name` is how errors call it.
-    pub fn store(&self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        let (kind, is_known, node) = self.kind(node, name, self.formats[0].name(), STORES, problems);
-        let store = FilesStore::from_block(self.format(kind)?, &node, name, root, problems);
-        store.filter(|_| is_known).map(|store| Arc::new(store) as _)
+    pub fn store(self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
+        make(STORES, &STORES[0], Block { node, name, root, problems })
     }
 
     /// The keys of homes and stores, and in which of them each belongs.
-    pub fn belongs(&self) -> Vec<(&'static str, &'static str)> {
-        let keys = |kinds: &[Kind]| kinds.iter().flat_map(|kind| (kind.keys)()).copied().collect::<Vec<_>>();
-        let (homes, stores) = (keys(HOMES), keys(STORES));
+    pub fn belongs(self) -> Vec<(&'static str, &'static str)> {
+        let homes: Vec<&str> = HOMES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
+        let stores: Vec<&str> = STORES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
         let place = |key: &&'static str| match (homes.contains(key), stores.contains(key)) {
             (true, true) => (*key, "home or store"),
             (true, false) => (*key, "home"),
@@ -95,74 +119,59 @@ impl Factory {
         homes.iter().chain(&stores).map(place).chain([("type", "home or store")]).collect()
     }
 
-    /// The formats, the default first.
-    pub fn formats(&self) -> &'static [&'static dyn Format] {
-        self.formats
-    }
-
     /// The kinds of homes.
-    pub fn homes(&self) -> &'static [Kind] {
+    pub fn homes(self) -> &'static [Kind<dyn Home>] {
         HOMES
     }
 
     /// The kinds of stores.
-    pub fn stores(&self) -> &'static [Kind] {
+    pub fn stores(self) -> &'static [Kind<dyn Store>] {
         STORES
     }
+}
 
-    /// The words of `type:` for these kinds.
-    pub fn words(&self, kinds: &[Kind]) -> Vec<&'static str> {
-        let named = kinds.iter().filter_map(|kind| kind.word);
-        self.formats.iter().map(|format| format.name()).chain(named).collect()
-    }
-
-    fn format(&self, name: &str) -> Option<&'static dyn Format> {
-        self.formats.iter().copied().find(|format| format.name() == name)
-    }
-
-    /// The `type:` of a block, and the block as its reader wants it: without defaults that are for
-    /// other kinds. A type that is not known is a problem; the rest is then read as the default's, but
-    /// for keys that only the meant type may have.
-    fn kind(&self, node: &Node, name: &str, default: &'static str, kinds: &[Kind], problems: &mut Problems) -> (&'static str, bool, Node) {
-        let known = self.words(kinds);
-        let written = node.get("type");
-        let found = match written {
-            Some(written) => known.iter().copied().find(|word| written.text() == Some(word)),
-            None => Some(default),
-        };
-        let word = found.unwrap_or(default);
-        let own = kinds.iter().find(|kind| kind.word == Some(word)).unwrap_or(&kinds[0]);
-        let is_own = |key: &str| key == "type" || (own.keys)().contains(&key);
-        let is_others = |key: &str| kinds.iter().any(|kind| (kind.keys)().contains(&key));
-        if let (None, Some(written)) = (found, written) {
-            let message = match written.text() {
-                Some(text) => format!("{name} has the unknown type {text:?}"),
-                None => format!("type of {name} is {}", written.value.describe()),
-            };
-            let problem = Problem::new(written.at, message, format!("expected one of {}", known.join(", ")));
-            problems.push(problem.did_you_mean(written.text().unwrap_or_default(), known.iter().copied(), None));
-            let mut rest = only(node, |key| is_own(&key.name));
-            if let (Value::Map(entries), None) = (&mut rest.value, node.get("path")) {
-                let path = Node { value: Value::Text(".".into()), at: node.at };
-                entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
-            }
-            return (word, false, rest);
+/// Makes what a block's `type:` says. Defaults that are for other kinds are passed over. A type that
+/// is not known is a problem; the rest is then read as the default's, but for keys that only the
+/// meant type may have.
+fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Option<Arc<T>> {
+    let Block { node, name, root, problems } = block;
+    let written = node.get("type");
+    let found = kinds.iter().find_map(|kind| {
+        let word = kind.words().into_iter().find(|word| written.and_then(Node::text) == Some(word))?;
+        Some((kind, word))
+    });
+    let usual = default.words()[0];
+    let (kind, word) = found.unwrap_or((default, usual));
+    let is_own = |key: &str| key == "type" || (kind.keys)().contains(&key);
+    let is_others = |key: &str| kinds.iter().any(|kind| (kind.keys)().contains(&key));
+    if let (None, Some(written)) = (found, written) {
+        problems.push(unknown_type(name, written, kinds.iter().flat_map(Kind::words).collect()));
+        let mut rest = only(node, |key| is_own(&key.name));
+        if let (Value::Map(entries), None) = (&mut rest.value, node.get("path")) {
+            let path = Node { value: Value::Text(".".into()), at: node.at };
+            entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
         }
-        if node.entries().iter().any(|(key, _)| key.is_default) {
-            return (word, true, only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name)));
-        }
-        (word, true, node.clone())
+        kind.make(word, Block { node: &rest, name, root, problems });
+        return None;
     }
+    if node.entries().iter().any(|(key, _)| key.is_default && !is_own(&key.name)) {
+        let rest = only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name));
+        return kind.make(word, Block { node: &rest, name, root, problems });
+    }
+    kind.make(word, Block { node, name, root, problems })
+}
+
+fn unknown_type(name: &str, written: &Node, known: Vec<&'static str>) -> Problem {
+    let message = match written.text() {
+        Some(text) => format!("{name} has the unknown type {text:?}"),
+        None => format!("type of {name} is {}", written.value.describe()),
+    };
+    let problem = Problem::new(written.at, message, format!("expected one of {}", known.join(", ")));
+    problem.did_you_mean(written.text().unwrap_or_default(), known.iter().copied(), None)
 }
 
 /// The entries of a map whose keys fit.
 fn only(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
     let kept = node.entries().iter().filter(|(key, _)| fits(key)).cloned().collect();
     Node { value: Value::Map(kept), at: node.at }
-}
-
-impl Default for Factory {
-    fn default() -> Self {
-        Self::new()
-    }
 }

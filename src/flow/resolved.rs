@@ -20,6 +20,8 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
             "cache": { "dir": options.cache_folder.display().to_string(), "keep": options.cache_keep },
             "confine": options.confine,
         },
+        // What is in its folder is written out too.
+        "flows_dir": null,
         "flows": {},
     });
     if let Some(parts) = options.concurrency {

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::factory::{Factory, Kind};
+use super::factory::{self, Factory, Kind};
 use crate::config::flows::FLOW_ALIASES;
 use crate::config::merge::Aliases;
 use crate::config::named::STORE_ALIASES;
@@ -15,12 +15,11 @@ use crate::config::schema::{EntityFields, FlowFields, ProjectFields};
 
 /// The schema of `hygge.yml`; that of `flow.yml` and of an entity's file are `$defs/flow` and `$defs/entity` in it.
 pub fn schema() -> Value {
-    let factory = Factory::new();
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let flow = block::<FlowFields>(&mut generator, FLOW_ALIASES);
     let entity = block::<EntityFields>(&mut generator, FLOW_ALIASES);
-    let mut homes = kinds(&factory, factory.homes(), &[], &mut generator);
-    let mut stores = kinds(&factory, factory.stores(), STORE_ALIASES, &mut generator);
+    let homes = kinds(Factory.homes(), &[], &mut generator);
+    let stores = kinds(Factory.stores(), STORE_ALIASES, &mut generator);
     let mut root = generator.into_root_schema_for::<ProjectFields>().to_value();
     let shared = root["$defs"]["shared"].clone();
     for (name, mut own) in [("flow", flow), ("entity", entity), ("shared", json!({ "description": shared["description"] }))] {
@@ -33,8 +32,12 @@ pub fn schema() -> Value {
         add_aliases(properties, FLOW_ALIASES);
         root["$defs"][name] = own;
     }
-    for (name, kinds) in [("home", &mut homes), ("store", &mut stores)] {
-        root["$defs"][name] = json!({ "anyOf": kinds });
+    for (name, mut kinds) in [("home", homes), ("store", stores)] {
+        // What has a name cannot use another one.
+        let mut named = kinds.clone();
+        named.iter_mut().for_each(|kind| drop(entry(kind, "properties").remove("use")));
+        root["$defs"][format!("named_{name}")] = json!({ "anyOf": named });
+        root["$defs"][name] = json!({ "anyOf": kinds.drain(..).collect::<Vec<_>>() });
     }
     root["title"] = "hygge.yml".into();
     root["patternProperties"] = json!({ "^x-": { "description": "For anchors: hygge passes over it." } });
@@ -49,13 +52,12 @@ fn block<T: JsonSchema>(generator: &mut SchemaGenerator, aliases: &Aliases) -> V
 }
 
 /// One schema for each word that `type:` may be.
-fn kinds(factory: &Factory, kinds: &[Kind], aliases: &Aliases, generator: &mut SchemaGenerator) -> Vec<Value> {
+fn kinds<T: ?Sized>(kinds: &[Kind<T>], aliases: &Aliases, generator: &mut SchemaGenerator) -> Vec<Value> {
     let mut schemas = Vec::new();
     for kind in kinds {
-        let words: Vec<&str> = kind.word.map_or_else(|| factory.words(&[]), |word| vec![word]);
-        for word in words {
+        for word in kind.words() {
             let mut schema = (kind.schema)(generator).to_value();
-            let format = factory.formats().iter().find(|format| format.name() == word);
+            let format = factory::format(word);
             let properties = entry(&mut schema, "properties");
             if let (Some(format), Some(compression)) = (format, properties.get_mut("compression")) {
                 compression["enum"] = json!(format.compressions());
@@ -137,7 +139,12 @@ fn has_type(schema: &Value, kind: &str) -> bool {
 
 /// What kind of value a key has, in words.
 fn described(schema: &Value) -> String {
-    let words = schema["enum"].as_array().or_else(|| schema["oneOf"].as_array()).or_else(|| schema["anyOf"].as_array());
+    // What may be missing is one of two: itself, or null.
+    let inner = schema["anyOf"].as_array().into_iter().flatten().find(|one| one["type"] != "null" && one.get("$ref").is_none());
+    if let Some(inner) = inner {
+        return inner["x-type"].as_str().map_or_else(|| described(inner), str::to_string);
+    }
+    let words = schema["enum"].as_array().or_else(|| schema["oneOf"].as_array());
     let words: Vec<&str> = words.into_iter().flatten().filter_map(|word| word.as_str().or_else(|| word["const"].as_str())).collect();
     match (words.is_empty(), &schema["minimum"], &schema["maximum"]) {
         (false, ..) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),

@@ -96,6 +96,11 @@ pub fn stat_open(file: &File, path: &Path) -> Result<Stat, FsError> {
     Ok(Stat::of(&file.metadata().map_err(FsError::at("look at", path))?))
 }
 
+/// Names that are never read and never removed: other tools keep their notes under them, and so does hygge.
+pub fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
+}
+
 /// Every entry of a folder, without order; names for which `skip` is true are left out. Links are
 /// followed; one to nowhere is listed as what it is. `None` where no such folder is.
 ///

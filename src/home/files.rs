@@ -133,7 +133,7 @@ impl Home for FilesHome {
     }
 
     fn list(&self) -> Result<Listing, HomeError> {
-        let found = if is_deep(&self.glob) { fs::walk(&self.path, is_hidden) } else { fs::list(&self.path, is_hidden) };
+        let found = if is_deep(&self.glob) { fs::walk(&self.path, fs::is_hidden) } else { fs::list(&self.path, fs::is_hidden) };
         if let Some(found) = found? {
             return self.list_folder(found);
         }
@@ -163,9 +163,4 @@ fn check_glob(glob: &str) -> Result<(), String> {
 /// True where a pattern asks for files in folders below.
 fn is_deep(glob: &str) -> bool {
     glob.contains('/') || glob.contains("**")
-}
-
-/// Names that are never read: other tools keep their notes under them, and so does hygge.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
 }

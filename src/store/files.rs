@@ -181,7 +181,7 @@ impl Store for FilesStore {
         let name = fill(&self.file_pattern, naming);
         let reason = match name.as_str() {
             "" => "which is empty",
-            name if name.starts_with(['.', '_']) => "and names that begin with . or _ are never read",
+            name if fs::is_hidden(name) => "and names that begin with . or _ are never read",
             name if name.contains(['/', '\0']) => "which leaves the store's folder",
             name if name.len() > 255 => "which is longer than a file name can be",
             _ => return Ok(name),
@@ -264,7 +264,7 @@ fn check_place(site: &Site) -> Result<(), StoreError> {
 
 /// The visible files of a folder.
 fn live(folder: &Path) -> Result<Live, StoreError> {
-    let Some(found) = fs::list(folder, is_hidden)? else {
+    let Some(found) = fs::list(folder, fs::is_hidden)? else {
         return match fs::stat(folder)? {
             Some(_) => Err(StoreError::NotAFolder(folder.to_path_buf())),
             None => Ok(Live::default()),
@@ -280,11 +280,6 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
         }
     }
     Ok(live)
-}
-
-/// Names that readers of a store pass over, so that they may be there: notes, `.gitkeep`.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
 }
 
 fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
@@ -336,7 +331,7 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     }
     match pattern {
         "" => Err("it is empty".into()),
-        pattern if pattern.starts_with(['.', '_']) => Err("names that begin with . or _ are never read".into()),
+        pattern if fs::is_hidden(pattern) => Err("names that begin with . or _ are never read".into()),
         _ => Ok(()),
     }
 }

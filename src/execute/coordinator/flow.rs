@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -59,7 +58,7 @@ impl Coordinator<'_> {
 
     pub(super) fn start_part(&mut self, flow: &FlowName, number: usize) {
         let (Some(running), Ok(described)) = (self.running.get_mut(flow), self.planner.flow(flow)) else { return };
-        running.in_flight += 1;
+        running.begin_part();
         let work = running.work.clone();
         let cache = self.planner.cache.clone();
         let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, |clock| &clock.stop).clone();
@@ -132,9 +131,6 @@ impl Coordinator<'_> {
             }
         }
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
-        if let Some(clock) = &mut running.clock {
-            clock.ends = Some(Instant::now() + clock.allowed);
-        }
         let to_make = running.work.parts_to_make();
         let kept = running.work.parts.len() - to_make;
         let reasons = running.step.verdict.reasons().to_vec();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Site, is_hidden};
+use super::Site;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Found};
 use crate::store::receipt::{Manifest, Part, Previous};
@@ -18,7 +18,7 @@ pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Roo
     let parts = by_name(manifest);
     for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        if is_hidden(&name) || !parts.contains_key(name.as_str()) {
+        if fs::is_hidden(&name) || !parts.contains_key(name.as_str()) {
             follow(site, folder, &entry, &name, room)?;
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreErro
         let (path, name) = (site.next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
         if is_second_name(&entry, &live) {
             fs::remove_file(&path)?;
-        } else if entry.is_file && !is_hidden(&name) {
+        } else if entry.is_file && !fs::is_hidden(&name) {
             shelve(&path, &digest(&path)?, room)?;
         } else {
             follow(site, &site.next, &entry, &name, room)?;
@@ -81,7 +81,7 @@ fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>
         return Ok(fs::remove_file(&from)?);
     }
     let is_free = there.is_none() && !fs::is_link(&to)?;
-    if is_free && is_hidden(name) && fs::stat(&site.live)?.is_some() {
+    if is_free && fs::is_hidden(name) && fs::stat(&site.live)?.is_some() {
         return Ok(fs::rename(&from, &to)?);
     }
     put_aside(site, &from, name, room)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::old::{rescue, retire, return_parts};
-use super::{Site, is_hidden, write_receipt};
+use super::{Site, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat};
 use crate::store::receipt::{self, Manifest, Part, Previous, Published, Receipt};
@@ -93,7 +93,7 @@ fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, r
     for entry in fs::list(&site.live, |_| false)?.unwrap_or_default() {
         // What is no file, a link among them, follows after the exchange.
         let from = site.live.join(&entry.relative);
-        if entry.relative.to_str().is_some_and(is_hidden) && entry.is_file && !fs::is_link(&from)? {
+        if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !fs::is_link(&from)? {
             fs::link(&from, &site.next.join(&entry.relative))?;
         }
     }

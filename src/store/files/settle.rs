@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::old::{digest, rescue, retire, return_parts};
-use super::{Site, is_hidden, read_receipt, write_receipt};
+use super::{Site, read_receipt, write_receipt};
 use crate::fs;
 use crate::store::receipt::{Manifest, Previous, Published, Receipt};
 use crate::store::{Room, StoreError};
@@ -81,7 +81,7 @@ fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<b
 
 /// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
 fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
-    let found = fs::list(folder, is_hidden)?.unwrap_or_default();
+    let found = fs::list(folder, fs::is_hidden)?.unwrap_or_default();
     if found.len() != manifest.parts.len() {
         return Ok(false);
     }

@@ -1,0 +1,65 @@
+//! Keeping secrets out of sight: what of a config's texts and messages may be shown.
+
+use super::problem::Span;
+
+/// A URL that may have a password in it.
+pub(super) fn may_have_password(text: &str) -> bool {
+    text.contains("://") && (text.contains('@') || text.contains("password="))
+}
+
+/// The text as a terminal may have it: no secrets, and no signs that would do something there.
+pub(super) fn shown(text: &str) -> String {
+    let covered = without_urls(text);
+    let is_sign = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t' | '\r');
+    if covered.contains(is_sign) { covered.replace(is_sign, "?") } else { covered }
+}
+
+/// The text of a config with these places covered: letters of the same length stand for what is there.
+pub(super) fn covered(text: &str, places: &[Span]) -> String {
+    let mut covered = text.to_string();
+    for at in places {
+        let range = at.offset..at.offset + at.length;
+        if let Some(secret) = text.get(range.clone()) {
+            let stars: String = secret.chars().map(|letter| if letter == '\n' { '\n' } else { '*' }).collect();
+            // Places count bytes: what is longer than a star is filled up behind it.
+            covered.replace_range(range, &format!("{stars}{}", " ".repeat(secret.len() - stars.len())));
+        }
+    }
+    covered
+}
+
+/// The text of a config that cannot be read, with everything covered that may belong to its connections.
+pub(super) fn covered_by_guess(text: &str) -> String {
+    let mut covered = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for line in text.split_inclusive('\n') {
+        let is_key = !line.starts_with([' ', '\t', '#', '-', '}', ']']) && !line.trim().is_empty();
+        if is_key {
+            is_inside = line.contains("connections");
+        }
+        match line.find(':').filter(|_| is_inside || line.contains("connections")) {
+            Some(colon) => {
+                covered.push_str(&line[..=colon]);
+                covered.extend(line[colon + 1..].chars().map(|letter| if letter.is_whitespace() { letter } else { '*' }));
+            }
+            None if is_inside => covered.extend(line.chars().map(|letter| if letter.is_whitespace() { letter } else { '*' })),
+            None => covered.push_str(line),
+        }
+    }
+    covered
+}
+
+/// The text with everything behind `://` covered, up to the end of the word and letter by letter, so
+/// that places stay where they are: a URL may have a password in it.
+pub(super) fn without_urls(text: &str) -> String {
+    let mut covered = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, url) = rest.split_at(start + 3);
+        covered.push_str(before);
+        let end = url.find(char::is_whitespace).unwrap_or(url.len());
+        covered.push_str(&"*".repeat(end));
+        rest = &url[end..];
+    }
+    covered + rest
+}
