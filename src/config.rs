@@ -16,7 +16,7 @@ pub mod schema;
 mod secrets;
 pub mod variables;
 pub mod words;
-mod yaml;
+pub mod yaml;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -12,8 +12,9 @@ pub trait Report {
     /// A plan that will not be run: `--dry-run`.
     fn plan(&mut self, plan: &Plan);
 
-    /// What is noticed before anything runs: stores without a flow, stale flows left alone.
-    fn notes(&mut self, plan: &Plan, left_alone: &[String]);
+    /// What is noticed before anything runs: stores without a flow, stale flows left alone, flows
+    /// without an entity.
+    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]);
 
     /// Something happened.
     fn event(&mut self, event: &Event);

@@ -133,8 +133,8 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
     let page = read("docs/config.md");
     let limits = [
         format!("{} MiB", hygge::config::loader::FILE_BYTES >> 20),
-        format!("{},000,000\nvalues", hygge::config::node::VALUES / 1_000_000),
-        format!("{} levels", hygge::config::node::DEPTH),
+        format!("{},000,000\nvalues", hygge::config::yaml::VALUES / 1_000_000),
+        format!("{} levels", hygge::config::yaml::DEPTH),
     ];
     for limit in limits {
         assert!(page.contains(&limit), "{limit} is not in docs/config.md");

@@ -14,6 +14,7 @@ mod loader;
 mod locks;
 mod make;
 mod planning;
+mod project;
 mod publish;
 mod rows;
 mod samples;

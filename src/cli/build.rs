@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
         };
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
-        report.notes(&plan, &left_alone);
+        report.notes(&plan, &left_alone, &planner.project.config.without_entities);
         if build.dry_run || build.check {
             report.plan(&plan);
             planner.write_back().await?;

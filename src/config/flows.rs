@@ -9,11 +9,12 @@ use super::entities::{Entity, Listings, Origin, check_file_name, entities_of, jo
 use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
 use super::named::{Named, Unused, without};
-use super::node::{Key, Node, VALUES, Value};
+use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems, Sources, Span, nearest};
 use super::read::{Known, keys_of, read_known};
 use super::schema::{EntityFields, FlowFields, SharedFields};
 use super::words::Words;
+use super::yaml::VALUES;
 use super::{FlowBlock, Role};
 
 /// Other names of a flow's keys.
@@ -158,7 +159,15 @@ impl<'c> Expander<'c> {
             return part;
         }
         let files = files.map(Vec::as_slice).unwrap_or_default();
-        let entities = Origin { flow: &key.name, written, files, listings: self.listings }.entities(problems, &mut part.warnings);
+        self.entities(key, &Origin { flow: &key.name, written, files, listings: self.listings }, &base, &mut part);
+        part
+    }
+
+    /// The flows of a flow's entities.
+    fn entities(&self, key: &Key, origin: &Origin<'_>, base: &Node, part: &mut Part) {
+        let called = format!("flow {}", key.name);
+        let problems = &mut part.problems;
+        let entities = origin.entities(problems, &mut part.warnings);
         if entities.is_empty() {
             let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
             part.warnings.push(problem.hint("name some under entities, or take the flow out"));
@@ -167,7 +176,7 @@ impl<'c> Expander<'c> {
         if base.size() * entities.len() > VALUES {
             let message = format!("{} values for {} entities are more than a config may have", base.size(), entities.len());
             problems.push(Problem::new(key.at, message, "this flow").hint("give the long ones to the entities that need them"));
-            return part;
+            return;
         }
         for entity in entities {
             let called = format!("entity {} of {called}", entity.name);
@@ -179,7 +188,6 @@ impl<'c> Expander<'c> {
             join(&mut block, &own, &entity);
             part.flows.extend(self.block(key, Some(entity), &own, block, problems));
         }
-        part
     }
 
     /// Flows that are named together become their names, and what is not used is said.

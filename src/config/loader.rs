@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::node::{self, Node, Value};
 use super::problem::{Problem, Problems, Source, Sources, Span};
 use super::secrets::{covered, covered_by_guess};
 use super::variables::{self, Variables};
-use super::{Document, Role, absolute};
+use super::{Document, Role, absolute, yaml};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 
@@ -103,7 +104,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         .ok_or_else(|| Error::new(ErrorKind::Start, LoadError::Missing(path.clone())).with_hint("check the path behind -f"))?;
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let mut parsed = node::parse(&text, 0);
+    let mut parsed = yaml::parse(&text, 0);
     let covered_text = match &mut parsed {
         Ok(tree) => covered(&text, &keep_secrets(tree)),
         Err(_) => covered_by_guess(&text),
@@ -189,7 +190,7 @@ fn start(error: fs::FsError) -> Error {
 }
 
 /// Takes the connections' texts out of sight; gives where they stand.
-fn keep_secrets(tree: &mut Node) -> Vec<Span> {
+fn keep_secrets(tree: &mut Node) -> Vec<Range<usize>> {
     let mut places = Vec::new();
     if let Value::Map(entries) = &mut tree.value {
         let connections = entries.iter_mut().filter(|(key, _)| key.name == "connections");
@@ -286,7 +287,7 @@ fn sources(main: &File, further: &[File]) -> Sources {
 
 /// Parses the further files, and takes from all what is YAML.
 fn documents(main: std::result::Result<Node, Problem>, further: Vec<File>, problems: &mut Problems) -> Vec<Document> {
-    let parse = |(number, file): (usize, File)| (file.role, node::parse(&file.text, number + 1));
+    let parse = |(number, file): (usize, File)| (file.role, yaml::parse(&file.text, number + 1));
     let further: Vec<_> = further.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(parse).collect();
     let mut documents = Vec::new();
     for (role, tree) in std::iter::once((Role::Project, main)).chain(further) {

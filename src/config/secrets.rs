@@ -1,6 +1,6 @@
 //! Keeping secrets out of sight: what of a config's texts and messages may be shown.
 
-use super::problem::Span;
+use std::ops::Range;
 
 /// A URL that may have a password in it.
 pub(super) fn may_have_password(text: &str) -> bool {
@@ -15,10 +15,9 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The text of a config with these places covered: letters of the same length stand for what is there.
-pub(super) fn covered(text: &str, places: &[Span]) -> String {
+pub(super) fn covered(text: &str, places: &[Range<usize>]) -> String {
     let mut covered = text.to_string();
-    for at in places {
-        let range = at.offset..at.offset + at.length;
+    for range in places.iter().cloned() {
         if let Some(secret) = text.get(range.clone()) {
             let stars: String = secret.chars().map(|letter| if letter == '\n' { '\n' } else { '*' }).collect();
             // Places count bytes: what is longer than a star is filled up behind it.

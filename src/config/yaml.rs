@@ -1,9 +1,61 @@
-//! What a YAML parser says, in the words of those who do not know YAML well.
+//! Reading YAML into a tree, within bounds, and what its parser says in the words of those who do not
+//! know YAML well.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::node::{Key, Node, Value};
 use super::problem::{Problem, Span};
 
+/// How deep a config may be nested: hygge's own keys need ten.
+pub const DEPTH: usize = 64;
+/// How many values a file may have, what aliases repeat included.
+pub const VALUES: usize = 1_000_000;
+/// How many values aliases may repeat.
+const REPEATED: usize = 300_000;
+
+/// Parses one YAML document, the config's file of this number. As YAML 1.2 has it, only `true` and
+/// `false` are booleans: a folder may be called `no`. Aliases, depth and size are bounded.
+///
+/// # Errors
+/// It is not YAML.
+pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
+    let mut options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
+    };
+    options.alias_limits.max_total_replayed_events = REPEATED;
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = DEPTH;
+        budget.flow_nesting_limit = DEPTH;
+        budget.max_nodes = VALUES;
+        budget.max_events = 2 * VALUES;
+        budget.max_recorded_anchor_events = 2 * VALUES;
+        // One anchor may be merged into thousands of flows.
+        budget.enforce_alias_anchor_ratio = false;
+    }
+    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
+        Ok(Raw(mut node)) => {
+            if file > 0 {
+                node.set_file(file);
+            }
+            Ok(node)
+        }
+        Err(error) => {
+            let at = error.location().map_or(Span::default(), |location| span(&location));
+            let message = error.without_snippet().to_string();
+            Err(problem(&message, Span { file, ..at.within(text) }))
+        }
+    }
+}
+
 /// The error of a key that is no text.
-pub(super) const KEY: &str = "a key is a list or a map";
+const KEY: &str = "a key is a list or a map";
 
 /// Words of the parser, what is said instead (or its own words), and what to do.
 const WORDS: &[(&str, Option<&str>, &str)] = &[
@@ -40,7 +92,7 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
 ];
 
 /// The problem that a parser's error is.
-pub(super) fn problem(said: &str, at: Span) -> Problem {
+fn problem(said: &str, at: Span) -> Problem {
     let known = WORDS.iter().find(|(word, ..)| said.contains(word));
     // The location is shown with the lines themselves, and nobody here sets options of the parser.
     let own = said.split(" at line ").next().unwrap_or(said);
@@ -49,5 +101,105 @@ pub(super) fn problem(said: &str, at: Span) -> Problem {
     match known {
         Some((_, words, hint)) => Problem::new(at, words.unwrap_or(own), "here").hint(*hint),
         None => Problem::new(at, own, "here").hint("this is where YAML could not be read; the cause may stand on the line above"),
+    }
+}
+
+struct Raw(Node);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Node { value: spanned.value.0, at: span(&spanned.referenced) }))
+    }
+}
+
+struct RawValue(Value);
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor).map(Self)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Raw(node)) = items.next_element()? {
+            list.push(node);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key::<Raw>()? {
+            let Raw(node) = entries.next_value()?;
+            let name = match key.0.value {
+                Value::Text(text) => text,
+                Value::Null => "null".into(),
+                Value::Bool(value) => value.to_string(),
+                Value::Integer(number) => number.to_string(),
+                Value::Float(number) => number.to_string(),
+                Value::List(_) | Value::Map(_) | Value::Secret(_) => return Err(serde::de::Error::custom(KEY)),
+            };
+            map.push((Key { at: key.0.at, name, is_default: false }, node));
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+fn span(location: &serde_saphyr::Location) -> Span {
+    let number = |value: u64| usize::try_from(value).unwrap_or_default();
+    let span = location.span();
+    Span {
+        file: 0,
+        offset: number(span.byte_offset().unwrap_or_default()),
+        length: number(span.byte_len().unwrap_or_default()),
+        line: number(location.line()),
+        column: number(location.column()),
     }
 }

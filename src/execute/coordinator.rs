@@ -3,16 +3,18 @@
 //! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of
 //! all flows share one limit. What a flow needs to know of the others is only here.
 
+mod clock;
 mod flow;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
+use clock::Clock;
 use flow::Landed;
 
 use super::Options;
@@ -39,8 +41,6 @@ const PUBLISHERS: usize = 32;
 
 /// How often a flow whose staged part was taken by another begins again.
 const TRIES: usize = 10;
-/// How often flows with a timeout are looked at.
-const TICK: Duration = Duration::from_millis(50);
 
 /// The state of one run.
 pub struct Coordinator<'r> {
@@ -85,27 +85,11 @@ struct Running {
     clock: Option<Clock>,
 }
 
-/// The time that a flow may take.
-struct Clock {
-    allowed: Duration,
-    /// For how long its parts were in work, and since when they are again: waiting costs nothing.
-    spent: Duration,
-    since: Option<Instant>,
-    /// Set when its parts in flight shall end.
-    stop: Arc<AtomicBool>,
-}
-
-impl Clock {
-    fn is_over(&self) -> bool {
-        self.spent + self.since.map_or(Duration::ZERO, |since| since.elapsed()) >= self.allowed
-    }
-}
-
 impl Running {
     /// A part begins.
     fn begin_part(&mut self) {
         if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
-            clock.since = Some(Instant::now());
+            clock.start();
         }
         self.in_flight += 1;
     }
@@ -114,7 +98,7 @@ impl Running {
     fn end_part(&mut self) {
         self.in_flight -= 1;
         if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
-            clock.spent += clock.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            clock.pause();
         }
     }
 
@@ -192,7 +176,7 @@ impl<'r> Coordinator<'r> {
                     None if self.ready_flows.is_empty() => break,
                     None => {}
                 },
-                () = tokio::time::sleep(TICK), if has_clock => {}
+                () = tokio::time::sleep(clock::TICK), if has_clock => {}
             }
         }
         for flow in std::mem::take(&mut self.held).into_keys() {
@@ -210,28 +194,6 @@ impl<'r> Coordinator<'r> {
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();
         Ok(self.summary)
-    }
-
-    /// Fails the flows that take too long; what is being published is finished.
-    fn watch_clocks(&mut self) {
-        let interrupted = self.options.interrupted.load(Ordering::Relaxed);
-        let mut late = Vec::new();
-        for (flow, running) in &mut self.running {
-            let Some(clock) = &running.clock else { continue };
-            let is_late = running.error.is_none() && running.missing > 0 && clock.is_over();
-            if interrupted || is_late {
-                clock.stop.store(true, Ordering::Relaxed);
-            }
-            if is_late {
-                late.push((flow.clone(), clock.allowed));
-            }
-        }
-        for (flow, allowed) in late {
-            let error = format!("it took longer than its timeout of {allowed:?}: nothing was published");
-            let error = Error::new(ErrorKind::Flow, error);
-            self.fail(&flow, error.with_hint("the next build goes on with the parts that are finished; timeout of the flow allows more"));
-            self.end_failed(&flow);
-        }
     }
 
     /// Takes the steps in: each waits for those of its upstreams that are in the plan.
@@ -283,7 +245,7 @@ impl<'r> Coordinator<'r> {
                 let made = vec![None; work.parts.len()];
                 let work = work.clone();
                 let allowed = self.planner.flow(&flow)?.timeout;
-                let clock = allowed.map(|allowed| Clock { allowed, spent: Duration::ZERO, since: None, stop: Arc::default() });
+                let clock = allowed.map(Clock::new);
                 let missing = made.len();
                 let running = Running { missing, made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None, clock };
                 self.running.insert(flow.clone(), running);

@@ -32,12 +32,12 @@ pub fn schema() -> Value {
         add_aliases(properties, FLOW_ALIASES);
         root["$defs"][name] = own;
     }
-    for (name, mut kinds) in [("home", homes), ("store", stores)] {
+    for (name, kinds) in [("home", homes), ("store", stores)] {
         // What has a name cannot use another one.
         let mut named = kinds.clone();
         named.iter_mut().for_each(|kind| drop(entry(kind, "properties").remove("use")));
         root["$defs"][format!("named_{name}")] = json!({ "anyOf": named });
-        root["$defs"][name] = json!({ "anyOf": kinds.drain(..).collect::<Vec<_>>() });
+        root["$defs"][name] = json!({ "anyOf": kinds });
     }
     root["title"] = "hygge.yml".into();
     root["patternProperties"] = json!({ "^x-": { "description": "For anchors: hygge passes over it." } });

@@ -47,8 +47,8 @@ impl Report for Fancy {
         self.plain.plan(plan);
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String]) {
-        self.plain.notes(plan, left_alone);
+    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
+        self.plain.notes(plan, left_alone, without_entities);
     }
 
     fn event(&mut self, event: &Event) {

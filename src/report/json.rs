@@ -62,7 +62,10 @@ impl Report for Json<'_> {
         }
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String]) {
+    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
+        for flow in without_entities {
+            self.object("without_entities", json!({ "flow": flow }));
+        }
         for flow in left_alone {
             self.object("left_alone", json!({ "flow": flow }));
         }

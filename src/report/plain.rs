@@ -85,7 +85,10 @@ impl Report for Plain<'_> {
         });
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String]) {
+    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
+        for flow in without_entities {
+            self.line(&format!("warning: flow {flow} has no entities: nothing is built of it; hygge check says why"));
+        }
         if !left_alone.is_empty() {
             self.line(&format!("note: stale and not selected: {}", left_alone.join(", ")));
         }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use tokio::sync::mpsc;
 
+use super::clock::Clock;
 use super::{Coordinator, Doing, Finished};
 use crate::cache::index::{Batch, PartRecord};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +62,7 @@ impl Coordinator<'_> {
         running.begin_part();
         let work = running.work.clone();
         let cache = self.planner.cache.clone();
-        let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, |clock| &clock.stop).clone();
+        let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, Clock::stopped).clone();
         let format = self.planner.project.input_format(&described);
         self.spawn(flow, Doing::Making(number), move || {
             let target = described.store.target();
