@@ -24,7 +24,7 @@ use connection::Connection;
 use entities::beginning;
 use flows::Expander;
 use loader::Found;
-use named::Unused;
+use named::Spare;
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Span, nearest};
 use read::{Known, keys_of, read_known};
@@ -44,8 +44,8 @@ pub struct Config {
     pub flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
     pub without_entities: Vec<String>,
-    /// Homes and stores that no flow uses.
-    pub unused: Vec<Unused>,
+    /// Homes and stores of no flow: those that none uses, those of `defaults`.
+    pub spare: Vec<Spare>,
     /// What is no error and most likely not meant.
     pub warnings: Vec<Problem>,
 }
@@ -184,22 +184,23 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
     let expander = Expander::new(tree, found, belongs, &mut problems);
     let expanded = expander.expand(&written, &mut problems);
-    if folders.is_empty() {
+    // One that could not be read is a problem already.
+    if found.sources.len() == 1 {
         check_any_flow(tree, &mut problems);
     }
     if options.confine {
         check_confined(found, tree, &mut problems);
     }
-    let flows::Expanded { flows, without_entities, unused, mut warnings } = expanded;
+    let flows::Expanded { flows, without_entities, spare, mut warnings } = expanded;
     warnings.extend(found.warnings.iter().cloned());
     warnings.extend(connections.iter().filter_map(Connection::unused));
     let name = fields.name.unwrap_or_else(|| default_name(found));
-    (Some(Config { name, options, connections, flows, without_entities, unused, warnings }), problems)
+    (Some(Config { name, options, connections, flows, without_entities, spare, warnings }), problems)
 }
 
 /// With `confine`, the config's own files stay in its folder too.
 fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
-    let places = found.folders.iter().chain(&found.env_file);
+    let places = found.flows_folder.iter().chain(&found.env_file);
     for path in places.filter(|path| !path.starts_with(&found.root)) {
         let at = if found.env_file.as_ref() == Some(path) {
             tree.get("options").map_or(tree.at, |options| options.place_of("env_file"))

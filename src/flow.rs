@@ -17,7 +17,7 @@ use std::time::Duration;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::config::named::Unused;
+use crate::config::named::Spare;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::{Config, FlowBlock};
@@ -173,21 +173,26 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         problems.append(found);
         flows.extend(flow);
     }
-    config.unused.iter().for_each(|unused| check_unused(unused, factory, root, &mut problems));
+    config.spare.iter().for_each(|spare| check_spare(spare, factory, root, &mut problems));
     (flows, problems)
 }
 
-/// What no flow uses is checked too; its path may come from the flow that will use it.
-fn check_unused(unused: &Unused, factory: Factory, root: &Path, problems: &mut Problems) {
-    let name = format!("the {} {}", unused.what, unused.key.name);
-    let mut block = unused.block.clone();
+/// What is of no flow is checked too; its path may come from the flow that will use it.
+fn check_spare(spare: &Spare, factory: Factory, root: &Path, problems: &mut Problems) {
+    let mut block = spare.block.clone();
+    let at = block.at;
     let Value::Map(entries) = &mut block.value else { return };
     if !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "path" | "flow")) {
-        entries.push((Key { name: "path".into(), ..unused.key.clone() }, Node { value: Value::Text(".".into()), at: unused.key.at }));
+        entries.push((Key { name: "path".into(), at, is_default: false }, Node { value: Value::Text(".".into()), at }));
     }
-    match unused.what {
-        "home" => drop(factory.home(&name, &block, root, problems)),
-        _ => drop(factory.store(&name, &block, root, problems)),
+    block.each_text(&mut |text, _| {
+        for placeholder in ["{entity}", "{flow}", "{flow_name}"] {
+            *text = text.replace(placeholder, "x");
+        }
+    });
+    match spare.what {
+        "home" => drop(factory.home(&spare.called, &block, root, problems)),
+        _ => drop(factory.store(&spare.called, &block, root, problems)),
     }
 }
 

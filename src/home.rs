@@ -123,9 +123,9 @@ fn listed(names: &[String]) -> String {
 impl From<HomeError> for Error {
     fn from(error: HomeError) -> Self {
         let hint = match &error {
-            HomeError::Missing(path) if path.to_string_lossy().contains('*') => {
-                Some("write the folder as path, and what to read of it as glob: {path: folder, glob: \"*.parquet\"}")
-            }
+            HomeError::Missing(path) if path.to_string_lossy().contains('*') => Some(
+                "a glob stands beside the path: {path: folder, glob: \"*.parquet\"}; entities: {from: \"folder/*\"} makes one flow of each",
+            ),
             HomeError::Missing(_) => Some("check home.path; it is relative to the folder of the config file"),
             HomeError::NothingMatches { .. } => {
                 Some("name the files by glob:, for example glob: \"**/*.parquet\"; names that begin with . or _ are never read")

@@ -231,6 +231,20 @@ fn what_would_cost_too_much_is_refused() {
 }
 
 #[test]
+fn problems_far_out_on_a_line_are_shown() {
+    let flows: String = (0..5_000).map(|number| format!("f{number}: {{home: h{number}, store: s{number}}}, ")).collect();
+    let ran = Sandbox::new(&format!("flows: {{{flows} é: {{home: h, store: ö, unknwon: 1}}, y: {{home: h, store: s0}}}}\n"))
+        .run(&["check", "--offline"]);
+    assert_eq!(ran.code, 2, "{}", &ran.text[..ran.text.len().min(500)]);
+    assert!(
+        ran.text.contains("─────\n") && ran.text.contains("store: ö, unknwon: 1}") && ran.text.contains("╰── not a key of this block"),
+        "{}",
+        ran.text
+    );
+    assert!(ran.text.contains("and this one's") && ran.text.len() < 3_000, "{}", ran.text);
+}
+
+#[test]
 fn a_pipe_may_be_a_config_and_one_without_an_end_is_refused() {
     let sandbox = Sandbox::new("");
     let (code, text) = sandbox.run_bounded(1_000_000, 10, &["-f", "/dev/zero", "check", "--offline"]);

@@ -118,6 +118,8 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("stores: {lake: {path: 'lake/{flow}'}}\ndefaults: {store: lake}\nflows: {a: {home: h}}", "/flows/a/store/path", "lake/a"),
     ("x-shared: &s {path: s, compression: zstd}\nflows: {a: {home: h, store: *s}}", "/flows/a/store/compression", "zstd"),
     ("flows_dir: null\nflows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
+    ("stores: {o: 'x/{flow}', p: 'y/{flow}'}\nflows: {a: {home: h, store: {use: o}}}", "/flows/a/store/path", "x/a"),
+    ("defaults: {home: {flow: b}}\nflows: {a: {home: h, store: s}, b: {home: i, store: t}}", "/flows/a/home/path", "h"),
     // Flows that stand for all of their entities, and for the one with the same entity.
     ("flows: {a: {home: h, store: s, entities: [e, f]}, b: {home: i, store: t, needs: a}}", "/flows/b/needs", r#"["a.e","a.f"]"#),
     (
@@ -463,8 +465,13 @@ fn what_is_in_a_connections_url_is_never_shown() {
         (format!("connections: {{shop: {{url: '${{SHOP:-{url}${{HOST}}'}}}}\n{flows}"), vec![]),
         (format!("connections: {{shop: {{url: 'postgres://bobby:hun${{ter2@db.secret.example:5999/vault'}}}}\n{flows}"), vec![]),
         ("connections: {shop: {url: 'host=db.secret.example user=bobby password=hunter2'}}\nflows: {a: {home: home, store: store}, b: {hom: x, store: y}}\n".to_string(), vec![]),
-        (format!("connections: {{shop: {{url: '${{U}}'}}}}\nflows: {{a: {{home: home, store: store, needs: '${{U}}', tags: '${{U}}'}}}}\n"), vec![("U", url)]),
+        ("connections: {shop: {url: '${U}'}}\nflows: {a: {home: home, store: store, needs: '${U}', tags: '${U}'}}\n".to_string(), vec![("U", url)]),
         (format!("connections: {{shop: {{url: &u '{url}'}}}}\nflows: {{a: {{home: home, store: store, tags: [*u]}}}}\n"), vec![]),
+        ("x-u: &u {url: 'host=db.secret.example password=hunter2', bogus: 1}\nconnections: {shop: *u}\nflows: {a: {home: home, store: store, bogus: 1}}\n".to_string(), vec![]),
+        ("x-u: &u 'host=db.secret.example password=hunter2'\nconnections: {shop: {url: *u}}\nname: *u\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("connections: {shop: {url: '${U}'}}\nname: '${U}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "host=db.secret.example password=hunter2")]),
+        ("conections: {shop: {url: 'host=db.secret.example password=hunter2'}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("name: '${HYGGE_CONNECTION_SHOP}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
         // Beside a problem, and as one.
         (format!("connections:\n  shop: {{url: '{url}', pool_size: many, urll: '{url}'}}\n{flows}"), vec![]),
         (format!("connections:\n  shop: '{url}'\n{flows}"), vec![]),

@@ -123,7 +123,7 @@ fn problems_of_a_config_are_objects_too() {
 fn warnings_are_no_errors() {
     let sandbox = Sandbox::new(
         "connections: {shop: {url: 'sqlite::memory:'}}\nhomes: {lake: home}\nstores: {pond: {path: out}}\n\
-         flows:\n  a: {home: lak, store: out/a}\n  b: {home: home, store: out/b, entities: []}\n  c: {store: out/c, entities: {from: 'home/*', exclude: [zzz]}}\n",
+         flows:\n  a: {home: lak, store: $OUT/a}\n  b: {home: home, store: out/b, entities: []}\n  c: {store: out/c, entities: {from: 'home/*', exclude: [zzz]}}\n",
     );
     sandbox.sample("north", "home/north.parquet");
     let ran = sandbox.run(&["check", "--offline"]);

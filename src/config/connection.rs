@@ -108,7 +108,12 @@ pub(super) fn resolve(
         let at = places.get(name.as_str()).map(|(at, _)| *at);
         let Some(url) = from_environment.remove(variable.as_str()).map(|value| value.replace('$', "$$")).or(fields.url.map(|url| url.0))
         else {
-            let place = places.get(name.as_str()).map_or(project.at, |(_, node)| node.at);
+            let node = places.get(name.as_str()).map(|(_, node)| *node);
+            if node.is_some_and(|node| node.get("url").is_some()) {
+                // It was no text, and that was said.
+                continue;
+            }
+            let place = node.map_or(project.at, |node| node.at);
             let problem = Problem::new(place, format!("connection {name} has no url"), "expected the key url here");
             problems.push(problem.hint(format!("url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}")));
             continue;

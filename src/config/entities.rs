@@ -217,11 +217,13 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
             part.each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
         }
         let Value::Map(fields) = &mut part.value else { continue };
-        let path = fields.iter_mut().find(|(key, _)| key.name == "path").map(|(_, path)| &mut path.value);
+        let path = fields.iter_mut().find(|(key, _)| key.name == "path").map(|(_, path)| path);
         match (found, path) {
-            (Some((found, _)), Some(path)) => *path = Value::Text(found.clone()),
+            (Some((found, at)), Some(path)) => *path = Node { value: Value::Text(found.clone()), at: *at },
             (Some((found, at)), None) => fields.push(path_entry(found, *at)),
-            (None, Some(Value::Text(path))) if !is_apart => *path = format!("{}/{}", path.trim_end_matches('/'), entity.name),
+            (None, Some(Node { value: Value::Text(path), .. })) if !is_apart => {
+                *path = format!("{}/{}", path.trim_end_matches('/'), entity.name);
+            }
             (None, _) => {}
         }
     }

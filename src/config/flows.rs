@@ -8,7 +8,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::entities::{Entity, Listings, Origin, check_file_name, entities_of, join};
 use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
-use super::named::{Named, Unused, without};
+use super::named::{Named, Spare, without};
 use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems, Sources, Span, nearest};
 use super::read::{Known, keys_of, read_known};
@@ -39,7 +39,7 @@ pub(super) struct Expanded {
     pub(super) flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
     pub(super) without_entities: Vec<String>,
-    pub(super) unused: Vec<Unused>,
+    pub(super) spare: Vec<Spare>,
     pub(super) warnings: Vec<Problem>,
 }
 
@@ -47,6 +47,7 @@ pub(super) struct Expanded {
 struct Part {
     flows: Vec<FlowBlock>,
     is_empty: bool,
+    spare: Vec<Spare>,
     problems: Problems,
     warnings: Vec<Problem>,
 }
@@ -90,6 +91,7 @@ impl<'c> Expander<'c> {
         for (part, (key, _)) in parts.into_iter().zip(&written) {
             problems.append(part.problems);
             expanded.warnings.extend(part.warnings);
+            expanded.spare.extend(part.spare);
             if part.is_empty {
                 expanded.without_entities.push(key.name.clone());
             }
@@ -130,7 +132,8 @@ impl<'c> Expander<'c> {
 
     /// The flow, or the flows of its entities.
     fn part(&self, key: &'c Key, node: &'c Node) -> Part {
-        let mut part = Part { flows: Vec::new(), is_empty: false, problems: Problems::new(&self.sources), warnings: Vec::new() };
+        let mut part =
+            Part { flows: Vec::new(), is_empty: false, spare: Vec::new(), problems: Problems::new(&self.sources), warnings: Vec::new() };
         let problems = &mut part.problems;
         check_name("flow", &key.name, key.at, problems);
         let called = format!("flow {}", key.name);
@@ -172,6 +175,8 @@ impl<'c> Expander<'c> {
             let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
             part.warnings.push(problem.hint("name some under entities, or take the flow out"));
             part.is_empty = true;
+            let _: Option<SharedFields> = read_known(base, &called, self.known(&[]), problems);
+            part.spare.extend(spare_parts(base, &called));
         }
         if base.size() * entities.len() > VALUES {
             let message = format!("{} values for {} entities are more than a config may have", base.size(), entities.len());
@@ -220,11 +225,11 @@ impl<'c> Expander<'c> {
         }
         let doubtful = expanded.flows.iter().flat_map(|flow| self.doubtful_paths(flow, names, &together));
         expanded.warnings.extend(doubtful);
-        expanded.unused = [self.homes.unused(), self.stores.unused()].concat();
-        for Unused { what, key, .. } in &expanded.unused {
-            let problem = Problem::new(key.at, format!("no flow uses the {what} {}", key.name), "it is not used");
-            expanded.warnings.push(problem.hint(format!("use it: {what}: {}", key.name)));
+        for (spare, warning) in self.homes.unused().into_iter().chain(self.stores.unused()) {
+            expanded.spare.push(spare);
+            expanded.warnings.push(warning);
         }
+        expanded.spare.extend(spare_parts(&self.defaults, "defaults"));
     }
 
     fn known<'k>(&'k self, also: &'k [&'k str]) -> Known<'k> {
@@ -348,7 +353,7 @@ fn merge_flow(mut far: Node, near: &Node) -> Node {
                 (None, None) => false,
             };
             if let (true, Value::Map(fields)) = (is_other, &mut block.value) {
-                fields.retain(|(key, _)| key.is_default);
+                fields.retain(|(key, _)| key.is_default && !matches!(key.name.as_str(), "path" | "flow" | "type"));
             }
         }
     }
@@ -357,6 +362,12 @@ fn merge_flow(mut far: Node, near: &Node) -> Node {
 
 /// The flows with entities: by entity the name of each.
 type Together = HashMap<String, BTreeMap<String, String>>;
+
+/// The home and the store of what is no flow.
+fn spare_parts(block: &Node, called: &str) -> Vec<Spare> {
+    let part = |what| Some(Spare { what, called: format!("{what} of {called}"), block: block.get(what)?.clone() });
+    ["home", "store"].into_iter().filter_map(part).collect()
+}
 
 /// Names that can be typed, selected, and be part of a path.
 fn check_name(what: &str, name: &str, at: Span, problems: &mut Problems) {

@@ -13,9 +13,9 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::entities::{self, Listings};
 use super::listing;
-use super::node::{self, Node, Value};
-use super::problem::{Problem, Problems, Source, Sources, Span};
-use super::secrets::{covered, covered_by_guess};
+use super::node::{self, Node, Secret, Value};
+use super::problem::{Problem, Problems, Source, Sources, Span, nearest};
+use super::secrets::{Secrets, covered, covered_by_guess};
 use super::variables::{self, Variables};
 use super::{Document, Role, absolute, yaml};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +52,8 @@ pub struct Found {
     pub warnings: Vec<Problem>,
     /// The file of variables, if one was read.
     pub env_file: Option<PathBuf>,
+    /// The folder with further flows, if there is one.
+    pub flows_folder: Option<PathBuf>,
     /// The folders whose entries decide what the config is.
     pub folders: BTreeSet<PathBuf>,
 }
@@ -105,10 +107,17 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut parsed = yaml::parse(&text, 0);
+    let mut secrets = Secrets::default();
     let covered_text = match &mut parsed {
-        Ok(tree) => covered(&text, &keep_secrets(tree)),
+        Ok(tree) => {
+            let places = keep_secrets(tree);
+            places.iter().filter_map(|place| text.get(place.clone())).for_each(|text| secrets.add(text.trim_matches(['"', '\''])));
+            tree_secrets(tree, &mut secrets);
+            secrets.covered(&covered(&text, &places))
+        }
         Err(_) => covered_by_guess(&text),
     };
+    let main_name = path.file_name().map(ToOwned::to_owned);
     let main = File { role: Role::Project, path, text: Arc::from(covered_text) };
     let mut said = Vec::new();
     let (values, env_file) = match &parsed {
@@ -116,7 +125,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         Err(_) => (environment.clone(), None),
     };
     let folder = FlowsFolder::new(parsed.as_ref().ok(), &values);
-    let FlowFiles { further, strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
+    let FlowFiles { further, mut strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
     let sources = sources(&main, &further);
     let mut problems = Problems::new(&sources);
     said.into_iter().for_each(|problem| problems.push(problem));
@@ -125,19 +134,25 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         problems.push(problem.hint("paths are relative to the folder of the config"));
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
-    if let (false, Some(folder)) = (further.is_empty(), &folder) {
-        folders.insert(absolute(&root, &folder.path));
+    let flows_folder = folder.as_ref().filter(|_| !further.is_empty()).map(|folder| absolute(&root, &folder.path));
+    if let Some(folder) = &flows_folder {
+        folders.insert(folder.clone());
         folders.extend(further.iter().filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?))));
+    }
+    let twin = absolute_path.with_file_name(FILE_NAMES[1]);
+    if main_name == Some(FILE_NAMES[0].into()) && fs::stat(&twin).map_err(start)?.is_some() {
+        strays.push(format!("{} is not read", FILE_NAMES[1]));
     }
     let documents = documents(parsed, further, &mut problems);
     let (variables, listings) = (Variables::new(), Listings::new());
-    let mut found = Found { sources, root, documents, variables, listings, problems, warnings: Vec::new(), env_file, folders };
+    let mut found =
+        Found { sources, root, documents, variables, listings, problems, warnings: Vec::new(), env_file, flows_folder, folders };
     for stray in strays {
         let at = Span { line: 1, column: 1, ..Span::default() };
         let problem = Problem::new(at, stray, "a file of the config that is not read");
         found.warnings.push(problem.hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml"));
     }
-    found.fill(&text, &values);
+    found.fill(&text, &values, &secrets);
     found.list()?;
     Ok(found)
 }
@@ -192,11 +207,30 @@ fn start(error: fs::FsError) -> Error {
 /// Takes the connections' texts out of sight; gives where they stand.
 fn keep_secrets(tree: &mut Node) -> Vec<Range<usize>> {
     let mut places = Vec::new();
-    if let Value::Map(entries) = &mut tree.value {
-        let connections = entries.iter_mut().filter(|(key, _)| key.name == "connections");
-        connections.for_each(|(_, node)| node.keep_secret(&mut places));
-    }
+    keep_secrets_below(tree, &mut places);
     places
+}
+
+/// Also what stands in the wrong place, or behind a key that is mistyped.
+fn keep_secrets_below(node: &mut Node, places: &mut Vec<Range<usize>>) {
+    let Value::Map(entries) = &mut node.value else { return };
+    for (key, node) in entries {
+        if nearest(&key.name, std::iter::once("connections")).is_some() {
+            node.keep_secret(places);
+        } else if key.name == "options" {
+            keep_secrets_below(node, places);
+        }
+    }
+}
+
+/// What connections say, as it is after YAML was read.
+fn tree_secrets(node: &Node, secrets: &mut Secrets) {
+    match &node.value {
+        Value::Secret(Secret(text)) => secrets.add(text),
+        Value::List(items) => items.iter().for_each(|item| tree_secrets(item, secrets)),
+        Value::Map(entries) => entries.iter().for_each(|(_, node)| tree_secrets(node, secrets)),
+        _ => {}
+    }
 }
 
 /// The folder with the flows that have a folder of their own.
@@ -243,6 +277,10 @@ impl FlowsFolder {
             }
             let has_flow = wanted.len() > before;
             for inner in names(&flows.join(&name), true)? {
+                for deeper in names(&flows.join(&name).join(&inner), true)? {
+                    let files = configs(&flows.join(&name).join(&inner).join(&deeper))?.into_iter();
+                    strays.extend(files.map(|file| format!("{} is not read", of_flow.join(&inner).join(&deeper).join(file).display())));
+                }
                 for file in configs(&flows.join(&name).join(&inner))? {
                     let path = of_flow.join(&inner).join(&file);
                     match file.rsplit_once('.') {
@@ -313,7 +351,7 @@ impl Found {
     }
 
     /// Puts the variables in. Connections keep theirs until they are opened.
-    fn fill(&mut self, main: &str, values: &Variables) {
+    fn fill(&mut self, main: &str, values: &Variables, secrets: &Secrets) {
         let further = self.sources.iter().skip(1).map(|source| source.text.as_ref());
         for text in std::iter::once(main).chain(further) {
             for name in variables::names_in(text) {
@@ -325,7 +363,7 @@ impl Found {
         let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX));
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            variables::fill(&mut document.tree, &self.variables, &mut self.problems);
+            variables::fill(&mut document.tree, &self.variables, secrets, &mut self.problems, &mut self.warnings);
         }
     }
 

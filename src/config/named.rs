@@ -19,13 +19,13 @@ pub(super) struct Named<'c> {
     used: Mutex<BTreeSet<String>>,
 }
 
-/// A home or store that no flow uses.
+/// A home or store of no flow, which is checked all the same.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unused {
+pub struct Spare {
     /// `home` or `store`.
     pub what: &'static str,
-    /// Its name.
-    pub key: Key,
+    /// How errors call it.
+    pub called: String,
     /// What it says.
     pub block: Node,
 }
@@ -89,11 +89,17 @@ impl<'c> Named<'c> {
         if path.contains('/') { None } else { nearest(path, self.names()) }
     }
 
-    /// Those that no flow uses.
-    pub(super) fn unused(&self) -> Vec<Unused> {
+    /// Those that no flow uses, with warnings.
+    pub(super) fn unused(&self) -> Vec<(Spare, Problem)> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let unused = self.blocks.iter().filter(|(key, _)| !used.contains(&key.name));
-        unused.map(|(key, block)| Unused { what: self.what, key: (*key).clone(), block: block.clone() }).collect()
+        let what = self.what;
+        let spare = |(key, block): &(&Key, Node)| {
+            let called = format!("the {what} {}", key.name);
+            let problem =
+                Problem::new(key.at, format!("no flow uses {called}"), "it is not used").hint(format!("use it: {what}: {}", key.name));
+            (Spare { what, called, block: block.clone() }, problem)
+        };
+        self.blocks.iter().filter(|(key, _)| !used.contains(&key.name)).map(spare).collect()
     }
 
     fn find(&self, name: &str) -> Option<&Node> {

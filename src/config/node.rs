@@ -157,13 +157,22 @@ impl Node {
     /// Makes every text below a secret, and gives the bytes of each.
     pub fn keep_secret(&mut self, places: &mut Vec<Range<usize>>) {
         match &mut self.value {
-            Value::Text(text) => {
-                places.push(self.at.offset..self.at.offset + self.at.length);
-                self.value = Value::Secret(Secret(std::mem::take(text)));
-            }
+            Value::Null | Value::Secret(_) => {}
             Value::List(items) => items.iter_mut().for_each(|item| item.keep_secret(places)),
-            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.keep_secret(places)),
-            _ => {}
+            // How many sessions there are is no secret.
+            Value::Map(entries) => {
+                entries.iter_mut().filter(|(key, _)| key.name != "pool_size").for_each(|(_, node)| node.keep_secret(places));
+            }
+            scalar => {
+                places.push(self.at.offset..self.at.offset + self.at.length);
+                let text = match scalar {
+                    Value::Text(text) => std::mem::take(text),
+                    Value::Integer(number) => number.to_string(),
+                    Value::Float(number) => number.to_string(),
+                    other => other.describe(),
+                };
+                self.value = Value::Secret(Secret(text));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
-use super::secrets::{shown, without_urls};
+use super::secrets::shown;
 use crate::error::{Error, ErrorKind};
 
 /// How many problems are shown: who has more mends these first.
@@ -66,13 +66,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: without_urls(&message.into()), labels: vec![(at, without_urls(&label.into()))], hint: None }
+        Self { message: shown(&message.into()), labels: vec![(at, shown(&label.into()))], hint: None }
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(without_urls(&hint.into()));
+        self.hint = Some(shown(&hint.into()));
         self
     }
 
@@ -89,7 +89,7 @@ impl Problem {
     /// Shows another place that belongs to it.
     #[must_use]
     pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
-        self.labels.push((at, without_urls(&label.into())));
+        self.labels.push((at, shown(&label.into())));
         self
     }
 
@@ -204,6 +204,11 @@ impl Problems {
     }
 
     fn show_lines(&self, problem: &Problem, file: usize, with_hint: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.sources[file.min(self.sources.len() - 1)].text;
+        let labels = problem.labels.iter().filter(|(at, _)| at.file == file);
+        if labels.clone().any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > WIDTH)) {
+            return self.show_windows(text, labels, problem.hint.as_deref().filter(|_| with_hint), f);
+        }
         let labels = problem.labels.iter().filter(|(at, _)| at.file == file).enumerate().map(|(number, (at, label))| {
             let span = (at.offset, at.length.max(1));
             if number == 0 {
@@ -229,11 +234,49 @@ impl Problems {
             match line.split_once("╭─[") {
                 // Columns are counted in characters, as in the line above.
                 Some((before, _)) => writeln!(f, "{before}╭─[{}]", self.place(first))?,
-                None => writeln!(f, "{}", cropped(line.trim_end()))?,
+                None => writeln!(f, "{}", line.trim_end())?,
             }
         }
         Ok(())
     }
+}
+
+impl Problems {
+    /// What stands around each place, of lines that are too long for any screen.
+    fn show_windows<'p>(
+        &self,
+        text: &str,
+        labels: impl Iterator<Item = &'p (Span, String)>,
+        hint: Option<&str>,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        for (at, label) in labels {
+            let begin = text.floor_char_boundary(at.offset.min(text.len()));
+            let before = text[..begin].rsplit('\n').next().unwrap_or_default();
+            let before: String = before.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
+            let line = text[begin..].lines().next().unwrap_or_default();
+            let inside = text.floor_char_boundary((at.offset + at.length).min(text.len())).saturating_sub(begin);
+            let marked = line.get(..inside.min(line.len())).unwrap_or(line).chars().take(40).count().max(1);
+            let after: String = line.chars().take(40).collect();
+            writeln!(f, "   ╭─[{}]", self.place(*at))?;
+            writeln!(f, " {} │ …{}", at.line.max(1), shown(&format!("{before}{after}…")))?;
+            let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 3);
+            writeln!(f, "{margin} {}", "─".repeat(marked))?;
+            writeln!(f, "{margin} ╰── {label}")?;
+            writeln!(f, "   ╰────")?;
+        }
+        hint.map_or(Ok(()), |hint| writeln!(f, "  help: {hint}"))
+    }
+}
+
+/// The line of a place, the one before and the one behind.
+fn lines_around(text: &str, offset: usize) -> impl Iterator<Item = &str> {
+    let offset = text.floor_char_boundary(offset.min(text.len()));
+    let (before, behind) = text.split_at(offset);
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    let from = text[..line.saturating_sub(1)].rfind('\n').map_or(0, |end| end + 1);
+    let to = behind.match_indices('\n').nth(1).map_or(text.len(), |(end, _)| offset + end);
+    text[from..to].lines()
 }
 
 impl fmt::Display for Problems {
@@ -268,8 +311,3 @@ impl From<Problems> for Error {
 
 /// How long a line is shown.
 const WIDTH: usize = 400;
-
-/// The beginning of a line that is too long for any screen.
-fn cropped(line: &str) -> &str {
-    line.char_indices().nth(WIDTH).map_or(line, |(end, _)| &line[..end])
-}

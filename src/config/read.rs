@@ -16,6 +16,7 @@ use serde::de::{
 use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems};
 use super::schema::SharedFields;
+use super::variables::UNSET;
 
 /// What is known of the keys of a block besides its type.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,6 +89,9 @@ impl Reading<'_> {
             }
         };
         self.left_out.borrow_mut().insert(node);
+        if node.text() == Some(UNSET) {
+            return;
+        }
         let message = format!("{place} is {}", node.value.describe());
         let problem = Problem::new(node.at, message, format!("expected {expected}"));
         let is_other_yaml =

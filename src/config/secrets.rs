@@ -2,6 +2,53 @@
 
 use std::ops::Range;
 
+/// What connections are made of, so that it is recognised elsewhere.
+#[derive(Clone, Default)]
+pub struct Secrets {
+    /// Their texts.
+    texts: Vec<String>,
+    /// Variables that are a whole URL.
+    variables: Vec<String>,
+}
+
+impl Secrets {
+    /// Takes in a text of a connection.
+    pub(super) fn add(&mut self, text: &str) {
+        let whole = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).filter(|inside| !inside.contains("${"));
+        match whole.map(|inside| inside.split_once(":-").unwrap_or((inside, ""))) {
+            Some((name, default)) => {
+                self.variables.push(name.to_string());
+                self.keep(default);
+            }
+            None => self.keep(text),
+        }
+    }
+
+    /// What is shorter is found everywhere.
+    fn keep(&mut self, text: &str) {
+        const LEAST: usize = 6;
+        if text.len() >= LEAST {
+            self.texts.push(text.to_string());
+        }
+    }
+
+    /// True where one of the texts is in it.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        self.texts.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
+    /// True for a variable, as it stands between the braces, that is a whole URL.
+    pub(super) fn has_variable(&self, inside: &str) -> bool {
+        let name = inside.split(":-").next().unwrap_or_default();
+        name.starts_with(super::loader::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name)
+    }
+
+    /// A text of the config with every secret in it covered.
+    pub(super) fn covered(&self, text: &str) -> String {
+        self.texts.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), &"*".repeat(secret.len())))
+    }
+}
+
 /// A URL that may have a password in it.
 pub(super) fn may_have_password(text: &str) -> bool {
     text.contains("://") && (text.contains('@') || text.contains("password="))

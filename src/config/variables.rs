@@ -9,10 +9,13 @@ use std::fmt;
 
 use super::node::Node;
 use super::problem::{Problem, Problems, Span};
-use super::secrets::may_have_password;
+use super::secrets::{Secrets, may_have_password};
 
 /// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
 pub type Variables = BTreeMap<String, String>;
+
+/// What stands in for a text that could not be filled in; no config can write it.
+pub(super) const UNSET: &str = "\0unset";
 
 /// Why a text cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,19 +32,25 @@ pub enum VariableError {
 }
 
 /// Puts the values of variables into every text below a node. Texts of connections are left alone.
-pub fn fill(node: &mut Node, variables: &Variables, problems: &mut Problems) {
-    node.each_text(&mut |text, at| match filled(text, variables) {
-        Ok(filled) if may_have_password(&filled) => {
-            let problem = Problem::new(at, "a text is the URL of a database", "a URL of a database is a secret");
+pub fn fill(node: &mut Node, variables: &Variables, secrets: &Secrets, problems: &mut Problems, warnings: &mut Vec<Problem>) {
+    node.each_text(&mut |text, at| match fill_in(text, variables, Some(secrets)) {
+        Ok(filled) if may_have_password(&filled) || secrets.are_in(&filled) => {
+            let problem = Problem::new(at, "the URL of a database stands outside connections", "a URL of a database is a secret");
             problems.push(problem.hint("write it under connections: what is there is never shown"));
-            text.clear();
+            *text = UNSET.into();
         }
         Ok(Cow::Borrowed(_)) => {}
-        Ok(Cow::Owned(filled)) => *text = filled,
+        Ok(Cow::Owned(filled)) => {
+            if let Some(name) = without_braces(text) {
+                let problem = Problem::new(at, format!("${name} is written as it is"), "no variable is put in here");
+                warnings.push(problem.hint(format!("did you mean ${{{name}}}? $$ writes a dollar without doubt")));
+            }
+            *text = filled;
+        }
         Err(errors) => {
             errors.0.iter().for_each(|error| problems.push(problem(error, at)));
-            // What is left of it is no placeholder, and not a problem of its own.
-            *text = text.replace(['$', '{', '}'], "");
+            // It is a problem already: what reads it says nothing more.
+            *text = UNSET.into();
         }
     });
 }
@@ -82,7 +91,7 @@ impl std::error::Error for VariableErrors {}
 /// # Errors
 /// A variable has no value, or is not written as it should be.
 pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
-    fill_in(text, variables, false)
+    fill_in(text, variables, Some(&Secrets::default()))
 }
 
 /// The same for the URL of a connection itself.
@@ -90,10 +99,12 @@ pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, 
 /// # Errors
 /// A variable has no value, or is not written as it should be.
 pub fn filled_secret<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
-    fill_in(text, variables, true)
+    fill_in(text, variables, None)
 }
 
-fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<Cow<'t, str>, VariableErrors> {
+/// `secrets` must not be in it; `None` where it is one itself.
+fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) -> Result<Cow<'t, str>, VariableErrors> {
+    let is_secret = secrets.is_none();
     let Some(first) = text.find('$') else { return Ok(Cow::Borrowed(text)) };
     let (before, mut rest) = text.split_at(first);
     let mut filled = before.to_string();
@@ -110,7 +121,10 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<
                 break;
             };
             match value(inside, variables) {
-                Ok(value) if !is_secret && may_have_password(value) => errors.push(VariableError::Secret(inside.to_string())),
+                Ok(value) if secrets.is_some_and(|secrets| may_have_password(value) || secrets.has_variable(inside)) => {
+                    let name = inside.split(":-").next().unwrap_or_default();
+                    errors.push(VariableError::Secret(name.to_string()));
+                }
                 Ok(value) => filled.push_str(value),
                 Err(VariableError::Unreadable(text)) => errors.push(unreadable(text, is_secret)),
                 Err(error) => errors.push(error),
@@ -122,6 +136,18 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, is_secret: bool) -> Result<
     }
     filled.push_str(rest);
     if errors.is_empty() { Ok(Cow::Owned(filled)) } else { Err(VariableErrors(errors)) }
+}
+
+/// The first name behind a dollar without braces.
+fn without_braces(text: &str) -> Option<&str> {
+    let text = text.trim_start_matches("$$");
+    let (_, rest) = text.match_indices('$').find_map(|(at, _)| {
+        let rest = &text[at + 1..];
+        let is_alone = !text[..at].ends_with('$') && rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+        is_alone.then_some((at, rest))
+    })?;
+    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+    Some(&rest[..end])
 }
 
 /// What is written in a URL is not shown.

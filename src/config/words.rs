@@ -57,7 +57,7 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Number<MIN, MAX> {
 
 /// Gives a type of texts, of which some do not fit, what serde and schemars need.
 macro_rules! word {
-    ($type:ident, $expected:literal, $parse:expr, $shown:expr, $schema:tt) => {
+    ($type:ident, $method:ident, $expected:literal, $parse:expr, $shown:expr, $schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Word;
@@ -77,7 +77,7 @@ macro_rules! word {
                         parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
                     }
                 }
-                deserializer.deserialize_any(Word)
+                deserializer.$method(Word)
             }
         }
 
@@ -110,6 +110,7 @@ pub struct Percentage(pub u8);
 
 word!(
     Percentage,
+    deserialize_any,
     "a whole percentage from 0% to 100%, such as 50%",
     |text| {
         let number = text.strip_suffix('%').unwrap_or(text).trim().parse().ok()?;
@@ -128,6 +129,7 @@ pub struct Time(pub Duration);
 
 word!(
     Time,
+    deserialize_any,
     "a time from a second to a year, such as 90s, 10m or 1h; a number alone is seconds",
     |text| parse_time(text).filter(|time| (Duration::from_secs(1)..=LONGEST).contains(time)).map(Time),
     |time| format!("{}s", time.0.as_secs()),
@@ -153,6 +155,7 @@ pub struct PathText(pub String);
 
 word!(
     PathText,
+    deserialize_str,
     "a path: a folder or a file, no URL",
     |text| (!text.trim().is_empty() && !text.contains('\0') && !text.contains("://")).then(|| PathText(text.to_string())),
     |path| path.0.clone(),
