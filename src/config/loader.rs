@@ -3,13 +3,14 @@
 //! All I/O of the config is here; what it means is found out from what is read.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::entities::{self, Listings};
 use super::listing;
@@ -264,58 +265,81 @@ impl FlowsFolder {
     }
 
     fn files(&self, root: &Path, shown: &Path) -> Result<FlowFiles> {
+        let flows = Listed::new(&absolute(root, &self.path))?;
+        let found = flows.folders.par_iter().map(|name| self.flow(root, shown, name)).collect::<Result<Vec<_>>>()?;
+        let mut files = FlowFiles::default();
+        for one in found {
+            files.further.extend(one.further);
+            files.strays.extend(one.strays);
+        }
+        files.strays.extend(flows.configs.iter().map(|file| not_read(&Path::new(&self.path).join(file))));
+        Ok(files)
+    }
+
+    /// The files of one flow: its own first, then its entities'.
+    fn flow(&self, root: &Path, shown: &Path, name: &str) -> Result<FlowFiles> {
+        let folder = Path::new(&self.path).join(name);
+        let at = |path: &Path| absolute(root, &path.to_string_lossy());
+        let listed = Listed::new(&at(&folder))?;
         let (mut wanted, mut strays) = (Vec::new(), Vec::new());
-        let flows = absolute(root, &self.path);
-        for name in names(&flows, true)? {
-            let of_flow = Path::new(&self.path).join(&name);
-            let before = wanted.len();
-            for file in configs(&flows.join(&name))? {
-                match file.as_str() {
-                    "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.clone()), of_flow.join(file))),
-                    _ => strays.push(format!("{} is not read", of_flow.join(file).display())),
-                }
-            }
-            let has_flow = wanted.len() > before;
-            for inner in names(&flows.join(&name), true)? {
-                for deeper in names(&flows.join(&name).join(&inner), true)? {
-                    let files = configs(&flows.join(&name).join(&inner).join(&deeper))?.into_iter();
-                    strays.extend(files.map(|file| format!("{} is not read", of_flow.join(&inner).join(&deeper).join(file).display())));
-                }
-                for file in configs(&flows.join(&name).join(&inner))? {
-                    let path = of_flow.join(&inner).join(&file);
-                    match file.rsplit_once('.') {
-                        Some((entity, _)) if inner == "entities" && has_flow => {
-                            wanted.push((Role::Entity(name.clone(), entity.to_string()), path));
-                        }
-                        _ => strays.push(format!("{} is not read", path.display())),
-                    }
-                }
+        for file in &listed.configs {
+            match file.as_str() {
+                "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.to_string()), folder.join(file))),
+                _ => strays.push(not_read(&folder.join(file))),
             }
         }
-        strays.extend(configs(&flows)?.into_iter().map(|file| format!("{} is not read", Path::new(&self.path).join(file).display())));
+        let has_flow = !wanted.is_empty();
+        for inner in &listed.folders {
+            let below = folder.join(inner);
+            let inside = Listed::new(&at(&below))?;
+            for file in inside.configs {
+                match file.rsplit_once('.') {
+                    Some((entity, _)) if inner == "entities" && has_flow => {
+                        wanted.push((Role::Entity(name.to_string(), entity.to_string()), below.join(&file)));
+                    }
+                    _ => strays.push(not_read(&below.join(&file))),
+                }
+            }
+            for deeper in inside.folders {
+                let lost = Listed::new(&at(&below.join(&deeper)))?.configs.into_iter();
+                strays.extend(lost.map(|file| not_read(&below.join(&deeper).join(file))));
+            }
+        }
         let read = |(role, path): (Role, PathBuf)| {
             let path_shown = shown.join(&path);
-            let text = read(&absolute(root, &path.to_string_lossy()), &path_shown)?;
-            Ok(text.map(|text| File { role, path: path_shown, text }))
+            Ok(read(&at(&path), &path_shown)?.map(|text| File { role, path: path_shown, text }))
         };
-        let files = wanted.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let files = wanted.into_iter().map(read).collect::<Result<Vec<_>>>()?;
         Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
     }
 }
 
-/// The names of configs in a folder, sorted.
-fn configs(folder: &Path) -> Result<Vec<String>> {
-    let names = names(folder, false)?.into_iter();
-    Ok(names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml")).collect())
+fn not_read(path: &Path) -> String {
+    format!("{} is not read", path.display())
 }
 
-/// The names in a folder, sorted; hidden ones are passed over.
-fn names(folder: &Path, folders: bool) -> Result<Vec<String>> {
-    let found = fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default();
-    let wanted = found.into_iter().filter(|entry| if folders { entry.is_folder } else { entry.is_file });
-    let mut names: Vec<String> = wanted.filter_map(|entry| entry.relative.into_os_string().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
+/// What a folder of the config has in it, sorted; hidden names are passed over.
+struct Listed {
+    folders: Vec<String>,
+    /// Files that may be configs.
+    configs: Vec<String>,
+}
+
+impl Listed {
+    fn new(folder: &Path) -> Result<Self> {
+        let mut listed = Self { folders: Vec::new(), configs: Vec::new() };
+        for entry in fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default() {
+            let Ok(name) = entry.relative.into_os_string().into_string() else { continue };
+            match Path::new(&name).extension().and_then(OsStr::to_str) {
+                _ if entry.is_folder => listed.folders.push(name),
+                Some("yml" | "yaml") if entry.is_file => listed.configs.push(name),
+                _ => {}
+            }
+        }
+        listed.folders.sort();
+        listed.configs.sort();
+        Ok(listed)
+    }
 }
 
 fn sources(main: &File, further: &[File]) -> Sources {

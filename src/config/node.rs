@@ -26,8 +26,8 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
-    Integer(i128),
+    /// A whole number; one that is larger is any other number.
+    Integer(i64),
     /// Any other number.
     Float(f64),
     /// A text.

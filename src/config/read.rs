@@ -188,7 +188,7 @@ fn expected<T>(what: impl Into<String>) -> Result<T, ReadError> {
 
 impl Reader<'_, '_> {
     /// A whole number; YAML 1.2 reads `1_000_000` as a text, and so comes what a variable gives.
-    fn integer(&self) -> Option<i128> {
+    fn integer(&self) -> Option<i64> {
         match &self.node.value {
             Value::Integer(number) => Some(*number),
             Value::Text(text) => text.replace('_', "").parse().ok(),
@@ -205,10 +205,9 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Integer(number) => match (u64::try_from(*number), i64::try_from(*number)) {
-                (Ok(number), _) => visitor.visit_u64(number),
-                (_, Ok(number)) => visitor.visit_i64(number),
-                _ => visitor.visit_i128(*number),
+            Value::Integer(number) => match u64::try_from(*number) {
+                Ok(number) => visitor.visit_u64(number),
+                Err(_) => visitor.visit_i64(*number),
             },
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_str(text),

@@ -143,15 +143,15 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+        Ok(Value::Integer(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Integer(value.into()))
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
     }
 
     fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Integer(value))
+        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
