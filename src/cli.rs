@@ -20,6 +20,7 @@ use clap::Parser;
 
 use crate::config::loader::{self, Found};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::selection::{Selected, Selection};
 use crate::plan::project::Project;
 
 use args::{Args, Command};
@@ -81,6 +82,17 @@ fn read(file: Option<&Path>) -> Result<Found> {
     let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
     let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())
+}
+
+/// The flows that a selection means. One without entities is said to be that, not to be unknown.
+fn select(selection: &Selection, project: &Project) -> Result<Selected> {
+    selection.resolve(&project.graph).map_err(|error| {
+        let without = &project.config.without_entities;
+        match selection.include.iter().find(|name| without.contains(name)) {
+            Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities")).with_hint("hygge check --offline says why"),
+            None => error,
+        }
+    })
 }
 
 /// The runtime that waits; work is done on its blocking threads.

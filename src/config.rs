@@ -28,7 +28,7 @@ use named::Spare;
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Span, nearest};
 use read::{Known, keys_of, read_known};
-use schema::{CacheFields, CacheKeep, OptionsFields, ProjectFields};
+use schema::{CacheFields, CacheKeep, OptionsFields, ProjectFields, SharedFields};
 use words::{Number, Percentage, Time};
 
 /// The config of one project.
@@ -173,7 +173,8 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let extensions: Vec<&str> = tree.entries().iter().map(|(key, _)| key.name.as_str()).filter(|key| key.starts_with("x-")).collect();
     let of_options = keys_of::<OptionsFields>().iter().map(|key| (*key, "options"));
     let of_cache = keys_of::<CacheFields>().iter().map(|key| (*key, "options.cache"));
-    let below: Vec<_> = of_options.chain(of_cache).collect();
+    let of_flows = keys_of::<SharedFields>().iter().map(|key| (*key, "a flow: flows: {NAME: {home: …, store: …}}"));
+    let below: Vec<_> = of_options.chain(of_cache).chain(of_flows).collect();
     let known = Known { also: &extensions, belongs: &below };
     let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else { return (None, problems) };
     let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
@@ -182,7 +183,9 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
     let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
     let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
-    let expander = Expander::new(tree, found, belongs, &mut problems);
+    let of_project = ["homes", "stores", "connections", "flows_dir"].map(|key| (key, "hygge.yml, beside flows"));
+    let belongs = [belongs, &of_project].concat();
+    let expander = Expander::new(tree, found, &belongs, &mut problems);
     let expanded = expander.expand(&written, &mut problems);
     // One that could not be read is a problem already.
     if found.sources.len() == 1 {

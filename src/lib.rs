@@ -2,7 +2,7 @@
 //!
 //! The modules stand in the order in which a build passes through them, and a module uses only
 //! what stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it):
-//! config -> home, store, format -> flow -> graph -> cache -> plan, publish -> execute -> report.
+//! config -> connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute -> report.
 
 pub mod error;
 pub mod fs;

@@ -250,7 +250,9 @@ fn a_pattern_makes_one_flow_for_each_that_matches() {
     found.sort();
     assert_eq!(found, expected.map(|entity| json!(entity).to_string()));
     assert_eq!(config["flows"]["z"]["entities"][1]["home"]["path"], "deep/2/in/q");
-    let none = Sandbox::new("flows:\n  a: {store: s, entities: {from: \"nowhere/*\"}}\n").run(&["build"]);
+    let nowhere = Sandbox::new("flows:\n  a: {store: s, entities: {from: \"nowhere/*\"}}\n");
+    assert!(nowhere.run(&["build", "a"]).text.contains("flow a has no entities"));
+    let none = nowhere.run(&["build"]);
     assert!(none.code == 0 && none.text.contains("warning: flow a has no entities: nothing is built of it"), "{}", none.text);
     assert_eq!(sandbox.build(&[]).code, 0);
     assert_eq!(sandbox.digests("s/a").len(), 1);

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::{depfile, load, runtime};
+use super::{depfile, load, runtime, select};
 use crate::config::schema::CacheKeep;
 use crate::config::words;
 use crate::error::{ErrorKind, Result};
@@ -86,7 +86,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     let began = SystemTime::now();
     let (found, project) = load(args.file.as_deref())?;
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
-    let selected = selection.resolve(&project.graph)?;
+    let selected = select(&selection, &project)?;
     runtime()?.block_on(async {
         let interrupted = Arc::new(AtomicBool::new(false));
         watch_for_interrupts(interrupted.clone());

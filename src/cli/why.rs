@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{Args, Format};
-use super::{load, runtime};
+use super::{load, runtime, select};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
@@ -32,7 +32,7 @@ pub(super) struct Why {
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     let (_, project) = load(args.file.as_deref())?;
-    let selected = Selection { include: vec![why.flow.clone()], ..Selection::default() }.resolve(&project.graph)?;
+    let selected = select(&Selection { include: vec![why.flow.clone()], ..Selection::default() }, &project)?;
     let names: Vec<&str> = selected.named.iter().map(FlowName::as_str).collect();
     let [name] = names.as_slice() else {
         let error = Error::new(ErrorKind::Config, format!("{:?} is {} flows", why.flow, names.len()));

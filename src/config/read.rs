@@ -105,11 +105,12 @@ impl Reading<'_> {
         });
     }
 
-    fn report_unknown(&self, key: &Key, block: &str, known: &[&str]) {
+    fn report_unknown(&self, key: &Key, block: &str, known: &[&str], is_top: bool) {
         if !self.unknown.borrow_mut().insert(key) {
             return;
         }
-        let known = || known.iter().chain(self.known.also).copied();
+        let also = if is_top { self.known.also } else { &[] };
+        let known = || known.iter().chain(also).copied();
         let problem = Problem::new(key.at, format!("{block} has the unknown key {:?}", key.name), "not a key of this block");
         let elsewhere = self.known.belongs.iter().find(|(other, _)| *other == key.name);
         let is_of_flow = keys_of::<SharedFields>().contains(&key.name.as_str());
@@ -330,7 +331,7 @@ impl<'r> MapAccess<'r> for Entries<'r, '_> {
             if self.fields.is_some_and(|fields| !fields.contains(&name)) {
                 let is_top = self.reader.place.key.is_none();
                 if !(is_top && reading.known.also.contains(&name)) {
-                    reading.report_unknown(key, self.block, self.fields.unwrap_or_default());
+                    reading.report_unknown(key, self.block, self.fields.unwrap_or_default(), is_top);
                 }
                 continue;
             }

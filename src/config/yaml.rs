@@ -64,7 +64,7 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
     (
         "unknown anchor",
         Some("a text begins with *, which YAML takes for an alias"),
-        "put it in quotes, such as \"*.parquet\"; or name an anchor that is written above",
+        "put it in quotes, such as \"*.parquet\"; or name an anchor that is written above, in the same file",
     ),
     ("unexpected character", None, "put a text in quotes that begins with @, %, ` or another sign"),
     ("unknown escape", None, "put the text in single quotes, or write / for \\"),
