@@ -142,6 +142,22 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
 }
 
 #[test]
+fn every_link_within_the_page_leads_somewhere() {
+    let page = read("docs/config.md");
+    let slug = |heading: &str| {
+        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    let headings: Vec<String> =
+        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| slug(line.trim_start_matches('#').trim())).collect();
+    let links: Vec<&str> = page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.len() > 5);
+    for link in links {
+        assert!(headings.iter().any(|heading| heading == link), "#{link} is no heading");
+    }
+}
+
+#[test]
 fn the_placeholders_of_the_docs_are_those_that_are_known() {
     let page = read("docs/config.md");
     let table = page.split("## Placeholders").nth(1).expect("a section");

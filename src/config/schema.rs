@@ -135,7 +135,7 @@ pub struct FlowFields {
     /// In `flow.yml` only: the name of its folder, once more.
     pub name: Option<String>,
     /// One flow each, called `FLOW.ENTITY`: names, maps with a `name` and overrides, patterns.
-    #[schemars(schema_with = "entities", example = ["users", "orders"], extend("x-default" = "none", "x-type" = "list or [pattern](#entities)"))]
+    #[schemars(schema_with = "entities", example = ["users", "orders"], extend("x-default" = "none", "x-type" = "list or [pattern](#a-pattern-of-entities)"))]
     pub entities: Option<Elsewhere>,
     /// What every entity has unless it or the flow says otherwise: any keys of a flow but `entities`.
     #[schemars(with = "Option<SharedFields>", extend("x-type" = "map"))]

@@ -64,7 +64,7 @@ fn kinds<T: ?Sized>(kinds: &[Kind<T>], aliases: &Aliases, generator: &mut Schema
             }
             add_aliases(properties, aliases);
             let default = if schemas.is_empty() { json!(word) } else { Value::Null };
-            properties.insert("type".into(), json!({ "description": "The kind.", "enum": [word], "examples": [word], "default": default }));
+            properties.insert("type".into(), json!({ "description": "What it is, which decides its other keys.", "enum": [word], "examples": [word], "default": default }));
             let named = "The name of one of `homes` or `stores`: what is beside it goes before what that has.";
             properties.insert("use".into(), json!({ "description": named, "type": "string", "x-default": "none", "examples": ["lake"] }));
             properties.insert("options".into(), json!({ "description": "Keys of this block may also stand in here.", "type": "object" }));
