@@ -120,6 +120,12 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("flows_dir: null\nflows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
     ("stores: {o: 'x/{flow}', p: 'y/{flow}'}\nflows: {a: {home: h, store: {use: o}}}", "/flows/a/store/path", "x/a"),
     ("defaults: {home: {flow: b}}\nflows: {a: {home: h, store: s}, b: {home: i, store: t}}", "/flows/a/home/path", "h"),
+    ("flows: {1.10: {home: h, store: s}, b: {home: i, store: t, needs: '1.10'}}", "/flows/b/needs", r#"["1.10"]"#),
+    ("flows: {9223372036854775808123: {home: h, store: s}}", "/flows/9223372036854775808123/home/path", "h"),
+    ("flows: {url: {home: h, store: s}, connections: {home: i, store: t}}", "/flows/connections/home/path", "i"),
+    ("defaults: {home: 'h/{flow}', store: 's/{flow}'}\nflows: {a: }", "/flows/a/home/path", "h/a"),
+    ("x-db: &db {url: '${NOT_SET}'}\nconnections: {shop: {<<: *db}}\nflows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
+    ("x-note: '${{ github.sha }}'\nflows: {a: {home: h, store: s}}", "/flows/a/home/path", "h"),
     // Flows that stand for all of their entities, and for the one with the same entity.
     ("flows: {a: {home: h, store: s, entities: [e, f]}, b: {home: i, store: t, needs: a}}", "/flows/b/needs", r#"["a.e","a.f"]"#),
     (
@@ -220,12 +226,14 @@ fn one_flow_in_both_forms_is_refused() {
 #[test]
 fn what_lies_beside_and_is_not_read_is_said() {
     let sandbox = Sandbox::new("flows:\n  b: {home: i, store: t}\n");
-    for name in ["flows/a/flow.yml", "flows/loose.yml", "flows/a/entity/x.yml", "flows/c/flows.yml"] {
+    for name in ["flows/a/flow.yml", "flows/loose.yml", "flows/a/entity/x.yml", "flows/c/flows.yml", "flows/d/flow.YML"] {
         sandbox.write(name, "home: h\nstore: s\n");
     }
     let ran = sandbox.run(&["check", "--offline"]);
     assert_eq!(ran.code, 0, "{}", ran.text);
-    for stray in ["flows/loose.yml is not read", "flows/a/entity/x.yml is not read", "flows/c/flows.yml is not read"] {
+    for stray in
+        ["flows/loose.yml is not read", "flows/a/entity/x.yml is not read", "flows/c/flows.yml is not read", "flows/d/flow.YML is not read"]
+    {
         assert!(ran.text.contains(stray), "{stray} is not in {}", ran.text);
     }
 }
@@ -474,6 +482,13 @@ fn what_is_in_a_connections_url_is_never_shown() {
         ("connections: {shop: {url: '${U}'}}\nname: '${U}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "host=db.secret.example password=hunter2")]),
         ("conections: {shop: {url: 'host=db.secret.example password=hunter2'}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
         ("name: '${HYGGE_CONNECTION_SHOP}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
+        ("connections: {shop: {url: 'bobby:hunter2@tcp(db.secret.example)/x'}}\nflows_dir: '${U}'\noptions: {env_file: '${U}'}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "bobby:hunter2@tcp(db.secret.example)/x")]),
+        ("conections:\n  shop:\n    url: bobby:hunter2@tcp(db.secret.example)/x\n    bad: \"[\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("connections:\n  shop:\n    url: \"bobby:hun\nter2@tcp(db.secret.example)/x\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("x-url: &u bobby:hunter2@tcp(db.secret.example)/x\n\tconnections: {shop: {url: *u}}\n".to_string(), vec![]),
+        ("connections: {shop: {url: 'postgres://bobby:hunter2 hunter2@db.secret.example/x'}}\nflows: {a: {home: home, store: 'postgres://bobby:x hunter2@db.secret.example/x'}}\n".to_string(), vec![]),
+        (format!("flows: {{a: {{home: home, dsn: 'postgres://bobby:hunter2@db.secret.example', zork: 1, store: store, tags: [{}]}}}}\n", "t, ".repeat(300)), vec![]),
+        ("connections: {shop: {'bobby:hunter2@db.secret.example': 1}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
         // Beside a problem, and as one.
         (format!("connections:\n  shop: {{url: '{url}', pool_size: many, urll: '{url}'}}\n{flows}"), vec![]),
         (format!("connections:\n  shop: '{url}'\n{flows}"), vec![]),
@@ -489,6 +504,29 @@ fn what_is_in_a_connections_url_is_never_shown() {
             assert!(!shown.contains(secret), "{secret} is in\n{shown}\nof\n{config}");
         }
     }
+}
+
+#[test]
+fn secrets_in_further_files_are_covered_too() {
+    for flow in [
+        "home: 'me:hunter2@tcp(db)/x'\nstore: s\n",
+        "home: 'me:hunter2@tcp(db)/x'\nstore: [s\n",
+        "connections: {x: {url: 'me:hunter2@db'}}\nhome: h\nstor: s\n",
+    ] {
+        let sandbox = Sandbox::new("connections: {shop: {url: 'me:hunter2@tcp(db)/x'}}\n");
+        sandbox.write("flows/x/flow.yml", flow);
+        let ran = sandbox.run(&["check", "--offline"]);
+        assert_eq!(ran.code, 2, "{}", ran.text);
+        assert!(!ran.text.contains("hunter2"), "{}", ran.text);
+    }
+}
+
+#[test]
+fn words_of_connections_may_stand_elsewhere() {
+    let sandbox = Sandbox::new(
+        "connections: {warehouse: {url: 'sqlite:${STAGE}.db'}}\nflows: {numbers: {home: data/numbers, store: 'out/${STAGE}'}}\n",
+    );
+    assert_eq!(sandbox.run_with(&[("STAGE", "production")], &["check", "--offline"]).code, 0);
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl Connection {
         let written = self.written.expose_secret();
         let is_variable =
             written.starts_with("${") && written.ends_with('}') && !written.contains("://") && written.matches('}').count() == 1;
-        if is_variable && !written.contains(":-") { written } else { REDACTED }
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '$' | '{' | '}');
+        if is_variable && written.chars().all(is_name) { written } else { REDACTED }
     }
 
     /// The warning of a connection that no flow uses.

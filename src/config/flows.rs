@@ -131,12 +131,16 @@ impl<'c> Expander<'c> {
     }
 
     /// The flow, or the flows of its entities.
-    fn part(&self, key: &'c Key, node: &'c Node) -> Part {
+    fn part(&self, key: &Key, node: &Node) -> Part {
         let mut part =
             Part { flows: Vec::new(), is_empty: false, spare: Vec::new(), problems: Problems::new(&self.sources), warnings: Vec::new() };
         let problems = &mut part.problems;
         check_name("flow", &key.name, key.at, problems);
         let called = format!("flow {}", key.name);
+        // A flow of which defaults say everything.
+        let nothing = Node { value: Value::Map(Vec::new()), at: node.at };
+        let says_all = self.defaults.get("home").is_some() && self.defaults.get("store").is_some();
+        let node = if node.value == Value::Null && says_all { &nothing } else { node };
         if !matches!(node.value, Value::Map(_)) {
             let message = format!("{called} is {}", node.value.describe());
             let problem = Problem::new(node.at, message, "expected a map with the keys home and store");

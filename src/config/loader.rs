@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::entities::{self, Listings};
 use super::listing;
@@ -109,24 +109,24 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut parsed = yaml::parse(&text, 0);
     let mut secrets = Secrets::default();
-    let covered_text = match &mut parsed {
-        Ok(tree) => {
-            let places = keep_secrets(tree);
-            places.iter().filter_map(|place| text.get(place.clone())).for_each(|text| secrets.add(text.trim_matches(['"', '\''])));
-            tree_secrets(tree, &mut secrets);
-            secrets.covered(&covered(&text, &places))
-        }
-        Err(_) => covered_by_guess(&text),
-    };
+    environment.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX)).for_each(|(_, value)| secrets.add(value));
+    let places = keep_secrets(&mut parsed, &text, &mut secrets);
     let main_name = path.file_name().map(ToOwned::to_owned);
-    let main = File { role: Role::Project, path, text: Arc::from(covered_text) };
+    let mut main = File { role: Role::Project, path, text: text.clone() };
     let mut said = Vec::new();
     let (values, env_file) = match &parsed {
-        Ok(tree) => variables_of(tree, &root, environment, &mut said)?,
+        Ok(tree) => variables_of(tree, &root, environment, &secrets, &mut said)?,
         Err(_) => (environment.clone(), None),
     };
-    let folder = FlowsFolder::new(parsed.as_ref().ok(), &values);
-    let FlowFiles { further, mut strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
+    let folder = FlowsFolder::new(parsed.as_ref().ok(), &values, &secrets);
+    let FlowFiles { mut further, mut strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
+    let parse = |(number, file): (usize, &File)| yaml::parse(&file.text, number + 1);
+    let mut trees: Vec<_> = further.par_iter().enumerate().map(parse).collect();
+    let all_places: Vec<_> = trees.iter_mut().zip(&further).map(|(tree, file)| keep_secrets(tree, &file.text, &mut secrets)).collect();
+    cover(&mut main, &parsed, &places, &secrets);
+    for ((file, tree), places) in further.iter_mut().zip(&trees).zip(&all_places) {
+        cover(file, tree, places, &secrets);
+    }
     let sources = sources(&main, &further);
     let mut problems = Problems::new(&sources);
     said.into_iter().for_each(|problem| problems.push(problem));
@@ -144,7 +144,8 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     if main_name == Some(FILE_NAMES[0].into()) && fs::stat(&twin).map_err(start)?.is_some() {
         strays.push(format!("{} is not read", FILE_NAMES[1]));
     }
-    let documents = documents(parsed, further, &mut problems);
+    let parsed = std::iter::once((Role::Project, parsed)).chain(further.into_iter().map(|file| file.role).zip(trees));
+    let documents = documents(parsed, &mut problems);
     let (variables, listings) = (Variables::new(), Listings::new());
     let mut found =
         Found { sources, root, documents, variables, listings, problems, warnings: Vec::new(), env_file, flows_folder, folders };
@@ -206,23 +207,40 @@ fn start(error: fs::FsError) -> Error {
 }
 
 /// Takes the connections' texts out of sight; gives where they stand.
-fn keep_secrets(tree: &mut Node) -> Vec<Range<usize>> {
+fn keep_secrets(parsed: &mut std::result::Result<Node, Problem>, text: &str, secrets: &mut Secrets) -> Vec<Range<usize>> {
     let mut places = Vec::new();
-    keep_secrets_below(tree, &mut places);
+    if let Ok(tree) = parsed {
+        keep_secrets_below(tree, true, &mut places);
+        places
+            .iter()
+            .filter_map(|place: &Range<usize>| text.get(place.clone()))
+            .for_each(|text| secrets.add(text.trim_matches(['"', '\''])));
+        tree_secrets(tree, secrets);
+    }
     places
 }
 
-/// Also what stands in the wrong place, or behind a key that is mistyped.
-fn keep_secrets_below(node: &mut Node, places: &mut Vec<Range<usize>>) {
-    let Value::Map(entries) = &mut node.value else { return };
-    for (key, node) in entries {
-        if nearest(&key.name, std::iter::once("connections")).is_some() {
-            node.keep_secret(places);
-        } else if key.name == "options" {
-            keep_secrets_below(node, places);
+/// Also what is mistyped or stands in the wrong place; a flow may be called `url` or `connections`.
+fn keep_secrets_below(node: &mut Node, is_top: bool, places: &mut Vec<Range<usize>>) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| keep_secrets_below(item, false, places)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                let is_block = matches!(node.value, Value::Map(_) | Value::List(_));
+                let is_connections = is_top && nearest(&key.name, std::iter::once("connections")).is_some();
+                if is_connections || !is_block && SECRET_KEYS.contains(&key.name.as_str()) {
+                    node.keep_secret(places);
+                } else {
+                    keep_secrets_below(node, is_top && key.name == "options", places);
+                }
+            }
         }
+        _ => {}
     }
 }
+
+/// Keys whose texts are secret, wherever they stand.
+const SECRET_KEYS: [&str; 3] = ["url", "password", "dsn"];
 
 /// What connections say, as it is after YAML was read.
 fn tree_secrets(node: &Node, secrets: &mut Secrets) {
@@ -231,6 +249,15 @@ fn tree_secrets(node: &Node, secrets: &mut Secrets) {
         Value::List(items) => items.iter().for_each(|item| tree_secrets(item, secrets)),
         Value::Map(entries) => entries.iter().for_each(|(_, node)| tree_secrets(node, secrets)),
         _ => {}
+    }
+}
+
+/// Covers the secrets in the text of a file, which is only shown from now on.
+fn cover(file: &mut File, parsed: &std::result::Result<Node, Problem>, places: &[Range<usize>], secrets: &Secrets) {
+    if parsed.is_err() {
+        file.text = Arc::from(secrets.covered(&covered_by_guess(&file.text)));
+    } else if !places.is_empty() || secrets.are_in(&file.text) {
+        file.text = Arc::from(secrets.covered(&covered(&file.text, places)));
     }
 }
 
@@ -251,13 +278,13 @@ struct FlowFiles {
 
 impl FlowsFolder {
     /// The folder that is written, or the usual one; `null` is none.
-    fn new(project: Option<&Node>, values: &Variables) -> Option<Self> {
+    fn new(project: Option<&Node>, values: &Variables, secrets: &Secrets) -> Option<Self> {
         let written = project.into_iter().flat_map(Node::entries).find(|(key, _)| key.name == "flows_dir");
         match written.map(|(_, node)| (node.at, &node.value)) {
             Some((_, Value::Null)) => None,
             Some((at, Value::Text(text))) => {
                 // A variable without a value is a problem where texts are filled in.
-                let path = variables::filled(text, values).ok()?;
+                let path = variables::filled(text, values, secrets).ok()?;
                 Some(Self { path: path.into_owned(), at: Some(at) })
             }
             _ => Some(Self { path: FLOWS_FOLDER.into(), at: None }),
@@ -272,7 +299,7 @@ impl FlowsFolder {
             files.further.extend(one.further);
             files.strays.extend(one.strays);
         }
-        files.strays.extend(flows.configs.iter().map(|file| not_read(&Path::new(&self.path).join(file))));
+        files.strays.extend(flows.configs.iter().chain(&flows.lost).map(|file| not_read(&Path::new(&self.path).join(file))));
         Ok(files)
     }
 
@@ -288,10 +315,12 @@ impl FlowsFolder {
                 _ => strays.push(not_read(&folder.join(file))),
             }
         }
+        strays.extend(listed.lost.iter().map(|file| not_read(&folder.join(file))));
         let has_flow = !wanted.is_empty();
         for inner in &listed.folders {
             let below = folder.join(inner);
             let inside = Listed::new(&at(&below))?;
+            strays.extend(inside.lost.iter().map(|file| not_read(&below.join(file))));
             for file in inside.configs {
                 match file.rsplit_once('.') {
                     Some((entity, _)) if inner == "entities" && has_flow => {
@@ -323,16 +352,21 @@ struct Listed {
     folders: Vec<String>,
     /// Files that may be configs.
     configs: Vec<String>,
+    /// What was most likely meant as one.
+    lost: Vec<String>,
 }
 
 impl Listed {
     fn new(folder: &Path) -> Result<Self> {
-        let mut listed = Self { folders: Vec::new(), configs: Vec::new() };
+        let mut listed = Self { folders: Vec::new(), configs: Vec::new(), lost: Vec::new() };
         for entry in fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default() {
             let Ok(name) = entry.relative.into_os_string().into_string() else { continue };
-            match Path::new(&name).extension().and_then(OsStr::to_str) {
+            let ending = Path::new(&name).extension().and_then(OsStr::to_str).unwrap_or_default();
+            match ending.to_lowercase().as_str() {
                 _ if entry.is_folder => listed.folders.push(name),
-                Some("yml" | "yaml") if entry.is_file => listed.configs.push(name),
+                "yml" | "yaml" if entry.is_file && matches!(ending, "yml" | "yaml") => listed.configs.push(name),
+                // Another case, or a link to nowhere.
+                "yml" | "yaml" => listed.lost.push(name),
                 _ => {}
             }
         }
@@ -347,12 +381,10 @@ fn sources(main: &File, further: &[File]) -> Sources {
     files.map(|file| Source { path: file.path.clone(), text: file.text.clone() }).collect()
 }
 
-/// Parses the further files, and takes from all what is YAML.
-fn documents(main: std::result::Result<Node, Problem>, further: Vec<File>, problems: &mut Problems) -> Vec<Document> {
-    let parse = |(number, file): (usize, File)| (file.role, yaml::parse(&file.text, number + 1));
-    let further: Vec<_> = further.into_iter().enumerate().collect::<Vec<_>>().into_par_iter().map(parse).collect();
+/// What is YAML, of all files.
+fn documents(parsed: impl Iterator<Item = (Role, std::result::Result<Node, Problem>)>, problems: &mut Problems) -> Vec<Document> {
     let mut documents = Vec::new();
-    for (role, tree) in std::iter::once((Role::Project, main)).chain(further) {
+    for (role, tree) in parsed {
         match tree {
             Ok(mut tree) => {
                 // A further file may have nothing to say: that it is there is enough.
@@ -387,7 +419,11 @@ impl Found {
         let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX));
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            variables::fill(&mut document.tree, &self.variables, secrets, &mut self.problems, &mut self.warnings);
+            let mut fill = |node| variables::fill(node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
+            // What is for anchors is filled in where it is used.
+            if let Value::Map(entries) = &mut document.tree.value {
+                entries.iter_mut().filter(|(key, _)| !key.name.starts_with("x-")).for_each(|(_, node)| fill(node));
+            }
         }
     }
 
@@ -415,9 +451,15 @@ impl Found {
 }
 
 /// The environment, behind it the variables of the file that `options.env_file` names, and that file.
-fn variables_of(tree: &Node, root: &Path, environment: &Variables, said: &mut Vec<Problem>) -> Result<(Variables, Option<PathBuf>)> {
+fn variables_of(
+    tree: &Node,
+    root: &Path,
+    environment: &Variables,
+    secrets: &Secrets,
+    said: &mut Vec<Problem>,
+) -> Result<(Variables, Option<PathBuf>)> {
     let named = tree.get("options").and_then(|options| options.get("env_file"));
-    let named = named.and_then(|node| Some((node.at, variables::filled(node.text()?, environment).ok()?)));
+    let named = named.and_then(|node| Some((node.at, variables::filled(node.text()?, environment, secrets).ok()?)));
     let Some((at, text)) = named else { return Ok((environment.clone(), None)) };
     let path = absolute(root, &text);
     let is_file = fs::stat(&path).map_err(start)?.is_some_and(|found| !found.is_folder);

@@ -78,7 +78,9 @@ impl<'c> Named<'c> {
             other => {
                 let message = format!("{called} is {}", other.describe());
                 let expected = format!("expected a path, the name of one of {}s, or a map", self.what);
-                problems.push(Problem::new(node.at, message, expected));
+                let problem = Problem::new(node.at, message, expected);
+                let is_number = matches!(other, Value::Integer(_) | Value::Float(_));
+                problems.push(if is_number { problem.hint("put it in quotes, if it is a path") } else { problem });
                 node.clone()
             }
         }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer};
 
 use super::problem::{Problem, Problems, Span};
+use super::yaml;
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,7 +162,13 @@ impl Node {
             Value::List(items) => items.iter_mut().for_each(|item| item.keep_secret(places)),
             // How many sessions there are is no secret.
             Value::Map(entries) => {
-                entries.iter_mut().filter(|(key, _)| key.name != "pool_size").for_each(|(_, node)| node.keep_secret(places));
+                for (key, node) in entries.iter_mut().filter(|(key, _)| key.name != "pool_size") {
+                    if key.name.contains(['@', ':']) {
+                        places.push(key.at.offset..key.at.offset + key.at.length);
+                        key.name = "[redacted]".into();
+                    }
+                    node.keep_secret(places);
+                }
             }
             scalar => {
                 places.push(self.at.offset..self.at.offset + self.at.length);
@@ -173,6 +180,22 @@ impl Node {
                 };
                 self.value = Value::Secret(Secret(text));
             }
+        }
+    }
+
+    /// Gives keys that are no texts the letters that they are written with.
+    pub(super) fn take_keys_from(&mut self, text: &str) {
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.take_keys_from(text)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    if let Some(read) = key.name.strip_prefix(yaml::NO_TEXT) {
+                        key.name = text.get(key.at.offset..key.at.offset + key.at.length).unwrap_or(read).to_string();
+                    }
+                    node.take_keys_from(text);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
-use super::secrets::shown;
+use super::secrets::{shown, without_urls};
+pub use super::suggest::nearest;
 use crate::error::{Error, ErrorKind};
 
 /// How many problems are shown: who has more mends these first.
@@ -96,16 +97,6 @@ impl Problem {
     fn at(&self) -> Span {
         self.labels[0].0
     }
-}
-
-/// The known name that a mistyped one most likely meant.
-pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let written = written.to_lowercase();
-    known
-        .map(|name| (strsim::damerau_levenshtein(&written, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
-        .min_by_key(|near| *near)
-        .map(|(_, name)| name)
 }
 
 /// All problems of one config.
@@ -250,6 +241,7 @@ impl Problems {
         hint: Option<&str>,
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
+        let text = &without_urls(text);
         for (at, label) in labels {
             let begin = text.floor_char_boundary(at.offset.min(text.len()));
             let before = text[..begin].rsplit('\n').next().unwrap_or_default();

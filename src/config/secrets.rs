@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::suggest::nearest;
+
 /// What connections are made of, so that it is recognised elsewhere.
 #[derive(Clone, Default)]
 pub struct Secrets {
@@ -27,7 +29,8 @@ impl Secrets {
     /// What is shorter is found everywhere.
     fn keep(&mut self, text: &str) {
         const LEAST: usize = 6;
-        if text.len() >= LEAST {
+        // A single word, such as the name of a database, may stand elsewhere by chance.
+        if text.len() >= LEAST && text.contains([':', '@', '=']) {
             self.texts.push(text.to_string());
         }
     }
@@ -58,7 +61,11 @@ pub(super) fn may_have_password(text: &str) -> bool {
 pub(super) fn shown(text: &str) -> String {
     let covered = without_urls(text);
     let is_sign = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t' | '\r');
-    if covered.contains(is_sign) { covered.replace(is_sign, "?") } else { covered }
+    if !covered.contains(is_sign) {
+        return covered;
+    }
+    // Places count bytes.
+    covered.chars().map(|letter| if is_sign(letter) { "?".repeat(letter.len_utf8()) } else { letter.to_string() }).collect()
 }
 
 /// The text of a config with these places covered: letters of the same length stand for what is there.
@@ -74,25 +81,29 @@ pub(super) fn covered(text: &str, places: &[Range<usize>]) -> String {
     covered
 }
 
-/// The text of a config that cannot be read, with everything covered that may belong to its connections.
+/// The text of a file that cannot be read: if it may have connections, with every letter of every
+/// value covered, so that the signs that YAML stumbles on are still seen.
 pub(super) fn covered_by_guess(text: &str) -> String {
-    let mut covered = String::with_capacity(text.len());
-    let mut is_inside = false;
-    for line in text.split_inclusive('\n') {
-        let is_key = !line.starts_with([' ', '\t', '#', '-', '}', ']']) && !line.trim().is_empty();
-        if is_key {
-            is_inside = line.contains("connections");
-        }
-        match line.find(':').filter(|_| is_inside || line.contains("connections")) {
-            Some(colon) => {
-                covered.push_str(&line[..=colon]);
-                covered.extend(line[colon + 1..].chars().map(|letter| if letter.is_whitespace() { letter } else { '*' }));
-            }
-            None if is_inside => covered.extend(line.chars().map(|letter| if letter.is_whitespace() { letter } else { '*' })),
-            None => covered.push_str(line),
-        }
+    const MARKS: [&str; 6] = ["://", "url", "password", "dsn", "connection", "@"];
+    let words = || text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| (8..=14).contains(&word.len()));
+    let lower = text.to_lowercase();
+    let may_have =
+        MARKS.iter().any(|mark| lower.contains(mark)) || words().any(|word| nearest(word, std::iter::once("connections")).is_some());
+    if !may_have {
+        return text.to_string();
     }
-    covered
+    let covered = |value: &str| {
+        value
+            .chars()
+            .map(|letter| if letter.is_alphanumeric() { "*".repeat(letter.len_utf8()) } else { letter.to_string() })
+            .collect::<String>()
+    };
+    let line = |line: &str| match line.find(':') {
+        // Keys stay, but for what is no key.
+        Some(colon) if !line[..colon].contains(['@', '"', '\'', '{', '?']) => format!("{}{}", &line[..=colon], covered(&line[colon + 1..])),
+        _ => covered(line),
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// The text with everything behind `://` covered, up to the end of the word and letter by letter, so
@@ -103,7 +114,10 @@ pub(super) fn without_urls(text: &str) -> String {
     while let Some(start) = rest.find("://") {
         let (before, url) = rest.split_at(start + 3);
         covered.push_str(before);
-        let end = url.find(char::is_whitespace).unwrap_or(url.len());
+        let line = url.lines().next().unwrap_or_default();
+        // A password may have a space in it.
+        let from = line.rfind('@').unwrap_or(0);
+        let end = line[from..].find(char::is_whitespace).map_or(line.len(), |end| from + end);
         covered.push_str(&"*".repeat(end));
         rest = &url[end..];
     }

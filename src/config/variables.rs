@@ -86,12 +86,12 @@ impl fmt::Display for VariableErrors {
 
 impl std::error::Error for VariableErrors {}
 
-/// A text with the values of its variables; a value that is a database's URL is refused.
+/// A text with the values of its variables; one that has a secret in it is refused.
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
-pub fn filled<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
-    fill_in(text, variables, Some(&Secrets::default()))
+pub fn filled<'t>(text: &'t str, variables: &Variables, secrets: &Secrets) -> Result<Cow<'t, str>, VariableErrors> {
+    fill_in(text, variables, Some(secrets))
 }
 
 /// The same for the URL of a connection itself.
@@ -121,7 +121,9 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) 
                 break;
             };
             match value(inside, variables) {
-                Ok(value) if secrets.is_some_and(|secrets| may_have_password(value) || secrets.has_variable(inside)) => {
+                Ok(value)
+                    if secrets.is_some_and(|secrets| may_have_password(value) || secrets.are_in(value) || secrets.has_variable(inside)) =>
+                {
                     let name = inside.split(":-").next().unwrap_or_default();
                     errors.push(VariableError::Secret(name.to_string()));
                 }

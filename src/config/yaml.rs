@@ -41,6 +41,7 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
     }
     match serde_saphyr::from_str_with_options::<Raw>(text, options) {
         Ok(Raw(mut node)) => {
+            node.take_keys_from(text);
             if file > 0 {
                 node.set_file(file);
             }
@@ -53,6 +54,9 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         }
     }
 }
+
+/// What a key begins with that is no text, until its letters are taken from the file.
+pub(super) const NO_TEXT: &str = "\0";
 
 /// The error of a key that is no text.
 const KEY: &str = "a key is a list or a map";
@@ -180,10 +184,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
             let Raw(node) = entries.next_value()?;
             let name = match key.0.value {
                 Value::Text(text) => text,
-                Value::Null => "null".into(),
-                Value::Bool(value) => value.to_string(),
-                Value::Integer(number) => number.to_string(),
-                Value::Float(number) => number.to_string(),
+                Value::Null => format!("{NO_TEXT}null"),
+                Value::Bool(value) => format!("{NO_TEXT}{value}"),
+                Value::Integer(number) => format!("{NO_TEXT}{number}"),
+                Value::Float(number) => format!("{NO_TEXT}{number}"),
                 Value::List(_) | Value::Map(_) | Value::Secret(_) => return Err(serde::de::Error::custom(KEY)),
             };
             map.push((Key { at: key.0.at, name, is_default: false }, node));

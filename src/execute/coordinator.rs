@@ -166,6 +166,11 @@ impl<'r> Coordinator<'r> {
                 self.begin(step).await?;
             }
             self.start_ready().await?;
+            // What has come back meanwhile took no longer than until then.
+            if let Some(joined) = self.tasks.try_join_next_with_id() {
+                self.finish_task(joined).await?;
+                continue;
+            }
             self.watch_clocks();
             let has_clock = self.running.values().any(|running| running.clock.is_some());
             tokio::select! {
