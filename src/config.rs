@@ -4,7 +4,10 @@
 
 pub mod connection;
 pub mod entities;
+mod environment;
+pub mod file;
 pub mod flows;
+mod folder;
 mod listing;
 pub mod loader;
 pub mod merge;

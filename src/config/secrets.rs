@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::node::{Node, Secret, Value};
 use super::suggest::nearest;
 
 /// What connections are made of, so that it is recognised elsewhere.
@@ -46,9 +47,59 @@ impl Secrets {
         name.starts_with(super::loader::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name)
     }
 
-    /// A text of the config with every secret in it covered.
-    pub(super) fn covered(&self, text: &str) -> String {
+    /// The text of a file with every secret in it covered; `None` where there is none.
+    pub(super) fn cover(&self, text: &str, is_yaml: bool, places: &[Range<usize>]) -> Option<String> {
+        match is_yaml {
+            false => Some(self.covered(&covered_by_guess(text))),
+            true if places.is_empty() && !self.are_in(text) => None,
+            true => Some(self.covered(&covered(text, places))),
+        }
+    }
+
+    fn covered(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), &"*".repeat(secret.len())))
+    }
+}
+
+/// Takes the connections' texts out of sight; gives where they stand.
+pub(super) fn keep_secrets(tree: &mut Node, text: &str, secrets: &mut Secrets) -> Vec<Range<usize>> {
+    let mut places = Vec::new();
+    keep_secrets_below(tree, true, &mut places);
+    let written = places.iter().filter_map(|place: &Range<usize>| text.get(place.clone()));
+    written.for_each(|text| secrets.add(text.trim_matches(['"', '\''])));
+    tree_secrets(tree, secrets);
+    places
+}
+
+/// Also what is mistyped or stands in the wrong place; a flow may be called `url` or `connections`.
+fn keep_secrets_below(node: &mut Node, is_top: bool, places: &mut Vec<Range<usize>>) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| keep_secrets_below(item, false, places)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                let is_block = matches!(node.value, Value::Map(_) | Value::List(_));
+                let is_connections = is_top && nearest(&key.name, std::iter::once("connections")).is_some();
+                if is_connections || !is_block && SECRET_KEYS.contains(&key.name.as_str()) {
+                    node.keep_secret(places);
+                } else {
+                    keep_secrets_below(node, is_top && key.name == "options", places);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Keys whose texts are secret, wherever they stand.
+const SECRET_KEYS: [&str; 3] = ["url", "password", "dsn"];
+
+/// What connections say, as it is after YAML was read.
+fn tree_secrets(node: &Node, secrets: &mut Secrets) {
+    match &node.value {
+        Value::Secret(Secret(text)) => secrets.add(text),
+        Value::List(items) => items.iter().for_each(|item| tree_secrets(item, secrets)),
+        Value::Map(entries) => entries.iter().for_each(|(_, node)| tree_secrets(node, secrets)),
+        _ => {}
     }
 }
 
@@ -69,7 +120,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The text of a config with these places covered: letters of the same length stand for what is there.
-pub(super) fn covered(text: &str, places: &[Range<usize>]) -> String {
+fn covered(text: &str, places: &[Range<usize>]) -> String {
     let mut covered = text.to_string();
     for range in places.iter().cloned() {
         if let Some(secret) = text.get(range.clone()) {
@@ -83,7 +134,7 @@ pub(super) fn covered(text: &str, places: &[Range<usize>]) -> String {
 
 /// The text of a file that cannot be read: if it may have connections, with every letter of every
 /// value covered, so that the signs that YAML stumbles on are still seen.
-pub(super) fn covered_by_guess(text: &str) -> String {
+fn covered_by_guess(text: &str) -> String {
     const MARKS: [&str; 6] = ["://", "url", "password", "dsn", "connection", "@"];
     let words = || text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| (8..=14).contains(&word.len()));
     let lower = text.to_lowercase();

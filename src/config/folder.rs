@@ -1,0 +1,133 @@
+//! The folder with the flows that have a folder of their own: which files there are of the config.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+
+use super::file::{File, read, start};
+use super::node::{Node, Value};
+use super::problem::Span;
+use super::secrets::Secrets;
+use super::variables::{self, Variables};
+use super::{Role, absolute};
+use crate::error::Result;
+use crate::fs;
+
+/// The usual folder.
+const FLOWS_FOLDER: &str = "flows";
+
+/// The folder with the flows that have a folder of their own.
+pub(super) struct FlowsFolder {
+    pub(super) path: String,
+    /// Where it is written; `None` where it is the usual one.
+    pub(super) at: Option<Span>,
+}
+
+/// The files of flows that have a folder of their own.
+#[derive(Default)]
+pub(super) struct FlowFiles {
+    pub(super) further: Vec<File>,
+    /// What lies there and is not read, in words.
+    pub(super) strays: Vec<String>,
+}
+
+impl FlowsFolder {
+    /// The folder that is written, or the usual one; `null` is none.
+    pub(super) fn new(project: Option<&Node>, values: &Variables, secrets: &Secrets) -> Option<Self> {
+        let written = project.into_iter().flat_map(Node::entries).find(|(key, _)| key.name == "flows_dir");
+        match written.map(|(_, node)| (node.at, &node.value)) {
+            Some((_, Value::Null)) => None,
+            Some((at, Value::Text(text))) => {
+                // A variable without a value is a problem where texts are filled in.
+                let path = variables::filled(text, values, secrets).ok()?;
+                Some(Self { path: path.into_owned(), at: Some(at) })
+            }
+            _ => Some(Self { path: FLOWS_FOLDER.into(), at: None }),
+        }
+    }
+
+    pub(super) fn files(&self, root: &Path, shown: &Path) -> Result<FlowFiles> {
+        let flows = Listed::new(&absolute(root, &self.path))?;
+        let found = flows.folders.par_iter().map(|name| self.flow(root, shown, name)).collect::<Result<Vec<_>>>()?;
+        let mut files = FlowFiles::default();
+        for one in found {
+            files.further.extend(one.further);
+            files.strays.extend(one.strays);
+        }
+        files.strays.extend(flows.configs.iter().chain(&flows.lost).map(|file| not_read(&Path::new(&self.path).join(file))));
+        Ok(files)
+    }
+
+    /// The files of one flow: its own first, then its entities'.
+    fn flow(&self, root: &Path, shown: &Path, name: &str) -> Result<FlowFiles> {
+        let folder = Path::new(&self.path).join(name);
+        let at = |path: &Path| absolute(root, &path.to_string_lossy());
+        let listed = Listed::new(&at(&folder))?;
+        let (mut wanted, mut strays) = (Vec::new(), Vec::new());
+        for file in &listed.configs {
+            match file.as_str() {
+                "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.to_string()), folder.join(file))),
+                _ => strays.push(not_read(&folder.join(file))),
+            }
+        }
+        strays.extend(listed.lost.iter().map(|file| not_read(&folder.join(file))));
+        let has_flow = !wanted.is_empty();
+        for inner in &listed.folders {
+            let below = folder.join(inner);
+            let inside = Listed::new(&at(&below))?;
+            strays.extend(inside.lost.iter().map(|file| not_read(&below.join(file))));
+            for file in inside.configs {
+                match file.rsplit_once('.') {
+                    Some((entity, _)) if inner == "entities" && has_flow => {
+                        wanted.push((Role::Entity(name.to_string(), entity.to_string()), below.join(&file)));
+                    }
+                    _ => strays.push(not_read(&below.join(&file))),
+                }
+            }
+            for deeper in inside.folders {
+                let lost = Listed::new(&at(&below.join(&deeper)))?.configs.into_iter();
+                strays.extend(lost.map(|file| not_read(&below.join(&deeper).join(file))));
+            }
+        }
+        let read = |(role, path): (Role, PathBuf)| {
+            let path_shown = shown.join(&path);
+            Ok(read(&at(&path), &path_shown)?.map(|text| File { role, path: path_shown, text }))
+        };
+        let files = wanted.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
+    }
+}
+
+fn not_read(path: &Path) -> String {
+    format!("{} is not read", path.display())
+}
+
+/// What a folder of the config has in it, sorted; hidden names are passed over.
+struct Listed {
+    folders: Vec<String>,
+    /// Files that may be configs.
+    configs: Vec<String>,
+    /// What was most likely meant as one.
+    lost: Vec<String>,
+}
+
+impl Listed {
+    fn new(folder: &Path) -> Result<Self> {
+        let mut listed = Self { folders: Vec::new(), configs: Vec::new(), lost: Vec::new() };
+        for entry in fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default() {
+            let Ok(name) = entry.relative.into_os_string().into_string() else { continue };
+            let ending = Path::new(&name).extension().and_then(OsStr::to_str).unwrap_or_default();
+            match ending.to_lowercase().as_str() {
+                _ if entry.is_folder => listed.folders.push(name),
+                "yml" | "yaml" if entry.is_file && matches!(ending, "yml" | "yaml") => listed.configs.push(name),
+                // Another case, or a link to nowhere.
+                "yml" | "yaml" => listed.lost.push(name),
+                _ => {}
+            }
+        }
+        listed.folders.sort();
+        listed.configs.sort();
+        Ok(listed)
+    }
+}
