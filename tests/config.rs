@@ -1,12 +1,11 @@
 //! What a config means, in every form that it may have: compared with the resolved config.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::common::files;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::Sandbox;
 
 /// The config as it was understood; paths are relative to the project.
 fn resolved(sandbox: &Sandbox) -> Value {
@@ -420,136 +419,6 @@ fn the_configs_of_the_python_hygge_run_as_they_are() {
 }
 
 #[test]
-fn variables_come_from_the_environment_and_from_the_file_that_is_named() {
-    let sandbox = Sandbox::new("flows: {a: {home: '${PLACE}', store: s}}");
-    sandbox.write(".env", "PLACE=of_file\nOTHER='a b'\n");
-    let home = |sandbox: &Sandbox, variables: &[(&str, &str)]| {
-        let ran = sandbox.run_with(variables, &["check", "--offline", "--format", "json"]);
-        assert_eq!(ran.code, 0, "{}", ran.text);
-        ran.event("config")["config"]["flows"]["a"]["home"]["path"].as_str().expect("a path").rsplit('/').next().map(str::to_string)
-    };
-    let unset = sandbox.run(&["check", "--offline"]);
-    assert_eq!(unset.code, 2);
-    assert!(unset.text.contains("hygge.yml:1:19: the variable PLACE is not set"), "a file that is not named is not read: {}", unset.text);
-    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()));
-    sandbox.write("hygge.yml", "options: {env_file: .env}\nflows: {a: {home: '${PLACE}', store: s}}");
-    assert_eq!(home(&sandbox, &[]), Some("of_file".into()));
-    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()), "the environment goes before it");
-    sandbox.write(".env", "A=1\nPLACE=hunter2 and more\n");
-    let broken = sandbox.run(&["check", "--offline"]);
-    assert_eq!(broken.code, 2);
-    assert!(broken.text.contains("env_file .env, line 2 cannot be read") && !broken.text.contains("hunter2"), "{}", broken.text);
-}
-
-/// A config with a connection, run in every way that shows something.
-fn shows(config: &str, variables: &[(&str, &str)]) -> String {
-    let sandbox = Sandbox::new(config);
-    sandbox.sample("north", "home/north.parquet");
-    let commands: [&[&str]; 8] = [
-        &["check"],
-        &["check", "--format", "json"],
-        &["check", "--offline"],
-        &["build", "--dry-run"],
-        &["build", "--format", "json"],
-        &["why", "a"],
-        &["graph", "--format", "json"],
-        &["graph", "--format", "make"],
-    ];
-    let mut shown: String = commands.iter().map(|command| sandbox.run_with(variables, command).text).collect();
-    for file in [".hygge-cache/index.db", ".hygge-cache/index.db-wal", ".hygge/store.json"] {
-        shown.push_str(&String::from_utf8_lossy(&fs::read(sandbox.path(file)).unwrap_or_default()));
-    }
-    shown
-}
-
-#[test]
-fn what_is_in_a_connections_url_is_never_shown() {
-    let url = "postgres://bobby:hunter2@db.secret.example:5999/vault?sslkey=topsecret";
-    let secrets = ["bobby", "hunter2", "db.secret.example", "5999", "vault", "topsecret"];
-    let flows = "flows: {a: {home: home, store: store}}\n";
-    let configs = [
-        (format!("connections: {{shop: {{url: '{url}'}}}}\n{flows}"), vec![]),
-        (format!("connections: {{shop: {{url: '${{SHOP}}'}}}}\n{flows}"), vec![("SHOP", url)]),
-        (format!("connections: {{shop: {{url: '${{SHOP:-{url}}}'}}}}\n{flows}"), vec![]),
-        (flows.to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
-        (format!("connections: {{shop: {{url: '${{SHOP:-{url}${{HOST}}'}}}}\n{flows}"), vec![]),
-        (format!("connections: {{shop: {{url: 'postgres://bobby:hun${{ter2@db.secret.example:5999/vault'}}}}\n{flows}"), vec![]),
-        ("connections: {shop: {url: 'host=db.secret.example user=bobby password=hunter2'}}\nflows: {a: {home: home, store: store}, b: {hom: x, store: y}}\n".to_string(), vec![]),
-        ("connections: {shop: {url: '${U}'}}\nflows: {a: {home: home, store: store, needs: '${U}', tags: '${U}'}}\n".to_string(), vec![("U", url)]),
-        (format!("connections: {{shop: {{url: &u '{url}'}}}}\nflows: {{a: {{home: home, store: store, tags: [*u]}}}}\n"), vec![]),
-        ("x-u: &u {url: 'host=db.secret.example password=hunter2', bogus: 1}\nconnections: {shop: *u}\nflows: {a: {home: home, store: store, bogus: 1}}\n".to_string(), vec![]),
-        ("x-u: &u 'host=db.secret.example password=hunter2'\nconnections: {shop: {url: *u}}\nname: *u\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        ("connections: {shop: {url: '${U}'}}\nname: '${U}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "host=db.secret.example password=hunter2")]),
-        ("conections: {shop: {url: 'host=db.secret.example password=hunter2'}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        ("name: '${HYGGE_CONNECTION_SHOP}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
-        ("connections: {shop: {url: 'bobby:hunter2@tcp(db.secret.example)/x'}}\nflows_dir: '${U}'\noptions: {env_file: '${U}'}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "bobby:hunter2@tcp(db.secret.example)/x")]),
-        ("conections:\n  shop:\n    url: bobby:hunter2@tcp(db.secret.example)/x\n    bad: \"[\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        ("connections:\n  shop:\n    url: \"bobby:hun\nter2@tcp(db.secret.example)/x\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        ("x-url: &u bobby:hunter2@tcp(db.secret.example)/x\n\tconnections: {shop: {url: *u}}\n".to_string(), vec![]),
-        ("connections: {shop: {url: 'postgres://bobby:hunter2 hunter2@db.secret.example/x'}}\nflows: {a: {home: home, store: 'postgres://bobby:x hunter2@db.secret.example/x'}}\n".to_string(), vec![]),
-        (format!("flows: {{a: {{home: home, dsn: 'postgres://bobby:hunter2@db.secret.example', zork: 1, store: store, tags: [{}]}}}}\n", "t, ".repeat(300)), vec![]),
-        ("connections: {shop: {'bobby:hunter2@db.secret.example': 1}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        // Beside a problem, and as one.
-        (format!("connections:\n  shop: {{url: '{url}', pool_size: many, urll: '{url}'}}\n{flows}"), vec![]),
-        (format!("connections:\n  shop: '{url}'\n{flows}"), vec![]),
-        (format!("connections:\n  shop: {{url: {url}\n{flows}"), vec![]),
-        (format!("connections:\n  shop:\n    url: {url}\n    url: {url}2\n{flows}"), vec![]),
-        (format!("connections: {{shop: {{url: ['{url}']}}}}\n{flows}"), vec![]),
-        (format!("flows: {{a: {{home: home, store: store, needs: '{url}'}}}}\n"), vec![]),
-    ];
-    for (config, variables) in configs {
-        let shown = shows(&config, &variables);
-        assert!(shown.len() > 200, "{shown}");
-        for secret in secrets {
-            assert!(!shown.contains(secret), "{secret} is in\n{shown}\nof\n{config}");
-        }
-    }
-}
-
-#[test]
-fn secrets_in_further_files_are_covered_too() {
-    for flow in [
-        "home: 'me:hunter2@tcp(db)/x'\nstore: s\n",
-        "home: 'me:hunter2@tcp(db)/x'\nstore: [s\n",
-        "connections: {x: {url: 'me:hunter2@db'}}\nhome: h\nstor: s\n",
-    ] {
-        let sandbox = Sandbox::new("connections: {shop: {url: 'me:hunter2@tcp(db)/x'}}\n");
-        sandbox.write("flows/x/flow.yml", flow);
-        let ran = sandbox.run(&["check", "--offline"]);
-        assert_eq!(ran.code, 2, "{}", ran.text);
-        assert!(!ran.text.contains("hunter2"), "{}", ran.text);
-    }
-}
-
-#[test]
-fn words_of_connections_may_stand_elsewhere() {
-    let sandbox = Sandbox::new(
-        "connections: {warehouse: {url: 'sqlite:${STAGE}.db'}}\nflows: {numbers: {home: data/numbers, store: 'out/${STAGE}'}}\n",
-    );
-    assert_eq!(sandbox.run_with(&[("STAGE", "production")], &["check", "--offline"]).code, 0);
-}
-
-#[test]
-fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
-    let sandbox =
-        Sandbox::new("connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n");
-    sandbox.sample("north", "home/north.parquet");
-    assert_eq!(sandbox.run(&["check", "--offline"]).code, 0);
-    assert_eq!(sandbox.run(&["build", "--dry-run"]).code, 0);
-    assert_eq!(sandbox.build(&[]).code, 0);
-    let opened = sandbox.run(&["check"]);
-    assert_eq!(opened.code, 1);
-    assert!(opened.text.contains("connection shop: it cannot be opened: the variable SHOP is not set"), "{}", opened.text);
-    assert!(opened.text.contains("connection here: it does not answer: unable to open database file"), "{}", opened.text);
-    assert!(!sandbox.path("here.db").exists(), "nothing is made by looking");
-    // An empty file is an empty database.
-    sandbox.write("here.db", "");
-    let opened = sandbox.run_with(&[("HYGGE_CONNECTION_SHOP", "sqlite::memory:")], &["check"]);
-    assert_eq!(opened.code, 0, "{}", opened.text);
-    assert!(opened.text.contains("connection here: answers (") && opened.text.contains("connection shop: answers ("), "{}", opened.text);
-}
-
-#[test]
 fn paths_stay_in_the_project_where_that_is_asked_for() {
     let confined = |flows: &str| Sandbox::new(&format!("options: {{confine: true}}\nflows:\n{flows}"));
     assert_eq!(confined("  a: {home: h, store: s}\n").run(&["check", "--offline"]).code, 0);
@@ -571,79 +440,4 @@ fn paths_stay_in_the_project_where_that_is_asked_for() {
     let linked = confined("  a: {home: link, store: s}\n");
     std::os::unix::fs::symlink("/tmp", linked.path("link")).expect("a link");
     assert!(linked.run(&["check", "--offline"]).text.contains("leaves the folder"));
-}
-
-#[test]
-fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
-    let sandbox = Sandbox::new(
-        "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 1s}\n  quick: {home: quick, store: out}\n",
-    );
-    for part in 0..6 {
-        files::ints_and_texts(&sandbox, &format!("home/{part}.parquet"), part * 200_000..(part + 1) * 200_000);
-    }
-    files::ints(&sandbox, "quick/a.parquet", 0..10);
-    let ran = sandbox.build(&["-j", "1"]);
-    assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.error().contains("it took longer than its timeout of 1s"), "{}", ran.text);
-    assert_eq!(ran.outcome("quick"), "built");
-    assert!(!sandbox.path("store").exists(), "nothing is published");
-    let took = Duration::from_secs_f64(ran.event("build_finished")["seconds"].as_f64().expect("a time"));
-    let made = ran.events.iter().filter(|event| event["event"] == "part_made" && event["flow"] == "slow").count();
-    assert!(made < 6, "{took:?}");
-    sandbox
-        .write("hygge.yml", "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 10m}\n");
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.event("flow_finished")["parts_kept"], made, "{}", ran.text);
-}
-
-#[test]
-fn waiting_for_others_is_no_part_of_a_timeout() {
-    let sandbox = Sandbox::new(
-        "flows:\n  a: {home: home, store: {path: a, compression: zstd, compression_level: 22}}\n  b: {home: quick, store: b, timeout: 1s, needs: []}\n",
-    );
-    for part in 0..4 {
-        files::ints_and_texts(&sandbox, &format!("home/{part}.parquet"), part * 200_000..(part + 1) * 200_000);
-    }
-    files::ints(&sandbox, "quick/a.parquet", 0..10);
-    let ran = sandbox.build(&["-j", "1"]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-}
-
-#[test]
-fn a_flow_says_whether_others_go_on_without_it() {
-    let flows = "  a: {home: missing, store: a, AAA}\n  b: {home: {flow: c}, store: b}\n  c: {home: home, store: c}\n";
-    let built = |options: &str, own: &str, arguments: &[&str]| -> Ran {
-        let sandbox = Sandbox::new(&format!("options: {{{options}}}\nflows:\n{}", flows.replace("AAA", own)));
-        sandbox.sample("north", "home/north.parquet");
-        sandbox.build(&[&["-j", "1"], arguments].concat())
-    };
-    for (options, own, arguments, goes_on) in [
-        ("", "", &[][..], true),
-        ("continue_on_error: false", "", &[], false),
-        ("continue_on_error: false", "continue_on_error: true", &[], true),
-        ("", "continue_on_error: false", &[], false),
-        ("", "options: {continue_on_error: false}", &[], false),
-        ("", "continue_on_error: true", &["--fail-fast"], false),
-    ] {
-        let ran = built(options, own, arguments);
-        assert_eq!(ran.code, 1, "{}", ran.text);
-        assert_eq!(ran.outcome("b") == "skipped", !goes_on, "{options} {own}: {}", ran.text);
-    }
-}
-
-#[test]
-fn a_level_packs_anew_what_has_the_compression_already() {
-    let size = |level: &str| {
-        let sandbox = Sandbox::new(&format!("flows:\n  a: {{home: home, store: {{path: store, compression: zstd{level}}}}}\n"));
-        files::ints_in_groups(&sandbox, "home/a.parquet", 0..200_000, usize::MAX, polars::prelude::ParquetCompression::Zstd(None));
-        let home = fs::metadata(sandbox.path("home/a.parquet")).expect("a file").len();
-        assert_eq!(sandbox.build(&[]).code, 0);
-        let store = sandbox.path("store/00000000000000000001.parquet");
-        assert_eq!(files::read(&sandbox, "store/00000000000000000001.parquet"), files::read(&sandbox, "home/a.parquet"));
-        (home, fs::metadata(store).expect("a file").len())
-    };
-    let (home, same) = size("");
-    assert_eq!(same, home, "it has zstd already");
-    let (home, smaller) = size(", compression_level: 19");
-    assert!(smaller < home, "{smaller} {home}");
 }
