@@ -64,6 +64,12 @@ fn print_error(error: &Error) {
     }
 }
 
+/// Writes what a command was asked for to standard output.
+fn print(text: &[u8]) -> Result<u8> {
+    io::stdout().write_all(text).map_err(|error| Error::new(ErrorKind::Start, error))?;
+    Ok(0)
+}
+
 /// Prints a line for people on standard output.
 fn say(line: &str) {
     // Who closed our output does not want to read more.

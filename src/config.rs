@@ -22,6 +22,7 @@ pub mod variables;
 pub mod words;
 pub mod yaml;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use connection::Connection;
@@ -151,6 +152,9 @@ pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Prob
     }
     absolute(root, written)
 }
+
+/// The fields of a home or a store by name, as they were understood.
+pub type Settings = BTreeMap<&'static str, serde_json::Value>;
 
 /// What the example of a config in a hint is.
 const EXAMPLE: &str = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";

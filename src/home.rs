@@ -5,10 +5,10 @@
 pub mod files;
 pub mod flow;
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::fs::{FsError, Stat};
@@ -40,9 +40,6 @@ pub trait Home: Debug + Send + Sync {
     /// Nothing is there, nothing matches, or a name is not UTF-8.
     fn list(&self) -> Result<Listing, HomeError>;
 }
-
-/// The fields of a home by name.
-pub type Settings = BTreeMap<&'static str, serde_json::Value>;
 
 impl PartialEq for dyn Home {
     fn eq(&self, other: &Self) -> bool {

@@ -10,15 +10,13 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::Target;
 use crate::fs::{Barrier, FsError, Lock, LockError, Stat};
 
 use receipt::{Published, Receipt};
-
-/// The fields of a store by name.
-pub type Settings = BTreeMap<&'static str, serde_json::Value>;
 
 /// A destination, as the config describes it.
 ///

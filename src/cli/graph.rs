@@ -1,15 +1,14 @@
 //! `hygge graph`: the flows and their edges, for people, for drawing and for make.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 
 use super::args::Args;
 use super::depfile::escape;
-use super::load;
-use crate::error::{Error, ErrorKind, Result};
+use super::{load, print};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::report::json::SCHEMA_VERSION;
 
@@ -42,8 +41,7 @@ pub(super) fn run(args: &Args, command: &GraphArgs) -> Result<u8> {
         GraphFormat::Json => object(&project.graph),
         GraphFormat::Make => make(&project.graph, &found.path().display().to_string()),
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Error::new(ErrorKind::Start, error))?;
-    Ok(0)
+    print(text.as_bytes())
 }
 
 fn edges(graph: &Graph) -> Vec<(String, String)> {

@@ -1,10 +1,9 @@
 //! `hygge schema`: the JSON Schema of the config, for editors.
 
-use std::io::{self, Write};
-
 use clap::Args as ClapArgs;
 
-use crate::error::{Error, ErrorKind, Result};
+use super::print;
+use crate::error::Result;
 use crate::flow::schema::schema;
 
 /// Print the JSON Schema of hygge.yml
@@ -13,8 +12,7 @@ pub(super) struct Schema {}
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(_: &Schema) -> Result<u8> {
-    io::stdout().write_all(text().as_bytes()).map_err(|error| Error::new(ErrorKind::Start, error))?;
-    Ok(0)
+    print(text().as_bytes())
 }
 
 /// The schema as it is written into files.

@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, CommandFactory};
 use clap_complete::Shell;
 
 use super::args::Args;
+use super::print;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Print completions for a shell
@@ -23,7 +24,7 @@ pub(super) struct Man {}
 pub(super) fn completions(command: &Completions) -> Result<u8> {
     let mut text = Vec::new();
     clap_complete::generate(command.shell, &mut Args::command(), "hygge", &mut text);
-    write(&text)
+    print(&text)
 }
 
 /// Runs the command; gives the exit code. The page has every command in it.
@@ -40,10 +41,5 @@ pub(super) fn man(_: &Man) -> Result<u8> {
         page.render_synopsis_section(&mut text).map_err(failed)?;
         page.render_options_section(&mut text).map_err(failed)?;
     }
-    write(&text)
-}
-
-fn write(text: &[u8]) -> Result<u8> {
-    io::stdout().write_all(text).map_err(|error| Error::new(ErrorKind::Start, error))?;
-    Ok(0)
+    print(&text)
 }

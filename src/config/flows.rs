@@ -78,7 +78,7 @@ impl<'c> Expander<'c> {
 
     /// Makes the flows. Each is made by itself, all processors at once; then they are put together.
     pub(super) fn expand(self, written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Expanded {
-        let written = self.take_twins(written, problems);
+        let written = take_twins(written, problems);
         if self.defaults.size() * written.len() > VALUES {
             let message =
                 format!("defaults of {} values for {} flows are more than a config may have", self.defaults.size(), written.len());
@@ -98,36 +98,12 @@ impl<'c> Expander<'c> {
             for flow in part.flows {
                 match names.insert(flow.name.clone(), flow.at) {
                     None => expanded.flows.push(flow),
-                    Some(first) => {
-                        let message = format!("two flows are called {}", flow.name);
-                        let problem = Problem::new(flow.at, message, "this one").also(first, "and this one");
-                        problems.push(problem.hint("give one of them another name"));
-                    }
+                    Some(first) => problems.push(twins(&flow.name, flow.at, first)),
                 }
             }
         }
         self.finish(&mut expanded, &names, problems);
         expanded
-    }
-
-    /// The flows by name, once each: one in `hygge.yml` and one in a folder of its own are twins.
-    fn take_twins(&self, written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Vec<(&'c Key, &'c Node)> {
-        let mut first: HashMap<&str, Span> = HashMap::with_capacity(written.len());
-        let mut kept = Vec::with_capacity(written.len());
-        for (key, node) in written {
-            match first.get(key.name.as_str()) {
-                None => {
-                    first.insert(&key.name, key.at);
-                    kept.push((*key, *node));
-                }
-                Some(before) => {
-                    let problem =
-                        Problem::new(key.at, format!("two flows are called {}", key.name), "this one").also(*before, "and this one");
-                    problems.push(problem.hint("give one of them another name"));
-                }
-            }
-        }
-        kept
     }
 
     /// The flow, or the flows of its entities.
@@ -371,6 +347,27 @@ type Together = HashMap<String, BTreeMap<String, String>>;
 fn spare_parts(block: &Node, called: &str) -> Vec<Spare> {
     let part = |what| Some(Spare { what, called: format!("{what} of {called}"), block: block.get(what)?.clone() });
     ["home", "store"].into_iter().filter_map(part).collect()
+}
+
+/// The flows by name, once each: one in `hygge.yml` and one in a folder of its own are twins.
+fn take_twins<'c>(written: &[(&'c Key, &'c Node)], problems: &mut Problems) -> Vec<(&'c Key, &'c Node)> {
+    let mut first: HashMap<&str, Span> = HashMap::with_capacity(written.len());
+    let mut kept = Vec::with_capacity(written.len());
+    for (key, node) in written {
+        match first.get(key.name.as_str()) {
+            Some(before) => problems.push(twins(&key.name, key.at, *before)),
+            None => {
+                first.insert(&key.name, key.at);
+                kept.push((*key, *node));
+            }
+        }
+    }
+    kept
+}
+
+fn twins(name: &str, at: Span, first: Span) -> Problem {
+    let problem = Problem::new(at, format!("two flows are called {name}"), "this one").also(first, "and this one");
+    problem.hint("give one of them another name")
 }
 
 /// Names that can be typed, selected, and be part of a path.

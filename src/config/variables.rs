@@ -143,10 +143,10 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) 
 /// The first name behind a dollar without braces.
 fn without_braces(text: &str) -> Option<&str> {
     let text = text.trim_start_matches("$$");
-    let (_, rest) = text.match_indices('$').find_map(|(at, _)| {
+    let rest = text.match_indices('$').find_map(|(at, _)| {
         let rest = &text[at + 1..];
         let is_alone = !text[..at].ends_with('$') && rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
-        is_alone.then_some((at, rest))
+        is_alone.then_some(rest)
     })?;
     let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
     Some(&rest[..end])

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Home, HomeError, ListedFile, Listing, Place, Settings};
-use crate::config::checked_path;
+use super::{Home, HomeError, ListedFile, Listing, Place};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
 use crate::config::words::{Number, PathText};
+use crate::config::{Settings, checked_path};
 use crate::format::Format;
 use crate::fs;
 

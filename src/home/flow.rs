@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Home, HomeError, Listing, Place, Settings};
+use super::{Home, HomeError, Listing, Place};
+use crate::config::Settings;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;

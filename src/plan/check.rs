@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::project::Project;
-use crate::error::{Error, Result, catch_panic};
+use super::work::check_schemas;
+use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
-use crate::format::{Format, FormatError, Layout, Opened, Passage};
+use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
 use crate::home::{HomeError, Listing, Place};
 
@@ -117,13 +118,8 @@ fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout>
 
 /// The files can become parts of the store: one schema, and nothing that cannot be decoded where it must be.
 fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<()> {
-    let Some(first) = layouts.first() else { return Ok(()) };
-    if let Some(other) = layouts.iter().position(|layout| layout.schema != first.schema) {
-        let (usual, odd) = (open(listing, &listing.files[0].name)?, open(listing, &listing.files[other].name)?);
-        let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
-        return Err(Error::from(FormatError::Schema { path: odd.path, sibling: usual.path, difference }));
-    }
     let known: Vec<&Layout> = layouts.iter().collect();
+    check_schemas(format, &known, |file| open(listing, &listing.files[file].name))?;
     if let Passage::Decoded { .. } = format.passage(&known, &flow.store.target())? {
         listing.files.par_iter().map(|file| Ok(format.decodable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }

@@ -126,7 +126,7 @@ impl Planner {
         let (files, format) = (self.sources(&flow)?, self.project.input_format(&flow));
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
-        check_schemas(format, &files, &known)?;
+        check_schemas(format, &known, |file| open(&files[file]))?;
         let target = flow.store.target();
         let passage = format.passage(&known, &target)?;
         let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
@@ -274,13 +274,13 @@ fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
 }
 
 /// All files of a flow have one schema; the first that has not is named with its column.
-fn check_schemas(format: &dyn Format, files: &[Input], layouts: &[&Layout]) -> Result<()> {
+pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
     let Some(first) = layouts.first() else { return Ok(()) };
     let Some(other) = layouts.iter().position(|layout| layout.schema != first.schema) else { return Ok(()) };
     // The odd one out is most likely the one to look at.
     let alike = layouts.iter().filter(|layout| layout.schema == first.schema).count();
     let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
-    let (odd, usual) = (open(&files[odd])?, open(&files[usual])?);
+    let (odd, usual) = (open(odd)?, open(usual)?);
     let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
     Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
 }

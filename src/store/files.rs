@@ -16,12 +16,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::receipt::{self, Receipt};
-use super::{Live, Naming, Publication, Room, Settings, Store, StoreError};
-use crate::config::checked_path;
+use super::{Live, Naming, Publication, Room, Store, StoreError};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::read::read;
 use crate::config::words::{Number, PathText};
+use crate::config::{Settings, checked_path};
 use crate::format::{Compression, Format, Target};
 use crate::fs::{self, Lock, Stat};
 
