@@ -2,22 +2,27 @@
 //!
 //! It may be deleted at any time: the receipts of the stores say what is published.
 
+pub mod gc;
+pub mod history;
 pub mod index;
+pub mod ledger;
 pub mod recorder;
 pub mod staging;
+pub mod verify;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, FsError, Lock, LockError};
 
-use index::{Index, KnownStore};
+use index::{Index, Place};
+use ledger::Ledger;
 use staging::Staging;
 
-/// How long another build may take to clear the cache.
-const A_MOMENT: Duration = Duration::from_secs(10);
+/// What marks a folder as a cache: <https://bford.info/cachedir/>.
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is the cache of hygge, and may be deleted at any time.\n";
 
 /// How often a lock is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +35,11 @@ pub struct Cache {
     pub index: Index,
     /// Finished parts.
     pub staging: Staging,
+    /// What was made, as it happened.
+    pub ledger: Ledger,
+    /// Held as long as the command builds.
+    shared: Mutex<Option<Lock>>,
+    is_writable: bool,
 }
 
 /// Why the cache cannot be used.
@@ -76,41 +86,110 @@ impl From<CacheError> for Error {
     }
 }
 
+/// What a command wants of the cache.
+#[derive(Clone, Copy, Debug)]
+pub enum Access {
+    /// It builds: it shares the cache with other builds, and waits this long, or for as long as it takes, for
+    /// who has it alone.
+    Build {
+        /// How long.
+        wait: Option<Duration>,
+    },
+    /// It only looks: it never waits, and nothing is made where there is no cache.
+    Look,
+}
+
 impl Cache {
-    /// Opens the cache, and makes it where it is missing. Gives every store that is known, too.
-    pub async fn open(folder: &Path) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
+    /// Opens the cache; who builds makes it where it is missing.
+    pub async fn open(folder: &Path, access: Access) -> Result<Self, CacheError> {
+        let path = folder.join("index.db");
+        let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
+        let (staging, ledger) = (Staging::new(folder.join("staging")), Ledger::new(folder.join("staging/parts.log")));
+        let wait = match access {
+            Access::Look if fs::stat(folder)?.is_none() || fs::check_writable(folder).is_err() => {
+                let index = Index::open(Place::ReadOnly(&path)).await?;
+                return Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::default(), is_writable: false });
+            }
+            Access::Look => None,
+            Access::Build { wait } => Some(wait),
+        };
         fs::create_folder(folder)?;
         fs::check_writable(folder)?;
+        let shared = wait.map(|wait| share(folder, wait)).transpose()?;
         // Two that open it for the first time would both set it up.
         let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
-        let (index, stores) = Index::open(&folder.join("index.db")).await?;
+        let index = Index::open(Place::Writable { path: &path, is_network }).await?;
+        if index.begun.is_some() {
+            mark(folder)?;
+        }
         drop(opening);
-        Ok((Self { folder: folder.to_path_buf(), index, staging: Staging::new(folder.join("staging")) }, stores))
+        Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::new(shared), is_writable: true })
     }
 
-    /// Makes ready for writing parts: the lock is shared with other builds, and what dead runs
-    /// left half done is removed while nobody else is there. Who has the cache alone is waited for.
-    pub fn prepare(&self, wait: Option<Duration>) -> Result<Lock, CacheError> {
-        self.staging.create()?;
-        let path = self.folder.join("lock");
-        if let Ok(alone) = Lock::try_exclusive(&path, "") {
-            self.staging.clear_unfinished()?;
-            drop(alone);
-        }
-        // Another build may be clearing too, which takes a moment whatever was asked for.
-        let wait = wait.map(|wait| wait.max(A_MOMENT));
-        let began = Instant::now();
-        loop {
-            match Lock::try_shared(&path) {
-                Err(LockError::Held(_)) if wait.is_none_or(|wait| began.elapsed() < wait) => std::thread::sleep(PAUSE),
-                other => return Ok(other?),
-            }
-        }
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// A new folder for files that someone altered in a store, named after the flow and this moment.
-    pub fn displaced(&self, flow: &str) -> PathBuf {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.folder.join("displaced").join(flow).join(now.as_millis().to_string())
+    /// False where nothing may be changed.
+    pub fn is_writable(&self) -> bool {
+        self.is_writable
     }
+
+    /// Takes the cache alone, as soon as nobody builds; `wait` as for builds. Whoever begins a build waits.
+    pub fn alone(&self, wait: Option<Duration>) -> Result<Lock, CacheError> {
+        // Its own share stands in the way.
+        drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let holder = format!("hygge, process {}, which cleans it", std::process::id());
+        patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder))
+    }
+
+    /// Removes everything but the locks, as soon as nobody builds; gives the number of files, and their bytes.
+    pub fn empty(self, wait: Option<Duration>) -> Result<(usize, u64), CacheError> {
+        if !self.is_writable {
+            return Ok((0, 0));
+        }
+        let _alone = self.alone(wait)?;
+        let files = fs::walk(&self.folder, |_| false)?.unwrap_or_default();
+        let files: Vec<_> = files.into_iter().filter(|entry| entry.is_file).map(|entry| entry.stat.size).collect();
+        for entry in fs::list(&self.folder, |name| name.ends_with("lock"))?.unwrap_or_default() {
+            let path = self.folder.join(&entry.relative);
+            if entry.is_folder { fs::remove_folder(&path)? } else { fs::remove_file(&path)? }
+        }
+        Ok((files.len(), files.iter().sum()))
+    }
+}
+
+fn share(folder: &Path, wait: Option<Duration>) -> Result<Lock, CacheError> {
+    patiently(wait, || Lock::try_shared(&folder.join("lock")))
+}
+
+fn patiently(wait: Option<Duration>, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
+    let began = Instant::now();
+    loop {
+        match take() {
+            Err(LockError::Held(_)) if wait.is_none_or(|wait| began.elapsed() < wait) => std::thread::sleep(PAUSE),
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Sets the index of a cache aside that turned out to be damaged, so that a new one is begun.
+///
+/// # Errors
+/// It cannot be renamed.
+pub fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
+    let _opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
+    index::set_aside(&folder.join("index.db"))
+}
+
+/// Tells backups that a cache need not be kept, and git that it is not its business.
+fn mark(folder: &Path) -> Result<(), FsError> {
+    for (name, text) in [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")] {
+        let path = folder.join(name);
+        if fs::stat(&path)?.is_none() {
+            fs::write_atomically(&path, text.as_bytes())?;
+        }
+    }
+    Ok(())
 }

@@ -2,10 +2,14 @@
 
 mod args;
 mod build;
+mod cache;
 mod check;
+mod clean;
 mod depfile;
 mod graph;
 mod init;
+mod log;
+mod restore;
 mod schema;
 mod shell;
 mod why;
@@ -15,10 +19,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 
+use crate::cache::{Access, Cache};
 use crate::config::loader::{self, Found};
+use crate::config::words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::selection::{Selected, Selection};
 use crate::plan::project::Project;
@@ -42,6 +49,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Build(build) => build::run(&args, build),
         Command::Why(why) => why::run(&args, why),
         Command::Graph(graph) => graph::run(&args, graph),
+        Command::Log(log) => log::run(&args, log),
+        Command::Restore(restore) => restore::run(&args, restore),
+        Command::Cache(cache) => cache::run(&args, cache),
+        Command::Clean(clean) => clean::run(&args, clean),
         Command::Schema(schema) => schema::run(schema),
         Command::Completions(completions) => shell::completions(completions),
         Command::Man(man) => shell::man(man),
@@ -99,6 +110,16 @@ fn select(selection: &Selection, project: &Project) -> Result<Selected> {
             None => error,
         }
     })
+}
+
+/// The cache of a project.
+async fn open_cache(project: &Project, access: Access) -> Result<Cache> {
+    Ok(Cache::open(&project.config.options.cache_folder, access).await?)
+}
+
+/// A time as the config has it; none at all is one too.
+fn parse_time(text: &str) -> std::result::Result<Duration, String> {
+    words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }
 
 /// The runtime that waits; work is done on its blocking threads.

@@ -24,6 +24,7 @@ pub mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use connection::Connection;
 use entities::beginning;
@@ -33,8 +34,8 @@ use named::Spare;
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Span, nearest};
 use read::{Known, keys_of, read_known};
-use schema::{CacheFields, CacheKeep, OptionsFields, ProjectFields, SharedFields};
-use words::{Number, Percentage, Time};
+use schema::{CacheFields, CacheKeep, ModeWord, OnChanged, OnVanished, OptionsFields, ProjectFields, SharedFields};
+use words::{Bytes, Number, Percentage, Time};
 
 /// The config of one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +67,10 @@ pub struct Options {
     pub cache_folder: PathBuf,
     /// Whether the cache keeps its own copy of what is published.
     pub cache_keep: CacheKeep,
+    /// How many bytes of history the cache may have.
+    pub cache_size: Bytes,
+    /// How long a part stays in the cache that no store has.
+    pub cache_age: Time,
     /// The file of variables, absolute.
     pub env_file: Option<PathBuf>,
     /// Whether every path must lie in the folder of the config.
@@ -93,6 +98,12 @@ pub struct FlowBlock {
     pub needs: Vec<(String, Span)>,
     /// Words to select it by.
     pub tags: Vec<String>,
+    /// Whether a build makes the whole set.
+    pub mode: Option<ModeWord>,
+    /// What becomes of an input that was moved and has other bytes now.
+    pub on_changed: Option<OnChanged>,
+    /// Whether the rows of an input that is gone stay.
+    pub on_vanished: Option<OnVanished>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: Option<Percentage>,
     /// How long a build of it may take.
@@ -155,6 +166,12 @@ pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Prob
 
 /// The fields of a home or a store by name, as they were understood.
 pub type Settings = BTreeMap<&'static str, serde_json::Value>;
+
+/// How much history the cache has where nothing is said: 10 GB.
+const CACHE_SIZE: Bytes = Bytes(10_000_000_000);
+
+/// For how long it has it: 30 days.
+const CACHE_AGE: Time = Time(Duration::from_secs(30 * 86_400));
 
 /// What the example of a config in a hint is.
 const EXAMPLE: &str = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
@@ -256,6 +273,8 @@ fn options(fields: OptionsFields, cache_at: Span, found: &Found) -> Options {
         continue_on_error: fields.continue_on_error.unwrap_or(true),
         cache_folder: absolute(&found.root, cache.dir.as_ref().map_or(".hygge-cache", |dir| &dir.0)),
         cache_keep: cache.keep.unwrap_or_default(),
+        cache_size: cache.max_size.unwrap_or(CACHE_SIZE),
+        cache_age: cache.max_age.unwrap_or(CACHE_AGE),
         env_file: found.env_file.clone(),
         confine: fields.confine.unwrap_or(false),
         cache_at,

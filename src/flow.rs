@@ -7,7 +7,7 @@ pub mod resolved;
 pub mod schema;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::named::Spare;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
+use crate::config::schema::{ModeWord, OnChanged, OnVanished};
 use crate::config::{Config, FlowBlock};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
@@ -77,6 +78,8 @@ pub struct Flow {
     pub entity: Option<(String, String)>,
     /// Words to select it by.
     pub tags: Vec<String>,
+    /// How a build changes the store.
+    pub mode: Mode,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: u8,
     /// How long a build of it may take.
@@ -87,6 +90,38 @@ pub struct Flow {
     pub continue_on_error: Option<bool>,
     /// Where it is written, for problems that are found later.
     pub at: Places,
+}
+
+/// How a build changes a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It makes the whole set.
+    #[default]
+    Replace,
+    /// It adds the inputs that were not moved yet.
+    Append {
+        /// What becomes of an input that was moved and has other bytes now.
+        on_changed: OnChanged,
+        /// What becomes of the rows of an input that is gone.
+        on_vanished: OnVanished,
+    },
+}
+
+impl Mode {
+    /// The mode's word.
+    pub fn word(self) -> &'static str {
+        if matches!(self, Self::Append { .. }) { "append" } else { "replace" }
+    }
+
+    /// What becomes of an input that was moved and has other bytes now.
+    pub fn on_changed(self) -> OnChanged {
+        if let Self::Append { on_changed, .. } = self { on_changed } else { OnChanged::Rewrite }
+    }
+
+    /// What becomes of the rows of an input that is gone.
+    pub fn on_vanished(self) -> OnVanished {
+        if let Self::Append { on_vanished, .. } = self { on_vanished } else { OnVanished::Remove }
+    }
 }
 
 /// Where a flow is written.
@@ -107,7 +142,7 @@ impl PartialEq for Flow {
     fn eq(&self, other: &Self) -> bool {
         let rest = |flow: &Self| {
             let names = (flow.name.clone(), flow.entity.clone(), flow.needs.clone(), flow.tags.clone());
-            (names, flow.max_shrink, flow.timeout, flow.queue_size, flow.continue_on_error, flow.at)
+            (names, flow.mode, flow.max_shrink, flow.timeout, flow.queue_size, flow.continue_on_error, flow.at)
         };
         *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
     }
@@ -136,6 +171,13 @@ impl Flow {
         recipe
     }
 
+    /// What decides how its parts are published, field by field.
+    pub fn placement(&self) -> BTreeMap<String, String> {
+        let mut placement = self.store.placement();
+        placement.insert("mode".into(), self.mode.word().into());
+        placement
+    }
+
     /// The flow whose store this flow's home names.
     pub fn upstream(&self) -> Option<&str> {
         match self.home.place() {
@@ -161,6 +203,12 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
             let store = block.store.as_ref();
             let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
+            if block.mode == Some(ModeWord::Append) && store.as_ref().is_some_and(|store| store.adopts()) {
+                let at = block.store.as_ref().map_or(block.at, |store| store.place_of("adopt"));
+                let message = format!("flow {} adds to a store that it shall take over", block.name);
+                let problem = Problem::new(at, message, "expected no adopt with mode: append");
+                problems.push(problem.hint("build it once with mode: replace, or let it begin with an empty folder"));
+            }
             (home.zip(store).map(|(home, store)| Arc::new(flow(block, home, store))), problems)
         })
         .collect();
@@ -205,6 +253,12 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         needs: block.needs.iter().map(|(name, _)| FlowName::from(name.as_str())).collect(),
         entity: block.entity.clone().map(|entity| (block.flow.clone(), entity)),
         tags: block.tags.clone(),
+        mode: match block.mode.unwrap_or_default() {
+            ModeWord::Replace => Mode::Replace,
+            ModeWord::Append => {
+                Mode::Append { on_changed: block.on_changed.unwrap_or_default(), on_vanished: block.on_vanished.unwrap_or_default() }
+            }
+        },
         max_shrink: block.max_shrink.map_or(MAX_SHRINK, |percentage| percentage.0),
         timeout: block.timeout.map(|time| time.0),
         queue_size: block.queue_size.map(|size| size.0),

@@ -7,6 +7,7 @@ mod clone;
 mod exchange;
 mod lock;
 mod read;
+mod step;
 mod write;
 
 use std::io;
@@ -16,14 +17,16 @@ pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
 pub use clone::Cloner;
-pub use exchange::{Exchanged, exchange_folders, exchange_in_two};
+pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
 pub use lock::{Held, Lock, LockError};
 pub use read::{
-    Found, Stat, check_writable, is_hidden, is_link, is_mount_point, list, open, read, read_at_most, real_path, stat, stat_open, walk,
+    Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,
+    read_at_most, real_path, stat, stat_open, walk,
 };
+pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, copy, copy_open, create, create_folder, digest, free_name, go_on, link, move_aside, permissions_of, remove_empty_folder,
-    remove_file, rename, set_permissions, touch, write_atomically,
+    DigestWriter, append, copy, copy_open, create, create_folder, digest, free_name, go_on, link, permissions_of, remove_empty_folder,
+    remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
 };
 
 /// A step on the filesystem that failed.

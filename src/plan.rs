@@ -1,5 +1,6 @@
 //! Planning: what must be done, with reasons, before anything is done.
 
+pub mod append;
 pub mod check;
 pub mod db;
 mod judge;
@@ -18,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use crate::cache::history::PastSet;
 use crate::flow::FlowName;
 use crate::graph::selection::Selected;
 
@@ -33,8 +35,21 @@ pub struct Request {
     pub selected: Selected,
     /// Make the named ones whatever is recorded.
     pub force: bool,
+    /// An earlier set of one flow that shall be put back.
+    pub put_back: Option<PutBack>,
     /// Set when the run shall end.
     pub interrupted: Arc<AtomicBool>,
+}
+
+/// An earlier set that shall be published again.
+#[derive(Clone, Debug)]
+pub struct PutBack {
+    /// The flow.
+    pub flow: FlowName,
+    /// The set.
+    pub set: PastSet,
+    /// True where it stays, whatever the home holds.
+    pub pinned: bool,
 }
 
 /// The steps of a run in order.
@@ -44,6 +59,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Stores that no flow owns any more.
     pub orphans: Vec<Orphan>,
+    /// Flows that stay at an earlier set, with the run that made it.
+    pub pinned: Vec<(FlowName, i64)>,
 }
 
 /// One flow of a plan.

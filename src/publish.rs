@@ -25,6 +25,14 @@ pub enum PublishError {
         /// Rows in its input.
         expected: u64,
     },
+    /// A row was lost or doubled between the inputs and the parts.
+    #[error("the parts have {found} rows, and the inputs {expected}")]
+    FlowRows {
+        /// Rows in all new parts.
+        found: u64,
+        /// Rows in all inputs that they are made from.
+        expected: u64,
+    },
     /// Too much of the store would vanish.
     #[error("the store has {before} rows, and would have {after}: more than max_shrink ({allowed}%) allows")]
     Shrink {
@@ -40,7 +48,9 @@ pub enum PublishError {
 impl From<PublishError> for Error {
     fn from(error: PublishError) -> Self {
         let hint = match &error {
-            PublishError::Rows { .. } => "this is a fault of hygge: please report it; nothing was published",
+            PublishError::Rows { .. } | PublishError::FlowRows { .. } => {
+                "this is a fault of hygge: please report it; nothing was published"
+            }
             PublishError::Shrink { .. } => "check the home; --accept-shrink publishes it this once, max_shrink of the flow always",
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
@@ -59,7 +69,12 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
         if record.rows != planned.slice.rows {
             return Err(PublishError::Rows { name, found: record.rows, expected: planned.slice.rows }.into());
         }
-        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes });
+        let inputs = planned.inputs.clone();
+        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes, inputs });
+    }
+    let (expected, found) = work.rows_to_make();
+    if expected != found {
+        return Err(PublishError::FlowRows { expected, found }.into());
     }
     let manifest = Manifest { parts };
     let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
@@ -73,6 +88,8 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
         schema: work.schema,
         placement: work.placement.clone(),
         manifest,
+        sequence: work.last_sequence(),
+        pinned: work.pinned,
         at: Timestamp::now().to_string(),
     })
 }

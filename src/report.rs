@@ -4,17 +4,31 @@ pub mod fancy;
 pub mod json;
 pub mod plain;
 
+use crate::cache::index::Begun;
 use crate::execute::event::{Event, Summary};
 use crate::plan::Plan;
+
+/// What is noticed besides the plan before anything runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Notices<'a> {
+    /// Stale flows that are not selected.
+    pub left_alone: &'a [String],
+    /// Flows without an entity.
+    pub without_entities: &'a [String],
+    /// Why the index was begun anew, and how many receipts were found.
+    pub index: Option<(&'a Begun, usize)>,
+}
 
 /// Shows plans and events as they come.
 pub trait Report {
     /// A plan that will not be run: `--dry-run`.
     fn plan(&mut self, plan: &Plan);
 
-    /// What is noticed before anything runs: stores without a flow, stale flows left alone, flows
-    /// without an entity.
-    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]);
+    /// What is noticed before anything runs.
+    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>);
+
+    /// Something went wrong that changes no result.
+    fn warn(&mut self, text: &str);
 
     /// Something happened.
     fn event(&mut self, event: &Event);

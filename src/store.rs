@@ -5,10 +5,11 @@
 pub mod files;
 pub mod receipt;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
@@ -35,9 +36,12 @@ pub trait Store: Debug + Send + Sync {
     /// What its parts are made of.
     fn target(&self) -> Target;
 
-    /// What decides how a flow's parts are published: names and mode. The path is not in it: a
+    /// What decides how a flow's parts are published: their names. The path is not in it: a
     /// receipt stands beside its store, so that a project that was moved is as fresh as before.
     fn placement(&self) -> BTreeMap<String, String>;
+
+    /// True where it takes over a folder that holds what hygge did not make.
+    fn adopts(&self) -> bool;
 
     /// The name of a part. Two parts of one set must not get the same name: the caller checks.
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError>;
@@ -63,9 +67,19 @@ pub trait Store: Debug + Send + Sync {
     /// The lock goes with the value or the process.
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;
 
-    /// Finishes or undoes a publication that died; parts that are not needed go to `staging`.
-    /// Needs the lock. Gives the receipt as it is afterwards.
+    /// The digests of the parts that are still beside the store since the publication before: they are in staging
+    /// once the store is settled.
+    fn set_before(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError>;
+
+    /// Finishes or undoes a publication that died; parts that are not needed, also those of the set before,
+    /// go to `staging`. Needs the lock. Gives the receipt as it is afterwards; what was done is noted in `room`.
     fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError>;
+
+    /// What clearing the store removes: only what hygge made. Changes nothing.
+    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError>;
+
+    /// Removes what [`Store::clearing`] gives. Needs the lock.
+    fn clear(&self, real: &Path) -> Result<(), StoreError>;
 
     /// Puts a whole new set in the place of the old one. Needs the lock and a settled receipt.
     /// Readers see the old set or the new set; after a crash, `settle` makes it one of them.
@@ -84,7 +98,7 @@ impl Eq for dyn Store {}
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {
     /// The part's number in its set, from 1.
-    pub sequence: usize,
+    pub sequence: u64,
     /// The name of its first input file without folder and ending.
     pub stem: &'a str,
     /// The part's digest; `None` while it is not made.
@@ -100,6 +114,15 @@ pub struct Live {
     pub files: BTreeMap<String, Stat>,
     /// Visible names that are no files.
     pub folders: Vec<String>,
+}
+
+/// What clearing a store removes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clearing {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Bytes that readers find in them.
+    pub bytes: u64,
 }
 
 /// What to publish.
@@ -122,25 +145,53 @@ pub struct Publication<'a> {
 pub struct Room<'a> {
     /// Where staged parts lie.
     pub staged: &'a dyn StagedParts,
-    /// Where files are put aside that hygge did not make, or that someone altered.
-    pub displaced: PathBuf,
-    /// The names of those that were.
-    pub aside: Mutex<Vec<String>>,
     /// Makes what was written durable; of the store's filesystem.
     pub barrier: &'a Barrier,
     /// What becomes of a staged part that is published.
     pub keep: Keep,
+    /// This moment, as the name of a folder for what is put aside.
+    pub moment: String,
+    notes: Mutex<Notes>,
 }
 
-impl Room<'_> {
-    /// Notes a file that was put aside.
-    pub fn note_aside(&self, name: &str) {
-        self.aside.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_string());
+/// What a store did besides what it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Files that hygge did not make, or that someone altered: where they are now.
+    pub aside: Vec<PathBuf>,
+    /// What became of a publication that had died.
+    pub recovery: Option<Recovery>,
+}
+
+/// What became of a publication that had died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// The new set is in its place.
+    Finished,
+    /// The old set is in its place, and the parts of the new one are in staging.
+    Undone,
+}
+
+impl<'a> Room<'a> {
+    /// Room in the cache, at this moment.
+    pub fn new(staged: &'a dyn StagedParts, barrier: &'a Barrier, keep: Keep) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { staged, barrier, keep, moment: since.as_millis().to_string(), notes: Mutex::default() }
     }
 
-    /// The names that were noted.
-    pub fn into_aside(self) -> Vec<String> {
-        self.aside.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// Notes a file that was put aside, and where it is now.
+    pub fn note_aside(&self, place: PathBuf) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).aside.push(place);
+    }
+
+    /// Notes what became of a publication that had died.
+    pub fn note_recovery(&self, recovery: Recovery) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).recovery = Some(recovery);
+    }
+
+    /// What was noted.
+    pub fn into_notes(self) -> Notes {
+        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -191,12 +242,26 @@ pub enum StoreError {
         /// Some of them.
         names: Vec<String>,
     },
+    /// A published file has other bytes.
+    #[error("store {} holds the file {name}, which someone altered", path.display())]
+    Altered {
+        /// The store.
+        path: PathBuf,
+        /// The file.
+        name: String,
+    },
+    /// A publication was interrupted.
+    #[error("a publication to store {} was interrupted", .0.display())]
+    Unsettled(PathBuf),
     /// The store's path is something else than a folder.
     #[error("store {} is not a folder", .0.display())]
     NotAFolder(PathBuf),
     /// A folder that cannot be renamed.
     #[error("store {} is a mount point, which cannot be replaced by a new folder", .0.display())]
     MountPoint(PathBuf),
+    /// A folder of a lower layer of an overlay, which cannot be renamed.
+    #[error("store {} lies in a lower layer of an overlay filesystem, where no folder can be replaced by a new one", .0.display())]
+    LowerLayer(PathBuf),
     /// A pattern that leads out of the store or to a name that is never read.
     #[error("file_pattern {pattern:?} gives the name {name:?}, {reason}")]
     Name {
@@ -232,11 +297,17 @@ pub enum StoreError {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
-            StoreError::Foreign { .. } => Some("move them away, or choose another folder: hygge replaces only what it made"),
+            StoreError::Foreign { .. } => {
+                Some("move them away, choose another folder, or adopt: true of the store, which puts them aside once")
+            }
             StoreError::Added { .. } => Some("move them away; files whose name begins with _ or . may stay"),
+            StoreError::Altered { .. } => Some("move it away, or build the flow first: then it is put aside"),
+            StoreError::Unsettled(_) => Some("build the flow first: that finishes or undoes it"),
             StoreError::NotAFolder(_) => Some("choose a folder"),
             StoreError::LinkToNowhere(_) => Some("make the folder that it leads to, or mount what belongs there"),
-            StoreError::MountPoint(_) => Some("choose a folder below it"),
+            StoreError::MountPoint(_) | StoreError::LowerLayer(_) => {
+                Some("choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic")
+            }
             StoreError::Receipt { .. } => Some("move the receipt and the store away to build both anew"),
             StoreError::Part(_) => Some("build again: the part is made anew"),
             _ => None,

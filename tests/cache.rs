@@ -9,7 +9,7 @@ const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
 
 fn staged(sandbox: &Sandbox) -> usize {
     let folders = fs::read_dir(sandbox.path(".hygge-cache/staging")).expect("staging").map(|entry| entry.expect("an entry").path());
-    folders.filter(|folder| !folder.ends_with("tmp")).map(|folder| fs::read_dir(folder).expect("a folder").count()).sum()
+    folders.filter(|folder| folder.is_dir() && !folder.ends_with("tmp")).map(|folder| fs::read_dir(folder).expect("a folder").count()).sum()
 }
 
 #[test]
@@ -20,7 +20,8 @@ fn a_damaged_index_is_set_aside_and_what_is_fresh_stays_fresh() {
     for damage in [&b"this is no database at all, but it is long enough to look like one to somebody"[..], b""] {
         fs::write(&index, damage).expect("a write");
         let ran = sandbox.run(&["build"]);
-        assert_eq!((ran.code, ran.text.as_str()), (0, FRESH));
+        assert!(ran.code == 0 && ran.text.ends_with(FRESH), "{}", ran.text);
+        assert!(ran.text.contains("begun anew from 1 receipt; the old one is ") || damage.is_empty(), "{}", ran.text);
     }
     assert!(sandbox.path(".hygge-cache/index.db.damaged").exists());
 }
@@ -49,7 +50,7 @@ fn an_index_of_an_older_hygge_is_begun_anew() {
     bytes[60..64].copy_from_slice(&1_u32.to_be_bytes());
     fs::write(&index, &bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
-    assert_eq!((ran.code, ran.text.as_str()), (0, FRESH));
+    assert!(ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH), "{}", ran.text);
 }
 
 #[test]
@@ -67,7 +68,8 @@ fn a_damaged_part_in_staging_is_noticed_and_made_again() {
     }
     assert_eq!(staged(&sandbox), 1);
     for folder in fs::read_dir(sandbox.path(".hygge-cache/staging")).expect("staging") {
-        for part in fs::read_dir(folder.expect("an entry").path()).expect("a folder") {
+        let folder = folder.expect("an entry").path();
+        for part in fs::read_dir(&folder).into_iter().flatten() {
             let part = part.expect("an entry").path();
             let mut bytes = fs::read(&part).expect("a part");
             bytes[10] ^= 1;
@@ -152,5 +154,5 @@ fn an_index_with_a_bad_page_is_set_aside() {
     bytes[4096..].fill(0x5a);
     fs::write(&index, bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
-    assert_eq!((ran.code, ran.text.as_str()), (0, FRESH));
+    assert!(ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH), "{}", ran.text);
 }

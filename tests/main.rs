@@ -21,3 +21,4 @@ mod rows;
 mod samples;
 mod secrets;
 mod show;
+mod steps;

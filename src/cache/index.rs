@@ -1,7 +1,10 @@
 //! The index: one SQLite file that says what was made from what, so that nothing is read again.
 //!
-//! Everything in it can be found out again: receipts are in the stores, digests and layouts in the
-//! files, and a part that is not recorded is made again. So a damaged index is set aside.
+//! Everything in it but the history can be found out again: receipts are in the stores, digests and layouts in the
+//! files, parts in the ledger. So a damaged index is set aside, and a new one begun.
+
+mod batch;
+mod tables;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -16,17 +19,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSyn
 use sqlx::{ConnectOptions, Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::Mutex;
 
+pub use batch::Batch;
+
 use super::CacheError;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
-use crate::fs::{self, Stat};
+use crate::fs::{self, Stat, Step, step_async};
 use crate::store::receipt::Receipt;
-
-/// The version of the tables and of the records in them. Version 1: the first. Version 2: stores
-/// with their witnesses, so that a build with nothing to do loads no receipts and no memos. Version 3:
-/// receipts say where their folder is, layouts whether a file is encrypted.
-const VERSION: i64 = 3;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26): <https://www.sqlite.org/rescode.html>.
 const DAMAGED: &[u32] = &[11, 26];
@@ -37,21 +37,46 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Keys in one query; SQLite allows many more.
 const ASKED_AT_ONCE: usize = 500;
 
-const TABLES: &str = "
-    CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
-    CREATE TABLE receipt (store BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE memo (folder BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE part (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE layout (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-";
-
 /// The open index.
 #[derive(Debug)]
 pub struct Index {
     path: PathBuf,
-    /// True where there was none, or it was set aside.
-    pub is_new: bool,
-    connection: Mutex<SqliteConnection>,
+    /// Why it was begun anew, if it was.
+    pub begun: Option<Begun>,
+    /// Every store that was known when it was opened.
+    pub stores: HashMap<PathBuf, KnownStore>,
+    pub(super) connection: Mutex<SqliteConnection>,
+}
+
+/// Where an index is, and what may be done there.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// It is made where it is missing, mended where it is damaged, and written to.
+    Writable {
+        /// Its file.
+        path: &'a Path,
+        /// True where other machines may use it too.
+        is_network: bool,
+    },
+    /// It is only read; where it is missing, an empty one is taken that is nowhere.
+    ReadOnly(&'a Path),
+}
+
+impl<'a> Place<'a> {
+    fn path(self) -> &'a Path {
+        match self {
+            Self::Writable { path, .. } | Self::ReadOnly(path) => path,
+        }
+    }
+}
+
+/// Why an index was begun anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// There was none.
+    Missing,
+    /// The one that was there could not be used, and has this name now.
+    Damaged(PathBuf),
 }
 
 /// A receipt as it was when its file looked like this.
@@ -85,37 +110,6 @@ pub struct PartRecord {
     pub bytes: u64,
 }
 
-/// Changes that are written together.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Parts by their key.
-    pub parts: Vec<(Fingerprint, PartRecord)>,
-    /// Layouts by [`layout_key`].
-    pub layouts: Vec<(Fingerprint, Layout)>,
-    /// Receipts by store; `None` forgets one.
-    pub receipts: Vec<(PathBuf, Option<IndexedReceipt>)>,
-    /// Memos by folder.
-    pub memos: Vec<(PathBuf, FolderMemo)>,
-    /// Witnesses by store; one whose receipt is in the same batch belongs to the new receipt.
-    pub witnesses: Vec<(PathBuf, Fingerprint)>,
-}
-
-impl Batch {
-    /// True where there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty() && self.witnesses.is_empty()
-    }
-
-    /// Adds the changes of another batch.
-    pub fn append(&mut self, mut other: Self) {
-        self.parts.append(&mut other.parts);
-        self.layouts.append(&mut other.layouts);
-        self.receipts.append(&mut other.receipts);
-        self.memos.append(&mut other.memos);
-        self.witnesses.append(&mut other.witnesses);
-    }
-}
-
 /// What a layout is kept under: the format, its version and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
@@ -124,54 +118,73 @@ pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
 }
 
 impl Index {
-    /// Opens the index; one that is damaged or of an old version is set aside, and a new one begun.
-    /// Gives every store that is known, too.
-    pub async fn open(path: &Path) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
-        let missing = fs::stat(path)?.is_none();
-        match Self::read(path, missing).await {
-            Err(CacheError::Index { is_damaged: true, .. }) if !missing => {
-                set_aside(path)?;
-                Self::read(path, true).await
+    /// Opens the index. One that is damaged or of an old version is set aside and a new one begun, unless
+    /// nothing may be changed.
+    pub async fn open(place: Place<'_>) -> Result<Self, CacheError> {
+        let path = place.path();
+        let exists = fs::stat(path)?.is_some();
+        match Self::connect(place, exists).await {
+            Err(CacheError::Index { is_damaged: true, .. }) if exists && matches!(place, Place::Writable { .. }) => {
+                let damaged = set_aside(path)?;
+                let index = Self::connect(place, false).await?;
+                Ok(Self { begun: Some(Begun::Damaged(damaged)), ..index })
             }
             other => other,
         }
     }
 
-    async fn read(path: &Path, is_new: bool) -> Result<(Self, HashMap<PathBuf, KnownStore>), CacheError> {
-        let index = Self { path: path.to_path_buf(), is_new, connection: Mutex::new(Self::connect(path).await?) };
-        let stores = index.stores().await?;
-        Ok((index, stores))
-    }
-
-    async fn connect(path: &Path) -> Result<SqliteConnection, CacheError> {
-        // With WAL, `NORMAL` keeps the index whole in a power cut and loses at most the last
-        // records, which are found again: no sync for each of them.
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE)
-            .disable_statement_logging();
+    async fn connect(place: Place<'_>, exists: bool) -> Result<Self, CacheError> {
+        let path = place.path();
+        let options = SqliteConnectOptions::new().busy_timeout(PATIENCE).disable_statement_logging();
+        let options = match place {
+            // With WAL, `NORMAL` keeps the index whole in a power cut and loses at most the last
+            // records, which are found again: no sync for each of them. WAL shares memory between
+            // processes, which two machines cannot: <https://www.sqlite.org/wal.html>.
+            Place::Writable { path, is_network } => {
+                let journal = if is_network { SqliteJournalMode::Truncate } else { SqliteJournalMode::Wal };
+                let options = options.filename(path).create_if_missing(true).journal_mode(journal);
+                options.synchronous(SqliteSynchronous::Normal)
+            }
+            // Nobody can write to it, so that no log beside it matters.
+            Place::ReadOnly(path) if exists => options.filename(path).read_only(true).immutable(true),
+            Place::ReadOnly(_) => options.in_memory(true),
+        };
         let fail = failed(path);
         let mut connection = options.connect().await.map_err(&fail)?;
-        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.map_err(&fail)?;
-        match version {
-            VERSION => {}
-            0 => {
-                let setup = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT");
-                sqlx::raw_sql(sqlx::AssertSqlSafe(setup)).execute(&mut connection).await.map_err(&fail)?;
-            }
-            found if found < VERSION => {
+        let found = if matches!(place, Place::ReadOnly(_)) && exists {
+            tables::find(&mut connection).await
+        } else {
+            tables::set_up(&mut connection).await
+        };
+        let begun = match found.map_err(&fail)? {
+            tables::Found::Ready => None,
+            tables::Found::Empty => Some(Begun::Missing),
+            tables::Found::TooOld(found) => {
                 let reason = format!("it has the old version {found}");
                 return Err(CacheError::Index { path: path.to_path_buf(), reason, is_damaged: true });
             }
-            found => return Err(CacheError::Newer { path: path.to_path_buf(), found, known: VERSION }),
-        }
-        Ok(connection)
+            tables::Found::Newer(found) => {
+                return Err(CacheError::Newer { path: path.to_path_buf(), found, known: tables::VERSION });
+            }
+        };
+        let mut index = Self { path: path.to_path_buf(), begun, stores: HashMap::new(), connection: Mutex::new(connection) };
+        // The first that every command asks for; what is damaged shows.
+        index.stores = index.read_stores().await?;
+        Ok(index)
     }
 
-    async fn stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the history calls a store: by its path from the folder of the cache, so that a project that was moved has
+    /// its history still.
+    pub fn history_key(&self, store: &Path) -> PathBuf {
+        let root = self.path.parent().and_then(Path::parent);
+        root.and_then(|root| store.strip_prefix(root).ok()).unwrap_or(store).to_path_buf()
+    }
+
+    async fn read_stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query("SELECT path, project, flow, witness FROM store").fetch_all(&mut *connection).await;
         let known = rows.map_err(failed(&self.path))?.into_iter().filter_map(|row| {
@@ -195,7 +208,7 @@ impl Index {
     async fn table<T: DeserializeOwned>(&self, query: &'static str) -> Result<HashMap<PathBuf, T>, CacheError> {
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query(query).fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
-        let record = |row: SqliteRow| Some((path(row.try_get(0).ok()?), postcard::from_bytes(row.try_get(1).ok()?).ok()?));
+        let record = |row: SqliteRow| Some((path(row.try_get(0).ok()?), batch::decode(row.try_get(1).ok()?)?));
         Ok(rows.into_iter().filter_map(record).collect())
     }
 
@@ -230,10 +243,7 @@ impl Index {
             }
             values.push_unseparated(")");
             let rows = builder.build().fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
-            found.extend(rows.into_iter().filter_map(|row| {
-                let key: &[u8] = row.try_get(0).ok()?;
-                Some((Fingerprint::from_bytes(key.try_into().ok()?), postcard::from_bytes(row.try_get(1).ok()?).ok()?))
-            }));
+            found.extend(rows.into_iter().filter_map(keyed));
         }
         Ok(found)
     }
@@ -243,7 +253,7 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let bytes: Option<Vec<u8>> =
             sqlx::query_scalar(query).bind(key).fetch_optional(&mut *connection).await.map_err(failed(&self.path))?;
-        Ok(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+        Ok(bytes.and_then(|bytes| batch::decode(&bytes)))
     }
 
     /// Writes changes, all or none of them.
@@ -254,14 +264,48 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let fail = failed(&self.path);
         let mut transaction = connection.begin().await.map_err(&fail)?;
-        for write in writes(&batch) {
+        for write in batch::writes(&batch) {
             let mut query = sqlx::query(write.query);
             for value in write.values {
                 query = query.bind(value);
             }
             query.execute(&mut *transaction).await.map_err(&fail)?;
         }
-        transaction.commit().await.map_err(&fail)
+        step_async(Step::Commit(&self.path), transaction.commit()).await.map_err(&fail)
+    }
+
+    /// Every part with its key.
+    pub async fn all_parts(&self) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
+        self.all("SELECT key, record FROM part").await
+    }
+
+    /// The keys of all layouts.
+    pub async fn all_layouts(&self) -> Result<Vec<Fingerprint>, CacheError> {
+        Ok(self.all::<Layout>("SELECT key, record FROM layout").await?.into_keys().collect())
+    }
+
+    async fn all<T: DeserializeOwned>(&self, query: &'static str) -> Result<HashMap<Fingerprint, T>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let rows = sqlx::query(query).fetch_all(&mut *connection).await.map_err(failed(&self.path))?;
+        Ok(rows.into_iter().filter_map(keyed).collect())
+    }
+
+    /// Forgets parts, layouts and memos: they are found out again if they are asked for.
+    pub async fn forget(&self, parts: &[Fingerprint], layouts: &[Fingerprint], memos: &[PathBuf]) -> Result<(), CacheError> {
+        let keys = |query: &'static str, keys: &[Fingerprint]| keys.iter().map(|key| (query, key.as_bytes().to_vec())).collect::<Vec<_>>();
+        let mut all = keys("DELETE FROM part WHERE key = ?", parts);
+        all.extend(keys("DELETE FROM layout WHERE key = ?", layouts));
+        all.extend(memos.iter().map(|folder| ("DELETE FROM memo WHERE folder = ?", folder.as_os_str().as_bytes().to_vec())));
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.connection.lock().await;
+        let fail = failed(&self.path);
+        let mut transaction = connection.begin().await.map_err(&fail)?;
+        for (query, value) in all {
+            sqlx::query(query).bind(value).execute(&mut *transaction).await.map_err(&fail)?;
+        }
+        step_async(Step::Commit(&self.path), transaction.commit()).await.map_err(&fail)
     }
 
     /// Ends the connection, which folds the write-ahead log into the file.
@@ -270,54 +314,17 @@ impl Index {
     }
 }
 
-/// A statement with its values.
-struct Write {
-    query: &'static str,
-    values: Vec<Vec<u8>>,
-}
-
-fn writes(batch: &Batch) -> Vec<Write> {
-    let mut writes = Vec::new();
-    let mut put = |query, values| writes.push(Write { query, values });
-    let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
-    for (key, record) in &batch.parts {
-        put("INSERT OR REPLACE INTO part VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
-    }
-    for (key, record) in &batch.layouts {
-        put("INSERT OR REPLACE INTO layout VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
-    }
-    for (store, record) in &batch.receipts {
-        let Some(record) = record else {
-            put("DELETE FROM receipt WHERE store = ?", vec![path(store)]);
-            put("DELETE FROM store WHERE path = ?", vec![path(store)]);
-            continue;
-        };
-        let owner = &record.receipt;
-        put("INSERT OR REPLACE INTO receipt VALUES (?, ?)", vec![path(store), encode(record)]);
-        put(
-            "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL)",
-            vec![path(store), owner.project.clone().into_bytes(), owner.flow.clone().into_bytes()],
-        );
-    }
-    for (folder, record) in &batch.memos {
-        put("INSERT OR REPLACE INTO memo VALUES (?, ?)", vec![path(folder), encode(record)]);
-    }
-    for (store, witness) in &batch.witnesses {
-        put("UPDATE store SET witness = ? WHERE path = ?", vec![witness.as_bytes().to_vec(), path(store)]);
-    }
-    writes
+/// A record with its key; one that cannot be read is as good as none.
+fn keyed<T: DeserializeOwned>(row: SqliteRow) -> Option<(Fingerprint, T)> {
+    let key: &[u8] = row.try_get(0).ok()?;
+    Some((Fingerprint::from_bytes(key.try_into().ok()?), batch::decode(row.try_get(1).ok()?)?))
 }
 
 fn path(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-/// The compact form of a record. Records are plain data, which postcard can always write.
-fn encode<T: Serialize>(record: &T) -> Vec<u8> {
-    postcard::to_stdvec(record).unwrap_or_default()
-}
-
-fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
+pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
     move |error| {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
         // Extended codes have the plain one in their lowest byte.
@@ -327,14 +334,15 @@ fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
 }
 
 /// Renames a damaged index, with what SQLite keeps beside it.
-fn set_aside(path: &Path) -> Result<(), CacheError> {
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_os_string();
         name.push(ending);
         PathBuf::from(name)
     };
-    fs::rename(path, &beside(".damaged"))?;
+    let damaged = beside(".damaged");
+    fs::rename(path, &damaged)?;
     fs::remove_file(&beside("-wal"))?;
     fs::remove_file(&beside("-shm"))?;
-    Ok(())
+    Ok(damaged)
 }

@@ -1,16 +1,26 @@
 //! The recorder: the one writer of the index while a build runs.
 //!
-//! Changes are written at once, so that a killed run loses only what was in flight; what gathers
-//! while one transaction is under way is written by the next. Nothing is synced for it: a staged
-//! part is digested before a later run publishes it, so a record can promise too much, never harm.
+//! A part is recorded when its data is on the disk. So parts gather for up to half a second, and one
+//! sync serves them all: a power cut costs at most the last second, and no small part waits for a sync
+//! of its own. Until then the ledger knows them. Everything else is written at once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::index::Batch;
 use super::{Cache, CacheError};
+use crate::fingerprint::Fingerprint;
+use crate::fs::Barrier;
+
+use super::index::PartRecord;
+
+/// For how long parts gather before they are synced.
+const GATHERING: Duration = Duration::from_millis(500);
 
 /// Takes changes for the index.
 #[derive(Clone, Debug)]
@@ -18,12 +28,21 @@ pub struct Recorder {
     sender: mpsc::UnboundedSender<Batch>,
 }
 
+/// What syncs the cache's filesystem.
+#[derive(Debug)]
+pub struct Syncer {
+    /// The barrier.
+    pub barrier: Arc<Barrier>,
+    /// The folder whose filesystem it is, for errors.
+    pub folder: PathBuf,
+}
+
 impl Recorder {
     /// Begins to record. The handle ends, with the first error if there was one, when the last
     /// clone of the recorder is dropped and everything is written.
-    pub fn start(cache: Arc<Cache>) -> (Self, JoinHandle<Result<(), CacheError>>) {
+    pub fn start(cache: Arc<Cache>, syncer: Syncer) -> (Self, JoinHandle<Result<(), CacheError>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(record(cache, receiver)))
+        (Self { sender }, tokio::spawn(record(cache, syncer, receiver)))
     }
 
     /// Records changes soon.
@@ -33,12 +52,39 @@ impl Recorder {
     }
 }
 
-async fn record(cache: Arc<Cache>, mut receiver: mpsc::UnboundedReceiver<Batch>) -> Result<(), CacheError> {
-    while let Some(mut batch) = receiver.recv().await {
-        while let Ok(more) = receiver.try_recv() {
-            batch.append(more);
+async fn record(cache: Arc<Cache>, syncer: Syncer, mut receiver: mpsc::UnboundedReceiver<Batch>) -> Result<(), CacheError> {
+    let syncer = Arc::new(syncer);
+    let mut waiting: Vec<(Fingerprint, PartRecord)> = Vec::new();
+    let mut due = Instant::now();
+    loop {
+        tokio::select! {
+            received = receiver.recv() => {
+                let Some(mut batch) = received else { break };
+                while let Ok(more) = receiver.try_recv() {
+                    batch.append(more);
+                }
+                if waiting.is_empty() {
+                    due = Instant::now() + GATHERING;
+                }
+                waiting.append(&mut batch.parts);
+                cache.index.apply(batch).await?;
+            }
+            () = sleep_until(due), if !waiting.is_empty() => record_parts(&cache, &syncer, &mut waiting).await?,
         }
-        cache.index.apply(batch).await?;
     }
-    Ok(())
+    record_parts(&cache, &syncer, &mut waiting).await
+}
+
+/// First the data, then the records.
+async fn record_parts(cache: &Cache, syncer: &Arc<Syncer>, waiting: &mut Vec<(Fingerprint, PartRecord)>) -> Result<(), CacheError> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let parts = std::mem::take(waiting);
+    let syncer = syncer.clone();
+    let synced = tokio::task::spawn_blocking(move || syncer.barrier.wait(&syncer.folder)).await;
+    // A thread that panicked has synced nothing.
+    let Ok(synced) = synced else { return Ok(()) };
+    synced?;
+    cache.index.apply(Batch { parts, ..Batch::default() }).await
 }

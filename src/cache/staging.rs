@@ -3,20 +3,37 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Cloner, File, FsError};
+use crate::fs::{self, Cloner, File, Found, FsError, Lock};
 use crate::store::{Keep, StagedParts};
 
 /// The folder of finished parts.
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
+    /// Where this run writes what is not finished; its own, made when it begins to build.
+    run: OnceLock<Scratch>,
     unfinished: AtomicU64,
     cloner: Cloner,
     /// How many parts of running flows are to be published from each staged file.
     claims: Mutex<HashMap<Fingerprint, usize>>,
+}
+
+/// The folder for unfinished parts of one run: locked as long as it goes on, removed at its end.
+#[derive(Debug)]
+struct Scratch {
+    folder: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed when the next build begins.
+        drop(fs::remove_empty_folder(&self.folder));
+    }
 }
 
 /// A part that is being written: it is gone when this is dropped, unless it was finished.
@@ -27,20 +44,34 @@ pub struct Unfinished {
 }
 
 impl Staging {
-    /// The staging at a folder, which is made by [`Staging::create`].
+    /// The staging at a folder, which is made by [`Staging::prepare`].
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
+        Self { folder, run: OnceLock::new(), unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
     }
 
-    /// Makes the folder.
-    pub fn create(&self) -> Result<(), FsError> {
-        fs::create_folder(&self.tmp())
-    }
-
-    /// Removes what dead runs left half done. Nobody else may be using the staging.
+    /// Removes what dead runs left half done.
     pub fn clear_unfinished(&self) -> Result<(), FsError> {
         for entry in fs::list(&self.tmp(), |_| false)?.unwrap_or_default() {
-            fs::remove_file(&self.tmp().join(entry.relative))?;
+            let folder = self.tmp().join(entry.relative);
+            // A living run has its own locked.
+            if let Some(_lock) = Lock::try_folder(&folder)? {
+                fs::remove_folder(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes ready for writing parts.
+    pub fn prepare(&self) -> Result<(), FsError> {
+        fs::create_folder(&self.tmp())?;
+        self.clear_unfinished()?;
+        while self.run.get().is_none() {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
+            fs::create_folder(&folder)?;
+            if let Some(lock) = Lock::try_folder(&folder)? {
+                self.run.get_or_init(|| Scratch { folder, _lock: lock });
+            }
         }
         Ok(())
     }
@@ -48,8 +79,21 @@ impl Staging {
     /// A new place to write a part to.
     pub fn begin(&self) -> Unfinished {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let path = self.tmp().join(format!("{}-{number}", std::process::id()));
-        Unfinished { path, finished: false }
+        let folder = self.run.get().map_or_else(|| self.tmp(), |run| run.folder.clone());
+        Unfinished { path: folder.join(number.to_string()), finished: false }
+    }
+
+    /// Every finished part by its digest. Nothing is read but folders and stats.
+    pub fn parts(&self) -> Result<Vec<(Fingerprint, PathBuf, Found)>, FsError> {
+        let mut parts = Vec::new();
+        for folder in fs::list(&self.folder, |name| name == "tmp")?.unwrap_or_default() {
+            let folder = self.folder.join(folder.relative);
+            for entry in fs::list(&folder, |_| false)?.unwrap_or_default() {
+                let digest = entry.relative.to_str().and_then(|name| name.parse().ok());
+                parts.extend(digest.filter(|_| entry.is_file).map(|digest| (digest, folder.join(&entry.relative), entry)));
+            }
+        }
+        Ok(parts)
     }
 
     /// Makes a part a clone of a file, which shares its blocks; false where the filesystem cannot.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{build, check, graph, init, schema, shell, why};
+use super::{build, cache, check, clean, graph, init, log, restore, schema, shell, why};
 
 /// make for data: builds only what is stale.
 #[derive(Debug, Parser)]
@@ -25,6 +25,10 @@ pub(super) enum Command {
     Build(build::Build),
     Why(why::Why),
     Graph(graph::GraphArgs),
+    Log(log::Log),
+    Restore(restore::Restore),
+    Cache(cache::CacheArgs),
+    Clean(clean::Clean),
     Schema(schema::Schema),
     Completions(shell::Completions),
     Man(shell::Man),

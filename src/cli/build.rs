@@ -11,21 +11,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::{depfile, load, runtime, select};
+use super::{depfile, load, parse_time, runtime, select};
+use crate::cache::gc::Limits;
+use crate::cache::index::Begun;
+use crate::cache::{Access, CacheError, set_index_aside};
 use crate::config::schema::CacheKeep;
-use crate::config::words;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
 use crate::execute::event::Summary;
 use crate::flow::FlowName;
-use crate::fs;
+use crate::fs::{self, LockError};
 use crate::graph::selection::Selection;
+use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Planner, Request};
-use crate::report::Report;
 use crate::report::fancy::Fancy;
 use crate::report::json::Json;
 use crate::report::plain::Plain;
+use crate::report::{Notices, Report};
 use crate::store::Keep;
 
 /// What `--check` exits with where work is pending.
@@ -85,20 +88,22 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = SystemTime::now();
     let (found, project) = load(args.file.as_deref())?;
-    let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
-    let selected = select(&selection, &project)?;
     runtime()?.block_on(async {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        watch_for_interrupts(interrupted.clone());
-        let mut planner = Planner::new(project, Request { selected, force: build.force, interrupted: interrupted.clone() }).await?;
-        let plan = planner.plan().await?;
-        let mut report: Box<dyn Report> = match build.format {
-            Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
-            Format::Text => Box::new(Plain::new(Box::new(io::stderr()))),
-            Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
+        let interrupted = watch_for_interrupts();
+        let folder = project.config.options.cache_folder.clone();
+        let (mut planner, plan, mended) = match plan(build, project, &interrupted).await {
+            Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
+                let aside = set_index_aside(&folder)?;
+                let (_, project) = load(args.file.as_deref())?;
+                let (planner, plan) = plan(build, project, &interrupted).await?;
+                (planner, plan, Some(Begun::Damaged(aside)))
+            }
+            planned => planned.map(|(planner, plan)| (planner, plan, None))?,
         };
+        let mut report = report(build.format);
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
-        report.notes(&plan, &left_alone, &planner.project.config.without_entities);
+        let index = mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
+        report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
         if build.dry_run || build.check {
             report.plan(&plan);
             planner.write_back().await?;
@@ -120,6 +125,9 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
         }
         report.summary(&summary, planner.hashed_bytes());
         if summary.ran() > 0 {
+            if let Err(error) = collect(&planner).await {
+                report.warn(&format!("the cache was not cleaned: {error}"));
+            }
             // An index that cannot be closed is closed with the process.
             drop(planner.close().await);
         } else {
@@ -128,6 +136,22 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
         }
         Ok(exit_code(&summary))
     })
+}
+
+async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {
+    let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
+    let selected = select(&selection, &project)?;
+    let wait = if build.no_wait { Some(Duration::ZERO) } else { build.wait };
+    let access = if build.dry_run || build.check { Access::Look } else { Access::Build { wait } };
+    let request = Request { selected, force: build.force, put_back: None, interrupted: interrupted.clone() };
+    let mut planner = Planner::new(project, request, access).await?;
+    let plan = planner.plan().await?;
+    Ok((planner, plan))
+}
+
+/// True where the index can be begun anew.
+fn is_damaged(error: &Error) -> bool {
+    matches!(error.cause(), Some(CacheError::Index { is_damaged: true, .. }))
 }
 
 fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> execute::Options {
@@ -139,17 +163,34 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
         continue_on_error: config.continue_on_error,
         wait: if build.no_wait { Some(Duration::ZERO) } else { build.wait },
         accept_shrink: build.accept_shrink,
-        keep: match config.cache_keep {
-            CacheKeep::Auto => Keep::Auto,
-            CacheKeep::Always => Keep::Always,
-            CacheKeep::Never => Keep::Never,
-        },
+        keep: keep(config.cache_keep),
         interrupted,
     }
 }
 
-/// The first Ctrl-C or SIGTERM lets what is being published finish; the second ends the process.
-fn watch_for_interrupts(interrupted: Arc<AtomicBool>) {
+/// What shows a run.
+pub(super) fn report(format: Format) -> Box<dyn Report> {
+    match format {
+        Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
+        Format::Text => Box::new(Plain::new(Box::new(io::stderr()))),
+        Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
+    }
+}
+
+/// What becomes of staged parts that are published.
+pub(super) fn keep(word: CacheKeep) -> Keep {
+    match word {
+        CacheKeep::Auto => Keep::Auto,
+        CacheKeep::Always => Keep::Always,
+        CacheKeep::Never => Keep::Never,
+    }
+}
+
+/// The first Ctrl-C or SIGTERM lets what is being published finish, and is seen in what is given; the second
+/// ends the process.
+pub(super) fn watch_for_interrupts() -> Arc<AtomicBool> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let seen = interrupted.clone();
     tokio::spawn(async move {
         let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
         loop {
@@ -160,11 +201,12 @@ fn watch_for_interrupts(interrupted: Arc<AtomicBool>) {
             if !received {
                 return;
             }
-            if interrupted.swap(true, Ordering::Relaxed) {
+            if seen.swap(true, Ordering::Relaxed) {
                 std::process::exit(ErrorKind::Interrupted.exit_code().into());
             }
         }
     });
+    interrupted
 }
 
 /// Flows that are not selected and would have something to do.
@@ -179,6 +221,26 @@ async fn stale_elsewhere(planner: &mut Planner) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// How often a build also takes out of the index what is of no use any more.
+const TIDYING: i64 = 100;
+
+/// Keeps the cache within its limits, if nobody else is building: then the next who ends does it.
+async fn collect(planner: &Planner) -> Result<()> {
+    let config = &planner.project.config.options;
+    let cache = &planner.cache;
+    let alone = match cache.alone(Some(Duration::ZERO)) {
+        Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
+        alone => alone?,
+    };
+    let limits = Limits { size: config.cache_size.0, age: config.cache_age.0 };
+    let freed = cache.collect(limits, false).await?;
+    if freed.parts > 0 || cache.index.last_run().await? % TIDYING == 0 {
+        cache.forget_unusable().await?;
+    }
+    drop(alone);
+    Ok(())
+}
+
 fn pending_code(build: &Build, plan: &Plan) -> u8 {
     let is_blocked = plan.steps.iter().any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
     let is_pending = plan.steps.iter().any(|step| step.verdict != Verdict::Fresh);
@@ -189,7 +251,7 @@ fn pending_code(build: &Build, plan: &Plan) -> u8 {
     }
 }
 
-fn exit_code(summary: &Summary) -> u8 {
+pub(super) fn exit_code(summary: &Summary) -> u8 {
     if summary.interrupted {
         ErrorKind::Interrupted.exit_code()
     } else if summary.failed > 0 && summary.failed == summary.locked {
@@ -212,9 +274,4 @@ fn write_stamps(build: &Build, summary: &Summary, began: SystemTime) -> Result<(
         fs::touch(path, began)?;
     }
     Ok(())
-}
-
-/// A time as the config has it; none at all is one too.
-fn parse_time(text: &str) -> std::result::Result<Duration, String> {
-    words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args::{Args, Format};
 use super::{load, runtime, select};
+use crate::cache::Access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
@@ -40,7 +41,8 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     };
     let flow = FlowName::from(*name);
     runtime()?.block_on(async {
-        let mut planner = Planner::new(project, Request { selected, force: false, interrupted: Arc::default() }).await?;
+        let mut planner =
+            Planner::new(project, Request { selected, force: false, put_back: None, interrupted: Arc::default() }, Access::Look).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         let step = plan.steps.iter().find(|step| step.flow == flow).cloned();

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::node::Secret;
-use super::words::{Elsewhere, Number, PathText, Percentage, Time, Words};
+use super::words::{Bytes, Elsewhere, Number, PathText, Percentage, Time, Words};
 
 /// The config of a project: `hygge.yml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -64,12 +64,18 @@ pub struct OptionsFields {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "cache", deny_unknown_fields)]
 pub struct CacheFields {
-    /// The folder of the cache; it may be deleted at any time, but look into `displaced/` first: there is what you put into a store, or changed there.
+    /// The folder of the cache; it may be deleted at any time.
     #[schemars(example = &"../.hygge-cache", extend("default" = ".hygge-cache"))]
     pub dir: Option<PathText>,
     /// Whether the cache keeps its own copy of what is published: where the filesystem can clone, always (by a copy where it cannot), or never.
     #[schemars(example = &"always", extend("default" = "auto"))]
     pub keep: Option<CacheKeep>,
+    /// How much history the cache may have: the oldest parts that no store has any more go first.
+    #[schemars(example = &"500MB", extend("default" = "10GB"))]
+    pub max_size: Option<Bytes>,
+    /// How long a part stays in the cache that no store has any more.
+    #[schemars(example = &"7d", extend("default" = "30d"))]
+    pub max_age: Option<Time>,
 }
 
 /// Whether the cache keeps its own copy of what is published.
@@ -84,6 +90,44 @@ pub enum CacheKeep {
     Always,
     /// Never.
     Never,
+}
+
+/// How a build changes a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ModeWord {
+    #[default]
+    /// It makes the whole set.
+    Replace,
+    /// It adds the inputs that were not moved yet.
+    Append,
+}
+
+/// What becomes of an input that was moved and has other bytes now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnChanged {
+    #[default]
+    /// The flow fails.
+    Fail,
+    /// What was made from it is made again.
+    Rewrite,
+    /// What was made from it stays as it is.
+    Ignore,
+}
+
+/// What becomes of the rows of an input that is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnVanished {
+    #[default]
+    /// They stay.
+    Keep,
+    /// They go too.
+    Remove,
 }
 
 /// A connection to a database.
@@ -114,6 +158,15 @@ pub struct SharedFields {
     /// Words to select it by, as in `tag:nightly`.
     #[schemars(example = ["nightly"], extend("x-default" = "none"))]
     pub tags: Option<Words>,
+    /// Whether a build makes the whole set, or adds what it has not moved yet.
+    #[schemars(example = &"append", extend("default" = "replace"))]
+    pub mode: Option<ModeWord>,
+    /// With `mode: append`: what becomes of an input that was moved and has other bytes now.
+    #[schemars(example = &"rewrite", extend("default" = "fail"))]
+    pub on_changed: Option<OnChanged>,
+    /// With `mode: append`: whether the rows of an input that is gone stay.
+    #[schemars(example = &"remove", extend("default" = "keep"))]
+    pub on_vanished: Option<OnVanished>,
     /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
     #[schemars(example = &"10%", extend("default" = "99%"))]
     pub max_shrink: Option<Percentage>,

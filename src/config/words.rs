@@ -149,6 +149,36 @@ pub fn parse_time(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// A number of bytes, such as `500MB`; units are of 1000, those with an `i` of 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+word!(
+    Bytes,
+    deserialize_any,
+    "a number of bytes, such as 500MB, 10GB or 1TiB",
+    |text| parse_bytes(text).map(Bytes),
+    |bytes| bytes.0.to_string(),
+    { "anyOf": [{ "type": "string", "pattern": "^[0-9][0-9_]* ?([kKMGT]i?)?B?$" }, { "type": "integer", "minimum": 0 }], "x-type": "bytes" }
+);
+
+/// Reads `500MB`, `10 GiB` or a number of bytes.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim().trim_end_matches('B').trim_end();
+    let (text, step) = text.strip_suffix('i').map_or((text, 1000_u64), |text| (text, 1024));
+    let power = match text.chars().next_back()? {
+        'k' | 'K' => 1,
+        'M' => 2,
+        'G' => 3,
+        'T' => 4,
+        _ if step == 1024 => return None,
+        _ => 0,
+    };
+    let number = if power > 0 { &text[..text.len() - 1] } else { text };
+    let number: u64 = number.trim().replace('_', "").parse().ok()?;
+    number.checked_mul(step.checked_pow(power)?)
+}
+
 /// A path, relative to the folder of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathText(pub String);

@@ -9,8 +9,10 @@ mod flow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
@@ -21,12 +23,13 @@ use super::Options;
 use super::event::{Event, Outcome, Summary};
 use super::settle::Taken;
 use crate::cache::CacheError;
-use crate::cache::index::PartRecord;
-use crate::cache::recorder::Recorder;
+use crate::cache::history::FlowRun;
+use crate::cache::index::{Batch, PartRecord};
+use crate::cache::recorder::{Recorder, Syncer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::fs::{Barriers, Lock};
-use crate::plan::stale::Verdict;
+use crate::plan::stale::{Reason, Verdict};
 use crate::plan::work::Work;
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
@@ -50,7 +53,6 @@ pub struct Coordinator<'r> {
     barriers: Arc<Barriers>,
     recorder: Recorder,
     recording: JoinHandle<Result<(), CacheError>>,
-    _cache_lock: Lock,
     waiting_said: mpsc::UnboundedSender<(FlowName, String)>,
     waiting: mpsc::UnboundedReceiver<(FlowName, String)>,
     tasks: JoinSet<Finished>,
@@ -64,6 +66,10 @@ pub struct Coordinator<'r> {
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
     tries: HashMap<FlowName, usize>,
+    /// The number of this run in the history.
+    run: i64,
+    /// Flows of which it was said that they began, and why.
+    reasons: HashMap<FlowName, Vec<Reason>>,
     /// Flows of which it was said that they began.
     told: BTreeSet<FlowName>,
     stopping: bool,
@@ -123,19 +129,22 @@ enum Finished {
 }
 
 impl<'r> Coordinator<'r> {
-    /// Gets ready to run: the cache is locked against being cleaned.
-    pub fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
-        let cache_lock = planner.cache.prepare(options.wait)?;
-        let (recorder, recording) = Recorder::start(planner.cache.clone());
+    /// Gets ready to run.
+    pub async fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
+        planner.cache.staging.prepare()?;
+        let run = planner.cache.index.begin_run(&planner.project.config.name, &Timestamp::now().to_string()).await?;
+        let barriers: Arc<Barriers> = Arc::default();
+        let folder = planner.cache.folder().to_path_buf();
+        let syncer = Syncer { barrier: barriers.of(&folder)?, folder };
+        let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer);
         let (waiting_said, waiting) = mpsc::unbounded_channel();
         Ok(Self {
             planner,
             options,
             tell,
-            barriers: Arc::default(),
+            barriers,
             recorder,
             recording,
-            _cache_lock: cache_lock,
             waiting_said,
             waiting,
             tasks: JoinSet::new(),
@@ -147,6 +156,8 @@ impl<'r> Coordinator<'r> {
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
+            run,
+            reasons: HashMap::new(),
             told: BTreeSet::new(),
             stopping: false,
             summary: Summary::default(),
@@ -189,13 +200,15 @@ impl<'r> Coordinator<'r> {
             self.end(&flow, Outcome::Skipped { because }, Instant::now());
         }
         self.record_changes();
-        self.barriers.wait()?;
+        let cache = self.planner.cache.clone();
         drop(self.recorder);
         // What is published is published: a record that is missing is found out again.
         self.summary.unrecorded = match self.recording.await {
-            Ok(recorded) => recorded.err().map(Error::from),
+            Ok(Ok(())) => cache.index.end_run(self.run, &Timestamp::now().to_string()).await.err().map(Error::from),
+            Ok(Err(error)) => Some(error.into()),
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
+        self.barriers.wait()?;
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();
         Ok(self.summary)
@@ -324,7 +337,6 @@ impl<'r> Coordinator<'r> {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
             (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
-            (Ok((_, Finished::Published(Err(error)))), _) if self.lost_a_part(&flow, &error) => self.try_again(&flow),
             (Ok((_, Finished::Taken(Err(error)) | Finished::Made(Err(error)) | Finished::Published(Err(error)))), _) => {
                 self.fail(&flow, error)
             }
@@ -345,10 +357,9 @@ impl<'r> Coordinator<'r> {
     }
 
     /// Judges a flow anew, and lets it begin again.
-    fn try_again(&mut self, flow: &FlowName) {
-        let Some(running) = self.running.remove(flow) else { return };
-        let verdict = Verdict::Maybe { upstreams: Vec::new(), reasons: running.step.verdict.reasons().to_vec() };
-        self.ready_flows.push_back(Step { flow: flow.clone(), verdict, work: None });
+    fn try_again(&mut self, step: &Step) {
+        let verdict = Verdict::Maybe { upstreams: Vec::new(), reasons: step.verdict.reasons().to_vec() };
+        self.ready_flows.push_back(Step { flow: step.flow.clone(), verdict, work: None });
     }
 
     /// A flow has failed; it ends when its last task has come back.
@@ -361,8 +372,11 @@ impl<'r> Coordinator<'r> {
 
     fn end_failed(&mut self, flow: &FlowName) {
         let is_over = self.running.get(flow).is_some_and(|running| running.error.is_some() && running.in_flight == 0);
-        let Some(running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
-        let Some(error) = running.error else { return };
+        let Some(mut running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
+        let Some(error) = running.error.take() else { return };
+        if self.lost_a_part(flow, &error) {
+            return self.try_again(&running.step);
+        }
         let outcome = if self.options.interrupted.load(Ordering::Relaxed) {
             Outcome::Skipped { because: "interrupted".into() }
         } else {
@@ -382,6 +396,7 @@ impl<'r> Coordinator<'r> {
                 self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
             }
             self.summary.count(&outcome);
+            self.note_ending(&flow, &outcome, began.elapsed());
             (self.tell)(Event::Ended { flow: flow.clone(), outcome, took: began.elapsed() });
             for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
                 let Some((_, waits)) = self.held.get_mut(&dependent) else { continue };
@@ -416,6 +431,30 @@ impl<'r> Coordinator<'r> {
 
     fn stop_reason(&self) -> String {
         if self.options.interrupted.load(Ordering::Relaxed) { "interrupted".into() } else { "another flow failed".into() }
+    }
+
+    /// Writes into the history how a flow ended that had something to do.
+    fn note_ending(&mut self, flow: &FlowName, outcome: &Outcome, took: Duration) {
+        let Some(word) = outcome.word() else { return };
+        let reasons = self.reasons.remove(flow).unwrap_or_default();
+        let mut noted = FlowRun {
+            flow: flow.to_string(),
+            outcome: word.to_string(),
+            why: reasons.iter().map(Reason::to_string).collect(),
+            reasons: reasons.iter().map(|reason| json!(reason)).collect(),
+            seconds: took.as_secs_f64(),
+            ..FlowRun::default()
+        };
+        match outcome {
+            Outcome::Built(done) | Outcome::Restored(done) => {
+                (noted.parts_made, noted.parts_kept) = (done.made as u64, done.kept as u64);
+                (noted.rows, noted.bytes) = (done.rows, done.bytes);
+            }
+            Outcome::Failed(error) => noted.error = Some(error.to_string()),
+            Outcome::Skipped { because } => noted.error = Some(because.clone()),
+            Outcome::Fresh => {}
+        }
+        self.recorder.record(Batch { flow_runs: vec![(self.run, noted)], ..Batch::default() });
     }
 
     fn record_changes(&mut self) {

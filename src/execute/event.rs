@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::flow::FlowName;
 use crate::plan::stale::Reason;
+use crate::store::Recovery;
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -36,6 +37,13 @@ pub enum Event {
         rows: u64,
         /// Bytes of it.
         bytes: u64,
+    },
+    /// What a dead run had begun to publish was finished or undone.
+    Recovered {
+        /// The flow.
+        flow: FlowName,
+        /// Which of both.
+        recovery: Recovery,
     },
     /// Files that someone altered were put aside.
     Displaced {
@@ -73,6 +81,19 @@ pub enum Outcome {
         /// Why, in words.
         because: String,
     },
+}
+
+impl Outcome {
+    /// The outcome's word; none where there was nothing to do.
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Fresh => None,
+            Self::Built(_) => Some("built"),
+            Self::Restored(_) => Some("restored"),
+            Self::Failed(_) => Some("failed"),
+            Self::Skipped { .. } => Some("skipped"),
+        }
+    }
 }
 
 /// What a flow published.

@@ -1,8 +1,8 @@
 //! Taking a store: its lock, waited for as long as was asked, and what a dead run left half done.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::fs::{Barriers, Lock, LockError, Stat};
 use crate::store::receipt::Receipt;
-use crate::store::{Keep, Room, StoreError};
+use crate::store::{Keep, Notes, Room, StoreError};
 
 /// How often a held lock is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -25,8 +25,8 @@ pub(super) struct Taken {
     pub(super) receipt_stat: Option<Stat>,
     /// The settled receipt.
     pub(super) receipt: Option<Receipt>,
-    /// Files that were put aside, and where they are.
-    pub(super) aside: (Vec<String>, PathBuf),
+    /// What settling did.
+    pub(super) notes: Notes,
 }
 
 /// What taking a store needs.
@@ -46,16 +46,9 @@ impl Taker {
     pub(super) fn take(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Taken> {
         let lock = self.lock(holder, waiting)?;
         let barrier = self.barrier()?;
-        let room = Room {
-            staged: &self.cache.staging,
-            displaced: self.cache.displaced(self.flow.name.as_str()),
-            barrier: &barrier,
-            keep: self.keep,
-            aside: Mutex::default(),
-        };
+        let room = Room::new(&self.cache.staging, &barrier, self.keep);
         let receipt = self.flow.store.settle(&self.store, &room)?;
-        let displaced = room.displaced.clone();
-        Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt, aside: (room.into_aside(), displaced) })
+        Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt, notes: room.into_notes() })
     }
 
     /// The barrier of the store's filesystem: the folder above it is there once it is locked.

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Seek};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, Unfinished};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
 use crate::fs::{self, DigestWriter, FsError};
 use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
+use crate::store::StoreError;
 
 /// The bytes that are gathered before they are hashed and written.
 const BUFFER: usize = 1 << 20;
@@ -54,13 +56,18 @@ pub(super) fn make(
     part: &PlannedPart,
     format: &'static dyn Format,
     target: &Target,
-    staging: &Staging,
+    cache: &Cache,
     interrupted: &AtomicBool,
 ) -> Result<PartRecord> {
+    let staging = &cache.staging;
     if let Some(made) = &part.made
         && ensure(made, staging, interrupted)?
     {
         return Ok(made.record);
+    }
+    if let Some(name) = &part.name {
+        // What it was made from is not planned with.
+        return Err(StoreError::Part(name.clone()).into());
     }
     let sources = Planned { work, format };
     let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };
@@ -87,7 +94,9 @@ pub(super) fn make(
         return Err(InputError::Rows { read: part.slice.rows, written: written.rows }.into());
     }
     staging.finish(unfinished, &written.digest)?;
-    Ok(PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes })
+    let record = PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes };
+    cache.ledger.add(&part.key, &record)?;
+    Ok(record)
 }
 
 /// The files of a flow as they were planned with.

@@ -68,6 +68,16 @@ impl FolderMemo {
         (remembered.aged && remembered.stat == *stat).then_some(remembered.digest)
     }
 
+    /// The digests of all files.
+    pub fn digests(&self) -> impl Iterator<Item = Fingerprint> {
+        self.files.values().map(|remembered| remembered.digest)
+    }
+
+    /// Forgets files that are not among these names.
+    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.files.retain(|name, _| is_there(name));
+    }
+
     /// Remembers a file.
     pub fn remember(&mut self, name: String, remembered: Remembered) {
         self.files.insert(name, remembered);

@@ -85,6 +85,11 @@ impl<T: ?Sized> Kind<T> {
     }
 }
 
+/// All formats.
+pub fn formats() -> impl Iterator<Item = &'static dyn Format> {
+    FORMATS.iter().copied()
+}
+
 /// The format of a name.
 pub fn format(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)

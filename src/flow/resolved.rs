@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::Flow;
+use super::{Flow, Mode};
 use crate::config::Config;
 use crate::config::words::{Percentage, Time};
 
@@ -17,7 +17,7 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
         "name": config.name,
         "options": {
             "continue_on_error": options.continue_on_error,
-            "cache": { "dir": options.cache_folder.display().to_string(), "keep": options.cache_keep },
+            "cache": { "dir": options.cache_folder.display().to_string(), "keep": options.cache_keep, "max_size": options.cache_size, "max_age": options.cache_age },
             "confine": options.confine,
         },
         // What is in its folder is written out too.
@@ -70,6 +70,11 @@ fn block(flow: &Flow) -> Value {
         "tags": flow.tags,
         "max_shrink": Percentage(flow.max_shrink),
     });
+    if let Mode::Append { on_changed, on_vanished } = flow.mode {
+        block["mode"] = "append".into();
+        block["on_changed"] = json!(on_changed);
+        block["on_vanished"] = json!(on_vanished);
+    }
     if let Some(timeout) = flow.timeout {
         block["timeout"] = json!(Time(timeout));
     }

@@ -8,8 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::FsError;
+use super::step::{Step, step};
 
 /// The barriers of all filesystems that a run writes to.
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ struct Rounds {
     started: u64,
     ended: u64,
     /// The last round that failed, with the error's number.
-    failed: Option<(u64, rustix::io::Errno)>,
+    failed: Option<(u64, Errno)>,
 }
 
 impl Barrier {
@@ -75,11 +77,11 @@ impl Barrier {
                 rounds.started += 1;
                 let round = rounds.started;
                 drop(rounds);
-                let result = rustix::fs::syncfs(&self.folder);
+                let result = step(Step::SyncAll(path), || Ok(rustix::fs::syncfs(&self.folder)?));
                 rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
                 rounds.ended = round;
-                if let Err(errno) = result {
-                    rounds.failed = Some((round, errno));
+                if let Err(error) = result {
+                    rounds.failed = Some((round, Errno::from_io_error(&error).unwrap_or(Errno::IO)));
                 }
                 self.ended.notify_all();
             } else {

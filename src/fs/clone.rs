@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::step::{Step, step};
+
 /// Clones files, and remembers between which filesystems that cannot be done: trying makes a file
 /// and removes it again, which costs more than anything else that is done for a small part.
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ impl Cloner {
         if failed().contains(&(source, target)) {
             return false;
         }
-        let cloned = reflink_copy::reflink(from, to).is_ok();
+        let cloned = reflink_copy::reflink(from, to).is_ok() && step(Step::Write(to), || Ok(())).is_ok();
         if !cloned {
             failed().insert((source, target));
         }

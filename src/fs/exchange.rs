@@ -5,6 +5,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::step::{Step, step};
 use super::{FsError, rename};
 
 /// How the folders changed places.
@@ -18,22 +19,35 @@ pub enum Exchanged {
     Placed,
 }
 
+/// False where a folder cannot be renamed because of where it lies. `full` is another folder of the same
+/// parent, which has something in it: so the rename that is tried can never be done.
+pub fn can_be_renamed(folder: &Path, full: &Path) -> Result<bool, FsError> {
+    match rustix::fs::rename(folder, full) {
+        Err(Errno::XDEV | Errno::BUSY) => Ok(false),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(true),
+        Err(errno) => Err(FsError::at("look at", folder)(errno)),
+        Ok(()) => Ok(true),
+    }
+}
+
 /// Puts `next` where `live` is and what was live at `old`, which must not exist.
 ///
 /// A crash leaves one of: nothing done; `live` new and the old one still called `next`; `live`
 /// missing with `old` and `next` both there. Recovery can tell them apart by what is in them.
 pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
-    match rustix::fs::renameat_with(CWD, next, CWD, live, RenameFlags::EXCHANGE) {
+    let exchange = || Ok(rustix::fs::renameat_with(CWD, next, CWD, live, RenameFlags::EXCHANGE)?);
+    let exchanged = step(Step::Exchange(next, live), exchange);
+    match exchanged.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => {
             rename(next, old)?;
             Ok(Exchanged::AtOnce)
         }
-        Err(Errno::NOENT) => {
+        Err((Some(Errno::NOENT), _)) => {
             rename(next, live)?;
             Ok(Exchanged::Placed)
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => exchange_in_two(next, live, old),
-        Err(errno) => Err(FsError::at("exchange", live)(errno)),
+        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP), _)) => exchange_in_two(next, live, old),
+        Err((_, error)) => Err(FsError::at("exchange", live)(error)),
     }
 }
 

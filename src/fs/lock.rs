@@ -1,7 +1,8 @@
 //! Locks between processes: held by an open file, gone with the process.
 
-use std::fs::{OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{Metadata, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{File, FsError};
@@ -52,6 +53,23 @@ impl Lock {
         let file = open(path)?;
         file.lock().map_err(FsError::at("lock", path))?;
         Ok(Self { _file: file })
+    }
+
+    /// Takes a folder itself as a lock, if nobody has it and it is still there; `None` if not.
+    pub fn try_folder(folder: &Path) -> Result<Option<Self>, FsError> {
+        let file = match File::open(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(FsError::at("open folder", folder))?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(FsError::at("lock", folder)(error)),
+        }
+        // Who had it before may have removed it.
+        let inode = |metadata: Metadata| metadata.ino();
+        let is_there = std::fs::metadata(folder).is_ok_and(|found| file.metadata().is_ok_and(|own| inode(own) == inode(found)));
+        Ok(is_there.then_some(Self { _file: file }))
     }
 
     /// Takes the lock together with others who share it, or says at once who has it alone.

@@ -234,6 +234,54 @@ pub fn is_mount_point(folder: &Path) -> Result<bool, FsError> {
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Filesystems that other machines may write to at the same time, by the number that `statfs` gives:
+/// NFS, SMB and CIFS, Ceph, AFS, 9p, Lustre, GPFS, BeeGFS, GFS2, OCFS2, Coda, FUSE (which may be sshfs).
+const NETWORKS: &[i64] = &[
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x00c3_6400,
+    0x5346_414f,
+    0x0102_1997,
+    0x0bd0_0bd0,
+    0x4750_4653,
+    0x1983_0326,
+    0x0116_1970,
+    0x7461_636f,
+    0x7375_7245,
+    0x6573_5546,
+];
+
+/// OverlayFS.
+const OVERLAY: i64 = 0x794c_7630;
+
+/// True where other machines may write to a folder too, by the type of its filesystem.
+pub fn is_network(folder: &Path) -> Result<bool, FsError> {
+    Ok(NETWORKS.contains(&filesystem(folder)?))
+}
+
+/// True on a filesystem of several layers, whose lower ones have folders that cannot be renamed.
+pub fn is_overlay(folder: &Path) -> Result<bool, FsError> {
+    Ok(filesystem(folder)? == OVERLAY)
+}
+
+fn filesystem(folder: &Path) -> Result<i64, FsError> {
+    let kind = rustix::fs::statfs(folder).map_err(FsError::at("look at", folder))?.f_type;
+    #[cfg(feature = "failpoints")]
+    if let Some(kind) = std::env::var("HYGGE_FILESYSTEM").ok().and_then(|text| text.parse().ok()) {
+        return Ok(kind);
+    }
+    Ok(kind)
+}
+
+/// The bytes on the disk that are free when a file is removed: none while it has another name. Blocks that
+/// are shared with a clone count too, because nothing says how many those are.
+pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
+    let metadata = fs::metadata(path).map_err(FsError::at("look at", path))?;
+    Ok(if metadata.nlink() > 1 { 0 } else { metadata.blocks() * 512 })
+}
+
 /// Fails where nothing may be written into a folder.
 pub fn check_writable(folder: &Path) -> Result<(), FsError> {
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(FsError::at("write into", folder))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::step::{Step, step};
 use super::{File, FsError};
 
 /// Bytes that are read and written at once: large enough that BLAKE3 hashes at full width.
@@ -47,12 +48,16 @@ impl<W: Write> Write for DigestWriter<W> {
 
 /// A new, empty file for writing; an old one of the name is an error.
 pub fn create(path: &Path) -> Result<File, FsError> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(FsError::at("create", path))
+    let open = || OpenOptions::new().write(true).create_new(true).open(path);
+    step(Step::Create(path), open).map_err(FsError::at("create", path))
 }
 
 /// A folder with all its parents, whether it was there or not.
 pub fn create_folder(path: &Path) -> Result<(), FsError> {
-    fs::create_dir_all(path).map_err(FsError::at("create folder", path))
+    if path.is_dir() {
+        return Ok(());
+    }
+    step(Step::Folder(path), || fs::create_dir_all(path)).map_err(FsError::at("create folder", path))
 }
 
 /// Writes a small file beside its place, syncs it and renames it: readers see old or new. Only one
@@ -62,22 +67,28 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     name.push(".tmp");
     let beside = path.with_file_name(name);
     let written = (|| {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_data()
+        let file = step(Step::Create(&beside), || File::create(&beside))?;
+        step(Step::Write(&beside), || (&file).write_all(bytes))?;
+        step(Step::SyncFile(&beside), || file.sync_data())
     })();
     written.map_err(FsError::at("write", &beside))?;
     rename(&beside, path)
 }
 
+/// Adds bytes to the end of a file, which is made where it is missing; all of them in one go, whoever else adds.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let add = || OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| file.write_all(bytes));
+    step(Step::Write(path), add).map_err(FsError::at("write", path))
+}
+
 /// Renames within one filesystem; an existing file of the new name is replaced.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
-    fs::rename(from, to).map_err(FsError::at("rename to", to))
+    step(Step::Rename(from, to), || fs::rename(from, to)).map_err(FsError::at("rename to", to))
 }
 
 /// A second name for a file.
 pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
-    fs::hard_link(from, to).map_err(FsError::at("link to", to))
+    step(Step::Link(from, to), || fs::hard_link(from, to)).map_err(FsError::at("link to", to))
 }
 
 /// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
@@ -85,7 +96,8 @@ pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
 pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
     let source = File::open(from).map_err(FsError::at("open", from))?;
     let target = create(to)?;
-    copy_open(&source, &target, each).map_err(FsError::at("copy to", to))
+    let copied = copy_open(&source, &target, each);
+    copied.and_then(|copied| step(Step::Write(to), || Ok(copied))).map_err(FsError::at("copy to", to))
 }
 
 /// [`copy`] between files that are open.
@@ -133,12 +145,12 @@ pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsEr
 
 /// Removes a file; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
-    ignore_missing(fs::remove_file(path)).map_err(FsError::at("remove", path))
+    ignore_missing(step(Step::Remove(path), || fs::remove_file(path))).map_err(FsError::at("remove", path))
 }
 
 /// Removes a folder that is empty; one that is not there is no error.
 pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
-    ignore_missing(fs::remove_dir(path)).map_err(FsError::at("remove folder", path))
+    ignore_missing(step(Step::Remove(path), || fs::remove_dir(path))).map_err(FsError::at("remove folder", path))
 }
 
 /// A path in a folder that nothing has: the name, or the name with a number.
@@ -148,16 +160,9 @@ pub fn free_name(folder: &Path, name: &str) -> PathBuf {
     names.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_else(|| folder.join(name))
 }
 
-/// Moves a file, a link or a folder into another folder under a name that is free there.
-pub fn move_aside(from: &Path, folder: &Path, name: &str) -> Result<(), FsError> {
-    let to = free_name(folder, name);
-    match rename(from, &to) {
-        Err(error) if error.is_other_filesystem() && from.is_file() => {
-            copy(from, &to, |_| Ok(()))?;
-            remove_file(from)
-        }
-        other => other,
-    }
+/// Removes a folder with everything in it.
+pub fn remove_folder(path: &Path) -> Result<(), FsError> {
+    ignore_missing(step(Step::Remove(path), || fs::remove_dir_all(path))).map_err(FsError::at("remove folder", path))
 }
 
 /// Sets the time of a file's last change; makes it where it is missing.

@@ -1,16 +1,17 @@
 //! Judging: which flows must run, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::db::FlowKey;
 use super::planner::{Planner, look, missing};
 use super::stale::{self, Reason, UPSTREAM, Verdict};
-use super::{Plan, Step};
+use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::flow::{Flow, FlowName};
+use crate::flow::{Flow, FlowName, Mode};
 use crate::store::StoreError;
+use crate::store::receipt::Published;
 
 enum Judged {
     Known(Vec<Reason>, Arc<FlowKey>),
@@ -44,7 +45,8 @@ impl Planner {
             }
             steps.push(step);
         }
-        Ok(Plan { steps, orphans: self.orphans() })
+        let pinned = steps.iter().filter_map(|step| Some((step.flow.clone(), self.pin(&step.flow)?))).collect();
+        Ok(Plan { steps, orphans: self.orphans(), pinned })
     }
 
     /// Judges the flows that are not selected, as if nothing were done to the others.
@@ -70,6 +72,12 @@ impl Planner {
             self.observe(std::slice::from_ref(name)).await?;
         }
         let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
+        if let Some(published) = self.stays_at(name) {
+            return match self.judge_set(name, published).await {
+                Err(error) if error.kind() != ErrorKind::Start => Ok(step(blocked(&error), None)),
+                judged => judged,
+            };
+        }
         let judged = match self.compare(name, waits) {
             Ok(judged) => judged,
             Err(error) => return Ok(step(blocked(&error), None)),
@@ -101,25 +109,85 @@ impl Planner {
         }
     }
 
+    /// The set that a flow shall have whatever its home holds: one that is to be put back, or that was.
+    fn stays_at(&self, name: &FlowName) -> Option<Published> {
+        if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
+            let pinned = put_back.pinned.then_some(put_back.set.run);
+            return Some(Published { pinned, ..put_back.set.published.clone() });
+        }
+        self.pin(name)?;
+        self.receipt(name)?.published.clone()
+    }
+
+    /// True where the run is about an earlier set of this flow.
+    pub fn puts_back(&self, name: &FlowName) -> bool {
+        self.request.put_back.as_ref().is_some_and(|put_back| put_back.flow == *name)
+    }
+
+    /// The run at whose set a flow stays.
+    fn pin(&self, name: &FlowName) -> Option<i64> {
+        if self.is_forced(name) {
+            return None;
+        }
+        self.receipt(name)?.published.as_ref()?.pinned
+    }
+
+    /// Judges a flow whose set is given.
+    async fn judge_set(&mut self, name: &FlowName, published: Published) -> Result<Step> {
+        let flow = self.flow(name)?;
+        self.check_names(&flow)?;
+        let state = self.store_state(name)?;
+        let now = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let mut reasons = stale::reasons(None, &published.placement, state);
+        reasons.retain(|reason| !matches!(reason, Reason::Placement { .. }));
+        if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
+            let is_there = now.is_some_and(|now| now.manifest == published.manifest && now.pinned == published.pinned);
+            if !is_there {
+                reasons.push(Reason::PutBack { run: put_back.set.run, pinned: put_back.pinned });
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(Step { flow: name.clone(), verdict: Verdict::Fresh, work: None });
+        }
+        let work = self.work_of_set(&flow, published).await?;
+        Ok(Step { flow: name.clone(), verdict: Verdict::Restore { reasons }, work: Some(Arc::new(work)) })
+    }
+
+    /// Nothing is in a flow's store that hygge did not make, unless it takes the folder over.
+    fn check_names(&self, flow: &Flow) -> Result<()> {
+        let state = self.store_state(&flow.name)?;
+        let (path, names) = (self.project.store_path(flow).to_path_buf(), some_of(&state.added));
+        match &state.receipt {
+            _ if names.is_empty() => Ok(()),
+            None if flow.store.adopts() => Ok(()),
+            None => Err(StoreError::Foreign { path, names }.into()),
+            Some(receipt) if receipt.pending.is_some() => Ok(()),
+            Some(_) => Err(StoreError::Added { path, names }.into()),
+        }
+    }
+
     /// Compares what is recorded with what is there.
     fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
         let flow = self.flow(name)?;
         let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
-        let observed = self.observed.get(name).ok_or_else(|| missing(name))?;
-        let state = observed.store.as_ref().map_err(Error::clone)?;
-        let store = self.project.store_path(&flow);
-        if state.receipt.is_none() && !state.added.is_empty() {
-            return Err(StoreError::Foreign { path: store.to_path_buf(), names: some_of(&state.added) }.into());
-        }
-        let interrupted = state.receipt.as_ref().is_some_and(|receipt| receipt.pending.is_some());
-        if !state.added.is_empty() && !interrupted {
-            return Err(StoreError::Added { path: store.to_path_buf(), names: some_of(&state.added) }.into());
-        }
-        let placement = flow.store.placement();
+        self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
-        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).ok_or_else(|| missing(name))?;
-        let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &placement, state);
-        if self.request.force && self.request.selected.named.contains(name) {
+        let state = self.store_state(name)?;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let mut reasons = match published.filter(|_| flow.mode != Mode::Replace) {
+            Some(published) => {
+                let mut reasons = stale::reasons(None, &published.placement, state);
+                if waits.is_empty() {
+                    reasons.extend(append::compare(&self.digests(&flow)?, published, flow.mode, &HashSet::new())?.reasons);
+                }
+                reasons
+            }
+            None => stale::reasons(key.as_ref().map(|key| &key.components), &flow.placement(), state),
+        };
+        if state.receipt.is_none() && !state.added.is_empty() {
+            reasons.push(Reason::Adopted { names: some_of(&state.added) });
+        }
+        if self.is_forced(name) {
             reasons.push(Reason::Forced);
         }
         if let (false, Some(receipt)) = (reasons.is_empty(), &state.receipt) {
@@ -134,6 +202,16 @@ impl Planner {
             None if waits.is_empty() => Err(missing(name)),
             None => Ok(Judged::Waits(reasons)),
         }
+    }
+
+    /// True where a flow shall be made whatever is recorded.
+    pub(super) fn is_forced(&self, name: &FlowName) -> bool {
+        self.request.force && self.request.selected.named.contains(name)
+    }
+
+    /// The digests of what a flow reads, file by file.
+    pub(super) fn digests(&self, flow: &Flow) -> Result<BTreeMap<String, Fingerprint>> {
+        Ok(self.sources(flow)?.into_iter().map(|file| (file.name, file.digest)).collect())
     }
 
     /// The digests of what a flow's home holds.

@@ -75,7 +75,8 @@ impl Sight<'_> {
             return None;
         }
         let mut writer = KeyWriter::new(KeyKind::Witness);
-        writer.map(&self.flow.recipe(self.input).settings).map(&self.flow.store.placement());
+        writer.map(&self.flow.recipe(self.input).settings).map(&self.flow.placement());
+        writer.text(&format!("{:?}", self.flow.mode));
         writer.bytes(home.folder.as_os_str().as_encoded_bytes()).count(home.files.len());
         for file in &home.files {
             write_stat(writer.text(&file.name), &file.stat);

@@ -15,8 +15,8 @@ use super::memory::Memory;
 use super::probe::{self, Input, Observed, StoreState};
 use super::project::Project;
 use super::{Orphan, Request};
-use crate::cache::Cache;
-use crate::cache::index::{Batch, IndexedReceipt};
+use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
+use crate::cache::{Access, Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
@@ -41,13 +41,20 @@ pub struct Planner {
     pub(super) observed: HashMap<FlowName, Observed>,
     pub(super) layouts: HashMap<Fingerprint, Layout>,
     pub(super) found: Batch,
+    /// Parts that the index may not have yet: those of this run, and what the ledger has, once it was asked for.
+    pub(super) noted: HashMap<Fingerprint, PartRecord>,
+    pub(super) has_ledger: bool,
 }
 
 impl Planner {
     /// Opens the cache, and looks at the flows of the request meanwhile.
-    pub async fn new(project: Project, request: Request) -> Result<Self> {
+    pub async fn new(project: Project, request: Request, access: Access) -> Result<Self> {
         let folder = project.config.options.cache_folder.clone();
-        let opening = tokio::spawn(async move { Cache::open(&folder).await });
+        let opening = tokio::spawn(async move {
+            let mut cache = Cache::open(&folder, access).await?;
+            let stores = std::mem::take(&mut cache.index.stores);
+            Ok::<_, CacheError>((cache, stores))
+        });
         let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
         // An upstream that is not selected still says what its output is.
         let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
@@ -64,9 +71,11 @@ impl Planner {
             observed: HashMap::new(),
             layouts: HashMap::new(),
             found: Batch::default(),
+            noted: HashMap::new(),
+            has_ledger: false,
         };
-        if planner.cache.index.is_new {
-            planner.adopt_receipts()?;
+        if planner.cache.index.begun.is_some() {
+            planner.find_receipts()?;
         }
         planner.vouch_or_observe(&names).await?;
         Ok(planner)
@@ -116,8 +125,8 @@ impl Planner {
 
     /// Takes those flows for fresh that a witness vouches for, and observes the others.
     pub(super) async fn vouch_or_observe(&mut self, names: &[FlowName]) -> Result<()> {
-        let is_forced = |name: &FlowName| self.request.force && self.request.selected.named.contains(name);
-        let sights: Vec<Sight<'_>> = names.iter().filter(|name| !is_forced(name)).filter_map(|name| self.sight(name)).collect();
+        let is_asked = |name: &FlowName| self.is_forced(name) || self.puts_back(name);
+        let sights: Vec<Sight<'_>> = names.iter().filter(|name| !is_asked(name)).filter_map(|name| self.sight(name)).collect();
         let memory = &self.memory;
         let vouches = |sight: &&Sight<'_>| sight.witness().is_some_and(|witness| memory.vouches(sight.store, &witness));
         self.vouched = sights.par_iter().filter(vouches).map(|sight| sight.flow.name.clone()).collect();
@@ -143,6 +152,17 @@ impl Planner {
         if let Some((store, witness)) = sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?))) {
             self.memory.set_witness(&store, witness);
         }
+    }
+
+    /// Why the index was begun anew, where there was something to find again.
+    pub fn begun_anew(&self) -> Option<&Begun> {
+        let begun = self.cache.index.begun.as_ref()?;
+        (*begun != Begun::Missing || !self.memory.stores.is_empty()).then_some(begun)
+    }
+
+    /// How many receipts are known.
+    pub fn known_stores(&self) -> usize {
+        self.memory.stores.len()
     }
 
     /// What a flow's home of files holds.
@@ -173,6 +193,11 @@ impl Planner {
     /// What the probe met.
     pub fn store_state(&self, name: &FlowName) -> Result<&StoreState> {
         self.observed.get(name).ok_or_else(|| missing(name))?.store.as_ref().map_err(Error::clone)
+    }
+
+    /// Takes over a part that was just made: others may need the same.
+    pub fn note_made(&mut self, key: Fingerprint, record: PartRecord) {
+        self.noted.insert(key, record);
     }
 
     /// Takes over what was just published: its digests are known, nothing is read.
@@ -218,6 +243,9 @@ impl Planner {
     /// Writes what should be remembered into the index.
     pub async fn write_back(&mut self) -> Result<()> {
         let changes = self.take_changes();
+        if !self.cache.is_writable() {
+            return Ok(());
+        }
         Ok(self.cache.index.apply(changes).await?)
     }
 
@@ -242,7 +270,7 @@ impl Planner {
     }
 
     /// Without an index, the receipts beside all stores say what this project ever published.
-    fn adopt_receipts(&mut self) -> Result<()> {
+    fn find_receipts(&mut self) -> Result<()> {
         for flow in self.project.graph.flows() {
             let neighbours = flow.store.neighbours(self.project.store_path(flow))?;
             for (store, stat, receipt) in neighbours {

@@ -99,6 +99,10 @@ pub enum Reason {
     OutputAltered { name: String },
     /// A publication died; it will be finished or undone.
     Interrupted,
+    /// The folder holds what hygge did not make, and it was told to take it over.
+    Adopted { names: Vec<String> },
+    /// An earlier set was asked for, or the latest again.
+    PutBack { run: i64, pinned: bool },
 }
 
 /// Stands before an upstream among the inputs: no path below a home begins like it.
@@ -173,6 +177,8 @@ impl fmt::Display for Reason {
             Self::OutputMissing { name } => write!(f, "output {name} is missing"),
             Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),
             Self::Interrupted => write!(f, "a publication was interrupted"),
+            Self::Adopted { names } => write!(f, "takes over a folder that has {}", names.join(", ")),
+            Self::PutBack { run, .. } => write!(f, "the set of run {run} was asked for"),
         }
     }
 }

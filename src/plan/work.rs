@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
+use super::append::{self, AppendError};
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice::{self, Slice};
@@ -13,11 +14,11 @@ use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
-use crate::flow::{Flow, FlowName};
+use crate::flow::{Flow, FlowName, Mode};
 use crate::format::{Format, FormatError, Layout, Opened, Passage};
 use crate::fs::{self, Stat};
 use crate::store::Naming;
-use crate::store::receipt::Part;
+use crate::store::receipt::{Moved, Part, Published};
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -38,6 +39,10 @@ pub struct Work {
     pub passage: Passage,
     /// The parts in order.
     pub parts: Vec<PlannedPart>,
+    /// The highest number in the name of a part that is taken as it is.
+    pub sequence: u64,
+    /// The run whose set this is, where it is an earlier one that shall stay.
+    pub pinned: Option<i64>,
     /// Published names that someone altered.
     pub altered: Vec<String>,
     /// How the store's receipt looked when this was planned.
@@ -53,6 +58,10 @@ pub struct PlannedPart {
     pub slice: Slice,
     /// The name of its first input file without folder and ending.
     pub stem: String,
+    /// Its name, where it has one already.
+    pub name: Option<String>,
+    /// What it is made from.
+    pub inputs: Vec<Moved>,
     /// The part, where it was made before and is at hand.
     pub made: Option<Made>,
 }
@@ -71,7 +80,8 @@ pub struct Made {
 pub enum MadeAt {
     /// In the store that is to be published, untouched.
     Live,
-    /// In staging: it is digested before it is used.
+    /// In staging, or beside the store, from where it comes to staging when the store is settled: it is digested
+    /// before it is used.
     Staged,
     /// In another store of this project: it is copied and digested on the way.
     Elsewhere(PathBuf),
@@ -95,9 +105,15 @@ impl Work {
     pub fn names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
         let mut owners: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
+        let mut sequence = self.sequence;
         for (number, part) in self.parts.iter().enumerate() {
-            let naming = Naming { sequence: number + 1, stem: &part.stem, digest: digests.get(number) };
-            let name = flow.store.part_name(&naming)?;
+            let name = match &part.name {
+                Some(name) => name.clone(),
+                None => {
+                    sequence += 1;
+                    flow.store.part_name(&Naming { sequence, stem: &part.stem, digest: digests.get(number) })?
+                }
+            };
             if let Some(first) = owners.insert(name.clone(), number)
                 && !(digests.is_empty() && name.contains('?'))
             {
@@ -108,9 +124,19 @@ impl Work {
         Ok(names)
     }
 
+    /// The highest number that the name of a part has, or ever had.
+    pub fn last_sequence(&self) -> u64 {
+        self.sequence + self.parts.iter().filter(|part| part.name.is_none()).count() as u64
+    }
+
+    /// Rows that all inputs of the parts have which are not taken as they are, and rows of those parts.
+    pub fn rows_to_make(&self) -> (u64, u64) {
+        let new = self.parts.iter().filter(|part| part.name.is_none());
+        (self.layouts.iter().map(|layout| layout.rows).sum(), new.map(|part| part.slice.rows).sum())
+    }
+
     fn source(&self, part: usize) -> &str {
-        let piece = self.parts[part].slice.pieces.first();
-        piece.and_then(|piece| self.files.get(piece.file)).map_or("", |file| file.name.as_str())
+        self.parts[part].inputs.first().map_or("", |input| input.name.as_str())
     }
 }
 
@@ -119,41 +145,59 @@ fn same_name(name: &str, one: &str, other: &str) -> Error {
     Error::new(ErrorKind::Flow, error).with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
 }
 
+impl PlannedPart {
+    /// A part of a set that was published: it is taken as it is.
+    fn of(part: &Part) -> Self {
+        let slice = Slice { rows: part.rows, ..Slice::default() };
+        let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());
+        Self { key: part.key, slice, stem: String::new(), name, inputs, made: None }
+    }
+}
+
+/// What a build makes, and what of the set before stays.
+#[derive(Default)]
+struct Share {
+    files: Vec<Input>,
+    stay: Vec<PlannedPart>,
+    /// The highest number that the name of a part ever had.
+    sequence: u64,
+    /// The schema of what stays.
+    schema: Option<Fingerprint>,
+}
+
 impl Planner {
     /// Finds out what is to be done for a flow that is not fresh.
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
-        let (files, format) = (self.sources(&flow)?, self.project.input_format(&flow));
+        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        let Share { files, stay: mut parts, sequence, schema } = self.share(&flow, &state).await?;
+        let format = self.project.input_format(&flow);
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &known, |file| open(&files[file]))?;
+        let found = known.first().map(|layout| layout.schema);
+        if !parts.is_empty() && found.is_some_and(|found| schema.is_some_and(|schema| schema != found)) {
+            return Err(AppendError::Columns.into());
+        }
         let target = flow.store.target();
-        let passage = format.passage(&known, &target)?;
-        let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
-        let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
+        let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
         let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
-        let mut parts = Vec::new();
-        for slice in slice::slices(&known, &sizes, target.rows_per_file) {
-            let key = slice::part_key(&recipe, &passage, &slice, &digests);
-            let first = slice.pieces.first().and_then(|piece| files.get(piece.file));
-            let stem = first.map_or("", |file| file.name.as_str());
-            let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            parts.push(PlannedPart { key, slice, stem, made: None });
+        let mut new = new_parts(&files, &known, &recipe, &passage, target.rows_per_file);
+        if !self.is_forced(name) {
+            self.find_made(&flow, &state, &mut new).await?;
         }
-        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
-        let forced = self.request.force && self.request.selected.named.contains(name);
-        if !forced {
-            self.find_made(&flow, &state, &mut parts).await?;
-        }
+        parts.append(&mut new);
         let work = Work {
             key: key.key,
             components: key.components.clone(),
-            placement: flow.store.placement(),
-            schema: layouts.first().map(|layout| layout.schema),
+            placement: flow.placement(),
+            schema: found.or(schema),
             files,
             layouts,
             passage,
             parts,
+            sequence,
+            pinned: None,
             altered: state.altered,
             receipt_stat: state.receipt_stat,
         };
@@ -164,8 +208,65 @@ impl Planner {
         Ok(work)
     }
 
+    /// With `mode: append` only what was not moved yet is made, besides what is lost and can be made again.
+    async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
+        let files = self.sources(flow)?;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let Some(published) = published.filter(|_| flow.mode != Mode::Replace) else {
+            return Ok(Share { files, ..Share::default() });
+        };
+        let digests = self.digests(flow)?;
+        let parts = &published.manifest.parts;
+        let is_there = |part: &&Part| part.inputs.iter().all(|input| digests.get(&input.name) == Some(&input.digest));
+        let mut lost = HashSet::new();
+        if self.is_forced(&flow.name) {
+            lost.extend(parts.iter().filter(is_there).map(|part| part.name.clone()));
+        }
+        loop {
+            let appending = append::compare(&digests, published, flow.mode, &lost)?;
+            let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
+            self.find_made(flow, state, &mut stay).await?;
+            let gone: Vec<String> = stay.iter().filter(|part| part.made.is_none()).filter_map(|part| part.name.clone()).collect();
+            if gone.is_empty() {
+                let files = files.into_iter().filter(|file| appending.moves.contains(&file.name)).collect();
+                let sequence = published.sequence.max(parts.len() as u64);
+                return Ok(Share { files, stay, sequence, schema: published.schema });
+            }
+            lost.extend(gone);
+        }
+    }
+
+    /// What is to be done to have a set again that was published once.
+    ///
+    /// # Errors
+    /// A part of it is no longer at hand.
+    pub(super) async fn work_of_set(&mut self, flow: &Flow, published: Published) -> Result<Work> {
+        let state = self.store_state(&flow.name)?.clone();
+        let mut parts: Vec<PlannedPart> = published.manifest.parts.iter().map(PlannedPart::of).collect();
+        self.find_made(flow, &state, &mut parts).await?;
+        if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
+            let error = format!("part {} of that set is no longer at hand", part.name.as_deref().unwrap_or_default());
+            let hint = "options.cache.max_size and max_age say how long parts are kept; hygge build --force or hygge restore --latest goes on without it";
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
+        }
+        Ok(Work {
+            key: published.key,
+            components: published.components,
+            placement: published.placement,
+            schema: published.schema,
+            files: Vec::new(),
+            layouts: Vec::new(),
+            passage: Passage::Undecoded,
+            parts,
+            sequence: published.sequence,
+            pinned: published.pinned,
+            altered: state.altered,
+            receipt_stat: state.receipt_stat,
+        })
+    }
+
     /// The files that a flow reads.
-    fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
+    pub(super) fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
         let Some(upstream) = flow.upstream() else {
             return Ok(self.inputs(&flow.name)?.to_vec());
         };
@@ -211,11 +312,18 @@ impl Planner {
             .collect();
         let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
         // The receipt knows its parts by their keys too, so that a lost index costs nothing.
-        let known = published.iter().flat_map(|published| &published.manifest.parts);
+        let before = state.receipt.iter().filter_map(|receipt| receipt.previous.as_ref()).flat_map(|previous| &previous.manifest.parts);
+        let known = before.chain(published.iter().flat_map(|published| &published.manifest.parts));
         let known: HashMap<Fingerprint, PartRecord> =
             known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
         let others: Vec<Fingerprint> = parts.iter().map(|part| part.key).filter(|key| !known.contains_key(key)).collect();
-        let made = self.cache.index.parts(&others).await?;
+        let mut made = self.cache.index.parts(&others).await?;
+        if !self.has_ledger && others.iter().any(|key| !made.contains_key(key)) {
+            self.has_ledger = true;
+            self.noted.extend(self.cache.ledger.read()?);
+        }
+        made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
+        let mut before: Option<HashSet<Fingerprint>> = None;
         for part in parts.iter_mut() {
             let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
             let place = if live.contains(&record.digest) {
@@ -223,6 +331,13 @@ impl Planner {
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
             } else {
+                if let (None, Some(receipt)) = (&before, &state.receipt) {
+                    before = Some(flow.store.set_before(self.project.store_path(flow), receipt)?);
+                }
+                if before.as_ref().is_some_and(|before| before.contains(&record.digest)) {
+                    part.made = Some(Made { record, place: MadeAt::Staged });
+                    continue;
+                }
                 if elsewhere.is_none() {
                     elsewhere = Some(self.parts_of_other_stores(flow).await?);
                 }
@@ -252,6 +367,30 @@ impl Planner {
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
         Ok(there.map(|(part, path)| (part.digest, path)).collect())
     }
+}
+
+/// The parts that files become.
+fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, rows: Option<u64>) -> Vec<PlannedPart> {
+    let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
+    let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
+    let mut unused: Vec<bool> = vec![true; files.len()];
+    let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest };
+    let mut parts = Vec::new();
+    for slice in slice::slices(layouts, &sizes, rows) {
+        let key = slice::part_key(recipe, passage, &slice, &digests);
+        let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
+        used.dedup();
+        used.iter().for_each(|file| unused[*file] = false);
+        let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
+        let stem = inputs.first().map_or("", |input| input.name.as_str());
+        let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        parts.push(PlannedPart { key, slice, stem, name: None, inputs, made: None });
+    }
+    // A file without rows is in no slice, and has been moved all the same.
+    if let Some(last) = parts.last_mut() {
+        last.inputs.extend(unused.iter().enumerate().filter(|(_, unused)| **unused).map(|(file, _)| moved(file)));
+    }
+    parts
 }
 
 fn open(file: &Input) -> Result<Opened> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Report;
 use super::plain::Plain;
+use super::{Notices, Report};
 use crate::execute::event::{Event, Summary};
 use crate::plan::Plan;
 
@@ -47,8 +47,12 @@ impl Report for Fancy {
         self.plain.plan(plan);
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
-        self.plain.notes(plan, left_alone, without_entities);
+    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
+        self.plain.notes(plan, notices);
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.plain.warn(text);
     }
 
     fn event(&mut self, event: &Event) {

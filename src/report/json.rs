@@ -7,10 +7,12 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::Report;
+use super::{Notices, Report};
+use crate::cache::index::Begun;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Step};
+use crate::store::Recovery;
 
 /// The version of the objects.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -62,16 +64,27 @@ impl Report for Json<'_> {
         }
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
-        for flow in without_entities {
+    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
+        if let Some((begun, stores)) = notices.index {
+            let damaged = if let Begun::Damaged(path) = begun { Some(path) } else { None };
+            self.object("index_anew", json!({ "damaged": damaged, "receipts": stores }));
+        }
+        for (flow, run) in &plan.pinned {
+            self.object("pinned", json!({ "flow": flow, "run": run }));
+        }
+        for flow in notices.without_entities {
             self.object("without_entities", json!({ "flow": flow }));
         }
-        for flow in left_alone {
+        for flow in notices.left_alone {
             self.object("left_alone", json!({ "flow": flow }));
         }
         for orphan in &plan.orphans {
             self.object("orphan", json!(orphan));
         }
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.object("warning", json!({ "text": text }));
     }
 
     fn event(&mut self, event: &Event) {
@@ -84,6 +97,10 @@ impl Report for Json<'_> {
             }
             Event::Waiting { flow, holder } => self.object("flow_waiting", json!({ "flow": flow, "holder": holder })),
             Event::PartMade { flow, rows, bytes } => self.object("part_made", json!({ "flow": flow, "rows": rows, "bytes": bytes })),
+            Event::Recovered { flow, recovery } => {
+                let how = if *recovery == Recovery::Finished { "finished" } else { "undone" };
+                self.object("recovered", json!({ "flow": flow, "how": how }));
+            }
             Event::Displaced { flow, names, folder } => self.object("displaced", json!({ "flow": flow, "names": names, "folder": folder })),
             Event::Ended { flow, outcome, took } => {
                 let mut fields = outcome_fields(outcome);

@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::Report;
+use super::{Notices, Report};
+use crate::cache::index::Begun;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::{Plan, Step};
+use crate::store::Recovery;
 
 /// How many reasons a line shows.
 const REASONS: usize = 3;
@@ -85,12 +87,28 @@ impl Report for Plain<'_> {
         });
     }
 
-    fn notes(&mut self, plan: &Plan, left_alone: &[String], without_entities: &[String]) {
-        for flow in without_entities {
+    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
+        match notices.index {
+            Some((Begun::Missing, stores)) => {
+                self.line(&format!("note: the cache is new: {} found beside the stores", count(stores, "receipt")))
+            }
+            Some((Begun::Damaged(path), stores)) => self.line(&format!(
+                "note: the index of the cache could not be used and is begun anew from {}; the old one is {}",
+                count(stores, "receipt"),
+                path.display()
+            )),
+            None => {}
+        }
+        for (flow, run) in &plan.pinned {
+            self.line(&format!(
+                "note: {flow} stays at the set of run {run}; hygge restore {flow} --latest or hygge build --force {flow} ends that"
+            ));
+        }
+        for flow in notices.without_entities {
             self.line(&format!("warning: flow {flow} has no entities: nothing is built of it; hygge check says why"));
         }
-        if !left_alone.is_empty() {
-            self.line(&format!("note: stale and not selected: {}", left_alone.join(", ")));
+        if !notices.left_alone.is_empty() {
+            self.line(&format!("note: stale and not selected: {}", notices.left_alone.join(", ")));
         }
         for orphan in &plan.orphans {
             self.line(&format!(
@@ -99,6 +117,10 @@ impl Report for Plain<'_> {
                 orphan.flow
             ));
         }
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
     }
 
     fn event(&mut self, event: &Event) {
@@ -115,8 +137,18 @@ impl Report for Plain<'_> {
                 self.line(&format!("waiting  {flow}: its store is locked by {holder}"));
             }
             Event::PartMade { .. } => {}
+            Event::Recovered { flow, recovery: Recovery::Finished } => {
+                self.line(&format!("note: {flow}: a publication that had died was finished"));
+            }
+            Event::Recovered { flow, recovery: Recovery::Undone } => {
+                self.line(&format!("note: {flow}: a publication that had died was undone; its parts are kept"));
+            }
             Event::Displaced { flow, names, folder } => {
-                self.line(&format!("warning: {flow}: {} altered by someone else, kept in {}", names.join(", "), folder.display()));
+                self.line(&format!(
+                    "warning: {flow}: {} altered or put there by someone else, kept in {}",
+                    names.join(", "),
+                    folder.display()
+                ));
             }
             Event::Ended { flow, outcome, took } => self.ended(flow.as_str(), outcome, *took),
         }
@@ -163,12 +195,13 @@ pub fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
-fn seconds(took: Duration) -> String {
+/// A time, as a person reads it.
+pub fn seconds(took: Duration) -> String {
     format!("{:.2} s", took.as_secs_f64())
 }
 
 /// Bytes in the largest unit that leaves at least one of it, in steps of 1000.
-fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
     let mut value = number;
     let mut rest = 0;

@@ -4,24 +4,27 @@
 //! `NAME.json` is the receipt, `NAME.lock` the lock, `NAME.next` the folder that is being laid
 //! out, and `NAME.old` the one before, kept until the next build for those who still read it.
 
+mod clear;
+mod in_place;
 mod old;
 mod publish;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::receipt::{self, Receipt};
-use super::{Live, Naming, Publication, Room, Store, StoreError};
+use super::{Clearing, Live, Naming, Publication, Room, Store, StoreError};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::read::read;
 use crate::config::words::{Number, PathText};
 use crate::config::{Settings, checked_path};
+use crate::fingerprint::Fingerprint;
 use crate::format::{Compression, Format, Target};
 use crate::fs::{self, Lock, Stat};
 
@@ -44,6 +47,24 @@ pub struct FilesStoreFields {
     /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
     #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
     rows_per_file: Option<Number<1, { u64::MAX }>>,
+    /// How a new set takes the place of the old one: `exchange` both folders at once, or `in_place`, file by file, which is not atomic and works where the folder cannot be renamed (a mount point).
+    #[schemars(example = &"in_place", extend("default" = "exchange"))]
+    publish: Option<How>,
+    /// Takes over a folder that holds what hygge did not make, once: what is there is put aside into `.hygge/displaced` beside it.
+    #[schemars(example = true, extend("default" = false))]
+    adopt: Option<bool>,
+}
+
+/// How a new set takes the place of the old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum How {
+    #[default]
+    /// Both folders change places at once.
+    Exchange,
+    /// File by file.
+    InPlace,
 }
 
 /// A folder of files of one format.
@@ -55,6 +76,8 @@ pub struct FilesStore {
     level: Option<u8>,
     file_pattern: String,
     rows_per_file: Option<u64>,
+    how: How,
+    adopt: bool,
 }
 
 /// The paths of a store and of what stands beside it.
@@ -65,10 +88,14 @@ struct Site {
     lock: PathBuf,
     next: PathBuf,
     old: PathBuf,
+    /// A hidden folder inside the live one, for what is published file by file.
+    inside: PathBuf,
+    how: How,
+    name: String,
 }
 
 impl Site {
-    fn new(real: &Path) -> Result<Self, StoreError> {
+    fn new(real: &Path, how: How) -> Result<Self, StoreError> {
         let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
             return Err(StoreError::NotAFolder(real.to_path_buf()));
         };
@@ -80,8 +107,24 @@ impl Site {
             lock: beside("lock"),
             next: beside("next"),
             old: beside("old"),
+            inside: real.join(".hygge"),
+            how,
+            name: name.to_string(),
             hidden,
         })
+    }
+
+    /// Where files are put aside that hygge did not make, or that someone altered: on their filesystem.
+    fn displaced(&self) -> PathBuf {
+        match self.how {
+            How::Exchange => self.hidden.join("displaced").join(&self.name),
+            How::InPlace => self.inside.join("displaced"),
+        }
+    }
+
+    /// Where a set is laid out that is published file by file.
+    fn next_inside(&self) -> PathBuf {
+        self.inside.join("next")
     }
 }
 
@@ -106,7 +149,12 @@ impl FilesStore {
         }
         let rows_per_file = fields.rows_per_file.map(|rows| rows.0);
         let path = checked_path(root, node, &fields.path?.0, problems);
-        Some(Self { format, path, compression: compression?, level, file_pattern, rows_per_file })
+        let (how, adopt) = (fields.publish.unwrap_or_default(), fields.adopt.unwrap_or_default());
+        Some(Self { format, path, compression: compression?, level, file_pattern, rows_per_file, how, adopt })
+    }
+
+    fn site(&self, real: &Path) -> Result<Site, StoreError> {
+        Site::new(real, self.how)
     }
 }
 
@@ -161,6 +209,8 @@ impl Store for FilesStore {
         ]);
         settings.extend(self.level.map(|level| ("compression_level", json!(level))));
         settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
+        settings.extend((self.how != How::default()).then(|| ("publish", json!(self.how))));
+        settings.extend(self.adopt.then_some(("adopt", json!(true))));
         settings
     }
 
@@ -174,7 +224,11 @@ impl Store for FilesStore {
     }
 
     fn placement(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([("mode".to_string(), "replace".to_string()), ("store.file_pattern".to_string(), self.file_pattern.clone())])
+        BTreeMap::from([("store.file_pattern".to_string(), self.file_pattern.clone())])
+    }
+
+    fn adopts(&self) -> bool {
+        self.adopt
     }
 
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
@@ -190,22 +244,22 @@ impl Store for FilesStore {
     }
 
     fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError> {
-        Ok(fs::stat(&Site::new(real)?.receipt)?.map(|found| found.stat))
+        Ok(fs::stat(&self.site(real)?.receipt)?.map(|found| found.stat))
     }
 
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
-        read_receipt(&Site::new(real)?)
+        read_receipt(&self.site(real)?)
     }
 
     fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        let site = Site::new(real)?;
+        let site = self.site(real)?;
         let mut neighbours = Vec::new();
         for entry in fs::list(&site.hidden, |_| false)?.unwrap_or_default() {
             let name = entry.relative.to_str().and_then(|name| name.strip_suffix(".json"));
             let Some(name) = name.filter(|_| entry.is_file) else { continue };
             let neighbour = real.with_file_name(name);
             // One that cannot be read is reported by the flow that owns it, if there is one.
-            if let Ok(Some(receipt)) = read_receipt(&Site::new(&neighbour)?) {
+            if let Ok(Some(receipt)) = read_receipt(&self.site(&neighbour)?) {
                 neighbours.push((neighbour, entry.stat, receipt));
             }
         }
@@ -217,14 +271,14 @@ impl Store for FilesStore {
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
-        let site = Site::new(real)?;
+        let site = self.site(real)?;
         check_place(&site)?;
         let mut folder = site.hidden.as_path();
         while fs::stat(folder)?.is_none() {
             folder = folder.parent().ok_or_else(|| StoreError::NotAFolder(site.live.clone()))?;
         }
         fs::check_writable(folder)?;
-        if read_receipt(&site)?.is_none() {
+        if read_receipt(&site)?.is_none() && !self.adopt {
             let live = live(real)?;
             let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
             if !names.is_empty() {
@@ -235,18 +289,40 @@ impl Store for FilesStore {
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
-        let site = Site::new(real)?;
+        let site = self.site(real)?;
         check_place(&site)?;
         fs::create_folder(&site.hidden)?;
-        Ok(Lock::try_exclusive(&site.lock, holder)?)
+        let lock = Lock::try_exclusive(&site.lock, holder)?;
+        let is_layered = self.how == How::Exchange && fs::stat(&site.live)?.is_some() && fs::is_overlay(&site.live)?;
+        if is_layered && !fs::can_be_renamed(&site.live, &site.hidden)? {
+            return Err(StoreError::LowerLayer(site.live));
+        }
+        Ok(lock)
+    }
+
+    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError> {
+        clear::look(&self.site(real)?)
+    }
+
+    fn clear(&self, real: &Path) -> Result<(), StoreError> {
+        clear::clear(&self.site(real)?)
+    }
+
+    fn set_before(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
+        let parts = old::parts(&self.site(real)?, receipt)?;
+        Ok(parts.into_iter().map(|(_, digest)| digest).collect())
     }
 
     fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
-        settle::settle(&Site::new(real)?, room)
+        settle::settle(&self.site(real)?, room)
     }
 
     fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
-        publish::publish(&Site::new(real)?, publication, room)
+        let site = self.site(real)?;
+        match self.how {
+            How::Exchange => publish::publish(&site, publication, room),
+            How::InPlace => in_place::publish(&site, publication, room),
+        }
     }
 }
 
@@ -257,7 +333,7 @@ fn check_place(site: &Site) -> Result<(), StoreError> {
     }
     match fs::stat(&site.live)? {
         Some(found) if !found.is_folder => Err(StoreError::NotAFolder(site.live.clone())),
-        Some(_) if fs::is_mount_point(&site.live)? => Err(StoreError::MountPoint(site.live.clone())),
+        Some(_) if site.how == How::Exchange && fs::is_mount_point(&site.live)? => Err(StoreError::MountPoint(site.live.clone())),
         _ => Ok(()),
     }
 }
@@ -286,7 +362,7 @@ fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
     let Some(bytes) = fs::read(&site.receipt)? else { return Ok(None) };
     let unreadable = |reason: String| StoreError::Receipt { path: site.receipt.clone(), reason };
     let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if receipt.version != receipt::VERSION {
+    if !(receipt::OLDEST..=receipt::VERSION).contains(&receipt.version) {
         let reason = format!("it has version {}, and this hygge knows version {}", receipt.version, receipt::VERSION);
         return Err(unreadable(reason));
     }

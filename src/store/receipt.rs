@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 
-/// The version of the receipt's form. Version 1: the first.
-pub const VERSION: u32 = 1;
+/// The version of the receipt's form. Version 1: the first. Version 2: parts say which inputs they
+/// were made from, which `mode: append` needs; sets that were put back stay.
+pub const VERSION: u32 = 2;
+
+/// The oldest version that is still understood.
+pub const OLDEST: u32 = 1;
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +33,23 @@ pub struct Receipt {
     /// The inode of the folder with what was about to be published: where it is says which.
     #[serde(default)]
     pub pending_inode: Option<u64>,
+    /// True where that is published file by file.
+    #[serde(default)]
+    pub pending_in_place: bool,
     /// The set before, which the folder beside the store still holds.
     pub previous: Option<Previous>,
+    /// What was there when the folder was taken over.
+    #[serde(default)]
+    pub adopted: Option<Adopted>,
+}
+
+/// What was in a folder that hygge had not made, when it was told to take it over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// The names, which were put aside.
+    pub names: Vec<String>,
+    /// When, in RFC 3339.
+    pub at: String,
 }
 
 /// The set before the one that is published.
@@ -61,6 +80,12 @@ pub struct Published {
     pub placement: BTreeMap<String, String>,
     /// The parts.
     pub manifest: Manifest,
+    /// The highest number that a part of the store ever had in its name: with `mode: append` the next goes on from there.
+    #[serde(default)]
+    pub sequence: u64,
+    /// The run that made it, where it was put back by `hygge restore`, and stays until something else is asked for.
+    #[serde(default)]
+    pub pinned: Option<i64>,
     /// When, in RFC 3339.
     pub at: String,
 }
@@ -85,6 +110,18 @@ pub struct Part {
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
+    /// What it was made from, as `mode: append` must know it. Receipts of version 1 do not say.
+    #[serde(default)]
+    pub inputs: Vec<Moved>,
+}
+
+/// An input that was moved: equal bytes under another name are another input.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moved {
+    /// Its path below the home.
+    pub name: String,
+    /// The digest of its bytes.
+    pub digest: Fingerprint,
 }
 
 impl Manifest {

@@ -37,6 +37,41 @@ impl Sandbox {
         sandbox
     }
 
+    /// A copy of all files, with their times.
+    pub(crate) fn save(&self) -> tempfile::TempDir {
+        let saved = tempfile::tempdir().expect("a temporary folder");
+        copy_all(self.folder.path(), saved.path());
+        saved
+    }
+
+    /// Makes everything as it was when it was saved.
+    pub(crate) fn reset(&self, saved: &tempfile::TempDir) {
+        self.clear();
+        copy_all(saved.path(), self.folder.path());
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) {
+        fs::remove_dir_all(self.folder.path()).expect("a folder");
+        fs::create_dir(self.folder.path()).expect("a folder");
+    }
+
+    /// A file of this name somewhere below a folder.
+    pub(crate) fn find(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        let mut folders = vec![self.path(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.ends_with(name) {
+                    return Some(path);
+                }
+            }
+        }
+        None
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -110,6 +145,11 @@ impl Sandbox {
             })
             .collect()
     }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp runs");
+    assert!(copied.success());
 }
 
 fn ran(output: &Output) -> Ran {

@@ -1,12 +1,12 @@
 //! One flow's way through a run: its store is taken, its parts are made, its set is published.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
 use super::{Coordinator, Doing, Finished};
+use crate::cache::history::PastSet;
 use crate::cache::index::{Batch, PartRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::{Done, Event, Outcome};
@@ -16,7 +16,7 @@ use crate::flow::FlowName;
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
-use crate::store::{Publication, Room, StoreError};
+use crate::store::{Notes, Publication, Room, StoreError};
 
 /// What publishes a set.
 pub(super) type Publish = Box<dyn FnOnce() -> Result<Landed> + Send>;
@@ -24,8 +24,8 @@ pub(super) type Publish = Box<dyn FnOnce() -> Result<Landed> + Send>;
 /// A set that was published.
 pub(super) struct Landed {
     receipt: Receipt,
-    /// Files that were put aside, and where they are.
-    aside: (Vec<String>, PathBuf),
+    /// What publishing did besides.
+    notes: Notes,
 }
 
 impl Coordinator<'_> {
@@ -66,7 +66,7 @@ impl Coordinator<'_> {
         let format = self.planner.project.input_format(&described);
         self.spawn(flow, Doing::Making(number), move || {
             let target = described.store.target();
-            Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache.staging, &interrupted))
+            Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache, &interrupted))
         });
     }
 
@@ -79,25 +79,16 @@ impl Coordinator<'_> {
         let next = publish::assemble(&taker.flow, &running.work, &made, receipt.as_ref(), self.options.accept_shrink)?;
         self.planner.probe(std::slice::from_ref(name)).await?;
         let state = self.planner.store_state(name)?;
-        if !state.added.is_empty() {
+        let takes_over = receipt.is_none() && taker.flow.store.adopts();
+        if !state.added.is_empty() && !takes_over {
             let names = state.added.iter().take(3).cloned().collect();
             return Err(StoreError::Added { path: taker.store, names }.into());
         }
         let altered = state.altered.clone();
         let project = self.planner.project.config.name.clone();
-        let displaced = taker.cache.displaced(name.as_str());
-        if !altered.is_empty() {
-            (self.tell)(Event::Displaced { flow: name.clone(), names: altered.clone(), folder: displaced.clone() });
-        }
         Ok(Box::new(move || {
             let barrier = taker.barrier()?;
-            let room = Room {
-                staged: &taker.cache.staging,
-                displaced: displaced.clone(),
-                barrier: &barrier,
-                keep: taker.keep,
-                aside: Mutex::default(),
-            };
+            let room = Room::new(&taker.cache.staging, &barrier, taker.keep);
             let publication = Publication {
                 project: &project,
                 flow: taker.flow.name.as_str(),
@@ -106,17 +97,19 @@ impl Coordinator<'_> {
                 altered: &altered,
             };
             let receipt = taker.flow.store.publish(&taker.store, &publication, &room)?;
-            Ok(Landed { receipt, aside: (room.into_aside(), displaced) })
+            Ok(Landed { receipt, notes: room.into_notes() })
         }))
     }
 
     /// The store is taken: if it is not what was planned with, the flow is judged again.
     pub(super) async fn begin_parts(&mut self, flow: &FlowName, taken: Taken) -> Result<()> {
-        self.tell_aside(flow, taken.aside);
+        // Parts that were being published are in staging again.
+        let has_recovered = taken.notes.recovery.is_some();
+        self.tell_notes(flow, taken.notes);
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
         running.lock = Some(taken.lock);
         running.receipt = taken.receipt;
-        if running.work.receipt_stat != taken.receipt_stat {
+        if has_recovered || running.work.receipt_stat != taken.receipt_stat {
             let Some(step) = self.judge_anew(flow).await? else { return Ok(()) };
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.
@@ -135,6 +128,7 @@ impl Coordinator<'_> {
         let to_make = running.work.parts_to_make();
         let kept = running.work.parts.len() - to_make;
         let reasons = running.step.verdict.reasons().to_vec();
+        self.reasons.insert(flow.clone(), reasons.clone());
         if self.told.insert(flow.clone()) {
             (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
         }
@@ -151,16 +145,21 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    fn tell_aside(&mut self, flow: &FlowName, (names, folder): (Vec<String>, PathBuf)) {
-        if !names.is_empty() {
-            (self.tell)(Event::Displaced { flow: flow.clone(), names, folder });
+    fn tell_notes(&mut self, flow: &FlowName, notes: Notes) {
+        if let Some(recovery) = notes.recovery {
+            (self.tell)(Event::Recovered { flow: flow.clone(), recovery });
         }
+        let Some(folder) = notes.aside.first().and_then(|place| place.parent()) else { return };
+        let name = |place: &PathBuf| Some(place.file_name()?.to_string_lossy().into_owned());
+        let names = notes.aside.iter().filter_map(name).collect();
+        (self.tell)(Event::Displaced { flow: flow.clone(), names, folder: folder.to_path_buf() });
     }
 
     pub(super) fn finish_part(&mut self, flow: &FlowName, number: usize, record: PartRecord) {
         let Some(running) = self.running.get_mut(flow) else { return };
         running.set_made(number, record);
         let key = running.work.parts[number].key;
+        self.planner.note_made(key, record);
         self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
         // What was at hand has only been made sure of.
         if running.work.parts[number].made.is_none() {
@@ -171,24 +170,27 @@ impl Coordinator<'_> {
         }
     }
 
-    pub(super) fn finish_set(&mut self, flow: &FlowName, Landed { receipt, aside }: Landed) -> Result<()> {
-        self.tell_aside(flow, aside);
+    pub(super) fn finish_set(&mut self, flow: &FlowName, Landed { receipt, notes }: Landed) -> Result<()> {
+        self.tell_notes(flow, notes);
         let described = self.planner.flow(flow)?;
-        let manifest = receipt.published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();
+        let published = receipt.published.clone();
+        let manifest = published.as_ref().map(|published| published.manifest.clone()).unwrap_or_default();
         if let Err(error) = self.planner.note_published(flow, receipt) {
             self.fail(flow, error);
             return Ok(());
         }
         let Some(running) = self.running.remove(flow) else { return Ok(()) };
         self.record_changes();
+        let store = self.planner.project.store_path(&described).to_path_buf();
+        // What was put back is in the history already.
+        let put_back = self.planner.puts_back(flow);
+        if let Some(published) = published.filter(|published| !put_back && published.pinned.is_none()) {
+            let set = PastSet { run: self.run, published };
+            let key = self.planner.cache.index.history_key(&store);
+            self.recorder.record(Batch { past_sets: vec![(key, set)], ..Batch::default() });
+        }
         let made = running.work.parts_to_make();
-        let done = Done {
-            made,
-            kept: running.work.parts.len() - made,
-            rows: manifest.rows(),
-            bytes: manifest.bytes(),
-            store: self.planner.project.store_path(&described).to_path_buf(),
-        };
+        let done = Done { made, kept: running.work.parts.len() - made, rows: manifest.rows(), bytes: manifest.bytes(), store };
         drop(running.lock);
         self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);
         Ok(())

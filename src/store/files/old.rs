@@ -2,14 +2,14 @@
 //! hygge did not make is ever removed, however it came there.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::Site;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Found};
-use crate::store::receipt::{Manifest, Part, Previous};
+use crate::store::receipt::{Manifest, Part, Previous, Receipt};
 use crate::store::{Room, StoreError};
 
 /// Sees to what is in a folder that readers no longer find and that is no part of its set: hidden
@@ -50,19 +50,32 @@ pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) 
 ///
 /// What a part is called there says nothing of its digest while no receipt names it, so the files
 /// are digested: this is recovery, and better than making them again.
-pub(super) fn return_parts(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<(), StoreError> {
     let live = live_files(site)?;
-    for entry in fs::list(&site.next, |_| false)?.unwrap_or_default() {
-        let (path, name) = (site.next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
+    for entry in fs::list(next, |_| false)?.unwrap_or_default() {
+        let (path, name) = (next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
         if is_second_name(&entry, &live) {
             fs::remove_file(&path)?;
         } else if entry.is_file && !fs::is_hidden(&name) {
             shelve(&path, &digest(&path)?, room)?;
         } else {
-            follow(site, &site.next, &entry, &name, room)?;
+            follow(site, next, &entry, &name, room)?;
         }
     }
-    Ok(fs::remove_empty_folder(&site.next)?)
+    Ok(fs::remove_empty_folder(next)?)
+}
+
+/// The parts of the set before that are still there, and that nobody wrote to.
+pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
+    let Some(previous) = &receipt.previous else { return Ok(Vec::new()) };
+    let parts = by_name(&previous.manifest);
+    let mut found = Vec::new();
+    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
+        let part = entry.relative.to_str().and_then(|name| parts.get(name));
+        let part = part.filter(|part| part.bytes == entry.stat.size && !changed_since(&entry, &previous.at));
+        found.extend(part.map(|part| (site.old.join(&entry.relative), part.digest)));
+    }
+    Ok(found)
 }
 
 /// The digest of a file.
@@ -88,18 +101,12 @@ fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>
 }
 
 /// Moves what is nobody's part to where its owner finds it again.
-fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
-    fs::create_folder(&room.displaced)?;
-    match fs::move_aside(from, &room.displaced, name) {
-        // Only files can be copied: a folder or a link stays on its own filesystem.
-        Err(error) if error.is_other_filesystem() => {
-            let beside = site.hidden.join("displaced");
-            fs::create_folder(&beside)?;
-            fs::move_aside(from, &beside, name)?;
-        }
-        other => other?,
-    }
-    room.note_aside(name);
+pub(super) fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
+    let folder = site.displaced().join(&room.moment);
+    fs::create_folder(&folder)?;
+    let place = fs::free_name(&folder, name);
+    fs::rename(from, &place)?;
+    room.note_aside(place);
     Ok(())
 }
 
@@ -122,14 +129,24 @@ fn changed_since(entry: &Found, at: &str) -> bool {
     published.is_ok_and(|published| i128::from(entry.stat.mtime_ns) > published)
 }
 
-/// Moves a part to staging; across filesystems it is let go instead, and made again if asked.
-fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
+/// Moves a part to staging; across filesystems it is copied.
+pub(super) fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
     let place = room.staged.place(digest)?;
     if fs::stat(&place)?.is_some() {
         return Ok(fs::remove_file(path)?);
     }
     match fs::rename(path, &place) {
-        Err(error) if error.is_other_filesystem() => Ok(fs::remove_file(path)?),
+        Err(error) if error.is_other_filesystem() => {
+            let beside = place.with_extension("tmp");
+            fs::remove_file(&beside)?;
+            let (copied, _) = fs::copy(path, &beside, |_| Ok(()))?;
+            if Fingerprint::from_bytes(copied) == *digest {
+                fs::rename(&beside, &place)?;
+            } else {
+                fs::remove_file(&beside)?;
+            }
+            Ok(fs::remove_file(path)?)
+        }
         other => Ok(other?),
     }
 }

@@ -9,7 +9,7 @@ use super::old::{rescue, retire, return_parts};
 use super::{Site, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat};
-use crate::store::receipt::{self, Manifest, Part, Previous, Published, Receipt};
+use crate::store::receipt::{self, Adopted, Manifest, Part, Previous, Published, Receipt};
 use crate::store::{Publication, Room, StoreError};
 
 /// Puts the new set in the place of the old one.
@@ -17,7 +17,8 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
     let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
     let displaced = displace(site, publication, room)?;
-    lay_out(site, publication, published.map(|published| &published.manifest), room)?;
+    let adopted = adopted(site, publication)?;
+    lay_out(site, &site.next, publication, published.map(|published| &published.manifest), room)?;
     let mut receipt = Receipt {
         version: receipt::VERSION,
         project: publication.project.to_string(),
@@ -26,7 +27,9 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
         // Nothing of the set is written to after this moment.
         pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
         pending_inode: fs::stat(&site.next)?.map(|found| found.stat.inode),
+        pending_in_place: false,
         previous: None,
+        adopted,
     };
     write_receipt(site, &receipt)?;
     room.barrier.wait(&site.hidden)?;
@@ -42,16 +45,26 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     Ok(receipt)
 }
 
+/// What is in a folder that hygge takes over; what it took over once stays written down.
+pub(super) fn adopted(site: &Site, publication: &Publication<'_>) -> Result<Option<Adopted>, StoreError> {
+    if let Some(receipt) = publication.receipt {
+        return Ok(receipt.adopted.clone());
+    }
+    let found = fs::list(&site.live, fs::is_hidden)?.unwrap_or_default();
+    let mut names: Vec<String> = found.iter().map(|entry| entry.relative.to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok((!names.is_empty()).then(|| Adopted { names, at: Timestamp::now().to_string() }))
+}
+
 /// Puts aside what someone altered, before anything is exchanged; gives how each file looked.
-fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
+pub(super) fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
     let mut displaced = Vec::new();
     for name in publication.altered {
-        fs::create_folder(&room.displaced)?;
-        let (from, to) = (site.live.join(name), fs::free_name(&room.displaced, name));
-        match fs::link(&from, &to) {
-            Err(error) if error.is_other_filesystem() => fs::copy(&from, &to, |_| Ok(())).map(drop)?,
-            other => other?,
-        }
+        let folder = site.displaced().join(&room.moment);
+        fs::create_folder(&folder)?;
+        let (from, to) = (site.live.join(name), fs::free_name(&folder, name));
+        fs::link(&from, &to)?;
+        room.note_aside(to);
         displaced.extend(fs::stat(&from)?.map(|found| (name.clone(), found.stat)));
     }
     Ok(displaced)
@@ -69,17 +82,23 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
     Ok(())
 }
 
-/// Fills `NAME.next` with the new set and with what is carried over.
-fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, room: &Room<'_>) -> Result<(), StoreError> {
-    return_parts(site, room)?;
-    fs::create_folder(&site.next)?;
+/// Fills a folder with the new set and with what is carried over.
+pub(super) fn lay_out(
+    site: &Site,
+    next: &Path,
+    publication: &Publication<'_>,
+    old: Option<&Manifest>,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
+    return_parts(site, next, room)?;
+    fs::create_folder(next)?;
     if let Some(parent) = fs::permissions_of(&site.live)? {
-        fs::set_permissions(&site.next, parent)?;
+        fs::set_permissions(next, parent)?;
     }
     let mut sources = live_sources(site, publication, old);
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
     for part in &publication.next.manifest.parts {
-        let to = site.next.join(&part.name);
+        let to = next.join(&part.name);
         if let Some(from) = sources.get_mut(&part.digest).and_then(Vec::pop) {
             fs::link(&from, &to)?;
         } else if let Some(twin) = placed.get(&part.digest) {
@@ -90,11 +109,11 @@ fn lay_out(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>, r
         }
         placed.entry(part.digest).or_insert(to);
     }
-    for entry in fs::list(&site.live, |_| false)?.unwrap_or_default() {
+    for entry in fs::list(&site.live, |_| false)?.filter(|_| next == site.next).unwrap_or_default() {
         // What is no file, a link among them, follows after the exchange.
         let from = site.live.join(&entry.relative);
         if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !fs::is_link(&from)? {
-            fs::link(&from, &site.next.join(&entry.relative))?;
+            fs::link(&from, &next.join(&entry.relative))?;
         }
     }
     Ok(())

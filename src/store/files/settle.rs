@@ -3,29 +3,39 @@
 use std::path::Path;
 
 use super::old::{digest, rescue, retire, return_parts};
-use super::{Site, read_receipt, write_receipt};
+use super::{Site, in_place, read_receipt, write_receipt};
 use crate::fs;
 use crate::store::receipt::{Manifest, Previous, Published, Receipt};
-use crate::store::{Room, StoreError};
+use crate::store::{Recovery, Room, StoreError};
 
 /// Brings a store to one of its two sets, by what is really there.
 pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
     let Some(mut receipt) = read_receipt(site)? else {
         // Nothing was ever intended here: what lies in NAME.next was being laid out.
-        return_parts(site, room)?;
+        undo(site, room)?;
         return Ok(None);
     };
+    if receipt.pending_in_place {
+        in_place::finish(site, &mut receipt, room)?;
+        room.note_recovery(Recovery::Finished);
+        write_receipt(site, &receipt)?;
+        room.barrier.wait(&site.hidden)?;
+        return Ok(Some(receipt));
+    }
     let Some(pending) = receipt.pending.take() else {
-        return_parts(site, room)?;
+        undo(site, room)?;
+        retire(site, receipt.previous.as_ref(), room)?;
         return Ok(Some(receipt));
     };
     if is_exchanged(site, &receipt, &pending)? {
         finish(site, &mut receipt, pending, room)?;
+        room.note_recovery(Recovery::Finished);
     } else {
+        room.note_recovery(Recovery::Undone);
         if fs::stat(&site.live)?.is_none() && fs::stat(&site.old)?.is_some() {
             fs::rename(&site.old, &site.live)?;
         }
-        return_parts(site, room)?;
+        undo(site, room)?;
     }
     receipt.pending_inode = None;
     if receipt.published.is_none() {
@@ -36,6 +46,17 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
     write_receipt(site, &receipt)?;
     room.barrier.wait(&site.hidden)?;
     Ok(Some(receipt))
+}
+
+/// What was being laid out goes back to staging.
+fn undo(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
+    for next in [&site.next, &site.next_inside()] {
+        if fs::stat(next)?.is_some() {
+            room.note_recovery(Recovery::Undone);
+            return_parts(site, next, room)?;
+        }
+    }
+    Ok(())
 }
 
 /// Does what was left of a publication whose new set is in its place, or about to be.

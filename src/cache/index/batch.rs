@@ -1,0 +1,128 @@
+//! Batches: changes of the index that are written together, all or none of them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{IndexedReceipt, PartRecord};
+use crate::cache::history::{FlowRun, PastSet, SETS};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::stat::FolderMemo;
+use crate::format::Layout;
+
+/// Changes that are written together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Parts by their key.
+    pub parts: Vec<(Fingerprint, PartRecord)>,
+    /// Layouts by [`layout_key`].
+    pub layouts: Vec<(Fingerprint, Layout)>,
+    /// Receipts by store; `None` forgets one.
+    pub receipts: Vec<(PathBuf, Option<IndexedReceipt>)>,
+    /// Memos by folder.
+    pub memos: Vec<(PathBuf, FolderMemo)>,
+    /// Witnesses by store; one whose receipt is in the same batch belongs to the new receipt.
+    pub witnesses: Vec<(PathBuf, Fingerprint)>,
+    /// How flows ended, by run.
+    pub flow_runs: Vec<(i64, FlowRun)>,
+    /// Sets that were published, by store.
+    pub past_sets: Vec<(PathBuf, PastSet)>,
+}
+
+impl Batch {
+    /// True where there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        let records = self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty();
+        records && self.witnesses.is_empty() && self.flow_runs.is_empty() && self.past_sets.is_empty()
+    }
+
+    /// Adds the changes of another batch.
+    pub fn append(&mut self, mut other: Self) {
+        self.parts.append(&mut other.parts);
+        self.layouts.append(&mut other.layouts);
+        self.receipts.append(&mut other.receipts);
+        self.memos.append(&mut other.memos);
+        self.witnesses.append(&mut other.witnesses);
+        self.flow_runs.append(&mut other.flow_runs);
+        self.past_sets.append(&mut other.past_sets);
+    }
+}
+
+/// A statement with its values.
+pub(super) struct Write {
+    pub(super) query: &'static str,
+    pub(super) values: Vec<Vec<u8>>,
+}
+
+/// What writes a batch, in order.
+pub(super) fn writes(batch: &Batch) -> Vec<Write> {
+    let mut writes = Vec::new();
+    let mut put = |query, values| writes.push(Write { query, values });
+    let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
+    for (key, record) in &batch.parts {
+        put("INSERT OR REPLACE INTO part VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+    }
+    for (key, record) in &batch.layouts {
+        put("INSERT OR REPLACE INTO layout VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+    }
+    for (store, record) in &batch.receipts {
+        let Some(record) = record else {
+            put("DELETE FROM receipt WHERE store = ?", vec![path(store)]);
+            put("DELETE FROM store WHERE path = ?", vec![path(store)]);
+            continue;
+        };
+        let owner = &record.receipt;
+        put("INSERT OR REPLACE INTO receipt VALUES (?, ?)", vec![path(store), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL)",
+            vec![path(store), owner.project.clone().into_bytes(), owner.flow.clone().into_bytes()],
+        );
+    }
+    for (folder, record) in &batch.memos {
+        put("INSERT OR REPLACE INTO memo VALUES (?, ?)", vec![path(folder), encode(record)]);
+    }
+    for (store, witness) in &batch.witnesses {
+        put("UPDATE store SET witness = ? WHERE path = ?", vec![witness.as_bytes().to_vec(), path(store)]);
+    }
+    let number = |number: i64| number.to_string().into_bytes();
+    for (run, flow) in &batch.flow_runs {
+        let record = serde_json::to_vec(flow).unwrap_or_default();
+        put(
+            "INSERT OR REPLACE INTO flow_run VALUES (CAST(? AS INTEGER), CAST(? AS TEXT), CAST(? AS TEXT))",
+            vec![number(*run), flow.flow.clone().into_bytes(), record],
+        );
+    }
+    for (store, set) in &batch.past_sets {
+        let record = serde_json::to_vec(&set.published).unwrap_or_default();
+        put("INSERT OR REPLACE INTO past_set VALUES (?, CAST(? AS INTEGER), ?)", vec![path(store), number(set.run), record]);
+        put(
+            "DELETE FROM past_set WHERE store = ?1 AND run NOT IN (SELECT run FROM past_set WHERE store = ?1 ORDER BY run DESC LIMIT CAST(?2 AS INTEGER))",
+            vec![path(store), number(SETS)],
+        );
+    }
+    writes
+}
+
+/// The compact form of a record. Records are plain data, which postcard can always write.
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    seal(postcard::to_stdvec(record).unwrap_or_default())
+}
+
+/// How many bytes of its digest a record ends with: SQLite does not notice a bit that flips in a value.
+const SEAL: usize = 8;
+
+/// A record with its seal.
+pub(super) fn seal(mut record: Vec<u8>) -> Vec<u8> {
+    let digest = Fingerprint::of_bytes(&record);
+    record.extend(&digest.as_bytes()[..SEAL]);
+    record
+}
+
+/// A record as it was written; one that is not is as good as none.
+pub(super) fn decode<T: DeserializeOwned>(sealed: &[u8]) -> Option<T> {
+    let (record, seal) = sealed.split_at(sealed.len().checked_sub(SEAL)?);
+    let is_whole = Fingerprint::of_bytes(record).as_bytes().starts_with(seal);
+    if is_whole { postcard::from_bytes(record).ok() } else { None }
+}

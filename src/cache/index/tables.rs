@@ -1,0 +1,103 @@
+//! The tables of the index, and how an older index becomes one of today.
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::batch::seal;
+
+/// The version of the tables and of the records in them.
+///
+/// Version 1: the first. Version 2: stores with their witnesses, so that a build with nothing to do
+/// loads no receipts and no memos. Version 3: receipts say where their folder is, layouts whether a
+/// file is encrypted. Version 4: the history of runs and of published sets; receipts say which inputs
+/// a part was made from; records are sealed.
+pub(super) const VERSION: i64 = 4;
+
+const TABLES: &str = "
+    CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
+    CREATE TABLE receipt (store BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE memo (folder BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE part (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE layout (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// What version 4 added.
+const HISTORY: &str = "
+    CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, began TEXT NOT NULL, ended TEXT);
+    CREATE TABLE flow_run (run INTEGER NOT NULL, flow TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY (run, flow)) WITHOUT ROWID;
+    CREATE TABLE past_set (store BLOB NOT NULL, run INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (store, run)) WITHOUT ROWID;
+";
+
+/// What makes an index of one version one of the next. From versions that are not here nothing is
+/// taken over: a new index is begun.
+const MIGRATIONS: &[(i64, &[&str])] = &[
+    // Receipts are read again where they stand.
+    (3, &["DELETE FROM receipt;", HISTORY]),
+];
+
+/// How the index looks that was opened.
+pub(super) enum Found {
+    /// It has the tables of today now.
+    Ready,
+    /// It was empty, and has the tables of today now.
+    Empty,
+    /// It is so old that nothing can be taken over.
+    TooOld(i64),
+    /// A newer hygge wrote it.
+    Newer(i64),
+}
+
+/// The first version whose records are sealed.
+const SEALED: i64 = 4;
+
+/// Seals the records of an older index. Done again after it was interrupted, it would seal some twice, which
+/// then are as good as none.
+async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for (select, update) in [
+        ("SELECT folder, record FROM memo", "UPDATE memo SET record = ? WHERE folder = ?"),
+        ("SELECT key, record FROM part", "UPDATE part SET record = ? WHERE key = ?"),
+        ("SELECT key, record FROM layout", "UPDATE layout SET record = ? WHERE key = ?"),
+    ] {
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(select).fetch_all(&mut *connection).await?;
+        let mut transaction = connection.begin().await?;
+        for (key, record) in rows {
+            sqlx::query(update).bind(seal(record)).bind(key).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+/// Says whether an index is of today, and changes nothing.
+pub(super) async fn find(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    Ok(if found > VERSION {
+        Found::Newer(found)
+    } else if found < VERSION {
+        Found::TooOld(found)
+    } else {
+        Found::Ready
+    })
+}
+
+/// Makes the tables, or brings them to the version of today: all of it or nothing.
+pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let statements = match found {
+        VERSION => return Ok(Found::Ready),
+        0 => format!("{TABLES}{HISTORY}"),
+        newer if newer > VERSION => return Ok(Found::Newer(newer)),
+        old => {
+            let steps: Vec<_> = MIGRATIONS.iter().filter(|(from, _)| *from >= old).collect();
+            if i64::try_from(steps.len()) != Ok(VERSION - old) {
+                return Ok(Found::TooOld(old));
+            }
+            if old < SEALED {
+                seal_records(connection).await?;
+            }
+            steps.into_iter().flat_map(|(_, statements)| statements.iter().copied()).collect()
+        }
+    };
+    let all = format!("BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(all)).execute(&mut *connection).await?;
+    Ok(if found == 0 { Found::Empty } else { Found::Ready })
+}

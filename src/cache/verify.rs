@@ -1,0 +1,72 @@
+//! Whether the parts of staging are what their names say. What is not is set aside, never used.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Cache, CacheError};
+use crate::fingerprint::Fingerprint;
+use crate::fs::{self, FsError};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Parts that were read.
+    pub parts: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Parts that are damaged, and where they are now.
+    pub damaged: Vec<(Fingerprint, PathBuf)>,
+}
+
+impl Cache {
+    /// Reads so many of a hundred parts and compares each with its name. A damaged part is moved to `damaged/`,
+    /// and what is recorded of it is forgotten. Which parts a sample has is another matter each day.
+    ///
+    /// # Errors
+    /// A part cannot be read or moved, or the index not be written.
+    pub async fn verify(&self, percent: u8, interrupted: &AtomicBool) -> Result<Verified, CacheError> {
+        let mut verified = Verified::default();
+        let day = jiff::Timestamp::now().as_second() / 86_400;
+        for (digest, path, found) in self.staging.parts()? {
+            let draw = Fingerprint::of_bytes(&[digest.as_bytes().as_slice(), &day.to_le_bytes()].concat()).as_bytes()[0];
+            if u32::from(draw) * 100 >= u32::from(percent) * 256 {
+                continue;
+            }
+            let file = fs::open(&path)?;
+            let read = Fingerprint::of_file(&file, |_| fs::go_on(interrupted));
+            if interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            verified.parts += 1;
+            verified.bytes += found.stat.size;
+            // What cannot be read is damaged too.
+            if matches!(read, Ok((read, _)) if read == digest) {
+                continue;
+            }
+            if !self.is_writable() {
+                verified.damaged.push((digest, path));
+                continue;
+            }
+            let folder = self.folder().join("damaged");
+            fs::create_folder(&folder)?;
+            let place = fs::free_name(&folder, &digest.to_string());
+            fs::rename(&path, &place)?;
+            verified.damaged.push((digest, place));
+        }
+        self.forget_damaged(&verified.damaged).await?;
+        Ok(verified)
+    }
+
+    async fn forget_damaged(&self, damaged: &[(Fingerprint, PathBuf)]) -> Result<(), CacheError> {
+        if damaged.is_empty() || !self.is_writable() {
+            return Ok(());
+        }
+        let is_damaged = |digest: &Fingerprint| damaged.iter().any(|(other, _)| other == digest);
+        let recorded = self.index.all_parts().await?;
+        let keys: Vec<_> = recorded.iter().filter(|(_, record)| is_damaged(&record.digest)).map(|(key, _)| *key).collect();
+        self.index.forget(&keys, &[], &[]).await?;
+        let mut noted = self.ledger.read()?;
+        noted.retain(|_, record| !is_damaged(&record.digest));
+        self.ledger.rewrite(&noted).map_err(|error: FsError| error.into())
+    }
+}

@@ -1,0 +1,184 @@
+//! `hygge cache stats|gc|verify`: what the cache has, what it lets go of, and whether it is sound.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand};
+use serde_json::json;
+
+use super::args::{Args, Format};
+use super::build::watch_for_interrupts;
+use super::{load, open_cache, parse_time, runtime, say};
+use crate::cache::gc::Limits;
+use crate::cache::{Access, Cache};
+use crate::config::words::{Percentage, parse_bytes};
+use crate::error::{ErrorKind, Result};
+use crate::fs;
+use crate::plan::project::Project;
+use crate::report::json::Json;
+use crate::report::plain::{bytes, count};
+
+/// Look after the cache
+#[derive(Debug, ClapArgs)]
+pub(super) struct CacheArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// How to show it
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show what the cache has
+    Stats,
+    /// Remove parts that no store has any more and that are too old or too many; a build does so at its end
+    Gc {
+        /// Show what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// How much the parts may have together, such as 500MB [default: options.cache.max_size]
+        #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+        max_size: Option<u64>,
+        /// How long a part stays, such as 7d [default: options.cache.max_age]
+        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        max_age: Option<Duration>,
+        /// End with 4 where a build is under way, instead of waiting for it
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Read every part and compare it with its digest; what is damaged is set aside, and made again by the next build
+    Verify {
+        /// Read only some of the parts, such as 10%
+        #[arg(long, value_name = "PERCENT", value_parser = parse_sample)]
+        sample: Option<Percentage>,
+        /// End with 4 where a build is under way, instead of waiting for it
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+/// Runs the command; gives the exit code.
+pub(super) fn run(args: &Args, cache: &CacheArgs) -> Result<u8> {
+    let (_, project) = load(args.file.as_deref())?;
+    let out = Out { format: cache.format };
+    runtime()?.block_on(async {
+        match &cache.action {
+            Action::Stats => stats(&project, &out).await,
+            Action::Gc { dry_run, max_size, max_age, no_wait } => {
+                let options = &project.config.options;
+                let limits = Limits { size: max_size.unwrap_or(options.cache_size.0), age: max_age.unwrap_or(options.cache_age.0) };
+                let wait = no_wait.then_some(Duration::ZERO);
+                gc(&project, limits, *dry_run, wait, &out).await
+            }
+            Action::Verify { sample, no_wait } => verify(&project, *sample, no_wait.then_some(Duration::ZERO), &out).await,
+        }
+    })
+}
+
+/// Where the answer goes.
+struct Out {
+    format: Format,
+}
+
+impl Out {
+    fn show(&self, event: &str, fields: serde_json::Value, lines: &[String]) {
+        match self.format {
+            Format::Json => Json::new(Box::new(std::io::stdout())).object(event, fields),
+            Format::Text => lines.iter().for_each(|line| say(line)),
+        }
+    }
+}
+
+async fn stats(project: &Project, out: &Out) -> Result<u8> {
+    let cache = Arc::new(open_cache(project, Access::Look).await?);
+    let (mut parts, mut size, mut shared) = (0, 0, 0);
+    let mut staged: HashMap<_, u64> = HashMap::new();
+    for (digest, path, found) in cache.staging.parts()? {
+        parts += 1;
+        size += found.stat.size;
+        shared += if fs::freed_by_removing(&path)? == 0 { found.stat.size } else { 0 };
+        staged.insert(digest, found.stat.size);
+    }
+    let mut flows: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    let mut of_flows = HashSet::new();
+    for flow in project.graph.flows() {
+        let sets = cache.index.past_sets(project.store_path(flow)).await?;
+        let digests: HashSet<_> = sets.iter().flat_map(|set| &set.published.manifest.parts).map(|part| part.digest).collect();
+        let there: Vec<_> = digests.iter().filter_map(|digest| staged.get(digest)).collect();
+        if !there.is_empty() {
+            flows.insert(flow.name.to_string(), (there.len(), there.into_iter().sum()));
+        }
+        of_flows.extend(digests);
+    }
+    let rest: Vec<u64> = staged.iter().filter(|(digest, _)| !of_flows.contains(*digest)).map(|(_, size)| *size).collect();
+    let by_flow: BTreeMap<&String, _> =
+        flows.iter().map(|(flow, (parts, size))| (flow, json!({ "parts": parts, "bytes": size }))).collect();
+    let mut lines = vec![
+        format!("cache    {}", cache.folder().display()),
+        format!("staging  {}, {}, of which {} are shared with another name", count(parts, "part"), bytes(size), bytes(shared)),
+    ];
+    lines.extend(
+        flows.iter().map(|(flow, (parts, size))| format!("         {flow}: {} of earlier sets, {}", count(*parts, "part"), bytes(*size))),
+    );
+    if !rest.is_empty() {
+        lines.push(format!("         of no set that is remembered: {}, {}", count(rest.len(), "part"), bytes(rest.iter().sum())));
+    }
+    let options = &project.config.options;
+    lines.push(format!("limits   {}, {} days", bytes(options.cache_size.0), options.cache_age.0.as_secs() / 86_400));
+    let fields = json!({ "folder": cache.folder(), "parts": parts, "bytes": size, "shared_bytes": shared, "flows": by_flow, "unpublished": { "parts": rest.len(), "bytes": rest.iter().sum::<u64>() } });
+    out.show("cache_stats", fields, &lines);
+    Ok(0)
+}
+
+async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Duration>, out: &Out) -> Result<u8> {
+    let cache = open_cache(project, Access::Look).await?;
+    let freed = if is_dry || !cache.is_writable() {
+        cache.collect(limits, true).await?
+    } else {
+        let _alone = cache.alone(wait)?;
+        let freed = cache.collect(limits, false).await?;
+        cache.forget_unusable().await?;
+        freed
+    };
+    let (verb, free) = if is_dry { ("would remove", "would be free") } else { ("removed", "are free") };
+    let line = format!(
+        "{verb} {}, {} {free}; {} stay, with {}",
+        count(freed.parts, "part"),
+        bytes(freed.bytes),
+        count(freed.kept, "part"),
+        bytes(freed.kept_bytes)
+    );
+    let fields =
+        json!({ "dry_run": is_dry, "parts": freed.parts, "bytes": freed.bytes, "parts_kept": freed.kept, "bytes_kept": freed.kept_bytes });
+    out.show("cache_gc", fields, &[line]);
+    Ok(0)
+}
+
+async fn verify(project: &Project, sample: Option<Percentage>, wait: Option<Duration>, out: &Out) -> Result<u8> {
+    let cache: Cache = open_cache(project, Access::Look).await?;
+    let interrupted = watch_for_interrupts();
+    let _alone = if cache.is_writable() { Some(cache.alone(wait)?) } else { None };
+    let verified = cache.verify(sample.map_or(100, |sample| sample.0), &interrupted).await?;
+    let mut lines: Vec<String> =
+        verified.damaged.iter().map(|(digest, place)| format!("damaged  part {}: it is {} now", digest.short(), place.display())).collect();
+    lines.push(format!("verified {}, {}: {} damaged", count(verified.parts, "part"), bytes(verified.bytes), verified.damaged.len()));
+    let damaged: Vec<_> = verified.damaged.iter().map(|(digest, place)| json!({ "digest": digest, "now": place })).collect();
+    out.show("cache_verify", json!({ "parts": verified.parts, "bytes": verified.bytes, "damaged": damaged }), &lines);
+    Ok(match (interrupted.load(Ordering::Relaxed), verified.damaged.is_empty()) {
+        (true, _) => ErrorKind::Interrupted.exit_code(),
+        (false, true) => 0,
+        (false, false) => ErrorKind::Flow.exit_code(),
+    })
+}
+
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "expected a number of bytes such as 500MB, 10GB or 1TiB".to_string())
+}
+
+fn parse_sample(text: &str) -> std::result::Result<Percentage, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| (1..=100).contains(number));
+    number.map(Percentage).ok_or_else(|| "expected a percentage from 1% to 100%".to_string())
+}

@@ -1,0 +1,70 @@
+//! `hygge log [FLOW]`: the runs that had something to do.
+
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+
+use super::args::{Args, Format};
+use super::{load, open_cache, runtime, say};
+use crate::cache::Access;
+use crate::cache::history::{FlowRun, Run};
+use crate::error::{Error, ErrorKind, Result};
+use crate::report::json::Json;
+use crate::report::plain::{bytes, count, seconds};
+
+/// Show earlier runs: when, what was made, why, and what failed
+#[derive(Debug, ClapArgs)]
+pub(super) struct Log {
+    /// Only runs of this flow
+    flow: Option<String>,
+    /// How many runs
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// How to show them
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs the command; gives the exit code.
+pub(super) fn run(args: &Args, log: &Log) -> Result<u8> {
+    let (_, project) = load(args.file.as_deref())?;
+    runtime()?.block_on(async {
+        let cache = Arc::new(open_cache(&project, Access::Look).await?);
+        let runs = cache.index.runs(&project.config.name, log.flow.as_deref(), log.runs.into()).await?;
+        match (log.format, &log.flow) {
+            (Format::Json, _) => {
+                let mut out = Json::new(Box::new(std::io::stdout()));
+                runs.iter().rev().for_each(|run| out.object("run", json!(run)));
+            }
+            (Format::Text, Some(flow)) if runs.is_empty() && project.graph.flow(flow).is_none() => {
+                let error = Error::new(ErrorKind::Config, format!("flow {flow:?} is neither in the config nor in the history"));
+                return Err(error.with_hint("hygge log shows all runs, hygge graph all flows"));
+            }
+            (Format::Text, _) if runs.is_empty() => say("no run had anything to do yet"),
+            (Format::Text, _) => runs.iter().rev().for_each(show),
+        }
+        Ok(0)
+    })
+}
+
+fn show(run: &Run) {
+    let ended = if run.ended.is_some() { "" } else { ", which has not ended: it is still going on, or was killed" };
+    say(&format!("run {} of {}{ended}", run.run, run.began.split('.').next().unwrap_or_default().replace('T', " ")));
+    run.flows.iter().for_each(show_flow);
+}
+
+fn show_flow(flow: &FlowRun) {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let parts = format!("{} made, {} kept", count(number(flow.parts_made), "part"), flow.parts_kept);
+    let what = match &flow.error {
+        Some(error) => error.clone(),
+        None => format!("{parts}, {}, {}", count(number(flow.rows), "row"), bytes(flow.bytes)),
+    };
+    say(&format!("  {:<8} {}: {what}, in {}", flow.outcome, flow.flow, seconds(std::time::Duration::from_secs_f64(flow.seconds.max(0.0)))));
+    if !flow.why.is_empty() {
+        let more = flow.why.len().saturating_sub(3);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        say(&format!("           {}{more}", flow.why.iter().take(3).cloned().collect::<Vec<_>>().join("; ")));
+    }
+}

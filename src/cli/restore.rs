@@ -1,0 +1,107 @@
+//! `hygge restore FLOW`: an earlier set is published again, and stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+
+use super::args::{Args, Format};
+use super::build::{exit_code, keep, report, watch_for_interrupts};
+use super::{load, open_cache, parse_time, runtime, select};
+use crate::cache::Access;
+use crate::cache::history::PastSet;
+use crate::error::{Error, ErrorKind, Result};
+use crate::execute;
+use crate::flow::FlowName;
+use crate::graph::selection::Selection;
+use crate::plan::project::Project;
+use crate::plan::{Planner, PutBack, Request};
+
+/// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Restore {
+    /// The flow
+    flow: String,
+    /// The run whose set it was, as hygge log numbers them [default: the one before what is published]
+    #[arg(long = "build", value_name = "N", conflicts_with = "latest")]
+    run: Option<i64>,
+    /// Publish the latest set again, and let builds go on from there
+    #[arg(long)]
+    latest: bool,
+    /// End with 4 where another process builds into the store, instead of waiting for it
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+    /// How long to wait for another process, such as 90s, 10m or 1h [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    wait: Option<Duration>,
+    /// How to show what happens
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs the command; gives the exit code.
+pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
+    let (_, project) = load(args.file.as_deref())?;
+    let mut selected = select(&Selection { include: vec![restore.flow.clone()], only: true, ..Selection::default() }, &project)?;
+    let names: Vec<FlowName> = selected.named.iter().cloned().collect();
+    let [flow] = names.as_slice() else {
+        return Err(Error::new(ErrorKind::Config, format!("{:?} is {} flows", restore.flow, names.len())).with_hint("name one flow"));
+    };
+    selected.flows.retain(|name| name == flow);
+    runtime()?.block_on(async {
+        let set = find(&project, flow, restore).await?;
+        let put_back = PutBack { flow: flow.clone(), set, pinned: !restore.latest };
+        let interrupted = watch_for_interrupts();
+        let request = Request { selected, force: false, put_back: Some(put_back), interrupted: interrupted.clone() };
+        let wait = if restore.no_wait { Some(Duration::ZERO) } else { restore.wait };
+        let mut planner = Planner::new(project, request, Access::Build { wait }).await?;
+        let plan = planner.plan().await?;
+        let mut report = report(restore.format);
+        let config = &planner.project.config.options;
+        let options = execute::Options {
+            jobs: 1,
+            fail_fast: false,
+            continue_on_error: true,
+            wait,
+            // Who asks for a set knows what it has.
+            accept_shrink: true,
+            keep: keep(config.cache_keep),
+            interrupted,
+        };
+        let summary = execute::run(&mut planner, plan, options, &mut |event| report.event(&event)).await?;
+        report.summary(&summary, planner.hashed_bytes());
+        drop(planner.close().await);
+        Ok(exit_code(&summary))
+    })
+}
+
+/// The set that was asked for.
+async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<PastSet> {
+    let described = project.graph.flow(flow.as_str()).ok_or_else(|| Error::new(ErrorKind::Config, "no such flow"))?;
+    let store = project.store_path(described).to_path_buf();
+    let published = described.store.receipt(&store)?.and_then(|receipt| receipt.published);
+    let cache = Arc::new(open_cache(project, Access::Look).await?);
+    let sets = cache.index.past_sets(&store).await?;
+    let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();
+    let fail = |error: String| {
+        let hint = if runs.is_empty() {
+            "the history of the cache has no set of this flow".into()
+        } else {
+            format!("sets of runs: {}", runs.join(", "))
+        };
+        Error::new(ErrorKind::Flow, error).with_hint(hint)
+    };
+    let found = match (restore.run, restore.latest, published) {
+        (Some(run), ..) => sets.iter().find(|set| set.run == run),
+        (None, true, _) => sets.first(),
+        (None, false, Some(published)) => match published.pinned {
+            Some(pinned) => sets.iter().find(|set| set.run < pinned),
+            None => sets.iter().find(|set| set.published.manifest != published.manifest),
+        },
+        (None, false, None) => None,
+    };
+    found.cloned().ok_or_else(|| match restore.run {
+        Some(run) => fail(format!("run {run} published no set of flow {flow} that is remembered")),
+        None => fail(format!("there is no earlier set of flow {flow}")),
+    })
+}
