@@ -78,8 +78,9 @@ impl From<CacheError> for Error {
         let hint = match &error {
             CacheError::Newer { .. } => "use that hygge, or delete the cache: what is fresh stays fresh",
             CacheError::Index { .. } => "if it stays so, delete the index: it is made anew, and what is fresh stays fresh",
-            CacheError::Lock(_) => "wait until it has ended",
-            CacheError::Fs(_) => "options.cache.dir names another folder for the cache",
+            CacheError::Lock(LockError::Held(_)) => "wait until it has ended",
+            CacheError::Lock(LockError::Fs(_)) => "move it away: it is made anew",
+            CacheError::Fs(_) => "move it away, or name another folder for the cache by options.cache.dir",
         };
         let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
         Self::new(kind, error).with_hint(hint)
@@ -123,6 +124,9 @@ impl Cache {
             mark(folder)?;
         }
         drop(opening);
+        if shared.is_some() {
+            staging.clear_unfinished()?;
+        }
         Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::new(shared), is_writable: true })
     }
 
@@ -147,6 +151,9 @@ impl Cache {
     /// Removes everything but the locks, as soon as nobody builds; gives the number of files, and their bytes.
     pub fn empty(self, wait: Option<Duration>) -> Result<(usize, u64), CacheError> {
         if !self.is_writable {
+            if fs::stat(&self.folder)?.is_some() {
+                fs::check_writable(&self.folder)?;
+            }
             return Ok((0, 0));
         }
         let _alone = self.alone(wait)?;

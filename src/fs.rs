@@ -52,6 +52,11 @@ impl FsError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// True where a folder is at the path of a file.
+    pub fn is_folder(&self) -> bool {
+        self.source.kind() == io::ErrorKind::IsADirectory
+    }
+
     /// True where the paths lie on different filesystems.
     pub fn is_other_filesystem(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices

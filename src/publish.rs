@@ -65,12 +65,12 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
     let digests: Vec<Fingerprint> = made.iter().map(|record| record.digest).collect();
     let names = work.names(flow, &digests)?;
     let mut parts = Vec::with_capacity(made.len());
-    for ((name, planned), record) in names.into_iter().zip(&work.parts).zip(made) {
+    for (((name, sequence), planned), record) in names.into_iter().zip(work.sequences()).zip(&work.parts).zip(made) {
         if record.rows != planned.slice.rows {
             return Err(PublishError::Rows { name, found: record.rows, expected: planned.slice.rows }.into());
         }
         let inputs = planned.inputs.clone();
-        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes, inputs });
+        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes, sequence, inputs });
     }
     let (expected, found) = work.rows_to_make();
     if expected != found {

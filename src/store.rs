@@ -67,9 +67,9 @@ pub trait Store: Debug + Send + Sync {
     /// The lock goes with the value or the process.
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;
 
-    /// The digests of the parts that are still beside the store since the publication before: they are in staging
-    /// once the store is settled.
-    fn set_before(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError>;
+    /// The digests of the parts that lie beside the store since the publication before, or since one that died: they
+    /// are in staging once the store is settled.
+    fn beside(&self, real: &Path, receipt: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError>;
 
     /// Finishes or undoes a publication that died; parts that are not needed, also those of the set before,
     /// go to `staging`. Needs the lock. Gives the receipt as it is afterwards; what was done is noted in `room`.
@@ -308,7 +308,9 @@ impl From<StoreError> for Error {
             StoreError::MountPoint(_) | StoreError::LowerLayer(_) => {
                 Some("choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic")
             }
-            StoreError::Receipt { .. } => Some("move the receipt and the store away to build both anew"),
+            StoreError::Receipt { .. } => Some(
+                "bring it back from a backup, or move it and the store away to build anew; with mode: append, rows of inputs that are gone are only there",
+            ),
             StoreError::Part(_) => Some("build again: the part is made anew"),
             _ => None,
         };

@@ -245,3 +245,37 @@ fn the_end_of_a_long_chain_is_built_alone() {
     let outcomes = (ran.outcome("a"), ran.outcome("b"), ran.outcome("c"));
     assert_eq!((ran.code, outcomes), (0, ("fresh", "fresh", "restored")), "{}", ran.text);
 }
+
+#[test]
+fn packing_remakes_only_what_stands_behind_a_change() {
+    let config = "flows:\n  ids: {home: home, store: {path: store, rows_per_file: 100}}\n";
+    let sandbox = Sandbox::new(config);
+    // Thirty small files, and a large one in their midst behind which packing begins anew.
+    for number in 0..30 {
+        let rows = if number == 15 { 100 } else { 25 };
+        files::ints(&sandbox, &format!("home/{number:02}.parquet"), number * 1000..number * 1000 + rows);
+    }
+    assert_eq!(sandbox.build(&[]).event("flow_finished")["parts_made"], 9);
+    let parts_made = |what: &str, most: u64| {
+        let ran = sandbox.build(&[]);
+        let made = ran.event("flow_finished")["parts_made"].as_u64().expect("a number");
+        assert!(made >= 1 && made <= most, "{what}: {made} parts were made, at most {most} are allowed");
+        let nothing = Sandbox::new(config);
+        for entry in fs::read_dir(sandbox.path("home")).expect("a home") {
+            let path = entry.expect("an entry").path();
+            nothing.write(&format!("home/{}", path.file_name().expect("a name").to_string_lossy()), fs::read(&path).expect("an input"));
+        }
+        assert_eq!(nothing.build(&[]).code, 0);
+        assert_eq!(sandbox.digests("store"), nothing.digests("store"), "{what}: as if it were built from nothing");
+    };
+    files::ints(&sandbox, "home/05.parquet", 0..25);
+    parts_made("other values in one file", 1);
+    files::ints(&sandbox, "home/30.parquet", 0..25);
+    parts_made("one more at the end", 1);
+    files::ints(&sandbox, "home/00a.parquet", 7..32);
+    parts_made("one more at the beginning, up to the large one", 5);
+    fs::remove_file(sandbox.path("home/20.parquet")).expect("an input");
+    parts_made("one less behind the large one", 4);
+    files::ints(&sandbox, "home/15.parquet", 0..101);
+    parts_made("the large one", 1);
+}

@@ -135,3 +135,68 @@ fn flows_whose_parts_are_equal_do_not_take_them_from_each_other() {
     assert!((0..30).all(|number| sandbox.digests(&format!("out/f{number}")) == sandbox.digests("out/f0")));
     assert_eq!(ran.events.iter().filter(|event| event["event"] == "flow_started").count(), 30, "each begins once");
 }
+
+#[test]
+fn two_projects_that_build_into_one_store_wait_for_each_other() {
+    let sandbox = Sandbox::numbers();
+    // By another path, through a link, with a cache of its own.
+    std::os::unix::fs::symlink("out", sandbox.path("way")).expect("a link");
+    sandbox.write("hygge.yml", "name: one\nflows:\n  numbers: {home: home, store: out/store}\n");
+    sandbox.write("two.yml", "name: two\noptions: {cache: {dir: other-cache}}\nflows:\n  figures: {home: home, store: way/store}\n");
+    let held = hold(&sandbox);
+    let mut waits = sandbox.start(&["-f", "two.yml"]);
+    waits.wait_for("flow_waiting");
+    assert_eq!(sandbox.build(&["--no-wait"]).code, 4);
+    drop(held);
+    assert_eq!(waits.end().outcome("figures"), "built");
+    assert!(sandbox.run(&["build"]).text.ends_with("nothing to do, 1 flow is fresh\n"));
+}
+
+#[test]
+fn builds_of_different_flows_run_together() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("hygge.yml", "flows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: elsewhere/store}\n");
+    fs::create_dir_all(sandbox.path("out/.hygge")).expect("a folder");
+    let lock = File::create(sandbox.path("out/.hygge/a.lock")).expect("a lock");
+    lock.try_lock().expect("nobody holds it");
+    let mut waits = sandbox.start(&["a"]);
+    waits.wait_for("flow_waiting");
+    assert_eq!(sandbox.build(&["b", "--no-wait"]).outcome("b"), "built", "while the other is under way");
+    drop(lock);
+    assert_eq!(waits.end().outcome("a"), "built");
+}
+
+#[test]
+fn several_configs_may_share_one_cache() {
+    let sandbox = Sandbox::numbers();
+    let config = |name: &str| format!("name: {name}\nflows:\n  f: {{home: home, store: {{path: out/{name}, compression: zstd}}}}\n");
+    for name in ["one", "two"] {
+        sandbox.write(&format!("{name}.yml"), config(name));
+    }
+    assert_eq!(sandbox.build(&["-f", "one.yml"]).event("flow_finished")["parts_made"], 4);
+    assert_eq!(sandbox.build(&["-f", "two.yml"]).code, 0);
+    assert_eq!(sandbox.digests("out/one"), sandbox.digests("out/two"));
+    for name in ["one", "two"] {
+        let config = format!("{name}.yml");
+        assert_eq!(sandbox.run(&["build", "-f", &config]).text, "hygge: nothing to do, 1 flow is fresh\n");
+        let runs = sandbox.run(&["log", "-f", &config, "--format", "json"]);
+        assert!(runs.events.len() == 1 && runs.event("run")["project"] == name, "{}", runs.text);
+    }
+}
+
+#[test]
+fn gc_leaves_alone_what_a_running_build_counts_on() {
+    let sandbox = locked();
+    sandbox.write("hygge.yml", "options: {cache: {keep: always}}\nflows:\n  numbers: {home: home, store: out/store}\n");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    for folder in ["out/store", "out/.hygge/store.old"] {
+        drop(fs::remove_dir_all(sandbox.path(folder)));
+    }
+    let held = hold(&sandbox);
+    let mut build = sandbox.start(&[]);
+    build.wait_for("flow_waiting");
+    assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0", "--no-wait"]).code, 4, "the build has looked the parts up");
+    drop(held);
+    let ran = build.end();
+    assert_eq!(ran.event("flow_finished")["parts_made"], 0, "{}", ran.text);
+}

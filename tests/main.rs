@@ -1,5 +1,6 @@
 //! All integration tests: one binary, because linking polars is slow.
 
+mod append;
 mod architecture;
 mod bad_input;
 mod broken;
@@ -7,16 +8,21 @@ mod build;
 mod cache;
 mod common;
 mod config;
+mod damage;
 mod docs;
 mod exact;
 mod inputs;
+mod kills;
 mod loader;
 mod locks;
 mod make;
+mod model;
 mod options;
+mod places;
 mod planning;
 mod project;
 mod publish;
+mod restore;
 mod rows;
 mod samples;
 mod secrets;

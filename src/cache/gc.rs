@@ -94,7 +94,8 @@ impl Cache {
     async fn needed(&self) -> Result<Needed, CacheError> {
         let receipts = self.index.receipts().await?;
         let published = receipts.values().filter_map(|indexed| indexed.receipt.published.as_ref());
-        let pinned = published.clone().filter(|published| published.pinned.is_some());
+        let pinned = receipts.values().map(|indexed| &indexed.receipt).filter(|receipt| receipt.latest.is_some());
+        let pinned = pinned.flat_map(|receipt| receipt.published.iter().chain(receipt.latest()));
         let mut needed = Needed { always: pinned.flat_map(|published| digests(&published.manifest)).collect(), ..Needed::default() };
         let made = self.ledger.read()?.into_iter().chain(self.index.all_parts().await?);
         needed.unpublished.extend(made.map(|(_, record)| record.digest));
@@ -118,7 +119,7 @@ impl Cache {
         let staged: HashSet<Fingerprint> = self.staging.parts()?.into_iter().map(|(digest, ..)| digest).collect();
         let receipts = self.index.receipts().await?;
         let manifests = receipts.values().flat_map(|indexed| {
-            let now = indexed.receipt.published.iter().map(|published| &published.manifest);
+            let now = indexed.receipt.published.iter().chain(&indexed.receipt.latest).map(|published| &published.manifest);
             now.chain(indexed.receipt.previous.iter().map(|previous| &previous.manifest))
         });
         let published: HashSet<Fingerprint> = manifests.flat_map(digests).collect();

@@ -39,6 +39,9 @@ impl Ledger {
 
     /// Has these lines and no others from now on. Nobody else may be building.
     pub fn rewrite(&self, lines: &HashMap<Fingerprint, PartRecord>) -> Result<(), FsError> {
+        if fs::stat(&self.path)?.is_none() && lines.is_empty() {
+            return Ok(());
+        }
         let mut lines: Vec<String> = lines.iter().map(|(key, record)| line(key, record)).collect();
         lines.sort_unstable();
         fs::write_atomically(&self.path, lines.concat().as_bytes())

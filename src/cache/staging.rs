@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::fingerprint::Fingerprint;
@@ -15,7 +15,7 @@ use crate::store::{Keep, StagedParts};
 pub struct Staging {
     folder: PathBuf,
     /// Where this run writes what is not finished; its own, made when it begins to build.
-    run: OnceLock<Scratch>,
+    run: Mutex<Option<Scratch>>,
     unfinished: AtomicU64,
     cloner: Cloner,
     /// How many parts of running flows are to be published from each staged file.
@@ -46,7 +46,7 @@ pub struct Unfinished {
 impl Staging {
     /// The staging at a folder, which is made by [`Staging::prepare`].
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, run: OnceLock::new(), unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
+        Self { folder, run: Mutex::default(), unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
     }
 
     /// Removes what dead runs left half done.
@@ -64,22 +64,28 @@ impl Staging {
     /// Makes ready for writing parts.
     pub fn prepare(&self) -> Result<(), FsError> {
         fs::create_folder(&self.tmp())?;
-        self.clear_unfinished()?;
-        while self.run.get().is_none() {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        while run.is_none() {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
             fs::create_folder(&folder)?;
             if let Some(lock) = Lock::try_folder(&folder)? {
-                self.run.get_or_init(|| Scratch { folder, _lock: lock });
+                *run = Some(Scratch { folder, _lock: lock });
             }
         }
         Ok(())
     }
 
+    /// Nothing more will be written by this run.
+    pub fn end(&self) {
+        drop(self.run.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// A new place to write a part to.
     pub fn begin(&self) -> Unfinished {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let folder = self.run.get().map_or_else(|| self.tmp(), |run| run.folder.clone());
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = run.as_ref().map_or_else(|| self.tmp(), |run| run.folder.clone());
         Unfinished { path: folder.join(number.to_string()), finished: false }
     }
 
@@ -106,7 +112,13 @@ impl Staging {
         let place = self.place(digest)?;
         // Together, so that nobody moves it away between the two.
         let mut claims = self.claims();
-        fs::rename(&part.path, &place)?;
+        match fs::rename(&part.path, &place) {
+            Err(error) if error.is_folder() => {
+                fs::rename(&place, &fs::free_name(&self.folder, "damaged"))?;
+                fs::rename(&part.path, &place)?;
+            }
+            renamed => renamed?,
+        }
         *claims.entry(*digest).or_default() += 1;
         part.finished = true;
         Ok(())
@@ -119,7 +131,7 @@ impl Staging {
 
     /// The bytes of a staged part; `None` where it is not there.
     pub fn size(&self, digest: &Fingerprint) -> Result<Option<u64>, FsError> {
-        Ok(fs::stat(&self.path(digest))?.map(|found| found.stat.size))
+        Ok(fs::stat(&self.path(digest))?.filter(|found| found.is_file).map(|found| found.stat.size))
     }
 
     /// True where the staged part has the digest that it is named after: then it stays until it is
@@ -127,11 +139,8 @@ impl Staging {
     pub fn verify(&self, digest: &Fingerprint) -> Result<bool, FsError> {
         let path = self.path(digest);
         *self.claims().entry(*digest).or_default() += 1;
-        let found = match fs::open(&path) {
-            Ok(file) => Some(Fingerprint::of_file(&file, |_| Ok(())).map_err(FsError::at("read", &path))?.0),
-            Err(error) if error.is_absent() => None,
-            Err(error) => return Err(error),
-        };
+        // What cannot be read is as good as not there: it is made again, and takes its place.
+        let found = fs::open(&path).ok().and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok()).map(|(digest, _)| digest);
         if found == Some(*digest) {
             return Ok(true);
         }

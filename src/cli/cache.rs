@@ -12,7 +12,7 @@ use super::args::{Args, Format};
 use super::build::watch_for_interrupts;
 use super::{load, open_cache, parse_time, runtime, say};
 use crate::cache::gc::Limits;
-use crate::cache::{Access, Cache};
+use crate::cache::{Access, Cache, CacheError};
 use crate::config::words::{Percentage, parse_bytes};
 use crate::error::{ErrorKind, Result};
 use crate::fs;
@@ -127,7 +127,7 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
         lines.push(format!("         of no set that is remembered: {}, {}", count(rest.len(), "part"), bytes(rest.iter().sum())));
     }
     let options = &project.config.options;
-    lines.push(format!("limits   {}, {} days", bytes(options.cache_size.0), options.cache_age.0.as_secs() / 86_400));
+    lines.push(format!("limits   {}, {}", bytes(options.cache_size.0), shown(options.cache_age.0)));
     let fields = json!({ "folder": cache.folder(), "parts": parts, "bytes": size, "shared_bytes": shared, "flows": by_flow, "unpublished": { "parts": rest.len(), "bytes": rest.iter().sum::<u64>() } });
     out.show("cache_stats", fields, &lines);
     Ok(0)
@@ -135,6 +135,9 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
 
 async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Duration>, out: &Out) -> Result<u8> {
     let cache = open_cache(project, Access::Look).await?;
+    if !is_dry && !cache.is_writable() && fs::stat(cache.folder())?.is_some() {
+        fs::check_writable(cache.folder()).map_err(CacheError::from)?;
+    }
     let freed = if is_dry || !cache.is_writable() {
         cache.collect(limits, true).await?
     } else {
@@ -172,6 +175,14 @@ async fn verify(project: &Project, sample: Option<Percentage>, wait: Option<Dura
         (false, true) => 0,
         (false, false) => ErrorKind::Flow.exit_code(),
     })
+}
+
+/// A time in its largest whole unit.
+fn shown(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let (size, unit) = units.into_iter().find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size)).unwrap_or((1, "second"));
+    count(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
 }
 
 fn parse_size(text: &str) -> std::result::Result<u64, String> {

@@ -54,6 +54,11 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             let orphans = planner.plan().await?.orphans;
             let mut stores = Vec::new();
             for orphan in orphans {
+                let mut flows = planner.project.graph.flows();
+                if let Some(reader) = flows.find(|flow| planner.project.reads(flow, &orphan.store)) {
+                    say(&format!("left alone: {}: flow {} reads it", orphan.store.display(), reader.name));
+                    continue;
+                }
                 // Whoever can read its receipt can clear it.
                 let mut flows = planner.project.graph.flows();
                 let keeper = flows.find(|flow| matches!(flow.store.receipt(&orphan.store), Ok(Some(_))));
@@ -96,10 +101,16 @@ fn clear(stores: &[(String, PathBuf, Arc<Flow>)], is_sure: bool) -> Result<u8> {
 
 /// Lists what would go, and removes it if that is sure. False where there is nothing.
 fn clear_one(name: &str, path: &Path, flow: &Flow, is_sure: bool) -> Result<bool> {
+    if flow.store.receipt_stat(path)?.is_none() {
+        return Ok(false);
+    }
     let _lock = flow.store.lock(path, &format!("hygge, process {}, which cleans it", std::process::id()))?;
     let Clearing { files, bytes: size } = flow.store.clearing(path)?;
     if files.is_empty() {
         return Ok(false);
+    }
+    if is_sure {
+        flow.store.clear(path)?;
     }
     say(&format!(
         "{} store {} of flow {name}: {}, {}",
@@ -113,9 +124,6 @@ fn clear_one(name: &str, path: &Path, flow: &Flow, is_sure: bool) -> Result<bool
     }
     if files.len() > LISTED {
         say(&format!("  and {} more", files.len() - LISTED));
-    }
-    if is_sure {
-        flow.store.clear(path)?;
     }
     Ok(true)
 }

@@ -16,6 +16,7 @@ use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
 use crate::plan::{Planner, PutBack, Request};
+use crate::store::receipt::Published;
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
 #[derive(Debug, ClapArgs)]
@@ -79,7 +80,12 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
 async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<PastSet> {
     let described = project.graph.flow(flow.as_str()).ok_or_else(|| Error::new(ErrorKind::Config, "no such flow"))?;
     let store = project.store_path(described).to_path_buf();
-    let published = described.store.receipt(&store)?.and_then(|receipt| receipt.published);
+    let receipt = described.store.receipt(&store)?;
+    let latest = receipt.as_ref().and_then(|receipt| receipt.latest.clone());
+    if let (true, None, Some(published)) = (restore.latest, restore.run, latest) {
+        return Ok(PastSet { run: 0, published: Published { pinned: None, ..published } });
+    }
+    let published = receipt.and_then(|receipt| receipt.published);
     let cache = Arc::new(open_cache(project, Access::Look).await?);
     let sets = cache.index.past_sets(&store).await?;
     let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();

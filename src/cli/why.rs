@@ -71,6 +71,9 @@ fn show_fresh(planner: &Planner, flow: &FlowName) -> Result<()> {
     let mut line = |text: String| writeln!(out, "{text}").map_err(|error| Error::new(ErrorKind::Start, error));
     line(format!("fresh    {flow}"))?;
     let Some(published) = planner.receipt(flow).and_then(|receipt| receipt.published.as_ref()) else { return Ok(()) };
+    if let Some(run) = published.pinned {
+        line(format!("         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"))?;
+    }
     let manifest = &published.manifest;
     line(format!(
         "         published {}, {} parts, {} rows, key {}",

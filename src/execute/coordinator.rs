@@ -208,6 +208,7 @@ impl<'r> Coordinator<'r> {
             Ok(Err(error)) => Some(error.into()),
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
+        cache.staging.end();
         self.barriers.wait()?;
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();

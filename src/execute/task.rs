@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, Seek};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, Unfinished};
+use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
@@ -95,7 +95,7 @@ pub(super) fn make(
     }
     staging.finish(unfinished, &written.digest)?;
     let record = PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes };
-    cache.ledger.add(&part.key, &record)?;
+    cache.ledger.add(&part.key, &record).map_err(CacheError::from)?;
     Ok(record)
 }
 
@@ -168,7 +168,10 @@ fn pass_whole(source: &Opened, unfinished: &Unfinished, staging: &Staging, inter
         return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted)).map_err(FsError::at("read", unfinished.path()))?);
     }
     let target = unfinished.create()?;
-    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted)).map_err(FsError::at("copy", &source.path))?;
+    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted)).map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FsError::at("write", unfinished.path())(error),
+        _ => FsError::at("copy", &source.path)(error),
+    })?;
     Ok((Fingerprint::from_bytes(digest), bytes))
 }
 
@@ -178,7 +181,10 @@ fn write(
     fill: impl FnOnce(&mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError>,
 ) -> Result<Written> {
     let mut out = BufWriter::with_capacity(BUFFER, DigestWriter::new(unfinished.create()?));
-    let rows = fill(&mut out)?;
+    let rows = fill(&mut out).map_err(|error| match out.get_ref().failure() {
+        Some(failure) => FsError::at("write", unfinished.path())(failure).into(),
+        None => Error::from(error),
+    })?;
     let failed = |error: io::Error| FsError::at("write", unfinished.path())(error);
     let (_, digest, bytes) = out.into_inner().map_err(|error| failed(error.into_error()))?.finish().map_err(failed)?;
     Ok(Written { digest: Fingerprint::from_bytes(digest), bytes, rows })

@@ -18,12 +18,19 @@ pub struct DigestWriter<W> {
     inner: W,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// The system's number of the error that ended it.
+    failed: Option<i32>,
 }
 
 impl<W: Write> DigestWriter<W> {
     /// Wraps a writer; nothing has passed yet.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0, failed: None }
+    }
+
+    /// Why nothing more could be written, whatever became of the error on its way through libraries.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.failed.map(io::Error::from_raw_os_error)
     }
 
     /// The writer, the BLAKE3 digest and the number of all bytes that passed.
@@ -35,7 +42,7 @@ impl<W: Write> DigestWriter<W> {
 
 impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
+        let written = self.inner.write(buffer).inspect_err(|error| self.failed = error.raw_os_error())?;
         self.hasher.update(&buffer[..written]);
         self.bytes += written as u64;
         Ok(written)

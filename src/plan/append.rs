@@ -1,7 +1,7 @@
 //! `mode: append`: which inputs are still to be moved, by what the receipt says was moved.
 //!
 //! An input is its path and its digest: equal bytes under another name are another input, unless the
-//! old name is gone, which is a rename. Pure comparison.
+//! old name has them no more, which is a rename. Pure comparison.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,6 +19,8 @@ pub struct Appending {
     pub moves: BTreeSet<String>,
     /// The parts that stay, in order.
     pub stay: Vec<Part>,
+    /// The parts that go; new ones may have their numbers.
+    pub gone: Vec<Part>,
     /// Why there is something to do; nothing where there is not.
     pub reasons: Vec<Reason>,
 }
@@ -48,8 +50,13 @@ pub enum AppendError {
     #[error("the receipt does not say what part {0} was made from")]
     Unsaid(String),
     /// The new inputs have other columns.
-    #[error("the columns of its home are not those of its store any more")]
-    Columns,
+    #[error("input {input} has other columns than its store: {difference}")]
+    Columns {
+        /// The first of the new inputs.
+        input: String,
+        /// What differs.
+        difference: String,
+    },
 }
 
 impl From<AppendError> for Error {
@@ -58,9 +65,11 @@ impl From<AppendError> for Error {
             AppendError::Changed { .. } => {
                 "on_changed: rewrite replaces what was made from it, on_changed: ignore leaves that as it is; or give the new bytes a new name"
             }
-            AppendError::Gone { .. } => "bring the input back, or put the part back into the store",
+            AppendError::Gone { .. } => "bring the input back, or let its rows go too by on_vanished: remove",
             AppendError::Unsaid(_) => "build it once more with mode: replace and --force",
-            AppendError::Columns => "a store has one schema: move the new columns to another store, or build it anew with mode: replace",
+            AppendError::Columns { .. } => {
+                "a store has one schema: move the new columns to another store, or build it anew with mode: replace"
+            }
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
     }
@@ -80,33 +89,43 @@ pub fn compare(
     }
     let moved: BTreeMap<&str, Fingerprint> =
         parts.iter().flat_map(|part| &part.inputs).map(|input| (input.name.as_str(), input.digest)).collect();
+    let is_there = |name: &str, digest: &Fingerprint| inputs.get(name) == Some(digest);
+    // What is no longer there as it was moved: it has another name, other bytes, or is gone.
     let mut gone: BTreeMap<&str, Fingerprint> =
-        moved.iter().filter(|(name, _)| !inputs.contains_key(**name)).map(|(name, digest)| (*name, *digest)).collect();
+        moved.iter().filter(|(name, digest)| !is_there(name, digest)).map(|(name, digest)| (*name, *digest)).collect();
     let mut appending = Appending::default();
-    // Inputs that are moved again, with what they are called now.
+    // By their names when they were moved, what inputs are called now.
     let mut renamed: BTreeMap<&str, &str> = BTreeMap::new();
+    let unmoved = inputs.iter().filter(|(name, digest)| moved.get(name.as_str()) != Some(digest));
+    for (name, digest) in unmoved.clone() {
+        let old = gone.iter().find(|(old, other)| *other == digest && **old != name.as_str()).map(|(old, _)| *old);
+        if let Some(old) = old {
+            gone.remove(old);
+            renamed.insert(old, name);
+            appending.reasons.push(Reason::InputRenamed { old: old.to_string(), new: name.clone() });
+        }
+    }
+    let has_new_name: BTreeSet<&str> = renamed.values().copied().collect();
+    // Inputs that are moved again, by their names when they were moved.
     let mut again: BTreeSet<&str> = BTreeSet::new();
-    for (name, new) in inputs {
-        match moved.get(name.as_str()) {
-            Some(old) if old == new => {}
-            Some(old) => match mode.on_changed() {
-                OnChanged::Fail => return Err(AppendError::Changed { name: name.clone(), old: *old, new: *new }),
-                OnChanged::Ignore => {}
-                OnChanged::Rewrite => {
-                    appending.reasons.push(Reason::InputChanged { name: name.clone(), old: *old, new: *new });
-                    again.insert(name);
+    for (name, new) in unmoved.filter(|(name, _)| !has_new_name.contains(name.as_str())) {
+        match gone.get(name.as_str()) {
+            Some(old) => {
+                let old = *old;
+                gone.remove(name.as_str());
+                match mode.on_changed() {
+                    OnChanged::Fail => return Err(AppendError::Changed { name: name.clone(), old, new: *new }),
+                    OnChanged::Ignore => {}
+                    OnChanged::Rewrite => {
+                        appending.reasons.push(Reason::InputChanged { name: name.clone(), old, new: *new });
+                        again.insert(name);
+                    }
                 }
-            },
-            None => match gone.iter().find(|(_, digest)| *digest == new).map(|(old, _)| *old) {
-                Some(old) => {
-                    gone.remove(old);
-                    renamed.insert(old, name);
-                }
-                None => {
-                    appending.reasons.push(Reason::InputAdded { name: name.clone() });
-                    appending.moves.insert(name.clone());
-                }
-            },
+            }
+            None => {
+                appending.reasons.push(Reason::InputAdded { name: name.clone() });
+                appending.moves.insert(name.clone());
+            }
         }
     }
     let removed: BTreeSet<&str> = if mode.on_vanished() == OnVanished::Remove { gone.keys().copied().collect() } else { BTreeSet::new() };
@@ -127,12 +146,20 @@ pub fn compare(
     }
     for part in parts {
         if !goes(part, &again) {
-            appending.stay.push(part.clone());
+            let mut part = part.clone();
+            for input in &mut part.inputs {
+                if let Some(name) = renamed.get(input.name.as_str()) {
+                    input.name = (*name).to_string();
+                }
+            }
+            appending.stay.push(part);
             continue;
         }
+        appending.gone.push(part.clone());
         for input in part.inputs.iter().filter(|input| !removed.contains(input.name.as_str())) {
             let name = renamed.get(input.name.as_str()).copied().unwrap_or(&input.name);
-            let may_move = inputs.get(name).is_some_and(|digest| *digest == input.digest || mode.on_changed() == OnChanged::Rewrite);
+            let is_rewritten = again.contains(input.name.as_str()) && mode.on_changed() == OnChanged::Rewrite;
+            let may_move = inputs.get(name).is_some_and(|digest| *digest == input.digest || is_rewritten);
             if !may_move {
                 return Err(AppendError::Gone { part: part.name.clone(), input: input.name.clone() });
             }

@@ -72,6 +72,9 @@ impl Planner {
             self.observe(std::slice::from_ref(name)).await?;
         }
         let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
+        if self.must_settle(name)? {
+            return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)?))));
+        }
         if let Some(published) = self.stays_at(name) {
             return match self.judge_set(name, published).await {
                 Err(error) if error.kind() != ErrorKind::Start => Ok(step(blocked(&error), None)),
@@ -107,6 +110,12 @@ impl Planner {
             Err(error) if error.kind() == ErrorKind::Start => Err(error),
             Err(error) => Ok(step(blocked(&error), None)),
         }
+    }
+
+    /// True where only the settled store can say what is at hand, and what was moved: it is settled, and judged again.
+    fn must_settle(&self, name: &FlowName) -> Result<bool> {
+        let is_interrupted = self.receipt(name).is_some_and(|receipt| receipt.pending.is_some());
+        Ok(is_interrupted && (self.puts_back(name) || self.pin(name).is_some() || self.flow(name)?.mode != Mode::Replace))
     }
 
     /// The set that a flow shall have whatever its home holds: one that is to be put back, or that was.
@@ -160,6 +169,11 @@ impl Planner {
         match &state.receipt {
             _ if names.is_empty() => Ok(()),
             None if flow.store.adopts() => Ok(()),
+            None if flow.mode != Mode::Replace => {
+                let error = Error::from(StoreError::Foreign { path, names });
+                Err(error
+                    .with_hint("move them away: mode: append begins with an empty folder, or with one that was built by mode: replace"))
+            }
             None => Err(StoreError::Foreign { path, names }.into()),
             Some(receipt) if receipt.pending.is_some() => Ok(()),
             Some(_) => Err(StoreError::Added { path, names }.into()),
@@ -173,7 +187,7 @@ impl Planner {
         self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.store_state(name)?;
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let mut reasons = match published.filter(|_| flow.mode != Mode::Replace) {
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);

@@ -12,10 +12,10 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::Now;
-use crate::flow::Flow;
+use crate::flow::{Flow, Mode};
 use crate::format::Format;
 use crate::fs::Stat;
-use crate::home::Listing;
+use crate::home::{HomeError, Listing};
 use crate::store::Live;
 
 /// How a flow's home and store look.
@@ -42,7 +42,18 @@ pub struct StoreLook {
 pub fn look(flows: &[(Arc<Flow>, PathBuf)]) -> Vec<Look> {
     flows
         .par_iter()
-        .map(|(flow, store)| Look { at: Now::take(), home: flow.home.list().map_err(Into::into), store: look_at_store(flow, store) })
+        .map(|(flow, store)| {
+            let (at, store) = (Now::take(), look_at_store(flow, store));
+            let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
+            let home = match flow.home.list() {
+                // All that was in it was moved: there is nothing to add.
+                Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode != Mode::Replace => {
+                    Ok(Listing { folders: vec![path.clone()], folder: path, files: Vec::new() })
+                }
+                listed => listed.map_err(Into::into),
+            };
+            Look { at, home, store }
+        })
         .collect()
 }
 

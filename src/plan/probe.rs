@@ -159,6 +159,7 @@ impl ProbedStore {
             published.iter().flat_map(|published| &published.manifest.parts).map(|part| part.name.as_str()).collect();
         let visible = self.live.files.keys().chain(&self.live.folders);
         state.added = visible.filter(|name| !names.contains(name.as_str())).cloned().collect();
+        state.added.sort();
         state.missing = parts.into_keys().map(String::from).collect();
         state.missing.sort();
         state.receipt = self.receipt;

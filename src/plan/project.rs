@@ -56,6 +56,13 @@ impl Project {
         self.real.get(path).map_or(path, PathBuf::as_path)
     }
 
+    /// True where a flow's home lies in a folder, or the folder in its home.
+    pub fn reads(&self, flow: &Flow, folder: &Path) -> bool {
+        let Place::Path { path, deep } = flow.home.place() else { return false };
+        let home = self.real.get(path).map_or(path, PathBuf::as_path);
+        home.starts_with(folder) || (deep && folder.starts_with(home))
+    }
+
     /// The format of what a flow reads.
     pub fn input_format(&self, flow: &Flow) -> &'static dyn Format {
         let upstream = flow.upstream().and_then(|name| self.graph.flow(name));

@@ -85,6 +85,8 @@ pub enum Reason {
     InputRemoved { name: String },
     /// A file of the home has other bytes.
     InputChanged { name: String, old: Fingerprint, new: Fingerprint },
+    /// With `mode: append`: an input that was moved has another name.
+    InputRenamed { old: String, new: String },
     /// The upstream published something else.
     Upstream { flow: String, old: Option<Fingerprint>, new: Fingerprint },
     /// The columns of the home differ.
@@ -168,6 +170,7 @@ impl fmt::Display for Reason {
             Self::InputAdded { name } => write!(f, "input {name} is new"),
             Self::InputRemoved { name } => write!(f, "input {name} is gone"),
             Self::InputChanged { name, old, new } => write!(f, "input {name} changed ({} -> {})", old.short(), new.short()),
+            Self::InputRenamed { old, new } => write!(f, "input {old} is called {new} now"),
             Self::Upstream { flow, old: Some(old), new } => {
                 write!(f, "flow {flow} gave something else ({} -> {})", old.short(), new.short())
             }
@@ -178,6 +181,7 @@ impl fmt::Display for Reason {
             Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),
             Self::Interrupted => write!(f, "a publication was interrupted"),
             Self::Adopted { names } => write!(f, "takes over a folder that has {}", names.join(", ")),
+            Self::PutBack { pinned: false, .. } => write!(f, "the latest set was asked for"),
             Self::PutBack { run, .. } => write!(f, "the set of run {run} was asked for"),
         }
     }

@@ -10,6 +10,7 @@ use super::append::{self, AppendError};
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice::{self, Slice};
+use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
@@ -60,6 +61,8 @@ pub struct PlannedPart {
     pub stem: String,
     /// Its name, where it has one already.
     pub name: Option<String>,
+    /// Its number, where it has one already.
+    pub sequence: Option<u64>,
     /// What it is made from.
     pub inputs: Vec<Moved>,
     /// The part, where it was made before and is at hand.
@@ -105,15 +108,12 @@ impl Work {
     pub fn names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
         let mut owners: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
-        let mut sequence = self.sequence;
-        for (number, part) in self.parts.iter().enumerate() {
+        for (number, (part, sequence)) in self.parts.iter().zip(self.sequences()).enumerate() {
             let name = match &part.name {
                 Some(name) => name.clone(),
-                None => {
-                    sequence += 1;
-                    flow.store.part_name(&Naming { sequence, stem: &part.stem, digest: digests.get(number) })?
-                }
+                None => flow.store.part_name(&Naming { sequence, stem: &part.stem, digest: digests.get(number) })?,
             };
+            let name = another_name(name, digests.get(number), &owners);
             if let Some(first) = owners.insert(name.clone(), number)
                 && !(digests.is_empty() && name.contains('?'))
             {
@@ -124,9 +124,22 @@ impl Work {
         Ok(names)
     }
 
-    /// The highest number that the name of a part has, or ever had.
+    /// The number of each part: that which it has, or the next.
+    pub fn sequences(&self) -> Vec<u64> {
+        let mut last = self.sequence;
+        let number = |part: &PlannedPart| match part.sequence {
+            Some(number) => number,
+            None => {
+                last += 1;
+                last
+            }
+        };
+        self.parts.iter().map(number).collect()
+    }
+
+    /// The highest number that a part has, or ever had.
     pub fn last_sequence(&self) -> u64 {
-        self.sequence + self.parts.iter().filter(|part| part.name.is_none()).count() as u64
+        self.sequences().into_iter().fold(self.sequence, u64::max)
     }
 
     /// Rows that all inputs of the parts have which are not taken as they are, and rows of those parts.
@@ -150,7 +163,7 @@ impl PlannedPart {
     fn of(part: &Part) -> Self {
         let slice = Slice { rows: part.rows, ..Slice::default() };
         let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());
-        Self { key: part.key, slice, stem: String::new(), name, inputs, made: None }
+        Self { key: part.key, slice, stem: String::new(), name, sequence: Some(part.sequence), inputs, made: None }
     }
 }
 
@@ -163,6 +176,8 @@ struct Share {
     sequence: u64,
     /// The schema of what stays.
     schema: Option<Fingerprint>,
+    /// The numbers of parts that go, with the inputs they were made from.
+    numbers: Vec<(u64, Vec<Moved>)>,
 }
 
 impl Planner {
@@ -170,14 +185,14 @@ impl Planner {
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
-        let Share { files, stay: mut parts, sequence, schema } = self.share(&flow, &state).await?;
+        let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
         let format = self.project.input_format(&flow);
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &known, |file| open(&files[file]))?;
         let found = known.first().map(|layout| layout.schema);
         if !parts.is_empty() && found.is_some_and(|found| schema.is_some_and(|schema| schema != found)) {
-            return Err(AppendError::Columns.into());
+            return Err(self.other_columns(&flow, format, &files, &parts)?);
         }
         let target = flow.store.target();
         let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
@@ -186,6 +201,7 @@ impl Planner {
         if !self.is_forced(name) {
             self.find_made(&flow, &state, &mut new).await?;
         }
+        reuse_numbers(&mut new, numbers);
         parts.append(&mut new);
         let work = Work {
             key: key.key,
@@ -211,7 +227,7 @@ impl Planner {
     /// With `mode: append` only what was not moved yet is made, besides what is lost and can be made again.
     async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
         let files = self.sources(flow)?;
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let Some(published) = published.filter(|_| flow.mode != Mode::Replace) else {
             return Ok(Share { files, ..Share::default() });
         };
@@ -230,10 +246,47 @@ impl Planner {
             if gone.is_empty() {
                 let files = files.into_iter().filter(|file| appending.moves.contains(&file.name)).collect();
                 let sequence = published.sequence.max(parts.len() as u64);
-                return Ok(Share { files, stay, sequence, schema: published.schema });
+                let numbers =
+                    appending.gone.into_iter().map(|part| (part.sequence, part.inputs)).filter(|(number, _)| *number > 0).collect();
+                return Ok(Share { files, stay, sequence, schema: published.schema, numbers });
             }
             lost.extend(gone);
         }
+    }
+
+    /// How the columns of the first new input differ from those of a part that stays.
+    fn other_columns(&self, flow: &Flow, format: &'static dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Error> {
+        let (Some(new), Some(part)) = (files.first(), stay.iter().find_map(|part| part.name.as_ref())) else {
+            return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
+        };
+        let path = self.project.store_path(flow).join(part);
+        let old = fs::open(&path).ok().map(|file| Opened { file, path });
+        let difference = match old {
+            Some(old) => format.difference(&open(new)?, &old)?,
+            None => None,
+        };
+        let difference = difference.map_or_else(|| "the schemas differ".to_string(), |difference| difference.to_string());
+        Ok(AppendError::Columns { input: new.name.clone(), difference }.into())
+    }
+
+    /// Nothing but to have the store settled.
+    pub(super) fn work_to_settle(&self, name: &FlowName) -> Result<Work> {
+        let state = self.store_state(name)?;
+        let none = Components::default();
+        Ok(Work {
+            key: none.key(KeyKind::Flow),
+            components: none,
+            placement: BTreeMap::new(),
+            schema: None,
+            files: Vec::new(),
+            layouts: Vec::new(),
+            passage: Passage::Undecoded,
+            parts: Vec::new(),
+            sequence: 0,
+            pinned: None,
+            altered: Vec::new(),
+            receipt_stat: state.receipt_stat,
+        })
     }
 
     /// What is to be done to have a set again that was published once.
@@ -245,8 +298,8 @@ impl Planner {
         let mut parts: Vec<PlannedPart> = published.manifest.parts.iter().map(PlannedPart::of).collect();
         self.find_made(flow, &state, &mut parts).await?;
         if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
-            let error = format!("part {} of that set is no longer at hand", part.name.as_deref().unwrap_or_default());
-            let hint = "options.cache.max_size and max_age say how long parts are kept; hygge build --force or hygge restore --latest goes on without it";
+            let error = format!("part {} of that set is no longer at hand, or damaged", part.name.as_deref().unwrap_or_default());
+            let hint = "options.cache.max_size and max_age say how long parts are kept; hygge build --force makes the set anew from what the home has";
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
         }
         Ok(Work {
@@ -320,7 +373,7 @@ impl Planner {
         let mut made = self.cache.index.parts(&others).await?;
         if !self.has_ledger && others.iter().any(|key| !made.contains_key(key)) {
             self.has_ledger = true;
-            self.noted.extend(self.cache.ledger.read()?);
+            self.noted.extend(self.cache.ledger.read().map_err(CacheError::from)?);
         }
         made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
         let mut before: Option<HashSet<Fingerprint>> = None;
@@ -331,8 +384,8 @@ impl Planner {
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
             } else {
-                if let (None, Some(receipt)) = (&before, &state.receipt) {
-                    before = Some(flow.store.set_before(self.project.store_path(flow), receipt)?);
+                if before.is_none() {
+                    before = Some(flow.store.beside(self.project.store_path(flow), state.receipt.as_deref())?);
                 }
                 if before.as_ref().is_some_and(|before| before.contains(&record.digest)) {
                     part.made = Some(Made { record, place: MadeAt::Staged });
@@ -369,6 +422,27 @@ impl Planner {
     }
 }
 
+/// Parts that are made anew have the numbers of those that were made from the same inputs: who reads the store
+/// finds them changed, not gone and come again.
+fn reuse_numbers(new: &mut [PlannedPart], mut numbers: Vec<(u64, Vec<Moved>)>) {
+    for part in new {
+        let is_same = |(_, inputs): &(u64, Vec<Moved>)| inputs.iter().any(|old| part.inputs.iter().any(|new| new.name == old.name));
+        if let Some(place) = numbers.iter().position(is_same) {
+            part.sequence = Some(numbers.remove(place).0);
+        }
+    }
+}
+
+/// Two parts with the same bytes whose names are made of their digest: the second gets a number.
+fn another_name(name: String, digest: Option<&Fingerprint>, owners: &HashMap<String, usize>) -> String {
+    if !owners.contains_key(&name) || !digest.is_some_and(|digest| name.contains(&digest.to_string())) {
+        return name;
+    }
+    let (stem, ending) = name.rsplit_once('.').map_or((name.as_str(), String::new()), |(stem, ending)| (stem, format!(".{ending}")));
+    let mut names = (2..).map(|number| format!("{stem}-{number}{ending}"));
+    names.find(|name| !owners.contains_key(name)).unwrap_or_default()
+}
+
 /// The parts that files become.
 fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, rows: Option<u64>) -> Vec<PlannedPart> {
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
@@ -384,7 +458,7 @@ fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage
         let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
         let stem = inputs.first().map_or("", |input| input.name.as_str());
         let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        parts.push(PlannedPart { key, slice, stem, name: None, inputs, made: None });
+        parts.push(PlannedPart { key, slice, stem, name: None, sequence: None, inputs, made: None });
     }
     // A file without rows is in no slice, and has been moved all the same.
     if let Some(last) = parts.last_mut() {

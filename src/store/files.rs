@@ -278,6 +278,9 @@ impl Store for FilesStore {
             folder = folder.parent().ok_or_else(|| StoreError::NotAFolder(site.live.clone()))?;
         }
         fs::check_writable(folder)?;
+        if self.how == How::InPlace && fs::stat(&site.live)?.is_some() {
+            fs::check_writable(&site.live)?;
+        }
         if read_receipt(&site)?.is_none() && !self.adopt {
             let live = live(real)?;
             let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
@@ -308,9 +311,14 @@ impl Store for FilesStore {
         clear::clear(&self.site(real)?)
     }
 
-    fn set_before(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
-        let parts = old::parts(&self.site(real)?, receipt)?;
-        Ok(parts.into_iter().map(|(_, digest)| digest).collect())
+    fn beside(&self, real: &Path, receipt: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError> {
+        let site = self.site(real)?;
+        let before = receipt.map(|receipt| old::parts(&site, receipt)).transpose()?.unwrap_or_default();
+        let mut digests: HashSet<Fingerprint> = before.into_iter().map(|(_, digest)| digest).collect();
+        for next in [&site.next, &site.next_inside()] {
+            digests.extend(old::laid_out(next)?);
+        }
+        Ok(digests)
     }
 
     fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError> {

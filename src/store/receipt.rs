@@ -38,9 +38,26 @@ pub struct Receipt {
     pub pending_in_place: bool,
     /// The set before, which the folder beside the store still holds.
     pub previous: Option<Previous>,
+    /// While an earlier set is published that was put back: the latest, from which builds go on.
+    #[serde(default)]
+    pub latest: Option<Published>,
     /// What was there when the folder was taken over.
     #[serde(default)]
     pub adopted: Option<Adopted>,
+}
+
+impl Receipt {
+    /// The set that builds go on from: what is published, unless that is an earlier set that was put back.
+    pub fn latest(&self) -> Option<&Published> {
+        let published = self.published.as_ref()?;
+        Some(self.latest.as_ref().filter(|_| published.pinned.is_some()).unwrap_or(published))
+    }
+
+    /// What must be kept of that set while another one is published.
+    pub fn kept_latest(&self, next: &Published) -> Option<Published> {
+        next.pinned?;
+        self.latest().cloned()
+    }
 }
 
 /// What was in a folder that hygge had not made, when it was told to take it over.
@@ -110,6 +127,9 @@ pub struct Part {
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
+    /// The number in its name, if it may have one; 0 in receipts of version 1.
+    #[serde(default)]
+    pub sequence: u64,
     /// What it was made from, as `mode: append` must know it. Receipts of version 1 do not say.
     #[serde(default)]
     pub inputs: Vec<Moved>,

@@ -148,7 +148,9 @@ impl<'a> Disk<'a> {
                 state.rename(&to, &path);
                 state.rename(&between, &to);
             }
-            ("remove", _) => state.names.retain(|name, _| !name.starts_with(&path)),
+            // A folder goes only when nothing is in it, in whichever order the rest was written.
+            ("remove", _) if state.names.keys().any(|name| name.starts_with(&path) && *name != path) => {}
+            ("remove", _) => drop(state.names.remove(&path)),
             ("commit", _) => {
                 let log = PathBuf::from(format!("{}-wal", path.display()));
                 let logged = self.written(step, "-wal");

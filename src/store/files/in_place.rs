@@ -19,13 +19,16 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
     fs::create_folder(&site.inside)?;
     let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
-    displace(site, publication, room)?;
+    for (name, _) in displace(site, publication, room)? {
+        fs::remove_file(&site.live.join(name))?;
+    }
     let adopted = super::publish::adopted(site, publication)?;
     lay_out(site, &site.next_inside(), publication, published.map(|published| &published.manifest), room)?;
     let mut receipt = Receipt {
         version: receipt::VERSION,
         project: publication.project.to_string(),
         flow: publication.flow.to_string(),
+        latest: publication.receipt.and_then(|receipt| receipt.kept_latest(publication.next)),
         published: published.cloned(),
         pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
         pending_inode: None,

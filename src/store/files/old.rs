@@ -78,6 +78,17 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
     Ok(found)
 }
 
+/// The digests of what was being laid out when a publication died: their names say nothing of them.
+pub(super) fn laid_out(next: &Path) -> Result<Vec<Fingerprint>, StoreError> {
+    let found = fs::list(next, fs::is_hidden)?.unwrap_or_default();
+    let digest = |entry: &Found| match digest(&next.join(&entry.relative)) {
+        // Somebody is publishing right now.
+        Err(StoreError::Fs(error)) if error.is_absent() => None,
+        digest => Some(digest),
+    };
+    found.iter().filter(|entry| entry.is_file).filter_map(digest).collect()
+}
+
 /// The digest of a file.
 pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
     let file = fs::open(path)?;

@@ -23,6 +23,7 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
         version: receipt::VERSION,
         project: publication.project.to_string(),
         flow: publication.flow.to_string(),
+        latest: publication.receipt.and_then(|receipt| receipt.kept_latest(publication.next)),
         published: published.cloned(),
         // Nothing of the set is written to after this moment.
         pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),

@@ -35,6 +35,10 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         if fs::stat(&site.live)?.is_none() && fs::stat(&site.old)?.is_some() {
             fs::rename(&site.old, &site.live)?;
         }
+        // A power cut may lose the exchange and keep the rename behind it.
+        if fs::stat(&site.old)?.is_some() && shows(&site.old, &pending.manifest)? {
+            return_parts(site, &site.old, room)?;
+        }
         undo(site, room)?;
     }
     receipt.pending_inode = None;

@@ -1,0 +1,254 @@
+//! `mode: append`: every input is moved once, whatever becomes of names, bytes, the cache and the store.
+
+use std::fs;
+
+use crate::common::files;
+use crate::common::sandbox::{Ran, Sandbox};
+
+/// A flow that adds, with these further keys of the flow and of its store.
+fn adding(keys: &str, store: &str) -> Sandbox {
+    Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store{store}}}, mode: append{keys}}}\n"))
+}
+
+/// The ids of a store, sorted.
+fn ids(sandbox: &Sandbox, store: &str) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for name in sandbox.digests(store).keys() {
+        let frame = files::read(sandbox, &format!("{store}/{name}"));
+        let column = frame.column("id").expect("a column").i64().expect("integers").into_no_null_iter().collect::<Vec<_>>();
+        ids.extend(column);
+    }
+    ids.sort_unstable();
+    ids
+}
+
+fn built(sandbox: &Sandbox) -> Ran {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let again = sandbox.run(&["build"]);
+    assert!(again.text.ends_with("fresh\n") && again.code == 0, "{}", again.text);
+    ran
+}
+
+fn rename(sandbox: &Sandbox, from: &str, to: &str) {
+    fs::rename(sandbox.path(&format!("home/{from}.parquet")), sandbox.path(&format!("home/{to}.parquet"))).expect("a rename");
+}
+
+fn remove(sandbox: &Sandbox, name: &str) {
+    fs::remove_file(sandbox.path(&format!("home/{name}.parquet"))).expect("an input");
+}
+
+fn input(sandbox: &Sandbox, name: &str, values: std::ops::Range<i64>) {
+    files::ints(sandbox, &format!("home/{name}.parquet"), values);
+}
+
+#[test]
+fn what_was_not_moved_yet_is_added_and_nothing_else_is_made() {
+    let sandbox = adding("", "");
+    input(&sandbox, "b", 0..2);
+    built(&sandbox);
+    let before = sandbox.digests("store");
+    input(&sandbox, "a", 10..12);
+    let ran = built(&sandbox);
+    let ended = ran.event("flow_finished");
+    assert_eq!((ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()), (Some(1), Some(1)), "{}", ran.text);
+    let now = sandbox.digests("store");
+    assert!(before.iter().all(|(name, digest)| now[name] == *digest), "what was there keeps its name");
+    assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11]);
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    assert_eq!(sandbox.build(&["--check"]).code, 0, "a lost cache changes nothing");
+}
+
+#[test]
+fn equal_bytes_are_moved_under_each_of_their_names() {
+    for pattern in ["", ", file_pattern: \"{digest}.parquet\"", ", file_pattern: \"{stem}.parquet\""] {
+        let sandbox = adding("", pattern);
+        input(&sandbox, "a", 0..2);
+        built(&sandbox);
+        input(&sandbox, "b", 0..2);
+        input(&sandbox, "c", 0..2);
+        built(&sandbox);
+        assert_eq!(ids(&sandbox, "store"), [0, 0, 0, 1, 1, 1], "{pattern}");
+    }
+}
+
+#[test]
+fn a_renamed_input_was_moved_already_and_is_known_by_its_new_name() {
+    for (on_changed, code, expected) in [("fail", 1, &[0, 1][..]), ("rewrite", 0, &[0, 1, 2]), ("ignore", 0, &[0, 1])] {
+        let sandbox = adding(&format!(", on_changed: {on_changed}"), "");
+        input(&sandbox, "a", 0..2);
+        built(&sandbox);
+        rename(&sandbox, "a", "b");
+        assert_eq!(built(&sandbox).event("flow_finished")["parts_made"], 0);
+        input(&sandbox, "b", 0..3);
+        assert_eq!(sandbox.build(&[]).code, code, "{on_changed}");
+        assert_eq!(ids(&sandbox, "store"), expected, "{on_changed}");
+    }
+}
+
+#[test]
+fn files_that_move_up_when_a_new_one_comes_are_not_moved_twice() {
+    for on_changed in ["fail", "rewrite", "ignore"] {
+        for builds_between in [false, true] {
+            let sandbox = adding(&format!(", on_changed: {on_changed}"), "");
+            input(&sandbox, "log", 0..2);
+            input(&sandbox, "log1", 10..12);
+            built(&sandbox);
+            rename(&sandbox, "log1", "log2");
+            rename(&sandbox, "log", "log1");
+            if builds_between {
+                built(&sandbox);
+            }
+            input(&sandbox, "log", 20..22);
+            built(&sandbox);
+            assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21], "{on_changed} {builds_between}");
+        }
+    }
+}
+
+#[test]
+fn on_changed_decides_about_an_input_with_other_bytes() {
+    for (on_changed, code, expected) in [("fail", 1, &[0, 1, 10][..]), ("rewrite", 0, &[5, 10]), ("ignore", 0, &[0, 1, 10])] {
+        for rows in ["", ", rows_per_file: 100"] {
+            let sandbox = adding(&format!(", on_changed: {on_changed}"), rows);
+            input(&sandbox, "a", 0..2);
+            input(&sandbox, "b", 10..11);
+            built(&sandbox);
+            input(&sandbox, "a", 5..6);
+            let ran = sandbox.build(&[]);
+            assert_eq!(ran.code, code, "{on_changed}{rows}: {}", ran.text);
+            assert!(code == 0 || ran.error().contains("input a.parquet was moved already"), "{}", ran.text);
+            assert_eq!(ids(&sandbox, "store"), expected, "{on_changed}{rows}");
+        }
+    }
+}
+
+#[test]
+fn on_vanished_decides_about_the_rows_of_an_input_that_is_gone() {
+    for (on_vanished, expected) in [("keep", &[0, 1, 10][..]), ("remove", &[10])] {
+        for rows in ["", ", rows_per_file: 100"] {
+            let sandbox = adding(&format!(", on_vanished: {on_vanished}"), rows);
+            input(&sandbox, "a", 0..2);
+            input(&sandbox, "b", 10..11);
+            built(&sandbox);
+            remove(&sandbox, "a");
+            built(&sandbox);
+            assert_eq!(ids(&sandbox, "store"), expected, "{on_vanished}{rows}");
+        }
+    }
+}
+
+#[test]
+fn a_home_that_was_emptied_has_nothing_to_add() {
+    let sandbox = adding("", "");
+    assert_eq!(sandbox.build(&[]).code, 1, "but it cannot begin so");
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    remove(&sandbox, "a");
+    assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+    input(&sandbox, "b", 2..3);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox, "store"), [0, 1, 2]);
+}
+
+#[test]
+fn who_reads_what_was_rewritten_learns_of_it() {
+    let config = |downstream: &str| {
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  up: {{home: home, store: out/up, mode: append, on_changed: rewrite}}\n  down: {{home: {{flow: up}}, store: out/down, mode: append{downstream}}}\n"
+        ));
+        input(&sandbox, "a", 0..2);
+        input(&sandbox, "b", 10..12);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        input(&sandbox, "a", 0..3);
+        sandbox
+    };
+    let sandbox = config("");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.outcome("up") == "built" && ran.error().contains("has other bytes now"), "{}", ran.text);
+    let sandbox = config(", on_changed: rewrite");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(ids(&sandbox, "out/down"), [0, 1, 2, 10, 11]);
+}
+
+#[test]
+fn a_lost_output_comes_back_from_its_input_or_the_flow_fails() {
+    let sandbox = adding("", "");
+    input(&sandbox, "a", 0..2);
+    input(&sandbox, "b", 10..12);
+    built(&sandbox);
+    let before = sandbox.digests("store");
+    fs::remove_file(sandbox.path("store/00000000000000000001.parquet")).expect("a part");
+    built(&sandbox);
+    assert_eq!(sandbox.digests("store"), before);
+    remove(&sandbox, "a");
+    fs::remove_file(sandbox.path("store/00000000000000000001.parquet")).expect("a part");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.error().contains("its input a.parquet is gone"), "{}", ran.text);
+}
+
+#[test]
+fn new_columns_are_refused_by_name() {
+    let sandbox = adding("", "");
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    files::ints_and_texts(&sandbox, "home/b.parquet", 0..2);
+    remove(&sandbox, "a");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.error().contains("input b.parquet") && ran.error().contains("text"), "{}", ran.text);
+}
+
+#[test]
+fn inputs_without_rows_are_moved_too() {
+    for rows in ["", ", rows_per_file: 10"] {
+        let sandbox = adding("", rows);
+        input(&sandbox, "a", 0..0);
+        built(&sandbox);
+        input(&sandbox, "b", 0..0);
+        input(&sandbox, "c", 0..25);
+        input(&sandbox, "d", 0..0);
+        built(&sandbox);
+        assert_eq!(ids(&sandbox, "store"), (0..25).collect::<Vec<i64>>(), "{rows}");
+    }
+}
+
+#[test]
+fn a_flow_may_begin_to_add_and_may_end_to() {
+    let sandbox = adding("", "");
+    let adds = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+    sandbox.write("hygge.yml", adds.replace(", mode: append", ""));
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    sandbox.write("hygge.yml", &adds);
+    remove(&sandbox, "a");
+    input(&sandbox, "b", 10..12);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11]);
+    sandbox.write("hygge.yml", adds.replace(", mode: append", ""));
+    built(&sandbox);
+    assert_eq!(ids(&sandbox, "store"), [10, 11]);
+}
+
+#[test]
+fn a_store_without_a_receipt_is_not_begun_again() {
+    let sandbox = adding("", "");
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    fs::remove_dir_all(sandbox.path(".hygge")).expect("receipts");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.error().contains("that hygge did not make"), "{}", ran.text);
+    assert_eq!(ids(&sandbox, "store"), [0, 1]);
+}
+
+#[test]
+fn what_is_forced_is_made_from_the_inputs_that_are_there() {
+    let sandbox = adding("", ", compression: zstd");
+    input(&sandbox, "a", 0..2);
+    input(&sandbox, "b", 10..12);
+    built(&sandbox);
+    let before = sandbox.digests("store");
+    remove(&sandbox, "a");
+    let ran = sandbox.build(&["--force"]);
+    assert_eq!((ran.code, ran.event("flow_finished")["parts_made"].as_u64()), (0, Some(1)), "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), before);
+}

@@ -1,0 +1,246 @@
+//! Damage: whatever becomes of a file of the cache, what is published is right, and what was fresh is fresh.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::common::files;
+use crate::common::sandbox::Sandbox;
+
+const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
+const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
+
+/// Something that can become of a file.
+type Damage = (&'static str, fn(&Path));
+
+/// What can become of a file.
+const DAMAGES: &[Damage] = &[
+    ("truncated", |path| {
+        let bytes = fs::read(path).expect("a file");
+        fs::write(path, &bytes[..bytes.len() / 2]).expect("a write");
+    }),
+    ("bits flipped", |path| {
+        let mut bytes = fs::read(path).expect("a file");
+        let step = (bytes.len() / 40).max(1);
+        bytes.iter_mut().step_by(step).for_each(|byte| *byte ^= 0x10);
+        fs::write(path, bytes).expect("a write");
+    }),
+    ("one bit flipped", |path| {
+        let mut bytes = fs::read(path).expect("a file");
+        let place = bytes.len() / 3;
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte ^= 1;
+        }
+        fs::write(path, bytes).expect("a write");
+    }),
+    ("emptied", |path| fs::write(path, "").expect("a write")),
+    ("deleted", |path| fs::remove_file(path).expect("a file")),
+    ("made a folder", |path| {
+        fs::remove_file(path).expect("a file");
+        fs::create_dir(path).expect("a folder");
+    }),
+    ("unreadable", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("permissions")),
+];
+
+fn all_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { all_files(&path, found) } else { found.push(path) }
+    }
+}
+
+fn built() -> Sandbox {
+    let sandbox = Sandbox::new(CONFIG);
+    for rows in [10, 20, 30] {
+        files::ints_and_texts(&sandbox, &format!("home/{rows}.parquet"), 0..rows);
+        assert_eq!(sandbox.build(&[]).code, 0);
+    }
+    sandbox
+}
+
+/// The command, or why it was refused: by the name of a file of the cache and with a hint.
+fn ends_well(sandbox: &Sandbox, arguments: &[&str], case: &str) -> bool {
+    // Also for root, what may not be read is not read.
+    let ran = sandbox.run_obedient(arguments);
+    assert!(!ran.text.contains("panicked"), "{case}: {}", ran.text);
+    if ran.code == 0 {
+        return true;
+    }
+    assert!(ran.text.contains(".hygge-cache") && ran.text.contains("hint: "), "{case} is neither mended nor refused by name: {}", ran.text);
+    false
+}
+
+/// False where it is refused instead.
+fn is_mended(sandbox: &Sandbox, first: &BTreeMap<String, String>, case: &str) -> bool {
+    if !ends_well(sandbox, &["build"], case) {
+        return false;
+    }
+    assert!(sandbox.run(&["build"]).text.ends_with(FRESH), "{case}");
+    assert_eq!(sandbox.digests("store"), *first, "{case}: what was fresh is fresh");
+    // A part that is needed from the cache is what it says, or made again.
+    fs::remove_file(sandbox.path("store/00000000000000000002.parquet")).expect("a part");
+    let mut is_mended = ends_well(sandbox, &["build"], case);
+    files::ints_and_texts(sandbox, "home/20.parquet", 0..25);
+    is_mended &= ends_well(sandbox, &["build"], case);
+    files::ints_and_texts(sandbox, "home/20.parquet", 0..20);
+    is_mended &= ends_well(sandbox, &["build"], case);
+    assert!(!is_mended || sandbox.digests("store") == *first, "{case}");
+    is_mended
+}
+
+#[test]
+fn each_file_of_the_cache_may_be_damaged() {
+    let sandbox = built();
+    let (saved, first) = (sandbox.save(), sandbox.digests("store"));
+    let mut found = Vec::new();
+    all_files(&sandbox.path(".hygge-cache"), &mut found);
+    assert!(found.iter().any(|path| path.ends_with("parts.log")) && found.len() > 6, "{found:?}");
+    let mut refused = Vec::new();
+    for path in &found {
+        for (damage, spoil) in DAMAGES {
+            sandbox.reset(&saved);
+            spoil(path);
+            let case = format!("{} {damage}", path.display());
+            if !is_mended(&sandbox, &first, &case) {
+                refused.push(case);
+            }
+        }
+    }
+    // What is a file and can be read is always mended.
+    let may_be_refused = |case: &String| case.ends_with("made a folder") || case.ends_with("unreadable");
+    assert!(refused.iter().all(may_be_refused) && refused.len() < 2 * found.len(), "{refused:?}");
+}
+
+#[test]
+fn verify_finds_what_is_damaged_and_the_next_build_makes_it_again() {
+    let sandbox = built();
+    let sound = sandbox.run(&["cache", "verify"]);
+    assert!(sound.code == 0 && sound.text.contains("verified 3 parts") && sound.text.contains("0 damaged"), "{}", sound.text);
+    let mut found = Vec::new();
+    all_files(&sandbox.path(".hygge-cache/staging"), &mut found);
+    let part = found.iter().find(|path| path.file_name().is_some_and(|name| name.len() == 64)).expect("a part");
+    let mut bytes = fs::read(part).expect("a part");
+    bytes[5] ^= 1;
+    fs::write(part, &bytes).expect("a write");
+    let ran = sandbox.run(&["cache", "verify", "--format", "json"]);
+    let damaged = &ran.event("cache_verify")["damaged"];
+    assert_eq!((ran.code, damaged.as_array().map(Vec::len)), (1, Some(1)), "{}", ran.text);
+    assert_eq!(fs::read(damaged[0]["now"].as_str().expect("a path")).expect("what was set aside"), bytes);
+    assert_eq!(sandbox.run(&["cache", "verify"]).code, 0, "it is found once");
+    let before = sandbox.digests("store");
+    for folder in ["store", ".hygge/store.old"] {
+        fs::remove_dir_all(sandbox.path(folder)).expect("a store");
+    }
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.event("flow_finished")["parts_made"], 1, "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), before);
+    let some = sandbox.run(&["cache", "verify", "--sample", "1%"]);
+    assert_eq!(some.code, 0, "{}", some.text);
+}
+
+#[test]
+fn what_is_in_the_cache_is_let_go_by_age_and_by_size() {
+    let sandbox = built();
+    let stats = |sandbox: &Sandbox| sandbox.run(&["cache", "stats", "--format", "json"]).event("cache_stats")["parts"].as_u64();
+    assert_eq!(stats(&sandbox), Some(3));
+    let dry = sandbox.run(&["cache", "gc", "--max-size", "1", "--dry-run", "--format", "json"]);
+    assert_eq!((dry.event("cache_gc")["parts"].as_u64(), stats(&sandbox)), (Some(3), Some(3)), "{}", dry.text);
+    let one = sandbox.run(&["cache", "gc", "--max-size", "9kB", "--format", "json"]);
+    let gone = one.event("cache_gc");
+    assert_eq!((gone["parts"].as_u64(), gone["bytes"].as_u64(), stats(&sandbox)), (Some(1), Some(4096), Some(2)), "{}", one.text);
+    let old = sandbox.run(&["cache", "gc", "--max-age", "1d", "--format", "json"]);
+    assert_eq!(old.event("cache_gc")["parts"], 0, "nothing is a day old");
+    assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0"]).code, 0);
+    assert_eq!(stats(&sandbox), Some(0));
+    assert_eq!(sandbox.run(&["build"]).text, FRESH);
+}
+
+#[test]
+fn a_build_keeps_the_limits_by_itself() {
+    let sandbox = Sandbox::new(&CONFIG.replace("keep: always", "keep: always, max_size: 5kB"));
+    for rows in [10, 20, 30] {
+        files::ints_and_texts(&sandbox, "home/a.parquet", 0..rows);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let stats = sandbox.run(&["cache", "stats", "--format", "json"]);
+        assert!(stats.event("cache_stats")["parts"].as_u64() <= Some(1), "{}", stats.text);
+    }
+}
+
+#[test]
+fn what_was_made_and_not_published_is_not_let_go_for_its_size() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}, max_shrink: 0%}\n");
+    files::ints(&sandbox, "home/a.parquet", 0..100);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    files::ints(&sandbox, "home/a.parquet", 0..50);
+    assert_eq!(sandbox.build(&[]).code, 1, "it would shrink");
+    assert_eq!(sandbox.run(&["cache", "gc", "--max-size", "0"]).code, 0);
+    let ran = sandbox.build(&["--accept-shrink"]);
+    assert_eq!((ran.code, ran.event("flow_finished")["parts_made"].as_u64()), (0, Some(0)), "{}", ran.text);
+}
+
+#[test]
+fn gc_waits_for_builds_or_gives_up() {
+    let sandbox = built();
+    let lock = fs::File::open(sandbox.path(".hygge-cache/lock")).expect("a lock");
+    lock.try_lock_shared().expect("as a build has it");
+    let ran = sandbox.run(&["cache", "gc", "--max-age", "0", "--no-wait"]);
+    assert_eq!(ran.code, 4, "{}", ran.text);
+    assert_eq!(sandbox.run(&["build", "--dry-run"]).code, 0);
+    drop(lock);
+    let lock = fs::File::open(sandbox.path(".hygge-cache/lock")).expect("a lock");
+    lock.try_lock().expect("as gc has it");
+    assert_eq!(sandbox.run(&["build", "--no-wait"]).code, 4);
+    assert_eq!(sandbox.run(&["log"]).code, 0, "readers never wait");
+}
+
+#[test]
+fn the_cache_says_what_it_is() {
+    let sandbox = built();
+    let tag = fs::read_to_string(sandbox.path(".hygge-cache/CACHEDIR.TAG")).expect("a tag");
+    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"), "{tag}");
+    assert_eq!(fs::read_to_string(sandbox.path(".hygge-cache/.gitignore")).expect("a list"), "*\n");
+}
+
+#[test]
+fn on_a_network_filesystem_the_index_has_no_log_that_needs_shared_memory() {
+    let sandbox = Sandbox::numbers();
+    // NFS, as statfs calls it.
+    let nfs = [("HYGGE_FILESYSTEM", "26985")];
+    fs::create_dir(sandbox.path(".hygge-cache")).expect("a cache");
+    let mut build = sandbox.run_with(&nfs, &["build"]);
+    assert_eq!(build.code, 0, "{}", build.text);
+    let header = fs::read(sandbox.path(".hygge-cache/index.db")).expect("an index");
+    // Bytes 18 and 19 say whether there is a log: https://www.sqlite.org/fileformat.html
+    assert_eq!(header[18..20], [1, 1]);
+    build = sandbox.run_with(&nfs, &["build"]);
+    assert_eq!(build.text, "hygge: nothing to do, 1 flow is fresh\n");
+}
+
+#[test]
+fn an_index_of_the_version_before_is_taken_over() {
+    let sandbox = built();
+    let lines = "
+import sqlite3, sys
+index = sqlite3.connect(sys.argv[1])
+for table in ['run', 'flow_run', 'past_set']:
+    index.execute('DROP TABLE ' + table)
+for table in ['memo', 'part', 'layout', 'receipt']:
+    key = {'memo': 'folder', 'receipt': 'store'}.get(table, 'key')
+    for name, record in index.execute(f'SELECT {key}, record FROM {table}').fetchall():
+        index.execute(f'UPDATE {table} SET record = ? WHERE {key} = ?', (record[:-8], name))
+index.execute('PRAGMA user_version = 3')
+index.commit()
+print(index.execute('SELECT count(*) FROM part').fetchone()[0])
+";
+    let index = sandbox.path(".hygge-cache/index.db");
+    let old = crate::common::peers::run(lines, &[index.as_os_str()]);
+    assert!(old.status.success(), "{}", String::from_utf8_lossy(&old.stderr));
+    assert_eq!(String::from_utf8_lossy(&old.stdout).trim(), "3");
+    assert_eq!(sandbox.run(&["build"]).text, FRESH);
+    fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
+    fs::remove_dir_all(sandbox.path("store")).expect("a store");
+    fs::remove_file(sandbox.path(".hygge/store.json")).expect("a receipt");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.event("flow_finished")["parts_made"], 0, "its parts are known: {}", ran.text);
+}

@@ -1,0 +1,136 @@
+//! `hygge restore` and `hygge log`: earlier sets come back, stay, and end to stay.
+
+use std::fs;
+
+use crate::common::files;
+use crate::common::sandbox::Sandbox;
+
+fn three_sets(config: &str) -> (Sandbox, Vec<std::collections::BTreeMap<String, String>>) {
+    let sandbox = Sandbox::new(config);
+    let mut sets = Vec::new();
+    for rows in [10, 20, 30] {
+        files::ints_and_texts(&sandbox, "home/a.parquet", 0..rows);
+        files::ints_and_texts(&sandbox, &format!("home/{rows}.parquet"), 0..rows);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        sets.push(sandbox.digests("store"));
+    }
+    (sandbox, sets)
+}
+
+const ZSTD: &str = "flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
+const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
+
+#[test]
+fn an_earlier_set_comes_back_and_stays_until_it_is_let_go() {
+    let in_place = ZSTD.replace("zstd}", "zstd, publish: in_place}");
+    for config in [ZSTD, &in_place] {
+        let (sandbox, sets) = three_sets(config);
+        for (arguments, expected) in [(&["restore", "ids"][..], 1), (&["restore", "ids"], 0), (&["restore", "ids", "--build", "2"], 1)] {
+            let ran = sandbox.run(arguments);
+            assert_eq!(ran.code, 0, "{}", ran.text);
+            assert_eq!(sandbox.digests("store"), sets[expected], "{arguments:?}");
+        }
+        files::ints_and_texts(&sandbox, "home/new.parquet", 0..5);
+        let ran = sandbox.run(&["build"]);
+        assert!(ran.code == 0 && ran.text.contains("stays at the set of run 2") && ran.text.ends_with(FRESH), "{}", ran.text);
+        assert_eq!(sandbox.digests("store"), sets[1]);
+        assert!(sandbox.run(&["why", "ids"]).text.contains("stays at the set of run 2"));
+        assert_eq!(sandbox.run(&["restore", "ids", "--latest"]).code, 0);
+        assert_eq!(sandbox.digests("store"), sets[2]);
+        assert_eq!(sandbox.build(&[]).event("flow_finished")["parts_made"], 1, "the new input");
+    }
+}
+
+#[test]
+fn a_forced_build_ends_the_stay() {
+    let (sandbox, sets) = three_sets(ZSTD);
+    assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+    assert_eq!(sandbox.run(&["build", "--force", "ids"]).code, 0);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+    assert_eq!(sandbox.run(&["build"]).text, FRESH);
+}
+
+#[test]
+fn a_set_that_stays_is_kept_whole() {
+    let (sandbox, sets) = three_sets(ZSTD);
+    assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+    let name = sets[1].keys().next().expect("a part").clone();
+    sandbox.write(&format!("store/{name}"), "altered");
+    assert_eq!(sandbox.build(&[]).outcome("ids"), "restored", "another part has the same bytes");
+    assert_eq!(sandbox.digests("store"), sets[1]);
+    sets[1].keys().for_each(|name| sandbox.write(&format!("store/{name}"), "altered"));
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.error().contains("no longer at hand"), "{}", ran.text);
+    assert_eq!(sandbox.run(&["build", "--force", "ids"]).code, 0);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+    assert!(sandbox.find(".hygge/displaced", &name).is_some());
+}
+
+#[test]
+fn rows_of_inputs_that_are_gone_survive_going_back_and_forth() {
+    let configs = ["", "options: {cache: {keep: always}}\n"];
+    let ways = [&["restore", "ids", "--latest"][..], &["build", "--force", "ids"]];
+    for (config, back) in configs.into_iter().flat_map(|config| ways.map(|back| (config, back))) {
+        let sandbox = Sandbox::new(&format!("{config}flows:\n  ids: {{home: home, store: store, mode: append}}\n"));
+        files::ints(&sandbox, "home/a.parquet", 0..2);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let first = sandbox.digests("store");
+        files::ints(&sandbox, "home/b.parquet", 10..12);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let second = sandbox.digests("store");
+        fs::remove_file(sandbox.path("home/b.parquet")).expect("an input");
+        assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+        assert_eq!(sandbox.digests("store"), first);
+        assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0", "--max-size", "0"]).code, 0);
+        // The receipt knows it without the index.
+        for file in ["index.db", "index.db-wal"] {
+            drop(fs::remove_file(sandbox.path(".hygge-cache").join(file)));
+        }
+        let ran = sandbox.run(back);
+        assert_eq!(ran.code, 0, "{back:?}: {}", ran.text);
+        assert_eq!(sandbox.digests("store"), second, "{back:?}");
+    }
+}
+
+#[test]
+fn a_set_that_was_never_there_is_refused_with_those_that_were() {
+    let (sandbox, sets) = three_sets(ZSTD);
+    let ran = sandbox.run(&["restore", "ids", "--build", "77"]);
+    assert!(ran.code == 1 && ran.text.contains("sets of runs: 3, 2, 1"), "{}", ran.text);
+    assert_eq!(sandbox.run(&["restore", "nobody"]).code, 2);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+}
+
+#[test]
+fn the_history_survives_a_move_of_the_project() {
+    let sandbox = Sandbox::new("");
+    sandbox.write("one/hygge.yml", ZSTD);
+    for rows in [10, 20] {
+        files::ints(&sandbox, "one/home/a.parquet", 0..rows);
+        assert_eq!(sandbox.build(&["-f", "one/hygge.yml"]).code, 0);
+    }
+    fs::rename(sandbox.path("one"), sandbox.path("two")).expect("a rename");
+    assert_eq!(sandbox.run(&["restore", "ids", "-f", "two/hygge.yml"]).code, 0);
+    assert_eq!(files::read(&sandbox, "two/store/00000000000000000001.parquet").height(), 10);
+}
+
+#[test]
+fn the_log_tells_what_ran_and_why_and_what_failed() {
+    let sandbox = Sandbox::new("name: p\nflows:\n  good: {home: home, store: out/good}\n  bad: {home: bad, store: out/bad}\n");
+    assert_eq!(sandbox.run(&["log"]).text, "no run had anything to do yet\n");
+    assert!(!sandbox.path(".hygge-cache").exists(), "who only looks makes no cache");
+    files::ints(&sandbox, "home/a.parquet", 0..5);
+    sandbox.write("bad/a.parquet", "no parquet");
+    assert_eq!(sandbox.build(&[]).code, 1);
+    let log = sandbox.run(&["log", "--format", "json"]);
+    let run = log.event("run");
+    assert_eq!((run["run"].as_i64(), run["project"].as_str(), run["ended"].is_string()), (Some(1), Some("p"), true), "{}", log.text);
+    let flow = |name: &str| run["flows"].as_array().expect("flows").iter().find(|flow| flow["flow"] == name).expect("a flow").clone();
+    assert_eq!((flow("good")["outcome"].as_str(), flow("good")["rows"].as_u64()), (Some("built"), Some(5)));
+    assert!(flow("bad")["outcome"] == "failed" && flow("bad")["error"].as_str().is_some_and(|error| error.contains("a.parquet")));
+    let text = sandbox.run(&["log", "good"]).text;
+    assert!(text.contains("built    good: 1 part made") && text.contains("never built") && !text.contains("bad"), "{text}");
+    assert_eq!(sandbox.run(&["build", "good"]).code, 0);
+    assert_eq!(sandbox.run(&["log", "--format", "json"]).events.len(), 1, "a build with nothing to do is no run");
+    assert_eq!(sandbox.run(&["log", "nobody"]).code, 2);
+}
