@@ -7,6 +7,7 @@ mod judge;
 pub mod look;
 pub mod memory;
 mod planner;
+mod prepare;
 pub mod probe;
 pub mod project;
 pub mod slice;

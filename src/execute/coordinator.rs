@@ -5,14 +5,14 @@
 
 mod clock;
 mod flow;
+mod note;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
@@ -23,8 +23,7 @@ use super::Options;
 use super::event::{Event, Outcome, Summary};
 use super::settle::Taken;
 use crate::cache::CacheError;
-use crate::cache::history::FlowRun;
-use crate::cache::index::{Batch, PartRecord};
+use crate::cache::index::PartRecord;
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
@@ -432,30 +431,6 @@ impl<'r> Coordinator<'r> {
 
     fn stop_reason(&self) -> String {
         if self.options.interrupted.load(Ordering::Relaxed) { "interrupted".into() } else { "another flow failed".into() }
-    }
-
-    /// Writes into the history how a flow ended that had something to do.
-    fn note_ending(&mut self, flow: &FlowName, outcome: &Outcome, took: Duration) {
-        let Some(word) = outcome.word() else { return };
-        let reasons = self.reasons.remove(flow).unwrap_or_default();
-        let mut noted = FlowRun {
-            flow: flow.to_string(),
-            outcome: word.to_string(),
-            why: reasons.iter().map(Reason::to_string).collect(),
-            reasons: reasons.iter().map(|reason| json!(reason)).collect(),
-            seconds: took.as_secs_f64(),
-            ..FlowRun::default()
-        };
-        match outcome {
-            Outcome::Built(done) | Outcome::Restored(done) => {
-                (noted.parts_made, noted.parts_kept) = (done.made as u64, done.kept as u64);
-                (noted.rows, noted.bytes) = (done.rows, done.bytes);
-            }
-            Outcome::Failed(error) => noted.error = Some(error.to_string()),
-            Outcome::Skipped { because } => noted.error = Some(because.clone()),
-            Outcome::Fresh => {}
-        }
-        self.recorder.record(Batch { flow_runs: vec![(self.run, noted)], ..Batch::default() });
     }
 
     fn record_changes(&mut self) {

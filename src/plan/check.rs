@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::prepare::check_schemas;
 use super::project::Project;
-use super::work::check_schemas;
 use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};

@@ -1,0 +1,357 @@
+//! Preparing: which parts a flow needs, which of them are at hand, and where.
+//!
+//! It looks at what is recorded, staged and published, and reads nothing but footers that are not known yet.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::Planner;
+use super::append::{self, AppendError};
+use super::db::FlowKey;
+use super::probe::{Input, ProbeError, StoreState};
+use super::slice;
+use super::work::{Made, MadeAt, PlannedPart, Work};
+use crate::cache::CacheError;
+use crate::cache::index::{PartRecord, layout_key};
+use crate::error::{Error, ErrorKind, Result, catch_panic};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{Components, KeyKind};
+use crate::flow::{Flow, FlowName, Mode};
+use crate::format::{Format, FormatError, Layout, Opened, Passage};
+use crate::fs;
+use crate::store::receipt::{Moved, Part, Published};
+
+/// What a build makes, and what of the set before stays.
+#[derive(Default)]
+struct Share {
+    files: Vec<Input>,
+    stay: Vec<PlannedPart>,
+    /// The highest number that the name of a part ever had.
+    sequence: u64,
+    /// The schema of what stays.
+    schema: Option<Fingerprint>,
+    /// The numbers of parts that go, with the inputs they were made from.
+    numbers: Vec<(u64, Vec<Moved>)>,
+}
+
+impl Planner {
+    /// Finds out what is to be done for a flow that is not fresh.
+    pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
+        let flow = self.flow(name)?;
+        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
+        let format = self.project.input_format(&flow);
+        let layouts = self.layouts(format, &files).await?;
+        let known: Vec<&Layout> = layouts.iter().collect();
+        check_schemas(format, &known, |file| open(&files[file]))?;
+        let found = known.first().map(|layout| layout.schema);
+        if !parts.is_empty() && found.is_some_and(|found| schema.is_some_and(|schema| schema != found)) {
+            return Err(self.other_columns(&flow, format, &files, &parts)?);
+        }
+        let target = flow.store.target();
+        let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
+        let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
+        let mut new = new_parts(&files, &known, &recipe, &passage, target.rows_per_file);
+        if !self.is_forced(name) {
+            self.find_made(&flow, &state, &mut new).await?;
+        }
+        reuse_numbers(&mut new, numbers);
+        parts.append(&mut new);
+        let work = Work {
+            key: key.key,
+            components: key.components.clone(),
+            placement: flow.placement(),
+            schema: found.or(schema),
+            files,
+            layouts,
+            passage,
+            parts,
+            sequence,
+            pinned: None,
+            altered: state.altered,
+            receipt_stat: state.receipt_stat,
+        };
+        work.names(&flow, &[])?;
+        if matches!(work.passage, Passage::Decoded { .. }) {
+            check_decodable(format, &work)?;
+        }
+        Ok(work)
+    }
+
+    /// With `mode: append` only what was not moved yet is made, besides what is lost and can be made again.
+    async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
+        let files = self.sources(flow)?;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+        let Some(published) = published.filter(|_| flow.mode != Mode::Replace) else {
+            return Ok(Share { files, ..Share::default() });
+        };
+        let digests = self.digests(flow)?;
+        let parts = &published.manifest.parts;
+        let is_there = |part: &&Part| part.inputs.iter().all(|input| digests.get(&input.name) == Some(&input.digest));
+        let mut lost = HashSet::new();
+        if self.is_forced(&flow.name) {
+            lost.extend(parts.iter().filter(is_there).map(|part| part.name.clone()));
+        }
+        loop {
+            let appending = append::compare(&digests, published, flow.mode, &lost)?;
+            let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
+            self.find_made(flow, state, &mut stay).await?;
+            let gone: Vec<String> = stay.iter().filter(|part| part.made.is_none()).filter_map(|part| part.name.clone()).collect();
+            if gone.is_empty() {
+                let files = files.into_iter().filter(|file| appending.moves.contains(&file.name)).collect();
+                let sequence = published.sequence.max(parts.len() as u64);
+                let numbers =
+                    appending.gone.into_iter().map(|part| (part.sequence, part.inputs)).filter(|(number, _)| *number > 0).collect();
+                return Ok(Share { files, stay, sequence, schema: published.schema, numbers });
+            }
+            lost.extend(gone);
+        }
+    }
+
+    /// How the columns of the first new input differ from those of a part that stays.
+    fn other_columns(&self, flow: &Flow, format: &'static dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Error> {
+        let (Some(new), Some(part)) = (files.first(), stay.iter().find_map(|part| part.name.as_ref())) else {
+            return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
+        };
+        let path = self.project.store_path(flow).join(part);
+        let old = fs::open(&path).ok().map(|file| Opened { file, path });
+        let difference = match old {
+            Some(old) => format.difference(&open(new)?, &old)?,
+            None => None,
+        };
+        let difference = difference.map_or_else(|| "the schemas differ".to_string(), |difference| difference.to_string());
+        Ok(AppendError::Columns { input: new.name.clone(), difference }.into())
+    }
+
+    /// Nothing but to have the store settled.
+    pub(super) fn work_to_settle(&self, name: &FlowName) -> Result<Work> {
+        let state = self.store_state(name)?;
+        let none = Components::default();
+        Ok(Work {
+            key: none.key(KeyKind::Flow),
+            components: none,
+            placement: BTreeMap::new(),
+            schema: None,
+            files: Vec::new(),
+            layouts: Vec::new(),
+            passage: Passage::Undecoded,
+            parts: Vec::new(),
+            sequence: 0,
+            pinned: None,
+            altered: Vec::new(),
+            receipt_stat: state.receipt_stat,
+        })
+    }
+
+    /// What is to be done to have a set again that was published once.
+    ///
+    /// # Errors
+    /// A part of it is no longer at hand.
+    pub(super) async fn work_of_set(&mut self, flow: &Flow, published: Published) -> Result<Work> {
+        let state = self.store_state(&flow.name)?.clone();
+        let mut parts: Vec<PlannedPart> = published.manifest.parts.iter().map(PlannedPart::of).collect();
+        self.find_made(flow, &state, &mut parts).await?;
+        if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
+            let error = format!("part {} of that set is no longer at hand, or damaged", part.name.as_deref().unwrap_or_default());
+            let hint = "options.cache.max_size and max_age say how long parts are kept; hygge build --force makes the set anew from what the home has";
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
+        }
+        Ok(Work {
+            key: published.key,
+            components: published.components,
+            placement: published.placement,
+            schema: published.schema,
+            files: Vec::new(),
+            layouts: Vec::new(),
+            passage: Passage::Undecoded,
+            parts,
+            sequence: published.sequence,
+            pinned: published.pinned,
+            altered: state.altered,
+            receipt_stat: state.receipt_stat,
+        })
+    }
+
+    /// The files that a flow reads.
+    pub(super) fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
+        let Some(upstream) = flow.upstream() else {
+            return Ok(self.inputs(&flow.name)?.to_vec());
+        };
+        let upstream = self.flow(&FlowName::from(upstream))?;
+        let folder = self.project.store_path(&upstream);
+        let state = self.store_state(&upstream.name)?;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let parts = published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
+        let input = |part: &Part| {
+            // Only what looks as it did when its digest was found is what the manifest says.
+            let stat = *state.intact.get(&part.name)?;
+            Some(Input { name: part.name.clone(), path: folder.join(&part.name), stat, digest: part.digest })
+        };
+        let files: Option<Vec<Input>> = parts.iter().map(input).collect();
+        files.ok_or_else(|| super::judge::not_as_built(upstream.name.as_str()))
+    }
+
+    /// The layouts of files: from the index where their bytes were seen before.
+    async fn layouts(&mut self, format: &'static dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
+        let keys: Vec<Fingerprint> = files.iter().map(|file| layout_key(format, &file.digest)).collect();
+        let unknown: Vec<Fingerprint> = keys.iter().filter(|key| !self.layouts.contains_key(key)).copied().collect();
+        self.layouts.extend(self.cache.index.layouts(&unknown).await?);
+        let new: BTreeMap<Fingerprint, &Input> =
+            keys.iter().copied().zip(files).filter(|(key, _)| !self.layouts.contains_key(key)).collect();
+        let inspect = |file: &Input| catch_panic(|| inspect(format, file)).flatten();
+        let inspected = new.into_par_iter().map(|(key, file)| Ok((key, inspect(file)?))).collect::<Result<Vec<_>>>()?;
+        for (key, layout) in inspected {
+            self.layouts.insert(key, layout.clone());
+            self.found.layouts.push((key, layout));
+        }
+        Ok(keys.iter().filter_map(|key| self.layouts.get(key)).cloned().collect())
+    }
+
+    /// Finds the parts that were made before and are at hand.
+    async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let intact = |name: &String| !state.missing.contains(name) && !state.altered.contains(name);
+        let live: HashSet<Fingerprint> = published
+            .iter()
+            .flat_map(|published| &published.manifest.parts)
+            .filter(|part| intact(&part.name))
+            .map(|part| part.digest)
+            .collect();
+        let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
+        // The receipt knows its parts by their keys too, so that a lost index costs nothing.
+        let before = state.receipt.iter().filter_map(|receipt| receipt.previous.as_ref()).flat_map(|previous| &previous.manifest.parts);
+        let known = before.chain(published.iter().flat_map(|published| &published.manifest.parts));
+        let known: HashMap<Fingerprint, PartRecord> =
+            known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
+        let others: Vec<Fingerprint> = parts.iter().map(|part| part.key).filter(|key| !known.contains_key(key)).collect();
+        let mut made = self.cache.index.parts(&others).await?;
+        if !self.has_ledger && others.iter().any(|key| !made.contains_key(key)) {
+            self.has_ledger = true;
+            self.noted.extend(self.cache.ledger.read().map_err(CacheError::from)?);
+        }
+        made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
+        let mut before: Option<HashSet<Fingerprint>> = None;
+        for part in parts.iter_mut() {
+            let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
+            let place = if live.contains(&record.digest) {
+                MadeAt::Live
+            } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
+                MadeAt::Staged
+            } else {
+                if before.is_none() {
+                    before = Some(flow.store.beside(self.project.store_path(flow), state.receipt.as_deref())?);
+                }
+                if before.as_ref().is_some_and(|before| before.contains(&record.digest)) {
+                    part.made = Some(Made { record, place: MadeAt::Staged });
+                    continue;
+                }
+                if elsewhere.is_none() {
+                    elsewhere = Some(self.parts_of_other_stores(flow).await?);
+                }
+                match elsewhere.as_ref().and_then(|places| places.get(&record.digest)) {
+                    Some(path) => MadeAt::Elsewhere(path.clone()),
+                    None => continue,
+                }
+            };
+            part.made = Some(Made { record, place });
+        }
+        Ok(())
+    }
+
+    /// Where the parts of all other stores of this project lie.
+    async fn parts_of_other_stores(&mut self, flow: &Flow) -> Result<HashMap<Fingerprint, PathBuf>> {
+        self.memory.load_receipts(&self.cache.index, &self.project.config.name).await?;
+        let own = self.project.store_path(flow);
+        let others = self
+            .memory
+            .receipts
+            .iter()
+            .filter(|(store, indexed)| store.as_path() != own && indexed.receipt.project == self.project.config.name);
+        let parts = others.flat_map(|(store, indexed)| {
+            let published = indexed.receipt.published.iter();
+            published.flat_map(|published| &published.manifest.parts).map(move |part| (part, store.join(&part.name)))
+        });
+        let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
+        Ok(there.map(|(part, path)| (part.digest, path)).collect())
+    }
+}
+
+/// Parts that are made anew have the numbers of those that were made from the same inputs: who reads the store
+/// finds them changed, not gone and come again.
+fn reuse_numbers(new: &mut [PlannedPart], mut numbers: Vec<(u64, Vec<Moved>)>) {
+    for part in new {
+        let is_same = |(_, inputs): &(u64, Vec<Moved>)| inputs.iter().any(|old| part.inputs.iter().any(|new| new.name == old.name));
+        if let Some(place) = numbers.iter().position(is_same) {
+            part.sequence = Some(numbers.remove(place).0);
+        }
+    }
+}
+
+/// The parts that files become.
+fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, rows: Option<u64>) -> Vec<PlannedPart> {
+    let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
+    let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
+    let mut unused: Vec<bool> = vec![true; files.len()];
+    let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest };
+    let mut parts = Vec::new();
+    for slice in slice::slices(layouts, &sizes, rows) {
+        let key = slice::part_key(recipe, passage, &slice, &digests);
+        let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
+        used.dedup();
+        used.iter().for_each(|file| unused[*file] = false);
+        let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
+        let stem = inputs.first().map_or("", |input| input.name.as_str());
+        let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        parts.push(PlannedPart { key, slice, stem, name: None, sequence: None, inputs, made: None });
+    }
+    // A file without rows is in no slice, and has been moved all the same.
+    if let Some(last) = parts.last_mut() {
+        last.inputs.extend(unused.iter().enumerate().filter(|(_, unused)| **unused).map(|(file, _)| moved(file)));
+    }
+    parts
+}
+
+fn open(file: &Input) -> Result<Opened> {
+    let opened = Opened { file: fs::open(&file.path)?, path: file.path.clone() };
+    still(file, &opened)?;
+    Ok(opened)
+}
+
+/// The open file is the one that was fingerprinted, and nobody wrote to it since.
+fn still(file: &Input, opened: &Opened) -> Result<()> {
+    if fs::stat_open(&opened.file, &opened.path)? == file.stat { Ok(()) } else { Err(ProbeError::Changing(file.path.clone()).into()) }
+}
+
+fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
+    let opened = open(file)?;
+    let layout = format.inspect(&opened)?;
+    // It is recorded under the digest of these bytes.
+    still(file, &opened)?;
+    Ok(layout)
+}
+
+/// All files of a flow have one schema; the first that has not is named with its column.
+pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
+    let Some(first) = layouts.first() else { return Ok(()) };
+    let Some(other) = layouts.iter().position(|layout| layout.schema != first.schema) else { return Ok(()) };
+    // The odd one out is most likely the one to look at.
+    let alike = layouts.iter().filter(|layout| layout.schema == first.schema).count();
+    let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
+    let (odd, usual) = (open(odd)?, open(usual)?);
+    let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
+    Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
+}
+
+/// Nothing is decoded before every file of every part that must be made was found decodable.
+fn check_decodable(format: &dyn Format, work: &Work) -> Result<()> {
+    let mut files: Vec<usize> =
+        work.parts.iter().filter(|part| part.made.is_none()).flat_map(|part| &part.slice.pieces).map(|piece| piece.file).collect();
+    files.sort_unstable();
+    files.dedup();
+    for file in files {
+        format.decodable(&open(&work.files[file])?)?;
+    }
+    Ok(())
+}
