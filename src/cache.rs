@@ -11,7 +11,8 @@ pub mod staging;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
@@ -68,6 +69,17 @@ pub enum CacheError {
     /// Another process has the cache for itself.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The folder is somebody else's.
+    #[error("folder {} is to be the cache, and holds {name}, which is not hygge's", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// Something in it.
+        name: String,
+    },
+    /// The run shall end.
+    #[error("interrupted")]
+    Interrupted,
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -80,6 +92,8 @@ impl From<CacheError> for Error {
             CacheError::Index { .. } => "if it stays so, delete the index: it is made anew, and what is fresh stays fresh",
             CacheError::Lock(LockError::Held(_)) => "wait until it has ended",
             CacheError::Lock(LockError::Fs(_)) => "move it away: it is made anew",
+            CacheError::Foreign { .. } => "name a folder of its own by options.cache.dir, or one that is not there yet",
+            CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
             CacheError::Fs(_) => "move it away, or name another folder for the cache by options.cache.dir",
         };
         let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
@@ -88,16 +102,21 @@ impl From<CacheError> for Error {
 }
 
 /// What a command wants of the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Access {
-    /// It builds: it shares the cache with other builds, and waits this long, or for as long as it takes, for
-    /// who has it alone.
-    Build {
-        /// How long.
-        wait: Option<Duration>,
-    },
+    /// It builds: it shares the cache with other builds, and waits for who has it alone.
+    Build(Wait),
     /// It only looks: it never waits, and nothing is made where there is no cache.
     Look,
+}
+
+/// For how long to wait for a lock.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Not longer than this; as long as it takes.
+    pub limit: Option<Duration>,
+    /// Set when the run shall end.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 impl Cache {
@@ -112,11 +131,15 @@ impl Cache {
                 return Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::default(), is_writable: false });
             }
             Access::Look => None,
-            Access::Build { wait } => Some(wait),
+            Access::Build(wait) => Some(wait),
         };
+        check_own(folder)?;
         fs::create_folder(folder)?;
         fs::check_writable(folder)?;
-        let shared = wait.map(|wait| share(folder, wait)).transpose()?;
+        let shared = match wait {
+            Some(wait) => Some(patiently(&wait, || Lock::try_shared(&folder.join("lock"))).await?),
+            None => None,
+        };
         // Two that open it for the first time would both set it up.
         let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
         let index = Index::open(Place::Writable { path: &path, is_network }).await?;
@@ -140,42 +163,67 @@ impl Cache {
         self.is_writable
     }
 
-    /// Takes the cache alone, as soon as nobody builds; `wait` as for builds. Whoever begins a build waits.
-    pub fn alone(&self, wait: Option<Duration>) -> Result<Lock, CacheError> {
+    /// Takes the cache alone, as soon as nobody builds. Whoever begins a build waits.
+    pub async fn alone(&self, wait: &Wait) -> Result<Lock, CacheError> {
         // Its own share stands in the way.
         drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
         let holder = format!("hygge, process {}, which cleans it", std::process::id());
-        patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder))
+        patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder)).await
     }
 
-    /// Removes everything but the locks, as soon as nobody builds; gives the number of files, and their bytes.
-    pub fn empty(self, wait: Option<Duration>) -> Result<(usize, u64), CacheError> {
+    /// Removes everything of hygge's but the locks, as soon as nobody builds; gives the number of files, and their bytes.
+    pub async fn empty(self, wait: &Wait) -> Result<(usize, u64), CacheError> {
         if !self.is_writable {
             if fs::stat(&self.folder)?.is_some() {
                 fs::check_writable(&self.folder)?;
             }
             return Ok((0, 0));
         }
-        let _alone = self.alone(wait)?;
-        let files = fs::walk(&self.folder, |_| false)?.unwrap_or_default();
-        let files: Vec<_> = files.into_iter().filter(|entry| entry.is_file).map(|entry| entry.stat.size).collect();
-        for entry in fs::list(&self.folder, |name| name.ends_with("lock"))?.unwrap_or_default() {
+        let _alone = self.alone(wait).await?;
+        let mut sizes = Vec::new();
+        for entry in fs::list(&self.folder, |name| !is_own(name) || name.ends_with("lock"))?.unwrap_or_default() {
             let path = self.folder.join(&entry.relative);
-            if entry.is_folder { fs::remove_folder(&path)? } else { fs::remove_file(&path)? }
+            if entry.is_folder {
+                let files = fs::walk(&path, |_| false)?.unwrap_or_default();
+                sizes.extend(files.iter().filter(|entry| entry.is_file).map(|entry| entry.stat.size));
+                fs::remove_folder(&path)?;
+            } else {
+                sizes.push(entry.stat.size);
+                fs::remove_file(&path)?;
+            }
         }
-        Ok((files.len(), files.iter().sum()))
+        Ok((sizes.len(), sizes.iter().sum()))
     }
 }
 
-fn share(folder: &Path, wait: Option<Duration>) -> Result<Lock, CacheError> {
-    patiently(wait, || Lock::try_shared(&folder.join("lock")))
+/// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was set aside of it,
+/// the locks, parts, and the marks.
+fn is_own(name: &str) -> bool {
+    is_index(name) || matches!(name, "index.lock" | "lock" | "staging" | "damaged" | "CACHEDIR.TAG" | "CACHEDIR.TAG.tmp" | ".gitignore")
 }
 
-fn patiently(wait: Option<Duration>, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
+fn is_index(name: &str) -> bool {
+    name.strip_prefix("index.db").is_some_and(|rest| matches!(rest, "" | "-wal" | "-shm" | "-journal" | ".damaged"))
+}
+
+/// Refuses to make a cache of a folder that someone else uses, because it will be emptied one day.
+fn check_own(folder: &Path) -> Result<(), CacheError> {
+    let names = fs::list(folder, |_| false)?.unwrap_or_default();
+    let names: Vec<String> = names.iter().map(|entry| entry.relative.to_string_lossy().into_owned()).collect();
+    let is_cache = names.iter().any(|name| is_index(name) || name == "index.lock");
+    let foreign = names.iter().find(|name| !is_own(name) && !fs::is_hidden(name));
+    match foreign {
+        Some(name) if !is_cache => Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.clone() }),
+        _ => Ok(()),
+    }
+}
+
+async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
     let began = Instant::now();
     loop {
         match take() {
-            Err(LockError::Held(_)) if wait.is_none_or(|wait| began.elapsed() < wait) => std::thread::sleep(PAUSE),
+            Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => return Err(CacheError::Interrupted),
+            Err(LockError::Held(_)) if wait.limit.is_none_or(|limit| began.elapsed() < limit) => tokio::time::sleep(PAUSE).await,
             other => return Ok(other?),
         }
     }

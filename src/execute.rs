@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::plan::{Plan, Planner};
-use crate::store::Keep;
+use crate::store::room::Keep;
 
 use coordinator::Coordinator;
 use event::{Event, Summary};

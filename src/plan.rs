@@ -47,8 +47,8 @@ pub struct Request {
 pub struct PutBack {
     /// The flow.
     pub flow: FlowName,
-    /// The set.
-    pub set: PastSet,
+    /// The set, where it is not the one that the receipt says is the latest.
+    pub set: Option<PastSet>,
     /// True where it stays, whatever the home holds.
     pub pinned: bool,
 }

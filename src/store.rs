@@ -4,20 +4,20 @@
 
 pub mod files;
 pub mod receipt;
+pub mod room;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::Target;
-use crate::fs::{Barrier, FsError, Lock, LockError, Stat};
+use crate::fs::{FsError, Lock, LockError, Stat};
 
 use receipt::{Published, Receipt};
+use room::Room;
 
 /// A destination, as the config describes it.
 ///
@@ -66,6 +66,10 @@ pub trait Store: Debug + Send + Sync {
     /// Checks that the store can be published to, makes what must be there for that, and locks it.
     /// The lock goes with the value or the process.
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;
+
+    /// The digests of the parts that wait beside the store while an earlier set is published that was put back: the
+    /// latest set has them, and they can be published as if they were in it.
+    fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError>;
 
     /// The digests of the parts that lie beside the store since the publication before, or since one that died: they
     /// are in staging once the store is settled.
@@ -138,89 +142,6 @@ pub struct Publication<'a> {
     pub next: &'a Published,
     /// Names in the live set that someone altered: they are displaced, never used.
     pub altered: &'a [String],
-}
-
-/// What the cache lends to a store that moves parts.
-#[derive(Debug)]
-pub struct Room<'a> {
-    /// Where staged parts lie.
-    pub staged: &'a dyn StagedParts,
-    /// Makes what was written durable; of the store's filesystem.
-    pub barrier: &'a Barrier,
-    /// What becomes of a staged part that is published.
-    pub keep: Keep,
-    /// This moment, as the name of a folder for what is put aside.
-    pub moment: String,
-    notes: Mutex<Notes>,
-}
-
-/// What a store did besides what it was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// Files that hygge did not make, or that someone altered: where they are now.
-    pub aside: Vec<PathBuf>,
-    /// What became of a publication that had died.
-    pub recovery: Option<Recovery>,
-}
-
-/// What became of a publication that had died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// The new set is in its place.
-    Finished,
-    /// The old set is in its place, and the parts of the new one are in staging.
-    Undone,
-}
-
-impl<'a> Room<'a> {
-    /// Room in the cache, at this moment.
-    pub fn new(staged: &'a dyn StagedParts, barrier: &'a Barrier, keep: Keep) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { staged, barrier, keep, moment: since.as_millis().to_string(), notes: Mutex::default() }
-    }
-
-    /// Notes a file that was put aside, and where it is now.
-    pub fn note_aside(&self, place: PathBuf) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).aside.push(place);
-    }
-
-    /// Notes what became of a publication that had died.
-    pub fn note_recovery(&self, recovery: Recovery) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).recovery = Some(recovery);
-    }
-
-    /// What was noted.
-    pub fn into_notes(self) -> Notes {
-        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where finished parts lie while no store has them.
-pub trait StagedParts: Debug + Sync {
-    /// The path of a part, by its digest; its folder exists.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError>;
-
-    /// Puts a part where a store wants it, by a clone, a move or a copy; false where it is not there.
-    /// Whoever else in this process counts on the part still finds it.
-    ///
-    /// # Errors
-    /// It can be neither moved nor copied.
-    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<bool, FsError>;
-}
-
-/// Whether staging keeps its own copy of a part that is published.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
-    /// Where the filesystem can share blocks, because that costs nothing.
-    #[default]
-    Auto,
-    /// Always, by a copy where blocks cannot be shared.
-    Always,
-    /// Never: a part lives in one place.
-    Never,
 }
 
 /// Why a store cannot be used.

@@ -124,6 +124,41 @@ fn builds_that_begin_at_once_do_not_disturb_each_other() {
 }
 
 #[test]
+fn builds_of_the_same_flows_that_begin_at_once_all_end_well() {
+    let sandbox = Sandbox::new("");
+    (0..4).for_each(|number| files::ints(&sandbox, &format!("home/old{number}.parquet"), 0..100));
+    sandbox.write("hygge.yml", "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: {flow: b}, store: {path: out/c, file_pattern: \"{digest}.parquet\"}}\n");
+    for round in 0..15 {
+        files::ints(&sandbox, "home/old1.parquet", 0..10 + round);
+        files::ints(&sandbox, &format!("home/{round}.parquet"), 0..10);
+        let builds: Vec<_> = (0..4).map(|_| sandbox.start(&[])).collect();
+        for build in builds {
+            let ran = build.end();
+            assert_eq!(ran.code, 0, "round {round}: {}", ran.text);
+        }
+        assert_eq!(sandbox.digests("out/c").len(), 5 + usize::try_from(round).expect("a number"));
+    }
+}
+
+#[test]
+fn a_build_that_waits_for_the_cache_can_be_interrupted() {
+    let sandbox = locked();
+    sandbox.write(".hygge-cache/lock", "somebody, process 7");
+    let file = File::options().read(true).write(true).open(sandbox.path(".hygge-cache/lock")).expect("a lock");
+    file.try_lock().expect("nobody holds it");
+    assert_eq!(sandbox.build(&["--no-wait"]).code, 4);
+    for signal in ["INT", "TERM"] {
+        let build = sandbox.start(&[]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        build.signal(signal);
+        let ran = build.end();
+        assert_eq!(ran.code, 130, "{signal}: {}", ran.text);
+    }
+    drop(file);
+    assert_eq!(sandbox.build(&[]).code, 0);
+}
+
+#[test]
 fn flows_whose_parts_are_equal_do_not_take_them_from_each_other() {
     let flows: String = (0..30).map(|number| format!("  f{number}: {{home: home, store: out/f{number}}}\n")).collect();
     let sandbox = Sandbox::new(&format!("flows:\n{flows}"));

@@ -1,6 +1,7 @@
 //! All integration tests: one binary, because linking polars is slow.
 
 mod append;
+mod append_model;
 mod architecture;
 mod bad_input;
 mod broken;

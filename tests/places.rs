@@ -42,6 +42,34 @@ fn a_cache_and_a_store_may_be_on_different_filesystems() {
     assert_eq!(sandbox.digests("saved"), expected(PLAIN));
 }
 
+/// The steps that a script has had written down, as `step path`.
+fn steps(sandbox: &Sandbox, folder: &str) -> Vec<String> {
+    let text = fs::read_to_string(sandbox.path(folder).join("steps.jsonl")).expect("steps");
+    let steps = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a step"));
+    let below = sandbox.path("").display().to_string();
+    let path = |step: &serde_json::Value| step["path"].as_str().unwrap_or_default().replace(&below, "");
+    steps.map(|step| format!("{} {}", step["step"].as_str().unwrap_or_default(), path(&step))).collect()
+}
+
+#[test]
+fn what_is_copied_to_another_filesystem_is_durable_before_its_source_goes() {
+    let sandbox = three(PLAIN);
+    let script = "mount -t tmpfs none .hygge-cache && set -e; mkdir one two
+        HYGGE_STEPS=$PWD/one \"$0\" build && rm home/b.parquet && \"$0\" build && cp home/a.parquet home/d.parquet
+        HYGGE_STEPS=$PWD/two \"$0\" build";
+    fs::create_dir(sandbox.path(".hygge-cache")).expect("a cache");
+    with_mounts(&sandbox, script, 0, &[]);
+    // What else is in the old folder has a second name in the store.
+    let old = "remove .hygge/store.old/00000000000000000002.parquet";
+    let cases = [("one", "remove .hygge-cache/staging/", "sync_all .hygge"), ("two", old, "sync_all .hygge-cache/staging")];
+    for (folder, leaves, synced) in cases {
+        let steps = steps(&sandbox, folder);
+        let first = steps.iter().position(|step| step.starts_with(leaves) && !step.contains("/tmp"));
+        let first = first.unwrap_or_else(|| panic!("{folder}: nothing leaves: {steps:#?}"));
+        assert!(steps[..first].iter().any(|step| step == synced), "{folder}: {steps:#?}");
+    }
+}
+
 #[test]
 fn a_mount_point_is_filled_file_by_file() {
     let config = PLAIN.replace("zstd}", "zstd, publish: in_place}");
@@ -55,6 +83,47 @@ fn a_mount_point_is_filled_file_by_file() {
     let mut saved = sandbox.digests("saved");
     assert!(saved.remove("_mine").is_some(), "what is hidden stays");
     assert_eq!(saved, expected(PLAIN));
+}
+
+#[test]
+fn what_is_laid_out_on_a_mount_is_durable_before_a_file_is_replaced() {
+    let sandbox = three(&PLAIN.replace("zstd}", "zstd, publish: in_place}"));
+    fs::create_dir(sandbox.path("store")).expect("a store");
+    let script = "mount -t tmpfs none store && set -e; mkdir one; HYGGE_STEPS=$PWD/one \"$0\" build";
+    with_mounts(&sandbox, script, 0, &[]);
+    let steps = steps(&sandbox, "one");
+    let replaced = steps.iter().position(|step| step.starts_with("rename store/.hygge/next/")).expect("a file is replaced");
+    for synced in ["sync_all store", "sync_all .hygge"] {
+        assert!(steps[..replaced].iter().any(|step| step == synced), "{synced}: {steps:#?}");
+    }
+    let done = steps.iter().rposition(|step| step == "rename .hygge/store.json.tmp").expect("a receipt");
+    assert!(steps[replaced..done].iter().any(|step| step == "sync_all store"), "{steps:#?}");
+}
+
+#[test]
+fn a_file_that_someone_puts_into_a_half_published_store_is_never_overwritten() {
+    let config = PLAIN.replace("zstd}", "zstd, publish: in_place}");
+    let sandbox = three(&config);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    files::ints_and_texts(&sandbox, "home/a.parquet", 100..150);
+    fs::remove_file(sandbox.path("home/c.parquet")).expect("an input");
+    let saved = sandbox.save();
+    for name in ["00000000000000000001.parquet", "00000000000000000003.parquet"] {
+        let mut step = 0;
+        loop {
+            step += 1;
+            sandbox.reset(&saved);
+            if sandbox.run_with(&[("HYGGE_FAIL", &format!("abort:{step}"))], &["build"]).code == 0 {
+                break;
+            }
+            sandbox.write(&format!("store/{name}"), "mine");
+            let ran = sandbox.build(&[]);
+            let has_mine = |path: std::path::PathBuf| fs::read(path).is_ok_and(|bytes| bytes == b"mine");
+            let kept = sandbox.find("store/.hygge/displaced", name).is_some_and(has_mine);
+            assert!(kept || has_mine(sandbox.path(&format!("store/{name}"))), "step {step}, {name}: {}", ran.text);
+        }
+        assert!(step > 20, "only {step} steps");
+    }
 }
 
 #[test]
@@ -184,6 +253,52 @@ fn a_folder_that_others_filled_is_taken_over_once() {
     let config = PLAIN.replace("zstd}", "zstd, adopt: true}").replace("store: {", "mode: append, store: {");
     sandbox.write("hygge.yml", config);
     assert_eq!(sandbox.run(&["check", "--offline"]).code, 2);
+}
+
+#[test]
+fn a_folder_that_others_use_is_no_cache() {
+    let sandbox = three(&format!("options: {{cache: {{dir: shared}}}}\n{PLAIN}"));
+    sandbox.write("shared/index.html", "mine");
+    sandbox.write("shared/staging/mine.txt", "mine");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 3 && ran.text.contains("index.html") && ran.text.contains("options.cache.dir"), "{}", ran.text);
+    fs::remove_dir_all(sandbox.path("shared")).expect("a folder");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    // Whoever puts something there later finds it again.
+    sandbox.write("shared/mine/file.txt", "mine");
+    sandbox.write("shared/mine.txt", "mine");
+    assert_eq!(sandbox.run(&["clean"]).code, 0);
+    let mut left: Vec<_> =
+        fs::read_dir(sandbox.path("shared")).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["index.lock", "lock", "mine", "mine.txt"]);
+    assert_eq!(sandbox.run(&["build"]).code, 0, "it is a cache again");
+}
+
+#[test]
+fn a_stray_file_among_unfinished_parts_is_no_obstacle() {
+    let sandbox = three(PLAIN);
+    sandbox.write(".hygge-cache/staging/tmp/stray", "");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert!(!sandbox.path(".hygge-cache/staging/tmp/stray").exists());
+}
+
+#[test]
+fn a_store_is_only_cleaned_by_the_flow_that_published_there_last() {
+    let sandbox = three("name: one\nflows:\n  ids: {home: home, store: out/store}\n  other: {home: home, store: out/other}\n");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    sandbox.write(
+        "two.yml",
+        "name: two\noptions: {cache: {dir: two}}\nflows:\n  mine: {home: home, store: {path: out/store, compression: zstd}}\n",
+    );
+    assert_eq!(sandbox.build(&["-f", "two.yml"]).code, 0);
+    let theirs = sandbox.digests("out/store");
+    let ran = sandbox.run(&["clean", "--stores", "ids", "--yes"]);
+    assert!(ran.code == 1 && ran.text.contains("flow mine of two published there last"), "{}", ran.text);
+    sandbox.write("hygge.yml", "name: one\nflows:\n  other: {home: home, store: out/other}\n");
+    let ran = sandbox.run(&["clean", "--orphans", "--yes"]);
+    assert!(ran.text.contains("nothing to remove"), "{}", ran.text);
+    assert_eq!(sandbox.digests("out/store"), theirs);
 }
 
 #[test]

@@ -68,10 +68,10 @@ fn a_set_that_stays_is_kept_whole() {
 
 #[test]
 fn rows_of_inputs_that_are_gone_survive_going_back_and_forth() {
-    let configs = ["", "options: {cache: {keep: always}}\n"];
+    let configs = [("", ""), ("options: {cache: {keep: always}}\n", ""), ("", ", publish: in_place")];
     let ways = [&["restore", "ids", "--latest"][..], &["build", "--force", "ids"]];
-    for (config, back) in configs.into_iter().flat_map(|config| ways.map(|back| (config, back))) {
-        let sandbox = Sandbox::new(&format!("{config}flows:\n  ids: {{home: home, store: store, mode: append}}\n"));
+    for ((config, store), back) in configs.into_iter().flat_map(|config| ways.map(|back| (config, back))) {
+        let sandbox = Sandbox::new(&format!("{config}flows:\n  ids: {{home: home, store: {{path: store{store}}}, mode: append}}\n"));
         files::ints(&sandbox, "home/a.parquet", 0..2);
         assert_eq!(sandbox.build(&[]).code, 0);
         let first = sandbox.digests("store");
@@ -82,14 +82,87 @@ fn rows_of_inputs_that_are_gone_survive_going_back_and_forth() {
         assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
         assert_eq!(sandbox.digests("store"), first);
         assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0", "--max-size", "0"]).code, 0);
-        // The receipt knows it without the index.
-        for file in ["index.db", "index.db-wal"] {
-            drop(fs::remove_file(sandbox.path(".hygge-cache").join(file)));
-        }
+        // A build looks at the store, and what is beside it comes to rest.
+        let live = first.keys().next().expect("a part");
+        fs::remove_file(sandbox.path("store").join(live)).expect("a part");
+        // The folder before has it too, where there is one.
+        assert_eq!(sandbox.build(&[]).code, i32::from(!store.is_empty()));
+        sandbox.write(&format!("store/{live}"), fs::read(sandbox.path("home/a.parquet")).expect("an input"));
+        // Receipt and store have all of it.
+        fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
         let ran = sandbox.run(back);
         assert_eq!(ran.code, 0, "{back:?}: {}", ran.text);
-        assert_eq!(sandbox.digests("store"), second, "{back:?}");
+        assert_eq!(sandbox.digests("store"), second, "{config}{store} {back:?}");
+        assert!(sandbox.run(&["build"]).text.ends_with(FRESH));
+        files::ints(&sandbox, "home/c.parquet", 20..22);
+        assert_eq!(sandbox.build(&[]).event("flow_finished")["parts_made"], 1);
+        for left in [".hygge/store.latest", "store/.hygge/latest"] {
+            assert!(!sandbox.path(left).exists(), "{left} is left");
+        }
     }
+}
+
+#[test]
+fn the_latest_set_is_what_the_receipt_says_and_nothing_happens_where_it_is_there() {
+    let (sandbox, sets) = three_sets(ZSTD);
+    // Its history is another one's: the set of a lost cache.
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    let ran = sandbox.run(&["restore", "ids", "--latest"]);
+    assert!(ran.code == 0 && ran.text.ends_with(FRESH), "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+}
+
+#[test]
+fn a_set_whose_parts_may_be_nowhere_else_is_not_left_while_one_is_missing() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: store, mode: append}\n");
+    for name in ["a", "b"] {
+        files::ints(&sandbox, &format!("home/{name}.parquet"), 0..2);
+        assert_eq!(sandbox.build(&[]).code, 0);
+    }
+    let part = sandbox.path("store/00000000000000000002.parquet");
+    fs::remove_file(&part).expect("a part");
+    let ran = sandbox.run(&["restore", "ids"]);
+    assert!(ran.code == 1 && ran.text.contains("00000000000000000002.parquet of the latest set is missing"), "{}", ran.text);
+    assert_eq!(sandbox.build(&[]).code, 0, "it is made again");
+    assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+    assert!(!part.exists());
+}
+
+#[test]
+fn a_flow_that_takes_a_store_over_does_not_stay_where_the_other_did() {
+    let (sandbox, sets) = three_sets(ZSTD);
+    assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+    sandbox.write("hygge.yml", ZSTD.replace("ids:", "numbers:"));
+    let ran = sandbox.build(&[]);
+    assert_eq!((ran.code, ran.outcome("numbers")), (0, "restored"), "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+}
+
+#[test]
+fn the_set_of_a_run_that_was_killed_is_remembered() {
+    let sandbox = Sandbox::new(ZSTD);
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    let first = sandbox.digests("store");
+    files::ints(&sandbox, "home/a.parquet", 0..20);
+    let saved = sandbox.save();
+    let mut killed_late = 0;
+    for step in 1.. {
+        sandbox.reset(&saved);
+        if sandbox.run_with(&[("HYGGE_FAIL", &format!("abort:{step}"))], &["build"]).code == 0 {
+            break;
+        }
+        let second = sandbox.digests("store");
+        if second == first {
+            continue;
+        }
+        killed_late += 1;
+        files::ints(&sandbox, "home/a.parquet", 0..30);
+        assert_eq!(sandbox.build(&[]).code, 0);
+        let ran = sandbox.run(&["restore", "ids"]);
+        assert_eq!((ran.code, sandbox.digests("store")), (0, second), "step {step}: {}", ran.text);
+    }
+    assert!(killed_late > 2, "only {killed_late} builds were killed behind the exchange");
 }
 
 #[test]

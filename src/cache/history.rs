@@ -91,6 +91,15 @@ impl Index {
         Ok(last.unwrap_or_default())
     }
 
+    /// The last run of a project before this one, if it was killed.
+    pub async fn killed_run(&self, project: &str, before: i64) -> Result<Option<i64>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let last = "SELECT CASE WHEN ended IS NULL THEN id END FROM run WHERE project = ? AND id < ? ORDER BY id DESC LIMIT 1";
+        let query = sqlx::query_scalar(last).bind(project).bind(before);
+        let killed: Option<Option<i64>> = query.fetch_optional(&mut *connection).await.map_err(failed(self.path()))?;
+        Ok(killed.flatten())
+    }
+
     /// Writes down that a run has ended.
     pub async fn end_run(&self, run: i64, now: &str) -> Result<(), CacheError> {
         let mut connection = self.connection.lock().await;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Cloner, File, Found, FsError, Lock};
-use crate::store::{Keep, StagedParts};
+use crate::store::room::{Keep, StagedParts, Taken};
 
 /// The folder of finished parts.
 #[derive(Debug)]
@@ -52,7 +52,11 @@ impl Staging {
     /// Removes what dead runs left half done.
     pub fn clear_unfinished(&self) -> Result<(), FsError> {
         for entry in fs::list(&self.tmp(), |_| false)?.unwrap_or_default() {
-            let folder = self.tmp().join(entry.relative);
+            let folder = self.tmp().join(&entry.relative);
+            if !entry.is_folder {
+                fs::remove_file(&folder)?;
+                continue;
+            }
             // A living run has its own locked.
             if let Some(_lock) = Lock::try_folder(&folder)? {
                 fs::remove_folder(&folder)?;
@@ -61,19 +65,18 @@ impl Staging {
         Ok(())
     }
 
-    /// Makes ready for writing parts.
-    pub fn prepare(&self) -> Result<(), FsError> {
-        fs::create_folder(&self.tmp())?;
+    /// The folder of this run, which nobody else writes to.
+    fn folder_of_run(&self) -> Result<PathBuf, FsError> {
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        while run.is_none() {
+        loop {
+            if let Some(scratch) = run.as_ref() {
+                return Ok(scratch.folder.clone());
+            }
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
             fs::create_folder(&folder)?;
-            if let Some(lock) = Lock::try_folder(&folder)? {
-                *run = Some(Scratch { folder, _lock: lock });
-            }
+            *run = Lock::try_folder(&folder)?.map(|lock| Scratch { folder, _lock: lock });
         }
-        Ok(())
     }
 
     /// Nothing more will be written by this run.
@@ -82,11 +85,8 @@ impl Staging {
     }
 
     /// A new place to write a part to.
-    pub fn begin(&self) -> Unfinished {
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = run.as_ref().map_or_else(|| self.tmp(), |run| run.folder.clone());
-        Unfinished { path: folder.join(number.to_string()), finished: false }
+    pub fn begin(&self) -> Result<Unfinished, FsError> {
+        Ok(Unfinished { path: self.scratch()?, finished: false })
     }
 
     /// Every finished part by its digest. Nothing is read but folders and stats.
@@ -170,11 +170,25 @@ impl StagedParts for Staging {
         Ok(path)
     }
 
-    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<bool, FsError> {
+    fn scratch(&self) -> Result<PathBuf, FsError> {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        Ok(self.folder_of_run()?.join(number.to_string()))
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn let_go(&self, digest: &Fingerprint) -> Result<(), FsError> {
+        let mut claims = self.claims();
+        if release(&mut claims, digest) == 0 { fs::remove_file(&self.path(digest)) } else { Ok(()) }
+    }
+
+    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<Taken, FsError> {
         let from = self.path(digest);
         if keep != Keep::Never && self.cloner.clone_file(&from, to) {
             release(&mut self.claims(), digest);
-            return Ok(true);
+            return Ok(Taken::Moved);
         }
         {
             let mut claims = self.claims();
@@ -183,25 +197,26 @@ impl StagedParts for Staging {
                 match fs::rename(&from, to) {
                     Ok(()) => {
                         release(&mut claims, digest);
-                        return Ok(true);
+                        return Ok(Taken::Moved);
                     }
-                    Err(error) if error.is_absent() => return Ok(false),
+                    Err(error) if error.is_absent() => return Ok(Taken::Absent),
                     Err(error) if error.is_other_filesystem() => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        let copied = match fs::copy(&from, to, |_| Ok(())) {
+        let is_copied = match fs::copy(&from, to, |_| Ok(())) {
             Ok((copied, _)) => Fingerprint::from_bytes(copied) == *digest,
             Err(error) if error.is_absent() => false,
             Err(error) => return Err(error),
         };
-        // Together, so that nobody begins to count on it between the two.
         let mut claims = self.claims();
-        if release(&mut claims, digest) == 0 && copied && keep != Keep::Always {
-            fs::remove_file(&from)?;
+        let is_last = claims.get(digest).is_none_or(|count| *count <= 1);
+        if is_copied && is_last && keep != Keep::Always {
+            return Ok(Taken::Copied);
         }
-        Ok(copied)
+        release(&mut claims, digest);
+        Ok(if is_copied { Taken::Moved } else { Taken::Absent })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whether the parts of staging are what their names say. What is not is set aside, never used.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,7 +62,8 @@ impl Cache {
         if damaged.is_empty() || !self.is_writable() {
             return Ok(());
         }
-        let is_damaged = |digest: &Fingerprint| damaged.iter().any(|(other, _)| other == digest);
+        let damaged: HashSet<&Fingerprint> = damaged.iter().map(|(digest, _)| digest).collect();
+        let is_damaged = |digest: &Fingerprint| damaged.contains(digest);
         let recorded = self.index.all_parts().await?;
         let keys: Vec<_> = recorded.iter().filter(|(_, record)| is_damaged(&record.digest)).map(|(key, _)| *key).collect();
         self.index.forget(&keys, &[], &[]).await?;

@@ -14,7 +14,7 @@ use super::args::{Args, Format};
 use super::{depfile, load, parse_time, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
-use crate::cache::{Access, CacheError, set_index_aside};
+use crate::cache::{Access, CacheError, Wait, set_index_aside};
 use crate::config::schema::CacheKeep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
@@ -29,7 +29,7 @@ use crate::report::fancy::Fancy;
 use crate::report::json::Json;
 use crate::report::plain::Plain;
 use crate::report::{Notices, Report};
-use crate::store::Keep;
+use crate::store::room::Keep;
 
 /// What `--check` exits with where work is pending.
 const PENDING: u8 = 10;
@@ -142,7 +142,8 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) ->
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
     let selected = select(&selection, &project)?;
     let wait = if build.no_wait { Some(Duration::ZERO) } else { build.wait };
-    let access = if build.dry_run || build.check { Access::Look } else { Access::Build { wait } };
+    let wait = Wait { limit: wait, interrupted: interrupted.clone() };
+    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(wait) };
     let request = Request { selected, force: build.force, put_back: None, interrupted: interrupted.clone() };
     let mut planner = Planner::new(project, request, access).await?;
     let plan = planner.plan().await?;
@@ -228,7 +229,8 @@ const TIDYING: i64 = 100;
 async fn collect(planner: &Planner) -> Result<()> {
     let config = &planner.project.config.options;
     let cache = &planner.cache;
-    let alone = match cache.alone(Some(Duration::ZERO)) {
+    let at_once = Wait { limit: Some(Duration::ZERO), interrupted: Arc::default() };
+    let alone = match cache.alone(&at_once).await {
         Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
         alone => alone?,
     };

@@ -12,7 +12,7 @@ use super::args::{Args, Format};
 use super::build::watch_for_interrupts;
 use super::{load, open_cache, parse_time, runtime, say};
 use crate::cache::gc::Limits;
-use crate::cache::{Access, Cache, CacheError};
+use crate::cache::{Access, Cache, CacheError, Wait};
 use crate::config::words::{Percentage, parse_bytes};
 use crate::error::{ErrorKind, Result};
 use crate::fs;
@@ -141,7 +141,7 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Durati
     let freed = if is_dry || !cache.is_writable() {
         cache.collect(limits, true).await?
     } else {
-        let _alone = cache.alone(wait)?;
+        let _alone = cache.alone(&Wait { limit: wait, interrupted: watch_for_interrupts() }).await?;
         let freed = cache.collect(limits, false).await?;
         cache.forget_unusable().await?;
         freed
@@ -163,7 +163,8 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Durati
 async fn verify(project: &Project, sample: Option<Percentage>, wait: Option<Duration>, out: &Out) -> Result<u8> {
     let cache: Cache = open_cache(project, Access::Look).await?;
     let interrupted = watch_for_interrupts();
-    let _alone = if cache.is_writable() { Some(cache.alone(wait)?) } else { None };
+    let wait = Wait { limit: wait, interrupted: interrupted.clone() };
+    let _alone = if cache.is_writable() { Some(cache.alone(&wait).await?) } else { None };
     let verified = cache.verify(sample.map_or(100, |sample| sample.0), &interrupted).await?;
     let mut lines: Vec<String> =
         verified.damaged.iter().map(|(digest, place)| format!("damaged  part {}: it is {} now", digest.short(), place.display())).collect();

@@ -1,16 +1,17 @@
 //! `hygge clean`: empties the cache, or removes what flows have published.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
 use super::args::Args;
+use super::build::watch_for_interrupts;
 use super::{load, open_cache, runtime, say, select};
-use crate::cache::Access;
+use crate::cache::{Access, Wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flow::Flow;
+use crate::flow::{Flow, Mode};
 use crate::graph::selection::Selection;
 use crate::plan::{Planner, Request};
 use crate::report::plain::{bytes, count};
@@ -43,11 +44,12 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
         let wait = clean.no_wait.then_some(Duration::ZERO);
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;
-            let freed = cache.empty(wait)?;
+            let freed = cache.empty(&Wait { limit: wait, interrupted: watch_for_interrupts() }).await?;
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
-        let stores: Vec<(String, PathBuf, Arc<Flow>)> = if clean.orphans {
+        let name = project.config.name.clone();
+        let stores: Vec<Target> = if clean.orphans {
             let selected = select(&Selection::default(), &project)?;
             let request = Request { selected, force: false, put_back: None, interrupted: Arc::default() };
             let mut planner = Planner::new(project, request, Access::Look).await?;
@@ -62,27 +64,38 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
                 // Whoever can read its receipt can clear it.
                 let mut flows = planner.project.graph.flows();
                 let keeper = flows.find(|flow| matches!(flow.store.receipt(&orphan.store), Ok(Some(_))));
-                stores.extend(keeper.map(|flow| (orphan.flow, orphan.store.clone(), flow.clone())));
+                stores.extend(keeper.map(|flow| Target { name: orphan.flow, path: orphan.store.clone(), flow: flow.clone() }));
             }
             stores
         } else {
             let selection = Selection { include: clean.stores.clone(), only: true, ..Selection::default() };
             let named = select(&selection, &project)?.named;
             let flows = named.iter().filter_map(|name| project.graph.flow(name.as_str()));
-            flows.map(|flow| (flow.name.to_string(), project.store_path(flow).to_path_buf(), flow.clone())).collect()
+            let target =
+                |flow: &Arc<Flow>| Target { name: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), flow: flow.clone() };
+            flows.map(target).collect()
         };
-        clear(&stores, clean.yes)
+        clear(&name, &stores, clean.yes)
     })
 }
 
-fn clear(stores: &[(String, PathBuf, Arc<Flow>)], is_sure: bool) -> Result<u8> {
+/// A store that shall go.
+struct Target {
+    /// The flow that published there.
+    name: String,
+    path: PathBuf,
+    /// A flow that knows how such a store is read.
+    flow: Arc<Flow>,
+}
+
+fn clear(project: &str, stores: &[Target], is_sure: bool) -> Result<u8> {
     let mut failed = None;
     let mut cleared = 0;
-    for (name, path, flow) in stores {
-        match clear_one(name, path, flow, is_sure) {
+    for target in stores {
+        match clear_one(project, target, is_sure) {
             Ok(had_any) => cleared += usize::from(had_any),
             Err(error) => {
-                say(&format!("left alone: {}: {error}", path.display()));
+                say(&format!("left alone: {}: {error}", target.path.display()));
                 failed = Some(error);
             }
         }
@@ -100,11 +113,16 @@ fn clear(stores: &[(String, PathBuf, Arc<Flow>)], is_sure: bool) -> Result<u8> {
 }
 
 /// Lists what would go, and removes it if that is sure. False where there is nothing.
-fn clear_one(name: &str, path: &Path, flow: &Flow, is_sure: bool) -> Result<bool> {
+fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure: bool) -> Result<bool> {
     if flow.store.receipt_stat(path)?.is_none() {
         return Ok(false);
     }
     let _lock = flow.store.lock(path, &format!("hygge, process {}, which cleans it", std::process::id()))?;
+    let receipt = flow.store.receipt(path)?;
+    if let Some(receipt) = receipt.filter(|receipt| (receipt.project.as_str(), receipt.flow.as_str()) != (project, name)) {
+        let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);
+        return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("it is for {} to remove it", receipt.project)));
+    }
     let Clearing { files, bytes: size } = flow.store.clearing(path)?;
     if files.is_empty() {
         return Ok(false);
@@ -124,6 +142,9 @@ fn clear_one(name: &str, path: &Path, flow: &Flow, is_sure: bool) -> Result<bool
     }
     if files.len() > LISTED {
         say(&format!("  and {} more", files.len() - LISTED));
+    }
+    if flow.mode != Mode::Replace && !is_sure {
+        say("  it has mode: append: rows of inputs that its home no longer has cannot be made again");
     }
     Ok(true)
 }

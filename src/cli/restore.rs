@@ -8,15 +8,14 @@ use clap::Args as ClapArgs;
 use super::args::{Args, Format};
 use super::build::{exit_code, keep, report, watch_for_interrupts};
 use super::{load, open_cache, parse_time, runtime, select};
-use crate::cache::Access;
 use crate::cache::history::PastSet;
+use crate::cache::{Access, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
 use crate::plan::{Planner, PutBack, Request};
-use crate::store::receipt::Published;
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
 #[derive(Debug, ClapArgs)]
@@ -55,7 +54,8 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
         let interrupted = watch_for_interrupts();
         let request = Request { selected, force: false, put_back: Some(put_back), interrupted: interrupted.clone() };
         let wait = if restore.no_wait { Some(Duration::ZERO) } else { restore.wait };
-        let mut planner = Planner::new(project, request, Access::Build { wait }).await?;
+        let patience = Wait { limit: wait, interrupted: interrupted.clone() };
+        let mut planner = Planner::new(project, request, Access::Build(patience)).await?;
         let plan = planner.plan().await?;
         let mut report = report(restore.format);
         let config = &planner.project.config.options;
@@ -76,16 +76,14 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
     })
 }
 
-/// The set that was asked for.
-async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<PastSet> {
+/// The set that was asked for; none where it is what the receipt says is the latest.
+async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<Option<PastSet>> {
     let described = project.graph.flow(flow.as_str()).ok_or_else(|| Error::new(ErrorKind::Config, "no such flow"))?;
     let store = project.store_path(described).to_path_buf();
-    let receipt = described.store.receipt(&store)?;
-    let latest = receipt.as_ref().and_then(|receipt| receipt.latest.clone());
-    if let (true, None, Some(published)) = (restore.latest, restore.run, latest) {
-        return Ok(PastSet { run: 0, published: Published { pinned: None, ..published } });
+    let published = described.store.receipt(&store)?.and_then(|receipt| receipt.published);
+    if restore.latest && published.is_some() {
+        return Ok(None);
     }
-    let published = receipt.and_then(|receipt| receipt.published);
     let cache = Arc::new(open_cache(project, Access::Look).await?);
     let sets = cache.index.past_sets(&store).await?;
     let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();
@@ -97,16 +95,17 @@ async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<P
         };
         Error::new(ErrorKind::Flow, error).with_hint(hint)
     };
-    let found = match (restore.run, restore.latest, published) {
-        (Some(run), ..) => sets.iter().find(|set| set.run == run),
-        (None, true, _) => sets.first(),
-        (None, false, Some(published)) => match published.pinned {
+    let found = match (restore.run, published) {
+        (Some(run), _) => sets.iter().find(|set| set.run == run),
+        (None, Some(published)) => match published.pinned {
             Some(pinned) => sets.iter().find(|set| set.run < pinned),
             None => sets.iter().find(|set| set.published.manifest != published.manifest),
         },
-        (None, false, None) => None,
+        // Its store is gone, with its receipt.
+        (None, None) if restore.latest => sets.first(),
+        (None, None) => None,
     };
-    found.cloned().ok_or_else(|| match restore.run {
+    found.cloned().map(Some).ok_or_else(|| match restore.run {
         Some(run) => fail(format!("run {run} published no set of flow {flow} that is remembered")),
         None => fail(format!("there is no earlier set of flow {flow}")),
     })

@@ -64,7 +64,7 @@ pub struct OptionsFields {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "cache", deny_unknown_fields)]
 pub struct CacheFields {
-    /// The folder of the cache; it may be deleted at any time.
+    /// A folder of its own for the cache; it may be deleted at any time.
     #[schemars(example = &"../.hygge-cache", extend("default" = ".hygge-cache"))]
     pub dir: Option<PathText>,
     /// Whether the cache keeps its own copy of what is published: where the filesystem can clone, always (by a copy where it cannot), or never.

@@ -6,6 +6,7 @@
 mod clock;
 mod flow;
 mod note;
+mod running;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
 use clock::Clock;
 use flow::Landed;
+use running::Running;
 
 use super::Options;
 use super::event::{Event, Outcome, Summary};
@@ -27,12 +29,10 @@ use crate::cache::index::PartRecord;
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
-use crate::fs::{Barriers, Lock};
+use crate::fs::Barriers;
 use crate::plan::stale::{Reason, Verdict};
-use crate::plan::work::Work;
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
-use crate::store::receipt::Receipt;
 
 /// How many stores are taken at once. They may all wait for other processes: the threads that make
 /// parts, which those may wait for in turn, are never among them.
@@ -67,49 +67,14 @@ pub struct Coordinator<'r> {
     tries: HashMap<FlowName, usize>,
     /// The number of this run in the history.
     run: i64,
+    /// That of the run before, if it was killed.
+    killed: Option<i64>,
     /// Flows of which it was said that they began, and why.
     reasons: HashMap<FlowName, Vec<Reason>>,
     /// Flows of which it was said that they began.
     told: BTreeSet<FlowName>,
     stopping: bool,
     summary: Summary,
-}
-
-/// A flow that has been started.
-struct Running {
-    step: Step,
-    work: Arc<Work>,
-    began: Instant,
-    lock: Option<Lock>,
-    receipt: Option<Receipt>,
-    made: Vec<Option<PartRecord>>,
-    /// How many of them are still missing.
-    missing: usize,
-    in_flight: usize,
-    error: Option<Error>,
-    clock: Option<Clock>,
-}
-
-impl Running {
-    /// A part begins.
-    fn begin_part(&mut self) {
-        if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
-            clock.start();
-        }
-        self.in_flight += 1;
-    }
-
-    /// A part has come back.
-    fn end_part(&mut self) {
-        self.in_flight -= 1;
-        if let (0, Some(clock)) = (self.in_flight, &mut self.clock) {
-            clock.pause();
-        }
-    }
-
-    fn set_made(&mut self, number: usize, record: PartRecord) {
-        self.missing -= usize::from(self.made[number].replace(record).is_none());
-    }
 }
 
 /// What a task is for.
@@ -130,8 +95,8 @@ enum Finished {
 impl<'r> Coordinator<'r> {
     /// Gets ready to run.
     pub async fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
-        planner.cache.staging.prepare()?;
         let run = planner.cache.index.begin_run(&planner.project.config.name, &Timestamp::now().to_string()).await?;
+        let killed = planner.cache.index.killed_run(&planner.project.config.name, run).await?;
         let barriers: Arc<Barriers> = Arc::default();
         let folder = planner.cache.folder().to_path_buf();
         let syncer = Syncer { barrier: barriers.of(&folder)?, folder };
@@ -156,6 +121,7 @@ impl<'r> Coordinator<'r> {
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
             run,
+            killed,
             reasons: HashMap::new(),
             told: BTreeSet::new(),
             stopping: false,
@@ -260,12 +226,8 @@ impl<'r> Coordinator<'r> {
             }
             (_, None) => self.end(&flow, Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")), began),
             (_, Some(work)) => {
-                let made = vec![None; work.parts.len()];
-                let work = work.clone();
                 let allowed = self.planner.flow(&flow)?.timeout;
-                let clock = allowed.map(Clock::new);
-                let missing = made.len();
-                let running = Running { missing, made, work, step, began, lock: None, receipt: None, in_flight: 0, error: None, clock };
+                let running = Running::new(step.clone(), work.clone(), began, allowed.map(Clock::new));
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
             }

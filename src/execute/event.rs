@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::flow::FlowName;
 use crate::plan::stale::Reason;
-use crate::store::Recovery;
+use crate::store::room::Recovery;
 
 /// Something that happened in a run.
 #[derive(Debug)]

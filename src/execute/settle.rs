@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
-use crate::fs::{Barriers, Lock, LockError, Stat};
+use crate::fs::{self, Barriers, Lock, LockError, Stat};
+use crate::store::StoreError;
 use crate::store::receipt::Receipt;
-use crate::store::{Keep, Notes, Room, StoreError};
+use crate::store::room::{Keep, Notes, Room};
 
 /// How often a held lock is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -45,16 +46,20 @@ impl Taker {
     /// Locks and settles the store. `waiting` is told once who has the lock.
     pub(super) fn take(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Taken> {
         let lock = self.lock(holder, waiting)?;
-        let barrier = self.barrier()?;
-        let room = Room::new(&self.cache.staging, &barrier, self.keep);
+        let room = self.room()?;
         let receipt = self.flow.store.settle(&self.store, &room)?;
         Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt, notes: room.into_notes() })
     }
 
-    /// The barrier of the store's filesystem: the folder above it is there once it is locked.
-    pub(super) fn barrier(&self) -> Result<Arc<crate::fs::Barrier>> {
-        let parent = self.store.parent().unwrap_or(&self.store);
-        Ok(self.barriers.of(parent)?)
+    /// Room for the store, which is locked: the folder above it is there.
+    pub(super) fn room(&self) -> Result<Room<'_>> {
+        // From here on they notice errors of writing.
+        for folder in self.store.parent().into_iter().chain([self.store.as_path()]) {
+            if fs::stat(folder)?.is_some() {
+                self.barriers.of(folder)?;
+            }
+        }
+        Ok(Room::new(&self.cache.staging, &self.barriers, self.keep))
     }
 
     fn lock(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Lock> {

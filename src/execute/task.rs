@@ -71,7 +71,7 @@ pub(super) fn make(
     }
     let sources = Planned { work, format };
     let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };
-    let unfinished = staging.begin();
+    let unfinished = staging.begin()?;
     let written = match (&work.passage, part.slice.pieces.as_slice()) {
         (Passage::Undecoded, [Piece { file, group: None, rows: None }]) => {
             let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
@@ -112,10 +112,14 @@ impl Sources for Planned<'_> {
         if fs::stat_open(&opened.file, &opened.path)? != input.stat {
             return Err(InputError::Changed(input.path.clone()).into());
         }
+        if self.work.checked.has(file) {
+            return Ok(opened);
+        }
         // What the index knows of the file decided which of its rows are read.
         if self.format.inspect(&opened)? != self.work.layouts[file] {
             return Err(InputError::Layout(input.path.clone()).into());
         }
+        self.work.checked.note(file);
         // The footer was read at the end; whole files are copied from the beginning.
         (&opened.file).rewind().map_err(FsError::at("read", &opened.path))?;
         Ok(opened)
@@ -142,7 +146,7 @@ fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bo
         MadeAt::Live => Ok(true),
         MadeAt::Staged => Ok(staging.verify(&made.record.digest)?),
         MadeAt::Elsewhere(path) => {
-            let unfinished = staging.begin();
+            let unfinished = staging.begin()?;
             // The other store may have let it go meanwhile: then it is made.
             let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| fs::go_on(interrupted)) else { return Ok(false) };
             let is_whole = Fingerprint::from_bytes(digest) == made.record.digest;

@@ -32,6 +32,19 @@ impl Barriers {
         Ok(barrier)
     }
 
+    /// Returns when everything that was written to the filesystems of these folders before the call is on disk.
+    pub fn wait_for(&self, folders: &[&Path]) -> Result<(), FsError> {
+        let mut waited: Vec<Arc<Barrier>> = Vec::new();
+        for folder in folders {
+            let barrier = self.of(folder)?;
+            if !waited.iter().any(|other| Arc::ptr_eq(other, &barrier)) {
+                barrier.wait(folder)?;
+                waited.push(barrier);
+            }
+        }
+        Ok(())
+    }
+
     /// Returns when everything that was written to any of them before the call is on disk.
     pub fn wait(&self) -> Result<(), FsError> {
         let known: Vec<_> = self.by_device.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();

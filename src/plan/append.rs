@@ -3,14 +3,14 @@
 //! An input is its path and its digest: equal bytes under another name are another input, unless the
 //! old name has them no more, which is a rename. Pure comparison.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::stale::Reason;
 use crate::config::schema::{OnChanged, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Mode;
-use crate::store::receipt::{Part, Published};
+use crate::store::receipt::{Moved, Part, Published};
 
 /// What a build adds to a set, and what of the set stays.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,12 +39,14 @@ pub enum AppendError {
         new: Fingerprint,
     },
     /// A part would have to be made again, and one of its inputs is gone.
-    #[error("part {part} must be made again, and its input {input} is gone or has other bytes now")]
+    #[error("part {part} must be made again, and its input {input} {}", if *has_other_bytes { "has other bytes now" } else { "is gone" })]
     Gone {
         /// The part.
         part: String,
         /// The input.
         input: String,
+        /// Whether another file has its name.
+        has_other_bytes: bool,
     },
     /// The receipt is of a time when it did not say what parts were made from.
     #[error("the receipt does not say what part {0} was made from")]
@@ -65,7 +67,12 @@ impl From<AppendError> for Error {
             AppendError::Changed { .. } => {
                 "on_changed: rewrite replaces what was made from it, on_changed: ignore leaves that as it is; or give the new bytes a new name"
             }
-            AppendError::Gone { .. } => "bring the input back, or let its rows go too by on_vanished: remove",
+            AppendError::Gone { has_other_bytes: true, .. } => {
+                "bring its bytes back, or let those that it has now take their place by on_changed: rewrite"
+            }
+            AppendError::Gone { .. } => {
+                "bring the input back, or let its rows go too by on_vanished: remove; inputs share no part where rows_per_file is not set"
+            }
             AppendError::Unsaid(_) => "build it once more with mode: replace and --force",
             AppendError::Columns { .. } => {
                 "a store has one schema: move the new columns to another store, or build it anew with mode: replace"
@@ -87,84 +94,132 @@ pub fn compare(
     if let Some(part) = parts.iter().find(|part| part.inputs.is_empty()) {
         return Err(AppendError::Unsaid(part.name.clone()));
     }
-    let moved: BTreeMap<&str, Fingerprint> =
-        parts.iter().flat_map(|part| &part.inputs).map(|input| (input.name.as_str(), input.digest)).collect();
-    let is_there = |name: &str, digest: &Fingerprint| inputs.get(name) == Some(digest);
-    // What is no longer there as it was moved: it has another name, other bytes, or is gone.
-    let mut gone: BTreeMap<&str, Fingerprint> =
-        moved.iter().filter(|(name, digest)| !is_there(name, digest)).map(|(name, digest)| (*name, *digest)).collect();
-    let mut appending = Appending::default();
-    // By their names when they were moved, what inputs are called now.
-    let mut renamed: BTreeMap<&str, &str> = BTreeMap::new();
-    let unmoved = inputs.iter().filter(|(name, digest)| moved.get(name.as_str()) != Some(digest));
-    for (name, digest) in unmoved.clone() {
-        let old = gone.iter().find(|(old, other)| *other == digest && **old != name.as_str()).map(|(old, _)| *old);
-        if let Some(old) = old {
-            gone.remove(old);
-            renamed.insert(old, name);
-            appending.reasons.push(Reason::InputRenamed { old: old.to_string(), new: name.clone() });
+    let fates = Fates::new(inputs, parts, mode)?;
+    let (goes, again) = fates.spread(parts, lost);
+    let mut appending = Appending { moves: fates.new.iter().map(|name| (*name).clone()).collect(), ..Appending::default() };
+    for (part, goes) in parts.iter().zip(goes) {
+        if goes {
+            appending.gone.push(part.clone());
+            let mut needed = part.inputs.iter().filter(|input| !fates.removed.contains(*input));
+            let lacks = |input: &&Moved| !fates.changed.contains(*input) && !fates.is_there(input);
+            if let Some(input) = needed.find(lacks) {
+                let has_other_bytes = inputs.contains_key(&input.name) && !input.is_replaced;
+                return Err(AppendError::Gone { part: part.name.clone(), input: input.name.clone(), has_other_bytes });
+            }
+        } else {
+            let inputs = part.inputs.iter().map(|input| fates.as_it_is_now(input)).collect();
+            appending.stay.push(Part { inputs, ..part.clone() });
         }
     }
-    let has_new_name: BTreeSet<&str> = renamed.values().copied().collect();
-    // Inputs that are moved again, by their names when they were moved.
-    let mut again: BTreeSet<&str> = BTreeSet::new();
-    for (name, new) in unmoved.filter(|(name, _)| !has_new_name.contains(name.as_str())) {
-        match gone.get(name.as_str()) {
-            Some(old) => {
-                let old = *old;
-                gone.remove(name.as_str());
-                match mode.on_changed() {
-                    OnChanged::Fail => return Err(AppendError::Changed { name: name.clone(), old, new: *new }),
-                    OnChanged::Ignore => {}
-                    OnChanged::Rewrite => {
-                        appending.reasons.push(Reason::InputChanged { name: name.clone(), old, new: *new });
-                        again.insert(name);
-                    }
-                }
-            }
-            None => {
-                appending.reasons.push(Reason::InputAdded { name: name.clone() });
-                appending.moves.insert(name.clone());
-            }
-        }
-    }
-    let removed: BTreeSet<&str> = if mode.on_vanished() == OnVanished::Remove { gone.keys().copied().collect() } else { BTreeSet::new() };
-    appending.reasons.extend(removed.iter().map(|name| Reason::InputRemoved { name: (*name).to_string() }));
-    // A part that goes takes its other inputs with it, and so all parts that those are in.
-    let goes = |part: &Part, again: &BTreeSet<&str>| {
-        lost.contains(&part.name)
-            || part.inputs.iter().any(|input| again.contains(input.name.as_str()) || removed.contains(input.name.as_str()))
-    };
-    loop {
-        let before = again.len();
-        for part in parts.iter().filter(|part| goes(part, &again)).collect::<Vec<_>>() {
-            again.extend(part.inputs.iter().map(|input| input.name.as_str()).filter(|name| !removed.contains(name)));
-        }
-        if again.len() == before {
-            break;
-        }
-    }
-    for part in parts {
-        if !goes(part, &again) {
-            let mut part = part.clone();
-            for input in &mut part.inputs {
-                if let Some(name) = renamed.get(input.name.as_str()) {
-                    input.name = (*name).to_string();
-                }
-            }
-            appending.stay.push(part);
-            continue;
-        }
-        appending.gone.push(part.clone());
-        for input in part.inputs.iter().filter(|input| !removed.contains(input.name.as_str())) {
-            let name = renamed.get(input.name.as_str()).copied().unwrap_or(&input.name);
-            let is_rewritten = again.contains(input.name.as_str()) && mode.on_changed() == OnChanged::Rewrite;
-            let may_move = inputs.get(name).is_some_and(|digest| *digest == input.digest || is_rewritten);
-            if !may_move {
-                return Err(AppendError::Gone { part: part.name.clone(), input: input.name.clone() });
-            }
-            appending.moves.insert(name.to_string());
-        }
-    }
+    appending.moves.extend(again.into_iter().map(|input| fates.name(input).to_string()));
+    appending.reasons = fates.reasons;
     Ok(appending)
+}
+
+/// What became of each input that was moved, and of each that is there.
+struct Fates<'a> {
+    inputs: &'a BTreeMap<String, Fingerprint>,
+    /// Inputs that were not moved, under no name.
+    new: BTreeSet<&'a String>,
+    /// What was moved under another name, and what it is called now.
+    renamed: BTreeMap<&'a Moved, &'a String>,
+    /// What was moved, and has other bytes now that shall take the place of the old.
+    changed: BTreeSet<&'a Moved>,
+    /// Inputs with other bytes than were moved, which are left alone.
+    ignored: BTreeSet<&'a String>,
+    /// What was moved, and whose rows shall go.
+    removed: BTreeSet<&'a Moved>,
+    reasons: Vec<Reason>,
+}
+
+impl<'a> Fates<'a> {
+    fn new(inputs: &'a BTreeMap<String, Fingerprint>, parts: &'a [Part], mode: Mode) -> Result<Self, AppendError> {
+        let (new, renamed, changed, ignored, removed) = Default::default();
+        let mut fates = Self { inputs, new, renamed, changed, ignored, removed, reasons: Vec::new() };
+        let moved: BTreeSet<&Moved> = parts.iter().flat_map(|part| &part.inputs).collect();
+        let (there, gone): (Vec<&Moved>, Vec<&Moved>) = moved.into_iter().partition(|input| inputs.get(&input.name) == Some(&input.digest));
+        let is_moved: HashSet<&String> = there.iter().map(|input| &input.name).collect();
+        for input in there.iter().filter(|input| input.is_replaced) {
+            fates.reasons.push(Reason::InputBack { name: input.name.clone() });
+        }
+        // What is no longer there as it was moved: it has another name, other bytes, or is gone.
+        let mut gone: BTreeSet<&Moved> = gone.into_iter().collect();
+        let mut by_digest: BTreeMap<Fingerprint, Vec<&Moved>> = BTreeMap::new();
+        gone.iter().rev().for_each(|input| by_digest.entry(input.digest).or_default().push(input));
+        let mut unmoved = Vec::new();
+        for (name, digest) in inputs.iter().filter(|(name, _)| !is_moved.contains(name)) {
+            match by_digest.get_mut(digest).and_then(Vec::pop) {
+                Some(old) => {
+                    gone.remove(old);
+                    fates.renamed.insert(old, name);
+                    fates.reasons.push(Reason::InputRenamed { old: old.name.clone(), new: name.clone() });
+                }
+                None => unmoved.push((name, *digest)),
+            }
+        }
+        let by_name: HashMap<&String, &Moved> = gone.iter().filter(|input| !input.is_replaced).map(|input| (&input.name, *input)).collect();
+        for (name, new) in unmoved {
+            let Some(old) = by_name.get(name).copied() else {
+                fates.reasons.push(Reason::InputAdded { name: name.clone() });
+                fates.new.insert(name);
+                continue;
+            };
+            gone.remove(old);
+            match mode.on_changed() {
+                OnChanged::Fail => return Err(AppendError::Changed { name: name.clone(), old: old.digest, new }),
+                OnChanged::Ignore => drop(fates.ignored.insert(name)),
+                OnChanged::Rewrite => {
+                    fates.reasons.push(Reason::InputChanged { name: name.clone(), old: old.digest, new });
+                    fates.changed.insert(old);
+                }
+            }
+        }
+        if mode.on_vanished() == OnVanished::Remove {
+            fates.reasons.extend(gone.iter().map(|input| Reason::InputRemoved { name: input.name.clone() }));
+            fates.removed = gone;
+        }
+        Ok(fates)
+    }
+
+    /// What an input is called now.
+    fn name<'b>(&'b self, input: &'b Moved) -> &'b str {
+        self.renamed.get(input).map_or(&input.name, |name| name)
+    }
+
+    /// True where the home has the bytes that were moved.
+    fn is_there(&self, input: &Moved) -> bool {
+        self.inputs.get(self.name(input)) == Some(&input.digest)
+    }
+
+    /// An input whose rows stay, as the receipt shall have it.
+    fn as_it_is_now(&self, input: &Moved) -> Moved {
+        let name = self.name(input);
+        // Its name may be that of other bytes now, which are in the set by themselves.
+        let is_taken = || self.inputs.contains_key(name) && !self.ignored.contains(&input.name);
+        let is_replaced = !self.is_there(input) && (input.is_replaced || is_taken());
+        Moved { name: name.to_string(), digest: input.digest, is_replaced }
+    }
+
+    /// Which parts go, and which inputs are moved again for it: a part that goes takes its other inputs with it,
+    /// and so all parts that those are in.
+    fn spread(&self, parts: &'a [Part], lost: &HashSet<String>) -> (Vec<bool>, BTreeSet<&'a Moved>) {
+        let mut parts_of: HashMap<&Moved, Vec<usize>> = HashMap::new();
+        for (number, part) in parts.iter().enumerate() {
+            part.inputs.iter().for_each(|input| parts_of.entry(input).or_default().push(number));
+        }
+        let is_hit = |part: &Part| {
+            lost.contains(&part.name) || part.inputs.iter().any(|input| self.changed.contains(input) || self.removed.contains(input))
+        };
+        let mut goes: Vec<bool> = parts.iter().map(is_hit).collect();
+        let mut queue: Vec<usize> = (0..parts.len()).filter(|number| goes[*number]).collect();
+        let mut again = BTreeSet::new();
+        while let Some(number) = queue.pop() {
+            for input in parts[number].inputs.iter().filter(|input| !self.removed.contains(*input)) {
+                if again.insert(input) {
+                    queue.extend(parts_of[input].iter().filter(|part| !std::mem::replace(&mut goes[**part], true)));
+                }
+            }
+        }
+        (goes, again)
+    }
 }

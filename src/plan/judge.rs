@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::db::FlowKey;
 use super::planner::{Planner, look, missing};
+use super::probe::ProbeError;
 use super::stale::{self, Reason, UPSTREAM, Verdict};
 use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
@@ -73,7 +74,7 @@ impl Planner {
         }
         let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
         if self.must_settle(name)? {
-            return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)?))));
+            return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)))));
         }
         if let Some(published) = self.stays_at(name) {
             return match self.judge_set(name, published).await {
@@ -83,6 +84,9 @@ impl Planner {
         }
         let judged = match self.compare(name, waits) {
             Ok(judged) => judged,
+            Err(error) if self.may_be_passing(name, &error) => {
+                return Ok(step(Verdict::Stale { reasons: Vec::new() }, Some(Arc::new(self.work_to_settle(name)))));
+            }
             Err(error) => return Ok(step(blocked(&error), None)),
         };
         let (mut reasons, key) = match judged {
@@ -118,11 +122,23 @@ impl Planner {
         Ok(is_interrupted && (self.puts_back(name) || self.pin(name).is_some() || self.flow(name)?.mode != Mode::Replace))
     }
 
+    /// True where another process may be publishing to the store, or to that of its home, as long as nobody has waited
+    /// for its lock: what was seen may be neither the old nor the new.
+    fn may_be_passing(&self, name: &FlowName, error: &Error) -> bool {
+        let is_unsteady = matches!(error.cause(), Some(ProbeError::Changing(_)))
+            || matches!(error.cause(), Some(StoreError::Added { .. }))
+            || self.store_state(name).is_err();
+        is_unsteady && self.is_building && !self.locked.contains(name)
+    }
+
     /// The set that a flow shall have whatever its home holds: one that is to be put back, or that was.
     fn stays_at(&self, name: &FlowName) -> Option<Published> {
         if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
-            let pinned = put_back.pinned.then_some(put_back.set.run);
-            return Some(Published { pinned, ..put_back.set.published.clone() });
+            let Some(set) = &put_back.set else {
+                let latest = self.receipt(name)?.latest()?;
+                return Some(Published { pinned: None, ..latest.clone() });
+            };
+            return Some(Published { pinned: put_back.pinned.then_some(set.run), ..set.published.clone() });
         }
         self.pin(name)?;
         self.receipt(name)?.published.clone()
@@ -135,10 +151,10 @@ impl Planner {
 
     /// The run at whose set a flow stays.
     fn pin(&self, name: &FlowName) -> Option<i64> {
-        if self.is_forced(name) {
-            return None;
-        }
-        self.receipt(name)?.published.as_ref()?.pinned
+        let receipt = self.receipt(name)?;
+        // Another flow's is let go when this one takes the store over.
+        let is_own = receipt.project == self.project.config.name && receipt.flow == name.as_str();
+        receipt.published.as_ref()?.pinned.filter(|_| is_own && !self.is_forced(name))
     }
 
     /// Judges a flow whose set is given.
@@ -152,7 +168,13 @@ impl Planner {
         if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
             let is_there = now.is_some_and(|now| now.manifest == published.manifest && now.pinned == published.pinned);
             if !is_there {
-                reasons.push(Reason::PutBack { run: put_back.set.run, pinned: put_back.pinned });
+                let run = put_back.set.as_ref().map_or(0, |set| set.run);
+                reasons.push(Reason::PutBack { run, pinned: put_back.pinned });
+            }
+            let leaves = now.filter(|now| !is_there && now.pinned.is_none() && flow.mode != Mode::Replace);
+            if let Some(lost) = leaves.and(state.missing.iter().chain(&state.altered).next()) {
+                let error = format!("output {lost} of the latest set is missing or was altered: it may be nowhere else");
+                return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("first make the latest set whole: hygge build {name}")));
             }
         }
         if reasons.is_empty() {

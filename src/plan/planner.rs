@@ -44,12 +44,17 @@ pub struct Planner {
     /// Parts that the index may not have yet: those of this run, and what the ledger has, once it was asked for.
     pub(super) noted: HashMap<Fingerprint, PartRecord>,
     pub(super) has_ledger: bool,
+    /// False where it only looks, and nobody will lock a store.
+    pub(super) is_building: bool,
+    /// Flows whose stores the run has locked.
+    pub(super) locked: HashSet<FlowName>,
 }
 
 impl Planner {
     /// Opens the cache, and looks at the flows of the request meanwhile.
     pub async fn new(project: Project, request: Request, access: Access) -> Result<Self> {
         let folder = project.config.options.cache_folder.clone();
+        let is_building = matches!(access, Access::Build(_));
         let opening = tokio::spawn(async move {
             let mut cache = Cache::open(&folder, access).await?;
             let stores = std::mem::take(&mut cache.index.stores);
@@ -73,6 +78,8 @@ impl Planner {
             found: Batch::default(),
             noted: HashMap::new(),
             has_ledger: false,
+            is_building,
+            locked: HashSet::new(),
         };
         if planner.cache.index.begun.is_some() {
             planner.find_receipts()?;
@@ -195,6 +202,11 @@ impl Planner {
         self.observed.get(name).ok_or_else(|| missing(name))?.store.as_ref().map_err(Error::clone)
     }
 
+    /// The run has locked the store of a flow: what is seen of it from now on stays.
+    pub fn note_locked(&mut self, name: &FlowName) {
+        self.locked.insert(name.clone());
+    }
+
     /// Takes over a part that was just made: others may need the same.
     pub fn note_made(&mut self, key: Fingerprint, record: PartRecord) {
         self.noted.insert(key, record);
@@ -263,7 +275,10 @@ impl Planner {
         let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
         let known = self.memory.stores.iter();
         let ours = known.filter(|(store, known)| known.project == self.project.config.name && !owned.contains(store.as_path()));
-        let there = ours.filter(|(store, _)| fs::stat(store).is_ok_and(|found| found.is_some()));
+        // What is remembered may be of a time before another project took the store over.
+        let owner = |store: &Path| self.project.graph.flows().find_map(|flow| flow.store.receipt(store).ok().flatten());
+        let is_ours = |store: &Path| owner(store).is_some_and(|receipt| receipt.project == self.project.config.name);
+        let there = ours.filter(|(store, _)| fs::stat(store).is_ok_and(|found| found.is_some()) && is_ours(store));
         let mut orphans: Vec<_> = there.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
         orphans.sort_by(|a, b| a.store.cmp(&b.store));
         orphans

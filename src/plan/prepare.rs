@@ -2,7 +2,7 @@
 //!
 //! It looks at what is recorded, staged and published, and reads nothing but footers that are not known yet.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -12,7 +12,7 @@ use super::append::{self, AppendError};
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice;
-use super::work::{Made, MadeAt, PlannedPart, Work};
+use super::work::{Checked, Made, MadeAt, PlannedPart, Work};
 use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
@@ -57,7 +57,7 @@ impl Planner {
         if !self.is_forced(name) {
             self.find_made(&flow, &state, &mut new).await?;
         }
-        reuse_numbers(&mut new, numbers);
+        reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
         let work = Work {
             key: key.key,
@@ -72,6 +72,8 @@ impl Planner {
             pinned: None,
             altered: state.altered,
             receipt_stat: state.receipt_stat,
+            is_only_to_settle: false,
+            checked: Checked::default(),
         };
         work.names(&flow, &[])?;
         if matches!(work.passage, Passage::Decoded { .. }) {
@@ -126,10 +128,9 @@ impl Planner {
     }
 
     /// Nothing but to have the store settled.
-    pub(super) fn work_to_settle(&self, name: &FlowName) -> Result<Work> {
-        let state = self.store_state(name)?;
+    pub(super) fn work_to_settle(&self, name: &FlowName) -> Work {
         let none = Components::default();
-        Ok(Work {
+        Work {
             key: none.key(KeyKind::Flow),
             components: none,
             placement: BTreeMap::new(),
@@ -141,8 +142,10 @@ impl Planner {
             sequence: 0,
             pinned: None,
             altered: Vec::new(),
-            receipt_stat: state.receipt_stat,
-        })
+            receipt_stat: self.store_state(name).ok().and_then(|state| state.receipt_stat),
+            is_only_to_settle: true,
+            checked: Checked::default(),
+        }
     }
 
     /// What is to be done to have a set again that was published once.
@@ -171,6 +174,8 @@ impl Planner {
             pinned: published.pinned,
             altered: state.altered,
             receipt_stat: state.receipt_stat,
+            is_only_to_settle: false,
+            checked: Checked::default(),
         })
     }
 
@@ -212,17 +217,21 @@ impl Planner {
     /// Finds the parts that were made before and are at hand.
     async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
         let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
-        let intact = |name: &String| !state.missing.contains(name) && !state.altered.contains(name);
-        let live: HashSet<Fingerprint> = published
+        let lost: HashSet<&String> = state.missing.iter().chain(&state.altered).collect();
+        let mut live: HashSet<Fingerprint> = published
             .iter()
             .flat_map(|published| &published.manifest.parts)
-            .filter(|part| intact(&part.name))
+            .filter(|part| !lost.contains(&part.name))
             .map(|part| part.digest)
             .collect();
+        if let Some(receipt) = state.receipt.as_ref().filter(|receipt| receipt.latest.is_some()) {
+            live.extend(flow.store.kept(self.project.store_path(flow), receipt)?);
+        }
         let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
         // The receipt knows its parts by their keys too, so that a lost index costs nothing.
         let before = state.receipt.iter().filter_map(|receipt| receipt.previous.as_ref()).flat_map(|previous| &previous.manifest.parts);
-        let known = before.chain(published.iter().flat_map(|published| &published.manifest.parts));
+        let latest = state.receipt.iter().filter_map(|receipt| receipt.latest.as_ref()).flat_map(|latest| &latest.manifest.parts);
+        let known = before.chain(latest).chain(published.iter().flat_map(|published| &published.manifest.parts));
         let known: HashMap<Fingerprint, PartRecord> =
             known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
         let others: Vec<Fingerprint> = parts.iter().map(|part| part.key).filter(|key| !known.contains_key(key)).collect();
@@ -280,12 +289,18 @@ impl Planner {
 
 /// Parts that are made anew have the numbers of those that were made from the same inputs: who reads the store
 /// finds them changed, not gone and come again.
-fn reuse_numbers(new: &mut [PlannedPart], mut numbers: Vec<(u64, Vec<Moved>)>) {
-    for part in new {
-        let is_same = |(_, inputs): &(u64, Vec<Moved>)| inputs.iter().any(|old| part.inputs.iter().any(|new| new.name == old.name));
-        if let Some(place) = numbers.iter().position(is_same) {
-            part.sequence = Some(numbers.remove(place).0);
+fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
+    let mut of_input: HashMap<&str, BTreeSet<u64>> = HashMap::new();
+    for (number, inputs) in numbers {
+        for input in inputs {
+            of_input.entry(&input.name).or_default().insert(*number);
         }
+    }
+    let mut used: HashSet<u64> = HashSet::new();
+    for part in new {
+        let numbers = part.inputs.iter().filter_map(|input| of_input.get(input.name.as_str())).flatten();
+        part.sequence = numbers.copied().filter(|number| !used.contains(number)).min();
+        used.extend(part.sequence);
     }
 }
 
@@ -294,7 +309,7 @@ fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
-    let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest };
+    let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest, is_replaced: false };
     let mut parts = Vec::new();
     for slice in slice::slices(layouts, &sizes, rows) {
         let key = slice::part_key(recipe, passage, &slice, &digests);

@@ -87,6 +87,8 @@ pub enum Reason {
     InputChanged { name: String, old: Fingerprint, new: Fingerprint },
     /// With `mode: append`: an input that was moved has another name.
     InputRenamed { old: String, new: String },
+    /// With `mode: append`: an input has bytes again that it had, and that were moved then.
+    InputBack { name: String },
     /// The upstream published something else.
     Upstream { flow: String, old: Option<Fingerprint>, new: Fingerprint },
     /// The columns of the home differ.
@@ -170,6 +172,7 @@ impl fmt::Display for Reason {
             Self::InputAdded { name } => write!(f, "input {name} is new"),
             Self::InputRemoved { name } => write!(f, "input {name} is gone"),
             Self::InputChanged { name, old, new } => write!(f, "input {name} changed ({} -> {})", old.short(), new.short()),
+            Self::InputBack { name } => write!(f, "input {name} has bytes again that were moved already"),
             Self::InputRenamed { old, new } => write!(f, "input {old} is called {new} now"),
             Self::Upstream { flow, old: Some(old), new } => {
                 write!(f, "flow {flow} gave something else ({} -> {})", old.short(), new.short())

@@ -1,7 +1,8 @@
 //! Work: the parts of one flow, which of them are at hand, and what the others are made from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::probe::Input;
 use super::slice::Slice;
@@ -42,6 +43,26 @@ pub struct Work {
     pub altered: Vec<String>,
     /// How the store's receipt looked when this was planned.
     pub receipt_stat: Option<Stat>,
+    /// True where the flow is judged once its store is locked and settled, because it cannot be before.
+    pub is_only_to_settle: bool,
+    /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
+    pub checked: Checked,
+}
+
+/// Files that were looked into.
+#[derive(Clone, Debug, Default)]
+pub struct Checked(Arc<Mutex<HashSet<usize>>>);
+
+impl Checked {
+    /// True where a file was looked into already.
+    pub fn has(&self, file: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
+    }
+
+    /// A file was looked into.
+    pub fn note(&self, file: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
+    }
 }
 
 /// One part of a flow.

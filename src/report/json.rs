@@ -12,7 +12,7 @@ use crate::cache::index::Begun;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Step};
-use crate::store::Recovery;
+use crate::store::room::Recovery;
 
 /// The version of the objects.
 pub const SCHEMA_VERSION: u32 = 1;

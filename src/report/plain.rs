@@ -8,7 +8,7 @@ use crate::cache::index::Begun;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::{Plan, Step};
-use crate::store::Recovery;
+use crate::store::room::Recovery;
 
 /// How many reasons a line shows.
 const REASONS: usize = 3;

@@ -2,10 +2,12 @@
 //!
 //! Beside the folder `NAME` stands one hidden folder `.hygge` for all stores of that parent:
 //! `NAME.json` is the receipt, `NAME.lock` the lock, `NAME.next` the folder that is being laid
-//! out, and `NAME.old` the one before, kept until the next build for those who still read it.
+//! out, and `NAME.old` the one before, kept until the next build for those who still read it. While an
+//! earlier set is published that was put back, `NAME.latest` has what only the latest set has.
 
 mod clear;
 mod in_place;
+mod latest;
 mod old;
 mod publish;
 mod settle;
@@ -18,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::receipt::{self, Receipt};
-use super::{Clearing, Live, Naming, Publication, Room, Store, StoreError};
+use super::room::Room;
+use super::{Clearing, Live, Naming, Publication, Store, StoreError};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::read::read;
@@ -125,6 +128,14 @@ impl Site {
     /// Where a set is laid out that is published file by file.
     fn next_inside(&self) -> PathBuf {
         self.inside.join("next")
+    }
+
+    /// Where parts of the latest set wait that an earlier one has not, which was put back: on their filesystem.
+    fn latest(&self) -> PathBuf {
+        match self.how {
+            How::Exchange => self.hidden.join(format!("{}.latest", self.name)),
+            How::InPlace => self.inside.join("latest"),
+        }
     }
 }
 
@@ -311,10 +322,22 @@ impl Store for FilesStore {
         clear::clear(&self.site(real)?)
     }
 
+    fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
+        let site = self.site(real)?;
+        let kept = latest::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
+        let old = old::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
+        let latest = latest::digests(receipt.latest.as_ref());
+        Ok(kept.chain(old.filter(|digest| latest.contains(digest))).collect())
+    }
+
     fn beside(&self, real: &Path, receipt: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError> {
         let site = self.site(real)?;
-        let before = receipt.map(|receipt| old::parts(&site, receipt)).transpose()?.unwrap_or_default();
-        let mut digests: HashSet<Fingerprint> = before.into_iter().map(|(_, digest)| digest).collect();
+        let mut digests = HashSet::new();
+        if let Some(receipt) = receipt {
+            let latest = latest::digests(receipt.latest.as_ref());
+            let old = old::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
+            digests.extend(old.filter(|digest| !latest.contains(digest)));
+        }
         for next in [&site.next, &site.next_inside()] {
             digests.extend(old::laid_out(next)?);
         }

@@ -53,10 +53,12 @@ impl Receipt {
         Some(self.latest.as_ref().filter(|_| published.pinned.is_some()).unwrap_or(published))
     }
 
-    /// What must be kept of that set while another one is published.
-    pub fn kept_latest(&self, next: &Published) -> Option<Published> {
-        next.pinned?;
-        self.latest().cloned()
+    /// What was about to be published is; gives the set before.
+    pub fn succeed(&mut self, next: Published) -> Option<Published> {
+        self.latest = next.pinned.and_then(|_| self.latest().cloned());
+        self.previous = None;
+        (self.pending_inode, self.pending_in_place) = (None, false);
+        self.published.replace(next)
     }
 }
 
@@ -136,12 +138,15 @@ pub struct Part {
 }
 
 /// An input that was moved: equal bytes under another name are another input.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moved {
     /// Its path below the home.
     pub name: String,
     /// The digest of its bytes.
     pub digest: Fingerprint,
+    /// True where its rows stay although its name belongs to other bytes of the set since.
+    #[serde(default, rename = "replaced", skip_serializing_if = "std::ops::Not::not")]
+    pub is_replaced: bool,
 }
 
 impl Manifest {

@@ -16,7 +16,8 @@ use crate::flow::FlowName;
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
-use crate::store::{Notes, Publication, Room, StoreError};
+use crate::store::room::Notes;
+use crate::store::{Publication, StoreError};
 
 /// What publishes a set.
 pub(super) type Publish = Box<dyn FnOnce() -> Result<Landed> + Send>;
@@ -87,8 +88,7 @@ impl Coordinator<'_> {
         let altered = state.altered.clone();
         let project = self.planner.project.config.name.clone();
         Ok(Box::new(move || {
-            let barrier = taker.barrier()?;
-            let room = Room::new(&taker.cache.staging, &barrier, taker.keep);
+            let room = taker.room()?;
             let publication = Publication {
                 project: &project,
                 flow: taker.flow.name.as_str(),
@@ -106,10 +106,12 @@ impl Coordinator<'_> {
         // Parts that were being published are in staging again.
         let has_recovered = taken.notes.recovery.is_some();
         self.tell_notes(flow, taken.notes);
+        self.note_set_of_killed(flow, taken.receipt.as_ref()).await?;
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
         running.lock = Some(taken.lock);
         running.receipt = taken.receipt;
-        if has_recovered || running.work.receipt_stat != taken.receipt_stat {
+        self.planner.note_locked(flow);
+        if has_recovered || running.work.is_only_to_settle || running.work.receipt_stat != taken.receipt_stat {
             let Some(step) = self.judge_anew(flow).await? else { return Ok(()) };
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.
@@ -118,10 +120,7 @@ impl Coordinator<'_> {
                 return Ok(());
             };
             if let Some(running) = self.running.get_mut(flow) {
-                running.made = vec![None; work.parts.len()];
-                running.missing = work.parts.len();
-                running.work = work;
-                running.step = step;
+                running.plan_anew(step, work);
             }
         }
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };

@@ -1,8 +1,12 @@
 //! Clearing a store: what hygge made in it goes, and nothing else.
 
+use std::collections::HashMap;
+
+use super::latest;
 use super::old::{digest, parts as parts_before};
 use super::{Site, live, read_receipt};
 use crate::fs;
+use crate::store::receipt::Part;
 use crate::store::{Clearing, StoreError};
 
 /// What clearing a store removes.
@@ -16,13 +20,14 @@ pub(super) fn look(site: &Site) -> Result<Clearing, StoreError> {
     }
     let parts = receipt.published.as_ref().map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
     let found = live(&site.live)?;
-    let is_part = |name: &String| parts.iter().any(|part| part.name == *name);
-    let names: Vec<String> = found.files.keys().chain(&found.folders).filter(|name| !is_part(name)).take(3).cloned().collect();
+    let parts: HashMap<&str, &Part> = parts.iter().map(|part| (part.name.as_str(), part)).collect();
+    let others = found.files.keys().chain(&found.folders).filter(|name| !parts.contains_key(name.as_str()));
+    let names: Vec<String> = others.take(3).cloned().collect();
     if !names.is_empty() {
         return Err(StoreError::Added { path: site.live.clone(), names });
     }
     let mut clearing = Clearing::default();
-    for part in parts.iter().filter(|part| found.files.contains_key(&part.name)) {
+    for part in found.files.keys().filter_map(|name| parts.get(name.as_str())) {
         let path = site.live.join(&part.name);
         if digest(&path)? != part.digest {
             return Err(StoreError::Altered { path: site.live.clone(), name: part.name.clone() });
@@ -30,7 +35,8 @@ pub(super) fn look(site: &Site) -> Result<Clearing, StoreError> {
         clearing.bytes += part.bytes;
         clearing.files.push(path);
     }
-    clearing.files.extend(parts_before(site, &receipt)?.into_iter().map(|(path, _)| path));
+    let beside = parts_before(site, &receipt)?.into_iter().chain(latest::parts(site, &receipt)?);
+    clearing.files.extend(beside.map(|(path, _)| path));
     clearing.files.push(site.receipt.clone());
     Ok(clearing)
 }
@@ -40,7 +46,7 @@ pub(super) fn clear(site: &Site) -> Result<(), StoreError> {
     for file in look(site)?.files {
         fs::remove_file(&file)?;
     }
-    for folder in [&site.old, &site.live] {
+    for folder in [&site.old, &site.latest(), &site.live] {
         if fs::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
             fs::remove_empty_folder(folder)?;
         }

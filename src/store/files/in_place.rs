@@ -3,41 +3,30 @@
 //! Each file is replaced at once, the set is not: a reader may meet files of both sets. What is laid
 //! out and what is put aside lies inside the folder, on its filesystem, in a hidden folder of its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
-
-use super::old::{put_aside, retire, return_parts, shelve};
-use super::publish::{displace, lay_out};
-use super::{Site, write_receipt};
+use super::old::{changed_since, digest, put_aside, retire, return_parts, shelve};
+use super::publish::{displace, intent, lay_out};
+use super::{Site, latest, write_receipt};
+use crate::fingerprint::Fingerprint;
 use crate::fs;
-use crate::store::receipt::{self, Manifest, Part, Published, Receipt};
-use crate::store::{Publication, Room, StoreError};
+use crate::store::receipt::{Manifest, Part, Published, Receipt};
+use crate::store::room::Room;
+use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one, file by file.
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
-    retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
+    retire(site, publication.receipt, room)?;
     fs::create_folder(&site.inside)?;
-    let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
     for (name, _) in displace(site, publication, room)? {
         fs::remove_file(&site.live.join(name))?;
     }
     let adopted = super::publish::adopted(site, publication)?;
-    lay_out(site, &site.next_inside(), publication, published.map(|published| &published.manifest), room)?;
-    let mut receipt = Receipt {
-        version: receipt::VERSION,
-        project: publication.project.to_string(),
-        flow: publication.flow.to_string(),
-        latest: publication.receipt.and_then(|receipt| receipt.kept_latest(publication.next)),
-        published: published.cloned(),
-        pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
-        pending_inode: None,
-        pending_in_place: true,
-        previous: None,
-        adopted,
-    };
+    lay_out(site, &site.next_inside(), publication, room)?;
+    let mut receipt = Receipt { pending_in_place: true, ..intent(publication, adopted) };
     write_receipt(site, &receipt)?;
-    room.barrier.wait(&site.hidden)?;
+    // The store may be a filesystem of its own, and what is laid out lies there.
+    room.sync(&[&site.live, &site.hidden])?;
     finish(site, &mut receipt, room)?;
     write_receipt(site, &receipt)?;
     Ok(receipt)
@@ -47,60 +36,115 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
 /// already is left there.
 pub(super) fn finish(site: &Site, receipt: &mut Receipt, room: &Room<'_>) -> Result<(), StoreError> {
     let Some(pending) = receipt.pending.take() else { return Ok(()) };
-    let none = Manifest::default();
-    let before = receipt.published.as_ref().map_or(&none, |published| &published.manifest);
+    let next = site.next_inside();
+    let leaving = Leaving::new(site, receipt, &pending, room);
     if receipt.published.is_none() {
         take_over(site, &pending.manifest, room)?;
     }
-    let next = site.next_inside();
     for part in &pending.manifest.parts {
         let (from, to) = (next.join(&part.name), site.live.join(&part.name));
-        if fs::stat(&from)?.is_none() {
-            continue;
+        let Some(laid_out) = fs::stat(&from)? else { continue };
+        if fs::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
+            // Two names of one file: the one in the store was the right one already.
+            fs::remove_file(&from)?;
+        } else {
+            leaving.make_way(&part.name)?;
+            fs::rename(&from, &to)?;
         }
-        if let Some(old) = before.parts.iter().find(|old| old.name == part.name && old.digest != part.digest) {
-            remember(site, old, room)?;
-        }
-        fs::rename(&from, &to)?;
-        // Two names of one file stay two: the one in the store was the right one already.
-        fs::remove_file(&from)?;
     }
     let stays: HashSet<&str> = pending.manifest.parts.iter().map(|part| part.name.as_str()).collect();
-    for old in before.parts.iter().filter(|old| !stays.contains(old.name.as_str())) {
-        let path = site.live.join(&old.name);
-        if fs::stat(&path)?.is_some_and(|found| found.stat.size == old.bytes) {
-            shelve(&path, &old.digest, room)?;
-        }
+    for name in leaving.parts.keys().filter(|name| !stays.contains(name.as_str())) {
+        leaving.leave(name)?;
     }
     return_parts(site, &next, room)?;
-    room.barrier.wait(&site.live)?;
-    receipt.published = Some(pending);
-    receipt.pending_in_place = false;
+    room.sync(&[&site.live])?;
+    room.let_go_of_parts()?;
+    receipt.succeed(pending);
     Ok(())
+}
+
+/// The set that goes.
+struct Leaving<'a> {
+    site: &'a Site,
+    room: &'a Room<'a>,
+    parts: HashMap<String, Part>,
+    /// When it was published.
+    at: String,
+    /// What the latest set has, which stays beside the store.
+    of_latest: HashSet<Fingerprint>,
+}
+
+impl<'a> Leaving<'a> {
+    fn new(site: &'a Site, receipt: &Receipt, pending: &Published, room: &'a Room<'a>) -> Self {
+        let latest = pending.pinned.and_then(|_| receipt.latest());
+        let (parts, at) = match &receipt.published {
+            Some(published) => (published.manifest.parts.as_slice(), published.at.clone()),
+            None => (&[][..], String::new()),
+        };
+        let parts = parts.iter().map(|part| (part.name.clone(), part.clone())).collect();
+        Self { site, room, parts, at, of_latest: latest::digests(latest) }
+    }
+
+    /// The part that has a name, if it is what has it now; what someone else put there goes aside.
+    fn part(&self, name: &str) -> Result<Option<&Part>, StoreError> {
+        let path = self.site.live.join(name);
+        let Some(found) = fs::stat(&path)? else {
+            if fs::is_link(&path)? {
+                put_aside(self.site, &path, name, self.room)?;
+            }
+            return Ok(None);
+        };
+        let part = self.parts.get(name).filter(|part| found.is_file && part.bytes == found.stat.size);
+        match part {
+            Some(part) if !changed_since(&found, &self.at) || digest(&path)? == part.digest => Ok(Some(part)),
+            _ => {
+                put_aside(self.site, &path, name, self.room)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Another part is about to take a name: the old one is kept as history, where that costs nothing.
+    fn make_way(&self, name: &str) -> Result<(), StoreError> {
+        let Some(part) = self.part(name)? else { return Ok(()) };
+        let path = self.site.live.join(name);
+        let place = if self.of_latest.contains(&part.digest) {
+            fs::create_folder(&self.site.latest())?;
+            self.site.latest().join(part.digest.to_string())
+        } else {
+            self.room.staged.place(&part.digest)?
+        };
+        if fs::stat(&place)?.is_some() {
+            return Ok(());
+        }
+        match fs::link(&path, &place) {
+            Err(error) if error.is_other_filesystem() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Nothing takes a name.
+    fn leave(&self, name: &str) -> Result<(), StoreError> {
+        let Some(part) = self.part(name)? else { return Ok(()) };
+        let path = self.site.live.join(name);
+        if self.of_latest.contains(&part.digest) {
+            latest::keep(self.site, &path, &part.digest)
+        } else {
+            shelve(self.site, &path, &part.digest, self.room)
+        }
+    }
 }
 
 /// What is in a folder that hygge had not made goes aside. What was put into its place already stays.
 fn take_over(site: &Site, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
     let next = site.next_inside();
+    let ours: HashSet<&str> = manifest.parts.iter().map(|part| part.name.as_str()).collect();
     for entry in fs::list(&site.live, fs::is_hidden)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        let is_ours = manifest.parts.iter().any(|part| part.name == name) && fs::stat(&next.join(&name))?.is_none();
+        let is_ours = ours.contains(name.as_str()) && fs::stat(&next.join(&name))?.is_none();
         if !is_ours {
             put_aside(site, &site.live.join(&entry.relative), &name, room)?;
         }
     }
     Ok(())
-}
-
-/// Keeps a part as history that is about to be replaced, where that costs nothing.
-fn remember(site: &Site, old: &Part, room: &Room<'_>) -> Result<(), StoreError> {
-    let (path, place) = (site.live.join(&old.name), room.staged.place(&old.digest)?);
-    let is_there = fs::stat(&path)?.is_some_and(|found| found.stat.size == old.bytes);
-    if !is_there || fs::stat(&place)?.is_some() {
-        return Ok(());
-    }
-    match fs::link(&path, &place) {
-        Err(error) if error.is_other_filesystem() => Ok(()),
-        other => Ok(other?),
-    }
 }

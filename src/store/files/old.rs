@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::Site;
+use super::{Site, latest};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Found};
-use crate::store::receipt::{Manifest, Part, Previous, Receipt};
-use crate::store::{Room, StoreError};
+use crate::store::StoreError;
+use crate::store::receipt::{Manifest, Part, Receipt};
+use crate::store::room::Room;
 
 /// Sees to what is in a folder that readers no longer find and that is no part of its set: hidden
 /// files and folders follow into the store, everything else is put aside.
@@ -26,8 +27,11 @@ pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Roo
 }
 
 /// Ends the time of the folder before: parts that the live set no longer has go to staging, as
-/// history; the others are second names of live files.
-pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) -> Result<(), StoreError> {
+/// history, or wait for the latest set; the others are second names of live files.
+pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) -> Result<(), StoreError> {
+    latest::end(site, receipt, room)?;
+    let previous = receipt.and_then(|receipt| receipt.previous.as_ref());
+    let of_latest = latest::digests(receipt.and_then(|receipt| receipt.latest.as_ref()));
     let none = Manifest::default();
     let manifest = previous.map_or(&none, |previous| &previous.manifest);
     rescue(site, &site.old, manifest, room)?;
@@ -38,11 +42,16 @@ pub(super) fn retire(site: &Site, previous: Option<&Previous>, room: &Room<'_>) 
         match part {
             _ if is_second_name(&entry, &live) => fs::remove_file(&path)?,
             Some((part, previous)) if part.bytes == entry.stat.size && !changed_since(&entry, &previous.at) => {
-                shelve(&path, &part.digest, room)?;
+                if of_latest.contains(&part.digest) {
+                    latest::keep(site, &path, &part.digest)?;
+                } else {
+                    shelve(site, &path, &part.digest, room)?;
+                }
             }
             _ => put_aside(site, &path, &name, room)?,
         }
     }
+    room.let_go_of_files()?;
     Ok(fs::remove_empty_folder(&site.old)?)
 }
 
@@ -57,11 +66,12 @@ pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<
         if is_second_name(&entry, &live) {
             fs::remove_file(&path)?;
         } else if entry.is_file && !fs::is_hidden(&name) {
-            shelve(&path, &digest(&path)?, room)?;
+            shelve(site, &path, &digest(&path)?, room)?;
         } else {
             follow(site, next, &entry, &name, room)?;
         }
     }
+    room.let_go_of_files()?;
     Ok(fs::remove_empty_folder(next)?)
 }
 
@@ -135,28 +145,31 @@ fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
 }
 
 /// True where a file was written to after its set was published.
-fn changed_since(entry: &Found, at: &str) -> bool {
+pub(super) fn changed_since(entry: &Found, at: &str) -> bool {
     let published = at.parse::<Timestamp>().map(Timestamp::as_nanosecond);
     published.is_ok_and(|published| i128::from(entry.stat.mtime_ns) > published)
 }
 
-/// Moves a part to staging; across filesystems it is copied.
-pub(super) fn shelve(path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
+/// Moves a part to staging; across filesystems it is copied, and let go when the copy is durable.
+pub(super) fn shelve(site: &Site, path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
     let place = room.staged.place(digest)?;
     if fs::stat(&place)?.is_some() {
-        return Ok(fs::remove_file(path)?);
+        // One that was copied there may not be durable yet.
+        room.note_copied_to_staging(path.to_path_buf());
+        return Ok(());
     }
     match fs::rename(path, &place) {
         Err(error) if error.is_other_filesystem() => {
-            let beside = place.with_extension("tmp");
-            fs::remove_file(&beside)?;
-            let (copied, _) = fs::copy(path, &beside, |_| Ok(()))?;
+            let copy = room.staged.scratch()?;
+            let (copied, _) = fs::copy(path, &copy, |_| Ok(()))?;
             if Fingerprint::from_bytes(copied) == *digest {
-                fs::rename(&beside, &place)?;
-            } else {
-                fs::remove_file(&beside)?;
+                fs::rename(&copy, &place)?;
+                room.note_copied_to_staging(path.to_path_buf());
+                return Ok(());
             }
-            Ok(fs::remove_file(path)?)
+            fs::remove_file(&copy)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            put_aside(site, path, &name, room)
         }
         other => Ok(other?),
     }

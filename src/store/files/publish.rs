@@ -1,49 +1,59 @@
 //! Publishing to a folder: lay the new set out beside it, write the intent, exchange the folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::old::{rescue, retire, return_parts};
-use super::{Site, write_receipt};
+use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat};
 use crate::store::receipt::{self, Adopted, Manifest, Part, Previous, Published, Receipt};
-use crate::store::{Publication, Room, StoreError};
+use crate::store::room::{Room, Taken};
+use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one.
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
-    retire(site, publication.receipt.and_then(|receipt| receipt.previous.as_ref()), room)?;
+    retire(site, publication.receipt, room)?;
     let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
     let displaced = displace(site, publication, room)?;
     let adopted = adopted(site, publication)?;
-    lay_out(site, &site.next, publication, published.map(|published| &published.manifest), room)?;
-    let mut receipt = Receipt {
-        version: receipt::VERSION,
-        project: publication.project.to_string(),
-        flow: publication.flow.to_string(),
-        latest: publication.receipt.and_then(|receipt| receipt.kept_latest(publication.next)),
-        published: published.cloned(),
-        // Nothing of the set is written to after this moment.
-        pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
-        pending_inode: fs::stat(&site.next)?.map(|found| found.stat.inode),
-        pending_in_place: false,
-        previous: None,
-        adopted,
-    };
+    lay_out(site, &site.next, publication, room)?;
+    let mut receipt = intent(publication, adopted);
+    receipt.pending_inode = fs::stat(&site.next)?.map(|found| found.stat.inode);
     write_receipt(site, &receipt)?;
-    room.barrier.wait(&site.hidden)?;
+    room.sync(&[&site.hidden])?;
     fs::exchange_folders(&site.next, &site.live, &site.old)?;
-    room.barrier.wait(&site.hidden)?;
+    room.sync(&[&site.hidden])?;
+    room.let_go_of_parts()?;
     forget_displaced(site, &displaced)?;
     let none = Manifest::default();
     rescue(site, &site.old, published.map_or(&none, |published| &published.manifest), room)?;
-    receipt.previous = receipt.published.map(Previous::from);
-    receipt.published = receipt.pending.take();
-    receipt.pending_inode = None;
+    if let Some(next) = receipt.pending.take() {
+        receipt.previous = receipt.succeed(next).map(Previous::from);
+    }
     write_receipt(site, &receipt)?;
     Ok(receipt)
+}
+
+/// What is about to happen. All that the receipt says of now stays true if it does not.
+pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) -> Receipt {
+    let before = publication.receipt;
+    Receipt {
+        version: receipt::VERSION,
+        project: publication.project.to_string(),
+        flow: publication.flow.to_string(),
+        published: before.and_then(|before| before.published.clone()),
+        latest: before.and_then(|before| before.latest.clone()),
+        // A power cut may lose that its parts went to staging.
+        previous: before.and_then(|before| before.previous.clone()),
+        // Nothing of the set is written to after this moment.
+        pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
+        pending_inode: None,
+        pending_in_place: false,
+        adopted,
+    }
 }
 
 /// What is in a folder that hygge takes over; what it took over once stays written down.
@@ -84,19 +94,13 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
 }
 
 /// Fills a folder with the new set and with what is carried over.
-pub(super) fn lay_out(
-    site: &Site,
-    next: &Path,
-    publication: &Publication<'_>,
-    old: Option<&Manifest>,
-    room: &Room<'_>,
-) -> Result<(), StoreError> {
+pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<(), StoreError> {
     return_parts(site, next, room)?;
     fs::create_folder(next)?;
     if let Some(parent) = fs::permissions_of(&site.live)? {
         fs::set_permissions(next, parent)?;
     }
-    let mut sources = live_sources(site, publication, old);
+    let mut sources = live_sources(site, publication)?;
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
     for part in &publication.next.manifest.parts {
         let to = next.join(&part.name);
@@ -120,26 +124,33 @@ pub(super) fn lay_out(
     Ok(())
 }
 
-/// The live files that may be linked into the new set: those that nobody altered.
-fn live_sources(site: &Site, publication: &Publication<'_>, old: Option<&Manifest>) -> BTreeMap<Fingerprint, Vec<PathBuf>> {
+/// The files that may be linked into the new set: live ones that nobody altered, and those that wait for it.
+fn live_sources(site: &Site, publication: &Publication<'_>) -> Result<BTreeMap<Fingerprint, Vec<PathBuf>>, StoreError> {
     let mut sources: BTreeMap<Fingerprint, Vec<PathBuf>> = BTreeMap::new();
-    for part in old.map(|old| old.parts.as_slice()).unwrap_or_default() {
+    let Some(receipt) = publication.receipt else { return Ok(sources) };
+    for (path, digest) in latest::parts(site, receipt)? {
+        sources.entry(digest).or_default().push(path);
+    }
+    let altered: HashSet<&String> = publication.altered.iter().collect();
+    let live = receipt.published.iter().flat_map(|published| &published.manifest.parts);
+    for part in live.filter(|part| !altered.contains(&part.name)) {
         let path = site.live.join(&part.name);
-        let intact =
-            !publication.altered.contains(&part.name) && matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes);
-        if intact {
+        if matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes) {
             sources.entry(part.digest).or_default().push(path);
         }
     }
-    sources
+    Ok(sources)
 }
 
 /// Moves a staged part into the new set, leaving a clone or a copy where that is asked for.
 fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreError> {
     match room.staged.take(&part.digest, to, room.keep)? {
-        true if fs::stat(to)?.is_some_and(|found| found.stat.size == part.bytes) => Ok(()),
-        _ => Err(StoreError::Part(part.name.clone())),
+        Taken::Absent => return Err(StoreError::Part(part.name.clone())),
+        Taken::Copied => room.note_copied_from_staging(part.digest),
+        Taken::Moved => {}
     }
+    let is_whole = fs::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
+    if is_whole { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
 }
 
 fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {

@@ -1,12 +1,14 @@
 //! Recovery: a publication that died is finished where the new set is in place, else undone.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::old::{digest, rescue, retire, return_parts};
 use super::{Site, in_place, read_receipt, write_receipt};
-use crate::fs;
-use crate::store::receipt::{Manifest, Previous, Published, Receipt};
-use crate::store::{Recovery, Room, StoreError};
+use crate::fs::{self, Found};
+use crate::store::StoreError;
+use crate::store::receipt::{Manifest, Part, Previous, Published, Receipt};
+use crate::store::room::{Recovery, Room};
 
 /// Brings a store to one of its two sets, by what is really there.
 pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
@@ -19,12 +21,12 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         in_place::finish(site, &mut receipt, room)?;
         room.note_recovery(Recovery::Finished);
         write_receipt(site, &receipt)?;
-        room.barrier.wait(&site.hidden)?;
+        room.sync(&[&site.hidden])?;
         return Ok(Some(receipt));
     }
     let Some(pending) = receipt.pending.take() else {
         undo(site, room)?;
-        retire(site, receipt.previous.as_ref(), room)?;
+        retire(site, Some(&receipt), room)?;
         return Ok(Some(receipt));
     };
     if is_exchanged(site, &receipt, &pending)? {
@@ -40,6 +42,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
             return_parts(site, &site.old, room)?;
         }
         undo(site, room)?;
+        retire(site, Some(&receipt), room)?;
     }
     receipt.pending_inode = None;
     if receipt.published.is_none() {
@@ -48,7 +51,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         return Ok(None);
     }
     write_receipt(site, &receipt)?;
-    room.barrier.wait(&site.hidden)?;
+    room.sync(&[&site.hidden])?;
     Ok(Some(receipt))
 }
 
@@ -69,15 +72,14 @@ fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_
         // Between the two renames of a filesystem without exchange.
         fs::rename(&site.next, &site.live)?;
     }
-    let published = receipt.published.replace(pending);
-    let none = Manifest::default();
-    let before = published.as_ref().map_or(&none, |published| &published.manifest);
     if fs::stat(&site.next)?.is_some() {
         // Exchanged, and the folder before was not yet renamed.
-        retire(site, None, room)?;
+        retire(site, Some(receipt), room)?;
         fs::rename(&site.next, &site.old)?;
     }
-    rescue(site, &site.old, before, room)?;
+    let published = receipt.succeed(pending);
+    let none = Manifest::default();
+    rescue(site, &site.old, published.as_ref().map_or(&none, |published| &published.manifest), room)?;
     receipt.previous = published.map(Previous::from);
     Ok(())
 }
@@ -107,12 +109,14 @@ fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<b
 /// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
 fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
     let found = fs::list(folder, fs::is_hidden)?.unwrap_or_default();
-    if found.len() != manifest.parts.len() {
+    let parts: HashMap<&str, &Part> = manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect();
+    let part_of = |entry: &Found| entry.relative.to_str().and_then(|name| parts.get(name)).copied();
+    let looks_like = |entry: &Found| part_of(entry).is_some_and(|part| entry.is_file && entry.stat.size == part.bytes);
+    if found.len() != manifest.parts.len() || !found.iter().all(looks_like) {
         return Ok(false);
     }
     for part in &manifest.parts {
-        let there = found.iter().find(|entry| entry.relative.to_str() == Some(&part.name));
-        if !there.is_some_and(|entry| entry.is_file && entry.stat.size == part.bytes) || digest(&folder.join(&part.name))? != part.digest {
+        if digest(&folder.join(&part.name))? != part.digest {
             return Ok(false);
         }
     }

@@ -1,0 +1,162 @@
+//! What the cache lends to a store that moves parts: where they lie, what makes them durable, and a place for notes.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::fingerprint::Fingerprint;
+use crate::fs::{self, Barriers, FsError};
+
+/// What the cache lends to a store that moves parts.
+#[derive(Debug)]
+pub struct Room<'a> {
+    /// Where staged parts lie.
+    pub staged: &'a dyn StagedParts,
+    barriers: &'a Barriers,
+    /// What becomes of a staged part that is published.
+    pub keep: Keep,
+    /// This moment, as the name of a folder for what is put aside.
+    pub moment: String,
+    notes: Mutex<Notes>,
+    copied: Mutex<Copied>,
+}
+
+/// What was copied to another filesystem and is let go when the copies are durable.
+#[derive(Debug, Default)]
+struct Copied {
+    /// Files that are in staging now.
+    to_staging: Vec<PathBuf>,
+    /// Parts that a store has now.
+    from_staging: Vec<Fingerprint>,
+}
+
+/// What a store did besides what it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Files that hygge did not make, or that someone altered: where they are now.
+    pub aside: Vec<PathBuf>,
+    /// What became of a publication that had died.
+    pub recovery: Option<Recovery>,
+}
+
+/// What became of a publication that had died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// The new set is in its place.
+    Finished,
+    /// The old set is in its place, and the parts of the new one are in staging.
+    Undone,
+}
+
+impl<'a> Room<'a> {
+    /// Room in the cache, at this moment.
+    pub fn new(staged: &'a dyn StagedParts, barriers: &'a Barriers, keep: Keep) -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let moment = since.as_millis().to_string();
+        Self { staged, barriers, keep, moment, notes: Mutex::default(), copied: Mutex::default() }
+    }
+
+    /// Returns when everything that was written is on the disks of these folders.
+    pub fn sync(&self, folders: &[&Path]) -> Result<(), FsError> {
+        self.barriers.wait_for(folders)
+    }
+
+    /// Notes a file that was copied to staging.
+    pub fn note_copied_to_staging(&self, file: PathBuf) {
+        self.copied().to_staging.push(file);
+    }
+
+    /// Notes a part that was copied out of staging.
+    pub fn note_copied_from_staging(&self, digest: Fingerprint) {
+        self.copied().from_staging.push(digest);
+    }
+
+    /// Removes the files that were copied to staging, once the copies are durable.
+    pub fn let_go_of_files(&self) -> Result<(), FsError> {
+        let files = std::mem::take(&mut self.copied().to_staging);
+        if !files.is_empty() {
+            self.sync(&[self.staged.folder()])?;
+        }
+        files.iter().try_for_each(|file| fs::remove_file(file))
+    }
+
+    /// Removes from staging what was copied to a store, which is durable.
+    pub fn let_go_of_parts(&self) -> Result<(), FsError> {
+        let parts = std::mem::take(&mut self.copied().from_staging);
+        parts.iter().try_for_each(|digest| self.staged.let_go(digest))
+    }
+
+    fn copied(&self) -> MutexGuard<'_, Copied> {
+        self.copied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a file that was put aside, and where it is now.
+    pub fn note_aside(&self, place: PathBuf) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).aside.push(place);
+    }
+
+    /// Notes what became of a publication that had died.
+    pub fn note_recovery(&self, recovery: Recovery) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).recovery = Some(recovery);
+    }
+
+    /// What was noted.
+    pub fn into_notes(self) -> Notes {
+        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where finished parts lie while no store has them.
+pub trait StagedParts: Debug + Sync {
+    /// The path of a part, by its digest; its folder exists.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError>;
+
+    /// A path in staging for what is not whole yet.
+    ///
+    /// # Errors
+    /// Its folder cannot be made.
+    fn scratch(&self) -> Result<PathBuf, FsError>;
+
+    /// The folder with all of them.
+    fn folder(&self) -> &Path;
+
+    /// Puts a part where a store wants it, by a clone, a move or a copy.
+    /// Whoever else in this process counts on the part still finds it.
+    ///
+    /// # Errors
+    /// It can be neither moved nor copied.
+    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<Taken, FsError>;
+
+    /// Removes a part that was [copied](Taken::Copied), unless someone else counts on it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn let_go(&self, digest: &Fingerprint) -> Result<(), FsError>;
+}
+
+/// How a part came out of staging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is where it was wanted.
+    Moved,
+    /// It is there, on another filesystem: staging has it until that is durable, and it is [let go](StagedParts::let_go).
+    Copied,
+    /// It is not there, or is damaged.
+    Absent,
+}
+
+/// Whether staging keeps its own copy of a part that is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Where the filesystem can share blocks, because that costs nothing.
+    #[default]
+    Auto,
+    /// Always, by a copy where blocks cannot be shared.
+    Always,
+    /// Never: a part lives in one place.
+    Never,
+}
