@@ -75,6 +75,20 @@ pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<
     Ok(fs::remove_empty_folder(next)?)
 }
 
+/// Takes the parts of a manifest that lie in a folder back to staging; everything else stays.
+pub(super) fn return_known(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
+    let (parts, live) = (by_name(manifest), live_files(site)?);
+    for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
+        let part = entry.relative.to_str().and_then(|name| parts.get(name));
+        let Some(part) = part.filter(|part| part.bytes == entry.stat.size && !is_second_name(&entry, &live)) else { continue };
+        let path = folder.join(&entry.relative);
+        if digest(&path)? == part.digest {
+            shelve(site, &path, &part.digest, room)?;
+        }
+    }
+    Ok(room.let_go_of_files()?)
+}
+
 /// The parts of the set before that are still there, and that nobody wrote to.
 pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
     let Some(previous) = &receipt.previous else { return Ok(Vec::new()) };
@@ -140,7 +154,7 @@ fn live_files(site: &Site) -> Result<HashSet<u64>, StoreError> {
     Ok(fs::list(&site.live, |_| false)?.unwrap_or_default().iter().map(|entry| entry.stat.inode).collect())
 }
 
-fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
+pub(super) fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
     manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect()
 }
 

@@ -1,13 +1,12 @@
 //! Recovery: a publication that died is finished where the new set is in place, else undone.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use super::old::{digest, rescue, retire, return_parts};
+use super::old::{by_name, digest, rescue, retire, return_known, return_parts};
 use super::{Site, in_place, read_receipt, write_receipt};
 use crate::fs::{self, Found};
 use crate::store::StoreError;
-use crate::store::receipt::{Manifest, Part, Previous, Published, Receipt};
+use crate::store::receipt::{Manifest, Previous, Published, Receipt};
 use crate::store::room::{Recovery, Room};
 
 /// Brings a store to one of its two sets, by what is really there.
@@ -37,10 +36,8 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         if fs::stat(&site.live)?.is_none() && fs::stat(&site.old)?.is_some() {
             fs::rename(&site.old, &site.live)?;
         }
-        // A power cut may lose the exchange and keep the rename behind it.
-        if fs::stat(&site.old)?.is_some() && shows(&site.old, &pending.manifest)? {
-            return_parts(site, &site.old, room)?;
-        }
+        // A power cut may lose the exchange, and keep the rename behind it with some of what was laid out.
+        return_known(site, &site.old, &pending.manifest, room)?;
         undo(site, room)?;
         retire(site, Some(&receipt), room)?;
     }
@@ -109,7 +106,7 @@ fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<b
 /// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
 fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
     let found = fs::list(folder, fs::is_hidden)?.unwrap_or_default();
-    let parts: HashMap<&str, &Part> = manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect();
+    let parts = by_name(manifest);
     let part_of = |entry: &Found| entry.relative.to_str().and_then(|name| parts.get(name)).copied();
     let looks_like = |entry: &Found| part_of(entry).is_some_and(|part| entry.is_file && entry.stat.size == part.bytes);
     if found.len() != manifest.parts.len() || !found.iter().all(looks_like) {
