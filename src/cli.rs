@@ -9,6 +9,7 @@ mod depfile;
 mod graph;
 mod init;
 mod log;
+mod patience;
 mod restore;
 mod schema;
 mod shell;

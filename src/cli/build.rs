@@ -3,18 +3,17 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
-
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::{depfile, load, parse_time, runtime, select};
+use super::patience::{Patience, at_once, watch_for_interrupts};
+use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
-use crate::cache::{Access, CacheError, Wait, set_index_aside};
+use crate::cache::{Access, CacheError, set_index_aside};
 use crate::config::schema::CacheKeep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
@@ -63,12 +62,8 @@ pub(super) struct Build {
     /// How many parts are made at once [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// End with 4 where another process builds into a store, instead of waiting for it
-    #[arg(long, conflicts_with = "wait")]
-    no_wait: bool,
-    /// How long to wait for another process, such as 90s, 10m or 1h [default: as long as it takes]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    wait: Option<Duration>,
+    #[command(flatten)]
+    patience: Patience,
     /// How to show what happens
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -141,9 +136,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
 async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
     let selected = select(&selection, &project)?;
-    let wait = if build.no_wait { Some(Duration::ZERO) } else { build.wait };
-    let wait = Wait { limit: wait, interrupted: interrupted.clone() };
-    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(wait) };
+    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
     let request = Request { selected, force: build.force, put_back: None, interrupted: interrupted.clone() };
     let mut planner = Planner::new(project, request, access).await?;
     let plan = planner.plan().await?;
@@ -162,7 +155,7 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
         jobs: build.jobs.map(usize::from).or(config.concurrency).unwrap_or(processors),
         fail_fast: build.fail_fast,
         continue_on_error: config.continue_on_error,
-        wait: if build.no_wait { Some(Duration::ZERO) } else { build.wait },
+        wait: build.patience.limit(),
         accept_shrink: build.accept_shrink,
         keep: keep(config.cache_keep),
         interrupted,
@@ -187,29 +180,6 @@ pub(super) fn keep(word: CacheKeep) -> Keep {
     }
 }
 
-/// The first Ctrl-C or SIGTERM lets what is being published finish, and is seen in what is given; the second
-/// ends the process.
-pub(super) fn watch_for_interrupts() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let seen = interrupted.clone();
-    tokio::spawn(async move {
-        let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
-        loop {
-            let received = tokio::select! {
-                received = tokio::signal::ctrl_c() => received.is_ok(),
-                received = terminated.recv() => received.is_some(),
-            };
-            if !received {
-                return;
-            }
-            if seen.swap(true, Ordering::Relaxed) {
-                std::process::exit(ErrorKind::Interrupted.exit_code().into());
-            }
-        }
-    });
-    interrupted
-}
-
 /// Flows that are not selected and would have something to do.
 async fn stale_elsewhere(planner: &mut Planner) -> Result<Vec<String>> {
     let selected = planner.selected().flows.clone();
@@ -229,8 +199,7 @@ const TIDYING: i64 = 100;
 async fn collect(planner: &Planner) -> Result<()> {
     let config = &planner.project.config.options;
     let cache = &planner.cache;
-    let at_once = Wait { limit: Some(Duration::ZERO), interrupted: Arc::default() };
-    let alone = match cache.alone(&at_once).await {
+    let alone = match cache.alone(&at_once()).await {
         Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
         alone => alone?,
     };

@@ -9,10 +9,10 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
 use super::args::{Args, Format};
-use super::build::watch_for_interrupts;
+use super::patience::unless;
 use super::{load, open_cache, parse_time, runtime, say};
 use crate::cache::gc::Limits;
-use crate::cache::{Access, Cache, CacheError, Wait};
+use crate::cache::{Access, Cache, CacheError};
 use crate::config::words::{Percentage, parse_bytes};
 use crate::error::{ErrorKind, Result};
 use crate::fs;
@@ -70,10 +70,9 @@ pub(super) fn run(args: &Args, cache: &CacheArgs) -> Result<u8> {
             Action::Gc { dry_run, max_size, max_age, no_wait } => {
                 let options = &project.config.options;
                 let limits = Limits { size: max_size.unwrap_or(options.cache_size.0), age: max_age.unwrap_or(options.cache_age.0) };
-                let wait = no_wait.then_some(Duration::ZERO);
-                gc(&project, limits, *dry_run, wait, &out).await
+                gc(&project, limits, *dry_run, *no_wait, &out).await
             }
-            Action::Verify { sample, no_wait } => verify(&project, *sample, no_wait.then_some(Duration::ZERO), &out).await,
+            Action::Verify { sample, no_wait } => verify(&project, *sample, *no_wait, &out).await,
         }
     })
 }
@@ -133,7 +132,7 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
     Ok(0)
 }
 
-async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Duration>, out: &Out) -> Result<u8> {
+async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out: &Out) -> Result<u8> {
     let cache = open_cache(project, Access::Look).await?;
     if !is_dry && !cache.is_writable() && fs::stat(cache.folder())?.is_some() {
         fs::check_writable(cache.folder()).map_err(CacheError::from)?;
@@ -141,7 +140,7 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Durati
     let freed = if is_dry || !cache.is_writable() {
         cache.collect(limits, true).await?
     } else {
-        let _alone = cache.alone(&Wait { limit: wait, interrupted: watch_for_interrupts() }).await?;
+        let _alone = cache.alone(&unless(no_wait)).await?;
         let freed = cache.collect(limits, false).await?;
         cache.forget_unusable().await?;
         freed
@@ -160,18 +159,17 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, wait: Option<Durati
     Ok(0)
 }
 
-async fn verify(project: &Project, sample: Option<Percentage>, wait: Option<Duration>, out: &Out) -> Result<u8> {
+async fn verify(project: &Project, sample: Option<Percentage>, no_wait: bool, out: &Out) -> Result<u8> {
     let cache: Cache = open_cache(project, Access::Look).await?;
-    let interrupted = watch_for_interrupts();
-    let wait = Wait { limit: wait, interrupted: interrupted.clone() };
+    let wait = unless(no_wait);
     let _alone = if cache.is_writable() { Some(cache.alone(&wait).await?) } else { None };
-    let verified = cache.verify(sample.map_or(100, |sample| sample.0), &interrupted).await?;
+    let verified = cache.verify(sample.map_or(100, |sample| sample.0), &wait.interrupted).await?;
     let mut lines: Vec<String> =
         verified.damaged.iter().map(|(digest, place)| format!("damaged  part {}: it is {} now", digest.short(), place.display())).collect();
     lines.push(format!("verified {}, {}: {} damaged", count(verified.parts, "part"), bytes(verified.bytes), verified.damaged.len()));
     let damaged: Vec<_> = verified.damaged.iter().map(|(digest, place)| json!({ "digest": digest, "now": place })).collect();
     out.show("cache_verify", json!({ "parts": verified.parts, "bytes": verified.bytes, "damaged": damaged }), &lines);
-    Ok(match (interrupted.load(Ordering::Relaxed), verified.damaged.is_empty()) {
+    Ok(match (wait.interrupted.load(Ordering::Relaxed), verified.damaged.is_empty()) {
         (true, _) => ErrorKind::Interrupted.exit_code(),
         (false, true) => 0,
         (false, false) => ErrorKind::Flow.exit_code(),

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
 use super::args::Args;
-use super::build::watch_for_interrupts;
+use super::patience::unless;
 use super::{load, open_cache, runtime, say, select};
-use crate::cache::{Access, Wait};
+use crate::cache::Access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Flow, Mode};
 use crate::graph::selection::Selection;
@@ -41,10 +40,9 @@ const LISTED: usize = 5;
 pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
     let (_, project) = load(args.file.as_deref())?;
     runtime()?.block_on(async {
-        let wait = clean.no_wait.then_some(Duration::ZERO);
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;
-            let freed = cache.empty(&Wait { limit: wait, interrupted: watch_for_interrupts() }).await?;
+            let freed = cache.empty(&unless(clean.no_wait)).await?;
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }

@@ -1,15 +1,15 @@
 //! `hygge restore FLOW`: an earlier set is published again, and stays.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::build::{exit_code, keep, report, watch_for_interrupts};
-use super::{load, open_cache, parse_time, runtime, select};
+use super::build::{exit_code, keep, report};
+use super::patience::{Patience, watch_for_interrupts};
+use super::{load, open_cache, runtime, select};
+use crate::cache::Access;
 use crate::cache::history::PastSet;
-use crate::cache::{Access, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
 use crate::flow::FlowName;
@@ -28,12 +28,8 @@ pub(super) struct Restore {
     /// Publish the latest set again, and let builds go on from there
     #[arg(long)]
     latest: bool,
-    /// End with 4 where another process builds into the store, instead of waiting for it
-    #[arg(long, conflicts_with = "wait")]
-    no_wait: bool,
-    /// How long to wait for another process, such as 90s, 10m or 1h [default: as long as it takes]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    wait: Option<Duration>,
+    #[command(flatten)]
+    patience: Patience,
     /// How to show what happens
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -53,9 +49,8 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
         let put_back = PutBack { flow: flow.clone(), set, pinned: !restore.latest };
         let interrupted = watch_for_interrupts();
         let request = Request { selected, force: false, put_back: Some(put_back), interrupted: interrupted.clone() };
-        let wait = if restore.no_wait { Some(Duration::ZERO) } else { restore.wait };
-        let patience = Wait { limit: wait, interrupted: interrupted.clone() };
-        let mut planner = Planner::new(project, request, Access::Build(patience)).await?;
+        let access = Access::Build(restore.patience.wait(&interrupted));
+        let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;
         let mut report = report(restore.format);
         let config = &planner.project.config.options;
@@ -63,7 +58,7 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
             jobs: 1,
             fail_fast: false,
             continue_on_error: true,
-            wait,
+            wait: restore.patience.limit(),
             // Who asks for a set knows what it has.
             accept_shrink: true,
             keep: keep(config.cache_keep),
