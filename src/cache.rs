@@ -119,6 +119,13 @@ pub struct Wait {
     pub interrupted: Arc<AtomicBool>,
 }
 
+impl Wait {
+    /// True as long as who began to wait then shall go on.
+    pub fn goes_on(&self, began: Instant) -> bool {
+        !self.interrupted.load(Ordering::Relaxed) && self.limit.is_none_or(|limit| began.elapsed() < limit)
+    }
+}
+
 impl Cache {
     /// Opens the cache; who builds makes it where it is missing.
     pub async fn open(folder: &Path, access: Access) -> Result<Self, CacheError> {
@@ -163,7 +170,7 @@ impl Cache {
         self.is_writable
     }
 
-    /// Takes the cache alone, as soon as nobody builds. Whoever begins a build waits.
+    /// Takes the cache alone, as soon as nobody builds. Whoever begins a build from then on waits.
     pub async fn alone(&self, wait: &Wait) -> Result<Lock, CacheError> {
         // Its own share stands in the way.
         drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -222,8 +229,8 @@ async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> R
     let began = Instant::now();
     loop {
         match take() {
+            Err(LockError::Held(_)) if wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
             Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => return Err(CacheError::Interrupted),
-            Err(LockError::Held(_)) if wait.limit.is_none_or(|limit| began.elapsed() < limit) => tokio::time::sleep(PAUSE).await,
             other => return Ok(other?),
         }
     }

@@ -277,3 +277,77 @@ fn what_is_forced_is_made_from_the_inputs_that_are_there() {
     assert_eq!((ran.code, ran.event("flow_finished")["parts_made"].as_u64()), (0, Some(1)), "{}", ran.text);
     assert_eq!(sandbox.digests("store"), before);
 }
+
+#[test]
+fn what_cannot_be_made_again_stays_where_all_is_forced() {
+    let sandbox = adding("", ", rows_per_file: 100");
+    for (name, values) in [("a", 0..50), ("b", 50..100), ("c", 100..150), ("d", 150..200), ("e", 200..300)] {
+        input(&sandbox, name, values);
+    }
+    built(&sandbox);
+    remove(&sandbox, "c");
+    let ran = sandbox.build(&["--force", "ids"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    let ended = ran.event("flow_finished");
+    assert_eq!((ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()), (Some(2), Some(1)), "{}", ran.text);
+    assert_eq!(ids(&sandbox, "store"), (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_name_that_is_taken_by_a_part_that_stays_gets_a_number() {
+    let sandbox = adding("", ", file_pattern: \"{stem}.parquet\"");
+    input(&sandbox, "log", 0..2);
+    built(&sandbox);
+    for round in 1..4 {
+        rename(&sandbox, "log", &format!("log{round}"));
+        input(&sandbox, "log", round * 10..round * 10 + 2);
+        built(&sandbox);
+    }
+    let names: Vec<String> = sandbox.digests("store").into_keys().collect();
+    assert_eq!(names, ["log-2.parquet", "log-3.parquet", "log-4.parquet", "log.parquet"]);
+    assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21, 30, 31]);
+    assert_eq!(sandbox.build(&["--force", "ids"]).code, 0);
+    assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21, 30, 31]);
+}
+
+#[test]
+fn a_store_that_is_gone_with_its_receipt_is_not_begun_again() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: out/store, mode: append}\n");
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    remove(&sandbox, "a");
+    input(&sandbox, "b", 10..12);
+    fs::rename(sandbox.path("out"), sandbox.path("away")).expect("a folder");
+    for _ in 0..2 {
+        let ran = sandbox.build(&[]);
+        assert!(ran.code == 1 && ran.error().contains("is gone with its receipt"), "{}", ran.text);
+    }
+    drop(fs::remove_dir_all(sandbox.path("out")));
+    fs::rename(sandbox.path("away"), sandbox.path("out")).expect("a folder");
+    built(&sandbox);
+    assert_eq!(ids(&sandbox, "out/store"), [0, 1, 10, 11]);
+    // Who removes it by hygge, or forces it, knows.
+    assert_eq!(sandbox.run(&["clean", "--stores", "ids", "--yes"]).code, 0);
+    built(&sandbox);
+    assert_eq!(ids(&sandbox, "out/store"), [10, 11]);
+    fs::remove_dir_all(sandbox.path("out")).expect("a folder");
+    assert_eq!(sandbox.build(&["--force", "ids"]).code, 0);
+    assert_eq!(ids(&sandbox, "out/store"), [10, 11]);
+}
+
+#[test]
+fn what_stays_is_not_read_again() {
+    let sandbox = adding("", "");
+    for number in 0..5 {
+        input(&sandbox, &number.to_string(), number * 10_000..number * 10_000 + 5_000);
+    }
+    built(&sandbox);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    assert!(sandbox.run(&["build"]).text.ends_with("fresh\n"));
+    for number in 5..8 {
+        input(&sandbox, &number.to_string(), number..number + 1);
+        let ran = sandbox.build(&[]);
+        let (hashed, small) = (ran.event("build_finished")["bytes_hashed"].as_u64().expect("bytes"), 8 * 1024);
+        assert!(hashed < small, "{hashed} bytes were hashed: {}", ran.text);
+    }
+}

@@ -244,3 +244,40 @@ print(index.execute('SELECT count(*) FROM part').fetchone()[0])
     let ran = sandbox.build(&[]);
     assert_eq!(ran.event("flow_finished")["parts_made"], 0, "its parts are known: {}", ran.text);
 }
+
+#[test]
+fn an_index_of_a_killed_build_that_was_cut_off_anywhere_is_begun_anew() {
+    let sandbox = Sandbox::new(CONFIG);
+    for number in 0..40 {
+        files::ints_and_texts(&sandbox, &format!("home/{number}.parquet"), number * 100..number * 100 + 2000);
+    }
+    assert_eq!(sandbox.build(&[]).code, 0);
+    for number in 0..40 {
+        files::ints_and_texts(&sandbox, &format!("home/{number}.parquet"), number * 100..number * 100 + 2100);
+    }
+    let mut build = sandbox.start(&["-j", "1"]);
+    for _ in 0..20 {
+        build.wait_for("part_made");
+    }
+    build.signal("KILL");
+    build.end();
+    let saved = sandbox.save();
+    let pages = fs::metadata(sandbox.path(".hygge-cache/index.db")).expect("an index").len() / 4096;
+    assert!(pages > 4, "{pages} pages");
+    let mut begun_anew = 0;
+    for page in 0..pages {
+        for log in [true, false] {
+            sandbox.reset(&saved);
+            let index = fs::OpenOptions::new().write(true).open(sandbox.path(".hygge-cache/index.db")).expect("an index");
+            index.set_len(page * 4096).expect("a cut");
+            if !log {
+                drop(fs::remove_file(sandbox.path(".hygge-cache/index.db-wal")));
+            }
+            let ran = sandbox.build(&[]);
+            assert_eq!(ran.code, 0, "{page} of {pages} pages are left, log {log}: {}", ran.text);
+            begun_anew += usize::from(ran.events.iter().any(|event| event["event"] == "index_anew"));
+            assert!(sandbox.run(&["build"]).text.ends_with(FRESH), "{page} pages, log {log}");
+        }
+    }
+    assert!(begun_anew > 2, "begun anew {begun_anew} times");
+}

@@ -141,6 +141,23 @@ fn builds_of_the_same_flows_that_begin_at_once_all_end_well() {
 }
 
 #[test]
+fn who_holds_the_cache_is_not_who_held_it_before() {
+    let sandbox = locked();
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(sandbox.run(&["clean"]).code, 0);
+    fs::remove_dir_all(sandbox.path("out/store")).expect("a store");
+    let held = hold(&sandbox);
+    let mut build = sandbox.start(&[]);
+    build.wait_for("flow_waiting");
+    let ran = sandbox.run(&["clean", "--no-wait"]);
+    assert!(ran.code == 4 && !ran.text.contains("which cleans it"), "{}", ran.text);
+    let ran = sandbox.run(&["clean", "--stores", "numbers", "--no-wait", "--yes"]);
+    assert!(ran.code == 4 && ran.text.contains("somebody, process 7"), "{}", ran.text);
+    drop(held);
+    assert_eq!(build.end().code, 0);
+}
+
+#[test]
 fn a_build_that_waits_for_the_cache_can_be_interrupted() {
     let sandbox = locked();
     sandbox.write(".hygge-cache/lock", "somebody, process 7");

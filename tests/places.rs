@@ -302,6 +302,30 @@ fn a_store_is_only_cleaned_by_the_flow_that_published_there_last() {
 }
 
 #[test]
+fn a_copy_of_a_project_leaves_the_stores_of_the_other_alone() {
+    let sandbox = Sandbox::new("");
+    for folder in ["one/shop", "two/shop"] {
+        let flows = "flows:\n  ids: {home: home, store: out/ids}\n  old: {home: home, store: ../../all/old}\n";
+        sandbox.write(&format!("{folder}/hygge.yml"), format!("options: {{cache: {{dir: ../../cache}}}}\n{flows}"));
+        files::ints(&sandbox, &format!("{folder}/home/a.parquet"), 0..5);
+        assert_eq!(sandbox.build(&["-f", &format!("{folder}/hygge.yml")]).code, 0);
+    }
+    // Of these the other still has both.
+    sandbox.write("one/shop/hygge.yml", "options: {cache: {dir: ../../cache}}\nflows:\n  new: {home: home, store: out/new}\n");
+    assert_eq!(sandbox.build(&["-f", "one/shop/hygge.yml"]).code, 0);
+    let ran = sandbox.run(&["clean", "-f", "one/shop/hygge.yml", "--orphans", "--yes"]);
+    assert!(ran.code == 0 && ran.text.matches("removed store").count() == 1, "{}", ran.text);
+    let there = ["one/shop/out/ids", "two/shop/out/ids", "all/old"].map(|store| sandbox.digests(store).len());
+    assert_eq!(there, [0, 1, 1]);
+    // Without its folder a store is still known by its receipt.
+    sandbox.write("two/shop/hygge.yml", "options: {cache: {dir: ../../cache}}\nflows:\n  new: {home: home, store: out/new}\n");
+    fs::remove_dir_all(sandbox.path("two/shop/out/ids")).expect("a store");
+    assert_eq!(sandbox.build(&["-f", "two/shop/hygge.yml"]).code, 0);
+    assert_eq!(sandbox.run(&["clean", "-f", "two/shop/hygge.yml", "--orphans", "--yes"]).code, 0);
+    assert!(!sandbox.path("two/shop/out/.hygge/ids.json").exists());
+}
+
+#[test]
 fn clean_removes_what_hygge_made_and_nothing_else() {
     let sandbox = Sandbox::new(
         "name: p\nflows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n  c: {home: out/b, store: out/c}\n",

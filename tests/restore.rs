@@ -130,12 +130,16 @@ fn a_set_whose_parts_may_be_nowhere_else_is_not_left_while_one_is_missing() {
 
 #[test]
 fn a_flow_that_takes_a_store_over_does_not_stay_where_the_other_did() {
-    let (sandbox, sets) = three_sets(ZSTD);
-    assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
-    sandbox.write("hygge.yml", ZSTD.replace("ids:", "numbers:"));
-    let ran = sandbox.build(&[]);
-    assert_eq!((ran.code, ran.outcome("numbers")), (0, "restored"), "{}", ran.text);
-    assert_eq!(sandbox.digests("store"), sets[2]);
+    for mode in ["", ", mode: append"] {
+        let flow = |name: &str, store: &str| format!("  {name}: {{home: home, store: {{path: {store}, compression: zstd}}{mode}}}\n");
+        let (sandbox, _) = three_sets(&format!("flows:\n{}", flow("ids", "store").replace(", mode: append", "")));
+        let latest = sandbox.digests("store");
+        assert_eq!(sandbox.run(&["restore", "ids"]).code, 0);
+        sandbox.write("hygge.yml", format!("flows:\n{}{}", flow("numbers", "store"), flow("ids", "elsewhere")));
+        let ran = sandbox.build(&["numbers"]);
+        assert_eq!((ran.code, ran.outcome("numbers")), (0, "restored"), "{mode}: {}", ran.text);
+        assert_eq!(sandbox.digests("store"), latest, "{mode}");
+    }
 }
 
 #[test]
@@ -206,4 +210,92 @@ fn the_log_tells_what_ran_and_why_and_what_failed() {
     assert_eq!(sandbox.run(&["build", "good"]).code, 0);
     assert_eq!(sandbox.run(&["log", "--format", "json"]).events.len(), 1, "a build with nothing to do is no run");
     assert_eq!(sandbox.run(&["log", "nobody"]).code, 2);
+}
+
+/// An append flow with rows whose input is gone, at whose first set it stays.
+fn stays_at_the_first_set(store: &str) -> Sandbox {
+    let sandbox = Sandbox::new(&format!("name: p\nflows:\n  ids: {{home: home, store: {{path: out/store{store}}}, mode: append}}\n"));
+    for (name, values) in [("a", 0..2), ("b", 10..12), ("c", 20..22)] {
+        files::ints(&sandbox, &format!("home/{name}.parquet"), values);
+        assert_eq!(sandbox.build(&[]).code, 0);
+    }
+    fs::remove_file(sandbox.path("home/b.parquet")).expect("an input");
+    fs::remove_file(sandbox.path("home/c.parquet")).expect("an input");
+    assert_eq!(sandbox.run(&["restore", "ids", "--build", "1"]).code, 0);
+    assert_eq!(crate::append::ids(&sandbox, "out/store"), [0, 1]);
+    sandbox
+}
+
+const ALL: [i64; 6] = [0, 1, 10, 11, 20, 21];
+
+#[test]
+fn the_latest_set_comes_back_whatever_became_of_the_way_it_is_published() {
+    for (one, other) in [("", ", publish: in_place"), (", publish: in_place", "")] {
+        for in_between in [false, true] {
+            let sandbox = stays_at_the_first_set(one);
+            if in_between {
+                // A build has something to do, and settles the store.
+                fs::remove_file(sandbox.path("out/store/00000000000000000001.parquet")).expect("a part");
+                sandbox.build(&[]);
+                fs::copy(sandbox.path("home/a.parquet"), sandbox.path("out/store/00000000000000000001.parquet")).expect("a part");
+            }
+            let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+            sandbox.write("hygge.yml", config.replace(&format!("out/store{one}"), &format!("out/store{other}")));
+            let ran = sandbox.run(&["restore", "ids", "--latest"]);
+            assert_eq!(ran.code, 0, "{one} {other} {in_between}: {}", ran.text);
+            assert_eq!(crate::append::ids(&sandbox, "out/store"), ALL, "{one} {other} {in_between}");
+            assert!(sandbox.run(&["build"]).text.ends_with(FRESH));
+        }
+    }
+}
+
+#[test]
+fn a_part_that_was_touched_or_copied_is_the_part() {
+    let touched = stays_at_the_first_set("");
+    let copied = Sandbox::new("");
+    for name in ["out", "home", "hygge.yml", ".hygge-cache"] {
+        let from = touched.path(name);
+        let script = format!("cp -r {} {}", from.display(), copied.path("").display());
+        assert!(std::process::Command::new("sh").args(["-c", &script]).status().expect("sh").success());
+    }
+    let script = format!("find {} -name '*.parquet' -exec touch {{}} +", touched.path("out").display());
+    assert!(std::process::Command::new("sh").args(["-c", &script]).status().expect("sh").success());
+    for sandbox in [touched, copied] {
+        let ran = sandbox.run(&["restore", "ids", "--latest"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        assert_eq!(crate::append::ids(&sandbox, "out/store"), ALL);
+        assert!(!ran.text.contains("altered"), "{}", ran.text);
+        assert!(!sandbox.path("out/.hygge/displaced").exists(), "nothing is put aside");
+    }
+}
+
+#[test]
+fn a_part_of_the_latest_set_that_waits_is_found_after_it_was_let_go() {
+    let sandbox = stays_at_the_first_set("");
+    assert_eq!(sandbox.run(&["restore", "ids", "--latest"]).code, 0);
+    fs::remove_file(sandbox.path("out/store/00000000000000000003.parquet")).expect("a part");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(crate::append::ids(&sandbox, "out/store"), ALL);
+}
+
+#[test]
+fn a_set_stays_when_the_project_or_the_flow_gets_another_name() {
+    for (old, new) in [("name: p", "name: q"), ("  ids:", "  numbers:")] {
+        let sandbox = stays_at_the_first_set("");
+        let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
+        sandbox.write("hygge.yml", config.replace(old, new));
+        let ran = sandbox.run(&["build"]);
+        assert!(ran.code == 0 && ran.text.contains("stays at the set of run 1"), "{new}: {}", ran.text);
+        assert_eq!(crate::append::ids(&sandbox, "out/store"), [0, 1], "{new}");
+        assert_eq!(sandbox.run(&["build", "--force", if new.contains("numbers") { "numbers" } else { "ids" }]).code, 0);
+        assert_eq!(crate::append::ids(&sandbox, "out/store"), ALL, "{new}");
+    }
+}
+
+#[test]
+fn what_is_there_already_is_no_run() {
+    let (sandbox, _) = three_sets(ZSTD);
+    assert_eq!(sandbox.run(&["restore", "ids", "--latest"]).code, 0);
+    assert_eq!(sandbox.run(&["log", "--format", "json"]).events.len(), 3);
 }

@@ -31,6 +31,9 @@ use crate::store::receipt::Receipt;
 /// What SQLite says of a file that is damaged (11) or none of its own (26): <https://www.sqlite.org/rescode.html>.
 const DAMAGED: &[u32] = &[11, 26];
 
+/// What it says of a file that is shorter than its head says.
+const SHORT_READ: u32 = 522;
+
 /// How long another process may write before it is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -328,8 +331,9 @@ pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
     move |error| {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
         // Extended codes have the plain one in their lowest byte.
-        let code = code.parse::<u32>().map_or(0, |code| code & 0xff);
-        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged: DAMAGED.contains(&code) }
+        let code = code.parse::<u32>().unwrap_or_default();
+        let is_damaged = DAMAGED.contains(&(code & 0xff)) || code == SHORT_READ;
+        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged }
     }
 }
 

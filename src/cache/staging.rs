@@ -32,7 +32,7 @@ struct Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is removed when the next build begins.
-        drop(fs::remove_empty_folder(&self.folder));
+        drop(fs::remove_file(&self.folder.join("lock")).and_then(|()| fs::remove_empty_folder(&self.folder)));
     }
 }
 
@@ -58,7 +58,7 @@ impl Staging {
                 continue;
             }
             // A living run has its own locked.
-            if let Some(_lock) = Lock::try_folder(&folder)? {
+            if let Some(_lock) = Lock::try_inside(&folder)? {
                 fs::remove_folder(&folder)?;
             }
         }
@@ -75,7 +75,7 @@ impl Staging {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
             fs::create_folder(&folder)?;
-            *run = Lock::try_folder(&folder)?.map(|lock| Scratch { folder, _lock: lock });
+            *run = Lock::try_inside(&folder)?.map(|lock| Scratch { folder, _lock: lock });
         }
     }
 

@@ -14,6 +14,7 @@ use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
 use crate::cache::{Access, CacheError, set_index_aside};
+use crate::config::loader::Found;
 use crate::config::schema::CacheKeep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
@@ -86,25 +87,43 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts();
         let folder = project.config.options.cache_folder.clone();
-        let (mut planner, plan, mended) = match plan(build, project, &interrupted).await {
+        let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
+        match attempt.run(project).await {
+            // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
-                let aside = set_index_aside(&folder)?;
-                let (_, project) = load(args.file.as_deref())?;
-                let (planner, plan) = plan(build, project, &interrupted).await?;
-                (planner, plan, Some(Begun::Damaged(aside)))
+                attempt.mended = Some(Begun::Damaged(set_index_aside(&folder)?));
+                attempt.run(load(args.file.as_deref())?.1).await
             }
-            planned => planned.map(|(planner, plan)| (planner, plan, None))?,
-        };
+            ended => ended,
+        }
+    })
+}
+
+/// One way through the command: where the index turns out to be damaged there are two.
+struct Attempt<'a> {
+    build: &'a Build,
+    found: &'a Found,
+    began: SystemTime,
+    interrupted: Arc<AtomicBool>,
+    /// What became of the index in the one before.
+    mended: Option<Begun>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, project: Project) -> Result<u8> {
+        let build = self.build;
+        let folder = project.config.options.cache_folder.clone();
+        let (mut planner, plan) = plan(build, project, &self.interrupted).await?;
         let mut report = report(build.format);
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
-        let index = mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
+        let index = self.mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
         report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
         if build.dry_run || build.check {
             report.plan(&plan);
             planner.write_back().await?;
             return Ok(pending_code(build, &plan));
         }
-        let options = options(build, &planner, interrupted);
+        let options = options(build, &planner, self.interrupted.clone());
         let summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
             Summary { fresh: plan.steps.len(), ..Summary::default() }
@@ -113,13 +132,16 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             execute::run(&mut planner, plan, options, &mut tell).await?
         };
         if summary.is_good() {
-            write_stamps(build, &summary, began)?;
+            write_stamps(build, &summary, self.began)?;
         }
         if let (Some(path), Some(stamp)) = (&build.depfile, &build.stamp) {
-            depfile::write(path, stamp, &found, &planner)?;
+            depfile::write(path, stamp, self.found, &planner)?;
         }
         report.summary(&summary, planner.hashed_bytes());
-        if summary.ran() > 0 {
+        if summary.unrecorded.as_ref().is_some_and(is_damaged) {
+            // The next build begins a new one.
+            set_index_aside(&folder)?;
+        } else if summary.ran() > 0 {
             if let Err(error) = collect(&planner).await {
                 report.warn(&format!("the cache was not cleaned: {error}"));
             }
@@ -130,7 +152,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             std::mem::forget(planner);
         }
         Ok(exit_code(&summary))
-    })
+    }
 }
 
 async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {

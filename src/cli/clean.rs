@@ -1,20 +1,23 @@
 //! `hygge clean`: empties the cache, or removes what flows have published.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 
 use super::args::Args;
 use super::patience::unless;
 use super::{load, open_cache, runtime, say, select};
-use crate::cache::Access;
+use crate::cache::index::Batch;
+use crate::cache::{Access, Cache, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Flow, Mode};
+use crate::fs::{Lock, LockError};
 use crate::graph::selection::Selection;
 use crate::plan::{Planner, Request};
 use crate::report::plain::{bytes, count};
-use crate::store::Clearing;
+use crate::store::{Clearing, StoreError};
 
 /// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was published
 #[derive(Debug, ClapArgs)]
@@ -36,6 +39,9 @@ pub(super) struct Clean {
 /// How many files of a store are listed.
 const LISTED: usize = 5;
 
+/// How often a lock is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
     let (_, project) = load(args.file.as_deref())?;
@@ -46,7 +52,7 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
-        let name = project.config.name.clone();
+        let (name, folder) = (project.config.name.clone(), project.config.options.cache_folder.clone());
         let stores: Vec<Target> = if clean.orphans {
             let selected = select(&Selection::default(), &project)?;
             let request = Request { selected, force: false, put_back: None, interrupted: Arc::default() };
@@ -73,7 +79,15 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
                 |flow: &Arc<Flow>| Target { name: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), flow: flow.clone() };
             flows.map(target).collect()
         };
-        clear(&name, &stores, clean.yes)
+        let cleared = clear(&name, &stores, clean.yes, &unless(clean.no_wait)).await;
+        // They are no loss that a build should stop at.
+        let gone = stores.iter().filter(|target| matches!(target.flow.store.receipt_stat(&target.path), Ok(None)));
+        let receipts = gone.map(|target| (target.path.clone(), None)).collect();
+        let cache = Cache::open(&folder, Access::Look).await?;
+        if cache.is_writable() {
+            cache.index.apply(Batch { receipts, ..Batch::default() }).await?;
+        }
+        cleared
     })
 }
 
@@ -86,11 +100,11 @@ struct Target {
     flow: Arc<Flow>,
 }
 
-fn clear(project: &str, stores: &[Target], is_sure: bool) -> Result<u8> {
+async fn clear(project: &str, stores: &[Target], is_sure: bool, wait: &Wait) -> Result<u8> {
     let mut failed = None;
     let mut cleared = 0;
     for target in stores {
-        match clear_one(project, target, is_sure) {
+        match clear_one(project, target, is_sure, wait).await {
             Ok(had_any) => cleared += usize::from(had_any),
             Err(error) => {
                 say(&format!("left alone: {}: {error}", target.path.display()));
@@ -100,7 +114,10 @@ fn clear(project: &str, stores: &[Target], is_sure: bool) -> Result<u8> {
     }
     match failed {
         Some(error) if error.kind() == ErrorKind::Locked => Err(error),
-        Some(error) => Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(error.hint().unwrap_or("see above"))),
+        Some(error) => {
+            let hint = error.hint().unwrap_or("what is left alone can be removed by hand, with its .json in .hygge beside it");
+            Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(hint))
+        }
         None if cleared == 0 => {
             say("there is nothing to remove");
             Ok(0)
@@ -110,12 +127,24 @@ fn clear(project: &str, stores: &[Target], is_sure: bool) -> Result<u8> {
     }
 }
 
+/// Locks a store, as soon as nobody builds into it.
+async fn lock(flow: &Flow, path: &Path, wait: &Wait) -> Result<Lock> {
+    let holder = format!("hygge, process {}, which cleans it", std::process::id());
+    let began = Instant::now();
+    loop {
+        match flow.store.lock(path, &holder) {
+            Err(StoreError::Locked(LockError::Held(_))) if wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
+            locked => return Ok(locked?),
+        }
+    }
+}
+
 /// Lists what would go, and removes it if that is sure. False where there is nothing.
-fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure: bool) -> Result<bool> {
+async fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure: bool, wait: &Wait) -> Result<bool> {
     if flow.store.receipt_stat(path)?.is_none() {
         return Ok(false);
     }
-    let _lock = flow.store.lock(path, &format!("hygge, process {}, which cleans it", std::process::id()))?;
+    let _lock = lock(flow, path, wait).await?;
     let receipt = flow.store.receipt(path)?;
     if let Some(receipt) = receipt.filter(|receipt| (receipt.project.as_str(), receipt.flow.as_str()) != (project, name)) {
         let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);

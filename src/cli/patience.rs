@@ -41,7 +41,7 @@ pub(super) fn at_once() -> Wait {
 
 /// Waiting as long as it takes, or not at all; until Ctrl-C.
 pub(super) fn unless(no_wait: bool) -> Wait {
-    if no_wait { at_once() } else { Wait { limit: None, interrupted: watch_for_interrupts() } }
+    Wait { limit: no_wait.then_some(Duration::ZERO), interrupted: watch_for_interrupts() }
 }
 
 /// The first Ctrl-C or SIGTERM lets what is being published finish, and is seen in what is given; the second

@@ -12,9 +12,11 @@ use crate::cache::Access;
 use crate::cache::history::PastSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
+use crate::execute::event::Summary;
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
+use crate::plan::stale::Verdict;
 use crate::plan::{Planner, PutBack, Request};
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
@@ -64,7 +66,11 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
             keep: keep(config.cache_keep),
             interrupted,
         };
-        let summary = execute::run(&mut planner, plan, options, &mut |event| report.event(&event)).await?;
+        let summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+            Summary { fresh: plan.steps.len(), ..Summary::default() }
+        } else {
+            execute::run(&mut planner, plan, options, &mut |event| report.event(&event)).await?
+        };
         report.summary(&summary, planner.hashed_bytes());
         drop(planner.close().await);
         Ok(exit_code(&summary))

@@ -24,6 +24,7 @@ use running::Running;
 use super::Options;
 use super::event::{Event, Outcome, Summary};
 use super::settle::Taken;
+use super::task::InputError;
 use crate::cache::CacheError;
 use crate::cache::index::PartRecord;
 use crate::cache::recorder::{Recorder, Syncer};
@@ -309,10 +310,12 @@ impl<'r> Coordinator<'r> {
         Ok(())
     }
 
-    /// True where a staged part was gone when it should be published, for the first few times:
-    /// another flow had made a part of the same bytes, and has it now.
+    /// True for the first few times that another flow got in the way: it has made a part of the same bytes and taken it
+    /// when it should be published; or its store is the home, and another process has published to it.
     fn lost_a_part(&mut self, flow: &FlowName, error: &Error) -> bool {
-        let is_lost = matches!(error.cause(), Some(StoreError::Part(_)));
+        let reads_a_store = self.planner.flow(flow).is_ok_and(|flow| flow.upstream().is_some());
+        let is_lost =
+            matches!(error.cause(), Some(StoreError::Part(_))) || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
         let tries = self.tries.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
         is_lost && *tries <= TRIES
@@ -336,6 +339,7 @@ impl<'r> Coordinator<'r> {
         let is_over = self.running.get(flow).is_some_and(|running| running.error.is_some() && running.in_flight == 0);
         let Some(mut running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
         let Some(error) = running.error.take() else { return };
+        self.planner.note_unlocked(flow);
         if self.lost_a_part(flow, &error) {
             return self.try_again(&running.step);
         }

@@ -10,7 +10,18 @@ use super::{File, FsError};
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    /// True where who has it is written into its file.
+    is_signed: bool,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.is_signed {
+            // The next who shares it signs nothing. What a killed process wrote is wiped by the first who does.
+            drop(self.file.set_len(0));
+        }
+    }
 }
 
 /// Who holds a lock, as the holder wrote it into the lock's file.
@@ -45,38 +56,46 @@ impl Lock {
         // The words are for people only: a lock that says nothing is a lock all the same.
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
         written.map_err(FsError::at("write", path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file, is_signed: true })
     }
 
     /// Takes the lock alone, as soon as nobody has it: for what takes a moment.
     pub fn wait_exclusive(path: &Path) -> Result<Self, FsError> {
         let file = open(path)?;
         file.lock().map_err(FsError::at("lock", path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file, is_signed: false })
     }
 
-    /// Takes a folder itself as a lock, if nobody has it and it is still there; `None` if not.
-    pub fn try_folder(folder: &Path) -> Result<Option<Self>, FsError> {
-        let file = match File::open(folder) {
+    /// Takes a file inside a folder as a lock on the folder, if nobody has it and it is still there; `None` if not.
+    ///
+    /// On network filesystems a folder cannot be locked itself.
+    pub fn try_inside(folder: &Path) -> Result<Option<Self>, FsError> {
+        let path = folder.join("lock");
+        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(FsError::at("open folder", folder))?,
+            opened => opened.map_err(FsError::at("open", &path))?,
         };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(FsError::at("lock", folder)(error)),
+            Err(TryLockError::Error(error)) => return Err(FsError::at("lock", &path)(error)),
         }
         // Who had it before may have removed it.
         let inode = |metadata: Metadata| metadata.ino();
-        let is_there = std::fs::metadata(folder).is_ok_and(|found| file.metadata().is_ok_and(|own| inode(own) == inode(found)));
-        Ok(is_there.then_some(Self { _file: file }))
+        let is_there = std::fs::metadata(&path).is_ok_and(|found| file.metadata().is_ok_and(|own| inode(own) == inode(found)));
+        Ok(is_there.then_some(Self { file, is_signed: false }))
     }
 
     /// Takes the lock together with others who share it, or says at once who has it alone.
     pub fn try_shared(path: &Path) -> Result<Self, LockError> {
         let mut file = open(path)?;
         match file.try_lock_shared() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => {
+                if file.metadata().is_ok_and(|found| found.len() > 0) {
+                    drop(file.set_len(0));
+                }
+                Ok(Self { file, is_signed: false })
+            }
             Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
             Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
         }

@@ -1,5 +1,6 @@
 //! Changing: files are written whole beside their place and renamed into it.
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -117,21 +118,28 @@ pub fn digest(reader: impl Read, each: impl FnMut(u64) -> io::Result<()>) -> io:
     pass(reader, io::sink(), each)
 }
 
+thread_local! {
+    /// What passes: to clear a new one for each small file would take longer than to hash it.
+    static PASSING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Passes a reader's bytes on to a writer, and digests and counts them on the way.
 fn pass(mut reader: impl Read, writer: impl Write, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
     let mut writer = DigestWriter::new(writer);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                writer.write_all(&buffer[..read])?;
-                each(writer.bytes)?;
+    PASSING.with_borrow_mut(|buffer| {
+        buffer.resize(BUFFER, 0);
+        loop {
+            match reader.read(buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => {
+                    writer.write_all(&buffer[..read])?;
+                    each(writer.bytes)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
-    }
+    })?;
     let (_, digest, bytes) = writer.finish()?;
     Ok((digest, bytes))
 }

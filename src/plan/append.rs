@@ -4,6 +4,7 @@
 //! old name has them no more, which is a rename. Pure comparison.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 
 use super::stale::Reason;
 use crate::config::schema::{OnChanged, OnVanished};
@@ -51,6 +52,9 @@ pub enum AppendError {
     /// The receipt is of a time when it did not say what parts were made from.
     #[error("the receipt does not say what part {0} was made from")]
     Unsaid(String),
+    /// The index remembers a receipt that is gone.
+    #[error("store {} is gone with its receipt, which says what was moved", .0.display())]
+    Lost(PathBuf),
     /// The new inputs have other columns.
     #[error("input {input} has other columns than its store: {difference}")]
     Columns {
@@ -65,7 +69,7 @@ impl From<AppendError> for Error {
     fn from(error: AppendError) -> Self {
         let hint = match &error {
             AppendError::Changed { .. } => {
-                "on_changed: rewrite replaces what was made from it, on_changed: ignore leaves that as it is; or give the new bytes a new name"
+                "give the new bytes a new name; or let on_changed: rewrite drop the rows of the old bytes for those of the new, or on_changed: ignore leave the new ones out"
             }
             AppendError::Gone { has_other_bytes: true, .. } => {
                 "bring its bytes back, or let those that it has now take their place by on_changed: rewrite"
@@ -74,6 +78,9 @@ impl From<AppendError> for Error {
                 "bring the input back, or let its rows go too by on_vanished: remove; inputs share no part where rows_per_file is not set"
             }
             AppendError::Unsaid(_) => "build it once more with mode: replace and --force",
+            AppendError::Lost(_) => {
+                "bring it back, with .hygge beside it, or mount it; hygge build --force begins again with what the home has now"
+            }
             AppendError::Columns { .. } => {
                 "a store has one schema: move the new columns to another store, or build it anew with mode: replace"
             }
@@ -203,10 +210,7 @@ impl<'a> Fates<'a> {
     /// Which parts go, and which inputs are moved again for it: a part that goes takes its other inputs with it,
     /// and so all parts that those are in.
     fn spread(&self, parts: &'a [Part], lost: &HashSet<String>) -> (Vec<bool>, BTreeSet<&'a Moved>) {
-        let mut parts_of: HashMap<&Moved, Vec<usize>> = HashMap::new();
-        for (number, part) in parts.iter().enumerate() {
-            part.inputs.iter().for_each(|input| parts_of.entry(input).or_default().push(number));
-        }
+        let parts_of = by_input(parts);
         let is_hit = |part: &Part| {
             lost.contains(&part.name) || part.inputs.iter().any(|input| self.changed.contains(input) || self.removed.contains(input))
         };
@@ -222,4 +226,27 @@ impl<'a> Fates<'a> {
         }
         (goes, again)
     }
+}
+
+/// The parts that each input is in.
+fn by_input(parts: &[Part]) -> HashMap<&Moved, Vec<usize>> {
+    let mut parts_of: HashMap<&Moved, Vec<usize>> = HashMap::new();
+    for (number, part) in parts.iter().enumerate() {
+        part.inputs.iter().for_each(|input| parts_of.entry(input).or_default().push(number));
+    }
+    parts_of
+}
+
+/// The names of the parts that can be made again: their inputs are there, and so are those of all parts that share one.
+pub fn can_be_made_again(inputs: &BTreeMap<String, Fingerprint>, parts: &[Part]) -> HashSet<String> {
+    let parts_of = by_input(parts);
+    let lacks = |part: &Part| part.inputs.iter().any(|input| inputs.get(&input.name) != Some(&input.digest));
+    let mut stays: Vec<bool> = parts.iter().map(lacks).collect();
+    let mut queue: Vec<usize> = (0..parts.len()).filter(|number| stays[*number]).collect();
+    while let Some(number) = queue.pop() {
+        for input in &parts[number].inputs {
+            queue.extend(parts_of[input].iter().filter(|part| !std::mem::replace(&mut stays[**part], true)));
+        }
+    }
+    parts.iter().zip(stays).filter(|(_, stays)| !stays).map(|(part, _)| part.name.clone()).collect()
 }

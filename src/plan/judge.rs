@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::append::AppendError;
 use super::db::FlowKey;
 use super::planner::{Planner, look, missing};
 use super::probe::ProbeError;
@@ -152,9 +153,11 @@ impl Planner {
     /// The run at whose set a flow stays.
     fn pin(&self, name: &FlowName) -> Option<i64> {
         let receipt = self.receipt(name)?;
-        // Another flow's is let go when this one takes the store over.
-        let is_own = receipt.project == self.project.config.name && receipt.flow == name.as_str();
-        receipt.published.as_ref()?.pinned.filter(|_| is_own && !self.is_forced(name))
+        // Another flow's is let go when this one takes the store over; one that is no more had another name.
+        let is_taken_over = receipt.flow != name.as_str()
+            && receipt.project == self.project.config.name
+            && self.project.graph.flow(&receipt.flow).is_some();
+        receipt.published.as_ref()?.pinned.filter(|_| !is_taken_over && !self.is_forced(name))
     }
 
     /// Judges a flow whose set is given.
@@ -209,10 +212,16 @@ impl Planner {
         self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.store_state(name)?;
+        if state.is_lost && !self.is_forced(name) {
+            return Err(AppendError::Lost(self.project.store_path(&flow).to_path_buf()).into());
+        }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let mut reasons = match published.filter(|_| flow.mode != Mode::Replace) {
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);
+                if state.receipt.as_ref().is_some_and(|receipt| receipt.latest.is_some()) {
+                    reasons.push(Reason::PutBack { run: 0, pinned: false });
+                }
                 if waits.is_empty() {
                     reasons.extend(append::compare(&self.digests(&flow)?, published, flow.mode, &HashSet::new())?.reasons);
                 }

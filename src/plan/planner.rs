@@ -19,11 +19,13 @@ use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
 use crate::cache::{Access, Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::fingerprint::stat::Remembered;
 use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
-use crate::fs;
+use crate::fs::Stat;
 use crate::graph::selection::Selected;
 use crate::home::Listing;
+use crate::store::Live;
 use crate::store::receipt::Receipt;
 
 /// Judges flows, and judges them again when something has changed.
@@ -207,6 +209,11 @@ impl Planner {
         self.locked.insert(name.clone());
     }
 
+    /// The run has let go of it.
+    pub fn note_unlocked(&mut self, name: &FlowName) {
+        self.locked.remove(name);
+    }
+
     /// Takes over a part that was just made: others may need the same.
     pub fn note_made(&mut self, key: Fingerprint, record: PartRecord) {
         self.noted.insert(key, record);
@@ -220,7 +227,7 @@ impl Planner {
         let flow = self.flow(name)?;
         let store = self.project.store_path(&flow).to_path_buf();
         let live = flow.store.live(&store)?;
-        // The memo is not told: nobody has read these files since they were laid out.
+        self.carry_over(name, &store, &live);
         let published = receipt.published.iter().flat_map(|published| &published.manifest.parts);
         let intact = published.filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?))).collect();
         let receipt_stat = flow.store.receipt_stat(&store)?;
@@ -233,6 +240,35 @@ impl Planner {
             observed.store = Ok(state);
         }
         Ok(())
+    }
+
+    /// The store of a flow was settled: files that had second names look otherwise now, and are the same.
+    ///
+    /// # Errors
+    /// The store cannot be looked at.
+    pub fn note_settled(&mut self, name: &FlowName) -> Result<()> {
+        let flow = self.flow(name)?;
+        let store = self.project.store_path(&flow).to_path_buf();
+        let live = flow.store.live(&store)?;
+        self.carry_over(name, &store, &live);
+        Ok(())
+    }
+
+    /// Links and their removal change when a file was changed last, and nothing else of it: what the memo vouched for
+    /// before it vouches for now. The store is locked. What was made just now is not in it: it is read once more.
+    fn carry_over(&mut self, name: &FlowName, store: &Path, live: &Live) {
+        let Some(Ok(state)) = self.observed.get(name).map(|observed| &observed.store) else { return };
+        let Some(memo) = self.memory.memos.get(store) else { return };
+        let vouched = state.intact.iter().filter_map(|(name, stat)| Some((stat.inode, (*stat, memo.digest(name, stat)?))));
+        let vouched: HashMap<u64, (Stat, Fingerprint)> = vouched.collect();
+        let carried = live.files.iter().filter_map(|(name, stat)| {
+            let (before, digest) = vouched.get(&stat.inode)?;
+            let is_same = (before.size, before.mtime_ns) == (stat.size, stat.mtime_ns) && before != stat;
+            is_same.then(|| (name.clone(), Remembered { stat: *stat, digest: *digest, aged: true }))
+        });
+        for (name, remembered) in carried.collect::<Vec<_>>() {
+            self.memory.remember(store, name, remembered);
+        }
     }
 
     /// A flow by its name.
@@ -278,7 +314,7 @@ impl Planner {
         // What is remembered may be of a time before another project took the store over.
         let owner = |store: &Path| self.project.graph.flows().find_map(|flow| flow.store.receipt(store).ok().flatten());
         let is_ours = |store: &Path| owner(store).is_some_and(|receipt| receipt.project == self.project.config.name);
-        let there = ours.filter(|(store, _)| fs::stat(store).is_ok_and(|found| found.is_some()) && is_ours(store));
+        let there = ours.filter(|(store, _)| self.project.may_own(store).unwrap_or(false) && is_ours(store));
         let mut orphans: Vec<_> = there.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
         orphans.sort_by(|a, b| a.store.cmp(&b.store));
         orphans

@@ -91,11 +91,7 @@ impl Planner {
         };
         let digests = self.digests(flow)?;
         let parts = &published.manifest.parts;
-        let is_there = |part: &&Part| part.inputs.iter().all(|input| digests.get(&input.name) == Some(&input.digest));
-        let mut lost = HashSet::new();
-        if self.is_forced(&flow.name) {
-            lost.extend(parts.iter().filter(is_there).map(|part| part.name.clone()));
-        }
+        let mut lost = if self.is_forced(&flow.name) { append::can_be_made_again(&digests, parts) } else { HashSet::new() };
         loop {
             let appending = append::compare(&digests, published, flow.mode, &lost)?;
             let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
@@ -158,7 +154,11 @@ impl Planner {
         self.find_made(flow, &state, &mut parts).await?;
         if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
             let error = format!("part {} of that set is no longer at hand, or damaged", part.name.as_deref().unwrap_or_default());
-            let hint = "options.cache.max_size and max_age say how long parts are kept; hygge build --force makes the set anew from what the home has";
+            let hint = if flow.mode == Mode::Replace {
+                "it was let go by options.cache.max_size or max_age, or somebody changed it; hygge build --force makes a set of what the home has"
+            } else {
+                "it was let go by options.cache.max_size or max_age, or somebody changed it: look for it below .hygge/displaced beside the store"
+            };
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
         }
         Ok(Work {
@@ -298,8 +298,15 @@ fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
     }
     let mut used: HashSet<u64> = HashSet::new();
     for part in new {
-        let numbers = part.inputs.iter().filter_map(|input| of_input.get(input.name.as_str())).flatten();
-        part.sequence = numbers.copied().filter(|number| !used.contains(number)).min();
+        let mut free = Vec::new();
+        for input in &part.inputs {
+            let Some(numbers) = of_input.get_mut(input.name.as_str()) else { continue };
+            while numbers.first().is_some_and(|number| used.contains(number)) {
+                numbers.pop_first();
+            }
+            free.extend(numbers.first());
+        }
+        part.sequence = free.into_iter().min();
         used.extend(part.sequence);
     }
 }

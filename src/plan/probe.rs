@@ -16,7 +16,7 @@ use crate::cache::index::IndexedReceipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
-use crate::flow::Flow;
+use crate::flow::{Flow, Mode};
 use crate::fs::{self, FsError, Stat};
 use crate::store::Live;
 use crate::store::receipt::{Published, Receipt};
@@ -51,6 +51,8 @@ pub struct StoreState {
     pub altered: Vec<String>,
     /// Visible names that hygge did not publish.
     pub added: Vec<String>,
+    /// True where there is no receipt, and the index remembers one that nothing can make up for.
+    pub is_lost: bool,
 }
 
 /// What a probe of one flow found.
@@ -91,6 +93,7 @@ struct ProbedStore {
     receipt: Option<Arc<Receipt>>,
     receipt_stat: Option<Stat>,
     is_new: bool,
+    is_lost: bool,
     live: Live,
     files: Vec<Wanted>,
 }
@@ -132,7 +135,7 @@ impl Probed<'_> {
                 (true, Some(stat), Some(receipt)) => {
                     memory.set_receipt(self.real, IndexedReceipt { stat, receipt: receipt.clone() });
                 }
-                (_, None, _) => memory.forget_receipt(self.real),
+                (_, None, _) if !store.is_lost => memory.forget_receipt(self.real),
                 _ => {}
             }
             store.finish(memory)
@@ -144,7 +147,7 @@ impl Probed<'_> {
 impl ProbedStore {
     fn finish(self, memory: &mut Memory) -> Result<StoreState> {
         let published = self.receipt.as_deref().and_then(settled);
-        let mut state = StoreState { exists: self.live.exists, ..StoreState::default() };
+        let mut state = StoreState { exists: self.live.exists, is_lost: self.is_lost, ..StoreState::default() };
         let mut parts: HashMap<&str, &Fingerprint> =
             published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.name.as_str(), &part.digest)).collect();
         for wanted in self.files {
@@ -201,7 +204,8 @@ fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<Probe
         let Some(stat) = live.files.get(&part.name) else { continue };
         files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
     }
-    Ok(ProbedStore { receipt, receipt_stat, is_new, live, files })
+    let is_lost = receipt_stat.is_none() && flow.mode != Mode::Replace && memory.stores.contains_key(real);
+    Ok(ProbedStore { receipt, receipt_stat, is_new, is_lost, live, files })
 }
 
 fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {

@@ -10,12 +10,12 @@ use salsa::Setter;
 
 use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
 use crate::config::Config;
-use crate::config::loader::Found;
+use crate::config::loader::{FILE_NAMES, Found};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::format::Format;
-use crate::fs;
+use crate::fs::{self, FsError};
 use crate::graph::{Graph, RealPaths};
 use crate::home::Place;
 
@@ -31,6 +31,8 @@ pub struct Project {
     /// The flows and their order.
     pub graph: Arc<Graph>,
     real: RealPaths,
+    /// The folder of the config.
+    root: PathBuf,
 }
 
 impl Project {
@@ -40,6 +42,7 @@ impl Project {
     /// Everything that is wrong with it.
     pub fn new(found: Arc<Found>) -> Result<Self> {
         let database = Database::new();
+        let root = fs::real_path(&found.root)?;
         let files = ConfigFiles::new(&database, found);
         let (config, problems) = db::resolved(&database, files);
         let config = config.ok_or_else(|| problems.in_order())?;
@@ -47,13 +50,30 @@ impl Project {
         let real = real_paths(&flows, &config.options.cache_folder)?;
         let paths = Paths::new(&database, real.clone());
         let graph = db::graph(&database, files, paths)?;
-        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real })
+        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real, root })
     }
 
     /// The real path of a flow's store.
     pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
         let path = flow.store.path();
         self.real.get(path).map_or(path, PathBuf::as_path)
+    }
+
+    /// True where a folder lies where this config has or may have had a store: beside one, or below its own folder, and in
+    /// no other project's. What else the cache knows may be that of a copy of the project, whose name is the same.
+    pub fn may_own(&self, folder: &Path) -> Result<bool, FsError> {
+        let parent = folder.parent();
+        if self.graph.flows().any(|flow| self.store_path(flow).parent() == parent) {
+            return Ok(true);
+        }
+        for between in folder.ancestors().skip(1).take_while(|between| *between != self.root) {
+            for name in FILE_NAMES {
+                if fs::stat(&between.join(name))?.is_some() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(folder.starts_with(&self.root))
     }
 
     /// True where a flow's home lies in a folder, or the folder in its home.

@@ -122,13 +122,21 @@ impl Work {
     /// Two parts get one name.
     pub fn names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
         let mut owners: HashMap<String, usize> = HashMap::new();
+        let mut last: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
         for (number, (part, sequence)) in self.parts.iter().zip(self.sequences()).enumerate() {
             let name = match &part.name {
                 Some(name) => name.clone(),
                 None => flow.store.part_name(&Naming { sequence, stem: &part.stem, digest: digests.get(number) })?,
             };
-            let name = another_name(name, digests.get(number), &owners);
+            // Parts with the same bytes whose names are made of their digest, and parts whose name one has that stays: they
+            // get a number.
+            let is_twin = digests.get(number).is_some_and(|digest| name.contains(&digest.to_string()));
+            let stays = |owner: &usize| self.parts[*owner].name.is_some() && part.name.is_none();
+            let name = match owners.get(&name) {
+                Some(owner) if is_twin || stays(owner) => another_name(&name, &mut last, &owners),
+                _ => name,
+            };
             if let Some(first) = owners.insert(name.clone(), number)
                 && !(digests.is_empty() && name.contains('?'))
             {
@@ -182,12 +190,15 @@ impl PlannedPart {
     }
 }
 
-/// Two parts with the same bytes whose names are made of their digest: the second gets a number.
-fn another_name(name: String, digest: Option<&Fingerprint>, owners: &HashMap<String, usize>) -> String {
-    if !owners.contains_key(&name) || !digest.is_some_and(|digest| name.contains(&digest.to_string())) {
-        return name;
+/// A name with a number that no part has; `last` are the numbers that were given.
+fn another_name(name: &str, last: &mut HashMap<String, usize>, owners: &HashMap<String, usize>) -> String {
+    let (stem, ending) = name.rsplit_once('.').map_or((name, String::new()), |(stem, ending)| (stem, format!(".{ending}")));
+    let number = last.entry(name.to_string()).or_insert(1);
+    loop {
+        *number += 1;
+        let numbered = format!("{stem}-{number}{ending}");
+        if !owners.contains_key(&numbered) {
+            return numbered;
+        }
     }
-    let (stem, ending) = name.rsplit_once('.').map_or((name.as_str(), String::new()), |(stem, ending)| (stem, format!(".{ending}")));
-    let mut names = (2..).map(|number| format!("{stem}-{number}{ending}"));
-    names.find(|name| !owners.contains_key(name)).unwrap_or_default()
 }

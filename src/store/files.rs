@@ -137,6 +137,11 @@ impl Site {
             How::InPlace => self.inside.join("latest"),
         }
     }
+
+    /// The same, however the store was published when they came there.
+    fn latests(&self) -> [PathBuf; 2] {
+        [self.hidden.join(format!("{}.latest", self.name)), self.inside.join("latest")]
+    }
 }
 
 impl FilesStore {
@@ -338,7 +343,7 @@ impl Store for FilesStore {
             let old = old::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
             digests.extend(old.filter(|digest| !latest.contains(digest)));
         }
-        for next in [&site.next, &site.next_inside()] {
+        for next in [site.next.clone(), site.next_inside()].iter().chain(&site.latests()) {
             digests.extend(old::laid_out(next)?);
         }
         Ok(digests)

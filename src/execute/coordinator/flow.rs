@@ -123,6 +123,7 @@ impl Coordinator<'_> {
                 running.plan_anew(step, work);
             }
         }
+        self.planner.note_settled(flow)?;
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
         let to_make = running.work.parts_to_make();
         let kept = running.work.parts.len() - to_make;

@@ -46,7 +46,8 @@ pub(super) fn clear(site: &Site) -> Result<(), StoreError> {
     for file in look(site)?.files {
         fs::remove_file(&file)?;
     }
-    for folder in [&site.old, &site.latest(), &site.live] {
+    let [beside, inside] = site.latests();
+    for folder in [&site.old, &beside, &inside, &site.inside, &site.live] {
         if fs::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
             fs::remove_empty_folder(folder)?;
         }

@@ -5,8 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::old::{changed_since, digest, put_aside, retire, return_parts, shelve};
-use super::publish::{displace, intent, lay_out};
+use super::old::{is_part, put_aside, retire, return_parts, shelve};
+use super::publish::{intent, lay_out};
 use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
@@ -18,32 +18,30 @@ use crate::store::{Publication, StoreError};
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
     retire(site, publication.receipt, room)?;
     fs::create_folder(&site.inside)?;
-    for (name, _) in displace(site, publication, room)? {
-        fs::remove_file(&site.live.join(name))?;
-    }
     let adopted = super::publish::adopted(site, publication)?;
     lay_out(site, &site.next_inside(), publication, room)?;
+    // The store may be a filesystem of its own, and what is laid out lies there: recovery goes on from the intent.
+    room.sync(&[&site.live])?;
     let mut receipt = Receipt { pending_in_place: true, ..intent(publication, adopted) };
     write_receipt(site, &receipt)?;
-    // The store may be a filesystem of its own, and what is laid out lies there.
-    room.sync(&[&site.live, &site.hidden])?;
-    finish(site, &mut receipt, room)?;
+    room.sync(&[&site.hidden])?;
+    finish(site, &mut receipt, Some(publication.altered), room)?;
     write_receipt(site, &receipt)?;
     Ok(receipt)
 }
 
 /// Does what is left once the intent is written. It may be done again and again: what is in its place
-/// already is left there.
-pub(super) fn finish(site: &Site, receipt: &mut Receipt, room: &Room<'_>) -> Result<(), StoreError> {
+/// already is left there. `altered` are the names that someone altered, as far as that is known.
+pub(super) fn finish(site: &Site, receipt: &mut Receipt, altered: Option<&[String]>, room: &Room<'_>) -> Result<(), StoreError> {
     let Some(pending) = receipt.pending.take() else { return Ok(()) };
     let next = site.next_inside();
-    let leaving = Leaving::new(site, receipt, &pending, room);
+    let leaving = Leaving::new(site, receipt, &pending, altered, room);
     if receipt.published.is_none() {
         take_over(site, &pending.manifest, room)?;
     }
     for part in &pending.manifest.parts {
         let (from, to) = (next.join(&part.name), site.live.join(&part.name));
-        let Some(laid_out) = fs::stat(&from)? else { continue };
+        let Some(laid_out) = fs::stat(&from)?.filter(|laid_out| laid_out.stat.size == part.bytes) else { continue };
         if fs::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
             // Two names of one file: the one in the store was the right one already.
             fs::remove_file(&from)?;
@@ -70,19 +68,22 @@ struct Leaving<'a> {
     parts: HashMap<String, Part>,
     /// When it was published.
     at: String,
+    /// The names that someone altered; where that is not known, everything is digested.
+    altered: Option<HashSet<String>>,
     /// What the latest set has, which stays beside the store.
     of_latest: HashSet<Fingerprint>,
 }
 
 impl<'a> Leaving<'a> {
-    fn new(site: &'a Site, receipt: &Receipt, pending: &Published, room: &'a Room<'a>) -> Self {
+    fn new(site: &'a Site, receipt: &Receipt, pending: &Published, altered: Option<&[String]>, room: &'a Room<'a>) -> Self {
         let latest = pending.pinned.and_then(|_| receipt.latest());
         let (parts, at) = match &receipt.published {
             Some(published) => (published.manifest.parts.as_slice(), published.at.clone()),
             None => (&[][..], String::new()),
         };
         let parts = parts.iter().map(|part| (part.name.clone(), part.clone())).collect();
-        Self { site, room, parts, at, of_latest: latest::digests(latest) }
+        let altered = altered.map(|names| names.iter().cloned().collect());
+        Self { site, room, parts, at, altered, of_latest: latest::digests(latest) }
     }
 
     /// The part that has a name, if it is what has it now; what someone else put there goes aside.
@@ -94,9 +95,12 @@ impl<'a> Leaving<'a> {
             }
             return Ok(None);
         };
-        let part = self.parts.get(name).filter(|part| found.is_file && part.bytes == found.stat.size);
+        let is_altered = self.altered.as_ref().is_some_and(|altered| altered.contains(name));
+        let part = self.parts.get(name).filter(|_| !is_altered);
+        // Whatever its time says, where nobody has looked at it under the lock.
+        let at = if self.altered.is_some() { &self.at } else { "" };
         match part {
-            Some(part) if !changed_since(&found, &self.at) || digest(&path)? == part.digest => Ok(Some(part)),
+            Some(part) if is_part(&path, &found, part, at)? => Ok(Some(part)),
             _ => {
                 put_aside(self.site, &path, name, self.room)?;
                 Ok(None)
@@ -104,7 +108,7 @@ impl<'a> Leaving<'a> {
         }
     }
 
-    /// Another part is about to take a name: the old one is kept as history, where that costs nothing.
+    /// Another part is about to take a name: the old one is kept as history.
     fn make_way(&self, name: &str) -> Result<(), StoreError> {
         let Some(part) = self.part(name)? else { return Ok(()) };
         let path = self.site.live.join(name);
@@ -118,7 +122,11 @@ impl<'a> Leaving<'a> {
             return Ok(());
         }
         match fs::link(&path, &place) {
-            Err(error) if error.is_other_filesystem() => Ok(()),
+            Err(error) if error.is_other_filesystem() => {
+                let copy = self.room.staged.scratch()?;
+                let (copied, _) = fs::copy(&path, &copy, |_| Ok(()))?;
+                if Fingerprint::from_bytes(copied) == part.digest { Ok(fs::rename(&copy, &place)?) } else { Ok(fs::remove_file(&copy)?) }
+            }
             other => Ok(other?),
         }
     }

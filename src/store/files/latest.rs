@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Site;
-use super::old::{changed_since, return_parts};
+use super::old::{is_part, return_parts};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
 use crate::store::StoreError;
-use crate::store::receipt::{Published, Receipt};
+use crate::store::receipt::{Part, Published, Receipt};
 use crate::store::room::Room;
 
 /// What the latest set has.
@@ -29,13 +29,16 @@ pub(super) fn keep(site: &Site, part: &Path, digest: &Fingerprint) -> Result<(),
 /// The parts that wait, and that nobody wrote to.
 pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
     let Some(latest) = &receipt.latest else { return Ok(Vec::new()) };
-    let sizes: HashMap<String, (Fingerprint, u64)> =
-        latest.manifest.parts.iter().map(|part| (part.digest.to_string(), (part.digest, part.bytes))).collect();
+    let by_digest: HashMap<String, &Part> = latest.manifest.parts.iter().map(|part| (part.digest.to_string(), part)).collect();
     let mut parts = Vec::new();
-    for entry in fs::list(&site.latest(), |_| false)?.unwrap_or_default() {
-        let part = entry.relative.to_str().and_then(|name| sizes.get(name));
-        let part = part.filter(|(_, size)| *size == entry.stat.size && !changed_since(&entry, &latest.at));
-        parts.extend(part.map(|(digest, _)| (site.latest().join(&entry.relative), *digest)));
+    for folder in site.latests() {
+        for entry in fs::list(&folder, |_| false)?.unwrap_or_default() {
+            let Some(part) = entry.relative.to_str().and_then(|name| by_digest.get(name)) else { continue };
+            let path = folder.join(&entry.relative);
+            if is_part(&path, &entry, part, &latest.at)? {
+                parts.push((path, part.digest));
+            }
+        }
     }
     Ok(parts)
 }
@@ -43,5 +46,10 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
 /// Builds go on from what is published again: what the latest set has no more goes to staging.
 pub(super) fn end(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) -> Result<(), StoreError> {
     let is_over = receipt.is_none_or(|receipt| receipt.latest.is_none());
-    if is_over && fs::stat(&site.latest())?.is_some() { return_parts(site, &site.latest(), room) } else { Ok(()) }
+    for folder in site.latests().iter().filter(|_| is_over) {
+        if fs::stat(folder)?.is_some() {
+            return_parts(site, folder, room)?;
+        }
+    }
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) ->
         let part = previous.and_then(|previous| Some((parts.get(name.as_str())?, previous)));
         match part {
             _ if is_second_name(&entry, &live) => fs::remove_file(&path)?,
-            Some((part, previous)) if part.bytes == entry.stat.size && !changed_since(&entry, &previous.at) => {
+            Some((part, previous)) if is_part(&path, &entry, part, &previous.at)? => {
                 if of_latest.contains(&part.digest) {
                     latest::keep(site, &path, &part.digest)?;
                 } else {
@@ -95,9 +95,11 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
     let parts = by_name(&previous.manifest);
     let mut found = Vec::new();
     for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
-        let part = entry.relative.to_str().and_then(|name| parts.get(name));
-        let part = part.filter(|part| part.bytes == entry.stat.size && !changed_since(&entry, &previous.at));
-        found.extend(part.map(|part| (site.old.join(&entry.relative), part.digest)));
+        let Some(part) = entry.relative.to_str().and_then(|name| parts.get(name)) else { continue };
+        let path = site.old.join(&entry.relative);
+        if is_part(&path, &entry, part, &previous.at)? {
+            found.push((path, part.digest));
+        }
     }
     Ok(found)
 }
@@ -158,10 +160,20 @@ pub(super) fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
     manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect()
 }
 
-/// True where a file was written to after its set was published.
-pub(super) fn changed_since(entry: &Found, at: &str) -> bool {
+/// True where a file is still the part that was published: nobody wrote to it since, or it has the bytes all the same,
+/// as copies have.
+pub(super) fn is_part(path: &Path, entry: &Found, part: &Part, at: &str) -> Result<bool, StoreError> {
+    if !entry.is_file || part.bytes != entry.stat.size {
+        return Ok(false);
+    }
     let published = at.parse::<Timestamp>().map(Timestamp::as_nanosecond);
-    published.is_ok_and(|published| i128::from(entry.stat.mtime_ns) > published)
+    if published.is_ok_and(|published| i128::from(entry.stat.mtime_ns) <= published) {
+        return Ok(true);
+    }
+    match digest(path) {
+        Err(StoreError::Fs(error)) if error.is_absent() => Ok(false),
+        digest => Ok(digest? == part.digest),
+    }
 }
 
 /// Moves a part to staging; across filesystems it is copied, and let go when the copy is durable.

@@ -68,7 +68,7 @@ pub(super) fn adopted(site: &Site, publication: &Publication<'_>) -> Result<Opti
 }
 
 /// Puts aside what someone altered, before anything is exchanged; gives how each file looked.
-pub(super) fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
+fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
     let mut displaced = Vec::new();
     for name in publication.altered {
         let folder = site.displaced().join(&room.moment);

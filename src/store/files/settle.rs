@@ -17,7 +17,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         return Ok(None);
     };
     if receipt.pending_in_place {
-        in_place::finish(site, &mut receipt, room)?;
+        in_place::finish(site, &mut receipt, None, room)?;
         room.note_recovery(Recovery::Finished);
         write_receipt(site, &receipt)?;
         room.sync(&[&site.hidden])?;
