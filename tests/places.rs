@@ -101,6 +101,30 @@ fn what_is_laid_out_on_a_mount_is_durable_before_a_file_is_replaced() {
 }
 
 #[test]
+fn two_stores_never_share_a_file() {
+    use std::os::unix::fs::MetadataExt;
+    for keys in ["", ", publish: in_place"] {
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  a: {{home: home, store: {{path: out/a{keys}}}}}\n  b: {{home: {{flow: a}}, store: {{path: out/b{keys}}}}}\n"
+        ));
+        for name in ["one", "two", "three"] {
+            files::ints(&sandbox, &format!("home/{name}.parquet"), 0..5);
+        }
+        for round in 0..4 {
+            assert_eq!(sandbox.run(&["build", "--force", "a", "b"]).code, 0, "{keys}");
+            let mut inodes = std::collections::BTreeSet::new();
+            for store in ["out/a", "out/b"] {
+                for name in sandbox.digests(store).into_keys() {
+                    let inode = fs::metadata(sandbox.path(store).join(&name)).expect("a part").ino();
+                    assert!(inodes.insert(inode), "{keys}, round {round}: {store}/{name} is another file too");
+                }
+            }
+            assert_eq!(inodes.len(), 6);
+        }
+    }
+}
+
+#[test]
 fn a_file_that_someone_puts_into_a_half_published_store_is_never_overwritten() {
     let config = PLAIN.replace("zstd}", "zstd, publish: in_place}");
     let sandbox = three(&config);

@@ -209,9 +209,14 @@ impl Planner {
         self.locked.insert(name.clone());
     }
 
-    /// The run has let go of it.
+    /// The run has let go of it, and what was seen of its home may have passed.
     pub fn note_unlocked(&mut self, name: &FlowName) {
         self.locked.remove(name);
+        let upstream = self.flow(name).ok().and_then(|flow| flow.upstream().map(FlowName::from));
+        if let Some(upstream) = upstream.filter(|upstream| !self.locked.contains(upstream)) {
+            self.observed.remove(&upstream);
+            self.looks.remove(&upstream);
+        }
     }
 
     /// Takes over a part that was just made: others may need the same.

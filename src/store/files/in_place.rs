@@ -72,6 +72,8 @@ struct Leaving<'a> {
     altered: Option<HashSet<String>>,
     /// What the latest set has, which stays beside the store.
     of_latest: HashSet<Fingerprint>,
+    /// What the new set has.
+    coming: HashSet<Fingerprint>,
 }
 
 impl<'a> Leaving<'a> {
@@ -83,7 +85,7 @@ impl<'a> Leaving<'a> {
         };
         let parts = parts.iter().map(|part| (part.name.clone(), part.clone())).collect();
         let altered = altered.map(|names| names.iter().cloned().collect());
-        Self { site, room, parts, at, altered, of_latest: latest::digests(latest) }
+        Self { site, room, parts, at, altered, of_latest: latest::digests(latest), coming: latest::digests(Some(pending)) }
     }
 
     /// The part that has a name, if it is what has it now; what someone else put there goes aside.
@@ -110,7 +112,8 @@ impl<'a> Leaving<'a> {
 
     /// Another part is about to take a name: the old one is kept as history.
     fn make_way(&self, name: &str) -> Result<(), StoreError> {
-        let Some(part) = self.part(name)? else { return Ok(()) };
+        // What is in the new set too is no history, and two stores may never come to share a file.
+        let Some(part) = self.part(name)?.filter(|part| !self.coming.contains(&part.digest)) else { return Ok(()) };
         let path = self.site.live.join(name);
         let place = if self.of_latest.contains(&part.digest) {
             fs::create_folder(&self.site.latest())?;

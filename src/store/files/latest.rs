@@ -12,9 +12,9 @@ use crate::store::StoreError;
 use crate::store::receipt::{Part, Published, Receipt};
 use crate::store::room::Room;
 
-/// What the latest set has.
-pub(super) fn digests(latest: Option<&Published>) -> HashSet<Fingerprint> {
-    latest.into_iter().flat_map(|latest| &latest.manifest.parts).map(|part| part.digest).collect()
+/// What a set has.
+pub(super) fn digests(set: Option<&Published>) -> HashSet<Fingerprint> {
+    set.into_iter().flat_map(|set| &set.manifest.parts).map(|part| part.digest).collect()
 }
 
 /// Keeps a part that is no longer live.

@@ -1,6 +1,7 @@
 //! Publishing to a folder: lay the new set out beside it, write the intent, exchange the folders.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -104,7 +105,7 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
     for part in &publication.next.manifest.parts {
         let to = next.join(&part.name);
-        if let Some(from) = sources.get_mut(&part.digest).and_then(Vec::pop) {
+        if let Some(from) = sources.get_mut(&part.digest).and_then(|sources| choose(sources, &part.name)) {
             fs::link(&from, &to)?;
         } else if let Some(twin) = placed.get(&part.digest) {
             // Equal parts are different files, so that altering one does not alter the other.
@@ -124,19 +125,24 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
     Ok(())
 }
 
+/// Of equal files the one that has the name already, else any.
+fn choose(sources: &mut BTreeMap<OsString, PathBuf>, name: &str) -> Option<PathBuf> {
+    sources.remove(OsStr::new(name)).or_else(|| sources.pop_first().map(|(_, path)| path))
+}
+
 /// The files that may be linked into the new set: live ones that nobody altered, and those that wait for it.
-fn live_sources(site: &Site, publication: &Publication<'_>) -> Result<BTreeMap<Fingerprint, Vec<PathBuf>>, StoreError> {
-    let mut sources: BTreeMap<Fingerprint, Vec<PathBuf>> = BTreeMap::new();
+fn live_sources(site: &Site, publication: &Publication<'_>) -> Result<BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>>, StoreError> {
+    let mut sources: BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>> = BTreeMap::new();
     let Some(receipt) = publication.receipt else { return Ok(sources) };
     for (path, digest) in latest::parts(site, receipt)? {
-        sources.entry(digest).or_default().push(path);
+        sources.entry(digest).or_default().insert(path.file_name().unwrap_or_default().into(), path);
     }
     let altered: HashSet<&String> = publication.altered.iter().collect();
     let live = receipt.published.iter().flat_map(|published| &published.manifest.parts);
     for part in live.filter(|part| !altered.contains(&part.name)) {
         let path = site.live.join(&part.name);
         if matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes) {
-            sources.entry(part.digest).or_default().push(path);
+            sources.entry(part.digest).or_default().insert(part.name.clone().into(), path);
         }
     }
     Ok(sources)
