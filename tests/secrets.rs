@@ -86,9 +86,18 @@ fn what_is_in_a_connections_url_is_never_shown() {
         let shown = shows(&config, &variables);
         assert!(shown.len() > 200, "{shown}");
         for secret in secrets {
-            assert!(!shown.contains(secret), "{secret} is in\n{shown}\nof\n{config}");
+            assert!(!says(&shown, secret), "{secret} is in\n{shown}\nof\n{config}");
         }
     }
+}
+
+/// True where a secret is shown; a number only where it is no piece of a digest or of a time.
+fn says(shown: &str, secret: &str) -> bool {
+    let is_number = secret.bytes().all(|byte| byte.is_ascii_digit());
+    shown.match_indices(secret).any(|(at, _)| {
+        let beside = [shown[..at].chars().next_back(), shown[at + secret.len()..].chars().next()];
+        !(is_number && beside.into_iter().flatten().any(|letter| letter.is_ascii_alphanumeric()))
+    })
 }
 
 #[test]
