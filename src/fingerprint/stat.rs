@@ -73,11 +73,6 @@ impl FolderMemo {
         self.files.values().map(|remembered| remembered.digest)
     }
 
-    /// Forgets files that are not among these names.
-    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.files.retain(|name, _| is_there(name));
-    }
-
     /// Remembers a file.
     pub fn remember(&mut self, name: String, remembered: Remembered) {
         self.files.insert(name, remembered);

@@ -9,6 +9,7 @@ mod clear;
 mod in_place;
 mod latest;
 mod old;
+mod pattern;
 mod publish;
 mod settle;
 
@@ -157,7 +158,7 @@ impl FilesStore {
         let around = node.get("compression").map(|node| node.at);
         let level = level.zip(compression).and_then(|((level, at), word)| check_level(format, word, level.0, (at, around), problems));
         let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extension()));
-        if let Err(reason) = check_pattern(&file_pattern) {
+        if let Err(reason) = pattern::check(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
             let problem = Problem::new(node.place_of("file_pattern"), message, "expected a file name with placeholders");
             problems.push(problem.hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"));
@@ -248,7 +249,7 @@ impl Store for FilesStore {
     }
 
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
-        let name = fill(&self.file_pattern, naming);
+        let name = pattern::fill(&self.file_pattern, naming);
         let reason = match name.as_str() {
             "" => "which is empty",
             name if fs::is_hidden(name) => "and names that begin with . or _ are never read",
@@ -411,62 +412,4 @@ fn write_receipt(site: &Site, receipt: &Receipt) -> Result<(), StoreError> {
         serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::Receipt { path: path.clone(), reason: error.to_string() })?;
     text.push(b'\n');
     Ok(fs::write_atomically(path, &text)?)
-}
-
-/// Fills the placeholders of a pattern. `{sequence:05d}` is padded with zeros to five digits.
-fn fill(pattern: &str, naming: &Naming<'_>) -> String {
-    let mut name = String::new();
-    for piece in pieces(pattern) {
-        match piece {
-            Ok(text) => name.push_str(text),
-            Err(placeholder) => name.push_str(&match placeholder {
-                "stem" => naming.stem.to_string(),
-                "digest" => naming.digest.map_or_else(|| "?".repeat(64), ToString::to_string),
-                other => format!("{:0width$}", naming.sequence, width = sequence_width(other).unwrap_or(0)),
-            }),
-        }
-    }
-    name
-}
-
-/// Refuses a pattern that no part name can come from.
-fn check_pattern(pattern: &str) -> Result<(), String> {
-    for piece in pieces(pattern) {
-        match piece {
-            Ok(text) if text.contains(['{', '}']) => return Err("a brace is not closed".into()),
-            Ok(text) if text.contains(|letter: char| letter.is_control()) => return Err("it has a sign that no name may have".into()),
-            Ok(text) if text.contains('/') => return Err("it has a slash, and a store is one folder".into()),
-            Err("stem" | "digest") | Ok(_) => {}
-            Err(other) if sequence_width(other).is_some() => {}
-            Err(other) => return Err(format!("{{{other}}} is no placeholder")),
-        }
-    }
-    match pattern {
-        "" => Err("it is empty".into()),
-        pattern if fs::is_hidden(pattern) => Err("names that begin with . or _ are never read".into()),
-        _ => Ok(()),
-    }
-}
-
-/// The width of `sequence` or `sequence:05d`; `None` for anything else.
-fn sequence_width(placeholder: &str) -> Option<usize> {
-    let rest = placeholder.strip_prefix("sequence")?;
-    if rest.is_empty() {
-        return Some(0);
-    }
-    rest.strip_prefix(":0")?.strip_suffix('d')?.parse().ok().filter(|width| *width <= 200)
-}
-
-/// A pattern as texts (`Ok`) and placeholders (`Err`), in order.
-fn pieces(pattern: &str) -> Vec<Result<&str, &str>> {
-    let mut pieces = Vec::new();
-    let mut rest = pattern;
-    while let Some(open) = rest.find('{') {
-        let Some(length) = rest[open..].find('}') else { break };
-        pieces.push(Ok(&rest[..open]));
-        pieces.push(Err(&rest[open + 1..open + length]));
-        rest = &rest[open + length + 1..];
-    }
-    pieces.push(Ok(rest));
-    pieces
 }
