@@ -22,7 +22,7 @@ pub mod variables;
 pub mod words;
 pub mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -110,6 +110,8 @@ pub struct FlowBlock {
     pub timeout: Option<Time>,
     /// How many batches wait between a database and its encoder.
     pub queue_size: Option<Number<1, 1000>>,
+    /// How often it is tried again when a database fails in a way that may pass.
+    pub retries: Option<Number<0, 100>>,
     /// Whether other flows begin when this one has failed.
     pub continue_on_error: Option<bool>,
 }
@@ -221,7 +223,9 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     }
     let flows::Expanded { flows, without_entities, spare, mut warnings } = expanded;
     warnings.extend(found.warnings.iter().cloned());
-    warnings.extend(connections.iter().filter_map(Connection::unused));
+    let blocks = flows.iter().flat_map(|flow| flow.home.iter().chain(&flow.store));
+    let used: BTreeSet<&str> = blocks.filter_map(|block| block.get("connection")?.text()).collect();
+    warnings.extend(connections.iter().filter(|connection| !used.contains(connection.name.as_str())).filter_map(Connection::unused));
     let name = fields.name.unwrap_or_else(|| default_name(found));
     (Some(Config { name, options, connections, flows, without_entities, spare, warnings }), problems)
 }

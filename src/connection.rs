@@ -1,104 +1,353 @@
-//! Asking a database whether it answers.
+//! Databases: where they are, sessions with them, what they say when they fail.
 //!
-//! Nothing that came from the URL is in an error: what a library or a server says of it is covered.
+//! It knows no homes and stores: what is asked and what becomes of it is theirs.
+//! Nothing that came from a URL is in an error: what a library or a server says of it is covered.
 
-use std::path::Path;
+pub mod dialect;
+pub mod failure;
+pub mod session;
+pub mod stepping;
+pub mod types;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-use secrecy::ExposeSecret;
-use sqlx::mysql::MySqlConnectOptions;
-use sqlx::postgres::PgConnectOptions;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, raw_sql};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::config::absolute;
-use crate::config::connection::{Connection, REDACTED, UrlError};
-use crate::error::{Error, ErrorKind};
+use crate::config::connection::{Connection, SslMode, UrlError};
+use crate::error::Result;
+use crate::fs;
 
-/// How long a database may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub use dialect::Dialect;
+pub use failure::{ConnectionError, Failure};
+pub use session::{Link, Session};
 
-/// Why a database does not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    /// It has no URL that can be used.
-    #[error("it cannot be opened")]
-    Url(#[from] UrlError),
-    /// Its words, or the library's.
-    #[error("it does not answer: {0}")]
-    Silent(String),
-    /// It was waited for.
-    #[error("it does not answer within {PATIENCE:?}")]
-    Late,
+/// How long ending a query may take.
+const CANCELLING: Duration = Duration::from_secs(2);
+
+/// How long SQLite waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The databases of a project, each opened when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Databases {
+    root: PathBuf,
+    open: Mutex<HashMap<String, Arc<Database>>>,
 }
 
-impl From<ConnectionError> for Error {
-    fn from(error: ConnectionError) -> Self {
-        let hint = match &error {
-            ConnectionError::Url(UrlError::Variable(_)) => "export it, or name a file of variables by options.env_file",
-            ConnectionError::Url(UrlError::Scheme) => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
-            ConnectionError::Silent(_) | ConnectionError::Late => "check its URL, and that the server runs and lets this machine in",
-        };
-        Self::new(ErrorKind::Flow, error).with_hint(hint)
+impl Databases {
+    /// None is open. Paths of SQLite are relative to `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf(), open: Mutex::default() }
+    }
+
+    /// The database of a connection. Nothing is sent to it.
+    ///
+    /// # Errors
+    /// Its URL cannot be used.
+    pub fn of(&self, connection: &Connection) -> Result<Arc<Database>, ConnectionError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = open.get(&connection.name) {
+            return Ok(database.clone());
+        }
+        let database = Arc::new(Database::new(connection, &self.root)?);
+        open.insert(connection.name.clone(), database.clone());
+        Ok(database)
+    }
+
+    /// Waits for queries to end that were given up. A process that ends before leaves them running.
+    pub async fn end_queries(&self) {
+        let databases: Vec<_> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for database in databases {
+            let cancelling = std::mem::take(&mut *database.cancelling.lock().unwrap_or_else(PoisonError::into_inner));
+            for query in cancelling {
+                drop(query.await);
+            }
+        }
     }
 }
 
-/// Opens a session, asks for a sign of life, and closes it. SQLite's files are opened for reading.
+/// One database, with the sessions that flows share.
+#[derive(Debug)]
+pub struct Database {
+    /// The name of its connection.
+    pub name: String,
+    /// What it writes differently from others.
+    pub dialect: Dialect,
+    /// The file of a SQLite database.
+    pub file: Option<PathBuf>,
+    url: SecretString,
+    options: ConnectWith,
+    connect_timeout: Duration,
+    statement_timeout: Option<Duration>,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<(Link, i64)>>,
+    /// Queries that are being ended at the server.
+    cancelling: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+#[derive(Debug)]
+enum ConnectWith {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+    MySql(Box<MySqlConnectOptions>),
+}
+
+impl Database {
+    fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
+        let secret = connection.url()?;
+        let url = secret.expose_secret();
+        let unusable = |error: sqlx::Error| ConnectionError::Url(Failure::new(&error, url).words);
+        let dialect = Dialect::of(url);
+        let mut file = None;
+        let certificate = connection.sslrootcert.as_ref();
+        let options = match dialect {
+            Dialect::Sqlite => {
+                let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
+                let name = options.get_filename().to_string_lossy().into_owned();
+                let is_memory = name.is_empty() || name.contains(":memory:") || url.contains("mode=memory");
+                if !is_memory {
+                    file = Some(absolute(root, &name));
+                }
+                let options = match &file {
+                    Some(file) => options.filename(file).create_if_missing(false),
+                    None => options,
+                };
+                ConnectWith::Sqlite(Box::new(options.busy_timeout(BUSY).disable_statement_logging()))
+            }
+            Dialect::Postgres => {
+                let mut options = PgConnectOptions::from_str(url).map_err(unusable)?.disable_statement_logging();
+                options = options.application_name("hygge").statement_cache_capacity(0);
+                if let Some(mode) = connection.sslmode {
+                    options = options.ssl_mode(match mode {
+                        SslMode::Disable => PgSslMode::Disable,
+                        SslMode::Prefer => PgSslMode::Prefer,
+                        SslMode::Require => PgSslMode::Require,
+                        SslMode::VerifyCa => PgSslMode::VerifyCa,
+                        SslMode::VerifyFull => PgSslMode::VerifyFull,
+                    });
+                }
+                if let Some(certificate) = certificate {
+                    options = options.ssl_root_cert(absolute(root, certificate));
+                }
+                ConnectWith::Postgres(Box::new(options))
+            }
+            Dialect::MySql => {
+                let url = url.replacen("mariadb:", "mysql:", 1);
+                let mut options = MySqlConnectOptions::from_str(&url).map_err(unusable)?.disable_statement_logging();
+                options = options.statement_cache_capacity(0);
+                if let Some(mode) = connection.sslmode {
+                    options = options.ssl_mode(match mode {
+                        SslMode::Disable => MySqlSslMode::Disabled,
+                        SslMode::Prefer => MySqlSslMode::Preferred,
+                        SslMode::Require => MySqlSslMode::Required,
+                        SslMode::VerifyCa => MySqlSslMode::VerifyCa,
+                        SslMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+                    });
+                }
+                if let Some(certificate) = certificate {
+                    options = options.ssl_ca(absolute(root, certificate));
+                }
+                ConnectWith::MySql(Box::new(options))
+            }
+        };
+        Ok(Self {
+            name: connection.name.clone(),
+            dialect,
+            file,
+            options,
+            connect_timeout: connection.connect_timeout,
+            statement_timeout: connection.statement_timeout,
+            permits: Arc::new(Semaphore::new(usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS))),
+            idle: Mutex::default(),
+            cancelling: Mutex::default(),
+            url: secret,
+        })
+    }
+
+    /// A session that reads, once there is one free.
+    ///
+    /// # Errors
+    /// The database does not let anyone in.
+    pub async fn session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
+        let permit = self.permit().await?;
+        self.opened(permit, Access::Read).await
+    }
+
+    /// A session that writes, once there is one free.
+    ///
+    /// # Errors
+    /// The database does not let anyone in.
+    pub async fn writing_session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
+        let permit = self.permit().await?;
+        self.opened(permit, Access::Write).await
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, ConnectionError> {
+        // It is never closed.
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|error| self.failed_with("open a session", Failure::of_words(error.to_string(), false)))
+    }
+
+    /// A session, if there is one free.
+    ///
+    /// # Errors
+    /// The database does not let anyone in.
+    pub async fn spare_session(self: &Arc<Self>) -> Result<Option<Session>, ConnectionError> {
+        match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => self.opened(permit, Access::Read).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn opened(self: &Arc<Self>, permit: OwnedSemaphorePermit, access: Access) -> Result<Session, ConnectionError> {
+        // SQLite's are opened for reading or for writing, servers' for both.
+        let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().filter(|_| is_kept);
+        while let Some((mut link, id)) = idle() {
+            if Session::answers(&mut link).await {
+                return Ok(Session { link, id, database: self.clone(), is_kept, _permit: permit });
+            }
+        }
+        if let Some(file) = &self.file
+            && matches!(fs::stat(file), Ok(None))
+        {
+            return Err(ConnectionError::NoFile(self.name.clone()));
+        }
+        let (link, id) = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
+            Ok(connected) => connected.map_err(|error| self.failed("open a session", &error))?,
+            Err(_) => {
+                let words = format!("it does not answer within {:?}", self.connect_timeout);
+                return Err(self.failed_with("open a session", Failure::of_words(words, true)));
+            }
+        };
+        Ok(Session { link, id, database: self.clone(), is_kept, _permit: permit })
+    }
+
+    /// A new connection, and what the server calls it.
+    async fn connect(&self, access: Access) -> Result<(Link, i64), sqlx::Error> {
+        let millis = self.statement_timeout.map_or(0, |time| time.as_millis());
+        match &self.options {
+            // Who opens one for writing and is the last to close it changes its file, for its log is worked in.
+            ConnectWith::Sqlite(options) => {
+                let options = options.as_ref().clone().read_only(access == Access::Read && self.file.is_some());
+                Ok((Link::Sqlite(Box::new(options.connect().await?)), 0))
+            }
+            ConnectWith::Postgres(options) => {
+                let mut link = options.connect().await?;
+                // What a value looks like as a text must not depend on how the server is set up.
+                let settings = format!(
+                    "SET intervalstyle = iso_8601; SET datestyle = ISO; SET bytea_output = hex; SET timezone = 'UTC'; \
+                     SET extra_float_digits = 3; SET xmloption = content; SET lc_monetary = 'C'; SET synchronize_seqscans = off; \
+                     SET statement_timeout = {millis}"
+                );
+                link.execute(raw_sql(AssertSqlSafe(settings))).await?;
+                let (id,): (i32,) = sqlx::query_as("SELECT pg_backend_pid()").persistent(false).fetch_one(&mut link).await?;
+                Ok((Link::Postgres(Box::new(link)), i64::from(id)))
+            }
+            ConnectWith::MySql(options) => {
+                let mut link = options.connect().await?;
+                if millis > 0 {
+                    let (version,): (String,) = sqlx::query_as("SELECT VERSION()").persistent(false).fetch_one(&mut link).await?;
+                    let setting = if version.contains("MariaDB") {
+                        format!("SET SESSION max_statement_time = {}", millis as f64 / 1e3)
+                    } else {
+                        format!("SET SESSION max_execution_time = {millis}")
+                    };
+                    link.execute(raw_sql(AssertSqlSafe(setting))).await?;
+                }
+                let (id,): (u64,) =
+                    sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").persistent(false).fetch_one(&mut link).await?;
+                Ok((Link::MySql(Box::new(link)), i64::try_from(id).unwrap_or_default()))
+            }
+        }
+    }
+
+    fn keep(&self, link: Link, id: i64) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((link, id));
+    }
+
+    /// What became of something that it was asked to do.
+    pub fn failed(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
+        self.failed_with(action, Failure::new(error, self.url.expose_secret()))
+    }
+
+    fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
+        ConnectionError::Failed { connection: self.name.clone(), action: action.to_string(), failure }
+    }
+}
+
+/// What tells one database from another, without anything secret: its kind, host, port and name. A SQLite database
+/// is known by its path as it is written, so that a project may move.
+///
+/// # Errors
+/// The URL cannot be used.
+pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
+    if let Some(identity) = &connection.identity {
+        return Ok(identity.clone());
+    }
+    let url = connection.url()?;
+    let url = url.expose_secret();
+    let unusable = |error: sqlx::Error| ConnectionError::Url(Failure::new(&error, url).words);
+    Ok(match Dialect::of(url) {
+        Dialect::Sqlite => {
+            let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
+            format!("sqlite:{}", options.get_filename().display())
+        }
+        Dialect::Postgres => {
+            let options = PgConnectOptions::from_str(url).map_err(unusable)?;
+            let name = options.get_database().unwrap_or(options.get_username());
+            let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
+            format!("postgres://{host}:{}/{name}", options.get_port())
+        }
+        Dialect::MySql => {
+            let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(unusable)?;
+            let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
+            format!("mysql://{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
+        }
+    })
+}
+
+/// Opens a session for reading, asks for a sign of life, and closes it.
 ///
 /// # Errors
 /// A variable of the URL is not set, or the database does not answer.
 pub async fn ping(connection: &Connection, root: &Path) -> Result<(), ConnectionError> {
-    let url = connection.url()?;
+    let url: Result<_, UrlError> = connection.url();
+    let url = url?;
     let url = url.expose_secret();
+    let database = Database::new(connection, root)?;
     let asked = async {
-        match url.split(':').next() {
-            Some("sqlite") => ask_sqlite(url, root).await,
-            Some("postgres" | "postgresql") => ask(PgConnectOptions::from_str(url)?).await,
-            _ => ask(MySqlConnectOptions::from_str(url)?).await,
+        let (mut link, _) = database.connect(Access::Read).await?;
+        if let Link::Sqlite(link) = &mut link {
+            link.execute(raw_sql("SELECT count(*) FROM sqlite_master")).await?;
+        }
+        match link {
+            Link::Sqlite(link) => link.close().await,
+            Link::Postgres(link) => link.close().await,
+            Link::MySql(link) => link.close().await,
         }
     };
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(ConnectionError::Silent(covered(&error, url))),
-        Err(_) => Err(ConnectionError::Late),
+        Ok(Err(error)) => Err(ConnectionError::Silent(Failure::new(&error, url))),
+        Err(_) => Err(ConnectionError::Late(connection.connect_timeout)),
     }
-}
-
-async fn ask_sqlite(url: &str, root: &Path) -> Result<(), sqlx::Error> {
-    let options = SqliteConnectOptions::from_str(url)?;
-    let file = options.get_filename().to_string_lossy().into_owned();
-    let is_memory = file.is_empty() || file.contains(":memory:") || url.contains("mode=memory");
-    ask(if is_memory { options } else { options.filename(absolute(root, &file)).read_only(true).create_if_missing(false) }).await
-}
-
-async fn ask<O: ConnectOptions>(options: O) -> Result<(), sqlx::Error>
-where
-    O::Connection: Sized,
-{
-    let mut session = options.disable_statement_logging().connect().await?;
-    session.ping().await?;
-    session.close().await
-}
-
-/// The words of an error without anything that stands in the URL.
-fn covered(error: &sqlx::Error, url: &str) -> String {
-    let text = match error {
-        // What cannot be read of a URL is part of it.
-        sqlx::Error::Configuration(_) => return "its URL cannot be read".into(),
-        sqlx::Error::Io(error) => error.to_string(),
-        sqlx::Error::Database(error) => match error.code() {
-            Some(code) => format!("{} (code {code})", error.message()),
-            None => error.message().to_string(),
-        },
-        other => other.to_string(),
-    };
-    let (_, rest) = url.split_once(':').unwrap_or_default();
-    let pieces = rest.split(['/', ':', '@', '?', '&', '=']).chain([rest]).filter(|piece| piece.len() > 1);
-    // A server says them decoded.
-    let mut secrets: Vec<String> =
-        pieces.flat_map(|piece| [piece.to_string(), percent_decode_str(piece).decode_utf8_lossy().into_owned()]).collect();
-    secrets.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
-    secrets.iter().fold(text, |text, piece| text.replace(piece.as_str(), REDACTED))
 }

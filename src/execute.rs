@@ -4,6 +4,7 @@ pub mod coordinator;
 pub mod event;
 mod settle;
 mod task;
+mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

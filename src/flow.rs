@@ -17,6 +17,7 @@ use std::time::Duration;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
+use crate::config::connection::Connection;
 use crate::config::named::Spare;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
@@ -86,6 +87,8 @@ pub struct Flow {
     pub timeout: Option<Duration>,
     /// How many batches wait between a database and its encoder.
     pub queue_size: Option<u64>,
+    /// How often it is tried again when a database fails in a way that may pass.
+    pub retries: u64,
     /// Whether other flows begin when this one has failed; `None` for what the project says.
     pub continue_on_error: Option<bool>,
     /// Where it is written, for problems that are found later.
@@ -135,6 +138,9 @@ pub struct Places {
     pub store: Span,
 }
 
+/// How often a flow is tried again where nothing is said.
+const RETRIES: u64 = 3;
+
 /// A build may not empty a store, but anything less.
 const MAX_SHRINK: u8 = 99;
 
@@ -142,7 +148,7 @@ impl PartialEq for Flow {
     fn eq(&self, other: &Self) -> bool {
         let rest = |flow: &Self| {
             let names = (flow.name.clone(), flow.entity.clone(), flow.needs.clone(), flow.tags.clone());
-            (names, flow.mode, flow.max_shrink, flow.timeout, flow.queue_size, flow.continue_on_error, flow.at)
+            (names, flow.mode, flow.max_shrink, flow.timeout, (flow.queue_size, flow.retries), flow.continue_on_error, flow.at)
         };
         *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
     }
@@ -157,8 +163,13 @@ impl Flow {
     pub fn recipe(&self, input: &dyn Format) -> Components {
         let target = self.store.target();
         let mut recipe = Components::default();
-        recipe.set("home.format", input.name());
-        recipe.set("home.format.version", input.version());
+        match self.home.table() {
+            Some(table) => recipe.settings.extend(table.recipe()),
+            None => {
+                recipe.set("home.format", input.name());
+                recipe.set("home.format.version", input.version());
+            }
+        }
         recipe.set("store.format", target.format.name());
         recipe.set("store.format.version", target.format.version());
         recipe.set("store.compression", target.compression.word);
@@ -182,7 +193,7 @@ impl Flow {
     pub fn upstream(&self) -> Option<&str> {
         match self.home.place() {
             Place::Flow(name) => Some(name),
-            Place::Path { .. } => None,
+            Place::Path { .. } | Place::Table { .. } => None,
         }
     }
 }
@@ -199,10 +210,17 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         .map(|block| {
             let mut problems = none.clone();
             let home = block.home.as_ref();
-            let home = home.and_then(|node| factory.home(&format!("home of flow {}", block.name), node, root, &mut problems));
+            let home = home
+                .and_then(|node| factory.home(&format!("home of flow {}", block.name), node, (root, &config.connections), &mut problems));
             let store = block.store.as_ref();
             let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
+            if block.mode == Some(ModeWord::Append) && home.as_ref().is_some_and(|home| home.table().is_some()) {
+                let at = block.home.as_ref().map_or(block.at, |home| home.at);
+                let message = format!("flow {} adds what a database has", block.name);
+                let problem = Problem::new(at, message, "expected mode: replace for a home in a database");
+                problems.push(problem.hint("slice: and probe: read only what changed"));
+            }
             if block.mode == Some(ModeWord::Append) && store.as_ref().is_some_and(|store| store.adopts()) {
                 let at = block.store.as_ref().map_or(block.at, |store| store.place_of("adopt"));
                 let message = format!("flow {} adds to a store that it shall take over", block.name);
@@ -221,12 +239,12 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         problems.append(found);
         flows.extend(flow);
     }
-    config.spare.iter().for_each(|spare| check_spare(spare, factory, root, &mut problems));
+    config.spare.iter().for_each(|spare| check_spare(spare, factory, (root, &config.connections), &mut problems));
     (flows, problems)
 }
 
 /// What is of no flow is checked too; its path may come from the flow that will use it.
-fn check_spare(spare: &Spare, factory: Factory, root: &Path, problems: &mut Problems) {
+fn check_spare(spare: &Spare, factory: Factory, (root, connections): (&Path, &[Connection]), problems: &mut Problems) {
     let mut block = spare.block.clone();
     let at = block.at;
     let Value::Map(entries) = &mut block.value else { return };
@@ -239,7 +257,7 @@ fn check_spare(spare: &Spare, factory: Factory, root: &Path, problems: &mut Prob
         }
     });
     match spare.what {
-        "home" => drop(factory.home(&spare.called, &block, root, problems)),
+        "home" => drop(factory.home(&spare.called, &block, (root, connections), problems)),
         _ => drop(factory.store(&spare.called, &block, root, problems)),
     }
 }
@@ -262,6 +280,7 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         max_shrink: block.max_shrink.map_or(MAX_SHRINK, |percentage| percentage.0),
         timeout: block.timeout.map(|time| time.0),
         queue_size: block.queue_size.map(|size| size.0),
+        retries: block.retries.map_or(RETRIES, |retries| retries.0),
         continue_on_error: block.continue_on_error,
         at: Places { name: block.at, home: place(&block.home), store: place(&block.store) },
     }

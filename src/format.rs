@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use polars::prelude::DataFrame;
+use polars::prelude::{ArrowSchema, DataFrame};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -58,6 +58,18 @@ pub trait Format: Debug + Send + Sync {
 
     /// Decodes pieces and hands their rows on, one group at a time and in order.
     fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError>;
+
+    /// Begins a file of `target`'s format with these columns, for rows that come from no file; each frame that is written
+    /// becomes one group.
+    fn encoder_of<'w>(
+        &self,
+        columns: &ArrowSchema,
+        target: &Target,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
+
+    /// The compression of files whose rows come from no file, where none is asked for.
+    fn own_compression(&self) -> Compression;
 
     /// Begins a file of `target`'s format; each frame that is written becomes one group.
     /// `model` is a source file whose schema and metadata the new file takes over.
@@ -124,6 +136,14 @@ pub struct Target {
     pub compression: Compression,
     /// How many rows a part should have; `None` for one part a file.
     pub rows_per_file: Option<u64>,
+}
+
+impl Target {
+    /// The same for rows that come from no file, whose compression cannot be kept.
+    pub fn of_rows(self) -> Self {
+        let compression = if self.compression.word == "keep" { self.format.own_compression() } else { self.compression };
+        Self { compression, ..self }
+    }
 }
 
 /// How data gets from home to part.

@@ -138,7 +138,7 @@ impl<'a> Placed<'a> {
     fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
         let home = match flow.home.place() {
             Place::Path { path, deep } => Some((resolved(path, real), deep)),
-            Place::Flow(_) => None,
+            Place::Flow(_) | Place::Table { .. } => None,
         };
         Self { flow, home, store: resolved(flow.store.path(), real) }
     }

@@ -4,12 +4,21 @@
 
 pub mod files;
 pub mod flow;
+pub mod sql;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use polars::prelude::{ArrowSchema, DataFrame};
+use tokio::sync::mpsc;
 
 use crate::config::Settings;
-use crate::error::{Error, ErrorKind};
+use crate::connection::Databases;
+use crate::error::{Error, ErrorKind, Result as Outcome};
+use crate::fingerprint::Fingerprint;
 use crate::format::Format;
 use crate::fs::{FsError, Stat};
 
@@ -31,8 +40,13 @@ pub trait Home: Debug + Send + Sync {
     /// Where it looks.
     fn place(&self) -> Place<'_>;
 
-    /// The format of its files; `None` where another flow's store decides it.
+    /// The format of its files; `None` where another flow's store decides it, or where there are none.
     fn format(&self) -> Option<&'static dyn Format>;
+
+    /// Itself, where it has rows to be asked for and no files.
+    fn table(&self) -> Option<&dyn Table> {
+        None
+    }
 
     /// What is there now, sorted by name. Nothing is read but folders and stats.
     ///
@@ -49,6 +63,80 @@ impl PartialEq for dyn Home {
 
 impl Eq for dyn Home {}
 
+/// A home whose rows a database gives.
+pub trait Table: Debug + Send + Sync {
+    /// What decides its rows and what they become, field by field.
+    fn recipe(&self) -> BTreeMap<String, String>;
+
+    /// True where it can be told without reading whether something changed.
+    fn is_probed(&self) -> bool;
+
+    /// Asks what is there now. No rows are read but those that the probe needs.
+    fn probe<'a>(&'a self, databases: &'a Databases) -> BoxFuture<'a, Outcome<Answer>>;
+
+    /// Opens a reading: everything that is read in it, its own answer included, is of one moment.
+    fn open<'a>(&'a self, databases: &'a Databases) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
+}
+
+/// Rows of one moment.
+pub trait Reading: Debug + Send + Sync {
+    /// What is there at that moment.
+    fn answer(&self) -> &Arc<Answer>;
+
+    /// Reads a unit and sends its rows in order, in parts of no more than so many; gives their number. A unit without
+    /// rows is one batch without rows. Dropped, it ends the query, at the server too.
+    ///
+    /// # Errors
+    /// The database fails, or a value has no place in its column.
+    fn read(self: Arc<Self>, unit: usize, rows_per_part: u64, rows: mpsc::Sender<Batch>) -> BoxFuture<'static, Outcome<u64>>;
+
+    /// Ends the reading.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The name of a table's columns among its inputs: no slice is called so.
+pub const SCHEMA: &str = "/schema";
+
+/// The name of the answer to a probe of the whole table.
+pub const PROBE: &str = "/probe";
+
+/// What a table holds, as far as it can be told without reading it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The digest of its columns.
+    pub schema: Fingerprint,
+    /// The columns as files have them.
+    pub columns: ArrowSchema,
+    /// What decides whether it changed, by name.
+    pub inputs: BTreeMap<String, Fingerprint>,
+    /// What is read, in order.
+    pub units: Vec<Unit>,
+    /// What its reader should know, in words: order, types without a counterpart.
+    pub remarks: Vec<String>,
+}
+
+/// Some rows that are read by one query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name, which no other unit of the table has.
+    pub name: String,
+    /// What names of files may be made of.
+    pub stem: String,
+    /// The digest of what was answered for it. Equal answers mean equal rows.
+    pub digest: Fingerprint,
+}
+
+/// Some rows of a unit.
+#[derive(Debug)]
+pub struct Batch {
+    /// The rows.
+    pub frame: DataFrame,
+    /// True where a group of the file ends behind them.
+    pub ends_group: bool,
+    /// True where the file ends behind them.
+    pub ends_part: bool,
+}
+
 /// Where a home looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -61,6 +149,13 @@ pub enum Place<'a> {
     },
     /// The store of another flow.
     Flow(&'a str),
+    /// A table of a database, by what tells the database from others.
+    Table {
+        /// The database.
+        database: &'a str,
+        /// The table, with the schema if that is said; `None` for a query.
+        table: Option<&'a [String]>,
+    },
 }
 
 /// What a home holds.

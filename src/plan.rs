@@ -12,6 +12,7 @@ pub mod probe;
 pub mod project;
 pub mod slice;
 pub mod stale;
+pub mod table;
 pub mod work;
 
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ pub struct Plan {
     pub orphans: Vec<Orphan>,
     /// Flows that stay at an earlier set, with the run that made it.
     pub pinned: Vec<(FlowName, i64)>,
+    /// True where databases were asked for it.
+    pub asked_tables: bool,
 }
 
 /// One flow of a plan.
@@ -73,6 +76,13 @@ pub struct Step {
     pub verdict: Verdict,
     /// What is to be done, where that is known.
     pub work: Option<Arc<Work>>,
+}
+
+impl Step {
+    /// What its reader should know of its table, in words.
+    pub fn remarks(&self) -> &[String] {
+        self.work.as_ref().and_then(|work| work.table.as_ref()).map_or(&[], |table| &table.answer.remarks)
+    }
 }
 
 /// A store with a receipt of this project that no flow of its config owns.

@@ -1,5 +1,6 @@
 //! What tests share.
 
+pub(crate) mod databases;
 pub(crate) mod disk;
 pub(crate) mod files;
 pub(crate) mod peers;

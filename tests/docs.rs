@@ -17,6 +17,9 @@ const BLOCKS: &[(&str, &str)] = &[
     ("### A pattern of entities", "/$defs/pattern"),
     ("## `home` of files", "/$defs/home/anyOf/0"),
     ("## `home` of another flow", "/$defs/home/anyOf/1"),
+    ("## `home` in a database", "/$defs/home/anyOf/2"),
+    ("### A slice", "/$defs/slice"),
+    ("### A probe", "/$defs/probe"),
     ("## `store` of files", "/$defs/store/anyOf/0"),
     ("## A connection", "/$defs/connection"),
 ];

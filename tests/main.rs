@@ -28,4 +28,7 @@ mod rows;
 mod samples;
 mod secrets;
 mod show;
+mod sql_faults;
+mod sql_homes;
+mod sql_types;
 mod steps;

@@ -63,9 +63,12 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     shown.looked(&Looked { what: "config", name: files, found: Ok(said), took: None });
     let edges = flows.iter().map(|flow| project.graph.upstreams(flow.name.as_str()).len()).sum();
     shown.looked(&Looked { what: "graph", name: count(edges, "edge"), found: Ok("no circle, no store twice".into()), took: None });
+    let mut remarks = Vec::new();
     if !command.offline {
-        for checked in check::check(&project) {
+        let tables = runtime()?.block_on(check::ask_tables(&project));
+        for checked in check::check(&project, &tables) {
             let name = checked.flow.to_string();
+            remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
             shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
         }
         for looked in answers(connections, &found.root)? {
@@ -74,7 +77,7 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     }
     let warnings = Problems::of_warnings(&found.sources, &project.config.warnings);
     let notes = flows.iter().flat_map(|flow| notes(flow));
-    shown.finish(&warnings, notes.collect());
+    shown.finish(&warnings, notes.chain(remarks).collect());
     let code = if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() };
     drop(flows);
     // The process ends: to take apart what is known would cost a tenth of the time.
@@ -84,7 +87,10 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
 
 /// What the config says and has no effect.
 fn notes(flow: &Flow) -> Vec<String> {
-    let queue = flow.queue_size.map(|_| "queue_size has no effect: nothing waits between files".to_string());
+    let queue = flow
+        .queue_size
+        .filter(|_| flow.home.table().is_none())
+        .map(|_| "queue_size has no effect: nothing waits between files".to_string());
     let of_home = flow.home.without_effect();
     of_home.into_iter().chain(queue).map(|note| format!("flow {}: {note}", flow.name)).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -12,6 +13,7 @@ use super::loader::CONNECTION_PREFIX;
 use super::node::Node;
 use super::problem::{Problem, Problems, Span};
 use super::schema::ConnectionFields;
+pub use super::schema::SslMode;
 use super::variables::{self, VariableErrors, Variables};
 
 /// What a URL may begin with.
@@ -19,6 +21,9 @@ pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "ma
 
 /// How many sessions flows share where nothing is said.
 const POOL_SIZE: u64 = 4;
+
+/// How long opening a session may take where nothing is said.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A database by name.
 #[derive(Clone)]
@@ -29,6 +34,16 @@ pub struct Connection {
     pub at: Option<Span>,
     /// How many sessions all flows share.
     pub pool_size: u64,
+    /// How long opening a session may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Option<Duration>,
+    /// Whether it is spoken to by TLS; `None` for what the URL says.
+    pub sslmode: Option<SslMode>,
+    /// The path of root certificates, relative to the folder of the config.
+    pub sslrootcert: Option<String>,
+    /// What tells it from others, where it is not its place.
+    pub identity: Option<String>,
     /// The URL as it is written.
     written: SecretString,
     /// The variables it uses, as they are now.
@@ -72,7 +87,7 @@ impl Connection {
     /// The warning of a connection that no flow uses.
     pub(super) fn unused(&self) -> Option<Problem> {
         let problem = Problem::new(self.at?, format!("no flow uses the connection {}", self.name), "it is not used");
-        Some(problem.hint("flows of files need none"))
+        Some(problem.hint("home: {connection: NAME, table: TABLE} reads from it; flows of files need none"))
     }
 }
 
@@ -81,8 +96,12 @@ pub const REDACTED: &str = "[redacted]";
 
 impl PartialEq for Connection {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, self.at, self.pool_size, &self.variables) == (&other.name, other.at, other.pool_size, &other.variables)
-            && self.written.expose_secret() == other.written.expose_secret()
+        let rest = |connection: &Self| {
+            let times = (connection.connect_timeout, connection.statement_timeout);
+            let texts = (connection.name.clone(), connection.sslrootcert.clone(), connection.identity.clone());
+            (texts, connection.at, connection.pool_size, times, connection.sslmode, connection.variables.clone())
+        };
+        rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
     }
 }
 
@@ -122,7 +141,18 @@ pub(super) fn resolve(
         let used = variables::names_in(&url).filter_map(|name| variables.get_key_value(name));
         let used = used.map(|(name, value)| (name.clone(), value.clone())).collect();
         let pool_size = fields.pool_size.map_or(POOL_SIZE, |size| size.0);
-        connections.push(Connection { name, at, pool_size, written: url.into(), variables: used });
+        connections.push(Connection {
+            name,
+            at,
+            pool_size,
+            connect_timeout: fields.connect_timeout.map_or(CONNECT_TIMEOUT, |time| time.0),
+            statement_timeout: fields.statement_timeout.map(|time| time.0),
+            sslmode: fields.sslmode,
+            sslrootcert: fields.sslrootcert.map(|path| path.0),
+            identity: fields.identity,
+            written: url.into(),
+            variables: used,
+        });
     }
     for (variable, url) in from_environment {
         let url = url.replace('$', "$$").into();
@@ -130,6 +160,11 @@ pub(super) fn resolve(
             name: variable.to_lowercase(),
             at: None,
             pool_size: POOL_SIZE,
+            connect_timeout: CONNECT_TIMEOUT,
+            statement_timeout: None,
+            sslmode: None,
+            sslrootcert: None,
+            identity: None,
             written: url,
             variables: Variables::new(),
         });

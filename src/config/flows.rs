@@ -247,6 +247,7 @@ impl<'c> Expander<'c> {
             max_shrink: fields.max_shrink,
             timeout: fields.timeout,
             queue_size: fields.queue_size,
+            retries: fields.retries,
             continue_on_error: fields.continue_on_error,
             home,
             store,

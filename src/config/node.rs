@@ -160,9 +160,8 @@ impl Node {
         match &mut self.value {
             Value::Null | Value::Secret(_) => {}
             Value::List(items) => items.iter_mut().for_each(|item| item.keep_secret(places)),
-            // How many sessions there are is no secret.
             Value::Map(entries) => {
-                for (key, node) in entries.iter_mut().filter(|(key, _)| key.name != "pool_size") {
+                for (key, node) in entries.iter_mut().filter(|(key, node)| !is_open(key, node)) {
                     if key.name.contains(['@', ':']) {
                         places.push(key.at.offset..key.at.offset + key.at.length);
                         key.name = "[redacted]".into();
@@ -246,4 +245,18 @@ fn has_duplicates(entries: &[(Key, Node)]) -> bool {
     }
     let mut seen = HashSet::with_capacity(entries.len());
     !entries.iter().all(|(key, _)| seen.insert(key.name.as_str()))
+}
+
+/// Keys of a connection whose values are no secrets, as long as they look as they should.
+const OPEN: [&str; 4] = ["pool_size", "connect_timeout", "statement_timeout", "sslmode"];
+
+fn is_open(key: &Key, node: &Node) -> bool {
+    let is_word =
+        |text: &str| text.len() <= "verify-full".len() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+    OPEN.contains(&key.name.as_str())
+        && match &node.value {
+            Value::Text(text) => is_word(text),
+            Value::Integer(_) => true,
+            _ => false,
+        }
 }

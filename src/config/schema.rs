@@ -140,6 +140,38 @@ pub struct ConnectionFields {
     /// How many sessions all flows share.
     #[schemars(example = 8, extend("default" = 4))]
     pub pool_size: Option<Number<1, 1000>>,
+    /// How long opening a session may take.
+    #[schemars(example = &"30s", extend("default" = "10s"))]
+    pub connect_timeout: Option<Time>,
+    /// How long one statement may take; SQLite has no such limit.
+    #[schemars(example = &"2h", extend("x-default" = "as long as it takes"))]
+    pub statement_timeout: Option<Time>,
+    /// Whether a server is spoken to by TLS, and how its certificate is checked. It goes before that of the URL.
+    #[schemars(example = &"verify-full", extend("x-default" = "that of the URL, else `prefer`"))]
+    pub sslmode: Option<SslMode>,
+    /// A file of root certificates, for `verify-ca` and `verify-full`.
+    #[schemars(example = &"certificates/shop.pem", extend("x-default" = "those of the system"))]
+    pub sslrootcert: Option<PathText>,
+    /// What tells the database from others when its host or name changes and its data does not.
+    #[schemars(example = &"shop", extend("x-default" = "kind, host, port and name of the database"))]
+    pub identity: Option<String>,
+}
+
+/// How a server is spoken to, in libpq's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum SslMode {
+    /// Never by TLS.
+    Disable,
+    /// By TLS if the server can.
+    Prefer,
+    /// By TLS, whoever the server is.
+    Require,
+    /// The certificate must be signed by one of the root certificates.
+    VerifyCa,
+    /// It must also be that of the host.
+    VerifyFull,
 }
 
 /// What a flow, an entity and `defaults` may all have.
@@ -176,6 +208,9 @@ pub struct SharedFields {
     /// How many batches of rows wait between a database and its encoder. Nothing waits between files.
     #[schemars(example = 10, extend("default" = 10))]
     pub queue_size: Option<Number<1, 1000>>,
+    /// How often it is tried again when a database fails in a way that may pass; each wait is twice as long, from a second on.
+    #[schemars(example = 5, extend("default" = 3))]
+    pub retries: Option<Number<0, 100>>,
     /// Whether other flows begin when this one has failed.
     #[schemars(example = false, extend("x-default" = "that of `options`"))]
     pub continue_on_error: Option<bool>,

@@ -149,6 +149,44 @@ pub fn parse_time(text: &str) -> Option<Duration> {
     number.checked_mul(seconds).map(Duration::from_secs)
 }
 
+/// How wide a slice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A day.
+    Day,
+    /// A month of the calendar.
+    Month,
+    /// A year of the calendar.
+    Year,
+    /// So many whole numbers.
+    Numbers(u64),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day => f.write_str("day"),
+            Self::Month => f.write_str("month"),
+            Self::Year => f.write_str("year"),
+            Self::Numbers(width) => write!(f, "{width}"),
+        }
+    }
+}
+
+word!(
+    Step,
+    deserialize_any,
+    "day, month, year, or a whole number of at least 1",
+    |text| match text {
+        "day" => Some(Step::Day),
+        "month" => Some(Step::Month),
+        "year" => Some(Step::Year),
+        number => number.replace('_', "").parse().ok().filter(|width| *width > 0).map(Step::Numbers),
+    },
+    |step| step.to_string(),
+    { "anyOf": [{ "enum": ["day", "month", "year"] }, { "type": "integer", "minimum": 1 }], "x-type": "`day`, `month`, `year` or a number" }
+);
+
 /// A number of bytes, such as `500MB`; units are of 1000, those with an `i` of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);

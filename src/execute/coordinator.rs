@@ -11,7 +11,7 @@ mod running;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -19,19 +19,20 @@ use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
 use clock::Clock;
 use flow::Landed;
-use running::Running;
+use running::{Made, Running};
 
 use super::Options;
 use super::event::{Event, Outcome, Summary};
 use super::settle::Taken;
 use super::task::InputError;
 use crate::cache::CacheError;
-use crate::cache::index::PartRecord;
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::fs::Barriers;
+use crate::home::Reading;
 use crate::plan::stale::{Reason, Verdict};
+use crate::plan::table::{is_transient, until};
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
 
@@ -44,6 +45,9 @@ const PUBLISHERS: usize = 32;
 
 /// How often a flow whose staged part was taken by another begins again.
 const TRIES: usize = 10;
+
+/// How long a flow rests when its database fails for the first time in a way that may pass.
+const FIRST_REST: Duration = Duration::from_secs(1);
 
 /// The state of one run.
 pub struct Coordinator<'r> {
@@ -66,6 +70,8 @@ pub struct Coordinator<'r> {
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
     tries: HashMap<FlowName, usize>,
+    /// How often the database of a flow failed in a way that may pass.
+    failures: HashMap<FlowName, u64>,
     /// The number of this run in the history.
     run: i64,
     /// That of the run before, if it was killed.
@@ -82,6 +88,8 @@ pub struct Coordinator<'r> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Doing {
     Taking,
+    Opening,
+    Resting,
     Making(usize),
     Publishing,
 }
@@ -89,7 +97,9 @@ enum Doing {
 /// What a task brings back.
 enum Finished {
     Taken(Result<Taken>),
-    Made(Result<PartRecord>),
+    Opened(Result<Arc<dyn Reading>>),
+    Rested(Step),
+    Made(Result<Made>),
     Published(Result<Landed>),
 }
 
@@ -121,6 +131,7 @@ impl<'r> Coordinator<'r> {
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
+            failures: HashMap::new(),
             run,
             killed,
             reasons: HashMap::new(),
@@ -175,6 +186,7 @@ impl<'r> Coordinator<'r> {
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
         cache.staging.end();
+        self.planner.databases.end_queries().await;
         self.barriers.wait()?;
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         self.summary.took = began.elapsed();
@@ -293,16 +305,28 @@ impl<'r> Coordinator<'r> {
             Err(error) => error.id(),
         };
         let Some((flow, doing)) = self.busy.remove(&id) else { return Ok(()) };
-        if let (Doing::Making(_), Some(running)) = (doing, self.running.get_mut(&flow)) {
+        if let (Doing::Making(_) | Doing::Opening, Some(running)) = (doing, self.running.get_mut(&flow)) {
             running.end_part();
         }
         match (joined, doing) {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
-            (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
-            (Ok((_, Finished::Taken(Err(error)) | Finished::Made(Err(error)) | Finished::Published(Err(error)))), _) => {
-                self.fail(&flow, error)
+            (Ok((_, Finished::Opened(Ok(reading)))), _) => {
+                self.planner.note_opened(&flow, reading);
+                self.go_on(&flow, true).await?;
             }
+            (Ok((_, Finished::Rested(step))), _) => self.begin_again(step),
+            (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
+            (
+                Ok((
+                    _,
+                    Finished::Taken(Err(error))
+                    | Finished::Opened(Err(error))
+                    | Finished::Made(Err(error))
+                    | Finished::Published(Err(error)),
+                )),
+                _,
+            ) => self.fail(&flow, error),
             (Err(error), _) => self.fail(&flow, panicked(error)),
             (Ok((_, Finished::Made(Ok(_)))), _) => {}
         }
@@ -319,6 +343,34 @@ impl<'r> Coordinator<'r> {
         let tries = self.tries.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
         is_lost && *tries <= TRIES
+    }
+
+    /// Lets a flow rest whose database failed in a way that may pass, and then begin again: each time twice as long.
+    fn rests(&mut self, flow: &FlowName, step: &Step, error: &Error) -> bool {
+        let allowed = self.planner.flow(flow).map_or(0, |flow| flow.retries);
+        let failures = self.failures.entry(flow.clone()).or_default();
+        if self.stopping || !is_transient(error) || *failures >= allowed {
+            return false;
+        }
+        *failures += 1;
+        let rest = FIRST_REST * 2_u32.saturating_pow(u32::try_from(*failures - 1).unwrap_or(u32::MAX).min(6));
+        (self.tell)(Event::Retrying { flow: flow.clone(), error: error.clone(), rest });
+        let (step, interrupted) = (step.clone(), self.options.interrupted.clone());
+        let task = self.tasks.spawn(async move {
+            drop(tokio::time::timeout(rest, until(&interrupted)).await);
+            Finished::Rested(step)
+        });
+        self.busy.insert(task.id(), (flow.clone(), Doing::Resting));
+        true
+    }
+
+    /// A flow has rested.
+    fn begin_again(&mut self, step: Step) {
+        if self.stopping || self.options.interrupted.load(Ordering::Relaxed) {
+            let because = self.stop_reason();
+            return self.end(&step.flow, Outcome::Skipped { because }, Instant::now());
+        }
+        self.try_again(&step);
     }
 
     /// Judges a flow anew, and lets it begin again.
@@ -340,6 +392,10 @@ impl<'r> Coordinator<'r> {
         let Some(mut running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
         let Some(error) = running.error.take() else { return };
         self.planner.note_unlocked(flow);
+        self.planner.forget_table(flow);
+        if self.rests(flow, &running.step, &error) {
+            return;
+        }
         if self.lost_a_part(flow, &error) {
             return self.try_again(&running.step);
         }

@@ -29,6 +29,15 @@ pub enum Event {
         /// Who has the lock, in its own words.
         holder: String,
     },
+    /// A database failed in a way that may pass: the flow begins again after a while.
+    Retrying {
+        /// The flow.
+        flow: FlowName,
+        /// What failed.
+        error: Error,
+        /// How long it rests.
+        rest: Duration,
+    },
     /// A part was made.
     PartMade {
         /// The flow.

@@ -158,10 +158,10 @@ fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bo
     }
 }
 
-struct Written {
-    digest: Fingerprint,
-    bytes: u64,
-    rows: u64,
+pub(super) struct Written {
+    pub(super) digest: Fingerprint,
+    pub(super) bytes: u64,
+    pub(super) rows: u64,
 }
 
 /// Takes a file over as it is: a clone where the filesystem can, else a copy. What is digested is
@@ -180,7 +180,7 @@ fn pass_whole(source: &Opened, unfinished: &Unfinished, staging: &Staging, inter
 }
 
 /// Writes a part through `fill`, which gives the rows, and digests it on the way.
-fn write(
+pub(super) fn write(
     unfinished: &Unfinished,
     fill: impl FnOnce(&mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError>,
 ) -> Result<Written> {

@@ -34,6 +34,8 @@ pub enum KeyKind {
     Witness,
     /// A schema: the columns and types of a file.
     Schema,
+    /// What a database answered a probe.
+    Probe,
 }
 
 impl KeyKind {
@@ -44,6 +46,7 @@ impl KeyKind {
             Self::Output => "hygge 2026 output digest 1",
             Self::Witness => "hygge 2026 witness 1",
             Self::Schema => "hygge 2026 schema 1",
+            Self::Probe => "hygge 2026 probe 1",
         }
     }
 }

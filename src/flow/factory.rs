@@ -9,6 +9,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
+use crate::config::connection::Connection;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::keys_of;
@@ -17,6 +18,7 @@ use crate::format::parquet::Parquet;
 use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
 use crate::home::flow::{FlowHome, FlowHomeFields};
+use crate::home::sql::{SqlHome, SqlHomeFields};
 use crate::store::Store;
 use crate::store::files::{FilesStore, FilesStoreFields};
 
@@ -31,7 +33,13 @@ const HOMES: &[Kind<dyn Home>] = &[
     Kind::new::<FlowHomeFields>(Make::Named("flow", |at| {
         FlowHome::from_block(at.node, at.name, at.problems).map(|home| Arc::new(home) as _)
     })),
+    Kind::new::<SqlHomeFields>(Make::Named("sql", |at| {
+        SqlHome::from_block(at.node, at.name, at.connections, at.problems).map(|home| Arc::new(home) as _)
+    })),
 ];
+
+/// Keys by which a home says what it is, where it has no `type:`.
+const MARKS: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
 
 /// The kinds of stores, the default first.
 const STORES: &[Kind<dyn Store>] = &[Kind::new::<FilesStoreFields>(Make::OfFiles(|format, at| {
@@ -61,6 +69,8 @@ struct Block<'a> {
     name: &'a str,
     /// The folder that its paths are relative to.
     root: &'a Path,
+    /// The connections of the config.
+    connections: &'a [Connection],
     problems: &'a mut Problems,
 }
 
@@ -100,16 +110,22 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
 pub struct Factory;
 
 impl Factory {
-    /// A home; `name` is how errors call it. A block with `flow` needs no type.
-    pub fn home(self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        let is_flow = |kind: &&Kind<dyn Home>| node.get("flow").is_some() && kind.words() == ["flow"];
-        let default = HOMES.iter().find(is_flow).unwrap_or(&HOMES[0]);
-        make(HOMES, default, Block { node, name, root, problems })
+    /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
+    pub fn home(
+        self,
+        name: &str,
+        node: &Node,
+        (root, connections): (&Path, &[Connection]),
+        problems: &mut Problems,
+    ) -> Option<Arc<dyn Home>> {
+        let is_named = |kind: &&Kind<dyn Home>| MARKS.iter().any(|(key, word)| node.get(key).is_some() && kind.words() == [*word]);
+        let default = HOMES.iter().find(is_named).unwrap_or(&HOMES[0]);
+        make(HOMES, default, Block { node, name, root, connections, problems })
     }
 
     /// A store; `name` is how errors call it.
     pub fn store(self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        make(STORES, &STORES[0], Block { node, name, root, problems })
+        make(STORES, &STORES[0], Block { node, name, root, connections: &[], problems })
     }
 
     /// The keys of homes and stores, and in which of them each belongs.
@@ -139,7 +155,7 @@ impl Factory {
 /// is not known is a problem; the rest is then read as the default's, but for keys that only the
 /// meant type may have.
 fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Option<Arc<T>> {
-    let Block { node, name, root, problems } = block;
+    let Block { node, name, root, connections, problems } = block;
     let written = node.get("type");
     let found = kinds.iter().find_map(|kind| {
         let word = kind.words().into_iter().find(|word| written.and_then(Node::text) == Some(word))?;
@@ -156,14 +172,14 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
             let path = Node { value: Value::Text(".".into()), at: node.at };
             entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
         }
-        kind.make(word, Block { node: &rest, name, root, problems });
+        kind.make(word, Block { node: &rest, name, root, connections, problems });
         return None;
     }
     if node.entries().iter().any(|(key, _)| key.is_default && !is_own(&key.name)) {
         let rest = only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name));
-        return kind.make(word, Block { node: &rest, name, root, problems });
+        return kind.make(word, Block { node: &rest, name, root, connections, problems });
     }
-    kind.make(word, Block { node, name, root, problems })
+    kind.make(word, Block { node, name, root, connections, problems })
 }
 
 fn unknown_type(name: &str, written: &Node, known: Vec<&'static str>) -> Problem {

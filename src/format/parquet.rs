@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
-use polars::prelude::DataFrame;
+use polars::prelude::{ArrowSchema, DataFrame};
 
 use codec::{Codec, KEEP};
 
@@ -97,6 +97,19 @@ impl Format for Parquet {
 
     fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
         recode::decode(cut, each)
+    }
+
+    fn encoder_of<'w>(
+        &self,
+        columns: &ArrowSchema,
+        target: &Target,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+        recode::encoder_of(columns, &known_codec(target.compression)?, out)
+    }
+
+    fn own_compression(&self) -> Compression {
+        Compression { word: "snappy", level: None }
     }
 
     fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {

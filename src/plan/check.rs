@@ -2,18 +2,21 @@
 //!
 //! Nothing is fingerprinted, and nothing is changed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::prepare::check_schemas;
 use super::project::Project;
-use crate::error::{Result, catch_panic};
+use crate::connection::Databases;
+use crate::error::{Error, Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
-use crate::home::{HomeError, Listing, Place};
+use crate::home::{Answer, HomeError, Listing, Place};
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Checked {
     pub part: Part,
     /// What was found, in words.
     pub found: Result<String>,
+    /// What its reader should know, in words.
+    pub remarks: Vec<String>,
     /// How long that took.
     pub took: Duration,
 }
@@ -47,15 +52,38 @@ impl Part {
     }
 }
 
+/// What tables answered, by flow, with the time that each took.
+pub type Answers = BTreeMap<FlowName, (Result<Answer>, Duration)>;
+
+/// Asks the tables of all flows what they hold, all at once.
+pub async fn ask_tables(project: &Project) -> Answers {
+    let databases = Databases::new(project.root());
+    let asked = project.graph.flows().filter_map(|flow| {
+        let (table, databases) = (flow.home.table()?, &databases);
+        Some(async move {
+            let began = Instant::now();
+            let answer = table.probe(databases).await;
+            (flow.name.clone(), (answer, began.elapsed()))
+        })
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
 /// Looks at the homes and stores of all flows, in their order.
-pub fn check(project: &Project) -> Vec<Checked> {
+pub fn check(project: &Project, answers: &Answers) -> Vec<Checked> {
     let graph = &project.graph;
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
         let upstreams = graph.upstreams(name.as_str()).into_iter();
         let stores =
             upstreams.filter_map(|name| Some((graph.flow(name.as_str())?, name))).map(|(flow, name)| (name, project.store_path(flow)));
-        Some(Look { flow, format: project.input_format(flow), store: project.store_path(flow), upstreams: stores.collect() })
+        Some(Look {
+            flow,
+            format: project.input_format(flow),
+            store: project.store_path(flow),
+            upstreams: stores.collect(),
+            answer: answers.get(name),
+        })
     };
     let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
     let checked: Vec<[Checked; 2]> = looks.par_iter().map(|look| [look.check(Part::Home, home), look.check(Part::Store, store)]).collect();
@@ -70,13 +98,18 @@ struct Look<'p> {
     store: &'p Path,
     /// The flows that it needs, with their stores.
     upstreams: Vec<(FlowName, &'p Path)>,
+    /// What its table answered.
+    answer: Option<&'p (Result<Answer>, Duration)>,
 }
 
 impl Look<'_> {
     fn check(&self, part: Part, look: fn(&Self) -> Result<String>) -> Checked {
         let began = Instant::now();
         let found = catch_panic(|| look(self)).flatten();
-        Checked { flow: self.flow.name.clone(), part, found, took: began.elapsed() }
+        let answer = self.answer.filter(|_| part == Part::Home);
+        let remarks = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
+        let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);
+        Checked { flow: self.flow.name.clone(), part, found, remarks: remarks.unwrap_or_default(), took }
     }
 }
 
@@ -84,6 +117,9 @@ fn home(look: &Look<'_>) -> Result<String> {
     let Look { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
         return Ok(format!("is flow {upstream}"));
+    }
+    if let Some((answer, _)) = look.answer {
+        return table(flow, answer.as_ref().map_err(Error::clone)?);
     }
     let listing = match flow.home.list() {
         Ok(listing) => listing,
@@ -97,6 +133,18 @@ fn home(look: &Look<'_>) -> Result<String> {
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
     Ok(format!("{files}, {rows} rows"))
+}
+
+/// The columns can be written into the store's files.
+fn table(flow: &Flow, answer: &Answer) -> Result<String> {
+    let target = flow.store.target();
+    target.format.encoder_of(&answer.columns, &target.of_rows(), Box::new(std::io::sink()))?;
+    let counted = |number: usize, what: &str| if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") };
+    Ok(format!(
+        "{}, read in {}",
+        counted(answer.columns.len(), "column"),
+        counted(answer.units.len(), "query").replace("querys", "queries")
+    ))
 }
 
 /// A home that another flow of the config will fill.

@@ -166,6 +166,7 @@ fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: 
             let upstream = flow(db, files, paths, FlowId::new(db, FlowName::from(name)))?;
             Some(upstream.store.target().format)
         }
-        (None, None) => None,
+        // A table has no files: what is made of it has the format of the store.
+        (None, None) => Some(of.store.target().format),
     }
 }

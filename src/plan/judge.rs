@@ -8,6 +8,7 @@ use super::db::FlowKey;
 use super::planner::{Planner, look, missing};
 use super::probe::ProbeError;
 use super::stale::{self, Reason, UPSTREAM, Verdict};
+use super::table::is_transient;
 use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -48,7 +49,7 @@ impl Planner {
             steps.push(step);
         }
         let pinned = steps.iter().filter_map(|step| Some((step.flow.clone(), self.pin(&step.flow)?))).collect();
-        Ok(Plan { steps, orphans: self.orphans(), pinned })
+        Ok(Plan { steps, orphans: self.orphans(), pinned, asked_tables: !self.tables.is_empty() })
     }
 
     /// Judges the flows that are not selected, as if nothing were done to the others.
@@ -101,11 +102,22 @@ impl Planner {
             self.remember_fresh(name);
             return Ok(step(Verdict::Fresh, None));
         }
+        let is_table = self.flow(name)?.home.table().is_some();
+        if is_table && !self.readings.contains_key(name) {
+            // Only what reads it can say what it holds.
+            if self.is_building {
+                return Ok(step(Verdict::Stale { reasons }, Some(Arc::new(self.work_to_settle(name)))));
+            }
+            if !self.tables.contains_key(name) {
+                return Ok(step(Verdict::Stale { reasons }, None));
+            }
+        }
         match self.work(name, &key).await {
             Ok(work) => {
                 let old = self.receipt(name).and_then(|receipt| receipt.published.as_ref()).and_then(|published| published.schema);
                 if let (Some(old), Some(new)) = (old, work.schema)
                     && old != new
+                    && !reasons.iter().any(|reason| matches!(reason, Reason::Schema { .. }))
                 {
                     reasons.push(Reason::Schema { old, new });
                 }
@@ -126,14 +138,15 @@ impl Planner {
     /// True where another process may be publishing to the store, or to that of its home, as long as nobody has waited
     /// for its lock: what was seen may be neither the old nor the new.
     fn may_be_passing(&self, name: &FlowName, error: &Error) -> bool {
-        let is_unsteady = matches!(error.cause(), Some(ProbeError::Changing(_)))
+        let is_unsteady = is_transient(error)
+            || matches!(error.cause(), Some(ProbeError::Changing(_)))
             || matches!(error.cause(), Some(StoreError::Added { .. }))
             || self.store_state(name).is_err();
         is_unsteady && self.is_building && !self.locked.contains(name)
     }
 
     /// The set that a flow shall have whatever its home holds: one that is to be put back, or that was.
-    fn stays_at(&self, name: &FlowName) -> Option<Published> {
+    pub(super) fn stays_at(&self, name: &FlowName) -> Option<Published> {
         if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
             let Some(set) = &put_back.set else {
                 let latest = self.receipt(name)?.latest()?;
@@ -229,6 +242,9 @@ impl Planner {
             }
             None => stale::reasons(key.as_ref().map(|key| &key.components), &flow.placement(), state),
         };
+        if reasons.is_empty() && flow.home.table().is_some_and(|table| !table.is_probed()) {
+            reasons.push(Reason::NoProbe);
+        }
         if state.receipt.is_none() && !state.added.is_empty() {
             reasons.push(Reason::Adopted { names: some_of(&state.added) });
         }
@@ -270,6 +286,8 @@ impl Planner {
                 return Err(not_as_built(upstream));
             }
             inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
+        } else if flow.home.table().is_some() {
+            inputs = self.table_inputs(&flow.name)?;
         } else {
             inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));
         }

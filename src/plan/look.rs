@@ -82,7 +82,8 @@ impl Sight<'_> {
     /// `None` where something cannot be looked at, or there is no receipt.
     pub fn witness(&self) -> Option<Fingerprint> {
         let (home, shown) = (self.look.home.as_ref().ok()?, self.look.store.as_ref().ok()?);
-        if self.flow.upstream().is_some() != self.upstream.is_some() {
+        // How a table looks is not to be seen.
+        if self.flow.home.table().is_some() || self.flow.upstream().is_some() != self.upstream.is_some() {
             return None;
         }
         let mut writer = KeyWriter::new(KeyKind::Witness);

@@ -14,9 +14,11 @@ use super::look::{self, Look, Sight};
 use super::memory::Memory;
 use super::probe::{self, Input, Observed, StoreState};
 use super::project::Project;
+use super::table::Seen;
 use super::{Orphan, Request};
 use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
 use crate::cache::{Access, Cache, CacheError};
+use crate::connection::Databases;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::Remembered;
@@ -24,7 +26,7 @@ use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
 use crate::fs::Stat;
 use crate::graph::selection::Selected;
-use crate::home::Listing;
+use crate::home::{Listing, Reading};
 use crate::store::Live;
 use crate::store::receipt::Receipt;
 
@@ -50,6 +52,12 @@ pub struct Planner {
     pub(super) is_building: bool,
     /// Flows whose stores the run has locked.
     pub(super) locked: HashSet<FlowName>,
+    /// The databases of the config.
+    pub databases: Arc<Databases>,
+    /// What tables answered.
+    pub(super) tables: HashMap<FlowName, Result<Seen>>,
+    /// What tables are being read by.
+    pub(super) readings: HashMap<FlowName, Arc<dyn Reading>>,
 }
 
 impl Planner {
@@ -67,6 +75,7 @@ impl Planner {
         let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
         let upstreams = flows.filter_map(|flow| flow.upstream()).map(FlowName::from).filter(|name| !request.selected.flows.contains(name));
         let looks = look(&project, &names.iter().cloned().chain(upstreams).collect::<Vec<_>>());
+        let databases = Arc::new(Databases::new(project.root()));
         let (cache, stores) = opening.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
         let mut planner = Self {
             project,
@@ -82,6 +91,9 @@ impl Planner {
             has_ledger: false,
             is_building,
             locked: HashSet::new(),
+            databases,
+            tables: HashMap::new(),
+            readings: HashMap::new(),
         };
         if planner.cache.index.begun.is_some() {
             planner.find_receipts()?;
@@ -128,8 +140,9 @@ impl Planner {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         }
         self.vouched.retain(|name| !wanted.contains(name));
+        let asked: Vec<FlowName> = wanted.iter().cloned().collect();
         self.observed.extend(wanted.into_iter().zip(observed));
-        Ok(())
+        self.ask_tables(&asked).await
     }
 
     /// Takes those flows for fresh that a witness vouches for, and observes the others.

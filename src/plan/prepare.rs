@@ -12,7 +12,7 @@ use super::append::{self, AppendError};
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice;
-use super::work::{Checked, Made, MadeAt, PlannedPart, Work};
+use super::work::{Made, MadeAt, PlannedPart, Work};
 use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
@@ -41,6 +41,10 @@ impl Planner {
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        if let Some(Ok(seen)) = self.tables.get(name) {
+            let answer = seen.answer.clone();
+            return self.work_of_table(&flow, key, state, answer).await;
+        }
         let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
         let format = self.project.input_format(&flow);
         let layouts = self.layouts(format, &files).await?;
@@ -59,22 +63,8 @@ impl Planner {
         }
         reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
-        let work = Work {
-            key: key.key,
-            components: key.components.clone(),
-            placement: flow.placement(),
-            schema: found.or(schema),
-            files,
-            layouts,
-            passage,
-            parts,
-            sequence,
-            pinned: None,
-            altered: state.altered,
-            receipt_stat: state.receipt_stat,
-            is_only_to_settle: false,
-            checked: Checked::default(),
-        };
+        let schema = found.or(schema);
+        let work = Work { schema, files, layouts, passage, parts, sequence, ..Work::of_state(&flow, key, &state) };
         work.names(&flow, &[])?;
         if matches!(work.passage, Passage::Decoded { .. }) {
             check_decodable(format, &work)?;
@@ -125,23 +115,8 @@ impl Planner {
 
     /// Nothing but to have the store settled.
     pub(super) fn work_to_settle(&self, name: &FlowName) -> Work {
-        let none = Components::default();
-        Work {
-            key: none.key(KeyKind::Flow),
-            components: none,
-            placement: BTreeMap::new(),
-            schema: None,
-            files: Vec::new(),
-            layouts: Vec::new(),
-            passage: Passage::Undecoded,
-            parts: Vec::new(),
-            sequence: 0,
-            pinned: None,
-            altered: Vec::new(),
-            receipt_stat: self.store_state(name).ok().and_then(|state| state.receipt_stat),
-            is_only_to_settle: true,
-            checked: Checked::default(),
-        }
+        let receipt_stat = self.store_state(name).ok().and_then(|state| state.receipt_stat);
+        Work { receipt_stat, is_only_to_settle: true, ..Work::nothing() }
     }
 
     /// What is to be done to have a set again that was published once.
@@ -166,16 +141,12 @@ impl Planner {
             components: published.components,
             placement: published.placement,
             schema: published.schema,
-            files: Vec::new(),
-            layouts: Vec::new(),
-            passage: Passage::Undecoded,
             parts,
             sequence: published.sequence,
             pinned: published.pinned,
             altered: state.altered,
             receipt_stat: state.receipt_stat,
-            is_only_to_settle: false,
-            checked: Checked::default(),
+            ..Work::nothing()
         })
     }
 
@@ -215,7 +186,7 @@ impl Planner {
     }
 
     /// Finds the parts that were made before and are at hand.
-    async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
+    pub(super) async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
         let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
         let lost: HashSet<&String> = state.missing.iter().chain(&state.altered).collect();
         let mut live: HashSet<Fingerprint> = published
@@ -326,7 +297,7 @@ fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage
         let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
         let stem = inputs.first().map_or("", |input| input.name.as_str());
         let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        parts.push(PlannedPart { key, slice, stem, name: None, sequence: None, inputs, made: None });
+        parts.push(PlannedPart { key, slice, stem, name: None, sequence: None, inputs, made: None, unit: None });
     }
     // A file without rows is in no slice, and has been moved all the same.
     if let Some(last) = parts.last_mut() {

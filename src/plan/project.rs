@@ -53,6 +53,11 @@ impl Project {
         Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real, root })
     }
 
+    /// The folder of the config, links resolved.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The real path of a flow's store.
     pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
         let path = flow.store.path();
@@ -114,7 +119,7 @@ impl Project {
 fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
     let homes = flows.iter().filter_map(|flow| match flow.home.place() {
         Place::Path { path, .. } => Some(path),
-        Place::Flow(_) => None,
+        Place::Flow(_) | Place::Table { .. } => None,
     });
     let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).chain([cache]).collect();
     let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();

@@ -11,6 +11,7 @@ use super::probe::StoreState;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::Components;
 use crate::flow::FlowName;
+use crate::home::{PROBE, SCHEMA};
 use crate::store::receipt::Published;
 
 /// Whether a flow must run.
@@ -105,6 +106,10 @@ pub enum Reason {
     Interrupted,
     /// The folder holds what hygge did not make, and it was told to take it over.
     Adopted { names: Vec<String> },
+    /// Nothing tells without reading whether the table changed.
+    NoProbe,
+    /// The probe of a table answers something else.
+    Probe { old: Option<Fingerprint>, new: Fingerprint },
     /// An earlier set was asked for, or the latest again.
     PutBack { run: i64, pinned: bool },
 }
@@ -140,12 +145,15 @@ fn compare_components(published: &Published, now: &Components, reasons: &mut Vec
         let old = before.inputs.get(name);
         match (name.strip_prefix(UPSTREAM), old) {
             (_, Some(old)) if old == new => {}
+            (_, Some(old)) if name == SCHEMA => reasons.push(Reason::Schema { old: *old, new: *new }),
+            (_, old) if name == PROBE => reasons.push(Reason::Probe { old: old.copied(), new: *new }),
             (Some(flow), old) => reasons.push(Reason::Upstream { flow: flow.to_string(), old: old.copied(), new: *new }),
             (None, Some(old)) => reasons.push(Reason::InputChanged { name: name.clone(), old: *old, new: *new }),
             (None, None) => reasons.push(Reason::InputAdded { name: name.clone() }),
         }
     }
-    let gone = before.inputs.keys().filter(|name| !now.inputs.contains_key(*name) && !name.starts_with(UPSTREAM));
+    let is_other = |name: &String| name.starts_with(UPSTREAM) || [SCHEMA, PROBE].contains(&name.as_str());
+    let gone = before.inputs.keys().filter(|name| !now.inputs.contains_key(*name) && !is_other(name));
     reasons.extend(gone.map(|name| Reason::InputRemoved { name: name.clone() }));
 }
 
@@ -182,6 +190,11 @@ impl fmt::Display for Reason {
             Self::Owner { old, new } => write!(f, "{new} takes the store over from {old}"),
             Self::OutputMissing { name } => write!(f, "output {name} is missing"),
             Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),
+            Self::NoProbe => {
+                write!(f, "it has no probe, so that nothing says whether it changed: add probe: {{columns: [...]}} to its home")
+            }
+            Self::Probe { old: Some(old), new } => write!(f, "its probe answers otherwise ({} -> {})", old.short(), new.short()),
+            Self::Probe { old: None, .. } => write!(f, "its probe was never asked"),
             Self::Interrupted => write!(f, "a publication was interrupted"),
             Self::Adopted { names } => write!(f, "takes over a folder that has {}", names.join(", ")),
             Self::PutBack { pinned: false, .. } => write!(f, "the latest set was asked for"),

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::probe::Input;
+use super::db::FlowKey;
+use super::probe::{Input, StoreState};
 use super::slice::Slice;
+use super::table::TableWork;
 use crate::cache::index::PartRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::key::Components;
+use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::format::{Layout, Passage};
 use crate::fs::Stat;
@@ -45,6 +47,8 @@ pub struct Work {
     pub receipt_stat: Option<Stat>,
     /// True where the flow is judged once its store is locked and settled, because it cannot be before.
     pub is_only_to_settle: bool,
+    /// What it is made of, where the home is a table.
+    pub table: Option<TableWork>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
     pub checked: Checked,
 }
@@ -82,6 +86,8 @@ pub struct PlannedPart {
     pub inputs: Vec<Moved>,
     /// The part, where it was made before and is at hand.
     pub made: Option<Made>,
+    /// Which unit of a table must be read for it; it becomes as many parts as the unit has.
+    pub unit: Option<usize>,
 }
 
 /// A part that need not be made.
@@ -106,6 +112,59 @@ pub enum MadeAt {
 }
 
 impl Work {
+    /// Work for a store as it was seen, without a part yet.
+    pub(super) fn of_state(flow: &Flow, key: &FlowKey, state: &StoreState) -> Self {
+        Self {
+            key: key.key,
+            components: key.components.clone(),
+            placement: flow.placement(),
+            altered: state.altered.clone(),
+            receipt_stat: state.receipt_stat,
+            ..Self::nothing()
+        }
+    }
+
+    /// Nothing to do.
+    pub(super) fn nothing() -> Self {
+        let components = Components::default();
+        Self {
+            key: components.key(KeyKind::Flow),
+            components,
+            placement: BTreeMap::new(),
+            schema: None,
+            files: Vec::new(),
+            layouts: Vec::new(),
+            passage: Passage::Undecoded,
+            parts: Vec::new(),
+            sequence: 0,
+            pinned: None,
+            altered: Vec::new(),
+            receipt_stat: None,
+            is_only_to_settle: false,
+            table: None,
+            checked: Checked::default(),
+        }
+    }
+
+    /// The same work once its parts are there: a unit that was read is as many parts as it has. Parts without rows are
+    /// left out where others have some.
+    pub fn with_made(&self, made: &[Vec<(Fingerprint, PartRecord)>]) -> (Self, Vec<PartRecord>) {
+        let mut whole = Self { parts: Vec::new(), ..self.clone() };
+        let mut records = Vec::new();
+        let has_rows = made.iter().flatten().any(|(_, record)| record.rows > 0);
+        for (part, made) in self.parts.iter().zip(made) {
+            for (key, record) in made.iter().filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows) {
+                let mut part = PlannedPart { key: *key, ..part.clone() };
+                if part.unit.take().is_some() {
+                    part.slice.rows = record.rows;
+                }
+                whole.parts.push(part);
+                records.push(*record);
+            }
+        }
+        (whole, records)
+    }
+
     /// How many parts must be made.
     pub fn parts_to_make(&self) -> usize {
         self.parts.iter().filter(|part| part.made.is_none()).count()
@@ -168,6 +227,11 @@ impl Work {
     /// Rows that all inputs of the parts have which are not taken as they are, and rows of those parts.
     pub fn rows_to_make(&self) -> (u64, u64) {
         let new = self.parts.iter().filter(|part| part.name.is_none());
+        if self.table.is_some() {
+            // What a database gives is counted while it is read.
+            let rows = new.map(|part| part.slice.rows).sum();
+            return (rows, rows);
+        }
         (self.layouts.iter().map(|layout| layout.rows).sum(), new.map(|part| part.slice.rows).sum())
     }
 
@@ -186,7 +250,7 @@ impl PlannedPart {
     pub(super) fn of(part: &Part) -> Self {
         let slice = Slice { rows: part.rows, ..Slice::default() };
         let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());
-        Self { key: part.key, slice, stem: String::new(), name, sequence: Some(part.sequence), inputs, made: None }
+        Self { key: part.key, slice, stem: String::new(), name, sequence: Some(part.sequence), inputs, made: None, unit: None }
     }
 }
 

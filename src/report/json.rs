@@ -45,6 +45,7 @@ pub fn step(step: &Step) -> Value {
         fields["parts_to_make"] = make.into();
         fields["parts_kept"] = (work.parts.len() - make).into();
         fields["bytes_to_read"] = work.bytes_to_read().into();
+        fields["remarks"] = json!(step.remarks());
     }
     match &step.verdict {
         Verdict::Blocked { error, hint } => {
@@ -96,6 +97,9 @@ impl Report for Json<'_> {
                 );
             }
             Event::Waiting { flow, holder } => self.object("flow_waiting", json!({ "flow": flow, "holder": holder })),
+            Event::Retrying { flow, error, rest } => {
+                self.object("flow_retrying", json!({ "flow": flow, "error": error.to_string(), "seconds": rest.as_secs_f64() }));
+            }
             Event::PartMade { flow, rows, bytes } => self.object("part_made", json!({ "flow": flow, "rows": rows, "bytes": bytes })),
             Event::Recovered { flow, recovery } => {
                 let how = if *recovery == Recovery::Finished { "finished" } else { "undone" };

@@ -34,7 +34,8 @@ impl<'w> Plain<'w> {
         let mut line = format!("{:<8} {}", step.verdict.word(), step.flow);
         if let Some(work) = &step.work {
             let (make, all) = (work.parts_to_make(), work.parts.len());
-            line.push_str(&format!(": {make} of {} to make, {} to read", count(all, "part"), bytes(work.bytes_to_read())));
+            let read = if work.table.is_some() { "a table".into() } else { bytes(work.bytes_to_read()) };
+            line.push_str(&format!(": {make} of {} to make, {} to read", count(all, "part"), read));
         }
         self.line(&line);
         match &step.verdict {
@@ -52,6 +53,9 @@ impl<'w> Plain<'w> {
         }
         for reason in step.verdict.reasons() {
             self.line(&format!("         {reason}"));
+        }
+        for remark in step.remarks() {
+            self.line(&format!("         note: {remark}"));
         }
     }
 
@@ -83,7 +87,8 @@ impl Report for Plain<'_> {
         self.line(&if rest + blocked == 0 {
             nothing_to_do(fresh)
         } else {
-            format!("hygge: {} to build{stuck}, {fresh} fresh (dry run: nothing was done)", count(rest, "flow"))
+            let done = if plan.asked_tables { "nothing was done but to ask probes" } else { "nothing was done" };
+            format!("hygge: {} to build{stuck}, {fresh} fresh (dry run: {done})", count(rest, "flow"))
         });
     }
 
@@ -135,6 +140,9 @@ impl Report for Plain<'_> {
             Event::Waiting { flow, holder } => {
                 let holder = if holder.is_empty() { "another process" } else { holder };
                 self.line(&format!("waiting  {flow}: its store is locked by {holder}"));
+            }
+            Event::Retrying { flow, error, rest } => {
+                self.line(&format!("waiting  {flow}: {error}; it is tried again in {} s", rest.as_secs()))
             }
             Event::PartMade { .. } => {}
             Event::Recovered { flow, recovery: Recovery::Finished } => {

@@ -34,3 +34,30 @@ pub(crate) fn compare_all(pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
     assert!(compared.status.success() && different.is_empty(), "{}{errors}", different.join("\n"));
     assert_eq!(lines.lines().count(), pairs.len());
 }
+
+/// What pyarrow reads from a folder of parquet files.
+pub(crate) struct Rows {
+    /// `name: type` of each column.
+    pub(crate) schema: Vec<String>,
+    /// Values as texts.
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+}
+
+/// Reads the files of a folder in the order of their names.
+pub(crate) fn rows(folder: &Path) -> Rows {
+    let read = python("rows.py", &[folder.as_os_str()]);
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let read: serde_json::Value = serde_json::from_slice(&read.stdout).expect("a line of JSON");
+    Rows {
+        schema: serde_json::from_value(read["schema"].clone()).unwrap_or_default(),
+        rows: serde_json::from_value(read["rows"].clone()).expect("rows"),
+    }
+}
+
+impl Rows {
+    /// Rows with their values joined by `|`.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |row: &Vec<Option<String>>| row.iter().map(|value| value.as_deref().unwrap_or("")).collect::<Vec<_>>().join("|");
+        self.rows.iter().map(line).collect()
+    }
+}

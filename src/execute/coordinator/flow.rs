@@ -2,22 +2,29 @@
 
 use std::path::PathBuf;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::clock::Clock;
+use super::running::Made;
 use super::{Coordinator, Doing, Finished};
 use crate::cache::history::PastSet;
-use crate::cache::index::{Batch, PartRecord};
+use crate::cache::index::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::{Done, Event, Outcome};
 use crate::execute::settle::{Taken, Taker};
 use crate::execute::task;
+use crate::execute::unit::UnitTask;
 use crate::flow::FlowName;
+use crate::plan::table::until;
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
 use crate::store::room::Notes;
 use crate::store::{Publication, StoreError};
+
+/// How many batches wait between a database and its encoder where nothing is said.
+const QUEUE_SIZE: usize = 10;
 
 /// What publishes a set.
 pub(super) type Publish = Box<dyn FnOnce() -> Result<Landed> + Send>;
@@ -65,9 +72,16 @@ impl Coordinator<'_> {
         let cache = self.planner.cache.clone();
         let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, Clock::stopped).clone();
         let format = self.planner.project.input_format(&described);
+        let runtime = Handle::current();
         self.spawn(flow, Doing::Making(number), move || {
-            let target = described.store.target();
-            Finished::Made(task::make(&work, &work.parts[number], format, &target, &cache, &interrupted))
+            let (target, part) = (described.store.target(), &work.parts[number]);
+            if let (Some(unit), Some(table)) = (part.unit, &work.table) {
+                let queue = described.queue_size.and_then(|size| usize::try_from(size).ok()).unwrap_or(QUEUE_SIZE);
+                let task = UnitTask { table, unit, target, queue, cache: &cache, interrupted: &interrupted, runtime: &runtime };
+                return Finished::Made(task.make());
+            }
+            let made = task::make(&work, part, format, &target, &cache, &interrupted);
+            Finished::Made(made.map(|record| vec![(part.key, record)]))
         });
     }
 
@@ -75,9 +89,10 @@ impl Coordinator<'_> {
     pub(super) async fn publication(&mut self, name: &FlowName) -> Result<Publish> {
         let taker = self.taker(name)?;
         let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
-        let made: Vec<PartRecord> = running.made.iter().copied().flatten().collect();
+        let made: Vec<Made> = running.made.iter().flatten().cloned().collect();
+        let (work, made) = running.work.with_made(&made);
         let receipt = running.receipt.clone();
-        let next = publish::assemble(&taker.flow, &running.work, &made, receipt.as_ref(), self.options.accept_shrink)?;
+        let next = publish::assemble(&taker.flow, &work, &made, receipt.as_ref(), self.options.accept_shrink)?;
         self.planner.probe(std::slice::from_ref(name)).await?;
         let state = self.planner.store_state(name)?;
         let takes_over = receipt.is_none() && taker.flow.store.adopts();
@@ -111,7 +126,34 @@ impl Coordinator<'_> {
         running.lock = Some(taken.lock);
         running.receipt = taken.receipt;
         self.planner.note_locked(flow);
-        if has_recovered || running.work.is_only_to_settle || running.work.receipt_stat != taken.receipt_stat {
+        let must_judge = has_recovered || running.work.is_only_to_settle || running.work.receipt_stat != taken.receipt_stat;
+        if self.planner.must_open(flow) {
+            return self.open(flow);
+        }
+        self.go_on(flow, must_judge).await
+    }
+
+    /// Opens the table of a flow: what is read of it is of one moment from now on.
+    fn open(&mut self, flow: &FlowName) -> Result<()> {
+        let described = self.planner.flow(flow)?;
+        let databases = self.planner.databases.clone();
+        let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
+        running.begin_part();
+        let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, Clock::stopped).clone();
+        let task = self.tasks.spawn(async move {
+            let Some(table) = described.home.table() else { return Finished::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
+            tokio::select! {
+                opened = table.open(&databases) => Finished::Opened(opened),
+                () = until(&interrupted) => Finished::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),
+            }
+        });
+        self.busy.insert(task.id(), (flow.clone(), Doing::Opening));
+        Ok(())
+    }
+
+    /// Its store is locked, its table open if it has one: the flow is judged if it must be, and its parts begin.
+    pub(super) async fn go_on(&mut self, flow: &FlowName, must_judge: bool) -> Result<()> {
+        if must_judge {
             let Some(step) = self.judge_anew(flow).await? else { return Ok(()) };
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.
@@ -135,7 +177,7 @@ impl Coordinator<'_> {
         let work = running.work.clone();
         for (number, part) in work.parts.iter().enumerate() {
             match &part.made {
-                Some(made) if made.place == MadeAt::Live => running.set_made(number, made.record),
+                Some(made) if made.place == MadeAt::Live => running.set_made(number, vec![(part.key, made.record)]),
                 _ => self.ready_parts.push_back((flow.clone(), number)),
             }
         }
@@ -155,16 +197,21 @@ impl Coordinator<'_> {
         (self.tell)(Event::Displaced { flow: flow.clone(), names, folder: folder.to_path_buf() });
     }
 
-    pub(super) fn finish_part(&mut self, flow: &FlowName, number: usize, record: PartRecord) {
+    pub(super) fn finish_part(&mut self, flow: &FlowName, number: usize, made: Made) {
         let Some(running) = self.running.get_mut(flow) else { return };
-        running.set_made(number, record);
-        let key = running.work.parts[number].key;
-        self.planner.note_made(key, record);
-        self.recorder.record(Batch { parts: vec![(key, record)], ..Batch::default() });
-        // What was at hand has only been made sure of.
-        if running.work.parts[number].made.is_none() {
-            (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
+        for (key, record) in &made {
+            self.planner.note_made(*key, *record);
+            // What was at hand has only been made sure of.
+            if running.work.parts[number].made.is_none() {
+                (self.tell)(Event::PartMade { flow: flow.clone(), rows: record.rows, bytes: record.bytes });
+            }
         }
+        self.recorder.record(Batch { parts: made.clone(), ..Batch::default() });
+        running.set_made(number, made);
+        if running.missing == 0 {
+            self.planner.end_reading(flow);
+        }
+        let Some(running) = self.running.get(flow) else { return };
         if running.error.is_none() && running.missing == 0 {
             self.ready_sets.push_back(flow.clone());
         }
@@ -189,8 +236,10 @@ impl Coordinator<'_> {
             let key = self.planner.cache.index.history_key(&store);
             self.recorder.record(Batch { past_sets: vec![(key, set)], ..Batch::default() });
         }
-        let made = running.work.parts_to_make();
-        let done = Done { made, kept: running.work.parts.len() - made, rows: manifest.rows(), bytes: manifest.bytes(), store };
+        self.planner.forget_table(flow);
+        let at_hand = running.work.parts.iter().filter(|part| part.made.is_some()).count();
+        let made = manifest.parts.len().saturating_sub(at_hand);
+        let done = Done { made, kept: manifest.parts.len() - made, rows: manifest.rows(), bytes: manifest.bytes(), store };
         drop(running.lock);
         self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);
         Ok(())

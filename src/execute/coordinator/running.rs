@@ -6,10 +6,14 @@ use std::time::Instant;
 use super::clock::Clock;
 use crate::cache::index::PartRecord;
 use crate::error::Error;
+use crate::fingerprint::Fingerprint;
 use crate::fs::Lock;
 use crate::plan::Step;
 use crate::plan::work::Work;
 use crate::store::receipt::Receipt;
+
+/// Parts that were made of one planned part, by their keys.
+pub(super) type Made = Vec<(Fingerprint, PartRecord)>;
 
 /// A flow that has been started.
 pub(super) struct Running {
@@ -19,7 +23,7 @@ pub(super) struct Running {
     /// Held from when its store is taken.
     pub(super) lock: Option<Lock>,
     pub(super) receipt: Option<Receipt>,
-    pub(super) made: Vec<Option<PartRecord>>,
+    pub(super) made: Vec<Option<Made>>,
     /// How many of them are still missing.
     pub(super) missing: usize,
     pub(super) in_flight: usize,
@@ -59,7 +63,7 @@ impl Running {
     }
 
     /// A part is there.
-    pub(super) fn set_made(&mut self, number: usize, record: PartRecord) {
-        self.missing -= usize::from(self.made[number].replace(record).is_none());
+    pub(super) fn set_made(&mut self, number: usize, made: Made) {
+        self.missing -= usize::from(self.made[number].replace(made).is_none());
     }
 }

@@ -101,6 +101,28 @@ pub(super) fn encoder<'w>(model: &Opened, codec: &Codec, out: Box<dyn Write + Se
             (field.name.clone(), field)
         })
         .collect();
+    let pairs = chunks::metadata_pairs(&metadata).into_iter().map(|pair| KeyValue { key: pair.key, value: pair.value }).collect();
+    begin(written, schema, pairs, model.path.clone(), codec, out)
+}
+
+/// Begins a parquet file with columns that come from no file.
+pub(super) fn encoder_of<'w>(
+    columns: &ArrowSchema,
+    codec: &Codec,
+    out: Box<dyn Write + Send + 'w>,
+) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+    let schema = Schema::from_arrow_schema(columns);
+    begin(columns.clone(), schema, Vec::new(), PathBuf::from("the columns of the home"), codec, out)
+}
+
+fn begin<'w>(
+    written: ArrowSchema,
+    schema: Schema,
+    pairs: Vec<KeyValue>,
+    model: PathBuf,
+    codec: &Codec,
+    out: Box<dyn Write + Send + 'w>,
+) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let encodings = written.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
     let options = WriteOptions {
         statistics: StatisticsOptions::default(),
@@ -109,8 +131,7 @@ pub(super) fn encoder<'w>(model: &Opened, codec: &Codec, out: Box<dyn Write + Se
         data_page_size: Some(PAGE_BYTES),
     };
     let writer = FileWriter::try_new(out, written, options).map_err(encode)?;
-    let pairs = chunks::metadata_pairs(&metadata).into_iter().map(|pair| KeyValue { key: pair.key, value: pair.value }).collect();
-    Ok(Box::new(GroupWriter { writer, encodings, options, schema, pairs, model: model.path.clone() }))
+    Ok(Box::new(GroupWriter { writer, encodings, options, schema, pairs, model }))
 }
 
 /// Gives a field, and the fields in it, the nullability and the ids that it had in the source.

@@ -1,0 +1,152 @@
+//! The types that columns have between a database and a file.
+//!
+//! Each stands for exactly one type of Arrow and of parquet. What a database has besides arrives as text.
+
+use std::fmt;
+
+use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit};
+
+/// The digits of the widest decimal.
+pub const MAX_PRECISION: u8 = 38;
+
+/// The type of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// True or false.
+    Boolean,
+    /// 8 bits, signed.
+    Int8,
+    /// 16 bits, signed.
+    Int16,
+    /// 32 bits, signed.
+    Int32,
+    /// 64 bits, signed.
+    Int64,
+    /// 8 bits.
+    UInt8,
+    /// 16 bits.
+    UInt16,
+    /// 32 bits.
+    UInt32,
+    /// 64 bits.
+    UInt64,
+    /// 32 bits of IEEE 754.
+    Float32,
+    /// 64 bits of IEEE 754.
+    Float64,
+    /// A number of decimal digits.
+    Decimal {
+        /// All digits, at most 38.
+        precision: u8,
+        /// Those behind the point.
+        scale: u8,
+    },
+    /// UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+    /// Days.
+    Date,
+    /// Nanoseconds since midnight.
+    Time,
+    /// Microseconds since 1970 of a clock whose zone is not said.
+    Timestamp,
+    /// Microseconds since 1970, UTC.
+    TimestampUtc,
+    /// A list of one type.
+    List(Box<Type>),
+}
+
+impl Type {
+    /// The type that a word of the config means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let word = word.trim().to_ascii_lowercase();
+        if let Some(inner) = word.strip_prefix("list(").and_then(|rest| rest.strip_suffix(')')) {
+            return Self::of_word(inner).map(|inner| Self::List(Box::new(inner)));
+        }
+        if let Some(digits) = word.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')')) {
+            let (precision, scale) = digits.split_once(',').unwrap_or((digits, "0"));
+            let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+            return ((1..=MAX_PRECISION).contains(&precision) && scale <= precision).then_some(Self::Decimal { precision, scale });
+        }
+        WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| kind.clone())
+    }
+
+    /// The type of an array that holds it.
+    pub fn to_arrow(&self) -> ArrowDataType {
+        match self {
+            Self::Boolean => ArrowDataType::Boolean,
+            Self::Int8 => ArrowDataType::Int8,
+            Self::Int16 => ArrowDataType::Int16,
+            Self::Int32 => ArrowDataType::Int32,
+            Self::Int64 => ArrowDataType::Int64,
+            Self::UInt8 => ArrowDataType::UInt8,
+            Self::UInt16 => ArrowDataType::UInt16,
+            Self::UInt32 => ArrowDataType::UInt32,
+            Self::UInt64 => ArrowDataType::UInt64,
+            Self::Float32 => ArrowDataType::Float32,
+            Self::Float64 => ArrowDataType::Float64,
+            Self::Decimal { precision, scale } => ArrowDataType::Decimal(usize::from(*precision), usize::from(*scale)),
+            Self::Text => ArrowDataType::Utf8View,
+            Self::Binary => ArrowDataType::BinaryView,
+            Self::Date => ArrowDataType::Date32,
+            Self::Time => ArrowDataType::Time64(ArrowTimeUnit::Nanosecond),
+            Self::Timestamp => ArrowDataType::Timestamp(ArrowTimeUnit::Microsecond, None),
+            Self::TimestampUtc => ArrowDataType::Timestamp(ArrowTimeUnit::Microsecond, Some("UTC".into())),
+            Self::List(inner) => ArrowDataType::LargeList(Box::new(ArrowField::new("item".into(), inner.to_arrow(), true))),
+        }
+    }
+}
+
+/// The types that need no more than a word.
+pub const WORDS: [(&str, Type); 17] = [
+    ("boolean", Type::Boolean),
+    ("int8", Type::Int8),
+    ("int16", Type::Int16),
+    ("int32", Type::Int32),
+    ("int64", Type::Int64),
+    ("uint8", Type::UInt8),
+    ("uint16", Type::UInt16),
+    ("uint32", Type::UInt32),
+    ("uint64", Type::UInt64),
+    ("float32", Type::Float32),
+    ("float64", Type::Float64),
+    ("text", Type::Text),
+    ("binary", Type::Binary),
+    ("date", Type::Date),
+    ("time", Type::Time),
+    ("timestamp", Type::Timestamp),
+    ("timestamp_utc", Type::TimestampUtc),
+];
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            Self::List(inner) => write!(f, "list({inner})"),
+            other => f.write_str(WORDS.iter().find(|(_, kind)| kind == other).map_or("", |(word, _)| word)),
+        }
+    }
+}
+
+/// A column of a table or a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type as the database calls it.
+    pub declared: String,
+    /// What it becomes.
+    pub kind: Type,
+    /// False where the database promises that it has a value in every row.
+    pub nullable: bool,
+    /// True where the database is asked for its text, because its type has no counterpart.
+    pub as_text: bool,
+}
+
+impl Column {
+    /// The field of a file that holds it.
+    pub fn to_arrow(&self) -> ArrowField {
+        ArrowField::new(self.name.as_str().into(), self.kind.to_arrow(), self.nullable)
+    }
+}

@@ -1,0 +1,367 @@
+//! Asking: which columns a table has, what its probe says, which ranges are to be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::ranges::{Range, Slices, is_whole};
+use super::relation::Relation;
+use super::{Probe, SqlError, SqlHome, mysql, postgres, sqlite};
+use crate::connection::session::Texts;
+use crate::connection::types::Column;
+use crate::connection::{Dialect, Session};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::fingerprint::stat::Now;
+use crate::fs;
+use crate::home::{Answer, PROBE, SCHEMA, Unit};
+
+/// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128 MB.
+const BLOCKS: u64 = 1 << 14;
+
+/// What a database says of a table or a query.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
+    /// The columns that are read.
+    pub columns: Arc<[Column]>,
+    /// All columns that conditions may name.
+    pub all: Vec<Column>,
+    /// The columns of the primary key.
+    pub key: Vec<String>,
+    /// What rows are sorted by, as SQL.
+    pub order: Vec<String>,
+    /// What SQLite numbers the rows of a table by, as SQL.
+    pub rowid: Option<String>,
+    /// How many blocks it has, where PostgreSQL can be asked for some of them.
+    pub blocks: Option<u64>,
+}
+
+/// What was asked, and how to read it.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub answer: Answer,
+    pub described: Described,
+    /// One for each unit.
+    pub ranges: Vec<Range>,
+}
+
+impl SqlHome {
+    /// Asks within a transaction that only reads, which the session is in afterwards.
+    pub(super) async fn ask(&self, session: &mut Session) -> Result<Asked> {
+        // Before the transaction begins: what is written in between shows at the next build.
+        let look = self.look(session)?;
+        begin(session).await?;
+        let described = self.describe(session).await?;
+        let dialect = session.database().dialect;
+        let slices = self.slices(session, &described).await?;
+        let schema = schema(&described);
+        let mut inputs = BTreeMap::from([(SCHEMA.to_string(), schema)]);
+        let (mut ranges, mut digests) = (Vec::new(), Vec::new());
+        if let (Probe::Columns(columns), Some(slices)) = (&self.probe, &slices) {
+            for (range, digest) in self.probe_slices(session, slices, &described, columns).await? {
+                inputs.insert(range.name.clone(), digest);
+                ranges.push(range);
+                digests.push(digest);
+            }
+        } else {
+            let digest = match &self.probe {
+                Probe::Columns(columns) => Some(self.probe_columns(session, &described, columns).await?),
+                Probe::Query(query) => Some(digest_of(&session.ask("ask the query of its probe", query).await?)),
+                Probe::Every(time) => Some(number(since_1970() / time.as_nanos().max(1))),
+                Probe::File => look,
+                Probe::None => None,
+            };
+            inputs.extend(digest.map(|digest| (PROBE.to_string(), digest)));
+            ranges = match &slices {
+                Some(slices) => self.bounded(session, slices).await?,
+                None => self.blocks(&described),
+            };
+            // What nothing vouches for is read anew each time.
+            let digest = digest.unwrap_or_else(|| number(since_1970() ^ u128::from(std::process::id())));
+            digests.resize(ranges.len(), digest);
+        }
+        if ranges.is_empty() {
+            // An empty table still has columns.
+            ranges.push(Range { name: "rows".into(), condition: None });
+            digests.push(schema);
+        }
+        let is_sliced = self.slice.is_some();
+        let unit = |(range, digest): (&Range, Fingerprint)| {
+            let stem = if is_sliced { range.name.replace('/', "_") } else { self.relation.stem() };
+            Unit { name: range.name.clone(), stem, digest }
+        };
+        let units = ranges.iter().zip(digests).map(unit).collect();
+        let columns = described.columns.iter().map(|column| (column.name.as_str().into(), column.to_arrow())).collect();
+        let answer = Answer { schema, columns, inputs, units, remarks: self.remarks(&described, dialect) };
+        Ok(Asked { answer, described, ranges })
+    }
+
+    /// How the file of a SQLite database looks, with its log.
+    fn look(&self, session: &Session) -> Result<Option<Fingerprint>> {
+        let Some(file) = session.database().file.as_ref().filter(|_| self.probe == Probe::File) else { return Ok(None) };
+        let mut log = file.clone().into_os_string();
+        log.push("-wal");
+        let now = Now::take();
+        let mut writer = KeyWriter::new(KeyKind::Probe);
+        for path in [file, std::path::Path::new(&log)] {
+            let Some(found) = fs::stat(path)?.filter(|found| found.stat.size > 0) else {
+                writer.text("nothing");
+                continue;
+            };
+            let stat = found.stat;
+            writer.number(stat.size).number(stat.mtime_ns.cast_unsigned()).number(stat.ctime_ns.cast_unsigned()).number(stat.inode);
+            if !now.has_aged(&stat) {
+                // It could change once more and look the same.
+                writer.text(&since_1970().to_string());
+            }
+        }
+        Ok(Some(writer.finish()))
+    }
+
+    /// The columns, and those of them that are read.
+    async fn describe(&self, session: &mut Session) -> Result<Described> {
+        let mut described = match session.database().dialect {
+            Dialect::Sqlite => sqlite::describe(self, session).await?,
+            Dialect::Postgres => postgres::describe(self, session).await?,
+            Dialect::MySql => mysql::describe(self, session).await?,
+        };
+        let relation = self.relation.to_string();
+        let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();
+        let mut seen = BTreeSet::new();
+        if let Some(double) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(SqlError::SameName { relation, column: double.clone() }.into());
+        }
+        let missing = |column: &String| SqlError::NoColumn { relation: relation.clone(), column: column.clone(), columns: names.clone() };
+        let position = |column: &String| names.iter().position(|name| name == column).ok_or_else(|| missing(column));
+        self.types.keys().try_for_each(|column| position(column).map(drop))?;
+        let chosen: Vec<Column> = match &self.columns {
+            Some(columns) => {
+                let chosen = columns.iter().map(|column| Ok(described.all[position(column)?].clone()));
+                chosen.collect::<Result<_, SqlError>>()?
+            }
+            None => described.all.clone(),
+        };
+        described.columns = chosen.into();
+        Ok(described)
+    }
+
+    /// What slices are made of: what the config says, or a primary key of whole numbers.
+    async fn slices<'d>(&self, session: &mut Session, described: &'d Described) -> Result<Option<Slices<'d>>> {
+        let dialect = session.database().dialect;
+        if let Some(slice) = &self.slice {
+            let names = || described.all.iter().map(|column| column.name.clone()).collect();
+            let column = described.all.iter().find(|column| column.name == slice.column);
+            let relation = self.relation.to_string();
+            let column = column.ok_or_else(|| SqlError::NoColumn { relation, column: slice.column.clone(), columns: names() })?;
+            return Ok(Some(Slices::new(dialect, column, slice.by)?));
+        }
+        let key = described.key.first().filter(|_| matches!(self.relation, Relation::Table(_)));
+        let Some(column) = key.and_then(|key| described.all.iter().find(|column| column.name == *key)) else { return Ok(None) };
+        if !is_whole(&column.kind) {
+            return Ok(None);
+        }
+        let bounds = self.bounds(session, column, None).await?;
+        let Some((from, to)) = bounds.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?))) else { return Ok(None) };
+        Ok(Some(Slices::of_key(dialect, column, from, to)))
+    }
+
+    /// The smallest and the largest value of a column.
+    async fn bounds(&self, session: &mut Session, column: &Column, condition: Option<&str>) -> Result<Option<(String, String)>> {
+        let dialect = session.database().dialect;
+        let name = dialect.quoted(&column.name);
+        let text = if dialect == Dialect::Postgres { "::text" } else { "" };
+        let from = self.relation.from(dialect);
+        let asked = format!("SELECT min({name}){text}, max({name}){text} FROM {from}{}", self.filter(condition));
+        let answer = session.ask("find the bounds of its slices", &asked).await?;
+        let mut row = answer.into_iter().next().unwrap_or_default().into_iter();
+        Ok(row.next().flatten().zip(row.next().flatten()))
+    }
+
+    /// The slices between the smallest and the largest value.
+    async fn bounded(&self, session: &mut Session, slices: &Slices<'_>) -> Result<Vec<Range>> {
+        let dialect = session.database().dialect;
+        let mut bounds = self.bounds(session, slices.column, None).await?;
+        if bounds.as_ref().is_some_and(|(from, to)| from.ends_with("infinity") || to.ends_with("infinity")) {
+            let finite = format!("isfinite({})", dialect.quoted(&slices.column.name));
+            bounds = self.bounds(session, slices.column, Some(&finite)).await?;
+        }
+        let numbers = bounds.map(|(from, to)| slices.between(&from, &to)).transpose()?.unwrap_or_default();
+        let mut ranges: Vec<Range> = numbers.into_iter().map(|number| slices.range(number)).collect();
+        let rest = slices.rest();
+        if slices.column.nullable || self.slice.is_some() {
+            let from = self.relation.from(dialect);
+            let asked = format!("SELECT 1 FROM {from}{} LIMIT 1", self.filter(rest.condition.as_deref()));
+            if !session.ask("look for rows that lie in no slice", &asked).await?.is_empty() {
+                ranges.push(rest);
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// One range, or several of PostgreSQL's blocks.
+    fn blocks(&self, described: &Described) -> Vec<Range> {
+        let Some(blocks) = described.blocks.filter(|blocks| *blocks > BLOCKS) else {
+            return vec![Range { name: "rows".into(), condition: None }];
+        };
+        let range = |number: u64| {
+            let (from, to) = (number * BLOCKS, (number + 1) * BLOCKS);
+            // What is added meanwhile is not in the snapshot; the last one has no end all the same.
+            let end = if to < blocks { format!(" AND ctid < '({to},0)'::tid") } else { String::new() };
+            Range { name: format!("block {from}"), condition: Some(format!("ctid >= '({from},0)'::tid{end}")) }
+        };
+        (0..blocks.div_ceil(BLOCKS)).map(range).collect()
+    }
+
+    /// The probe of columns for the whole table.
+    async fn probe_columns(&self, session: &mut Session, described: &Described, columns: &[String]) -> Result<Fingerprint> {
+        self.check_probe(described, columns)?;
+        if session.database().dialect == Dialect::Sqlite {
+            let answers = sqlite::probe(self, session, columns, None).await?;
+            return Ok(answers.into_values().next().unwrap_or_else(|| number(0)));
+        }
+        let asked = self.probe_statement(session.database().dialect, described, columns, None);
+        Ok(digest_of(&session.ask("ask its probe", &asked).await?))
+    }
+
+    /// The probe of columns, slice by slice.
+    async fn probe_slices(
+        &self,
+        session: &mut Session,
+        slices: &Slices<'_>,
+        described: &Described,
+        columns: &[String],
+    ) -> Result<Vec<(Range, Fingerprint)>> {
+        self.check_probe(described, columns)?;
+        let expression = slices.expression();
+        let answers: BTreeMap<Option<String>, Fingerprint> = if session.database().dialect == Dialect::Sqlite {
+            sqlite::probe(self, session, columns, Some(&expression)).await?
+        } else {
+            let asked = self.probe_statement(session.database().dialect, described, columns, Some(&expression));
+            let rows = session.ask("ask its probe", &asked).await?;
+            rows.into_iter().map(|mut row| (row.remove(0), digest_of(&vec![row]))).collect()
+        };
+        let mut found = Vec::new();
+        let mut rest = None;
+        for (name, digest) in answers {
+            let Some(name) = name else {
+                rest = Some((slices.rest(), digest));
+                continue;
+            };
+            let number = slices.answered(&name).ok_or_else(|| SqlError::Value {
+                column: slices.column.name.clone(),
+                row: 0,
+                of: self.relation.to_string(),
+                reason: format!("{name} lies in no slice by {}", slices.by),
+                hint: "leave such values out by where, or slice by another column",
+            })?;
+            found.push((number, digest));
+        }
+        found.sort_unstable_by_key(|(number, _)| *number);
+        Ok(found.into_iter().map(|(number, digest)| (slices.range(number), digest)).chain(rest).collect())
+    }
+
+    fn check_probe(&self, described: &Described, columns: &[String]) -> Result<(), SqlError> {
+        let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();
+        match columns.iter().find(|column| !names.contains(column)) {
+            Some(column) => Err(SqlError::NoColumn { relation: self.relation.to_string(), column: column.clone(), columns: names }),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of rows, the largest values and a sum of hashes; with the slice before them where they are asked for by slice.
+    fn probe_statement(&self, dialect: Dialect, described: &Described, columns: &[String], slice: Option<&str>) -> String {
+        let names: Vec<String> = columns.iter().map(|column| dialect.quoted(column)).collect();
+        let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
+        asked.push("count(*)".into());
+        match dialect {
+            Dialect::Postgres => {
+                // Not every type has a largest value; the sum of hashes has them all.
+                let has_largest =
+                    |column: &&String| described.all.iter().any(|known| known.name == **column && !known.as_text && has_order(known));
+                let largest = columns.iter().filter(has_largest).map(|column| format!("max({})::text", dialect.quoted(column)));
+                asked.extend(largest);
+                let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
+                let whole = if texts.len() == 1 { texts[0].clone() } else { format!("ROW({})::text", texts.join(", ")) };
+                asked.push(format!("sum(hashtextextended(coalesce({whole}, 'null'), 0)::numeric)::text"));
+            }
+            _ => {
+                asked.extend(names.iter().map(|name| format!("max({name})")));
+                let parts: Vec<String> =
+                    names.iter().map(|name| format!("IF({name} IS NULL, 'n', CONCAT(LENGTH({name}), ':', {name}))")).collect();
+                let hash =
+                    |from: u32| format!("SUM(CAST(CONV(SUBSTR(MD5(CONCAT({})), {from}, 15), 16, 10) AS UNSIGNED))", parts.join(", "));
+                asked.extend([hash(1), hash(16)]);
+            }
+        }
+        let group = if slice.is_some() { " GROUP BY 1" } else { "" };
+        format!("SELECT {} FROM {}{}{group}", asked.join(", "), self.relation.from(dialect), self.filter(None))
+    }
+
+    fn remarks(&self, described: &Described, dialect: Dialect) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for column in described.columns.iter().filter(|column| column.as_text) {
+            remarks.push(format!("column {} is {}, and arrives as text", column.name, column.declared));
+        }
+        if matches!(self.relation, Relation::Table(_)) && described.order.is_empty() {
+            let why = if dialect == Dialect::Postgres { "as they are stored" } else { "as the database gives them" };
+            remarks.push(format!("{} has no primary key: rows come {why}, an order that may change", self.relation));
+        }
+        remarks
+    }
+}
+
+fn has_order(column: &Column) -> bool {
+    use crate::connection::types::Type;
+    !matches!(column.kind, Type::Boolean | Type::List(_) | Type::Binary)
+}
+
+/// Begins a transaction that sees one moment and only reads.
+pub(super) async fn begin(session: &mut Session) -> Result<()> {
+    let begin = match session.database().dialect {
+        // Its sessions are opened for reading.
+        Dialect::Sqlite => "BEGIN",
+        Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        Dialect::MySql => {
+            session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        }
+    };
+    Ok(session.execute("begin a transaction", begin).await?)
+}
+
+/// The digest of columns: names, order, types, the primary key.
+fn schema(described: &Described) -> Fingerprint {
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.count(described.columns.len());
+    for column in described.columns.iter() {
+        writer.text(&column.name).text(&column.declared).text(&column.kind.to_string());
+        writer.number(u64::from(column.nullable)).number(u64::from(column.as_text));
+    }
+    writer.count(described.order.len());
+    described.order.iter().fold(&mut writer, |writer, order| writer.text(order)).finish()
+}
+
+fn digest_of(answer: &Texts) -> Fingerprint {
+    let mut writer = KeyWriter::new(KeyKind::Probe);
+    writer.count(answer.len());
+    for row in answer {
+        writer.count(row.len());
+        for value in row {
+            match value {
+                Some(text) => writer.number(1).text(text),
+                None => writer.number(0),
+            };
+        }
+    }
+    writer.finish()
+}
+
+/// The digest of a number.
+pub(super) fn number(number: u128) -> Fingerprint {
+    Fingerprint::of_bytes(&number.to_le_bytes())
+}
+
+fn since_1970() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}

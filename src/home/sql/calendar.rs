@@ -1,0 +1,94 @@
+//! Days, months and years as numbers, and numbers as dates.
+//!
+//! The calendar is the proleptic Gregorian one, as databases and files have it.
+
+use crate::config::words::Step;
+
+/// Days of 1970-01-01 since 0000-03-01, where the count of `days` begins.
+const EPOCH: i64 = 719_468;
+
+/// Days since 1970-01-01 of a date. The algorithm is `days_from_civil` of
+/// <https://howardhinnant.github.io/date_algorithms.html>.
+pub(super) fn days(year: i64, month: u32, day: u32) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month = i64::from(month);
+    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + i64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - EPOCH
+}
+
+/// The date of a day since 1970-01-01: `civil_from_days` of the same.
+pub(super) fn date(days: i64) -> (i64, u32, u32) {
+    let days = days + EPOCH;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let number = |number: i64| u32::try_from(number).unwrap_or_default();
+    let day = number(day_of_year - (153 * shifted + 2) / 5 + 1);
+    let month = number(if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// True for a date that there is.
+pub(super) fn exists(year: i64, month: u32, day: u32) -> bool {
+    (1..=12).contains(&month) && day >= 1 && date(days(year, month, day)) == (year, month, day)
+}
+
+/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows.
+pub(super) fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
+    let (year, rest) = text.split_once('-')?;
+    if year.len() < 4 || !year.bytes().all(|sign| sign.is_ascii_digit()) {
+        return None;
+    }
+    let two = |text: &str| text.get(..2).filter(|digits| digits.bytes().all(|sign| sign.is_ascii_digit()))?.parse::<u32>().ok();
+    let month = two(rest)?;
+    let rest = rest[2..].strip_prefix('-')?;
+    let day = two(rest)?;
+    let year = year.parse().ok()?;
+    exists(year, month, day).then_some((year, month, day, &rest[2..]))
+}
+
+/// The number of the step that a day lies in.
+pub(super) fn step_of(by: Step, days: i64) -> i64 {
+    let (year, month, _) = date(days);
+    match by {
+        Step::Day | Step::Numbers(_) => days,
+        Step::Month => year * 12 + i64::from(month) - 1,
+        Step::Year => year,
+    }
+}
+
+/// The first day of a step.
+pub(super) fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
+    match by {
+        Step::Day | Step::Numbers(_) => date(number),
+        Step::Month => (number.div_euclid(12), u32::try_from(number.rem_euclid(12)).unwrap_or_default() + 1, 1),
+        Step::Year => (number, 1, 1),
+    }
+}
+
+/// The step as slices are called: `2026-09-01`, `2026-09` or `2026`.
+pub(super) fn name(by: Step, number: i64) -> String {
+    let (year, month, day) = first_day(by, number);
+    match by {
+        Step::Day | Step::Numbers(_) => format!("{year:04}-{month:02}-{day:02}"),
+        Step::Month => format!("{year:04}-{month:02}"),
+        Step::Year => format!("{year:04}"),
+    }
+}
+
+/// The step that a name means.
+pub(super) fn parse_name(by: Step, name: &str) -> Option<i64> {
+    let full = match by {
+        Step::Day | Step::Numbers(_) => name.to_string(),
+        Step::Month => format!("{name}-01"),
+        Step::Year => format!("{name}-01-01"),
+    };
+    let (year, month, day, rest) = parse_date(&full)?;
+    rest.is_empty().then(|| step_of(by, days(year, month, day)))
+}

@@ -1,0 +1,333 @@
+//! Rows of MySQL and MariaDB: what their tables have, and the values of the binary protocol.
+//!
+//! Values are as <https://mariadb.com/kb/en/resultset-row/#binary-resultset-row> has them.
+
+use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, Column as _, Decode, Executor, MySql, Row, SqlSafeStr, Statement, TypeInfo};
+use tokio::sync::mpsc;
+
+use super::answer::Described;
+use super::calendar;
+use super::decimal;
+use super::misfit::{Misfit, ReadError};
+use super::relation::Relation;
+use super::rows::{Builder, Filling, Values};
+use super::{OnInvalid, SqlError, SqlHome};
+use crate::connection::types::{Column, MAX_PRECISION, Type};
+use crate::connection::{Dialect, Link, Session};
+use crate::error::Result;
+use crate::home::Batch;
+
+/// What a table or query has.
+pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<Described> {
+    match &home.relation {
+        Relation::Table(names) => table(home, session, names).await,
+        Relation::Query(query) => of_query(home, session, query).await,
+    }
+}
+
+async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Result<Described> {
+    let dialect = Dialect::MySql;
+    let text = |name: &String| dialect.text(name);
+    let (schema, name) = match names {
+        [schema, name] => (text(schema), text(name)),
+        names => ("DATABASE()".to_string(), names.first().map(text).unwrap_or_default()),
+    };
+    let place = format!("table_schema = {schema} AND table_name = {name}");
+    let columns = format!(
+        "SELECT column_name, data_type, column_type, numeric_precision, numeric_scale, is_nullable \
+         FROM information_schema.columns WHERE {place} ORDER BY ordinal_position"
+    );
+    let mut all = Vec::new();
+    for row in session.ask("read its columns", &columns).await? {
+        let mut row = row.into_iter();
+        let mut next = || row.next().flatten().unwrap_or_default();
+        let (name, kind, declared, precision, scale, nullable) = (next(), next(), next(), next(), next(), next());
+        let digits = precision.parse().ok().zip(scale.parse().ok());
+        let found = of_name(&kind.to_ascii_lowercase(), declared.contains("unsigned"), digits);
+        // Geometries are asked for by a name that is no declaration.
+        let declared = if is_geometry(&kind) { "geometry".to_string() } else { declared };
+        all.push(column(home, name, declared, found, nullable != "NO")?);
+    }
+    if all.is_empty() {
+        let (database, table) = (session.database().name.clone(), home.relation.to_string());
+        return Err(SqlError::NoTable { database, table }.into());
+    }
+    let key =
+        format!("SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index");
+    let key = session.ask("read its primary key", &key).await?;
+    let key: Vec<String> = key.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    let order = key.iter().map(|column| dialect.quoted(column)).collect();
+    Ok(Described { columns: [].into(), all, key, order, rowid: None, blocks: None })
+}
+
+async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
+    let Link::MySql(link) = &mut session.link else { return Err(SqlError::Protocol("it is no MySQL".into()).into()) };
+    let prepared = link.as_mut().prepare(AssertSqlSafe(query).into_sql_str()).await;
+    let prepared = prepared.map_err(|error| session.failed("understand its query", &error))?;
+    let mut all = Vec::new();
+    for known in prepared.columns() {
+        let info = known.type_info();
+        let name = info.name().to_ascii_lowercase();
+        let base = match name.split(' ').next().unwrap_or_default() {
+            // A width of one says nothing of what is in it.
+            "boolean" => "tinyint",
+            // The flag is set for texts with a binary collation too.
+            "binary" | "varbinary" | "tinyblob" | "mediumblob" | "longblob" | "blob" => {
+                match <str as sqlx::Type<MySql>>::compatible(info) {
+                    true => "text",
+                    false => "blob",
+                }
+            }
+            other => other,
+        };
+        let found = of_name(base, name.contains("unsigned"), None);
+        all.push(column(home, known.name().to_string(), name.clone(), found, true)?);
+    }
+    if all.is_empty() {
+        return Err(SqlError::Protocol("its query gives no columns".into()).into());
+    }
+    Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
+}
+
+/// What a type becomes; `None` for those that have no counterpart, or of which it is not known how many digits they have.
+fn of_name(name: &str, is_unsigned: bool, digits: Option<(u8, u8)>) -> Option<Type> {
+    Some(match (name, is_unsigned) {
+        ("tinyint" | "boolean", false) => Type::Int8,
+        ("tinyint", true) => Type::UInt8,
+        ("smallint" | "year", false) => Type::Int16,
+        ("smallint" | "year", true) => Type::UInt16,
+        ("mediumint" | "int", false) => Type::Int32,
+        ("mediumint" | "int", true) => Type::UInt32,
+        ("bigint", false) => Type::Int64,
+        ("bigint", true) => Type::UInt64,
+        ("float", _) => Type::Float32,
+        ("double" | "real", _) => Type::Float64,
+        ("decimal" | "numeric", _) => match digits {
+            Some((precision, scale)) if precision <= MAX_PRECISION => Type::Decimal { precision, scale },
+            _ => return None,
+        },
+        ("date", _) => Type::Date,
+        ("datetime", _) => Type::Timestamp,
+        ("timestamp", _) => Type::TimestampUtc,
+        ("time", _) => Type::Time,
+        ("char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "enum" | "set", _) => Type::Text,
+        ("binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit" | "vector", _) => Type::Binary,
+        _ => return None,
+    })
+}
+
+fn is_geometry(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    ["geometry", "point", "linestring", "polygon", "geomcollection"].iter().any(|shape| kind.contains(shape))
+}
+
+fn column(home: &SqlHome, name: String, declared: String, found: Option<Type>, nullable: bool) -> Result<Column, SqlError> {
+    let is_invalid = |kind: &Type| matches!(kind, Type::Date | Type::Time | Type::Timestamp | Type::TimestampUtc);
+    let nullable = nullable || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(is_invalid);
+    let is_decimal = declared.starts_with("decimal") || declared.starts_with("numeric");
+    let mut column = Column { as_text: found.is_none(), kind: found.unwrap_or(Type::Text), name, declared, nullable };
+    let Some(wanted) = home.types.get(&column.name) else { return Ok(column) };
+    match (wanted, &column.kind) {
+        (wanted, kind) if wanted == kind && !column.as_text => {}
+        (Type::Text, _) => (column.kind, column.as_text) = (Type::Text, true),
+        (Type::Boolean, Type::Int8 | Type::UInt8) => column.kind = Type::Boolean,
+        (Type::Decimal { .. }, _) if is_decimal => (column.kind, column.as_text) = (wanted.clone(), false),
+        _ => return Err(SqlError::NotThatType { column: column.name, declared: column.declared, wanted: wanted.to_string() }),
+    }
+    Ok(column)
+}
+
+/// Reads what a statement gives.
+pub(super) async fn read(
+    link: &mut MySqlConnection,
+    statement: &str,
+    home: &SqlHome,
+    described: &Described,
+    filling: &mut Filling,
+    rows: &mpsc::Sender<Batch>,
+) -> Result<(), ReadError> {
+    let mut stream = sqlx::query(AssertSqlSafe(statement)).persistent(false).fetch(link);
+    while let Some(row) = stream.try_next().await? {
+        if row.len() != described.columns.len() {
+            let words = format!("a row has {} values, and the table {} columns", row.len(), described.columns.len());
+            return Err(SqlError::Protocol(words).into());
+        }
+        let mut bytes = 0;
+        for number in 0..described.columns.len() {
+            // A date of zeros is a value, which sqlx takes for none.
+            let value = <&[u8] as Decode<MySql>>::decode(row.try_get_raw(number)?).ok();
+            bytes += value.map_or(0, <[u8]>::len);
+            let column = &described.columns[number];
+            let builder = &mut filling.builders[number];
+            let done = match value {
+                None => {
+                    builder.push_null();
+                    Ok(())
+                }
+                Some(value) => push(builder, column, value, &row, number),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Misfit::Invalid(_)) if home.on_invalid == OnInvalid::Null => filling.builders[number].push_null(),
+                Err(misfit) => return Err(misfit.named(&column.name, filling.rows() + 1, of(home, described, &row)).into()),
+            }
+        }
+        if let Some(batch) = filling.end_row(bytes)? {
+            // Nobody receives any more: the flow has failed, and this ends with it.
+            if rows.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The table with a row's key, if it has one that can be shown.
+fn of(home: &SqlHome, described: &Described, row: &MySqlRow) -> String {
+    let mut shown = home.relation.to_string();
+    for (number, column) in described.columns.iter().enumerate().filter(|(_, column)| described.key.contains(&column.name)) {
+        if let Some(value) = row.try_get_raw(number).ok().and_then(|value| <&[u8] as Decode<MySql>>::decode(value).ok())
+            && let Some(text) = text_of(value, row, number)
+        {
+            shown.push_str(&format!(", {} = {text}", column.name));
+        }
+    }
+    shown
+}
+
+/// Adds one value to its column.
+fn push(builder: &mut Builder, column: &Column, value: &[u8], row: &MySqlRow, number: usize) -> Result<(), Misfit> {
+    let kind = builder.kind().clone();
+    match builder.values() {
+        Values::Boolean(values) => match fixed::<1>(value)?[0] {
+            flag @ (0 | 1) => values.push(Some(flag == 1)),
+            other => return Err(Misfit::Unfit(format!("{} is neither 0 nor 1", i8::from_le_bytes([other])))),
+        },
+        Values::Int8(values) => values.push_value(i8::from_le_bytes(fixed(value)?)),
+        Values::Int16(values) => values.push_value(i16::from_le_bytes(fixed(value)?)),
+        Values::UInt8(values) => values.push_value(u8::from_le_bytes(fixed(value)?)),
+        Values::UInt16(values) => values.push_value(u16::from_le_bytes(fixed(value)?)),
+        Values::UInt32(values) => values.push_value(u32::from_le_bytes(fixed(value)?)),
+        Values::UInt64(values) => values.push_value(u64::from_le_bytes(fixed(value)?)),
+        Values::Float32(values) => values.push_value(f32::from_le_bytes(fixed(value)?)),
+        Values::Float64(values) => values.push_value(f64::from_le_bytes(fixed(value)?)),
+        Values::Int32(values) => values.push_value(match kind {
+            Type::Date => i32::try_from(moment(value)?.0).map_err(|_| unexpected(value))?,
+            _ => i32::from_le_bytes(fixed(value)?),
+        }),
+        Values::Int64(values) => values.push_value(match kind {
+            Type::Time => time(value)?,
+            Type::Timestamp | Type::TimestampUtc => {
+                let (days, micros) = moment(value)?;
+                days * DAY_MICROS + micros
+            }
+            _ => i64::from_le_bytes(fixed(value)?),
+        }),
+        Values::Int128(values) => {
+            let Type::Decimal { precision, scale } = kind else { return Err(unexpected(value)) };
+            let text = std::str::from_utf8(value).map_err(|_| unexpected(value))?;
+            values.push_value(decimal::parse(text, precision, scale).map_err(Misfit::Unfit)?);
+        }
+        Values::Text(values) if !column.as_text => match std::str::from_utf8(value) {
+            Ok(text) => values.push_value(text),
+            Err(_) => return Err(Misfit::Unfit("its text is not UTF-8".into())),
+        },
+        Values::Text(values) => match text_of(value, row, number) {
+            Some(text) => values.push_value(text),
+            None => return Err(Misfit::Unfit("its text is not UTF-8".into())),
+        },
+        Values::Binary(values) => values.push_value(value),
+        Values::List { .. } => return Err(unexpected(value)),
+    }
+    Ok(())
+}
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+fn unexpected(value: &[u8]) -> Misfit {
+    Misfit::Unfit(format!("a value of {} bytes is not what its type has", value.len()))
+}
+
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
+    value.try_into().map_err(|_| unexpected(value))
+}
+
+/// Days since 1970 and microseconds of the day, behind a byte that says how many follow.
+fn moment(value: &[u8]) -> Result<(i64, i64), Misfit> {
+    let [year, month, day, hour, minute, second, micros] = fields(value).ok_or_else(|| unexpected(value))?;
+    let number = |field: i64| u32::try_from(field).unwrap_or_default();
+    if year < 1 || !calendar::exists(year, number(month), number(day)) {
+        return Err(Misfit::Invalid(format!("{year:04}-{month:02}-{day:02} is no date")));
+    }
+    Ok((calendar::days(year, number(month), number(day)), ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros))
+}
+
+fn fields(value: &[u8]) -> Option<[i64; 7]> {
+    let (length, rest) = value.split_first()?;
+    let rest = rest.get(..usize::from(*length))?;
+    let mut fields = [0; 7];
+    if let [low, high, month, day, time @ ..] = rest {
+        fields[0] = i64::from(u16::from_le_bytes([*low, *high]));
+        (fields[1], fields[2]) = (i64::from(*month), i64::from(*day));
+        if let [hour, minute, second, micros @ ..] = time {
+            (fields[3], fields[4], fields[5]) = (i64::from(*hour), i64::from(*minute), i64::from(*second));
+            if !micros.is_empty() {
+                fields[6] = i64::from(u32::from_le_bytes(micros.try_into().ok()?));
+            }
+        }
+    }
+    Some(fields)
+}
+
+/// A time as hours, minutes, seconds and microseconds, with its sign.
+fn clock(value: &[u8]) -> Option<(bool, i64, i64, i64, i64)> {
+    let (length, rest) = value.split_first()?;
+    let rest = rest.get(..usize::from(*length))?;
+    let [sign, d0, d1, d2, d3, hour, minute, second, micros @ ..] = rest else { return rest.is_empty().then_some((false, 0, 0, 0, 0)) };
+    let days = i64::from(u32::from_le_bytes([*d0, *d1, *d2, *d3]));
+    let micros = if micros.is_empty() { 0 } else { i64::from(u32::from_le_bytes(micros.try_into().ok()?)) };
+    Some((*sign != 0, days * 24 + i64::from(*hour), i64::from(*minute), i64::from(*second), micros))
+}
+
+/// Nanoseconds of the day.
+fn time(value: &[u8]) -> Result<i64, Misfit> {
+    let (is_negative, hours, minutes, seconds, micros) = clock(value).ok_or_else(|| unexpected(value))?;
+    if is_negative || hours > 23 {
+        return Err(Misfit::Invalid(format!("{} is no time of a day", shown_time(value))));
+    }
+    Ok((((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros) * 1000)
+}
+
+fn shown_time(value: &[u8]) -> String {
+    let (is_negative, hours, minutes, seconds, micros) = clock(value).unwrap_or_default();
+    let sign = if is_negative { "-" } else { "" };
+    let fraction = if micros > 0 { format!(".{micros:06}") } else { String::new() };
+    format!("{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}")
+}
+
+/// A value as text, as the server would write it.
+fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
+    let name = row.columns().get(number)?.type_info().name().to_string();
+    let is_unsigned = name.contains("UNSIGNED");
+    let wide = |value: &[u8]| {
+        let mut bytes = [if !is_unsigned && value.last()? & 0x80 != 0 { 0xff } else { 0 }; 16];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(i128::from_le_bytes(bytes).to_string())
+    };
+    Some(match name.split(' ').next()? {
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" => wide(value)?,
+        "FLOAT" => f32::from_le_bytes(value.try_into().ok()?).to_string(),
+        "DOUBLE" => f64::from_le_bytes(value.try_into().ok()?).to_string(),
+        "DATE" | "DATETIME" | "TIMESTAMP" => {
+            let [year, month, day, hour, minute, second, micros] = fields(value)?;
+            let date = format!("{year:04}-{month:02}-{day:02}");
+            let fraction = if micros > 0 { format!(".{micros:06}") } else { String::new() };
+            if name == "DATE" { date } else { format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}") }
+        }
+        "TIME" => shown_time(value),
+        "BIT" => value.iter().map(|byte| format!("{byte:08b}")).collect::<String>().trim_start_matches('0').to_string(),
+        _ => String::from_utf8(value.to_vec()).ok()?,
+    })
+}

@@ -1,0 +1,181 @@
+//! A reading: sessions that all see one moment, and what they read.
+//!
+//! PostgreSQL lets several sessions see one snapshot. Elsewhere one session reads everything, one range after the other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+
+use super::answer::{self, Asked};
+use super::misfit::ReadError;
+use super::rows::{Filling, Limits};
+use super::{SqlHome, mysql, postgres, sqlite};
+use crate::connection::session::Canceller;
+use crate::connection::{ConnectionError, Database, Dialect, Link, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::home::{Answer, Batch, Reading};
+
+/// Everything that is read of a home in one moment.
+#[derive(Debug)]
+pub(super) struct SqlReading {
+    asked: Asked,
+    answer: Arc<Answer>,
+    /// The statements, one for each unit.
+    statements: Vec<String>,
+    home: Recipe,
+    database: Arc<Database>,
+    /// The snapshot that further sessions may join.
+    snapshot: Option<String>,
+    idle: Mutex<Vec<Session>>,
+    freed: Notify,
+    /// What ended it before its end: nobody shall wait for a session that does not come back.
+    failure: Mutex<Option<Error>>,
+}
+
+/// The home, as far as its rows need it.
+pub(super) type Recipe = Arc<SqlHome>;
+
+impl SqlReading {
+    /// Begins a transaction, asks what is there in it, and keeps it.
+    pub(super) async fn open(home: &SqlHome, database: &Arc<Database>) -> Result<Self> {
+        let mut session = database.session().await?;
+        let asked = match Guarded::new(&session).finish(home.ask(&mut session)).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                session.end().await;
+                return Err(error);
+            }
+        };
+        let mut snapshot = None;
+        if database.dialect == Dialect::Postgres && asked.ranges.len() > 1 {
+            let exported = session.ask("export its snapshot", "SELECT pg_export_snapshot()").await?;
+            snapshot = exported.into_iter().flatten().next().flatten();
+        }
+        let statements = asked.ranges.iter().map(|range| home.statement(database.dialect, &asked.described, range)).collect();
+        let answer = Arc::new(asked.answer.clone());
+        let (database, home) = (database.clone(), Arc::new(home.clone()));
+        Ok(Self {
+            asked,
+            answer,
+            statements,
+            home,
+            database,
+            snapshot,
+            idle: Mutex::new(vec![session]),
+            freed: Notify::new(),
+            failure: Mutex::default(),
+        })
+    }
+
+    /// A session that sees the moment: one that is free, or one more where the snapshot and the pool allow it.
+    async fn session(&self) -> Result<Session> {
+        loop {
+            // Asked for before it is looked: what is freed in between is not missed.
+            let freed = self.freed.notified();
+            if let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                return Err(error);
+            }
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            if let Some(session) = idle {
+                return Ok(session);
+            }
+            if let Some(snapshot) = &self.snapshot
+                && let Some(mut session) = self.database.spare_session().await?
+            {
+                answer::begin(&mut session).await?;
+                let join = format!("SET TRANSACTION SNAPSHOT {}", Dialect::Postgres.text(snapshot));
+                // It ends with the session that gave it, which may be lost.
+                session.execute("join its snapshot", &join).await.map_err(ConnectionError::passing)?;
+                return Ok(session);
+            }
+            freed.await;
+        }
+    }
+
+    fn give_back(&self, session: Session) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        self.freed.notify_one();
+    }
+
+    /// Others that read need not go on.
+    fn fail(&self, error: Error) -> Error {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        self.freed.notify_waiters();
+        error
+    }
+
+    async fn read_unit(&self, unit: usize, rows_per_part: u64, rows: &mpsc::Sender<Batch>) -> Result<u64> {
+        let limits = Limits { rows_per_part, batch_rows: self.home.batch_rows };
+        let mut session = self.session().await.map_err(|error| self.fail(error))?;
+        let mut filling = Filling::new(self.asked.described.columns.clone(), limits);
+        let (statement, described, home) = (&self.statements[unit], &self.asked.described, self.home.as_ref());
+        let guard = Guarded::new(&session);
+        let done = guard.finish(async {
+            match &mut session.link {
+                Link::Sqlite(_) => sqlite::read(&mut session, statement, home, described, &mut filling, rows).await,
+                Link::Postgres(link) => postgres::read(link, statement, home, described, &mut filling, rows).await,
+                Link::MySql(link) => mysql::read(link, statement, home, described, &mut filling, rows).await,
+            }
+        });
+        if let Err(error) = done.await {
+            // A session in the middle of something is not used again.
+            return Err(self.fail(match error {
+                ReadError::Driver(error) => self.database.failed("read its rows", &error).into(),
+                other => other.into_error(),
+            }));
+        }
+        self.give_back(session);
+        if let Some(batch) = filling.finish()? {
+            // Nobody receives any more: the flow has failed.
+            rows.send(batch).await.map_err(|_| Error::new(ErrorKind::Interrupted, "interrupted"))?;
+        }
+        Ok(filling.rows())
+    }
+}
+
+impl Reading for SqlReading {
+    fn answer(&self) -> &Arc<Answer> {
+        &self.answer
+    }
+
+    fn read(self: Arc<Self>, unit: usize, rows_per_part: u64, rows: mpsc::Sender<Batch>) -> BoxFuture<'static, Result<u64>> {
+        Box::pin(async move { self.read_unit(unit, rows_per_part, &rows).await })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let sessions = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+            for session in sessions {
+                session.end().await;
+            }
+        })
+    }
+}
+
+/// Ends a query at the server when the work on it is dropped before its end.
+pub(super) struct Guarded {
+    canceller: Option<Canceller>,
+}
+
+impl Guarded {
+    pub(super) fn new(session: &Session) -> Self {
+        Self { canceller: Some(session.canceller()) }
+    }
+
+    pub(super) async fn finish<T>(mut self, work: impl Future<Output = T>) -> T {
+        let done = work.await;
+        self.canceller = None;
+        done
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(canceller) = self.canceller.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            canceller.cancel_on(&runtime);
+        }
+    }
+}

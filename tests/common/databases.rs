@@ -1,0 +1,229 @@
+//! Databases of one's own: a SQLite file, or a database on one of the servers that `tests/run` starts.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::peers;
+use super::sandbox::Sandbox;
+
+/// A kind of databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+    MySql,
+}
+
+/// A database that nobody else uses.
+pub(crate) struct Database {
+    pub(crate) kind: Kind,
+    name: String,
+    port: String,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+impl Database {
+    /// An empty one.
+    pub(crate) fn new(kind: Kind) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("shop.db");
+        let port = match kind {
+            Kind::Sqlite => String::new(),
+            Kind::Postgres => port("HYGGE_TEST_POSTGRES"),
+            Kind::MySql => port("HYGGE_TEST_MYSQL"),
+        };
+        Self::on(kind, port, file, folder)
+    }
+
+    fn on(kind: Kind, port: String, file: PathBuf, folder: tempfile::TempDir) -> Self {
+        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let database = Self { kind, name, port, file, _folder: folder };
+        match kind {
+            Kind::Sqlite => database.run("PRAGMA journal_mode = wal"),
+            Kind::Postgres => database.run_in("postgres", &format!("CREATE DATABASE {}", database.name)),
+            Kind::MySql => database.run_in("mysql", &format!("CREATE DATABASE {} CHARACTER SET utf8mb4", database.name)),
+        }
+        database
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        match self.kind {
+            Kind::Sqlite => format!("sqlite:{}", self.file.display()),
+            Kind::Postgres => self.url_of("postgres", &self.port),
+            Kind::MySql => self.url_of("root", &self.port),
+        }
+    }
+
+    /// Its URL for another user, or by another port.
+    pub(crate) fn url_of(&self, user: &str, port: &str) -> String {
+        let scheme = if self.kind == Kind::Postgres { "postgres" } else { "mysql" };
+        format!("{scheme}://{user}@127.0.0.1:{port}/{}", self.name)
+    }
+
+    /// The file of a SQLite database.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The port of its server.
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+
+    /// A project with this flow, or these flows, and the connection `shop`.
+    pub(crate) fn project(&self, flows: &str) -> Sandbox {
+        Sandbox::new(&self.config(flows))
+    }
+
+    /// Its config.
+    pub(crate) fn config(&self, flows: &str) -> String {
+        format!("connections:\n  shop: {{url: \"{}\"}}\nflows:\n{flows}", self.url())
+    }
+
+    /// Runs statements.
+    pub(crate) fn run(&self, sql: &str) {
+        self.run_in(&self.name, sql);
+    }
+
+    fn run_in(&self, database: &str, sql: &str) {
+        let ran = self.client(database, sql);
+        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// The answer to a query: rows with a line each, values with a `|` between them.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        let ran = self.client(&self.name, sql);
+        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).trim_end().to_string()
+    }
+
+    /// The client of another maker.
+    fn client(&self, database: &str, sql: &str) -> Output {
+        let mut command = match self.kind {
+            Kind::Sqlite => {
+                let script = "import sqlite3, sys\n\
+                              db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                              statements, open_ = [], ''\n\
+                              for piece in sys.argv[2].split(';'):\n\
+                              \x20   open_ += piece + ';'\n\
+                              \x20   if sqlite3.complete_statement(open_):\n\
+                              \x20       statements.append(open_); open_ = ''\n\
+                              for statement in statements:\n\
+                              \x20   for row in db.execute(statement):\n\
+                              \x20       print('|'.join('' if v is None else str(v) for v in row))\n";
+                return peers::run(script, &[self.file.as_os_str(), sql.as_ref()]);
+            }
+            Kind::Postgres => {
+                let mut command = Command::new("psql");
+                command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-f", "-"]);
+                command.args(["-p", &self.port, "-d", database]);
+                command
+            }
+            Kind::MySql => {
+                let mut command = Command::new("mariadb");
+                command.args(["--no-defaults", "-h127.0.0.1", "-uroot", "-N", "-B", "--default-character-set=utf8mb4"]);
+                command.args([&format!("-P{}", self.port), database]);
+                command
+            }
+        };
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client");
+        child.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("what is written");
+        let mut output = child.wait_with_output().expect("an end");
+        if self.kind == Kind::MySql {
+            output.stdout = String::from_utf8_lossy(&output.stdout).replace('\t', "|").into_bytes();
+        }
+        output
+    }
+
+    /// A name as the database quotes it.
+    pub(crate) fn quoted(&self, name: &str) -> String {
+        match self.kind {
+            Kind::MySql => format!("`{}`", name.replace('`', "``")),
+            _ => format!("\"{}\"", name.replace('"', "\"\"")),
+        }
+    }
+}
+
+/// A server of one's own, which may be stopped.
+pub(crate) struct Server {
+    kind: Kind,
+    folder: tempfile::TempDir,
+    port: String,
+}
+
+impl Server {
+    /// Starts one.
+    pub(crate) fn start(kind: Kind) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // PostgreSQL does not run as root.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        let port = start(kind, folder.path());
+        Self { kind, folder, port }
+    }
+
+    /// Starts it again, on the same port and with the same data.
+    pub(crate) fn start_again(&self) {
+        assert_eq!(start(self.kind, self.folder.path()), self.port);
+    }
+
+    /// Stops it at once.
+    pub(crate) fn stop(&self) {
+        let stopped = servers(&["stop".as_ref(), self.folder.path().join("server").as_os_str()]);
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    }
+
+    /// A database on it.
+    pub(crate) fn database(&self) -> Database {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("none");
+        Database::on(self.kind, self.port.clone(), file, folder)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(servers(&["stop".as_ref(), self.folder.path().join("server").as_os_str()]));
+    }
+}
+
+fn start(kind: Kind, folder: &Path) -> String {
+    let name = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+    let started = servers(&["start".as_ref(), name.as_ref(), folder.join("server").as_os_str()]);
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    String::from_utf8_lossy(&started.stdout).trim().to_string()
+}
+
+fn servers(arguments: &[&OsStr]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+    Command::new(script).args(arguments).output().expect("tests/servers runs")
+}
+
+fn port(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: tests/run starts the servers that this test needs (HYGGE_TEST_SERVERS=none leaves it out)")
+    })
+}
+
+/// Makes a module of tests for each kind of databases of functions that take one.
+macro_rules! on_each_database {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { super::$test(crate::common::databases::Kind::Sqlite); })*
+        }
+        mod postgres {
+            $(#[test] fn $test() { super::$test(crate::common::databases::Kind::Postgres); })*
+        }
+        mod mysql {
+            $(#[test] fn $test() { super::$test(crate::common::databases::Kind::MySql); })*
+        }
+    };
+}
+pub(crate) use on_each_database;

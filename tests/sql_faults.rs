@@ -1,0 +1,291 @@
+//! What may go wrong between a database and a file: nothing is lost, nothing is published by half, nothing goes on at the server.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::databases::{Database, Kind, Server};
+use crate::common::peers;
+use crate::common::sandbox::Sandbox;
+
+/// How long a state may be waited for before the test fails.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A flow of this home, with these fields.
+fn flow(home: &str, fields: &str) -> String {
+    format!("  a: {{home: {{connection: shop, {home}}}, store: out{fields}}}\n")
+}
+
+/// Rows that come slowly as long as the table `knob` says so.
+fn slow(database: &Database) {
+    database.run("CREATE TABLE knob (pause numeric(5,3)); INSERT INTO knob VALUES (0.05)");
+    database.run("CREATE TABLE numbers (id integer PRIMARY KEY)");
+    let rows: Vec<String> = (0..2000).map(|id| format!("({id})")).collect();
+    database.run(&format!("INSERT INTO numbers VALUES {}", rows.join(", ")));
+    match database.kind {
+        // A function may see what was written since the snapshot was taken.
+        Kind::Postgres => database.run(
+            "CREATE FUNCTION pause() RETURNS int VOLATILE LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_sleep((SELECT pause FROM knob)); RETURN 1; END $$",
+        ),
+        Kind::MySql | Kind::Sqlite => {}
+    }
+}
+
+fn slow_home(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Postgres => "query: 'select id, pause() as pause from numbers order by id'",
+        _ => "query: 'select id, sleep((select pause from knob)) as pause from numbers order by id'",
+    }
+}
+
+/// The numbers of sessions of hygge that are in the slow query.
+fn queries(database: &Database) -> Vec<String> {
+    let asked = match database.kind {
+        Kind::Postgres => {
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hygge' AND state = 'active'"
+        }
+        _ => {
+            "SELECT id FROM information_schema.processlist WHERE db = database() AND info LIKE '%sleep((select%' AND id <> connection_id()"
+        }
+    };
+    database.ask(asked).lines().map(String::from).collect()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LONGEST, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn whole(sandbox: &Sandbox) {
+    let found = peers::rows(&sandbox.path("out")).lines();
+    let wanted: Vec<String> = (0..2000).map(|id| id.to_string()).collect();
+    let ids: Vec<&str> = found.iter().map(|line| line.split('|').next().unwrap_or_default()).collect();
+    assert_eq!(ids, wanted, "every row is there once");
+}
+
+fn a_query_is_gone_after_an_interruption(kind: Kind) {
+    let database = Database::new(kind);
+    slow(&database);
+    let sandbox = database.project(&flow(slow_home(kind), ""));
+    let running = sandbox.start(&[]);
+    wait_until("the query", || !queries(&database).is_empty());
+    running.signal("INT");
+    let ran = running.end();
+    assert_eq!(ran.code, 130, "{}", ran.text);
+    assert_eq!(queries(&database), Vec::<String>::new(), "it was ended before the process ended");
+    assert!(!sandbox.path("out").exists());
+}
+
+fn a_killed_session_is_tried_again(kind: Kind) {
+    let database = Database::new(kind);
+    slow(&database);
+    let sandbox = database.project(&flow(slow_home(kind), ""));
+    let running = sandbox.start(&[]);
+    wait_until("the query", || !queries(&database).is_empty());
+    let session = queries(&database).remove(0);
+    database.run("UPDATE knob SET pause = 0");
+    match kind {
+        Kind::Postgres => drop(database.ask(&format!("SELECT pg_terminate_backend({session})"))),
+        _ => database.run(&format!("KILL CONNECTION {session}")),
+    }
+    let ran = running.end();
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(ran.event("flow_retrying")["flow"], "a");
+    whole(&sandbox);
+}
+
+fn a_flow_without_retries_fails_and_publishes_nothing(kind: Kind) {
+    let database = Database::new(kind);
+    slow(&database);
+    let sandbox = database.project(&flow(slow_home(kind), ", retries: 0"));
+    let running = sandbox.start(&[]);
+    wait_until("the query", || !queries(&database).is_empty());
+    let session = queries(&database).remove(0);
+    match kind {
+        Kind::Postgres => drop(database.ask(&format!("SELECT pg_terminate_backend({session})"))),
+        _ => database.run(&format!("KILL CONNECTION {session}")),
+    }
+    let ran = running.end();
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().starts_with("connection shop failed to read its rows: "), "{}", ran.error());
+    assert!(!sandbox.path("out").exists());
+}
+
+fn a_restarted_server_is_waited_for(kind: Kind) {
+    let server = Server::start(kind);
+    let database = server.database();
+    slow(&database);
+    let sandbox = database.project(&flow(slow_home(kind), ", retries: 10"));
+    let running = sandbox.start(&[]);
+    wait_until("the query", || !queries(&database).is_empty());
+    database.run("UPDATE knob SET pause = 0");
+    server.stop();
+    server.start_again();
+    let ran = running.end();
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    whole(&sandbox);
+}
+
+fn a_cut_connection_loses_and_doubles_nothing(kind: Kind) {
+    let database = Database::new(kind);
+    slow(&database);
+    database.run("UPDATE knob SET pause = 0");
+    for after in [1, 100, 700, 1500, 3000, 9000, 20_000, 40_000] {
+        let proxy = Proxy::new(database.port(), after);
+        let user = if kind == Kind::Postgres { "postgres" } else { "root" };
+        let config = database.config(&flow("table: numbers, slice: {column: id, by: 500}, probe: {columns: [id]}", ", retries: 5"));
+        let sandbox = Sandbox::new(&config.replace(&database.url(), &database.url_of(user, &proxy.port)));
+        let ran = sandbox.build(&[]);
+        assert_eq!(ran.code, 0, "cut after {after} bytes: {}", ran.text);
+        whole(&sandbox);
+        assert!(proxy.cuts.load(Ordering::Relaxed) > 0 || after > 20_000, "cut after {after} bytes");
+    }
+}
+
+fn a_slow_statement_ends_in_time(kind: Kind) {
+    let database = Database::new(kind);
+    slow(&database);
+    let config = database.config(&flow(slow_home(kind), ", retries: 0")).replace("url:", "statement_timeout: 1s, url:");
+    let sandbox = Sandbox::new(&config);
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.text.contains("it ran into statement_timeout of its connection"), "{}", ran.text);
+    wait_until("the end of the query", || queries(&database).is_empty());
+}
+
+fn a_locked_table_is_waited_for(kind: Kind) {
+    let database = Arc::new(Database::new(kind));
+    slow(&database);
+    let sandbox = database.project(&flow("table: numbers", ""));
+    let holder = {
+        let database = database.clone();
+        std::thread::spawn(move || match kind {
+            Kind::Postgres => database.run("BEGIN; LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"),
+            _ => database.run("LOCK TABLES numbers WRITE; SELECT SLEEP(2); UNLOCK TABLES"),
+        })
+    };
+    let is_locked = || match kind {
+        Kind::Postgres => {
+            database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'numbers'::regclass")
+                != "0"
+        }
+        _ => {
+            database.ask("SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(2)%'")
+                != "0"
+        }
+    };
+    wait_until("the lock", is_locked);
+    let ran = sandbox.build(&[]);
+    holder.join().expect("the lock's holder");
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    whole(&sandbox);
+}
+
+fn a_wrong_password_is_not_shown(kind: Kind) {
+    let database = Database::new(kind);
+    let name = format!("keyed_{}", std::process::id());
+    let user = match kind {
+        Kind::Postgres => {
+            database.run("DROP ROLE IF EXISTS keyed; CREATE ROLE keyed LOGIN PASSWORD 'right'");
+            "keyed"
+        }
+        _ => {
+            database.run(&format!("CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY 'right'"));
+            &name
+        }
+    };
+    let config = database.config(&flow("table: t", ""));
+    let sandbox = Sandbox::new(&config.replace(&database.url(), &database.url_of(&format!("{user}:hunter2"), database.port())));
+    for command in [["build"].as_slice(), &["build", "--format", "json"], &["check"]] {
+        let ran = sandbox.run(command);
+        assert_eq!(ran.code, 1, "{}", ran.text);
+        assert!(!ran.text.contains("hunter2") && !ran.text.contains(user), "{}", ran.text);
+        assert!(!ran.text.contains("retrying") && !ran.text.contains("tried again"), "it would not pass: {}", ran.text);
+    }
+}
+
+/// A server that takes connections and says nothing.
+fn a_silent_server_is_not_waited_for_long(kind: Kind) {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let scheme = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+    let sandbox = Sandbox::new(&format!(
+        "connections: {{shop: {{url: '{scheme}://u@127.0.0.1:{port}/d', connect_timeout: 1s}}}}\nflows:\n{}",
+        flow("table: t", ", retries: 0")
+    ));
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    assert!(ran.error().contains("connection shop failed to open a session: it does not answer within 1s"), "{}", ran.error());
+}
+
+macro_rules! on_servers {
+    ($($test:ident),* $(,)?) => {
+        mod postgres { $(#[test] fn $test() { super::$test(super::Kind::Postgres); })* }
+        mod mysql { $(#[test] fn $test() { super::$test(super::Kind::MySql); })* }
+    };
+}
+
+on_servers!(
+    a_query_is_gone_after_an_interruption,
+    a_killed_session_is_tried_again,
+    a_flow_without_retries_fails_and_publishes_nothing,
+    a_restarted_server_is_waited_for,
+    a_cut_connection_loses_and_doubles_nothing,
+    a_slow_statement_ends_in_time,
+    a_locked_table_is_waited_for,
+    a_wrong_password_is_not_shown,
+    a_silent_server_is_not_waited_for_long,
+);
+
+/// Passes bytes on between a client and a server, and cuts the connection in which so many have come from the server; later
+/// connections pass.
+struct Proxy {
+    port: String,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn new(to: &str, after: i64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port().to_string();
+        let (to, cuts) = (format!("127.0.0.1:{to}"), Arc::new(AtomicUsize::new(0)));
+        let (left, counted) = (Arc::new(AtomicI64::new(after)), cuts.clone());
+        std::thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let Ok(server) = TcpStream::connect(&to) else { continue };
+                let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
+                std::thread::spawn(move || pass(from_client, to_server, None));
+                let (left, cuts) = (left.clone(), counted.clone());
+                std::thread::spawn(move || pass(server, client, Some((&left, &cuts))));
+            }
+        });
+        Self { port, cuts }
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, cut: Option<(&AtomicI64, &AtomicUsize)>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let mut length = read;
+        if let Some((left, cuts)) = cut {
+            let before = left.fetch_sub(i64::try_from(read).expect("a length"), Ordering::Relaxed);
+            if before > 0 && before <= i64::try_from(read).expect("a length") {
+                length = usize::try_from(before).expect("a length");
+                cuts.fetch_add(1, Ordering::Relaxed);
+                drop(to.write_all(&buffer[..length - 1]));
+                break;
+            }
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    drop(from.shutdown(std::net::Shutdown::Both));
+    drop(to.shutdown(std::net::Shutdown::Both));
+}
