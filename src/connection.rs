@@ -3,8 +3,10 @@
 //! It knows no homes and stores: what is asked and what becomes of it is theirs.
 //! Nothing that came from a URL is in an error: what a library or a server says of it is covered.
 
+pub mod calendar;
 pub mod dialect;
 pub mod failure;
+pub mod relation;
 pub mod session;
 pub mod stepping;
 pub mod types;
@@ -12,7 +14,8 @@ pub mod types;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -20,16 +23,18 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, raw_sql};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::config::absolute;
 use crate::config::connection::{Connection, SslMode, UrlError};
-use crate::error::Result;
-use crate::fs;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fs::{self, FsError};
 
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
+pub use relation::Relation;
 pub use session::{Link, Session};
 
 /// How long ending a query may take.
@@ -122,12 +127,13 @@ impl Database {
             Dialect::Sqlite => {
                 let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
                 let name = options.get_filename().to_string_lossy().into_owned();
-                let is_memory = name.is_empty() || name.contains(":memory:") || url.contains("mode=memory");
+                let is_memory =
+                    name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
                 if !is_memory {
                     file = Some(absolute(root, &name));
                 }
                 let options = match &file {
-                    Some(file) => options.filename(file).create_if_missing(false),
+                    Some(file) => options.filename(file),
                     None => options,
                 };
                 ConnectWith::Sqlite(Box::new(options.busy_timeout(BUSY).disable_statement_logging()))
@@ -182,6 +188,14 @@ impl Database {
         })
     }
 
+    /// True for a SQLite database that is not there yet.
+    ///
+    /// # Errors
+    /// It cannot be looked for.
+    pub fn is_missing(&self) -> Result<bool, FsError> {
+        self.file.as_ref().map_or(Ok(false), |file| Ok(fs::stat(file)?.is_none()))
+    }
+
     /// A session that reads, once there is one free.
     ///
     /// # Errors
@@ -226,9 +240,7 @@ impl Database {
                 return Ok(Session { link, id, database: self.clone(), is_kept, _permit: permit });
             }
         }
-        if let Some(file) = &self.file
-            && matches!(fs::stat(file), Ok(None))
-        {
+        if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
             return Err(ConnectionError::NoFile(self.name.clone()));
         }
         let (link, id) = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
@@ -247,7 +259,10 @@ impl Database {
         match &self.options {
             // Who opens one for writing and is the last to close it changes its file, for its log is worked in.
             ConnectWith::Sqlite(options) => {
-                let options = options.as_ref().clone().read_only(access == Access::Read && self.file.is_some());
+                let options = options.as_ref().clone();
+                let options = options
+                    .read_only(access == Access::Read && self.file.is_some())
+                    .create_if_missing(access == Access::Write || self.file.is_none());
                 Ok((Link::Sqlite(Box::new(options.connect().await?)), 0))
             }
             ConnectWith::Postgres(options) => {
@@ -294,6 +309,63 @@ impl Database {
     }
 }
 
+/// How often it is looked whether the run shall end.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Waits until a run shall end.
+pub async fn until(interrupted: &AtomicBool) {
+    while !interrupted.load(Ordering::Relaxed) {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// What stores ask databases by: their callers wait on threads of their own.
+static WAITING: LazyLock<Runtime> = LazyLock::new(|| {
+    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("hygge tables").enable_all().build();
+    // Without threads nothing can be done at all.
+    runtime.expect("threads")
+});
+
+/// Work that is under way, for whoever waits for it on a thread.
+#[derive(Debug)]
+pub struct UnderWay<T>(mpsc::Receiver<Result<T, JoinError>>);
+
+impl<T> UnderWay<T> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// A library panicked in it.
+    pub fn wait(self) -> Result<T> {
+        match self.0.recv() {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(match error.try_into_panic() {
+                Ok(panic) => Error::of_panic(panic),
+                Err(error) => Error::new(ErrorKind::Flow, error),
+            }),
+            Err(error) => Err(Error::new(ErrorKind::Flow, error)),
+        }
+    }
+}
+
+/// Begins work on a database, whatever thread this is.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> UnderWay<T> {
+    let (sender, receiver) = mpsc::channel();
+    let working = WAITING.spawn(work);
+    WAITING.spawn(async move {
+        // Who waited may have gone.
+        drop(sender.send(working.await));
+    });
+    UnderWay(receiver)
+}
+
+/// Does work on a database and waits for it, whatever thread this is.
+///
+/// # Errors
+/// A library panicked in it.
+pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    spawn(work).wait()
+}
+
 /// What tells one database from another, without anything secret: its kind, host, port and name. A SQLite database
 /// is known by its path as it is written, so that a project may move.
 ///
@@ -325,15 +397,18 @@ pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
     })
 }
 
-/// Opens a session for reading, asks for a sign of life, and closes it.
+/// Opens a session for reading, asks for a sign of life, and closes it; false for a SQLite database that is not there yet.
 ///
 /// # Errors
 /// A variable of the URL is not set, or the database does not answer.
-pub async fn ping(connection: &Connection, root: &Path) -> Result<(), ConnectionError> {
+pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, ConnectionError> {
     let url: Result<_, UrlError> = connection.url();
     let url = url?;
     let url = url.expose_secret();
     let database = Database::new(connection, root)?;
+    if matches!(database.is_missing(), Ok(true)) {
+        return Ok(false);
+    }
     let asked = async {
         let (mut link, _) = database.connect(Access::Read).await?;
         if let Link::Sqlite(link) = &mut link {
@@ -346,7 +421,7 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<(), Connection
         }
     };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(true),
         Ok(Err(error)) => Err(ConnectionError::Silent(Failure::new(&error, url))),
         Err(_) => Err(ConnectionError::Late(connection.connect_timeout)),
     }

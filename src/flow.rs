@@ -7,7 +7,7 @@ pub mod resolved;
 pub mod schema;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use std::time::Duration;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::config::connection::Connection;
 use crate::config::named::Spare;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
@@ -108,12 +107,23 @@ pub enum Mode {
         /// What becomes of the rows of an input that is gone.
         on_vanished: OnVanished,
     },
+    /// It makes the whole set, and the rows of parts that are new take the place of those with their keys.
+    Merge,
 }
 
 impl Mode {
     /// The mode's word.
     pub fn word(self) -> &'static str {
-        if matches!(self, Self::Append { .. }) { "append" } else { "replace" }
+        match self {
+            Self::Replace => "replace",
+            Self::Append { .. } => "append",
+            Self::Merge => "merge",
+        }
+    }
+
+    /// True where inputs are moved once and stay.
+    pub fn appends(self) -> bool {
+        matches!(self, Self::Append { .. })
     }
 
     /// What becomes of an input that was moved and has other bytes now.
@@ -200,7 +210,7 @@ impl Flow {
 
 /// Makes the flows of a config. Every problem of every flow is given, with those found before.
 pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<Arc<Flow>>, Problems) {
-    let factory = Factory;
+    let factory = Factory::new(root, &config.connections);
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let none = problems.none();
     let said = AtomicUsize::new(0);
@@ -210,10 +220,10 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         .map(|block| {
             let mut problems = none.clone();
             let home = block.home.as_ref();
-            let home = home
-                .and_then(|node| factory.home(&format!("home of flow {}", block.name), node, (root, &config.connections), &mut problems));
+            let home = home.and_then(|node| factory.home(&format!("home of flow {}", block.name), node, &mut problems));
             let store = block.store.as_ref();
-            let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, root, &mut problems));
+            let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, &mut problems));
+            check_mode(block, store.as_deref(), &mut problems);
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
             if block.mode == Some(ModeWord::Append) && home.as_ref().is_some_and(|home| home.table().is_some()) {
                 let at = block.home.as_ref().map_or(block.at, |home| home.at);
@@ -239,26 +249,33 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         problems.append(found);
         flows.extend(flow);
     }
-    config.spare.iter().for_each(|spare| check_spare(spare, factory, (root, &config.connections), &mut problems));
+    config.spare.iter().for_each(|spare| check_spare(spare, &factory, &mut problems));
+    read_tables(&mut flows);
     (flows, problems)
 }
 
 /// What is of no flow is checked too; its path may come from the flow that will use it.
-fn check_spare(spare: &Spare, factory: Factory, (root, connections): (&Path, &[Connection]), problems: &mut Problems) {
+fn check_spare(spare: &Spare, factory: &Factory<'_>, problems: &mut Problems) {
     let mut block = spare.block.clone();
     let at = block.at;
     let Value::Map(entries) = &mut block.value else { return };
-    if !entries.iter().any(|(key, _)| matches!(key.name.as_str(), "path" | "flow")) {
-        entries.push((Key { name: "path".into(), at, is_default: false }, Node { value: Value::Text(".".into()), at }));
-    }
+    let has = |keys: &[&str]| entries.iter().any(|(key, _)| keys.contains(&key.name.as_str()));
+    let missing = match (has(&["connection", "table", "query"]), has(&["path", "flow"])) {
+        (true, _) if has(&["table", "query"]) => None,
+        (true, _) => Some("table"),
+        (false, true) => None,
+        (false, false) => Some("path"),
+    };
+    let value = Value::Text(if missing == Some("table") { "x" } else { "." }.into());
+    entries.extend(missing.map(|name| (Key { name: name.into(), at, is_default: false }, Node { value, at })));
     block.each_text(&mut |text, _| {
         for placeholder in ["{entity}", "{flow}", "{flow_name}"] {
             *text = text.replace(placeholder, "x");
         }
     });
     match spare.what {
-        "home" => drop(factory.home(&spare.called, &block, (root, connections), problems)),
-        _ => drop(factory.store(&spare.called, &block, root, problems)),
+        "home" => drop(factory.home(&spare.called, &block, problems)),
+        _ => drop(factory.store(&spare.called, &block, problems)),
     }
 }
 
@@ -273,6 +290,7 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         tags: block.tags.clone(),
         mode: match block.mode.unwrap_or_default() {
             ModeWord::Replace => Mode::Replace,
+            ModeWord::Merge => Mode::Merge,
             ModeWord::Append => {
                 Mode::Append { on_changed: block.on_changed.unwrap_or_default(), on_vanished: block.on_vanished.unwrap_or_default() }
             }
@@ -283,6 +301,46 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         retries: block.retries.map_or(RETRIES, |retries| retries.0),
         continue_on_error: block.continue_on_error,
         at: Places { name: block.at, home: place(&block.home), store: place(&block.store) },
+    }
+}
+
+/// What a mode asks of a store.
+fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Problems) {
+    let Some(store) = store else { return };
+    let at = block.store.as_ref().map_or(block.at, |store| store.at);
+    match (block.mode.unwrap_or_default(), store.table()) {
+        (ModeWord::Merge, None) => {
+            let message = format!("flow {} merges, and its store is no table", block.name);
+            problems.push(Problem::new(at, message, "expected a table").hint("mode: replace makes only the parts whose inputs changed"));
+        }
+        (ModeWord::Merge, Some(table)) if table.key.is_empty() => {
+            let message = format!("flow {} merges, and its store has no key", block.name);
+            problems.push(Problem::new(at, message, "expected the key key here").hint("key: [id] names the columns that tell rows apart"));
+        }
+        (ModeWord::Append, Some(_)) => {
+            let rewrites = block.on_changed == Some(OnChanged::Rewrite);
+            if rewrites || block.on_vanished == Some(OnVanished::Remove) {
+                let what = if rewrites { "on_changed: rewrite" } else { "on_vanished: remove" };
+                let message = format!("flow {} adds to a table with {what}", block.name);
+                let problem = Problem::new(at, message, "a table does not know which rows came from which input");
+                problems.push(problem.hint("mode: merge with a key, or mode: replace"));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A flow whose home is another's output reads the table where that is one. Whether it changed is told by the table's receipt.
+fn read_tables(flows: &mut [Arc<Flow>]) {
+    let tables: HashMap<FlowName, Arc<dyn Home>> =
+        flows.iter().filter_map(|flow| Some((flow.name.clone(), flow.store.as_home()?))).collect();
+    if tables.is_empty() {
+        return;
+    }
+    for flow in flows {
+        if let Some(home) = flow.upstream().and_then(|upstream| tables.get(upstream)) {
+            *flow = Arc::new(Flow { home: home.clone(), ..Flow::clone(flow) });
+        }
     }
 }
 

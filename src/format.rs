@@ -46,6 +46,13 @@ pub trait Format: Debug + Send + Sync {
     /// in. Nothing is decoded to find that out.
     fn decodable(&self, source: &Opened) -> Result<(), FormatError>;
 
+    /// Refuses a sound file that has a column whose values would not be the same once they are decoded, into
+    /// whatever they are written afterwards. Nothing is decoded to find that out.
+    fn readable(&self, source: &Opened) -> Result<(), FormatError>;
+
+    /// A frame with the columns of a sound file, and no rows.
+    fn without_rows(&self, source: &Opened) -> Result<DataFrame, FormatError>;
+
     /// Names the first column in which the schemas of two sound files differ, and how.
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 

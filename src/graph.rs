@@ -61,10 +61,11 @@ impl Graph {
                 check_confined(&format!("the store of flow {}", flow.name), store, flow.at.store, root, &mut problems);
             }
         }
+        let tables = Tables::new(flows);
         let mut graph = DiGraph::new();
         let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
         for place in &placed {
-            for upstream in upstreams(place, &stores) {
+            for upstream in upstreams(place, &stores).into_iter().chain(filler(place, &tables)) {
                 if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&place.flow.name)) {
                     graph.update_edge(*from, *to, ());
                 }
@@ -144,6 +145,31 @@ impl<'a> Placed<'a> {
     }
 }
 
+/// The flows that fill tables, by database and the table's own name.
+struct Tables<'a>(HashMap<(&'a str, &'a str), Vec<&'a Flow>>);
+
+impl<'a> Tables<'a> {
+    fn new(flows: &'a [Arc<Flow>]) -> Self {
+        let mut tables: HashMap<_, Vec<&Flow>> = HashMap::new();
+        for flow in flows {
+            if let Some(table) = flow.store.table()
+                && let Some(name) = table.names.last()
+            {
+                tables.entry((table.database, name.as_str())).or_default().push(flow);
+            }
+        }
+        Self(tables)
+    }
+}
+
+/// The flow that fills the table which a home reads. Schemas are compared where both say one.
+fn filler<'a>(place: &Placed<'a>, tables: &Tables<'a>) -> Option<&'a str> {
+    let Place::Table { database, table: Some(names) } = place.flow.home.place() else { return None };
+    let flows = tables.0.get(&(database, names.last()?.as_str()))?;
+    let fits = |flow: &&&Flow| flow.store.table().is_some_and(|table| table.names.len() != names.len() || table.names == names);
+    flows.iter().find(fits).map(|flow| flow.name.as_str())
+}
+
 /// The stores by their real paths.
 struct StorePaths<'a> {
     owners: HashMap<&'a [u8], Vec<&'a Placed<'a>>>,
@@ -193,11 +219,15 @@ fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Pr
     // Each flow is reported once, beside one other: the first of its folder, or the nearest around it.
     if let Some(other) = stores.around(store).find(|other| other.flow.name != flow.name) {
         let is_same = other.store == *store;
-        let (first, how) = (other.flow, if is_same { "are the same folder" } else { "lie in one another" });
+        let (same, hint) = match flow.store.table() {
+            Some(_) => ("are the same table", "give each flow a table of its own"),
+            None => ("are the same folder", "give each flow a folder of its own"),
+        };
+        let (first, how) = (other.flow, if is_same { same } else { "lie in one another" });
         if !is_same || first.at.name < flow.at.name {
-            let message = format!("the stores of flows {} and {} {how}: {}", first.name, flow.name, store.display());
+            let message = format!("the stores of flows {} and {} {how}: {}", first.name, flow.name, flow.store.shown(store));
             let problem = Problem::new(flow.at.store, message, "this flow's store").also(first.at.store, "and this one's");
-            problems.push(problem.hint("give each flow a folder of its own"));
+            problems.push(problem.hint(hint));
         }
     }
     let Some((home, _)) = home else { return };

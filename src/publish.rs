@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::cache::index::PartRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::flow::Flow;
+use crate::flow::{Flow, Mode};
 use crate::plan::work::Work;
 use crate::store::receipt::{Manifest, Part, Published, Receipt};
 
@@ -79,7 +79,8 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
     let manifest = Manifest { parts };
     let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
     let after = manifest.rows();
-    if !accept_shrink && shrinks_too_much(before, after, flow.max_shrink) {
+    // What is merged is not all that there is.
+    if !accept_shrink && flow.mode != Mode::Merge && shrinks_too_much(before, after, flow.max_shrink) {
         return Err(PublishError::Shrink { before, after, allowed: flow.max_shrink }.into());
     }
     Ok(Published {

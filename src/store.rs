@@ -5,16 +5,21 @@
 pub mod files;
 pub mod receipt;
 pub mod room;
+pub mod sql;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::Settings;
+use crate::config::connection::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::Target;
 use crate::fs::{FsError, Lock, LockError, Stat};
+use crate::home::Home;
 
 use receipt::{Published, Receipt};
 use room::Room;
@@ -32,6 +37,21 @@ pub trait Store: Debug + Send + Sync {
 
     /// The absolute path, links not resolved.
     fn path(&self) -> &Path;
+
+    /// The table, where it is no folder. Its path then stands for it, and holds nothing but a lock.
+    fn table(&self) -> Option<TableName<'_>> {
+        None
+    }
+
+    /// What people call it.
+    fn shown(&self, real: &Path) -> String {
+        real.display().to_string()
+    }
+
+    /// The home that reads what it holds, where it is a table.
+    fn as_home(&self) -> Option<Arc<dyn Home>> {
+        None
+    }
 
     /// What its parts are made of.
     fn target(&self) -> Target;
@@ -98,6 +118,30 @@ impl PartialEq for dyn Store {
 
 impl Eq for dyn Store {}
 
+/// A table that a store fills.
+#[derive(Clone, Copy, Debug)]
+pub struct TableName<'a> {
+    /// What tells its database from others.
+    pub database: &'a str,
+    /// Its name, behind its schema if that is said.
+    pub names: &'a [String],
+    /// The connection by which it is filled.
+    pub connection: &'a Connection,
+    /// The columns by which rows are merged.
+    pub key: &'a [String],
+}
+
+/// How a set changes what a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is all that there is.
+    Whole,
+    /// Its parts that are new are added.
+    Add,
+    /// The rows of its parts that are new take the place of those with their keys.
+    Merge,
+}
+
 /// What a part's name may be made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {
@@ -142,6 +186,10 @@ pub struct Publication<'a> {
     pub next: &'a Published,
     /// Names in the live set that someone altered: they are displaced, never used.
     pub altered: &'a [String],
+    /// How the new set changes what is there.
+    pub change: Change,
+    /// True when the run shall end: what is loaded into a table is given up, what takes a moment is finished.
+    pub interrupted: &'a Arc<AtomicBool>,
 }
 
 /// Why a store cannot be used.
@@ -210,6 +258,9 @@ pub enum StoreError {
     /// A link whose end is missing: a volume that is not mounted?
     #[error("store {} is a link that leads nowhere", .0.display())]
     LinkToNowhere(PathBuf),
+    /// A database said no, and it was said why.
+    #[error(transparent)]
+    Database(#[from] Error),
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -217,6 +268,9 @@ pub enum StoreError {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Database(error) = error {
+            return error;
+        }
         let hint = match &error {
             StoreError::Foreign { .. } => {
                 Some("move them away, choose another folder, or adopt: true of the store, which puts them aside once")

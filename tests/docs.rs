@@ -21,6 +21,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ("### A slice", "/$defs/slice"),
     ("### A probe", "/$defs/probe"),
     ("## `store` of files", "/$defs/store/anyOf/0"),
+    ("## `store` in a database", "/$defs/store/anyOf/1"),
     ("## A connection", "/$defs/connection"),
 ];
 

@@ -30,5 +30,6 @@ mod secrets;
 mod show;
 mod sql_faults;
 mod sql_homes;
+mod sql_stores;
 mod sql_types;
 mod steps;

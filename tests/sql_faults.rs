@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::databases::{Database, Kind, Server};
+use crate::common::files::ints;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
@@ -170,17 +171,7 @@ fn a_locked_table_is_waited_for(kind: Kind) {
             _ => database.run("LOCK TABLES numbers WRITE; SELECT SLEEP(2); UNLOCK TABLES"),
         })
     };
-    let is_locked = || match kind {
-        Kind::Postgres => {
-            database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'numbers'::regclass")
-                != "0"
-        }
-        _ => {
-            database.ask("SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(2)%'")
-                != "0"
-        }
-    };
-    wait_until("the lock", is_locked);
+    wait_until("the lock", || is_locked(&database));
     let ran = sandbox.build(&[]);
     holder.join().expect("the lock's holder");
     assert_eq!(ran.code, 0, "{}", ran.text);
@@ -224,6 +215,91 @@ fn a_silent_server_is_not_waited_for_long(kind: Kind) {
     assert!(ran.error().contains("connection shop failed to open a session: it does not answer within 1s"), "{}", ran.error());
 }
 
+/// True where somebody has the table `numbers` locked.
+fn is_locked(database: &Database) -> bool {
+    let asked = match database.kind {
+        Kind::Postgres => {
+            "SELECT count(*) FROM pg_locks WHERE mode IN ('AccessExclusiveLock', 'ExclusiveLock') AND granted AND relation = 'numbers'::regclass"
+        }
+        _ => "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(%'",
+    };
+    database.ask(asked) != "0"
+}
+
+/// A project that loads files into the table `numbers`, which is locked by another for a while.
+fn with_a_locked_store(kind: Kind, test: impl FnOnce(&Sandbox, &Database, &dyn Fn() -> Vec<String>)) {
+    let database = Arc::new(Database::new(kind));
+    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: numbers}, mode: append, retries: 9}\n");
+    ints(&sandbox, "home/a.parquet", 0..1000);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    ints(&sandbox, "home/b.parquet", 1000..2000);
+    let holder = {
+        let database = database.clone();
+        std::thread::spawn(move || match kind {
+            Kind::Postgres => database.run("BEGIN; LOCK TABLE numbers IN EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT"),
+            _ => database.run("LOCK TABLES numbers READ; SELECT SLEEP(3); UNLOCK TABLES"),
+        })
+    };
+    wait_until("the lock", || is_locked(&database));
+    let waiting = || {
+        let asked = match kind {
+            Kind::Postgres => {
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'COPY%'"
+            }
+            _ => {
+                "SELECT id FROM information_schema.processlist WHERE db = database() AND info LIKE 'INSERT INTO%' AND id <> connection_id()"
+            }
+        };
+        database.ask(asked).lines().map(String::from).collect::<Vec<_>>()
+    };
+    test(&sandbox, &database, &waiting);
+    holder.join().expect("the lock's holder");
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"), "2000|2000", "every row is there once");
+}
+
+fn an_interrupted_load_ends_at_the_server(kind: Kind) {
+    with_a_locked_store(kind, |sandbox, database, waiting| {
+        let running = sandbox.start(&[]);
+        wait_until("the load", || !waiting().is_empty());
+        running.signal("INT");
+        let ran = running.end();
+        assert_eq!(ran.code, 130, "{}", ran.text);
+        wait_until("the end of the load", || waiting().is_empty());
+        assert_eq!(database.ask("SELECT count(*) FROM numbers"), "1000");
+    });
+}
+
+fn a_load_whose_session_is_killed_is_tried_again(kind: Kind) {
+    with_a_locked_store(kind, |sandbox, database, waiting| {
+        let running = sandbox.start(&[]);
+        wait_until("the load", || !waiting().is_empty());
+        let session = waiting().remove(0);
+        match kind {
+            Kind::Postgres => drop(database.ask(&format!("SELECT pg_terminate_backend({session})"))),
+            _ => database.run(&format!("KILL CONNECTION {session}")),
+        }
+        let ran = running.end();
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        assert_eq!(ran.event("flow_retrying")["flow"], "a");
+    });
+}
+
+/// A process that dies at any moment, also between the commit and its own record of it, has loaded each part once or not at all.
+fn a_build_that_is_killed_loads_nothing_twice(kind: Kind) {
+    let database = Database::new(kind);
+    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: numbers}, mode: append}\n");
+    for number in 0..12 {
+        ints(&sandbox, &format!("home/{number:02}.parquet"), number * 500..(number + 1) * 500);
+        let running = sandbox.start(&[]);
+        std::thread::sleep(Duration::from_millis(u64::try_from(number).expect("a number") * 12));
+        running.signal("KILL");
+        running.end();
+    }
+    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"), "6000|6000");
+}
+
 macro_rules! on_servers {
     ($($test:ident),* $(,)?) => {
         mod postgres { $(#[test] fn $test() { super::$test(super::Kind::Postgres); })* }
@@ -241,6 +317,9 @@ on_servers!(
     a_locked_table_is_waited_for,
     a_wrong_password_is_not_shown,
     a_silent_server_is_not_waited_for_long,
+    an_interrupted_load_ends_at_the_server,
+    a_load_whose_session_is_killed_is_tried_again,
+    a_build_that_is_killed_loads_nothing_twice,
 );
 
 /// Passes bytes on between a client and a server, and cuts the connection in which so many have come from the server; later

@@ -391,7 +391,7 @@ fn a_sqlite_database_stays_as_it_is() {
     let sandbox =
         Sandbox::new("connections: {shop: {url: 'sqlite:none.db'}}\nflows: {a: {home: {connection: shop, table: t}, store: out}}\n");
     let ran = sandbox.build(&[]);
-    assert_eq!(ran.error(), "connection shop: there is no SQLite database at its path");
+    assert_eq!(ran.error(), "there is no SQLite database at its path (connection shop)");
     assert!(!sandbox.path("none.db").exists());
 }
 
@@ -406,6 +406,57 @@ fn a_connection_is_told_how_to_be_opened() {
     assert!(ran.code == 2 && ran.text.contains("verify-al") && ran.text.contains("verify-full"), "{}", ran.text);
     let ran = Sandbox::new(&config("sslmode: 'postgres://u:hunter2@h/d'")).run(&["check", "--offline"]);
     assert!(ran.code == 2 && !ran.text.contains("hunter2"), "{}", ran.text);
+}
+
+fn flow_name(flow: &serde_json::Value) -> &str {
+    flow["flow"].as_str().expect("a name")
+}
+
+/// Fifty tables in three lines.
+#[test]
+fn entities_are_tables() {
+    let database = Database::new(Kind::Sqlite);
+    orders(&database, 3);
+    database.run("CREATE TABLE users (id integer PRIMARY KEY); INSERT INTO users VALUES (1)");
+    let tables = |flows: &str| {
+        let ran = database.project(flows).run(&["graph", "--format", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        let of = |flow: &serde_json::Value, part: &str| flow[part]["settings"]["table"].as_str().unwrap_or("-").to_string();
+        let graph = ran.event("graph");
+        let flows = graph["flows"].as_array().expect("flows").iter();
+        let shown = |flow| format!("{} {} {}", flow_name(flow), of(flow, "home"), of(flow, "store"));
+        let mut tables: Vec<String> = flows.map(shown).collect();
+        tables.sort();
+        tables
+    };
+    let named = "  shop: {home: {connection: shop}, store: data, entities: [orders, users]}\n";
+    assert_eq!(tables(named), ["shop.orders orders -", "shop.users users -"]);
+    assert_eq!(
+        tables("  s: {home: {connection: shop, table: main}, store: data, entities: [orders, a.b, {name: users, home: {table: other}}]}\n"),
+        ["s.a.b main.\"a.b\" -", "s.orders main.orders -", "s.users other -"]
+    );
+    assert_eq!(
+        tables("  s: {home: data, store: {connection: shop, table: 'raw_{entity}'}, entities: [orders]}\n"),
+        ["s.orders - raw_orders"]
+    );
+    let sandbox = database.project(named);
+    built(&sandbox);
+    assert_eq!(lines(&sandbox, "data/orders").len(), 3);
+    assert_eq!(lines(&sandbox, "data/users"), ["1"]);
+}
+
+/// Defaults of another kind are passed over.
+#[test]
+fn defaults_may_name_a_connection() {
+    let database = Database::new(Kind::Sqlite);
+    orders(&database, 3);
+    let flows = "  a: {home: {table: orders}, store: out}\n  b: {home: numbers, store: {path: other}}\n";
+    let config = format!("defaults: {{home: {{connection: shop}}}}\n{}", database.config(flows));
+    let sandbox = Sandbox::new(&config);
+    sandbox.sample("north", "numbers/north.parquet");
+    built(&sandbox);
+    assert_eq!(lines(&sandbox, "out").len(), 3);
+    assert!(sandbox.path("other").exists());
 }
 
 /// What the config says of a table is checked before anything is asked.

@@ -1,5 +1,6 @@
 //! `hygge check`: is the config sound, can every home be read and every store be written?
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::args::{Args, Format};
 use super::{print_error, read, runtime, say};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
-use crate::connection::ping;
+use crate::connection::{ConnectionError, ping};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::flow::resolved::resolved;
@@ -71,7 +72,9 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
             remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
             shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
         }
-        for looked in answers(connections, &found.root)? {
+        let stores = flows.iter().filter_map(|flow| flow.store.table());
+        let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
+        for looked in answers(connections, &filled, &found.root)? {
             shown.looked(&looked);
         }
     }
@@ -96,18 +99,25 @@ fn notes(flow: &Flow) -> Vec<String> {
 }
 
 /// Asks all connections at once.
-fn answers(connections: &[Connection], root: &Path) -> Result<Vec<Looked>> {
+fn answers(connections: &[Connection], filled: &BTreeSet<&str>, root: &Path) -> Result<Vec<Looked>> {
     if connections.is_empty() {
         return Ok(Vec::new());
     }
     runtime()?.block_on(async {
         let mut asked = tokio::task::JoinSet::new();
         for (number, connection) in connections.iter().cloned().enumerate() {
-            let root = root.to_path_buf();
+            let (root, is_filled) = (root.to_path_buf(), filled.contains(connection.name.as_str()));
             asked.spawn(async move {
                 let began = Instant::now();
                 let answer = ping(&connection, &root).await;
-                let found = answer.map(|()| "answers".to_string()).map_err(Error::from);
+                let found = match answer {
+                    Ok(true) => Ok("answers".to_string()),
+                    // The flow that fills it makes it.
+                    Ok(false) if is_filled => Ok("its file is not there yet".to_string()),
+                    Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
+                    Err(error) => Err(error),
+                };
+                let found = found.map_err(Error::from);
                 (number, Looked { what: "connection", name: connection.name, found, took: Some(began.elapsed()) })
             });
         }

@@ -12,7 +12,7 @@ use super::{load, open_cache, runtime, say, select};
 use crate::cache::index::Batch;
 use crate::cache::{Access, Cache, Wait};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flow::{Flow, Mode};
+use crate::flow::Flow;
 use crate::fs::{Lock, LockError};
 use crate::graph::selection::Selection;
 use crate::plan::{Planner, Request};
@@ -160,7 +160,7 @@ async fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure:
     say(&format!(
         "{} store {} of flow {name}: {}, {}",
         if is_sure { "removed" } else { "would remove" },
-        path.display(),
+        flow.store.shown(path),
         count(files.len(), "file"),
         bytes(size)
     ));
@@ -170,7 +170,7 @@ async fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure:
     if files.len() > LISTED {
         say(&format!("  and {} more", files.len() - LISTED));
     }
-    if flow.mode != Mode::Replace && !is_sure {
+    if flow.mode.appends() && !is_sure {
         say("  it has mode: append: rows of inputs that its home no longer has cannot be made again");
     }
     Ok(true)

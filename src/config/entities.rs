@@ -216,6 +216,10 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
             // A glob may choose an entity's files out of one folder.
             part.each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
         }
+        if part.get("connection").is_some() && entity.found.is_none() {
+            join_table(part, &own_keys(own, &key.name), is_apart, entity);
+            continue;
+        }
         let Value::Map(fields) = &mut part.value else { continue };
         let path = fields.iter_mut().find(|(key, _)| key.name == "path").map(|(_, path)| path);
         match (found, path) {
@@ -233,6 +237,29 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
     {
         let (key, path) = path_entry(found, *at);
         entries.push((Key { name: "home".into(), ..key }, with_path(&path)));
+    }
+}
+
+/// The keys that an entity wrote itself.
+fn own_keys<'o>(own: &'o Node, key: &str) -> Vec<&'o str> {
+    own.get(key).into_iter().flat_map(Node::entries).map(|(key, _)| key.name.as_str()).collect()
+}
+
+/// The table of an entity is called like it: behind a schema, if one is said.
+fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
+    let is_said = part.get("query").is_some() || own.iter().any(|key| matches!(*key, "table" | "query"));
+    let at = part.at;
+    let Value::Map(fields) = &mut part.value else { return };
+    let name = if entity.name.contains(['.', '"']) { format!("\"{}\"", entity.name.replace('"', "\"\"")) } else { entity.name.clone() };
+    match fields.iter_mut().find(|(key, _)| key.name == "table").map(|(_, table)| table) {
+        Some(Node { value: Value::Text(table), .. }) if !is_said && !is_apart && !table.contains('{') => {
+            *table = format!("{table}.{name}");
+        }
+        None if !is_said => {
+            let key = Key { name: "table".into(), at, is_default: false };
+            fields.push((key, Node { value: Value::Text(name), at }));
+        }
+        _ => {}
     }
 }
 

@@ -258,7 +258,7 @@ impl<'c> Expander<'c> {
     /// The home or the store of a flow. That it is missing is said, unless it is there and was refused.
     fn end(&self, key: &'static str, called: &str, at: Span, own: &Node, block: &Node, problems: &mut Problems) -> Option<Node> {
         // Settings that only defaults say are no home and no store yet.
-        let is_place = |key: &Key| !key.is_default || matches!(key.name.as_str(), "path" | "flow");
+        let is_place = |key: &Key| !key.is_default || matches!(key.name.as_str(), "path" | "flow" | "table");
         let is_written = |node: &&Node| node.entries().is_empty() || node.entries().iter().any(|(key, _)| is_place(key));
         let found = block.get(key).filter(is_written);
         let Some(found) = found else {
@@ -325,19 +325,26 @@ impl<'c> Expander<'c> {
     }
 }
 
+/// Keys that say where a home or a store is, and of which kind.
+const PLACES: [&str; 6] = ["path", "flow", "type", "connection", "table", "query"];
+
 /// [`merge`] for the keys of flows: a nearer home of another kind takes the place of the far one.
 fn merge_flow(mut far: Node, near: &Node) -> Node {
-    let kind = |block: &Node| block.get("type").and_then(Node::text).or_else(|| block.get("flow").map(|_| "flow")).map(str::to_string);
+    let kind = |block: &Node| {
+        let is_table = || ["connection", "table", "query"].iter().any(|key| block.get(key).is_some());
+        let marked = block.get("flow").map(|_| "flow").or_else(|| is_table().then_some("sql"));
+        block.get("type").and_then(Node::text).or(marked).map(str::to_string)
+    };
     if let Value::Map(entries) = &mut far.value {
         for (key, block) in entries.iter_mut().filter(|(key, _)| matches!(key.name.as_str(), "home" | "store")) {
             let Some(near) = near.get(&key.name) else { continue };
             let is_other = match (kind(block), kind(near)) {
-                (far, Some(near)) => far.as_deref() != Some(&near) && (far.is_some() || near == "flow"),
-                (Some(far), None) => far == "flow" && near.get("path").is_some(),
+                (far, Some(near)) => far.as_deref() != Some(&near) && (far.is_some() || near == "flow" || near == "sql"),
+                (Some(far), None) => (far == "flow" || far == "sql") && near.get("path").is_some(),
                 (None, None) => false,
             };
             if let (true, Value::Map(fields)) = (is_other, &mut block.value) {
-                fields.retain(|(key, _)| key.is_default && !matches!(key.name.as_str(), "path" | "flow" | "type"));
+                fields.retain(|(key, _)| key.is_default && !PLACES.contains(&key.name.as_str()));
             }
         }
     }

@@ -102,6 +102,8 @@ pub enum ModeWord {
     Replace,
     /// It adds the inputs that were not moved yet.
     Append,
+    /// In a table, rows take the place of those with their key.
+    Merge,
 }
 
 /// What becomes of an input that was moved and has other bytes now.

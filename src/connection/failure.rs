@@ -30,7 +30,7 @@ pub enum ConnectionError {
         failure: Failure,
     },
     /// There is no SQLite database at the path; hygge makes none in a home.
-    #[error("connection {0}: there is no SQLite database at its path")]
+    #[error("there is no SQLite database at its path (connection {0})")]
     NoFile(String),
 }
 

@@ -148,8 +148,8 @@ impl Canceller {
         database.cancelling.lock().unwrap_or_else(PoisonError::into_inner).push(cancelling);
     }
 
-    /// What cannot be reached within two seconds is let be.
-    async fn cancel(&self) {
+    /// Ends the query that the session is in. What cannot be reached within two seconds is let be.
+    pub async fn cancel(&self) {
         let cancelled = async {
             match self.database.connect(super::Access::Read).await? {
                 (Link::Sqlite(_), _) => {}

@@ -1,4 +1,4 @@
-//! Stepping through the rows of a SQLite statement, on the handle of a connection of sqlx's.
+//! Stepping through the rows of a SQLite statement, and running one for many rows, on the handle of a connection of sqlx's.
 //!
 //! sqlx sends a message for each row between two threads, which takes six times as long as the whole reading of a row
 //! here. So this file, and no other, calls SQLite's own functions; that is why it may be unsafe. What keeps it sound:
@@ -118,6 +118,57 @@ impl<'h, 'g> Rows<'h, 'g> {
 
     fn checked(&self, column: usize) -> Option<c_int> {
         c_int::try_from(column).ok().filter(|column| *column < self.columns)
+    }
+}
+
+/// A statement without rows that is run many times.
+pub struct Insert<'h, 'g>(Rows<'h, 'g>);
+
+impl<'h, 'g> Insert<'h, 'g> {
+    /// Understands a statement. Nothing is run yet.
+    ///
+    /// # Errors
+    /// SQLite does not understand it.
+    pub fn new(handle: &'h mut LockedSqliteHandle<'g>, sql: &str) -> Result<Self, Failure> {
+        Rows::new(handle, sql).map(Self)
+    }
+
+    /// Sets what stands for the mark of this number, from 0, at the next run.
+    ///
+    /// # Errors
+    /// There is no such mark, or the value is too long.
+    pub fn bind(&mut self, mark: usize, value: Value<'_>) -> Result<(), Failure> {
+        let too_long = |_| Failure::of_words("the value is too long".into(), false);
+        let mark = c_int::try_from(mark + 1).map_err(too_long)?;
+        let statement = self.0.statement.as_ptr();
+        // SAFETY: the statement was prepared, SQLite checks the mark, and copies texts and bytes before it returns.
+        let code = unsafe {
+            match value {
+                Value::Null => ffi::sqlite3_bind_null(statement, mark),
+                Value::Integer(number) => ffi::sqlite3_bind_int64(statement, mark, number),
+                Value::Real(number) => ffi::sqlite3_bind_double(statement, mark, number),
+                Value::Text(bytes) => {
+                    let length = c_int::try_from(bytes.len()).map_err(too_long)?;
+                    ffi::sqlite3_bind_text(statement, mark, bytes.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT())
+                }
+                Value::Blob(bytes) => {
+                    let length = c_int::try_from(bytes.len()).map_err(too_long)?;
+                    ffi::sqlite3_bind_blob(statement, mark, bytes.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT())
+                }
+            }
+        };
+        if code == ffi::SQLITE_OK { Ok(()) } else { Err(failure(self.0.handle, code)) }
+    }
+
+    /// Runs the statement with what was set.
+    ///
+    /// # Errors
+    /// What SQLite met.
+    pub fn run(&mut self) -> Result<(), Failure> {
+        let stepped = self.0.step().map(drop);
+        // SAFETY: the statement was prepared. What it gives is what the step gave.
+        unsafe { ffi::sqlite3_reset(self.0.statement.as_ptr()) };
+        stepped
     }
 }
 

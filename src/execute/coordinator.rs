@@ -27,12 +27,13 @@ use super::settle::Taken;
 use super::task::InputError;
 use crate::cache::CacheError;
 use crate::cache::recorder::{Recorder, Syncer};
+use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::fs::Barriers;
 use crate::home::Reading;
 use crate::plan::stale::{Reason, Verdict};
-use crate::plan::table::{is_transient, until};
+use crate::plan::table::is_transient;
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
 

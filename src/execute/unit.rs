@@ -13,11 +13,12 @@ use super::task::{InputError, Written, write};
 use crate::cache::index::PartRecord;
 use crate::cache::staging::Unfinished;
 use crate::cache::{Cache, CacheError};
+use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{FormatError, Target};
 use crate::home::Batch;
-use crate::plan::table::{ROWS_PER_PART, TableWork, part_key, until};
+use crate::plan::table::{ROWS_PER_PART, TableWork, part_key};
 
 /// How a unit is read.
 pub(super) struct UnitTask<'a> {

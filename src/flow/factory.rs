@@ -13,6 +13,7 @@ use crate::config::connection::Connection;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::keys_of;
+use crate::connection::Databases;
 use crate::format::Format;
 use crate::format::parquet::Parquet;
 use crate::home::Home;
@@ -21,6 +22,7 @@ use crate::home::flow::{FlowHome, FlowHomeFields};
 use crate::home::sql::{SqlHome, SqlHomeFields};
 use crate::store::Store;
 use crate::store::files::{FilesStore, FilesStoreFields};
+use crate::store::sql::{SqlStore, SqlStoreFields};
 
 /// The formats of files, the default first.
 const FORMATS: &[&dyn Format] = &[&Parquet];
@@ -38,13 +40,19 @@ const HOMES: &[Kind<dyn Home>] = &[
     })),
 ];
 
-/// Keys by which a home says what it is, where it has no `type:`.
+/// Keys by which a home or a store says what it is, where it has no `type:`.
 const MARKS: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
 
 /// The kinds of stores, the default first.
-const STORES: &[Kind<dyn Store>] = &[Kind::new::<FilesStoreFields>(Make::OfFiles(|format, at| {
-    FilesStore::from_block(format, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
-}))];
+const STORES: &[Kind<dyn Store>] = &[
+    Kind::new::<FilesStoreFields>(Make::OfFiles(|format, at| {
+        FilesStore::from_block(format, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
+    })),
+    Kind::new::<SqlStoreFields>(Make::Named("sql", |at| {
+        let store = SqlStore::from_block(at.node, at.name, at.root, (at.connections, at.databases), at.problems);
+        store.map(|store| Arc::new(store) as _)
+    })),
+];
 
 /// A kind of homes or stores: its `type:`, its keys, and how it is made.
 pub struct Kind<T: ?Sized> {
@@ -71,6 +79,8 @@ struct Block<'a> {
     root: &'a Path,
     /// The connections of the config.
     connections: &'a [Connection],
+    /// What stores write to.
+    databases: &'a Arc<Databases>,
     problems: &'a mut Problems,
 }
 
@@ -106,30 +116,35 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
 }
 
 /// Makes homes and stores by name.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Factory;
+#[derive(Clone, Debug)]
+pub struct Factory<'a> {
+    root: &'a Path,
+    connections: &'a [Connection],
+    databases: Arc<Databases>,
+}
 
-impl Factory {
-    /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
-    pub fn home(
-        self,
-        name: &str,
-        node: &Node,
-        (root, connections): (&Path, &[Connection]),
-        problems: &mut Problems,
-    ) -> Option<Arc<dyn Home>> {
-        let is_named = |kind: &&Kind<dyn Home>| MARKS.iter().any(|(key, word)| node.get(key).is_some() && kind.words() == [*word]);
-        let default = HOMES.iter().find(is_named).unwrap_or(&HOMES[0]);
-        make(HOMES, default, Block { node, name, root, connections, problems })
+impl<'a> Factory<'a> {
+    /// For a config in a folder, with these connections.
+    pub fn new(root: &'a Path, connections: &'a [Connection]) -> Self {
+        Self { root, connections, databases: Arc::new(Databases::new(root)) }
     }
 
-    /// A store; `name` is how errors call it.
-    pub fn store(self, name: &str, node: &Node, root: &Path, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        make(STORES, &STORES[0], Block { node, name, root, connections: &[], problems })
+    fn block<'b>(&'b self, name: &'b str, node: &'b Node, problems: &'b mut Problems) -> Block<'b> {
+        Block { node, name, root: self.root, connections: self.connections, databases: &self.databases, problems }
+    }
+
+    /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
+    pub fn home(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Home>> {
+        make(HOMES, marked(HOMES, node), self.block(name, node, problems))
+    }
+
+    /// A store; `name` is how errors call it. A block with `connection` needs no type.
+    pub fn store(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Store>> {
+        make(STORES, marked(STORES, node), self.block(name, node, problems))
     }
 
     /// The keys of homes and stores, and in which of them each belongs.
-    pub fn belongs(self) -> Vec<(&'static str, &'static str)> {
+    pub fn belongs() -> Vec<(&'static str, &'static str)> {
         let homes: Vec<&str> = HOMES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
         let stores: Vec<&str> = STORES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
         let place = |key: &&'static str| match (homes.contains(key), stores.contains(key)) {
@@ -141,21 +156,27 @@ impl Factory {
     }
 
     /// The kinds of homes.
-    pub fn homes(self) -> &'static [Kind<dyn Home>] {
+    pub fn homes() -> &'static [Kind<dyn Home>] {
         HOMES
     }
 
     /// The kinds of stores.
-    pub fn stores(self) -> &'static [Kind<dyn Store>] {
+    pub fn stores() -> &'static [Kind<dyn Store>] {
         STORES
     }
+}
+
+/// The kind that a block without a type is of.
+fn marked<'k, T: ?Sized>(kinds: &'k [Kind<T>], node: &Node) -> &'k Kind<T> {
+    let is_marked = |kind: &&Kind<T>| MARKS.iter().any(|(key, word)| node.get(key).is_some() && kind.words() == [*word]);
+    kinds.iter().find(is_marked).unwrap_or(&kinds[0])
 }
 
 /// Makes what a block's `type:` says. Defaults that are for other kinds are passed over. A type that
 /// is not known is a problem; the rest is then read as the default's, but for keys that only the
 /// meant type may have.
 fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Option<Arc<T>> {
-    let Block { node, name, root, connections, problems } = block;
+    let Block { node, name, root, connections, databases, problems } = block;
     let written = node.get("type");
     let found = kinds.iter().find_map(|kind| {
         let word = kind.words().into_iter().find(|word| written.and_then(Node::text) == Some(word))?;
@@ -172,14 +193,14 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
             let path = Node { value: Value::Text(".".into()), at: node.at };
             entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
         }
-        kind.make(word, Block { node: &rest, name, root, connections, problems });
+        kind.make(word, Block { node: &rest, name, root, connections, databases, problems });
         return None;
     }
     if node.entries().iter().any(|(key, _)| key.is_default && !is_own(&key.name)) {
         let rest = only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name));
-        return kind.make(word, Block { node: &rest, name, root, connections, problems });
+        return kind.make(word, Block { node: &rest, name, root, connections, databases, problems });
     }
-    kind.make(word, Block { node, name, root, connections, problems })
+    kind.make(word, Block { node, name, root, connections, databases, problems })
 }
 
 fn unknown_type(name: &str, written: &Node, known: Vec<&'static str>) -> Problem {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Flow, Mode};
+use super::{Flow, Mode, RETRIES};
 use crate::config::Config;
 use crate::config::words::{Percentage, Time};
 
@@ -74,6 +74,12 @@ fn block(flow: &Flow) -> Value {
         block["mode"] = "append".into();
         block["on_changed"] = json!(on_changed);
         block["on_vanished"] = json!(on_vanished);
+    }
+    if flow.mode == Mode::Merge {
+        block["mode"] = "merge".into();
+    }
+    if flow.retries != RETRIES {
+        block["retries"] = flow.retries.into();
     }
     if let Some(timeout) = flow.timeout {
         block["timeout"] = json!(Time(timeout));

@@ -18,8 +18,8 @@ pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let flow = block::<FlowFields>(&mut generator, FLOW_ALIASES);
     let entity = block::<EntityFields>(&mut generator, FLOW_ALIASES);
-    let homes = kinds(Factory.homes(), &[], &mut generator);
-    let stores = kinds(Factory.stores(), STORE_ALIASES, &mut generator);
+    let homes = kinds(Factory::homes(), &[], &mut generator);
+    let stores = kinds(Factory::stores(), STORE_ALIASES, &mut generator);
     let mut root = generator.into_root_schema_for::<ProjectFields>().to_value();
     let shared = root["$defs"]["shared"].clone();
     for (name, mut own) in [("flow", flow), ("entity", entity), ("shared", json!({ "description": shared["description"] }))] {

@@ -57,6 +57,14 @@ impl Format for Parquet {
         exact::decodable(source)
     }
 
+    fn without_rows(&self, source: &Opened) -> Result<DataFrame, FormatError> {
+        recode::without_rows(source)
+    }
+
+    fn readable(&self, source: &Opened) -> Result<(), FormatError> {
+        exact::readable(source)
+    }
+
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
         Ok(columns::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
     }

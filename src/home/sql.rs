@@ -4,14 +4,12 @@
 //! stands in a file of its own.
 
 mod answer;
-mod calendar;
 mod decimal;
 mod misfit;
 mod mysql;
 mod postgres;
 mod ranges;
 mod reading;
-mod relation;
 mod rows;
 mod sqlite;
 mod statement;
@@ -30,13 +28,12 @@ use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
 use crate::config::words::{Number, Step, Time, Words};
-use crate::connection::types::{Type, WORDS};
-use crate::connection::{self, Databases, Dialect};
+use crate::connection::types::{Column, Type, WORDS};
+use crate::connection::{self, Databases, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 
 use reading::{Guarded, SqlReading};
-use relation::Relation;
 
 /// A home in a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -187,7 +184,7 @@ impl SqlHome {
     /// Reads a home's block.
     pub fn from_block(node: &Node, name: &str, connections: &[Connection], problems: &mut Problems) -> Option<Self> {
         let fields: SqlHomeFields = read(node, name, &["type"], problems)?;
-        let connection = connection(&fields, node, name, connections, problems);
+        let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
         let relation = relation(&fields, node, name, problems);
         let slice = slice(&fields, node, name, problems);
         let probe = probe(fields.probe, node, name, problems);
@@ -217,15 +214,22 @@ impl SqlHome {
     }
 }
 
-fn connection(fields: &SqlHomeFields, node: &Node, name: &str, connections: &[Connection], problems: &mut Problems) -> Option<Connection> {
-    let Some(wanted) = &fields.connection else {
+/// The connection that a block names.
+pub fn connection_of(
+    wanted: Option<&str>,
+    node: &Node,
+    name: &str,
+    connections: &[Connection],
+    problems: &mut Problems,
+) -> Option<Connection> {
+    let Some(wanted) = wanted else {
         if node.get("connection").is_none() {
             let problem = Problem::new(node.at, format!("{name} has no connection"), "expected the key connection here");
             problems.push(problem.hint("connection: NAME, and under connections of the config NAME: {url: …}"));
         }
         return None;
     };
-    let found = connections.iter().find(|connection| connection.name == *wanted);
+    let found = connections.iter().find(|connection| connection.name == wanted);
     if found.is_none() {
         let message = format!("{name} needs the connection {wanted:?}, which is not in the config");
         let problem = Problem::new(node.place_of("connection"), message, "expected the name of a connection");
@@ -322,6 +326,41 @@ fn types(types: Option<BTreeMap<String, String>>, node: &Node, name: &str, probl
         }
     }
     is_sound.then_some(known)
+}
+
+impl SqlHome {
+    /// All rows of a table, which is asked by a query whether it changed.
+    pub fn of_table(connection: &Connection, relation: Relation, probe: Option<String>) -> Self {
+        let database = connection::identity(connection).unwrap_or_else(|_| connection.name.clone());
+        let probe = probe.map_or(Probe::None, Probe::Query);
+        Self {
+            connection: connection.clone(),
+            database,
+            relation,
+            columns: None,
+            condition: None,
+            slice: None,
+            probe,
+            types: BTreeMap::new(),
+            on_invalid: OnInvalid::default(),
+            on_mismatch: OnMismatch::default(),
+            batch_rows: BATCH_ROWS,
+            is_default_batch: true,
+        }
+    }
+}
+
+/// The columns of a table, as a home reads them; `None` where there is no table.
+///
+/// # Errors
+/// The database fails.
+pub async fn columns_of_table(connection: &Connection, relation: &Relation, session: &mut Session) -> Result<Option<Vec<Column>>> {
+    let home = SqlHome::of_table(connection, relation.clone(), None);
+    match home.describe(session).await {
+        Ok(described) => Ok(Some(described.all)),
+        Err(error) if matches!(error.cause(), Some(SqlError::NoTable { .. })) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl Home for SqlHome {

@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use super::prepare::check_schemas;
 use super::project::Project;
 use crate::connection::Databases;
-use crate::error::{Error, Result, catch_panic};
+use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
@@ -75,8 +75,7 @@ pub fn check(project: &Project, answers: &Answers) -> Vec<Checked> {
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
         let upstreams = graph.upstreams(name.as_str()).into_iter();
-        let stores =
-            upstreams.filter_map(|name| Some((graph.flow(name.as_str())?, name))).map(|(flow, name)| (name, project.store_path(flow)));
+        let stores = upstreams.filter_map(|name| graph.flow(name.as_str())).map(|flow| (flow.as_ref(), project.store_path(flow)));
         Some(Look {
             flow,
             format: project.input_format(flow),
@@ -97,7 +96,7 @@ struct Look<'p> {
     /// Its store, links resolved.
     store: &'p Path,
     /// The flows that it needs, with their stores.
-    upstreams: Vec<(FlowName, &'p Path)>,
+    upstreams: Vec<(&'p Flow, &'p Path)>,
     /// What its table answered.
     answer: Option<&'p (Result<Answer>, Duration)>,
 }
@@ -119,7 +118,11 @@ fn home(look: &Look<'_>) -> Result<String> {
         return Ok(format!("is flow {upstream}"));
     }
     if let Some((answer, _)) = look.answer {
-        return table(flow, answer.as_ref().map_err(Error::clone)?);
+        return match answer {
+            Ok(answer) => table(flow, answer),
+            // One that another flow fills may not be there yet.
+            Err(error) => filled_by(look).ok_or_else(|| error.clone()),
+        };
     }
     let listing = match flow.home.list() {
         Ok(listing) => listing,
@@ -147,12 +150,19 @@ fn table(flow: &Flow, answer: &Answer) -> Result<String> {
     ))
 }
 
+/// A table that another flow of the config will make.
+fn filled_by(look: &Look<'_>) -> Option<String> {
+    let is_to_come = |flow: &Flow, store: &Path| flow.store.table().is_some() && matches!(flow.store.receipt(store), Ok(None));
+    let (flow, _) = look.upstreams.iter().find(|(flow, store)| is_to_come(flow, store))?;
+    Some(format!("will be made by flow {}", flow.name))
+}
+
 /// A home that another flow of the config will fill.
 fn made_by(look: &Look<'_>) -> Option<String> {
     let Place::Path { path, .. } = look.flow.home.place() else { return None };
     let home = fs::real_path(path).ok()?;
-    let (name, _) = look.upstreams.iter().find(|(_, store)| home.starts_with(store))?;
-    Some(format!("will be made by flow {name}"))
+    let (flow, _) = look.upstreams.iter().find(|(_, store)| home.starts_with(store))?;
+    Some(format!("will be made by flow {}", flow.name))
 }
 
 fn open(listing: &Listing, name: &str) -> Result<Opened> {

@@ -105,7 +105,7 @@ impl std::fmt::Debug for Database {
 /// The config as far as it is usable, with what is wrong in it.
 #[salsa::tracked(returns(clone))]
 pub fn resolved(db: &dyn salsa::Database, files: ConfigFiles) -> (Option<Arc<Config>>, Problems) {
-    let (config, problems) = resolve(files.found(db), &Factory.belongs());
+    let (config, problems) = resolve(files.found(db), &Factory::belongs());
     (config.map(Arc::new), problems)
 }
 

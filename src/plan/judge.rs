@@ -12,7 +12,7 @@ use super::table::is_transient;
 use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::flow::{Flow, FlowName, Mode};
+use crate::flow::{Flow, FlowName};
 use crate::store::StoreError;
 use crate::store::receipt::Published;
 
@@ -132,7 +132,7 @@ impl Planner {
     /// True where only the settled store can say what is at hand, and what was moved: it is settled, and judged again.
     fn must_settle(&self, name: &FlowName) -> Result<bool> {
         let is_interrupted = self.receipt(name).is_some_and(|receipt| receipt.pending.is_some());
-        Ok(is_interrupted && (self.puts_back(name) || self.pin(name).is_some() || self.flow(name)?.mode != Mode::Replace))
+        Ok(is_interrupted && (self.puts_back(name) || self.pin(name).is_some() || self.flow(name)?.mode.appends()))
     }
 
     /// True where another process may be publishing to the store, or to that of its home, as long as nobody has waited
@@ -187,7 +187,7 @@ impl Planner {
                 let run = put_back.set.as_ref().map_or(0, |set| set.run);
                 reasons.push(Reason::PutBack { run, pinned: put_back.pinned });
             }
-            let leaves = now.filter(|now| !is_there && now.pinned.is_none() && flow.mode != Mode::Replace);
+            let leaves = now.filter(|now| !is_there && now.pinned.is_none() && flow.mode.appends());
             if let Some(lost) = leaves.and(state.missing.iter().chain(&state.altered).next()) {
                 let error = format!("output {lost} of the latest set is missing or was altered: it may be nowhere else");
                 return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("first make the latest set whole: hygge build {name}")));
@@ -207,7 +207,7 @@ impl Planner {
         match &state.receipt {
             _ if names.is_empty() => Ok(()),
             None if flow.store.adopts() => Ok(()),
-            None if flow.mode != Mode::Replace => {
+            None if flow.mode.appends() => {
                 let error = Error::from(StoreError::Foreign { path, names });
                 Err(error
                     .with_hint("move them away: mode: append begins with an empty folder, or with one that was built by mode: replace"))
@@ -229,7 +229,7 @@ impl Planner {
             return Err(AppendError::Lost(self.project.store_path(&flow).to_path_buf()).into());
         }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let mut reasons = match published.filter(|_| flow.mode != Mode::Replace) {
+        let mut reasons = match published.filter(|_| flow.mode.appends()) {
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);
                 if state.receipt.as_ref().is_some_and(|receipt| receipt.latest.is_some()) {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::Now;
-use crate::flow::{Flow, Mode};
+use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs::Stat;
 use crate::home::{HomeError, Listing};
@@ -47,7 +47,7 @@ pub fn look(flows: &[(Arc<Flow>, PathBuf)]) -> Vec<Look> {
             let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
             let home = match flow.home.list() {
                 // All that was in it was moved: there is nothing to add.
-                Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode != Mode::Replace => {
+                Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
                     Ok(Listing { folders: vec![path.clone()], folder: path, files: Vec::new() })
                 }
                 listed => listed.map_err(Into::into),

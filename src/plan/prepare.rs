@@ -76,7 +76,7 @@ impl Planner {
     async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
         let files = self.sources(flow)?;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let Some(published) = published.filter(|_| flow.mode != Mode::Replace) else {
+        let Some(published) = published.filter(|_| flow.mode.appends()) else {
             return Ok(Share { files, ..Share::default() });
         };
         let digests = self.digests(flow)?;
@@ -129,7 +129,7 @@ impl Planner {
         self.find_made(flow, &state, &mut parts).await?;
         if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
             let error = format!("part {} of that set is no longer at hand, or damaged", part.name.as_deref().unwrap_or_default());
-            let hint = if flow.mode == Mode::Replace {
+            let hint = if !flow.mode.appends() {
                 "it was let go by options.cache.max_size or max_age, or somebody changed it; hygge build --force makes a set of what the home has"
             } else {
                 "it was let go by options.cache.max_size or max_age, or somebody changed it: look for it below .hygge/displaced beside the store"
@@ -195,6 +195,10 @@ impl Planner {
             .filter(|part| !lost.contains(&part.name))
             .map(|part| part.digest)
             .collect();
+        // The rows of a table are no parts again; where only new parts are loaded, the others need not be at hand.
+        if flow.store.table().is_some() && (flow.mode == Mode::Replace || !state.exists) {
+            live.clear();
+        }
         if let Some(receipt) = state.receipt.as_ref().filter(|receipt| receipt.latest.is_some()) {
             live.extend(flow.store.kept(self.project.store_path(flow), receipt)?);
         }

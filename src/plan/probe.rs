@@ -16,7 +16,7 @@ use crate::cache::index::IndexedReceipt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
-use crate::flow::{Flow, Mode};
+use crate::flow::Flow;
 use crate::fs::{self, FsError, Stat};
 use crate::store::Live;
 use crate::store::receipt::{Published, Receipt};
@@ -90,6 +90,8 @@ struct Probed<'a> {
 }
 
 struct ProbedStore {
+    /// What it is called, where it is a table.
+    table: Option<String>,
     receipt: Option<Arc<Receipt>>,
     receipt_stat: Option<Stat>,
     is_new: bool,
@@ -165,6 +167,10 @@ impl ProbedStore {
         state.added.sort();
         state.missing = parts.into_keys().map(String::from).collect();
         state.missing.sort();
+        if let Some(table) = self.table {
+            // What is in a table is told by its receipt, as long as there is a table.
+            state.missing = if self.live.exists || published.is_none() { Vec::new() } else { vec![table] };
+        }
         state.receipt = self.receipt;
         state.receipt_stat = self.receipt_stat;
         Ok(state)
@@ -204,8 +210,9 @@ fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<Probe
         let Some(stat) = live.files.get(&part.name) else { continue };
         files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
     }
-    let is_lost = receipt_stat.is_none() && flow.mode != Mode::Replace && memory.stores.contains_key(real);
-    Ok(ProbedStore { receipt, receipt_stat, is_new, is_lost, live, files })
+    let is_lost = receipt_stat.is_none() && flow.mode.appends() && memory.stores.contains_key(real);
+    let table = flow.store.table().map(|table| table.names.join("."));
+    Ok(ProbedStore { table, receipt, receipt_stat, is_new, is_lost, live, files })
 }
 
 fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -14,7 +12,7 @@ use super::Planner;
 use super::db::FlowKey;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
-use crate::connection::ConnectionError;
+use crate::connection::{ConnectionError, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
@@ -24,9 +22,6 @@ use crate::store::receipt::Moved;
 
 /// How many rows a part has that is made from a table, where nothing is said.
 pub const ROWS_PER_PART: u64 = 1_000_000;
-
-/// How often it is looked whether the run shall end.
-const TICK: Duration = Duration::from_millis(20);
 
 /// What is known of a table.
 #[derive(Clone, Debug)]
@@ -48,13 +43,6 @@ pub fn part_key(recipe: &Fingerprint, answer: &Answer, unit: &Unit, number: usiz
 /// True for a failure of a database that may pass.
 pub fn is_transient(error: &Error) -> bool {
     error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient)
-}
-
-/// Waits until a run shall end.
-pub async fn until(interrupted: &AtomicBool) {
-    while !interrupted.load(Ordering::Relaxed) {
-        tokio::time::sleep(TICK).await;
-    }
 }
 
 /// What a flow with a table is made of.

@@ -47,6 +47,22 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// One that says nothing yet.
+    pub fn blank(project: &str, flow: &str) -> Self {
+        Self {
+            version: VERSION,
+            project: project.to_string(),
+            flow: flow.to_string(),
+            published: None,
+            pending: None,
+            pending_inode: None,
+            pending_in_place: false,
+            previous: None,
+            latest: None,
+            adopted: None,
+        }
+    }
+
     /// The set that builds go on from: what is published, unless that is an earlier set that was put back.
     pub fn latest(&self) -> Option<&Published> {
         let published = self.published.as_ref()?;

@@ -93,6 +93,11 @@ impl Database {
         self.run_in(&self.name, sql);
     }
 
+    /// Runs statements; false where one fails.
+    pub(crate) fn try_run(&self, sql: &str) -> bool {
+        self.client(&self.name, sql).status.success()
+    }
+
     fn run_in(&self, database: &str, sql: &str) {
         let ran = self.client(database, sql);
         assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));

@@ -10,18 +10,18 @@ use super::running::Made;
 use super::{Coordinator, Doing, Finished};
 use crate::cache::history::PastSet;
 use crate::cache::index::Batch;
+use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::{Done, Event, Outcome};
 use crate::execute::settle::{Taken, Taker};
 use crate::execute::task;
 use crate::execute::unit::UnitTask;
-use crate::flow::FlowName;
-use crate::plan::table::until;
+use crate::flow::{FlowName, Mode};
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
 use crate::store::room::Notes;
-use crate::store::{Publication, StoreError};
+use crate::store::{Change, Publication, StoreError};
 
 /// How many batches wait between a database and its encoder where nothing is said.
 const QUEUE_SIZE: usize = 10;
@@ -101,6 +101,12 @@ impl Coordinator<'_> {
             return Err(StoreError::Added { path: taker.store, names }.into());
         }
         let altered = state.altered.clone();
+        let interrupted = self.options.interrupted.clone();
+        let change = match taker.flow.mode {
+            Mode::Replace => Change::Whole,
+            Mode::Append { .. } => Change::Add,
+            Mode::Merge => Change::Merge,
+        };
         let project = self.planner.project.config.name.clone();
         Ok(Box::new(move || {
             let room = taker.room()?;
@@ -110,6 +116,8 @@ impl Coordinator<'_> {
                 receipt: receipt.as_ref(),
                 next: &next,
                 altered: &altered,
+                change,
+                interrupted: &interrupted,
             };
             let receipt = taker.flow.store.publish(&taker.store, &publication, &room)?;
             Ok(Landed { receipt, notes: room.into_notes() })
@@ -239,7 +247,13 @@ impl Coordinator<'_> {
         self.planner.forget_table(flow);
         let at_hand = running.work.parts.iter().filter(|part| part.made.is_some()).count();
         let made = manifest.parts.len().saturating_sub(at_hand);
-        let done = Done { made, kept: manifest.parts.len() - made, rows: manifest.rows(), bytes: manifest.bytes(), store };
+        let done = Done {
+            made,
+            kept: manifest.parts.len() - made,
+            rows: manifest.rows(),
+            bytes: manifest.bytes(),
+            store: described.store.shown(&store).into(),
+        };
         drop(running.lock);
         self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);
         Ok(())

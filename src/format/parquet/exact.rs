@@ -15,13 +15,30 @@ use super::{columns, footer, recode, root};
 use crate::error::catch_panic;
 use crate::format::{Compression, FormatError, Opened};
 
-/// Nanoseconds of a day, which a time must be less than: polars makes null of anything else.
-const DAY: i64 = 86_400_000_000_000;
+/// Milliseconds of a day. A time must be less than a day: polars makes null of anything else.
+const DAY: i64 = 86_400_000;
 
 /// Refuses a file that has a column which would not come out as it went in.
 pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
+    readable(source)?;
     let metadata = footer::read(source)?;
-    let undecodable = |(column, reason): (String, String)| FormatError::Undecodable { path: source.path.clone(), column, reason };
+    let Ok(written) = catch_panic(|| empty_copy(source)) else {
+        return Err(undecodable(source, (one_of(&metadata), "polars cannot write its type".into())));
+    };
+    match columns::changed(root(&metadata), root(&written?)) {
+        Some(found) => Err(undecodable(source, found)),
+        None => Ok(()),
+    }
+}
+
+fn undecodable(source: &Opened, (column, reason): (String, String)) -> FormatError {
+    FormatError::Undecodable { path: source.path.clone(), column, reason }
+}
+
+/// Refuses a file that has a column whose values would be others.
+pub(super) fn readable(source: &Opened) -> Result<(), FormatError> {
+    let metadata = footer::read(source)?;
+    let undecodable = |found| undecodable(source, found);
     if let Some(found) = columns::misread(root(&metadata)) {
         return Err(undecodable(found));
     }
@@ -34,13 +51,7 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
     }
-    let Ok(written) = catch_panic(|| empty_copy(source)) else {
-        return Err(undecodable((one_of(&metadata), "polars cannot write its type".into())));
-    };
-    match columns::changed(root(&metadata), root(&written?)) {
-        Some(found) => Err(undecodable(found)),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The columns, where it is not known which of them it is.
@@ -97,14 +108,25 @@ fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String
 fn times_outside_a_day(metadata: &ParquetMetaData) -> Option<(String, String)> {
     metadata.row_groups().iter().flat_map(|group| group.columns()).find_map(|chunk| {
         let logical = chunk.column_descr().logical_type_ref();
-        let is_time = matches!(logical, Some(LogicalType::Time(time)) if time.unit == TimeUnit::NANOS);
+        let Some(LogicalType::Time(time)) = logical else { return None };
+        let day = match time.unit {
+            TimeUnit::MILLIS => DAY,
+            TimeUnit::MICROS => DAY * 1000,
+            TimeUnit::NANOS => DAY * 1_000_000,
+        };
+        let all = u64::try_from(chunk.num_values()).ok();
+        let is_within = |bounds: Option<(i64, i64)>, nulls: Option<u64>| match bounds {
+            Some((min, max)) => (0..day).contains(&min) && (0..day).contains(&max),
+            None => nulls == all,
+        };
         let within = match chunk.statistics() {
-            Some(Statistics::Int64(found)) => match (found.min_opt(), found.max_opt()) {
-                (Some(min), Some(max)) => (0..DAY).contains(min) && (0..DAY).contains(max),
-                _ => found.null_count_opt() == u64::try_from(chunk.num_values()).ok(),
-            },
+            Some(Statistics::Int64(found)) => is_within(found.min_opt().copied().zip(found.max_opt().copied()), found.null_count_opt()),
+            Some(Statistics::Int32(found)) => {
+                let bounds = found.min_opt().zip(found.max_opt());
+                is_within(bounds.map(|(min, max)| (i64::from(*min), i64::from(*max))), found.null_count_opt())
+            }
             _ => chunk.num_values() == 0,
         };
-        (is_time && !within).then(|| (chunk.column_path().string(), "its statistics do not say that every time lies within a day".into()))
+        (!within).then(|| (chunk.column_path().string(), "its statistics do not say that every time lies within a day".into()))
     })
 }

@@ -71,6 +71,11 @@ fn decode_group(
         .map_err(FormatError::at("decode", &source.path))
 }
 
+/// A frame with the columns of a file, and no rows.
+pub(super) fn without_rows(source: &Opened) -> Result<DataFrame, FormatError> {
+    decode_group(source, &footer::read(source)?, None, None)
+}
+
 /// The schema of a file as polars reads it, with Arrow's metadata and without.
 pub(super) fn arrow_schemas(source: &Opened, metadata: &ParquetMetaData) -> Result<(ArrowSchema, ArrowSchema), FormatError> {
     let read = || -> PolarsResult<(ArrowSchema, ArrowSchema)> {

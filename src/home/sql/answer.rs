@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ranges::{Range, Slices, is_whole};
-use super::relation::Relation;
 use super::{Probe, SqlError, SqlHome, mysql, postgres, sqlite};
+use crate::connection::Relation;
 use crate::connection::session::Texts;
 use crate::connection::types::Column;
 use crate::connection::{Dialect, Session};
@@ -120,7 +120,7 @@ impl SqlHome {
     }
 
     /// The columns, and those of them that are read.
-    async fn describe(&self, session: &mut Session) -> Result<Described> {
+    pub(super) async fn describe(&self, session: &mut Session) -> Result<Described> {
         let mut described = match session.database().dialect {
             Dialect::Sqlite => sqlite::describe(self, session).await?,
             Dialect::Postgres => postgres::describe(self, session).await?,

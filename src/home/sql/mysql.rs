@@ -8,12 +8,12 @@ use sqlx::{AssertSqlSafe, Column as _, Decode, Executor, MySql, Row, SqlSafeStr,
 use tokio::sync::mpsc;
 
 use super::answer::Described;
-use super::calendar;
 use super::decimal;
 use super::misfit::{Misfit, ReadError};
-use super::relation::Relation;
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, SqlError, SqlHome};
+use crate::connection::Relation;
+use crate::connection::calendar;
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 use super::answer::Described;
 use super::misfit::{Misfit, ReadError};
-use super::relation::Relation;
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, SqlError, SqlHome};
+use crate::connection::Relation;
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;

@@ -1,9 +1,9 @@
 //! Ranges: which rows one query reads. Slices are fixed multiples of a column, so that a new row moves none of them.
 
 use super::SqlError;
-use super::calendar;
 use crate::config::words::Step;
 use crate::connection::Dialect;
+use crate::connection::calendar;
 use crate::connection::types::{Column, Type};
 
 /// More slices than these are most likely a mistake.

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 use super::answer::Described;
-use super::calendar;
 use super::decimal;
 use super::misfit::{Misfit, ReadError};
-use super::relation::Relation;
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
+use crate::connection::Relation;
+use crate::connection::calendar;
 use crate::connection::stepping::{Rows, Value};
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{ConnectionError, Database, Dialect, Failure, Link, Session};
@@ -180,7 +180,7 @@ fn of_declared(declared: &str) -> Option<Type> {
         "TIMESTAMPTZ" => Some(Type::TimestampUtc),
         "TIME" => Some(Type::Time),
         "FLOAT4" => Some(Type::Float32),
-        "DECIMAL" | "NUMERIC" | "NUMBER" => {
+        "DECIMAL" | "NUMERIC" | "NUMBER" | "DECIMAL_TEXT" => {
             let (precision, scale) = digits.split_once(',').unwrap_or((digits, "0"));
             let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
             ((1..=MAX_PRECISION).contains(&precision) && scale <= precision).then_some(Type::Decimal { precision, scale })

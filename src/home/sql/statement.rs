@@ -3,8 +3,8 @@
 use super::SqlHome;
 use super::answer::Described;
 use super::ranges::Range;
-use super::relation::Relation;
 use crate::connection::Dialect;
+use crate::connection::Relation;
 use crate::connection::types::Column;
 
 impl SqlHome {

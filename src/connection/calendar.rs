@@ -9,7 +9,7 @@ const EPOCH: i64 = 719_468;
 
 /// Days since 1970-01-01 of a date. The algorithm is `days_from_civil` of
 /// <https://howardhinnant.github.io/date_algorithms.html>.
-pub(super) fn days(year: i64, month: u32, day: u32) -> i64 {
+pub fn days(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -20,7 +20,7 @@ pub(super) fn days(year: i64, month: u32, day: u32) -> i64 {
 }
 
 /// The date of a day since 1970-01-01: `civil_from_days` of the same.
-pub(super) fn date(days: i64) -> (i64, u32, u32) {
+pub fn date(days: i64) -> (i64, u32, u32) {
     let days = days + EPOCH;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -35,12 +35,12 @@ pub(super) fn date(days: i64) -> (i64, u32, u32) {
 }
 
 /// True for a date that there is.
-pub(super) fn exists(year: i64, month: u32, day: u32) -> bool {
+pub fn exists(year: i64, month: u32, day: u32) -> bool {
     (1..=12).contains(&month) && day >= 1 && date(days(year, month, day)) == (year, month, day)
 }
 
 /// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows.
-pub(super) fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
+pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
     let (year, rest) = text.split_once('-')?;
     if year.len() < 4 || !year.bytes().all(|sign| sign.is_ascii_digit()) {
         return None;
@@ -54,7 +54,7 @@ pub(super) fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
 }
 
 /// The number of the step that a day lies in.
-pub(super) fn step_of(by: Step, days: i64) -> i64 {
+pub fn step_of(by: Step, days: i64) -> i64 {
     let (year, month, _) = date(days);
     match by {
         Step::Day | Step::Numbers(_) => days,
@@ -64,7 +64,7 @@ pub(super) fn step_of(by: Step, days: i64) -> i64 {
 }
 
 /// The first day of a step.
-pub(super) fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
+pub fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
     match by {
         Step::Day | Step::Numbers(_) => date(number),
         Step::Month => (number.div_euclid(12), u32::try_from(number.rem_euclid(12)).unwrap_or_default() + 1, 1),
@@ -73,7 +73,7 @@ pub(super) fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
 }
 
 /// The step as slices are called: `2026-09-01`, `2026-09` or `2026`.
-pub(super) fn name(by: Step, number: i64) -> String {
+pub fn name(by: Step, number: i64) -> String {
     let (year, month, day) = first_day(by, number);
     match by {
         Step::Day | Step::Numbers(_) => format!("{year:04}-{month:02}-{day:02}"),
@@ -83,7 +83,7 @@ pub(super) fn name(by: Step, number: i64) -> String {
 }
 
 /// The step that a name means.
-pub(super) fn parse_name(by: Step, name: &str) -> Option<i64> {
+pub fn parse_name(by: Step, name: &str) -> Option<i64> {
     let full = match by {
         Step::Day | Step::Numbers(_) => name.to_string(),
         Step::Month => format!("{name}-01"),
@@ -91,4 +91,32 @@ pub(super) fn parse_name(by: Step, name: &str) -> Option<i64> {
     };
     let (year, month, day, rest) = parse_date(&full)?;
     rest.is_empty().then(|| step_of(by, days(year, month, day)))
+}
+
+/// A day since 1970 as `YYYY-MM-DD`.
+///
+/// # Errors
+/// It has no year from 1 to 9999.
+pub fn shown_date(days: i64) -> Result<String, String> {
+    let (year, month, day) = date(days);
+    if (1..=9999).contains(&year) {
+        Ok(format!("{year:04}-{month:02}-{day:02}"))
+    } else {
+        Err(format!("the year {year} is not one from 1 to 9999"))
+    }
+}
+
+/// Microseconds of the day as `HH:MM:SS.FFFFFF`.
+pub fn shown_time(micros: i64) -> String {
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Microseconds since 1970 as `YYYY-MM-DD HH:MM:SS.FFFFFF`.
+///
+/// # Errors
+/// It has no year from 1 to 9999.
+pub fn shown_moment(micros: i64) -> Result<String, String> {
+    let day = 86_400_000_000;
+    Ok(format!("{} {}", shown_date(micros.div_euclid(day))?, shown_time(micros.rem_euclid(day))))
 }

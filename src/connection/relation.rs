@@ -6,7 +6,7 @@ use crate::connection::Dialect;
 
 /// A table or a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
+pub enum Relation {
     /// A table or a view: its name, behind its schema if that is said.
     Table(Vec<String>),
     /// A SELECT, without a semicolon at its end.
@@ -16,7 +16,7 @@ pub(super) enum Relation {
 impl Relation {
     /// Reads `TABLE` or `SCHEMA.TABLE`. What begins with a double quote ends with one, and says `""` for one in it;
     /// anything else is taken as it is, up to the next dot.
-    pub(super) fn of_table(text: &str) -> Option<Self> {
+    pub fn of_table(text: &str) -> Option<Self> {
         let mut names = Vec::new();
         let mut rest = text.trim();
         loop {
@@ -39,13 +39,13 @@ impl Relation {
     }
 
     /// Takes a query as it is.
-    pub(super) fn of_query(text: &str) -> Option<Self> {
+    pub fn of_query(text: &str) -> Option<Self> {
         let text = text.trim().trim_end_matches(';').trim_end();
         (!text.is_empty()).then(|| Self::Query(text.to_string()))
     }
 
     /// The table's name, behind its schema.
-    pub(super) fn table(&self) -> Option<&[String]> {
+    pub fn table(&self) -> Option<&[String]> {
         match self {
             Self::Table(names) => Some(names),
             Self::Query(_) => None,
@@ -53,7 +53,7 @@ impl Relation {
     }
 
     /// What stands behind FROM.
-    pub(super) fn from(&self, dialect: Dialect) -> String {
+    pub fn from(&self, dialect: Dialect) -> String {
         match self {
             Self::Table(names) => names.iter().map(|name| dialect.quoted(name)).collect::<Vec<_>>().join("."),
             // The line ends, so that a comment at the end of the query does.
@@ -62,7 +62,7 @@ impl Relation {
     }
 
     /// Names of files may be made of it.
-    pub(super) fn stem(&self) -> String {
+    pub fn stem(&self) -> String {
         match self {
             Self::Table(names) => names.last().map_or_else(String::new, |name| name.replace(['/', '\\'], "_")),
             Self::Query(_) => "query".into(),

@@ -1,0 +1,343 @@
+//! A store in a database: a table that is filled from staged parts, and a row beside it that says with what.
+//!
+//! Rows and receipt change in one transaction: who reads the table sees the old set or the new one, and a process that dies
+//! between the commit and the index's record has published, as the next build finds out. What the databases do
+//! differently stands in a file for each.
+
+mod cells;
+mod columns;
+mod load;
+mod merge;
+mod mysql;
+mod postgres;
+mod receipts;
+mod sqlite;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::receipt::{Published, Receipt, VERSION};
+use super::room::Room;
+use super::{Clearing, Live, Naming, Publication, Store, StoreError, TableName};
+use crate::config::Settings;
+use crate::config::connection::Connection;
+use crate::config::node::Node;
+use crate::config::problem::{Problem, Problems};
+use crate::config::read::read;
+use crate::config::words::{Number, Words};
+use crate::connection::Relation;
+use crate::connection::{self, Database, Databases, Dialect, wait};
+use crate::error::{Error, ErrorKind};
+use crate::fingerprint::Fingerprint;
+use crate::format::parquet::Parquet;
+use crate::format::{Compression, Format, Target};
+use crate::fs::{self, Lock, Stat};
+use crate::home::Home;
+use crate::home::sql::{SqlHome, connection_of};
+
+/// A store in a database.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename = "sql", deny_unknown_fields)]
+pub struct SqlStoreFields {
+    /// The name of one of `connections`.
+    #[schemars(example = &"shop", extend("x-default" = "required"))]
+    connection: Option<String>,
+    /// The table, with its schema if need be; a name with a dot or a quote in it stands in double quotes.
+    #[schemars(example = &"public.orders", extend("x-default" = "required"))]
+    table: Option<String>,
+    /// `auto` makes the table, and adds columns that it does not have; `never` needs it as it is.
+    #[schemars(example = &"never", extend("default" = "auto"))]
+    create: Option<Create>,
+    /// Types of columns, in the database's words, where the table is made.
+    #[schemars(example = &"{name: \"varchar(40) not null\"}", extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
+    columns: Option<BTreeMap<String, String>>,
+    /// With `mode: merge`: the columns that tell rows apart.
+    #[schemars(example = ["id"], extend("x-default" = "none"))]
+    key: Option<Words>,
+    /// With `mode: merge`: a condition on a new row, in the database's SQL; where it is met, the row of that key is removed.
+    #[schemars(example = &"deleted", extend("x-default" = "none"))]
+    delete_where: Option<String>,
+    /// About how many rows a part has that is loaded.
+    #[schemars(example = 1_000_000, extend("x-default" = "one part for each input file"))]
+    rows_per_file: Option<Number<1, { u64::MAX }>>,
+    /// Takes over a table that holds rows which hygge did not put there; with `mode: replace` they are replaced.
+    #[schemars(example = true, extend("default" = false))]
+    adopt: Option<bool>,
+}
+
+/// Whether tables are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Create {
+    /// Where there is none, and columns where they are missing.
+    #[default]
+    Auto,
+    /// It must be there.
+    Never,
+}
+
+/// A table of a database.
+#[derive(Clone, Debug)]
+pub struct SqlStore {
+    connection: Connection,
+    databases: Arc<Databases>,
+    /// What tells the database from others.
+    identity: String,
+    relation: Relation,
+    /// What stands for it where stores are folders: nothing but its lock is there.
+    path: PathBuf,
+    create: Create,
+    columns: BTreeMap<String, String>,
+    key: Vec<String>,
+    delete_where: Option<String>,
+    rows_per_file: Option<u64>,
+    adopt: bool,
+}
+
+/// The parts are loaded in this format.
+static FORMAT: &dyn Format = &Parquet;
+
+impl SqlStore {
+    /// Reads a store's block.
+    pub fn from_block(
+        node: &Node,
+        name: &str,
+        root: &Path,
+        (connections, databases): (&[Connection], &Arc<Databases>),
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let fields: SqlStoreFields = read(node, name, &["type"], problems)?;
+        let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
+        let relation = match &fields.table {
+            None => {
+                if node.get("table").is_none() {
+                    let problem = Problem::new(node.at, format!("{name} has no table"), "expected the key table here");
+                    problems.push(problem.hint("table: orders, or table: schema.orders"));
+                }
+                None
+            }
+            Some(table) => {
+                let parsed = Relation::of_table(table);
+                if parsed.is_none() {
+                    let problem =
+                        Problem::new(node.place_of("table"), format!("{table:?} names no table"), "expected TABLE or SCHEMA.TABLE");
+                    problems.push(problem.hint("a name with a dot in it stands in double quotes: '\"my.schema\".orders'"));
+                }
+                parsed
+            }
+        };
+        let (connection, relation) = (connection?, relation?);
+        let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
+        let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
+        let plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
+        Some(Self {
+            path: root.join(".hygge").join("tables").join(format!("{plain}-{place}")),
+            connection,
+            databases: databases.clone(),
+            identity,
+            relation,
+            create: fields.create.unwrap_or_default(),
+            columns: fields.columns.unwrap_or_default(),
+            key: fields.key.map(|words| words.0).unwrap_or_default(),
+            delete_where: fields.delete_where,
+            rows_per_file: fields.rows_per_file.map(|rows| rows.0),
+            adopt: fields.adopt.unwrap_or_default(),
+        })
+    }
+
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        Ok(self.databases.of(&self.connection).map_err(Error::from)?)
+    }
+
+    /// Asks the database, whatever thread this is.
+    fn ask<T, F>(&self, work: impl FnOnce(Self, Arc<Database>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let asked = work(self.clone(), self.database()?);
+        Ok(wait(asked)??)
+    }
+
+    fn lock_file(&self, real: &Path) -> PathBuf {
+        real.with_extension("lock")
+    }
+}
+
+impl Store for SqlStore {
+    fn kind(&self) -> &'static str {
+        "sql"
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::from([("connection", json!(self.connection.name)), ("table", json!(self.relation.to_string()))]);
+        settings.extend((self.create != Create::default()).then(|| ("create", json!(self.create))));
+        settings.extend((!self.columns.is_empty()).then(|| ("columns", json!(self.columns))));
+        settings.extend((!self.key.is_empty()).then(|| ("key", json!(self.key))));
+        settings.extend(self.delete_where.as_ref().map(|condition| ("delete_where", json!(condition))));
+        settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
+        settings.extend(self.adopt.then_some(("adopt", json!(true))));
+        settings
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn table(&self) -> Option<TableName<'_>> {
+        let names = self.relation.table()?;
+        Some(TableName { database: &self.identity, names, connection: &self.connection, key: &self.key })
+    }
+
+    fn shown(&self, _: &Path) -> String {
+        format!("table {} of {}", self.relation, self.connection.name)
+    }
+
+    fn as_home(&self) -> Option<Arc<dyn Home>> {
+        let dialect = Dialect::of_connection(&self.connection).unwrap_or(Dialect::Sqlite);
+        let probe = receipts::probe(self, dialect);
+        Some(Arc::new(SqlHome::of_table(&self.connection, self.relation.clone(), Some(probe))))
+    }
+
+    fn target(&self) -> Target {
+        Target { format: FORMAT, compression: Compression { word: "keep", level: None }, rows_per_file: self.rows_per_file }
+    }
+
+    fn placement(&self) -> BTreeMap<String, String> {
+        let mut placement = BTreeMap::from([("store.table".to_string(), self.relation.to_string())]);
+        placement.extend((!self.columns.is_empty()).then(|| ("store.columns".into(), json!(self.columns).to_string())));
+        placement.extend((!self.key.is_empty()).then(|| ("store.key".into(), self.key.join(", "))));
+        placement.extend(self.delete_where.clone().map(|condition| ("store.delete_where".into(), condition)));
+        placement
+    }
+
+    fn adopts(&self) -> bool {
+        self.adopt
+    }
+
+    /// Parts have no names in a table; what stands for them tells them apart.
+    fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
+        Ok(format!("part {}", naming.sequence))
+    }
+
+    fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
+        let found = self.ask(|store, database| async move { receipts::digest(&store, &database).await })?;
+        // Whatever tells one receipt from another.
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Ok(found.map(|digest| {
+            let bytes = digest.as_bytes();
+            Stat { size: number(&bytes[..8]), mtime_ns: 0, ctime_ns: 0, inode: number(&bytes[8..16]) }
+        }))
+    }
+
+    fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
+        if real.file_name() != self.path.file_name() {
+            return Ok(None);
+        }
+        let found = self.ask(|store, database| async move { receipts::text(&store, &database).await })?;
+        found.map(|text| self.understood(&text)).transpose()
+    }
+
+    fn neighbours(&self, _: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn live(&self, _: &Path) -> Result<Live, StoreError> {
+        let exists = self.ask(|store, database| async move { load::exists(&store, &database).await })?;
+        Ok(Live { exists, ..Live::default() })
+    }
+
+    fn check(&self, real: &Path) -> Result<(), StoreError> {
+        let has_receipt = self.receipt(real)?.is_some();
+        let is_foreign = !has_receipt && !self.adopt;
+        let found = self.ask(move |store, database| async move { load::look(&store, &database).await })?;
+        match found {
+            load::Found::Rows if is_foreign => Err(self.foreign()),
+            load::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
+        if let Some(folder) = real.parent() {
+            fs::create_folder(folder)?;
+        }
+        let lock = Lock::try_exclusive(&self.lock_file(real), holder)?;
+        self.check(real)?;
+        Ok(lock)
+    }
+
+    fn kept(&self, _: &Path, _: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
+        Ok(HashSet::new())
+    }
+
+    fn beside(&self, _: &Path, _: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError> {
+        Ok(HashSet::new())
+    }
+
+    /// A transaction that died has left nothing.
+    fn settle(&self, real: &Path, _: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
+        self.receipt(real)
+    }
+
+    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError> {
+        let bytes = self.receipt(real)?.and_then(|receipt| receipt.published).map_or(0, |published| published.manifest.bytes());
+        Ok(Clearing { files: vec![PathBuf::from(self.shown(real))], bytes })
+    }
+
+    fn clear(&self, _: &Path) -> Result<(), StoreError> {
+        self.ask(|store, database| async move { load::clear(&store, &database).await })
+    }
+
+    fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
+        let before = self.receipt(real)?;
+        if before.as_ref() != publication.receipt {
+            return Err(Error::from(receipts::overtaken(&self.connection.name)).into());
+        }
+        let mut receipt = publication.receipt.cloned().unwrap_or_else(|| Receipt::blank(publication.project, publication.flow));
+        (receipt.project, receipt.flow) = (publication.project.to_string(), publication.flow.to_string());
+        receipt.succeed(publication.next.clone());
+        load::publish(self, publication, &receipt, room)?;
+        Ok(receipt)
+    }
+}
+
+impl SqlStore {
+    fn understood(&self, text: &str) -> Result<Receipt, StoreError> {
+        let receipt: Result<Receipt, _> = serde_json::from_str(text);
+        match receipt {
+            Ok(receipt) if receipt.version <= VERSION => Ok(receipt),
+            Ok(receipt) => Err(self.unreadable(format!("it is of version {}, and this hygge knows up to {VERSION}", receipt.version))),
+            Err(error) => Err(self.unreadable(error.to_string())),
+        }
+    }
+
+    fn unreadable(&self, reason: String) -> StoreError {
+        StoreError::Receipt { path: PathBuf::from(format!("of table {} in {}", self.relation, receipts::TABLE)), reason }
+    }
+
+    fn foreign(&self) -> StoreError {
+        let error = format!("table {} holds rows that hygge did not put there", self.relation);
+        let hint = "choose another table, empty it, or adopt: true of the store";
+        Error::new(ErrorKind::Flow, error).with_hint(hint).into()
+    }
+
+    fn no_table(&self) -> StoreError {
+        let error = format!("there is no table {}, and create: never", self.relation);
+        Error::new(ErrorKind::Flow, error).with_hint("make it, or create: auto of the store").into()
+    }
+}
+
+/// Which parts of a set a table does not have yet.
+fn new_parts<'p>(next: &'p Published, before: Option<&Receipt>) -> Vec<&'p super::receipt::Part> {
+    let published = before.and_then(|receipt| receipt.published.as_ref());
+    let known: HashSet<(Fingerprint, Fingerprint)> =
+        published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.key, part.digest)).collect();
+    next.manifest.parts.iter().filter(|part| !known.contains(&(part.key, part.digest))).collect()
+}

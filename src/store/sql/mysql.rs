@@ -1,0 +1,81 @@
+//! Rows into MySQL: INSERTs of many rows each, sized by their bytes.
+
+use std::fmt::Write;
+
+use super::cells::{Cell, decimal};
+use super::columns::Target;
+use super::load::Rows;
+use crate::connection::types::Type;
+use crate::connection::{Dialect, Session};
+use crate::connection::{Relation, calendar};
+use crate::error::Result;
+
+/// After as many bytes a statement ends; servers take sixteen times as much.
+const STATEMENT: usize = 1 << 20;
+
+/// Inserts rows into a table.
+pub(super) async fn write(session: &mut Session, into: &Relation, targets: &[Target], rows: &Rows) -> Result<()> {
+    let dialect = Dialect::MySql;
+    let names: Vec<String> = targets.iter().map(|target| dialect.quoted(&target.name)).collect();
+    let head = format!("INSERT INTO {} ({}) VALUES ", into.from(dialect), names.join(", "));
+    let mut statement = head.clone();
+    for row in 0..rows.height {
+        statement.push_str(if statement.len() == head.len() { "(" } else { ",(" });
+        for (number, (_, cells)) in rows.columns.iter().enumerate() {
+            if number > 0 {
+                statement.push(',');
+            }
+            let put = cells.cell(row).and_then(|cell| put(&mut statement, &cell, &cells.kind));
+            put.map_err(|reason| rows.misfit(number, row, &reason))?;
+        }
+        statement.push(')');
+        if statement.len() >= STATEMENT {
+            session.execute("write its rows", &statement).await?;
+            statement.truncate(head.len());
+        }
+    }
+    if statement.len() > head.len() {
+        session.execute("write its rows", &statement).await?;
+    }
+    Ok(())
+}
+
+/// Writes a value as SQL.
+fn put(out: &mut String, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
+    match cell {
+        Cell::Null => out.push_str("NULL"),
+        Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
+        Cell::Integer(value) => out.push_str(&value.to_string()),
+        Cell::Unsigned(value) => out.push_str(&value.to_string()),
+        Cell::Float32(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
+        Cell::Float64(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
+        Cell::Float32(_) | Cell::Float64(_) => return Err("MySQL has neither NaN nor infinity".into()),
+        Cell::Decimal(value) => {
+            let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
+            out.push_str(&decimal(*value, scale));
+        }
+        Cell::Text(value) => {
+            out.push('\'');
+            for sign in value.chars() {
+                match sign {
+                    '\'' => out.push_str("''"),
+                    '\\' => out.push_str("\\\\"),
+                    '\0' => out.push_str("\\0"),
+                    sign => out.push(sign),
+                }
+            }
+            out.push('\'');
+        }
+        Cell::Binary(value) => {
+            out.push_str("x'");
+            // Writing to a text cannot fail.
+            value.iter().try_for_each(|byte| write!(out, "{byte:02x}")).map_err(|error| error.to_string())?;
+            out.push('\'');
+        }
+        Cell::Date(days) => out.push_str(&format!("'{}'", calendar::shown_date(i64::from(*days))?)),
+        Cell::Time(micros) => out.push_str(&format!("'{}'", calendar::shown_time(*micros))),
+        Cell::Timestamp(micros) => out.push_str(&format!("'{}'", calendar::shown_moment(*micros)?)),
+        Cell::List(_) => return Err("MySQL has no lists".into()),
+    }
+    Ok(())
+}
