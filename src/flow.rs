@@ -22,9 +22,10 @@ use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::schema::{ModeWord, OnChanged, OnVanished};
 use crate::config::{Config, FlowBlock};
+use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
-use crate::home::{Home, Place};
+use crate::home::{Chosen, Home, Place, SliceRange};
 use crate::store::Store;
 use factory::Factory;
 
@@ -199,6 +200,27 @@ impl Flow {
         placement
     }
 
+    /// True where rows that were moved cannot be taken back: they are added to a table.
+    pub fn is_final(&self) -> bool {
+        self.mode.appends() && self.store.table().is_some()
+    }
+
+    /// Which units of its home slices mean that were asked for.
+    ///
+    /// # Errors
+    /// It has no slices, or cannot replace them.
+    pub fn choose(&self, slices: &SliceRange) -> Result<Chosen, Error> {
+        let wrong = |error: String, hint: &str| Error::new(ErrorKind::Config, error).with_hint(hint);
+        let Some(table) = self.home.table() else {
+            return Err(wrong(format!("flow {} has no slices: its home is no table", self.name), "leave --slice out"));
+        };
+        if self.is_final() {
+            let error = format!("flow {} adds to a table, which cannot tell the rows of a slice from others", self.name);
+            return Err(wrong(error, "mode: merge with a key, or mode: replace"));
+        }
+        table.choose(slices)
+    }
+
     /// The flow whose store this flow's home names.
     pub fn upstream(&self) -> Option<&str> {
         match self.home.place() {
@@ -225,12 +247,7 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
             let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, &mut problems));
             check_mode(block, store.as_deref(), &mut problems);
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
-            if block.mode == Some(ModeWord::Append) && home.as_ref().is_some_and(|home| home.table().is_some()) {
-                let at = block.home.as_ref().map_or(block.at, |home| home.at);
-                let message = format!("flow {} adds what a database has", block.name);
-                let problem = Problem::new(at, message, "expected mode: replace for a home in a database");
-                problems.push(problem.hint("slice: and probe: read only what changed"));
-            }
+            check_watermark(block, home.as_deref(), &mut problems);
             if block.mode == Some(ModeWord::Append) && store.as_ref().is_some_and(|store| store.adopts()) {
                 let at = block.store.as_ref().map_or(block.at, |store| store.place_of("adopt"));
                 let message = format!("flow {} adds to a store that it shall take over", block.name);
@@ -327,6 +344,32 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
             }
         }
         _ => {}
+    }
+}
+
+/// What a database has is added by a watermark, and a watermark adds.
+fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
+    let Some(table) = home.and_then(Home::table) else { return };
+    let (mode, node) = (block.mode.unwrap_or_default(), block.home.as_ref());
+    let at = node.map_or(block.at, |home| home.at);
+    for (key, is_said) in [("on_changed", block.on_changed.is_some()), ("on_vanished", block.on_vanished.is_some())] {
+        if is_said {
+            let message = format!("flow {} has {key}, and its home is a table", block.name);
+            let problem = Problem::new(at, message, "files that change or vanish are meant by it");
+            problems.push(problem.hint("take it out; lag of the watermark says how late rows may come"));
+        }
+    }
+    if mode == ModeWord::Append && table.watermark().is_none() {
+        let message = format!("flow {} adds what a database has, and nothing tells what is new", block.name);
+        let problem = Problem::new(at, message, "expected the key watermark here");
+        problems
+            .push(problem.hint("watermark: {column: updated_at}; or mode: replace with slice and probe, which reads only what changed"));
+    }
+    if mode == ModeWord::Replace && table.watermark().is_some() {
+        let at = node.map_or(block.at, |home| home.place_of("watermark"));
+        let message = format!("flow {} has a watermark, and makes the whole set", block.name);
+        let problem = Problem::new(at, message, "expected mode: append, or merge into a table");
+        problems.push(problem.hint("mode: append adds what is new; slice and probe with mode: replace read only what changed"));
     }
 }
 

@@ -6,9 +6,10 @@ pub mod files;
 pub mod flow;
 pub mod sql;
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -71,12 +72,68 @@ pub trait Table: Debug + Send + Sync {
     /// True where it can be told without reading whether something changed.
     fn is_probed(&self) -> bool;
 
+    /// What it adds by, where it has a watermark: then a build reads what has come since, and what it settled stays.
+    fn watermark(&self) -> Option<&str> {
+        None
+    }
+
+    /// True for the name of a unit whose rows are never read again, of a table with a watermark.
+    fn is_settled(&self, unit: &str) -> bool;
+
+    /// Which units slices mean that were asked for.
+    ///
+    /// # Errors
+    /// It has no slices, or they are called otherwise.
+    fn choose(&self, slices: &SliceRange) -> Outcome<Chosen>;
+
     /// Asks what is there now. No rows are read but those that the probe needs.
-    fn probe<'a>(&'a self, databases: &'a Databases) -> BoxFuture<'a, Outcome<Answer>>;
+    fn probe<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Outcome<Answer>>;
 
     /// Opens a reading: everything that is read in it, its own answer included, is of one moment.
-    fn open<'a>(&'a self, databases: &'a Databases) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
+    fn open<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
 }
+
+/// What was read before of a table with a watermark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The names of units that are settled and at hand.
+    pub settled: BTreeSet<String>,
+    /// The names of those that were, and shall be read again as the same units.
+    pub again: BTreeSet<String>,
+    /// True where no row can be taken back: what is not settled must wait.
+    pub is_final: bool,
+}
+
+/// Slices that were asked for, by their names: from one to another, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceRange {
+    /// The first.
+    pub from: String,
+    /// The last.
+    pub to: String,
+}
+
+impl FromStr for SliceRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once("..").unwrap_or((text, text));
+        let is_empty = from.trim().is_empty() || to.trim().is_empty();
+        if is_empty {
+            return Err("expected a slice such as 2026-09, or a range such as 2026-01..2026-09".into());
+        }
+        Ok(Self { from: from.trim().to_string(), to: to.trim().to_string() })
+    }
+}
+
+impl fmt::Display for SliceRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { f.write_str(&self.from) } else { write!(f, "{}..{}", self.from, self.to) }
+    }
+}
+
+/// Says of the name of a unit whether it was asked for.
+pub type Chosen = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Rows of one moment.
 pub trait Reading: Debug + Send + Sync {

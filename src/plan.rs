@@ -1,6 +1,7 @@
 //! Planning: what must be done, with reasons, before anything is done.
 
 pub mod append;
+mod backfill;
 pub mod check;
 pub mod db;
 mod judge;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use crate::cache::history::PastSet;
 use crate::flow::FlowName;
 use crate::graph::selection::Selected;
+use crate::home::SliceRange;
 
 use stale::Verdict;
 use work::Work;
@@ -37,6 +39,8 @@ pub struct Request {
     pub selected: Selected,
     /// Make the named ones whatever is recorded.
     pub force: bool,
+    /// Slices of the named ones that shall be read again.
+    pub slices: Option<SliceRange>,
     /// An earlier set of one flow that shall be put back.
     pub put_back: Option<PutBack>,
     /// Set when the run shall end.
@@ -81,7 +85,7 @@ pub struct Step {
 impl Step {
     /// What its reader should know of its table, in words.
     pub fn remarks(&self) -> &[String] {
-        self.work.as_ref().and_then(|work| work.table.as_ref()).map_or(&[], |table| &table.answer.remarks)
+        self.work.as_ref().and_then(|work| work.table.as_ref()).map_or(&[], |table| &table.remarks)
     }
 }
 

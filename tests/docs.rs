@@ -20,6 +20,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ("## `home` in a database", "/$defs/home/anyOf/2"),
     ("### A slice", "/$defs/slice"),
     ("### A probe", "/$defs/probe"),
+    ("### A watermark", "/$defs/watermark"),
     ("## `store` of files", "/$defs/store/anyOf/0"),
     ("## `store` in a database", "/$defs/store/anyOf/1"),
     ("## A connection", "/$defs/connection"),

@@ -22,6 +22,7 @@ use crate::execute::event::Summary;
 use crate::flow::FlowName;
 use crate::fs::{self, LockError};
 use crate::graph::selection::Selection;
+use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Planner, Request};
@@ -54,6 +55,9 @@ pub(super) struct Build {
     /// Make the selected flows anew, whatever is recorded
     #[arg(long)]
     force: bool,
+    /// Read slices of the selected flows again and replace their parts: 2026-09, 2026-01..2026-09, 5000..9000
+    #[arg(long, value_name = "SLICES", requires = "selection", conflicts_with = "force")]
+    slice: Option<SliceRange>,
     /// Begin nothing new when a flow has failed
     #[arg(long)]
     fail_fast: bool,
@@ -158,8 +162,12 @@ impl Attempt<'_> {
 async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
     let selected = select(&selection, &project)?;
+    if let Some(slices) = &build.slice {
+        let flows = selected.named.iter().filter_map(|name| project.graph.flow(name.as_str()));
+        flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
+    }
     let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
-    let request = Request { selected, force: build.force, put_back: None, interrupted: interrupted.clone() };
+    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted: interrupted.clone() };
     let mut planner = Planner::new(project, request, access).await?;
     let plan = planner.plan().await?;
     Ok((planner, plan))

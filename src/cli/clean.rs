@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
         let (name, folder) = (project.config.name.clone(), project.config.options.cache_folder.clone());
         let stores: Vec<Target> = if clean.orphans {
             let selected = select(&Selection::default(), &project)?;
-            let request = Request { selected, force: false, put_back: None, interrupted: Arc::default() };
+            let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
             let mut planner = Planner::new(project, request, Access::Look).await?;
             let orphans = planner.plan().await?.orphans;
             let mut stores = Vec::new();

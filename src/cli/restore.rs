@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
         let set = find(&project, flow, restore).await?;
         let put_back = PutBack { flow: flow.clone(), set, pinned: !restore.latest };
         let interrupted = watch_for_interrupts();
-        let request = Request { selected, force: false, put_back: Some(put_back), interrupted: interrupted.clone() };
+        let request = Request { selected, force: false, slices: None, put_back: Some(put_back), interrupted: interrupted.clone() };
         let access = Access::Build(restore.patience.wait(&interrupted));
         let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;

@@ -41,8 +41,12 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     };
     let flow = FlowName::from(*name);
     runtime()?.block_on(async {
-        let mut planner =
-            Planner::new(project, Request { selected, force: false, put_back: None, interrupted: Arc::default() }, Access::Look).await?;
+        let mut planner = Planner::new(
+            project,
+            Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() },
+            Access::Look,
+        )
+        .await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         let step = plan.steps.iter().find(|step| step.flow == flow).cloned();

@@ -187,6 +187,47 @@ word!(
     { "anyOf": [{ "enum": ["day", "month", "year"] }, { "type": "integer", "minimum": 1 }], "x-type": "`day`, `month`, `year` or a number" }
 );
 
+/// How far behind something may lie: a time, or for whole numbers a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Seconds, or the number.
+    pub value: u64,
+    /// True where no unit was written.
+    pub is_plain: bool,
+}
+
+impl Lag {
+    /// As it is written.
+    pub fn shown(&self) -> String {
+        if self.is_plain { self.value.to_string() } else { format!("{}s", self.value) }
+    }
+}
+
+word!(
+    Lag,
+    deserialize_any,
+    "a time such as 90s, 10m or 1h, or a number for whole numbers",
+    |text| {
+        let is_plain = text.trim().ends_with(|sign: char| sign.is_ascii_digit());
+        Some(Lag { value: parse_time(text)?.as_secs(), is_plain })
+    },
+    Lag::shown,
+    { "anyOf": [{ "type": "string", "pattern": "^[0-9][0-9_]* ?[smhd]?$" }, { "type": "integer", "minimum": 0 }], "x-type": "time or number" }
+);
+
+/// A value of a column that grows: a date, a time stamp or a whole number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound(pub String);
+
+word!(
+    Bound,
+    deserialize_any,
+    "a date such as 2026-01-31, a time stamp, or a whole number",
+    |text| (!text.trim().is_empty()).then(|| Bound(text.trim().to_string())),
+    |bound| bound.0.clone(),
+    { "type": ["string", "integer"], "x-type": "date, time stamp or number" }
+);
+
 /// A number of bytes, such as `500MB`; units are of 1000, those with an `i` of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);

@@ -7,6 +7,9 @@ use crate::config::words::Step;
 /// Days of 1970-01-01 since 0000-03-01, where the count of `days` begins.
 const EPOCH: i64 = 719_468;
 
+/// Microseconds of a day.
+pub const DAY_MICROS: i64 = 86_400_000_000;
+
 /// Days since 1970-01-01 of a date. The algorithm is `days_from_civil` of
 /// <https://howardhinnant.github.io/date_algorithms.html>.
 pub fn days(year: i64, month: u32, day: u32) -> i64 {
@@ -117,6 +120,71 @@ pub fn shown_time(micros: i64) -> String {
 /// # Errors
 /// It has no year from 1 to 9999.
 pub fn shown_moment(micros: i64) -> Result<String, String> {
-    let day = 86_400_000_000;
-    Ok(format!("{} {}", shown_date(micros.div_euclid(day))?, shown_time(micros.rem_euclid(day))))
+    Ok(format!("{} {}", shown_date(micros.div_euclid(DAY_MICROS))?, shown_time(micros.rem_euclid(DAY_MICROS))))
+}
+
+/// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Days since 1970.
+    pub days: i64,
+    /// Microseconds of the day.
+    pub micros: i64,
+    /// How far the clock is ahead.
+    pub offset: Option<i64>,
+}
+
+/// True for digits where a date has them, whether there is such a date or not.
+pub fn looks_like_a_date(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 10 && (0..10).all(|place| if matches!(place, 4 | 7) { bytes[place] == b'-' } else { bytes[place].is_ascii_digit() })
+}
+
+/// Reads `YYYY-MM-DD`, with a time behind `T` or a space, with `Z` or `+HH:MM` behind that.
+pub fn parse_moment(text: &str) -> Option<Moment> {
+    let (year, month, day, rest) = parse_date(text)?;
+    let days = days(year, month, day);
+    if year < 1 {
+        return None;
+    }
+    let Some(rest) = rest.strip_prefix(['T', ' ']) else { return rest.is_empty().then_some(Moment { days, micros: 0, offset: None }) };
+    let (clock, offset) = match rest.find(['Z', '+', '-']) {
+        Some(at) => (rest[..at].trim_end(), Some(offset(&rest[at..])?)),
+        None => (rest, None),
+    };
+    Some(Moment { days, micros: parse_time(clock)?, offset })
+}
+
+/// Reads `Z`, `+HH:MM`, `+HHMM` or `+HH`.
+fn offset(text: &str) -> Option<i64> {
+    if text == "Z" {
+        return Some(0);
+    }
+    let (sign, rest) = text.split_at_checked(1)?;
+    let digits: String = rest.chars().filter(|sign| *sign != ':').collect();
+    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i64 = digits[..2].parse().ok()?;
+    let minutes: i64 = digits.get(2..).filter(|digits| !digits.is_empty()).map_or(Some(0), |digits| digits.parse().ok())?;
+    let micros = (hours * 60 + minutes) * 60_000_000;
+    (hours < 24 && minutes < 60).then_some(if sign == "-" { -micros } else { micros })
+}
+
+/// Reads `HH:MM`, `HH:MM:SS` or `HH:MM:SS.FFFFFF` as microseconds of the day.
+pub fn parse_time(text: &str) -> Option<i64> {
+    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut fields = clock.split(':').map(|field| {
+        let is_number = field.len() == 2 && field.bytes().all(|digit| digit.is_ascii_digit());
+        if is_number { field.parse::<i64>().ok() } else { None }
+    });
+    let (hour, minute, second) = (fields.next()??, fields.next()??, fields.next().unwrap_or(Some(0))?);
+    if fields.next().is_some() || hour > 23 || minute > 59 || second > 59 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    if fraction.len() > 6 && fraction[6..].bytes().any(|digit| digit != b'0') {
+        return None;
+    }
+    let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}")[..6].parse().ok()? };
+    Some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micros)
 }

@@ -34,6 +34,7 @@ use crate::fs::Barriers;
 use crate::home::Reading;
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::table::is_transient;
+use crate::plan::work::PlannedPart;
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
 
@@ -98,11 +99,14 @@ enum Doing {
 /// What a task brings back.
 enum Finished {
     Taken(Result<Taken>),
-    Opened(Result<Arc<dyn Reading>>),
+    Opened(Result<Opened>),
     Rested(Step),
     Made(Result<Made>),
     Published(Result<Landed>),
 }
+
+/// What reads a table, and the parts that it need not be read for.
+type Opened = (Arc<dyn Reading>, Arc<[PlannedPart]>);
 
 impl<'r> Coordinator<'r> {
     /// Gets ready to run.
@@ -312,8 +316,8 @@ impl<'r> Coordinator<'r> {
         match (joined, doing) {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
-            (Ok((_, Finished::Opened(Ok(reading)))), _) => {
-                self.planner.note_opened(&flow, reading);
+            (Ok((_, Finished::Opened(Ok((reading, stay))))), _) => {
+                self.planner.note_opened(&flow, reading, stay);
                 self.go_on(&flow, true).await?;
             }
             (Ok((_, Finished::Rested(step))), _) => self.begin_again(step),

@@ -16,7 +16,7 @@ use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
-use crate::home::{Answer, HomeError, Listing, Place};
+use crate::home::{Answer, Before, HomeError, Listing, Place};
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -60,9 +60,10 @@ pub async fn ask_tables(project: &Project) -> Answers {
     let databases = Databases::new(project.root());
     let asked = project.graph.flows().filter_map(|flow| {
         let (table, databases) = (flow.home.table()?, &databases);
+        let before = Before { is_final: flow.is_final(), ..Before::default() };
         Some(async move {
             let began = Instant::now();
-            let answer = table.probe(databases).await;
+            let answer = table.probe(databases, &before).await;
             (flow.name.clone(), (answer, began.elapsed()))
         })
     });

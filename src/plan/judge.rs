@@ -8,11 +8,12 @@ use super::db::FlowKey;
 use super::planner::{Planner, look, missing};
 use super::probe::ProbeError;
 use super::stale::{self, Reason, UPSTREAM, Verdict};
-use super::table::is_transient;
+use super::table::{WATERMARK, follows, is_transient};
 use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
+use crate::home::Table;
 use crate::store::StoreError;
 use crate::store::receipt::Published;
 
@@ -77,6 +78,10 @@ impl Planner {
         let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
         if self.must_settle(name)? {
             return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)))));
+        }
+        if let (true, Some(run)) = (self.is_backfilled(name), self.pin(name)) {
+            let error = Error::new(ErrorKind::Flow, format!("it stays at the set of run {run}"));
+            return Ok(step(blocked(&error.with_hint(format!("hygge restore {name} --latest ends that"))), None));
         }
         if let Some(published) = self.stays_at(name) {
             return match self.judge_set(name, published).await {
@@ -229,13 +234,20 @@ impl Planner {
             return Err(AppendError::Lost(self.project.store_path(&flow).to_path_buf()).into());
         }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let mut reasons = match published.filter(|_| flow.mode.appends()) {
+        let watermark = flow.home.table().filter(|table| table.watermark().is_some());
+        let mut reasons = match published.filter(|_| flow.mode.appends() || watermark.is_some()) {
+            _ if self.is_backfilled(name) => self.reasons_of_slices(&flow, key.as_deref(), state)?,
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);
                 if state.receipt.as_ref().is_some_and(|receipt| receipt.latest.is_some()) {
                     reasons.push(Reason::PutBack { run: 0, pinned: false });
                 }
-                if waits.is_empty() {
+                if let Some(table) = watermark {
+                    self.check_watermark(&flow, table, published)?;
+                    if let Some(key) = &key {
+                        stale::compare_inputs(published, &key.components, &mut reasons);
+                    }
+                } else if waits.is_empty() {
                     reasons.extend(append::compare(&self.digests(&flow)?, published, flow.mode, &HashSet::new())?.reasons);
                 }
                 reasons
@@ -263,6 +275,25 @@ impl Planner {
             None if waits.is_empty() => Err(missing(name)),
             None => Ok(Judged::Waits(reasons)),
         }
+    }
+
+    /// What was read by another watermark says nothing of this one.
+    fn check_watermark(&self, flow: &Flow, table: &dyn Table, published: &Published) -> Result<()> {
+        if self.is_forced(&flow.name) && flow.is_final() {
+            let error = "everything would be added to its table once more";
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint(format!("hygge clean --stores {} empties it first; mode: merge can be forced", flow.name)));
+        }
+        if self.is_forced(&flow.name) || follows(table, published) {
+            return Ok(());
+        }
+        let of =
+            |watermark: Option<&str>| watermark.map_or("without a watermark".to_string(), |column| format!("by the watermark {column}"));
+        let before = published.components.settings.get(WATERMARK).map(String::as_str);
+        let error = format!("its store was filled {}, and its home is read {} now", of(before), of(table.watermark()));
+        let hint =
+            format!("hygge build --force {0} reads everything anew; a table is emptied first by hygge clean --stores {0}", flow.name);
+        Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
     }
 
     /// True where a flow shall be made whatever is recorded.

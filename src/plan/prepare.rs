@@ -41,9 +41,8 @@ impl Planner {
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
-        if let Some(Ok(seen)) = self.tables.get(name) {
-            let answer = seen.answer.clone();
-            return self.work_of_table(&flow, key, state, answer).await;
+        if let Some(Ok(seen)) = self.tables.get(name).cloned() {
+            return self.work_of_table(&flow, key, state, seen).await;
         }
         let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
         let format = self.project.input_format(&flow);
@@ -264,7 +263,7 @@ impl Planner {
 
 /// Parts that are made anew have the numbers of those that were made from the same inputs: who reads the store
 /// finds them changed, not gone and come again.
-fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
+pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
     let mut of_input: HashMap<&str, BTreeSet<u64>> = HashMap::new();
     for (number, inputs) in numbers {
         for input in inputs {

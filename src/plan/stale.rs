@@ -76,6 +76,8 @@ pub enum Reason {
     FirstBuild,
     /// It was asked for.
     Forced,
+    /// Slices of it were asked for.
+    Slices { slices: String },
     /// A field of the recipe differs.
     Config { field: String, old: Option<String>, new: Option<String> },
     /// A reader or writer of hygge's gives other bytes than it did.
@@ -141,6 +143,12 @@ fn compare_components(published: &Published, now: &Components, reasons: &mut Vec
     for (field, old, new) in differences(&before.settings, &now.settings) {
         reasons.push(if field.ends_with(".version") { Reason::Adapter { field, old, new } } else { Reason::Config { field, old, new } });
     }
+    compare_inputs(published, now, reasons);
+}
+
+/// What differs between what the home had and what it has.
+pub(super) fn compare_inputs(published: &Published, now: &Components, reasons: &mut Vec<Reason>) {
+    let before = &published.components;
     for (name, new) in &now.inputs {
         let old = before.inputs.get(name);
         match (name.strip_prefix(UPSTREAM), old) {
@@ -173,6 +181,7 @@ impl fmt::Display for Reason {
         match self {
             Self::FirstBuild => write!(f, "never built"),
             Self::Forced => write!(f, "forced"),
+            Self::Slices { slices } => write!(f, "slices {slices} were asked for"),
             Self::Config { field, old, new } | Self::Placement { field, old, new } => {
                 write!(f, "{field} was {}, is {}", or_none(old), or_none(new))
             }

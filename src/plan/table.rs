@@ -3,13 +3,14 @@
 //! A unit may become several parts, and how many is known only when it was read. So each part's key says where in its
 //! unit it stands and whether it is the last: a unit is used again where all of its parts are at hand, the last included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use super::Planner;
 use super::db::FlowKey;
+use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
 use crate::connection::{ConnectionError, until};
@@ -17,11 +18,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 use crate::flow::{Flow, FlowName};
-use crate::home::{Answer, Reading, Unit};
-use crate::store::receipt::Moved;
+use crate::home::{Answer, Before, Reading, Table, Unit};
+use crate::store::receipt::{Moved, Published};
 
 /// How many rows a part has that is made from a table, where nothing is said.
 pub const ROWS_PER_PART: u64 = 1_000_000;
+
+/// The field of the recipe that names a table's watermark.
+pub const WATERMARK: &str = "home.watermark";
 
 /// What is known of a table.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct Seen {
     pub answer: Arc<Answer>,
     /// True where that was in the reading from which its parts are made.
     pub is_read: bool,
+    /// Published parts that stay: what was asked for is besides.
+    pub stay: Arc<[PlannedPart]>,
 }
 
 /// The key of a part: where in its unit it stands, and whether the unit ends with it.
@@ -54,6 +60,8 @@ pub struct TableWork {
     pub recipe: Fingerprint,
     /// What reads it; `None` where it is only planned.
     pub reading: Option<Arc<dyn Reading>>,
+    /// What its reader should know of this build, in words.
+    pub remarks: Vec<String>,
 }
 
 impl Planner {
@@ -63,20 +71,55 @@ impl Planner {
         if asked.is_empty() {
             return Ok(());
         }
+        let mut questions = Vec::with_capacity(asked.len());
+        for flow in asked {
+            let (before, stay) = self.settled(&flow).await?;
+            questions.push((before, stay, flow));
+        }
         let databases = self.databases.clone();
-        let probes = asked.iter().filter_map(|flow| {
+        let probes = questions.iter().filter_map(|(before, stay, flow)| {
             let table = flow.home.table()?;
             let databases = &databases;
-            Some(async move { (flow.name.clone(), table.probe(databases).await) })
+            let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false, stay: stay.clone() };
+            Some(async move { (flow.name.clone(), table.probe(databases, before).await.map(seen)) })
         });
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {
             answers = join_all(probes) => answers,
             () = until(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         };
-        let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false };
-        self.tables.extend(answers.into_iter().map(|(name, answer)| (name, answer.map(seen))));
+        self.tables.extend(answers);
         Ok(())
+    }
+
+    /// How to ask a table that is about to be opened, and which parts of the published set stay.
+    pub async fn before_opening(&mut self, name: &FlowName) -> Result<(Before, Arc<[PlannedPart]>)> {
+        let flow = self.flow(name)?;
+        self.settled(&flow).await
+    }
+
+    /// The parts that a table with a watermark settled, and that are at hand: what they hold is not read again.
+    async fn settled(&mut self, flow: &Flow) -> Result<(Before, Arc<[PlannedPart]>)> {
+        let mut before = Before { is_final: flow.is_final(), ..Before::default() };
+        let Some(table) = flow.home.table().filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name)) else {
+            return Ok((before, Arc::default()));
+        };
+        // What cannot be seen is told when the flow is judged.
+        let Ok(state) = self.store_state(&flow.name).cloned() else { return Ok((before, Arc::default())) };
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest()).filter(|published| follows(table, published));
+        let parts = published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
+        let settled = parts.iter().filter(|part| !part.inputs.is_empty() && part.inputs.iter().all(|input| table.is_settled(&input.name)));
+        let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::of).collect();
+        self.find_made(flow, &state, &mut parts).await?;
+        // A unit of which a part is lost is read again as a whole.
+        let chosen = self.chosen(flow)?;
+        for part in &parts {
+            let is_lost = |input: &Moved| part.made.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name));
+            before.again.extend(part.inputs.iter().filter(|input| is_lost(input)).map(|input| input.name.clone()));
+        }
+        parts.retain(|part| part.inputs.iter().all(|input| !before.again.contains(&input.name)));
+        before.settled.extend(parts.iter().flat_map(|part| &part.inputs).map(|input| input.name.clone()));
+        Ok((before, parts.into()))
     }
 
     /// True where a probe says something that is not known anyway.
@@ -95,8 +138,8 @@ impl Planner {
     }
 
     /// What a flow's table holds is known from a reading.
-    pub fn note_opened(&mut self, name: &FlowName, reading: Arc<dyn Reading>) {
-        self.tables.insert(name.clone(), Ok(Seen { answer: reading.answer().clone(), is_read: true }));
+    pub fn note_opened(&mut self, name: &FlowName, reading: Arc<dyn Reading>, stay: Arc<[PlannedPart]>) {
+        self.tables.insert(name.clone(), Ok(Seen { answer: reading.answer().clone(), is_read: true, stay }));
         self.readings.insert(name.clone(), reading);
     }
 
@@ -126,23 +169,66 @@ impl Planner {
     }
 
     /// Finds out what is to be done for a flow with a table that answered.
-    pub(super) async fn work_of_table(&mut self, flow: &Flow, key: &FlowKey, state: StoreState, answer: Arc<Answer>) -> Result<Work> {
-        let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
-        let parts = self.unit_parts(flow, &state, &recipe, &answer).await?;
-        let reading = self.readings.get(&flow.name).cloned();
+    pub(super) async fn work_of_table(&mut self, flow: &Flow, key: &FlowKey, state: StoreState, seen: Seen) -> Result<Work> {
+        let Seen { answer, stay, .. } = seen;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+        if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.table().is_some_and(|table| table.watermark().is_none())) {
+            return self.work_of_slices(flow, key, &state, answer, &chosen).await;
+        }
+        let before = published.and_then(|published| published.schema).filter(|_| !stay.is_empty() && flow.store.table().is_none());
+        if before.is_some_and(|before| before != answer.schema) {
+            let error = "its home has other columns than what was moved before";
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint("a store has one schema: name the columns by columns, or read everything anew by hygge build --force"));
+        }
+        let recipe = recipe_of(key);
+        let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;
         let mut work = Work::of_state(flow, key, &state);
         work.schema = Some(answer.schema);
-        work.parts = parts;
-        work.table = Some(TableWork { answer, recipe, reading });
+        if let Some(published) = published.filter(|_| !stay.is_empty()) {
+            work.sequence = published.sequence.max(published.manifest.parts.len() as u64);
+            let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
+            let gone = published.manifest.parts.iter().filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
+            reuse_numbers(&mut new, &gone.map(|part| (part.sequence, part.inputs.clone())).collect::<Vec<_>>());
+        }
+        work.parts = stay.iter().cloned().chain(new).collect();
+        work.table = Some(self.table_work(flow, answer, recipe, &work.parts, &state));
         work.names(flow, &[])?;
         Ok(work)
+    }
+
+    /// How parts of a table are made.
+    pub(super) fn table_work(
+        &self,
+        flow: &Flow,
+        answer: Arc<Answer>,
+        recipe: Fingerprint,
+        parts: &[PlannedPart],
+        state: &StoreState,
+    ) -> TableWork {
+        let reading = self.readings.get(&flow.name).cloned();
+        let mut remarks = answer.remarks.clone();
+        let published = state.receipt.iter().flat_map(|receipt| &receipt.published).flat_map(|published| &published.manifest.parts);
+        let known: HashSet<Fingerprint> = published.map(|part| part.key).collect();
+        let goes_on = parts.iter().filter(|part| part.made.is_some() && !known.contains(&part.key)).count();
+        if goes_on > 0 && parts.iter().any(|part| part.unit.is_some()) {
+            remarks.push(format!(
+                "{goes_on} {} of an earlier build {} used again, as the probe answers what it did; the rest is read of a later moment",
+                if goes_on == 1 { "part" } else { "parts" },
+                if goes_on == 1 { "is" } else { "are" },
+            ));
+        }
+        TableWork { answer, recipe, reading, remarks }
     }
 
     /// The parts of units that are at hand, and one for each unit that must be read.
     async fn unit_parts(&mut self, flow: &Flow, state: &StoreState, recipe: &Fingerprint, answer: &Answer) -> Result<Vec<PlannedPart>> {
         let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.units.len()];
         let mut whole = vec![false; answer.units.len()];
-        let mut open: Vec<usize> = if self.is_forced(&flow.name) { Vec::new() } else { (0..answer.units.len()).collect() };
+        let chosen = self.chosen(flow)?;
+        let is_asked_for = |unit: &usize| chosen.as_ref().is_some_and(|chosen| chosen(&answer.units[*unit].name));
+        let units = (0..answer.units.len()).filter(|unit| !is_asked_for(unit));
+        let mut open: Vec<usize> = if self.is_forced(&flow.name) { Vec::new() } else { units.collect() };
         while !open.is_empty() {
             let mut asked = Vec::with_capacity(open.len() * 2);
             for unit in &open {
@@ -170,15 +256,29 @@ impl Planner {
             if is_whole {
                 parts.extend(found);
             } else {
-                let unit = &answer.units[number];
-                parts.push(PlannedPart { unit: Some(number), ..PlannedPart::of_unit(unit.digest, unit) });
+                parts.push(PlannedPart::to_read(number, &answer.units[number]));
             }
         }
         Ok(parts)
     }
 }
 
+/// What keys of parts are made with.
+pub(super) fn recipe_of(key: &FlowKey) -> Fingerprint {
+    Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow)
+}
+
+/// True where a set was made by the watermark that the table has now.
+pub(super) fn follows(table: &dyn Table, published: &Published) -> bool {
+    published.components.settings.get(WATERMARK).map(String::as_str) == table.watermark()
+}
+
 impl PlannedPart {
+    /// All parts of a unit that must be read.
+    pub(super) fn to_read(number: usize, unit: &Unit) -> Self {
+        Self { unit: Some(number), ..Self::of_unit(unit.digest, unit) }
+    }
+
     /// A part of a unit.
     pub(super) fn of_unit(key: Fingerprint, unit: &Unit) -> Self {
         let inputs = vec![Moved { name: unit.name.clone(), digest: unit.digest, is_replaced: false }];

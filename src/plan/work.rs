@@ -153,10 +153,13 @@ impl Work {
         let mut records = Vec::new();
         let has_rows = made.iter().flatten().any(|(_, record)| record.rows > 0);
         for (part, made) in self.parts.iter().zip(made) {
-            for (key, record) in made.iter().filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows) {
+            let made = made.iter().filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows);
+            for (number, (key, record)) in made.enumerate() {
                 let mut part = PlannedPart { key: *key, ..part.clone() };
                 if part.unit.take().is_some() {
                     part.slice.rows = record.rows;
+                    // The number that a unit had is that of its first part.
+                    part.sequence = part.sequence.filter(|_| number == 0);
                 }
                 whole.parts.push(part);
                 records.push(*record);

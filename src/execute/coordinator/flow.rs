@@ -136,14 +136,15 @@ impl Coordinator<'_> {
         self.planner.note_locked(flow);
         let must_judge = has_recovered || running.work.is_only_to_settle || running.work.receipt_stat != taken.receipt_stat;
         if self.planner.must_open(flow) {
-            return self.open(flow);
+            return self.open(flow).await;
         }
         self.go_on(flow, must_judge).await
     }
 
     /// Opens the table of a flow: what is read of it is of one moment from now on.
-    fn open(&mut self, flow: &FlowName) -> Result<()> {
+    async fn open(&mut self, flow: &FlowName) -> Result<()> {
         let described = self.planner.flow(flow)?;
+        let (before, stay) = self.planner.before_opening(flow).await?;
         let databases = self.planner.databases.clone();
         let Some(running) = self.running.get_mut(flow) else { return Ok(()) };
         running.begin_part();
@@ -151,7 +152,7 @@ impl Coordinator<'_> {
         let task = self.tasks.spawn(async move {
             let Some(table) = described.home.table() else { return Finished::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
             tokio::select! {
-                opened = table.open(&databases) => Finished::Opened(opened),
+                opened = table.open(&databases, &before) => Finished::Opened(opened.map(|reading| (reading, stay))),
                 () = until(&interrupted) => Finished::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),
             }
         });

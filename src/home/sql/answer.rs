@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::ranges::{Range, Slices, is_whole};
+use super::ranges::{self, Range, Slices, is_whole};
+use super::watermark::Watermark;
 use super::{Probe, SqlError, SqlHome, mysql, postgres, sqlite};
 use crate::connection::Relation;
 use crate::connection::session::Texts;
@@ -15,7 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::Now;
 use crate::fs;
-use crate::home::{Answer, PROBE, SCHEMA, Unit};
+use crate::home::{Answer, Before, PROBE, SCHEMA, Unit};
 
 /// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128 MB.
 const BLOCKS: u64 = 1 << 14;
@@ -46,55 +47,105 @@ pub(super) struct Asked {
     pub ranges: Vec<Range>,
 }
 
+/// What is to be read, and what tells whether it has changed.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub inputs: BTreeMap<String, Fingerprint>,
+    pub ranges: Vec<Range>,
+    /// One for each range.
+    pub digests: Vec<Fingerprint>,
+    pub remarks: Vec<String>,
+}
+
+impl Found {
+    pub(super) fn push(&mut self, range: Range, digest: Fingerprint) {
+        self.ranges.push(range);
+        self.digests.push(digest);
+    }
+}
+
+impl Described {
+    /// Rows come in the order of a watermark, and of what tells rows of one value apart.
+    fn sort_by(&mut self, dialect: Dialect, watermark: &Watermark) {
+        let key = if watermark.primary_key.is_empty() { &self.key } else { &watermark.primary_key };
+        let others = key.iter().filter(|column| **column != watermark.column);
+        self.order = std::iter::once(&watermark.column).chain(others).map(|column| dialect.quoted(column)).collect();
+    }
+}
+
 impl SqlHome {
     /// Asks within a transaction that only reads, which the session is in afterwards.
-    pub(super) async fn ask(&self, session: &mut Session) -> Result<Asked> {
+    pub(super) async fn ask(&self, session: &mut Session, before: &Before) -> Result<Asked> {
         // Before the transaction begins: what is written in between shows at the next build.
         let look = self.look(session)?;
         begin(session).await?;
-        let described = self.describe(session).await?;
-        let dialect = session.database().dialect;
-        let slices = self.slices(session, &described).await?;
-        let schema = schema(&described);
-        let mut inputs = BTreeMap::from([(SCHEMA.to_string(), schema)]);
-        let (mut ranges, mut digests) = (Vec::new(), Vec::new());
-        if let (Probe::Columns(columns), Some(slices)) = (&self.probe, &slices) {
-            for (range, digest) in self.probe_slices(session, slices, &described, columns).await? {
-                inputs.insert(range.name.clone(), digest);
-                ranges.push(range);
-                digests.push(digest);
+        let mut described = self.describe(session).await?;
+        let mut found = match &self.watermark {
+            Some(watermark) => {
+                described.sort_by(session.database().dialect, watermark);
+                // What is behind the windows says more than how the file looks.
+                let told = self.told(session, None).await?;
+                self.windows(session, &described, watermark, before, told).await?
             }
-        } else {
-            let digest = match &self.probe {
-                Probe::Columns(columns) => Some(self.probe_columns(session, &described, columns).await?),
-                Probe::Query(query) => Some(digest_of(&session.ask("ask the query of its probe", query).await?)),
-                Probe::Every(time) => Some(number(since_1970() / time.as_nanos().max(1))),
-                Probe::File => look,
-                Probe::None => None,
-            };
-            inputs.extend(digest.map(|digest| (PROBE.to_string(), digest)));
-            ranges = match &slices {
-                Some(slices) => self.bounded(session, slices).await?,
-                None => self.blocks(&described),
-            };
-            // What nothing vouches for is read anew each time.
-            let digest = digest.unwrap_or_else(|| number(since_1970() ^ u128::from(std::process::id())));
-            digests.resize(ranges.len(), digest);
+            None => self.whole(session, &described, look).await?,
+        };
+        let schema = schema(&described);
+        found.inputs.insert(SCHEMA.to_string(), schema);
+        // An empty table still has columns.
+        if found.ranges.is_empty() && self.watermark.is_none() {
+            found.push(Range { name: "rows".into(), condition: None }, schema);
+        } else if found.ranges.is_empty() && before.settled.is_empty() {
+            found.push(Range { name: "..".into(), condition: Some("1 = 0".into()) }, schema);
         }
-        if ranges.is_empty() {
-            // An empty table still has columns.
-            ranges.push(Range { name: "rows".into(), condition: None });
-            digests.push(schema);
-        }
-        let is_sliced = self.slice.is_some();
+        let Found { inputs, ranges, digests, remarks } = found;
+        let is_named = self.slice.is_some() || self.watermark.is_some();
         let unit = |(range, digest): (&Range, Fingerprint)| {
-            let stem = if is_sliced { range.name.replace('/', "_") } else { self.relation.stem() };
+            let stem = if is_named { range.name.replace(['/', ':'], "_") } else { self.relation.stem() };
             Unit { name: range.name.clone(), stem, digest }
         };
         let units = ranges.iter().zip(digests).map(unit).collect();
         let columns = described.columns.iter().map(|column| (column.name.as_str().into(), column.to_arrow())).collect();
-        let answer = Answer { schema, columns, inputs, units, remarks: self.remarks(&described, dialect) };
+        let remarks = self.remarks(&described, session.database().dialect).into_iter().chain(remarks).collect();
+        let answer = Answer { schema, columns, inputs, units, remarks };
         Ok(Asked { answer, described, ranges })
+    }
+
+    /// What is to be read of a table that is read as a whole, and what tells whether that has changed.
+    async fn whole(&self, session: &mut Session, described: &Described, look: Option<Fingerprint>) -> Result<Found> {
+        let mut found = Found::default();
+        let slices = self.slices(session, described).await?;
+        if let (Probe::Columns(columns), Some(slices)) = (&self.probe, &slices) {
+            let (numbers, rest) = self.probe_slices(session, slices, described, columns, None).await?;
+            let numbers = numbers.into_iter().map(|(number, digest)| (slices.range(number), digest));
+            let rest = rest.map(|digest| (ranges::rest(slices.dialect, slices.column), digest));
+            for (range, digest) in numbers.chain(rest) {
+                found.inputs.insert(range.name.clone(), digest);
+                found.push(range, digest);
+            }
+            return Ok(found);
+        }
+        let digest = match &self.probe {
+            Probe::Columns(columns) => Some(self.probe_rows(session, described, columns, None).await?.unwrap_or_else(|| number(0))),
+            _ => self.told(session, look).await?,
+        };
+        found.inputs.extend(digest.map(|digest| (PROBE.to_string(), digest)));
+        let ranges = match &slices {
+            Some(slices) => self.bounded(session, slices).await?,
+            None => self.blocks(described),
+        };
+        let digest = digest.unwrap_or_else(unknown);
+        ranges.into_iter().for_each(|range| found.push(range, digest));
+        Ok(found)
+    }
+
+    /// What a probe answers that looks at no columns.
+    async fn told(&self, session: &mut Session, look: Option<Fingerprint>) -> Result<Option<Fingerprint>> {
+        Ok(match &self.probe {
+            Probe::Query(query) => Some(digest_of(&session.ask("ask the query of its probe", query).await?)),
+            Probe::Every(time) => Some(number(since_1970() / time.as_nanos().max(1))),
+            Probe::File => look,
+            Probe::None | Probe::Columns(_) => None,
+        })
     }
 
     /// How the file of a SQLite database looks, with its log.
@@ -150,11 +201,7 @@ impl SqlHome {
     async fn slices<'d>(&self, session: &mut Session, described: &'d Described) -> Result<Option<Slices<'d>>> {
         let dialect = session.database().dialect;
         if let Some(slice) = &self.slice {
-            let names = || described.all.iter().map(|column| column.name.clone()).collect();
-            let column = described.all.iter().find(|column| column.name == slice.column);
-            let relation = self.relation.to_string();
-            let column = column.ok_or_else(|| SqlError::NoColumn { relation, column: slice.column.clone(), columns: names() })?;
-            return Ok(Some(Slices::new(dialect, column, slice.by)?));
+            return Ok(Some(Slices::new(dialect, self.column(described, &slice.column)?, slice.by)?));
         }
         let key = described.key.first().filter(|_| matches!(self.relation, Relation::Table(_)));
         let Some(column) = key.and_then(|key| described.all.iter().find(|column| column.name == *key)) else { return Ok(None) };
@@ -166,8 +213,15 @@ impl SqlHome {
         Ok(Some(Slices::of_key(dialect, column, from, to)))
     }
 
+    /// A column that the config names.
+    pub(super) fn column<'d>(&self, described: &'d Described, name: &str) -> Result<&'d Column, SqlError> {
+        let known = || described.all.iter().map(|column| column.name.clone()).collect();
+        let missing = || SqlError::NoColumn { relation: self.relation.to_string(), column: name.to_string(), columns: known() };
+        described.all.iter().find(|column| column.name == name).ok_or_else(missing)
+    }
+
     /// The smallest and the largest value of a column.
-    async fn bounds(&self, session: &mut Session, column: &Column, condition: Option<&str>) -> Result<Option<(String, String)>> {
+    pub(super) async fn bounds(&self, session: &mut Session, column: &Column, condition: Option<&str>) -> Result<Option<(String, String)>> {
         let dialect = session.database().dialect;
         let name = dialect.quoted(&column.name);
         let text = if dialect == Dialect::Postgres { "::text" } else { "" };
@@ -188,7 +242,7 @@ impl SqlHome {
         }
         let numbers = bounds.map(|(from, to)| slices.between(&from, &to)).transpose()?.unwrap_or_default();
         let mut ranges: Vec<Range> = numbers.into_iter().map(|number| slices.range(number)).collect();
-        let rest = slices.rest();
+        let rest = ranges::rest(slices.dialect, slices.column);
         if slices.column.nullable || self.slice.is_some() {
             let from = self.relation.from(dialect);
             let asked = format!("SELECT 1 FROM {from}{} LIMIT 1", self.filter(rest.condition.as_deref()));
@@ -213,31 +267,40 @@ impl SqlHome {
         (0..blocks.div_ceil(BLOCKS)).map(range).collect()
     }
 
-    /// The probe of columns for the whole table.
-    async fn probe_columns(&self, session: &mut Session, described: &Described, columns: &[String]) -> Result<Fingerprint> {
+    /// The probe of columns for all rows that meet a condition; nothing where there are none.
+    pub(super) async fn probe_rows(
+        &self,
+        session: &mut Session,
+        described: &Described,
+        columns: &[String],
+        condition: Option<&str>,
+    ) -> Result<Option<Fingerprint>> {
         self.check_probe(described, columns)?;
         if session.database().dialect == Dialect::Sqlite {
-            let answers = sqlite::probe(self, session, columns, None).await?;
-            return Ok(answers.into_values().next().unwrap_or_else(|| number(0)));
+            let answers = sqlite::probe(self, session, columns, None, condition).await?;
+            return Ok(answers.into_values().next());
         }
-        let asked = self.probe_statement(session.database().dialect, described, columns, None);
-        Ok(digest_of(&session.ask("ask its probe", &asked).await?))
+        let asked = self.probe_statement(session.database().dialect, described, columns, None, condition);
+        let answer = session.ask("ask its probe", &asked).await?;
+        let is_empty = answer.first().and_then(|row| row.first()?.as_deref()) == Some("0");
+        Ok((!is_empty).then(|| digest_of(&answer)))
     }
 
-    /// The probe of columns, slice by slice.
-    async fn probe_slices(
+    /// The probe of columns, slice by slice, in order; and that of the rows that lie in no slice.
+    pub(super) async fn probe_slices(
         &self,
         session: &mut Session,
         slices: &Slices<'_>,
         described: &Described,
         columns: &[String],
-    ) -> Result<Vec<(Range, Fingerprint)>> {
+        condition: Option<&str>,
+    ) -> Result<(Vec<(i128, Fingerprint)>, Option<Fingerprint>)> {
         self.check_probe(described, columns)?;
         let expression = slices.expression();
         let answers: BTreeMap<Option<String>, Fingerprint> = if session.database().dialect == Dialect::Sqlite {
-            sqlite::probe(self, session, columns, Some(&expression)).await?
+            sqlite::probe(self, session, columns, Some(&expression), condition).await?
         } else {
-            let asked = self.probe_statement(session.database().dialect, described, columns, Some(&expression));
+            let asked = self.probe_statement(session.database().dialect, described, columns, Some(&expression), condition);
             let rows = session.ask("ask its probe", &asked).await?;
             rows.into_iter().map(|mut row| (row.remove(0), digest_of(&vec![row]))).collect()
         };
@@ -245,7 +308,7 @@ impl SqlHome {
         let mut rest = None;
         for (name, digest) in answers {
             let Some(name) = name else {
-                rest = Some((slices.rest(), digest));
+                rest = Some(digest);
                 continue;
             };
             let number = slices.answered(&name).ok_or_else(|| SqlError::Value {
@@ -258,19 +321,22 @@ impl SqlHome {
             found.push((number, digest));
         }
         found.sort_unstable_by_key(|(number, _)| *number);
-        Ok(found.into_iter().map(|(number, digest)| (slices.range(number), digest)).chain(rest).collect())
+        Ok((found, rest))
     }
 
     fn check_probe(&self, described: &Described, columns: &[String]) -> Result<(), SqlError> {
-        let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();
-        match columns.iter().find(|column| !names.contains(column)) {
-            Some(column) => Err(SqlError::NoColumn { relation: self.relation.to_string(), column: column.clone(), columns: names }),
-            None => Ok(()),
-        }
+        columns.iter().try_for_each(|column| self.column(described, column).map(drop))
     }
 
     /// The number of rows, the largest values and a sum of hashes; with the slice before them where they are asked for by slice.
-    fn probe_statement(&self, dialect: Dialect, described: &Described, columns: &[String], slice: Option<&str>) -> String {
+    fn probe_statement(
+        &self,
+        dialect: Dialect,
+        described: &Described,
+        columns: &[String],
+        slice: Option<&str>,
+        condition: Option<&str>,
+    ) -> String {
         let names: Vec<String> = columns.iter().map(|column| dialect.quoted(column)).collect();
         let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
         asked.push("count(*)".into());
@@ -295,7 +361,7 @@ impl SqlHome {
             }
         }
         let group = if slice.is_some() { " GROUP BY 1" } else { "" };
-        format!("SELECT {} FROM {}{}{group}", asked.join(", "), self.relation.from(dialect), self.filter(None))
+        format!("SELECT {} FROM {}{}{group}", asked.join(", "), self.relation.from(dialect), self.filter(condition))
     }
 
     fn remarks(&self, described: &Described, dialect: Dialect) -> Vec<String> {
@@ -357,8 +423,13 @@ fn digest_of(answer: &Texts) -> Fingerprint {
     writer.finish()
 }
 
+/// What nothing vouches for is read anew each time.
+pub(super) fn unknown() -> Fingerprint {
+    number(since_1970() ^ u128::from(std::process::id()))
+}
+
 /// The digest of a number.
-pub(super) fn number(number: u128) -> Fingerprint {
+fn number(number: u128) -> Fingerprint {
     Fingerprint::of_bytes(&number.to_le_bytes())
 }
 

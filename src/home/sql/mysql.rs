@@ -13,7 +13,7 @@ use super::misfit::{Misfit, ReadError};
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::connection::Relation;
-use crate::connection::calendar;
+use crate::connection::calendar::{self, DAY_MICROS};
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;
@@ -243,8 +243,6 @@ fn push(builder: &mut Builder, column: &Column, value: &[u8], row: &MySqlRow, nu
     }
     Ok(())
 }
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 fn unexpected(value: &[u8]) -> Misfit {
     Misfit::Unfit(format!("a value of {} bytes is not what its type has", value.len()))

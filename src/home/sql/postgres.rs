@@ -14,6 +14,7 @@ use super::misfit::{Misfit, ReadError};
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::connection::Relation;
+use crate::connection::calendar::DAY_MICROS;
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;
@@ -24,8 +25,6 @@ const EPOCH_DAYS: i32 = 10_957;
 
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The days of 0001-01-01 since 1970: what lies before is before Christ.
 const FIRST_DAY: i32 = -719_162;

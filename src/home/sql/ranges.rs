@@ -63,11 +63,6 @@ impl<'a> Slices<'a> {
         self.dialect.quoted(&self.column.name)
     }
 
-    /// True where values may have no end.
-    fn may_be_infinite(&self) -> bool {
-        self.dialect == Dialect::Postgres && is_calendar(&self.column.kind)
-    }
-
     /// The number of the slice that a value lies in, as the database writes it.
     pub(super) fn number(&self, text: &str) -> Option<i128> {
         match self.by {
@@ -107,14 +102,9 @@ impl<'a> Slices<'a> {
         Range { name: self.name(number), condition: Some(format!("{column} >= {from} AND {column} < {to}")) }
     }
 
-    /// The rows that lie in no slice.
-    pub(super) fn rest(&self) -> Range {
-        let column = self.quoted();
-        let condition = match self.may_be_infinite() {
-            true => format!("({column} IS NULL OR NOT isfinite({column}))"),
-            false => format!("{column} IS NULL"),
-        };
-        Range { name: REST.into(), condition: Some(condition) }
+    /// The value that a slice begins with.
+    pub(super) fn first(&self, number: i128) -> i128 {
+        first(self.by, number)
     }
 
     /// What the slice of a row is called, or nothing, as SQL.
@@ -184,8 +174,29 @@ impl<'a> Slices<'a> {
     }
 }
 
+/// The value that a slice begins with: a whole number, or microseconds since 1970.
+pub(super) fn first(by: Step, number: i128) -> i128 {
+    match by {
+        Step::Numbers(width) => number * i128::from(width),
+        by => {
+            let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
+            i128::from(calendar::days(year, month, day) * calendar::DAY_MICROS)
+        }
+    }
+}
+
+/// The rows that lie in no slice: those without a value, and where values may have no end, those with such a one.
+pub(super) fn rest(dialect: Dialect, column: &Column) -> Range {
+    let name = dialect.quoted(&column.name);
+    let condition = match dialect == Dialect::Postgres && is_calendar(&column.kind) {
+        true => format!("({name} IS NULL OR NOT isfinite({name}))"),
+        false => format!("{name} IS NULL"),
+    };
+    Range { name: REST.into(), condition: Some(condition) }
+}
+
 /// Dates and time stamps.
-fn is_calendar(kind: &Type) -> bool {
+pub(super) fn is_calendar(kind: &Type) -> bool {
     matches!(kind, Type::Date | Type::Timestamp | Type::TimestampUtc)
 }
 

@@ -14,7 +14,7 @@ use super::{SqlHome, mysql, postgres, sqlite};
 use crate::connection::session::Canceller;
 use crate::connection::{ConnectionError, Database, Dialect, Link, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::home::{Answer, Batch, Reading};
+use crate::home::{Answer, Batch, Before, Reading};
 
 /// Everything that is read of a home in one moment.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ pub(super) type Recipe = Arc<SqlHome>;
 
 impl SqlReading {
     /// Begins a transaction, asks what is there in it, and keeps it.
-    pub(super) async fn open(home: &SqlHome, database: &Arc<Database>) -> Result<Self> {
+    pub(super) async fn open(home: &SqlHome, database: &Arc<Database>, before: &Before) -> Result<Self> {
         let mut session = database.session().await?;
-        let asked = match Guarded::new(&session).finish(home.ask(&mut session)).await {
+        let asked = match Guarded::new(&session).finish(home.ask(&mut session, before)).await {
             Ok(asked) => asked,
             Err(error) => {
                 session.end().await;

@@ -12,7 +12,7 @@ use super::misfit::{Misfit, ReadError};
 use super::rows::{Builder, Filling, Values};
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
 use crate::connection::Relation;
-use crate::connection::calendar;
+use crate::connection::calendar::{self, DAY_MICROS};
 use crate::connection::stepping::{Rows, Value};
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{ConnectionError, Database, Dialect, Failure, Link, Session};
@@ -20,8 +20,6 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::home::Batch;
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Calls `work` with the rows of a statement. The thread may wait meanwhile.
 async fn with_rows<T>(
@@ -241,12 +239,13 @@ pub(super) async fn probe(
     session: &mut Session,
     columns: &[String],
     slice: Option<&str>,
+    condition: Option<&str>,
 ) -> Result<BTreeMap<Option<String>, Fingerprint>> {
     let database = session.database().clone();
     let dialect = Dialect::Sqlite;
     let names = columns.iter().map(|column| dialect.quoted(column));
     let list: Vec<String> = [slice.unwrap_or("NULL").to_string()].into_iter().chain(names).collect();
-    let select = format!("SELECT {} FROM {}{}", list.join(", "), home.relation.from(dialect), home.filter(None));
+    let select = format!("SELECT {} FROM {}{}", list.join(", "), home.relation.from(dialect), home.filter(condition));
     let probed = with_rows(session, "ask its probe", &select, |rows| {
         let mut sums: BTreeMap<Option<String>, (u64, [u64; 4])> = BTreeMap::new();
         while rows.step().map_err(|failure| failed(&database, "ask its probe", failure))? {
@@ -341,7 +340,7 @@ fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), 
     let unfit = || {
         let words = format!("the value {} does not fit {}, which arrives as {kind}", shown(value), declared(column));
         let is_calendar = matches!(kind, Type::Date | Type::Timestamp | Type::TimestampUtc);
-        if is_calendar && text(value).is_some_and(looks_like_a_date) { Misfit::Invalid(words) } else { Misfit::Unfit(words) }
+        if is_calendar && text(value).is_some_and(calendar::looks_like_a_date) { Misfit::Invalid(words) } else { Misfit::Unfit(words) }
     };
     let integer = || if let Value::Integer(number) = value { Ok(number) } else { Err(unfit()) };
     macro_rules! whole {
@@ -366,20 +365,20 @@ fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), 
         Values::UInt64(values) => whole!(values),
         Values::Int32(values) => match kind {
             Type::Date => {
-                let moment = text(value).and_then(moment).filter(|moment| moment.micros == 0 && moment.offset.is_none());
+                let moment = text(value).and_then(calendar::parse_moment).filter(|moment| moment.micros == 0 && moment.offset.is_none());
                 let moment = moment.ok_or_else(unfit)?;
                 values.push_value(i32::try_from(moment.days).map_err(|_| unfit())?);
             }
             _ => whole!(values),
         },
         Values::Int64(values) => match kind {
-            Type::Time => values.push_value(text(value).and_then(time).ok_or_else(unfit)? * 1000),
+            Type::Time => values.push_value(text(value).and_then(calendar::parse_time).ok_or_else(unfit)? * 1000),
             Type::Timestamp => {
-                let moment = text(value).and_then(moment).filter(|moment| moment.offset.is_none()).ok_or_else(unfit)?;
+                let moment = text(value).and_then(calendar::parse_moment).filter(|moment| moment.offset.is_none()).ok_or_else(unfit)?;
                 values.push_value(moment.days * DAY_MICROS + moment.micros);
             }
             Type::TimestampUtc => {
-                let moment = text(value).and_then(moment).ok_or_else(unfit)?;
+                let moment = text(value).and_then(calendar::parse_moment).ok_or_else(unfit)?;
                 values.push_value(moment.days * DAY_MICROS + moment.micros - moment.offset.unwrap_or(0));
             }
             _ => values.push_value(integer()?),
@@ -440,66 +439,4 @@ fn text_of(value: Value<'_>) -> Option<String> {
         Value::Real(number) => format!("{number:?}"),
         Value::Text(bytes) | Value::Blob(bytes) => String::from_utf8(bytes.to_vec()).ok()?,
     })
-}
-
-/// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in microseconds.
-struct Moment {
-    days: i64,
-    micros: i64,
-    offset: Option<i64>,
-}
-
-/// True for digits where a date has them, whether there is such a date or not.
-fn looks_like_a_date(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() >= 10 && (0..10).all(|place| if matches!(place, 4 | 7) { bytes[place] == b'-' } else { bytes[place].is_ascii_digit() })
-}
-
-/// Reads `YYYY-MM-DD`, with a time behind `T` or a space, with `Z` or `+HH:MM` behind that.
-fn moment(text: &str) -> Option<Moment> {
-    let (year, month, day, rest) = calendar::parse_date(text)?;
-    let days = calendar::days(year, month, day);
-    if year < 1 {
-        return None;
-    }
-    let Some(rest) = rest.strip_prefix(['T', ' ']) else { return rest.is_empty().then_some(Moment { days, micros: 0, offset: None }) };
-    let (clock, offset) = match rest.find(['Z', '+', '-']) {
-        Some(at) => (rest[..at].trim_end(), Some(offset(&rest[at..])?)),
-        None => (rest, None),
-    };
-    Some(Moment { days, micros: time(clock)?, offset })
-}
-
-/// Reads `Z`, `+HH:MM`, `+HHMM` or `+HH`.
-fn offset(text: &str) -> Option<i64> {
-    if text == "Z" {
-        return Some(0);
-    }
-    let (sign, rest) = text.split_at_checked(1)?;
-    let digits: String = rest.chars().filter(|sign| *sign != ':').collect();
-    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = digits.get(2..).filter(|digits| !digits.is_empty()).map_or(Some(0), |digits| digits.parse().ok())?;
-    let micros = (hours * 60 + minutes) * 60_000_000;
-    (hours < 24 && minutes < 60).then_some(if sign == "-" { -micros } else { micros })
-}
-
-/// Reads `HH:MM`, `HH:MM:SS` or `HH:MM:SS.FFFFFF` as microseconds of the day.
-fn time(text: &str) -> Option<i64> {
-    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut fields = clock.split(':').map(|field| {
-        let is_number = field.len() == 2 && field.bytes().all(|digit| digit.is_ascii_digit());
-        if is_number { field.parse::<i64>().ok() } else { None }
-    });
-    let (hour, minute, second) = (fields.next()??, fields.next()??, fields.next().unwrap_or(Some(0))?);
-    if fields.next().is_some() || hour > 23 || minute > 59 || second > 59 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    if fraction.len() > 6 && fraction[6..].bytes().any(|digit| digit != b'0') {
-        return None;
-    }
-    let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}")[..6].parse().ok()? };
-    Some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micros)
 }

@@ -1,0 +1,156 @@
+//! Why a table cannot be read.
+
+use crate::error::{Error, ErrorKind};
+
+/// Why a table cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SqlError {
+    /// There is no such table.
+    #[error("{database} has no table {table}")]
+    NoTable {
+        /// The connection.
+        database: String,
+        /// The table.
+        table: String,
+    },
+    /// There is no such column.
+    #[error("{relation} has no column {column}")]
+    NoColumn {
+        /// The table or query.
+        relation: String,
+        /// The column.
+        column: String,
+        /// Those that there are.
+        columns: Vec<String>,
+    },
+    /// Two columns have one name.
+    #[error("{relation} gives two columns the name {column}")]
+    SameName {
+        /// The table or query.
+        relation: String,
+        /// The column.
+        column: String,
+    },
+    /// A type cannot be had from a column.
+    #[error("column {column} is {declared}, which cannot arrive as {wanted}")]
+    NotThatType {
+        /// The column.
+        column: String,
+        /// Its type in the database.
+        declared: String,
+        /// What the config asks for.
+        wanted: String,
+    },
+    /// Slices cannot be made of a column.
+    #[error("column {column} is {declared}, which has no slices by {by}")]
+    NoSlices {
+        /// The column.
+        column: String,
+        /// Its type in the database.
+        declared: String,
+        /// What the config asks for.
+        by: String,
+    },
+    /// Too many slices.
+    #[error("column {column} has values from {from} to {to}: that is {slices} slices by {by}")]
+    ManySlices {
+        /// The column.
+        column: String,
+        /// The smallest value.
+        from: String,
+        /// The largest.
+        to: String,
+        /// How many slices that is.
+        slices: u128,
+        /// What the config asks for.
+        by: String,
+    },
+    /// A column cannot say what is new.
+    #[error("column {column} is {declared}, which cannot be a watermark")]
+    NoWatermark {
+        /// The column.
+        column: String,
+        /// Its type in the database.
+        declared: String,
+    },
+    /// A bound is not of the column's type.
+    #[error("{what} of the watermark is {value}, and its column {column} is {declared}")]
+    NoBound {
+        /// Which bound.
+        what: &'static str,
+        /// What the config says.
+        value: String,
+        /// The column.
+        column: String,
+        /// Its type in the database.
+        declared: String,
+    },
+    /// Rows have no watermark.
+    #[error("{rows} {} of {of} {} no value in {column}, which tells what is new{}", if *rows == 1 { "row" } else { "rows" },
+        if *rows == 1 { "has" } else { "have" }, if *is_added { ", and would be added to the table by each build" } else { "" })]
+    NoValue {
+        /// The column.
+        column: String,
+        /// How many.
+        rows: u64,
+        /// The table.
+        of: String,
+        /// True where they were asked for, and cannot be taken back.
+        is_added: bool,
+    },
+    /// Slices were asked for that there cannot be.
+    #[error("{asked} is no slice of {of}")]
+    NoSlice {
+        /// What was asked for.
+        asked: String,
+        /// The table.
+        of: String,
+        /// How slices of it are called.
+        called: &'static str,
+    },
+    /// A value has no place in its column.
+    #[error("column {column}, row {row} of {of}: {reason}")]
+    Value {
+        /// The column.
+        column: String,
+        /// Which row, from 1, in the order of reading.
+        row: u64,
+        /// The table and the slice.
+        of: String,
+        /// What it is, and what was expected.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// What came is not what the protocol says.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl From<SqlError> for Error {
+    fn from(error: SqlError) -> Self {
+        let hint = match &error {
+            SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
+            SqlError::NoColumn { columns, .. } => format!("it has {}", columns.join(", ")),
+            SqlError::SameName { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
+            SqlError::NotThatType { .. } => "take it out of types, or make it text".into(),
+            SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
+            SqlError::ManySlices { .. } => "make the slices wider, or leave odd values out by where".into(),
+            SqlError::NoWatermark { .. } => "a watermark is a date, a time stamp or a whole number that grows".into(),
+            SqlError::NoBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000".into(),
+            SqlError::NoBound { .. } => "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a number 1000".into(),
+            SqlError::NoValue { is_added: true, .. } => {
+                "nulls: skip of the watermark leaves them out; mode: merge can take them each time".into()
+            }
+            SqlError::NoValue { .. } => {
+                "nulls of the watermark says what becomes of them: skip, or include_each_time; or leave them out by where".into()
+            }
+            SqlError::NoSlice { called, .. } => (*called).into(),
+            SqlError::Value { hint, .. } => (*hint).to_string(),
+            SqlError::Protocol(_) => "build again; nothing was published".into(),
+        };
+        // It stands on the command line.
+        let kind = if matches!(error, SqlError::NoSlice { .. }) { ErrorKind::Config } else { ErrorKind::Flow };
+        Self::new(kind, error).with_hint(hint)
+    }
+}
