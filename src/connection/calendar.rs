@@ -39,21 +39,31 @@ pub fn date(days: i64) -> (i64, u32, u32) {
 
 /// True for a date that there is.
 pub fn exists(year: i64, month: u32, day: u32) -> bool {
-    (1..=12).contains(&month) && day >= 1 && date(days(year, month, day)) == (year, month, day)
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        _ => return false,
+    };
+    (1..=last).contains(&day)
 }
 
-/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows.
+/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows. A year may have more digits.
 pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
-    let (year, rest) = text.split_once('-')?;
-    if year.len() < 4 || !year.bytes().all(|sign| sign.is_ascii_digit()) {
-        return None;
-    }
-    let two = |text: &str| text.get(..2).filter(|digits| digits.bytes().all(|sign| sign.is_ascii_digit()))?.parse::<u32>().ok();
-    let month = two(rest)?;
-    let rest = rest[2..].strip_prefix('-')?;
-    let day = two(rest)?;
-    let year = year.parse().ok()?;
-    exists(year, month, day).then_some((year, month, day, &rest[2..]))
+    let bytes = text.as_bytes();
+    let end = bytes.iter().position(|sign| *sign == b'-').filter(|end| *end >= 4)?;
+    let (year, month, day) = (number(bytes.get(..end)?)?, number(bytes.get(end + 1..end + 3)?)?, number(bytes.get(end + 4..end + 6)?)?);
+    let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
+    let is_date = bytes[end + 3] == b'-' && exists(year, month, day);
+    is_date.then_some((year, month, day, &text[end + 6..]))
+}
+
+/// Reads digits.
+fn number(digits: &[u8]) -> Option<i64> {
+    let add = |number: i64, digit: &u8| number.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
+    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| add(number, digit)).flatten())
 }
 
 /// The number of the step that a day lies in.

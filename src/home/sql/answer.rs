@@ -225,8 +225,12 @@ impl SqlHome {
         let dialect = session.database().dialect;
         let name = dialect.quoted(&column.name);
         let text = if dialect == Dialect::Postgres { "::text" } else { "" };
-        let from = self.relation.from(dialect);
-        let asked = format!("SELECT min({name}){text}, max({name}){text} FROM {from}{}", self.filter(condition));
+        let rows = format!("{}{}", self.relation.from(dialect), self.filter(condition));
+        let asked = match (dialect, &self.relation) {
+            // It looks for one of them by an index, and for both through the whole table.
+            (Dialect::Sqlite, Relation::Table(_)) => format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})"),
+            _ => format!("SELECT min({name}){text}, max({name}){text} FROM {rows}"),
+        };
         let answer = session.ask("find the bounds of its slices", &asked).await?;
         let mut row = answer.into_iter().next().unwrap_or_default().into_iter();
         Ok(row.next().flatten().zip(row.next().flatten()))

@@ -1,5 +1,23 @@
 //! Decimal numbers as texts, made into whole numbers of their last digits. No digit is ever lost.
 
+/// A number with a point whose shortest form has so few digits that it is found without being written. Decimals of up to 15
+/// digits are told apart by 64 bits, so one that is nearest to the number is its shortest form.
+pub(super) fn of_real(number: f64, precision: u8, scale: u8) -> Option<i128> {
+    /// Below 10^15, whole numbers and their quotients by powers of ten up to 10^22 are as near as can be.
+    const MOST: f64 = 1e15;
+    let power = 10_f64.powi(i32::from(scale));
+    let digits = (number * power).round();
+    let is_it = scale <= 22 && digits.abs() < MOST && digits / power == number;
+    let digits = is_it.then_some(digits as i128)?;
+    (digits.abs() < 10_i128.pow(u32::from(precision))).then_some(digits)
+}
+
+/// A whole number.
+pub(super) fn of_integer(number: i64, precision: u8, scale: u8) -> Option<i128> {
+    let digits = i128::from(number).checked_mul(10_i128.pow(u32::from(scale)))?;
+    (digits.abs() < 10_i128.pow(u32::from(precision))).then_some(digits)
+}
+
 /// Reads a number such as `-12.50` or `1.5e3`.
 ///
 /// # Errors

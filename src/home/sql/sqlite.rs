@@ -336,7 +336,7 @@ const PROGRESS: i32 = 100_000;
 
 /// Adds one value to its column.
 fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), Misfit> {
-    let kind = builder.kind().clone();
+    let kind = &column.kind;
     let unfit = || {
         let words = format!("the value {} does not fit {}, which arrives as {kind}", shown(value), declared(column));
         let is_calendar = matches!(kind, Type::Date | Type::Timestamp | Type::TimestampUtc);
@@ -384,7 +384,16 @@ fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), 
             _ => values.push_value(integer()?),
         },
         Values::Int128(values) => {
-            let Type::Decimal { precision, scale } = kind else { return Err(unfit()) };
+            let Type::Decimal { precision, scale } = *kind else { return Err(unfit()) };
+            let number = match value {
+                Value::Real(number) => decimal::of_real(number, precision, scale),
+                Value::Integer(number) => decimal::of_integer(number, precision, scale),
+                _ => None,
+            };
+            if let Some(number) = number {
+                values.push_value(number);
+                return Ok(());
+            }
             let text = text_of(value).filter(|_| !matches!(value, Value::Blob(_))).ok_or_else(unfit)?;
             values.push_value(decimal::parse(&text, precision, scale).map_err(|_| unfit())?);
         }
