@@ -29,6 +29,7 @@ const SAMPLES: &[(&str, &[Made])] = &[
         ],
     ),
     ("chain.yml", &[("chain/raw", 820, 4), ("chain/packed", 820, 1), ("chain/shared", 820, 1), ("chain/last", 180, 1)]),
+    ("database.yml", &[("database/months", 600, 13), ("database/added", 600, 2), ("database/report", 40, 1)]),
     ("variables.yml", &[("variables", 180, 1)]),
     ("project/hygge.yml", &[("project/landing/north", 180, 1), ("project/landing/south", 140, 1), ("project/packed", 180, 1)]),
     ("make/hygge.yml", &[("make", 820, 4)]),
