@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::common::files;
+use crate::common::locks::Held;
 use crate::common::sandbox::Sandbox;
 
 const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
@@ -182,14 +183,12 @@ fn what_was_made_and_not_published_is_not_let_go_for_its_size() {
 #[test]
 fn gc_waits_for_builds_or_gives_up() {
     let sandbox = built();
-    let lock = fs::File::open(sandbox.path(".hygge-cache/lock")).expect("a lock");
-    lock.try_lock_shared().expect("as a build has it");
+    let lock = Held::shared(&sandbox.path(".hygge-cache/lock"));
     let ran = sandbox.run(&["cache", "gc", "--max-age", "0", "--no-wait"]);
     assert_eq!(ran.code, 4, "{}", ran.text);
     assert_eq!(sandbox.run(&["build", "--dry-run"]).code, 0);
     drop(lock);
-    let lock = fs::File::open(sandbox.path(".hygge-cache/lock")).expect("a lock");
-    lock.try_lock().expect("as gc has it");
+    let _lock = Held::alone(&sandbox.path(".hygge-cache/lock"));
     assert_eq!(sandbox.run(&["build", "--no-wait"]).code, 4);
     assert_eq!(sandbox.run(&["log"]).code, 0, "readers never wait");
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::files;
+use crate::common::locks::Held;
 use crate::common::sandbox::Sandbox;
 
 /// What somebody does to a file.
@@ -20,8 +21,7 @@ fn meanwhile(store: &str, change: Change<'_>) {
     let before = sandbox.digests("store");
     assert!(!before.is_empty());
     files::ints(&sandbox, "home/east.parquet", 1..2000);
-    let lock = File::options().read(true).write(true).open(sandbox.path(".hygge/store.lock")).expect("a lock");
-    lock.lock().expect("nobody holds it");
+    let lock = Held::alone(&sandbox.path(".hygge/store.lock"));
     let mut build = sandbox.start(&[]);
     build.wait_for("flow_waiting");
     change(&sandbox, &sandbox.path("home/east.parquet"));

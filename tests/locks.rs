@@ -1,16 +1,15 @@
 //! Locks and interruptions: who waits, who gives up, and what is left behind.
 
-use std::fs::{self, File};
+use std::fs;
 
 use crate::common::files;
+use crate::common::locks::Held;
 use crate::common::sandbox::Sandbox;
 
 /// Holds the lock of the store `store`, as another process that builds into it would.
-fn hold(sandbox: &Sandbox) -> File {
+fn hold(sandbox: &Sandbox) -> Held {
     sandbox.write("out/.hygge/store.lock", "somebody, process 7");
-    let file = File::options().read(true).write(true).open(sandbox.path("out/.hygge/store.lock")).expect("a lock");
-    file.try_lock().expect("nobody holds it");
-    file
+    Held::alone(&sandbox.path("out/.hygge/store.lock"))
 }
 
 fn locked() -> Sandbox {
@@ -161,8 +160,7 @@ fn who_holds_the_cache_is_not_who_held_it_before() {
 fn a_build_that_waits_for_the_cache_can_be_interrupted() {
     let sandbox = locked();
     sandbox.write(".hygge-cache/lock", "somebody, process 7");
-    let file = File::options().read(true).write(true).open(sandbox.path(".hygge-cache/lock")).expect("a lock");
-    file.try_lock().expect("nobody holds it");
+    let held = Held::alone(&sandbox.path(".hygge-cache/lock"));
     assert_eq!(sandbox.build(&["--no-wait"]).code, 4);
     for signal in ["INT", "TERM"] {
         let build = sandbox.start(&[]);
@@ -171,7 +169,7 @@ fn a_build_that_waits_for_the_cache_can_be_interrupted() {
         let ran = build.end();
         assert_eq!(ran.code, 130, "{signal}: {}", ran.text);
     }
-    drop(file);
+    drop(held);
     assert_eq!(sandbox.build(&[]).code, 0);
 }
 
@@ -209,8 +207,7 @@ fn builds_of_different_flows_run_together() {
     let sandbox = Sandbox::numbers();
     sandbox.write("hygge.yml", "flows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: elsewhere/store}\n");
     fs::create_dir_all(sandbox.path("out/.hygge")).expect("a folder");
-    let lock = File::create(sandbox.path("out/.hygge/a.lock")).expect("a lock");
-    lock.try_lock().expect("nobody holds it");
+    let lock = Held::alone(&sandbox.path("out/.hygge/a.lock"));
     let mut waits = sandbox.start(&["a"]);
     waits.wait_for("flow_waiting");
     assert_eq!(sandbox.build(&["b", "--no-wait"]).outcome("b"), "built", "while the other is under way");
