@@ -363,7 +363,7 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
         ("i16", "pa.array([-32768, None, 32767], pa.int16())"),
         ("i32", "pa.array([-2**31, None, 2**31-1], pa.int32())"),
         ("i64", "pa.array([-2**63, None, 2**63-1], pa.int64())"),
-        ("f32", "pa.array([1.5, None, -0.1], pa.float32())"),
+        ("f32", "pa.array([3.4028234663852886e38, None, -0.1], pa.float32())"),
         ("f64", "pa.array([0.1, None, -1e300], pa.float64())"),
         ("d9", "pa.array([decimal.Decimal('-1234567.89'), None, decimal.Decimal('0.01')], pa.decimal128(9, 2))"),
         (

@@ -47,7 +47,8 @@ fn put(out: &mut String, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
         Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
         Cell::Integer(value) => out.push_str(&value.to_string()),
         Cell::Unsigned(value) => out.push_str(&value.to_string()),
-        Cell::Float32(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
+        // The server reads a number of 64 bits and rounds it: the shortest form of the largest one of 32 bits lies above it.
+        Cell::Float32(value) if value.is_finite() => out.push_str(&format!("{:e}", f64::from(*value))),
         Cell::Float64(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
         Cell::Float32(_) | Cell::Float64(_) => return Err("MySQL has neither NaN nor infinity".into()),
         Cell::Decimal(value) => {
