@@ -408,6 +408,29 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
     assert_eq!(after.rows, before.rows);
 }
 
+mod sqlite_files {
+    use super::*;
+
+    #[test]
+    fn what_a_process_that_died_left_is_undone() {
+        let database = Database::new(Kind::Sqlite);
+        database.run("PRAGMA journal_mode = delete");
+        let sandbox = project(&database, "", "");
+        file(&sandbox, "home/a.parquet", &[(1, "a")]);
+        built(&sandbox);
+        let dies = "import os, signal, sqlite3, sys\n\
+                    db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                    db.execute('PRAGMA cache_size = 1')\n\
+                    db.execute('BEGIN')\n\
+                    db.executemany('INSERT INTO people VALUES (?, ?)', [(id, 'x' * 1000) for id in range(1000)])\n\
+                    os.kill(os.getpid(), signal.SIGKILL)";
+        peers::run(dies, &[database.file().as_os_str()]);
+        assert!(database.file().with_extension("db-journal").exists(), "it died in the middle");
+        assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+        assert_eq!(rows(&database), ["1|a"]);
+    }
+}
+
 fn a_sets_earlier_one_can_be_put_back(kind: Kind) {
     let database = Database::new(kind);
     let sandbox = project(&database, "", "");

@@ -157,6 +157,7 @@ impl From<ConnectionError> for Error {
                 Some("42501" | "1142" | "1143") => Some("its user needs SELECT on what a home reads"),
                 Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),
                 Some("42703" | "1054") => Some("check the columns that the home names"),
+                Some("776") => Some("somebody died while writing to it: a program that may write, such as sqlite3, undoes that"),
                 Some("57014" | "1969" | "3024") => Some("it ran into statement_timeout of its connection"),
                 _ => None,
             },

@@ -12,7 +12,7 @@ use super::columns::{self, Target};
 use super::{Create, FORMAT, SqlStore, merge, mysql, new_parts, postgres, receipts, sqlite};
 use crate::connection::Relation;
 use crate::connection::types::Type;
-use crate::connection::{Database, Dialect, Session, spawn, until};
+use crate::connection::{ConnectionError, Database, Dialect, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, FormatError, Opened, Piece, Sources};
@@ -41,12 +41,35 @@ pub(super) async fn exists(store: &SqlStore, database: &Arc<Database>) -> Result
     Ok(look(store, database).await? != Found::Nothing)
 }
 
+/// What SQLite says to who only reads where somebody died while writing: <https://www.sqlite.org/rescode.html#readonly_rollback>.
+const CUT_OFF: &str = "776";
+
+/// A session that reads. Where a process died in the middle of a load, SQLite first undoes that, which takes one that writes.
+pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
+    let mut session = database.session().await?;
+    if database.dialect != Dialect::Sqlite {
+        return Ok(session);
+    }
+    let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
+    let looked = session.ask(action, any).await;
+    if !matches!(&looked, Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref() == Some(CUT_OFF)) {
+        // Whatever else is amiss shows again where something is looked for.
+        return Ok(session);
+    }
+    // Another may be the last that there is room for.
+    drop(session);
+    let mut session = database.writing_session().await?;
+    session.ask(action, any).await?;
+    session.end().await;
+    Ok(database.session().await?)
+}
+
 /// What is in the place of the table.
 pub(super) async fn look(store: &SqlStore, database: &Arc<Database>) -> Result<Found> {
     if database.is_missing()? {
         return Ok(Found::Nothing);
     }
-    let mut session = database.session().await?;
+    let mut session = reading_session(database).await?;
     let found = look_in(store, &mut session).await;
     session.end().await;
     found

@@ -41,7 +41,7 @@ async fn field(store: &SqlStore, database: &std::sync::Arc<Database>, field: &st
     if database.is_missing()? {
         return Ok(None);
     }
-    let mut session = database.session().await?;
+    let mut session = super::load::reading_session(database).await?;
     let found = field_in(store, &mut session, field).await;
     session.end().await;
     found
