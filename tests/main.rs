@@ -29,6 +29,7 @@ mod samples;
 mod secrets;
 mod show;
 mod sql_backfill;
+mod sql_changes;
 mod sql_faults;
 mod sql_homes;
 mod sql_stores;

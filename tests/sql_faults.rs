@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::databases::{Database, Kind, Server};
+use crate::common::databases::{Database, Kind, Server, on_servers};
 use crate::common::files::ints;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -55,7 +55,7 @@ fn queries(database: &Database) -> Vec<String> {
     database.ask(asked).lines().map(String::from).collect()
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < LONGEST, "{what} did not happen");
@@ -298,13 +298,6 @@ fn a_build_that_is_killed_loads_nothing_twice(kind: Kind) {
     }
     assert_eq!(sandbox.build(&[]).code, 0);
     assert_eq!(database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"), "6000|6000");
-}
-
-macro_rules! on_servers {
-    ($($test:ident),* $(,)?) => {
-        mod postgres { $(#[test] fn $test() { super::$test(super::Kind::Postgres); })* }
-        mod mysql { $(#[test] fn $test() { super::$test(super::Kind::MySql); })* }
-    };
 }
 
 on_servers!(

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::peers;
@@ -110,22 +110,44 @@ impl Database {
         String::from_utf8_lossy(&ran.stdout).trim_end().to_string()
     }
 
+    /// A session of a client that stays open.
+    pub(crate) fn session(&self) -> Session {
+        let mut command = self.command(&self.name);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("a client");
+        Session { child }
+    }
+
     /// The client of another maker.
     fn client(&self, database: &str, sql: &str) -> Output {
-        let mut command = match self.kind {
-            Kind::Sqlite => {
-                let script = "import sqlite3, sys\n\
-                              db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-                              statements, open_ = [], ''\n\
-                              for piece in sys.argv[2].split(';'):\n\
-                              \x20   open_ += piece + ';'\n\
-                              \x20   if sqlite3.complete_statement(open_):\n\
-                              \x20       statements.append(open_); open_ = ''\n\
-                              for statement in statements:\n\
-                              \x20   for row in db.execute(statement):\n\
-                              \x20       print('|'.join('' if v is None else str(v) for v in row))\n";
-                return peers::run(script, &[self.file.as_os_str(), sql.as_ref()]);
-            }
+        if self.kind == Kind::Sqlite {
+            // SQLite itself reads a number with a point from its digits only nearly.
+            let script = "import sqlite3, struct, sys\n\
+                          db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                          db.create_function('float_of_bits', 1, lambda bits: struct.unpack('>d', bytes.fromhex(bits))[0])\n\
+                          statements, open_ = [], ''\n\
+                          for piece in sys.argv[2].split(';'):\n\
+                          \x20   open_ += piece + ';'\n\
+                          \x20   if sqlite3.complete_statement(open_):\n\
+                          \x20       statements.append(open_); open_ = ''\n\
+                          for statement in statements:\n\
+                          \x20   for row in db.execute(statement):\n\
+                          \x20       print('|'.join('' if v is None else str(v) for v in row))\n";
+            return peers::run(script, &[self.file.as_os_str(), sql.as_ref()]);
+        }
+        let mut command = self.command(database);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client");
+        child.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("what is written");
+        let mut output = child.wait_with_output().expect("an end");
+        if self.kind == Kind::MySql {
+            output.stdout = String::from_utf8_lossy(&output.stdout).replace('\t', "|").into_bytes();
+        }
+        output
+    }
+
+    /// A client of a server that takes statements.
+    fn command(&self, database: &str) -> Command {
+        match self.kind {
+            Kind::Sqlite => panic!("SQLite has no server"),
             Kind::Postgres => {
                 let mut command = Command::new("psql");
                 command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-f", "-"]);
@@ -138,14 +160,7 @@ impl Database {
                 command.args([&format!("-P{}", self.port), database]);
                 command
             }
-        };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client");
-        child.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("what is written");
-        let mut output = child.wait_with_output().expect("an end");
-        if self.kind == Kind::MySql {
-            output.stdout = String::from_utf8_lossy(&output.stdout).replace('\t', "|").into_bytes();
         }
-        output
     }
 
     /// A name as the database quotes it.
@@ -154,6 +169,25 @@ impl Database {
             Kind::MySql => format!("`{}`", name.replace('`', "``")),
             _ => format!("\"{}\"", name.replace('"', "\"\"")),
         }
+    }
+}
+
+/// A session that is told one statement after the other.
+pub(crate) struct Session {
+    child: Child,
+}
+
+impl Session {
+    /// Says a statement, and does not wait for what comes of it.
+    pub(crate) fn say(&mut self, sql: &str) {
+        let pipe = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(pipe, "{sql};").and_then(|()| pipe.flush()).expect("what is written");
+    }
+
+    /// Waits until all that was said is done.
+    pub(crate) fn end(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().expect("an end").success(), "a statement failed");
     }
 }
 
@@ -200,15 +234,25 @@ impl Drop for Server {
 }
 
 fn start(kind: Kind, folder: &Path) -> String {
-    let name = if kind == Kind::Postgres { "postgres" } else { "mysql" };
-    let started = servers(&["start".as_ref(), name.as_ref(), folder.join("server").as_os_str()]);
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-    String::from_utf8_lossy(&started.stdout).trim().to_string()
+    started(&servers(&["start".as_ref(), name(kind).as_ref(), folder.join("server").as_os_str()]))
+}
+
+fn name(kind: Kind) -> &'static str {
+    if kind == Kind::Postgres { "postgres" } else { "mysql" }
+}
+
+/// The port of a server that was started.
+fn started(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
 }
 
 fn servers(arguments: &[&OsStr]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
-    Command::new(script).args(arguments).output().expect("tests/servers runs")
+    Command::new(program()).args(arguments).output().expect("tests/servers runs")
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers")
 }
 
 fn port(variable: &str) -> String {
@@ -232,3 +276,16 @@ macro_rules! on_each_database {
     };
 }
 pub(crate) use on_each_database;
+
+/// The same without SQLite, which has no server.
+macro_rules! on_servers {
+    ($($test:ident),* $(,)?) => {
+        mod postgres {
+            $(#[test] fn $test() { super::$test(crate::common::databases::Kind::Postgres); })*
+        }
+        mod mysql {
+            $(#[test] fn $test() { super::$test(crate::common::databases::Kind::MySql); })*
+        }
+    };
+}
+pub(crate) use on_servers;

@@ -78,7 +78,12 @@ impl SqlHome {
     pub(super) async fn ask(&self, session: &mut Session, before: &Before) -> Result<Asked> {
         // Before the transaction begins: what is written in between shows at the next build.
         let look = self.look(session)?;
-        begin(session).await?;
+        match session.database().dialect {
+            // Its sessions are opened for reading.
+            Dialect::Sqlite => session.execute("begin a transaction", "BEGIN").await?,
+            Dialect::Postgres => postgres::begin(self, session).await?,
+            Dialect::MySql => mysql::begin(self, session).await?,
+        }
         let mut described = self.describe(session).await?;
         let mut found = match &self.watermark {
             Some(watermark) => {
@@ -384,20 +389,6 @@ impl SqlHome {
 fn has_order(column: &Column) -> bool {
     use crate::connection::types::Type;
     !matches!(column.kind, Type::Boolean | Type::List(_) | Type::Binary)
-}
-
-/// Begins a transaction that sees one moment and only reads.
-pub(super) async fn begin(session: &mut Session) -> Result<()> {
-    let begin = match session.database().dialect {
-        // Its sessions are opened for reading.
-        Dialect::Sqlite => "BEGIN",
-        Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        Dialect::MySql => {
-            session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-        }
-    };
-    Ok(session.execute("begin a transaction", begin).await?)
 }
 
 /// The digest of columns: names, order, types, the primary key.

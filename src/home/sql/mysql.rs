@@ -19,6 +19,20 @@ use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;
 use crate::home::Batch;
 
+/// Begins a transaction that sees one moment and only reads. The moment is taken by the first query that looks at a row. The one
+/// here looks at none, and locks the tables: from then on nobody changes their columns, which are asked for after it. Behind a
+/// moment they could become others, in which values would be read as what they are not.
+pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
+    session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+    session.execute("begin a transaction", "START TRANSACTION READ ONLY").await?;
+    let lock = format!("SELECT NULL FROM {} LIMIT 0", home.relation.from(Dialect::MySql));
+    match session.ask("lock its tables", &lock).await {
+        Err(error) if error.is_transient() => Err(error.into()),
+        // Of what cannot be read is told where its columns are asked for.
+        _ => Ok(()),
+    }
+}
+
 /// What a table or query has.
 pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<Described> {
     match &home.relation {

@@ -16,7 +16,7 @@ use super::{OnInvalid, SqlError, SqlHome};
 use crate::connection::Relation;
 use crate::connection::calendar::DAY_MICROS;
 use crate::connection::types::{Column, MAX_PRECISION, Type};
-use crate::connection::{Dialect, Link, Session};
+use crate::connection::{ConnectionError, Dialect, Link, Session};
 use crate::error::Result;
 use crate::home::Batch;
 
@@ -28,6 +28,48 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
 
 /// The days of 0001-01-01 since 1970: what lies before is before Christ.
 const FIRST_DAY: i32 = -719_162;
+
+/// Begins a transaction that sees one moment and only reads.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Begins such a transaction, whose moment lies behind every change of the columns that are read. Where somebody changed them after it, a
+/// table that was written anew would be empty, and a column another one than the catalog of that moment says:
+/// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the moment is taken; until the
+/// transaction ends, who wants to change their columns waits.
+pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
+    let tables = tables(home, session).await?;
+    if tables.is_empty() {
+        return Ok(session.execute("begin a transaction", BEGIN).await?);
+    }
+    let locked = format!("{BEGIN}; LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+    let is_gone =
+        |error: &ConnectionError| matches!(error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42P01"));
+    // What is gone since is not looked for any more when this is tried again.
+    let passing = |error| if is_gone(&error) { error.passing() } else { error };
+    Ok(session.execute("lock its tables", &locked).await.map_err(passing)?)
+}
+
+/// The tables that are read, those behind views and partitions among them, as far as they may be locked.
+async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
+    let from = home.relation.from(Dialect::Postgres);
+    let asked = format!(
+        "BEGIN READ ONLY; SELECT NULL FROM {from} LIMIT 0; \
+         SELECT DISTINCT format('ONLY %I.%I', n.nspname, c.relname) \
+         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'p') \
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1"
+    );
+    let found = session.ask("find the tables that it reads", &asked).await;
+    let tables = match found {
+        Ok(rows) => rows.into_iter().flatten().flatten().collect(),
+        // Of a table that is not there, or a query that is none, is told where its columns are asked for.
+        Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref().is_some_and(|code| code.starts_with("42")) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    session.execute("end a transaction", "ROLLBACK").await?;
+    Ok(tables)
+}
 
 /// What a table or query has.
 pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<Described> {

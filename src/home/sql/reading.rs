@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
 
-use super::answer::{self, Asked};
+use super::answer::Asked;
 use super::misfit::ReadError;
 use super::rows::{Filling, Limits};
 use super::{SqlHome, mysql, postgres, sqlite};
@@ -83,7 +83,7 @@ impl SqlReading {
             if let Some(snapshot) = &self.snapshot
                 && let Some(mut session) = self.database.spare_session().await?
             {
-                answer::begin(&mut session).await?;
+                session.execute("begin a transaction", postgres::BEGIN).await?;
                 let join = format!("SET TRANSACTION SNAPSHOT {}", Dialect::Postgres.text(snapshot));
                 // It ends with the session that gave it, which may be lost.
                 session.execute("join its snapshot", &join).await.map_err(ConnectionError::passing)?;
