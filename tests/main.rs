@@ -31,6 +31,7 @@ mod show;
 mod sql_backfill;
 mod sql_changes;
 mod sql_faults;
+mod sql_full_disk;
 mod sql_homes;
 mod sql_stores;
 mod sql_types;

@@ -208,6 +208,41 @@ impl Server {
         Self { kind, folder, port }
     }
 
+    /// Starts one of PostgreSQL that has a disk of this size beside its data, in mounts of its own, which go with it.
+    pub(crate) fn with_disk(size: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        std::fs::create_dir(folder.path().join("disk")).expect("a folder");
+        // PostgreSQL wants a folder of its own.
+        let script = "mount -t tmpfs -o size=$1,mode=777,uid=$(id -u postgres) none \"$2/disk\" && exec \"$0\" start \"$3\" \"$2/server\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(program()).arg(size).arg(folder.path()).arg(name(Kind::Postgres));
+        Self { kind: Kind::Postgres, port: started(&command.output().expect("unshare runs")), folder }
+    }
+
+    /// Starts one with these options.
+    pub(crate) fn with_options(kind: Kind, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = folder.path().join("server");
+        let arguments: Vec<&OsStr> =
+            ["start".as_ref(), name(kind).as_ref(), place.as_os_str()].into_iter().chain(options.iter().map(OsStr::new)).collect();
+        Self { kind, port: started(&servers(&arguments)), folder }
+    }
+
+    /// Where that disk is for the server.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Gives that disk another size.
+    pub(crate) fn resize_disk(&self, size: &str) {
+        let file = std::fs::read_to_string(self.folder.path().join("server/data/postmaster.pid")).expect("the number of its process");
+        let process = file.lines().next().expect("a number");
+        let mut command = Command::new("nsenter");
+        command.args(["-t", process, "--mount", "mount", "-o", &format!("remount,size={size}")]).arg(self.disk());
+        assert!(command.status().expect("nsenter runs").success());
+    }
+
     /// Starts it again, on the same port and with the same data.
     pub(crate) fn start_again(&self) {
         assert_eq!(start(self.kind, self.folder.path()), self.port);
