@@ -7,3 +7,4 @@ pub(crate) mod locks;
 pub(crate) mod peers;
 pub(crate) mod sandbox;
 pub(crate) mod tree;
+pub(crate) mod values;

@@ -33,6 +33,7 @@ mod sql_changes;
 mod sql_faults;
 mod sql_full_disk;
 mod sql_homes;
+mod sql_properties;
 mod sql_stores;
 mod sql_types;
 mod sql_watermarks;
