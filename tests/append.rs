@@ -351,3 +351,19 @@ fn what_stays_is_not_read_again() {
         assert!(hashed < small, "{hashed} bytes were hashed: {}", ran.text);
     }
 }
+
+#[test]
+fn a_first_publication_that_died_is_begun_again() {
+    let sandbox = adding("", "");
+    input(&sandbox, "a", 0..2);
+    built(&sandbox);
+    let receipt = fs::read_to_string(sandbox.path(".hygge/store.json")).expect("a receipt");
+    let mut receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    receipt["pending"] = receipt["published"].take();
+    sandbox.write(".hygge/store.json", receipt.to_string());
+    fs::rename(sandbox.path("store"), sandbox.path(".hygge/store.next")).expect("a folder");
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(ids(&sandbox, "store"), [0, 1]);
+}

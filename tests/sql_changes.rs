@@ -81,7 +81,7 @@ fn a_table_that_changes_while_it_is_waited_for_arrives_as_it_is(kind: Kind) {
         let sandbox = database.project(&format!("  a: {{home: {{connection: shop, {home}}}, store: out}}\n"));
         let mut other = database.session();
         other.say(if kind == Kind::Postgres { "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE" } else { "LOCK TABLES t WRITE" });
-        wait_until("the lock", || !asks_in_vain(&database));
+        wait_until("the lock", || !may_be_read(&database));
         let build = sandbox.start(&[]);
         wait_until("a build that waits", || is_waited_for(&database));
         other.say(&if kind == Kind::Postgres { change.replace("rand()", "random()") } else { change.to_string() });
@@ -93,8 +93,8 @@ fn a_table_that_changes_while_it_is_waited_for_arrives_as_it_is(kind: Kind) {
     }
 }
 
-/// True as long as somebody else may read the table at once.
-fn asks_in_vain(database: &Database) -> bool {
+/// True where somebody else may read the table at once.
+fn may_be_read(database: &Database) -> bool {
     database.try_run(match database.kind {
         Kind::Postgres => "SET lock_timeout = 1; SELECT count(*) FROM t",
         _ => "SET lock_wait_timeout = 0; SELECT count(*) FROM t",
@@ -151,5 +151,5 @@ fn a_table_that_is_read_is_not_changed_meanwhile(kind: Kind) {
     let found = peers::rows(&sandbox.path("out")).rows;
     let found: Vec<String> = found.into_iter().map(|row| row.into_iter().take(2).flatten().collect::<Vec<_>>().join("|")).collect();
     assert_eq!(found, ["1|10", "2|20"]);
-    database.run(&format!("{briefly}; ALTER TABLE t DROP COLUMN v"));
+    database.run("ALTER TABLE t DROP COLUMN v");
 }

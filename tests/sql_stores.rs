@@ -426,6 +426,9 @@ mod sqlite_files {
                     os.kill(os.getpid(), signal.SIGKILL)";
         peers::run(dies, &[database.file().as_os_str()]);
         assert!(database.file().with_extension("db-journal").exists(), "it died in the middle");
+        // A home is never written to.
+        let ran = database.project("  b: {home: {connection: shop, table: people}, store: out}\n").run(&["build"]);
+        assert!(ran.code == 1 && ran.text.contains("somebody died while writing to it"), "{}", ran.text);
         assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
         assert_eq!(rows(&database), ["1|a"]);
     }

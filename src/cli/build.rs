@@ -56,7 +56,7 @@ pub(super) struct Build {
     #[arg(long)]
     force: bool,
     /// Read slices of the selected flows again and replace their parts: 2026-09, 2026-01..2026-09, 5000..9000
-    #[arg(long, value_name = "SLICES", requires = "selection", conflicts_with = "force")]
+    #[arg(long, value_name = "SLICES", requires = "selection", conflicts_with = "force", allow_hyphen_values = true)]
     slice: Option<SliceRange>,
     /// Begin nothing new when a flow has failed
     #[arg(long)]

@@ -210,7 +210,9 @@ fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<Probe
         let Some(stat) = live.files.get(&part.name) else { continue };
         files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
     }
-    let is_lost = receipt_stat.is_none() && flow.mode.appends() && memory.stores.contains_key(real);
+    // One that says of nothing that it was published was that of a first publication which died.
+    let says_something = || memory.receipts.get(real).is_none_or(|indexed| indexed.receipt.published.is_some());
+    let is_lost = receipt_stat.is_none() && flow.mode.appends() && memory.stores.contains_key(real) && says_something();
     let table = flow.store.table().map(|table| table.names.join("."));
     Ok(ProbedStore { table, receipt, receipt_stat, is_new, is_lost, live, files })
 }

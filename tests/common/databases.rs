@@ -234,6 +234,14 @@ impl Server {
         self.folder.path().join("disk")
     }
 
+    /// Stops it and starts it again with these options.
+    pub(crate) fn restart_with(&self, options: &[&str]) {
+        self.stop();
+        let place = self.folder.path().join("server");
+        let arguments = ["start".as_ref(), name(self.kind).as_ref(), place.as_os_str()].into_iter().chain(options.iter().map(OsStr::new));
+        assert_eq!(started(&servers(&arguments.collect::<Vec<_>>())), self.port);
+    }
+
     /// Gives that disk another size.
     pub(crate) fn resize_disk(&self, size: &str) {
         let file = std::fs::read_to_string(self.folder.path().join("server/data/postmaster.pid")).expect("the number of its process");
