@@ -432,6 +432,22 @@ mod sqlite_files {
         assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
         assert_eq!(rows(&database), ["1|a"]);
     }
+
+    #[test]
+    fn who_reads_a_file_has_ended_before_it_is_written_to() {
+        let database = Database::new(Kind::Sqlite);
+        database.run("PRAGMA journal_mode = delete; CREATE TABLE events (id integer PRIMARY KEY, n integer NOT NULL)");
+        database.run("INSERT INTO events VALUES (1, 0), (2, 5), (3, 20)");
+        let home = "{connection: shop, table: events, watermark: {column: n, lag: 10}}";
+        let flow = format!("  a: {{mode: append, home: {home}, store: {{connection: shop, table: people}}}}\n");
+        let sandbox = database.project(&flow);
+        built(&sandbox);
+        // Nothing of it is to be read, and something is to be noted.
+        database.run("INSERT INTO events VALUES (4, 22)");
+        let ran = sandbox.build(&[]);
+        assert_eq!((ran.code, ran.outcome("a")), (0, "restored"), "{}", ran.text);
+        assert_eq!(database.ask("SELECT id, n FROM people ORDER BY id"), "1|0\n2|5");
+    }
 }
 
 fn a_sets_earlier_one_can_be_put_back(kind: Kind) {

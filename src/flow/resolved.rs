@@ -72,8 +72,11 @@ fn block(flow: &Flow) -> Value {
     });
     if let Mode::Append { on_changed, on_vanished } = flow.mode {
         block["mode"] = "append".into();
-        block["on_changed"] = json!(on_changed);
-        block["on_vanished"] = json!(on_vanished);
+        // Files are meant by them.
+        if flow.home.table().is_none() {
+            block["on_changed"] = json!(on_changed);
+            block["on_vanished"] = json!(on_vanished);
+        }
     }
     if flow.mode == Mode::Merge {
         block["mode"] = "merge".into();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 
 use super::Planner;
 use super::db::FlowKey;
@@ -144,10 +145,9 @@ impl Planner {
     }
 
     /// All that a flow needs of its table was read: its sessions are free for others.
-    pub fn end_reading(&mut self, name: &FlowName) {
-        if let Some(reading) = self.readings.remove(name) {
-            tokio::spawn(async move { reading.close().await });
-        }
+    pub fn end_reading(&mut self, name: &FlowName) -> Option<JoinHandle<()>> {
+        let reading = self.readings.remove(name)?;
+        Some(tokio::spawn(async move { reading.close().await }))
     }
 
     /// The flow has ended: what its table holds may be something else by now.

@@ -88,7 +88,8 @@ impl Coordinator<'_> {
     /// What publishes a flow whose parts are all there, if nobody came by since it was planned.
     pub(super) async fn publication(&mut self, name: &FlowName) -> Result<Publish> {
         let taker = self.taker(name)?;
-        let running = self.running.get(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
+        let running = self.running.get_mut(name).ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
+        let closing = running.closing.take();
         let made: Vec<Made> = running.made.iter().flatten().cloned().collect();
         let (work, made) = running.work.with_made(&made);
         let receipt = running.receipt.clone();
@@ -108,7 +109,12 @@ impl Coordinator<'_> {
             Mode::Merge => Change::Merge,
         };
         let project = self.planner.project.config.name.clone();
+        let runtime = Handle::current();
         Ok(Box::new(move || {
+            // Where its table and its store are one SQLite database, who reads keeps others from committing.
+            if let Some(closing) = closing {
+                drop(runtime.block_on(closing));
+            }
             let room = taker.room()?;
             let publication = Publication {
                 project: &project,
@@ -191,6 +197,7 @@ impl Coordinator<'_> {
             }
         }
         if running.missing == 0 {
+            running.closing = self.planner.end_reading(flow);
             self.ready_sets.push_back(flow.clone());
         }
         Ok(())
@@ -218,7 +225,7 @@ impl Coordinator<'_> {
         self.recorder.record(Batch { parts: made.clone(), ..Batch::default() });
         running.set_made(number, made);
         if running.missing == 0 {
-            self.planner.end_reading(flow);
+            running.closing = self.planner.end_reading(flow);
         }
         let Some(running) = self.running.get(flow) else { return };
         if running.error.is_none() && running.missing == 0 {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::task::JoinHandle;
+
 use super::clock::Clock;
 use crate::cache::index::PartRecord;
 use crate::error::Error;
@@ -29,14 +31,16 @@ pub(super) struct Running {
     pub(super) in_flight: usize,
     pub(super) error: Option<Error>,
     pub(super) clock: Option<Clock>,
+    /// The end of what it read its table with.
+    pub(super) closing: Option<JoinHandle<()>>,
 }
 
 impl Running {
     /// Nothing is done yet.
     pub(super) fn new(step: Step, work: Arc<Work>, began: Instant, clock: Option<Clock>) -> Self {
         let missing = work.parts.len();
-        let (lock, receipt, error) = (None, None, None);
-        Self { step, made: vec![None; missing], work, began, lock, receipt, missing, in_flight: 0, error, clock }
+        let (lock, receipt, error, closing) = (None, None, None, None);
+        Self { step, made: vec![None; missing], work, began, lock, receipt, missing, in_flight: 0, error, clock, closing }
     }
 
     /// Something else is to be done than was planned, and nothing of it is done yet.
