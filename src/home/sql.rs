@@ -11,6 +11,7 @@ mod error;
 mod misfit;
 mod mysql;
 mod postgres;
+mod probe;
 mod ranges;
 mod reading;
 mod rows;

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{self, Described, Found};
+use super::answer::{Described, Found};
+use super::probe::unknown;
 use super::ranges::{self, Range, Slices, is_calendar, is_whole};
 use super::{Nulls, Probe, SqlError, SqlHome};
 use crate::config::words::Lag;
@@ -217,7 +218,7 @@ impl SqlHome {
         }
         let without = self.without_value(session, scale, watermark, before).await?;
         if without > 0 && watermark.nulls == Nulls::IncludeEachTime {
-            found.push(ranges::rest(scale.dialect, column), answer::unknown());
+            found.push(ranges::rest(scale.dialect, column), unknown());
         }
 
         let mut writer = KeyWriter::new(KeyKind::Probe);
