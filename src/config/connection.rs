@@ -32,7 +32,7 @@ pub struct Connection {
     pub name: String,
     /// Where it is written; `None` where it comes from the environment alone.
     pub at: Option<Span>,
-    /// How many sessions all flows share.
+    /// How many sessions all flows share to read; those that fill its tables share as many more.
     pub pool_size: u64,
     /// How long opening a session may take.
     pub connect_timeout: Duration,

@@ -139,7 +139,7 @@ pub struct ConnectionFields {
     /// Where it is and how to log in. Its variables are asked for when it is opened, and it is never shown.
     #[schemars(example = &"${SHOP_URL}", extend("x-default" = "required, unless `HYGGE_CONNECTION_NAME` is set", "x-type" = "URL of `sqlite`, `postgres` or `mysql`"))]
     pub url: Option<Secret>,
-    /// How many sessions all flows share.
+    /// How many sessions all flows share to read; those that fill its tables share as many more.
     #[schemars(example = 8, extend("default" = 4))]
     pub pool_size: Option<Number<1, 1000>>,
     /// How long opening a session may take.

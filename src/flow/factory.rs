@@ -120,6 +120,7 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
 pub struct Factory<'a> {
     root: &'a Path,
     connections: &'a [Connection],
+    /// Those of stores. Homes have sessions of their own: who fills a table never waits for somebody that reads and waits for him.
     databases: Arc<Databases>,
 }
 
