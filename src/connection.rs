@@ -96,6 +96,8 @@ pub struct Database {
     connect_timeout: Duration,
     statement_timeout: Option<Duration>,
     permits: Arc<Semaphore>,
+    /// Whose turn it is to write to a SQLite database, of the flows of this process.
+    pub writing: tokio::sync::Mutex<()>,
     idle: Mutex<Vec<(Link, i64)>>,
     /// Queries that are being ended at the server.
     cancelling: Mutex<Vec<JoinHandle<()>>>,
@@ -182,6 +184,7 @@ impl Database {
             connect_timeout: connection.connect_timeout,
             statement_timeout: connection.statement_timeout,
             permits: Arc::new(Semaphore::new(usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS))),
+            writing: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
             cancelling: Mutex::default(),
             url: secret,

@@ -3,6 +3,7 @@
 pub mod append;
 mod backfill;
 pub mod check;
+mod columns;
 pub mod db;
 mod judge;
 pub mod look;
@@ -83,9 +84,10 @@ pub struct Step {
 }
 
 impl Step {
-    /// What its reader should know of its table, in words.
-    pub fn remarks(&self) -> &[String] {
-        self.work.as_ref().and_then(|work| work.table.as_ref()).map_or(&[], |table| &table.remarks)
+    /// What its reader should know of its tables, in words.
+    pub fn remarks(&self) -> Vec<String> {
+        let Some(work) = &self.work else { return Vec::new() };
+        work.table.iter().flat_map(|table| &table.remarks).chain(&work.remarks).cloned().collect()
     }
 }
 

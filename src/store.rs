@@ -12,6 +12,10 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use polars::prelude::ArrowSchema;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
 use crate::config::connection::Connection;
@@ -82,6 +86,12 @@ pub trait Store: Debug + Send + Sync {
     /// Fails where nothing could be published: the path is no folder, nothing may be written there, or
     /// it holds what hygge did not make. Changes nothing.
     fn check(&self, real: &Path) -> Result<(), StoreError>;
+
+    /// Fails where columns do not fit by their types alone, naming all of them; gives what is to be known of the others, in words.
+    /// Changes nothing.
+    fn check_columns(&self, _: &ArrowSchema) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Checks that the store can be published to, makes what must be there for that, and locks it.
     /// The lock goes with the value or the process.
@@ -171,6 +181,8 @@ pub struct Clearing {
     pub files: Vec<PathBuf>,
     /// Bytes that readers find in them.
     pub bytes: u64,
+    /// What is removed of a table, in words: it has no files.
+    pub table: Option<String>,
 }
 
 /// What to publish.
@@ -190,6 +202,10 @@ pub struct Publication<'a> {
     pub change: Change,
     /// True when the run shall end: what is loaded into a table is given up, what takes a moment is finished.
     pub interrupted: &'a Arc<AtomicBool>,
+    /// How long to wait for another process that fills the same table; nothing where it is as long as it takes.
+    pub wait: Option<Duration>,
+    /// Is told once that another process is waited for.
+    pub waiting: &'a UnboundedSender<String>,
 }
 
 /// Why a store cannot be used.
@@ -252,6 +268,9 @@ pub enum StoreError {
     /// A part that should be published is not there or not what it should be.
     #[error("part {0} is missing or damaged")]
     Part(String),
+    /// Another process has published to a table since it was looked at: what was planned may be wrong by now.
+    #[error("another process has published to {0} meanwhile")]
+    Overtaken(String),
     /// Another process builds into the store.
     #[error(transparent)]
     Locked(#[from] LockError),
@@ -287,6 +306,7 @@ impl From<StoreError> for Error {
                 "bring it back from a backup, or move it and the store away to build anew; with mode: append, rows of inputs that are gone are only there",
             ),
             StoreError::Part(_) => Some("build again: the part is made anew"),
+            StoreError::Overtaken(_) => Some("build again: what it published is looked at first; nothing of this build was"),
             _ => None,
         };
         let kind = match &error {

@@ -35,6 +35,7 @@ mod sql_full_disk;
 mod sql_homes;
 mod sql_properties;
 mod sql_stores;
+mod sql_targets;
 mod sql_types;
 mod sql_watermarks;
 mod steps;

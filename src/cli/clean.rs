@@ -150,19 +150,18 @@ async fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure:
         let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);
         return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("it is for {} to remove it", receipt.project)));
     }
-    let Clearing { files, bytes: size } = flow.store.clearing(path)?;
-    if files.is_empty() {
+    let Clearing { files, bytes: size, table } = flow.store.clearing(path)?;
+    if files.is_empty() && table.is_none() {
         return Ok(false);
     }
     if is_sure {
         flow.store.clear(path)?;
     }
     say(&format!(
-        "{} store {} of flow {name}: {}, {}",
+        "{} store {} of flow {name}: {}",
         if is_sure { "removed" } else { "would remove" },
         flow.store.shown(path),
-        count(files.len(), "file"),
-        bytes(size)
+        table.unwrap_or_else(|| format!("{}, {}", count(files.len(), "file"), bytes(size)))
     ));
     for file in files.iter().take(LISTED) {
         say(&format!("  {}", file.display()));

@@ -56,6 +56,17 @@ impl Session {
         done.map_err(|error| self.failed(action, &error))
     }
 
+    /// Runs a statement that changes rows; gives how many the database says it changed.
+    pub async fn change(&mut self, action: &str, sql: &str) -> Result<u64, ConnectionError> {
+        let sql = AssertSqlSafe(sql);
+        let done = match &mut self.link {
+            Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
+            Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
+            Link::MySql(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
+        };
+        done.map_err(|error| self.failed(action, &error))
+    }
+
     /// A small answer, each value as the text that the database makes of it.
     pub async fn ask(&mut self, action: &str, sql: &str) -> Result<Texts, ConnectionError> {
         let sql = AssertSqlSafe(sql);

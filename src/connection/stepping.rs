@@ -160,15 +160,17 @@ impl<'h, 'g> Insert<'h, 'g> {
         if code == ffi::SQLITE_OK { Ok(()) } else { Err(failure(self.0.handle, code)) }
     }
 
-    /// Runs the statement with what was set.
+    /// Runs the statement with what was set; gives how many rows it changed by itself.
     ///
     /// # Errors
     /// What SQLite met.
-    pub fn run(&mut self) -> Result<(), Failure> {
+    pub fn run(&mut self) -> Result<u64, Failure> {
         let stepped = self.0.step().map(drop);
         // SAFETY: the statement was prepared. What it gives is what the step gave.
         unsafe { ffi::sqlite3_reset(self.0.statement.as_ptr()) };
-        stepped
+        // SAFETY: the handle is locked and open.
+        let changed = unsafe { ffi::sqlite3_changes(self.0.handle.as_raw_handle().as_ptr()) };
+        stepped.map(|()| u64::try_from(changed).unwrap_or_default())
     }
 }
 

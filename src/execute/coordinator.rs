@@ -340,11 +340,12 @@ impl<'r> Coordinator<'r> {
     }
 
     /// True for the first few times that another flow got in the way: it has made a part of the same bytes and taken it
-    /// when it should be published; or its store is the home, and another process has published to it.
+    /// when it should be published; its store is the home, and another process has published to it; or another checkout
+    /// has published to the same table.
     fn lost_a_part(&mut self, flow: &FlowName, error: &Error) -> bool {
         let reads_a_store = self.planner.flow(flow).is_ok_and(|flow| flow.upstream().is_some());
-        let is_lost =
-            matches!(error.cause(), Some(StoreError::Part(_))) || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
+        let is_lost = matches!(error.cause(), Some(StoreError::Part(_) | StoreError::Overtaken(_)))
+            || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
         let tries = self.tries.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
         is_lost && *tries <= TRIES

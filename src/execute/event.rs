@@ -63,6 +63,13 @@ pub enum Event {
         /// Where they are now.
         folder: PathBuf,
     },
+    /// Something is to be known of what was made.
+    Remark {
+        /// The flow.
+        flow: FlowName,
+        /// It, in words.
+        text: String,
+    },
     /// A flow has ended.
     Ended {
         /// The flow.

@@ -28,8 +28,8 @@ use super::{Answer, Before, Chosen, Home, HomeError, Listing, Place, Reading, Sl
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::words::Step;
-use crate::connection::types::{Column, Type};
-use crate::connection::{self, Databases, Relation, Session};
+use crate::connection::types::Type;
+use crate::connection::{self, Databases, Relation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 
@@ -106,17 +106,9 @@ impl SqlHome {
     }
 }
 
-/// The columns of a table, as a home reads them; `None` where there is no table.
-///
-/// # Errors
-/// The database fails.
-pub async fn columns_of_table(connection: &Connection, relation: &Relation, session: &mut Session) -> Result<Option<Vec<Column>>> {
-    let home = SqlHome::of_table(connection, relation.clone(), None);
-    match home.describe(session).await {
-        Ok(described) => Ok(Some(described.all)),
-        Err(error) if matches!(error.cause(), Some(SqlError::NoTable { .. })) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// What a type becomes that is declared in SQLite; `None` for one that has no counterpart.
+pub fn type_in_sqlite(declared: &str) -> Option<Type> {
+    sqlite::of_declared(declared)
 }
 
 impl Home for SqlHome {

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use polars::prelude::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::columns;
 use super::prepare::check_schemas;
 use super::project::Project;
 use crate::connection::Databases;
@@ -103,17 +105,25 @@ struct Look<'p> {
 }
 
 impl Look<'_> {
-    fn check(&self, part: Part, look: fn(&Self) -> Result<String>) -> Checked {
+    fn check(&self, part: Part, look: fn(&Self) -> Result<(String, Vec<String>)>) -> Checked {
         let began = Instant::now();
         let found = catch_panic(|| look(self)).flatten();
         let answer = self.answer.filter(|_| part == Part::Home);
-        let remarks = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
         let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);
-        Checked { flow: self.flow.name.clone(), part, found, remarks: remarks.unwrap_or_default(), took }
+        let (found, remarks) = match found {
+            Ok((found, remarks)) => (Ok(found), remarks),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        Checked { flow: self.flow.name.clone(), part, found, remarks, took }
     }
 }
 
-fn home(look: &Look<'_>) -> Result<String> {
+fn home(look: &Look<'_>) -> Result<(String, Vec<String>)> {
+    let remarks = look.answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
+    Ok((found_in_home(look)?, remarks.unwrap_or_default()))
+}
+
+fn found_in_home(look: &Look<'_>) -> Result<String> {
     let Look { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
         return Ok(format!("is flow {upstream}"));
@@ -179,18 +189,37 @@ fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout>
 fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<()> {
     let known: Vec<&Layout> = layouts.iter().collect();
     check_schemas(format, &known, |file| open(listing, &listing.files[file].name))?;
+    if flow.store.table().is_some() {
+        listing.files.par_iter().map(|file| Ok(format.readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
+    }
     if let Passage::Decoded { .. } = format.passage(&known, &flow.store.target())? {
         listing.files.par_iter().map(|file| Ok(format.decodable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
     Ok(())
 }
 
-fn store(look: &Look<'_>) -> Result<String> {
+fn store(look: &Look<'_>) -> Result<(String, Vec<String>)> {
     look.flow.store.check(look.store)?;
+    // Where the home cannot be read, that is said of the home.
+    let columns = if look.flow.store.table().is_some() { incoming(look).ok().flatten() } else { None };
+    let remarks = columns.map(|columns| look.flow.store.check_columns(&columns)).transpose()?.unwrap_or_default();
     let receipt = look.flow.store.receipt(look.store)?;
     let published = receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
-    Ok(match published {
+    let found = match published {
         Some(published) => format!("can be written, has {} rows of {}", published.manifest.rows(), published.at),
         None => "can be written, nothing was published yet".to_string(),
-    })
+    };
+    Ok((found, remarks))
+}
+
+/// The columns that come, as far as they can be told before a build.
+fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
+    if let Some((answer, _)) = look.answer {
+        return Ok(answer.as_ref().ok().map(|answer| answer.columns.clone()));
+    }
+    if look.flow.upstream().is_some() {
+        return Ok(None);
+    }
+    let listing = look.flow.home.list()?;
+    listing.files.first().map(|file| columns::of_file(look.format, &open(&listing, &file.name)?)).transpose()
 }

@@ -9,6 +9,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
 use super::append::{self, AppendError};
+use super::columns;
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice;
@@ -41,11 +42,13 @@ impl Planner {
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        let format = self.project.input_format(&flow);
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
-            return self.work_of_table(&flow, key, state, seen).await;
+            let mut work = self.work_of_table(&flow, key, state, seen).await?;
+            work.remarks = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+            return Ok(work);
         }
         let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
-        let format = self.project.input_format(&flow);
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &known, |file| open(&files[file]))?;
@@ -63,11 +66,12 @@ impl Planner {
         reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
         let schema = found.or(schema);
-        let work = Work { schema, files, layouts, passage, parts, sequence, ..Work::of_state(&flow, key, &state) };
+        let mut work = Work { schema, files, layouts, passage, parts, sequence, ..Work::of_state(&flow, key, &state) };
         work.names(&flow, &[])?;
         if matches!(work.passage, Passage::Decoded { .. }) {
             check_decodable(format, &work)?;
         }
+        work.remarks = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
         Ok(work)
     }
 

@@ -106,6 +106,7 @@ impl Report for Json<'_> {
                 self.object("recovered", json!({ "flow": flow, "how": how }));
             }
             Event::Displaced { flow, names, folder } => self.object("displaced", json!({ "flow": flow, "names": names, "folder": folder })),
+            Event::Remark { flow, text } => self.object("remark", json!({ "flow": flow, "text": text })),
             Event::Ended { flow, outcome, took } => {
                 let mut fields = outcome_fields(outcome);
                 fields["flow"] = json!(flow);

@@ -158,6 +158,7 @@ impl Report for Plain<'_> {
                     folder.display()
                 ));
             }
+            Event::Remark { flow, text } => self.line(&format!("note: {flow}: {text}")),
             Event::Ended { flow, outcome, took } => self.ended(flow.as_str(), outcome, *took),
         }
     }

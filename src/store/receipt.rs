@@ -44,6 +44,28 @@ pub struct Receipt {
     /// What was there when the folder was taken over.
     #[serde(default)]
     pub adopted: Option<Adopted>,
+    /// Of a table: how many rows it has, and whose they are. Receipts of the version before do not say.
+    #[serde(default)]
+    pub table: Option<TableRows>,
+}
+
+/// The rows of a table, as the last publication left them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRows {
+    /// True where hygge made the table.
+    pub is_made: bool,
+    /// All its rows.
+    pub rows: u64,
+    /// Those that were there when hygge took the table over.
+    pub of_others: u64,
+}
+
+impl TableRows {
+    /// The same after so many rows were added and removed.
+    #[must_use]
+    pub fn after(self, added: u64, removed: u64) -> Self {
+        Self { rows: (self.rows + added).saturating_sub(removed), ..self }
+    }
 }
 
 impl Receipt {
@@ -60,6 +82,7 @@ impl Receipt {
             previous: None,
             latest: None,
             adopted: None,
+            table: None,
         }
     }
 

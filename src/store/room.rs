@@ -38,6 +38,8 @@ pub struct Notes {
     pub aside: Vec<PathBuf>,
     /// What became of a publication that had died.
     pub recovery: Option<Recovery>,
+    /// What is to be known of what was made, in words.
+    pub remarks: Vec<String>,
 }
 
 /// What became of a publication that had died.
@@ -99,6 +101,11 @@ impl<'a> Room<'a> {
     /// Notes what became of a publication that had died.
     pub fn note_recovery(&self, recovery: Recovery) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).recovery = Some(recovery);
+    }
+
+    /// Notes what is to be known of what was made.
+    pub fn note_remark(&self, remark: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remarks.push(remark);
     }
 
     /// What was noted.

@@ -4,19 +4,28 @@
 //! between the commit and the index's record has published, as the next build finds out. What the databases do
 //! differently stands in a file for each.
 
+mod cascade;
+mod catalog;
 mod cells;
+mod check;
+mod clear;
 mod columns;
+mod json;
 mod load;
+mod lock;
 mod merge;
 mod mysql;
+mod place;
 mod postgres;
 mod receipts;
+mod rule;
 mod sqlite;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use polars::prelude::ArrowSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -68,6 +77,9 @@ pub struct SqlStoreFields {
     /// Takes over a table that holds rows which hygge did not put there; with `mode: replace` they are replaced.
     #[schemars(example = true, extend("default" = false))]
     adopt: Option<bool>,
+    /// Allows that rows of other tables go or change with those that are replaced or removed, by `ON DELETE CASCADE` and its like.
+    #[schemars(example = true, extend("default" = false))]
+    cascade: Option<bool>,
 }
 
 /// Whether tables are made.
@@ -98,6 +110,7 @@ pub struct SqlStore {
     delete_where: Option<String>,
     rows_per_file: Option<u64>,
     adopt: bool,
+    cascade: bool,
 }
 
 /// The parts are loaded in this format.
@@ -148,6 +161,7 @@ impl SqlStore {
             delete_where: fields.delete_where,
             rows_per_file: fields.rows_per_file.map(|rows| rows.0),
             adopt: fields.adopt.unwrap_or_default(),
+            cascade: fields.cascade.unwrap_or_default(),
         })
     }
 
@@ -183,6 +197,7 @@ impl Store for SqlStore {
         settings.extend(self.delete_where.as_ref().map(|condition| ("delete_where", json!(condition))));
         settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
         settings.extend(self.adopt.then_some(("adopt", json!(true))));
+        settings.extend(self.cascade.then_some(("cascade", json!(true))));
         settings
     }
 
@@ -227,10 +242,11 @@ impl Store for SqlStore {
     }
 
     fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
-        let found = self.ask(|store, database| async move { receipts::digest(&store, &database).await })?;
+        let found = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
         // Whatever tells one receipt from another.
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        Ok(found.map(|digest| {
+        let digest = |found: receipts::Found| found.digest.parse::<Fingerprint>().ok();
+        Ok(found.and_then(digest).map(|digest| {
             let bytes = digest.as_bytes();
             Stat { size: number(&bytes[..8]), mtime_ns: 0, ctime_ns: 0, inode: number(&bytes[8..16]) }
         }))
@@ -240,8 +256,8 @@ impl Store for SqlStore {
         if real.file_name() != self.path.file_name() {
             return Ok(None);
         }
-        let found = self.ask(|store, database| async move { receipts::text(&store, &database).await })?;
-        found.map(|text| self.understood(&text)).transpose()
+        let found = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+        found.map(|found| self.understood(&found.text)).transpose()
     }
 
     fn neighbours(&self, _: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
@@ -262,6 +278,12 @@ impl Store for SqlStore {
             load::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
             _ => Ok(()),
         }
+    }
+
+    fn check_columns(&self, columns: &ArrowSchema) -> Result<Vec<String>, StoreError> {
+        let names = columns.iter_values().map(|field| (field.name.as_str(), field.dtype().clone()));
+        let coming = columns::coming(names)?;
+        self.ask(|store, database| async move { check::columns(&store, &database, &coming).await })
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
@@ -286,25 +308,26 @@ impl Store for SqlStore {
         self.receipt(real)
     }
 
-    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError> {
-        let bytes = self.receipt(real)?.and_then(|receipt| receipt.published).map_or(0, |published| published.manifest.bytes());
-        Ok(Clearing { files: vec![PathBuf::from(self.shown(real))], bytes })
+    fn clearing(&self, _: &Path) -> Result<Clearing, StoreError> {
+        let table = self.ask(|store, database| async move { clear::plan(&store, &database).await })?;
+        Ok(Clearing { table, ..Clearing::default() })
     }
 
     fn clear(&self, _: &Path) -> Result<(), StoreError> {
-        self.ask(|store, database| async move { load::clear(&store, &database).await })
+        self.ask(|store, database| async move { clear::clear(&store, &database).await })
     }
 
     fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
-        let before = self.receipt(real)?;
-        if before.as_ref() != publication.receipt {
-            return Err(Error::from(receipts::overtaken(&self.connection.name)).into());
+        // What is compared under the lock is its digest as it is stored, not a receipt that is written again.
+        let before = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+        let known = before.as_ref().map(|found| self.understood(&found.text)).transpose()?;
+        if known.as_ref() != publication.receipt {
+            return Err(receipts::overtaken(&self.shown(real)).into());
         }
         let mut receipt = publication.receipt.cloned().unwrap_or_else(|| Receipt::blank(publication.project, publication.flow));
         (receipt.project, receipt.flow) = (publication.project.to_string(), publication.flow.to_string());
         receipt.succeed(publication.next.clone());
-        load::publish(self, publication, &receipt, room)?;
-        Ok(receipt)
+        load::publish(self, publication, (before, receipt), room)
     }
 }
 

@@ -41,6 +41,13 @@ impl Coordinator<'_> {
     pub(super) fn take_store(&mut self, name: &FlowName) -> Result<()> {
         let taker = self.taker(name)?;
         let holder = format!("hygge, process {}, flow {name} of {}", std::process::id(), self.planner.project.config.name);
+        let said = self.waiting_of(name);
+        self.spawn(name, Doing::Taking, move || Finished::Taken(taker.take(&holder, &said)));
+        Ok(())
+    }
+
+    /// Where it is said that a flow waits for another process.
+    fn waiting_of(&self, name: &FlowName) -> mpsc::UnboundedSender<String> {
         let (said, mut heard) = mpsc::unbounded_channel();
         let (forward, flow) = (self.waiting_said.clone(), name.clone());
         tokio::spawn(async move {
@@ -48,8 +55,7 @@ impl Coordinator<'_> {
                 drop(forward.send((flow.clone(), holder)));
             }
         });
-        self.spawn(name, Doing::Taking, move || Finished::Taken(taker.take(&holder, &said)));
-        Ok(())
+        said
     }
 
     fn taker(&self, name: &FlowName) -> Result<Taker> {
@@ -110,6 +116,7 @@ impl Coordinator<'_> {
         };
         let project = self.planner.project.config.name.clone();
         let runtime = Handle::current();
+        let waiting = self.waiting_of(name);
         Ok(Box::new(move || {
             // Where its table and its store are one SQLite database, who reads keeps others from committing.
             if let Some(closing) = closing {
@@ -124,6 +131,8 @@ impl Coordinator<'_> {
                 altered: &altered,
                 change,
                 interrupted: &interrupted,
+                wait: taker.wait,
+                waiting: &waiting,
             };
             let receipt = taker.flow.store.publish(&taker.store, &publication, &room)?;
             Ok(Landed { receipt, notes: room.into_notes() })
@@ -206,6 +215,9 @@ impl Coordinator<'_> {
     fn tell_notes(&mut self, flow: &FlowName, notes: Notes) {
         if let Some(recovery) = notes.recovery {
             (self.tell)(Event::Recovered { flow: flow.clone(), recovery });
+        }
+        for text in notes.remarks {
+            (self.tell)(Event::Remark { flow: flow.clone(), text });
         }
         let Some(folder) = notes.aside.first().and_then(|place| place.parent()) else { return };
         let name = |place: &PathBuf| Some(place.file_name()?.to_string_lossy().into_owned());

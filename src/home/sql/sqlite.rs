@@ -157,7 +157,7 @@ fn of_stored(home: &SqlHome, name: &str, stored: &Stored) -> Result<Option<Type>
 }
 
 /// What a declared type becomes; `None` for one that has no counterpart.
-fn of_declared(declared: &str) -> Option<Type> {
+pub(super) fn of_declared(declared: &str) -> Option<Type> {
     let declared = declared.trim().to_ascii_uppercase();
     let (base, digits) = match declared.split_once('(') {
         Some((base, digits)) => (base.trim(), digits.split(')').next().unwrap_or_default()),

@@ -54,6 +54,7 @@ pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) ->
         pending_inode: None,
         pending_in_place: false,
         adopted,
+        table: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The values of a frame, row by row, as databases take them.
 
-use polars::prelude::{Column, CompatLevel};
+use polars::prelude::{Column, CompatLevel, DataType};
 use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
@@ -39,7 +39,7 @@ pub(super) struct Cells {
 
 /// The unit of a time.
 #[derive(Clone, Copy)]
-enum Scale {
+pub(super) enum Scale {
     Times(i64),
     Over(i64),
 }
@@ -47,6 +47,10 @@ enum Scale {
 impl Cells {
     /// The values of a column; its type where it has no place in a database.
     pub(super) fn new(column: &Column) -> Result<Self, String> {
+        // What is written as a number for each different text is a text.
+        let as_text = matches!(column.dtype(), DataType::Categorical(..) | DataType::Enum(..)).then(|| column.cast(&DataType::String));
+        let as_text = as_text.transpose().map_err(|error| error.to_string())?;
+        let column = as_text.as_ref().unwrap_or(column);
         let array = column.as_materialized_series().rechunk().to_arrow(0, CompatLevel::newest());
         let (kind, scale) = type_of(array.dtype()).ok_or_else(|| format!("{:?}", column.dtype()))?;
         Ok(Self { array, kind, scale })
@@ -61,7 +65,7 @@ impl Cells {
     }
 }
 
-fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
+pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
     let micros = Scale::Times(1);
     let of_unit = |unit: &TimeUnit| match unit {
         TimeUnit::Second => Scale::Times(1_000_000),
@@ -86,6 +90,9 @@ fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
             ((1..=MAX_PRECISION).contains(&precision)).then_some((Type::Decimal { precision, scale }, micros))?
         }
         ArrowDataType::Utf8View => (Type::Text, micros),
+        ArrowDataType::Dictionary(_, values, _) if matches!(**values, ArrowDataType::Utf8View | ArrowDataType::LargeUtf8) => {
+            (Type::Text, micros)
+        }
         ArrowDataType::BinaryView => (Type::Binary, micros),
         ArrowDataType::Date32 => (Type::Date, micros),
         ArrowDataType::Time64(unit) => (Type::Time, of_unit(unit)),

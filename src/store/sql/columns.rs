@@ -1,14 +1,19 @@
-//! Columns of a table: which types hold values exactly, and whether a table that is there can take them.
+//! Columns of a table: which types hold what comes exactly, and whether a table that is there holds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::ArrowDataType;
 
 use super::SqlStore;
+use super::catalog::{Column, Holds, Table, Wire};
+use super::cells::{Cell, type_of};
+use super::rule::Rule;
 use crate::connection::Dialect;
-use crate::connection::types::{Column, Type};
-use crate::error::{Error, ErrorKind};
+use crate::connection::types::Type;
+use crate::error::{Error, ErrorKind, Result};
 
-/// Columns as they come, with their types.
-pub(super) type Coming = Vec<(String, Type)>;
+/// A column as it comes, with its type.
+pub(super) type Coming = (String, Type);
 
 /// A column as it comes and as the table has it.
 #[derive(Clone, Debug)]
@@ -18,15 +23,72 @@ pub(super) struct Target {
     pub(super) kind: Type,
     /// The table's type, in the database's words.
     pub(super) declared: String,
-    /// True where what comes is what the table has, bit for bit.
-    pub(super) is_same: bool,
+    /// What a value must be like, where the column does not hold all that may come.
+    pub(super) rule: Option<Rule>,
+    pub(super) takes_null: bool,
+    pub(super) is_numbered: bool,
+    pub(super) folds: bool,
+    pub(super) holds: Holds,
+    pub(super) wire: Wire,
+}
+
+impl Target {
+    fn new(column: &Column, kind: &Type, rule: Option<Rule>) -> Self {
+        Self {
+            name: column.name.clone(),
+            kind: kind.clone(),
+            declared: column.declared.clone(),
+            rule,
+            takes_null: column.takes_null,
+            is_numbered: column.is_numbered,
+            folds: column.folds,
+            holds: column.holds.clone(),
+            // Lists of types of the database's own come as texts too.
+            wire: if *kind == Type::Text { Wire::Text } else { column.wire.clone() },
+        }
+    }
+
+    /// Says why the column does not hold a value exactly.
+    ///
+    /// # Errors
+    /// It does not, in words that follow "column x, row 1: ".
+    pub(super) fn check(&self, cell: &Cell<'_>) -> Result<(), String> {
+        match &self.rule {
+            _ if *cell == Cell::Null && !self.takes_null => Err("the value is null, and the column takes none".into()),
+            Some(rule) => rule.check(cell, &self.kind),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What comes, as the columns of a frame or of a table say it.
+///
+/// # Errors
+/// Columns that databases have no type for: all of them are named.
+pub(super) fn coming<'c>(columns: impl Iterator<Item = (&'c str, ArrowDataType)>) -> Result<Vec<Coming>> {
+    let (mut coming, mut unknown) = (Vec::new(), Vec::new());
+    for (name, dtype) in columns {
+        match type_of(&dtype) {
+            Some((kind, _)) => coming.push((name.to_string(), kind)),
+            None => unknown.push(format!("column {name} is {dtype:?}, which has no place in a table")),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(coming);
+    }
+    let hint = "databases have no type that holds it exactly: give the home files without it";
+    Err(Error::new(ErrorKind::Flow, unknown.join("; ")).with_hint(hint))
 }
 
 /// The type of a column that holds the values exactly; `None` where there is none.
 pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<String> {
     let word = match (dialect, kind) {
         (_, Type::Boolean) => "boolean",
-        (Dialect::Postgres, Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64) => return None,
+        // The next wider type.
+        (Dialect::Postgres, Type::Int8 | Type::UInt8) => "smallint",
+        (Dialect::Postgres, Type::UInt16) => "integer",
+        (Dialect::Postgres, Type::UInt32) => "bigint",
+        (Dialect::Postgres, Type::UInt64) => "numeric(20,0)",
         (Dialect::MySql, Type::Int8) => "tinyint",
         (Dialect::MySql, Type::UInt8) => "tinyint unsigned",
         (_, Type::Int16) => "smallint",
@@ -75,102 +137,150 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
     Some(word.to_string())
 }
 
-/// The columns of a table that is made.
-pub(super) fn made(store: &SqlStore, dialect: Dialect, coming: &[(String, Type)]) -> Result<Vec<Target>, Error> {
-    let target = |(name, kind): &(String, Type)| {
-        let is_key = store.key.contains(name);
-        let own = declared(dialect, kind, is_key);
-        let wanted = store.columns.get(name).cloned();
-        let is_same = wanted.is_none();
-        let declared = wanted.or(own).ok_or_else(|| no_place(store, name, kind, "the database has no type that holds it exactly"))?;
-        Ok(Target { name: name.clone(), kind: kind.clone(), declared, is_same })
+/// What is said of columns whose type is wider in a table that is made.
+pub(super) fn remarks(store: &SqlStore, dialect: Dialect, coming: &[Coming]) -> Vec<String> {
+    let is_wider =
+        |kind: &Type| dialect == Dialect::Postgres && matches!(kind, Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64);
+    let made = coming.iter().filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
+    let remark = |(name, kind): &Coming| {
+        let declared = declared(dialect, kind, false).unwrap_or_default();
+        format!("column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}", store.relation, dialect.name())
     };
-    coming.iter().map(target).collect()
+    let absent = store.columns.keys().filter(|name| !coming.iter().any(|(coming, _)| coming == *name));
+    let absent = absent.map(|name| format!("columns of the store gives column {name} a type, and no such column comes"));
+    made.map(remark).chain(absent).collect()
 }
 
 /// The statement that makes the table.
-pub(super) fn create(store: &SqlStore, dialect: Dialect, targets: &[Target]) -> String {
-    let mut lines: Vec<String> = targets
-        .iter()
-        .map(|target| {
-            let is_key = store.key.contains(&target.name) && target.is_same;
-            format!("{} {}{}", dialect.quoted(&target.name), target.declared, if is_key { " NOT NULL" } else { "" })
+///
+/// # Errors
+/// Columns that the database has no type for: all of them are named.
+pub(super) fn create(store: &SqlStore, dialect: Dialect, relation: &str, collation: Option<&str>, coming: &[Coming]) -> Result<String> {
+    let columns = definitions(store, dialect, coming)?;
+    let mut lines: Vec<String> = columns
+        .into_iter()
+        .map(|(name, definition)| {
+            let is_key = store.key.contains(&name) && !store.columns.contains_key(&name);
+            format!("{} {definition}{}", dialect.quoted(&name), if is_key { " NOT NULL" } else { "" })
         })
         .collect();
     if !store.key.is_empty() {
         let key: Vec<String> = store.key.iter().map(|column| dialect.quoted(column)).collect();
         lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
-    // Texts are compared by their bytes.
-    let rest = if dialect == Dialect::MySql { " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" } else { "" };
-    format!("CREATE TABLE {} ({}){rest}", store.relation.from(dialect), lines.join(", "))
+    // Texts are compared by their bytes; whatever the server's own engine is, this one has transactions.
+    let rest = match collation {
+        Some(collation) if dialect == Dialect::MySql => format!(" ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}"),
+        _ => String::new(),
+    };
+    Ok(format!("CREATE TABLE {relation} ({}){rest}", lines.join(", ")))
+}
+
+/// The columns with their types, as they stand in a statement.
+///
+/// # Errors
+/// Columns that the database has no type for: all of them are named.
+pub(super) fn definitions(store: &SqlStore, dialect: Dialect, coming: &[Coming]) -> Result<Vec<(String, String)>> {
+    let mut misfits = Misfits::new(store);
+    let mut definitions = Vec::new();
+    for (name, kind) in coming {
+        let own = declared(dialect, kind, store.key.contains(name));
+        match store.columns.get(name).cloned().or(own) {
+            Some(declared) => definitions.push((name.clone(), declared)),
+            None => misfits.add(name, kind, "the database has no type that holds it exactly"),
+        }
+    }
+    names(dialect, coming, &[], &mut misfits);
+    misfits.finish()?;
+    Ok(definitions)
 }
 
 /// What comes and what a table has; and those that it does not have.
-pub(super) fn matched(
-    store: &SqlStore,
-    dialect: Dialect,
-    coming: &[(String, Type)],
-    there: &[Column],
-) -> Result<(Vec<Target>, Coming), Error> {
-    let known: BTreeMap<&str, &Column> = there.iter().map(|column| (column.name.as_str(), column)).collect();
-    let (mut targets, mut missing) = (Vec::new(), Vec::new());
+///
+/// # Errors
+/// Columns that do not fit: all of them are named.
+pub(super) fn matched(store: &SqlStore, dialect: Dialect, coming: &[Coming], table: &Table) -> Result<(Vec<Target>, Vec<Coming>)> {
+    if let Some(refused) = &table.refused {
+        let error = format!("table {} {refused}", store.relation);
+        return Err(Error::new(ErrorKind::Flow, error).with_hint("choose another table, or change this one: ALTER TABLE … ENGINE = InnoDB"));
+    }
+    // Elsewhere, names that differ by case are one column.
+    let key = |name: &str| if dialect == Dialect::Postgres { name.to_string() } else { name.to_lowercase() };
+    let known: BTreeMap<String, &Column> = table.columns.iter().map(|column| (key(&column.name), column)).collect();
+    let (mut targets, mut missing, mut misfits) = (Vec::new(), Vec::new(), Misfits::new(store));
     for (name, kind) in coming {
-        let Some(column) = known.get(name.as_str()) else {
+        let Some(column) = known.get(&key(name)) else {
             missing.push((name.clone(), kind.clone()));
             continue;
         };
-        let is_same = !column.as_text && column.kind == *kind;
-        if !is_same && !takes(dialect, column, kind) {
-            return Err(no_place(store, name, kind, &format!("it is {} there", column.declared)));
+        if column.is_computed {
+            misfits.add(name, kind, "the database computes it there (leave it out by columns of the home)");
+            continue;
         }
-        targets.push(Target { name: name.clone(), kind: kind.clone(), declared: column.declared.clone(), is_same });
+        match column.holds.fit(kind) {
+            Ok(rule) => targets.push(Target::new(column, kind, rule)),
+            Err(()) => misfits.add(name, kind, &format!("it is {} there", column.declared)),
+        }
     }
+    names(dialect, coming, &table.columns, &mut misfits);
+    misfits.finish()?;
     Ok((targets, missing))
 }
 
-/// True where the database takes each value exactly, or refuses it.
-fn takes(dialect: Dialect, column: &Column, kind: &Type) -> bool {
-    if column.as_text {
-        return *kind == Type::Text;
+/// Names that the database would take for others, or would keep as others.
+fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Misfits<'_>) {
+    const LONGEST: usize = 63;
+    let comes: BTreeSet<&str> = coming.iter().map(|(name, _)| name.as_str()).collect();
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, kind) in coming {
+        match seen.insert(name.to_lowercase(), name) {
+            Some(other) if dialect != Dialect::Postgres => {
+                misfits.add(name, kind, &format!("{} takes it and {other} for one column", dialect.name()));
+            }
+            _ => {}
+        }
+        if dialect == Dialect::Postgres && name.len() > LONGEST {
+            misfits.add(name, kind, &format!("PostgreSQL keeps {LONGEST} bytes of a name, and this one has {}", name.len()));
+        }
+        let is_nearly = |column: &&Column| {
+            column.name != *name && column.name.to_lowercase() == name.to_lowercase() && !comes.contains(column.name.as_str())
+        };
+        let is_there = there.iter().any(|column| column.name == *name);
+        if let (Dialect::Postgres, false, Some(column)) = (dialect, is_there, there.iter().find(is_nearly)) {
+            misfits.add(name, kind, &format!("the table has {}, which is another name", column.name));
+        }
     }
-    let is_checked = dialect != Dialect::Sqlite;
-    match (kind, &column.kind) {
-        (from, to) if is_whole(from) && is_whole(to) => is_checked || (width(from) <= width(to) && (is_signed(to) || !is_signed(from))),
-        (Type::Boolean, Type::Int8) | (Type::Int8, Type::Boolean) => dialect == Dialect::MySql,
-        (from, Type::Decimal { precision, scale }) if is_whole(from) => precision - scale >= 20,
-        (Type::Float32, Type::Float64) => true,
-        (Type::Decimal { precision: p, scale: s }, Type::Decimal { precision, scale }) => scale >= s && precision - scale >= p - s,
-        _ => false,
+}
+
+/// Columns that cannot be stored, each in words.
+#[derive(Debug)]
+struct Misfits<'s> {
+    store: &'s SqlStore,
+    list: Vec<String>,
+}
+
+impl<'s> Misfits<'s> {
+    fn new(store: &'s SqlStore) -> Self {
+        Self { store, list: Vec::new() }
     }
-}
 
-fn is_whole(kind: &Type) -> bool {
-    width(kind) > 0
-}
+    fn add(&mut self, name: &str, kind: &Type, why: &str) {
+        self.list.push(format!("column {name} is {kind}, which has no place in table {}: {why}", self.store.relation));
+    }
 
-fn is_signed(kind: &Type) -> bool {
-    width(kind) % 8 == 7
-}
-
-/// The bits of a whole number that are not its sign.
-fn width(kind: &Type) -> u32 {
-    match kind {
-        Type::Int8 => 7,
-        Type::UInt8 => 8,
-        Type::Int16 => 15,
-        Type::UInt16 => 16,
-        Type::Int32 => 31,
-        Type::UInt32 => 32,
-        Type::Int64 => 63,
-        Type::UInt64 => 64,
-        _ => 0,
+    fn finish(self) -> Result<()> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Flow, self.list.join("; "))
+            .with_hint("columns of the store gives a column of a new table another type; a table that is there may be altered by hand"))
     }
 }
 
 /// A column that cannot be stored.
-pub(super) fn no_place(store: &SqlStore, name: &str, kind: &Type, why: &str) -> Error {
-    let error = format!("column {name} is {kind}, which has no place in table {}: {why}", store.relation);
-    Error::new(ErrorKind::Flow, error)
-        .with_hint("columns of the store gives a column of a new table another type; a table that is there may be altered by hand")
+pub(super) fn no_place(store: &SqlStore, missing: &[Coming], why: &str) -> Error {
+    let mut misfits = Misfits::new(store);
+    missing.iter().for_each(|(name, kind)| misfits.add(name, kind, why));
+    let found = misfits.finish().err();
+    found.unwrap_or_else(|| Error::new(ErrorKind::Flow, format!("no column comes to table {}", store.relation)))
 }

@@ -4,29 +4,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use polars::prelude::DataFrame;
+use polars::prelude::{CompatLevel, DataFrame};
 use tokio::sync::mpsc;
 
+use super::catalog;
 use super::cells::Cells;
 use super::columns::{self, Target};
-use super::{Create, FORMAT, SqlStore, merge, mysql, new_parts, postgres, receipts, sqlite};
-use crate::connection::Relation;
-use crate::connection::types::Type;
-use crate::connection::{ConnectionError, Database, Dialect, Session, spawn, until};
+use super::lock::{self, Patience};
+use super::merge::Side;
+use super::place::Place;
+use super::receipts::{self, Found as FoundReceipt};
+use super::{Create, FORMAT, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
+use crate::connection::{ConnectionError, Database, Dialect, Relation, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, FormatError, Opened, Piece, Sources};
 use crate::fs;
-use crate::home::sql::columns_of_table;
-use crate::store::receipt::{Part, Receipt};
+use crate::store::receipt::{Part, Receipt, TableRows};
 use crate::store::room::Room;
 use crate::store::{Change, Publication, Store, StoreError};
 
 /// How many groups of rows wait between the decoder and the database.
 const QUEUE: usize = 2;
-
-/// The table that rows come into first, where they cannot come into their table at once.
-pub(super) const SIDE: &str = "hygge_side";
 
 /// What is in the place of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,16 +69,16 @@ pub(super) async fn look(store: &SqlStore, database: &Arc<Database>) -> Result<F
         return Ok(Found::Nothing);
     }
     let mut session = reading_session(database).await?;
-    let found = look_in(store, &mut session).await;
+    let found = look_in(&store.relation, &mut session).await;
     session.end().await;
     found
 }
 
-async fn look_in(store: &SqlStore, session: &mut Session) -> Result<Found> {
-    if !is_there(&store.relation, session).await? {
+async fn look_in(relation: &Relation, session: &mut Session) -> Result<Found> {
+    if !is_there(relation, session).await? {
         return Ok(Found::Nothing);
     }
-    let asked = format!("SELECT 1 FROM {} LIMIT 1", store.relation.from(session.database().dialect));
+    let asked = format!("SELECT 1 FROM {} LIMIT 1", relation.from(session.database().dialect));
     let found = session.ask("look at its table", &asked).await?;
     Ok(if found.is_empty() { Found::NoRows } else { Found::Rows })
 }
@@ -92,7 +91,7 @@ pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Resu
         Dialect::Postgres => format!("SELECT 1 WHERE to_regclass({}) IS NOT NULL", dialect.text(&relation.from(dialect))),
         Dialect::Sqlite => {
             let schema = rest.first().map_or_else(|| "'main'".into(), |schema| dialect.text(schema));
-            format!("SELECT 1 FROM pragma_table_list WHERE schema = {schema} AND name = {} COLLATE NOCASE", dialect.text(name))
+            format!("SELECT 1 FROM pragma_table_list({}) WHERE schema = {schema}", dialect.text(name))
         }
         Dialect::MySql => {
             let schema = rest.first().map_or_else(|| "DATABASE()".into(), |schema| dialect.text(schema));
@@ -102,21 +101,17 @@ pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Resu
     Ok(!session.ask("look for its table", &asked).await?.is_empty())
 }
 
-/// Removes the table and its receipt.
-pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<()> {
-    let mut session = database.writing_session().await?;
-    let drop = format!("DROP TABLE IF EXISTS {}", store.relation.from(database.dialect));
-    session.execute("remove its table", &drop).await?;
-    if is_there(&receipts::relation(store), &mut session).await? {
-        receipts::remove(store, &mut session).await?;
-    }
-    session.end().await;
-    Ok(())
+/// The rows of a table.
+pub(super) async fn count(relation: &Relation, session: &mut Session) -> Result<u64> {
+    let asked = format!("SELECT count(*) FROM {}", relation.from(session.database().dialect));
+    let counted = session.ask("count its rows", &asked).await?;
+    Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
 }
 
 /// What comes through the queue.
 enum Message {
-    Rows(DataFrame),
+    /// Rows of a part, and how many of them came before.
+    Rows(DataFrame, Arc<str>, u64),
     /// A part has come whole.
     Part,
     /// All have: what was written shall stay.
@@ -124,13 +119,19 @@ enum Message {
 }
 
 /// Publishes a set: all its parts, or those that the table does not have.
-pub(super) fn publish(store: &SqlStore, publication: &Publication<'_>, receipt: &Receipt, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn publish(
+    store: &SqlStore,
+    publication: &Publication<'_>,
+    (before, receipt): (Option<FoundReceipt>, Receipt),
+    room: &Room<'_>,
+) -> Result<Receipt, StoreError> {
     let parts: Vec<&Part> = match publication.change {
         Change::Add | Change::Merge if store.live(&store.path)?.exists => new_parts(publication.next, publication.receipt),
         _ => publication.next.manifest.parts.iter().collect(),
     };
-    let (before, interrupted) = (publication.receipt.cloned(), publication.interrupted.clone());
-    let job = Job { store: store.clone(), change: publication.change, before, receipt: receipt.clone(), interrupted };
+    let patience = Patience { limit: publication.wait, interrupted: publication.interrupted.clone(), waiting: publication.waiting.clone() };
+    let rows_before = publication.receipt.and_then(|receipt| receipt.table);
+    let job = Job { store: store.clone(), change: publication.change, before, rows_before, receipt, patience };
     let (sender, coming) = mpsc::channel(QUEUE);
     let database = store.database()?;
     let loading = spawn(async move { job.load(&database, coming).await });
@@ -141,8 +142,10 @@ pub(super) fn publish(store: &SqlStore, publication: &Publication<'_>, receipt: 
     }
     drop(sender);
     // What ended the other side first ended this one too.
-    loading.wait()??;
-    Ok(fed?)
+    let (receipt, remarks) = loading.wait()??;
+    fed?;
+    remarks.into_iter().for_each(|remark| room.note_remark(remark));
+    Ok(receipt)
 }
 
 /// Decodes parts and sends their rows.
@@ -150,6 +153,7 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
     for part in parts {
         let shown = part.inputs.first().map_or(part.name.as_str(), |input| input.name.as_str());
         let sources = Staged { path: room.staged.place(&part.digest)?, shown: PathBuf::from(shown), digest: part.digest };
+        let shown: Arc<str> = shown.into();
         let opened = sources.open(0)?;
         FORMAT.readable(&opened)?;
         let pieces = [Piece { file: 0, group: None, rows: None }];
@@ -157,11 +161,12 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
         let mut is_heard = true;
         if part.rows == 0 {
             // A table without rows still has columns.
-            drop(sender.blocking_send(Message::Rows(FORMAT.without_rows(&opened)?)));
+            drop(sender.blocking_send(Message::Rows(FORMAT.without_rows(&opened)?, shown.clone(), 0)));
         }
         FORMAT.decode(&Cut { sources: &sources, pieces: &pieces, interrupted }, &mut |frame| {
+            let before = rows;
             rows += frame.height() as u64;
-            is_heard = is_heard && sender.blocking_send(Message::Rows(frame)).is_ok();
+            is_heard = is_heard && sender.blocking_send(Message::Rows(frame, shown.clone(), before)).is_ok();
             if is_heard { Ok(()) } else { Err(FormatError::Encode("nobody takes its rows".into())) }
         })?;
         if rows != part.rows {
@@ -195,21 +200,46 @@ impl Sources for Staged {
 struct Job {
     store: SqlStore,
     change: Change,
-    before: Option<Receipt>,
+    /// The receipt that was planned with.
+    before: Option<FoundReceipt>,
+    /// What it says of the table's rows.
+    rows_before: Option<TableRows>,
     receipt: Receipt,
-    interrupted: Arc<AtomicBool>,
+    patience: Patience,
 }
 
+/// A table that is ready for rows.
+struct Prepared {
+    targets: Vec<Target>,
+    has_triggers: bool,
+    /// True where this load made it.
+    is_made: bool,
+}
+
+/// What a load does to the number of a table's rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Changes {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+}
+
+type Loaded = (Receipt, Vec<String>);
+
 impl Job {
-    async fn load(self, database: &Arc<Database>, mut coming: mpsc::Receiver<Message>) -> Result<()> {
+    async fn load(self, database: &Arc<Database>, mut coming: mpsc::Receiver<Message>) -> Result<Loaded> {
         if let Some(folder) = database.file.as_deref().and_then(Path::parent) {
             fs::create_folder(folder)?;
         }
+        // Flows of this process that fill one SQLite database wait for each other here, as long as it takes.
+        let _turn = match database.dialect {
+            Dialect::Sqlite => Some(database.writing.lock().await),
+            _ => None,
+        };
         let mut session = database.writing_session().await?;
         let canceller = session.canceller();
         let loaded = tokio::select! {
             loaded = self.load_locked(&mut session, &mut coming) => loaded,
-            () = until(&self.interrupted) => {
+            () = until(&self.patience.interrupted) => {
                 canceller.cancel().await;
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
@@ -221,199 +251,237 @@ impl Job {
         loaded
     }
 
-    async fn load_locked(&self, session: &mut Session, coming: &mut mpsc::Receiver<Message>) -> Result<()> {
-        let name = format!("hygge {}", self.store.path.display());
-        lock(session, &name).await?;
-        self.load_in(session, coming).await?;
-        unlock(session, &name).await
+    async fn load_locked(&self, session: &mut Session, coming: &mut mpsc::Receiver<Message>) -> Result<Loaded> {
+        if session.database().dialect == Dialect::MySql {
+            session.execute("set up its session", mysql::SETTINGS).await?;
+        }
+        let place = lock::lock(&self.store, session, &self.patience).await?;
+        let loaded = self.load_in(&place, session, coming).await?;
+        lock::unlock(session, &place).await?;
+        Ok(loaded)
     }
 
-    async fn load_in(&self, session: &mut Session, coming: &mut mpsc::Receiver<Message>) -> Result<()> {
+    async fn load_in(&self, place: &Place, session: &mut Session, coming: &mut mpsc::Receiver<Message>) -> Result<Loaded> {
+        let dialect = session.database().dialect;
+        if dialect == Dialect::Sqlite {
+            receipts::make_table(place, session).await?;
+        }
+        self.check_receipt(place, session).await?;
         let first = coming.recv().await;
-        let targets = match &first {
-            Some(Message::Rows(frame)) => Some(self.prepare(session, frame).await?),
+        let prepared = match &first {
+            Some(Message::Rows(frame, ..)) => Some(self.prepare(place, session, frame).await?),
             _ => None,
         };
-        receipts::make_table(&self.store, session).await?;
-        begin_writing(session).await?;
-        self.check_receipt(session).await?;
-        if self.change == Change::Whole && targets.is_some() {
-            let statement = format!("DELETE FROM {}", self.store.relation.from(session.database().dialect));
-            session.execute("remove the rows of the set before", &statement).await?;
+        if dialect == Dialect::MySql {
+            // What changes tables has been done: it ends a transaction before each of that.
+            session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            session.execute("begin a transaction", "START TRANSACTION").await?;
         }
-        let is_done = match targets {
-            Some(targets) => self.write(session, &targets, first, coming).await?,
-            None => matches!(first, Some(Message::Done)),
+        let loaded = match &prepared {
+            Some((prepared, _)) => self.fill(place, session, prepared, first, coming).await?,
+            None => matches!(first, Some(Message::Done)).then_some(self.rows_before),
         };
-        if !is_done {
+        let Some(rows) = loaded else {
             // The other side ended before its end, and says why.
-            return Ok(session.execute("undo what was written", "ROLLBACK").await?);
-        }
-        receipts::write(&self.store, session, &self.receipt).await?;
-        Ok(session.execute("commit", "COMMIT").await?)
+            session.execute("undo what was written", "ROLLBACK").await?;
+            return Err(Error::new(ErrorKind::Interrupted, "its rows did not come to their end"));
+        };
+        let receipt = Receipt { table: rows, ..self.receipt.clone() };
+        receipts::write(place, session, self.before.as_ref(), &receipt, &self.shown()).await?;
+        session.execute("commit", "COMMIT").await?;
+        Ok((receipt, prepared.map(|(_, remarks)| remarks).unwrap_or_default()))
+    }
+
+    fn shown(&self) -> String {
+        format!("table {}", self.store.relation)
     }
 
     /// Nobody has published since it was looked at, and nothing is overwritten that is not ours.
-    async fn check_receipt(&self, session: &mut Session) -> Result<()> {
-        let found = receipts::field_in(&self.store, session, "receipt").await?;
-        let found = found.map(|text| self.store.understood(&text)).transpose()?;
+    async fn check_receipt(&self, place: &Place, session: &mut Session) -> Result<()> {
+        let found = receipts::find(&self.store, place, session).await?;
         if found != self.before {
-            return Err(receipts::overtaken(&self.store.connection.name).into());
+            return Err(receipts::overtaken(&self.shown()));
         }
-        if found.is_none() && !self.store.adopt && look_in(&self.store, session).await? == Found::Rows {
+        if found.is_none() && !self.store.adopt && look_in(&place.relation(), session).await? == Found::Rows {
             return Err(self.store.foreign().into());
         }
-        Ok(())
+        cascade::check(&self.store, place, session, self.change).await
     }
 
-    /// The table is there, with a place for every column.
-    async fn prepare(&self, session: &mut Session, frame: &DataFrame) -> Result<Vec<Target>> {
+    /// The table is there, with a place for every column. Gives what is to be said of it once.
+    async fn prepare(&self, place: &Place, session: &mut Session, frame: &DataFrame) -> Result<(Prepared, Vec<String>)> {
         let (store, dialect) = (&self.store, session.database().dialect);
-        let mut coming = Vec::new();
-        for column in frame.columns() {
-            let kind = Cells::new(column).map(|cells| cells.kind);
-            let no_type = |kind: String| {
-                Error::new(ErrorKind::Flow, format!("column {} is {kind}, which has no place in a table", column.name()))
-                    .with_hint("databases have no type that holds it exactly: give the home files without it")
-            };
-            coming.push((column.name().to_string(), kind.map_err(no_type)?));
-        }
+        let names = frame.columns().iter().map(|column| (column.name().as_str(), column.dtype().to_arrow(CompatLevel::newest())));
+        let coming = columns::coming(names)?;
         if let Some(key) = store.key.iter().find(|key| !coming.iter().any(|(name, _)| name == *key)) {
             let error = format!("the key of table {} has the column {key}, which does not come", store.relation);
             return Err(Error::new(ErrorKind::Flow, error).with_hint("check key of the store"));
         }
-        let Some(there) = columns_of_table(&store.connection, &store.relation, session).await? else {
-            if store.create == Create::Never {
-                return Err(store.no_table().into());
+        let relation = place.relation().from(dialect);
+        let (missing, is_made) = match catalog::table(place, session).await? {
+            None if store.create == Create::Never => return Err(store.no_table().into()),
+            None => {
+                let collation = mysql::collation(session).await?;
+                let statement = columns::create(store, dialect, &relation, collation.as_deref(), &coming)?;
+                session.execute("make its table", &statement).await?;
+                (coming.clone(), true)
             }
-            let targets = columns::made(store, dialect, &coming)?;
-            session.execute("make its table", &columns::create(store, dialect, &targets)).await?;
-            return self.found(session, &coming).await;
+            Some(table) => match columns::matched(store, dialect, &coming, &table)? {
+                (targets, missing) if missing.is_empty() => {
+                    return Ok((Prepared { targets, has_triggers: table.has_triggers, is_made: false }, Vec::new()));
+                }
+                (_, missing) if store.create == Create::Never => {
+                    return Err(columns::no_place(store, &missing, "the table has no such column, and create: never"));
+                }
+                (_, missing) => {
+                    for (name, definition) in columns::definitions(store, dialect, &missing)? {
+                        let statement = format!("ALTER TABLE {relation} ADD COLUMN {} {definition}", dialect.quoted(&name));
+                        session.execute("add a column to its table", &statement).await?;
+                    }
+                    (missing, false)
+                }
+            },
         };
-        let (targets, missing) = columns::matched(store, dialect, &coming, &there)?;
-        if missing.is_empty() {
-            return Ok(targets);
+        let remarks = columns::remarks(store, dialect, &missing);
+        let table = catalog::table(place, session).await?;
+        let Some(table) = table else { return Err(columns::no_place(store, &coming, "the table that was made is not there")) };
+        let (targets, still_missing) = columns::matched(store, dialect, &coming, &table)?;
+        if !still_missing.is_empty() {
+            return Err(columns::no_place(store, &still_missing, "the table has no such column"));
         }
-        for target in &self.added(dialect, &missing)? {
-            let statement =
-                format!("ALTER TABLE {} ADD COLUMN {} {}", store.relation.from(dialect), dialect.quoted(&target.name), target.declared);
-            session.execute("add a column to its table", &statement).await?;
-        }
-        self.found(session, &coming).await
+        Ok((Prepared { targets, has_triggers: table.has_triggers, is_made }, remarks))
     }
 
-    /// What comes and what the table has, now that it has all of it.
-    async fn found(&self, session: &mut Session, coming: &[(String, Type)]) -> Result<Vec<Target>> {
-        let there = columns_of_table(&self.store.connection, &self.store.relation, session).await?.unwrap_or_default();
-        let (targets, missing) = columns::matched(&self.store, session.database().dialect, coming, &there)?;
-        match missing.first() {
-            Some((name, kind)) => Err(columns::no_place(&self.store, name, kind, "the table has no such column")),
-            None => Ok(targets),
-        }
-    }
-
-    fn added(&self, dialect: Dialect, missing: &[(String, Type)]) -> Result<Vec<Target>> {
-        match missing.first() {
-            Some((name, kind)) if self.store.create == Create::Never => {
-                Err(columns::no_place(&self.store, name, kind, "the table has no such column, and create: never"))
+    /// Puts the rows into their table; gives what is known of all its rows then, or nothing where not all have come.
+    async fn fill(
+        &self,
+        place: &Place,
+        session: &mut Session,
+        prepared: &Prepared,
+        first: Option<Message>,
+        coming: &mut mpsc::Receiver<Message>,
+    ) -> Result<Option<Option<TableRows>>> {
+        let relation = place.relation();
+        let is_whole = self.change == Change::Whole;
+        let mut before = self.rows_before.filter(|_| !prepared.is_made);
+        if is_whole {
+            let statement = format!("DELETE FROM {}", relation.from(session.database().dialect));
+            session.execute("remove the rows of the set before", &statement).await?;
+            if prepared.has_triggers && look_in(&relation, session).await? == Found::Rows {
+                return Err(self.swallowed("rows of the set before stay in it although they were deleted"));
             }
-            _ => columns::made(&self.store, dialect, missing),
+            let is_made = before.map_or(self.before.is_some() && !self.store.adopt, |before| before.is_made);
+            before = Some(TableRows { is_made: is_made || prepared.is_made, rows: 0, of_others: 0 });
+        } else if prepared.is_made {
+            before = Some(TableRows { is_made: true, rows: 0, of_others: 0 });
+        } else if self.before.is_none() {
+            let rows = count(&relation, session).await?;
+            before = Some(TableRows { is_made: false, rows, of_others: rows });
         }
+        let counted = if prepared.has_triggers { Some(count(&relation, session).await?) } else { None };
+        let Some(changes) = self.write(place, session, &prepared.targets, first, coming).await? else { return Ok(None) };
+        if let Some(counted) = counted {
+            let (now, wanted) = (count(&relation, session).await?, (counted + changes.added).saturating_sub(changes.removed));
+            if now < wanted {
+                return Err(self.swallowed(&format!("it has {now} rows afterwards, and should have {wanted}")));
+            }
+        }
+        Ok(Some(before.map(|before| before.after(changes.added, changes.removed))))
     }
 
-    /// Writes rows as they come; true where all have come.
+    /// A trigger or a rule of its owner does something else with rows.
+    fn swallowed(&self, what: &str) -> Error {
+        let error = format!("table {} does not keep what it is given: {what}", self.store.relation);
+        Error::new(ErrorKind::Flow, error).with_hint("look for triggers and rules of the table; nothing was published")
+    }
+
+    /// Writes rows as they come; nothing where not all have come.
     async fn write(
         &self,
+        place: &Place,
         session: &mut Session,
         targets: &[Target],
         first: Option<Message>,
         coming: &mut mpsc::Receiver<Message>,
-    ) -> Result<bool> {
+    ) -> Result<Option<Changes>> {
         let dialect = session.database().dialect;
-        let is_direct = self.change != Change::Merge && (dialect != Dialect::Postgres || targets.iter().all(postgres::is_direct));
-        let into = if is_direct { self.store.relation.clone() } else { Relation::Table(vec![SIDE.into()]) };
-        if !is_direct {
-            session.execute("make a table beside it", &merge::side(&self.store, dialect, targets)).await?;
-        }
+        let is_direct = self.change != Change::Merge && targets.iter().all(|target| dialect != Dialect::Postgres || !target.holds.is_own());
+        let side = if is_direct { None } else { Some(Side::make(&self.store, place, session, targets).await?) };
+        let into = side.as_ref().map_or_else(|| place.relation(), |side| side.relation.clone());
+        let (mut changes, mut staged) = (Changes::default(), 0);
         let mut next = first;
         while let Some(message) = next {
-            match message {
-                Message::Rows(frame) => {
-                    let rows = Rows::new(&frame, &self.store)?;
-                    match dialect {
-                        Dialect::Postgres => postgres::write(session, &into, targets, &rows).await?,
-                        Dialect::MySql => mysql::write(session, &into, targets, &rows).await?,
-                        Dialect::Sqlite => sqlite::write(session, &into, targets, &rows).await?,
+            match (message, &side) {
+                (Message::Rows(frame, part, before), side) => {
+                    let rows = Rows::new(&frame, &self.store, targets, part, before)?;
+                    let written = match dialect {
+                        Dialect::Postgres => postgres::write(session, &into, &rows, side.is_some()).await?,
+                        Dialect::MySql => mysql::write(session, &into, &rows).await?,
+                        Dialect::Sqlite => sqlite::write(session, &into, &rows).await?,
+                    };
+                    if written != rows.height as u64 {
+                        let words = format!("{} rows were sent, and the database says that it took {written}", rows.height);
+                        return Err(self.swallowed(&words));
                     }
+                    *(if side.is_some() { &mut staged } else { &mut changes.added }) += written;
                 }
-                Message::Part if is_direct => {}
-                Message::Part if self.change == Change::Merge => merge::merge(&self.store, session, targets).await?,
-                Message::Part => merge::move_rows(&self.store, session, targets).await?,
-                Message::Done => return Ok(true),
+                (Message::Part, None) => {}
+                (Message::Part, Some(side)) => {
+                    let rows = std::mem::take(&mut staged);
+                    let done = match self.change {
+                        Change::Merge => side.merge(session, rows).await?,
+                        _ => side.move_rows(session, rows).await?,
+                    };
+                    changes.added += done.added;
+                    changes.removed += done.removed;
+                }
+                (Message::Done, _) => return Ok(Some(changes)),
             }
             next = coming.recv().await;
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
-/// Rows that are written.
-pub(super) struct Rows {
-    pub(super) columns: Vec<(String, Cells)>,
+/// Rows that are written, with what their columns must be like.
+pub(super) struct Rows<'t> {
+    pub(super) columns: Vec<(&'t Target, Cells)>,
     pub(super) height: usize,
-    pub(super) table: String,
+    part: Arc<str>,
+    /// How many rows of the part came before.
+    before: u64,
+    table: String,
 }
 
-impl Rows {
-    fn new(frame: &DataFrame, store: &SqlStore) -> Result<Self> {
+impl<'t> Rows<'t> {
+    fn new(frame: &DataFrame, store: &SqlStore, targets: &'t [Target], part: Arc<str>, before: u64) -> Result<Self> {
         let cells = |column: &polars::prelude::Column| {
-            let cells = Cells::new(column).map_err(|kind| Error::new(ErrorKind::Flow, format!("column {} is {kind}", column.name())))?;
-            Ok((column.name().to_string(), cells))
+            let name = column.name();
+            let cells = Cells::new(column).map_err(|kind| Error::new(ErrorKind::Flow, format!("column {name} is {kind}")))?;
+            let named = targets.iter().find(|target| target.name == name.as_str());
+            // Elsewhere than in PostgreSQL, a table may write a name in other letters.
+            let named = named.or_else(|| targets.iter().find(|target| target.name.to_lowercase() == name.to_lowercase()));
+            let target = named.filter(|target| target.kind == cells.kind).ok_or_else(|| {
+                let error = format!("column {name} of {part} is {}, which it is not in the parts before", cells.kind);
+                Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types")
+            })?;
+            Ok((target, cells))
         };
-        let columns = frame.columns().iter().map(cells).collect::<Result<_>>()?;
-        Ok(Self { columns, height: frame.height(), table: store.relation.to_string() })
+        let columns: Vec<_> = frame.columns().iter().map(cells).collect::<Result<_>>()?;
+        if let Some(target) = targets.iter().find(|target| !columns.iter().any(|(other, _)| other.name == target.name)) {
+            let error = format!("column {} does not come in {part}, and did in the parts before", target.name);
+            return Err(Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types"));
+        }
+        Ok(Self { columns, height: frame.height(), part, before, table: store.relation.to_string() })
     }
 
-    /// A value that has no place.
+    /// A value of a row that its column holds; the reason where it does not.
     pub(super) fn misfit(&self, column: usize, row: usize, reason: &str) -> Error {
-        let name = self.columns.get(column).map_or("", |(name, _)| name.as_str());
-        let error = format!("column {name}, row {} of those that come to table {}: {reason}", row + 1, self.table);
-        Error::new(ErrorKind::Flow, error).with_hint("nothing was published; change the value, or leave the column out")
+        let name = self.columns.get(column).map_or("", |(target, _)| target.name.as_str());
+        let row = self.before + row as u64 + 1;
+        let error = format!("column {name}, row {row} of {}, which comes to table {}: {reason}", self.part, self.table);
+        let declared = self.columns.get(column).map_or("", |(target, _)| target.declared.as_str());
+        let hint = format!("nothing was published; change the value or the column, which is {declared}, or leave the column out");
+        Error::new(ErrorKind::Flow, error).with_hint(hint)
     }
-}
-
-/// Two processes never write to one table at once.
-async fn lock(session: &mut Session, name: &str) -> Result<()> {
-    let action = "lock its table";
-    match session.database().dialect {
-        Dialect::Sqlite => session.execute(action, "BEGIN IMMEDIATE").await?,
-        Dialect::Postgres => {
-            let number =
-                Fingerprint::of_bytes(name.as_bytes()).as_bytes()[..8].iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
-            session.execute(action, &format!("BEGIN; SELECT pg_advisory_xact_lock({number})")).await?;
-        }
-        Dialect::MySql => {
-            let modes = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'";
-            session.execute(action, modes).await?;
-            let name = Dialect::MySql.text(&Fingerprint::of_bytes(name.as_bytes()).short());
-            session.ask(action, &format!("SELECT GET_LOCK({name}, 3600)")).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn unlock(session: &mut Session, name: &str) -> Result<()> {
-    if session.database().dialect == Dialect::MySql {
-        let name = Dialect::MySql.text(&Fingerprint::of_bytes(name.as_bytes()).short());
-        session.ask("unlock its table", &format!("SELECT RELEASE_LOCK({name})")).await?;
-    }
-    Ok(())
-}
-
-/// What changes tables has been done: MySQL ends a transaction before each of that.
-async fn begin_writing(session: &mut Session) -> Result<()> {
-    if session.database().dialect == Dialect::MySql {
-        session.execute("begin a transaction", "START TRANSACTION").await?;
-    }
-    Ok(())
 }

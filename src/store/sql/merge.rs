@@ -1,122 +1,298 @@
 //! Rows that come into a table beside theirs first: to be cast into its types, or to be merged by their keys.
+//!
+//! What its types make of a value is compared with it, and what the database says was written with what was sent.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::SqlStore;
+use super::catalog::Holds;
 use super::columns::Target;
-use super::load::SIDE;
+use super::load::Changes;
+use super::place::Place;
 use super::postgres;
-use crate::connection::{Dialect, Session};
+use crate::connection::types::Type;
+use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The statement that makes the table beside it, which goes with the session.
-pub(super) fn side(store: &SqlStore, dialect: Dialect, targets: &[Target]) -> String {
-    let names: Vec<String> = targets.iter().map(|target| dialect.quoted(&target.name)).collect();
-    let side = dialect.quoted(SIDE);
-    match dialect {
-        Dialect::Postgres => {
-            let columns: Vec<String> =
-                targets.iter().zip(&names).map(|(target, name)| format!("{name} {}", postgres::side_type(&target.kind))).collect();
-            format!("CREATE TEMP TABLE {side} ({}) ON COMMIT DROP", columns.join(", "))
+/// A table beside another one, which goes with the session.
+pub(super) struct Side<'a> {
+    store: &'a SqlStore,
+    targets: &'a [Target],
+    dialect: Dialect,
+    /// Itself.
+    pub(super) relation: Relation,
+    /// The table that its rows are for, as SQL.
+    table: String,
+    /// A name of statements that no table or column of anybody has, quoted.
+    alias: String,
+}
+
+impl<'a> Side<'a> {
+    /// Makes it, without rows.
+    pub(super) async fn make(store: &'a SqlStore, place: &Place, session: &mut Session, targets: &'a [Target]) -> Result<Self> {
+        let dialect = session.database().dialect;
+        let table = place.relation().from(dialect);
+        let name = own_name();
+        let schema = match dialect {
+            Dialect::Postgres => "pg_temp".into(),
+            Dialect::MySql => place.schema.clone(),
+            Dialect::Sqlite => "temp".to_string(),
+        };
+        let relation = Relation::Table(vec![schema, name]);
+        let side = relation.from(dialect);
+        let names = targets.iter().map(|target| dialect.quoted(&target.name));
+        let statement = match dialect {
+            Dialect::Postgres => {
+                let columns = targets.iter().zip(names).map(|(target, name)| format!("{name} {}", postgres::side_type(&target.wire)));
+                format!("CREATE TEMP TABLE {side} ({}) ON COMMIT DROP", columns.collect::<Vec<_>>().join(", "))
+            }
+            Dialect::MySql => {
+                format!("CREATE TEMPORARY TABLE {side} AS SELECT {} FROM {table} LIMIT 0", names.collect::<Vec<_>>().join(", "))
+            }
+            Dialect::Sqlite => format!("CREATE TABLE {side} AS SELECT {} FROM {table} LIMIT 0", names.collect::<Vec<_>>().join(", ")),
+        };
+        session.execute("make a table beside it", &statement).await?;
+        Ok(Self { store, targets, dialect, relation, table, alias: dialect.quoted(&own_name()) })
+    }
+
+    /// Moves its rows into the table.
+    pub(super) async fn move_rows(&self, session: &mut Session, staged: u64) -> Result<Changes> {
+        self.compare(session).await?;
+        let names = self.names().join(", ");
+        let statement =
+            format!("INSERT INTO {} ({names}){} SELECT {names} FROM {} AS {}", self.table, self.overriding(), self.cast(), self.alias);
+        let added = session.change("write its rows", &statement).await?;
+        self.check_count(staged, added)?;
+        self.empty(session).await?;
+        Ok(Changes { added, removed: 0 })
+    }
+
+    /// Rows whose key is there change, others are added; those that meet `delete_where` are removed.
+    pub(super) async fn merge(&self, session: &mut Session, staged: u64) -> Result<Changes> {
+        let Self { dialect, table, alias, .. } = self;
+        self.check_keys(session).await?;
+        self.compare(session).await?;
+        self.check_folded(session).await?;
+        let all = self.cast();
+        let same = self.same();
+        let (gone, stays) = match &self.store.delete_where {
+            // The line ends, so that a comment at the end of a condition does.
+            Some(condition) => (
+                Some(format!("(SELECT * FROM {all} AS {alias} WHERE ({condition}\n))")),
+                format!("(SELECT * FROM {all} AS {alias} WHERE NOT coalesce(({condition}\n), false))"),
+            ),
+            None => (None, all),
+        };
+        let (mut removed, mut staying) = (0, staged);
+        if let Some(gone) = gone {
+            let statement = match dialect {
+                Dialect::MySql => format!("DELETE {table} FROM {table} JOIN {gone} AS {alias} ON {same}"),
+                _ => format!("DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS {alias} WHERE {same})"),
+            };
+            removed = session.change("remove rows by their keys", &statement).await?;
+            staying = self.count(session, &format!("{stays} AS {alias}")).await?;
         }
-        Dialect::MySql => format!(
-            "DROP TEMPORARY TABLE IF EXISTS {side}; CREATE TEMPORARY TABLE {side} AS SELECT {} FROM {} LIMIT 0",
+        let changed = self.update(session, &stays, &same).await?;
+        let names = self.names();
+        let of_side = names.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+        let statement = format!(
+            "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
             names.join(", "),
-            store.relation.from(dialect)
-        ),
-        Dialect::Sqlite => format!(
-            "DROP TABLE IF EXISTS temp.{side}; CREATE TEMP TABLE {side} AS SELECT {} FROM {} LIMIT 0",
-            names.join(", "),
-            store.relation.from(dialect)
-        ),
+            self.overriding(),
+            self.key()[0]
+        );
+        let added = session.change("add rows", &statement).await?;
+        // A trigger may leave out changes that change nothing.
+        if changed + added < staying && self.differs(session, &stays, &same).await? || changed + added > staying {
+            self.check_count(staying, changed + added)?;
+        }
+        self.empty(session).await?;
+        Ok(Changes { added, removed })
     }
-}
 
-/// The rows beside the table, cast into its types.
-fn cast(dialect: Dialect, targets: &[Target]) -> String {
-    let cast = |target: &Target| {
-        let name = dialect.quoted(&target.name);
-        if dialect == Dialect::Postgres { format!("{name}::{} AS {name}", target.declared) } else { name }
-    };
-    format!("(SELECT {} FROM {})", targets.iter().map(cast).collect::<Vec<_>>().join(", "), dialect.quoted(SIDE))
-}
-
-fn names(dialect: Dialect, targets: &[Target]) -> Vec<String> {
-    targets.iter().map(|target| dialect.quoted(&target.name)).collect()
-}
-
-/// Moves the rows into the table.
-pub(super) async fn move_rows(store: &SqlStore, session: &mut Session, targets: &[Target]) -> Result<()> {
-    let dialect = session.database().dialect;
-    let names = names(dialect, targets).join(", ");
-    let statement = format!("INSERT INTO {} ({names}) SELECT {names} FROM {} AS s", store.relation.from(dialect), cast(dialect, targets));
-    session.execute("write its rows", &statement).await?;
-    empty(session).await
-}
-
-async fn empty(session: &mut Session) -> Result<()> {
-    let statement = format!("DELETE FROM {}", session.database().dialect.quoted(SIDE));
-    Ok(session.execute("empty the table beside it", &statement).await?)
-}
-
-/// Rows whose key is there change, others are added; those that meet `delete_where` are removed.
-pub(super) async fn merge(store: &SqlStore, session: &mut Session, targets: &[Target]) -> Result<()> {
-    let dialect = session.database().dialect;
-    check_keys(store, session).await?;
-    let table = store.relation.from(dialect);
-    let all = cast(dialect, targets);
-    let key: Vec<String> = store.key.iter().map(|column| dialect.quoted(column)).collect();
-    let same = key.iter().map(|column| format!("{table}.{column} = s.{column}")).collect::<Vec<_>>().join(" AND ");
-    let (gone, stays) = match &store.delete_where {
-        // The line ends, so that a comment at the end of a condition does.
-        Some(condition) => (
-            Some(format!("(SELECT * FROM {all} AS a WHERE ({condition}\n))")),
-            format!("(SELECT * FROM {all} AS a WHERE NOT coalesce(({condition}\n), false))"),
-        ),
-        None => (None, all),
-    };
-    if let Some(gone) = gone {
+    /// Changes the rows whose keys are there; gives how many of those that stay it is.
+    async fn update(&self, session: &mut Session, stays: &str, same: &str) -> Result<u64> {
+        let Self { dialect, table, alias, .. } = self;
+        let key = self.key();
+        let numbered = |name: &String| self.targets.iter().any(|target| target.is_numbered && dialect.quoted(&target.name) == *name);
+        let others: Vec<String> = self.names().into_iter().filter(|name| !key.contains(name)).collect();
+        if let Some(name) = others.iter().find(|name| numbered(name)) {
+            // It is numbered by the database, and cannot be changed.
+            let asked = format!("SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} WHERE {table}.{name} <> {alias}.{name} LIMIT 1");
+            if !session.ask("compare what it numbers", &asked).await?.is_empty() {
+                let error = format!("column {name} of table {} is GENERATED ALWAYS, and a row would change in it", self.store.relation);
+                return Err(
+                    Error::new(ErrorKind::Flow, error).with_hint("leave it out by columns of the home, or make it GENERATED BY DEFAULT")
+                );
+            }
+        }
+        let others: Vec<String> = others.into_iter().filter(|name| !numbered(name)).collect();
+        if others.is_empty() {
+            return self.count(session, &format!("{stays} AS {alias} JOIN {table} ON {same}")).await;
+        }
+        let set = |left: &str| others.iter().map(|name| format!("{left}{name} = {alias}.{name}")).collect::<Vec<_>>().join(", ");
         let statement = match dialect {
-            Dialect::MySql => format!("DELETE {table} FROM {table} JOIN {gone} AS s ON {same}"),
-            _ => format!("DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS s WHERE {same})"),
+            Dialect::MySql => format!("UPDATE {table} JOIN {stays} AS {alias} ON {same} SET {}", set(&format!("{table}."))),
+            // What the table says of conflicts is overridden: a row that is in the way is an error.
+            Dialect::Sqlite => format!("UPDATE OR ABORT {table} SET {} FROM {stays} AS {alias} WHERE {same}", set("")),
+            Dialect::Postgres => format!("UPDATE {table} SET {} FROM {stays} AS {alias} WHERE {same}", set("")),
         };
-        session.execute("remove rows by their keys", &statement).await?;
+        Ok(session.change("change rows by their keys", &statement).await?)
     }
-    let others: Vec<String> = names(dialect, targets).into_iter().filter(|name| !key.contains(name)).collect();
-    if !others.is_empty() {
-        let set = |left: &str| others.iter().map(|name| format!("{left}{name} = s.{name}")).collect::<Vec<_>>().join(", ");
-        let statement = match dialect {
-            Dialect::MySql => format!("UPDATE {table} JOIN {stays} AS s ON {same} SET {}", set(&format!("{table}."))),
-            _ => format!("UPDATE {table} SET {} FROM {stays} AS s WHERE {same}", set("")),
+
+    /// The rows, cast into the types of the table.
+    fn cast(&self) -> String {
+        let cast = |target: &Target| {
+            let name = self.dialect.quoted(&target.name);
+            if self.dialect == Dialect::Postgres { format!("{name}::{} AS {name}", target.declared) } else { name }
         };
-        session.execute("change rows by their keys", &statement).await?;
+        let columns = self.targets.iter().map(cast).collect::<Vec<_>>().join(", ");
+        format!("(SELECT {columns} FROM {})", self.relation.from(self.dialect))
     }
-    let names = names(dialect, targets);
-    let of_side = names.iter().map(|name| format!("s.{name}")).collect::<Vec<_>>().join(", ");
-    let statement = format!(
-        "INSERT INTO {table} ({}) SELECT {of_side} FROM {stays} AS s LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
-        names.join(", "),
-        key[0]
-    );
-    session.execute("add rows", &statement).await?;
-    empty(session).await
+
+    fn names(&self) -> Vec<String> {
+        self.targets.iter().map(|target| self.dialect.quoted(&target.name)).collect()
+    }
+
+    fn key(&self) -> Vec<String> {
+        self.store.key.iter().map(|column| self.dialect.quoted(column)).collect()
+    }
+
+    /// The condition that a row of the table has the key of one beside it.
+    fn same(&self) -> String {
+        self.key().iter().map(|column| format!("{}.{column} = {}.{column}", self.table, self.alias)).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Columns that PostgreSQL always numbers take what comes.
+    fn overriding(&self) -> &'static str {
+        if self.targets.iter().any(|target| target.is_numbered) { " OVERRIDING SYSTEM VALUE" } else { "" }
+    }
+
+    async fn count(&self, session: &mut Session, from: &str) -> Result<u64> {
+        let counted = session.ask("count its rows", &format!("SELECT count(*) FROM {from}")).await?;
+        Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
+    }
+
+    async fn empty(&self, session: &mut Session) -> Result<()> {
+        let statement = format!("DELETE FROM {}", self.relation.from(self.dialect));
+        Ok(session.execute("empty the table beside it", &statement).await?)
+    }
+
+    fn check_count(&self, sent: u64, written: u64) -> Result<()> {
+        if sent == written {
+            return Ok(());
+        }
+        let error = format!(
+            "table {} does not keep what it is given: {sent} rows were sent, and the database says that it wrote {written}",
+            self.store.relation
+        );
+        let hint = if written > sent {
+            "look for keys that stand in it twice; nothing was published"
+        } else {
+            "look for triggers and rules of the table; nothing was published"
+        };
+        Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
+    }
+
+    /// True where a row that stays is not in the table as it came.
+    async fn differs(&self, session: &mut Session, stays: &str, same: &str) -> Result<bool> {
+        let Self { dialect, table, alias, .. } = self;
+        let is_equal = |name: &String| match dialect {
+            Dialect::Postgres => format!("{table}.{name}::text IS NOT DISTINCT FROM {alias}.{name}::text"),
+            Dialect::MySql => format!("{table}.{name} <=> {alias}.{name}"),
+            Dialect::Sqlite => format!("{table}.{name} IS {alias}.{name}"),
+        };
+        let equal = self.names().iter().map(is_equal).collect::<Vec<_>>().join(" AND ");
+        let asked = format!("SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same} AND {equal}) LIMIT 1");
+        Ok(!session.ask("compare its rows", &asked).await?.is_empty())
+    }
+
+    /// What types of PostgreSQL's own make of texts is the text itself.
+    async fn compare(&self, session: &mut Session) -> Result<()> {
+        if self.dialect != Dialect::Postgres {
+            return Ok(());
+        }
+        let side = self.relation.from(self.dialect);
+        for target in self.targets.iter().filter(|target| target.holds.is_compared()) {
+            let (name, declared) = (self.dialect.quoted(&target.name), &target.declared);
+            let is_list = matches!((&target.kind, &target.holds), (Type::List(_), Holds::List(_)));
+            let back = if is_list { format!("{name}::{declared}::text[]") } else { format!("{name}::{declared}::text") };
+            let asked = format!("SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1");
+            let Some(row) = session.ask("compare what it makes of values", &asked).await?.into_iter().next() else { continue };
+            let shown = |place: usize| row.get(place).cloned().flatten().map_or_else(|| "null".into(), |text| super::rule::shown(&text));
+            let error = format!(
+                "column {}: {} would be {} in table {}, whose column is {declared}",
+                target.name,
+                shown(0),
+                shown(1),
+                self.store.relation
+            );
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint("nothing was published; change the value or the column, or leave the column out"));
+        }
+        Ok(())
+    }
+
+    /// Each key comes once in a part, and is there.
+    async fn check_keys(&self, session: &mut Session) -> Result<()> {
+        let (key, side, table) = (self.key(), self.relation.from(self.dialect), &self.store.relation);
+        let nulls = key.iter().map(|column| format!("{column} IS NULL")).collect::<Vec<_>>().join(" OR ");
+        if !session.ask("look at its keys", &format!("SELECT 1 FROM {side} WHERE {nulls} LIMIT 1")).await?.is_empty() {
+            let error = format!("a row without a key comes to table {table}: {} is null", self.store.key.join(" or "));
+            return Err(Error::new(ErrorKind::Flow, error).with_hint("leave such rows out, or choose another key"));
+        }
+        let list = key.join(", ");
+        let twice = format!("SELECT {list} FROM {} AS {} GROUP BY {list} HAVING count(*) > 1 LIMIT 1", self.cast(), self.alias);
+        if let Some(row) = session.ask("look at its keys", &twice).await?.into_iter().next() {
+            let shown: Vec<String> =
+                self.store.key.iter().zip(row).map(|(column, value)| format!("{column} = {}", value.unwrap_or_default())).collect();
+            let error = format!("two rows of one part come to table {table} with the key {}", shown.join(", "));
+            return Err(Error::new(ErrorKind::Flow, error).with_hint("each key may come once in a part: which of the rows should win?"));
+        }
+        Ok(())
+    }
+
+    /// No row has another key that the table takes for the same.
+    async fn check_folded(&self, session: &mut Session) -> Result<()> {
+        let Self { dialect, table, alias, .. } = self;
+        let is_key = |target: &&Target| self.store.key.iter().any(|key| key.to_lowercase() == target.name.to_lowercase());
+        let folded: Vec<&Target> = self.targets.iter().filter(is_key).filter(|target| target.folds && target.kind == Type::Text).collect();
+        for target in folded {
+            let name = dialect.quoted(&target.name);
+            let (old, new) = (format!("{table}.{name}"), format!("{alias}.{name}"));
+            let differs = match dialect {
+                Dialect::Postgres => {
+                    let length = if matches!(target.holds, Holds::Text(_)) {
+                        format!(" OR octet_length({old}) <> octet_length({new})")
+                    } else {
+                        String::new()
+                    };
+                    format!("({old}::text COLLATE \"C\" <> {new}::text COLLATE \"C\"{length})")
+                }
+                Dialect::MySql => format!("CAST({old} AS BINARY) <> CAST({new} AS BINARY)"),
+                Dialect::Sqlite => format!("{old} <> {new} COLLATE BINARY"),
+            };
+            let asked =
+                format!("SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1", self.cast(), self.same());
+            let Some(row) = session.ask("compare its keys", &asked).await?.into_iter().next() else { continue };
+            let shown = |place: usize| row.get(place).cloned().flatten().map_or_else(|| "null".into(), |text| super::rule::shown(&text));
+            let error = format!(
+                "a row comes to table {} with {} = {}, which its collation takes for {}, the key of another row",
+                self.store.relation,
+                target.name,
+                shown(1),
+                shown(0)
+            );
+            return Err(
+                Error::new(ErrorKind::Flow, error).with_hint("give the column a collation that tells them apart, or choose another key")
+            );
+        }
+        Ok(())
+    }
 }
 
-/// Each key comes once in a part, and is there.
-async fn check_keys(store: &SqlStore, session: &mut Session) -> Result<()> {
-    let dialect = session.database().dialect;
-    let key: Vec<String> = store.key.iter().map(|column| dialect.quoted(column)).collect();
-    let side = dialect.quoted(SIDE);
-    let nulls = key.iter().map(|column| format!("{column} IS NULL")).collect::<Vec<_>>().join(" OR ");
-    if !session.ask("look at its keys", &format!("SELECT 1 FROM {side} WHERE {nulls} LIMIT 1")).await?.is_empty() {
-        let error = format!("a row without a key comes to table {}: {} is null", store.relation, store.key.join(" or "));
-        return Err(Error::new(ErrorKind::Flow, error).with_hint("leave such rows out, or choose another key"));
-    }
-    let list = key.join(", ");
-    let twice = format!("SELECT {list} FROM {side} GROUP BY {list} HAVING count(*) > 1 LIMIT 1");
-    if let Some(row) = session.ask("look at its keys", &twice).await?.into_iter().next() {
-        let shown: Vec<String> =
-            store.key.iter().zip(row).map(|(column, value)| format!("{column} = {}", value.unwrap_or_default())).collect();
-        let error = format!("two rows of one part come to table {} with the key {}", store.relation, shown.join(", "));
-        return Err(Error::new(ErrorKind::Flow, error).with_hint("each key may come once in a part: which of the rows should win?"));
-    }
-    Ok(())
+/// A name that nobody else has.
+fn own_name() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("hygge_{:016x}{:016x}", random(), random())
 }

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::cells::{Cell, decimal};
-use super::columns::Target;
 use super::load::Rows;
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Session};
@@ -13,31 +12,51 @@ use crate::error::Result;
 /// After as many bytes a statement ends; servers take sixteen times as much.
 const STATEMENT: usize = 1 << 20;
 
+/// What a session that fills tables is set to: no value is cut or made another, and no number stands for the next one.
+pub(super) const SETTINGS: &str =
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO'";
+
+/// The collation of tables that are made: texts are compared by their bytes, blanks at their end among them, where the server
+/// has such a one. Elsewhere than in MySQL and MariaDB there is none to be named.
+pub(super) async fn collation(session: &mut Session) -> Result<Option<String>> {
+    if session.database().dialect != Dialect::MySql {
+        return Ok(None);
+    }
+    let asked = "SELECT collation_name FROM information_schema.collations \
+                 WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 LIMIT 1";
+    let found = session.ask("look for a collation", asked).await?.into_iter().flatten().next().flatten();
+    Ok(Some(found.unwrap_or_else(|| "utf8mb4_bin".into())))
+}
+
 /// Inserts rows into a table.
-pub(super) async fn write(session: &mut Session, into: &Relation, targets: &[Target], rows: &Rows) -> Result<()> {
+pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>) -> Result<u64> {
     let dialect = Dialect::MySql;
-    let names: Vec<String> = targets.iter().map(|target| dialect.quoted(&target.name)).collect();
+    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
+    let mut written = 0;
     let head = format!("INSERT INTO {} ({}) VALUES ", into.from(dialect), names.join(", "));
     let mut statement = head.clone();
     for row in 0..rows.height {
         statement.push_str(if statement.len() == head.len() { "(" } else { ",(" });
-        for (number, (_, cells)) in rows.columns.iter().enumerate() {
+        for (number, (target, cells)) in rows.columns.iter().enumerate() {
             if number > 0 {
                 statement.push(',');
             }
-            let put = cells.cell(row).and_then(|cell| put(&mut statement, &cell, &cells.kind));
+            let put = cells.cell(row).and_then(|cell| {
+                target.check(&cell)?;
+                put(&mut statement, &cell, &cells.kind)
+            });
             put.map_err(|reason| rows.misfit(number, row, &reason))?;
         }
         statement.push(')');
         if statement.len() >= STATEMENT {
-            session.execute("write its rows", &statement).await?;
+            written += session.change("write its rows", &statement).await?;
             statement.truncate(head.len());
         }
     }
     if statement.len() > head.len() {
-        session.execute("write its rows", &statement).await?;
+        written += session.change("write its rows", &statement).await?;
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Writes a value as SQL.

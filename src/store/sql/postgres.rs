@@ -3,8 +3,8 @@
 //! The format is that of <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>;
 //! values are as the receive functions of their types read them.
 
+use super::catalog::Wire;
 use super::cells::Cell;
-use super::columns::{Target, declared};
 use super::load::Rows;
 use crate::connection::Relation;
 use crate::connection::types::Type;
@@ -20,39 +20,47 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// Days from 1970 to 2000.
 const EPOCH_DAYS: i32 = 10_957;
 
-/// True where what comes needs no cast.
-pub(super) fn is_direct(target: &Target) -> bool {
-    target.is_same && declared(Dialect::Postgres, &target.kind, false).is_some()
-}
-
 /// The type that values have before they are cast.
-pub(super) fn side_type(kind: &Type) -> String {
-    match kind {
-        Type::Int8 | Type::UInt8 => "smallint".into(),
-        Type::UInt16 => "integer".into(),
-        Type::UInt32 => "bigint".into(),
-        Type::UInt64 => "numeric(20,0)".into(),
-        Type::List(inner) => format!("{}[]", side_type(inner)),
-        kind => declared(Dialect::Postgres, kind, false).unwrap_or_else(|| "text".into()),
+pub(super) fn side_type(wire: &Wire) -> String {
+    match wire {
+        Wire::Boolean => "boolean",
+        Wire::Int2 => "smallint",
+        Wire::Int4 => "integer",
+        Wire::Int8 => "bigint",
+        Wire::Oid => "oid",
+        Wire::Float4 => "real",
+        Wire::Float8 => "double precision",
+        Wire::Numeric => "numeric",
+        Wire::Text => "text",
+        Wire::Bytes => "bytea",
+        Wire::Date => "date",
+        Wire::Time => "time(6)",
+        Wire::Timestamp => "timestamp(6)",
+        Wire::TimestampUtc => "timestamp(6) with time zone",
+        Wire::List(inner, _) => return format!("{}[]", side_type(inner)),
     }
+    .to_string()
 }
 
-/// Copies rows into a table.
-pub(super) async fn write(session: &mut Session, into: &Relation, targets: &[Target], rows: &Rows) -> Result<()> {
+/// Copies rows into a table, or into the one beside it; gives how many the server took.
+pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>, is_side: bool) -> Result<u64> {
     let dialect = Dialect::Postgres;
-    let names: Vec<String> = targets.iter().map(|target| dialect.quoted(&target.name)).collect();
+    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
     let statement = format!("COPY {} ({}) FROM STDIN (FORMAT BINARY)", into.from(dialect), names.join(", "));
     let database = session.database().clone();
     let failed = |error: sqlx::Error| Error::from(database.failed("write its rows", &error));
-    let Link::Postgres(link) = &mut session.link else { return Ok(()) };
+    let Link::Postgres(link) = &mut session.link else { return Ok(0) };
     let mut copy = link.copy_in_raw(&statement).await.map_err(failed)?;
     let mut message = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let width = i16::try_from(rows.columns.len()).map_err(|_| rows.misfit(0, 0, "there are too many columns"))?;
     for row in 0..rows.height {
         message.extend(width.to_be_bytes());
-        for (number, (_, cells)) in rows.columns.iter().enumerate() {
-            let cell = cells.cell(row).and_then(|cell| put(&mut message, &cell, &cells.kind));
-            if let Err(reason) = cell {
+        for (number, (target, cells)) in rows.columns.iter().enumerate() {
+            let sent = cells.cell(row).and_then(|cell| {
+                target.check(&cell)?;
+                put(&mut message, &cell, &cells.kind, &target.wire, is_side)
+            });
+            if let Err(reason) = sent {
                 drop(copy.abort("a value has no place").await);
                 return Err(rows.misfit(number, row, &reason));
             }
@@ -63,100 +71,104 @@ pub(super) async fn write(session: &mut Session, into: &Relation, targets: &[Tar
     }
     message.extend((-1_i16).to_be_bytes());
     copy.send(message).await.map_err(failed)?;
-    let written = copy.finish().await.map_err(failed)?;
-    if written != rows.height as u64 {
-        return Err(rows.misfit(0, 0, &format!("{} rows were sent, and the server took {written}", rows.height)));
-    }
-    Ok(())
+    copy.finish().await.map_err(failed)
 }
 
 /// Writes a value behind its length.
-fn put(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
+fn put(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_side: bool) -> Result<(), String> {
     if *cell == Cell::Null {
         out.extend((-1_i32).to_be_bytes());
         return Ok(());
     }
     let start = out.len();
     out.extend([0; 4]);
-    put_value(out, cell, kind)?;
+    put_value(out, cell, kind, wire, is_side)?;
     let length = i32::try_from(out.len() - start - 4).map_err(|_| "the value is longer than 2 GiB".to_string())?;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
 
-fn put_value(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
+fn put_value(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_side: bool) -> Result<(), String> {
     let too_large = |_| "the number is too large".to_string();
-    match cell {
-        Cell::Null => {}
-        Cell::Boolean(value) => out.push(u8::from(*value)),
-        Cell::Integer(value) => match kind {
-            Type::Int8 | Type::Int16 => out.extend(i16::try_from(*value).map_err(too_large)?.to_be_bytes()),
-            Type::Int32 => out.extend(i32::try_from(*value).map_err(too_large)?.to_be_bytes()),
-            _ => out.extend(value.to_be_bytes()),
-        },
-        Cell::Unsigned(value) => match kind {
-            Type::UInt8 => out.extend(i16::try_from(*value).map_err(too_large)?.to_be_bytes()),
-            Type::UInt16 => out.extend(i32::try_from(*value).map_err(too_large)?.to_be_bytes()),
-            Type::UInt32 => out.extend(i64::try_from(*value).map_err(too_large)?.to_be_bytes()),
-            _ => numeric(out, i128::from(*value), 0),
-        },
-        Cell::Float32(value) => out.extend(value.to_be_bytes()),
-        Cell::Float64(value) => out.extend(value.to_be_bytes()),
-        Cell::Decimal(value) => {
+    match (wire, cell) {
+        (Wire::Boolean, Cell::Boolean(value)) => out.push(u8::from(*value)),
+        (Wire::Int2, cell) => out.extend(i16::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
+        (Wire::Int4, cell) => out.extend(i32::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
+        (Wire::Int8, cell) => out.extend(i64::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
+        (Wire::Oid, cell) => out.extend(u32::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
+        (Wire::Float4, Cell::Float32(value)) => out.extend(value.to_be_bytes()),
+        (Wire::Float8, Cell::Float32(value)) => out.extend(f64::from(*value).to_be_bytes()),
+        (Wire::Float8, Cell::Float64(value)) => out.extend(value.to_be_bytes()),
+        (Wire::Numeric, Cell::Decimal(value)) => {
             let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
             numeric(out, *value, scale);
         }
-        Cell::Text(value) if value.contains('\0') => return Err("PostgreSQL has no texts with a zero in them".into()),
-        Cell::Text(value) => out.extend(value.as_bytes()),
-        Cell::Binary(value) => out.extend(*value),
-        Cell::Date(days) => {
+        (Wire::Numeric, cell) => numeric(out, whole(cell)?, 0),
+        (Wire::Text, Cell::Text(value)) if value.contains('\0') => return Err("PostgreSQL has no texts with a zero in them".into()),
+        (Wire::Text, Cell::Text(value)) => out.extend(value.as_bytes()),
+        (Wire::Bytes, Cell::Binary(value)) => out.extend(*value),
+        (Wire::Date, Cell::Date(days)) => {
             let days = days.checked_sub(EPOCH_DAYS).filter(|days| *days > i32::MIN);
             out.extend(days.ok_or("the date lies too far away")?.to_be_bytes());
         }
-        Cell::Time(micros) => out.extend(micros.to_be_bytes()),
-        Cell::Timestamp(micros) => {
+        (Wire::Time, Cell::Time(micros)) => out.extend(micros.to_be_bytes()),
+        (Wire::Timestamp | Wire::TimestampUtc, Cell::Timestamp(micros)) => {
             let micros = micros.checked_sub(EPOCH_MICROS).filter(|micros| *micros > i64::MIN);
             out.extend(micros.ok_or("the time stamp lies too far away")?.to_be_bytes());
         }
-        Cell::List(elements) => {
-            let Type::List(inner) = kind else { return Err("it is no list".into()) };
-            list(out, elements, inner)?;
+        (Wire::List(inner, number), Cell::List(elements)) => {
+            let Type::List(kind) = kind else { return Err("it is no list".into()) };
+            // Beside the table, elements have the types that they are sent in.
+            list(out, elements, (kind, inner), if is_side { oid(inner) } else { *number }, is_side)?;
         }
+        _ => return Err("the value is not of the type that was planned with".into()),
     }
     Ok(())
 }
 
-/// An array of one dimension that begins at 1.
-fn list(out: &mut Vec<u8>, elements: &[Cell<'_>], inner: &Type) -> Result<(), String> {
+/// A whole number.
+fn whole(cell: &Cell<'_>) -> Result<i128, String> {
+    match cell {
+        Cell::Integer(value) => Ok((*value).into()),
+        Cell::Unsigned(value) => Ok((*value).into()),
+        // Its digits behind the point are none, which was looked at.
+        Cell::Decimal(value) => Ok(*value),
+        _ => Err("the value is not of the type that was planned with".into()),
+    }
+}
+
+/// An array of one dimension that begins at 1; `number` is that of its elements' type.
+fn list(out: &mut Vec<u8>, elements: &[Cell<'_>], (kind, wire): (&Type, &Wire), number: u32, is_side: bool) -> Result<(), String> {
     let has_nulls = elements.contains(&Cell::Null);
     let dimensions = i32::from(!elements.is_empty());
     out.extend(dimensions.to_be_bytes());
     out.extend(i32::from(has_nulls).to_be_bytes());
-    out.extend(oid(inner).to_be_bytes());
+    out.extend(number.to_be_bytes());
     if dimensions == 1 {
         let length = i32::try_from(elements.len()).map_err(|_| "the list is too long".to_string())?;
         out.extend(length.to_be_bytes());
         out.extend(1_i32.to_be_bytes());
     }
-    elements.iter().try_for_each(|element| put(out, element, inner))
+    elements.iter().try_for_each(|element| put(out, element, kind, wire, is_side))
 }
 
 /// The number of a type, from PostgreSQL's pg_type.dat.
-fn oid(kind: &Type) -> u32 {
-    match kind {
-        Type::Boolean => 16,
-        Type::Int8 | Type::Int16 | Type::UInt8 => 21,
-        Type::Int32 | Type::UInt16 => 23,
-        Type::Int64 | Type::UInt32 => 20,
-        Type::UInt64 | Type::Decimal { .. } => 1700,
-        Type::Float32 => 700,
-        Type::Float64 => 701,
-        Type::Text | Type::List(_) => 25,
-        Type::Binary => 17,
-        Type::Date => 1082,
-        Type::Time => 1083,
-        Type::Timestamp => 1114,
-        Type::TimestampUtc => 1184,
+fn oid(wire: &Wire) -> u32 {
+    match wire {
+        Wire::Boolean => 16,
+        Wire::Bytes => 17,
+        Wire::Int8 => 20,
+        Wire::Int2 => 21,
+        Wire::Int4 => 23,
+        Wire::Text | Wire::List(..) => 25,
+        Wire::Oid => 26,
+        Wire::Float4 => 700,
+        Wire::Float8 => 701,
+        Wire::Date => 1082,
+        Wire::Time => 1083,
+        Wire::Timestamp => 1114,
+        Wire::TimestampUtc => 1184,
+        Wire::Numeric => 1700,
     }
 }
 

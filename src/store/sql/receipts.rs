@@ -1,10 +1,15 @@
 //! The receipts of a database's tables: one row each, in a table of hygge's beside them.
+//!
+//! A receipt is replaced only where it is still the one that was planned with, by the digest that is stored beside it.
+
+use std::sync::Arc;
 
 use super::SqlStore;
-use crate::connection::Relation;
-use crate::connection::{ConnectionError, Database, Dialect, Failure, Session};
-use crate::error::Error;
+use super::place::Place;
+use crate::connection::{Database, Dialect, Relation, Session};
+use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
+use crate::store::StoreError;
 use crate::store::receipt::Receipt;
 
 /// The table of receipts, in the schema of the table that they are for.
@@ -13,68 +18,88 @@ pub(super) const TABLE: &str = "hygge_receipts";
 /// The lock of who makes it in PostgreSQL: any number that nobody else uses.
 const MAKING: i64 = 0x6879_6767_6500;
 
-/// The table of receipts beside a store's table.
-pub(super) fn relation(store: &SqlStore) -> Relation {
-    let mut names: Vec<String> = store.relation.table().map(<[String]>::to_vec).unwrap_or_default();
-    names.pop();
-    names.push(TABLE.into());
-    Relation::Table(names)
-}
-
-/// What a table is called in its row.
-fn name(store: &SqlStore) -> &str {
-    store.relation.table().and_then(<[String]>::last).map_or("", String::as_str)
-}
-
-/// The digest of the receipt, if there is one.
-pub(super) async fn digest(store: &SqlStore, database: &std::sync::Arc<Database>) -> Result<Option<Fingerprint>, Error> {
-    Ok(field(store, database, "digest").await?.and_then(|digest| digest.parse().ok()))
+/// A receipt, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The table of receipts.
+    relation: Relation,
+    /// What its table is called there.
+    name: String,
+    /// The digest that is stored beside it.
+    pub(super) digest: String,
+    /// Itself, as it was written.
+    pub(super) text: String,
 }
 
 /// The receipt, if there is one.
-pub(super) async fn text(store: &SqlStore, database: &std::sync::Arc<Database>) -> Result<Option<String>, Error> {
-    field(store, database, "receipt").await
-}
-
-async fn field(store: &SqlStore, database: &std::sync::Arc<Database>, field: &str) -> Result<Option<String>, Error> {
+pub(super) async fn read(store: &SqlStore, database: &Arc<Database>) -> Result<Option<Found>, Error> {
     // A database that is not there yet has none.
     if database.is_missing()? {
         return Ok(None);
     }
     let mut session = super::load::reading_session(database).await?;
-    let found = field_in(store, &mut session, field).await;
+    let found = match Place::of(store, &mut session).await {
+        Ok(place) => find(store, &place, &mut session).await,
+        Err(error) => Err(error),
+    };
     session.end().await;
     found
 }
 
-/// The same in a session, which may be in a transaction.
-pub(super) async fn field_in(store: &SqlStore, session: &mut Session, field: &str) -> Result<Option<String>, Error> {
-    let dialect = session.database().dialect;
-    let relation = relation(store);
-    if !super::load::is_there(&relation, session).await? {
+/// The same in a session, which may be in a transaction. Receipts of the version before stand under the name of the config, in
+/// the first schema of the user's `search_path` that had a table of them.
+pub(super) async fn find(store: &SqlStore, place: &Place, session: &mut Session) -> Result<Option<Found>, Error> {
+    let relation = place.beside(TABLE);
+    if let Some(found) = look(&relation, &place.table, session).await? {
+        return Ok(Some(found));
+    }
+    let names = store.relation.table().unwrap_or_default();
+    let written = names.last().map_or("", String::as_str);
+    if written != place.table
+        && let Some(found) = look(&relation, written, session).await?
+    {
+        return Ok(Some(found));
+    }
+    if session.database().dialect != Dialect::Postgres || names.len() > 1 {
         return Ok(None);
     }
-    let asked = format!("SELECT {field} FROM {} WHERE name = {}", relation.from(dialect), dialect.text(name(store)));
-    let found = session.ask("read its receipt", &asked).await?;
-    Ok(found.into_iter().flatten().next().flatten())
+    // Beside a table of the same name, it is the receipt of that one.
+    let elsewhere = format!(
+        "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid = to_regclass('{TABLE}') AND n.nspname <> {} \
+         AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = {})",
+        Dialect::Postgres.text(&place.schema),
+        Dialect::Postgres.text(&place.table)
+    );
+    let elsewhere = session.ask("look for its receipt", &elsewhere).await?.into_iter().flatten().next().flatten();
+    match elsewhere {
+        Some(schema) => look(&Relation::Table(vec![schema, TABLE.into()]), written, session).await,
+        None => Ok(None),
+    }
 }
 
-/// Makes the table of receipts where there is none.
-pub(super) async fn make_table(store: &SqlStore, session: &mut Session) -> Result<(), Error> {
+async fn look(relation: &Relation, name: &str, session: &mut Session) -> Result<Option<Found>, Error> {
     let dialect = session.database().dialect;
-    let relation = relation(store);
+    if !super::load::is_there(relation, session).await? {
+        return Ok(None);
+    }
+    let asked = format!("SELECT digest, receipt FROM {} WHERE name = {}", relation.from(dialect), dialect.text(name));
+    let row = session.ask("read its receipt", &asked).await?.into_iter().next().unwrap_or_default();
+    let mut row = row.into_iter();
+    let (digest, text) = (row.next().flatten(), row.next().flatten());
+    Ok(digest.zip(text).map(|(digest, text)| Found { relation: relation.clone(), name: name.to_string(), digest, text }))
+}
+
+/// Makes the table of receipts where there is none, before any transaction: two flows that begin at once wait for each other no
+/// longer than that takes.
+pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(), Error> {
+    let dialect = session.database().dialect;
+    let relation = place.beside(TABLE);
     if super::load::is_there(&relation, session).await? {
         return Ok(());
     }
-    if dialect == Dialect::Postgres {
-        // Two who make it at once would be in each other's way.
-        session.execute("lock the table of receipts", &format!("SELECT pg_advisory_xact_lock({MAKING})")).await?;
-        if super::load::is_there(&relation, session).await? {
-            return Ok(());
-        }
-    }
     let (short, long, rest) = match dialect {
-        Dialect::MySql => ("varchar(190)", "longtext", " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        Dialect::MySql => ("varchar(190)", "longtext", " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
         _ => ("text", "text", ""),
     };
     let statement = format!(
@@ -82,44 +107,118 @@ pub(super) async fn make_table(store: &SqlStore, session: &mut Session) -> Resul
          row_count bigint, published_at {short}, digest {short} NOT NULL, receipt {long} NOT NULL){rest}",
         relation.from(dialect)
     );
+    let statement = match dialect {
+        // Two who make it at once would be in each other's way.
+        Dialect::Postgres => format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {statement}; COMMIT"),
+        _ => statement,
+    };
     Ok(session.execute("make the table of receipts", &statement).await?)
 }
 
-/// Writes a receipt within the transaction that changes the rows.
-pub(super) async fn write(store: &SqlStore, session: &mut Session, receipt: &Receipt) -> Result<(), Error> {
+/// Writes a receipt within the transaction that changes the rows, in the place of the one that was planned with.
+///
+/// # Errors
+/// Another process has published since.
+pub(super) async fn write(
+    place: &Place,
+    session: &mut Session,
+    before: Option<&Found>,
+    receipt: &Receipt,
+    shown: &str,
+) -> Result<(), Error> {
     let dialect = session.database().dialect;
-    let text = serde_json::to_string(receipt).map_err(|error| Error::new(crate::error::ErrorKind::Flow, error))?;
+    let text = serde_json::to_string(receipt).map_err(|error| Error::new(ErrorKind::Flow, error))?;
     let published = receipt.published.as_ref();
     let output = published.map_or_else(String::new, |published| published.manifest.output().to_string());
+    let rows = published.map_or(0, |published| published.manifest.rows()).to_string();
     let at = published.map_or("", |published| published.at.as_str());
-    let rows = published.map_or(0, |published| published.manifest.rows());
-    remove(store, session).await?;
-    let values: Vec<String> = [name(store), &receipt.project, &receipt.flow, &output].into_iter().map(|text| dialect.text(text)).collect();
-    let statement = format!(
-        "INSERT INTO {} (name, project, flow, output, row_count, published_at, digest, receipt) VALUES ({}, {rows}, {}, {}, {})",
-        relation(store).from(dialect),
-        values.join(", "),
-        dialect.text(at),
-        dialect.text(&Fingerprint::of_bytes(text.as_bytes()).to_string()),
-        dialect.text(&text),
-    );
-    Ok(session.execute("write its receipt", &statement).await?)
+    let digest = Fingerprint::of_bytes(text.as_bytes()).to_string();
+    let quoted = |text: &str| dialect.text(text);
+    let fields = [
+        ("name", quoted(&place.table)),
+        ("project", quoted(&receipt.project)),
+        ("flow", quoted(&receipt.flow)),
+        ("output", quoted(&output)),
+        ("row_count", rows),
+        ("published_at", quoted(at)),
+        ("digest", quoted(&digest)),
+        ("receipt", quoted(&text)),
+    ];
+    let relation = place.beside(TABLE);
+    let is_here = |found: &&Found| found.relation == relation;
+    let statement = if let Some(before) = before.filter(is_here) {
+        let set: Vec<String> = fields.iter().map(|(field, value)| format!("{field} = {value}")).collect();
+        format!(
+            "UPDATE {} SET {} WHERE name = {} AND digest = {}",
+            relation.from(dialect),
+            set.join(", "),
+            quoted(&before.name),
+            quoted(&before.digest)
+        )
+    } else {
+        if let Some(elsewhere) = before {
+            remove(session, elsewhere, shown).await?;
+        }
+        let (names, values): (Vec<&str>, Vec<String>) = fields.into_iter().unzip();
+        format!("INSERT INTO {} ({}) VALUES ({})", relation.from(dialect), names.join(", "), values.join(", "))
+    };
+    if session.change("write its receipt", &statement).await? == 1 { Ok(()) } else { Err(overtaken(shown)) }
 }
 
-/// Removes a receipt.
-pub(super) async fn remove(store: &SqlStore, session: &mut Session) -> Result<(), Error> {
+/// Removes a receipt that is still the one that was found.
+///
+/// # Errors
+/// Another process has published since.
+pub(super) async fn remove(session: &mut Session, found: &Found, shown: &str) -> Result<(), Error> {
     let dialect = session.database().dialect;
-    let statement = format!("DELETE FROM {} WHERE name = {}", relation(store).from(dialect), dialect.text(name(store)));
-    Ok(session.execute("remove its receipt", &statement).await?)
+    let statement = format!(
+        "DELETE FROM {} WHERE name = {} AND digest = {}",
+        found.relation.from(dialect),
+        dialect.text(&found.name),
+        dialect.text(&found.digest)
+    );
+    if session.change("remove its receipt", &statement).await? == 1 { Ok(()) } else { Err(overtaken(shown)) }
 }
 
 /// The query whose answer changes when something else is published.
 pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
-    format!("SELECT output FROM {} WHERE name = {}", relation(store).from(dialect), dialect.text(name(store)))
+    let names = store.relation.table().unwrap_or_default();
+    let name = dialect.text(names.last().map_or("", String::as_str));
+    let query = |relation: &Relation, name: &str| format!("SELECT output FROM {} WHERE name = {name}", relation.from(dialect));
+    match (dialect, names) {
+        // The table is found by the user's search_path, and its receipt beside it.
+        (Dialect::Postgres, [_]) => {
+            let written = dialect.text(&store.relation.from(dialect));
+            let asked = format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
+            let output = format!("(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text");
+            format!(
+                "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({written})) AS r \
+                 WHERE r.output IS NOT NULL"
+            )
+        }
+        (Dialect::Sqlite, names) => {
+            let schema = names.first().filter(|_| names.len() > 1).cloned().unwrap_or_else(|| "main".into());
+            let table = format!(
+                "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
+                dialect.text(&schema)
+            );
+            format!("{} OR name = {table}", query(&Relation::Table(vec![schema, TABLE.into()]), &name))
+        }
+        (Dialect::MySql, names) => {
+            let relation = match names {
+                [schema, _] => Relation::Table(vec![schema.clone(), TABLE.into()]),
+                _ => Relation::Table(vec![TABLE.into()]),
+            };
+            // There, a server may keep names in small letters.
+            format!("{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))", query(&relation, &name))
+        }
+        (_, [schema, _]) => query(&Relation::Table(vec![schema.clone(), TABLE.into()]), &name),
+        _ => query(&Relation::Table(vec![TABLE.into()]), &name),
+    }
 }
 
 /// Another process has published since it was looked at: what was planned may be wrong by now.
-pub(super) fn overtaken(connection: &str) -> ConnectionError {
-    let words = "another process has published to its table meanwhile".to_string();
-    ConnectionError::Failed { connection: connection.to_string(), action: "publish".into(), failure: Failure::of_words(words, true) }
+pub(super) fn overtaken(shown: &str) -> Error {
+    StoreError::Overtaken(shown.to_string()).into()
 }

@@ -10,33 +10,38 @@ use crate::connection::{Relation, calendar};
 use crate::error::{Error, Result};
 
 /// Inserts rows into a table.
-pub(super) async fn write(session: &mut Session, into: &Relation, targets: &[Target], rows: &Rows) -> Result<()> {
+pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>) -> Result<u64> {
     let dialect = Dialect::Sqlite;
-    let names: Vec<String> = targets.iter().map(|target| dialect.quoted(&target.name)).collect();
+    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
     let marks = vec!["?"; names.len()].join(", ");
-    let statement = format!("INSERT INTO {} ({}) VALUES ({marks})", into.from(dialect), names.join(", "));
+    // What the table says of conflicts is overridden: a row that is in the way is an error.
+    let statement = format!("INSERT OR ABORT INTO {} ({}) VALUES ({marks})", into.from(dialect), names.join(", "));
     let action = "write its rows";
     let database = session.database().clone();
-    let Link::Sqlite(link) = &mut session.link else { return Ok(()) };
+    let Link::Sqlite(link) = &mut session.link else { return Ok(0) };
     let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
     let failed = |failure| Error::from(ConnectionError::Failed { connection: database.name.clone(), action: action.into(), failure });
     tokio::task::block_in_place(|| {
         let mut insert = Insert::new(&mut handle, &statement).map_err(failed)?;
+        let mut written = 0;
         for row in 0..rows.height {
-            for (number, (_, cells)) in rows.columns.iter().enumerate() {
-                let cell = cells.cell(row).map_err(|reason| rows.misfit(number, row, &reason))?;
+            for (number, (target, cells)) in rows.columns.iter().enumerate() {
+                let misfit = |reason: String| rows.misfit(number, row, &reason);
+                let cell = cells.cell(row).map_err(misfit)?;
+                target.check(&cell).map_err(misfit)?;
                 let mut text = String::new();
-                let value = value(&cell, &cells.kind, &mut text).map_err(|reason| rows.misfit(number, row, &reason))?;
+                let value = value(&cell, target, &mut text).map_err(misfit)?;
                 insert.bind(number, value).map_err(failed)?;
             }
-            insert.run().map_err(failed)?;
+            written += insert.run().map_err(failed)?;
         }
-        Ok(())
+        Ok(written)
     })
 }
 
 /// A value as SQLite stores it; `text` holds what is made of it.
-fn value<'v>(cell: &Cell<'v>, kind: &Type, text: &'v mut String) -> Result<Value<'v>, String> {
+fn value<'v>(cell: &Cell<'v>, target: &Target, text: &'v mut String) -> Result<Value<'v>, String> {
+    let kind = &target.kind;
     let number = match cell {
         Cell::Null => return Ok(Value::Null),
         Cell::Boolean(value) => return Ok(Value::Integer(i64::from(*value))),
@@ -51,6 +56,10 @@ fn value<'v>(cell: &Cell<'v>, kind: &Type, text: &'v mut String) -> Result<Value
         Cell::Float64(value) => *value,
         Cell::Decimal(value) => {
             let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
+            // Of a text with a point SQLite would make a number of fifteen digits.
+            if let Some(number) = whole(*value, scale).filter(|_| target.holds.is_number()) {
+                return Ok(Value::Integer(number));
+            }
             *text = decimal(*value, scale);
             return Ok(Value::Text(text.as_bytes()));
         }
@@ -73,4 +82,10 @@ fn value<'v>(cell: &Cell<'v>, kind: &Type, text: &'v mut String) -> Result<Value
     };
     // It would become null.
     if number.is_nan() { Err("SQLite has no NaN".into()) } else { Ok(Value::Real(number)) }
+}
+
+/// A decimal without anything behind its point.
+fn whole(value: i128, scale: u8) -> Option<i64> {
+    let unit = 10_i128.checked_pow(scale.into())?;
+    if value % unit == 0 { i64::try_from(value / unit).ok() } else { None }
 }

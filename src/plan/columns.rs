@@ -1,0 +1,35 @@
+//! Columns that come to a table: whether they have a place there, before anything is read or written.
+
+use polars::prelude::{ArrowSchema, CompatLevel, SchemaExt};
+
+use super::work::Work;
+use crate::error::{Result, catch_panic};
+use crate::flow::Flow;
+use crate::format::{Format, Opened};
+
+/// Has a flow's table judge the columns that come, by their types alone; gives what is to be known of them, in words.
+///
+/// # Errors
+/// Columns that do not fit: all of them are named.
+pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn(usize) -> Result<Opened>) -> Result<Vec<String>> {
+    if flow.store.table().is_none() {
+        return Ok(Vec::new());
+    }
+    let columns = match &work.table {
+        Some(table) => Some(table.answer.columns.clone()),
+        None if work.files.is_empty() => None,
+        None => Some(of_file(format, &open(0)?)?),
+    };
+    Ok(columns.map(|columns| flow.store.check_columns(&columns)).transpose()?.unwrap_or_default())
+}
+
+/// The columns of a file whose values can all be read.
+///
+/// # Errors
+/// It has a column whose values would be others.
+pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<ArrowSchema> {
+    format.readable(file)?;
+    let frame = catch_panic(|| format.without_rows(file))??;
+    let fields = frame.schema().iter_fields().map(|field| field.to_arrow(CompatLevel::newest())).collect::<Vec<_>>();
+    Ok(fields.into_iter().map(|field| (field.name.clone(), field)).collect())
+}

@@ -1,0 +1,165 @@
+//! What MySQL and MariaDB say of a table.
+
+use super::{Cascade, Column, Holds, Table, Wire};
+use crate::connection::{Dialect, Session};
+use crate::error::Result;
+use crate::store::sql::place::Place;
+use crate::store::sql::rule::{Blanks, Digits, Form, Length, Texts};
+
+pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
+    let text = |name: &str| Dialect::MySql.text(name);
+    let here = format!("table_schema = {} AND table_name = {}", text(&place.schema), text(&place.table));
+    let asked = format!(
+        "SELECT t.engine, t.table_type, (SELECT max(e.transactions) FROM information_schema.engines e WHERE e.engine = t.engine), \
+         (SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = t.table_schema AND event_object_table = t.table_name) \
+         FROM information_schema.tables t WHERE {here}"
+    );
+    let found = session.ask("find its table", &asked).await?;
+    let Some([engine, kind, transactions, triggers]) = found.first().map(Vec::as_slice) else { return Ok(None) };
+    let refused = match (engine, transactions.as_deref()) {
+        _ if kind.as_deref() == Some("VIEW") => Some("is a view: whether the tables behind it have transactions cannot be told".into()),
+        (Some(_), Some("YES")) => None,
+        (engine, _) => {
+            let engine = engine.as_deref().unwrap_or("unknown");
+            Some(format!("has the engine {engine}, which has no transactions: a load that fails would leave half of its rows"))
+        }
+    };
+    let asked = format!(
+        "SELECT column_name, data_type, column_type, character_maximum_length, character_octet_length, numeric_precision, \
+         numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, extra \
+         FROM information_schema.columns WHERE {here} ORDER BY ordinal_position"
+    );
+    let rows = session.ask("read its columns", &asked).await?;
+    let columns = rows.into_iter().map(column).collect();
+    Ok(Some(Table { columns, has_triggers: triggers.as_deref() != Some("0"), refused }))
+}
+
+fn column(row: Vec<Option<String>>) -> Column {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten().unwrap_or_default();
+    let (name, kind, declared) = (next(), next().to_ascii_lowercase(), next());
+    let characters: Option<u64> = next().parse().ok();
+    let octets: Option<u64> = next().parse().ok();
+    let precision: Option<u32> = next().parse().ok();
+    let scale: Option<i32> = next().parse().ok();
+    let fraction: u32 = next().parse().unwrap_or(0);
+    let (charset, collation, nullable, extra) = (next(), next(), next(), next().to_ascii_lowercase());
+    let is_unsigned = declared.contains("unsigned");
+    let whole = |bits: u32| {
+        let (least, most) = if is_unsigned { (0, (1 << bits) - 1) } else { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) };
+        Holds::Whole { least, most }
+    };
+    let texts = |blanks: Blanks, form: Form| Holds::Text(Texts { characters, bytes: None, blanks, form });
+    // The length of a text is in bytes; of character sets with one for each letter there are as many.
+    let long = || {
+        let (characters, bytes) = if charset.starts_with("utf8") { (None, octets) } else { (octets, None) };
+        Holds::Text(Texts { characters, bytes, ..Texts::default() })
+    };
+    let holds = match kind.as_str() {
+        "tinyint" => whole(8),
+        "smallint" => whole(16),
+        "mediumint" => whole(24),
+        "int" => whole(32),
+        "bigint" => whole(64),
+        "year" => Holds::Year,
+        "float" | "double" => match (precision, scale) {
+            (Some(digits), Some(scale)) => Holds::Rounded {
+                digits: u8::try_from(digits).unwrap_or(u8::MAX),
+                scale: u8::try_from(scale).unwrap_or_default(),
+                is_single: kind == "float",
+            },
+            _ if kind == "float" => Holds::Float32,
+            _ => Holds::Float64,
+        },
+        "decimal" => Holds::Decimal(Digits { precision, scale: scale.unwrap_or_default(), as_double: false }),
+        "char" => texts(Blanks::Removed, Form::Any),
+        "varchar" => texts(Blanks::Stay, Form::Any),
+        "tinytext" | "text" | "mediumtext" | "longtext" => long(),
+        "enum" => texts(Blanks::Stay, Form::OneOf(members(&declared))),
+        "set" => texts(Blanks::Stay, Form::SetOf(members(&declared))),
+        "json" => Holds::Text(Texts { form: Form::Json { numbers_of_64_bits: true }, ..Texts::default() }),
+        "inet4" => Holds::Text(Texts { form: Form::Inet4, ..Texts::default() }),
+        "inet6" => Holds::Text(Texts { form: Form::Inet6, ..Texts::default() }),
+        "uuid" => Holds::Own { is_compared: false, form: Form::Any },
+        "binary" => Holds::Bytes(octets.map(Length::Exactly)),
+        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Holds::Bytes(octets.map(Length::Most)),
+        "bit" => Holds::Bits(precision.unwrap_or(1)),
+        "date" => Holds::Date,
+        "time" => Holds::Time(fraction),
+        "datetime" => Holds::Timestamp(fraction),
+        "timestamp" => Holds::TimestampUtc(fraction),
+        _ => Holds::Nothing,
+    };
+    // Only these compare texts as they are, with blanks at their end.
+    let is_exact = collation.is_empty() || matches!(collation.as_str(), "utf8mb4_0900_bin" | "binary") || collation.ends_with("_nopad_bin");
+    Column {
+        name,
+        declared,
+        holds,
+        takes_null: nullable == "YES" && !extra.contains("auto_increment"),
+        is_computed: ["virtual generated", "stored generated", "persistent"].iter().any(|word| extra.contains(word)),
+        is_numbered: false,
+        folds: !is_exact,
+        wire: Wire::Text,
+    }
+}
+
+/// The values of `enum('a','b')`, or of a set. A quote in one of them stands twice.
+fn members(declared: &str) -> Vec<String> {
+    let mut members = Vec::new();
+    let mut rest = declared.split_once('(').map_or("", |(_, rest)| rest);
+    while let Some(quoted) = rest.trim_start_matches(',').strip_prefix('\'') {
+        let mut member = String::new();
+        let mut signs = quoted.char_indices().peekable();
+        let mut end = quoted.len();
+        while let Some((place, sign)) = signs.next() {
+            if sign != '\'' {
+                member.push(sign);
+            } else if signs.next_if(|(_, next)| *next == '\'').is_some() {
+                member.push('\'');
+            } else {
+                end = place + 1;
+                break;
+            }
+        }
+        members.push(member);
+        rest = &quoted[end..];
+    }
+    members
+}
+
+pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec<Cascade>> {
+    let text = |name: &str| Dialect::MySql.text(name);
+    let (schema, name) = (text(&place.schema), text(&place.table));
+    let asked = format!(
+        "SELECT CONCAT(r.constraint_schema, '.', r.table_name), r.delete_rule, r.update_rule, \
+         (SELECT GROUP_CONCAT(k.referenced_column_name SEPARATOR '\\n') FROM information_schema.key_column_usage k \
+         WHERE k.constraint_schema = r.constraint_schema AND k.constraint_name = r.constraint_name AND k.table_name = r.table_name) \
+         FROM information_schema.referential_constraints r \
+         WHERE r.unique_constraint_schema = {schema} AND r.referenced_table_name = {name} \
+         AND NOT (r.constraint_schema = {schema} AND r.table_name = {name}) ORDER BY 1"
+    );
+    let mut found = Vec::new();
+    for row in session.ask("look for tables that refer to it", &asked).await? {
+        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else { continue };
+        let columns: Vec<String> = columns.iter().flat_map(|columns| columns.split('\n').map(String::from)).collect();
+        for (rule, verb, is_of_delete) in [(delete, "DELETE", true), (update, "UPDATE", false)] {
+            if matches!(rule.as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT") {
+                let (table, columns) = (table.clone(), columns.clone());
+                found.push(Cascade { table, rule: format!("ON {verb} {rule}"), is_of_delete, columns });
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::members;
+
+    #[test]
+    fn members_are_read_from_their_declaration() {
+        assert_eq!(members("enum('a','b c','it''s',',','')"), ["a", "b c", "it's", ",", ""]);
+        assert_eq!(members("set('x')"), ["x"]);
+    }
+}

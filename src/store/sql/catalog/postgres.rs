@@ -1,0 +1,188 @@
+//! What PostgreSQL says of a table, and how its types are sent.
+
+use super::{Column, Holds, Table};
+use crate::connection::{Dialect, Session};
+use crate::error::Result;
+use crate::store::sql::place::Place;
+use crate::store::sql::rule::{Blanks, Digits, Form, Texts};
+
+/// How a value is sent to PostgreSQL: as the receive function of its type reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::store::sql) enum Wire {
+    Boolean,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Numeric,
+    /// As text, whatever becomes of it.
+    Text,
+    Bytes,
+    Date,
+    Time,
+    Timestamp,
+    TimestampUtc,
+    /// A list, with the number of its elements' type.
+    List(Box<Wire>, u32),
+}
+
+/// Rows of another table that go or change with rows of this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store::sql) struct Cascade {
+    /// The other table.
+    pub(in crate::store::sql) table: String,
+    /// The rule, in SQL's words: `ON DELETE CASCADE`.
+    pub(in crate::store::sql) rule: String,
+    /// True for what a removed row does, false for one whose key changes.
+    pub(in crate::store::sql) is_of_delete: bool,
+    /// The columns of this table that are referred to.
+    pub(in crate::store::sql) columns: Vec<String>,
+}
+
+pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
+    let dialect = Dialect::Postgres;
+    let name = dialect.text(&place.relation().from(dialect));
+    let asked = format!(
+        "SELECT c.oid, c.relkind, \
+         EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') \
+         OR EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
+         FROM pg_class c WHERE c.oid = to_regclass({name})"
+    );
+    let found = session.ask("find its table", &asked).await?;
+    let Some([Some(oid), Some(kind), has_triggers]) = found.first().map(Vec::as_slice) else { return Ok(None) };
+    let refused = match kind.as_str() {
+        "r" | "p" | "v" | "f" => None,
+        "m" => Some("is a materialized view, which takes no rows"),
+        _ => Some("takes no rows"),
+    };
+    let columns = columns(oid, session).await?;
+    Ok(Some(Table { columns, has_triggers: has_triggers.as_deref() == Some("t"), refused: refused.map(String::from) }))
+}
+
+/// The columns: a domain is what it is made of, a list is told by its elements.
+async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
+    let asked = format!(
+        "WITH RECURSIVE bases AS (\
+         SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, a.attcollation, \
+         format_type(a.atttypid, a.atttypmod) AS declared, a.atttypid AS oid, a.atttypmod AS typmod \
+         FROM pg_attribute a WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped \
+         UNION ALL \
+         SELECT b.attnum, b.attname, b.filled OR t.typnotnull, b.attidentity, b.attgenerated, b.attcollation, b.declared, \
+         t.typbasetype, t.typtypmod FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') \
+         SELECT b.attname, b.declared, b.typmod, b.filled, b.attidentity, b.attgenerated, t.typname, n.nspname, \
+         e.typname, e.oid, coalesce(o.collisdeterministic, true) \
+         FROM bases b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace \
+         LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem AND t.typlen = -1 \
+         LEFT JOIN pg_collation o ON o.oid = b.attcollation \
+         ORDER BY b.attnum"
+    );
+    let mut columns = Vec::new();
+    for row in session.ask("read its columns", &asked).await? {
+        let mut row = row.into_iter();
+        let mut next = || row.next().flatten().unwrap_or_default();
+        let (name, declared, typmod, filled, identity, computed) = (next(), next(), next(), next(), next(), next());
+        let (base, namespace, element, element_oid, is_deterministic) = (next(), next(), next(), next(), next());
+        let typmod: i32 = typmod.parse().unwrap_or(-1);
+        // A UUID has the same digits in all its forms. JSON loses blanks, the order of its names, and names that stand twice.
+        let own = || {
+            let is_own = namespace == "pg_catalog";
+            let form = if is_own && base == "jsonb" { Form::Json { numbers_of_64_bits: false } } else { Form::Any };
+            (Holds::Own { is_compared: !(is_own && matches!(base.as_str(), "uuid" | "jsonb")), form }, Wire::Text)
+        };
+        let (holds, wire) = if namespace != "pg_catalog" {
+            own()
+        } else if element.is_empty() {
+            known(&base, typmod).unwrap_or_else(own)
+        } else {
+            let (holds, wire) = known(&element, typmod).unwrap_or_else(|| (Holds::Own { is_compared: true, form: Form::Any }, Wire::Text));
+            let number = if matches!(holds, Holds::Own { .. }) { TEXT } else { element_oid.parse().unwrap_or(TEXT) };
+            (Holds::List(Box::new(holds)), Wire::List(Box::new(wire), number))
+        };
+        columns.push(Column {
+            folds: is_deterministic == "f" || matches!(base.as_str(), "bpchar" | "citext") || namespace != "pg_catalog",
+            takes_null: filled != "t",
+            is_computed: !computed.is_empty(),
+            is_numbered: identity == "a",
+            name,
+            declared,
+            holds,
+            wire,
+        });
+    }
+    Ok(columns)
+}
+
+/// The number of `text` in pg_type.dat.
+const TEXT: u32 = 25;
+
+/// The types of PostgreSQL's own that have a counterpart. Modifiers are lengths with 4 more, or digits.
+fn known(name: &str, typmod: i32) -> Option<(Holds, Wire)> {
+    let whole = |least: i128, most: i128| Holds::Whole { least, most };
+    let fraction = || u32::try_from(typmod).unwrap_or(6);
+    let length = || u64::try_from(typmod.checked_sub(4)?).ok();
+    Some(match name {
+        "bool" => (Holds::Boolean, Wire::Boolean),
+        "int2" => (whole(i16::MIN.into(), i16::MAX.into()), Wire::Int2),
+        "int4" => (whole(i32::MIN.into(), i32::MAX.into()), Wire::Int4),
+        "int8" => (whole(i64::MIN.into(), i64::MAX.into()), Wire::Int8),
+        "oid" => (whole(0, u32::MAX.into()), Wire::Oid),
+        "float4" => (Holds::Float32, Wire::Float4),
+        "float8" => (Holds::Float64, Wire::Float8),
+        "text" | "json" => (Holds::Text(Texts::default()), Wire::Text),
+        "varchar" => (Holds::Text(Texts { characters: length(), ..Texts::default() }), Wire::Text),
+        "bpchar" => {
+            let blanks = if length().is_some() { Blanks::Added } else { Blanks::Stay };
+            (Holds::Text(Texts { characters: length(), blanks, ..Texts::default() }), Wire::Text)
+        }
+        "name" => (Holds::Text(Texts { bytes: Some(63), ..Texts::default() }), Wire::Text),
+        "bytea" => (Holds::Bytes(None), Wire::Bytes),
+        "date" => (Holds::Date, Wire::Date),
+        "time" => (Holds::Time(fraction()), Wire::Time),
+        "timestamp" => (Holds::Timestamp(fraction()), Wire::Timestamp),
+        "timestamptz" => (Holds::TimestampUtc(fraction()), Wire::TimestampUtc),
+        "numeric" => (Holds::Decimal(digits(typmod)), Wire::Numeric),
+        _ => return None,
+    })
+}
+
+/// The digits that a modifier says: 16 bits of precision, 11 of scale with a sign.
+fn digits(typmod: i32) -> Digits {
+    let none = Digits { precision: None, scale: 0, as_double: false };
+    let Some(packed) = typmod.checked_sub(4).filter(|packed| *packed >= 0) else { return none };
+    let scale = ((packed & 0x7ff) ^ 1024) - 1024;
+    Digits { precision: u32::try_from(packed >> 16).ok(), scale, as_double: false }
+}
+
+pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec<Cascade>> {
+    let dialect = Dialect::Postgres;
+    let name = dialect.text(&place.relation().from(dialect));
+    // Of a table with partitions or children, rows of those go too.
+    let asked = format!(
+        "WITH RECURSIVE family AS (SELECT to_regclass({name})::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid) \
+         SELECT DISTINCT k.conrelid::regclass::text, k.confdeltype, k.confupdtype, \
+         (SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)) \
+         FROM pg_constraint k JOIN family f ON k.confrelid = f.oid \
+         WHERE k.contype = 'f' AND k.conrelid NOT IN (SELECT oid FROM family) AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')) \
+         ORDER BY 1"
+    );
+    let word = |code: &str| match code {
+        "c" => Some("CASCADE"),
+        "n" => Some("SET NULL"),
+        "d" => Some("SET DEFAULT"),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    for row in session.ask("look for tables that refer to it", &asked).await? {
+        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else { continue };
+        let columns: Vec<String> = columns.iter().flat_map(|columns| columns.split(',').map(String::from)).collect();
+        for (code, verb, is_of_delete) in [(delete, "DELETE", true), (update, "UPDATE", false)] {
+            if let Some(word) = word(code) {
+                let (table, columns) = (table.clone(), columns.clone());
+                found.push(Cascade { table, rule: format!("ON {verb} {word}"), is_of_delete, columns });
+            }
+        }
+    }
+    Ok(found)
+}

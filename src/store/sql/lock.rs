@@ -1,0 +1,138 @@
+//! The lock of a table: the database's own, so that it holds for every checkout and machine that fills it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::SqlStore;
+use super::place::Place;
+use crate::connection::{ConnectionError, Dialect, Session};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often a held lock is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long SQLite waits for another's lock by itself, where nothing else is said.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// How long a lock is waited for, and what ends that before.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    pub(super) limit: Option<Duration>,
+    pub(super) interrupted: Arc<AtomicBool>,
+    /// Is told once that another process is waited for.
+    pub(super) waiting: UnboundedSender<String>,
+}
+
+/// Begins the transaction of a load, and locks its table in it; gives what the table's name means, now that it cannot become another.
+///
+/// In PostgreSQL and SQLite the lock goes with the transaction, in MySQL with [`unlock`] or the session.
+pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Patience) -> Result<Place> {
+    if session.database().dialect == Dialect::Sqlite {
+        sqlite(store, session, patience).await?;
+        return Place::of(store, session).await;
+    }
+    let mut locked: Option<Place> = None;
+    loop {
+        let place = Place::of(store, session).await?;
+        if locked.as_ref().is_some_and(|locked| locked.lock() == place.lock()) {
+            return Ok(place);
+        }
+        // It meant another table when it was locked.
+        if let Some(other) = locked.take() {
+            release(session, &other).await?;
+        }
+        super::receipts::make_table(&place, session).await?;
+        if session.database().dialect == Dialect::Postgres {
+            // Else the snapshot could be older than the lock, whatever the server's own settings are.
+            session.execute("begin a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+        }
+        take(store, &place, session, patience).await?;
+        locked = Some(place);
+    }
+}
+
+/// Takes the lock of a server, as soon as nobody has it.
+async fn take(store: &SqlStore, place: &Place, session: &mut Session, patience: &Patience) -> Result<()> {
+    let asked = match session.database().dialect {
+        Dialect::Postgres => format!("SELECT pg_try_advisory_xact_lock({})::int", number(place)),
+        _ => format!("SELECT GET_LOCK('{}', 0)", name(place)),
+    };
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        // Nothing is answered where the server could not lock at all.
+        match session.ask("lock its table", &asked).await?.into_iter().flatten().next().flatten().as_deref() {
+            Some("1") => return Ok(()),
+            Some("0") => {}
+            _ => return Err(Error::new(ErrorKind::Flow, format!("the server does not lock table {}", store.relation))),
+        }
+        patience.rest(store, began, &mut is_told).await?;
+    }
+}
+
+/// A write transaction, which one process has at a time.
+async fn sqlite(store: &SqlStore, session: &mut Session, patience: &Patience) -> Result<()> {
+    let busy = patience.limit.map_or(BUSY, |limit| limit.min(BUSY));
+    session.execute("lock its database", &format!("PRAGMA busy_timeout = {}", busy.as_millis())).await?;
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match session.execute("lock its table", "BEGIN IMMEDIATE").await {
+            Ok(()) => break,
+            // As long as it takes is said of hygge's processes; this may be any other.
+            Err(ConnectionError::Failed { failure, .. }) if failure.is_transient && patience.limit.is_some() => {
+                patience.rest(store, began, &mut is_told).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(session.execute("lock its database", &format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?)
+}
+
+impl Patience {
+    /// Waits for a moment; fails where that was long enough.
+    async fn rest(&self, store: &SqlStore, began: Instant, is_told: &mut bool) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+        }
+        if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
+            let error = format!("table {} is being filled by another process", store.relation);
+            return Err(Error::new(ErrorKind::Locked, error).with_hint("build again when it is done, or wait longer: --wait"));
+        }
+        if !std::mem::replace(is_told, true) {
+            // Nobody listens any more where the run has ended.
+            drop(self.waiting.send(format!("another process, which fills table {}", store.relation)));
+        }
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+/// Lets go of a lock that was taken for another table; what began with it ends.
+async fn release(session: &mut Session, place: &Place) -> Result<()> {
+    match session.database().dialect {
+        Dialect::Postgres => Ok(session.execute("unlock its table", "ROLLBACK").await?),
+        _ => unlock(session, place).await,
+    }
+}
+
+/// Lets go of the lock, behind the commit. Elsewhere than in MySQL it went with that.
+pub(super) async fn unlock(session: &mut Session, place: &Place) -> Result<()> {
+    if session.database().dialect == Dialect::MySql {
+        session.ask("unlock its table", &format!("SELECT RELEASE_LOCK('{}')", name(place))).await?;
+    }
+    Ok(())
+}
+
+/// Locks of PostgreSQL are numbers, those of one database by themselves.
+fn number(place: &Place) -> i64 {
+    place.lock().as_bytes()[..8].iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
+}
+
+/// Locks of MySQL have names of up to 64 letters, for the whole server.
+fn name(place: &Place) -> String {
+    format!("hygge:{}", &place.lock().to_string()[..32])
+}

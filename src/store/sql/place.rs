@@ -1,0 +1,116 @@
+//! Places: which table a name means at this moment, in the database's own words.
+//!
+//! A name without a schema means what the database finds for it; two spellings may mean one table. What is locked, written and
+//! recorded is what the name means.
+
+use super::SqlStore;
+use crate::connection::{Dialect, Relation, Session};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+
+/// A table by its schema and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The schema; in MySQL the database.
+    pub(super) schema: String,
+    pub(super) table: String,
+    /// False where there is nothing of this name yet.
+    pub(super) exists: bool,
+}
+
+impl Place {
+    /// The table, behind its schema.
+    pub(super) fn relation(&self) -> Relation {
+        Relation::Table(vec![self.schema.clone(), self.table.clone()])
+    }
+
+    /// Another table beside it.
+    pub(super) fn beside(&self, name: &str) -> Relation {
+        Relation::Table(vec![self.schema.clone(), name.to_string()])
+    }
+
+    /// What tells its lock from others of the server.
+    pub(super) fn lock(&self) -> Fingerprint {
+        Fingerprint::of_bytes(format!("hygge\0{}\0{}", self.schema, self.table).as_bytes())
+    }
+
+    /// What the name of a store's table means.
+    pub(super) async fn of(store: &SqlStore, session: &mut Session) -> Result<Self> {
+        let dialect = session.database().dialect;
+        let (schema, name) = match store.relation.table().unwrap_or_default() {
+            [schema, name] => (Some(schema.clone()), name.clone()),
+            names => (None, names.last().cloned().unwrap_or_default()),
+        };
+        match dialect {
+            Dialect::Postgres => postgres(store, schema, name, session).await,
+            Dialect::MySql => mysql(schema, name, session).await,
+            Dialect::Sqlite => sqlite(schema, name, session).await,
+        }
+    }
+}
+
+async fn postgres(store: &SqlStore, schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
+    let written = Dialect::Postgres.text(&store.relation.from(Dialect::Postgres));
+    let asked = format!(
+        "SELECT n.nspname, c.relname, current_schema() FROM (SELECT 1) AS one \
+         LEFT JOIN pg_class c ON c.oid = to_regclass({written}) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"
+    );
+    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let mut found = found.into_iter();
+    let (found_schema, found_name, current) = (found.next().flatten(), found.next().flatten(), found.next().flatten());
+    if let (Some(schema), Some(table)) = (found_schema, found_name) {
+        return Ok(Place { schema, table, exists: true });
+    }
+    let schema = schema.or(current).ok_or_else(|| {
+        let error = format!("table {} has no schema: none of the user's search_path is there", store.relation);
+        Error::new(ErrorKind::Flow, error).with_hint("name the schema: table: SCHEMA.TABLE")
+    })?;
+    Ok(Place { schema, table: cut(name), exists: false })
+}
+
+/// A name as PostgreSQL keeps it: of more than 63 bytes it takes the first, in whole characters.
+fn cut(mut name: String) -> String {
+    const MOST: usize = 63;
+    if name.len() > MOST {
+        name.truncate(name.floor_char_boundary(MOST));
+    }
+    name
+}
+
+async fn mysql(schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
+    let text = |text: &str| Dialect::MySql.text(text);
+    let wanted = schema.as_deref().map_or_else(|| "DATABASE()".into(), text);
+    let asked = format!(
+        "SELECT {wanted}, (SELECT CONCAT(table_schema, '\\n', table_name) FROM information_schema.tables \
+         WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
+        text(&name)
+    );
+    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let mut found = found.into_iter();
+    let (schema, there, folds) = (found.next().flatten(), found.next().flatten(), found.next().flatten());
+    if let Some((schema, table)) = there.as_deref().and_then(|there| there.split_once('\n')) {
+        return Ok(Place { schema: schema.to_string(), table: table.to_string(), exists: true });
+    }
+    let schema = schema.ok_or_else(|| {
+        Error::new(ErrorKind::Flow, "the URL of its connection names no database")
+            .with_hint("mysql://USER@HOST/DATABASE, or table: DATABASE.TABLE")
+    })?;
+    // Where names are kept in small letters, two spellings are one table.
+    let table = if folds.as_deref() == Some("0") { name } else { name.to_lowercase() };
+    Ok(Place { schema, table, exists: false })
+}
+
+async fn sqlite(schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
+    let schema = schema.unwrap_or_else(|| "main".into());
+    let asked = format!(
+        "SELECT schema, name FROM pragma_table_list({}) WHERE schema = {} COLLATE NOCASE",
+        Dialect::Sqlite.text(&name),
+        Dialect::Sqlite.text(&schema)
+    );
+    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let mut found = found.into_iter();
+    match (found.next().flatten(), found.next().flatten()) {
+        (Some(schema), Some(table)) => Ok(Place { schema, table, exists: true }),
+        _ => Ok(Place { schema, table: name, exists: false }),
+    }
+}
