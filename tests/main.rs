@@ -38,4 +38,5 @@ mod sql_stores;
 mod sql_targets;
 mod sql_types;
 mod sql_watermarks;
+mod sql_writers;
 mod steps;
