@@ -85,7 +85,7 @@ pub struct Step {
 impl Step {
     /// What its reader should know of its table, in words.
     pub fn remarks(&self) -> &[String] {
-        self.work.as_ref().and_then(|work| work.table.as_ref()).map_or(&[], |table| &table.remarks)
+        self.work.as_ref().map_or(&[], |work| work.table.as_ref().map_or(&work.remarks, |table| &table.remarks))
     }
 }
 

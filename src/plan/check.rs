@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::prepare::check_schemas;
+use super::prepare::{check_folders, check_schemas, remarks_on_packing};
 use super::project::Project;
 use crate::connection::Databases;
 use crate::error::{Result, catch_panic};
@@ -103,40 +103,59 @@ struct Look<'p> {
 }
 
 impl Look<'_> {
-    fn check(&self, part: Part, look: fn(&Self) -> Result<String>) -> Checked {
+    fn check(&self, part: Part, look: fn(&Self) -> Result<Seen>) -> Checked {
         let began = Instant::now();
-        let found = catch_panic(|| look(self)).flatten();
+        let seen = catch_panic(|| look(self)).flatten();
         let answer = self.answer.filter(|_| part == Part::Home);
-        let remarks = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
+        let of_table = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
         let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);
-        Checked { flow: self.flow.name.clone(), part, found, remarks: remarks.unwrap_or_default(), took }
+        let mut remarks = of_table.unwrap_or_default();
+        let found = seen.map(|seen| {
+            remarks.extend(seen.remarks);
+            seen.found
+        });
+        Checked { flow: self.flow.name.clone(), part, found, remarks, took }
     }
 }
 
-fn home(look: &Look<'_>) -> Result<String> {
+/// What was found of a part of a flow that can be used.
+struct Seen {
+    /// In words.
+    found: String,
+    /// What its reader should know.
+    remarks: Vec<String>,
+}
+
+impl From<String> for Seen {
+    fn from(found: String) -> Self {
+        Self { found, remarks: Vec::new() }
+    }
+}
+
+fn home(look: &Look<'_>) -> Result<Seen> {
     let Look { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
-        return Ok(format!("is flow {upstream}"));
+        return Ok(format!("is flow {upstream}").into());
     }
     if let Some((answer, _)) = look.answer {
         return match answer {
-            Ok(answer) => table(flow, answer),
+            Ok(answer) => table(flow, answer).map(Seen::from),
             // One that another flow fills may not be there yet.
-            Err(error) => filled_by(look).ok_or_else(|| error.clone()),
+            Err(error) => filled_by(look).map(Seen::from).ok_or_else(|| error.clone()),
         };
     }
     let listing = match flow.home.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
-            return made_by(look).ok_or_else(|| error.into());
+            return made_by(look).map(Seen::from).ok_or_else(|| error.into());
         }
         Err(error) => return Err(error.into()),
     };
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
-    passes(format, &listing, &layouts, flow)?;
+    let remarks = passes(format, &listing, &layouts, flow)?;
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
-    Ok(format!("{files}, {rows} rows"))
+    Ok(Seen { found: format!("{files}, {rows} rows"), remarks })
 }
 
 /// The columns can be written into the store's files.
@@ -175,22 +194,30 @@ fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout>
     Ok(format.inspect(&open(listing, name)?)?)
 }
 
-/// The files can become parts of the store: one schema, and nothing that cannot be decoded where it must be.
-fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<()> {
+/// The files can become parts of the store: the same columns, none of them lost, and nothing that cannot be decoded where it
+/// must be. Gives what the reader should know.
+fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<Vec<String>> {
     let known: Vec<&Layout> = layouts.iter().collect();
-    check_schemas(format, &known, |file| open(listing, &listing.files[file].name))?;
+    let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
+    let opened = |file: usize| open(listing, names[file]);
+    check_schemas(format, &known, opened)?;
+    check_folders(flow.home.as_ref(), format, &names, opened)?;
     if let Passage::Decoded { .. } = format.passage(&known, &flow.store.target())? {
         listing.files.par_iter().map(|file| Ok(format.decodable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
-    Ok(())
+    match flow.store.target().rows_per_file {
+        Some(_) => remarks_on_packing(format, &known, &names, opened),
+        None => Ok(Vec::new()),
+    }
 }
 
-fn store(look: &Look<'_>) -> Result<String> {
+fn store(look: &Look<'_>) -> Result<Seen> {
     look.flow.store.check(look.store)?;
     let receipt = look.flow.store.receipt(look.store)?;
     let published = receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
     Ok(match published {
         Some(published) => format!("can be written, has {} rows of {}", published.manifest.rows(), published.at),
         None => "can be written, nothing was published yet".to_string(),
-    })
+    }
+    .into())
 }

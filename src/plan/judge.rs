@@ -122,6 +122,7 @@ impl Planner {
                 let old = self.receipt(name).and_then(|receipt| receipt.published.as_ref()).and_then(|published| published.schema);
                 if let (Some(old), Some(new)) = (old, work.schema)
                     && old != new
+                    && !work.layouts.iter().any(|layout| layout.is_of(&old))
                     && !reasons.iter().any(|reason| matches!(reason, Reason::Schema { .. }))
                 {
                     reasons.push(Reason::Schema { old, new });

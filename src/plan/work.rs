@@ -49,6 +49,8 @@ pub struct Work {
     pub is_only_to_settle: bool,
     /// What it is made of, where the home is a table.
     pub table: Option<TableWork>,
+    /// What its reader should know, in words.
+    pub remarks: Vec<String>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
     pub checked: Checked,
 }
@@ -142,6 +144,7 @@ impl Work {
             receipt_stat: None,
             is_only_to_settle: false,
             table: None,
+            remarks: Vec::new(),
             checked: Checked::default(),
         }
     }
