@@ -224,9 +224,10 @@ impl Planner {
         }
         made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
         let mut before: Option<HashSet<Fingerprint>> = None;
+        let mut in_table = flow.store.table().is_some().then(|| InTable::new(flow, published));
         for part in parts.iter_mut() {
             let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
-            let place = if live.contains(&record.digest) {
+            let place = if live.contains(&record.digest) && in_table.as_mut().is_none_or(|table| table.has(part)) {
                 MadeAt::Live
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
@@ -266,6 +267,36 @@ impl Planner {
         });
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
         Ok(there.map(|(part, path)| (part.digest, path)).collect())
+    }
+}
+
+/// Which parts a table has, and so need not be at hand: as many of those that are equal as were loaded.
+struct InTable {
+    adds: bool,
+    loaded: HashMap<Fingerprint, usize>,
+}
+
+impl InTable {
+    fn new(flow: &Flow, published: Option<&Published>) -> Self {
+        let mut loaded: HashMap<Fingerprint, usize> = HashMap::new();
+        for part in published.iter().flat_map(|published| &published.manifest.parts) {
+            *loaded.entry(part.key).or_default() += 1;
+        }
+        Self { adds: flow.mode.appends() && flow.home.table().is_none(), loaded }
+    }
+
+    fn has(&mut self, part: &PlannedPart) -> bool {
+        if self.adds {
+            // Those that stay are not planned with, and have their names.
+            return part.name.is_some();
+        }
+        match self.loaded.get_mut(&part.key) {
+            Some(number) if *number > 0 => {
+                *number -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
