@@ -334,6 +334,7 @@ fn a_store_without_a_receipt_is_not_begun_again() {
     fs::remove_dir_all(sandbox.path(".hygge")).expect("receipts");
     let ran = sandbox.build(&[]);
     assert!(ran.code == 1 && ran.error().contains("that hygge did not make"), "{}", ran.text);
+    assert!(sandbox.run(&["build"]).text.contains("bring .hygge/store.json along"));
     assert_eq!(ids(&sandbox, "store"), [0, 1]);
 }
 

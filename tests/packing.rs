@@ -210,3 +210,24 @@ fn an_append_goes_on_with_files_that_store_a_type_otherwise() {
     let ran = sandbox.build(&[]);
     assert_eq!((ran.code, sandbox.digests("store").len()), (0, 3), "{}", ran.text);
 }
+
+#[test]
+fn a_type_that_is_stored_in_several_ways_comes_into_a_table() {
+    let sandbox = Sandbox::new("");
+    python(&sandbox, "x", ONE_TYPE);
+    let flow = |kind: &&str| format!("  {kind}: {{home: {kind}, store: {{connection: db, table: {kind}}}}}\n");
+    let kinds = KINDS.iter().filter(|kind| **kind != "lists");
+    sandbox
+        .write("hygge.yml", format!("connections: {{db: {{url: 'sqlite:db.sqlite'}}}}\nflows:\n{}", kinds.map(flow).collect::<String>()));
+    let ran = sandbox.build(&[]);
+    // What was stamped in the old way is UTC by the format, and has no zone for polars.
+    assert_eq!((ran.code, ran.outcome("timestamps")), (1, "failed"), "{}", ran.text);
+    assert!(ran.error().contains("column v of 1.parquet is timestamp_utc, and timestamp in the files before it"), "{}", ran.text);
+    let read = "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1])\n\
+                for t in ('decimals', 'nulls', 'dictionaries', 'ids', 'annotations', 'texts', 'engines'):\n  \
+                print(t, [r[0] for r in d.execute(f'select v from {t} order by rowid')])";
+    let read = peers::run(read, &[sandbox.path("db.sqlite").as_os_str()]);
+    let expected = "decimals [1.25, None, 1.25, None]\nnulls [1, None, 3]\ndictionaries ['x', 'x', 'y']\nids [1, 2]\nannotations [1, 2]\n\
+                    texts ['x', 'y']\nengines [1, 2]\n";
+    assert_eq!(String::from_utf8_lossy(&read.stdout), expected, "{}{}", ran.text, String::from_utf8_lossy(&read.stderr));
+}

@@ -97,7 +97,9 @@ fn labelled_otherwise(labelled: &ArrowSchema, plain: &ArrowSchema) -> Option<(St
 }
 
 fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String)> {
-    use ArrowDataType::{Duration, FixedSizeBinary, FixedSizeList, Float16, Int32, Int64, LargeList, Null, Struct, Timestamp};
+    use ArrowDataType::{
+        Dictionary, Duration, FixedSizeBinary, FixedSizeList, Float16, Int32, Int64, LargeList, Null, Struct, Timestamp, Utf8View,
+    };
     let exact = match (label.dtype(), field.dtype()) {
         (one, other) if one == other => true,
         (LargeList(one), LargeList(other)) => return mislabelled(one, other).map(|(_, reason)| (field.name.to_string(), reason)),
@@ -117,6 +119,8 @@ fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String
         (Duration(unit), Int64) => *unit != ArrowTimeUnit::Second,
         (Timestamp(one, Some(_)), Timestamp(other, Some(_))) => one == other,
         (Float16, FixedSizeBinary(2)) | (Null, Int32) => true,
+        // Texts of a dictionary are the same texts.
+        (Dictionary(_, value, _), Utf8View) => **value == Utf8View,
         _ => false,
     };
     let reason = || format!("it is labelled as Arrow's {:?}, and stored as {:?}", label.dtype(), field.dtype());

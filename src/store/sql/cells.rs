@@ -1,6 +1,6 @@
 //! The values of a frame, row by row, as databases take them.
 
-use polars::prelude::{Column, CompatLevel};
+use polars::prelude::{Column, CompatLevel, DataType};
 use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
@@ -47,7 +47,10 @@ enum Scale {
 impl Cells {
     /// The values of a column; its type where it has no place in a database.
     pub(super) fn new(column: &Column) -> Result<Self, String> {
-        let array = column.as_materialized_series().rechunk().to_arrow(0, CompatLevel::newest());
+        let series = column.as_materialized_series();
+        // Texts of a dictionary are texts.
+        let texts = if is_dictionary(column) { series.cast(&DataType::String).ok() } else { None };
+        let array = texts.as_ref().unwrap_or(series).rechunk().to_arrow(0, CompatLevel::newest());
         let (kind, scale) = type_of(array.dtype()).ok_or_else(|| format!("{:?}", column.dtype()))?;
         Ok(Self { array, kind, scale })
     }
@@ -59,6 +62,18 @@ impl Cells {
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
         cell(self.array.as_ref(), &self.kind, self.scale, row)
     }
+}
+
+fn is_dictionary(column: &Column) -> bool {
+    matches!(column.dtype(), DataType::Categorical(..) | DataType::Enum(..))
+}
+
+/// The type of a column that has a place in a database.
+pub(super) fn kind_of(column: &Column) -> Option<Type> {
+    if is_dictionary(column) {
+        return Some(Type::Text);
+    }
+    type_of(&column.dtype().to_arrow(CompatLevel::newest())).map(|(kind, _)| kind)
 }
 
 fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use polars::prelude::DataFrame;
 use tokio::sync::mpsc;
 
-use super::cells::Cells;
+use super::cells::{self, Cells};
 use super::columns::{self, Target};
 use super::{Create, FORMAT, SqlStore, merge, mysql, new_parts, postgres, receipts, sqlite};
 use crate::connection::Relation;
@@ -147,6 +147,7 @@ pub(super) fn publish(store: &SqlStore, publication: &Publication<'_>, receipt: 
 
 /// Decodes parts and sends their rows.
 fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mpsc::Sender<Message>) -> Result<()> {
+    let mut kinds = None;
     for part in parts {
         let shown = part.inputs.first().map_or(part.name.as_str(), |input| input.name.as_str());
         let sources = Staged { path: room.staged.place(&part.digest)?, shown: PathBuf::from(shown), digest: part.digest };
@@ -161,6 +162,7 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
         }
         FORMAT.decode(&Cut { sources: &sources, pieces: &pieces, interrupted }, &mut |frame| {
             rows += frame.height() as u64;
+            check_kinds(&mut kinds, &frame, shown)?;
             is_heard = is_heard && sender.blocking_send(Message::Rows(frame)).is_ok();
             if is_heard { Ok(()) } else { Err(FormatError::Encode("nobody takes its rows".into())) }
         })?;
@@ -171,6 +173,18 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
         drop(sender.blocking_send(Message::Part));
     }
     Ok(())
+}
+
+/// Files of one flow may store a type in several ways, which are one for the decoder too; what it takes for two is refused.
+fn check_kinds(kinds: &mut Option<Vec<Option<Type>>>, frame: &DataFrame, shown: &str) -> Result<(), FormatError> {
+    let found: Vec<Option<Type>> = frame.columns().iter().map(cells::kind_of).collect();
+    let known = kinds.get_or_insert_with(|| found.clone());
+    let differs = frame.columns().iter().zip(&found).zip(known.iter()).find(|((_, found), known)| found != known);
+    let Some(((column, found), known)) = differs else { return Ok(()) };
+    let word = |kind: &Option<Type>| kind.as_ref().map_or_else(|| "of another type".to_string(), Type::to_string);
+    let error = format!("column {} of {shown} is {}, and {} in the files before it", column.name(), word(found), word(known));
+    let hint = "its type is annotated in the old way there, or not at all: give those files a flow of their own";
+    Err(Error::new(ErrorKind::Flow, error).with_hint(hint).into())
 }
 
 /// One staged part.
