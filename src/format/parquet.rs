@@ -9,12 +9,12 @@ mod codec;
 mod columns;
 mod exact;
 mod footer;
-mod leaves;
 mod lists;
 mod logical;
 mod notes;
 mod recode;
 mod recompress;
+mod required;
 mod shape;
 
 use std::io::Write;

@@ -106,7 +106,9 @@ impl FilesHome {
         }
         if listing.files.is_empty() {
             // An Iceberg table has its files a folder further down.
-            self.check_surroundings()?;
+            if others.iter().any(|other| other.as_os_str() == "metadata/") {
+                self.check_surroundings()?;
+            }
             let mut others: Vec<String> = others.iter().map(|other| other.display().to_string()).collect();
             others.sort();
             others.truncate(3);

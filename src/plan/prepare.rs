@@ -388,16 +388,17 @@ pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl
 pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
     home.check_surroundings()?;
     // All files have the same columns, so that one of each kind of folders says it.
-    let mut kinds: BTreeMap<Vec<String>, (usize, Vec<(String, String)>)> = BTreeMap::new();
+    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for (number, name) in names.iter().enumerate() {
-        let found = home.values_in_folders(name);
-        if !found.is_empty() {
-            kinds.entry(found.iter().map(|(column, _)| column.clone()).collect()).or_insert((number, found));
+        let columns: Vec<String> = home.values_in_folders(name).into_iter().map(|(column, _)| column).collect();
+        if !columns.is_empty() {
+            kinds.entry(columns).or_insert(number);
         }
     }
-    for (number, found) in kinds.into_values() {
+    for number in kinds.into_values() {
         let columns = format.columns(&open(number)?)?;
-        if let Some((column, value)) = found.into_iter().find(|(column, _)| !columns.contains(column)) {
+        let mut values = home.values_in_folders(names[number]).into_iter();
+        if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
             return Err(HomeError::InFolders { file: names[number].to_string(), column, value }.into());
         }
     }

@@ -191,7 +191,7 @@ fn corners(found: &Value) -> Option<Vec<f64>> {
 fn union(one: &[f64], other: &[f64]) -> Option<Vec<f64>> {
     let half = one.len() / 2;
     let is_plain = |corners: &[f64]| (0..half).all(|axis| corners[axis] <= corners[axis + half]);
-    if one.len() != other.len() || one.len() % 2 != 0 || !is_plain(one) || !is_plain(other) {
+    if one.len() != other.len() || !one.len().is_multiple_of(2) || !is_plain(one) || !is_plain(other) {
         return None;
     }
     let pairs = one.iter().zip(other).enumerate();

@@ -26,7 +26,7 @@ use polars_parquet::write::{
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::Codec;
-use super::{chunks, footer, leaves, notes, shape};
+use super::{chunks, footer, notes, required, shape};
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
 /// The bytes of an encoded page before compression, set so that no environment variable sets it.
@@ -77,7 +77,7 @@ fn decode_group(
 /// A row group as a file of its own, with lists that polars reads; without a group, a file without rows.
 fn lift(source: &Opened, metadata: &ParquetMetaData, group: Option<usize>) -> Result<Vec<u8>, FormatError> {
     let bytes = chunks::lift_group(source, metadata, group)?;
-    shape::with_readable_lists(bytes, metadata).map_err(FormatError::at("read a row group of", &source.path))
+    shape::with_readable_lists(bytes).map_err(FormatError::at("read a row group of", &source.path))
 }
 
 /// A frame with the columns of a file, and no rows.
@@ -211,7 +211,7 @@ impl GroupWriter<'_> {
             let columns: Vec<_> = batch.into_arrays().into_iter().zip(fields).zip(&self.encodings).collect();
             let leaves = columns
                 .into_par_iter()
-                .map(|((array, field), encodings)| leaves::pages(array, field.clone(), options, encodings))
+                .map(|((array, field), encodings)| required::pages(array, field.clone(), options, encodings))
                 .collect::<PolarsResult<Vec<_>>>()?;
             let leaves: Vec<_> =
                 leaves.into_iter().flatten().map(|pages| pages.collect::<PolarsResult<Vec<_>>>()).collect::<PolarsResult<_>>()?;

@@ -15,10 +15,10 @@ use super::{lists, root};
 const TAIL: usize = 8;
 
 /// Gives a file that is whole in memory lists that polars reads for what they are. The levels of all values stay as they are.
-pub(super) fn with_readable_lists(file: Vec<u8>, of: &ParquetMetaData) -> Result<Vec<u8>, ParquetError> {
-    let Some(readable) = lists::readable(root(of))? else { return Ok(file) };
+pub(super) fn with_readable_lists(file: Vec<u8>) -> Result<Vec<u8>, ParquetError> {
     let file = Bytes::from(file);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
+    let Some(readable) = lists::readable(root(&metadata))? else { return Ok(Vec::from(file)) };
     let footer = file.len().checked_sub(TAIL).map(|at| u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]) as usize);
     let data = footer.and_then(|footer| file.len().checked_sub(TAIL + footer));
     let Some(data) = data else { return Err(ParquetError::General("it has no footer".into())) };

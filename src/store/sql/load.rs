@@ -152,7 +152,12 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
         let shown = part.inputs.first().map_or(part.name.as_str(), |input| input.name.as_str());
         let sources = Staged { path: room.staged.place(&part.digest)?, shown: PathBuf::from(shown), digest: part.digest };
         let opened = sources.open(0)?;
-        FORMAT.readable(&opened)?;
+        FORMAT.readable(&opened).map_err(|error| match error {
+            FormatError::Undecodable { .. } => {
+                Error::from(error).with_hint("rows come into a table as values: give the home files without the column")
+            }
+            other => other.into(),
+        })?;
         let pieces = [Piece { file: 0, group: None, rows: None }];
         let mut rows = 0;
         let mut is_heard = true;
