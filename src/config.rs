@@ -34,7 +34,7 @@ use named::Spare;
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Span, nearest};
 use read::{Known, keys_of, read_known};
-use schema::{CacheFields, CacheKeep, ModeWord, OnChanged, OnVanished, OptionsFields, ProjectFields, SharedFields};
+use schema::{CacheFields, CacheKeep, ModeWord, OnChanged, OnRepeated, OnVanished, OptionsFields, ProjectFields, SharedFields};
 use words::{Bytes, Number, Percentage, Time};
 
 /// The config of one project.
@@ -104,6 +104,8 @@ pub struct FlowBlock {
     pub on_changed: Option<OnChanged>,
     /// Whether the rows of an input that is gone stay.
     pub on_vanished: Option<OnVanished>,
+    /// What becomes of one that has the bytes of another that is gone.
+    pub on_repeated: Option<OnRepeated>,
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: Option<Percentage>,
     /// How long a build of it may take.

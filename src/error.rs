@@ -112,9 +112,9 @@ thread_local! {
 
 /// Runs what may panic in a library; a panic becomes an error, and nothing is printed of it.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
-    CAUGHT.set(true);
+    let before = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
-    CAUGHT.set(false);
+    CAUGHT.set(before);
     result.map_err(Error::of_panic)
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::named::Spare;
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, Problems, Span};
-use crate::config::schema::{ModeWord, OnChanged, OnVanished};
+use crate::config::schema::{ModeWord, OnChanged, OnRepeated, OnVanished};
 use crate::config::{Config, FlowBlock};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
@@ -107,6 +107,8 @@ pub enum Mode {
         on_changed: OnChanged,
         /// What becomes of the rows of an input that is gone.
         on_vanished: OnVanished,
+        /// What becomes of an input that has the bytes of one that was moved and is gone.
+        on_repeated: OnRepeated,
     },
     /// It makes the whole set, and the rows of parts that are new take the place of those with their keys.
     Merge,
@@ -130,6 +132,11 @@ impl Mode {
     /// What becomes of an input that was moved and has other bytes now.
     pub fn on_changed(self) -> OnChanged {
         if let Self::Append { on_changed, .. } = self { on_changed } else { OnChanged::Rewrite }
+    }
+
+    /// What becomes of an input that has the bytes of one that was moved and is gone.
+    pub fn on_repeated(self) -> OnRepeated {
+        if let Self::Append { on_repeated, .. } = self { on_repeated } else { OnRepeated::Skip }
     }
 
     /// What becomes of the rows of an input that is gone.
@@ -248,6 +255,7 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
             check_mode(block, store.as_deref(), &mut problems);
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
             check_watermark(block, home.as_deref(), &mut problems);
+            check_repeated(config, block, home.as_deref(), &mut problems);
             if block.mode == Some(ModeWord::Append) && store.as_ref().is_some_and(|store| store.adopts()) {
                 let at = block.store.as_ref().map_or(block.at, |store| store.place_of("adopt"));
                 let message = format!("flow {} adds to a store that it shall take over", block.name);
@@ -308,9 +316,11 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         mode: match block.mode.unwrap_or_default() {
             ModeWord::Replace => Mode::Replace,
             ModeWord::Merge => Mode::Merge,
-            ModeWord::Append => {
-                Mode::Append { on_changed: block.on_changed.unwrap_or_default(), on_vanished: block.on_vanished.unwrap_or_default() }
-            }
+            ModeWord::Append => Mode::Append {
+                on_changed: block.on_changed.unwrap_or_default(),
+                on_vanished: block.on_vanished.unwrap_or_default(),
+                on_repeated: block.on_repeated.unwrap_or_default(),
+            },
         },
         max_shrink: block.max_shrink.map_or(MAX_SHRINK, |percentage| percentage.0),
         timeout: block.timeout.map(|time| time.0),
@@ -347,12 +357,28 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
     }
 }
 
+/// A flow that makes its set anew gives equal parts other names, which would be added again.
+fn check_repeated(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
+    let Some(Place::Flow(upstream)) = home.map(Home::place).filter(|_| block.on_repeated == Some(OnRepeated::Add)) else { return };
+    let appends = |flow: &FlowBlock| flow.name == upstream && flow.mode == Some(ModeWord::Append);
+    if !config.flows.iter().any(appends) {
+        let message = format!("flow {} adds what is repeated, and its home, flow {upstream}, makes its set anew", block.name);
+        let problem = Problem::new(block.home.as_ref().map_or(block.at, |home| home.at), message, "its parts may change their names");
+        problems.push(problem.hint("take on_repeated: add out, or let the other flow have mode: append"));
+    }
+}
+
 /// What a database has is added by a watermark, and a watermark adds.
 fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
     let Some(table) = home.and_then(Home::table) else { return };
     let (mode, node) = (block.mode.unwrap_or_default(), block.home.as_ref());
     let at = node.map_or(block.at, |home| home.at);
-    for (key, is_said) in [("on_changed", block.on_changed.is_some()), ("on_vanished", block.on_vanished.is_some())] {
+    let keys = [
+        ("on_changed", block.on_changed.is_some()),
+        ("on_vanished", block.on_vanished.is_some()),
+        ("on_repeated", block.on_repeated.is_some()),
+    ];
+    for (key, is_said) in keys {
         if is_said {
             let message = format!("flow {} has {key}, and its home is a table", block.name);
             let problem = Problem::new(at, message, "files that change or vanish are meant by it");

@@ -2,6 +2,7 @@
 //!
 //! It knows bytes and columns; where files lie and who owns them is for homes and stores.
 
+pub mod foreign;
 pub mod parquet;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use foreign::Foreign;
 use polars::prelude::{ArrowSchema, DataFrame};
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +55,14 @@ pub trait Format: Debug + Send + Sync {
     /// A frame with the columns of a sound file, and no rows.
     fn without_rows(&self, source: &Opened) -> Result<DataFrame, FormatError>;
 
-    /// Names the first column in which the schemas of two sound files differ, and how.
+    /// The names of a sound file's columns, in order.
+    fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
+
+    /// Names the first column in which the values of two sound files differ in name, order or type, and how.
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
+
+    /// Says what keeps the groups of two sound files out of one part, in words.
+    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 
     /// How files of these layouts become parts of `target`: never decoded where they need not be.
     fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError>;
@@ -79,8 +87,14 @@ pub trait Format: Debug + Send + Sync {
     fn own_compression(&self) -> Compression;
 
     /// Begins a file of `target`'s format; each frame that is written becomes one group.
-    /// `model` is a source file whose schema and metadata the new file takes over.
-    fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError>;
+    /// `model` is the first file of `cut`, whose schema and metadata the new file takes over.
+    fn encoder<'w>(
+        &self,
+        model: &Opened,
+        cut: &Cut<'_>,
+        target: &Target,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
 }
 
 /// Writes frames into one file.
@@ -108,12 +122,29 @@ pub struct Layout {
     pub rows: u64,
     /// The groups that can be moved or decoded one by one.
     pub groups: Vec<Group>,
-    /// The digest of the schema: equal where the columns are the same in name, order and type.
+    /// The digest of the schema as it is stored: equal where the columns are the same in name, order and every detail.
     pub schema: Fingerprint,
     /// The compressions that occur in the file, as `compression:` names them.
     pub compressions: BTreeSet<String>,
     /// True where some of it is encrypted: it can only pass whole.
     pub encrypted: bool,
+    /// The digest of the columns as their values are: equal where files can be of one flow.
+    pub columns: Fingerprint,
+    /// The digest of what files must have in common whose groups come into one part; `None` for one that shares none.
+    pub packing: Option<Fingerprint>,
+}
+
+impl Layout {
+    /// True where a digest of a schema is that of this file: of its columns as their values are, or, as older receipts have
+    /// it, as they are stored.
+    pub fn is_of(&self, schema: &Fingerprint) -> bool {
+        *schema == self.columns || *schema == self.schema
+    }
+
+    /// True where groups of both files can come into one part.
+    pub fn packs_with(&self, other: &Self) -> bool {
+        self.packing.is_some() && self.packing == other.packing
+    }
 }
 
 /// One group of rows in a file.
@@ -214,6 +245,16 @@ pub enum FormatError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is something else.
+    #[error("{} is not a sound {format} file: it is {}", path.display(), foreign.what)]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The format it should be.
+        format: &'static str,
+        /// What it seems to be.
+        foreign: Foreign,
+    },
     /// Some columns would not arrive as they were.
     #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
     Undecodable {
@@ -273,6 +314,7 @@ impl FormatError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
+            Self::Foreign { foreign, .. } => Some(foreign.hint),
             Self::Undecodable { .. } => {
                 Some("leave rows_per_file out or make it larger: row groups that are not cut inside are moved without decoding them")
             }

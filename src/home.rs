@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod flow;
+mod marks;
 pub mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,10 @@ use crate::connection::Databases;
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
+use crate::format::foreign::by_ending;
 use crate::fs::{FsError, Stat};
+
+pub use marks::Marked;
 
 /// A source of data, as the config describes it.
 ///
@@ -54,6 +58,20 @@ pub trait Home: Debug + Send + Sync {
     /// # Errors
     /// Nothing is there, nothing matches, or a name is not UTF-8.
     fn list(&self) -> Result<Listing, HomeError>;
+
+    /// Looks around the place for what another program keeps there, and which says that not all files count. A few stats
+    /// for each folder above, so that it is asked only for a flow that is about to read.
+    ///
+    /// # Errors
+    /// There is such a thing, by its name.
+    fn check_surroundings(&self) -> Result<(), HomeError> {
+        Ok(())
+    }
+
+    /// Values that stand in the names of the folders of a file that was listed, and may be in no file: column and value.
+    fn values_in_folders(&self, _name: &str) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 impl PartialEq for dyn Home {
@@ -251,6 +269,24 @@ pub enum HomeError {
         /// Some names that are there.
         others: Vec<String>,
     },
+    /// Files whose program says elsewhere which of them count.
+    #[error("{} is {marked}: that says which of its files count, and hygge does not read it yet", folder.display())]
+    Marked {
+        /// The folder.
+        folder: PathBuf,
+        /// What it is.
+        marked: Marked,
+    },
+    /// A column that is in no file.
+    #[error("{file}: the column {column} stands only in the name of a folder, {column}={value}, and would be lost")]
+    InFolders {
+        /// The file, below the home.
+        file: String,
+        /// The column.
+        column: String,
+        /// Its value in that folder.
+        value: String,
+    },
     /// A name that cannot be kept.
     #[error("the name {} is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
@@ -271,7 +307,21 @@ fn listed(names: &[String]) -> String {
 
 impl From<HomeError> for Error {
     fn from(error: HomeError) -> Self {
+        let of_kind = |others: &[String]| {
+            let foreign = others.iter().find_map(|name| by_ending(name))?;
+            Some(format!("{} is not read from files here: {}", foreign.what, foreign.hint))
+        };
         let hint = match &error {
+            HomeError::NothingMatches { others, .. } if of_kind(others).is_some() => {
+                let error_hint = of_kind(others).unwrap_or_default();
+                return Self::new(ErrorKind::Flow, error).with_hint(error_hint);
+            }
+            HomeError::Marked { .. } => Some(
+                "read as plain files, rows that were removed would come back: let a program that reads such tables write its rows into another folder, and make that the home",
+            ),
+            HomeError::InFolders { .. } => Some(
+                "make one flow of each folder: name it in home.path, as in home: home/year=2024, or in glob; or write the column into the files",
+            ),
             HomeError::Missing(path) if path.to_string_lossy().contains('*') => Some(
                 "a glob stands beside the path: {path: folder, glob: \"*.parquet\"}; entities: {from: \"folder/*\"} makes one flow of each",
             ),

@@ -132,6 +132,78 @@ fn a_name_may_have_been_that_of_several_inputs() {
 }
 
 #[test]
+fn equal_bytes_under_another_name_are_said_or_added() {
+    for (keys, expected) in [("", &[0, 1][..]), (", on_repeated: skip", &[0, 1]), (", on_repeated: add", &[0, 0, 1, 1])] {
+        for rows in ["", ", rows_per_file: 100", ", file_pattern: \"{digest}.parquet\"", ", compression: zstd"] {
+            let sandbox = adding(keys, rows);
+            input(&sandbox, "day1", 0..2);
+            built(&sandbox);
+            // The first is archived, and one of the same bytes comes.
+            rename(&sandbox, "day1", "day2");
+            let said = "input day2.parquet has the bytes of day1.parquet, which was added before: skipped; on_repeated: add adds it";
+            for command in [&["build", "--dry-run"][..], &["build"]] {
+                let ran = sandbox.run(command);
+                assert_eq!((ran.code, ran.text.contains(said)), (0, !keys.contains("add")), "{keys}{rows}: {}", ran.text);
+            }
+            assert_eq!(ids(&sandbox, "store"), expected, "{keys}{rows}");
+            drop(fs::remove_dir_all(sandbox.path(".hygge-cache")));
+            assert!(sandbox.run(&["build"]).text.contains("nothing to do"), "{keys}{rows}: once");
+            assert_eq!(ids(&sandbox, "store"), expected, "{keys}{rows}");
+        }
+    }
+}
+
+#[test]
+fn equal_files_come_into_a_table_each() {
+    let config = |keys: &str| {
+        format!(
+            "connections: {{db: {{url: 'sqlite:db.sqlite'}}}}\nflows:\n  ids: {{home: home, store: {{connection: db, table: ids}}, mode: append{keys}}}\n"
+        )
+    };
+    let count = |sandbox: &Sandbox| {
+        let ask = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select count(*) from ids').fetchone()[0])";
+        let ran = crate::common::peers::run(ask, &[sandbox.path("db.sqlite").as_os_str()]);
+        String::from_utf8_lossy(&ran.stdout).trim().parse::<usize>().expect("a number")
+    };
+    for cache in [true, false] {
+        // The other one is still there, or was taken away.
+        for keys in ["", ", on_repeated: add"] {
+            let sandbox = Sandbox::new(&config(keys));
+            input(&sandbox, "day1", 0..2);
+            built(&sandbox);
+            input(&sandbox, "day2", 0..2);
+            if !keys.is_empty() {
+                remove(&sandbox, "day1");
+            }
+            if !cache {
+                fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+            }
+            built(&sandbox);
+            assert_eq!(count(&sandbox), 4, "{keys} {cache}");
+            assert!(sandbox.run(&["build"]).text.contains("nothing to do"));
+            input(&sandbox, "day3", 5..6);
+            built(&sandbox);
+            assert_eq!(count(&sandbox), 5, "{keys} {cache}");
+        }
+    }
+}
+
+#[test]
+fn what_is_repeated_is_not_added_from_a_flow_that_renames_its_parts() {
+    let config = |mode: &str| {
+        format!(
+            "flows:\n  up: {{home: home, store: out/up{mode}}}\n  down: {{home: {{flow: up}}, store: out/down, mode: append, on_repeated: add}}\n"
+        )
+    };
+    let sandbox = Sandbox::new(&config(""));
+    input(&sandbox, "a", 0..2);
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 2 && ran.text.contains("makes its set anew"), "{}", ran.text);
+    sandbox.write("hygge.yml", config(", mode: append"));
+    assert_eq!(sandbox.build(&[]).code, 0);
+}
+
+#[test]
 fn on_changed_decides_about_an_input_with_other_bytes() {
     for (on_changed, code, expected) in [("fail", 1, &[0, 1, 10][..]), ("rewrite", 0, &[5, 10]), ("ignore", 0, &[0, 1, 10])] {
         for rows in ["", ", rows_per_file: 100"] {
@@ -262,6 +334,7 @@ fn a_store_without_a_receipt_is_not_begun_again() {
     fs::remove_dir_all(sandbox.path(".hygge")).expect("receipts");
     let ran = sandbox.build(&[]);
     assert!(ran.code == 1 && ran.error().contains("that hygge did not make"), "{}", ran.text);
+    assert!(sandbox.run(&["build"]).text.contains("bring .hygge/store.json along"));
     assert_eq!(ids(&sandbox, "store"), [0, 1]);
 }
 

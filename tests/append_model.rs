@@ -70,6 +70,7 @@ struct Project {
     sandbox: Sandbox,
     on_changed: &'static str,
     on_vanished: &'static str,
+    on_repeated: &'static str,
     files: BTreeMap<&'static str, i64>,
     moved: Vec<Moved>,
     /// Whether a part may have to be made again from inputs that are gone.
@@ -77,11 +78,20 @@ struct Project {
 }
 
 impl Project {
-    fn new((on_changed, on_vanished): (&'static str, &'static str), rows: &str) -> Self {
-        let flow = format!("home: home, store: {{path: store{rows}}}, mode: append, on_changed: {on_changed}, on_vanished: {on_vanished}");
+    fn new((on_changed, on_vanished, on_repeated): (&'static str, &'static str, &'static str), rows: &str) -> Self {
+        let policies = format!("on_changed: {on_changed}, on_vanished: {on_vanished}, on_repeated: {on_repeated}");
+        let flow = format!("home: home, store: {{path: store{rows}}}, mode: append, {policies}");
         let sandbox = Sandbox::new(&format!("flows:\n  ids: {{{flow}, max_shrink: 100%}}\n"));
         sandbox.write("home/readme.txt", "");
-        Self { sandbox, on_changed, on_vanished, files: BTreeMap::new(), moved: Vec::new(), may_lack: rows.contains("rows_per_file") }
+        Self {
+            sandbox,
+            on_changed,
+            on_vanished,
+            on_repeated,
+            files: BTreeMap::new(),
+            moved: Vec::new(),
+            may_lack: rows.contains("rows_per_file"),
+        }
     }
 
     /// What will have been moved after a build; nothing where it fails.
@@ -94,7 +104,7 @@ impl Project {
             if there.iter().any(|moved| moved.name == *name) {
                 continue;
             }
-            match gone.iter().position(|moved| moved.content == *content) {
+            match gone.iter().position(|moved| moved.content == *content && self.on_repeated == "skip") {
                 Some(place) => drop(gone.remove(place)),
                 None => {
                     others.push((*name, *content));
@@ -198,7 +208,14 @@ fn whatever_becomes_of_inputs_the_store_has_what_the_model_says() {
     let cases = std::env::var("HYGGE_MODEL_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(80);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let policies = prop::sample::select(&[("rewrite", "remove"), ("fail", "keep"), ("ignore", "keep"), ("rewrite", "keep")]);
+    let policies = prop::sample::select(&[
+        ("rewrite", "remove", "skip"),
+        ("fail", "keep", "skip"),
+        ("ignore", "keep", "skip"),
+        ("rewrite", "keep", "skip"),
+        ("ignore", "keep", "add"),
+        ("rewrite", "remove", "add"),
+    ]);
     let rows = prop::sample::select(&["", "", ", rows_per_file: 3", ", file_pattern: \"{digest}.parquet\""]);
     let sequence = (policies, rows, prop::collection::vec(operation(), 5..40));
     let played = runner.run(&sequence, |(policies, rows, operations)| {

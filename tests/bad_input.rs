@@ -85,6 +85,130 @@ fn files_that_are_not_sound_are_named() {
     }
 }
 
+/// Files that are not parquet, each with words that the error must have and that its hint must have.
+const FOREIGN: &[(&str, &[u8], &str, &str)] = &[
+    ("a.csv", b"id,total\n1,2\n", "it is a CSV file", "parquet"),
+    ("a.db", b"SQLite format 3\0\x10\0\x01\x01", "it is a SQLite database", "connections"),
+    ("a.json", b"{\"id\": 1}\n", "it is a JSON file", "parquet"),
+    ("a.arrow", b"ARROW1\0\0\xff\xff\xff\xff", "it is an Arrow IPC file", "parquet"),
+    ("a.orc", b"ORC\x0a\x0b\x0c", "it is an ORC file", "parquet"),
+    ("a.avro", b"Obj\x01\x04\x14avro.codec", "it is an Avro file", "parquet"),
+    ("a.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "it is a gzip file", "unpack it"),
+    ("a.html", b"<!DOCTYPE html>\n<html><body>404</body></html>", "it is an HTML page", "fetch the file again"),
+    ("empty", b"", "it is an empty file", "again"),
+    ("a.encrypted", b"PARE\x01\x02\x03\x04PARE", "encrypted footer", "no keys"),
+];
+
+#[test]
+fn files_of_other_formats_are_called_by_their_name() {
+    for (name, bytes, words, hint) in FOREIGN {
+        // As a file, and by a glob; a folder has no parquet file then, and says what it has.
+        for home in [format!("home/{name}"), format!("{{path: home, glob: \"{name}\"}}")] {
+            let sandbox = Sandbox::new(&format!("flows:\n  f: {{home: {home}, store: store}}\n"));
+            sandbox.write(&format!("home/{name}"), bytes);
+            fails(&sandbox, &[name, words]);
+            for command in [&["build", "--dry-run"][..], &["check"]] {
+                let ran = sandbox.run(command);
+                assert!(ran.text.contains(words) && ran.text.contains(hint), "{home} {command:?}: {}", ran.text);
+            }
+        }
+    }
+    let sandbox = Sandbox::new("flows:\n  f: {home: home, store: store}\n");
+    sandbox.write("home/a.csv", "id\n1\n");
+    let ran = sandbox.run(&["check"]);
+    assert!(ran.code == 1 && ran.text.contains("hint: CSV is not read"), "{}", ran.text);
+}
+
+/// What other programs keep in the folders of their tables.
+const MARKS: &[(&str, &str)] = &[
+    ("_delta_log/00000000000000000000.json", "a Delta table"),
+    ("metadata/v1.metadata.json", "an Iceberg table"),
+    ("metadata/00001-5f1d.metadata.json", "an Iceberg table"),
+    (".hoodie/hoodie.properties", "a Hudi table"),
+    ("_spark_metadata/0", "a Spark stream"),
+];
+
+#[test]
+fn tables_of_other_programs_are_refused_by_their_name() {
+    // Where the table is below the folder `lake`, where its files are in it, and the home.
+    let places = [
+        ("", "", "{path: lake, glob: \"*.parquet\"}"),
+        ("", "data", "{path: lake, glob: \"**/*.parquet\"}"),
+        ("eu/orders", "data", "{path: lake, glob: \"**/*.parquet\"}"),
+        ("eu/orders", "data", "lake/eu/orders/data"),
+        ("eu/orders", "data", "lake/eu/orders"),
+        ("eu/orders", "data/day=1", "lake/eu/orders/data/day=1"),
+        ("", "", "lake/a.parquet"),
+    ];
+    for (mark, name) in MARKS {
+        for (table, data, home) in places {
+            let sandbox = Sandbox::new(&format!("flows:\n  f: {{home: {home}, store: store}}\n"));
+            let join = |parts: &[&str]| parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
+            files::ints(&sandbox, &join(&["lake", table, data, "a.parquet"]), 0..3);
+            sandbox.write(&join(&["lake", table, mark]), "{}");
+            for command in [&["check"][..], &["build", "--dry-run"], &["build"]] {
+                let ran = sandbox.run(command);
+                assert!(ran.text.contains(name) && ran.text.contains("would come back"), "{mark} {home} {command:?}: {}", ran.text);
+            }
+            assert!(!sandbox.path("store").exists());
+        }
+    }
+}
+
+#[test]
+fn tables_of_other_programs_are_refused_as_entities() {
+    let sandbox = Sandbox::new("flows:\n  f: {entities: {from: \"lake/*\"}, store: store}\n");
+    for day in 1..3 {
+        files::ints(&sandbox, &format!("lake/day{day}/a.parquet"), 0..3);
+    }
+    sandbox.write("lake/_delta_log/00000000000000000000.json", "{}");
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 1 && ran.error().contains("lake is a Delta table"), "{}", ran.text);
+    fs::remove_dir_all(sandbox.path("lake/_delta_log")).expect("a folder");
+    assert_eq!(sandbox.build(&[]).code, 0, "each entity has a store that is called after its folder");
+}
+
+#[test]
+fn what_lies_beside_a_table_is_read() {
+    let sandbox = Sandbox::new("flows:\n  f: {home: {path: lake, glob: \"plain/**/*.parquet\"}, store: store}\n");
+    files::ints(&sandbox, "lake/plain/a.parquet", 0..3);
+    files::ints(&sandbox, "lake/orders/a.parquet", 0..3);
+    sandbox.write("lake/orders/_delta_log/00000000000000000000.json", "{}");
+    files::ints(&sandbox, "lake/orders/_delta_log/00000000000000000010.checkpoint.parquet", 0..3);
+    sandbox.write("lake/plain/metadata/notes.json", "{}");
+    let ran = sandbox.build(&[]);
+    assert_eq!((ran.code, ran.event("flow_finished")["rows"].as_u64()), (0, Some(3)), "{}", ran.text);
+}
+
+#[test]
+fn a_column_that_stands_only_in_names_of_folders_is_not_lost() {
+    let config = |home: &str| format!("flows:\n  f: {{home: {home}, store: store}}\n");
+    let deep = "{path: home, glob: \"**/*.parquet\"}";
+    let sandbox = Sandbox::new(&config(deep));
+    for year in [2023, 2024] {
+        files::ints(&sandbox, &format!("home/year={year}/a.parquet"), 0..3);
+    }
+    fails(&sandbox, &["year=2023/a.parquet", "column year", "would be lost"]);
+    for command in [&["check"][..], &["build", "--dry-run"]] {
+        let ran = sandbox.run(command);
+        assert!(ran.text.contains("column year") && ran.text.contains("hint: make one flow of each folder"), "{}", ran.text);
+    }
+    // Who names the folder knows its value, and nothing is lost where the files have the column.
+    for home in ["home/year=2023", "{path: home, glob: \"year=2023/*.parquet\"}"] {
+        let named = Sandbox::new(&config(home));
+        files::ints(&named, "home/year=2023/a.parquet", 0..3);
+        assert_eq!(named.build(&[]).code, 0, "{home}");
+    }
+    let inside = Sandbox::new(&config(deep));
+    for id in [1, 2] {
+        files::ints(&inside, &format!("home/id={id}/a.parquet"), id..id + 1);
+    }
+    assert_eq!(inside.build(&[]).code, 0);
+    // Each kind of folders is looked at.
+    files::ints(&inside, "home/id=3/month=1/a.parquet", 3..4);
+    fails(&inside, &["id=3/month=1/a.parquet", "column month"]);
+}
+
 #[test]
 fn a_file_with_another_schema_is_named_with_its_column() {
     let sandbox = Sandbox::new("flows:\n  numbers: {home: home, store: store}\n");

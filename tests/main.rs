@@ -19,6 +19,8 @@ mod locks;
 mod make;
 mod model;
 mod options;
+mod others;
+mod packing;
 mod places;
 mod planning;
 mod project;

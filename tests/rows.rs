@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hygge::fingerprint::Fingerprint;
 use hygge::format::{Group, Layout, Piece};
-use hygge::plan::slice::slices;
+use hygge::plan::slice::{Slice, slices};
 use polars::prelude::ParquetCompression;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
@@ -13,13 +13,16 @@ use crate::common::files;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
-fn layout(groups: &[u64]) -> Layout {
+/// A file with groups of so many rows, which shares parts with those of its kind; of kind 0 with none.
+fn layout(groups: &[u64], kind: u8) -> Layout {
     Layout {
         rows: groups.iter().sum(),
         groups: groups.iter().map(|rows| Group { rows: *rows, bytes: rows * 8 }).collect(),
         schema: Fingerprint::of_bytes(b"schema"),
         compressions: BTreeSet::new(),
         encrypted: false,
+        columns: Fingerprint::of_bytes(b"columns"),
+        packing: (kind > 0).then(|| Fingerprint::of_bytes(&[kind])),
     }
 }
 
@@ -38,10 +41,11 @@ proptest! {
     #[test]
     fn slices_have_every_row_once_and_in_order(
         files in vec(vec(prop_oneof![Just(0_u64), 1..20_u64, 1..500_u64], 0..6), 1..8),
+        kinds in prop_oneof![Just(vec![1; 8]), vec(0..4_u8, 8)],
         asked in 1..200_u64,
         is_asked in any::<bool>(),
     ) {
-        let layouts: Vec<Layout> = files.iter().map(|groups| layout(groups)).collect();
+        let layouts: Vec<Layout> = files.iter().zip(&kinds).map(|(groups, kind)| layout(groups, *kind)).collect();
         let layouts: Vec<&Layout> = layouts.iter().collect();
         let sizes = vec![1000; files.len()];
         let slices = slices(&layouts, &sizes, is_asked.then_some(asked));
@@ -61,8 +65,14 @@ proptest! {
         }
         if is_asked {
             assert!(slices.iter().all(|slice| slice.rows < 2 * asked), "a part is less than twice as large as asked");
-            let small = slices.iter().filter(|slice| slice.rows * 2 < asked).count();
-            assert!(small <= 1, "only the last part may be less than half as large: {small} are");
+            let shares = |one: usize, other: usize| one == other || kinds[one] > 0 && kinds[one] == kinds[other];
+            let files_of = |slice: &Slice| slice.pieces.iter().map(|piece| piece.file).collect::<Vec<_>>();
+            for slice in &slices {
+                assert!(files_of(slice).windows(2).all(|pair| shares(pair[0], pair[1])), "files that differ share no part");
+            }
+            let small = slices.windows(2).filter(|pair| pair[0].rows * 2 < asked);
+            let ends = |pair: &[Slice]| shares(pair[0].pieces[pair[0].pieces.len() - 1].file, pair[1].pieces[0].file);
+            assert!(!small.into_iter().any(ends), "only the last part, and the last of files that share one, may be less than half as large");
         } else {
             assert_eq!(slices.len(), files.len());
         }

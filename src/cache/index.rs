@@ -113,10 +113,13 @@ pub struct PartRecord {
     pub bytes: u64,
 }
 
-/// What a layout is kept under: the format, its version and the file's digest.
+/// The version of what a layout says. Version 2: columns as their values are, and what files have in common that share parts.
+const LAYOUT: u32 = 2;
+
+/// What a layout is kept under: the format, its version, that of layouts and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
-    bytes.extend(format!("{} {}", format.name(), format.version()).into_bytes());
+    bytes.extend(format!("{} {} {LAYOUT}", format.name(), format.version()).into_bytes());
     Fingerprint::of_bytes(&bytes)
 }
 

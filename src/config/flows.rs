@@ -244,6 +244,7 @@ impl<'c> Expander<'c> {
             mode: fields.mode,
             on_changed: fields.on_changed,
             on_vanished: fields.on_vanished,
+            on_repeated: fields.on_repeated,
             max_shrink: fields.max_shrink,
             timeout: fields.timeout,
             queue_size: fields.queue_size,

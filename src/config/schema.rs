@@ -132,6 +132,18 @@ pub enum OnVanished {
     Remove,
 }
 
+/// What becomes of an input that has the bytes of one that was moved under another name, and is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnRepeated {
+    #[default]
+    /// It is that one under a new name: nothing is added.
+    Skip,
+    /// It is another one, whose rows are added too.
+    Add,
+}
+
 /// A connection to a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "connection", deny_unknown_fields)]
@@ -201,6 +213,9 @@ pub struct SharedFields {
     /// With `mode: append`: whether the rows of an input that is gone stay.
     #[schemars(example = &"remove", extend("default" = "keep"))]
     pub on_vanished: Option<OnVanished>,
+    /// With `mode: append`: whether a file with the bytes of one that was moved, and is gone, is that one under a new name, or more rows to add.
+    #[schemars(example = &"add", extend("default" = "skip"))]
+    pub on_repeated: Option<OnRepeated>,
     /// How many of a hundred rows may vanish in one build; `--accept-shrink` publishes the rest.
     #[schemars(example = &"10%", extend("default" = "99%"))]
     pub max_shrink: Option<Percentage>,

@@ -196,7 +196,7 @@ pub(super) fn write(
 
 fn recode(format: &dyn Format, cut: &Cut<'_>, target: &Target, out: &mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError> {
     let first = cut.pieces.first().map_or(0, |piece| piece.file);
-    let mut encoder = target.format.encoder(&cut.sources.open(first)?, target, Box::new(out))?;
+    let mut encoder = target.format.encoder(&cut.sources.open(first)?, cut, target, Box::new(out))?;
     let mut rows = 0;
     format.decode(cut, &mut |frame| {
         rows += frame.height() as u64;

@@ -70,12 +70,13 @@ fn block(flow: &Flow) -> Value {
         "tags": flow.tags,
         "max_shrink": Percentage(flow.max_shrink),
     });
-    if let Mode::Append { on_changed, on_vanished } = flow.mode {
+    if let Mode::Append { on_changed, on_vanished, on_repeated } = flow.mode {
         block["mode"] = "append".into();
         // Files are meant by them.
         if flow.home.table().is_none() {
             block["on_changed"] = json!(on_changed);
             block["on_vanished"] = json!(on_vanished);
+            block["on_repeated"] = json!(on_repeated);
         }
     }
     if flow.mode == Mode::Merge {

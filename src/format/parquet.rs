@@ -9,8 +9,13 @@ mod codec;
 mod columns;
 mod exact;
 mod footer;
+mod lists;
+mod logical;
+mod notes;
 mod recode;
 mod recompress;
+mod required;
+mod shape;
 
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -65,8 +70,16 @@ impl Format for Parquet {
         exact::readable(source)
     }
 
+    fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
+        Ok(root(&footer::read(source)?).get_fields().iter().map(|field| field.name().to_string()).collect())
+    }
+
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(columns::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
+        Ok(logical::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
+    }
+
+    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
+        Ok(notes::apart(&footer::read(one)?, &footer::read(other)?))
     }
 
     fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError> {
@@ -120,8 +133,15 @@ impl Format for Parquet {
         Compression { word: "snappy", level: None }
     }
 
-    fn encoder<'w>(&self, model: &Opened, target: &Target, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        recode::encoder(model, &known_codec(target.compression)?, out)
+    fn encoder<'w>(
+        &self,
+        model: &Opened,
+        cut: &Cut<'_>,
+        target: &Target,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+        let notes = notes::of_cut(cut, &footer::read(model)?)?;
+        recode::encoder(model, notes.unwrap_or_default(), &known_codec(target.compression)?, out)
     }
 }
 

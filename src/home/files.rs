@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::marks::{self, Marks};
 use super::{Home, HomeError, ListedFile, Listing, Place};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
@@ -79,9 +80,12 @@ impl FilesHome {
 
     fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
         let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
-        let mut others = Vec::new();
+        let (mut others, mut marks) = (Vec::new(), Marks::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
         for fs::Found { relative, is_folder, is_file, stat } in found {
+            if marks.take(&relative, is_folder) {
+                continue;
+            }
             if is_folder {
                 others.push(relative.join(""));
                 listing.folders.push(self.path.join(relative));
@@ -94,7 +98,17 @@ impl FilesHome {
                 listing.files.push(ListedFile { name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?, stat });
             }
         }
+        // What counts is said elsewhere for files that lie there, and for a home without files of its own.
+        let marked = if listing.files.is_empty() { marks.first() } else { listing.files.iter().find_map(|file| marks.of_file(&file.name)) };
+        if let Some((folder, marked)) = marked {
+            let folder = if folder.as_os_str().is_empty() { self.path.clone() } else { self.path.join(folder) };
+            return Err(HomeError::Marked { folder, marked: *marked });
+        }
         if listing.files.is_empty() {
+            // An Iceberg table has its files a folder further down.
+            if others.iter().any(|other| other.as_os_str() == "metadata/") {
+                self.check_surroundings()?;
+            }
             let mut others: Vec<String> = others.iter().map(|other| other.display().to_string()).collect();
             others.sort();
             others.truncate(3);
@@ -133,7 +147,8 @@ impl Home for FilesHome {
     }
 
     fn list(&self) -> Result<Listing, HomeError> {
-        let found = if is_deep(&self.glob) { fs::walk(&self.path, fs::is_hidden) } else { fs::list(&self.path, fs::is_hidden) };
+        let skip = marks::is_passed_over;
+        let found = if is_deep(&self.glob) { fs::walk(&self.path, skip) } else { fs::list(&self.path, skip) };
         if let Some(found) = found? {
             return self.list_folder(found);
         }
@@ -147,6 +162,20 @@ impl Home for FilesHome {
         let name = name.ok_or_else(|| HomeError::NotUtf8(self.path.clone()))?;
         let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
         Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat }], folders: Vec::new() })
+    }
+
+    fn check_surroundings(&self) -> Result<(), HomeError> {
+        match marks::around(&fs::real_path(&self.path)?)? {
+            Some((folder, marked)) => Err(HomeError::Marked { folder, marked }),
+            None => Ok(()),
+        }
+    }
+
+    fn values_in_folders(&self, name: &str) -> Vec<(String, String)> {
+        // Who names the folder has chosen the value.
+        let is_named = |folder: &str| self.glob.split('/').any(|part| part == folder);
+        let values = marks::values_in_folders(name).filter(|(folder, ..)| !is_named(folder));
+        values.map(|(_, column, value)| (column, value)).collect()
     }
 }
 

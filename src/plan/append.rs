@@ -1,13 +1,13 @@
 //! `mode: append`: which inputs are still to be moved, by what the receipt says was moved.
 //!
 //! An input is its path and its digest: equal bytes under another name are another input, unless the
-//! old name has them no more, which is a rename. Pure comparison.
+//! old name has them no more, which is a rename; with `on_repeated: add` there are no renames. Pure comparison.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::stale::Reason;
-use crate::config::schema::{OnChanged, OnVanished};
+use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Mode;
@@ -155,7 +155,9 @@ impl<'a> Fates<'a> {
         gone.iter().rev().for_each(|input| by_digest.entry(input.digest).or_default().push(input));
         let mut unmoved = Vec::new();
         for (name, digest) in inputs.iter().filter(|(name, _)| !is_moved.contains(name)) {
-            match by_digest.get_mut(digest).and_then(Vec::pop) {
+            // Where each name is an input of its own, equal bytes are more rows.
+            let same = by_digest.get_mut(digest).filter(|_| mode.on_repeated() == OnRepeated::Skip);
+            match same.and_then(Vec::pop) {
                 Some(old) => {
                     gone.remove(old);
                     fates.renamed.insert(old, name);

@@ -11,7 +11,7 @@ use polars::prelude::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::columns;
-use super::prepare::check_schemas;
+use super::prepare::{check_folders, check_schemas, remarks_on_packing};
 use super::project::Project;
 use crate::connection::Databases;
 use crate::error::{Result, catch_panic};
@@ -105,48 +105,59 @@ struct Look<'p> {
 }
 
 impl Look<'_> {
-    fn check(&self, part: Part, look: fn(&Self) -> Result<(String, Vec<String>)>) -> Checked {
+    fn check(&self, part: Part, look: fn(&Self) -> Result<Seen>) -> Checked {
         let began = Instant::now();
-        let found = catch_panic(|| look(self)).flatten();
+        let seen = catch_panic(|| look(self)).flatten();
         let answer = self.answer.filter(|_| part == Part::Home);
+        let of_table = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
         let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);
-        let (found, remarks) = match found {
-            Ok((found, remarks)) => (Ok(found), remarks),
-            Err(error) => (Err(error), Vec::new()),
-        };
+        let mut remarks = of_table.unwrap_or_default();
+        let found = seen.map(|seen| {
+            remarks.extend(seen.remarks);
+            seen.found
+        });
         Checked { flow: self.flow.name.clone(), part, found, remarks, took }
     }
 }
 
-fn home(look: &Look<'_>) -> Result<(String, Vec<String>)> {
-    let remarks = look.answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
-    Ok((found_in_home(look)?, remarks.unwrap_or_default()))
+/// What was found of a part of a flow that can be used.
+struct Seen {
+    /// In words.
+    found: String,
+    /// What its reader should know.
+    remarks: Vec<String>,
 }
 
-fn found_in_home(look: &Look<'_>) -> Result<String> {
+impl From<String> for Seen {
+    fn from(found: String) -> Self {
+        Self { found, remarks: Vec::new() }
+    }
+}
+
+fn home(look: &Look<'_>) -> Result<Seen> {
     let Look { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
-        return Ok(format!("is flow {upstream}"));
+        return Ok(format!("is flow {upstream}").into());
     }
     if let Some((answer, _)) = look.answer {
         return match answer {
-            Ok(answer) => table(flow, answer),
+            Ok(answer) => table(flow, answer).map(Seen::from),
             // One that another flow fills may not be there yet.
-            Err(error) => filled_by(look).ok_or_else(|| error.clone()),
+            Err(error) => filled_by(look).map(Seen::from).ok_or_else(|| error.clone()),
         };
     }
     let listing = match flow.home.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
-            return made_by(look).ok_or_else(|| error.into());
+            return made_by(look).map(Seen::from).ok_or_else(|| error.into());
         }
         Err(error) => return Err(error.into()),
     };
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
-    passes(format, &listing, &layouts, flow)?;
+    let remarks = passes(format, &listing, &layouts, flow)?;
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
-    Ok(format!("{files}, {rows} rows"))
+    Ok(Seen { found: format!("{files}, {rows} rows"), remarks })
 }
 
 /// The columns can be written into the store's files.
@@ -185,20 +196,27 @@ fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout>
     Ok(format.inspect(&open(listing, name)?)?)
 }
 
-/// The files can become parts of the store: one schema, and nothing that cannot be decoded where it must be.
-fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<()> {
+/// The files can become parts of the store: the same columns, none of them lost, and nothing that cannot be decoded where it
+/// must be. Gives what the reader should know.
+fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<Vec<String>> {
     let known: Vec<&Layout> = layouts.iter().collect();
-    check_schemas(format, &known, |file| open(listing, &listing.files[file].name))?;
+    let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
+    let opened = |file: usize| open(listing, names[file]);
+    check_schemas(format, &known, opened)?;
+    check_folders(flow.home.as_ref(), format, &names, opened)?;
     if flow.store.table().is_some() {
         listing.files.par_iter().map(|file| Ok(format.readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
     if let Passage::Decoded { .. } = format.passage(&known, &flow.store.target())? {
         listing.files.par_iter().map(|file| Ok(format.decodable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
-    Ok(())
+    match flow.store.target().rows_per_file {
+        Some(_) => remarks_on_packing(format, &known, &names, opened),
+        None => Ok(Vec::new()),
+    }
 }
 
-fn store(look: &Look<'_>) -> Result<(String, Vec<String>)> {
+fn store(look: &Look<'_>) -> Result<Seen> {
     look.flow.store.check(look.store)?;
     // Where the home cannot be read, that is said of the home.
     let columns = if look.flow.store.table().is_some() { incoming(look).ok().flatten() } else { None };
@@ -209,7 +227,7 @@ fn store(look: &Look<'_>) -> Result<(String, Vec<String>)> {
         Some(published) => format!("can be written, has {} rows of {}", published.manifest.rows(), published.at),
         None => "can be written, nothing was published yet".to_string(),
     };
-    Ok((found, remarks))
+    Ok(Seen { found, remarks })
 }
 
 /// The columns that come, as far as they can be told before a build.

@@ -1,6 +1,7 @@
 //! Judging: which flows must run, and why.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::append::AppendError;
@@ -122,6 +123,7 @@ impl Planner {
                 let old = self.receipt(name).and_then(|receipt| receipt.published.as_ref()).and_then(|published| published.schema);
                 if let (Some(old), Some(new)) = (old, work.schema)
                     && old != new
+                    && !work.layouts.iter().any(|layout| layout.is_of(&old))
                     && !reasons.iter().any(|reason| matches!(reason, Reason::Schema { .. }))
                 {
                     reasons.push(Reason::Schema { old, new });
@@ -214,8 +216,10 @@ impl Planner {
             None if flow.store.adopts() => Ok(()),
             None if flow.mode.appends() => {
                 let error = Error::from(StoreError::Foreign { path, names });
-                Err(error
-                    .with_hint("move them away: mode: append begins with an empty folder, or with one that was built by mode: replace"))
+                let receipt = format!(".hygge/{}.json", path_name(self.project.store_path(flow)));
+                Err(error.with_hint(format!(
+                    "if the folder was moved here, bring {receipt} along from where it stood, which says what was added; else move the files away: mode: append begins with an empty folder, or with one that was built by mode: replace"
+                )))
             }
             None => Err(StoreError::Foreign { path, names }.into()),
             Some(receipt) if receipt.pending.is_some() => Ok(()),
@@ -333,6 +337,10 @@ pub(super) fn not_as_built(upstream: &str) -> Error {
 
 pub(super) fn not_built(upstream: &str) -> Error {
     Error::new(ErrorKind::Flow, format!("its home, flow {upstream}, was never built")).with_hint(format!("hygge build {upstream}"))
+}
+
+fn path_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn some_of(names: &[String]) -> Vec<String> {

@@ -22,6 +22,7 @@ use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, Mode};
 use crate::format::{Format, FormatError, Layout, Opened, Passage};
 use crate::fs;
+use crate::home::{Home, HomeError};
 use crate::store::receipt::{Moved, Part, Published};
 
 /// What a build makes, and what of the set before stays.
@@ -52,9 +53,13 @@ impl Planner {
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &known, |file| open(&files[file]))?;
-        let found = known.first().map(|layout| layout.schema);
-        if !parts.is_empty() && found.is_some_and(|found| schema.is_some_and(|schema| schema != found)) {
-            return Err(self.other_columns(&flow, format, &files, &parts)?);
+        check_folders(flow.home.as_ref(), format, &names(&files), |file| open(&files[file]))?;
+        let found = known.first().map(|layout| layout.columns);
+        if let Some(schema) = schema.filter(|_| !parts.is_empty() && !known.is_empty())
+            && !known.iter().any(|layout| layout.is_of(&schema))
+            && let Some(error) = self.other_columns(&flow, format, &files, &parts)?
+        {
+            return Err(error);
         }
         let target = flow.store.target();
         let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
@@ -66,12 +71,17 @@ impl Planner {
         reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
         let schema = found.or(schema);
-        let mut work = Work { schema, files, layouts, passage, parts, sequence, ..Work::of_state(&flow, key, &state) };
+        let remarks = match target.rows_per_file {
+            Some(_) => remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?,
+            None => Vec::new(),
+        };
+        let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, ..Work::of_state(&flow, key, &state) };
         work.names(&flow, &[])?;
         if matches!(work.passage, Passage::Decoded { .. }) {
             check_decodable(format, &work)?;
         }
-        work.remarks = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+        let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+        work.remarks.extend(of_columns);
         Ok(work)
     }
 
@@ -101,19 +111,18 @@ impl Planner {
         }
     }
 
-    /// How the columns of the first new input differ from those of a part that stays.
-    fn other_columns(&self, flow: &Flow, format: &'static dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Error> {
+    /// How the columns of the first new input differ from those of a part that stays; `None` where they only are stored in
+    /// other ways, which receipts of older versions do not tell apart.
+    fn other_columns(&self, flow: &Flow, format: &'static dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Option<Error>> {
         let (Some(new), Some(part)) = (files.first(), stay.iter().find_map(|part| part.name.as_ref())) else {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
         let path = self.project.store_path(flow).join(part);
-        let old = fs::open(&path).ok().map(|file| Opened { file, path });
-        let difference = match old {
-            Some(old) => format.difference(&open(new)?, &old)?,
-            None => None,
+        let difference = match fs::open(&path) {
+            Ok(file) => format.difference(&open(new)?, &Opened { file, path })?,
+            Err(_) => Some("the schemas differ".to_string()),
         };
-        let difference = difference.map_or_else(|| "the schemas differ".to_string(), |difference| difference.to_string());
-        Ok(AppendError::Columns { input: new.name.clone(), difference }.into())
+        Ok(difference.map(|difference| AppendError::Columns { input: new.name.clone(), difference }.into()))
     }
 
     /// Nothing but to have the store settled.
@@ -220,9 +229,10 @@ impl Planner {
         }
         made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
         let mut before: Option<HashSet<Fingerprint>> = None;
+        let mut in_table = flow.store.table().is_some().then(|| InTable::new(flow, published));
         for part in parts.iter_mut() {
             let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
-            let place = if live.contains(&record.digest) {
+            let place = if live.contains(&record.digest) && in_table.as_mut().is_none_or(|table| table.has(part)) {
                 MadeAt::Live
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
@@ -262,6 +272,36 @@ impl Planner {
         });
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
         Ok(there.map(|(part, path)| (part.digest, path)).collect())
+    }
+}
+
+/// Which parts a table has, and so need not be at hand: as many of those that are equal as were loaded.
+struct InTable {
+    adds: bool,
+    loaded: HashMap<Fingerprint, usize>,
+}
+
+impl InTable {
+    fn new(flow: &Flow, published: Option<&Published>) -> Self {
+        let mut loaded: HashMap<Fingerprint, usize> = HashMap::new();
+        for part in published.iter().flat_map(|published| &published.manifest.parts) {
+            *loaded.entry(part.key).or_default() += 1;
+        }
+        Self { adds: flow.mode.appends() && flow.home.table().is_none(), loaded }
+    }
+
+    fn has(&mut self, part: &PlannedPart) -> bool {
+        if self.adds {
+            // Those that stay are not planned with, and have their names.
+            return part.name.is_some();
+        }
+        match self.loaded.get_mut(&part.key) {
+            Some(number) if *number > 0 => {
+                *number -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -332,16 +372,62 @@ fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
     Ok(layout)
 }
 
-/// All files of a flow have one schema; the first that has not is named with its column.
+/// The names of files, as the home has them.
+fn names(files: &[Input]) -> Vec<&str> {
+    files.iter().map(|file| file.name.as_str()).collect()
+}
+
+/// The values of all files of a flow have the same columns; the first whose have not is named with its column.
 pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
     let Some(first) = layouts.first() else { return Ok(()) };
-    let Some(other) = layouts.iter().position(|layout| layout.schema != first.schema) else { return Ok(()) };
+    let Some(other) = layouts.iter().position(|layout| layout.columns != first.columns) else { return Ok(()) };
     // The odd one out is most likely the one to look at.
-    let alike = layouts.iter().filter(|layout| layout.schema == first.schema).count();
+    let alike = layouts.iter().filter(|layout| layout.columns == first.columns).count();
     let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
     let (odd, usual) = (open(odd)?, open(usual)?);
     let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
     Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
+}
+
+/// Nothing is lost of what other programs keep beside files: a log that says which of them count, values in names of folders.
+pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
+    home.check_surroundings()?;
+    // All files have the same columns, so that one of each kind of folders says it.
+    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for (number, name) in names.iter().enumerate() {
+        let columns: Vec<String> = home.values_in_folders(name).into_iter().map(|(column, _)| column).collect();
+        if !columns.is_empty() {
+            kinds.entry(columns).or_insert(number);
+        }
+    }
+    for number in kinds.into_values() {
+        let columns = format.columns(&open(number)?)?;
+        let mut values = home.values_in_folders(names[number]).into_iter();
+        if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
+            return Err(HomeError::InFolders { file: names[number].to_string(), column, value }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Which files share no part with the one before them, and why: the first of them with all that is to say, the others as a number.
+pub(super) fn remarks_on_packing(
+    format: &dyn Format,
+    layouts: &[&Layout],
+    names: &[&str],
+    open: impl Fn(usize) -> Result<Opened>,
+) -> Result<Vec<String>> {
+    let filled: Vec<usize> = (0..layouts.len()).filter(|file| layouts[*file].rows > 0).collect();
+    let apart: Vec<(usize, usize)> =
+        filled.windows(2).map(|pair| (pair[0], pair[1])).filter(|(one, other)| !layouts[*one].packs_with(layouts[*other])).collect();
+    let Some((one, other)) = apart.first().copied() else { return Ok(Vec::new()) };
+    let difference = format.apart(&open(one)?, &open(other)?)?.unwrap_or_else(|| "what they say of their values differs".into());
+    let more = match apart.len() - 1 {
+        0 => String::new(),
+        1 => "; a part ends so between two other files too".into(),
+        more => format!("; parts end so between {} other files too", more + 1),
+    };
+    Ok(vec![format!("a part ends between {} and {}, which cannot share one: {difference}{more}", names[one], names[other])])
 }
 
 /// Nothing is decoded before every file of every part that must be made was found decodable.

@@ -2,7 +2,8 @@
 //!
 //! Without `rows_per_file` every file is one slice. With it, row groups are taken whole as long as
 //! they are no larger than one and a half times the asked size, consecutive ones packed together
-//! until a part is full; only a larger group is cut inside, together with what was waiting.
+//! until a part is full; only a larger group is cut inside, together with what was waiting. Groups of
+//! two files share a part only where nothing is lost by it: else the part ends between them.
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -34,7 +35,11 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
             .collect();
     };
     let mut cutter = Cutter { files: layouts.len(), wanted, done: Vec::new(), waiting: Vec::new(), rows: 0 };
-    for (file, layout) in layouts.iter().enumerate() {
+    let mut before: Option<&Layout> = None;
+    for (file, layout) in layouts.iter().enumerate().filter(|(_, layout)| layout.rows > 0) {
+        if before.replace(layout).is_some_and(|before| !before.packs_with(layout)) {
+            cutter.flush();
+        }
         for (group, size) in layout.groups.iter().enumerate() {
             cutter.take(Run { file, group, rows: size.rows, bytes: size.bytes });
         }

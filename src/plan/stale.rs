@@ -88,7 +88,7 @@ pub enum Reason {
     InputRemoved { name: String },
     /// A file of the home has other bytes.
     InputChanged { name: String, old: Fingerprint, new: Fingerprint },
-    /// With `mode: append`: an input that was moved has another name.
+    /// With `mode: append`: an input has the bytes of one that was moved and is gone, as if it had another name now.
     InputRenamed { old: String, new: String },
     /// With `mode: append`: an input has bytes again that it had, and that were moved then.
     InputBack { name: String },
@@ -190,7 +190,9 @@ impl fmt::Display for Reason {
             Self::InputRemoved { name } => write!(f, "input {name} is gone"),
             Self::InputChanged { name, old, new } => write!(f, "input {name} changed ({} -> {})", old.short(), new.short()),
             Self::InputBack { name } => write!(f, "input {name} has bytes again that were moved already"),
-            Self::InputRenamed { old, new } => write!(f, "input {old} is called {new} now"),
+            Self::InputRenamed { old, new } => {
+                write!(f, "input {new} has the bytes of {old}, which was added before: skipped; on_repeated: add adds it")
+            }
             Self::Upstream { flow, old: Some(old), new } => {
                 write!(f, "flow {flow} gave something else ({} -> {})", old.short(), new.short())
             }

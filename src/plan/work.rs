@@ -49,7 +49,7 @@ pub struct Work {
     pub is_only_to_settle: bool,
     /// What it is made of, where the home is a table.
     pub table: Option<TableWork>,
-    /// What is to be known of the columns that come to a table, in words.
+    /// What its reader should know, in words.
     pub remarks: Vec<String>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
     pub checked: Checked,

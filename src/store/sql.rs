@@ -21,7 +21,7 @@ mod receipts;
 mod rule;
 mod sqlite;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -360,7 +360,17 @@ impl SqlStore {
 /// Which parts of a set a table does not have yet.
 fn new_parts<'p>(next: &'p Published, before: Option<&Receipt>) -> Vec<&'p super::receipt::Part> {
     let published = before.and_then(|receipt| receipt.published.as_ref());
-    let known: HashSet<(Fingerprint, Fingerprint)> =
-        published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.key, part.digest)).collect();
-    next.manifest.parts.iter().filter(|part| !known.contains(&(part.key, part.digest))).collect()
+    // Files of equal bytes are equal parts, and each of them is there for itself.
+    let mut known: HashMap<(Fingerprint, Fingerprint), usize> = HashMap::new();
+    for part in published.iter().flat_map(|published| &published.manifest.parts) {
+        *known.entry((part.key, part.digest)).or_default() += 1;
+    }
+    let mut is_known = |part: &&super::receipt::Part| match known.get_mut(&(part.key, part.digest)) {
+        Some(number) if *number > 0 => {
+            *number -= 1;
+            true
+        }
+        _ => false,
+    };
+    next.manifest.parts.iter().filter(|part| !is_known(part)).collect()
 }

@@ -1,7 +1,6 @@
 //! Moving row groups: column chunks are spliced into a new file, no value is decoded.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,18 +10,13 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
-use polars::prelude::ArrowSchema;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::{self, Codec};
 use super::footer;
-use super::recode;
+use super::notes;
 use super::recompress::{Chunk, recompress};
-use crate::error::catch_panic;
 use crate::format::{Cut, FormatError, Opened};
-
-/// The key under which Arrow writers keep the types that parquet has no word for.
-const ARROW_SCHEMA: &str = "ARROW:schema";
 
 type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
 
@@ -31,13 +25,13 @@ type ChunkWriter<'w> = SerializedFileWriter<Box<dyn Write + Send + 'w>>;
 pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
     let mut current = Current::open(cut, 0)?;
     let is_one_file = cut.pieces.iter().all(|piece| piece.file == cut.pieces[0].file);
-    let first = Model::new(&current, is_one_file);
+    let created_by = current.metadata.file_metadata().created_by().map(String::from);
     let sorting = if is_one_file { sorting(&current.metadata) } else { None };
-    let mut writer = writer(&current.metadata, sorting, out).map_err(encode)?;
+    let notes = notes::of_cut(cut, &current.metadata)?;
+    let mut writer = writer(&current.metadata, notes, sorting, out).map_err(encode)?;
     for (number, piece) in cut.pieces.iter().enumerate() {
         if cut.pieces[current.piece].file != piece.file {
             current = Current::open(cut, number)?;
-            first.check(&current)?;
         }
         let (source, metadata) = (&current.source, &current.metadata);
         let groups = match piece.group {
@@ -50,7 +44,7 @@ pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Wri
             }
             // Writers leave empty groups without pages, which cannot be spliced.
             if metadata.row_group(group).num_rows() > 0 {
-                let keeps_statistics = first.created_by.as_deref() == metadata.file_metadata().created_by();
+                let keeps_statistics = created_by.as_deref() == metadata.file_metadata().created_by();
                 splice(&mut writer, source, metadata, group, codec, keeps_statistics)
                     .map_err(FormatError::at("move a row group of", &source.path))?;
             }
@@ -75,45 +69,6 @@ impl Current {
     }
 }
 
-/// What the other files of a part must agree with.
-struct Model {
-    path: PathBuf,
-    created_by: Option<String>,
-    arrow_schema: Option<String>,
-    /// What Arrow's schema says of the columns, without notes about the whole file, as pandas leaves.
-    types: Option<ArrowSchema>,
-}
-
-impl Model {
-    fn new(first: &Current, is_alone: bool) -> Self {
-        let types = if is_alone { None } else { arrow_types(first) };
-        let created_by = first.metadata.file_metadata().created_by().map(String::from);
-        Self { path: first.source.path.clone(), created_by, arrow_schema: arrow_schema(&first.metadata), types }
-    }
-
-    /// Zones and the like are kept in the file's metadata: files that differ there cannot become one.
-    fn check(&self, other: &Current) -> Result<(), FormatError> {
-        if arrow_schema(&other.metadata) == self.arrow_schema || self.types.is_some() && self.types == arrow_types(other) {
-            return Ok(());
-        }
-        Err(FormatError::Schema {
-            path: other.source.path.clone(),
-            sibling: self.path.clone(),
-            difference: format!("their {ARROW_SCHEMA} metadata (time zones and the like) differs, so they cannot be packed into one file"),
-        })
-    }
-}
-
-fn arrow_types(file: &Current) -> Option<ArrowSchema> {
-    let types = catch_panic(|| recode::arrow_schemas(&file.source, &file.metadata));
-    types.ok()?.ok().map(|(labelled, _)| labelled)
-}
-
-fn arrow_schema(metadata: &ParquetMetaData) -> Option<String> {
-    let pairs = metadata.file_metadata().key_value_metadata();
-    pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == ARROW_SCHEMA)).and_then(|pair| pair.value.clone())
-}
-
 /// The columns by which every group of a file is sorted.
 fn sorting(metadata: &ParquetMetaData) -> Option<Vec<SortingColumn>> {
     let sorting = metadata.row_groups().first().and_then(|group| group.sorting_columns());
@@ -125,7 +80,8 @@ fn sorting(metadata: &ParquetMetaData) -> Option<Vec<SortingColumn>> {
 pub(super) fn lift_group(source: &Opened, metadata: &ParquetMetaData, group: Option<usize>) -> Result<Vec<u8>, FormatError> {
     let lift = || -> Result<Vec<u8>, ParquetError> {
         let mut bytes = Vec::new();
-        let mut writer = writer(metadata, None, Box::new(&mut bytes))?;
+        let notes = metadata.file_metadata().key_value_metadata().cloned();
+        let mut writer = writer(metadata, notes, None, Box::new(&mut bytes))?;
         if let Some(group) = group {
             splice(&mut writer, source, metadata, group, None, true)?;
         }
@@ -135,19 +91,14 @@ pub(super) fn lift_group(source: &Opened, metadata: &ParquetMetaData, group: Opt
     lift().map_err(FormatError::at("read a row group of", &source.path))
 }
 
-/// The metadata that the file's writer put there.
-pub(super) fn metadata_pairs(metadata: &ParquetMetaData) -> Vec<KeyValue> {
-    metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default()
-}
-
 fn writer<'w>(
     model: &ParquetMetaData,
+    notes: Option<Vec<KeyValue>>,
     sorting: Option<Vec<SortingColumn>>,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<ChunkWriter<'w>, ParquetError> {
     let file = model.file_metadata();
-    let mut properties =
-        WriterProperties::builder().set_key_value_metadata(file.key_value_metadata().cloned()).set_sorting_columns(sorting);
+    let mut properties = WriterProperties::builder().set_key_value_metadata(notes).set_sorting_columns(sorting);
     // Readers judge old statistics by the name of the writer that made them.
     if let Some(name) = file.created_by() {
         properties = properties.set_created_by(name.to_string());

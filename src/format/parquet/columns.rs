@@ -1,10 +1,12 @@
-//! Columns: the schema's digest, and how two schemas differ.
+//! Columns as they are stored: the schema's digest, how two schemas differ, and which columns polars takes for others.
 
 use std::sync::Arc;
 
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
 use ::parquet::schema::types::Type;
 
+use super::lists::{Element, element};
+use super::logical::{is_map, logical};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
@@ -26,8 +28,8 @@ pub(super) fn digest(root: &Type) -> Fingerprint {
     writer.finish()
 }
 
-/// The first column in which two schemas differ, and how; `None` where they are the same.
-pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
+/// The first column that two files store in different ways, and how; `None` where they store all in the same.
+pub(super) fn stored_otherwise(one: &Type, other: &Type) -> Option<String> {
     compare("", one, other)
 }
 
@@ -60,22 +62,17 @@ fn compare(above: &str, one: &Type, other: &Type) -> Option<String> {
 }
 
 /// The first column whose type polars reads as another, by types alone, and what it is.
-///
-/// Lists that are not written as `list.element` are read wrongly by some of the old rules for them.
 pub(super) fn misread(root: &Type) -> Option<(String, String)> {
     fn walk(path: &str, node: &Type) -> Option<(String, String)> {
-        let info = node.get_basic_info();
         let found = |what: &str| Some((path.to_string(), format!("{what} is not read as what it is ({})", describe(node))));
-        match (info.logical_type_ref(), info.converted_type()) {
-            (Some(LogicalType::Map), _) | (_, ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE) => return found("a map"),
-            (Some(LogicalType::List), _) | (_, ConvertedType::LIST) => {
-                let [repeated] = fields(node) else { return found("a list of an old form") };
-                let [element] = fields(repeated) else { return found("a list of an old form") };
-                if repeated.name() != "list" {
-                    return found("a list of an old form");
-                }
-                return walk(&format!("{path}.{}", element.name()), element);
-            }
+        if is_map(node) {
+            return found("a map");
+        }
+        match (logical(node), element(node)) {
+            (_, Some(Element::Inside(inside))) => return walk(&format!("{path}.{}", inside.name()), inside),
+            (_, Some(Element::Repeated(repeated))) => return walk(&format!("{path}.{}", repeated.name()), repeated),
+            (Some(LogicalType::List), None) => return found("a list without elements"),
+            (Some(LogicalType::_Unknown { .. }), _) => return found("a type that hygge does not know"),
             _ => {}
         }
         if let Type::PrimitiveType { physical_type: Physical::INT96, .. } = node {
@@ -83,9 +80,6 @@ pub(super) fn misread(root: &Type) -> Option<(String, String)> {
         }
         if matches!(node, Type::PrimitiveType { precision, .. } if *precision > MAX_PRECISION) {
             return found("a decimal of more than 38 digits");
-        }
-        if info.has_repetition() && info.repetition() == Repetition::REPEATED {
-            return found("a repeated field");
         }
         fields(node).iter().find_map(|field| walk(&format!("{path}.{}", field.name()), field))
     }
@@ -98,60 +92,98 @@ pub(super) fn misread(root: &Type) -> Option<(String, String)> {
 
 /// The first column that `written` has with another type than `source`, and how it would change.
 ///
-/// What a list calls its elements and how wide a decimal is stored say nothing about values.
+/// What a list calls its elements, how many levels it has and how wide a decimal is stored say nothing about values.
 pub(super) fn changed(source: &Type, written: &Type) -> Option<(String, String)> {
-    fn walk(path: &str, source: &Type, written: &Type) -> Option<(String, String)> {
-        let (before, after) = (meaning(source), meaning(written));
-        if before != after {
-            return Some((path.to_string(), format!("it is {before} and would become {after}")));
-        }
-        if fields(source).len() != fields(written).len() {
-            return Some((path.to_string(), "its fields would change".into()));
-        }
-        let is_list = matches!(source.get_basic_info().logical_type_ref(), Some(LogicalType::List));
-        fields(source).iter().zip(fields(written)).find_map(|(source, written)| {
-            let path = if path.is_empty() { source.name().to_string() } else { format!("{path}.{}", source.name()) };
-            let in_list =
-                is_list || source.get_basic_info().has_repetition() && source.get_basic_info().repetition() == Repetition::REPEATED;
-            let renamed = source.name() != written.name() && !in_list && !path.ends_with(".list.item");
-            if renamed { Some((path, format!("it would be called {}", written.name()))) } else { walk(&path, source, written) }
-        })
-    }
-    walk("", source, written)
+    changed_fields("", fields(source), fields(written))
 }
 
-/// A node in words, where equal words mean equal values: old annotations as the new ones.
-fn meaning(node: &Type) -> String {
-    let info = node.get_basic_info();
-    let repetition = if info.has_repetition() { format!("{} ", info.repetition()) } else { String::new() };
-    let id = if info.has_id() { format!(" with id {}", info.id()) } else { String::new() };
-    let decimal = matches!(info.logical_type_ref(), Some(LogicalType::Decimal(_))) || info.converted_type() == ConvertedType::DECIMAL;
-    if let (true, Type::PrimitiveType { precision, scale, .. }) = (decimal, node) {
-        return format!("{repetition}decimal({precision},{scale}){id}");
+fn changed_fields(above: &str, source: &[Arc<Type>], written: &[Arc<Type>]) -> Option<(String, String)> {
+    if source.len() != written.len() {
+        return Some((above.trim_end_matches('.').to_string(), "its fields would change".into()));
     }
-    let old = match (info.logical_type_ref(), info.converted_type()) {
-        (None, ConvertedType::UTF8) => Some(LogicalType::String),
-        (None, ConvertedType::DATE) => Some(LogicalType::Date),
-        (None, ConvertedType::LIST) => Some(LogicalType::List),
-        (None, ConvertedType::INT_8) => Some(LogicalType::integer(8, true)),
-        (None, ConvertedType::INT_16) => Some(LogicalType::integer(16, true)),
-        (None, ConvertedType::INT_32) => Some(LogicalType::integer(32, true)),
-        (None, ConvertedType::INT_64) => Some(LogicalType::integer(64, true)),
-        (None, ConvertedType::UINT_8) => Some(LogicalType::integer(8, false)),
-        (None, ConvertedType::UINT_16) => Some(LogicalType::integer(16, false)),
-        (None, ConvertedType::UINT_32) => Some(LogicalType::integer(32, false)),
-        (None, ConvertedType::UINT_64) => Some(LogicalType::integer(64, false)),
-        (None, ConvertedType::NONE) => None,
-        (None, other) => return format!("{repetition}{other}{id}"),
-        (Some(logical), _) => Some(logical.clone()),
-    };
-    let logical = old.map_or_else(String::new, |logical| format!(" {}", words(&logical)));
-    match node {
-        Type::PrimitiveType { physical_type, type_length, .. } => {
-            let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY { format!("[{type_length}]") } else { String::new() };
-            format!("{repetition}{physical_type}{length}{logical}{id}")
+    source.iter().zip(written).find_map(|(source, written)| {
+        let path = format!("{above}{}", source.name());
+        if source.name() != written.name() {
+            return Some((path, format!("it would be called {}", written.name())));
         }
-        Type::GroupType { .. } => format!("{repetition}group{logical}{id}"),
+        changed_field(&path, Found::new(source), Found::new(written))
+    })
+}
+
+fn changed_field(path: &str, source: Found<'_>, written: Found<'_>) -> Option<(String, String)> {
+    let (before, after) = (source.meaning(), written.meaning());
+    if before != after {
+        return Some((path.to_string(), format!("it is {before} and would become {after}")));
+    }
+    match (source.element(), written.element()) {
+        (Some(source), Some(written)) => changed_field(&format!("{path}.{}", source.node.name()), source, written),
+        _ => changed_fields(&format!("{path}."), fields(source.node), fields(written.node)),
+    }
+}
+
+/// A node with how often it is there, which is not what it says where it is the element of a list.
+#[derive(Clone, Copy)]
+struct Found<'s> {
+    node: &'s Type,
+    repetition: Repetition,
+}
+
+impl<'s> Found<'s> {
+    fn new(node: &'s Type) -> Self {
+        let info = node.get_basic_info();
+        Self { node, repetition: if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED } }
+    }
+
+    /// The elements, where it is a list.
+    fn element(self) -> Option<Self> {
+        let as_element = |node| Self { node, repetition: Repetition::REQUIRED };
+        if self.repetition == Repetition::REPEATED {
+            return Some(as_element(self.node));
+        }
+        match element(self.node)? {
+            Element::Repeated(repeated) => Some(as_element(repeated)),
+            Element::Inside(inside) => Some(Self::new(inside)),
+        }
+    }
+
+    /// What it is in words, where equal words mean equal values: old annotations as the new ones, and none as that of the
+    /// plain type.
+    fn meaning(self) -> String {
+        let Self { node, repetition } = self;
+        let info = node.get_basic_info();
+        let id = if info.has_id() { format!(" with id {}", info.id()) } else { String::new() };
+        if self.element().is_some() {
+            let repetition = if repetition == Repetition::REPEATED { Repetition::REQUIRED } else { repetition };
+            return format!("{repetition} list{id}");
+        }
+        let logical = match logical(node) {
+            Some(LogicalType::Integer(int)) if int.is_signed && int.bit_width == whole_bits(node) => None,
+            other => other,
+        };
+        if let (Some(LogicalType::Decimal(_)), Type::PrimitiveType { precision, scale, .. }) = (&logical, node) {
+            return format!("{repetition} decimal({precision},{scale}){id}");
+        }
+        let logical = match (logical, info.converted_type()) {
+            (Some(logical), _) => format!(" {}", words(&logical)),
+            (None, ConvertedType::NONE | ConvertedType::INT_32 | ConvertedType::INT_64) => String::new(),
+            (None, other) => format!(" {other}"),
+        };
+        match node {
+            Type::PrimitiveType { physical_type, type_length, .. } => {
+                let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY { format!("[{type_length}]") } else { String::new() };
+                format!("{repetition} {physical_type}{length}{logical}{id}")
+            }
+            Type::GroupType { .. } => format!("{repetition} group{logical}{id}"),
+        }
+    }
+}
+
+/// The bits of a whole number that is stored as such.
+fn whole_bits(node: &Type) -> i8 {
+    match node {
+        Type::PrimitiveType { physical_type: Physical::INT32, .. } => 32,
+        Type::PrimitiveType { physical_type: Physical::INT64, .. } => 64,
+        _ => 0,
     }
 }
 
@@ -175,7 +207,7 @@ pub(super) fn describe(node: &Type) -> String {
 }
 
 /// A logical type in words of the parquet documentation. Digests of schemas are made of them.
-fn words(logical: &LogicalType) -> String {
+pub(super) fn words(logical: &LogicalType) -> String {
     let unit = |unit: &TimeUnit| match unit {
         TimeUnit::MILLIS => "milliseconds",
         TimeUnit::MICROS => "microseconds",

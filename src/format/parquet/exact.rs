@@ -5,15 +5,21 @@
 //! schema, which stands in the metadata, say no more than a list of pairs that tests prove exact?
 //! What is only labelled there (seconds, maps, extension types) is where values change silently.
 
+use std::sync::Arc;
+
 use ::parquet::basic::{LogicalType, TimeUnit};
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use ::parquet::file::statistics::Statistics;
+use ::parquet::schema::types::Type;
 use bytes::Bytes;
 use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, ArrowTimeUnit};
 
 use super::{columns, footer, recode, root};
 use crate::error::catch_panic;
 use crate::format::{Compression, FormatError, Opened};
+
+/// How many columns an error names that may be any of them.
+const NAMED: usize = 5;
 
 /// Milliseconds of a day. A time must be less than a day: polars makes null of anything else.
 const DAY: i64 = 86_400_000;
@@ -22,10 +28,11 @@ const DAY: i64 = 86_400_000;
 pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     readable(source)?;
     let metadata = footer::read(source)?;
-    let Ok(written) = catch_panic(|| empty_copy(source)) else {
-        return Err(undecodable(source, (one_of(&metadata), "polars cannot write its type".into())));
+    let written = catch_panic(|| empty_copy(source));
+    let Ok(Ok(written)) = written else {
+        return Err(undecodable(source, (culprit(source, &metadata), "polars cannot write its type".into())));
     };
-    match columns::changed(root(&metadata), root(&written?)) {
+    match columns::changed(root(&metadata), root(&written)) {
         Some(found) => Err(undecodable(source, found)),
         None => Ok(()),
     }
@@ -46,7 +53,7 @@ pub(super) fn readable(source: &Opened) -> Result<(), FormatError> {
     let schemas = catch_panic(|| recode::arrow_schemas(source, &metadata));
     let Ok(Ok((labelled, plain))) = schemas else {
         let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
-        return Err(undecodable((one_of(&metadata), reason.into())));
+        return Err(undecodable((culprit(source, &metadata), reason.into())));
     };
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
@@ -54,16 +61,28 @@ pub(super) fn readable(source: &Opened) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// The columns, where it is not known which of them it is.
-fn one_of(metadata: &ParquetMetaData) -> String {
-    let names: Vec<&str> = root(metadata).get_fields().iter().map(|field| field.name()).collect();
-    names.join(" or ")
+/// The column that polars can neither read nor write, which is tried with each by itself; all of them, where it is none.
+fn culprit(source: &Opened, metadata: &ParquetMetaData) -> String {
+    let fields = root(metadata).get_fields();
+    let is_fine = |field: &&Arc<Type>| {
+        let copied = catch_panic(|| recode::copy_of_column(source, metadata, (*field).clone()));
+        matches!(copied, Ok(Ok(())))
+    };
+    let names = |mut fields: Vec<&Arc<Type>>| {
+        fields.truncate(NAMED);
+        fields.iter().map(|field| field.name()).collect::<Vec<_>>().join(" or ")
+    };
+    match fields.iter().find(|field| !is_fine(field)) {
+        Some(field) => field.name().to_string(),
+        None => names(fields.iter().collect()),
+    }
 }
 
 /// What polars would write for this file, without its rows.
 fn empty_copy(source: &Opened) -> Result<ParquetMetaData, FormatError> {
     let mut bytes = Vec::new();
-    recode::encoder(source, &super::known_codec(Compression { word: "uncompressed", level: None })?, Box::new(&mut bytes))?.finish()?;
+    let codec = super::known_codec(Compression { word: "uncompressed", level: None })?;
+    recode::encoder(source, Vec::new(), &codec, Box::new(&mut bytes))?.finish()?;
     ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes)).map_err(FormatError::at("write an empty copy of", &source.path))
 }
 
@@ -78,7 +97,9 @@ fn labelled_otherwise(labelled: &ArrowSchema, plain: &ArrowSchema) -> Option<(St
 }
 
 fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String)> {
-    use ArrowDataType::{Duration, FixedSizeBinary, FixedSizeList, Float16, Int32, Int64, LargeList, Null, Struct, Timestamp};
+    use ArrowDataType::{
+        Dictionary, Duration, FixedSizeBinary, FixedSizeList, Float16, Int32, Int64, LargeList, Null, Struct, Timestamp, Utf8View,
+    };
     let exact = match (label.dtype(), field.dtype()) {
         (one, other) if one == other => true,
         (LargeList(one), LargeList(other)) => return mislabelled(one, other).map(|(_, reason)| (field.name.to_string(), reason)),
@@ -98,6 +119,8 @@ fn mislabelled(label: &ArrowField, field: &ArrowField) -> Option<(String, String
         (Duration(unit), Int64) => *unit != ArrowTimeUnit::Second,
         (Timestamp(one, Some(_)), Timestamp(other, Some(_))) => one == other,
         (Float16, FixedSizeBinary(2)) | (Null, Int32) => true,
+        // Texts of a dictionary are the same texts.
+        (Dictionary(_, value, _), Utf8View) => **value == Utf8View,
         _ => false,
     };
     let reason = || format!("it is labelled as Arrow's {:?}, and stored as {:?}", label.dtype(), field.dtype());

@@ -8,7 +8,8 @@ use ::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMet
 use polars_parquet_format::FileMetaData;
 use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
 
-use super::{codec, columns};
+use super::{codec, columns, logical, notes};
+use crate::format::foreign::{Foreign, LOOKED_AT, recognise};
 use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
 
@@ -44,12 +45,17 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     if u64::try_from(stated) != Ok(rows) {
         return Err(unsound(format!("its footer says {stated} rows, and its row groups have {rows}")));
     }
-    Ok(Layout { rows, groups, schema: columns::digest(super::root(&metadata)), compressions, encrypted })
+    let root = super::root(&metadata);
+    let (schema, columns) = (columns::digest(root), logical::digest(root));
+    Ok(Layout { rows, groups, schema, compressions, encrypted, columns, packing: notes::packing(&metadata) })
 }
 
 /// Checks both ends of the file; gives the offset at which the footer begins.
 fn data_end(source: &Opened) -> Result<u64, FormatError> {
     let size = fs::stat_open(&source.file, &source.path)?.size;
+    if let Some(foreign) = foreign(source)? {
+        return Err(FormatError::Foreign { path: source.path.clone(), format: "parquet", foreign });
+    }
     if size < SMALLEST {
         return Err(unsound(source, format!("it has {size} bytes, and the smallest has {SMALLEST}")));
     }
@@ -69,6 +75,14 @@ fn data_end(source: &Opened) -> Result<u64, FormatError> {
         .checked_sub(footer)
         .filter(|end| *end >= 4)
         .ok_or_else(|| unsound(source, format!("its footer should have {footer} bytes, and the file has {size}")))
+}
+
+/// What a file seems to be that does not begin as it should.
+fn foreign(source: &Opened) -> Result<Option<Foreign>, FormatError> {
+    let failed = FormatError::at("read", &source.path);
+    let mut head = [0; LOOKED_AT];
+    let read = source.file.read_at(&mut head, 0).map_err(failed)?;
+    Ok(if head[..read].starts_with(MAGIC) { None } else { recognise(&head[..read]) })
 }
 
 /// True where the footer can be read, and columns are encrypted: the parquet crate does not say so.

@@ -6,9 +6,12 @@
 
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::errors::ParquetError as ParquetFailure;
+use ::parquet::file::metadata::{FileMetaData, KeyValue as Note, ParquetMetaData};
+use ::parquet::schema::types::{SchemaDescriptor, Type};
 use polars::prelude::{
     ArrowDataType, ArrowField, ArrowSchema, CompatLevel, DataFrame, ParallelStrategy, ParquetReader, PolarsError, PolarsResult, Schema,
     SchemaExt, SerReader, StatisticsOptions,
@@ -18,12 +21,12 @@ use polars_parquet::parquet::metadata::KeyValue;
 use polars_parquet::parquet::page::CompressedPage;
 use polars_parquet::read::{infer_schema, read_metadata};
 use polars_parquet::write::{
-    Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, Version, WriteOptions, array_to_columns, get_dtype_encoding,
+    CompressionOptions, Compressor, DynIter, DynStreamingIterator, Encoding, FileWriter, Version, WriteOptions, get_dtype_encoding,
 };
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::Codec;
-use super::{chunks, footer};
+use super::{chunks, footer, notes, required, shape};
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
 /// The bytes of an encoded page before compression, set so that no environment variable sets it.
@@ -61,7 +64,7 @@ fn decode_group(
     group: Option<usize>,
     rows: Option<(u64, u64)>,
 ) -> Result<DataFrame, FormatError> {
-    let bytes = chunks::lift_group(source, metadata, group)?;
+    let bytes = lift(source, metadata, group)?;
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let slice = if group.is_none() { Some((0, 0)) } else { rows.map(|(first, count)| (number(first), number(count))) };
     ParquetReader::new(Cursor::new(bytes))
@@ -71,15 +74,43 @@ fn decode_group(
         .map_err(FormatError::at("decode", &source.path))
 }
 
+/// A row group as a file of its own, with lists that polars reads; without a group, a file without rows.
+fn lift(source: &Opened, metadata: &ParquetMetaData, group: Option<usize>) -> Result<Vec<u8>, FormatError> {
+    let bytes = chunks::lift_group(source, metadata, group)?;
+    shape::with_readable_lists(bytes).map_err(FormatError::at("read a row group of", &source.path))
+}
+
 /// A frame with the columns of a file, and no rows.
 pub(super) fn without_rows(source: &Opened) -> Result<DataFrame, FormatError> {
     decode_group(source, &footer::read(source)?, None, None)
 }
 
+/// Reads and writes one column of a file without rows, by itself and with what Arrow's metadata says of it.
+pub(super) fn copy_of_column(source: &Opened, metadata: &ParquetMetaData, column: Arc<Type>) -> Result<(), FormatError> {
+    let failed = |error: ParquetFailure| FormatError::Encode(error.to_string());
+    let label = notes::arrow_schema_of(metadata, column.name());
+    let file = metadata.file_metadata();
+    let root = Type::group_type_builder("schema").with_fields(vec![column]).build().map_err(failed)?;
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
+    let alone = FileMetaData::new(file.version(), 0, file.created_by().map(String::from), label, schema, None);
+    let alone = ParquetMetaData::new(alone, Vec::new());
+    let frame = decode_group(source, &alone, None, None)?;
+    let (labelled, _) = arrow_schemas(source, &alone)?;
+    let written = frame.schema().iter_fields().map(|field| field.to_arrow(CompatLevel::newest())).map(|field| (field.name.clone(), field));
+    let options = WriteOptions {
+        statistics: StatisticsOptions::default(),
+        version: Version::V1,
+        compression: CompressionOptions::Uncompressed,
+        data_page_size: None,
+    };
+    FileWriter::try_new(Vec::new(), written.collect(), options).map_err(encode)?;
+    if labelled.len() == frame.width() { Ok(()) } else { Err(FormatError::Encode("it is no column for polars".into())) }
+}
+
 /// The schema of a file as polars reads it, with Arrow's metadata and without.
 pub(super) fn arrow_schemas(source: &Opened, metadata: &ParquetMetaData) -> Result<(ArrowSchema, ArrowSchema), FormatError> {
     let read = || -> PolarsResult<(ArrowSchema, ArrowSchema)> {
-        let bytes = chunks::lift_group(source, metadata, None).map_err(|error| PolarsError::ComputeError(error.to_string().into()))?;
+        let bytes = lift(source, metadata, None).map_err(|error| PolarsError::ComputeError(error.to_string().into()))?;
         let mut metadata = read_metadata(&mut Cursor::new(bytes))?;
         let labelled = infer_schema(&metadata)?;
         metadata.key_value_metadata = None;
@@ -88,9 +119,14 @@ pub(super) fn arrow_schemas(source: &Opened, metadata: &ParquetMetaData) -> Resu
     read().map_err(FormatError::at("read the schema of", &source.path))
 }
 
-/// Begins a parquet file with the schema and all metadata of `model`: names, nullability, field
-/// ids and Arrow's own types stay what they were.
-pub(super) fn encoder<'w>(model: &Opened, codec: &Codec, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+/// Begins a parquet file with the schema of `model` and these notes: names, nullability, field ids and Arrow's own types
+/// stay what they were.
+pub(super) fn encoder<'w>(
+    model: &Opened,
+    notes: Vec<Note>,
+    codec: &Codec,
+    out: Box<dyn Write + Send + 'w>,
+) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let metadata = footer::read(model)?;
     let frame = decode_group(model, &metadata, None, None)?;
     let (_, plain) = arrow_schemas(model, &metadata)?;
@@ -106,7 +142,7 @@ pub(super) fn encoder<'w>(model: &Opened, codec: &Codec, out: Box<dyn Write + Se
             (field.name.clone(), field)
         })
         .collect();
-    let pairs = chunks::metadata_pairs(&metadata).into_iter().map(|pair| KeyValue { key: pair.key, value: pair.value }).collect();
+    let pairs = notes.into_iter().map(|pair| KeyValue { key: pair.key, value: pair.value }).collect();
     begin(written, schema, pairs, model.path.clone(), codec, out)
 }
 
@@ -175,7 +211,7 @@ impl GroupWriter<'_> {
             let columns: Vec<_> = batch.into_arrays().into_iter().zip(fields).zip(&self.encodings).collect();
             let leaves = columns
                 .into_par_iter()
-                .map(|((array, field), encodings)| array_to_columns(array, field.clone(), options, encodings))
+                .map(|((array, field), encodings)| required::pages(array, field.clone(), options, encodings))
                 .collect::<PolarsResult<Vec<_>>>()?;
             let leaves: Vec<_> =
                 leaves.into_iter().flatten().map(|pages| pages.collect::<PolarsResult<Vec<_>>>()).collect::<PolarsResult<_>>()?;

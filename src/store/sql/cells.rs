@@ -47,11 +47,10 @@ pub(super) enum Scale {
 impl Cells {
     /// The values of a column; its type where it has no place in a database.
     pub(super) fn new(column: &Column) -> Result<Self, String> {
-        // What is written as a number for each different text is a text.
-        let as_text = matches!(column.dtype(), DataType::Categorical(..) | DataType::Enum(..)).then(|| column.cast(&DataType::String));
-        let as_text = as_text.transpose().map_err(|error| error.to_string())?;
-        let column = as_text.as_ref().unwrap_or(column);
-        let array = column.as_materialized_series().rechunk().to_arrow(0, CompatLevel::newest());
+        let series = column.as_materialized_series();
+        // Texts of a dictionary are texts.
+        let texts = if is_dictionary(column) { series.cast(&DataType::String).ok() } else { None };
+        let array = texts.as_ref().unwrap_or(series).rechunk().to_arrow(0, CompatLevel::newest());
         let (kind, scale) = type_of(array.dtype()).ok_or_else(|| format!("{:?}", column.dtype()))?;
         Ok(Self { array, kind, scale })
     }
@@ -63,6 +62,10 @@ impl Cells {
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
         cell(self.array.as_ref(), &self.kind, self.scale, row)
     }
+}
+
+fn is_dictionary(column: &Column) -> bool {
+    matches!(column.dtype(), DataType::Categorical(..) | DataType::Enum(..))
 }
 
 pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {

@@ -155,7 +155,12 @@ fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mps
         let sources = Staged { path: room.staged.place(&part.digest)?, shown: PathBuf::from(shown), digest: part.digest };
         let shown: Arc<str> = shown.into();
         let opened = sources.open(0)?;
-        FORMAT.readable(&opened)?;
+        FORMAT.readable(&opened).map_err(|error| match error {
+            FormatError::Undecodable { .. } => {
+                Error::from(error).with_hint("rows come into a table as values: give the home files without the column")
+            }
+            other => other.into(),
+        })?;
         let pieces = [Piece { file: 0, group: None, rows: None }];
         let mut rows = 0;
         let mut is_heard = true;
@@ -462,8 +467,8 @@ impl<'t> Rows<'t> {
             // Elsewhere than in PostgreSQL, a table may write a name in other letters.
             let named = named.or_else(|| targets.iter().find(|target| target.name.to_lowercase() == name.to_lowercase()));
             let target = named.filter(|target| target.kind == cells.kind).ok_or_else(|| {
-                let error = format!("column {name} of {part} is {}, which it is not in the parts before", cells.kind);
-                Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types")
+                let error = format!("column {name} of {part} is {}, and another type in the files before it", cells.kind);
+                Error::new(ErrorKind::Flow, error).with_hint("its type is annotated in the old way there, or not at all: give those files a flow of their own")
             })?;
             Ok((target, cells))
         };

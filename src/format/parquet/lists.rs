@@ -1,0 +1,113 @@
+//! Lists: what their elements are, by the rules for files of old, and a schema in which polars finds them.
+//!
+//! The rules are those of <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists>.
+
+use std::sync::Arc;
+
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
+use ::parquet::errors::ParquetError;
+use ::parquet::schema::types::{BasicTypeInfo, Type};
+
+use super::columns::fields;
+use super::logical::is_map;
+
+/// Where the elements of a list are.
+pub(super) enum Element<'s> {
+    /// The repeated field is the element, which cannot be null: lists of two levels.
+    Repeated(&'s Type),
+    /// The element is the one field of the repeated group: lists of three levels.
+    Inside(&'s Type),
+}
+
+/// The elements of a list; `None` for what is no list.
+pub(super) fn element(node: &Type) -> Option<Element<'_>> {
+    let info = node.get_basic_info();
+    let is_list = matches!(info.logical_type_ref(), Some(LogicalType::List)) || info.converted_type() == ConvertedType::LIST;
+    let [repeated] = fields(node) else { return None };
+    if !is_list || !is_repeated(repeated) {
+        return None;
+    }
+    let name = repeated.name();
+    Some(match fields(repeated) {
+        [inside] if !is_repeated(inside) && name != "array" && name != format!("{}_tuple", node.name()) => Element::Inside(inside),
+        _ => Element::Repeated(repeated),
+    })
+}
+
+pub(super) fn is_repeated(node: &Type) -> bool {
+    let info = node.get_basic_info();
+    info.has_repetition() && info.repetition() == Repetition::REPEATED
+}
+
+/// The same columns with the same levels, each list in the form in which polars takes its elements for what they are;
+/// `None` where all are already.
+///
+/// polars knows lists of three levels by the name `list`, and takes the nullability of elements from there; groups of two
+/// levels it takes for three where they have one field. A repeated field that is no list's is one of required elements.
+/// Something required around any of them is no level of its own.
+pub(super) fn readable(root: &Type) -> Result<Option<Type>, ParquetError> {
+    let made = fields(root).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
+    if made.iter().zip(fields(root)).all(|(made, field)| made == field) {
+        return Ok(None);
+    }
+    Ok(Some(Type::group_type_builder(root.name()).with_fields(made).build()?))
+}
+
+fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
+    if is_repeated(node) {
+        let list = Type::group_type_builder(node.name())
+            .with_repetition(Repetition::REQUIRED)
+            .with_logical_type(Some(LogicalType::List))
+            .with_fields(vec![repeated(node)?]);
+        return Ok(Arc::new(list.build()?));
+    }
+    match element(node) {
+        Some(Element::Repeated(inner)) => {
+            let [found] = fields(node) else { return Ok(node.clone()) };
+            let made = repeated(found)?;
+            if made.as_ref() == inner { Ok(node.clone()) } else { like(node, node.name(), vec![made]) }
+        }
+        Some(Element::Inside(inside)) => {
+            let [found] = fields(node) else { return Ok(node.clone()) };
+            let [child] = fields(found) else { return Ok(node.clone()) };
+            let made = readable_field(child)?;
+            if found.name() == "list" && made.as_ref() == inside {
+                return Ok(node.clone());
+            }
+            like(node, node.name(), vec![like(found, "list", vec![made])?])
+        }
+        // A map is not decoded.
+        None if node.is_group() && !is_map(node) => {
+            let made = fields(node).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
+            if made.iter().zip(fields(node)).all(|(made, field)| made == field) { Ok(node.clone()) } else { like(node, node.name(), made) }
+        }
+        _ => Ok(node.clone()),
+    }
+}
+
+/// A repeated field that is the element itself: a group gets one around it, which is there as often.
+fn repeated(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
+    if !node.is_group() {
+        return Ok(node.clone());
+    }
+    let element = group(node, "element", Repetition::REQUIRED, fields(node).to_vec())?;
+    let around = Type::group_type_builder("list").with_repetition(Repetition::REPEATED);
+    Ok(Arc::new(around.with_fields(vec![readable_field(&element)?]).build()?))
+}
+
+/// A group with other fields, and all else of another.
+fn group(like: &Type, name: &str, repetition: Repetition, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
+    let info: &BasicTypeInfo = like.get_basic_info();
+    let made = Type::group_type_builder(name)
+        .with_repetition(repetition)
+        .with_converted_type(info.converted_type())
+        .with_logical_type(info.logical_type_ref().cloned())
+        .with_id(info.has_id().then(|| info.id()))
+        .with_fields(fields);
+    Ok(Arc::new(made.build()?))
+}
+
+/// A group that is there as often as another.
+fn like(node: &Type, name: &str, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
+    group(node, name, node.get_basic_info().repetition(), fields)
+}

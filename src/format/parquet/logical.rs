@@ -1,0 +1,163 @@
+//! Columns as their values are, however a file stores them: what files of one flow must have in common to pass whole.
+//!
+//! It knows nothing of how wide a decimal is stored, what a list calls its elements, whether nulls may come, or by which
+//! of two ways a writer says the same type.
+
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
+use ::parquet::schema::types::Type;
+
+use super::columns::{fields, words};
+use super::lists::{Element, element};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+
+/// A column, or a field of one.
+struct Column {
+    name: String,
+    kind: String,
+    fields: Vec<Self>,
+}
+
+/// The digest of a schema's names, order and logical types.
+pub(super) fn digest(root: &Type) -> Fingerprint {
+    fn walk(column: &Column, writer: &mut KeyWriter) {
+        writer.text(&column.name).text(&column.kind).count(column.fields.len());
+        column.fields.iter().for_each(|field| walk(field, writer));
+    }
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("logical");
+    columns(root).iter().for_each(|column| walk(column, &mut writer));
+    writer.finish()
+}
+
+/// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
+pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
+    compare("", &columns(one), &columns(other))
+}
+
+fn compare(above: &str, ours: &[Column], theirs: &[Column]) -> Option<String> {
+    let has = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
+    if let Some(missing) = theirs.iter().find(|column| !has(ours, &column.name)) {
+        return Some(format!("column {above}{} is missing", missing.name));
+    }
+    if let Some(added) = ours.iter().find(|column| !has(theirs, &column.name)) {
+        return Some(format!("column {above}{} is not in the other", added.name));
+    }
+    if ours.len() != theirs.len() {
+        return Some(format!("it has {} columns, and the other {}", ours.len(), theirs.len()));
+    }
+    ours.iter().zip(theirs).find_map(|(column, sibling)| {
+        let path = format!("{above}{}", column.name);
+        if column.name != sibling.name {
+            return Some(format!("column {path} stands where the other has {above}{}", sibling.name));
+        }
+        if column.kind != sibling.kind {
+            return Some(format!("column {path} is {}, and {} in the other", column.kind, sibling.kind));
+        }
+        compare(&format!("{path}."), &column.fields, &sibling.fields)
+    })
+}
+
+fn columns(root: &Type) -> Vec<Column> {
+    fields(root).iter().map(|field| column(field.name(), field)).collect()
+}
+
+fn column(name: &str, node: &Type) -> Column {
+    let info = node.get_basic_info();
+    if info.has_repetition() && info.repetition() == Repetition::REPEATED {
+        return list(name, unrepeated("element", node));
+    }
+    match element(node) {
+        Some(Element::Repeated(repeated)) => list(name, unrepeated("element", repeated)),
+        Some(Element::Inside(inside)) => list(name, column("element", inside)),
+        None => unrepeated(name, node),
+    }
+}
+
+fn list(name: &str, element: Column) -> Column {
+    Column { name: name.to_string(), kind: "list".into(), fields: vec![element] }
+}
+
+/// A node as if it were there once.
+fn unrepeated(name: &str, node: &Type) -> Column {
+    let inner = match map_entry(node) {
+        Some(entry) => fields(entry).iter().zip(["key", "value"]).map(|(field, name)| column(name, field)).collect(),
+        None => fields(node).iter().map(|field| column(field.name(), field)).collect(),
+    };
+    Column { name: name.to_string(), kind: kind(node), fields: inner }
+}
+
+/// The group of key and value of a map, whatever the three are called.
+fn map_entry(node: &Type) -> Option<&Type> {
+    if !is_map(node) {
+        return None;
+    }
+    let [entry] = fields(node) else { return None };
+    (fields(entry).len() <= 2).then_some(entry)
+}
+
+/// True for a map, by its annotation of today or of old.
+pub(super) fn is_map(node: &Type) -> bool {
+    let info = node.get_basic_info();
+    matches!(info.logical_type_ref(), Some(LogicalType::Map))
+        || matches!(info.converted_type(), ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE)
+}
+
+/// The type of a node's values in words, where equal words mean equal types.
+fn kind(node: &Type) -> String {
+    let logical = logical(node);
+    let Type::PrimitiveType { physical_type, type_length, precision, scale, .. } = node else {
+        return if is_map(node) { "map".into() } else { logical.map_or_else(|| "group".into(), |logical| words(&logical)) };
+    };
+    let stored = match physical_type {
+        Physical::FIXED_LEN_BYTE_ARRAY => format!("binary[{type_length}]"),
+        Physical::BYTE_ARRAY => "binary".into(),
+        Physical::INT32 => "int32".into(),
+        Physical::INT64 => "int64".into(),
+        other => other.to_string().to_lowercase(),
+    };
+    match logical {
+        None if node.get_basic_info().converted_type() == ConvertedType::INTERVAL => "interval".into(),
+        None => stored,
+        Some(LogicalType::Decimal(_)) => format!("decimal({precision},{scale})"),
+        Some(
+            known @ (LogicalType::Integer(_) | LogicalType::String | LogicalType::Date | LogicalType::Time(_) | LogicalType::Timestamp(_)),
+        ) => words(&known),
+        // Of others it is not known here that they may be stored in several ways.
+        Some(other) => format!("{} in {stored}", words(&other)),
+    }
+}
+
+/// The logical type of a node: that which it has, or what its old annotation means by
+/// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>.
+pub(super) fn logical(node: &Type) -> Option<LogicalType> {
+    let info = node.get_basic_info();
+    if let Some(logical) = info.logical_type_ref() {
+        return Some(logical.clone());
+    }
+    Some(match info.converted_type() {
+        ConvertedType::UTF8 => LogicalType::String,
+        ConvertedType::DATE => LogicalType::Date,
+        ConvertedType::ENUM => LogicalType::Enum,
+        ConvertedType::JSON => LogicalType::Json,
+        ConvertedType::BSON => LogicalType::Bson,
+        ConvertedType::LIST => LogicalType::List,
+        ConvertedType::DECIMAL => {
+            let Type::PrimitiveType { precision, scale, .. } = node else { return None };
+            LogicalType::decimal(*scale, *precision)
+        }
+        ConvertedType::TIME_MILLIS => LogicalType::time(true, TimeUnit::MILLIS),
+        ConvertedType::TIME_MICROS => LogicalType::time(true, TimeUnit::MICROS),
+        ConvertedType::TIMESTAMP_MILLIS => LogicalType::timestamp(true, TimeUnit::MILLIS),
+        ConvertedType::TIMESTAMP_MICROS => LogicalType::timestamp(true, TimeUnit::MICROS),
+        ConvertedType::INT_8 => LogicalType::integer(8, true),
+        ConvertedType::INT_16 => LogicalType::integer(16, true),
+        ConvertedType::INT_32 => LogicalType::integer(32, true),
+        ConvertedType::INT_64 => LogicalType::integer(64, true),
+        ConvertedType::UINT_8 => LogicalType::integer(8, false),
+        ConvertedType::UINT_16 => LogicalType::integer(16, false),
+        ConvertedType::UINT_32 => LogicalType::integer(32, false),
+        ConvertedType::UINT_64 => LogicalType::integer(64, false),
+        _ => return None,
+    })
+}

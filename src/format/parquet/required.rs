@@ -1,0 +1,81 @@
+//! Encoding one column, of which some fields must be there in groups that may not be.
+//!
+//! polars makes the fields of a group null where the group is, and then does not write them as REQUIRED. Whether values are
+//! there is told by the levels of the group: so levels are made by the schema that the fields shall have, and values are
+//! written as if they could be missing.
+
+use polars::prelude::{PolarsError, PolarsResult};
+use polars_arrow::array::{Array, FixedSizeListArray, ListArray, StructArray};
+use polars_arrow::bitmap::{Bitmap, and_not};
+use polars_arrow::compute::utils::combine_validities_and;
+use polars_parquet::parquet::page::Page;
+use polars_parquet::parquet::schema::Repetition;
+use polars_parquet::parquet::schema::types::ParquetType;
+use polars_parquet::write::{DynIter, Encoding, WriteOptions, array_to_columns, array_to_pages, to_leaves, to_nested, to_parquet_leaves};
+
+type Pages = DynIter<'static, PolarsResult<Page>>;
+
+/// The pages of each leaf of a column.
+pub(super) fn pages(array: Box<dyn Array>, kind: ParquetType, options: WriteOptions, encodings: &[Encoding]) -> PolarsResult<Vec<Pages>> {
+    if !has_required_in_optional(&kind, false) {
+        return array_to_columns(array, kind, options, encodings);
+    }
+    let counted = counted(array.as_ref(), &kind, None)?;
+    let levels = to_nested(counted.as_ref(), &kind)?;
+    let mut values = Vec::new();
+    to_leaves(array.as_ref(), &mut values);
+    let leaves = values.iter().zip(levels).zip(to_parquet_leaves(kind)).zip(encodings);
+    let pages = leaves.map(|(((values, levels), mut kind), encoding)| {
+        if kind.field_info.repetition == Repetition::Required && values.null_count() > 0 {
+            kind.field_info.repetition = Repetition::Optional;
+        }
+        array_to_pages(values.as_ref(), kind, &levels, options, *encoding)
+    });
+    pages.collect()
+}
+
+/// True where something must be there in what may be missing.
+fn has_required_in_optional(kind: &ParquetType, is_in_optional: bool) -> bool {
+    let repetition = kind.get_field_info().repetition;
+    let ParquetType::GroupType { fields, .. } = kind else { return is_in_optional && repetition == Repetition::Required };
+    let is_in_optional = is_in_optional || repetition == Repetition::Optional;
+    fields.iter().any(|field| has_required_in_optional(field, is_in_optional))
+}
+
+/// The array with no nulls in what must be there, as long as they only repeat that something around it is missing. `there`
+/// says where all around it is.
+fn counted(array: &dyn Array, kind: &ParquetType, there: Option<&Bitmap>) -> PolarsResult<Box<dyn Array>> {
+    let is_required = kind.get_field_info().repetition == Repetition::Required;
+    let validity = array.validity().filter(|validity| validity.unset_bits() > 0);
+    if let Some(validity) = validity.filter(|_| is_required) {
+        let missing = there.map_or(validity.unset_bits(), |there| and_not(there, validity).set_bits());
+        if missing > 0 {
+            let error = format!("column {}: {missing} values are missing, and it must have all", kind.name());
+            return Err(PolarsError::InvalidOperation(error.into()));
+        }
+    }
+    let kept = if is_required { None } else { validity.cloned() };
+    let ParquetType::GroupType { fields, .. } = kind else { return Ok(array.with_validity(kept)) };
+    let elements = || match fields.first() {
+        Some(ParquetType::GroupType { fields, .. }) => fields.first(),
+        _ => None,
+    };
+    let any = array.as_any();
+    if let Some(group) = any.downcast_ref::<StructArray>() {
+        let there = combine_validities_and(there, kept.as_ref());
+        let values = group.values().iter().zip(fields).map(|(array, kind)| counted(array.as_ref(), kind, there.as_ref()));
+        return Ok(StructArray::new(group.dtype().clone(), group.len(), values.collect::<PolarsResult<_>>()?, kept).boxed());
+    }
+    if let (Some(list), Some(kind)) = (any.downcast_ref::<ListArray<i64>>(), elements()) {
+        let values = counted(list.values().as_ref(), kind, None)?;
+        return Ok(ListArray::<i64>::new(list.dtype().clone(), list.offsets().clone(), values, kept).boxed());
+    }
+    if let (Some(list), Some(kind)) = (any.downcast_ref::<FixedSizeListArray>(), elements()) {
+        let there = combine_validities_and(there, kept.as_ref());
+        let there: Option<Bitmap> =
+            there.map(|there| there.iter().flat_map(|is_there| std::iter::repeat_n(is_there, list.size())).collect());
+        let values = counted(list.values().as_ref(), kind, there.as_ref())?;
+        return Ok(FixedSizeListArray::new(list.dtype().clone(), list.len(), values, kept).boxed());
+    }
+    Ok(array.with_validity(kept))
+}
