@@ -15,7 +15,11 @@ on_each_database!(
     clean_removes_what_hygge_wrote_and_nothing_else,
     all_columns_that_do_not_fit_are_named_before_a_build,
 );
-on_servers!(a_table_that_another_fills_is_waited_for, flows_of_one_build_do_not_lock_each_other_out);
+
+mod servers {
+    use super::{a_table_that_another_fills_is_waited_for, flows_of_one_build_do_not_lock_each_other_out, on_servers};
+    on_servers!(a_table_that_another_fills_is_waited_for, flows_of_one_build_do_not_lock_each_other_out);
+}
 
 /// `id`s from one to another in a parquet file.
 fn ids(sandbox: &Sandbox, name: &str, from: i64, to: i64) {

@@ -46,7 +46,8 @@ impl Planner {
         let format = self.project.input_format(&flow);
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
             let mut work = self.work_of_table(&flow, key, state, seen).await?;
-            work.remarks = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+            let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+            work.remarks.extend(of_columns);
             return Ok(work);
         }
         let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;

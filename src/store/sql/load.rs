@@ -466,10 +466,15 @@ impl<'t> Rows<'t> {
             let named = targets.iter().find(|target| target.name == name.as_str());
             // Elsewhere than in PostgreSQL, a table may write a name in other letters.
             let named = named.or_else(|| targets.iter().find(|target| target.name.to_lowercase() == name.to_lowercase()));
-            let target = named.filter(|target| target.kind == cells.kind).ok_or_else(|| {
-                let error = format!("column {name} of {part} is {}, and another type in the files before it", cells.kind);
-                Error::new(ErrorKind::Flow, error).with_hint("its type is annotated in the old way there, or not at all: give those files a flow of their own")
+            let hint = "its type is annotated in the old way there, or not at all: give those files a flow of their own";
+            let target = named.ok_or_else(|| {
+                let error = format!("column {name} of {part} does not come in the files before it");
+                Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types")
             })?;
+            if target.kind != cells.kind {
+                let error = format!("column {name} of {part} is {}, and {} in the files before it", cells.kind, target.kind);
+                return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
+            }
             Ok((target, cells))
         };
         let columns: Vec<_> = frame.columns().iter().map(cells).collect::<Result<_>>()?;
