@@ -47,9 +47,20 @@ pub fn part_key(recipe: &Fingerprint, answer: &Answer, unit: &Unit, number: usiz
     key.finish()
 }
 
-/// True for a failure of a database that may pass.
+/// A part that another flow made is no longer where it was seen: that flow has published it meanwhile, or let it go.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a part of {0} that another flow made is no longer where it was")]
+pub struct PartMoved(pub String);
+
+impl From<PartMoved> for Error {
+    fn from(error: PartMoved) -> Self {
+        Self::new(ErrorKind::Flow, error).with_hint("build again; nothing was published")
+    }
+}
+
+/// True for a failure that may pass: of a database, or of a part that lies elsewhere by now.
 pub fn is_transient(error: &Error) -> bool {
-    error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient)
+    error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient) || error.cause::<PartMoved>().is_some()
 }
 
 /// What a flow with a table is made of.
