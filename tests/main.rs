@@ -30,6 +30,7 @@ mod secrets;
 mod show;
 mod sql_backfill;
 mod sql_changes;
+mod sql_dialects;
 mod sql_faults;
 mod sql_full_disk;
 mod sql_homes;

@@ -1,0 +1,95 @@
+//! What the SQL of a home means: as the server says it, whatever hygge's own sessions have, and one statement.
+
+use crate::common::databases::{Database, Kind, Server};
+use crate::common::peers;
+use crate::common::sandbox::{Ran, Sandbox};
+
+fn built(sandbox: &Sandbox) -> Ran {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    ran
+}
+
+fn failed(sandbox: &Sandbox) -> String {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    ran.error().to_string()
+}
+
+fn lines(sandbox: &Sandbox, store: &str) -> Vec<String> {
+    let mut lines = peers::rows(&sandbox.path(store)).lines();
+    lines.sort();
+    lines
+}
+
+/// `||` is an or to the server, before and after a store had a session.
+#[test]
+fn the_sql_of_a_home_means_what_the_server_says() {
+    let database = Database::new(Kind::MySql);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, a integer, b integer); INSERT INTO t VALUES (1, 1, 0), (2, 0, 1), (3, 0, 0)");
+    let home = "home: {connection: shop, table: t, where: \"a = 1 || b = 1\"}";
+    let flows = format!(
+        "  a: {{{home}, store: a}}\n  b: {{{home}, needs: a, store: {{connection: shop, table: copy}}}}\n  c: {{{home}, needs: b, store: c}}\n  \
+           d: {{home: {{connection: shop, query: \"select @@sql_mode as mode, @@time_zone as zone\"}}, needs: c, store: d}}\n"
+    );
+    for pool in [1, 4] {
+        let sandbox = Sandbox::new(&database.config(&flows).replace("url:", &format!("pool_size: {pool}, url:")));
+        for _ in 0..2 {
+            let ran = sandbox.build(&["--force"]);
+            assert_eq!(ran.code, 0, "{}", ran.text);
+            let wanted = database.ask("SELECT id FROM t WHERE a = 1 || b = 1 ORDER BY id");
+            for store in ["a", "c"] {
+                let ids: Vec<String> = lines(&sandbox, store).iter().map(|line| line[..1].to_string()).collect();
+                assert_eq!(ids.join("\n"), wanted);
+            }
+            assert_eq!(database.ask("SELECT id FROM copy ORDER BY id"), wanted);
+            // Its time zone is what makes time stamps exact.
+            assert_eq!(lines(&sandbox, "d"), [format!("{}|+00:00", database.ask("SELECT @@sql_mode"))]);
+        }
+        database.run("DROP TABLE copy, hygge_receipts");
+    }
+}
+
+/// What a backslash means is not the same in each session.
+#[test]
+fn a_name_with_a_backslash_is_found_in_any_mode() {
+    for mode in ["NO_BACKSLASH_ESCAPES", "ORACLE", "ANSI", "STRICT_ALL_TABLES"] {
+        let server = Server::with_options(Kind::MySql, &[&format!("--sql-mode={mode}")]);
+        let database = server.database();
+        database
+            .run("CREATE TABLE `a\\b'c``d\\\\` (id integer PRIMARY KEY, `x\\y` varchar(20)); INSERT INTO `a\\b'c``d\\\\` VALUES (1, 'z')");
+        let sandbox = database.project(
+            "  a: {home: {connection: shop, table: '\"a\\b''c`d\\\\\"', probe: {columns: ['x\\y']}}, store: out}\n  \
+               b: {home: out, needs: a, store: {connection: shop, table: '\"e\\f''\"'}}\n  c: {home: {connection: shop, table: '\"e\\f''\"'}, needs: b, store: again}\n",
+        );
+        built(&sandbox);
+        for store in ["out", "again"] {
+            assert_eq!(
+                (lines(&sandbox, store), peers::rows(&sandbox.path(store)).schema[1].as_str()),
+                (vec!["1|z".into()], "x\\y: string"),
+                "{mode}"
+            );
+        }
+    }
+}
+
+/// Texts that are made of values are those of the server.
+#[test]
+fn values_of_mysql_as_texts_are_exact() {
+    let database = Database::new(Kind::MySql);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, b bit(8), w bit(64), y year, t tinyint(1) unsigned, u bigint unsigned, s set('a', 'b'), d datetime(6))");
+    database.run(
+        "INSERT INTO t VALUES (1, 0, 0, 0, 200, 18446744073709551615, '', '2026-01-01 00:00:00.000001'), \
+         (2, 5, 18446744073709551615, 2155, 1, 0, 'a,b', '2026-01-01 00:00:00.5'), (3, 255, 256, 1901, 0, 1, 'b', '9999-12-31 23:59:59.999999')",
+    );
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: t, types: {b: text, w: text, y: text, t: text, u: text, s: text}}, store: a}\n  \
+           q: {home: {connection: shop, query: \"select id, t, u, y from t\"}, store: q}\n",
+    );
+    built(&sandbox);
+    let asked = "SELECT id, bin(b), bin(w), y, t, u, s FROM t ORDER BY id";
+    let found: Vec<String> = lines(&sandbox, "a").iter().map(|line| line.rsplit_once('|').expect("a date").0.to_string()).collect();
+    assert_eq!(found.join("\n"), database.ask(asked));
+    assert_eq!(lines(&sandbox, "q").join("\n"), database.ask("SELECT id, t, u, y + 0 FROM t ORDER BY id"));
+    assert_eq!(peers::rows(&sandbox.path("q")).schema[1..3], ["t: uint8", "u: uint64"]);
+}
