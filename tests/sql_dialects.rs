@@ -93,3 +93,35 @@ fn values_of_mysql_as_texts_are_exact() {
     assert_eq!(lines(&sandbox, "q").join("\n"), database.ask("SELECT id, t, u, y + 0 FROM t ORDER BY id"));
     assert_eq!(peers::rows(&sandbox.path("q")).schema[1..3], ["t: uint8", "u: uint64"]);
 }
+
+/// What stands behind the first statement would never be run.
+#[test]
+fn a_query_is_one_statement() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        database.run("CREATE TABLE t (id integer); INSERT INTO t VALUES (1)");
+        for (query, wanted) in [
+            ("select id from t; select 2", Some("select 2")),
+            ("select id from t; drop table t -- x", Some("drop table t")),
+            ("select id from t;", None),
+            ("select id from t ; -- the end", None),
+            ("select id from t; /* ; */ ;", None),
+            ("select id from t where '';'' <> ''a''", None),
+        ] {
+            let sandbox = database.project(&format!("  a:\n    home: {{connection: shop, query: '{query}'}}\n    store: out\n"));
+            let checked = sandbox.run(&["check", "--offline"]);
+            match wanted {
+                Some(rest) => {
+                    assert_eq!(checked.code, 2, "{query}: {}", checked.text);
+                    assert!(checked.text.contains("another statement behind its first") && checked.text.contains(rest), "{}", checked.text);
+                    assert!(checked.text.contains("hygge.yml:5:"), "{}", checked.text);
+                }
+                None => {
+                    built(&sandbox);
+                    assert_eq!(lines(&sandbox, "out"), ["1"], "{query}");
+                }
+            }
+        }
+        assert_eq!(database.ask("SELECT count(*) FROM t"), "1");
+    }
+}

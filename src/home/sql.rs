@@ -18,6 +18,7 @@ mod rows;
 mod sqlite;
 mod statement;
 mod watermark;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,7 @@ use crate::format::Format;
 
 pub use block::{Nulls, OnInvalid, OnMismatch, SqlHomeFields, connection_of};
 pub use error::SqlError;
+pub use written::condition;
 
 use reading::{Guarded, SqlReading};
 use watermark::Watermark;

@@ -1,5 +1,6 @@
 //! Why a table cannot be read.
 
+use crate::config::problem::nearest;
 use crate::error::{Error, ErrorKind};
 
 /// Why a table cannot be read.
@@ -131,7 +132,10 @@ impl From<SqlError> for Error {
     fn from(error: SqlError) -> Self {
         let hint = match &error {
             SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
-            SqlError::NoColumn { columns, .. } => format!("it has {}", columns.join(", ")),
+            SqlError::NoColumn { column, columns, .. } => match nearest(column, columns.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near}? it has {}", columns.join(", ")),
+                None => format!("it has {}", columns.join(", ")),
+            },
             SqlError::SameName { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
             SqlError::NotThatType { .. } => "take it out of types, or make it text".into(),
             SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
