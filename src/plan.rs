@@ -3,6 +3,7 @@
 pub mod append;
 mod backfill;
 pub mod check;
+mod columns;
 pub mod db;
 mod judge;
 pub mod look;

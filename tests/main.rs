@@ -38,4 +38,5 @@ mod sql_properties;
 mod sql_stores;
 mod sql_types;
 mod sql_watermarks;
+mod sql_windows;
 mod steps;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::Planner;
 use super::db::FlowKey;
 use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
+use super::{Planner, columns};
 use crate::connection::{ConnectionError, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -186,16 +186,19 @@ impl Planner {
         if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.table().is_some_and(|table| table.watermark().is_none())) {
             return self.work_of_slices(flow, key, &state, answer, &chosen).await;
         }
-        let before = published.and_then(|published| published.schema).filter(|_| !stay.is_empty() && flow.store.table().is_none());
-        if before.is_some_and(|before| before != answer.schema) {
-            let error = "its home has other columns than what was moved before";
-            return Err(Error::new(ErrorKind::Flow, error)
-                .with_hint("a store has one schema: name the columns by columns, or read everything anew by hygge build --force"));
+        let has_watermark = flow.home.table().is_some_and(|table| table.watermark().is_some());
+        // Rows of a file are read again where nothing of the set stays; those of a table stay whatever is read.
+        let stays = if flow.store.table().is_some() { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
+        if let Some(published) = published.filter(|_| stays) {
+            columns::check(published, &answer, flow)?;
         }
         let recipe = recipe_of(key);
         let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;
         let mut work = Work::of_state(flow, key, &state);
         work.schema = Some(answer.schema);
+        if has_watermark {
+            work.columns = answer.known.clone();
+        }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published.sequence.max(published.manifest.parts.len() as u64);
             let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();

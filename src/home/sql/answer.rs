@@ -13,7 +13,7 @@ use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::home::{Answer, Before, PROBE, SCHEMA, Unit};
+use crate::home::{Answer, Before, KnownColumn, PROBE, SCHEMA, Unit};
 
 /// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128 MB.
 const BLOCKS: u64 = 1 << 14;
@@ -108,7 +108,8 @@ impl SqlHome {
         let units = ranges.iter().zip(digests).map(unit).collect();
         let columns = described.columns.iter().map(|column| (column.name.as_str().into(), column.to_arrow())).collect();
         let remarks = self.remarks(&described, session.database().dialect).into_iter().chain(remarks).collect();
-        let answer = Answer { schema, columns, inputs, units, remarks };
+        let known = described.columns.iter().map(KnownColumn::from).collect();
+        let answer = Answer { schema, columns, known, inputs, units, remarks };
         Ok(Asked { answer, described, ranges })
     }
 
