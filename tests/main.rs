@@ -35,6 +35,7 @@ mod sql_faults;
 mod sql_full_disk;
 mod sql_homes;
 mod sql_properties;
+mod sql_slices;
 mod sql_stores;
 mod sql_types;
 mod sql_watermarks;
