@@ -94,6 +94,52 @@ fn values_of_mysql_as_texts_are_exact() {
     assert_eq!(peers::rows(&sandbox.path("q")).schema[1..3], ["t: uint8", "u: uint64"]);
 }
 
+/// Two values that a probe takes for one would never arrive.
+#[test]
+fn a_probe_tells_all_values_apart() {
+    let changes = [
+        (Kind::MySql, "float", "1.2345678", "1.2345679"),
+        (Kind::MySql, "double", "1.23456789012345678", "1.2345678901234567"),
+        (Kind::MySql, "varchar(9)", "'a'", "'A'"),
+        (Kind::MySql, "varchar(9)", "'null'", "NULL"),
+        (Kind::MySql, "varchar(9)", "'n'", "NULL"),
+        (Kind::MySql, "longtext", "repeat('x', 9000000)", "concat(repeat('x', 8999999), 'y')"),
+        (Kind::Postgres, "real", "1.2345678", "1.2345679"),
+        (Kind::Postgres, "double precision", "0", "'-0'"),
+        (Kind::Postgres, "text", "'null'", "NULL"),
+        (Kind::Postgres, "text COLLATE folded", "'a'", "'A'"),
+        (Kind::Postgres, "jsonb", "'{\"a\": 1.0}'", "'{\"a\": 1.00}'"),
+        (Kind::Sqlite, "text", "'null'", "NULL"),
+        (Kind::Sqlite, "text COLLATE NOCASE", "'a'", "'A'"),
+        (Kind::Sqlite, "real", "0.1", "0.10000000000000002"),
+        (Kind::Sqlite, "", "'5'", "5"),
+    ];
+    for (kind, declared, before, after) in changes {
+        let database = Database::new(kind);
+        if declared.contains("folded") {
+            database.run("CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+        }
+        database.run(&format!(
+            "CREATE TABLE t (id integer PRIMARY KEY, v {declared}, w {declared}); INSERT INTO t VALUES (1, {before}, {before})"
+        ));
+        if database.ask(&format!("SELECT count(*) FROM t WHERE v = {before}")) == "1" && declared == "double" {
+            continue;
+        }
+        let on_mismatch = if kind == Kind::Sqlite { ", on_mismatch: text" } else { "" };
+        for columns in ["[v]", "[v, w]"] {
+            database.run(&format!("UPDATE t SET v = {before}"));
+            let sandbox = database.project(&format!(
+                "  a: {{home: {{connection: shop, table: t, columns: [id], probe: {{columns: {columns}}}{on_mismatch}}}, store: out}}\n"
+            ));
+            built(&sandbox);
+            assert_eq!(sandbox.run(&["build"]).text.trim(), "hygge: nothing to do, 1 flow is fresh", "{declared}");
+            database.run(&format!("UPDATE t SET v = {after}"));
+            let ran = sandbox.run(&["build", "--check"]);
+            assert_eq!(ran.code, 10, "{kind:?} {declared} {columns}: {before} became {after}: {}", ran.text);
+        }
+    }
+}
+
 /// What stands behind the first statement would never be run.
 #[test]
 fn a_query_is_one_statement() {
@@ -124,4 +170,48 @@ fn a_query_is_one_statement() {
         }
         assert_eq!(database.ask("SELECT count(*) FROM t"), "1");
     }
+}
+
+/// SQLite makes another letter of half a letter, and of a name that is no UTF-8 something else.
+#[test]
+fn texts_of_sqlite_that_are_none_are_refused() {
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute(\"PRAGMA encoding = 'UTF-16le'\")\n\
+                  db.execute('CREATE TABLE t (id integer PRIMARY KEY, v text)')\n\
+                  db.execute('INSERT INTO t VALUES (1, ?), (2, ?)', ('é 😀', ''))\n\
+                  db.execute(\"INSERT INTO t VALUES (3, CAST(x'61003dd86200' AS TEXT))\") if sys.argv[2] == 'half' else None\n\
+                  db.execute('CREATE TABLE n (id integer)')\n\
+                  db.execute('INSERT INTO n VALUES (1)')\n";
+    for half in ["whole", "half"] {
+        let database = Database::new(Kind::Sqlite);
+        let file = database.file().with_file_name("wide.db");
+        assert!(peers::run(script, &[file.as_os_str(), half.as_ref()]).status.success());
+        let config = |home: &str| {
+            format!(
+                "connections: {{shop: {{url: 'sqlite:{}'}}}}\nflows: {{a: {{home: {{connection: shop, {home}}}, store: out}}}}\n",
+                file.display()
+            )
+        };
+        let sandbox = Sandbox::new(&config("table: t"));
+        if half == "whole" {
+            built(&sandbox);
+            assert_eq!(lines(&sandbox, "out"), ["1|é 😀", "2|"]);
+        } else {
+            let text = failed(&sandbox);
+            assert!(text.contains("column v has a text with half a letter of UTF-16 in it, 0xd83d"), "{text}");
+            built(&Sandbox::new(&config("query: select id from t")));
+        }
+    }
+    let database = Database::new(Kind::Sqlite);
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute('CREATE TABLE t (id integer, name text)')\n\
+                  db.execute('INSERT INTO t VALUES (1, 2)')\n\
+                  db.execute('PRAGMA writable_schema = on')\n\
+                  db.execute(\"UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) WHERE name = 't'\")\n";
+    assert!(peers::run(script, &[database.file().as_os_str()]).status.success());
+    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n"));
+    assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
+    built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
 }

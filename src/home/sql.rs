@@ -18,6 +18,7 @@ mod rows;
 mod sqlite;
 mod statement;
 mod watermark;
+mod window;
 mod written;
 
 use std::collections::BTreeMap;
@@ -223,7 +224,7 @@ impl Table for SqlHome {
     }
 
     fn is_settled(&self, unit: &str) -> bool {
-        watermark::is_settled(unit)
+        window::is_settled(unit)
     }
 
     fn choose(&self, asked: &SliceRange) -> Result<Chosen> {
