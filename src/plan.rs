@@ -3,7 +3,6 @@
 pub mod append;
 mod backfill;
 pub mod check;
-mod columns;
 pub mod db;
 mod judge;
 pub mod look;
@@ -12,6 +11,7 @@ mod planner;
 mod prepare;
 pub mod probe;
 pub mod project;
+mod schema;
 pub mod slice;
 pub mod stale;
 pub mod table;

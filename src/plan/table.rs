@@ -13,7 +13,7 @@ use super::db::FlowKey;
 use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
-use super::{Planner, columns};
+use super::{Planner, schema};
 use crate::connection::{ConnectionError, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -190,7 +190,7 @@ impl Planner {
         // Rows of a file are read again where nothing of the set stays; those of a table stay whatever is read.
         let stays = if flow.store.table().is_some() { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
         if let Some(published) = published.filter(|_| stays) {
-            columns::check(published, &answer, flow)?;
+            schema::check(published, &answer, flow)?;
         }
         let recipe = recipe_of(key);
         let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;

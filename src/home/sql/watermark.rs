@@ -88,7 +88,11 @@ impl SqlHome {
         writer.text(watermark.start.as_deref().unwrap_or_default()).number(u64::from(before.is_final));
         match told {
             Some(told) => writer.digest(&told),
-            None => writer.text(&open_name).text(&open_digest.map_or_else(String::new, |digest| digest.to_string())).number(without),
+            // What it answers is the same for windows of before, which had no mark.
+            None => writer
+                .text(&open_name.replace(UTC, ""))
+                .text(&open_digest.map_or_else(String::new, |digest| digest.to_string()))
+                .number(without),
         };
         found.inputs.insert(PROBE.to_string(), writer.finish());
         Ok(found)
