@@ -40,6 +40,11 @@ pub use session::{Link, Session};
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
 
+/// Takes away from a session of MySQL's what the driver asked for and the server does not have by itself: function names that
+/// are reserved words.
+const OWN_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
+     TRIM(BOTH ',' FROM REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',IGNORE_SPACE,', ',')))";
+
 /// How long SQLite waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -98,13 +103,22 @@ pub struct Database {
     permits: Arc<Semaphore>,
     /// Whose turn it is to write to a SQLite database, of the flows of this process.
     pub writing: tokio::sync::Mutex<()>,
-    idle: Mutex<Vec<(Link, i64)>>,
+    idle: Mutex<Vec<Idle>>,
     /// Queries that are being ended at the server.
     cancelling: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// A session that nobody has.
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    id: i64,
+    /// What it is for: who writes gives his sessions settings of his own, by which a home would read something else.
+    access: Access,
+}
+
 /// What a session is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Read,
     Write,
@@ -160,7 +174,8 @@ impl Database {
             Dialect::MySql => {
                 let url = url.replacen("mariadb:", "mysql:", 1);
                 let mut options = MySqlConnectOptions::from_str(&url).map_err(unusable)?.disable_statement_logging();
-                options = options.statement_cache_capacity(0);
+                // What is written into a home is SQL of its user's, which means what the server says.
+                options = options.statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);
                 if let Some(mode) = connection.sslmode {
                     options = options.ssl_mode(match mode {
                         SslMode::Disable => MySqlSslMode::Disabled,
@@ -237,10 +252,9 @@ impl Database {
     async fn opened(self: &Arc<Self>, permit: OwnedSemaphorePermit, access: Access) -> Result<Session, ConnectionError> {
         // SQLite's are opened for reading or for writing, servers' for both.
         let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().filter(|_| is_kept);
-        while let Some((mut link, id)) = idle() {
+        while let Some(Idle { mut link, id, .. }) = self.idle_for(access) {
             if Session::answers(&mut link).await {
-                return Ok(Session { link, id, database: self.clone(), is_kept, _permit: permit });
+                return Ok(Session { link, id, database: self.clone(), access, is_kept, _permit: permit });
             }
         }
         if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
@@ -253,7 +267,20 @@ impl Database {
                 return Err(self.failed_with("open a session", Failure::of_words(words, true)));
             }
         };
-        Ok(Session { link, id, database: self.clone(), is_kept, _permit: permit })
+        Ok(Session { link, id, database: self.clone(), access, is_kept, _permit: permit })
+    }
+
+    /// A session that nobody has, for what it was opened for. One that is for something else is closed where it is one too many.
+    fn idle_for(&self, access: Access) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = idle.iter().rposition(|idle| idle.access == access) {
+            return Some(idle.remove(place));
+        }
+        // Each that is in use has a permit. Who reads a SQLite file does not keep its log from being worked in.
+        if idle.len() > self.permits.available_permits() || self.dialect == Dialect::Sqlite {
+            idle.pop();
+        }
+        None
     }
 
     /// A new connection, and what the server calls it.
@@ -282,6 +309,7 @@ impl Database {
             }
             ConnectWith::MySql(options) => {
                 let mut link = options.connect().await?;
+                link.execute(raw_sql(OWN_MODE)).await?;
                 if millis > 0 {
                     let (version,): (String,) = sqlx::query_as("SELECT VERSION()").persistent(false).fetch_one(&mut link).await?;
                     let setting = if version.contains("MariaDB") {
@@ -298,8 +326,8 @@ impl Database {
         }
     }
 
-    fn keep(&self, link: Link, id: i64) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((link, id));
+    fn keep(&self, link: Link, id: i64, access: Access) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { link, id, access });
     }
 
     /// What became of something that it was asked to do.

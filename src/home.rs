@@ -15,10 +15,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use polars::prelude::{ArrowSchema, DataFrame};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
 use crate::connection::Databases;
+use crate::connection::types::Column;
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
@@ -182,12 +184,31 @@ pub struct Answer {
     pub schema: Fingerprint,
     /// The columns as files have them.
     pub columns: ArrowSchema,
+    /// The columns as they are told apart and named.
+    pub known: Vec<KnownColumn>,
     /// What decides whether it changed, by name.
     pub inputs: BTreeMap<String, Fingerprint>,
     /// What is read, in order.
     pub units: Vec<Unit>,
     /// What its reader should know, in words: order, types without a counterpart.
     pub remarks: Vec<String>,
+}
+
+/// A column of a table, as far as it is recorded: what came of it can be told later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type as the database calls it.
+    pub declared: String,
+    /// What it becomes.
+    pub becomes: String,
+}
+
+impl From<&Column> for KnownColumn {
+    fn from(column: &Column) -> Self {
+        Self { name: column.name.clone(), declared: column.declared.clone(), becomes: column.kind.to_string() }
+    }
 }
 
 /// Some rows that are read by one query.

@@ -12,6 +12,7 @@ mod planner;
 mod prepare;
 pub mod probe;
 pub mod project;
+mod schema;
 pub mod slice;
 pub mod stale;
 pub mod table;

@@ -87,6 +87,7 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
         key: work.key,
         components: work.components.clone(),
         schema: work.schema,
+        columns: work.columns.clone(),
         placement: work.placement.clone(),
         manifest,
         sequence: work.last_sequence(),

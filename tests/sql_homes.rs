@@ -268,6 +268,11 @@ fn what_is_not_there_is_named(kind: Kind) {
         ("table: orders, slice: {column: day, by: month}", "orders has no column day"),
         ("table: orders, slice: {column: name, by: month}", "has no slices by month"),
         ("table: orders, types: {nmae: text}", "orders has no column nmae"),
+        ("table: orders, columns: [ID]", "did you mean id?"),
+        ("table: orders, types: {Name: text}", "did you mean name?"),
+        ("table: orders, slice: {column: AT, by: month}", "did you mean at?"),
+        ("table: orders, probe: {columns: [Id]}", "did you mean id?"),
+        ("table: orders, watermark: {column: at, primary_key: [ID]}}, mode: append, options: {retries: 0", "did you mean id?"),
         ("table: orders, where: 'nothing = 1'", "nothing"),
         ("query: 'selekt 1'", "selekt"),
         ("table: orders, types: {name: int64}", if kind == Kind::Sqlite { "" } else { "cannot arrive as int64" }),
@@ -276,7 +281,8 @@ fn what_is_not_there_is_named(kind: Kind) {
         let sandbox = database.project(&format!("  a: {{home: {{connection: shop, {home}}}, store: out}}\n"));
         let ran = sandbox.build(&[]);
         assert_eq!(ran.code, 1, "{home}: {}", ran.text);
-        assert!(ran.error().contains(wanted), "{home}: {}", ran.error());
+        let said = format!("{}; {}", ran.error(), ran.event("flow_finished")["hint"].as_str().unwrap_or_default());
+        assert!(said.contains(wanted), "{home}: {said}");
         assert!(!sandbox.path("out").exists());
     }
 }
@@ -409,6 +415,17 @@ fn a_connection_is_told_how_to_be_opened() {
     assert!(ran.code == 2 && !ran.text.contains("hunter2"), "{}", ran.text);
 }
 
+/// A condition that says nothing is none.
+#[test]
+fn a_condition_of_a_store_says_something() {
+    let store = "store: {connection: shop, table: t, key: [id], delete_where: ' '}";
+    let sandbox =
+        Sandbox::new(&format!("connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{home: numbers, mode: merge, {store}}}\n"));
+    let ran = sandbox.run(&["check", "--offline"]);
+    assert_eq!(ran.code, 2, "{}", ran.text);
+    assert!(ran.text.contains("delete_where of store of flow a is empty") && ran.text.contains("hygge.yml:3:"), "{}", ran.text);
+}
+
 fn flow_name(flow: &serde_json::Value) -> &str {
     flow["flow"].as_str().expect("a name")
 }
@@ -475,6 +492,14 @@ fn a_config_with_a_table_is_checked() {
         ("home: {connection: shop, table: t, types: {a: strng}}", "the unknown type \"strng\""),
         ("home: {connection: shop, table: t, on_invalid: skip}", "skip"),
         ("home: {connection: shop, tabel: t}", "tabel"),
+        ("home: {connection: shop, table: t, columns: [id, name, id]}", "names the column id twice"),
+        ("home: {connection: shop, table: t, columns: []}", "names no column"),
+        ("home: {connection: shop, table: t, probe: {columns: [a, a]}}", "names the column a twice"),
+        ("home: {connection: shop, table: t, watermark: {column: a, primary_key: [b, b]}}, mode: append", "names the column b twice"),
+        ("home: {connection: shop, table: t, where: ''}", "where of home of flow a is empty"),
+        ("home: {connection: shop, table: t, where: ' -- id = 1'}", "where of home of flow a is empty"),
+        ("home: {connection: shop, query: 'select 1; delete from t'}", "another statement behind its first: delete from t"),
+        ("home: {connection: shop, table: t, probe: {query: 'select 1; delete from t'}}", "another statement behind its first"),
     ];
     for (home, wanted) in cases {
         let sandbox = Sandbox::new(&format!("connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{{home}, store: out}}\n"));

@@ -50,13 +50,19 @@ pub fn exists(year: i64, month: u32, day: u32) -> bool {
     (1..=last).contains(&day)
 }
 
-/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows. A year may have more digits.
+/// The last year that is read: no type of a file or a database has a later one, and all that is counted by it fits.
+const LAST_YEAR: i64 = 9_999_999;
+
+/// The year that texts of four digits end with.
+pub const LAST_SHORT_YEAR: i64 = 9999;
+
+/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows. A year may have up to seven digits.
 pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
     let bytes = text.as_bytes();
     let end = bytes.iter().position(|sign| *sign == b'-').filter(|end| *end >= 4)?;
     let (year, month, day) = (number(bytes.get(..end)?)?, number(bytes.get(end + 1..end + 3)?)?, number(bytes.get(end + 4..end + 6)?)?);
     let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
-    let is_date = bytes[end + 3] == b'-' && exists(year, month, day);
+    let is_date = bytes[end + 3] == b'-' && year <= LAST_YEAR && exists(year, month, day);
     is_date.then_some((year, month, day, &text[end + 6..]))
 }
 
@@ -144,6 +150,13 @@ pub struct Moment {
     pub offset: Option<i64>,
 }
 
+impl Moment {
+    /// Microseconds since 1970, UTC; without an offset the clock is one of UTC. A far date has more than 64 bits hold.
+    pub fn instant(&self) -> i128 {
+        i128::from(self.days) * i128::from(DAY_MICROS) + i128::from(self.micros) - i128::from(self.offset.unwrap_or(0))
+    }
+}
+
 /// True for digits where a date has them, whether there is such a date or not.
 pub fn looks_like_a_date(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -197,4 +210,38 @@ pub fn parse_time(text: &str) -> Option<i64> {
     }
     let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}")[..6].parse().ok()? };
     Some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_dates_are_counted_or_are_none() {
+        for none in ["9223372036854775807-12-31", "99999999999-01-01", "10000000-01-01", "2026-02-29", "202-01-01", "2026-1-01"] {
+            assert_eq!(parse_date(none), None, "{none}");
+            assert_eq!(parse_moment(none), None, "{none}");
+            assert_eq!(parse_name(Step::Day, none), None, "{none}");
+        }
+        let last = parse_moment("9999999-12-31 23:59:59.999999-23:59").expect("a moment");
+        assert_eq!(date(last.days), (9_999_999, 12, 31));
+        assert_eq!(last.instant(), (i128::from(last.days) + 2) * i128::from(DAY_MICROS) - 60_000_001);
+        assert!(i64::try_from(last.instant()).is_err(), "more than 64 bits hold");
+        assert!(i64::try_from(parse_moment("292277-01-09 04:00:54.775807").expect("a moment").instant()).is_ok());
+    }
+
+    #[test]
+    fn an_instant_is_where_the_clock_of_utc_is() {
+        let cases = [
+            ("1970-01-01", 0),
+            ("1970-01-01T01:30:00+01:30", 0),
+            ("1970-01-01 01:30:00.5+0130", 500_000),
+            ("1969-12-31T19:00-05", 0),
+            ("1970-01-01 00:00:00.000001Z", 1),
+            ("1969-12-31 23:59:59.999999 +00:00", -1),
+        ];
+        for (text, micros) in cases {
+            assert_eq!(parse_moment(text).map(|moment| moment.instant()), Some(micros), "{text}");
+        }
+    }
 }

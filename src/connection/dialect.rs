@@ -52,7 +52,12 @@ impl Dialect {
             Self::Sqlite => format!("'{}'", text.replace('\'', "''")),
             // With E, a backslash means the same whatever standard_conforming_strings says.
             Self::Postgres => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
-            Self::MySql => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
+            // What a backslash means depends on the mode of the session; bytes mean the same in each.
+            Self::MySql if text.contains('\\') => {
+                let bytes: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("_utf8mb4 X'{bytes}'")
+            }
+            Self::MySql => format!("'{}'", text.replace('\'', "''")),
         }
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Decode, Executor, Row, Sqlite, ValueR
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::{ConnectionError, Failure};
-use super::{CANCELLING, Database};
+use super::{Access, CANCELLING, Database};
 
 /// The connection of a driver.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Session {
     /// How the server calls it; nothing for SQLite.
     pub(super) id: i64,
     pub(super) database: Arc<Database>,
+    /// What it was opened for.
+    pub(super) access: Access,
     /// True where another may have it afterwards.
     pub(super) is_kept: bool,
     /// One of as many sessions as may be open at once.
@@ -122,7 +124,7 @@ impl Session {
             Link::MySql(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop),
         };
         if ended.is_ok() && self.is_kept {
-            self.database.clone().keep(self.link, self.id);
+            self.database.clone().keep(self.link, self.id, self.access);
         }
     }
 
@@ -162,7 +164,7 @@ impl Canceller {
     /// Ends the query that the session is in. What cannot be reached within two seconds is let be.
     pub async fn cancel(&self) {
         let cancelled = async {
-            match self.database.connect(super::Access::Read).await? {
+            match self.database.connect(Access::Read).await? {
                 (Link::Sqlite(_), _) => {}
                 (Link::Postgres(mut link), _) => {
                     link.execute(raw_sql(AssertSqlSafe(format!("SELECT pg_cancel_backend({})", self.id)))).await?;

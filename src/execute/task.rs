@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
 use crate::fs::{self, DigestWriter, FsError};
+use crate::plan::table::PartMoved;
 use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
 use crate::store::StoreError;
 
@@ -68,6 +69,11 @@ pub(super) fn make(
     if let Some(name) = &part.name {
         // What it was made from is not planned with.
         return Err(StoreError::Part(name.clone()).into());
+    }
+    if work.table.is_some() {
+        // Its rows are read by units, and which of them it has is known only when that is planned anew.
+        let unit = part.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+        return Err(PartMoved(unit).into());
     }
     let sources = Planned { work, format };
     let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };

@@ -18,6 +18,8 @@ mod rows;
 mod sqlite;
 mod statement;
 mod watermark;
+mod window;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,7 @@ use crate::format::Format;
 
 pub use block::{Nulls, OnInvalid, OnMismatch, SqlHomeFields, connection_of};
 pub use error::SqlError;
+pub use written::condition;
 
 use reading::{Guarded, SqlReading};
 use watermark::Watermark;
@@ -213,7 +216,7 @@ impl Table for SqlHome {
     }
 
     fn is_settled(&self, unit: &str) -> bool {
-        watermark::is_settled(unit)
+        window::is_settled(unit)
     }
 
     fn choose(&self, asked: &SliceRange) -> Result<Chosen> {

@@ -154,6 +154,7 @@ impl Planner {
             components: published.components,
             placement: published.placement,
             schema: published.schema,
+            columns: published.columns,
             parts,
             sequence: published.sequence,
             pinned: published.pinned,

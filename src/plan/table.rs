@@ -9,11 +9,11 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::Planner;
 use super::db::FlowKey;
 use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
+use super::{Planner, schema};
 use crate::connection::{ConnectionError, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -47,9 +47,20 @@ pub fn part_key(recipe: &Fingerprint, answer: &Answer, unit: &Unit, number: usiz
     key.finish()
 }
 
-/// True for a failure of a database that may pass.
+/// A part that another flow made is no longer where it was seen: that flow has published it meanwhile, or let it go.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a part of {0} that another flow made is no longer where it was")]
+pub struct PartMoved(pub String);
+
+impl From<PartMoved> for Error {
+    fn from(error: PartMoved) -> Self {
+        Self::new(ErrorKind::Flow, error).with_hint("build again; nothing was published")
+    }
+}
+
+/// True for a failure that may pass: of a database, or of a part that lies elsewhere by now.
 pub fn is_transient(error: &Error) -> bool {
-    error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient)
+    error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient) || error.cause::<PartMoved>().is_some()
 }
 
 /// What a flow with a table is made of.
@@ -175,16 +186,19 @@ impl Planner {
         if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.table().is_some_and(|table| table.watermark().is_none())) {
             return self.work_of_slices(flow, key, &state, answer, &chosen).await;
         }
-        let before = published.and_then(|published| published.schema).filter(|_| !stay.is_empty() && flow.store.table().is_none());
-        if before.is_some_and(|before| before != answer.schema) {
-            let error = "its home has other columns than what was moved before";
-            return Err(Error::new(ErrorKind::Flow, error)
-                .with_hint("a store has one schema: name the columns by columns, or read everything anew by hygge build --force"));
+        let has_watermark = flow.home.table().is_some_and(|table| table.watermark().is_some());
+        // Rows of a file are read again where nothing of the set stays; those of a table stay whatever is read.
+        let stays = if flow.store.table().is_some() { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
+        if let Some(published) = published.filter(|_| stays) {
+            schema::check(published, &answer, flow)?;
         }
         let recipe = recipe_of(key);
         let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;
         let mut work = Work::of_state(flow, key, &state);
         work.schema = Some(answer.schema);
+        if has_watermark {
+            work.columns = answer.known.clone();
+        }
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published.sequence.max(published.manifest.parts.len() as u64);
             let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();

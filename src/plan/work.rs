@@ -15,6 +15,7 @@ use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::format::{Layout, Passage};
 use crate::fs::Stat;
+use crate::home::KnownColumn;
 use crate::store::Naming;
 use crate::store::receipt::{Moved, Part};
 
@@ -29,6 +30,8 @@ pub struct Work {
     pub placement: BTreeMap<String, String>,
     /// The schema of the input.
     pub schema: Option<Fingerprint>,
+    /// The columns of a table with a watermark, as they are recorded.
+    pub columns: Vec<KnownColumn>,
     /// The input files.
     pub files: Vec<Input>,
     /// What is in each of them.
@@ -134,6 +137,7 @@ impl Work {
             components,
             placement: BTreeMap::new(),
             schema: None,
+            columns: Vec::new(),
             files: Vec::new(),
             layouts: Vec::new(),
             passage: Passage::Undecoded,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
+use crate::home::KnownColumn;
 
 /// The version of the receipt's form. Version 1: the first. Version 2: parts say which inputs they
 /// were made from, which `mode: append` needs; sets that were put back stay.
@@ -134,6 +135,9 @@ pub struct Published {
     pub components: Components,
     /// The digest of the input's schema.
     pub schema: Option<Fingerprint>,
+    /// The columns of a table with a watermark. Receipts of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<KnownColumn>,
     /// What the publish key covers.
     pub placement: BTreeMap<String, String>,
     /// The parts.

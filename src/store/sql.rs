@@ -47,7 +47,7 @@ use crate::format::parquet::Parquet;
 use crate::format::{Compression, Format, Target};
 use crate::fs::{self, Lock, Stat};
 use crate::home::Home;
-use crate::home::sql::{SqlHome, connection_of};
+use crate::home::sql::{SqlHome, condition, connection_of};
 
 /// A store in a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -145,6 +145,7 @@ impl SqlStore {
                 parsed
             }
         };
+        let delete_where = condition(fields.delete_where, "delete_where", node, name, problems);
         let (connection, relation) = (connection?, relation?);
         let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
         let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
@@ -158,7 +159,7 @@ impl SqlStore {
             create: fields.create.unwrap_or_default(),
             columns: fields.columns.unwrap_or_default(),
             key: fields.key.map(|words| words.0).unwrap_or_default(),
-            delete_where: fields.delete_where,
+            delete_where: delete_where?,
             rows_per_file: fields.rows_per_file.map(|rows| rows.0),
             adopt: fields.adopt.unwrap_or_default(),
             cascade: fields.cascade.unwrap_or_default(),

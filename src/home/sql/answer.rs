@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::probe::{number, unknown};
-use super::ranges::{self, Range, Slices, is_whole};
+use super::probe::{Probed, number, unknown};
+use super::ranges::{Range, Slices, is_whole};
 use super::watermark::Watermark;
 use super::{Probe, SqlError, SqlHome, mysql, postgres, sqlite};
 use crate::connection::Relation;
@@ -13,7 +13,7 @@ use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::home::{Answer, Before, PROBE, SCHEMA, Unit};
+use crate::home::{Answer, Before, KnownColumn, PROBE, SCHEMA, Unit};
 
 /// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128 MB.
 const BLOCKS: u64 = 1 << 14;
@@ -42,6 +42,10 @@ pub(super) struct Asked {
     pub described: Described,
     /// One for each unit.
     pub ranges: Vec<Range>,
+    /// How many rows each unit has, where that was counted.
+    pub rows: Vec<Option<u64>>,
+    /// How many rows all of them have, where that was counted.
+    pub total: Option<u64>,
 }
 
 /// What is to be read, and what tells whether it has changed.
@@ -51,13 +55,18 @@ pub(super) struct Found {
     pub ranges: Vec<Range>,
     /// One for each range.
     pub digests: Vec<Fingerprint>,
+    /// How many rows each range has, where that was counted.
+    pub rows: Vec<Option<u64>>,
+    /// How many rows there are in all ranges, where that was counted.
+    pub total: Option<u64>,
     pub remarks: Vec<String>,
 }
 
 impl Found {
-    pub(super) fn push(&mut self, range: Range, digest: Fingerprint) {
+    pub(super) fn push(&mut self, range: Range, digest: Fingerprint, rows: Option<u64>) {
         self.ranges.push(range);
         self.digests.push(digest);
+        self.rows.push(rows);
     }
 }
 
@@ -77,7 +86,7 @@ impl SqlHome {
         let look = self.look(session)?;
         match session.database().dialect {
             // Its sessions are opened for reading.
-            Dialect::Sqlite => session.execute("begin a transaction", "BEGIN").await?,
+            Dialect::Sqlite => sqlite::begin(session).await?,
             Dialect::Postgres => postgres::begin(self, session).await?,
             Dialect::MySql => mysql::begin(self, session).await?,
         }
@@ -95,11 +104,11 @@ impl SqlHome {
         found.inputs.insert(SCHEMA.to_string(), schema);
         // An empty table still has columns.
         if found.ranges.is_empty() && self.watermark.is_none() {
-            found.push(Range { name: "rows".into(), condition: None }, schema);
+            found.push(Range { name: "rows".into(), condition: None }, schema, None);
         } else if found.ranges.is_empty() && before.settled.is_empty() {
-            found.push(Range { name: "..".into(), condition: Some("1 = 0".into()) }, schema);
+            found.push(Range { name: "..".into(), condition: Some("1 = 0".into()) }, schema, None);
         }
-        let Found { inputs, ranges, digests, remarks } = found;
+        let Found { inputs, ranges, digests, rows, total, remarks } = found;
         let is_named = self.slice.is_some() || self.watermark.is_some();
         let unit = |(range, digest): (&Range, Fingerprint)| {
             let stem = if is_named { range.name.replace(['/', ':'], "_") } else { self.relation.stem() };
@@ -108,8 +117,9 @@ impl SqlHome {
         let units = ranges.iter().zip(digests).map(unit).collect();
         let columns = described.columns.iter().map(|column| (column.name.as_str().into(), column.to_arrow())).collect();
         let remarks = self.remarks(&described, session.database().dialect).into_iter().chain(remarks).collect();
-        let answer = Answer { schema, columns, inputs, units, remarks };
-        Ok(Asked { answer, described, ranges })
+        let known = described.columns.iter().map(KnownColumn::from).collect();
+        let answer = Answer { schema, columns, known, inputs, units, remarks };
+        Ok(Asked { answer, described, ranges, rows, total })
     }
 
     /// What is to be read of a table that is read as a whole, and what tells whether that has changed.
@@ -117,27 +127,60 @@ impl SqlHome {
         let mut found = Found::default();
         let slices = self.slices(session, described).await?;
         if let (Probe::Columns(columns), Some(slices)) = (&self.probe, &slices) {
-            let (numbers, rest) = self.probe_slices(session, slices, described, columns, None).await?;
-            let numbers = numbers.into_iter().map(|(number, digest)| (slices.range(number), digest));
-            let rest = rest.map(|digest| (ranges::rest(slices.dialect, slices.column), digest));
-            for (range, digest) in numbers.chain(rest) {
-                found.inputs.insert(range.name.clone(), digest);
-                found.push(range, digest);
+            for (range, probed) in self.counted(session, slices, described, columns).await?.0 {
+                found.inputs.insert(range.name.clone(), probed.digest);
+                found.push(range, probed.digest, Some(probed.rows));
             }
             return Ok(found);
         }
         let digest = match &self.probe {
-            Probe::Columns(columns) => Some(self.probe_rows(session, described, columns, None).await?.unwrap_or_else(|| number(0))),
+            Probe::Columns(columns) => {
+                let probed = self.probe_rows(session, described, columns, None).await?;
+                found.total = Some(probed.map_or(0, |probed| probed.rows));
+                Some(probed.map_or_else(|| number(0), |probed| probed.digest))
+            }
             _ => self.told(session, look).await?,
         };
         found.inputs.extend(digest.map(|digest| (PROBE.to_string(), digest)));
-        let ranges = match &slices {
-            Some(slices) => self.bounded(session, slices).await?,
-            None => self.blocks(described),
+        let (ranges, has_odd) = match &slices {
+            Some(slices) => self.bounded(session, slices, described).await?,
+            None => (self.blocks(described).into_iter().map(|range| (range, None)).collect(), false),
         };
-        let digest = digest.unwrap_or_else(unknown);
-        ranges.into_iter().for_each(|range| found.push(range, digest));
+        // In SQLite a value may be of another type than its column, but for a rowid.
+        if slices.as_ref().is_some_and(|slices| slices.dialect == Dialect::Sqlite && self.slice.is_none() && slices.column.nullable) {
+            found.total = Some(self.count(session).await?);
+        }
+        let mut digest = digest.unwrap_or_else(unknown);
+        if has_odd {
+            // Before there were strict ranges, such rows were in other units, whose parts may be at hand.
+            digest = KeyWriter::new(KeyKind::Probe).text("strict").digest(&digest).finish();
+        }
+        ranges.into_iter().for_each(|(range, rows)| found.push(range, digest, rows));
         Ok(found)
+    }
+
+    /// The slices that have rows, and the rows that lie in none, with what a probe says of them. True where ranges are strict, and some rows
+    /// lie in none of them.
+    async fn counted(
+        &self,
+        session: &mut Session,
+        slices: &Slices<'_>,
+        described: &Described,
+        columns: &[String],
+    ) -> Result<(Vec<(Range, Probed)>, bool)> {
+        let probed = self.probe_slices(session, slices, described, columns, None).await?;
+        let slices = slices.strict(probed.has_odd || slices.dialect != Dialect::Sqlite);
+        let has_odd = slices.is_strict && probed.rest.is_some();
+        let numbers = probed.slices.into_iter().map(|(number, probed)| (slices.range(number), probed));
+        Ok((numbers.chain(probed.rest.map(|probed| (slices.rest(), probed))).collect(), has_odd))
+    }
+
+    /// The number of all rows.
+    async fn count(&self, session: &mut Session) -> Result<u64> {
+        let asked = format!("SELECT count(*) FROM {}{}", self.relation.from(session.database().dialect), self.filter(None));
+        let counted = session.ask("count its rows", &asked).await?;
+        let rows = counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok());
+        Ok(rows.ok_or_else(|| SqlError::Protocol("it was asked for the number of its rows, and gave none".into()))?)
     }
 
     /// The columns, and those of them that are read.
@@ -206,25 +249,46 @@ impl SqlHome {
         Ok(row.next().flatten().zip(row.next().flatten()))
     }
 
-    /// The slices between the smallest and the largest value.
-    async fn bounded(&self, session: &mut Session, slices: &Slices<'_>) -> Result<Vec<Range>> {
+    /// The slices between the smallest and the largest value, and the rows that lie in none. Where it is asked which have rows, these
+    /// are counted too. True where ranges are strict, and some rows lie in none of them.
+    async fn bounded(
+        &self,
+        session: &mut Session,
+        slices: &Slices<'_>,
+        described: &Described,
+    ) -> Result<(Vec<(Range, Option<u64>)>, bool)> {
         let dialect = session.database().dialect;
-        let mut bounds = self.bounds(session, slices.column, None).await?;
-        if bounds.as_ref().is_some_and(|(from, to)| from.ends_with("infinity") || to.ends_with("infinity")) {
-            let finite = format!("isfinite({})", dialect.quoted(&slices.column.name));
-            bounds = self.bounds(session, slices.column, Some(&finite)).await?;
+        let is_dynamic = dialect == Dialect::Sqlite && self.slice.is_some();
+        let place = |(from, to): (String, String)| Some((slices.number(&from)?, slices.number(&to)?));
+        let bounds = if is_dynamic { None } else { self.bounds(session, slices.column, None).await? };
+        let mut rest = slices.rest();
+        let mut ends = None;
+        if let Some(bounds) = bounds {
+            ends = place(bounds);
+            if ends.is_none() {
+                // Values that lie in no slice are the smallest or the largest.
+                let regular = self.bounds(session, slices.column, slices.regular().as_deref()).await?;
+                ends = regular.and_then(place);
+                rest = match ends {
+                    Some((first, last)) => slices.outside(first, last),
+                    None => slices.strict(true).rest(),
+                };
+            }
         }
-        let numbers = bounds.map(|(from, to)| slices.between(&from, &to)).transpose()?.unwrap_or_default();
-        let mut ranges: Vec<Range> = numbers.into_iter().map(|number| slices.range(number)).collect();
-        let rest = ranges::rest(slices.dialect, slices.column);
+        let numbers = ends.map_or(Some(Vec::new()), |(first, last)| Slices::between(first, last));
+        let Some(numbers) = numbers.filter(|_| !is_dynamic) else {
+            let (counted, has_odd) = self.counted(session, slices, described, &[]).await?;
+            return Ok((counted.into_iter().map(|(range, probed)| (range, Some(probed.rows))).collect(), has_odd));
+        };
+        let mut ranges: Vec<(Range, Option<u64>)> = numbers.into_iter().map(|number| (slices.range(number), None)).collect();
         if slices.column.nullable || self.slice.is_some() {
             let from = self.relation.from(dialect);
             let asked = format!("SELECT 1 FROM {from}{} LIMIT 1", self.filter(rest.condition.as_deref()));
             if !session.ask("look for rows that lie in no slice", &asked).await?.is_empty() {
-                ranges.push(rest);
+                ranges.push((rest, None));
             }
         }
-        Ok(ranges)
+        Ok((ranges, false))
     }
 
     /// One range, or several of PostgreSQL's blocks.

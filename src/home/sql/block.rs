@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::watermark::Watermark;
-use super::{BATCH_ROWS, Probe, Slicing, SqlHome};
+use super::{BATCH_ROWS, Probe, Slicing, SqlHome, written};
 use crate::config::connection::Connection;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
@@ -161,16 +161,25 @@ impl SqlHome {
     pub fn from_block(node: &Node, name: &str, connections: &[Connection], problems: &mut Problems) -> Option<Self> {
         let fields: SqlHomeFields = read(node, name, &["type"], problems)?;
         let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
-        let relation = relation(&fields, node, name, problems);
+        let dialect = connection.as_ref().and_then(Dialect::of_connection);
+        let relation = relation(&fields, dialect, node, name, problems);
+        let condition = written::condition(fields.r#where.clone(), "where", node, name, problems);
+        let lists = [
+            (node.get("columns"), format!("columns of {name}")),
+            (node.get("probe").and_then(|probe| probe.get("columns")), format!("probe of {name}")),
+            (node.get("watermark").and_then(|watermark| watermark.get("primary_key")), format!("primary_key of the watermark of {name}")),
+        ];
+        let are_distinct =
+            lists.into_iter().map(|(list, what)| written::distinct(list, &what, problems)).filter(|is_sound| !is_sound).count() == 0;
         let slice = slice(&fields, node, name, problems);
         let watermark = watermark(fields.watermark, node, name, problems);
         let slice =
             slice.zip(watermark.clone()).and_then(|(slice, watermark)| of_one_column(slice, watermark.as_ref(), node, name, problems));
-        let probe = probe(fields.probe, node, name, problems);
+        let probe = probe(fields.probe, dialect, node, name, problems);
         let types = types(fields.types, node, name, problems);
-        let connection = connection?;
+        let connection = connection.filter(|_| are_distinct)?;
         let probe = match probe? {
-            Probe::None if Dialect::of_connection(&connection) == Some(Dialect::Sqlite) => Probe::File,
+            Probe::None if dialect == Some(Dialect::Sqlite) => Probe::File,
             probe => probe,
         };
         let database = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
@@ -181,7 +190,7 @@ impl SqlHome {
             database,
             relation: relation?,
             columns: fields.columns.map(|columns| columns.0),
-            condition: fields.r#where,
+            condition: condition?,
             slice: slice?,
             watermark: watermark?,
             probe,
@@ -223,7 +232,7 @@ pub fn connection_of(
     found.cloned()
 }
 
-fn relation(fields: &SqlHomeFields, node: &Node, name: &str, problems: &mut Problems) -> Option<Relation> {
+fn relation(fields: &SqlHomeFields, dialect: Option<Dialect>, node: &Node, name: &str, problems: &mut Problems) -> Option<Relation> {
     match (&fields.table, &fields.query) {
         (Some(_), Some(_)) => {
             let problem = Problem::new(node.place_of("query"), format!("{name} has a table and a query"), "expected one of them");
@@ -246,7 +255,8 @@ fn relation(fields: &SqlHomeFields, node: &Node, name: &str, problems: &mut Prob
             parsed
         }
         (None, Some(query)) => {
-            let parsed = Relation::of_query(query);
+            let query = written::query(dialect, query, node.get("query").unwrap_or(node), name, problems)?;
+            let parsed = Relation::of_query(&query);
             if parsed.is_none() {
                 problems.push(Problem::new(node.place_of("query"), format!("the query of {name} is empty"), "expected a SELECT"));
             }
@@ -308,10 +318,16 @@ fn of_one_column(
     None
 }
 
-fn probe(probe: Option<ProbeFields>, node: &Node, name: &str, problems: &mut Problems) -> Option<Probe> {
+fn probe(probe: Option<ProbeFields>, dialect: Option<Dialect>, node: &Node, name: &str, problems: &mut Problems) -> Option<Probe> {
     let Some(fields) = probe else { return Some(Probe::None) };
     let columns = fields.columns.map(|columns| Probe::Columns(columns.0));
-    let query = fields.query.map(Probe::Query);
+    let query = match fields.query {
+        Some(query) => {
+            let at = node.get("probe").and_then(|probe| probe.get("query")).unwrap_or(node);
+            Some(Probe::Query(written::query(dialect, &query, at, &format!("the probe of {name}"), problems)?))
+        }
+        None => None,
+    };
     let every = fields.every.map(|time| Probe::Every(time.0));
     let mut found: Vec<Probe> = columns.into_iter().chain(query).chain(every).collect();
     let written = node.get("probe").map_or(0, |block| block.entries().len());

@@ -2,7 +2,7 @@
 
 use super::SqlError;
 use super::ranges::{REST, first};
-use super::watermark::Window;
+use super::window::Window;
 use crate::config::words::Step;
 use crate::connection::{Relation, calendar};
 use crate::home::{Chosen, SliceRange};

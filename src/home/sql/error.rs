@@ -1,5 +1,6 @@
 //! Why a table cannot be read.
 
+use crate::config::problem::nearest;
 use crate::error::{Error, ErrorKind};
 
 /// Why a table cannot be read.
@@ -61,7 +62,7 @@ pub enum SqlError {
         /// The largest.
         to: String,
         /// How many slices that is.
-        slices: u128,
+        slices: usize,
         /// What the config asks for.
         by: String,
     },
@@ -98,6 +99,30 @@ pub enum SqlError {
         /// True where they were asked for, and cannot be taken back.
         is_added: bool,
     },
+    /// Rows lie on another side of where their windows end than they did.
+    #[error(
+        "its windows end by the days of local clocks, as an earlier hygge had them: {value} in {column} of {of} lies on another side of {edge} by its instant"
+    )]
+    OtherDay {
+        /// The column.
+        column: String,
+        /// The table.
+        of: String,
+        /// The value.
+        value: String,
+        /// Where a window ends.
+        edge: String,
+    },
+    /// As many rows were not read as were counted in the same moment.
+    #[error("{of}: {counted} {} counted, and {read} read, in one moment", if *counted == 1 { "row was" } else { "rows were" })]
+    Rows {
+        /// The table, with the slice.
+        of: String,
+        /// How many were counted.
+        counted: u64,
+        /// How many were read.
+        read: u64,
+    },
     /// Slices were asked for that there cannot be.
     #[error("{asked} is no slice of {of}")]
     NoSlice {
@@ -131,7 +156,10 @@ impl From<SqlError> for Error {
     fn from(error: SqlError) -> Self {
         let hint = match &error {
             SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
-            SqlError::NoColumn { columns, .. } => format!("it has {}", columns.join(", ")),
+            SqlError::NoColumn { column, columns, .. } => match nearest(column, columns.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near}? it has {}", columns.join(", ")),
+                None => format!("it has {}", columns.join(", ")),
+            },
             SqlError::SameName { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
             SqlError::NotThatType { .. } => "take it out of types, or make it text".into(),
             SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
@@ -144,6 +172,12 @@ impl From<SqlError> for Error {
             }
             SqlError::NoValue { .. } => {
                 "nulls of the watermark says what becomes of them: skip, or include_each_time; or leave them out by where".into()
+            }
+            SqlError::OtherDay { .. } => {
+                "hygge build --force reads everything anew; a table that rows are added to is emptied first by hygge clean --stores".into()
+            }
+            SqlError::Rows { .. } => {
+                "a where or a query that gives other rows each time (random, now) has no probe and no slices; if it has none of these, please report it".into()
             }
             SqlError::NoSlice { called, .. } => (*called).into(),
             SqlError::Value { hint, .. } => (*hint).to_string(),

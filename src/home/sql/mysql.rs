@@ -96,7 +96,9 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
             }
             other => other,
         };
-        let found = of_name(base, name.contains("unsigned"), None);
+        // Of tinyint(1), the name does not say whether it has a sign.
+        let is_unsigned = name.contains("unsigned") || base == "tinyint" && <u64 as sqlx::Type<MySql>>::compatible(info);
+        let found = of_name(base, is_unsigned, None);
         all.push(column(home, known.name().to_string(), name.clone(), found, true)?);
     }
     if all.is_empty() {
@@ -321,15 +323,18 @@ fn shown_time(value: &[u8]) -> String {
 
 /// A value as text, as the server would write it.
 fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
-    let name = row.columns().get(number)?.type_info().name().to_string();
-    let is_unsigned = name.contains("UNSIGNED");
+    let info = row.columns().get(number)?.type_info();
+    let name = info.name().to_string();
+    // Of tinyint(1), the name does not say whether it has a sign.
+    let is_unsigned = <u64 as sqlx::Type<MySql>>::compatible(info) || name.contains("UNSIGNED");
     let wide = |value: &[u8]| {
         let mut bytes = [if !is_unsigned && value.last()? & 0x80 != 0 { 0xff } else { 0 }; 16];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
         Some(i128::from_le_bytes(bytes).to_string())
     };
     Some(match name.split(' ').next()? {
-        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" | "YEAR" => wide(value)?,
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => wide(value)?,
+        "YEAR" => format!("{:0>4}", wide(value)?),
         "FLOAT" => f32::from_le_bytes(value.try_into().ok()?).to_string(),
         "DOUBLE" => f64::from_le_bytes(value.try_into().ok()?).to_string(),
         "DATE" | "DATETIME" | "TIMESTAMP" => {
@@ -339,7 +344,11 @@ fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
             if name == "DATE" { date } else { format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}") }
         }
         "TIME" => shown_time(value),
-        "BIT" => value.iter().map(|byte| format!("{byte:08b}")).collect::<String>().trim_start_matches('0').to_string(),
+        // As bin() writes it.
+        "BIT" => match value.iter().map(|byte| format!("{byte:08b}")).collect::<String>().trim_start_matches('0') {
+            "" => "0".to_string(),
+            digits => digits.to_string(),
+        },
         _ => String::from_utf8(value.to_vec()).ok()?,
     })
 }

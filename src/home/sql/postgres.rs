@@ -76,8 +76,21 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
         let (database, table) = (session.database().name.clone(), home.relation.to_string());
         return Err(SqlError::NoTable { database, table }.into());
     };
+    // What a table promises need not hold for tables that inherit from it, nor for rows that were there before.
+    let mut promised = format!(
+        "attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint c \
+         WHERE c.conrelid = {oid} AND c.contype = 'n' AND NOT c.convalidated AND c.conkey = ARRAY[a.attnum])"
+    );
+    if has_children == "t" {
+        promised.push_str(&format!(
+            " AND NOT EXISTS (WITH RECURSIVE heirs AS (SELECT inhrelid AS heir FROM pg_inherits WHERE inhparent = {oid} \
+             UNION SELECT i.inhrelid FROM pg_inherits i JOIN heirs h ON i.inhparent = h.heir) \
+             SELECT 1 FROM heirs h JOIN pg_attribute o ON o.attrelid = h.heir AND o.attname = a.attname \
+             WHERE NOT o.attnotnull AND NOT o.attisdropped)"
+        ));
+    }
     let columns = format!(
-        "SELECT attnum, attname, atttypid, atttypmod, attnotnull FROM pg_attribute \
+        "SELECT attnum, attname, atttypid, atttypmod, {promised} AS attnotnull FROM pg_attribute a \
          WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped"
     );
     let all = columns_of(home, session, &columns).await?;

@@ -1,6 +1,5 @@
 //! Probes: what is asked to know whether a table has changed, without reading it.
 
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::answer::Described;
@@ -14,6 +13,26 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::Now;
 use crate::fs;
+
+/// What a probe answered for some rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Probed {
+    /// It changes when the rows do.
+    pub digest: Fingerprint,
+    /// How many there are.
+    pub rows: u64,
+}
+
+/// What a probe answered slice by slice.
+#[derive(Debug, Default)]
+pub(super) struct ProbedSlices {
+    /// Those with rows, in order.
+    pub slices: Vec<(i128, Probed)>,
+    /// The rows that lie in no slice.
+    pub rest: Option<Probed>,
+    /// True where some of these have a value, but none that slices are made of. Servers do not say.
+    pub has_odd: bool,
+}
 
 impl SqlHome {
     /// What a probe answers that looks at no columns.
@@ -59,19 +78,18 @@ impl SqlHome {
         described: &Described,
         columns: &[String],
         condition: Option<&str>,
-    ) -> Result<Option<Fingerprint>> {
+    ) -> Result<Option<Probed>> {
         self.check_probe(described, columns)?;
         if session.database().dialect == Dialect::Sqlite {
-            let answers = sqlite::probe(self, session, columns, None, condition).await?;
-            return Ok(answers.into_values().next());
+            return Ok(sqlite::probe(self, session, columns, None, condition).await?.rest);
         }
         let asked = self.probe_statement(session.database().dialect, described, columns, None, condition);
         let answer = session.ask("ask its probe", &asked).await?;
-        let is_empty = answer.first().and_then(|row| row.first()?.as_deref()) == Some("0");
-        Ok((!is_empty).then(|| digest_of(&answer)))
+        let rows = answer.first().and_then(|row| rows_of(row)).ok_or_else(no_number)?;
+        Ok((rows > 0).then(|| Probed { digest: digest_of(&answer), rows }))
     }
 
-    /// The probe of columns, slice by slice, in order; and that of the rows that lie in no slice.
+    /// The probe of columns, slice by slice, in order; and that of the rows that lie in no slice. Without columns, rows are counted.
     pub(super) async fn probe_slices(
         &self,
         session: &mut Session,
@@ -79,34 +97,35 @@ impl SqlHome {
         described: &Described,
         columns: &[String],
         condition: Option<&str>,
-    ) -> Result<(Vec<(i128, Fingerprint)>, Option<Fingerprint>)> {
+    ) -> Result<ProbedSlices> {
         self.check_probe(described, columns)?;
-        let expression = slices.expression();
-        let answers: BTreeMap<Option<String>, Fingerprint> = if session.database().dialect == Dialect::Sqlite {
-            sqlite::probe(self, session, columns, Some(&expression), condition).await?
+        let mut found = ProbedSlices::default();
+        if session.database().dialect == Dialect::Sqlite {
+            found = sqlite::probe(self, session, columns, Some(slices), condition).await?;
         } else {
+            let expression = slices.expression();
             let asked = self.probe_statement(session.database().dialect, described, columns, Some(&expression), condition);
-            let rows = session.ask("ask its probe", &asked).await?;
-            rows.into_iter().map(|mut row| (row.remove(0), digest_of(&vec![row]))).collect()
-        };
-        let mut found = Vec::new();
-        let mut rest = None;
-        for (name, digest) in answers {
-            let Some(name) = name else {
-                rest = Some(digest);
-                continue;
-            };
-            let number = slices.answered(&name).ok_or_else(|| SqlError::Value {
-                column: slices.column.name.clone(),
-                row: 0,
-                of: self.relation.to_string(),
-                reason: format!("{name} lies in no slice by {}", slices.by),
-                hint: "leave such values out by where, or slice by another column",
-            })?;
-            found.push((number, digest));
+            for mut row in session.ask("ask its probe", &asked).await? {
+                let name = if row.is_empty() { None } else { row.remove(0) };
+                let rows = rows_of(&row).ok_or_else(no_number)?;
+                let probed = Probed { digest: digest_of(&vec![row]), rows };
+                let Some(name) = name else {
+                    found.rest = Some(probed);
+                    continue;
+                };
+                let number = slices.answered(&name).ok_or_else(|| SqlError::Value {
+                    column: slices.column.name.clone(),
+                    row: 0,
+                    of: self.relation.to_string(),
+                    reason: format!("{name} lies in no slice by {}", slices.by),
+                    hint: "leave such values out by where, or slice by another column",
+                })?;
+                found.slices.push((number, probed));
+            }
         }
-        found.sort_unstable_by_key(|(number, _)| *number);
-        Ok((found, rest))
+        found.slices.sort_unstable_by_key(|(number, _)| *number);
+        slices.check_number(&found.slices.iter().map(|(number, _)| *number).collect::<Vec<_>>())?;
+        Ok(found)
     }
 
     fn check_probe(&self, described: &Described, columns: &[String]) -> Result<(), SqlError> {
@@ -126,6 +145,7 @@ impl SqlHome {
         let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
         asked.push("count(*)".into());
         match dialect {
+            _ if columns.is_empty() => {}
             Dialect::Postgres => {
                 // Not every type has a largest value; the sum of hashes has them all.
                 let has_largest =
@@ -134,20 +154,38 @@ impl SqlHome {
                 asked.extend(largest);
                 let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
                 let whole = if texts.len() == 1 { texts[0].clone() } else { format!("ROW({})::text", texts.join(", ")) };
-                asked.push(format!("sum(hashtextextended(coalesce({whole}, 'null'), 0)::numeric)::text"));
+                // What a collation takes for one is two values, and the word null is none that is missing.
+                let seed = format!("CASE WHEN {whole} COLLATE \"C\" = 'null' THEN 1 ELSE 0 END");
+                asked.push(format!("sum(hashtextextended(coalesce({whole}, 'null') COLLATE \"C\", {seed})::numeric)::text"));
             }
             _ => {
                 asked.extend(names.iter().map(|name| format!("max({name})")));
-                let parts: Vec<String> =
-                    names.iter().map(|name| format!("IF({name} IS NULL, 'n', CONCAT(LENGTH({name}), ':', {name}))")).collect();
-                let hash =
-                    |from: u32| format!("SUM(CAST(CONV(SUBSTR(MD5(CONCAT({})), {from}, 15), 16, 10) AS UNSIGNED))", parts.join(", "));
+                let is_float =
+                    |column: &String| described.all.iter().any(|known| known.name == *column && known.declared.starts_with("float"));
+                // The text of a number of 32 bits is rounded, that of one of 64 bits is not.
+                let exact = |(column, name): (&String, &String)| if is_float(column) { format!("({name} * 1e0)") } else { name.clone() };
+                let values: Vec<String> = columns.iter().zip(&names).map(exact).collect();
+                let part = |value: &String| format!("IF({value} IS NULL, 'n', CONCAT(LENGTH({value}), ':', {value}))");
+                let parts = values.iter().map(part).collect::<Vec<_>>().join(", ");
+                let sums = values.iter().map(|value| format!("IF({value} IS NULL, 'n', MD5({value}))")).collect::<Vec<_>>().join(", ");
+                // Texts that are longer together than max_allowed_packet are none; then each of them is looked at.
+                let whole = format!("COALESCE(MD5(CONCAT({parts})), MD5(CONCAT({sums})))");
+                let hash = |from: u32| format!("SUM(CAST(CONV(SUBSTR({whole}, {from}, 15), 16, 10) AS UNSIGNED))");
                 asked.extend([hash(1), hash(16)]);
             }
         }
         let group = if slice.is_some() { " GROUP BY 1" } else { "" };
         format!("SELECT {} FROM {}{}{group}", asked.join(", "), self.relation.from(dialect), self.filter(condition))
     }
+}
+
+/// The number of rows, which stands first.
+fn rows_of(row: &[Option<String>]) -> Option<u64> {
+    row.first()?.as_deref()?.parse().ok()
+}
+
+fn no_number() -> SqlError {
+    SqlError::Protocol("it was asked for the number of its rows, and gave none".into())
 }
 
 fn has_order(column: &Column) -> bool {

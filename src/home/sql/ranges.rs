@@ -7,7 +7,10 @@ use crate::connection::calendar;
 use crate::connection::types::{Column, Type};
 
 /// More slices than these are most likely a mistake.
-const MOST: u128 = 100_000;
+const MOST: usize = 100_000;
+
+/// Where there may be more slices than these, it is asked which of them have rows.
+const FEW: u128 = 500;
 
 /// How many whole numbers a slice of a primary key has, as long as that gives no more than `MOST_OF_KEY` slices.
 const KEY_WIDTH: u64 = 1_000_000;
@@ -30,6 +33,10 @@ pub(super) struct Slices<'a> {
     pub dialect: Dialect,
     pub column: &'a Column,
     pub by: Step,
+    /// True where ranges hold only values that are what their type says; all others are in the rest.
+    pub is_strict: bool,
+    /// True where SQLite's time stamps are counted by their instants, as windows are, and not by the days that their texts have.
+    pub is_by_instant: bool,
 }
 
 /// The name of the slice of rows that have no value, or one without end.
@@ -43,7 +50,7 @@ impl<'a> Slices<'a> {
             Step::Numbers(_) => is_whole(&column.kind),
         };
         if fits {
-            return Ok(Self { dialect, column, by });
+            return Ok(Self { dialect, column, by, is_strict: false, is_by_instant: false });
         }
         let (column, declared) = (column.name.clone(), column.declared.clone());
         Err(SqlError::NoSlices { column, declared, by: by.to_string() })
@@ -56,11 +63,22 @@ impl<'a> Slices<'a> {
         while spread / u128::from(width) >= MOST_OF_KEY {
             width = width.saturating_mul(10);
         }
-        Self { dialect, column, by: Step::Numbers(width) }
+        Self { dialect, column, by: Step::Numbers(width), is_strict: false, is_by_instant: false }
     }
 
-    fn quoted(&self) -> String {
-        self.dialect.quoted(&self.column.name)
+    /// The same, of which ranges hold only values that are what their type says.
+    pub(super) fn strict(&self, is_strict: bool) -> Self {
+        Self { is_strict, ..self.clone() }
+    }
+
+    /// The column as it is compared and counted with.
+    fn compared(&self) -> String {
+        let name = self.dialect.quoted(&self.column.name);
+        match self.dialect {
+            // A year is compared with 10 as if that were 2010.
+            Dialect::MySql if self.column.declared.starts_with("year") => format!("({name} + 0)"),
+            _ => name,
+        }
     }
 
     /// The number of the slice that a value lies in, as the database writes it.
@@ -69,9 +87,18 @@ impl<'a> Slices<'a> {
             Step::Numbers(width) => Some(text.parse::<i128>().ok()?.div_euclid(i128::from(width))),
             by => {
                 let (year, month, day, rest) = calendar::parse_date(text)?;
-                let is_before_christ = rest.ends_with("BC");
-                (!is_before_christ).then(|| i128::from(calendar::step_of(by, calendar::days(year, month, day))))
+                let has_slice = (1..=self.last_year()).contains(&year) && !rest.ends_with("BC");
+                has_slice.then(|| i128::from(calendar::step_of(by, calendar::days(year, month, day))))
             }
+        }
+    }
+
+    /// Behind it there are no slices: the database has no later year, or compares it otherwise.
+    fn last_year(&self) -> i64 {
+        match self.dialect {
+            // That of its time stamps; dates may have later ones, which its to_char does not take.
+            Dialect::Postgres => 294_275,
+            Dialect::Sqlite | Dialect::MySql => calendar::LAST_SHORT_YEAR,
         }
     }
 
@@ -85,21 +112,35 @@ impl<'a> Slices<'a> {
 
     /// One slice.
     pub(super) fn range(&self, number: i128) -> Range {
-        let column = self.quoted();
-        let (from, to) = match self.by {
+        let column = self.compared();
+        let mut conditions = vec![format!("{column} >= {}", self.bound(number).unwrap_or_default())];
+        match self.bound(number + 1) {
+            Some(bound) => conditions.push(format!("{column} < {bound}")),
+            // The last slice of all.
+            None if self.dialect == Dialect::Sqlite => conditions.push(format!("{column} < ':'")),
+            None => {}
+        }
+        // In PostgreSQL, a value between two of a type is always one that it says it is.
+        conditions.extend(self.regular().filter(|_| self.is_strict && self.dialect != Dialect::Postgres));
+        Range { name: self.name(number), condition: Some(conditions.join(" AND ")) }
+    }
+
+    /// The value that a slice begins with, as SQL; nothing where the database has none.
+    fn bound(&self, number: i128) -> Option<String> {
+        match self.by {
             Step::Numbers(width) => {
-                let width = i128::from(width);
-                ((number * width).to_string(), ((number + 1) * width).to_string())
+                let bound = number * i128::from(width);
+                // PostgreSQL makes an oid of it.
+                let is_oid = self.dialect == Dialect::Postgres && self.column.kind == Type::UInt32;
+                (!is_oid || bound <= i128::from(u32::MAX)).then(|| bound.to_string())
             }
             by => {
-                let first = |number: i128| {
-                    let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
-                    self.dialect.text(&format!("{year:04}-{month:02}-{day:02}"))
-                };
-                (first(number), first(number + 1))
+                let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
+                // PostgreSQL has a year more than there are slices of.
+                let has_year = year <= self.last_year() + i64::from(self.dialect == Dialect::Postgres);
+                has_year.then(|| self.dialect.text(&format!("{year:04}-{month:02}-{day:02}")))
             }
-        };
-        Range { name: self.name(number), condition: Some(format!("{column} >= {from} AND {column} < {to}")) }
+        }
     }
 
     /// The value that a slice begins with.
@@ -107,42 +148,44 @@ impl<'a> Slices<'a> {
         first(self.by, number)
     }
 
-    /// What the slice of a row is called, or nothing, as SQL.
-    pub(super) fn expression(&self) -> String {
-        let column = self.quoted();
+    /// What is true for values that are what their type says, and lie in the slice that they are called after.
+    pub(super) fn regular(&self) -> Option<String> {
+        let name = self.dialect.quoted(&self.column.name);
         match (self.by, self.dialect) {
-            (Step::Numbers(width), dialect) => {
-                // Division drops what is behind the point; for numbers below zero that is one too many.
-                let divided = if dialect == Dialect::MySql { format!("{column} DIV {width}") } else { format!("{column} / {width}") };
-                let below = format!("CASE WHEN {column} < 0 AND {column} % {width} <> 0 THEN 1 ELSE 0 END");
-                // Of unsigned numbers, nothing can be taken away.
-                if is_unsigned(&self.column.kind) { divided } else { format!("({divided} - {below})") }
+            (Step::Numbers(_), Dialect::Sqlite) => Some(format!("typeof({name}) = 'integer'")),
+            (Step::Numbers(_), _) => None,
+            (_, Dialect::Sqlite) => Some(format!("{DAY}({name}) IS NOT NULL")),
+            (_, Dialect::Postgres) => {
+                let end = self.last_year() + 1;
+                Some(format!("({name} >= '0001-01-01' AND {name} < '{end}-01-01')"))
             }
-            (by, Dialect::Postgres) => {
-                let form = match by {
-                    Step::Year => "YYYY",
-                    Step::Month => "YYYY-MM",
-                    _ => "YYYY-MM-DD",
-                };
-                format!("CASE WHEN isfinite({column}) THEN to_char({column}, '{form}') END")
-            }
-            (by, Dialect::MySql) => {
-                let form = match by {
-                    Step::Year => "%Y",
-                    Step::Month => "%Y-%m",
-                    _ => "%Y-%m-%d",
-                };
-                format!("DATE_FORMAT({column}, '{form}')")
-            }
-            (by, Dialect::Sqlite) => {
-                let length = match by {
-                    Step::Year => 4,
-                    Step::Month => 7,
-                    _ => 10,
-                };
-                format!("substr({column}, 1, {length})")
-            }
+            // Nothing can be added to a date that there is not.
+            (_, Dialect::MySql) => Some(format!("({name} + INTERVAL 0 DAY) IS NOT NULL")),
         }
+    }
+
+    /// What the slice of a row is called, or nothing, as SQL of a server.
+    pub(super) fn expression(&self) -> String {
+        // Oids have no division.
+        let is_oid = self.dialect == Dialect::Postgres && self.column.kind == Type::UInt32;
+        let column = if is_oid { format!("({}::int8)", self.compared()) } else { self.compared() };
+        let Step::Numbers(width) = self.by else {
+            let (year, month, day, call) = match self.dialect {
+                Dialect::MySql => ("%Y", "%Y-%m", "%Y-%m-%d", "DATE_FORMAT"),
+                _ => ("YYYY", "YYYY-MM", "YYYY-MM-DD", "to_char"),
+            };
+            let form = match self.by {
+                Step::Year => year,
+                Step::Month => month,
+                _ => day,
+            };
+            return format!("CASE WHEN {} THEN {call}({column}, '{form}') END", self.regular().unwrap_or_default());
+        };
+        // Division drops what is behind the point; for numbers below zero that is one too many.
+        let divided = if self.dialect == Dialect::MySql { format!("{column} DIV {width}") } else { format!("{column} / {width}") };
+        let below = format!("CASE WHEN {column} < 0 AND mod({column}, {width}) <> 0 THEN 1 ELSE 0 END");
+        // Of unsigned numbers, nothing can be taken away.
+        if is_unsigned(&self.column.kind) { divided } else { format!("({divided} - {below})") }
     }
 
     /// The slice that a row's answer to [`Slices::expression`] means.
@@ -153,26 +196,41 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// All slices between two values, as the database writes them.
-    pub(super) fn between(&self, from: &str, to: &str) -> Result<Vec<i128>, SqlError> {
-        let value = |text: &str| {
-            self.number(text).ok_or_else(|| SqlError::Value {
-                column: self.column.name.clone(),
-                row: 0,
-                of: "the table".into(),
-                reason: format!("{text} lies in no slice by {}", self.by),
-                hint: "leave such values out by where, or slice by another column",
-            })
-        };
-        let (first, last) = (value(from)?, value(to)?);
-        let slices = last.abs_diff(first) + 1;
-        if slices > MOST {
-            let (column, by) = (self.column.name.clone(), self.by.to_string());
-            return Err(SqlError::ManySlices { column, from: from.into(), to: to.into(), slices, by });
+    /// All slices between two of them; nothing where they are so many that it should be asked which have rows.
+    pub(super) fn between(first: i128, last: i128) -> Option<Vec<i128>> {
+        (last.abs_diff(first) < FEW).then(|| (first..=last).collect())
+    }
+
+    /// There are not more slices than are meant most likely.
+    pub(super) fn check_number(&self, numbers: &[i128]) -> Result<(), SqlError> {
+        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(()) };
+        if numbers.len() <= MOST {
+            return Ok(());
         }
-        Ok((first..=last).collect())
+        let (column, by) = (self.column.name.clone(), self.by.to_string());
+        Err(SqlError::ManySlices { column, from: self.name(*first), to: self.name(*last), slices: numbers.len(), by })
+    }
+
+    /// The rows that lie in no slice: those without a value, and those whose value is none that slices are made of.
+    pub(super) fn rest(&self) -> Range {
+        match self.regular().filter(|_| self.is_strict) {
+            Some(regular) => Range { name: REST.into(), condition: Some(format!("({regular}) IS NOT TRUE")) },
+            None => rest(self.dialect, self.column),
+        }
+    }
+
+    /// The rows that lie in none of the slices from one up to another.
+    pub(super) fn outside(&self, first: i128, last: i128) -> Range {
+        let column = self.compared();
+        let mut conditions = vec![format!("{column} IS NULL")];
+        conditions.extend(self.bound(first).map(|bound| format!("{column} < {bound}")));
+        conditions.extend(self.bound(last + 1).map(|bound| format!("{column} >= {bound}")));
+        Range { name: REST.into(), condition: Some(format!("({})", conditions.join(" OR "))) }
     }
 }
+
+/// The function that gives the day of a text in SQLite, and nothing where it does not begin with one.
+pub(super) const DAY: &str = "hygge_day";
 
 /// The value that a slice begins with: a whole number, or microseconds since 1970.
 pub(super) fn first(by: Step, number: i128) -> i128 {
@@ -180,7 +238,7 @@ pub(super) fn first(by: Step, number: i128) -> i128 {
         Step::Numbers(width) => number * i128::from(width),
         by => {
             let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
-            i128::from(calendar::days(year, month, day) * calendar::DAY_MICROS)
+            i128::from(calendar::days(year, month, day)) * i128::from(calendar::DAY_MICROS)
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL lets several sessions see one snapshot. Elsewhere one session reads everything, one range after the other.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use super::answer::Asked;
 use super::misfit::ReadError;
 use super::rows::{Filling, Limits};
-use super::{SqlHome, mysql, postgres, sqlite};
+use super::{SqlError, SqlHome, mysql, postgres, sqlite};
 use crate::connection::session::Canceller;
 use crate::connection::{ConnectionError, Database, Dialect, Link, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +30,8 @@ pub(super) struct SqlReading {
     snapshot: Option<String>,
     idle: Mutex<Vec<Session>>,
     freed: Notify,
+    /// How many rows each unit had that was read.
+    read: Mutex<BTreeMap<usize, u64>>,
     /// What ended it before its end: nobody shall wait for a session that does not come back.
     failure: Mutex<Option<Error>>,
 }
@@ -64,6 +67,7 @@ impl SqlReading {
             snapshot,
             idle: Mutex::new(vec![session]),
             freed: Notify::new(),
+            read: Mutex::default(),
             failure: Mutex::default(),
         })
     }
@@ -105,6 +109,23 @@ impl SqlReading {
         error
     }
 
+    /// As many rows were read as were counted in the same moment: of the unit, and of all units where all were read.
+    fn check_rows(&self, unit: usize, rows: u64) -> Result<(), SqlError> {
+        let of = &self.home.relation;
+        if let Some(counted) = self.asked.rows[unit].filter(|counted| *counted != rows) {
+            let of = format!("{of}, {}", self.asked.ranges[unit].name);
+            return Err(SqlError::Rows { of, counted, read: rows });
+        }
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(unit, rows);
+        let sum: u64 = read.values().sum();
+        let is_all = read.len() == self.asked.ranges.len();
+        match self.asked.total.filter(|total| is_all && *total != sum) {
+            Some(counted) => Err(SqlError::Rows { of: of.to_string(), counted, read: sum }),
+            None => Ok(()),
+        }
+    }
+
     async fn read_unit(&self, unit: usize, rows_per_part: u64, rows: &mpsc::Sender<Batch>) -> Result<u64> {
         let limits = Limits { rows_per_part, batch_rows: self.home.batch_rows };
         let mut session = self.session().await.map_err(|error| self.fail(error))?;
@@ -126,6 +147,7 @@ impl SqlReading {
             }));
         }
         self.give_back(session);
+        self.check_rows(unit, filling.rows()).map_err(|error| self.fail(error.into()))?;
         if let Some(batch) = filling.finish()? {
             // Nobody receives any more: the flow has failed.
             rows.send(batch).await.map_err(|_| Error::new(ErrorKind::Interrupted, "interrupted"))?;

@@ -2,24 +2,37 @@
 //!
 //! What is declared decides. Where nothing is, what is stored decides: see <https://www.sqlite.org/datatype3.html>.
 
+mod places;
+mod values;
+
 use std::collections::BTreeMap;
 
-use tokio::sync::mpsc;
-
 use super::answer::Described;
-use super::decimal;
 use super::misfit::{Misfit, ReadError};
-use super::rows::{Builder, Filling, Values};
+use super::rows::Builder;
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
 use crate::connection::Relation;
-use crate::connection::calendar::{self, DAY_MICROS};
+use crate::connection::session::Texts;
 use crate::connection::stepping::{Rows, Value};
 use crate::connection::types::{Column, MAX_PRECISION, Type};
 use crate::connection::{ConnectionError, Database, Dialect, Failure, Link, Session};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
-use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::home::Batch;
+
+pub(super) use places::probe;
+pub(super) use values::read;
+
+use values::push;
+
+/// Begins a transaction, for which functions of hygge's are at hand. Sessions are opened for reading.
+pub(super) async fn begin(session: &mut Session) -> Result<()> {
+    let database = session.database().clone();
+    let action = "begin a transaction";
+    if let Link::Sqlite(link) = &mut session.link {
+        let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
+        places::add_functions(&mut handle).map_err(|failure| failed(&database, action, failure))?;
+    }
+    Ok(session.execute(action, "BEGIN").await?)
+}
 
 /// Calls `work` with the rows of a statement. The thread may wait meanwhile.
 async fn with_rows<T>(
@@ -46,6 +59,11 @@ pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<De
     let dialect = Dialect::Sqlite;
     let mut described = Described { columns: [].into(), all: Vec::new(), key: Vec::new(), order: Vec::new(), rowid: None, blocks: None };
     let mut not_null: Vec<String> = Vec::new();
+    let select = match &home.relation {
+        Relation::Table(_) => format!("SELECT * FROM {}", home.relation.from(dialect)),
+        Relation::Query(query) => query.clone(),
+    };
+    let mut place = None;
     if let Relation::Table(names) = &home.relation {
         let name = dialect.text(names.last().map_or("", String::as_str));
         let schema = if let [schema, _] = names.as_slice() { dialect.text(schema) } else { "'main'".into() };
@@ -55,18 +73,21 @@ pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<De
             let (database, table) = (session.database().name.clone(), home.relation.to_string());
             return Err(SqlError::NoTable { database, table }.into());
         };
-        let info = format!("SELECT name, type, \"notnull\", pk FROM pragma_table_info({name}, {schema}) ORDER BY pk, cid");
+        place = Some((name, schema, kind == "table", without_rowid == "1"));
+    }
+    let declared = told(session, &select).await?;
+    if let Some((name, schema, is_ordinary, is_without_rowid)) = place {
+        // Generated columns are columns too, and so are hidden ones of a virtual table, which no other statement names.
+        let info = format!("SELECT name, type, \"notnull\" AND hidden = 0, pk FROM pragma_table_xinfo({name}, {schema}) ORDER BY pk, cid");
         let info = session.ask("read its columns", &info).await?;
         let has = |wanted: &str| info.iter().any(|row| row[0].as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted)));
         let keys = info.iter().filter(|row| row[3].as_deref() != Some("0"));
         described.key = keys.clone().filter_map(|row| row[0].clone()).collect();
         not_null = info.iter().filter(|row| row[2].as_deref() == Some("1")).filter_map(|row| row[0].clone()).collect();
-        let is_rowid = keys.clone().count() == 1
-            && keys.clone().all(|row| row[1].as_deref().is_some_and(|declared| declared.eq_ignore_ascii_case("integer")));
-        if is_rowid || without_rowid == "1" {
+        if is_without_rowid || is_rowid(session, &info, &name, &schema).await? {
             not_null.extend(described.key.iter().cloned());
         }
-        if kind == "table" && without_rowid == "0" {
+        if is_ordinary && !is_without_rowid {
             described.rowid = ["rowid", "_rowid_", "oid"].into_iter().find(|name| !has(name)).map(String::from);
         }
         described.order = described.key.iter().map(|column| dialect.quoted(column)).collect();
@@ -74,14 +95,6 @@ pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<De
             described.order.extend(described.rowid.clone());
         }
     }
-    let select = match &home.relation {
-        Relation::Table(_) => format!("SELECT * FROM {}", home.relation.from(dialect)),
-        Relation::Query(query) => query.clone(),
-    };
-    let declared = with_rows(session, "understand its query", &select, |rows| {
-        Ok((0..rows.width()).map(|column| (rows.name(column), rows.declared(column))).collect::<Vec<_>>())
-    });
-    let declared = declared.await.map_err(ReadError::into_error)?;
     let unknown: Vec<usize> = (0..declared.len()).filter(|number| declared[*number].1.is_empty()).collect();
     let stored = if unknown.is_empty() { BTreeMap::new() } else { stored(session, &select, &unknown).await? };
     for (number, (name, declared)) in declared.into_iter().enumerate() {
@@ -96,6 +109,29 @@ pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<De
         widen(home, session, &select, &mut described).await?;
     }
     Ok(described)
+}
+
+/// The columns of a statement, with the types that are declared for them.
+async fn told(session: &mut Session, select: &str) -> Result<Vec<(String, String)>> {
+    let (database, action) = (session.database().clone(), "understand its query");
+    let columns = with_rows(session, action, select, |rows| {
+        let column = |column| Ok((rows.name(column)?, rows.declared(column)));
+        let columns: Result<Vec<_>, Failure> = (0..rows.width()).map(column).collect();
+        columns.map_err(|failure| failed(&database, action, failure).into())
+    });
+    columns.await.map_err(ReadError::into_error)
+}
+
+/// True where the primary key is the rowid under another name, which is a number and never null. Other keys of ordinary tables may be null.
+/// SQLite makes an index of each key but that one: `INTEGER PRIMARY KEY DESC`, for one, is none.
+async fn is_rowid(session: &mut Session, info: &Texts, name: &str, schema: &str) -> Result<bool> {
+    let mut keys = info.iter().filter(|row| row[3].as_deref() != Some("0"));
+    let (Some(key), None) = (keys.next(), keys.next()) else { return Ok(false) };
+    if !key[1].as_deref().is_some_and(|declared| declared.eq_ignore_ascii_case("integer")) {
+        return Ok(false);
+    }
+    let asked = format!("SELECT 1 FROM pragma_index_list({name}, {schema}) WHERE origin = 'pk'");
+    Ok(session.ask("read its primary key", &asked).await?.is_empty())
 }
 
 /// Which classes of values a column holds.
@@ -122,7 +158,7 @@ async fn stored(session: &mut Session, select: &str, columns: &[usize]) -> Resul
         let mut stored: BTreeMap<usize, Stored> = columns.iter().map(|column| (*column, Stored::default())).collect();
         while rows.step().map_err(|failure| failed(&database, "look at its values", failure))? {
             for (column, stored) in &mut stored {
-                match rows.value(*column) {
+                match rows.value(*column).map_err(|failure| failed(&database, "look at its values", failure))? {
                     Value::Null => {}
                     Value::Integer(_) => stored.integers = true,
                     Value::Real(_) => stored.reals = true,
@@ -209,7 +245,8 @@ async fn widen(home: &SqlHome, session: &mut Session, select: &str, described: &
         let mut since = 0;
         while rows.step().map_err(|failure| failed(&database, "look at its values", failure))? {
             for (number, builder) in builders.iter_mut().enumerate().filter(|(number, _)| !all[*number].as_text) {
-                if !unfit[number] && matches!(push(builder, &all[number], rows.value(number)), Err(Misfit::Unfit(_))) {
+                let value = rows.value(number).map_err(|failure| failed(&database, "look at its values", failure))?;
+                if !unfit[number] && matches!(push(builder, &all[number], value), Err(Misfit::Unfit(_))) {
                     unfit[number] = true;
                 }
             }
@@ -232,220 +269,3 @@ async fn widen(home: &SqlHome, session: &mut Session, select: &str, described: &
 
 /// How many rows are looked at before they are forgotten.
 const SCRATCH_ROWS: usize = 1 << 12;
-
-/// Counts the rows and sums hashes of columns, for each answer to an expression.
-pub(super) async fn probe(
-    home: &SqlHome,
-    session: &mut Session,
-    columns: &[String],
-    slice: Option<&str>,
-    condition: Option<&str>,
-) -> Result<BTreeMap<Option<String>, Fingerprint>> {
-    let database = session.database().clone();
-    let dialect = Dialect::Sqlite;
-    let names = columns.iter().map(|column| dialect.quoted(column));
-    let list: Vec<String> = [slice.unwrap_or("NULL").to_string()].into_iter().chain(names).collect();
-    let select = format!("SELECT {} FROM {}{}", list.join(", "), home.relation.from(dialect), home.filter(condition));
-    let probed = with_rows(session, "ask its probe", &select, |rows| {
-        let mut sums: BTreeMap<Option<String>, (u64, [u64; 4])> = BTreeMap::new();
-        while rows.step().map_err(|failure| failed(&database, "ask its probe", failure))? {
-            let name = match rows.value(0) {
-                Value::Null => None,
-                value => Some(text_of(value).unwrap_or_default()),
-            };
-            let mut writer = KeyWriter::new(KeyKind::Probe);
-            for column in 1..rows.width() {
-                match rows.value(column) {
-                    Value::Null => writer.number(0),
-                    Value::Integer(number) => writer.number(1).number(number.cast_unsigned()),
-                    Value::Real(number) => writer.number(2).number(number.to_bits()),
-                    Value::Text(bytes) => writer.number(3).bytes(bytes),
-                    Value::Blob(bytes) => writer.number(4).bytes(bytes),
-                };
-            }
-            let (count, sum) = sums.entry(name).or_default();
-            *count += 1;
-            for (sum, part) in sum.iter_mut().zip(writer.finish().as_bytes().chunks_exact(8)) {
-                *sum = sum.wrapping_add(part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
-            }
-        }
-        Ok(sums)
-    });
-    let sums = probed.await.map_err(ReadError::into_error)?;
-    let digest = |(count, sum): (u64, [u64; 4])| {
-        let mut writer = KeyWriter::new(KeyKind::Probe);
-        sum.into_iter().fold(writer.number(count), KeyWriter::number);
-        writer.finish()
-    };
-    Ok(sums.into_iter().map(|(name, sum)| (name, digest(sum))).collect())
-}
-
-/// Reads what a statement gives.
-pub(super) async fn read(
-    session: &mut Session,
-    statement: &str,
-    home: &SqlHome,
-    described: &Described,
-    filling: &mut Filling,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<(), ReadError> {
-    let action = "read its rows";
-    let database = session.database().clone();
-    let Link::Sqlite(link) = &mut session.link else { return Err(SqlError::Protocol("it is no SQLite".into()).into()) };
-    let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
-    // A sort may take long before the first row comes.
-    let receiver = sender.downgrade();
-    handle.set_progress_handler(PROGRESS, move || receiver.upgrade().is_some_and(|sender| !sender.is_closed()));
-    let done = tokio::task::block_in_place(|| {
-        let mut rows = Rows::new(&mut handle, statement).map_err(|failure| failed(&database, action, failure))?;
-        let width = described.columns.len();
-        while rows.step().map_err(|failure| failed(&database, action, failure))? {
-            let mut bytes = 0;
-            for (number, column) in described.columns.iter().enumerate() {
-                let value = rows.value(number);
-                if let Value::Text(text) | Value::Blob(text) = value {
-                    bytes += text.len();
-                }
-                match push(&mut filling.builders[number], column, value) {
-                    Ok(()) => {}
-                    Err(Misfit::Invalid(_)) if home.on_invalid == OnInvalid::Null => filling.builders[number].push_null(),
-                    Err(misfit) => {
-                        let mut of = home.relation.to_string();
-                        if let (true, Value::Integer(rowid)) = (described.rowid.is_some(), rows.value(width)) {
-                            of = format!("{of}, rowid {rowid}");
-                        }
-                        return Err(misfit.named(&column.name, filling.rows() + 1, of).into());
-                    }
-                }
-            }
-            if let Some(batch) = filling.end_row(bytes)? {
-                // Nobody receives any more: the flow has failed, and this ends with it.
-                if sender.blocking_send(batch).is_err() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    });
-    handle.remove_progress_handler();
-    done
-}
-
-/// After as many of SQLite's instructions it is asked whether anyone still waits.
-const PROGRESS: i32 = 100_000;
-
-/// Adds one value to its column.
-fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), Misfit> {
-    let kind = &column.kind;
-    let unfit = || {
-        let words = format!("the value {} does not fit {}, which arrives as {kind}", shown(value), declared(column));
-        let is_calendar = matches!(kind, Type::Date | Type::Timestamp | Type::TimestampUtc);
-        if is_calendar && text(value).is_some_and(calendar::looks_like_a_date) { Misfit::Invalid(words) } else { Misfit::Unfit(words) }
-    };
-    let integer = || if let Value::Integer(number) = value { Ok(number) } else { Err(unfit()) };
-    macro_rules! whole {
-        ($values:ident) => {
-            $values.push_value(integer()?.try_into().map_err(|_| unfit())?)
-        };
-    }
-    if value == Value::Null {
-        builder.push_null();
-        return Ok(());
-    }
-    match builder.values() {
-        Values::Boolean(values) => match value {
-            Value::Integer(flag @ (0 | 1)) => values.push(Some(flag == 1)),
-            _ => return Err(unfit()),
-        },
-        Values::Int8(values) => whole!(values),
-        Values::Int16(values) => whole!(values),
-        Values::UInt8(values) => whole!(values),
-        Values::UInt16(values) => whole!(values),
-        Values::UInt32(values) => whole!(values),
-        Values::UInt64(values) => whole!(values),
-        Values::Int32(values) => match kind {
-            Type::Date => {
-                let moment = text(value).and_then(calendar::parse_moment).filter(|moment| moment.micros == 0 && moment.offset.is_none());
-                let moment = moment.ok_or_else(unfit)?;
-                values.push_value(i32::try_from(moment.days).map_err(|_| unfit())?);
-            }
-            _ => whole!(values),
-        },
-        Values::Int64(values) => match kind {
-            Type::Time => values.push_value(text(value).and_then(calendar::parse_time).ok_or_else(unfit)? * 1000),
-            Type::Timestamp => {
-                let moment = text(value).and_then(calendar::parse_moment).filter(|moment| moment.offset.is_none()).ok_or_else(unfit)?;
-                values.push_value(moment.days * DAY_MICROS + moment.micros);
-            }
-            Type::TimestampUtc => {
-                let moment = text(value).and_then(calendar::parse_moment).ok_or_else(unfit)?;
-                values.push_value(moment.days * DAY_MICROS + moment.micros - moment.offset.unwrap_or(0));
-            }
-            _ => values.push_value(integer()?),
-        },
-        Values::Int128(values) => {
-            let Type::Decimal { precision, scale } = *kind else { return Err(unfit()) };
-            let number = match value {
-                Value::Real(number) => decimal::of_real(number, precision, scale),
-                Value::Integer(number) => decimal::of_integer(number, precision, scale),
-                _ => None,
-            };
-            if let Some(number) = number {
-                values.push_value(number);
-                return Ok(());
-            }
-            let text = text_of(value).filter(|_| !matches!(value, Value::Blob(_))).ok_or_else(unfit)?;
-            values.push_value(decimal::parse(&text, precision, scale).map_err(|_| unfit())?);
-        }
-        Values::Float32(values) => match value {
-            Value::Real(number) if f64::from(number as f32) == number => values.push_value(number as f32),
-            _ => return Err(unfit()),
-        },
-        Values::Float64(values) => match value {
-            Value::Real(number) => values.push_value(number),
-            // Whole numbers up to 2^53 are numbers with a point too.
-            Value::Integer(number) if number.unsigned_abs() <= 1 << 53 => values.push_value(number as f64),
-            _ => return Err(unfit()),
-        },
-        Values::Text(values) => match value {
-            Value::Text(bytes) => values.push_value(std::str::from_utf8(bytes).map_err(|_| Misfit::Unfit("its text is not UTF-8".into()))?),
-            value if column.as_text => values.push_value(text_of(value).ok_or_else(unfit)?),
-            _ => return Err(unfit()),
-        },
-        Values::Binary(values) => match value {
-            Value::Blob(bytes) => values.push_value(bytes),
-            _ => return Err(unfit()),
-        },
-        Values::List { .. } => return Err(unfit()),
-    }
-    Ok(())
-}
-
-fn declared(column: &Column) -> &str {
-    if column.declared.is_empty() { "a column without a type" } else { &column.declared }
-}
-
-/// A value in words, shortened.
-fn shown(value: Value<'_>) -> String {
-    let short = |text: String| if text.chars().count() > 60 { format!("{}…", text.chars().take(60).collect::<String>()) } else { text };
-    match value {
-        Value::Text(bytes) => format!("{:?}", short(String::from_utf8_lossy(bytes).into_owned())),
-        Value::Blob(bytes) if bytes.len() <= 16 => format!("x'{}'", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-        Value::Blob(bytes) => format!("of {} bytes", bytes.len()),
-        value => text_of(value).unwrap_or_default(),
-    }
-}
-
-fn text(value: Value<'_>) -> Option<&str> {
-    if let Value::Text(bytes) = value { std::str::from_utf8(bytes).ok() } else { None }
-}
-
-/// A value as text: a number with a point in the shortest form that is read as the same number.
-fn text_of(value: Value<'_>) -> Option<String> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Integer(number) => number.to_string(),
-        Value::Real(number) => format!("{number:?}"),
-        Value::Text(bytes) | Value::Blob(bytes) => String::from_utf8(bytes.to_vec()).ok()?,
-    })
-}

@@ -7,20 +7,17 @@
 use std::collections::BTreeSet;
 
 use super::answer::{Described, Found};
-use super::probe::unknown;
-use super::ranges::{self, Range, Slices, is_calendar, is_whole};
+use super::probe::{Probed, unknown};
+use super::ranges::{self, Range, Slices};
+use super::window::{INSTANT, Scale, UTC, Window, shown, value};
 use super::{Nulls, Probe, SqlError, SqlHome};
 use crate::config::words::Lag;
-use crate::connection::calendar::{self, DAY_MICROS};
-use crate::connection::types::{Column, Type};
+use crate::connection::calendar::DAY_MICROS;
 use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::home::{Before, PROBE};
-
-/// Between the bounds in a window's name.
-const TO: &str = "..";
 
 /// A watermark as the config says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,143 +28,6 @@ pub(super) struct Watermark {
     pub lag: Lag,
     pub start: Option<String>,
     pub nulls: Nulls,
-}
-
-/// True for the name of a window that has an end.
-pub(super) fn is_settled(name: &str) -> bool {
-    name.split_once(TO).is_some_and(|(_, to)| !to.is_empty())
-}
-
-/// Some rows of the column; no bound means no end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    pub from: Option<i128>,
-    pub to: Option<i128>,
-}
-
-impl Window {
-    /// Reads the name of a window: its bounds are whole numbers, or microseconds since 1970.
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        let (from, to) = name.split_once(TO)?;
-        let bound = |text: &str| if text.is_empty() { Some(None) } else { value(text).map(Some) };
-        Some(Self { from: bound(from)?, to: bound(to)? })
-    }
-
-    /// Windows that end at these bounds, as far as they lie within.
-    fn cut(self, bounds: &BTreeSet<i128>) -> Vec<Self> {
-        let is_within = |bound: &&i128| self.from.is_none_or(|from| from < **bound) && self.to.is_none_or(|to| **bound < to);
-        let mut cut = Vec::new();
-        let mut from = self.from;
-        for to in bounds.iter().filter(is_within).copied().map(Some).chain([self.to]) {
-            cut.push(Self { from, to });
-            from = to;
-        }
-        cut
-    }
-}
-
-/// A whole number, or the microseconds since 1970 of a date or time stamp, of which the zone is UTC.
-pub(super) fn value(text: &str) -> Option<i128> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let moment = calendar::parse_moment(text)?;
-    Some(i128::from(moment.days * DAY_MICROS + moment.micros - moment.offset.unwrap_or(0)))
-}
-
-/// How the values of a column are counted, and where windows may end.
-#[derive(Clone, Copy, Debug)]
-struct Scale<'a> {
-    dialect: Dialect,
-    column: &'a Column,
-    /// Bounds are multiples of it: SQLite compares time stamps as texts, whose form only the day has for sure.
-    grain: i128,
-}
-
-impl<'a> Scale<'a> {
-    fn new(dialect: Dialect, column: &'a Column) -> Result<Self, SqlError> {
-        let is_daily = column.kind == Type::Date || dialect == Dialect::Sqlite && is_calendar(&column.kind);
-        if !is_whole(&column.kind) && !is_calendar(&column.kind) {
-            return Err(SqlError::NoWatermark { column: column.name.clone(), declared: column.declared.clone() });
-        }
-        Ok(Self { dialect, column, grain: if is_daily { i128::from(DAY_MICROS) } else { 1 } })
-    }
-
-    fn is_calendar(&self) -> bool {
-        is_calendar(&self.column.kind)
-    }
-
-    fn floor(&self, value: i128) -> i128 {
-        value.div_euclid(self.grain) * self.grain
-    }
-
-    /// How far behind the largest value rows may still come.
-    fn lag(&self, lag: Lag) -> Result<i128, SqlError> {
-        if self.is_calendar() {
-            return Ok(i128::from(lag.value) * 1_000_000);
-        }
-        if !lag.is_plain && lag.value > 0 {
-            let (column, declared) = (self.column.name.clone(), self.column.declared.clone());
-            return Err(SqlError::NoBound { what: "lag", value: format!("{}s", lag.value), column, declared });
-        }
-        Ok(i128::from(lag.value))
-    }
-
-    fn start(&self, start: &str) -> Result<i128, SqlError> {
-        let has_form = start.parse::<i128>().is_err() == self.is_calendar();
-        let bound = value(start).filter(|bound| has_form && self.floor(*bound) == *bound);
-        bound.ok_or_else(|| SqlError::NoBound {
-            what: "start",
-            value: start.to_string(),
-            column: self.column.name.clone(),
-            declared: self.column.declared.clone(),
-        })
-    }
-
-    /// A bound as names have it.
-    fn name(&self, bound: i128) -> String {
-        match self.moment(bound) {
-            Some(moment) if self.grain == 1 => moment.trim_end_matches('0').trim_end_matches('.').replace(' ', "T"),
-            Some(moment) => moment.split(' ').next().unwrap_or_default().to_string(),
-            None => bound.to_string(),
-        }
-    }
-
-    /// A bound as the database compares it.
-    fn literal(&self, bound: i128) -> String {
-        match self.moment(bound) {
-            Some(moment) if self.grain == 1 => self.dialect.text(&moment),
-            Some(_) => self.dialect.text(&self.name(bound)),
-            None => bound.to_string(),
-        }
-    }
-
-    fn moment(&self, bound: i128) -> Option<String> {
-        // Bounds come from values that have a year from 1 to 9999; what is taken from them may lie below.
-        let shown = |bound: i128| calendar::shown_moment(i64::try_from(bound).unwrap_or(i64::MIN)).ok();
-        self.is_calendar().then(|| shown(bound).unwrap_or_else(|| "0001-01-01 00:00:00.000000".into()))
-    }
-
-    fn range(&self, Window { from, to }: Window) -> Range {
-        let column = self.dialect.quoted(&self.column.name);
-        let mut conditions = Vec::new();
-        conditions.extend(from.map(|from| format!("{column} >= {}", self.literal(from))));
-        conditions.extend(to.map(|to| format!("{column} < {}", self.literal(to))));
-        match (self.dialect, self.is_calendar()) {
-            // Those without an end are with those without a value.
-            (Dialect::Postgres, true) => conditions.push(format!("isfinite({column})")),
-            _ if conditions.is_empty() => conditions.push(format!("{column} IS NOT NULL")),
-            _ => {}
-        }
-        let name = |bound: Option<i128>| bound.map_or_else(String::new, |bound| self.name(bound));
-        Range { name: format!("{}{TO}{}", name(from), name(to)), condition: Some(conditions.join(" AND ")) }
-    }
-
-    /// Where everything is settled below a value that no other row will have.
-    fn behind(&self, value: i128) -> Option<i128> {
-        let is_whole_day = self.column.kind == Type::Date;
-        (self.grain == 1 || is_whole_day).then_some(value + self.grain)
-    }
 }
 
 impl SqlHome {
@@ -182,12 +42,15 @@ impl SqlHome {
     ) -> Result<Found> {
         let column = self.column(described, &watermark.column)?;
         let scale = Scale::new(session.database().dialect, column)?;
+        watermark.primary_key.iter().try_for_each(|name| self.column(described, name).map(drop))?;
         let start = watermark.start.as_deref().map(|start| scale.start(start)).transpose()?;
         let windows = |names: &BTreeSet<String>| names.iter().filter_map(|name| Window::parse(name)).collect::<Vec<_>>();
         let mut settled = windows(&before.settled);
         settled.sort_by_key(|window| (window.from, window.to));
         let again: BTreeSet<i128> = windows(&before.again).iter().flat_map(|window| [window.from, window.to]).flatten().collect();
         let reached = settled.iter().filter_map(|window| window.to).chain(start).max();
+        self.check_texts(session, described, scale).await?;
+        self.check_edges(session, scale, &before.settled).await?;
         let lag = scale.lag(watermark.lag)?;
         let is_unique = lag == 0 && described.key == [column.name.clone()];
         let newest = self.newest(session, scale, reached).await?;
@@ -200,8 +63,8 @@ impl SqlHome {
         let mut found = Found::default();
         let probed = self.probed(&column.name);
         for gap in gaps(start, &settled, settles).into_iter().flat_map(|gap| gap.cut(&again)) {
-            for (range, digest) in self.pieces(session, described, scale, gap, &probed).await? {
-                found.push(range, digest);
+            for (range, digest, rows) in self.pieces(session, described, scale, gap, &probed).await? {
+                found.push(range, digest, rows);
             }
         }
         let open = scale.range(Window { from: settles, to: None });
@@ -212,20 +75,24 @@ impl SqlHome {
                 let of = &column.name;
                 format!("rows wait until their {of} is below the largest{behind}: what is added to a table is not taken back (mode: merge has them at once)")
             }));
-        } else if let Some(digest) = self.probe_rows(session, described, &probed, open.condition.as_deref()).await? {
+        } else if let Some(Probed { digest, rows }) = self.probe_rows(session, described, &probed, open.condition.as_deref()).await? {
             open_digest = Some(digest);
-            found.push(open, digest);
+            found.push(open, digest, Some(rows));
         }
         let without = self.without_value(session, scale, watermark, before).await?;
         if without > 0 && watermark.nulls == Nulls::IncludeEachTime {
-            found.push(ranges::rest(scale.dialect, column), unknown());
+            found.push(ranges::rest(scale.dialect, column), unknown(), Some(without));
         }
 
         let mut writer = KeyWriter::new(KeyKind::Probe);
         writer.text(watermark.start.as_deref().unwrap_or_default()).number(u64::from(before.is_final));
         match told {
             Some(told) => writer.digest(&told),
-            None => writer.text(&open_name).text(&open_digest.map_or_else(String::new, |digest| digest.to_string())).number(without),
+            // What it answers is the same for windows of before, which had no mark.
+            None => writer
+                .text(&open_name.replace(UTC, ""))
+                .text(&open_digest.map_or_else(String::new, |digest| digest.to_string()))
+                .number(without),
         };
         found.inputs.insert(PROBE.to_string(), writer.finish());
         Ok(found)
@@ -243,10 +110,22 @@ impl SqlHome {
     /// The largest value that is not below a bound.
     async fn newest(&self, session: &mut Session, scale: Scale<'_>, reached: Option<i128>) -> Result<Option<i128>> {
         let range = scale.range(Window { from: reached, to: None });
-        let Some((_, newest)) = self.bounds(session, scale.column, range.condition.as_deref()).await? else { return Ok(None) };
-        let has_year =
-            |value: &i128| !scale.is_calendar() || i64::try_from(*value).is_ok_and(|value| calendar::shown_moment(value).is_ok());
-        let value = value(&newest).filter(has_year).ok_or_else(|| SqlError::Value {
+        let newest = if scale.is_instant {
+            let column = scale.dialect.quoted(&scale.column.name);
+            let asked = format!(
+                "SELECT max({INSTANT}({column})) FROM {}{}",
+                self.relation.from(scale.dialect),
+                self.filter(range.condition.as_deref())
+            );
+            session.ask("look for its newest row", &asked).await?.into_iter().flatten().flatten().next()
+        } else {
+            self.bounds(session, scale.column, range.condition.as_deref()).await?.map(|(_, newest)| newest)
+        };
+        let Some(newest) = newest else { return Ok(None) };
+        let has_year = |value: &i128| !scale.is_calendar() || shown(*value).is_some();
+        // A number among dates is none.
+        let has_form = scale.is_instant || newest.parse::<i128>().is_err() == scale.is_calendar();
+        let value = value(&newest).filter(|value| has_form && has_year(value)).ok_or_else(|| SqlError::Value {
             column: scale.column.name.clone(),
             row: 0,
             of: self.relation.to_string(),
@@ -254,6 +133,55 @@ impl SqlHome {
             hint: "leave such values out by where, or choose another column",
         })?;
         Ok(Some(value))
+    }
+
+    /// In SQLite, numbers and some texts lie below all dates, where nobody would ever look for them again.
+    async fn check_texts(&self, session: &mut Session, described: &Described, scale: Scale<'_>) -> Result<()> {
+        if scale.dialect != Dialect::Sqlite || !scale.is_calendar() {
+            return Ok(());
+        }
+        let name = scale.dialect.quoted(&scale.column.name);
+        // What stands before digits; as a word, so that no column of numbers makes a number of it.
+        let below = format!("{name} < '/~'");
+        let rowid = described.rowid.as_deref().unwrap_or("NULL");
+        let asked =
+            format!("SELECT quote({name}), {rowid} FROM {}{} LIMIT 1", self.relation.from(scale.dialect), self.filter(Some(&below)));
+        let Some(row) = session.ask("look for rows that lie in no window", &asked).await?.into_iter().next() else { return Ok(()) };
+        let mut row = row.into_iter();
+        let value = row.next().flatten().unwrap_or_default();
+        let place = row.next().flatten().map_or_else(String::new, |rowid| format!(", rowid {rowid}"));
+        Err(SqlError::Value {
+            column: scale.column.name.clone(),
+            row: 0,
+            of: format!("{}{place}", self.relation),
+            reason: format!("the value {value} is no date, and lies in no window"),
+            hint: "leave such values out by where, or choose another column",
+        }
+        .into())
+    }
+
+    /// Windows that were settled by the days of local clocks have the same rows by their instants, where they end.
+    async fn check_edges(&self, session: &mut Session, scale: Scale<'_>, settled: &BTreeSet<String>) -> Result<()> {
+        if !scale.is_instant {
+            return Ok(());
+        }
+        let windows: Vec<(Window, bool)> = settled.iter().filter_map(|name| Some((Window::parse(name)?, name.contains(UTC)))).collect();
+        let has_neighbour = |bound: &i128, end: fn(&Window) -> Option<i128>| windows.iter().any(|(window, _)| end(window) == Some(*bound));
+        let old = || windows.iter().filter(|(_, is_by_instant)| !is_by_instant).map(|(window, _)| window);
+        let ends = old().filter_map(|window| window.to).filter(|to| !has_neighbour(to, |window| window.from));
+        let begins = old().filter_map(|window| window.from).filter(|from| !has_neighbour(from, |window| window.to));
+        for edge in ends.chain(begins) {
+            let name = scale.dialect.quoted(&scale.column.name);
+            let day = i128::from(DAY_MICROS);
+            let near = scale.range(Window { from: Some(edge - day), to: Some(edge + day) }).condition.unwrap_or_default();
+            let other = format!("{near} AND ({name} < {}) <> ({INSTANT}({name}) < {edge})", scale.literal(edge));
+            let asked = format!("SELECT {name} FROM {}{} LIMIT 1", self.relation.from(scale.dialect), self.filter(Some(&other)));
+            if let Some(value) = session.ask("look where its windows end", &asked).await?.into_iter().flatten().flatten().next() {
+                let (column, of) = (scale.column.name.clone(), self.relation.to_string());
+                return Err(SqlError::OtherDay { column, of, value, edge: scale.literal(edge) }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The windows that a gap is read in; those without a row are taken by the next.
@@ -264,18 +192,30 @@ impl SqlHome {
         scale: Scale<'_>,
         gap: Window,
         probed: &[String],
-    ) -> Result<Vec<(Range, Fingerprint)>> {
+    ) -> Result<Vec<(Range, Fingerprint, Option<u64>)>> {
         let range = scale.range(gap);
+        let whole = |range: Range, Probed { digest, rows }| (range, digest, Some(rows));
         let Some(slices) = self.steps(session, scale, gap).await? else {
-            let digest = self.probe_rows(session, described, probed, range.condition.as_deref()).await?;
-            return Ok(digest.map(|digest| (range, digest)).into_iter().collect());
+            let probed = self.probe_rows(session, described, probed, range.condition.as_deref()).await?;
+            return Ok(probed.map(|probed| whole(range, probed)).into_iter().collect());
         };
-        let (numbers, _) = self.probe_slices(session, &slices, described, probed, range.condition.as_deref()).await?;
-        let mut pieces = Vec::with_capacity(numbers.len());
-        let (mut from, last) = (gap.from, numbers.len().saturating_sub(1));
-        for (place, (number, digest)) in numbers.into_iter().enumerate() {
+        let found = self.probe_slices(session, &slices, described, probed, range.condition.as_deref()).await?;
+        if found.slices.is_empty() {
+            return Ok(found.rest.map(|probed| whole(range, probed)).into_iter().collect());
+        }
+        let mut pieces = Vec::with_capacity(found.slices.len());
+        let (mut from, last) = (gap.from, found.slices.len() - 1);
+        for (place, (number, probed)) in found.slices.into_iter().enumerate() {
             let to = if place == last { gap.to } else { Some(slices.first(number + 1)) };
-            pieces.push((scale.range(Window { from, to }), digest));
+            let range = scale.range(Window { from, to });
+            pieces.push(match &found.rest {
+                None => whole(range, probed),
+                // Rows that lie in no slice lie in windows all the same, but nobody knows in which.
+                Some(rest) => {
+                    let mut writer = KeyWriter::new(KeyKind::Probe);
+                    (range, writer.digest(&probed.digest).digest(&rest.digest).finish(), None)
+                }
+            });
             from = to;
         }
         Ok(pieces)
@@ -284,7 +224,8 @@ impl SqlHome {
     /// How a gap is cut: as the config says, or else by whole numbers.
     async fn steps<'c>(&self, session: &mut Session, scale: Scale<'c>, gap: Window) -> Result<Option<Slices<'c>>> {
         if let Some(slice) = &self.slice {
-            return Ok(Some(Slices::new(scale.dialect, scale.column, slice.by)?));
+            let slices = Slices::new(scale.dialect, scale.column, slice.by)?;
+            return Ok(Some(Slices { is_by_instant: scale.is_instant, ..slices }));
         }
         if scale.is_calendar() {
             return Ok(None);

@@ -329,7 +329,8 @@ fn list(inner: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
     }
     let mut at = 20;
     // All of them are looked at before any is added, so that a list comes whole or not at all.
-    let mut elements = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    // Each has a length of four bytes at least, whatever the server says of their number.
+    let mut elements = Vec::with_capacity(usize::try_from(length).unwrap_or_default().min(value.len() / 4));
     for _ in 0..length {
         let size = number(at)?;
         at += 4;

@@ -1,0 +1,217 @@
+//! What the SQL of a home means: as the server says it, whatever hygge's own sessions have, and one statement.
+
+use crate::common::databases::{Database, Kind, Server};
+use crate::common::peers;
+use crate::common::sandbox::{Ran, Sandbox};
+
+fn built(sandbox: &Sandbox) -> Ran {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    ran
+}
+
+fn failed(sandbox: &Sandbox) -> String {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    ran.error().to_string()
+}
+
+fn lines(sandbox: &Sandbox, store: &str) -> Vec<String> {
+    let mut lines = peers::rows(&sandbox.path(store)).lines();
+    lines.sort();
+    lines
+}
+
+/// `||` is an or to the server, before and after a store had a session.
+#[test]
+fn the_sql_of_a_home_means_what_the_server_says() {
+    let database = Database::new(Kind::MySql);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, a integer, b integer); INSERT INTO t VALUES (1, 1, 0), (2, 0, 1), (3, 0, 0)");
+    let home = "home: {connection: shop, table: t, where: \"a = 1 || b = 1\"}";
+    let flows = format!(
+        "  a: {{{home}, store: a}}\n  b: {{{home}, needs: a, store: {{connection: shop, table: copy}}}}\n  c: {{{home}, needs: b, store: c}}\n  \
+           d: {{home: {{connection: shop, query: \"select @@sql_mode as mode, @@time_zone as zone\"}}, needs: c, store: d}}\n"
+    );
+    for pool in [1, 4] {
+        let sandbox = Sandbox::new(&database.config(&flows).replace("url:", &format!("pool_size: {pool}, url:")));
+        for _ in 0..2 {
+            let ran = sandbox.build(&["--force"]);
+            assert_eq!(ran.code, 0, "{}", ran.text);
+            let wanted = database.ask("SELECT id FROM t WHERE a = 1 || b = 1 ORDER BY id");
+            for store in ["a", "c"] {
+                let ids: Vec<String> = lines(&sandbox, store).iter().map(|line| line[..1].to_string()).collect();
+                assert_eq!(ids.join("\n"), wanted);
+            }
+            assert_eq!(database.ask("SELECT id FROM copy ORDER BY id"), wanted);
+            // Its time zone is what makes time stamps exact.
+            assert_eq!(lines(&sandbox, "d"), [format!("{}|+00:00", database.ask("SELECT @@sql_mode"))]);
+        }
+        database.run("DROP TABLE copy, hygge_receipts");
+    }
+}
+
+/// What a backslash means is not the same in each session.
+#[test]
+fn a_name_with_a_backslash_is_found_in_any_mode() {
+    for mode in ["NO_BACKSLASH_ESCAPES", "ORACLE", "ANSI", "STRICT_ALL_TABLES"] {
+        let server = Server::with_options(Kind::MySql, &[&format!("--sql-mode={mode}")]);
+        let database = server.database();
+        database
+            .run("CREATE TABLE `a\\b'c``d\\\\` (id integer PRIMARY KEY, `x\\y` varchar(20)); INSERT INTO `a\\b'c``d\\\\` VALUES (1, 'z')");
+        let sandbox = database.project(
+            "  a: {home: {connection: shop, table: '\"a\\b''c`d\\\\\"', probe: {columns: ['x\\y']}}, store: out}\n  \
+               b: {home: out, needs: a, store: {connection: shop, table: '\"e\\f''\"'}}\n  c: {home: {connection: shop, table: '\"e\\f''\"'}, needs: b, store: again}\n",
+        );
+        built(&sandbox);
+        for store in ["out", "again"] {
+            assert_eq!(
+                (lines(&sandbox, store), peers::rows(&sandbox.path(store)).schema[1].as_str()),
+                (vec!["1|z".into()], "x\\y: string"),
+                "{mode}"
+            );
+        }
+    }
+}
+
+/// Texts that are made of values are those of the server.
+#[test]
+fn values_of_mysql_as_texts_are_exact() {
+    let database = Database::new(Kind::MySql);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY, b bit(8), w bit(64), y year, t tinyint(1) unsigned, u bigint unsigned, s set('a', 'b'), d datetime(6))");
+    database.run(
+        "INSERT INTO t VALUES (1, 0, 0, 0, 200, 18446744073709551615, '', '2026-01-01 00:00:00.000001'), \
+         (2, 5, 18446744073709551615, 2155, 1, 0, 'a,b', '2026-01-01 00:00:00.5'), (3, 255, 256, 1901, 0, 1, 'b', '9999-12-31 23:59:59.999999')",
+    );
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: t, types: {b: text, w: text, y: text, t: text, u: text, s: text}}, store: a}\n  \
+           q: {home: {connection: shop, query: \"select id, t, u, y from t\"}, store: q}\n",
+    );
+    built(&sandbox);
+    let asked = "SELECT id, bin(b), bin(w), y, t, u, s FROM t ORDER BY id";
+    let found: Vec<String> = lines(&sandbox, "a").iter().map(|line| line.rsplit_once('|').expect("a date").0.to_string()).collect();
+    assert_eq!(found.join("\n"), database.ask(asked));
+    assert_eq!(lines(&sandbox, "q").join("\n"), database.ask("SELECT id, t, u, y + 0 FROM t ORDER BY id"));
+    assert_eq!(peers::rows(&sandbox.path("q")).schema[1..3], ["t: uint8", "u: uint64"]);
+}
+
+/// Two values that a probe takes for one would never arrive.
+#[test]
+fn a_probe_tells_all_values_apart() {
+    let changes = [
+        (Kind::MySql, "float", "1.2345678", "1.2345679"),
+        (Kind::MySql, "double", "1.23456789012345678", "1.2345678901234567"),
+        (Kind::MySql, "varchar(9)", "'a'", "'A'"),
+        (Kind::MySql, "varchar(9)", "'null'", "NULL"),
+        (Kind::MySql, "varchar(9)", "'n'", "NULL"),
+        (Kind::MySql, "longtext", "repeat('x', 9000000)", "concat(repeat('x', 8999999), 'y')"),
+        (Kind::Postgres, "real", "1.2345678", "1.2345679"),
+        (Kind::Postgres, "double precision", "0", "'-0'"),
+        (Kind::Postgres, "text", "'null'", "NULL"),
+        (Kind::Postgres, "text COLLATE folded", "'a'", "'A'"),
+        (Kind::Postgres, "jsonb", "'{\"a\": 1.0}'", "'{\"a\": 1.00}'"),
+        (Kind::Sqlite, "text", "'null'", "NULL"),
+        (Kind::Sqlite, "text COLLATE NOCASE", "'a'", "'A'"),
+        (Kind::Sqlite, "real", "0.1", "0.10000000000000002"),
+        (Kind::Sqlite, "", "'5'", "5"),
+    ];
+    for (kind, declared, before, after) in changes {
+        let database = Database::new(kind);
+        if declared.contains("folded") {
+            database.run("CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+        }
+        database.run(&format!(
+            "CREATE TABLE t (id integer PRIMARY KEY, v {declared}, w {declared}); INSERT INTO t VALUES (1, {before}, {before})"
+        ));
+        if database.ask(&format!("SELECT count(*) FROM t WHERE v = {before}")) == "1" && declared == "double" {
+            continue;
+        }
+        let on_mismatch = if kind == Kind::Sqlite { ", on_mismatch: text" } else { "" };
+        for columns in ["[v]", "[v, w]"] {
+            database.run(&format!("UPDATE t SET v = {before}"));
+            let sandbox = database.project(&format!(
+                "  a: {{home: {{connection: shop, table: t, columns: [id], probe: {{columns: {columns}}}{on_mismatch}}}, store: out}}\n"
+            ));
+            built(&sandbox);
+            assert_eq!(sandbox.run(&["build"]).text.trim(), "hygge: nothing to do, 1 flow is fresh", "{declared}");
+            database.run(&format!("UPDATE t SET v = {after}"));
+            let ran = sandbox.run(&["build", "--check"]);
+            assert_eq!(ran.code, 10, "{kind:?} {declared} {columns}: {before} became {after}: {}", ran.text);
+        }
+    }
+}
+
+/// What stands behind the first statement would never be run.
+#[test]
+fn a_query_is_one_statement() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        database.run("CREATE TABLE t (id integer); INSERT INTO t VALUES (1)");
+        for (query, wanted) in [
+            ("select id from t; select 2", Some("select 2")),
+            ("select id from t; drop table t -- x", Some("drop table t")),
+            ("select id from t;", None),
+            ("select id from t ; -- the end", None),
+            ("select id from t; /* ; */ ;", None),
+            ("select id from t where '';'' <> ''a''", None),
+        ] {
+            let sandbox = database.project(&format!("  a:\n    home: {{connection: shop, query: '{query}'}}\n    store: out\n"));
+            let checked = sandbox.run(&["check", "--offline"]);
+            match wanted {
+                Some(rest) => {
+                    assert_eq!(checked.code, 2, "{query}: {}", checked.text);
+                    assert!(checked.text.contains("another statement behind its first") && checked.text.contains(rest), "{}", checked.text);
+                    assert!(checked.text.contains("hygge.yml:5:"), "{}", checked.text);
+                }
+                None => {
+                    built(&sandbox);
+                    assert_eq!(lines(&sandbox, "out"), ["1"], "{query}");
+                }
+            }
+        }
+        assert_eq!(database.ask("SELECT count(*) FROM t"), "1");
+    }
+}
+
+/// SQLite makes another letter of half a letter, and of a name that is no UTF-8 something else.
+#[test]
+fn texts_of_sqlite_that_are_none_are_refused() {
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute(\"PRAGMA encoding = 'UTF-16le'\")\n\
+                  db.execute('CREATE TABLE t (id integer PRIMARY KEY, v text)')\n\
+                  db.execute('INSERT INTO t VALUES (1, ?), (2, ?)', ('é 😀', ''))\n\
+                  db.execute(\"INSERT INTO t VALUES (3, CAST(x'61003dd86200' AS TEXT))\") if sys.argv[2] == 'half' else None\n\
+                  db.execute('CREATE TABLE n (id integer)')\n\
+                  db.execute('INSERT INTO n VALUES (1)')\n";
+    for half in ["whole", "half"] {
+        let database = Database::new(Kind::Sqlite);
+        let file = database.file().with_file_name("wide.db");
+        assert!(peers::run(script, &[file.as_os_str(), half.as_ref()]).status.success());
+        let config = |home: &str| {
+            format!(
+                "connections: {{shop: {{url: 'sqlite:{}'}}}}\nflows: {{a: {{home: {{connection: shop, {home}}}, store: out}}}}\n",
+                file.display()
+            )
+        };
+        let sandbox = Sandbox::new(&config("table: t"));
+        if half == "whole" {
+            built(&sandbox);
+            assert_eq!(lines(&sandbox, "out"), ["1|é 😀", "2|"]);
+        } else {
+            let text = failed(&sandbox);
+            assert!(text.contains("column v has a text with half a letter of UTF-16 in it, 0xd83d"), "{text}");
+            built(&Sandbox::new(&config("query: select id from t")));
+        }
+    }
+    let database = Database::new(Kind::Sqlite);
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute('CREATE TABLE t (id integer, name text)')\n\
+                  db.execute('INSERT INTO t VALUES (1, 2)')\n\
+                  db.execute('PRAGMA writable_schema = on')\n\
+                  db.execute(\"UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) WHERE name = 't'\")\n";
+    assert!(peers::run(script, &[database.file().as_os_str()]).status.success());
+    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n"));
+    assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
+    built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
+}
