@@ -175,3 +175,15 @@ fn the_placeholders_of_the_docs_are_those_that_are_known() {
     }
     assert!(checked >= 6, "{checked}");
 }
+
+/// Each promise names tests that there are.
+#[test]
+fn promises_are_held_by_tests() {
+    let page = read("docs/promises.md");
+    let names: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for (module, name) in names {
+        let tests = read(&format!("tests/{module}.rs"));
+        assert!(tests.contains(&format!("fn {name}(")), "docs/promises.md: there is no test {name} in tests/{module}.rs");
+    }
+}
