@@ -2,6 +2,7 @@
 
 pub mod append;
 mod backfill;
+mod beside;
 pub mod check;
 pub mod db;
 mod judge;
