@@ -2,6 +2,7 @@
 
 pub mod append;
 mod backfill;
+mod beside;
 pub mod check;
 mod columns;
 pub mod db;

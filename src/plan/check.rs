@@ -10,8 +10,9 @@ use futures_util::future::join_all;
 use polars::prelude::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::beside::{check_folders, remarks_on_packing};
 use super::columns;
-use super::prepare::{check_folders, check_schemas, remarks_on_packing};
+use super::prepare::check_schemas;
 use super::project::Project;
 use crate::connection::Databases;
 use crate::error::{Result, catch_panic};

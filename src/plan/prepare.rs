@@ -9,6 +9,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
 use super::append::{self, AppendError};
+use super::beside::{check_folders, remarks_on_packing};
 use super::columns;
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
@@ -22,7 +23,6 @@ use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, Mode};
 use crate::format::{Format, FormatError, Layout, Opened, Passage};
 use crate::fs;
-use crate::home::{Home, HomeError};
 use crate::store::receipt::{Moved, Part, Published};
 
 /// What a build makes, and what of the set before stays.
@@ -389,47 +389,6 @@ pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl
     let (odd, usual) = (open(odd)?, open(usual)?);
     let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
     Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
-}
-
-/// Nothing is lost of what other programs keep beside files: a log that says which of them count, values in names of folders.
-pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
-    home.check_surroundings()?;
-    // All files have the same columns, so that one of each kind of folders says it.
-    let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for (number, name) in names.iter().enumerate() {
-        let columns: Vec<String> = home.values_in_folders(name).into_iter().map(|(column, _)| column).collect();
-        if !columns.is_empty() {
-            kinds.entry(columns).or_insert(number);
-        }
-    }
-    for number in kinds.into_values() {
-        let columns = format.columns(&open(number)?)?;
-        let mut values = home.values_in_folders(names[number]).into_iter();
-        if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
-            return Err(HomeError::InFolders { file: names[number].to_string(), column, value }.into());
-        }
-    }
-    Ok(())
-}
-
-/// Which files share no part with the one before them, and why: the first of them with all that is to say, the others as a number.
-pub(super) fn remarks_on_packing(
-    format: &dyn Format,
-    layouts: &[&Layout],
-    names: &[&str],
-    open: impl Fn(usize) -> Result<Opened>,
-) -> Result<Vec<String>> {
-    let filled: Vec<usize> = (0..layouts.len()).filter(|file| layouts[*file].rows > 0).collect();
-    let apart: Vec<(usize, usize)> =
-        filled.windows(2).map(|pair| (pair[0], pair[1])).filter(|(one, other)| !layouts[*one].packs_with(layouts[*other])).collect();
-    let Some((one, other)) = apart.first().copied() else { return Ok(Vec::new()) };
-    let difference = format.apart(&open(one)?, &open(other)?)?.unwrap_or_else(|| "what they say of their values differs".into());
-    let more = match apart.len() - 1 {
-        0 => String::new(),
-        1 => "; a part ends so between two other files too".into(),
-        more => format!("; parts end so between {} other files too", more + 1),
-    };
-    Ok(vec![format!("a part ends between {} and {}, which cannot share one: {difference}{more}", names[one], names[other])])
 }
 
 /// Nothing is decoded before every file of every part that must be made was found decodable.
