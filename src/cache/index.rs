@@ -116,7 +116,8 @@ pub struct PartRecord {
 /// What a layout is kept under: the format, its version and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
-    bytes.extend(format!("{} {}", format.name(), format.version()).into_bytes());
+    // Layouts are found by what a format refuses, too, which changes with what it makes.
+    bytes.extend(format!("{} {}", format.name(), format.made_version()).into_bytes());
     Fingerprint::of_bytes(&bytes)
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
+use crate::format::shared::Shared;
 use crate::format::{Layout, Passage};
 use crate::fs::Stat;
 use crate::store::Naming;
@@ -51,6 +52,8 @@ pub struct Work {
     pub table: Option<TableWork>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
     pub checked: Checked,
+    /// Groups from which several of the parts are cut.
+    pub shared: Shared,
 }
 
 /// Files that were looked into.
@@ -143,6 +146,7 @@ impl Work {
             is_only_to_settle: false,
             table: None,
             checked: Checked::default(),
+            shared: Shared::default(),
         }
     }
 
