@@ -189,7 +189,9 @@ impl Flow {
             }
         }
         recipe.set("store.format", target.format.name());
-        recipe.set("store.format.version", target.format.version());
+        // Rows of a table that become files are made by the format; other files may pass whole, which their parts tell.
+        let is_made = self.home.table().is_some() && self.store.table().is_none();
+        recipe.set("store.format.version", if is_made { target.format.made_version() } else { target.format.version() });
         recipe.set("store.compression", target.compression.word);
         if let Some(level) = target.compression.level {
             recipe.set("store.compression_level", level);

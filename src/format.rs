@@ -4,6 +4,7 @@
 
 pub mod foreign;
 pub mod parquet;
+pub mod shared;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{File, FsError};
+use shared::Shared;
 
 /// A file format: one value for the whole process.
 ///
@@ -32,8 +34,12 @@ pub trait Format: Debug + Send + Sync {
     /// The ending of its files, without the dot.
     fn extension(&self) -> &'static str;
 
-    /// The version of what this format writes: it goes up when equal input gives other bytes.
+    /// The version of everything: it goes up when what passed whole before would not be the same today.
     fn version(&self) -> u32;
+
+    /// The version of what this format makes of rows: it goes up when equal input gives other bytes where groups are packed,
+    /// compressed anew or decoded, or where what was made so must be made again. What passed whole stays as it is.
+    fn made_version(&self) -> u32;
 
     /// The words that `compression:` may be, the default first.
     fn compressions(&self) -> &'static [&'static str];
@@ -209,6 +215,11 @@ pub trait Sources: Sync {
     /// # Errors
     /// It cannot be opened, or it is not as it was.
     fn open(&self, file: usize) -> Result<Opened, Error>;
+
+    /// Where decoded groups are kept from which several parts are cut; `None` where each is decoded for itself.
+    fn shared(&self) -> Option<&Shared> {
+        None
+    }
 }
 
 /// The pieces of one part, with the files that they are in.

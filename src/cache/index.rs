@@ -119,7 +119,8 @@ const LAYOUT: u32 = 2;
 /// What a layout is kept under: the format, its version, that of layouts and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
-    bytes.extend(format!("{} {} {LAYOUT}", format.name(), format.version()).into_bytes());
+    // Layouts are found by what a format refuses, too, which changes with what it makes.
+    bytes.extend(format!("{} {} {LAYOUT}", format.name(), format.made_version()).into_bytes());
     Fingerprint::of_bytes(&bytes)
 }
 

@@ -11,6 +11,7 @@ use crate::cache::staging::{Staging, Unfinished};
 use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::format::shared::Shared;
 use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
 use crate::fs::{self, DigestWriter, FsError};
 use crate::plan::table::PartMoved;
@@ -129,6 +130,10 @@ impl Sources for Planned<'_> {
         // The footer was read at the end; whole files are copied from the beginning.
         (&opened.file).rewind().map_err(FsError::at("read", &opened.path))?;
         Ok(opened)
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        Some(&self.work.shared)
     }
 }
 

@@ -21,7 +21,7 @@ use super::Fingerprint;
 /// The kind of a key, which separates hashes of equal components from each other.
 ///
 /// The text is BLAKE3's derive-key context; its number goes up when the meaning of a component
-/// changes. Version 1: the first.
+/// changes. Version 1: the first. Witness 2: stores that were vouched for may hold parts that must be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// What decides a flow's output.
@@ -44,7 +44,7 @@ impl KeyKind {
             Self::Flow => "hygge 2026 flow key 1",
             Self::Part => "hygge 2026 part key 1",
             Self::Output => "hygge 2026 output digest 1",
-            Self::Witness => "hygge 2026 witness 1",
+            Self::Witness => "hygge 2026 witness 2",
             Self::Schema => "hygge 2026 schema 1",
             Self::Probe => "hygge 2026 probe 1",
         }

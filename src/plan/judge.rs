@@ -252,11 +252,18 @@ impl Planner {
                         stale::compare_inputs(published, &key.components, &mut reasons);
                     }
                 } else if waits.is_empty() {
-                    reasons.extend(append::compare(&self.digests(&flow)?, published, flow.mode, &HashSet::new())?.reasons);
+                    let digests = self.digests(&flow)?;
+                    reasons.extend(append::compare(&digests, published, flow.mode, &HashSet::new())?.reasons);
+                    let again = stale::outdated(&flow, published, &digests);
+                    reasons.extend(stale::outdated_reason(&flow, published).filter(|_| !again.is_empty()));
                 }
                 reasons
             }
-            None => stale::reasons(key.as_ref().map(|key| &key.components), &flow.placement(), state),
+            None => {
+                let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &flow.placement(), state);
+                reasons.extend(published.filter(|_| key.is_some()).and_then(|published| stale::outdated_reason(&flow, published)));
+                reasons
+            }
         };
         if reasons.is_empty() && flow.home.table().is_some_and(|table| !table.is_probed()) {
             reasons.push(Reason::NoProbe);

@@ -14,6 +14,7 @@ use super::columns;
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
 use super::slice;
+use super::stale::{self, MADE};
 use super::work::{Made, MadeAt, PlannedPart, Work};
 use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
@@ -21,7 +22,8 @@ use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, Mode};
-use crate::format::{Format, FormatError, Layout, Opened, Passage};
+use crate::format::shared::Shared;
+use crate::format::{Format, FormatError, Layout, Opened, Passage, Target};
 use crate::fs;
 use crate::store::receipt::{Moved, Part, Published};
 
@@ -63,9 +65,10 @@ impl Planner {
             return Err(error);
         }
         let target = flow.store.target();
+        slice::check_number(files.iter().map(|file| file.name.as_str()).zip(known.iter().copied()), target.rows_per_file)?;
         let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
         let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
-        let mut new = new_parts(&files, &known, &recipe, &passage, target.rows_per_file);
+        let mut new = new_parts(&files, &known, &recipe, &passage, &target);
         if !self.is_forced(name) {
             self.find_made(&flow, &state, &mut new).await?;
         }
@@ -76,7 +79,12 @@ impl Planner {
             Some(_) => remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?,
             None => Vec::new(),
         };
-        let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, ..Work::of_state(&flow, key, &state) };
+        let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
+        let shared = Shared::of(missing);
+        let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
+        if work.passage != Passage::Undecoded || target.rows_per_file.is_some() {
+            work.components.set(MADE, target.format.made_version());
+        }
         work.names(&flow, &[])?;
         if matches!(work.passage, Passage::Decoded { .. }) {
             check_decodable(format, &work)?;
@@ -95,7 +103,11 @@ impl Planner {
         };
         let digests = self.digests(flow)?;
         let parts = &published.manifest.parts;
-        let mut lost = if self.is_forced(&flow.name) { append::can_be_made_again(&digests, parts) } else { HashSet::new() };
+        let mut lost = if self.is_forced(&flow.name) {
+            append::can_be_made_again(&digests, parts)
+        } else {
+            stale::outdated(flow, published, &digests)
+        };
         loop {
             let appending = append::compare(&digests, published, flow.mode, &lost)?;
             let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
@@ -332,14 +344,14 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>
 }
 
 /// The parts that files become.
-fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, rows: Option<u64>) -> Vec<PlannedPart> {
+fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, target: &Target) -> Vec<PlannedPart> {
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
     let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest, is_replaced: false };
     let mut parts = Vec::new();
-    for slice in slice::slices(layouts, &sizes, rows) {
-        let key = slice::part_key(recipe, passage, &slice, &digests);
+    for slice in slice::slices(layouts, &sizes, target.rows_per_file) {
+        let key = slice::part_key(recipe, passage, &slice, &digests, target.format.made_version());
         let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
         used.dedup();
         used.iter().for_each(|file| unused[*file] = false);

@@ -5,9 +5,47 @@
 //! until a part is full; only a larger group is cut inside, together with what was waiting. Groups of
 //! two files share a part only where nothing is lost by it: else the part ends between them.
 
+use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::format::{Layout, Passage, Piece, must_cut};
+
+/// More parts than any flow has: a file may say that it has more rows than it could.
+const MOST_PARTS: u64 = 1_000_000;
+
+/// Too many parts would be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{file} has {rows} rows, which would become {parts} parts of {wanted} rows; more than {MOST_PARTS} are not made")]
+pub struct TooManyParts {
+    file: String,
+    rows: u64,
+    parts: u64,
+    wanted: u64,
+}
+
+impl From<TooManyParts> for Error {
+    fn from(error: TooManyParts) -> Self {
+        Self::new(ErrorKind::Flow, error).with_hint("make rows_per_file larger; a file that says more rows than it has is damaged")
+    }
+}
+
+/// Refuses files that would become too many parts, before any is planned.
+///
+/// # Errors
+/// The one with the most rows.
+pub fn check_number<'l>(layouts: impl Iterator<Item = (&'l str, &'l Layout)>, rows_per_file: Option<u64>) -> Result<(), TooManyParts> {
+    let Some(wanted) = rows_per_file else { return Ok(()) };
+    let mut parts = 0_u64;
+    let mut most = ("", 0);
+    for (file, layout) in layouts {
+        parts = parts.saturating_add(layout.rows.div_ceil(wanted.max(1)));
+        most = if layout.rows > most.1 { (file, layout.rows) } else { most };
+    }
+    if parts <= MOST_PARTS {
+        return Ok(());
+    }
+    Err(TooManyParts { file: most.0.to_string(), rows: most.1, parts, wanted })
+}
 
 /// One part's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,8 +168,9 @@ impl Cutter {
     }
 }
 
-/// The key of a slice's part: no path is in it, so that a part is found again wherever it lies.
-pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests: &[Fingerprint]) -> Fingerprint {
+/// The key of a slice's part: no path is in it, so that a part is found again wherever it lies. `version` is that of what
+/// the format makes, which does not matter where a file passes whole.
+pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests: &[Fingerprint], version: u32) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
     key.digest(recipe);
     match passage {
@@ -145,6 +184,10 @@ pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests:
         key.number(piece.group.map_or(u64::MAX, |group| group as u64));
         let (first, rows) = piece.rows.unwrap_or((0, u64::MAX));
         key.number(first).number(rows);
+    }
+    let passes_whole = *passage == Passage::Undecoded && matches!(slice.pieces.as_slice(), [Piece { group: None, rows: None, .. }]);
+    if !passes_whole {
+        key.text("version").number(version.into());
     }
     key.finish()
 }

@@ -2,17 +2,18 @@
 //!
 //! Pure comparison. A reason says what was and what is, so that `hygge why` has nothing to add.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::Serialize;
 
+use super::append;
 use super::probe::StoreState;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::Components;
-use crate::flow::FlowName;
+use crate::flow::{Flow, FlowName};
 use crate::home::{PROBE, SCHEMA};
-use crate::store::receipt::Published;
+use crate::store::receipt::{Part, Published};
 
 /// Whether a flow must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,6 +120,48 @@ pub enum Reason {
 /// Stands before an upstream among the inputs: no path below a home begins like it.
 pub const UPSTREAM: &str = "/flow/";
 
+/// The setting of a set that says by which version of the format its parts were made that did not pass whole. It is no part of
+/// a key, because only the parts can tell whether it matters.
+pub const MADE: &str = "store.format.made.version";
+
+/// The version of sets that do not say one.
+const FIRST_MADE: &str = "1";
+
+/// The version by which a set was made, where that is not the one of today and some of its parts did not pass whole.
+fn made_before(published: &Published, version: u32) -> Option<String> {
+    let made = published.components.settings.get(MADE).map_or(FIRST_MADE, String::as_str);
+    let is_outdated = made != version.to_string() && published.manifest.parts.iter().any(|part| !passed_whole(part));
+    is_outdated.then(|| made.to_string())
+}
+
+/// A part that passed whole has the bytes of the file that it was made from.
+fn passed_whole(part: &Part) -> bool {
+    part.inputs.iter().any(|input| input.digest == part.digest)
+}
+
+/// True for flows whose parts may pass whole: what becomes of other rows is in their keys.
+fn may_pass_whole(flow: &Flow) -> bool {
+    flow.home.table().is_none() && flow.store.table().is_none()
+}
+
+/// Why a set must be made again though its config and its home are what they were.
+pub(super) fn outdated_reason(flow: &Flow, published: &Published) -> Option<Reason> {
+    let version = flow.store.target().format.made_version();
+    let old = made_before(published, version).filter(|_| may_pass_whole(flow))?;
+    Some(Reason::Adapter { field: MADE.into(), old: Some(old), new: Some(version.to_string()) })
+}
+
+/// With `mode: append`: the parts, by name, that were made by an older version and can be made again.
+pub(super) fn outdated(flow: &Flow, published: &Published, inputs: &BTreeMap<String, Fingerprint>) -> HashSet<String> {
+    if outdated_reason(flow, published).is_none() {
+        return HashSet::new();
+    }
+    let parts = &published.manifest.parts;
+    let mut again = append::can_be_made_again(inputs, parts);
+    again.retain(|name| parts.iter().any(|part| part.name == *name && !passed_whole(part)));
+    again
+}
+
 /// What differs between the recorded set and what would be made now; nothing where it is fresh.
 pub fn reasons(now: Option<&Components>, placement: &BTreeMap<String, String>, state: &StoreState) -> Vec<Reason> {
     let Some(receipt) = &state.receipt else { return vec![Reason::FirstBuild] };
@@ -140,7 +183,9 @@ pub fn reasons(now: Option<&Components>, placement: &BTreeMap<String, String>, s
 
 fn compare_components(published: &Published, now: &Components, reasons: &mut Vec<Reason>) {
     let before = &published.components;
-    for (field, old, new) in differences(&before.settings, &now.settings) {
+    let mut settings = before.settings.clone();
+    settings.remove(MADE);
+    for (field, old, new) in differences(&settings, &now.settings) {
         reasons.push(if field.ends_with(".version") { Reason::Adapter { field, old, new } } else { Reason::Config { field, old, new } });
     }
     compare_inputs(published, now, reasons);
@@ -185,6 +230,12 @@ impl fmt::Display for Reason {
             Self::Config { field, old, new } | Self::Placement { field, old, new } => {
                 write!(f, "{field} was {}, is {}", or_none(old), or_none(new))
             }
+            Self::Adapter { field, old, new } if field == MADE => write!(
+                f,
+                "its parts were packed, compressed anew or decoded by version {} of hygge's format, and it is {}",
+                or_none(old),
+                or_none(new)
+            ),
             Self::Adapter { field, old, new } => write!(f, "hygge's {field} was {}, is {}", or_none(old), or_none(new)),
             Self::InputAdded { name } => write!(f, "input {name} is new"),
             Self::InputRemoved { name } => write!(f, "input {name} is gone"),

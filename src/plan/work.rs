@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
+use crate::format::shared::Shared;
 use crate::format::{Layout, Passage};
 use crate::fs::Stat;
 use crate::home::KnownColumn;
@@ -56,6 +57,8 @@ pub struct Work {
     pub remarks: Vec<String>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
     pub checked: Checked,
+    /// Groups from which several of the parts are cut.
+    pub shared: Shared,
 }
 
 /// Files that were looked into.
@@ -150,6 +153,7 @@ impl Work {
             table: None,
             remarks: Vec::new(),
             checked: Checked::default(),
+            shared: Shared::default(),
         }
     }
 

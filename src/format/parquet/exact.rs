@@ -30,7 +30,7 @@ pub(super) fn decodable(source: &Opened) -> Result<(), FormatError> {
     let metadata = footer::read(source)?;
     let written = catch_panic(|| empty_copy(source));
     let Ok(Ok(written)) = written else {
-        return Err(undecodable(source, (culprit(source, &metadata), "polars cannot write its type".into())));
+        return Err(undecodable(source, (culprit(&metadata), "polars cannot write its type".into())));
     };
     match columns::changed(root(&metadata), root(&written)) {
         Some(found) => Err(undecodable(source, found)),
@@ -53,7 +53,7 @@ pub(super) fn readable(source: &Opened) -> Result<(), FormatError> {
     let schemas = catch_panic(|| recode::arrow_schemas(source, &metadata));
     let Ok(Ok((labelled, plain))) = schemas else {
         let reason = "the types that the file's metadata gives its columns are not known to polars (extension types?)";
-        return Err(undecodable((culprit(source, &metadata), reason.into())));
+        return Err(undecodable((culprit(&metadata), reason.into())));
     };
     if let Some(found) = labelled_otherwise(&labelled, &plain).or_else(|| times_outside_a_day(&metadata)) {
         return Err(undecodable(found));
@@ -62,10 +62,10 @@ pub(super) fn readable(source: &Opened) -> Result<(), FormatError> {
 }
 
 /// The column that polars can neither read nor write, which is tried with each by itself; all of them, where it is none.
-fn culprit(source: &Opened, metadata: &ParquetMetaData) -> String {
+fn culprit(metadata: &ParquetMetaData) -> String {
     let fields = root(metadata).get_fields();
     let is_fine = |field: &&Arc<Type>| {
-        let copied = catch_panic(|| recode::copy_of_column(source, metadata, (*field).clone()));
+        let copied = catch_panic(|| recode::copy_of_column(metadata, (*field).clone()));
         matches!(copied, Ok(Ok(())))
     };
     let names = |mut fields: Vec<&Arc<Type>>| {

@@ -1,57 +1,239 @@
 //! The footer: whether a file is sound, and what is in it. No page is read.
+//!
+//! It is read as a tree that keeps what is not known ([`Footer`]), and given to the parquet crate, which knows the types
+//! of columns, in the form that it takes. Nothing is allocated by what a file says before that is bounded.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 
-use ::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use polars_parquet_format::FileMetaData;
-use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
-
-use super::{codec, columns, logical, notes};
+use super::leaves::{Leaf, leaves};
+use super::thrift::{self, Fields, Value};
+use super::{codec, columns, logical, notes, strict};
 use crate::format::foreign::{Foreign, LOOKED_AT, recognise};
 use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
 
 const MAGIC: &[u8; 4] = b"PAR1";
+/// What stands at the end of a file whose footer is encrypted.
+const ENCRYPTED: &[u8; 4] = b"PARE";
 
 /// The magic at both ends and the footer's length.
 const SMALLEST: u64 = 12;
 
-/// Checks that a file is whole and says what is in it.
-///
-/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row
-/// group between magic and footer, and as many rows in the groups as in the file.
-pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
-    let unsound = |reason: String| unsound(source, reason);
-    let end = data_end(source)?;
-    let metadata = read(source)?;
-    let encrypted = is_encrypted(source, end)?;
-    let mut groups = Vec::new();
-    let mut compressions = BTreeSet::new();
-    for (number, group) in metadata.row_groups().iter().enumerate() {
-        let mut bytes = 0;
-        for chunk in group.columns() {
-            bytes += inside(chunk, end)
-                .map_err(|what| unsound(format!("row group {number}, column {}: {what}", chunk.column_path().string())))?;
-            compressions.insert(codec::word(chunk.compression()).to_string());
-        }
-        let rows = group.num_rows();
-        let rows = u64::try_from(rows).map_err(|_| unsound(format!("row group {number} has {rows} rows")))?;
-        groups.push(Group { rows, bytes });
-    }
-    let rows: u64 = groups.iter().map(|group| group.rows).sum();
-    let stated = metadata.file_metadata().num_rows();
-    if u64::try_from(stated) != Ok(rows) {
-        return Err(unsound(format!("its footer says {stated} rows, and its row groups have {rows}")));
-    }
-    let root = super::root(&metadata);
-    let (schema, columns) = (columns::digest(root), logical::digest(root));
-    Ok(Layout { rows, groups, schema, compressions, encrypted, columns, packing: notes::packing(&metadata) })
+/// The bytes that a footer may have: it is read into memory whole.
+const LARGEST_FOOTER: u64 = 64 << 20;
+
+/// More rows than any file has: sums of them overflow nowhere.
+const MOST_ROWS: u64 = 1 << 48;
+
+/// A footer, as the file has it.
+#[derive(Clone, Debug)]
+pub(super) struct Footer {
+    /// Its fields, without the row groups.
+    pub(super) file: Fields,
+    /// The columns that have values.
+    pub(super) leaves: Vec<Leaf>,
+    /// The row groups.
+    pub(super) groups: Vec<RowGroup>,
+    /// True where some of it is encrypted.
+    pub(super) is_encrypted: bool,
 }
 
-/// Checks both ends of the file; gives the offset at which the footer begins.
-fn data_end(source: &Opened) -> Result<u64, FormatError> {
+/// A row group, as the footer has it.
+#[derive(Clone, Debug)]
+pub(super) struct RowGroup {
+    /// Its fields, without the columns.
+    pub(super) fields: Fields,
+    /// Rows.
+    pub(super) rows: u64,
+    /// Its columns.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// A column of a row group, as the footer has it.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    /// Its fields, without its metadata.
+    pub(super) fields: Fields,
+    /// Its metadata; without a field where that is encrypted.
+    pub(super) meta: Fields,
+    /// The number of its codec.
+    pub(super) codec: i64,
+    /// Values, nulls among them.
+    pub(super) values: u64,
+    /// Where its first page begins.
+    pub(super) start: u64,
+    /// The bytes of all its pages.
+    pub(super) length: u64,
+}
+
+/// Checks that a file is whole and says what is in it.
+///
+/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row group between magic and
+/// footer, and as many rows in the groups as in the file. Old writers say 0 rows of a file that has groups: then the
+/// groups are believed, as other readers do.
+pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
+    let footer = Footer::read(source)?;
+    let types = footer.types(source)?;
+    let root = super::root(&types);
+    let mut compressions = BTreeSet::new();
+    let mut groups = Vec::new();
+    for group in &footer.groups {
+        compressions.extend(group.chunks.iter().filter(|chunk| chunk.codec >= 0).map(|chunk| codec::word(chunk.codec).to_string()));
+        groups.push(Group { rows: group.rows, bytes: group.chunks.iter().map(|chunk| chunk.length).sum() });
+    }
+    Ok(Layout {
+        rows: groups.iter().map(|group| group.rows).sum(),
+        groups,
+        schema: columns::digest(root),
+        compressions,
+        encrypted: footer.is_encrypted,
+        columns: logical::digest(root),
+        packing: notes::packing(&types),
+    })
+}
+
+impl Footer {
+    /// Reads a file's footer and checks what it says of itself.
+    pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
+        let (bytes, end) = bytes(source)?;
+        Self::parse(&bytes, end).map_err(|reason| unsound(source, reason))
+    }
+
+    fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
+        let (mut file, _) = thrift::read(bytes).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
+        strict::check(&file).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
+        let leaves = leaves(file.list(2))?;
+        let groups = file.get(4).and_then(Value::elements).ok_or("its footer has no list of row groups")?;
+        let groups =
+            groups.iter().enumerate().map(|(number, group)| row_group(number, group, &leaves, end)).collect::<Result<Vec<_>, _>>()?;
+        file.remove(4);
+        let is_encrypted =
+            file.get(8).is_some() || groups.iter().flat_map(|group| &group.chunks).any(|chunk| chunk.fields.get(8).is_some());
+        let rows: u64 = groups.iter().map(|group| group.rows).fold(0, u64::saturating_add);
+        let stated = file.long(3).unwrap_or_default();
+        if rows > MOST_ROWS {
+            return Err(format!("its row groups should have {rows} rows"));
+        }
+        if stated != 0 && u64::try_from(stated) != Ok(rows) {
+            return Err(format!("its footer says {stated} rows, and its row groups have {rows}"));
+        }
+        Ok(Self { file, leaves, groups, is_encrypted })
+    }
+
+    /// The types of the columns, as the parquet crate knows them.
+    fn types(&self, source: &Opened) -> Result<ParquetMetaData, FormatError> {
+        crate_metadata(&self.file, Vec::new()).map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
+    }
+
+    /// The file's own texts, by their keys.
+    pub(super) fn pairs(&self) -> Vec<(String, Option<String>)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let pairs = self.file.list(5).iter().filter_map(Value::fields);
+        pairs.map(|pair| (text(pair.binary(1).unwrap_or_default()), pair.binary(2).map(text))).collect()
+    }
+}
+
+/// The footer as the parquet crate reads it.
+pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
+    let footer = Footer::read(source)?;
+    let groups: Vec<Fields> = footer.groups.iter().map(RowGroup::to_fields).collect();
+    let without = |group: &Fields| strict::without_statistics(group.clone());
+    // Statistics that cannot be read are as good as none.
+    crate_metadata(&footer.file, groups.clone())
+        .or_else(|_| crate_metadata(&footer.file, groups.iter().map(without).collect()))
+        .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
+}
+
+/// Refuses a column with an annotation that no version of the format has: nobody can say what its values are.
+pub(super) fn check_annotations(source: &Opened) -> Result<(), FormatError> {
+    let footer = Footer::read(source)?;
+    let stated = |leaf: &Leaf| leaf.element.small(6).filter(|number| !(0..=strict::LAST_CONVERTED).contains(number));
+    let Some((leaf, number)) = footer.leaves.iter().find_map(|leaf| Some((leaf, stated(leaf)?))) else { return Ok(()) };
+    let reason = format!("it is annotated as the converted type {number}, which is none");
+    Err(FormatError::Undecodable { path: source.path.clone(), column: leaf.name(), reason })
+}
+
+fn crate_metadata(file: &Fields, groups: Vec<Fields>) -> ::parquet::errors::Result<ParquetMetaData> {
+    let mut file = file.clone();
+    file.set(4, thrift::structs(groups));
+    ParquetMetaDataReader::decode_metadata(&strict::file(&file).to_bytes())
+}
+
+impl RowGroup {
+    /// The group as the footer has it.
+    pub(super) fn to_fields(&self) -> Fields {
+        let mut fields = self.fields.clone();
+        fields.set(1, thrift::structs(self.chunks.iter().map(Chunk::to_fields)));
+        fields
+    }
+}
+
+impl Chunk {
+    /// The chunk as the footer has it.
+    pub(super) fn to_fields(&self) -> Fields {
+        let mut fields = self.fields.clone();
+        fields.set_or_remove(3, (self.meta != Fields::default()).then(|| Value::Struct(self.meta.clone())));
+        fields
+    }
+}
+
+fn row_group(number: usize, group: &Value, leaves: &[Leaf], end: u64) -> Result<RowGroup, String> {
+    let in_group = |what: &str| format!("row group {number} {what}");
+    let mut fields = group.fields().ok_or_else(|| in_group("is no struct"))?.clone();
+    let stated = fields.long(3).ok_or_else(|| in_group("does not say how many rows it has"))?;
+    let rows = u64::try_from(stated).map_err(|_| in_group(&format!("has {stated} rows")))?;
+    let columns = fields.list(1);
+    if columns.len() != leaves.len() {
+        return Err(in_group(&format!("has {} columns, and the schema {}", columns.len(), leaves.len())));
+    }
+    let chunk =
+        |(column, leaf): (&Value, &Leaf)| chunk(column, end).map_err(|what| format!("row group {number}, column {}: {what}", leaf.name()));
+    let chunks = columns.iter().zip(leaves).map(chunk).collect::<Result<Vec<_>, _>>()?;
+    fields.remove(1);
+    Ok(RowGroup { fields, rows, chunks })
+}
+
+fn chunk(column: &Value, end: u64) -> Result<Chunk, String> {
+    let mut fields = column.fields().ok_or("it is no struct")?.clone();
+    let Some(meta) = fields.fields(3).cloned() else {
+        // It is encrypted by a key of its own, or in another file.
+        if fields.get(8).is_none() {
+            return Err("it has no metadata".into());
+        }
+        return Ok(Chunk { fields, meta: Fields::default(), codec: -1, values: 0, start: 0, length: 0 });
+    };
+    fields.remove(3);
+    if let Some(path) = fields.binary(1) {
+        return Err(format!("its data is in another file, {:?}", String::from_utf8_lossy(path)));
+    }
+    let codec = meta.small(4).ok_or("it does not say its codec")?;
+    let stated = meta.long(5).ok_or("it does not say how many values it has")?;
+    let values = u64::try_from(stated).map_err(|_| format!("it has {stated} values"))?;
+    let (start, length) = inside(&meta, values, end)?;
+    Ok(Chunk { fields, codec, values, start, length, meta })
+}
+
+/// Where a chunk begins and how many bytes it has, which must lie between the magic and the footer.
+fn inside(meta: &Fields, values: u64, end: u64) -> Result<(u64, u64), String> {
+    let data = meta.long(9).ok_or("it does not say where its data is")?;
+    // Some writers say 0 where there is no dictionary, and where there is no page but it.
+    let dictionary = meta.long(11).filter(|offset| *offset > 0);
+    let start = dictionary.map_or(data, |dictionary| if data > 0 { dictionary.min(data) } else { dictionary });
+    let length = meta.long(7).ok_or("it does not say how many bytes it has")?;
+    if length == 0 && values == 0 {
+        return Ok((0, 0));
+    }
+    match (u64::try_from(start), u64::try_from(length)) {
+        (Ok(first), Ok(bytes)) if first >= 4 && first.checked_add(bytes).is_some_and(|last| last <= end) => Ok((first, bytes)),
+        _ => Err(format!("its data should be {length} bytes at {start}, and the file has data up to {end}")),
+    }
+}
+
+/// The bytes of the footer, and where it begins.
+fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
     let size = fs::stat_open(&source.file, &source.path)?.size;
     if let Some(foreign) = foreign(source)? {
         return Err(FormatError::Foreign { path: source.path.clone(), format: "parquet", foreign });
@@ -65,16 +247,24 @@ fn data_end(source: &Opened) -> Result<u64, FormatError> {
         Ok(bytes)
     };
     if bytes_at(0)? != *MAGIC {
-        return Err(unsound(source, "it does not begin with PAR1".into()));
+        let is_encrypted = bytes_at(0)? == *ENCRYPTED && bytes_at(size - 4)? == *ENCRYPTED;
+        let reason =
+            if is_encrypted { "its footer is encrypted, so that nothing of it can be checked" } else { "it does not begin with PAR1" };
+        return Err(unsound(source, reason.into()));
     }
     if bytes_at(size - 4)? != *MAGIC {
         return Err(unsound(source, "it does not end with PAR1, as if it were cut off".into()));
     }
-    let footer = u64::from(u32::from_le_bytes(bytes_at(size - 8)?));
-    (size - 8)
-        .checked_sub(footer)
-        .filter(|end| *end >= 4)
-        .ok_or_else(|| unsound(source, format!("its footer should have {footer} bytes, and the file has {size}")))
+    let length = u64::from(u32::from_le_bytes(bytes_at(size - 8)?));
+    let end = (size - 8).checked_sub(length).filter(|end| *end >= 4);
+    let end = end.ok_or_else(|| unsound(source, format!("its footer should have {length} bytes, and the file has {size}")))?;
+    if length > LARGEST_FOOTER {
+        let largest = LARGEST_FOOTER >> 20;
+        return Err(unsound(source, format!("its footer should have {length} bytes, and one of more than {largest} MiB is not read")));
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+    source.file.read_exact_at(&mut bytes, end).map_err(FormatError::at("read", &source.path))?;
+    Ok((bytes, end))
 }
 
 /// What a file seems to be that does not begin as it should.
@@ -85,53 +275,7 @@ fn foreign(source: &Opened) -> Result<Option<Foreign>, FormatError> {
     Ok(if head[..read].starts_with(MAGIC) { None } else { recognise(&head[..read]) })
 }
 
-/// True where the footer can be read, and columns are encrypted: the parquet crate does not say so.
-fn is_encrypted(source: &Opened, end: u64) -> Result<bool, FormatError> {
-    let size = fs::stat_open(&source.file, &source.path)?.size;
-    let mut footer = vec![0; usize::try_from(size - 8 - end).unwrap_or_default()];
-    source.file.read_exact_at(&mut footer, end).map_err(FormatError::at("read", &source.path))?;
-    let limit = footer.len().saturating_mul(16) + 1024;
-    let parsed = FileMetaData::read_from_in_protocol(&mut TCompactInputProtocol::new(footer.as_slice(), limit));
-    Ok(parsed.is_ok_and(|footer| {
-        let mut chunks = footer.row_groups.iter().flat_map(|group| &group.columns);
-        footer.encryption_algorithm.is_some() || chunks.any(|chunk| chunk.crypto_metadata.is_some())
-    }))
-}
-
-/// The parsed footer.
-pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
-    parse(source, PageIndexPolicy::Skip)
-}
-
-/// The parsed footer with the page indexes, where the file has them.
-pub(super) fn read_with_page_index(source: &Opened) -> Result<ParquetMetaData, FormatError> {
-    parse(source, PageIndexPolicy::Optional)
-}
-
-fn parse(source: &Opened, page_index: PageIndexPolicy) -> Result<ParquetMetaData, FormatError> {
-    ParquetMetaDataReader::new()
-        .with_page_index_policy(page_index)
-        .parse_and_finish(&source.file)
-        .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
-}
-
-fn unsound(source: &Opened, reason: String) -> FormatError {
+/// The error of a file that is not what its name says.
+pub(super) fn unsound(source: &Opened, reason: String) -> FormatError {
     FormatError::Unsound { path: source.path.clone(), format: "parquet", reason }
-}
-
-/// The bytes of a chunk, which must lie between the magic and the footer.
-fn inside(chunk: &ColumnChunkMetaData, end: u64) -> Result<u64, String> {
-    if let Some(path) = chunk.file_path() {
-        return Err(format!("its data is in another file, {path:?}"));
-    }
-    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
-    let start = dictionary.unwrap_or_else(|| chunk.data_page_offset());
-    let length = chunk.compressed_size();
-    if length == 0 && chunk.num_values() == 0 {
-        return Ok(0);
-    }
-    match (u64::try_from(start), u64::try_from(length)) {
-        (Ok(first), Ok(bytes)) if first >= 4 && first.checked_add(bytes).is_some_and(|last| last <= end) => Ok(bytes),
-        _ => Err(format!("its data should be {length} bytes at {start}, and the file has data up to {end}")),
-    }
 }

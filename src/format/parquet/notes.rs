@@ -13,7 +13,9 @@ use polars_parquet::read::schema::read_schema_from_metadata;
 use polars_parquet::write::schema_to_metadata_key;
 use serde_json::{Map, Value, json};
 
-use super::{columns, footer, root};
+use super::footer::{self, Footer};
+use super::thrift::{self, Fields, Value as Field};
+use super::{columns, root};
 use crate::error::catch_panic;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -97,6 +99,25 @@ pub(super) fn of_cut(cut: &Cut<'_>, first: &ParquetMetaData) -> Result<Option<Ve
         }
     }
     Ok(Some(pairs))
+}
+
+/// The notes of a part as its footer has them, where they are others than those of its first file.
+pub(super) fn edited(cut: &Cut<'_>, first: &Opened, footer: &Footer) -> Result<Option<Field>, FormatError> {
+    if !footer.pairs().iter().any(|(key, _)| key == PANDAS || key == GEO) {
+        return Ok(None);
+    }
+    let metadata = footer::read(first)?;
+    let notes = of_cut(cut, &metadata)?;
+    if notes.as_ref() == metadata.file_metadata().key_value_metadata() {
+        return Ok(None);
+    }
+    let pair = |note: KeyValue| {
+        let mut pair = Fields::default();
+        pair.set(1, Field::Binary(note.key.into_bytes()));
+        pair.set_or_remove(2, note.value.map(|value| Field::Binary(value.into_bytes())));
+        pair
+    };
+    Ok(notes.map(|notes| thrift::structs(notes.into_iter().map(pair))))
 }
 
 /// What the files of a part but the first say of places.

@@ -1,168 +1,239 @@
-//! Recompressing: the pages of a column chunk are unpacked and packed with another codec.
+//! Pages: those of a column chunk are walked over, unpacked, checked, and packed with another codec.
 //!
-//! No value is decoded, so every type, encoding and level stays what it was, whoever wrote it. A
-//! page header is that of <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
+//! No value is decoded, so every type, encoding and level stays what it was, whoever wrote it. A page header is that of
+//! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>; what is not known of it is kept.
 
-use std::io::Cursor;
+use std::io;
 use std::os::unix::fs::FileExt;
 
-use ::parquet::column::writer::ColumnCloseResult;
-use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::ColumnChunkMetaData;
-use ::parquet::file::page_index::offset_index::OffsetIndexMetaData;
-use bytes::Bytes;
-use polars_parquet::parquet::compression::DecompressionContext;
-use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TCompactOutputProtocol};
-use polars_parquet_format::{PageHeader, PageType};
-
-use super::codec::{self, Codec};
+use super::codec::Codec;
+use super::footer::Chunk;
+use super::leaves::Leaf;
+use super::levels::{Counts, Levels, count};
+use super::thrift::{self, Fields, Value};
+use super::unpack::unpack;
+use super::values;
 use crate::fs::File;
 
-/// Offsets in the new chunk are counted from here: 0 would mean "none" to some readers.
-const START: usize = 4;
-
-/// A chunk in memory, and what its writer would have said of it.
-pub(super) struct Chunk {
-    pub(super) bytes: Bytes,
-    pub(super) close: ColumnCloseResult,
-}
-
-/// The chunk with every page packed anew.
-pub(super) fn recompress(file: &File, close: ColumnCloseResult, codec: &Codec) -> Result<Chunk, ParquetError> {
-    let (first, length) = close.metadata.byte_range();
-    let mut bytes = vec![0; usize::try_from(length).map_err(general)?];
-    // By offset, because other columns are read from the same file at the same time.
-    file.read_exact_at(&mut bytes, first)?;
-    let mut pages = Pages {
-        from: &close.metadata,
-        to: codec,
-        context: DecompressionContext::Unset,
-        packed: vec![0; START],
-        unpacked: 0,
-        dictionary: None,
-        data: Vec::new(),
-    };
-    let mut rest = bytes.as_slice();
-    let mut number = 0;
-    while !rest.is_empty() {
-        let used = pages.take(rest).map_err(|error| ParquetError::General(format!("page {number}: {error}")))?;
-        rest = &rest[used..];
-        number += 1;
-    }
-    pages.finish(close.clone())
-}
-
-struct Pages<'a> {
-    from: &'a ColumnChunkMetaData,
-    to: &'a Codec,
-    context: DecompressionContext,
-    packed: Vec<u8>,
-    /// Bytes of all headers and of all pages before they were packed.
-    unpacked: usize,
-    dictionary: Option<usize>,
+/// The pages of a chunk, packed anew.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    /// Them all, one behind the other.
+    pub(super) bytes: Vec<u8>,
+    /// The bytes of all headers, and of all pages before they were packed.
+    pub(super) unpacked: usize,
+    /// Where the dictionary is.
+    pub(super) dictionary: Option<usize>,
     /// Offset and size, the header with it, of every data page.
-    data: Vec<(usize, usize)>,
+    pub(super) data: Vec<(usize, usize)>,
+    /// What is in all pages together, where they were looked into.
+    pub(super) counts: Counts,
+    /// Its levels, where they were looked into.
+    pub(super) levels: Levels,
 }
 
-impl Pages<'_> {
-    /// Packs the first page of some bytes anew; gives how many bytes it had.
-    fn take(&mut self, bytes: &[u8]) -> Result<usize, ParquetError> {
-        let mut cursor = Cursor::new(bytes);
-        let mut protocol = TCompactInputProtocol::new(&mut cursor, bytes.len().saturating_mul(2) + 1024);
-        let mut header = PageHeader::read_from_in_protocol(&mut protocol).map_err(general)?;
-        let start = usize::try_from(cursor.position()).map_err(general)?;
-        let length = size(header.compressed_page_size)?;
-        let body = bytes.get(start..start + length).ok_or_else(|| general("it goes beyond the chunk"))?;
-        check_crc(&header, body)?;
-        let packed = match header.type_ {
-            PageType::DATA_PAGE | PageType::DICTIONARY_PAGE => self.pack(body, size(header.uncompressed_page_size)?)?,
-            PageType::DATA_PAGE_V2 => self.pack_second(&mut header, body)?,
-            other => return Err(general(format!("its type is {}, which is none that holds data", other.0))),
-        };
-        header.compressed_page_size = i32::try_from(packed.len()).map_err(general)?;
-        header.crc = header.crc.map(|_| crc32fast::hash(&packed).cast_signed());
-        let offset = self.packed.len();
-        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut self.packed)).map_err(general)?;
-        self.unpacked += self.packed.len() - offset + size(header.uncompressed_page_size)?;
-        self.packed.extend_from_slice(&packed);
-        match header.type_ {
-            PageType::DICTIONARY_PAGE => self.dictionary = Some(offset),
-            _ => self.data.push((offset, self.packed.len() - offset)),
+/// The bytes of a chunk. By offset, because other columns are read from the same file at the same time.
+pub(super) fn read(file: &File, chunk: &Chunk) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(chunk.length).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, chunk.start)?;
+    Ok(bytes)
+}
+
+/// The chunk with every page packed by `codec`.
+pub(super) fn recompress(bytes: &[u8], chunk: &Chunk, codec: &Codec) -> Result<Packed, String> {
+    Walk { chunk, to: codec, looks_into: None, packed: Packed::default(), dictionary: None }.all(bytes)
+}
+
+/// The chunk with every page unpacked and looked into, so that a decoder finds what it is told. Statistics are left out:
+/// nobody asks for those of single pages.
+pub(super) fn unpacked(bytes: &[u8], chunk: &Chunk, leaf: &Leaf, rows: u64) -> Result<Packed, String> {
+    let walk = Walk { chunk, to: &Codec::NONE, looks_into: Some(leaf), packed: Packed::default(), dictionary: None };
+    let packed = walk.all(bytes)?;
+    if packed.counts.rows as u64 != rows {
+        return Err(format!("its pages have {} rows, and its row group {rows}", packed.counts.rows));
+    }
+    packed.levels.check(leaf)?;
+    Ok(packed)
+}
+
+const DATA: i64 = 0;
+const DICTIONARY: i64 = 2;
+const DATA_V2: i64 = 3;
+
+struct Walk<'a> {
+    chunk: &'a Chunk,
+    to: &'a Codec,
+    looks_into: Option<&'a Leaf>,
+    packed: Packed,
+    /// The entries of its dictionary.
+    dictionary: Option<usize>,
+}
+
+impl Walk<'_> {
+    fn all(mut self, bytes: &[u8]) -> Result<Packed, String> {
+        let mut rest = bytes;
+        let mut number = 0;
+        let mut values = 0_u64;
+        while !rest.is_empty() {
+            let in_page = |error| format!("page {number}: {error}");
+            // Behind the last value there may be padding.
+            let may_end = values == self.chunk.values && number > 0;
+            let (header, start) = match thrift::read(rest) {
+                Ok((header, _)) if may_end && header.small(1).is_none() => break,
+                Ok(found) => found,
+                Err(_) if may_end => break,
+                Err(error) => return Err(in_page(format!("its header cannot be read: {error}"))),
+            };
+            let length = count(header.small(3)).map_err(in_page)?;
+            let body = rest[start..].get(..length).ok_or_else(|| in_page("it goes beyond the chunk".into()))?;
+            values = self.take(header, body, values).map_err(in_page)?;
+            rest = &rest[start + length..];
+            number += 1;
         }
-        Ok(start + length)
+        if values != self.chunk.values {
+            return Err(format!("its pages have {values} values, and its footer says {}", self.chunk.values));
+        }
+        Ok(self.packed)
     }
 
-    fn pack(&mut self, body: &[u8], size: usize) -> Result<Vec<u8>, ParquetError> {
-        let unpacked = codec::unpack(self.from.compression(), body, size, &mut self.context)?;
-        let mut packed = Vec::new();
-        self.to.pack(&unpacked, &mut packed)?;
-        Ok(packed)
+    /// Packs a page anew; gives the values of the pages up to it.
+    fn take(&mut self, mut header: Fields, body: &[u8], before: u64) -> Result<u64, String> {
+        check_crc(&header, body)?;
+        require(&header)?;
+        let size = count(header.small(2))?;
+        let offset = self.packed.bytes.len();
+        match header.small(1) {
+            Some(DATA) => {
+                let own = header.fields(5).ok_or("it has no header of its kind")?;
+                let values = self.values(own, before)?;
+                let body = unpack(self.chunk.codec, body, size)?;
+                if let Some(leaf) = self.looks_into {
+                    let (counts, values) = self.packed.levels.first(own, &body, leaf)?;
+                    values::check(own.small(2), values, counts.present, leaf, self.dictionary)?;
+                    self.note(counts);
+                    if let Some(own) = header.fields_mut(5) {
+                        own.remove(5);
+                    }
+                }
+                let mut packed = Vec::new();
+                self.to.pack(&body, &mut packed)?;
+                self.add(header, size, &packed)?;
+                self.packed.data.push((offset, self.packed.bytes.len() - offset));
+                Ok(values)
+            }
+            Some(DATA_V2) => {
+                let own = header.fields(8).ok_or("it has no header of its version")?;
+                let values = self.values(own, before)?;
+                let packed = self.second(&mut header, size, body)?;
+                self.add(header, size, &packed)?;
+                self.packed.data.push((offset, self.packed.bytes.len() - offset));
+                Ok(values)
+            }
+            Some(DICTIONARY) => {
+                if self.packed.dictionary.is_some() || !self.packed.data.is_empty() {
+                    return Err("a dictionary stands where there can be none".into());
+                }
+                let own = header.fields(7).ok_or("it has no header of its kind")?;
+                count(own.small(1))?;
+                let body = unpack(self.chunk.codec, body, size)?;
+                if let Some(leaf) = self.looks_into {
+                    self.dictionary = Some(values::dictionary(own, &body, leaf)?);
+                }
+                let mut packed = Vec::new();
+                self.to.pack(&body, &mut packed)?;
+                self.add(header, size, &packed)?;
+                self.packed.dictionary = Some(offset);
+                Ok(before)
+            }
+            // Readers pass over what holds no data.
+            Some(_) => Ok(before),
+            None => Err("its header does not say what it is".into()),
+        }
+    }
+
+    /// The values of the pages up to one, which are no more than the chunk has.
+    fn values(&self, own: &Fields, before: u64) -> Result<u64, String> {
+        let values = before.saturating_add(count(own.small(1))? as u64);
+        if values > self.chunk.values {
+            return Err(format!("there are {values} values up to it, and its footer says {} of the chunk", self.chunk.values));
+        }
+        Ok(values)
     }
 
     /// A data page of the second version: its levels stand before its values and are never packed.
-    fn pack_second(&mut self, header: &mut PageHeader, body: &[u8]) -> Result<Vec<u8>, ParquetError> {
-        let all = size(header.uncompressed_page_size)?;
-        let second = header.data_page_header_v2.as_mut().ok_or_else(|| general("it has no header of its version"))?;
-        let levels = size(second.definition_levels_byte_length)? + size(second.repetition_levels_byte_length)?;
-        let (levels, values) = body.split_at_checked(levels).ok_or_else(|| general("its levels go beyond it"))?;
-        let left = all.checked_sub(levels.len()).ok_or_else(|| general("its levels are larger than it"))?;
-        let mut packed = levels.to_vec();
-        // Where there are no values there is nothing to unpack either.
-        if left > 0 && second.is_compressed.unwrap_or(true) {
-            packed.extend(self.pack(values, left)?);
-        } else if left > 0 {
-            self.to.pack(values, &mut packed)?;
+    fn second(&mut self, header: &mut Fields, size: usize, body: &[u8]) -> Result<Vec<u8>, String> {
+        let own = header.fields(8).ok_or("it has no header of its version")?;
+        let (entries, nulls, rows) = (count(own.small(1))?, count(own.small(2))?, count(own.small(3))?);
+        if nulls > entries || rows > entries {
+            return Err(format!("it should have {nulls} nulls in {rows} rows, and has {entries} values"));
         }
-        second.is_compressed = Some(left > 0 && self.to.word != "uncompressed");
+        let levels = count(own.small(5))?.saturating_add(count(own.small(6))?);
+        let (levels, values) = body.split_at_checked(levels).ok_or("its levels go beyond it")?;
+        let left = size.checked_sub(levels.len()).ok_or("its levels are larger than it")?;
+        let is_packed = own.truth(7).unwrap_or(true);
+        let values = if is_packed { unpack(self.chunk.codec, values, left)? } else { unpack(0, values, left)? };
+        let counts = match self.looks_into {
+            Some(leaf) => {
+                let counts = self.packed.levels.second(own, levels, leaf)?;
+                values::check(own.small(4), &values, counts.present, leaf, self.dictionary)?;
+                Some(counts)
+            }
+            None => None,
+        };
+        let mut packed = levels.to_vec();
+        // Where there are no values there is nothing to pack.
+        if !values.is_empty() {
+            self.to.pack(&values, &mut packed)?;
+        }
+        let own = header.fields_mut(8).ok_or("it has no header of its version")?;
+        own.set(7, Value::Bool(!values.is_empty() && self.to.word != "uncompressed"));
+        if let Some(counts) = counts {
+            // What a writer got wrong here would be believed.
+            let small = |number: usize| i32::try_from(number).map(Value::I32).map_err(|error| error.to_string());
+            own.set(2, small(counts.nulls())?).set(3, small(counts.rows)?).remove(8);
+            self.note(counts);
+        }
         Ok(packed)
     }
 
-    fn finish(self, mut close: ColumnCloseResult) -> Result<Chunk, ParquetError> {
-        let number = |number: usize| i64::try_from(number).map_err(general);
-        let first = self.data.first().map_or(START, |(offset, _)| *offset);
-        close.bytes_written = (self.packed.len() - START) as u64;
-        close.metadata = close
-            .metadata
-            .into_builder()
-            .set_compression(self.to.named)
-            .set_total_compressed_size(number(self.packed.len() - START)?)
-            .set_total_uncompressed_size(number(self.unpacked)?)
-            .set_data_page_offset(number(first)?)
-            .set_dictionary_page_offset(self.dictionary.map(number).transpose()?)
-            .set_index_page_offset(None)
-            .build()?;
-        close.offset_index = close.offset_index.take().and_then(|index| moved(index, &self.data));
-        if close.offset_index.is_none() {
-            // One without the other is of no use.
-            close.column_index = None;
+    fn note(&mut self, page: Counts) {
+        let all = &mut self.packed.counts;
+        all.entries += page.entries;
+        all.present += page.present;
+        all.rows += page.rows;
+    }
+
+    fn add(&mut self, mut header: Fields, size: usize, packed: &[u8]) -> Result<(), String> {
+        header.set(3, Value::I32(i32::try_from(packed.len()).map_err(|error| error.to_string())?));
+        if header.get(4).is_some() {
+            header.set(4, Value::I32(crc32fast::hash(packed).cast_signed()));
         }
-        Ok(Chunk { bytes: Bytes::from(self.packed), close })
+        let before = self.packed.bytes.len();
+        header.write(&mut self.packed.bytes);
+        self.packed.unpacked += self.packed.bytes.len() - before + size;
+        self.packed.bytes.extend_from_slice(packed);
+        Ok(())
     }
 }
 
-/// The index with the pages where they are now; `None` where it is not of these pages.
-fn moved(mut index: OffsetIndexMetaData, pages: &[(usize, usize)]) -> Option<OffsetIndexMetaData> {
-    if index.page_locations.len() != pages.len() {
-        return None;
-    }
-    for (location, (offset, size)) in index.page_locations.iter_mut().zip(pages) {
-        location.offset = i64::try_from(*offset).ok()?;
-        location.compressed_page_size = i32::try_from(*size).ok()?;
-    }
-    Some(index)
+/// What no reader does without.
+fn require(header: &Fields) -> Result<(), String> {
+    let has = |fields: Option<&Fields>, ids: std::ops::RangeInclusive<i16>| {
+        fields.is_some_and(|fields| ids.into_iter().all(|id| fields.small(id).is_some()))
+    };
+    let is_whole = match header.small(1) {
+        Some(DATA) => has(header.fields(5), 1..=4),
+        Some(DATA_V2) => has(header.fields(8), 1..=6),
+        Some(DICTIONARY) => has(header.fields(7), 1..=2),
+        kind => kind.is_some(),
+    };
+    if is_whole { Ok(()) } else { Err("its header leaves something out".into()) }
 }
 
-fn check_crc(header: &PageHeader, body: &[u8]) -> Result<(), ParquetError> {
-    match header.crc {
-        Some(stated) if stated.cast_unsigned() != crc32fast::hash(body) => Err(general("its checksum is wrong")),
+fn check_crc(header: &Fields, body: &[u8]) -> Result<(), String> {
+    match header.small(4) {
+        // Some writers say it without a sign.
+        Some(stated) if stated & 0xFFFF_FFFF != i64::from(crc32fast::hash(body)) => Err("its checksum is wrong".into()),
         _ => Ok(()),
     }
-}
-
-fn size(number: i32) -> Result<usize, ParquetError> {
-    usize::try_from(number).map_err(|_| general(format!("its header has the size {number}")))
-}
-
-fn general(error: impl std::fmt::Display) -> ParquetError {
-    ParquetError::General(error.to_string())
 }

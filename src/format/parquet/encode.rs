@@ -1,0 +1,316 @@
+//! Encoding: frames become row groups. Polars encodes the pages; what a file says of them is written here.
+//!
+//! Statistics are made in `statistics`: no option of a library, and no environment variable, decides a byte.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, CompatLevel, DataFrame, PolarsResult, Schema, SchemaExt, StatisticsOptions};
+use polars_parquet::parquet::metadata::KeyValue;
+use polars_parquet::parquet::page::{DataPageHeader, DictPage, Page};
+use polars_parquet::write::get_dtype_encoding;
+use polars_parquet::write::{CompressionOptions, Encoding, FileWriter as PolarsWriter, ParquetType, Version, WriteOptions};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::codec::Codec;
+use super::footer::RowGroup;
+use super::leaves::{Leaf, Order, leaves};
+use super::levels::Levels;
+use super::moved::Moved;
+use super::required;
+use super::statistics::Collected;
+use super::thrift::{self, Fields, Value};
+use super::writer::FileWriter;
+use crate::format::{Encoder, FormatError};
+
+/// The bytes of an encoded page before compression, set so that no environment variable sets it.
+const PAGE_BYTES: usize = 1 << 20;
+
+const PLAIN: i32 = 0;
+const RLE: i32 = 3;
+
+/// Nothing is compressed by polars, and no bound is cut: both are done here.
+const OPTIONS: WriteOptions = WriteOptions {
+    statistics: StatisticsOptions {
+        min_value: true,
+        max_value: true,
+        distinct_count: false,
+        null_count: true,
+        binary_statistics_truncate_length: Some(0),
+    },
+    version: Version::V1,
+    compression: CompressionOptions::Uncompressed,
+    data_page_size: Some(PAGE_BYTES),
+};
+
+/// Begins a file with these columns; `pairs` are the file's own texts, and `model` is where the columns come from, for
+/// errors.
+pub(super) fn begin<'w>(
+    written: ArrowSchema,
+    schema: Schema,
+    pairs: Vec<(String, Option<String>)>,
+    model: PathBuf,
+    codec: &Codec,
+    out: Box<dyn Write + Send + 'w>,
+) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+    let encodings: Vec<Vec<Encoding>> = written.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
+    let pairs = pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect();
+    let mut empty = Vec::new();
+    let mut writer = PolarsWriter::try_new(&mut empty, written, OPTIONS).map_err(encode)?;
+    let types = writer.parquet_schema().fields().to_vec();
+    writer.end(Some(pairs)).map_err(encode)?;
+    drop(writer);
+    let file = footer_of(&empty)?;
+    let leaves = leaves(file.list(2)).map_err(FormatError::Encode)?;
+    let mut left = leaves.iter();
+    // A dictionary of floating point numbers would make one of 0 and -0.
+    let plain = |(encoding, leaf): (Encoding, &Leaf)| if leaf.order == Order::Float { Encoding::Plain } else { encoding };
+    let encodings = encodings.into_iter().map(|each| each.into_iter().zip(left.by_ref()).map(plain).collect()).collect();
+    let writer = FileWriter::new(out, file)?;
+    Ok(Box::new(GroupWriter { writer, types, leaves, encodings, schema, model, codec: *codec }))
+}
+
+/// The footer of an empty file, without row groups: its schema, its texts and the order of its columns.
+fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
+    let damaged = || FormatError::Encode("an empty file could not be written".into());
+    let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(damaged)?;
+    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    let start = rest.len().checked_sub(length).ok_or_else(damaged)?;
+    let (mut footer, _) = thrift::read(&rest[start..]).map_err(FormatError::Encode)?;
+    footer.remove(4);
+    Ok(footer)
+}
+
+struct GroupWriter<'w> {
+    writer: FileWriter<'w>,
+    types: Vec<ParquetType>,
+    leaves: Vec<Leaf>,
+    encodings: Vec<Vec<Encoding>>,
+    schema: Schema,
+    model: PathBuf,
+    codec: Codec,
+}
+
+/// A chunk whose places are counted from its own beginning.
+struct Encoded {
+    bytes: Vec<u8>,
+    meta: Fields,
+    column_index: Option<Vec<u8>>,
+    /// Offset, size and first row of every data page.
+    pages: Vec<(usize, usize, usize)>,
+    dictionary: Option<usize>,
+}
+
+impl GroupWriter<'_> {
+    /// Encodes and compresses the columns of one group, all at once: that is where the time goes.
+    fn columns(&self, frame: &DataFrame) -> Result<Vec<Encoded>, FormatError> {
+        let mut arrays = Vec::new();
+        for batch in frame.iter_chunks(CompatLevel::newest(), false) {
+            if !arrays.is_empty() {
+                return Err(FormatError::Encode("its rows came in several pieces".into()));
+            }
+            arrays = batch.into_arrays();
+        }
+        let columns: Vec<_> = arrays.into_iter().zip(self.types.iter().cloned()).zip(&self.encodings).collect();
+        let pages = columns
+            .into_par_iter()
+            .map(|((array, field), encodings)| required::pages(array, field, OPTIONS, encodings))
+            .collect::<PolarsResult<Vec<_>>>()
+            .map_err(encode)?;
+        let pages: Vec<_> = pages
+            .into_iter()
+            .flatten()
+            .map(|pages| pages.collect::<PolarsResult<Vec<_>>>())
+            .collect::<PolarsResult<_>>()
+            .map_err(encode)?;
+        if pages.len() != self.leaves.len() {
+            return Err(FormatError::Encode(format!("it has {} columns, and its schema {}", pages.len(), self.leaves.len())));
+        }
+        let (rows, codec) = (frame.height(), self.codec);
+        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).collect();
+        columns
+            .into_par_iter()
+            .map(|(pages, leaf)| {
+                let encoded = encoded(&codec, &pages, leaf, rows);
+                encoded.map_err(|error| FormatError::Encode(format!("column {}: {error}", leaf.name())))
+            })
+            .collect()
+    }
+}
+
+/// The pages of one column, packed, and what is said of them.
+fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, rows: usize) -> Result<Encoded, String> {
+    let mut chunk = ChunkWriter { codec, bytes: Vec::new(), unpacked: 0 };
+    let mut collected = Collected::new(leaf);
+    let (mut places, mut dictionary) = (Vec::new(), None);
+    let (mut entries, mut begun) = (0, 0);
+    let mut encodings = vec![RLE];
+    for page in pages {
+        let offset = chunk.bytes.len();
+        match page {
+            Page::Dict(page) => {
+                encodings.push(PLAIN);
+                chunk.dictionary(page)?;
+                dictionary = Some(offset);
+            }
+            Page::Data(page) => {
+                let DataPageHeader::V1(header) = page.header() else { return Err("a page is of another version".into()) };
+                let own = own_header(header.num_values, header.encoding.0);
+                let (counts, _) = Levels::default().first(&own, page.buffer(), leaf)?;
+                collected.note(counts, header.statistics.as_ref());
+                encodings.push(header.encoding.0);
+                chunk.data(own, page.buffer())?;
+                places.push((offset, chunk.bytes.len() - offset, begun));
+                entries += counts.entries;
+                begun += counts.rows;
+            }
+        }
+    }
+    if begun != rows {
+        return Err(format!("{rows} rows became {begun}"));
+    }
+    encodings.sort_unstable();
+    encodings.dedup();
+    let number = |number: usize| i64::try_from(number).map(Value::I64).map_err(|error| error.to_string());
+    let mut meta = Fields::default();
+    meta.set(1, Value::I32(i32::try_from(leaf.element.small(1).unwrap_or_default()).map_err(|error| error.to_string())?));
+    meta.set(2, thrift::numbers(encodings)).set(3, thrift::texts(leaf.path.iter().cloned()));
+    meta.set(4, Value::I32(i32::try_from(codec.number).map_err(|error| error.to_string())?));
+    meta.set(5, number(entries)?).set(6, number(chunk.unpacked)?).set(7, number(chunk.bytes.len())?);
+    meta.set(12, collected.chunk());
+    Ok(Encoded { bytes: chunk.bytes, meta, column_index: collected.index(), pages: places, dictionary })
+}
+
+/// What a data page says of itself.
+fn own_header(entries: i32, encoding: i32) -> Fields {
+    let mut own = Fields::default();
+    own.set(1, Value::I32(entries)).set(2, Value::I32(encoding)).set(3, Value::I32(RLE)).set(4, Value::I32(RLE));
+    own
+}
+
+/// The pages of a chunk as they are packed.
+struct ChunkWriter<'a> {
+    codec: &'a Codec,
+    bytes: Vec<u8>,
+    unpacked: usize,
+}
+
+impl ChunkWriter<'_> {
+    fn data(&mut self, own: Fields, body: &[u8]) -> Result<(), String> {
+        self.page(0, 5, own, body)
+    }
+
+    fn dictionary(&mut self, page: &DictPage) -> Result<(), String> {
+        let entries = i32::try_from(page.num_values).map_err(|error| error.to_string())?;
+        let mut own = Fields::default();
+        own.set(1, Value::I32(entries)).set(2, Value::I32(PLAIN));
+        self.page(2, 7, own, &page.buffer)
+    }
+
+    fn page(&mut self, kind: i32, id: i16, own: Fields, body: &[u8]) -> Result<(), String> {
+        let small = |number: usize| i32::try_from(number).map(Value::I32).map_err(|_| format!("a page of {number} bytes is too large"));
+        let mut packed = Vec::new();
+        self.codec.pack(body, &mut packed)?;
+        let mut header = Fields::default();
+        header.set(1, Value::I32(kind)).set(2, small(body.len())?).set(3, small(packed.len())?).set(id, Value::Struct(own));
+        let before = self.bytes.len();
+        header.write(&mut self.bytes);
+        self.unpacked += self.bytes.len() - before + body.len();
+        self.bytes.extend_from_slice(&packed);
+        Ok(())
+    }
+}
+
+impl Encoded {
+    /// The chunk as it lies at `at`.
+    fn moved(self, at: u64) -> Result<Moved, FormatError> {
+        let number = |number: u64| i64::try_from(number).map(Value::I64).map_err(encode);
+        let place = |offset: usize| number(at + offset as u64);
+        let mut meta = self.meta;
+        meta.set(9, place(self.pages.first().map_or(0, |(offset, ..)| *offset))?);
+        meta.set_or_remove(11, self.dictionary.map(place).transpose()?);
+        let location = |(offset, size, row): &(usize, usize, usize)| -> Result<Fields, FormatError> {
+            let mut location = Fields::default();
+            location.set(1, place(*offset)?).set(2, Value::I32(i32::try_from(*size).map_err(encode)?)).set(3, number(*row as u64)?);
+            Ok(location)
+        };
+        let mut index = Fields::default();
+        index.set(1, thrift::structs(self.pages.iter().map(location).collect::<Result<Vec<_>, _>>()?));
+        let mut fields = Fields::default();
+        fields.set(2, Value::I64(0));
+        Ok(Moved { fields, meta, column_index: self.column_index, offset_index: Some(index) })
+    }
+}
+
+impl Encoder for GroupWriter<'_> {
+    fn write(&mut self, mut frame: DataFrame) -> Result<(), FormatError> {
+        check_types(&frame, &self.schema, &self.model)?;
+        if frame.height() == 0 {
+            return Ok(());
+        }
+        // One chunk, so that it becomes one row group.
+        frame.rechunk_mut_par();
+        let mut chunks = Vec::new();
+        for encoded in self.columns(&frame)? {
+            let at = self.writer.at();
+            self.writer.add(&encoded.bytes)?;
+            chunks.push(encoded.moved(at)?);
+        }
+        let rows = frame.height() as u64;
+        let mut fields = Fields::default();
+        fields.set(3, Value::I64(i64::try_from(rows).map_err(encode)?)).set(5, Value::I64(0)).set(6, Value::I64(0)).set(7, Value::I16(0));
+        let filters = chunks.iter().map(|_| None).collect();
+        self.writer.end_group(RowGroup { fields, rows, chunks: Vec::new() }, chunks, filters)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), FormatError> {
+        self.writer.finish().map(drop)
+    }
+}
+
+/// Packed files may agree in parquet's types and still differ in Arrow's, time zones among them.
+fn check_types(frame: &DataFrame, schema: &Schema, model: &Path) -> Result<(), FormatError> {
+    let found = frame.schema();
+    match schema.iter().find(|(name, dtype)| found.get(name) != Some(dtype)) {
+        None => Ok(()),
+        Some((name, dtype)) => {
+            let found = found.get(name).map_or_else(|| "missing".to_string(), |found| format!("{found:?}"));
+            Err(FormatError::Encode(format!("column {name} is {found}, and {dtype:?} in {}", model.display())))
+        }
+    }
+}
+
+/// The fields of a frame as they were in the source: their nullability and their ids, and those of the fields in them.
+pub(super) fn as_in_source(frame: &Schema, source: &ArrowSchema) -> ArrowSchema {
+    let field = |field: polars::prelude::Field| {
+        let field = field.to_arrow(CompatLevel::newest());
+        let field = match source.get(&field.name) {
+            Some(source) => field_as_in_source(field, source),
+            None => field,
+        };
+        (field.name.clone(), field)
+    };
+    frame.iter_fields().map(field).collect()
+}
+
+fn field_as_in_source(mut field: ArrowField, source: &ArrowField) -> ArrowField {
+    field.is_nullable = source.is_nullable;
+    field.metadata = source.metadata.clone();
+    field.dtype = match (field.dtype, &source.dtype) {
+        (ArrowDataType::LargeList(inner), ArrowDataType::LargeList(from)) => {
+            ArrowDataType::LargeList(Box::new(field_as_in_source(*inner, from)))
+        }
+        (ArrowDataType::FixedSizeList(inner, width), ArrowDataType::FixedSizeList(from, _) | ArrowDataType::LargeList(from)) => {
+            ArrowDataType::FixedSizeList(Box::new(field_as_in_source(*inner, from)), width)
+        }
+        (ArrowDataType::Struct(fields), ArrowDataType::Struct(from)) if fields.len() == from.len() => {
+            ArrowDataType::Struct(fields.into_iter().zip(from).map(|(field, from)| field_as_in_source(field, from)).collect())
+        }
+        (other, _) => other,
+    };
+    field
+}
+
+fn encode(error: impl std::fmt::Display) -> FormatError {
+    FormatError::Encode(error.to_string())
+}

@@ -1,0 +1,272 @@
+//! Levels: what is null, what is a list, and where a row begins, walked over before anything decodes it.
+//!
+//! They are packed as <https://github.com/apache/parquet-format/blob/master/Encodings.md> says; so are places in a dictionary.
+
+use std::iter::zip;
+
+use super::leaves::Leaf;
+use super::thrift::Fields;
+
+const RLE: i64 = 3;
+
+/// What a page holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Entries, nulls and empty lists among them.
+    pub(super) entries: usize,
+    /// Entries that are values.
+    pub(super) present: usize,
+    /// Rows that begin in it.
+    pub(super) rows: usize,
+}
+
+impl Counts {
+    /// Entries that are no values.
+    pub(super) fn nulls(&self) -> usize {
+        self.entries - self.present
+    }
+}
+
+/// The levels of a column that lies in groups or lists, entry by entry; of other columns nothing is kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Levels {
+    definition: Vec<u8>,
+    /// None where it lies in no list.
+    repetition: Vec<u8>,
+}
+
+impl Levels {
+    /// Adds those of a data page of the first version; gives what it holds, and its values.
+    pub(super) fn first<'b>(&mut self, header: &Fields, body: &'b [u8], leaf: &Leaf) -> Result<(Counts, &'b [u8]), String> {
+        let entries = count(header.small(1))?;
+        let mut rest = body;
+        let mut split = |max: u32, encoding: Option<i64>, what: &str| -> Result<&'b [u8], String> {
+            if max == 0 {
+                return Ok(&[]);
+            }
+            if encoding != Some(RLE) {
+                return Err(format!("its {what} levels are packed in an old way, which is not read"));
+            }
+            let (length, after) = rest.split_first_chunk::<4>().ok_or_else(|| format!("its {what} levels are cut off"))?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (levels, after) = after.split_at_checked(length).ok_or_else(|| format!("its {what} levels go beyond it"))?;
+            rest = after;
+            Ok(levels)
+        };
+        let repetition = split(leaf.max_repetition, header.small(4), "repetition")?;
+        let definition = split(leaf.max_definition, header.small(3), "definition")?;
+        Ok((self.add(repetition, definition, entries, leaf)?, rest))
+    }
+
+    /// The same of the second version, whose levels stand apart.
+    pub(super) fn second(&mut self, header: &Fields, levels: &[u8], leaf: &Leaf) -> Result<Counts, String> {
+        let entries = count(header.small(1))?;
+        let (repetition, definition) = levels.split_at_checked(count(header.small(6))?).ok_or("its levels go beyond it")?;
+        self.add(repetition, definition, entries, leaf)
+    }
+
+    fn add(&mut self, repetition: &[u8], definition: &[u8], entries: usize, leaf: &Leaf) -> Result<Counts, String> {
+        let is_nested = leaf.path.len() > 1;
+        let level = |max: u32, bytes: &[u8], kept: &mut Vec<u8>, what: &str| {
+            let kept = is_nested.then_some(kept);
+            walk(bytes, u32::BITS - max.leading_zeros(), max, entries, kept).map_err(|error| format!("its {what} levels: {error}"))
+        };
+        let rows = match leaf.max_repetition {
+            0 => entries,
+            max => level(max, repetition, &mut self.repetition, "repetition")?.zeros,
+        };
+        let present = match leaf.max_definition {
+            0 => entries,
+            max => level(max, definition, &mut self.definition, "definition")?.largest,
+        };
+        Ok(Counts { entries, present, rows })
+    }
+
+    /// Each list goes on only where it has begun.
+    pub(super) fn check(&self, leaf: &Leaf) -> Result<(), String> {
+        if self.repetition.first().is_some_and(|first| *first != 0) {
+            return Err("its first entry goes on with a row that did not begin".into());
+        }
+        // The level of definition at which the lists of each depth have an element.
+        let begins: Vec<u32> = (1..=leaf.max_repetition)
+            .filter_map(|depth| leaf.levels.iter().find(|(_, of)| *of == depth))
+            .map(|(level, _)| *level)
+            .collect();
+        for (place, (repetition, definition)) in zip(&self.repetition, &self.definition).enumerate() {
+            let begins = usize::from(*repetition).checked_sub(1).and_then(|depth| begins.get(depth));
+            if begins.is_some_and(|begins| u32::from(*definition) < *begins) {
+                return Err(format!("entry {place} goes on with a list that is empty"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Two columns of one group agree on where the group is, and where it is null.
+    pub(super) fn agree(&self, leaf: &Leaf, other: &Self, other_leaf: &Leaf) -> bool {
+        let shared = zip(&leaf.path, &other_leaf.path).take_while(|(one, other)| one == other).count();
+        let Some((definition, repetition)) = shared.checked_sub(1).and_then(|last| leaf.levels.get(last)) else { return true };
+        self.above(*definition, *repetition).eq(other.above(*definition, *repetition))
+    }
+
+    /// The levels as a group above has them.
+    fn above(&self, definition: u32, repetition: u32) -> impl Iterator<Item = (u32, u32)> {
+        let repetitions = self.repetition.iter().copied().chain(std::iter::repeat_n(0, self.definition.len() - self.repetition.len()));
+        let levels = zip(&self.definition, repetitions).map(|(definition, repetition)| (u32::from(*definition), u32::from(repetition)));
+        levels.filter(move |(_, of)| *of <= repetition).map(move |(of, at)| (of.min(definition), at))
+    }
+}
+
+/// A number that a header says, which is none below zero.
+pub(super) fn count(stated: Option<i64>) -> Result<usize, String> {
+    let stated = stated.ok_or("its header leaves a number out")?;
+    usize::try_from(stated).map_err(|_| format!("its header has the number {stated}"))
+}
+
+/// What was found among packed numbers.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// How many are as large as they may be.
+    largest: usize,
+    zeros: usize,
+}
+
+/// Walks over runs and packed groups of numbers of `width` bits, none larger than `max`.
+pub(super) fn runs(bytes: &[u8], width: u32, max: u32, entries: usize) -> Result<Found, String> {
+    walk(bytes, width, max, entries, None)
+}
+
+fn walk(bytes: &[u8], width: u32, max: u32, entries: usize, mut kept: Option<&mut Vec<u8>>) -> Result<Found, String> {
+    if width > 32 {
+        return Err(format!("they should have {width} bits each"));
+    }
+    let mut found = Found::default();
+    let mut note = |number: u64, run: usize| -> Result<(), String> {
+        if number > u64::from(max) && run > 0 {
+            return Err(format!("{number} is more than {max}"));
+        }
+        found.largest += if number == u64::from(max) { run } else { 0 };
+        found.zeros += if number == 0 { run } else { 0 };
+        if let Some(kept) = &mut kept {
+            kept.extend(std::iter::repeat_n(u8::try_from(number).map_err(|error| error.to_string())?, run));
+        }
+        Ok(())
+    };
+    let mut left = entries;
+    let mut rest = bytes;
+    let too_few = || format!("they are fewer than {entries}");
+    while left > 0 {
+        let (head, after) = varint(rest).ok_or_else(too_few)?;
+        let count = usize::try_from(head >> 1).map_err(|_| too_few())?;
+        if count == 0 {
+            return Err("a run of them has none".into());
+        }
+        if head & 1 == 1 {
+            let wanted = left.min(count.saturating_mul(8));
+            let packed = after.get(..count.saturating_mul(width as usize)).ok_or_else(too_few)?;
+            let mut bits = Bits::new(packed);
+            for _ in 0..wanted {
+                note(bits.take(width), 1)?;
+            }
+            left -= wanted;
+            rest = &after[packed.len()..];
+        } else {
+            let (number, after) = after.split_at_checked(width.div_ceil(8) as usize).ok_or_else(too_few)?;
+            let number = number.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            let run = count.min(left);
+            note(number, run)?;
+            left -= run;
+            rest = after;
+        }
+    }
+    Ok(found)
+}
+
+/// Numbers of some bits each, the lowest first.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    held: u128,
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    /// The bits of these bytes; zeros behind them.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, held: 0, count: 0 }
+    }
+
+    /// The next number of at most 64 bits.
+    pub(super) fn take(&mut self, width: u32) -> u64 {
+        while self.count < width {
+            let byte = self.bytes.split_off_first().copied().unwrap_or_default();
+            self.held |= u128::from(byte) << self.count;
+            self.count += 8;
+        }
+        let number = self.held & ((1 << width) - 1);
+        self.held >>= width;
+        self.count -= width;
+        u64::try_from(number).unwrap_or_default()
+    }
+}
+
+/// A number of seven bits a byte; gives what stands behind it.
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    for (place, byte) in bytes.iter().enumerate().take(10) {
+        number |= u64::from(byte & 127).checked_shl(u32::try_from(place * 7).ok()?)?;
+        if *byte < 128 {
+            return Some((number, &bytes[place + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::leaves::leaves;
+    use super::super::thrift::Value;
+    use super::{Fields, Levels, runs};
+
+    #[test]
+    fn runs_and_groups_are_counted() {
+        // Four times 1, then a group of eight: 0 1 0 1 0 1 0 1.
+        let bytes = [8, 1, 3, 0b1010_1010];
+        let found = runs(&bytes, 1, 1, 12).expect("levels");
+        assert_eq!((found.largest, found.zeros), (8, 4));
+        let found = runs(&bytes, 1, 1, 6).expect("fewer are meant");
+        assert_eq!((found.largest, found.zeros), (5, 1));
+        assert!(runs(&bytes, 1, 1, 13).is_err(), "too few");
+        assert!(runs(&[8, 2], 2, 1, 4).is_err(), "too large");
+        assert!(runs(&[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0], 1, 1, 3).is_ok(), "a run without end is cut");
+        assert!(runs(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0], 1, 1, 300).is_err(), "a group without end");
+        assert!(runs(&[], 0, 0, 1).is_err() && runs(&[2], 0, 0, 1).is_ok(), "no bits at all");
+    }
+
+    #[test]
+    fn columns_of_one_group_agree_on_it() {
+        let element = |name: &str, fields: &[(i16, i32)]| {
+            let mut element = Fields::default();
+            element.set(4, Value::Binary(name.as_bytes().to_vec()));
+            for (id, number) in fields {
+                element.set(*id, Value::I32(*number));
+            }
+            Value::Struct(element)
+        };
+        let schema = [
+            element("root", &[(5, 1)]),
+            element("l", &[(3, 1), (5, 1)]),
+            element("list", &[(3, 2), (5, 1)]),
+            element("element", &[(3, 1), (5, 2)]),
+            element("a", &[(1, 1), (3, 1)]),
+            element("b", &[(1, 1), (3, 0)]),
+        ];
+        let leaves = leaves(&schema).expect("a schema");
+        let levels = |definition: &[u8], repetition: &[u8]| Levels { definition: definition.to_vec(), repetition: repetition.to_vec() };
+        // null, [], [{a: 1}, {a: null}], [null]
+        let (a, b) = (levels(&[0, 1, 4, 3, 2], &[0, 0, 0, 1, 0]), levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 1, 0]));
+        assert!(a.check(&leaves[0]).is_ok() && b.check(&leaves[1]).is_ok() && a.agree(&leaves[0], &b, &leaves[1]));
+        assert!(!a.agree(&leaves[0], &levels(&[0, 1, 3, 2, 2], &[0, 0, 0, 1, 0]), &leaves[1]), "one says null, the other does not");
+        assert!(!a.agree(&leaves[0], &levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 0, 0]), &leaves[1]), "one says a new row");
+        assert!(levels(&[0, 1, 1, 3, 2], &[0, 0, 1, 1, 0]).check(&leaves[1]).is_err(), "an empty list goes on");
+        assert!(levels(&[3], &[1]).check(&leaves[1]).is_err(), "a row goes on that did not begin");
+    }
+}
