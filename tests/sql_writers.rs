@@ -205,7 +205,7 @@ fn clean_removes_what_hygge_wrote_and_nothing_else(kind: Kind) {
     // Rows of others beside those of hygge.
     let database = Database::new(kind);
     database.run("CREATE TABLE people (id bigint PRIMARY KEY); INSERT INTO people VALUES (90), (91)");
-    let sandbox = database.project("  a: {home: home, mode: append, store: {connection: shop, table: people, adopt: true}}\n");
+    let sandbox = database.project("  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: true}}\n");
     ids(&sandbox, "home/a.parquet", 0, 3);
     built(&sandbox);
     let ran = sandbox.run(&["clean", "--stores", "a", "--yes"]);
@@ -265,22 +265,19 @@ fn a_table_that_another_fills_is_waited_for(kind: Kind) {
     // As another checkout would, in the middle of its load.
     let mut holder = database.session();
     match kind {
-        Kind::Postgres => holder.say("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE"),
-        _ => holder.say("LOCK TABLES people WRITE"),
+        Kind::Postgres => holder.say("BEGIN; LOCK TABLE people IN SHARE MODE"),
+        _ => holder.say("LOCK TABLES people READ"),
     }
     crate::sql_faults::wait_until("the lock", || match kind {
-        Kind::Postgres => database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted") != "0",
-        _ => database.ask("SELECT count(*) FROM information_schema.processlist WHERE info IS NULL AND user = 'root'") != "0",
+        Kind::Postgres => database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND granted") != "0",
+        // It has said all that it was told.
+        _ => database.ask("SELECT count(*) FROM information_schema.processlist WHERE command = 'Sleep' AND db = DATABASE()") != "0",
     });
     let other = Sandbox::new(&std::fs::read_to_string(sandbox.path("hygge.yml")).expect("a config").replace("127.0.0.1", "localhost"));
     copy(&sandbox.path("home/a.parquet"), &other.path("home"));
     let first = sandbox.start(&[]);
-    let locks = match kind {
-        Kind::Postgres => "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted",
-        _ => "SELECT count(*) FROM information_schema.metadata_lock_info WHERE lock_type = 'User lock'",
-    };
     let is_locked = || match kind {
-        Kind::Postgres => database.ask(locks) != "0",
+        Kind::Postgres => database.ask("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") != "0",
         _ => !database.ask("SELECT id FROM information_schema.processlist WHERE info LIKE 'DELETE FROM%'").is_empty(),
     };
     crate::sql_faults::wait_until("the load", is_locked);

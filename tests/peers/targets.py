@@ -113,7 +113,7 @@ def same(kind, dtype, value, family, answer):
             return storage == ('text' if family == 'sqlite_text' else 'integer') and int(text) == int(value)
         if kind == 'decimal':
             # A number with a point is its shortest form.
-            return storage in ('integer', 'real', 'text') and D(text) == value
+            return float(text) == float(value) if storage == 'real' else storage in ('integer', 'text') and D(text) == value
         if kind in ('float32', 'float64'):
             return storage in ('real', 'integer') and float(text) == value
         if storage != 'text':

@@ -16,8 +16,6 @@ use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
 
 const MAGIC: &[u8; 4] = b"PAR1";
-/// What stands at the end of a file whose footer is encrypted.
-const ENCRYPTED: &[u8; 4] = b"PARE";
 
 /// The magic at both ends and the footer's length.
 const SMALLEST: u64 = 12;
@@ -247,10 +245,7 @@ fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
         Ok(bytes)
     };
     if bytes_at(0)? != *MAGIC {
-        let is_encrypted = bytes_at(0)? == *ENCRYPTED && bytes_at(size - 4)? == *ENCRYPTED;
-        let reason =
-            if is_encrypted { "its footer is encrypted, so that nothing of it can be checked" } else { "it does not begin with PAR1" };
-        return Err(unsound(source, reason.into()));
+        return Err(unsound(source, "it does not begin with PAR1".into()));
     }
     if bytes_at(size - 4)? != *MAGIC {
         return Err(unsound(source, "it does not end with PAR1, as if it were cut off".into()));
