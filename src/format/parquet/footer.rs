@@ -187,14 +187,15 @@ fn row_group(number: usize, group: &Value, leaves: &[Leaf], end: u64) -> Result<
     if columns.len() != leaves.len() {
         return Err(in_group(&format!("has {} columns, and the schema {}", columns.len(), leaves.len())));
     }
-    let chunk =
-        |(column, leaf): (&Value, &Leaf)| chunk(column, end).map_err(|what| format!("row group {number}, column {}: {what}", leaf.name()));
+    let chunk = |(column, leaf): (&Value, &Leaf)| {
+        chunk(column, leaf, end).map_err(|what| format!("row group {number}, column {}: {what}", leaf.name()))
+    };
     let chunks = columns.iter().zip(leaves).map(chunk).collect::<Result<Vec<_>, _>>()?;
     fields.remove(1);
     Ok(RowGroup { fields, rows, chunks })
 }
 
-fn chunk(column: &Value, end: u64) -> Result<Chunk, String> {
+fn chunk(column: &Value, leaf: &Leaf, end: u64) -> Result<Chunk, String> {
     let mut fields = column.fields().ok_or("it is no struct")?.clone();
     let Some(meta) = fields.fields(3).cloned() else {
         // It is encrypted by a key of its own, or in another file.
@@ -207,6 +208,9 @@ fn chunk(column: &Value, end: u64) -> Result<Chunk, String> {
     if let Some(path) = fields.binary(1) {
         return Err(format!("its data is in another file, {:?}", String::from_utf8_lossy(path)));
     }
+    if meta.small(1) != leaf.element.small(1) {
+        return Err("it has another type than the schema says".into());
+    }
     let codec = meta.small(4).ok_or("it does not say its codec")?;
     let stated = meta.long(5).ok_or("it does not say how many values it has")?;
     let values = u64::try_from(stated).map_err(|_| format!("it has {stated} values"))?;
@@ -217,6 +221,9 @@ fn chunk(column: &Value, end: u64) -> Result<Chunk, String> {
 /// Where a chunk begins and how many bytes it has, which must lie between the magic and the footer.
 fn inside(meta: &Fields, values: u64, end: u64) -> Result<(u64, u64), String> {
     let data = meta.long(9).ok_or("it does not say where its data is")?;
+    if data < 0 {
+        return Err(format!("its data should be at {data}"));
+    }
     // Some writers say 0 where there is no dictionary, and where there is no page but it.
     let dictionary = meta.long(11).filter(|offset| *offset > 0);
     let start = dictionary.map_or(data, |dictionary| if data > 0 { dictionary.min(data) } else { dictionary });

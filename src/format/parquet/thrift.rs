@@ -301,6 +301,9 @@ impl Reader<'_> {
         let head = self.byte()?;
         let count = if head >> 4 == 15 { self.length()? } else { self.at_most(usize::from(head >> 4))? };
         let kind = head & 15;
+        if kind > UUID {
+            return Err(format!("a list has elements of the type {kind}, which is none"));
+        }
         let mut elements = Vec::new();
         for _ in 0..count {
             elements.push(self.value(kind, depth + 1)?);

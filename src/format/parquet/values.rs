@@ -31,7 +31,8 @@ pub(super) fn dictionary(header: &Fields, body: &[u8], leaf: &Leaf) -> Result<us
 pub(super) fn check(encoding: Option<i64>, values: &[u8], present: usize, leaf: &Leaf, dictionary: Option<usize>) -> Result<(), String> {
     let encoding = encoding.ok_or("it has no encoding")?;
     if present == 0 {
-        return Ok(());
+        let is_width = !matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY) || values.first().is_none_or(|width| *width <= 32);
+        return if is_width { Ok(()) } else { Err("its places in the dictionary should have more than 32 bits each".into()) };
     }
     match (encoding, leaf.physical) {
         (PLAIN, physical) => plain(values, present, physical),
