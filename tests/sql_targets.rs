@@ -250,9 +250,6 @@ fn every_value_is_exact_or_refused(kind: Kind) {
     judge.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("what is judged");
     let judged = judge.wait_with_output().expect("an end");
     assert!(judged.status.success(), "{} built, {refused} refused:\n{}", built.len(), String::from_utf8_lossy(&judged.stdout));
-    if is_all {
-        println!("{} built exactly, {refused} refused", built.len());
-    }
 }
 
 /// What a text is called in a cast.

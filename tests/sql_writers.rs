@@ -96,7 +96,7 @@ fn tables_that_refer_to_it_keep_their_rows(kind: Kind) {
         assert!(ran.code == 1 && ran.error().contains(others) && ran.error().contains(rule), "{}", ran.text);
         assert_eq!(database.ask("SELECT p, note FROM child"), "1|mine");
         assert_eq!(database.ask("SELECT count(*) FROM people"), "2");
-        sandbox.write("hygge.yml", &flow(", cascade: true"));
+        sandbox.write("hygge.yml", flow(", cascade: true"));
         built(&sandbox);
         assert_eq!(database.ask("SELECT count(*) FROM people"), "3");
         let left = if rule == "ON DELETE CASCADE" { "" } else { "|mine" };

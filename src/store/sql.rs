@@ -10,9 +10,11 @@ mod cells;
 mod check;
 mod clear;
 mod columns;
+mod feed;
 mod json;
 mod load;
 mod lock;
+mod look;
 mod merge;
 mod mysql;
 mod place;
@@ -266,17 +268,17 @@ impl Store for SqlStore {
     }
 
     fn live(&self, _: &Path) -> Result<Live, StoreError> {
-        let exists = self.ask(|store, database| async move { load::exists(&store, &database).await })?;
+        let exists = self.ask(|store, database| async move { look::exists(&store, &database).await })?;
         Ok(Live { exists, ..Live::default() })
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
         let has_receipt = self.receipt(real)?.is_some();
         let is_foreign = !has_receipt && !self.adopt;
-        let found = self.ask(move |store, database| async move { load::look(&store, &database).await })?;
+        let found = self.ask(move |store, database| async move { look::look(&store, &database).await })?;
         match found {
-            load::Found::Rows if is_foreign => Err(self.foreign()),
-            load::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
+            look::Found::Rows if is_foreign => Err(self.foreign()),
+            look::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
             _ => Ok(()),
         }
     }

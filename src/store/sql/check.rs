@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::columns::{self, Coming};
-use super::load::reading_session;
+use super::look::reading_session;
 use super::place::Place;
 use super::{Create, SqlStore, catalog};
 use crate::connection::{Database, Session};

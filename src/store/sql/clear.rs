@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::SqlStore;
 use super::cascade;
-use super::load::{count, is_there, reading_session};
+use super::look::{count, is_there, reading_session};
 use super::place::Place;
 use super::receipts;
 use crate::connection::{Database, Dialect, Session};

@@ -1,8 +1,7 @@
-//! Loading: staged parts are decoded on one side of a bounded queue and written on the other, in one transaction with the receipt.
+//! Loading: rows come through a bounded queue and are written, in one transaction with the receipt.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use polars::prelude::{CompatLevel, DataFrame};
 use tokio::sync::mpsc;
@@ -10,15 +9,15 @@ use tokio::sync::mpsc;
 use super::catalog;
 use super::cells::Cells;
 use super::columns::{self, Target};
+use super::feed::{Message, feed};
 use super::lock::{self, Patience};
+use super::look::{Found, count, look_in};
 use super::merge::Side;
 use super::place::Place;
 use super::receipts::{self, Found as FoundReceipt};
-use super::{Create, FORMAT, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
-use crate::connection::{ConnectionError, Database, Dialect, Relation, Session, spawn, until};
+use super::{Create, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
+use crate::connection::{Database, Dialect, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fingerprint::Fingerprint;
-use crate::format::{Cut, FormatError, Opened, Piece, Sources};
 use crate::fs;
 use crate::store::receipt::{Part, Receipt, TableRows};
 use crate::store::room::Room;
@@ -26,97 +25,6 @@ use crate::store::{Change, Publication, Store, StoreError};
 
 /// How many groups of rows wait between the decoder and the database.
 const QUEUE: usize = 2;
-
-/// What is in the place of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    Nothing,
-    NoRows,
-    Rows,
-}
-
-/// True where there is a table.
-pub(super) async fn exists(store: &SqlStore, database: &Arc<Database>) -> Result<bool> {
-    Ok(look(store, database).await? != Found::Nothing)
-}
-
-/// What SQLite says to who only reads where somebody died while writing: <https://www.sqlite.org/rescode.html#readonly_rollback>.
-const CUT_OFF: &str = "776";
-
-/// A session that reads. Where a process died in the middle of a load, SQLite first undoes that, which takes one that writes.
-pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
-    let mut session = database.session().await?;
-    if database.dialect != Dialect::Sqlite {
-        return Ok(session);
-    }
-    let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
-    let looked = session.ask(action, any).await;
-    if !matches!(&looked, Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref() == Some(CUT_OFF)) {
-        // Whatever else is amiss shows again where something is looked for.
-        return Ok(session);
-    }
-    // Another may be the last that there is room for.
-    drop(session);
-    let mut session = database.writing_session().await?;
-    session.ask(action, any).await?;
-    session.end().await;
-    Ok(database.session().await?)
-}
-
-/// What is in the place of the table.
-pub(super) async fn look(store: &SqlStore, database: &Arc<Database>) -> Result<Found> {
-    if database.is_missing()? {
-        return Ok(Found::Nothing);
-    }
-    let mut session = reading_session(database).await?;
-    let found = look_in(&store.relation, &mut session).await;
-    session.end().await;
-    found
-}
-
-async fn look_in(relation: &Relation, session: &mut Session) -> Result<Found> {
-    if !is_there(relation, session).await? {
-        return Ok(Found::Nothing);
-    }
-    let asked = format!("SELECT 1 FROM {} LIMIT 1", relation.from(session.database().dialect));
-    let found = session.ask("look at its table", &asked).await?;
-    Ok(if found.is_empty() { Found::NoRows } else { Found::Rows })
-}
-
-/// True where there is a table of this name.
-pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Result<bool> {
-    let dialect = session.database().dialect;
-    let Some([rest @ .., name]) = relation.table() else { return Ok(false) };
-    let asked = match dialect {
-        Dialect::Postgres => format!("SELECT 1 WHERE to_regclass({}) IS NOT NULL", dialect.text(&relation.from(dialect))),
-        Dialect::Sqlite => {
-            let schema = rest.first().map_or_else(|| "'main'".into(), |schema| dialect.text(schema));
-            format!("SELECT 1 FROM pragma_table_list({}) WHERE schema = {schema}", dialect.text(name))
-        }
-        Dialect::MySql => {
-            let schema = rest.first().map_or_else(|| "DATABASE()".into(), |schema| dialect.text(schema));
-            format!("SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}", dialect.text(name))
-        }
-    };
-    Ok(!session.ask("look for its table", &asked).await?.is_empty())
-}
-
-/// The rows of a table.
-pub(super) async fn count(relation: &Relation, session: &mut Session) -> Result<u64> {
-    let asked = format!("SELECT count(*) FROM {}", relation.from(session.database().dialect));
-    let counted = session.ask("count its rows", &asked).await?;
-    Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
-}
-
-/// What comes through the queue.
-enum Message {
-    /// Rows of a part, and how many of them came before.
-    Rows(DataFrame, Arc<str>, u64),
-    /// A part has come whole.
-    Part,
-    /// All have: what was written shall stay.
-    Done,
-}
 
 /// Publishes a set: all its parts, or those that the table does not have.
 pub(super) fn publish(
@@ -146,59 +54,6 @@ pub(super) fn publish(
     fed?;
     remarks.into_iter().for_each(|remark| room.note_remark(remark));
     Ok(receipt)
-}
-
-/// Decodes parts and sends their rows.
-fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, sender: &mpsc::Sender<Message>) -> Result<()> {
-    for part in parts {
-        let shown = part.inputs.first().map_or(part.name.as_str(), |input| input.name.as_str());
-        let sources = Staged { path: room.staged.place(&part.digest)?, shown: PathBuf::from(shown), digest: part.digest };
-        let shown: Arc<str> = shown.into();
-        let opened = sources.open(0)?;
-        FORMAT.readable(&opened).map_err(|error| match error {
-            FormatError::Undecodable { .. } => {
-                Error::from(error).with_hint("rows come into a table as values: give the home files without the column")
-            }
-            other => other.into(),
-        })?;
-        let pieces = [Piece { file: 0, group: None, rows: None }];
-        let mut rows = 0;
-        let mut is_heard = true;
-        if part.rows == 0 {
-            // A table without rows still has columns.
-            drop(sender.blocking_send(Message::Rows(FORMAT.without_rows(&opened)?, shown.clone(), 0)));
-        }
-        FORMAT.decode(&Cut { sources: &sources, pieces: &pieces, interrupted }, &mut |frame| {
-            let before = rows;
-            rows += frame.height() as u64;
-            is_heard = is_heard && sender.blocking_send(Message::Rows(frame, shown.clone(), before)).is_ok();
-            if is_heard { Ok(()) } else { Err(FormatError::Encode("nobody takes its rows".into())) }
-        })?;
-        if rows != part.rows {
-            let error = format!("{} has {rows} rows, and should have {}", part.name, part.rows);
-            return Err(Error::new(ErrorKind::Flow, error).with_hint("this is a fault of hygge: please report it; nothing was published"));
-        }
-        drop(sender.blocking_send(Message::Part));
-    }
-    Ok(())
-}
-
-/// One staged part.
-struct Staged {
-    path: PathBuf,
-    /// What errors call it.
-    shown: PathBuf,
-    digest: Fingerprint,
-}
-
-impl Sources for Staged {
-    fn open(&self, _: usize) -> Result<Opened> {
-        match fs::open(&self.path) {
-            Ok(file) => Ok(Opened { file, path: self.shown.clone() }),
-            Err(error) if error.is_absent() => Err(StoreError::Part(self.digest.short()).into()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 /// What is written, and in which way.

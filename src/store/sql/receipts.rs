@@ -37,7 +37,7 @@ pub(super) async fn read(store: &SqlStore, database: &Arc<Database>) -> Result<O
     if database.is_missing()? {
         return Ok(None);
     }
-    let mut session = super::load::reading_session(database).await?;
+    let mut session = super::look::reading_session(database).await?;
     let found = match Place::of(store, &mut session).await {
         Ok(place) => find(store, &place, &mut session).await,
         Err(error) => Err(error),
@@ -80,7 +80,7 @@ pub(super) async fn find(store: &SqlStore, place: &Place, session: &mut Session)
 
 async fn look(relation: &Relation, name: &str, session: &mut Session) -> Result<Option<Found>, Error> {
     let dialect = session.database().dialect;
-    if !super::load::is_there(relation, session).await? {
+    if !super::look::is_there(relation, session).await? {
         return Ok(None);
     }
     let asked = format!("SELECT digest, receipt FROM {} WHERE name = {}", relation.from(dialect), dialect.text(name));
@@ -95,7 +95,7 @@ async fn look(relation: &Relation, name: &str, session: &mut Session) -> Result<
 pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(), Error> {
     let dialect = session.database().dialect;
     let relation = place.beside(TABLE);
-    if super::load::is_there(&relation, session).await? {
+    if super::look::is_there(&relation, session).await? {
         return Ok(());
     }
     let (short, long, rest) = match dialect {

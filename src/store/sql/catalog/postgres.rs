@@ -96,7 +96,7 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
         } else if element.is_empty() {
             known(&base, typmod).unwrap_or_else(own)
         } else {
-            let (holds, wire) = known(&element, typmod).unwrap_or_else(|| (Holds::Own { is_compared: true, form: Form::Any }, Wire::Text));
+            let (holds, wire) = known(&element, typmod).unwrap_or((Holds::Own { is_compared: true, form: Form::Any }, Wire::Text));
             let number = if matches!(holds, Holds::Own { .. }) { TEXT } else { element_oid.parse().unwrap_or(TEXT) };
             (Holds::List(Box::new(holds)), Wire::List(Box::new(wire), number))
         };
