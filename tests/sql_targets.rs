@@ -101,7 +101,8 @@ const MYSQL: &[Target] = &[
     target("float", "single", "CAST(v AS double)", FLOATS),
     target("float(7,2)", "single", "CAST(v AS double)", FLOATS),
     target("double", "number", "v", FLOATS),
-    target("double(8,2)", "number", "v", FLOATS),
+    // A cast would cut it.
+    target("double(8,2)", "number", "v + 0e0", FLOATS),
     target("bit(10)", "bytes", "LPAD(HEX(v), 4, '0')", &["bytes"]),
     target("char(3)", "bytes", "HEX(v)", TEXTS),
     target("varchar(3)", "bytes", "HEX(v)", TEXTS),

@@ -82,7 +82,9 @@ impl Planner {
         let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
         let shared = Shared::of(missing);
         let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
-        if work.passage != Passage::Undecoded || target.rows_per_file.is_some() {
+        // Parts that stay may have been made so, whatever becomes of what is new.
+        let stays = work.parts.iter().any(|part| part.name.is_some());
+        if stays || work.passage != Passage::Undecoded || target.rows_per_file.is_some() {
             work.components.set(MADE, target.format.made_version());
         }
         work.names(&flow, &[])?;

@@ -71,7 +71,7 @@ pub(super) fn begin<'w>(
 }
 
 /// The footer of an empty file, without row groups: its schema, its texts and the order of its columns.
-fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
+pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
     let damaged = || FormatError::Encode("an empty file could not be written".into());
     let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(damaged)?;
     let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;

@@ -11,6 +11,7 @@ use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use super::leaves::{Leaf, leaves};
 use super::thrift::{self, Fields, Value};
 use super::{codec, columns, logical, notes, strict};
+use crate::fingerprint::Fingerprint;
 use crate::format::foreign::{Foreign, LOOKED_AT, recognise};
 use crate::format::{FormatError, Group, Layout, Opened};
 use crate::fs;
@@ -89,7 +90,7 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
         compressions,
         encrypted: footer.is_encrypted,
         columns: logical::digest(root),
-        packing: notes::packing(&types),
+        packing: notes::packing(&types).map(|packing| footer.with_unknown_types(packing)),
     })
 }
 
@@ -124,6 +125,17 @@ impl Footer {
     /// The types of the columns, as the parquet crate knows them.
     fn types(&self, source: &Opened) -> Result<ParquetMetaData, FormatError> {
         crate_metadata(&self.file, Vec::new()).map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
+    }
+
+    /// The digest of what files must have in common that share parts, where types that no library knows stand in the schema: then
+    /// it must be the same to the byte.
+    fn with_unknown_types(&self, packing: Fingerprint) -> Fingerprint {
+        let mut schema = Fields::default();
+        schema.set_or_remove(2, self.file.get(2).cloned());
+        if self.file.get(2) == Some(&strict::schema(self.file.list(2))) {
+            return packing;
+        }
+        Fingerprint::of_bytes(&[packing.as_bytes().as_slice(), &schema.to_bytes()].concat())
     }
 
     /// The file's own texts, by their keys.

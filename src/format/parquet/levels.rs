@@ -66,7 +66,7 @@ impl Levels {
     }
 
     fn add(&mut self, repetition: &[u8], definition: &[u8], entries: usize, leaf: &Leaf) -> Result<Counts, String> {
-        let is_nested = leaf.path.len() > 1;
+        let is_nested = leaf.path.len() > 1 || leaf.max_repetition > 0;
         let level = |max: u32, bytes: &[u8], kept: &mut Vec<u8>, what: &str| {
             let kept = is_nested.then_some(kept);
             walk(bytes, u32::BITS - max.leading_zeros(), max, entries, kept).map_err(|error| format!("its {what} levels: {error}"))

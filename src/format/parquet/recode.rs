@@ -118,6 +118,17 @@ fn lifted(footer: &Footer, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Ve
         file.set_or_remove(id, footer.file.get(id).cloned());
     }
     file.set(2, strict::schema(footer.file.list(2)));
+    let empty = whole(file.clone(), None)?;
+    let empty = shape::with_readable_lists(empty).map_err(|error| FormatError::Encode(error.to_string()))?;
+    if group.is_none() {
+        return Ok(empty);
+    }
+    // Lists have the form there that polars reads; the levels of their values are the same.
+    file.set_or_remove(2, encode::footer_of(&empty)?.get(2).cloned());
+    whole(file, group)
+}
+
+fn whole(file: Fields, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Vec<u8>, FormatError> {
     let mut bytes = Vec::new();
     let mut writer = FileWriter::new(Box::new(&mut bytes), file)?;
     if let Some((group, columns)) = group {
@@ -137,7 +148,7 @@ fn lifted(footer: &Footer, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Ve
         writer.end_group(RowGroup { fields, rows: group.rows, chunks: Vec::new() }, chunks, filters)?;
     }
     writer.finish()?;
-    shape::with_readable_lists(bytes).map_err(|error| FormatError::Encode(error.to_string()))
+    Ok(bytes)
 }
 
 /// A frame with the columns of a file, and no rows.

@@ -134,7 +134,6 @@ impl Job {
         };
         if dialect == Dialect::MySql {
             // What changes tables has been done: it ends a transaction before each of that.
-            session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
             session.execute("begin a transaction", "START TRANSACTION").await?;
         }
         let loaded = match &prepared {
