@@ -30,6 +30,9 @@ use super::writer::FileWriter;
 use crate::error::catch_panic;
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
+/// The bytes of a footer, about.
+const ROOM: usize = 1 << 16;
+
 /// Decodes the pieces of a cut, group by group.
 pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
     let mut current: Option<(usize, Opened, Footer)> = None;
@@ -129,7 +132,9 @@ fn lifted(footer: &Footer, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Ve
 }
 
 fn whole(file: Fields, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Vec<u8>, FormatError> {
-    let mut bytes = Vec::new();
+    // Pages of a large group are copied once, not again each time that there is no more room.
+    let room = group.iter().flat_map(|(_, columns)| columns).map(|packed| packed.bytes.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(room + ROOM);
     let mut writer = FileWriter::new(Box::new(&mut bytes), file)?;
     if let Some((group, columns)) = group {
         let mut chunks = Vec::new();
