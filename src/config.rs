@@ -17,7 +17,7 @@ pub mod problem;
 pub mod read;
 pub mod schema;
 mod secrets;
-mod suggest;
+pub mod suggest;
 pub mod variables;
 pub mod words;
 pub mod yaml;

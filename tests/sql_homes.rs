@@ -7,6 +7,7 @@ use crate::common::peers;
 use crate::common::sandbox::{Ran, Sandbox};
 
 on_each_database!(
+    a_table_that_is_nearly_called_so_is_proposed,
     a_table_arrives_in_the_order_of_its_key,
     names_need_not_be_tame,
     a_probe_says_what_is_fresh,
@@ -507,5 +508,19 @@ fn a_config_with_a_table_is_checked() {
         assert_eq!(ran.code, 2, "{home}: {}", ran.text);
         assert!(ran.text.contains(wanted), "{home}: {}", ran.text);
         assert!(ran.text.contains("hygge.yml:3:"), "{home}: {}", ran.text);
+    }
+}
+
+fn a_table_that_is_nearly_called_so_is_proposed(kind: Kind) {
+    let database = Database::new(kind);
+    database.run("CREATE TABLE customers (id integer); CREATE TABLE zebra (id integer)");
+    for (table, wanted) in
+        [("custmers", "did you mean customers?"), ("Customer", "did you mean customers?"), ("nothing", "check home.table")]
+    {
+        let sandbox = database.project(&format!("  a: {{home: {{connection: shop, table: {table}}}, store: out}}\n"));
+        for command in ["check", "build"] {
+            let ran = sandbox.run(&[command]);
+            assert!(ran.code == 1 && ran.text.contains(wanted), "{table}: {}", ran.text);
+        }
     }
 }

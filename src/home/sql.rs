@@ -10,6 +10,7 @@ mod decimal;
 mod error;
 mod misfit;
 mod mysql;
+mod nearest;
 mod postgres;
 mod probe;
 mod ranges;

@@ -185,10 +185,14 @@ impl SqlHome {
 
     /// The columns, and those of them that are read.
     pub(super) async fn describe(&self, session: &mut Session) -> Result<Described> {
-        let mut described = match session.database().dialect {
-            Dialect::Sqlite => sqlite::describe(self, session).await?,
-            Dialect::Postgres => postgres::describe(self, session).await?,
-            Dialect::MySql => mysql::describe(self, session).await?,
+        let described = match session.database().dialect {
+            Dialect::Sqlite => sqlite::describe(self, session).await,
+            Dialect::Postgres => postgres::describe(self, session).await,
+            Dialect::MySql => mysql::describe(self, session).await,
+        };
+        let mut described = match described {
+            Ok(described) => described,
+            Err(error) => return Err(self.with_nearest(session, error).await),
         };
         let relation = self.relation.to_string();
         let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();

@@ -13,6 +13,8 @@ pub enum SqlError {
         database: String,
         /// The table.
         table: String,
+        /// One that is there, and nearly called so.
+        near: Option<String>,
     },
     /// There is no such column.
     #[error("{relation} has no column {column}")]
@@ -155,6 +157,7 @@ pub enum SqlError {
 impl From<SqlError> for Error {
     fn from(error: SqlError) -> Self {
         let hint = match &error {
+            SqlError::NoTable { near: Some(near), .. } => format!("did you mean {near}?"),
             SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
             SqlError::NoColumn { column, columns, .. } => match nearest(column, columns.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}? it has {}", columns.join(", ")),

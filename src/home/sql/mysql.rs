@@ -66,7 +66,7 @@ async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Resul
     }
     if all.is_empty() {
         let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable { database, table }.into());
+        return Err(SqlError::NoTable { database, table, near: None }.into());
     }
     let key =
         format!("SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index");

@@ -74,7 +74,7 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
     let found = session.ask("find its table", &found).await?;
     let Some([Some(oid), Some(kind), Some(has_children), blocks, Some(version)]) = found.first().map(Vec::as_slice) else {
         let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable { database, table }.into());
+        return Err(SqlError::NoTable { database, table, near: None }.into());
     };
     // What a table promises need not hold for tables that inherit from it, nor for rows that were there before.
     let mut promised = format!(

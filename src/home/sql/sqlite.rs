@@ -71,7 +71,7 @@ pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<De
         let found = session.ask("find its table", &found).await?;
         let Some([Some(kind), Some(without_rowid)]) = found.first().map(Vec::as_slice) else {
             let (database, table) = (session.database().name.clone(), home.relation.to_string());
-            return Err(SqlError::NoTable { database, table }.into());
+            return Err(SqlError::NoTable { database, table, near: None }.into());
         };
         place = Some((name, schema, kind == "table", without_rowid == "1"));
     }
