@@ -104,11 +104,20 @@ def make(folder, first, count):
         (folder / f"{number:06}.parquet").write_bytes(mutant(number))
 
 
+def words(kind):
+    """A type in words. What a list calls its elements is no part of it."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f'list<{words(kind.value_type)}>'
+    if pa.types.is_struct(kind):
+        return f'struct<{[(field.name, words(field.type)) for field in kind]}>'
+    return str(kind)
+
+
 def read(files):
     """What pyarrow reads, in words; None where it refuses."""
     try:
         read = [pq.ParquetFile(file).read() for file in files]
-        kinds = {repr([(field.name, str(field.type)) for field in each.schema]) for each in read}
+        kinds = {repr([(field.name, words(field.type)) for field in each.schema]) for each in read}
         if len(kinds) != 1:
             return "several schemas"
         whole = pa.concat_tables(read)
