@@ -16,6 +16,7 @@ on_each_database!(
     a_lost_cache_is_no_loss,
     a_table_that_is_gone_comes_back,
     a_failed_load_changes_nothing_and_asks_the_home_no_more,
+    a_file_that_cannot_be_read_is_named_and_changes_nothing,
     a_table_of_others_is_refused,
     columns_that_do_not_fit_are_named,
     a_new_column_is_added_or_refused,
@@ -233,6 +234,29 @@ fn a_failed_load_changes_nothing_and_asks_the_home_no_more(kind: Kind) {
     let ran = built(&sandbox);
     assert_eq!(ran.outcome("a"), "restored", "its parts were staged: {}", ran.text);
     assert_eq!(rows(&database), ["1|a", "2|b", "3|c"]);
+}
+
+/// A page in the middle of it: rows were sent by then.
+fn a_file_that_cannot_be_read_is_named_and_changes_nothing(kind: Kind) {
+    let database = Database::new(kind);
+    let sandbox = project(&database, "", "");
+    file(&sandbox, "home/a.parquet", &[(1, "a")]);
+    built(&sandbox);
+    sandbox.write("home/b.parquet", "");
+    let script = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+                  rows = {'id': pa.array(range(2000), pa.int64()), 'name': [str(n) for n in range(2000)]}\n\
+                  pq.write_table(pa.table(rows), sys.argv[1], compression='gzip', row_group_size=1000, use_dictionary=False)\n\
+                  column = pq.ParquetFile(sys.argv[1]).metadata.row_group(1).column(1)\n\
+                  with open(sys.argv[1], 'r+b') as file:\n \
+                  file.seek(column.data_page_offset + column.total_compressed_size - 100)\n \
+                  file.write(b'\\xff' * 100)";
+    let written = peers::run(script, &[sandbox.path("home/b.parquet").as_os_str()]);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    let named = "b.parquet is not a sound parquet file: row group 1, column name: page 0: ";
+    assert!(ran.error().starts_with(named), "{}", ran.error());
+    assert_eq!(rows(&database), ["1|a"], "nothing of it is there");
 }
 
 fn a_table_of_others_is_refused(kind: Kind) {

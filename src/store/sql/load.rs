@@ -50,8 +50,9 @@ pub(super) fn publish(
     }
     drop(sender);
     // What ended the other side first ended this one too.
-    let (receipt, remarks) = loading.wait()??;
+    let loaded = loading.wait()??;
     fed?;
+    let Some((receipt, remarks)) = loaded else { return Err(Error::new(ErrorKind::Interrupted, "interrupted").into()) };
     remarks.into_iter().for_each(|remark| room.note_remark(remark));
     Ok(receipt)
 }
@@ -83,7 +84,8 @@ pub(super) struct Changes {
     pub(super) removed: u64,
 }
 
-type Loaded = (Receipt, Vec<String>);
+/// The receipt that was written, and what is to be said once; nothing where not all rows came, of which the other side says why.
+type Loaded = Option<(Receipt, Vec<String>)>;
 
 impl Job {
     async fn load(self, database: &Arc<Database>, mut coming: mpsc::Receiver<Message>) -> Result<Loaded> {
@@ -141,14 +143,13 @@ impl Job {
             None => matches!(first, Some(Message::Done)).then_some(self.rows_before),
         };
         let Some(rows) = loaded else {
-            // The other side ended before its end, and says why.
             session.execute("undo what was written", "ROLLBACK").await?;
-            return Err(Error::new(ErrorKind::Interrupted, "its rows did not come to their end"));
+            return Ok(None);
         };
         let receipt = Receipt { table: rows, ..self.receipt.clone() };
         receipts::write(place, session, self.before.as_ref(), &receipt, &self.shown()).await?;
         session.execute("commit", "COMMIT").await?;
-        Ok((receipt, prepared.map(|(_, remarks)| remarks).unwrap_or_default()))
+        Ok(Some((receipt, prepared.map(|(_, remarks)| remarks).unwrap_or_default())))
     }
 
     fn shown(&self) -> String {
