@@ -121,13 +121,12 @@ fn lifted(footer: &Footer, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Ve
         file.set_or_remove(id, footer.file.get(id).cloned());
     }
     file.set(2, strict::schema(footer.file.list(2)));
-    let empty = whole(file.clone(), None)?;
-    let empty = shape::with_readable_lists(empty).map_err(|error| FormatError::Encode(error.to_string()))?;
-    if group.is_none() {
-        return Ok(empty);
+    if footer.leaves.iter().any(|leaf| leaf.max_repetition > 0) {
+        // Lists get the form that polars reads; the levels of their values are the same.
+        let empty = whole(file.clone(), None)?;
+        let empty = shape::with_readable_lists(empty).map_err(|error| FormatError::Encode(error.to_string()))?;
+        file.set_or_remove(2, encode::footer_of(&empty)?.get(2).cloned());
     }
-    // Lists have the form there that polars reads; the levels of their values are the same.
-    file.set_or_remove(2, encode::footer_of(&empty)?.get(2).cloned());
     whole(file, group)
 }
 

@@ -83,7 +83,7 @@ async fn judge(store: &SqlStore, session: &mut Session) -> Result<Option<(Place,
     if !is_there(&relation, session).await? {
         return Ok(Some((place, Removal::Receipt, found)));
     }
-    let there = count(&relation, session).await?;
+    let there = count(&relation.from(session.database().dialect), session).await?;
     let (is_made, written) = written(store, &receipt, there);
     if written != Some(there) {
         let written = written.map_or_else(|| "which of them hygge wrote is not known".into(), |rows| format!("hygge wrote {rows} of them"));

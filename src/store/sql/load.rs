@@ -222,11 +222,11 @@ impl Job {
         coming: &mut mpsc::Receiver<Message>,
     ) -> Result<Option<Option<TableRows>>> {
         let relation = place.relation();
+        let table = relation.from(session.database().dialect);
         let is_whole = self.change == Change::Whole;
         let mut before = self.rows_before.filter(|_| !prepared.is_made);
         if is_whole {
-            let statement = format!("DELETE FROM {}", relation.from(session.database().dialect));
-            session.execute("remove the rows of the set before", &statement).await?;
+            session.execute("remove the rows of the set before", &format!("DELETE FROM {table}")).await?;
             if prepared.has_triggers && look_in(&relation, session).await? == Found::Rows {
                 return Err(self.swallowed("rows of the set before stay in it although they were deleted"));
             }
@@ -235,13 +235,13 @@ impl Job {
         } else if prepared.is_made {
             before = Some(TableRows { is_made: true, rows: 0, of_others: 0 });
         } else if self.before.is_none() {
-            let rows = count(&relation, session).await?;
+            let rows = count(&table, session).await?;
             before = Some(TableRows { is_made: false, rows, of_others: rows });
         }
-        let counted = if prepared.has_triggers { Some(count(&relation, session).await?) } else { None };
+        let counted = if prepared.has_triggers { Some(count(&table, session).await?) } else { None };
         let Some(changes) = self.write(place, session, &prepared.targets, first, coming).await? else { return Ok(None) };
         if let Some(counted) = counted {
-            let (now, wanted) = (count(&relation, session).await?, (counted + changes.added).saturating_sub(changes.removed));
+            let (now, wanted) = (count(&table, session).await?, (counted + changes.added).saturating_sub(changes.removed));
             if now < wanted {
                 return Err(self.swallowed(&format!("it has {now} rows afterwards, and should have {wanted}")));
             }

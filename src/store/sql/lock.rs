@@ -111,7 +111,7 @@ impl Patience {
     }
 }
 
-/// Lets go of a lock that was taken for another table; what began with it ends.
+/// Releases a lock that was taken for another table, and ends the transaction that was begun with it.
 async fn release(session: &mut Session, place: &Place) -> Result<()> {
     match session.database().dialect {
         Dialect::Postgres => Ok(session.execute("unlock its table", "ROLLBACK").await?),
@@ -119,7 +119,7 @@ async fn release(session: &mut Session, place: &Place) -> Result<()> {
     }
 }
 
-/// Lets go of the lock, behind the commit. Elsewhere than in MySQL it went with that.
+/// Releases the lock after the commit. In PostgreSQL and SQLite the commit has released it already.
 pub(super) async fn unlock(session: &mut Session, place: &Place) -> Result<()> {
     if session.database().dialect == Dialect::MySql {
         session.ask("unlock its table", &format!("SELECT RELEASE_LOCK('{}')", name(place))).await?;

@@ -80,9 +80,8 @@ pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Resu
     Ok(!session.ask("look for its table", &asked).await?.is_empty())
 }
 
-/// The rows of a table.
-pub(super) async fn count(relation: &Relation, session: &mut Session) -> Result<u64> {
-    let asked = format!("SELECT count(*) FROM {}", relation.from(session.database().dialect));
-    let counted = session.ask("count its rows", &asked).await?;
+/// The rows of what stands behind FROM.
+pub(super) async fn count(from: &str, session: &mut Session) -> Result<u64> {
+    let counted = session.ask("count its rows", &format!("SELECT count(*) FROM {from}")).await?;
     Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
 }

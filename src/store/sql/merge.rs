@@ -8,8 +8,9 @@ use super::SqlStore;
 use super::catalog::Holds;
 use super::columns::Target;
 use super::load::Changes;
+use super::look::count;
 use super::place::Place;
-use super::postgres;
+use super::{postgres, rule};
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -90,7 +91,7 @@ impl<'a> Side<'a> {
                 _ => format!("DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS {alias} WHERE {same})"),
             };
             removed = session.change("remove rows by their keys", &statement).await?;
-            staying = self.count(session, &format!("{stays} AS {alias}")).await?;
+            staying = count(&format!("{stays} AS {alias}"), session).await?;
         }
         let changed = self.update(session, &stays, &same).await?;
         let names = self.names();
@@ -128,7 +129,7 @@ impl<'a> Side<'a> {
         }
         let others: Vec<String> = others.into_iter().filter(|name| !numbered(name)).collect();
         if others.is_empty() {
-            return self.count(session, &format!("{stays} AS {alias} JOIN {table} ON {same}")).await;
+            return count(&format!("{stays} AS {alias} JOIN {table} ON {same}"), session).await;
         }
         let set = |left: &str| others.iter().map(|name| format!("{left}{name} = {alias}.{name}")).collect::<Vec<_>>().join(", ");
         let statement = match dialect {
@@ -166,11 +167,6 @@ impl<'a> Side<'a> {
     /// Columns that PostgreSQL always numbers take what comes.
     fn overriding(&self) -> &'static str {
         if self.targets.iter().any(|target| target.is_numbered) { " OVERRIDING SYSTEM VALUE" } else { "" }
-    }
-
-    async fn count(&self, session: &mut Session, from: &str) -> Result<u64> {
-        let counted = session.ask("count its rows", &format!("SELECT count(*) FROM {from}")).await?;
-        Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
     }
 
     async fn empty(&self, session: &mut Session) -> Result<()> {
@@ -219,12 +215,11 @@ impl<'a> Side<'a> {
             let back = if is_list { format!("{name}::{declared}::text[]") } else { format!("{name}::{declared}::text") };
             let asked = format!("SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1");
             let Some(row) = session.ask("compare what it makes of values", &asked).await?.into_iter().next() else { continue };
-            let shown = |place: usize| row.get(place).cloned().flatten().map_or_else(|| "null".into(), |text| super::rule::shown(&text));
             let error = format!(
                 "column {}: {} would be {} in table {}, whose column is {declared}",
                 target.name,
-                shown(0),
-                shown(1),
+                shown(&row, 0),
+                shown(&row, 1),
                 self.store.relation
             );
             return Err(Error::new(ErrorKind::Flow, error)
@@ -275,13 +270,12 @@ impl<'a> Side<'a> {
             let asked =
                 format!("SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1", self.cast(), self.same());
             let Some(row) = session.ask("compare its keys", &asked).await?.into_iter().next() else { continue };
-            let shown = |place: usize| row.get(place).cloned().flatten().map_or_else(|| "null".into(), |text| super::rule::shown(&text));
             let error = format!(
                 "a row comes to table {} with {} = {}, which its collation takes for {}, the key of another row",
                 self.store.relation,
                 target.name,
-                shown(1),
-                shown(0)
+                shown(&row, 1),
+                shown(&row, 0)
             );
             return Err(
                 Error::new(ErrorKind::Flow, error).with_hint("give the column a collation that tells them apart, or choose another key")
@@ -289,6 +283,11 @@ impl<'a> Side<'a> {
         }
         Ok(())
     }
+}
+
+/// A value of an answer, in quotes.
+fn shown(row: &[Option<String>], place: usize) -> String {
+    row.get(place).and_then(Option::as_deref).map_or_else(|| "null".into(), rule::shown)
 }
 
 /// A name that nobody else has.
