@@ -73,7 +73,7 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
     }
 }
 
-/// What lists of one field that must not be taken for its group are by the rules of the format, and not by duckdb.
+/// Files with a repeated group of one field that is the element itself: duckdb takes the field for the element, against the format.
 const BY_PYARROW: [&str; 3] = ["list_avro_one_field", "list_thrift", "repeated_group_one_field"];
 
 #[test]

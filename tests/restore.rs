@@ -67,6 +67,21 @@ fn a_set_that_stays_is_kept_whole() {
 }
 
 #[test]
+fn the_cache_keeps_what_stays_and_what_was_the_latest() {
+    let (sandbox, sets) = three_sets(&format!("options: {{cache: {{keep: always}}}}\n{ZSTD}"));
+    assert_eq!(sandbox.run(&["restore", "ids", "--build", "1"]).code, 0);
+    // A build ends by letting go of what nothing needs, and so does this.
+    assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0", "--max-size", "0"]).code, 0);
+    sets[0].keys().for_each(|name| sandbox.write(&format!("store/{name}"), "altered"));
+    let ran = sandbox.build(&[]);
+    assert!(ran.code == 0 && ran.outcome("ids") == "restored", "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), sets[0]);
+    let ran = sandbox.run(&["restore", "ids", "--latest"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert_eq!(sandbox.digests("store"), sets[2]);
+}
+
+#[test]
 fn rows_of_inputs_that_are_gone_survive_going_back_and_forth() {
     let configs = [("", ""), ("options: {cache: {keep: always}}\n", ""), ("", ", publish: in_place")];
     let ways = [&["restore", "ids", "--latest"][..], &["build", "--force", "ids"]];

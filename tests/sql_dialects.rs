@@ -2,19 +2,7 @@
 
 use crate::common::databases::{Database, Kind, Server};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
-}
-
-fn failed(sandbox: &Sandbox) -> String {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 1, "{}", ran.text);
-    ran.error().to_string()
-}
+use crate::common::sandbox::{Sandbox, built, failed};
 
 fn lines(sandbox: &Sandbox, store: &str) -> Vec<String> {
     let mut lines = peers::rows(&sandbox.path(store)).lines();
@@ -198,7 +186,7 @@ fn texts_of_sqlite_that_are_none_are_refused() {
             built(&sandbox);
             assert_eq!(lines(&sandbox, "out"), ["1|é 😀", "2|"]);
         } else {
-            let text = failed(&sandbox);
+            let text = failed(&sandbox).error().to_string();
             assert!(text.contains("column v has a text with half a letter of UTF-16 in it, 0xd83d"), "{text}");
             built(&Sandbox::new(&config("query: select id from t")));
         }
@@ -211,7 +199,7 @@ fn texts_of_sqlite_that_are_none_are_refused() {
                   db.execute('PRAGMA writable_schema = on')\n\
                   db.execute(\"UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) WHERE name = 't'\")\n";
     assert!(peers::run(script, &[database.file().as_os_str()]).status.success());
-    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n"));
+    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n")).error().to_string();
     assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
     built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Ran, Sandbox, built};
 
 on_each_database!(
     a_table_that_is_nearly_called_so_is_proposed,
@@ -38,12 +38,6 @@ fn orders(database: &Database, rows: u32) {
 fn add(database: &Database, from: u32, to: u32) {
     let rows: Vec<String> = (from..=to).map(|id| format!("({id}, 'name {id}', '2024-{:02}-15')", id % 12 + 1)).collect();
     database.run(&format!("INSERT INTO orders VALUES {}", rows.join(", ")));
-}
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
 }
 
 /// How a flow ended; one that is fresh from the beginning is not spoken of.

@@ -2,7 +2,7 @@
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Sandbox, built, failed};
 
 on_each_database!(
     every_row_is_read_once_whatever_its_value,
@@ -10,18 +10,6 @@ on_each_database!(
     a_date_far_from_all_others_costs_little,
     rows_that_differ_from_those_that_were_counted_fail,
 );
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
-}
-
-fn failed(sandbox: &Sandbox) -> String {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 1, "{}", ran.text);
-    ran.error().to_string()
-}
 
 /// The ids of the rows in a store, from the smallest.
 fn ids(sandbox: &Sandbox, store: &str) -> Vec<i64> {
@@ -171,7 +159,7 @@ fn values_that_slices_are_not_made_of_are_null_where_that_is_asked_for(kind: Kin
     for step in DATES {
         for probe in ["", "probe: {columns: [id]}, "] {
             let home = format!("connection: shop, table: t, {probe}slice: {{column: at, by: {step}}}");
-            let text = failed(&database.project(&format!("  a: {{home: {{{home}}}, store: out}}\n")));
+            let text = failed(&database.project(&format!("  a: {{home: {{{home}}}, store: out}}\n"))).error().to_string();
             assert!(text.contains("column at, row"), "{text}");
             let sandbox = database.project(&format!("  a: {{home: {{{home}, on_invalid: null}}, store: out}}\n"));
             built(&sandbox);
@@ -226,7 +214,7 @@ fn a_value_in_no_slice_is_named() {
         for probe in ["", "probe: {columns: [id]}, "] {
             let column = if value.contains("abc") { "n" } else { "at" };
             let home = format!("connection: shop, table: t, columns: [id, {column}], {probe}slice: {slice}");
-            let text = failed(&database.project(&format!("  a: {{home: {{{home}}}, store: out}}\n")));
+            let text = failed(&database.project(&format!("  a: {{home: {{{home}}}, store: out}}\n"))).error().to_string();
             assert!(text.contains("rowid 7") && text.contains(value) && text.contains(&format!("column {column}")), "{text}");
         }
     }

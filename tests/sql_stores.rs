@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Sandbox, built};
 
 on_each_database!(
     a_table_is_made_and_filled_once,
@@ -56,12 +56,6 @@ fn table(sandbox: &Sandbox, name: &str, lines: &str) {
 /// A flow from the folder `home` to the table `people`.
 fn project(database: &Database, store: &str, fields: &str) -> Sandbox {
     database.project(&format!("  a: {{home: home, store: {{connection: shop, table: people{store}}}{fields}}}\n"))
-}
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
 }
 
 fn rows(database: &Database) -> Vec<String> {

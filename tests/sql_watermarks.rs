@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Ran, Sandbox, built};
 
 on_each_database!(
     only_new_rows_are_read,
@@ -45,12 +45,6 @@ fn project(database: &Database, fields: &str) -> Sandbox {
 
 fn by_time(database: &Database, fields: &str) -> Sandbox {
     project(database, &format!("watermark: {{column: at{fields}}}"))
-}
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
 }
 
 /// The numbers of parts that were made and kept; none where the flow was fresh.

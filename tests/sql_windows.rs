@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Sandbox, built, failed};
 
 on_each_database!(
     columns_that_came_or_went_are_named,
@@ -12,18 +12,6 @@ on_each_database!(
     the_last_day_of_the_calendar_is_a_watermark,
     rows_that_lie_in_no_slice_lie_in_a_window,
 );
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
-}
-
-fn failed(sandbox: &Sandbox) -> String {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 1, "{}", ran.text);
-    ran.text
-}
 
 fn ids(sandbox: &Sandbox) -> Vec<u32> {
     let lines = peers::rows(&sandbox.path("out")).lines();
@@ -99,7 +87,7 @@ fn a_receipt_of_before_knows_no_columns(kind: Kind) {
     let again = sandbox.run(&["build"]).text;
     assert!(again.ends_with("hygge: nothing to do, 1 flow is fresh\n"), "{again}");
     database.run("ALTER TABLE events ADD COLUMN extra integer");
-    let text = failed(&sandbox);
+    let text = failed(&sandbox).text;
     assert!(["other columns than what was moved before", "name (", "extra ("].iter().all(|word| text.contains(word)), "{text}");
 }
 
@@ -121,7 +109,7 @@ fn the_last_day_of_the_calendar_is_a_watermark(kind: Kind) {
             let ran = sandbox.run(command);
             assert!(matches!(ran.code, 0 | 1 | 2 | 10) && !ran.text.contains("panicked"), "{}", ran.text);
         }
-        assert!(failed(&sandbox).contains("5874897-12-31 cannot be a watermark"));
+        assert!(failed(&sandbox).text.contains("5874897-12-31 cannot be a watermark"));
     }
 }
 
@@ -139,7 +127,7 @@ fn rows_that_lie_in_no_slice_lie_in_a_window(kind: Kind) {
     ));
     let home = "connection: shop, table: events, watermark: {column: at}, slice: {column: at, by: month}";
     let flow = |more: &str| database.project(&format!("  a: {{mode: append, home: {{{home}{more}}}, store: out}}\n"));
-    assert!(failed(&flow("")).contains("column at, row"));
+    assert!(failed(&flow("")).text.contains("column at, row"));
     let sandbox = flow(", on_invalid: null");
     built(&sandbox);
     assert_eq!(ids(&sandbox), [1, 2, 3, 4]);
@@ -247,7 +235,7 @@ fn windows_of_before_are_taken_over_where_they_hold_the_same_rows() {
             assert!(text.contains("2026-01-05Z..2026-01-09Z\"") && text.contains("\"..2026-01-05\""), "{text}");
             built(&sandbox);
         } else {
-            let text = failed(&sandbox);
+            let text = failed(&sandbox).text;
             assert!(text.contains("days of local clocks") && text.contains("--force"), "{text}");
             assert_eq!(sandbox.build(&["--force"]).code, 0);
             assert_eq!(ids(&sandbox), [1, 2, 3, 4]);
@@ -266,7 +254,7 @@ fn what_lies_in_no_window_is_named() {
             let sandbox = everywhere(&database, "");
             built(&sandbox);
             database.run(&format!("INSERT INTO events VALUES (3, {value}, 'odd')"));
-            let text = failed(&sandbox);
+            let text = failed(&sandbox).text;
             assert!(text.contains("rowid 3") && text.contains("lies in no window"), "{declared} {value}: {text}");
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::databases::{Database, Kind, Server, on_each_database, on_servers};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Running, Sandbox};
+use crate::common::sandbox::{Running, Sandbox, built};
 
 on_each_database!(
     two_checkouts_fill_one_table_once,
@@ -32,12 +32,6 @@ fn rows(sandbox: &Sandbox, name: &str, columns: &str) {
     let script = format!("import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({{{columns}}}), sys.argv[1])");
     let written = peers::run(&script, &[sandbox.path(name).as_os_str()]);
     assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-}
-
-fn built(sandbox: &Sandbox) -> Ran {
-    let ran = sandbox.build(&[]);
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    ran
 }
 
 /// The same server by another name of this machine.

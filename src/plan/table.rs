@@ -58,7 +58,7 @@ impl From<PartMoved> for Error {
     }
 }
 
-/// True for a failure that may pass: of a database, or of a part that lies elsewhere by now.
+/// True where another try may do: the connection failed for a while, or a part was moved meanwhile.
 pub fn is_transient(error: &Error) -> bool {
     error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient) || error.cause::<PartMoved>().is_some()
 }

@@ -155,6 +155,20 @@ impl Sandbox {
     }
 }
 
+/// Builds a project, which is done.
+pub(crate) fn built(sandbox: &Sandbox) -> Ran {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    ran
+}
+
+/// Builds a project, of which something fails.
+pub(crate) fn failed(sandbox: &Sandbox) -> Ran {
+    let ran = sandbox.build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    ran
+}
+
 fn copy_all(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp runs");
     assert!(copied.success());

@@ -10,58 +10,12 @@ import struct
 import sys
 from pathlib import Path
 
+from thrift import I8, I32, fields
+
 REQUIRED, OPTIONAL, REPEATED = range(3)
 BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED = range(8)
 UTF8, MAP, MAP_KEY_VALUE, LIST, ENUM, DECIMAL, DATE, TIME_MILLIS, TIME_MICROS, TIMESTAMP_MILLIS, TIMESTAMP_MICROS = range(11)
 UINT_8, UINT_16, UINT_32, UINT_64, INT_8, INT_16, INT_32, INT_64, JSON, BSON, INTERVAL = range(11, 22)
-
-# Thrift's compact protocol.
-
-
-class I32(int):
-    """Whole numbers are i64 unless they say so."""
-
-
-class I8(int):
-    """A byte."""
-
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def kind(v):
-    return 3 if isinstance(v, I8) else 5 if isinstance(v, I32) else 6 if isinstance(v, int) else 8 if isinstance(v, bytes) else 12 if isinstance(v, dict) else 9
-
-
-def body(v):
-    if isinstance(v, I8):
-        return bytes([v & 255])
-    if isinstance(v, int):
-        return varint(v << 1 if v >= 0 else (-v << 1) - 1)
-    if isinstance(v, bytes):
-        return varint(len(v)) + v
-    if isinstance(v, dict):
-        return fields(v)
-    of = kind(v[0]) if v else 12
-    head = bytes([len(v) << 4 | of]) if len(v) < 15 else bytes([0xF0 | of]) + varint(len(v))
-    return head + b"".join(map(body, v))
-
-
-def fields(struct_):
-    out, last = b"", 0
-    for number in sorted(struct_):
-        value = struct_[number]
-        code = (1 if value else 2) if isinstance(value, bool) else kind(value)
-        out += bytes([number - last << 4 | code]) if number - last < 16 else bytes([code]) + body(I32(number))
-        out += b"" if isinstance(value, bool) else body(value)
-        last = number
-    return out + b"\0"
-
 
 # Schemas.
 

@@ -7,57 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-
-class I16(int):
-    pass
-
-
-class I32(int):
-    """Whole numbers have 64 bits unless they say so."""
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def zigzag(number):
-    return varint(number << 1 if number >= 0 else (-number << 1) - 1)
-
-
-def kind(value):
-    if isinstance(value, I16):
-        return 4
-    if isinstance(value, I32):
-        return 5
-    return {int: 6, bytes: 8, dict: 12, list: 9}[type(value)]
-
-
-def body(value):
-    if isinstance(value, int):
-        return zigzag(value)
-    if isinstance(value, bytes):
-        return varint(len(value)) + value
-    if isinstance(value, dict):
-        return fields(value)
-    inner = kind(value[0]) if value else 12
-    head = bytes([len(value) << 4 | inner]) if len(value) < 15 else bytes([0xF0 | inner]) + varint(len(value))
-    return head + b"".join(map(body, value))
-
-
-def fields(struct_):
-    out, last = b"", 0
-    for number in sorted(struct_):
-        value = struct_[number]
-        is_bool = isinstance(value, bool)
-        code = (1 if value else 2) if is_bool else kind(value)
-        out += bytes([(number - last) << 4 | code]) if number - last < 16 else bytes([code]) + zigzag(number)
-        out += b"" if is_bool else body(value)
-        last = number
-    return out + b"\0"
+from thrift import I16, I32, fields, varint
 
 
 def page(packed, values, size=None):
