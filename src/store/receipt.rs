@@ -2,6 +2,9 @@
 //!
 //! The receipt and not the cache says who owns a store and what is in it: the cache may be
 //! deleted at any time.
+//!
+//! Every field is always written: the index keeps receipts in a form without names (postcard), in
+//! which one that is left out makes the rest unreadable.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +139,7 @@ pub struct Published {
     /// The digest of the input's schema.
     pub schema: Option<Fingerprint>,
     /// The columns of a table with a watermark. Receipts of earlier versions do not say.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub columns: Vec<KnownColumn>,
     /// What the publish key covers.
     pub placement: BTreeMap<String, String>,
@@ -188,7 +191,7 @@ pub struct Moved {
     /// The digest of its bytes.
     pub digest: Fingerprint,
     /// True where its rows stay although its name belongs to other bytes of the set since.
-    #[serde(default, rename = "replaced", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, rename = "replaced")]
     pub is_replaced: bool,
 }
 

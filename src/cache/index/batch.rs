@@ -126,3 +126,55 @@ pub(super) fn decode<T: DeserializeOwned>(sealed: &[u8]) -> Option<T> {
     let is_whole = Fingerprint::of_bytes(record).as_bytes().starts_with(seal);
     if is_whole { postcard::from_bytes(record).ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cache::index::PartRecord;
+    use crate::fs::Stat;
+    use crate::home::KnownColumn;
+    use crate::store::receipt::{Adopted, Manifest, Moved, Part, Previous, Published, Receipt, TableRows};
+
+    #[test]
+    fn every_record_comes_back_as_it_was_written() {
+        let digest = Fingerprint::of_bytes(b"digest");
+        let moved = |is_replaced| Moved { name: "a.parquet".into(), digest, is_replaced };
+        for (inputs, columns) in [(vec![], vec![]), (vec![moved(false), moved(true)], vec![column()])] {
+            let part = Part { name: "part".into(), key: digest, digest, rows: 1, bytes: 2, sequence: 3, inputs };
+            let published = Published {
+                key: digest,
+                components: crate::fingerprint::key::Components::default(),
+                schema: Some(digest),
+                columns,
+                placement: [("path".to_string(), "store".to_string())].into(),
+                manifest: Manifest { parts: vec![part] },
+                sequence: 3,
+                pinned: Some(1),
+                at: "2026-01-01T00:00:00Z".into(),
+            };
+            let receipt = Receipt {
+                published: Some(published.clone()),
+                pending: Some(published.clone()),
+                pending_inode: Some(1),
+                previous: Some(Previous::from(published.clone())),
+                latest: Some(published),
+                adopted: Some(Adopted { names: vec!["old".into()], at: "2026-01-01T00:00:00Z".into() }),
+                table: Some(TableRows { is_made: true, rows: 1, of_others: 0 }),
+                ..Receipt::blank("project", "flow")
+            };
+            let stat = Stat { size: 1, mtime_ns: 2, ctime_ns: 3, inode: 4 };
+            for receipt in [receipt, Receipt::blank("project", "flow")] {
+                let indexed = IndexedReceipt { stat, receipt: Arc::new(receipt) };
+                assert_eq!(decode::<IndexedReceipt>(&encode(&indexed)), Some(indexed));
+            }
+        }
+        let part = PartRecord { digest, rows: 1, bytes: 2 };
+        assert_eq!(decode::<PartRecord>(&encode(&part)), Some(part));
+    }
+
+    fn column() -> KnownColumn {
+        KnownColumn { name: "id".into(), declared: "int".into(), becomes: "int32".into() }
+    }
+}

@@ -9,8 +9,9 @@ use super::batch::seal;
 /// Version 1: the first. Version 2: stores with their witnesses, so that a build with nothing to do
 /// loads no receipts and no memos. Version 3: receipts say where their folder is, layouts whether a
 /// file is encrypted. Version 4: the history of runs and of published sets; receipts say which inputs
-/// a part was made from; records are sealed.
-pub(super) const VERSION: i64 = 4;
+/// a part was made from; records are sealed. Version 5: receipts have all their fields, so that they
+/// can be read again.
+pub(super) const VERSION: i64 = 5;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
@@ -32,6 +33,7 @@ const HISTORY: &str = "
 const MIGRATIONS: &[(i64, &[&str])] = &[
     // Receipts are read again where they stand.
     (3, &["DELETE FROM receipt;", HISTORY]),
+    (4, &["DELETE FROM receipt;"]),
 ];
 
 /// How the index looks that was opened.
