@@ -5,6 +5,7 @@
 
 pub mod calendar;
 pub mod dialect;
+pub mod digits;
 pub mod failure;
 pub mod relation;
 pub mod session;

@@ -2,6 +2,7 @@
 //!
 //! The calendar is the proleptic Gregorian one, as databases and files have it.
 
+use super::digits;
 use crate::config::words::Step;
 
 /// Days of 1970-01-01 since 0000-03-01, where the count of `days` begins.
@@ -112,31 +113,51 @@ pub fn parse_name(by: Step, name: &str) -> Option<i64> {
     rest.is_empty().then(|| step_of(by, days(year, month, day)))
 }
 
-/// A day since 1970 as `YYYY-MM-DD`.
+/// Adds days since 1970 as `YYYY-MM-DD`.
 ///
 /// # Errors
 /// It has no year from 1 to 9999.
-pub fn shown_date(days: i64) -> Result<String, String> {
+pub fn put_date(out: &mut String, days: i64) -> Result<(), String> {
     let (year, month, day) = date(days);
-    if (1..=9999).contains(&year) {
-        Ok(format!("{year:04}-{month:02}-{day:02}"))
-    } else {
-        Err(format!("the year {year} is not one from 1 to 9999"))
+    if !(1..=9999).contains(&year) {
+        return Err(format!("the year {year} is not one from 1 to 9999"));
     }
+    put_numbers(out, [("", year, 4), ("-", month.into(), 2), ("-", day.into(), 2)]);
+    Ok(())
 }
 
-/// Microseconds of the day as `HH:MM:SS.FFFFFF`.
-pub fn shown_time(micros: i64) -> String {
+/// Adds microseconds of the day as `HH:MM:SS.FFFFFF`.
+pub fn put_time(out: &mut String, micros: i64) {
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-    format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    put_numbers(out, [("", seconds / 3600, 2), (":", seconds / 60 % 60, 2), (":", seconds % 60, 2), (".", micros, 6)]);
 }
 
-/// Microseconds since 1970 as `YYYY-MM-DD HH:MM:SS.FFFFFF`.
+/// Adds microseconds since 1970 as `YYYY-MM-DD HH:MM:SS.FFFFFF`.
+///
+/// # Errors
+/// It has no year from 1 to 9999.
+pub fn put_moment(out: &mut String, micros: i64) -> Result<(), String> {
+    put_date(out, micros.div_euclid(DAY_MICROS))?;
+    out.push(' ');
+    put_time(out, micros.rem_euclid(DAY_MICROS));
+    Ok(())
+}
+
+/// The same as a text of its own.
 ///
 /// # Errors
 /// It has no year from 1 to 9999.
 pub fn shown_moment(micros: i64) -> Result<String, String> {
-    Ok(format!("{} {}", shown_date(micros.div_euclid(DAY_MICROS))?, shown_time(micros.rem_euclid(DAY_MICROS))))
+    let mut shown = String::new();
+    put_moment(&mut shown, micros)?;
+    Ok(shown)
+}
+
+fn put_numbers<const N: usize>(out: &mut String, numbers: [(&str, i64, usize); N]) {
+    for (before, number, least) in numbers {
+        out.push_str(before);
+        digits::put(out, number.unsigned_abs(), least);
+    }
 }
 
 /// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in microseconds.

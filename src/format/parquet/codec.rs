@@ -66,7 +66,6 @@ pub(super) fn word(found: i64) -> &'static str {
 /// A codec with its level.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Codec {
-    pub(super) word: &'static str,
     /// True where what has the codec already is packed anew: its level cannot be told.
     pub(super) packs_all: bool,
     pub(super) options: CompressionOptions,
@@ -76,8 +75,7 @@ pub(super) struct Codec {
 
 impl Codec {
     /// Leaves bytes as they are.
-    pub(super) const NONE: Self =
-        Self { word: "uncompressed", packs_all: true, options: CompressionOptions::Uncompressed, number: Number::Uncompressed as i64 };
+    pub(super) const NONE: Self = Self { packs_all: true, options: CompressionOptions::Uncompressed, number: Number::Uncompressed as i64 };
 
     /// The codec of a compression; `None` for one that is not written.
     pub(super) fn new(compression: super::Compression) -> Option<Self> {
@@ -93,7 +91,12 @@ impl Codec {
             "uncompressed" => (CompressionOptions::Uncompressed, Number::Uncompressed),
             _ => return None,
         };
-        Some(Self { word, packs_all: level.is_some(), options, number: number as i64 })
+        Some(Self { packs_all: level.is_some(), options, number: number as i64 })
+    }
+
+    /// True where bytes stay as they are.
+    pub(super) fn is_none(&self) -> bool {
+        self.number == Self::NONE.number
     }
 
     /// Adds the packed bytes to `packed`.

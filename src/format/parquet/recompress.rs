@@ -41,13 +41,16 @@ pub(super) fn read(file: &File, chunk: &Chunk) -> io::Result<Vec<u8>> {
 
 /// The chunk with every page packed by `codec`.
 pub(super) fn recompress(bytes: &[u8], chunk: &Chunk, codec: &Codec) -> Result<Packed, String> {
-    Walk { chunk, to: codec, looks_into: None, packed: Packed::default(), dictionary: None }.all(bytes)
+    Walk { chunk, to: codec, looks_into: None, packed: Packed::default(), dictionary: None, bodies: Bodies::default() }.all(bytes)
 }
 
 /// The chunk with every page unpacked and looked into, so that a decoder finds what it is told. Statistics are left out:
 /// nobody asks for those of single pages.
 pub(super) fn unpacked(bytes: &[u8], chunk: &Chunk, leaf: &Leaf, rows: u64) -> Result<Packed, String> {
-    let walk = Walk { chunk, to: &Codec::NONE, looks_into: Some(leaf), packed: Packed::default(), dictionary: None };
+    // A hint that is believed as far as such bytes can become so many; only what is used of it is memory.
+    let room = count(chunk.meta.small(6)).unwrap_or_default().min(bytes.len().saturating_mul(MOST_ROOM));
+    let packed = Packed { bytes: Vec::with_capacity(room), ..Packed::default() };
+    let walk = Walk { chunk, to: &Codec::NONE, looks_into: Some(leaf), packed, dictionary: None, bodies: Bodies::default() };
     let packed = walk.all(bytes)?;
     if packed.counts.rows as u64 != rows {
         return Err(format!("its pages have {} rows, and its row group {rows}", packed.counts.rows));
@@ -55,6 +58,9 @@ pub(super) fn unpacked(bytes: &[u8], chunk: &Chunk, leaf: &Leaf, rows: u64) -> R
     packed.levels.check(leaf)?;
     Ok(packed)
 }
+
+/// How many times as large as its packed bytes a chunk is expected to be at most.
+const MOST_ROOM: usize = 16;
 
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
@@ -67,6 +73,14 @@ struct Walk<'a> {
     packed: Packed,
     /// The entries of its dictionary.
     dictionary: Option<usize>,
+    bodies: Bodies,
+}
+
+/// The body of the page that is looked at: room that all pages share.
+#[derive(Default)]
+struct Bodies {
+    unpacked: Vec<u8>,
+    packed: Vec<u8>,
 }
 
 impl Walk<'_> {
@@ -106,26 +120,24 @@ impl Walk<'_> {
             Some(DATA) => {
                 let own = header.fields(5).ok_or("it has no header of its kind")?;
                 let values = self.values(own, before)?;
-                let body = unpack(self.chunk.codec, body, size)?;
+                self.unpack(self.chunk.codec, body, size)?;
                 if let Some(leaf) = self.looks_into {
-                    let (counts, values) = self.packed.levels.first(own, &body, leaf)?;
+                    let (counts, values) = self.packed.levels.first(own, &self.bodies.unpacked, leaf)?;
                     values::check(own.small(2), values, counts.present, leaf, self.dictionary)?;
                     self.note(counts);
                     if let Some(own) = header.fields_mut(5) {
                         own.remove(5);
                     }
                 }
-                let mut packed = Vec::new();
-                self.to.pack(&body, &mut packed)?;
-                self.add(header, size, &packed)?;
+                self.add(header, size, &[])?;
                 self.packed.data.push((offset, self.packed.bytes.len() - offset));
                 Ok(values)
             }
             Some(DATA_V2) => {
                 let own = header.fields(8).ok_or("it has no header of its version")?;
                 let values = self.values(own, before)?;
-                let packed = self.second(&mut header, size, body)?;
-                self.add(header, size, &packed)?;
+                let levels = self.second(&mut header, size, body)?;
+                self.add(header, size, levels)?;
                 self.packed.data.push((offset, self.packed.bytes.len() - offset));
                 Ok(values)
             }
@@ -135,13 +147,11 @@ impl Walk<'_> {
                 }
                 let own = header.fields(7).ok_or("it has no header of its kind")?;
                 count(own.small(1))?;
-                let body = unpack(self.chunk.codec, body, size)?;
+                self.unpack(self.chunk.codec, body, size)?;
                 if let Some(leaf) = self.looks_into {
-                    self.dictionary = Some(values::dictionary(own, &body, leaf)?);
+                    self.dictionary = Some(values::dictionary(own, &self.bodies.unpacked, leaf)?);
                 }
-                let mut packed = Vec::new();
-                self.to.pack(&body, &mut packed)?;
-                self.add(header, size, &packed)?;
+                self.add(header, size, &[])?;
                 self.packed.dictionary = Some(offset);
                 Ok(before)
             }
@@ -149,6 +159,11 @@ impl Walk<'_> {
             Some(_) => Ok(before),
             None => Err("its header does not say what it is".into()),
         }
+    }
+
+    fn unpack(&mut self, codec: i64, body: &[u8], size: usize) -> Result<(), String> {
+        self.bodies.unpacked.clear();
+        unpack(codec, body, size, &mut self.bodies.unpacked)
     }
 
     /// The values of the pages up to one, which are no more than the chunk has.
@@ -161,7 +176,7 @@ impl Walk<'_> {
     }
 
     /// A data page of the second version: its levels stand before its values and are never packed.
-    fn second(&mut self, header: &mut Fields, size: usize, body: &[u8]) -> Result<Vec<u8>, String> {
+    fn second<'b>(&mut self, header: &mut Fields, size: usize, body: &'b [u8]) -> Result<&'b [u8], String> {
         let own = header.fields(8).ok_or("it has no header of its version")?;
         let (entries, nulls, rows) = (count(own.small(1))?, count(own.small(2))?, count(own.small(3))?);
         if nulls > entries || rows > entries {
@@ -171,29 +186,25 @@ impl Walk<'_> {
         let (levels, values) = body.split_at_checked(levels).ok_or("its levels go beyond it")?;
         let left = size.checked_sub(levels.len()).ok_or("its levels are larger than it")?;
         let is_packed = own.truth(7).unwrap_or(true);
-        let values = if is_packed { unpack(self.chunk.codec, values, left)? } else { unpack(0, values, left)? };
+        self.unpack(if is_packed { self.chunk.codec } else { Codec::NONE.number }, values, left)?;
+        let values = &self.bodies.unpacked;
         let counts = match self.looks_into {
             Some(leaf) => {
                 let counts = self.packed.levels.second(own, levels, leaf)?;
-                values::check(own.small(4), &values, counts.present, leaf, self.dictionary)?;
+                values::check(own.small(4), values, counts.present, leaf, self.dictionary)?;
                 Some(counts)
             }
             None => None,
         };
-        let mut packed = levels.to_vec();
-        // Where there are no values there is nothing to pack.
-        if !values.is_empty() {
-            self.to.pack(&values, &mut packed)?;
-        }
         let own = header.fields_mut(8).ok_or("it has no header of its version")?;
-        own.set(7, Value::Bool(!values.is_empty() && self.to.word != "uncompressed"));
+        own.set(7, Value::Bool(!self.bodies.unpacked.is_empty() && !self.to.is_none()));
         if let Some(counts) = counts {
             // What a writer got wrong here would be believed.
             let small = |number: usize| i32::try_from(number).map(Value::I32).map_err(|error| error.to_string());
             own.set(2, small(counts.nulls())?).set(3, small(counts.rows)?).remove(8);
             self.note(counts);
         }
-        Ok(packed)
+        Ok(levels)
     }
 
     fn note(&mut self, page: Counts) {
@@ -203,15 +214,33 @@ impl Walk<'_> {
         all.rows += page.rows;
     }
 
-    fn add(&mut self, mut header: Fields, size: usize, packed: &[u8]) -> Result<(), String> {
-        header.set(3, Value::I32(i32::try_from(packed.len()).map_err(|error| error.to_string())?));
-        if header.get(4).is_some() {
-            header.set(4, Value::I32(crc32fast::hash(packed).cast_signed()));
+    /// Adds a page: levels that are never packed, and behind them the body that was unpacked.
+    fn add(&mut self, mut header: Fields, size: usize, levels: &[u8]) -> Result<(), String> {
+        let Bodies { unpacked, packed } = &mut self.bodies;
+        // Where there are no values behind levels, there is nothing to pack.
+        let is_bare = unpacked.is_empty() && header.small(1) == Some(DATA_V2);
+        let body = if self.to.is_none() || is_bare {
+            unpacked
+        } else {
+            packed.clear();
+            self.to.pack(unpacked, packed)?;
+            packed
+        };
+        header.set(3, Value::I32(i32::try_from(levels.len() + body.len()).map_err(|error| error.to_string())?));
+        if self.looks_into.is_some() {
+            // It was compared, and a decoder would compare it again.
+            header.remove(4);
+        } else if header.get(4).is_some() {
+            let mut checksum = crc32fast::Hasher::new();
+            checksum.update(levels);
+            checksum.update(body);
+            header.set(4, Value::I32(checksum.finalize().cast_signed()));
         }
         let before = self.packed.bytes.len();
         header.write(&mut self.packed.bytes);
         self.packed.unpacked += self.packed.bytes.len() - before + size;
-        self.packed.bytes.extend_from_slice(packed);
+        self.packed.bytes.extend_from_slice(levels);
+        self.packed.bytes.extend_from_slice(body);
         Ok(())
     }
 }

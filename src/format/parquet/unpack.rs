@@ -19,92 +19,97 @@ const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 /// The bytes that brotli gives at once.
 const BLOCK: usize = 64 << 10;
 
-/// Unpacks bytes of which it is said how many they are.
-pub(super) fn unpack(codec: i64, bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    let unpacked = match Number::new(codec) {
-        Some(Number::Uncompressed) => bytes.to_vec(),
-        Some(_) if bytes.is_empty() => Vec::new(),
-        Some(Number::Snappy) => snappy(bytes, size)?,
+/// Adds to `out` what is unpacked of bytes of which it is said how many they become. Of what failed, anything may be there.
+pub(super) fn unpack(codec: i64, bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let before = out.len();
+    match Number::new(codec) {
+        Some(Number::Uncompressed) => out.extend_from_slice(bytes),
+        Some(_) if bytes.is_empty() => {}
+        Some(Number::Snappy) => snappy(bytes, size, out)?,
         // A stream of several members is one: a reader that ends at the first loses the rest.
-        Some(Number::Gzip) if bytes.starts_with(&GZIP_MAGIC) => all(MultiGzDecoder::new(bytes), size)?,
-        Some(Number::Gzip) => all(ZlibDecoder::new(bytes), size)?,
-        Some(Number::Brotli) => brotli(bytes, size)?,
-        Some(Number::Zstd) => all(zstd::Decoder::new(bytes).map_err(|error| error.to_string())?, size)?,
-        Some(Number::Lz4Raw) => lz4(bytes, size)?,
-        Some(Number::Lz4) => hadoop(bytes, size).or_else(|_| lz4(bytes, size))?,
+        Some(Number::Gzip) if bytes.starts_with(&GZIP_MAGIC) => all(MultiGzDecoder::new(bytes), size, out)?,
+        Some(Number::Gzip) => all(ZlibDecoder::new(bytes), size, out)?,
+        Some(Number::Brotli) => brotli(bytes, size, out)?,
+        Some(Number::Zstd) => all(zstd::Decoder::new(bytes).map_err(|error| error.to_string())?, size, out)?,
+        Some(Number::Lz4Raw) => lz4(bytes, size, out)?,
+        Some(Number::Lz4) => {
+            if hadoop(bytes, size, out).is_err() {
+                out.truncate(before);
+                lz4(bytes, size, out)?;
+            }
+        }
         Some(Number::Lzo) => return Err("its codec is LZO, which cannot be unpacked".into()),
         None => return Err(format!("its codec has the number {codec}, which is none")),
-    };
-    exactly(unpacked, size)
+    }
+    exactly(out.len() - before, size)
 }
 
-fn exactly(bytes: Vec<u8>, size: usize) -> Result<Vec<u8>, String> {
-    if bytes.len() == size {
-        return Ok(bytes);
+fn exactly(found: usize, size: usize) -> Result<(), String> {
+    if found == size {
+        return Ok(());
     }
-    let found = if bytes.len() > size { format!("more than {size}") } else { bytes.len().to_string() };
+    let found = if found > size { format!("more than {size}") } else { found.to_string() };
     Err(format!("it unpacks to {found} bytes, and its header says {size}"))
 }
 
 /// Reads to the end, where the checksums are, and one byte more than was said.
-fn all(stream: impl Read, size: usize) -> Result<Vec<u8>, String> {
-    let mut unpacked = Vec::new();
-    stream.take(size as u64 + 1).read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
-    Ok(unpacked)
+fn all(stream: impl Read, size: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    stream.take(size as u64 + 1).read_to_end(out).map_err(|error| error.to_string()).map(drop)
 }
 
-fn snappy(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+fn snappy(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
     let stated = snap::raw::decompress_len(bytes).map_err(|error| error.to_string())?;
     if stated != size || size > bytes.len().saturating_mul(SNAPPY_MOST) {
         return Err(format!("it has {stated} bytes, and its header says {size}"));
     }
-    snap::raw::Decoder::new().decompress_vec(bytes).map_err(|error| error.to_string())
+    let before = out.len();
+    out.resize(before + size, 0);
+    snap::raw::Decoder::new().decompress(bytes, &mut out[before..]).map_err(|error| error.to_string()).map(drop)
 }
 
 /// One block of LZ4, which says nothing of its size.
-fn lz4(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    let bound = size.min(bytes.len().saturating_mul(LZ4_MOST));
-    let mut unpacked = vec![0; bound];
+fn lz4(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let (before, bound) = (out.len(), size.min(bytes.len().saturating_mul(LZ4_MOST)));
+    out.resize(before + bound, 0);
     let most = i32::try_from(bound).map_err(|error| error.to_string())?;
-    let written = lz4::block::decompress_to_buffer(bytes, Some(most), &mut unpacked).map_err(|error| error.to_string())?;
-    unpacked.truncate(written);
-    Ok(unpacked)
+    let written = lz4::block::decompress_to_buffer(bytes, Some(most), &mut out[before..]).map_err(|error| error.to_string())?;
+    out.truncate(before + written);
+    Ok(())
 }
 
 /// Hadoop's frames: the unpacked and the packed size, four bytes each, big-endian, and a block.
-fn hadoop(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    let mut unpacked = Vec::new();
-    let mut rest = bytes;
+fn hadoop(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    let (mut left, mut rest) = (size, bytes);
     while !rest.is_empty() {
         let (head, after) = rest.split_first_chunk::<8>().ok_or("a frame of LZ4 is cut off")?;
         let [a, b, c, d, e, f, g, h] = *head;
         let (to, from) = (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_be_bytes([e, f, g, h]) as usize);
         let (block, after) = after.split_at_checked(from).ok_or("a frame of LZ4 is cut off")?;
-        if to > size - unpacked.len() {
-            return Err(format!("it unpacks to more than {size} bytes"));
-        }
-        unpacked.extend(exactly(lz4(block, to)?, to)?);
+        left = left.checked_sub(to).ok_or_else(|| format!("it unpacks to more than {size} bytes"))?;
+        let before = out.len();
+        lz4(block, to, out)?;
+        exactly(out.len() - before, to)?;
         rest = after;
     }
-    Ok(unpacked)
+    Ok(())
 }
 
 /// Brotli has no checksum; what stands behind its end is seen by nobody else.
-fn brotli(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+fn brotli(bytes: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), String> {
     let (bytes_of, numbers_of, codes_of) = (HeapAlloc::<u8>::new(0), HeapAlloc::<u32>::new(0), HeapAlloc::new(HuffmanCode::default()));
     let mut state = BrotliState::new(bytes_of, numbers_of, codes_of);
     let (mut left, mut at, mut total) = (bytes.len(), 0, 0);
-    let mut unpacked = Vec::new();
+    let before = out.len();
     let mut block = vec![0; BLOCK.min(size + 1)];
     loop {
         let (mut room, mut filled) = (block.len(), 0);
         let result = BrotliDecompressStream(&mut left, &mut at, bytes, &mut room, &mut filled, &mut block, &mut total, &mut state);
-        unpacked.extend_from_slice(&block[..filled]);
+        out.extend_from_slice(&block[..filled]);
         match result {
-            BrotliResult::ResultSuccess if left == 0 => return Ok(unpacked),
+            BrotliResult::ResultSuccess if left == 0 => return Ok(()),
             BrotliResult::ResultSuccess => return Err(format!("{left} bytes stand behind its end")),
-            BrotliResult::NeedsMoreOutput if unpacked.len() <= size => {}
-            BrotliResult::NeedsMoreOutput => return Ok(unpacked),
+            BrotliResult::NeedsMoreOutput if out.len() - before <= size => {}
+            BrotliResult::NeedsMoreOutput => return Ok(()),
             BrotliResult::NeedsMoreInput => return Err("it ends too early".into()),
             BrotliResult::ResultFailure => return Err("it is no stream of brotli".into()),
         }
@@ -113,7 +118,6 @@ fn brotli(bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::unpack;
     use crate::format::Compression;
     use crate::format::parquet::codec::Codec;
 
@@ -122,6 +126,14 @@ mod tests {
         let mut packed = Vec::new();
         codec.pack(bytes, &mut packed).expect("packed bytes");
         (codec.number, packed)
+    }
+
+    /// Behind what is there already.
+    fn unpack(codec: i64, bytes: &[u8], size: usize) -> Result<Vec<u8>, String> {
+        let mut out = b"before".to_vec();
+        super::unpack(codec, bytes, size, &mut out)?;
+        assert!(out.starts_with(b"before"));
+        Ok(out.split_off(6))
     }
 
     const WORDS: [&str; 6] = ["snappy", "gzip", "lz4", "brotli", "zstd", "uncompressed"];

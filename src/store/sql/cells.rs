@@ -1,10 +1,11 @@
 //! The values of a frame, row by row, as databases take them.
 
 use polars::prelude::{Column, CompatLevel, DataType};
-use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, Utf8ViewArray};
+use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StaticArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
 
+use crate::connection::digits;
 use crate::connection::types::{MAX_PRECISION, Type};
 
 /// One value.
@@ -31,13 +32,11 @@ pub(super) enum Cell<'a> {
 
 /// A column of a frame.
 pub(super) struct Cells {
-    array: Box<dyn Array>,
+    values: Values,
     pub(super) kind: Type,
-    /// How many of its units a microsecond has, or the other way round.
-    scale: Scale,
 }
 
-/// The unit of a time.
+/// The unit of a time: how many of it a microsecond has, or the other way round.
 #[derive(Clone, Copy)]
 pub(super) enum Scale {
     Times(i64),
@@ -51,8 +50,9 @@ impl Cells {
         // Texts of a dictionary are texts.
         let texts = if is_dictionary(column) { series.cast(&DataType::String).ok() } else { None };
         let array = texts.as_ref().unwrap_or(series).rechunk().to_arrow(0, CompatLevel::newest());
-        let (kind, scale) = type_of(array.dtype()).ok_or_else(|| format!("{:?}", column.dtype()))?;
-        Ok(Self { array, kind, scale })
+        let known = type_of(array.dtype()).and_then(|(kind, scale)| Some((Values::new(array.as_ref(), &kind, scale)?, kind)));
+        let (values, kind) = known.ok_or_else(|| format!("{:?}", column.dtype()))?;
+        Ok(Self { values, kind })
     }
 
     /// The value of a row.
@@ -60,7 +60,7 @@ impl Cells {
     /// # Errors
     /// A time with more digits than microseconds have.
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
-        cell(self.array.as_ref(), &self.kind, self.scale, row)
+        self.values.cell(row)
     }
 }
 
@@ -110,52 +110,118 @@ pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
     })
 }
 
-fn number<T: NativeType>(array: &dyn Array, row: usize) -> T {
-    array.as_any().downcast_ref::<PrimitiveArray<T>>().map_or_else(T::default, |array| array.value(row))
+/// The values by their type, which is asked once for a column and not for each value.
+enum Values {
+    Boolean(BooleanArray),
+    Int8(PrimitiveArray<i8>),
+    Int16(PrimitiveArray<i16>),
+    Int32(PrimitiveArray<i32>),
+    Int64(PrimitiveArray<i64>),
+    UInt8(PrimitiveArray<u8>),
+    UInt16(PrimitiveArray<u16>),
+    UInt32(PrimitiveArray<u32>),
+    UInt64(PrimitiveArray<u64>),
+    Float32(PrimitiveArray<f32>),
+    Float64(PrimitiveArray<f64>),
+    Decimal(PrimitiveArray<i128>),
+    Text(Utf8ViewArray),
+    Binary(BinaryViewArray),
+    Date(PrimitiveArray<i32>),
+    Time(PrimitiveArray<i64>, Scale),
+    Timestamp(PrimitiveArray<i64>, Scale),
+    List(ListArray<i64>, Box<Self>),
 }
 
-fn cell<'a>(array: &'a dyn Array, kind: &Type, scale: Scale, row: usize) -> Result<Cell<'a>, String> {
-    if array.is_null(row) {
-        return Ok(Cell::Null);
+impl Values {
+    fn new(array: &dyn Array, kind: &Type, scale: Scale) -> Option<Self> {
+        let any = array.as_any();
+        Some(match kind {
+            Type::Boolean => Self::Boolean(any.downcast_ref::<BooleanArray>()?.clone()),
+            Type::Int8 => Self::Int8(numbers(array)?),
+            Type::Int16 => Self::Int16(numbers(array)?),
+            Type::Int32 => Self::Int32(numbers(array)?),
+            Type::Int64 => Self::Int64(numbers(array)?),
+            Type::UInt8 => Self::UInt8(numbers(array)?),
+            Type::UInt16 => Self::UInt16(numbers(array)?),
+            Type::UInt32 => Self::UInt32(numbers(array)?),
+            Type::UInt64 => Self::UInt64(numbers(array)?),
+            Type::Float32 => Self::Float32(numbers(array)?),
+            Type::Float64 => Self::Float64(numbers(array)?),
+            Type::Decimal { .. } => Self::Decimal(numbers(array)?),
+            Type::Text => Self::Text(any.downcast_ref::<Utf8ViewArray>()?.clone()),
+            Type::Binary => Self::Binary(any.downcast_ref::<BinaryViewArray>()?.clone()),
+            Type::Date => Self::Date(numbers(array)?),
+            Type::Time => Self::Time(numbers(array)?, scale),
+            Type::Timestamp | Type::TimestampUtc => Self::Timestamp(numbers(array)?, scale),
+            Type::List(inner) => {
+                let list = any.downcast_ref::<ListArray<i64>>()?.clone();
+                let elements = Self::new(list.values().as_ref(), inner, scale)?;
+                Self::List(list, Box::new(elements))
+            }
+        })
     }
-    let micros = |value: i64| match scale {
-        Scale::Times(factor) => value.checked_mul(factor).ok_or_else(|| "the time lies too far away".to_string()),
-        Scale::Over(divisor) if value % divisor == 0 => Ok(value / divisor),
-        Scale::Over(_) => Err("the time has nanoseconds, and databases have microseconds".to_string()),
-    };
-    Ok(match kind {
-        Type::Boolean => Cell::Boolean(array.as_any().downcast_ref::<BooleanArray>().is_some_and(|array| array.value(row))),
-        Type::Int8 => Cell::Integer(number::<i8>(array, row).into()),
-        Type::Int16 => Cell::Integer(number::<i16>(array, row).into()),
-        Type::Int32 => Cell::Integer(number::<i32>(array, row).into()),
-        Type::Int64 => Cell::Integer(number(array, row)),
-        Type::UInt8 => Cell::Unsigned(number::<u8>(array, row).into()),
-        Type::UInt16 => Cell::Unsigned(number::<u16>(array, row).into()),
-        Type::UInt32 => Cell::Unsigned(number::<u32>(array, row).into()),
-        Type::UInt64 => Cell::Unsigned(number(array, row)),
-        Type::Float32 => Cell::Float32(number(array, row)),
-        Type::Float64 => Cell::Float64(number(array, row)),
-        Type::Decimal { .. } => Cell::Decimal(number(array, row)),
-        Type::Text => Cell::Text(array.as_any().downcast_ref::<Utf8ViewArray>().map_or("", |array| array.value(row))),
-        Type::Binary => Cell::Binary(array.as_any().downcast_ref::<BinaryViewArray>().map_or(&[], |array| array.value(row))),
-        Type::Date => Cell::Date(number(array, row)),
-        Type::Time => Cell::Time(micros(number(array, row))?),
-        Type::Timestamp | Type::TimestampUtc => Cell::Timestamp(micros(number(array, row))?),
-        Type::List(inner) => {
-            let Some(list) = array.as_any().downcast_ref::<ListArray<i64>>() else { return Ok(Cell::Null) };
-            let (start, end) = list.offsets().start_end(row);
-            let values = list.values().as_ref();
-            Cell::List((start..end).map(|element| cell(values, inner, scale, element)).collect::<Result<_, _>>()?)
+
+    fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
+        let found = match self {
+            Self::Boolean(values) => values.get(row).map(Cell::Boolean),
+            Self::Int8(values) => values.get(row).map(|value| Cell::Integer(value.into())),
+            Self::Int16(values) => values.get(row).map(|value| Cell::Integer(value.into())),
+            Self::Int32(values) => values.get(row).map(|value| Cell::Integer(value.into())),
+            Self::Int64(values) => values.get(row).map(Cell::Integer),
+            Self::UInt8(values) => values.get(row).map(|value| Cell::Unsigned(value.into())),
+            Self::UInt16(values) => values.get(row).map(|value| Cell::Unsigned(value.into())),
+            Self::UInt32(values) => values.get(row).map(|value| Cell::Unsigned(value.into())),
+            Self::UInt64(values) => values.get(row).map(Cell::Unsigned),
+            Self::Float32(values) => values.get(row).map(Cell::Float32),
+            Self::Float64(values) => values.get(row).map(Cell::Float64),
+            Self::Decimal(values) => values.get(row).map(Cell::Decimal),
+            Self::Text(values) => values.get(row).map(Cell::Text),
+            Self::Binary(values) => values.get(row).map(Cell::Binary),
+            Self::Date(values) => values.get(row).map(Cell::Date),
+            Self::Time(values, scale) => values.get(row).map(|value| scale.micros(value).map(Cell::Time)).transpose()?,
+            Self::Timestamp(values, scale) => values.get(row).map(|value| scale.micros(value).map(Cell::Timestamp)).transpose()?,
+            Self::List(list, _) if list.is_null(row) => None,
+            Self::List(list, elements) => {
+                let (start, end) = list.offsets().start_end(row);
+                Some(Cell::List((start..end).map(|element| elements.cell(element)).collect::<Result<_, _>>()?))
+            }
+        };
+        Ok(found.unwrap_or(Cell::Null))
+    }
+}
+
+fn numbers<T: NativeType>(array: &dyn Array) -> Option<PrimitiveArray<T>> {
+    array.as_any().downcast_ref::<PrimitiveArray<T>>().cloned()
+}
+
+impl Scale {
+    fn micros(self, value: i64) -> Result<i64, String> {
+        match self {
+            Self::Times(factor) => value.checked_mul(factor).ok_or_else(|| "the time lies too far away".to_string()),
+            Self::Over(divisor) if value % divisor == 0 => Ok(value / divisor),
+            Self::Over(_) => Err("the time has nanoseconds, and databases have microseconds".to_string()),
         }
-    })
+    }
 }
 
 /// A decimal as text.
 pub(super) fn decimal(number: i128, scale: u8) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let scale = usize::from(scale);
-    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let mut text = String::new();
+    put_decimal(&mut text, number, scale);
+    text
+}
+
+/// Adds a decimal.
+pub(super) fn put_decimal(out: &mut String, number: i128, scale: u8) {
+    let (scale, mut room) = (usize::from(scale), [0; 39]);
+    let digits = digits::digits(number.unsigned_abs(), scale + 1, &mut room);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let sign = if number < 0 { "-" } else { "" };
-    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    if number < 0 {
+        out.push('-');
+    }
+    out.push_str(whole);
+    if scale > 0 {
+        out.push('.');
+        out.push_str(fraction);
+    }
 }

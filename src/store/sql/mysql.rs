@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cells::{Cell, decimal};
+use super::cells::{Cell, put_decimal};
 use super::load::Rows;
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Session};
@@ -64,26 +64,30 @@ fn put(out: &mut String, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
     match cell {
         Cell::Null => out.push_str("NULL"),
         Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
-        Cell::Integer(value) => out.push_str(&value.to_string()),
-        Cell::Unsigned(value) => out.push_str(&value.to_string()),
+        Cell::Integer(value) => put_decimal(out, (*value).into(), 0),
+        Cell::Unsigned(value) => put_decimal(out, (*value).into(), 0),
         // The server reads a number of 64 bits and rounds it: the shortest form of the largest one of 32 bits lies above it.
         Cell::Float32(value) if value.is_finite() => out.push_str(&format!("{:e}", f64::from(*value))),
         Cell::Float64(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
         Cell::Float32(_) | Cell::Float64(_) => return Err("MySQL has neither NaN nor infinity".into()),
         Cell::Decimal(value) => {
             let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
-            out.push_str(&decimal(*value, scale));
+            put_decimal(out, *value, scale);
         }
         Cell::Text(value) => {
             out.push('\'');
-            for sign in value.chars() {
-                match sign {
-                    '\'' => out.push_str("''"),
-                    '\\' => out.push_str("\\\\"),
-                    '\0' => out.push_str("\\0"),
-                    sign => out.push(sign),
-                }
+            let mut rest = *value;
+            while let Some(place) = rest.find(['\'', '\\', '\0']) {
+                let (plain, special) = rest.split_at(place);
+                out.push_str(plain);
+                out.push_str(match special.as_bytes()[0] {
+                    b'\'' => "''",
+                    b'\\' => "\\\\",
+                    _ => "\\0",
+                });
+                rest = &special[1..];
             }
+            out.push_str(rest);
             out.push('\'');
         }
         Cell::Binary(value) => {
@@ -92,10 +96,20 @@ fn put(out: &mut String, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
             value.iter().try_for_each(|byte| write!(out, "{byte:02x}")).map_err(|error| error.to_string())?;
             out.push('\'');
         }
-        Cell::Date(days) => out.push_str(&format!("'{}'", calendar::shown_date(i64::from(*days))?)),
-        Cell::Time(micros) => out.push_str(&format!("'{}'", calendar::shown_time(*micros))),
-        Cell::Timestamp(micros) => out.push_str(&format!("'{}'", calendar::shown_moment(*micros)?)),
+        Cell::Date(days) => quoted(out, |out| calendar::put_date(out, i64::from(*days)))?,
+        Cell::Time(micros) => quoted(out, |out| {
+            calendar::put_time(out, *micros);
+            Ok(())
+        })?,
+        Cell::Timestamp(micros) => quoted(out, |out| calendar::put_moment(out, *micros))?,
         Cell::List(_) => return Err("MySQL has no lists".into()),
     }
+    Ok(())
+}
+
+fn quoted(out: &mut String, put: impl FnOnce(&mut String) -> Result<(), String>) -> Result<(), String> {
+    out.push('\'');
+    put(out)?;
+    out.push('\'');
     Ok(())
 }

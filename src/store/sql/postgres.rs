@@ -17,6 +17,9 @@ const MESSAGE: usize = 1 << 20;
 /// Microseconds from 1970 to 2000.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
+/// The groups of four digits that a decimal has at most: 39 digits, and three more so that the point lies between two.
+const GROUPS: usize = 11;
+
 /// Days from 1970 to 2000.
 const EPOCH_DAYS: i32 = 10_957;
 
@@ -104,7 +107,9 @@ fn put_value(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_si
             numeric(out, *value, scale);
         }
         (Wire::Numeric, cell) => numeric(out, whole(cell)?, 0),
-        (Wire::Text, Cell::Text(value)) if value.contains('\0') => return Err("PostgreSQL has no texts with a zero in them".into()),
+        (Wire::Text, Cell::Text(value)) if value.as_bytes().contains(&0) => {
+            return Err("PostgreSQL has no texts with a zero in them".into());
+        }
         (Wire::Text, Cell::Text(value)) => out.extend(value.as_bytes()),
         (Wire::Bytes, Cell::Binary(value)) => out.extend(*value),
         (Wire::Date, Cell::Date(days)) => {
@@ -178,21 +183,31 @@ fn numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
     // So that the point lies between two groups; 38 digits and 3 more fit into 128 bits without a sign but for the largest.
     let padding = scale_groups * 4 - u32::from(scale);
     let mut rest = value.unsigned_abs();
-    let mut groups: Vec<u16> = Vec::with_capacity(12);
+    let (mut groups, mut first) = ([0_u16; GROUPS], GROUPS);
+    let mut put = |group: u16| {
+        first -= 1;
+        groups[first] = group;
+    };
     // The last group has fewer digits of the number than four where the scale is no multiple of that.
     if padding > 0 {
         let factor = 10_u128.pow(padding);
         let split = 10_u128.pow(4 - padding);
-        groups.push(u16::try_from((rest % split) * factor).unwrap_or_default());
+        put(u16::try_from((rest % split) * factor).unwrap_or_default());
         rest /= split;
     }
-    while rest > 0 {
-        groups.push(u16::try_from(rest % 10_000).unwrap_or_default());
+    while rest > u128::from(u64::MAX) {
+        put(u16::try_from(rest % 10_000).unwrap_or_default());
         rest /= 10_000;
     }
+    // Most numbers are no larger, and are divided several times as fast.
+    let mut rest = u64::try_from(rest).unwrap_or_default();
+    while rest > 0 {
+        put(u16::try_from(rest % 10_000).unwrap_or_default());
+        rest /= 10_000;
+    }
+    let groups = &groups[first..];
     let count = i32::try_from(groups.len()).unwrap_or_default();
     let weight = count - 1 - i32::try_from(scale_groups).unwrap_or_default();
-    groups.reverse();
     // Neither zeros before the first group nor behind the last are sent.
     let leading = groups.iter().take_while(|group| **group == 0).count();
     let weight = weight - i32::try_from(leading).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Rows into SQLite: one prepared statement, run for each row on the handle of the session.
 
-use super::cells::{Cell, decimal};
+use super::cells::{Cell, put_decimal};
 use super::columns::Target;
 use super::load::Rows;
 use crate::connection::stepping::{Insert, Value};
@@ -23,13 +23,13 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
     let failed = |failure| Error::from(ConnectionError::Failed { connection: database.name.clone(), action: action.into(), failure });
     tokio::task::block_in_place(|| {
         let mut insert = Insert::new(&mut handle, &statement).map_err(failed)?;
-        let mut written = 0;
+        let (mut written, mut text) = (0, String::new());
         for row in 0..rows.height {
             for (number, (target, cells)) in rows.columns.iter().enumerate() {
                 let misfit = |reason: String| rows.misfit(number, row, &reason);
                 let cell = cells.cell(row).map_err(misfit)?;
                 target.check(&cell).map_err(misfit)?;
-                let mut text = String::new();
+                text.clear();
                 let value = value(&cell, target, &mut text).map_err(misfit)?;
                 insert.bind(number, value).map_err(failed)?;
             }
@@ -60,19 +60,19 @@ fn value<'v>(cell: &Cell<'v>, target: &Target, text: &'v mut String) -> Result<V
             if let Some(number) = whole(*value, scale).filter(|_| target.holds.is_number()) {
                 return Ok(Value::Integer(number));
             }
-            *text = decimal(*value, scale);
+            put_decimal(text, *value, scale);
             return Ok(Value::Text(text.as_bytes()));
         }
         Cell::Date(days) => {
-            *text = calendar::shown_date(i64::from(*days))?;
+            calendar::put_date(text, i64::from(*days))?;
             return Ok(Value::Text(text.as_bytes()));
         }
         Cell::Time(micros) => {
-            *text = calendar::shown_time(*micros);
+            calendar::put_time(text, *micros);
             return Ok(Value::Text(text.as_bytes()));
         }
         Cell::Timestamp(micros) => {
-            *text = calendar::shown_moment(*micros)?;
+            calendar::put_moment(text, *micros)?;
             if *kind == Type::TimestampUtc {
                 text.push('Z');
             }
