@@ -73,6 +73,8 @@ impl Coming<'_> {
 impl Drop for Coming<'_> {
     fn drop(&mut self) {
         if let Some(reading) = self.reading.take() {
+            // A thread may wait for room in the queue, whatever becomes of its task.
+            self.batches.close();
             reading.abort();
             // Its query has been given up when it is over.
             drop(self.runtime.block_on(reading));

@@ -62,7 +62,9 @@ impl Coordinator<'_> {
         let mut late = Vec::new();
         for (flow, running) in &mut self.running {
             let Some(clock) = &running.clock else { continue };
-            let is_late = running.error.is_none() && running.missing > 0 && clock.is_over();
+            // While its table is opened, it is not known yet how many parts are missing.
+            let is_under_way = running.missing > 0 || running.in_flight > 0;
+            let is_late = running.error.is_none() && is_under_way && clock.is_over();
             if interrupted || is_late {
                 clock.stop();
             }
