@@ -64,6 +64,9 @@ pub(super) struct Build {
     /// Publish sets from which more rows vanish than max_shrink allows
     #[arg(long)]
     accept_shrink: bool,
+    /// Build although N entities are gone that were published before, more than max_lost allows
+    #[arg(long, value_name = "N")]
+    accept_lost: Option<usize>,
     /// How many parts are made at once [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -169,6 +172,9 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) ->
     let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
     let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted: interrupted.clone() };
     let mut planner = Planner::new(project, request, access).await?;
+    if let Some(number) = build.accept_lost {
+        planner.accept_lost(number)?;
+    }
     let plan = planner.plan().await?;
     Ok((planner, plan))
 }

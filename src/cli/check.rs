@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::flow::resolved::resolved;
 use crate::plan::check;
+use crate::plan::lost::{self, Lost};
 use crate::plan::project::Project;
 use crate::report::json::Json;
 use crate::report::plain::count;
@@ -72,6 +73,9 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
             remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
             shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
         }
+        for looked in lost(&project)? {
+            shown.looked(&looked);
+        }
         let stores = flows.iter().filter_map(|flow| flow.store.table());
         let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
         for looked in answers(connections, &filled, &found.root)? {
@@ -96,6 +100,17 @@ fn notes(flow: &Flow) -> Vec<String> {
         .map(|_| "queue_size has no effect: nothing waits between files".to_string());
     let of_home = flow.home.without_effect();
     of_home.into_iter().chain(queue).map(|note| format!("flow {}: {note}", flow.name)).collect()
+}
+
+/// Flows that have lost more entities than they allow, by what the cache knows, or the receipts where there is none.
+fn lost(project: &Project) -> Result<Vec<Looked>> {
+    if project.config.max_lost.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lost = runtime()?.block_on(lost::look(project))?;
+    let all = lost::count(&lost);
+    let looked = |lost: &Lost| Looked { what: "entities", name: lost.flow.clone(), found: Err(lost.error(all)), took: None };
+    Ok(lost.iter().map(looked).collect())
 }
 
 /// Asks all connections at once.
