@@ -6,6 +6,7 @@ pub mod files;
 pub mod flow;
 mod marks;
 pub mod sql;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
@@ -68,6 +69,15 @@ pub trait Home: Debug + Send + Sync {
     /// There is such a thing, by its name.
     fn check_surroundings(&self) -> Result<(), HomeError> {
         Ok(())
+    }
+
+    /// What lies there and is not read, although it may have been meant, in words. The place is listed once more, so that it
+    /// is asked only where somebody checks, or builds for the first time.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn unread(&self) -> Result<Vec<String>, HomeError> {
+        Ok(Vec::new())
     }
 
     /// Values that stand in the names of the folders of a file that was listed, and may be in no file: column and value.
