@@ -18,6 +18,7 @@ pub mod read;
 pub mod schema;
 mod secrets;
 pub mod suggest;
+pub mod url;
 pub mod variables;
 pub mod words;
 pub mod yaml;
@@ -230,6 +231,7 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let blocks = flows.iter().flat_map(|flow| flow.home.iter().chain(&flow.store));
     let used: BTreeSet<&str> = blocks.filter_map(|block| block.get("connection")?.text()).collect();
     warnings.extend(connections.iter().filter(|connection| !used.contains(connection.name.as_str())).filter_map(Connection::unused));
+    warnings.extend(connection::warnings(&connections, tree.at));
     let name = fields.name.unwrap_or_else(|| default_name(found));
     (Some(Config { name, options, connections, flows, without_entities, max_lost, spare, warnings }), problems)
 }

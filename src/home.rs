@@ -102,6 +102,15 @@ pub trait Table: Debug + Send + Sync {
     /// True where it can be told without reading whether something changed.
     fn is_probed(&self) -> bool;
 
+    /// Fails where it is not known which database is meant: then nothing can be compared with what was read before.
+    ///
+    /// # Errors
+    /// A variable of its connection is not set, or its URL cannot be used.
+    fn check_place(&self) -> Outcome<()>;
+
+    /// The name of its connection.
+    fn connection(&self) -> &str;
+
     /// What it adds by, where it has a watermark: then a build reads what has come since, and what it settled stays.
     fn watermark(&self) -> Option<&str> {
         None

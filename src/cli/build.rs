@@ -25,7 +25,7 @@ use crate::graph::selection::Selection;
 use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Plan, Planner, Request};
+use crate::plan::{Plan, Planner, Request, Step};
 use crate::report::fancy::Fancy;
 use crate::report::json::Json;
 use crate::report::plain::Plain;
@@ -250,10 +250,10 @@ async fn collect(planner: &Planner) -> Result<()> {
 
 fn pending_code(build: &Build, plan: &Plan) -> u8 {
     let is_blocked = plan.steps.iter().any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
-    let is_pending = plan.steps.iter().any(|step| step.verdict != Verdict::Fresh);
-    match (build.check, is_pending, is_blocked) {
+    let is_work = |step: &Step| !matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. });
+    match (build.check, plan.steps.iter().any(is_work), is_blocked) {
         (true, true, _) => PENDING,
-        (false, _, true) => ErrorKind::Flow.exit_code(),
+        (_, _, true) => ErrorKind::Flow.exit_code(),
         _ => 0,
     }
 }

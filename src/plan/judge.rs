@@ -234,6 +234,9 @@ impl Planner {
     /// Compares what is recorded with what is there.
     fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
         let flow = self.flow(name)?;
+        if let Some(table) = flow.home.table() {
+            table.check_place()?;
+        }
         let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
         self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
