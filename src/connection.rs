@@ -7,6 +7,8 @@ pub mod calendar;
 pub mod dialect;
 pub mod digits;
 pub mod failure;
+mod options;
+mod redaction;
 pub mod relation;
 pub mod session;
 pub mod stepping;
@@ -19,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -29,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::config::absolute;
-use crate::config::connection::{Connection, SslMode, UrlError};
+use crate::config::connection::{Connection, SslMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
 
@@ -37,6 +39,8 @@ pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
 pub use session::{Link, Session};
+
+use redaction::Redaction;
 
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
@@ -71,7 +75,7 @@ impl Databases {
         if let Some(database) = open.get(&connection.name) {
             return Ok(database.clone());
         }
-        let database = Arc::new(Database::new(connection, &self.root)?);
+        let database = Arc::new(Database::new(connection, &self.root).map_err(|error| error.of(&connection.name))?);
         open.insert(connection.name.clone(), database.clone());
         Ok(database)
     }
@@ -97,7 +101,7 @@ pub struct Database {
     pub dialect: Dialect,
     /// The file of a SQLite database.
     pub file: Option<PathBuf>,
-    url: SecretString,
+    redaction: Redaction,
     options: ConnectWith,
     connect_timeout: Duration,
     statement_timeout: Option<Duration>,
@@ -136,10 +140,10 @@ impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
         let secret = connection.url()?;
         let url = secret.expose_secret();
-        let unusable = |error: sqlx::Error| ConnectionError::Url(Failure::new(&error, url).words);
+        let unusable = |error: sqlx::Error| options::unusable(&error, url);
         let dialect = Dialect::of(url);
         let mut file = None;
-        let certificate = connection.sslrootcert.as_ref();
+        let certificate = connection.sslrootcert()?;
         let options = match dialect {
             Dialect::Sqlite => {
                 let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
@@ -156,7 +160,7 @@ impl Database {
                 ConnectWith::Sqlite(Box::new(options.busy_timeout(BUSY).disable_statement_logging()))
             }
             Dialect::Postgres => {
-                let mut options = PgConnectOptions::from_str(url).map_err(unusable)?.disable_statement_logging();
+                let mut options = options::postgres(url).map_err(unusable)?.disable_statement_logging();
                 options = options.application_name("hygge").statement_cache_capacity(0);
                 if let Some(mode) = connection.sslmode {
                     options = options.ssl_mode(match mode {
@@ -167,7 +171,7 @@ impl Database {
                         SslMode::VerifyFull => PgSslMode::VerifyFull,
                     });
                 }
-                if let Some(certificate) = certificate {
+                if let Some(certificate) = &certificate {
                     options = options.ssl_root_cert(absolute(root, certificate));
                 }
                 ConnectWith::Postgres(Box::new(options))
@@ -186,7 +190,7 @@ impl Database {
                         SslMode::VerifyFull => MySqlSslMode::VerifyIdentity,
                     });
                 }
-                if let Some(certificate) = certificate {
+                if let Some(certificate) = &certificate {
                     options = options.ssl_ca(absolute(root, certificate));
                 }
                 ConnectWith::MySql(Box::new(options))
@@ -203,7 +207,7 @@ impl Database {
             writing: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
             cancelling: Mutex::default(),
-            url: secret,
+            redaction: Redaction::new(connection),
         })
     }
 
@@ -333,7 +337,7 @@ impl Database {
 
     /// What became of something that it was asked to do.
     pub fn failed(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
-        self.failed_with(action, Failure::new(error, self.url.expose_secret()))
+        self.failed_with(action, Failure::new(error, &self.redaction))
     }
 
     fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
@@ -404,19 +408,19 @@ pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
 /// # Errors
 /// The URL cannot be used.
 pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
-    if let Some(identity) = &connection.identity {
-        return Ok(identity.clone());
+    if let Some(identity) = connection.identity()? {
+        return Ok(identity);
     }
     let url = connection.url()?;
     let url = url.expose_secret();
-    let unusable = |error: sqlx::Error| ConnectionError::Url(Failure::new(&error, url).words);
+    let unusable = |error: sqlx::Error| options::unusable(&error, url);
     Ok(match Dialect::of(url) {
         Dialect::Sqlite => {
             let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
             format!("sqlite:{}", options.get_filename().display())
         }
         Dialect::Postgres => {
-            let options = PgConnectOptions::from_str(url).map_err(unusable)?;
+            let options = options::postgres(url).map_err(unusable)?;
             let name = options.get_database().unwrap_or(options.get_username());
             let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
             format!("postgres://{host}:{}/{name}", options.get_port())
@@ -434,9 +438,6 @@ pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
 /// # Errors
 /// A variable of the URL is not set, or the database does not answer.
 pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, ConnectionError> {
-    let url: Result<_, UrlError> = connection.url();
-    let url = url?;
-    let url = url.expose_secret();
     let database = Database::new(connection, root)?;
     if matches!(database.is_missing(), Ok(true)) {
         return Ok(false);
@@ -454,7 +455,7 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
     };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(true),
-        Ok(Err(error)) => Err(ConnectionError::Silent(Failure::new(&error, url))),
+        Ok(Err(error)) => Err(ConnectionError::Silent(Failure::new(&error, &Redaction::new(connection)))),
         Err(_) => Err(ConnectionError::Late(connection.connect_timeout)),
     }
 }

@@ -21,7 +21,7 @@ pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two}
 pub use lock::{Held, Lock, LockError};
 pub use read::{
     Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,
-    read_at_most, real_path, stat, stat_open, walk,
+    read_at_most, real_path, stat, stat_open, user_name, walk,
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{

@@ -6,6 +6,7 @@ pub mod files;
 pub mod flow;
 mod marks;
 pub mod sql;
+mod unread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
@@ -70,6 +71,15 @@ pub trait Home: Debug + Send + Sync {
         Ok(())
     }
 
+    /// What lies there and is not read, although it may have been meant, in words. The place is listed once more, so that it
+    /// is asked only where somebody checks, or builds for the first time.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    fn unread(&self) -> Result<Vec<String>, HomeError> {
+        Ok(Vec::new())
+    }
+
     /// Values that stand in the names of the folders of a file that was listed, and may be in no file: column and value.
     fn values_in_folders(&self, _name: &str) -> Vec<(String, String)> {
         Vec::new()
@@ -91,6 +101,15 @@ pub trait Table: Debug + Send + Sync {
 
     /// True where it can be told without reading whether something changed.
     fn is_probed(&self) -> bool;
+
+    /// Fails where it is not known which database is meant: then nothing can be compared with what was read before.
+    ///
+    /// # Errors
+    /// A variable of its connection is not set, or its URL cannot be used.
+    fn check_place(&self) -> Outcome<()>;
+
+    /// The name of its connection.
+    fn connection(&self) -> &str;
 
     /// What it adds by, where it has a watermark: then a build reads what has come since, and what it settled stays.
     fn watermark(&self) -> Option<&str> {

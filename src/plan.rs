@@ -8,7 +8,9 @@ mod columns;
 pub mod db;
 mod judge;
 pub mod look;
+pub mod lost;
 pub mod memory;
+pub mod orphans;
 mod planner;
 mod prepare;
 pub mod probe;
@@ -19,11 +21,8 @@ pub mod stale;
 pub mod table;
 pub mod work;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-use serde::Serialize;
 
 use crate::cache::history::PastSet;
 use crate::flow::FlowName;
@@ -33,6 +32,7 @@ use crate::home::SliceRange;
 use stale::Verdict;
 use work::Work;
 
+pub use orphans::Orphan;
 pub use planner::Planner;
 
 /// What a run is about.
@@ -91,13 +91,4 @@ impl Step {
         let Some(work) = &self.work else { return Vec::new() };
         work.table.iter().flat_map(|table| &table.remarks).chain(&work.remarks).cloned().collect()
     }
-}
-
-/// A store with a receipt of this project that no flow of its config owns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Orphan {
-    /// The store.
-    pub store: PathBuf,
-    /// The flow that made it.
-    pub flow: String,
 }

@@ -262,3 +262,52 @@ fn a_store_that_is_a_link_is_built_where_it_leads() {
     assert!(sandbox.path("store").is_symlink());
     assert_eq!(sandbox.digests("elsewhere/real").len(), 4);
 }
+
+#[test]
+fn names_that_are_passed_over_are_said() {
+    let unread = |flow: &str, files: &[&str]| {
+        let sandbox = Sandbox::new(&format!("flows:\n  n: {{{flow}, store: out}}\n"));
+        for file in files {
+            sandbox.sample("north", file);
+        }
+        sandbox.sample("north", "far/deep.parquet");
+        std::os::unix::fs::symlink(sandbox.path("far"), sandbox.path("home/linked")).expect("a link");
+        let checked = sandbox.run(&["check"]);
+        assert_eq!(checked.code, 0, "{}", checked.text);
+        let built = sandbox.run(&["build"]);
+        let notes = |text: &str| {
+            let notes =
+                text.lines().filter_map(|line| line.strip_prefix("note: ")?.split_once("not read ").map(|(_, note)| note.to_string()));
+            notes.collect::<Vec<_>>()
+        };
+        assert_eq!(notes(&checked.text), notes(&built.text), "{}{}", checked.text, built.text);
+        sandbox.write("home/z.parquet", std::fs::read(sandbox.path("far/deep.parquet")).expect("a file"));
+        let again = sandbox.run(&["build"]);
+        assert!(again.code == 0 && !again.text.contains("not read"), "it is said once: {}", again.text);
+        notes(&checked.text)
+    };
+    let files = [
+        "home/a.parquet",
+        "home/B.PARQUET",
+        "home/c.parq",
+        "home/sub/d.parquet",
+        "home/t.parquet/part.parquet",
+        "home/notes.txt",
+        "home/_x.parq",
+    ];
+    assert_eq!(
+        unread("home: home", &files),
+        [
+            "are B.PARQUET, c.parq: only names that match *.parquet are, and large letters are other letters",
+            "are linked, sub, t.parquet: glob: \"**/*.parquet\" reads what lies in folders",
+        ]
+    );
+    assert_eq!(
+        unread("home: {path: home, glob: \"**/*.parquet\"}", &files),
+        [
+            "are B.PARQUET: only names that match **/*.parquet are, and large letters are other letters".replace("are B", "is B"),
+            "is linked: links to folders are not followed below the home".to_string(),
+        ]
+    );
+    assert_eq!(unread("home: {path: home, glob: \"a*.parquet\"}", &files[..3]).len(), 1, "the link only: the others were not meant");
+}

@@ -257,7 +257,7 @@ fn a_pattern_makes_one_flow_for_each_that_matches() {
     found.sort();
     assert_eq!(found, expected.map(|entity| json!(entity).to_string()));
     assert_eq!(config["flows"]["z"]["entities"][1]["home"]["path"], "deep/2/in/q");
-    let nowhere = Sandbox::new("flows:\n  a: {store: s, entities: {from: \"nowhere/*\"}}\n");
+    let nowhere = Sandbox::new("flows:\n  a: {store: s, entities: {from: \"nowhere/*\", if_empty: skip}}\n");
     assert!(nowhere.run(&["build", "a"]).text.contains("flow a has no entities"));
     let none = nowhere.run(&["build"]);
     assert!(none.code == 0 && none.text.contains("warning: flow a has no entities: nothing is built of it"), "{}", none.text);

@@ -228,6 +228,7 @@ for table in ['memo', 'part', 'layout', 'receipt']:
     key = {'memo': 'folder', 'receipt': 'store'}.get(table, 'key')
     for name, record in index.execute(f'SELECT {key}, record FROM {table}').fetchall():
         index.execute(f'UPDATE {table} SET record = ? WHERE {key} = ?', (record[:-8], name))
+index.execute('ALTER TABLE store DROP COLUMN is_given_up')
 index.execute('PRAGMA user_version = 3')
 index.commit()
 print(index.execute('SELECT count(*) FROM part').fetchone()[0])

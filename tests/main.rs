@@ -11,6 +11,7 @@ mod common;
 mod config;
 mod damage;
 mod docs;
+mod entities;
 mod exact;
 mod inputs;
 mod kills;

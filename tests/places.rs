@@ -324,7 +324,7 @@ fn a_store_is_only_cleaned_by_the_flow_that_published_there_last() {
     let ran = sandbox.run(&["clean", "--stores", "ids", "--yes"]);
     assert!(ran.code == 1 && ran.text.contains("flow mine of two published there last"), "{}", ran.text);
     sandbox.write("hygge.yml", "name: one\nflows:\n  other: {home: home, store: out/other}\n");
-    let ran = sandbox.run(&["clean", "--orphans", "--yes"]);
+    let ran = sandbox.run(&["clean", "--orphans", "--yes=1"]);
     assert!(ran.text.contains("nothing to remove"), "{}", ran.text);
     assert_eq!(sandbox.digests("out/store"), theirs);
 }
@@ -341,7 +341,7 @@ fn a_copy_of_a_project_leaves_the_stores_of_the_other_alone() {
     // Of these the other still has both.
     sandbox.write("one/shop/hygge.yml", "options: {cache: {dir: ../../cache}}\nflows:\n  new: {home: home, store: out/new}\n");
     assert_eq!(sandbox.build(&["-f", "one/shop/hygge.yml"]).code, 0);
-    let ran = sandbox.run(&["clean", "-f", "one/shop/hygge.yml", "--orphans", "--yes"]);
+    let ran = sandbox.run(&["clean", "-f", "one/shop/hygge.yml", "--orphans", "--yes=1"]);
     assert!(ran.code == 0 && ran.text.matches("removed store").count() == 1, "{}", ran.text);
     let there = ["one/shop/out/ids", "two/shop/out/ids", "all/old"].map(|store| sandbox.digests(store).len());
     assert_eq!(there, [0, 1, 1]);
@@ -349,7 +349,7 @@ fn a_copy_of_a_project_leaves_the_stores_of_the_other_alone() {
     sandbox.write("two/shop/hygge.yml", "options: {cache: {dir: ../../cache}}\nflows:\n  new: {home: home, store: out/new}\n");
     fs::remove_dir_all(sandbox.path("two/shop/out/ids")).expect("a store");
     assert_eq!(sandbox.build(&["-f", "two/shop/hygge.yml"]).code, 0);
-    assert_eq!(sandbox.run(&["clean", "-f", "two/shop/hygge.yml", "--orphans", "--yes"]).code, 0);
+    assert_eq!(sandbox.run(&["clean", "-f", "two/shop/hygge.yml", "--orphans", "--yes=1"]).code, 0);
     assert!(!sandbox.path("two/shop/out/.hygge/ids.json").exists());
 }
 
@@ -377,7 +377,7 @@ fn clean_removes_what_hygge_made_and_nothing_else() {
     assert_eq!(fs::read_to_string(sandbox.path("out/b/00000000000000000001.parquet")).expect("a file"), "altered");
     assert_eq!(sandbox.build(&[]).code, 0);
     sandbox.write("hygge.yml", "name: p\nflows:\n  c: {home: out/b, store: out/c}\n");
-    let ran = sandbox.run(&["clean", "--orphans", "--yes"]);
+    let ran = sandbox.run(&["clean", "--orphans", "--yes=1"]);
     assert!(ran.code == 0 && ran.text.contains("flow c reads it") && ran.text.contains("removed store"), "{}", ran.text);
     assert!(sandbox.path("out/b").exists() && sandbox.digests("out/a").len() == 1);
     assert_eq!(sandbox.run(&["clean", "--stores", "c", "--no-wait", "--yes"]).code, 0);

@@ -1,7 +1,10 @@
 //! Variables and connections: what is put in, what is asked for when, and what is never shown.
 
 use std::fs;
+use std::path::Path;
 
+use crate::common::databases::{Database, Kind};
+use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
 #[test]
@@ -125,12 +128,13 @@ fn words_of_connections_may_stand_elsewhere() {
 
 #[test]
 fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
-    let sandbox =
-        Sandbox::new("connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n");
+    let sandbox = Sandbox::new(
+        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}, b: {home: {connection: shop, table: t}, store: b}}\n",
+    );
     sandbox.sample("north", "home/north.parquet");
     assert_eq!(sandbox.run(&["check", "--offline"]).code, 0);
-    assert_eq!(sandbox.run(&["build", "--dry-run"]).code, 0);
-    assert_eq!(sandbox.build(&[]).code, 0);
+    assert_eq!(sandbox.run(&["build", "a", "--dry-run"]).code, 0);
+    assert_eq!(sandbox.build(&["a"]).code, 0);
     let opened = sandbox.run(&["check"]);
     assert_eq!(opened.code, 1);
     assert!(opened.text.contains("connection shop: it cannot be opened: the variable SHOP is not set"), "{}", opened.text);
@@ -138,7 +142,245 @@ fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
     assert!(!sandbox.path("here.db").exists(), "nothing is made by looking");
     // An empty file is an empty database.
     sandbox.write("here.db", "");
+    sandbox.write(
+        "hygge.yml",
+        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n",
+    );
+    let unused = sandbox.run(&["check"]);
+    assert!(unused.code == 0 && unused.text.contains("no flow uses it, and the variable SHOP is not set"), "{}", unused.text);
     let opened = sandbox.run_with(&[("HYGGE_CONNECTION_SHOP", "sqlite::memory:")], &["check"]);
     assert_eq!(opened.code, 0, "{}", opened.text);
     assert!(opened.text.contains("connection here: answers (") && opened.text.contains("connection shop: answers ("), "{}", opened.text);
+}
+
+/// Every command that shows something of a config.
+const COMMANDS: &[&[&str]] = &[
+    &["check"],
+    &["check", "--offline"],
+    &["check", "--format", "json"],
+    &["build", "--dry-run"],
+    &["build", "--check", "--format", "json"],
+    &["build"],
+    &["build", "--format", "json"],
+    &["why", "a"],
+    &["why", "a", "--format", "json"],
+    &["log"],
+    &["log", "a", "--format", "json"],
+    &["restore", "a"],
+    &["graph", "--format", "json"],
+    &["graph", "--format", "dot"],
+    &["graph", "--format", "make"],
+    &["cache", "stats"],
+    &["clean", "--stores", "a"],
+];
+
+/// The files below a folder that have a text in them.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let script = "import os, sys\n\
+                  for folder, _, names in os.walk(sys.argv[1]):\n\
+                  \x20   for name in names + [folder]:\n\
+                  \x20       path = os.path.join(folder, name)\n\
+                  \x20       if os.path.isfile(path) and sys.argv[2].encode() in open(path, 'rb').read() or sys.argv[2] in name: print(path)\n";
+    let ran = peers::run(script, &[folder.as_os_str(), text.as_ref()]);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).lines().map(str::to_string).collect()
+}
+
+/// A database that can be read, and so leaves receipts.
+fn lite(sandbox: &Sandbox) {
+    let made = peers::run(
+        "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\ndb.execute('create table t (x int)')\ndb.execute('insert into t values (1)')\ndb.commit()",
+        &[sandbox.path("a.db").as_os_str()],
+    );
+    assert!(made.status.success());
+}
+
+#[test]
+fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
+    const VALUE: &str = "hunter2secretPW";
+    let url = format!("postgres://bob:{VALUE}@127.0.0.1:1/db");
+    let url = url.as_str();
+    let whole = [("PW", VALUE), ("SHOP", url)];
+    // What the connection says, and the variables.
+    let connections: [(&str, &[(&str, &str)]); 10] = [
+        ("{url: 'postgres://bob:${PW}@127.0.0.1:1/db'}", &[("PW", VALUE)]),
+        ("{url: 'postgres://${PW}:x@127.0.0.1:1/db'}", &[("PW", VALUE)]),
+        ("{url: 'mysql://bob:x@${PW}:1/db'}", &[("PW", VALUE)]),
+        ("{url: 'mysql://bob:x@127.0.0.1:1/${PW}'}", &[("PW", VALUE)]),
+        ("{url: 'postgres://127.0.0.1:1/db?user=bob&password=${PW}'}", &[("PW", VALUE)]),
+        ("{url: 'postgres://bob:x${PW}${NONE:-}@127.0.0.1:1/db'}", &[("PW", VALUE)]),
+        ("{url: 'postgres://bob:x@127.0.0.1:1/db', sslrootcert: '${PW}/ca.pem'}", &[("PW", VALUE)]),
+        ("{url: '${SHOP}'}", &whole),
+        ("{}", &[("HYGGE_CONNECTION_SHOP", url), ("PW", VALUE)]),
+        // Of a file.
+        ("{url: 'postgres://bob:${PW}@127.0.0.1:1/db'}", &[]),
+    ];
+    let places = [
+        "a: {home: {connection: lite, query: \"select x from t where 'password=${PW}' <> ''\"}, store: out}",
+        "a: {home: {connection: lite, table: t, where: \"'${PW}' <> ''\"}, store: out}",
+        "a: {home: {connection: lite, table: t, probe: {query: \"select '${PW}'\"}}, store: out}",
+        "a: {home: {connection: lite, table: t}, store: {path: 'out/x-${PW}'}}",
+        "a: {home: {connection: lite, table: t}, store: {path: out, file_pattern: '${PW}-{sequence}'}}",
+        "a: {home: {connection: lite, table: t}, store: out, tags: [x, '${PW}']}",
+        "a: {home: {connection: lite, table: t}, store: {connection: lite, table: u, delete_where: \"'${PW}' = ''\"}}",
+    ];
+    for (number, (connection, variables)) in connections.into_iter().enumerate() {
+        let place = places[number % places.len()];
+        for flow in [places[0], place, "a: {home: {connection: lite, table: t}, store: out}\nname: '${PW}'"] {
+            let sandbox = Sandbox::new("");
+            lite(&sandbox);
+            let env_file = if variables.is_empty() { "options: {env_file: my.env}\n" } else { "" };
+            let flow = match flow.split_once('\n') {
+                Some((flow, rest)) => format!("{rest}\nflows:\n  {flow}\n"),
+                None => format!("flows:\n  {flow}\n"),
+            };
+            sandbox.write("hygge.yml", format!("{env_file}connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\n{flow}"));
+            if variables.is_empty() {
+                sandbox.write("my.env", format!("PW={VALUE}\n"));
+            }
+            for command in COMMANDS {
+                let ran = sandbox.run_with(variables, command);
+                assert!(!ran.text.contains("hunter2"), "{command:?} shows it: {}\nof {connection} and {flow}", ran.text);
+                assert_eq!(ran.code, 2, "{command:?} of {connection} and {flow}: {}", ran.text);
+                assert!(ran.text.contains("PW"), "the variable is named: {}", ran.text);
+            }
+            let stored = files_with(&sandbox.path(""), VALUE);
+            assert!(stored.iter().all(|file| file.ends_with("my.env")), "{stored:?}");
+        }
+    }
+}
+
+#[test]
+fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
+    let query = "a: {home: {connection: lite, query: \"select x from t where 'password=hunter2secretPW' <> ''\"}, store: out}";
+    for (connection, variables) in [
+        ("{url: 'postgres://bob:hunter2secretPW@127.0.0.1:1/db'}", vec![]),
+        ("{url: '${SHOP}'}", vec![("SHOP", "postgres://bob:hunter2secretPW@127.0.0.1:1/db")]),
+        ("{url: 'mysql://bob:${PW:-hunter2secretPW}@127.0.0.1:1/db'}", vec![]),
+        ("{url: 'mysql://bob:hunter2secret%50W@127.0.0.1:1/db'}", vec![]),
+    ] {
+        let config = format!("connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\nflows:\n  {query}\n");
+        let sandbox = Sandbox::new(&config);
+        lite(&sandbox);
+        let inputs = files_with(&sandbox.path(""), "hunter2");
+        for command in COMMANDS {
+            let ran = sandbox.run_with(&variables, command);
+            assert!(ran.code == 2 && !ran.text.contains("hunter2"), "{command:?} of {config}: {}", ran.text);
+            assert!(ran.text.contains("the password of a connection stands outside connections"), "{}", ran.text);
+        }
+        assert_eq!(files_with(&sandbox.path(""), "hunter2"), inputs);
+    }
+    // A word that is no secret where it stands is none elsewhere, and neither is a short one.
+    for url in
+        ["postgres://postgres:postgres@127.0.0.1:1/postgres", "postgres://bob:data@127.0.0.1:1/x", "mysql://root:${STAGE}@127.0.0.1:1/x"]
+    {
+        let sandbox = Sandbox::new(&format!(
+            "connections: {{shop: {{url: '{url}'}}}}\nflows: {{a: {{home: data/postgres, store: 'out/${{STAGE}}'}}}}\n"
+        ));
+        let ran = sandbox.run_with(&[("STAGE", "prod")], &["check", "--offline"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+    }
+}
+
+#[test]
+fn only_whole_secrets_are_covered_in_what_servers_say() {
+    let said = |url: &str, variables: &[(&str, &str)]| {
+        let sandbox = Sandbox::new(&format!(
+            "connections: {{shop: {{url: '{url}'}}}}\nflows: {{a: {{home: {{connection: shop, table: t}}, store: out, retries: 0}}}}\n"
+        ));
+        let ran = sandbox.run_with(variables, &["check"]);
+        assert_eq!(ran.code, 1, "{}", ran.text);
+        ran.text
+    };
+    for kind in [Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        let user = if kind == Kind::Postgres { "postgres" } else { "root" };
+        let scheme = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+        let place = format!("127.0.0.1:{}", database.port());
+        let text = said(&format!("{scheme}://{user}@{place}/nowhere"), &[]);
+        assert!(text.contains("nowhere") && text.contains("check the name of the database in its URL"), "{text}");
+        let text = said(&format!("{scheme}://{user}@{place}/${{DB}}"), &[("DB", "nowhere")]);
+        assert!(!text.contains("nowhere") && text.contains("check the name of the database in its URL"), "{text}");
+        let text = said(&format!("{scheme}://nobody_here@{place}/x"), &[]);
+        assert!(!text.contains("nobody_here") && text.contains("[redacted]"), "{text}");
+        // A password that ends early: no piece of it is shown, and what to do is said.
+        for password in ["p@ss/w#rd", "p/ass@h", "p?ssw@rd", "pa#ss"] {
+            let text = said(&format!("{scheme}://bob:{password}@db.invalid/x"), &[]);
+            assert!(text.contains("ends its user or its password early") && text.contains("write %40 for @"), "{text}");
+            assert!(!text.contains(&password[2..]) && !text.contains("addre[redacted]"), "{text}");
+        }
+    }
+    let text = said("postgres://bob:ss@db.invalid/many", &[]);
+    assert!(text.contains("failed to lookup address information"), "{text}");
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_said_by_its_name() {
+    let sandbox = Sandbox::new(
+        "connections: {s: {url: '${SHOP_URL}'}, t: {url: 'sqlite:${SHOP_FILE}'}}\nflows:\n  f: {home: {connection: s, table: t}, store: out/f}\n  g: {home: out/f, store: {connection: t, table: u}}\n",
+    );
+    lite(&sandbox);
+    let set = [("SHOP_URL", "sqlite:a.db"), ("SHOP_FILE", "b.db")];
+    assert_eq!(sandbox.run_with(&set, &["build"]).code, 0);
+    let made = sandbox.digests("out/f");
+    for (name, flow) in [("SHOP_URL", "f"), ("SHOP_FILE", "g")] {
+        let others: Vec<_> = set.iter().copied().filter(|(other, _)| *other != name).collect();
+        let said = format!("the variable {name} is not set");
+        for (arguments, code) in [
+            (&["build", "--dry-run"][..], 1),
+            (&["build", "--dry-run", "--format", "json"], 1),
+            (&["build", flow, "--only", "--check"], 1),
+            (&["build"], 1),
+            (&["why", flow], 1),
+            (&["why", flow, "--format", "json"], 1),
+            (&["check"], 1),
+            (&["check", "--offline"], 0),
+        ] {
+            let ran = sandbox.run_with(&others, arguments);
+            assert!(ran.code == code && ran.text.contains(&said), "{arguments:?} gives {}: {}", ran.code, ran.text);
+            assert!(!ran.text.contains("home.database was"), "{arguments:?}: {}", ran.text);
+        }
+    }
+    assert_eq!(sandbox.digests("out/f"), made, "nothing was changed");
+}
+
+#[test]
+fn an_empty_variable_makes_no_other_path() {
+    let flow = |home: &str, store: &str| format!("flows: {{n: {{home: '{home}', store: '{store}'}}}}\n");
+    let cases = [
+        (flow("home", "${OUT}/x"), "OUT"),
+        (flow("${IN}/home", "out"), "IN"),
+        (flow("home", "${A}${B}/x"), "B"),
+        (flow("home", "${OUT:-}/x"), "OUT"),
+        (flow("home", "out/${A}"), "A"),
+        (flow("home", "out/${A}/x"), "A"),
+        (flow("home", "${OUT}"), "OUT"),
+        ("homes: {h: '${IN}/home'}\nflows: {n: {home: h, store: out}}\n".into(), "IN"),
+        ("stores: {h: {path: '${OUT}/home'}}\nflows: {n: {home: home, store: {use: h}}}\n".into(), "OUT"),
+        (format!("options: {{cache: {{dir: '${{OUT}}/cache'}}}}\n{}", flow("home", "out")), "OUT"),
+        (format!("options: {{env_file: '${{OUT}}/my.env'}}\n{}", flow("home", "out")), "OUT"),
+        (format!("flows_dir: '${{OUT}}/flows'\n{}", flow("home", "out")), "OUT"),
+        ("flows: {n: {store: out, entities: {from: '${IN}/home/*'}}}\n".into(), "IN"),
+    ];
+    for (config, name) in cases {
+        let sandbox = Sandbox::new(&config);
+        sandbox.sample("north", "home/north.parquet");
+        for command in [&["check", "--offline"][..], &["build"]] {
+            let ran = sandbox.run_with(&[("OUT", ""), ("IN", ""), ("A", ""), ("B", "")], command);
+            assert!(ran.code == 2 && ran.text.contains(&format!("the variable {name} is empty")), "{config}: {}", ran.text);
+        }
+    }
+    for url in ["sqlite:${OUT}/a.db", "sqlite://${OUT}/a.db?mode=ro", "sqlite:${A}${B}"] {
+        let sandbox = Sandbox::new(&format!(
+            "connections: {{s: {{url: '{url}'}}}}\nflows: {{n: {{home: {{connection: s, table: t}}, store: out}}}}\n"
+        ));
+        let ran = sandbox.run_with(&[("OUT", ""), ("A", ""), ("B", "")], &["build"]);
+        assert!(ran.code == 1 && ran.text.contains("connection s cannot be opened: the variable"), "{url}: {}", ran.text);
+        assert!(ran.text.contains("is empty"), "{url}: {}", ran.text);
+    }
+    // One that may be empty, and one that is a piece of a name.
+    let sandbox = Sandbox::new(&flow("home${A}", "out/${A:-}/x${B}"));
+    sandbox.sample("north", "home/north.parquet");
+    assert_eq!(sandbox.run_with(&[("A", ""), ("B", "")], &["build"]).code, 0);
+    assert!(sandbox.path("out/x").exists());
 }

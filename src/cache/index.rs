@@ -100,6 +100,8 @@ pub struct KnownStore {
     pub flow: String,
     /// What vouches for the flow, if it was found fresh since.
     pub witness: Option<Fingerprint>,
+    /// True where its flow is the entity of a pattern that does not find it any more, and nobody misses it.
+    pub is_given_up: bool,
 }
 
 /// What is known of a part that was made.
@@ -193,11 +195,12 @@ impl Index {
 
     async fn read_stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
         let mut connection = self.connection.lock().await;
-        let rows = sqlx::query("SELECT path, project, flow, witness FROM store").fetch_all(&mut *connection).await;
+        let rows = sqlx::query("SELECT path, project, flow, witness, is_given_up FROM store").fetch_all(&mut *connection).await;
         let known = rows.map_err(failed(&self.path))?.into_iter().filter_map(|row| {
             let witness: Option<&[u8]> = row.try_get(3).ok()?;
             let witness = witness.and_then(|bytes| bytes.try_into().ok()).map(Fingerprint::from_bytes);
-            Some((path(row.try_get(0).ok()?), KnownStore { project: row.try_get(1).ok()?, flow: row.try_get(2).ok()?, witness }))
+            let (project, flow, is_given_up) = (row.try_get(1).ok()?, row.try_get(2).ok()?, row.try_get(4).ok()?);
+            Some((path(row.try_get(0).ok()?), KnownStore { project, flow, witness, is_given_up }))
         });
         Ok(known.collect())
     }

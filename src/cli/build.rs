@@ -25,7 +25,7 @@ use crate::graph::selection::Selection;
 use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Plan, Planner, Request};
+use crate::plan::{Plan, Planner, Request, Step};
 use crate::report::fancy::Fancy;
 use crate::report::json::Json;
 use crate::report::plain::Plain;
@@ -64,6 +64,9 @@ pub(super) struct Build {
     /// Publish sets from which more rows vanish than max_shrink allows
     #[arg(long)]
     accept_shrink: bool,
+    /// Build although N entities are gone that were published before, more than max_lost allows
+    #[arg(long, value_name = "N")]
+    accept_lost: Option<usize>,
     /// How many parts are made at once [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -169,6 +172,9 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) ->
     let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
     let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted: interrupted.clone() };
     let mut planner = Planner::new(project, request, access).await?;
+    if let Some(number) = build.accept_lost {
+        planner.accept_lost(number)?;
+    }
     let plan = planner.plan().await?;
     Ok((planner, plan))
 }
@@ -244,10 +250,10 @@ async fn collect(planner: &Planner) -> Result<()> {
 
 fn pending_code(build: &Build, plan: &Plan) -> u8 {
     let is_blocked = plan.steps.iter().any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
-    let is_pending = plan.steps.iter().any(|step| step.verdict != Verdict::Fresh);
-    match (build.check, is_pending, is_blocked) {
+    let is_work = |step: &Step| !matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. });
+    match (build.check, plan.steps.iter().any(is_work), is_blocked) {
         (true, true, _) => PENDING,
-        (false, _, true) => ErrorKind::Flow.exit_code(),
+        (_, _, true) => ErrorKind::Flow.exit_code(),
         _ => 0,
     }
 }

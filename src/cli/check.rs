@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::flow::resolved::resolved;
 use crate::plan::check;
+use crate::plan::lost::{self, Lost};
 use crate::plan::project::Project;
 use crate::report::json::Json;
 use crate::report::plain::count;
@@ -72,15 +73,20 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
             remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
             shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
         }
+        for looked in lost(&project)? {
+            shown.looked(&looked);
+        }
         let stores = flows.iter().filter_map(|flow| flow.store.table());
         let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
-        for looked in answers(connections, &filled, &found.root)? {
+        let used = flows.iter().flat_map(|flow| connections_of(flow)).collect();
+        for looked in answers(connections, &Uses { filled, used }, &found.root)? {
             shown.looked(&looked);
         }
     }
     let warnings = Problems::of_warnings(&found.sources, &project.config.warnings);
     let notes = flows.iter().flat_map(|flow| notes(flow));
-    shown.finish(&warnings, notes.chain(remarks).collect());
+    let unset = if command.offline { unset(connections, &flows) } else { Vec::new() };
+    shown.finish(&warnings, notes.chain(remarks).chain(unset).collect());
     let code = if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() };
     drop(flows);
     // The process ends: to take apart what is known would cost a tenth of the time.
@@ -98,15 +104,49 @@ fn notes(flow: &Flow) -> Vec<String> {
     of_home.into_iter().chain(queue).map(|note| format!("flow {}: {note}", flow.name)).collect()
 }
 
+/// Flows that have lost more entities than they allow, by what the cache knows, or the receipts where there is none.
+fn lost(project: &Project) -> Result<Vec<Looked>> {
+    if project.config.max_lost.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lost = runtime()?.block_on(lost::look(project))?;
+    let all = lost::count(&lost);
+    let looked = |lost: &Lost| Looked { what: "entities", name: lost.flow.clone(), found: Err(lost.error(all)), took: None };
+    Ok(lost.iter().map(looked).collect())
+}
+
+/// Which connections flows use.
+struct Uses<'f> {
+    /// To fill tables.
+    filled: BTreeSet<&'f str>,
+    /// At all.
+    used: BTreeSet<&'f str>,
+}
+
+/// The names of the connections that a flow uses.
+fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
+    let store = flow.store.table().map(|table| table.connection.name.as_str());
+    flow.home.table().map(|table| table.connection()).into_iter().chain(store)
+}
+
+/// Variables of connections that flows use, and that are not set.
+fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
+    let used: BTreeSet<&str> = flows.iter().flat_map(|flow| connections_of(flow)).collect();
+    let used = connections.iter().filter(|connection| used.contains(connection.name.as_str()));
+    let note = |connection: &Connection, name: String| format!("connection {}: the variable {name} is not set", connection.name);
+    used.flat_map(|connection| connection.unset().into_iter().map(|name| note(connection, name))).collect()
+}
+
 /// Asks all connections at once.
-fn answers(connections: &[Connection], filled: &BTreeSet<&str>, root: &Path) -> Result<Vec<Looked>> {
+fn answers(connections: &[Connection], uses: &Uses<'_>, root: &Path) -> Result<Vec<Looked>> {
     if connections.is_empty() {
         return Ok(Vec::new());
     }
     runtime()?.block_on(async {
         let mut asked = tokio::task::JoinSet::new();
         for (number, connection) in connections.iter().cloned().enumerate() {
-            let (root, is_filled) = (root.to_path_buf(), filled.contains(connection.name.as_str()));
+            let (root, name) = (root.to_path_buf(), connection.name.as_str());
+            let (is_filled, is_used) = (uses.filled.contains(name), uses.used.contains(name));
             asked.spawn(async move {
                 let began = Instant::now();
                 let answer = ping(&connection, &root).await;
@@ -115,6 +155,10 @@ fn answers(connections: &[Connection], filled: &BTreeSet<&str>, root: &Path) -> 
                     // The flow that fills it makes it.
                     Ok(false) if is_filled => Ok("its file is not there yet".to_string()),
                     Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
+                    // Nobody will ask for it.
+                    Err(_) if !is_used && !connection.unset().is_empty() => {
+                        Ok(format!("no flow uses it, and the variable {} is not set", connection.unset().join(", ")))
+                    }
                     Err(error) => Err(error),
                 };
                 let found = found.map_err(Error::from);

@@ -1,5 +1,7 @@
 //! `hygge clean`: empties the cache, or removes what flows have published.
 
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +17,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::fs::{Lock, LockError};
 use crate::graph::selection::Selection;
+use crate::plan::project::Project;
 use crate::plan::{Planner, Request};
 use crate::report::plain::{bytes, count};
-use crate::store::{Clearing, StoreError};
+use crate::store::receipt::Receipt;
+use crate::store::{Clearing, Store, StoreError};
 
 /// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was published
 #[derive(Debug, ClapArgs)]
@@ -28,9 +32,9 @@ pub(super) struct Clean {
     /// Remove the stores of this project that no flow of the config has any more, instead
     #[arg(long)]
     orphans: bool,
-    /// Really remove stores; without it they are only listed
-    #[arg(long)]
-    yes: bool,
+    /// Really remove stores; without it they are only listed. Of orphans it says how many there are
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    yes: Option<Option<usize>>,
     /// End with 4 where another process builds, instead of waiting for it
     #[arg(long)]
     no_wait: bool,
@@ -52,36 +56,12 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
-        let (name, folder) = (project.config.name.clone(), project.config.options.cache_folder.clone());
-        let stores: Vec<Target> = if clean.orphans {
-            let selected = select(&Selection::default(), &project)?;
-            let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
-            let mut planner = Planner::new(project, request, Access::Look).await?;
-            let orphans = planner.plan().await?.orphans;
-            let mut stores = Vec::new();
-            for orphan in orphans {
-                let mut flows = planner.project.graph.flows();
-                if let Some(reader) = flows.find(|flow| planner.project.reads(flow, &orphan.store)) {
-                    say(&format!("left alone: {}: flow {} reads it", orphan.store.display(), reader.name));
-                    continue;
-                }
-                // Whoever can read its receipt can clear it.
-                let mut flows = planner.project.graph.flows();
-                let keeper = flows.find(|flow| matches!(flow.store.receipt(&orphan.store), Ok(Some(_))));
-                stores.extend(keeper.map(|flow| Target { name: orphan.flow, path: orphan.store.clone(), flow: flow.clone() }));
-            }
-            stores
-        } else {
-            let selection = Selection { include: clean.stores.clone(), only: true, ..Selection::default() };
-            let named = select(&selection, &project)?.named;
-            let flows = named.iter().filter_map(|name| project.graph.flow(name.as_str()));
-            let target =
-                |flow: &Arc<Flow>| Target { name: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), flow: flow.clone() };
-            flows.map(target).collect()
-        };
-        let cleared = clear(&name, &stores, clean.yes, &unless(clean.no_wait)).await;
+        let folder = project.config.options.cache_folder.clone();
+        let cleaning = Cleaning { project: project.config.name.clone(), wait: unless(clean.no_wait) };
+        let targets = if clean.orphans { orphans(project).await? } else { published(&project, &clean.stores)? };
+        let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
-        let gone = stores.iter().filter(|target| matches!(target.flow.store.receipt_stat(&target.path), Ok(None)));
+        let gone = targets.iter().filter(|target| matches!(target.store.receipt_stat(&target.path), Ok(None)));
         let receipts = gone.map(|target| (target.path.clone(), None)).collect();
         let cache = Cache::open(&folder, Access::Look).await?;
         if cache.is_writable() {
@@ -94,83 +74,201 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
 /// A store that shall go.
 struct Target {
     /// The flow that published there.
-    name: String,
+    flow: String,
     path: PathBuf,
-    /// A flow that knows how such a store is read.
-    flow: Arc<Flow>,
+    /// What reads such a store, and clears it.
+    store: Arc<dyn Store>,
 }
 
-async fn clear(project: &str, stores: &[Target], is_sure: bool, wait: &Wait) -> Result<u8> {
-    let mut failed = None;
-    let mut cleared = 0;
-    for target in stores {
-        match clear_one(project, target, is_sure, wait).await {
-            Ok(had_any) => cleared += usize::from(had_any),
-            Err(error) => {
-                say(&format!("left alone: {}: {error}", target.path.display()));
-                failed = Some(error);
+/// The stores of flows of the config.
+fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
+    let selection = Selection { include: flows.to_vec(), only: true, ..Selection::default() };
+    let named = select(&selection, project)?.named;
+    let flows = named.iter().filter_map(|name| project.graph.flow(name.as_str()));
+    let target =
+        |flow: &Arc<Flow>| Target { flow: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), store: flow.store.clone() };
+    Ok(flows.map(target).collect())
+}
+
+/// The stores that no flow has any more, in the order of their flows. What a flow reads is left alone.
+async fn orphans(project: Project) -> Result<Vec<Target>> {
+    let selected = select(&Selection::default(), &project)?;
+    let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
+    let mut planner = Planner::new(project, request, Access::Look).await?;
+    let (removable, others) = planner.removable().await?;
+    for orphan in others {
+        say(&format!("left alone: a table of flow {}: the config has no connection to it any more", orphan.flow));
+    }
+    let mut targets = Vec::new();
+    for orphan in removable {
+        let mut flows = planner.project.graph.flows();
+        match flows.find(|flow| planner.project.reads(flow, &orphan.path)) {
+            Some(reader) => say(&format!("left alone: {}: flow {} reads it", orphan.path.display(), reader.name)),
+            None => targets.push(Target { flow: orphan.flow, path: orphan.path, store: orphan.store }),
+        }
+    }
+    targets.sort_by(|a, b| a.flow.cmp(&b.flow));
+    Ok(targets)
+}
+
+/// Removing the stores of a project.
+struct Cleaning {
+    project: String,
+    wait: Wait,
+}
+
+/// What was found to remove.
+#[derive(Default)]
+struct Listed {
+    stores: usize,
+    /// How many of each flow of the config, its entities taken together.
+    flows: BTreeMap<String, usize>,
+    lines: Vec<String>,
+    failed: Option<Error>,
+}
+
+impl Cleaning {
+    async fn run(&self, targets: &[Target], clean: &Clean) -> Result<u8> {
+        let mut listed = self.go_over(targets, false).await;
+        let wanted = listed.stores;
+        if clean.orphans {
+            listed.lines.extend(listed.flows.iter().map(|(flow, stores)| format!("flow {flow}: {}", count(*stores, "store"))));
+        }
+        let is_sure = wanted > 0 && clean.is_sure(wanted, &listed)?;
+        let Listed { stores, lines, failed, .. } = if is_sure { self.go_over(targets, true).await } else { listed };
+        // Before a question they are shown already.
+        if is_sure || !clean.asks() {
+            lines.iter().for_each(|line| say(line));
+        }
+        match failed {
+            Some(error) if error.kind() == ErrorKind::Locked => Err(error),
+            Some(error) => {
+                let hint = error.hint().unwrap_or("what is left alone can be removed by hand, with its .json in .hygge beside it");
+                Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(hint))
+            }
+            None if stores == 0 => {
+                say("there is nothing to remove");
+                Ok(0)
+            }
+            None if !is_sure => {
+                let hint =
+                    format!("--yes{} removes what is listed above", if clean.orphans { format!("={wanted}") } else { String::new() });
+                Err(Error::new(ErrorKind::Config, "nothing was removed yet").with_hint(hint))
+            }
+            None => Ok(0),
+        }
+    }
+
+    /// Looks at all of them, or removes them.
+    async fn go_over(&self, targets: &[Target], is_sure: bool) -> Listed {
+        let mut listed = Listed::default();
+        for target in targets {
+            match self.clear_one(target, is_sure).await {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => {
+                    let flow = target.flow.split('.').next().unwrap_or_default();
+                    *listed.flows.entry(flow.to_string()).or_default() += 1;
+                    listed.stores += 1;
+                    listed.lines.extend(lines);
+                }
+                Err(error) => {
+                    listed.lines.push(format!("left alone: {}: {error}", target.path.display()));
+                    listed.failed = Some(error);
+                }
+            }
+        }
+        listed
+    }
+
+    /// Lists what would go, and removes it if that is sure. Nothing where there is nothing.
+    async fn clear_one(&self, Target { flow, path, store }: &Target, is_sure: bool) -> Result<Vec<String>> {
+        if store.receipt_stat(path)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock(store.as_ref(), path).await?;
+        let receipt = store.receipt(path)?;
+        if let Some(receipt) = receipt.as_ref().filter(|receipt| (receipt.project.as_str(), receipt.flow.as_str()) != (&self.project, flow))
+        {
+            let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("it is for {} to remove it", receipt.project)));
+        }
+        let Clearing { files, bytes: size, table } = store.clearing(path)?;
+        if files.is_empty() && table.is_none() {
+            return Ok(Vec::new());
+        }
+        if is_sure {
+            store.clear(path)?;
+        }
+        let mut lines = vec![format!(
+            "{} store {} of flow {flow}: {}",
+            if is_sure { "removed" } else { "would remove" },
+            store.shown(path),
+            table.unwrap_or_else(|| format!("{}, {}", count(files.len(), "file"), bytes(size)))
+        )];
+        lines.extend(files.iter().take(LISTED).map(|file| format!("  {}", file.display())));
+        if files.len() > LISTED {
+            lines.push(format!("  and {} more", files.len() - LISTED));
+        }
+        if receipt.is_some_and(|receipt| appends(&receipt)) && !is_sure {
+            lines.push("  it has mode: append: rows of inputs that its home no longer has cannot be made again".into());
+        }
+        Ok(lines)
+    }
+
+    /// Locks a store, as soon as nobody builds into it.
+    async fn lock(&self, store: &dyn Store, path: &Path) -> Result<Lock> {
+        let holder = format!("hygge, process {}, which cleans it", std::process::id());
+        let began = Instant::now();
+        loop {
+            match store.lock(path, &holder) {
+                Err(StoreError::Locked(LockError::Held(_))) if self.wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
+                locked => return Ok(locked?),
             }
         }
     }
-    match failed {
-        Some(error) if error.kind() == ErrorKind::Locked => Err(error),
-        Some(error) => {
-            let hint = error.hint().unwrap_or("what is left alone can be removed by hand, with its .json in .hygge beside it");
-            Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(hint))
+}
+
+/// True where the rows of what was published may be nowhere else.
+fn appends(receipt: &Receipt) -> bool {
+    let mode = receipt.published.as_ref().and_then(|published| published.placement.get("mode"));
+    mode.is_some_and(|mode| mode == "append")
+}
+
+impl Clean {
+    /// True where somebody sits there who can be asked.
+    fn asks(&self) -> bool {
+        self.orphans && self.yes.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
+    /// True where so many stores shall really go: how many they are is said for orphans, because a config that has lost its
+    /// flows makes orphans of everything.
+    fn is_sure(&self, stores: usize, listed: &Listed) -> Result<bool> {
+        let wrong = |error: String| {
+            listed.lines.iter().for_each(|line| say(line));
+            Err(Error::new(ErrorKind::Config, error).with_hint(format!("--yes={stores} removes what is listed above")))
+        };
+        match self.yes {
+            Some(Some(number)) if number != stores => {
+                wrong(format!("nothing was removed: --yes={number}, and there are {}", count(stores, "store")))
+            }
+            Some(None) if self.orphans => {
+                wrong(format!("nothing was removed: orphans are removed by their number, and there are {stores}"))
+            }
+            Some(_) => Ok(true),
+            None if self.asks() => {
+                listed.lines.iter().for_each(|line| say(line));
+                Ok(is_typed(stores))
+            }
+            None => Ok(false),
         }
-        None if cleared == 0 => {
-            say("there is nothing to remove");
-            Ok(0)
-        }
-        None if !is_sure => Err(Error::new(ErrorKind::Config, "nothing was removed yet").with_hint("--yes removes what is listed above")),
-        None => Ok(0),
     }
 }
 
-/// Locks a store, as soon as nobody builds into it.
-async fn lock(flow: &Flow, path: &Path, wait: &Wait) -> Result<Lock> {
-    let holder = format!("hygge, process {}, which cleans it", std::process::id());
-    let began = Instant::now();
-    loop {
-        match flow.store.lock(path, &holder) {
-            Err(StoreError::Locked(LockError::Held(_))) if wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
-            locked => return Ok(locked?),
-        }
-    }
-}
-
-/// Lists what would go, and removes it if that is sure. False where there is nothing.
-async fn clear_one(project: &str, Target { name, path, flow }: &Target, is_sure: bool, wait: &Wait) -> Result<bool> {
-    if flow.store.receipt_stat(path)?.is_none() {
-        return Ok(false);
-    }
-    let _lock = lock(flow, path, wait).await?;
-    let receipt = flow.store.receipt(path)?;
-    if let Some(receipt) = receipt.filter(|receipt| (receipt.project.as_str(), receipt.flow.as_str()) != (project, name)) {
-        let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);
-        return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("it is for {} to remove it", receipt.project)));
-    }
-    let Clearing { files, bytes: size, table } = flow.store.clearing(path)?;
-    if files.is_empty() && table.is_none() {
-        return Ok(false);
-    }
-    if is_sure {
-        flow.store.clear(path)?;
-    }
-    say(&format!(
-        "{} store {} of flow {name}: {}",
-        if is_sure { "removed" } else { "would remove" },
-        flow.store.shown(path),
-        table.unwrap_or_else(|| format!("{}, {}", count(files.len(), "file"), bytes(size)))
-    ));
-    for file in files.iter().take(LISTED) {
-        say(&format!("  {}", file.display()));
-    }
-    if files.len() > LISTED {
-        say(&format!("  and {} more", files.len() - LISTED));
-    }
-    if flow.mode.appends() && !is_sure {
-        say("  it has mode: append: rows of inputs that its home no longer has cannot be made again");
-    }
-    Ok(true)
+/// Asks for a number; true where it is typed.
+fn is_typed(number: usize) -> bool {
+    let mut out = io::stdout().lock();
+    let asked = write!(out, "type {number} to remove {}: ", if number == 1 { "it" } else { "them" }).and_then(|()| out.flush());
+    let mut answer = String::new();
+    // Who cannot be asked has said nothing.
+    asked.is_ok() && io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == number.to_string()
 }

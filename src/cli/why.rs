@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
             }
         }
         planner.write_back().await?;
-        Ok(0)
+        Ok(if matches!(step.verdict, Verdict::Blocked { .. }) { ErrorKind::Flow.exit_code() } else { 0 })
     })
 }
 

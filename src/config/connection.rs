@@ -14,7 +14,9 @@ use super::node::Node;
 use super::problem::{Problem, Problems, Span};
 use super::schema::ConnectionFields;
 pub use super::schema::SslMode;
-use super::variables::{self, VariableErrors, Variables};
+use super::suggest::nearest;
+use super::url::{self, LEAST, Url};
+use super::variables::{self, VariableError, VariableErrors, Variables};
 
 /// What a URL may begin with.
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
@@ -40,10 +42,10 @@ pub struct Connection {
     pub statement_timeout: Option<Duration>,
     /// Whether it is spoken to by TLS; `None` for what the URL says.
     pub sslmode: Option<SslMode>,
-    /// The path of root certificates, relative to the folder of the config.
-    pub sslrootcert: Option<String>,
-    /// What tells it from others, where it is not its place.
-    pub identity: Option<String>,
+    /// The path of root certificates as it is written, relative to the folder of the config.
+    sslrootcert: Option<String>,
+    /// What tells it from others, where it is not its place, as it is written.
+    identity: Option<String>,
     /// The URL as it is written.
     written: SecretString,
     /// The variables it uses, as they are now.
@@ -59,6 +61,9 @@ pub enum UrlError {
     /// It is for no database that hygge knows. The URL is not shown.
     #[error("its URL begins with none of {}", SCHEMES.map(|scheme| format!("{scheme}:")).join(", "))]
     Scheme,
+    /// A part of it would be taken for another.
+    #[error("its URL cannot be read: {0}")]
+    Unreadable(&'static str),
 }
 
 impl Connection {
@@ -67,12 +72,78 @@ impl Connection {
     /// # Errors
     /// A variable is not set, or the URL is for no database that hygge knows.
     pub fn url(&self) -> Result<SecretString, UrlError> {
-        let url = SecretString::from(variables::filled_secret(self.written.expose_secret(), &self.variables)?.into_owned());
-        if SCHEMES.iter().any(|scheme| url.expose_secret().strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
-            Ok(url)
-        } else {
-            Err(UrlError::Scheme)
+        let written = self.written.expose_secret();
+        let filled = variables::filled_secret(written, &self.variables)?;
+        if let Some(path) = written.strip_prefix("sqlite:") {
+            check_empty(path.strip_prefix("//").unwrap_or(path).split('?').next().unwrap_or_default(), &self.variables)?;
         }
+        if !SCHEMES.iter().any(|scheme| filled.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
+            return Err(UrlError::Scheme);
+        }
+        Ok(url::understood(&filled).map_err(UrlError::Unreadable)?.into())
+    }
+
+    /// The path of root certificates, relative to the folder of the config.
+    ///
+    /// # Errors
+    /// A variable is not set.
+    pub fn sslrootcert(&self) -> Result<Option<String>, UrlError> {
+        let Some(written) = &self.sslrootcert else { return Ok(None) };
+        check_empty(written, &self.variables)?;
+        Ok(Some(variables::filled_secret(written, &self.variables)?.into_owned()))
+    }
+
+    /// What tells it from others, where it is not its place.
+    ///
+    /// # Errors
+    /// A variable is not set.
+    pub fn identity(&self) -> Result<Option<String>, UrlError> {
+        let filled = self.identity.as_ref().map(|written| variables::filled_secret(written, &self.variables)).transpose()?;
+        Ok(filled.map(std::borrow::Cow::into_owned))
+    }
+
+    /// What must not be shown of it: what is in its URL, and what variables put into it, where they are long enough to be told
+    /// from other words.
+    pub fn secrets(&self) -> Vec<String> {
+        let written = self.written.expose_secret();
+        let url = self.url();
+        let url = url.as_ref().map_or(written, |url| url.expose_secret());
+        // A file of a database is shown like other paths.
+        if url.starts_with("sqlite:") {
+            return Vec::new();
+        }
+        let is_whole = |value: &&String| value.as_str() != url;
+        let values = self.variables.values().filter(|value| value.chars().count() >= LEAST).filter(is_whole).cloned();
+        let mut secrets: Vec<String> = vec![url.to_string()];
+        secrets.extend(values);
+        secrets.extend(Url::parse(url).iter().flat_map(Url::secrets));
+        secrets
+    }
+
+    /// The variables that it needs and that are not set.
+    pub fn unset(&self) -> Vec<String> {
+        let texts = [Some(self.written.expose_secret()), self.sslrootcert.as_deref(), self.identity.as_deref()];
+        let errors = texts.into_iter().flatten().filter_map(|text| variables::filled_secret(text, &self.variables).err());
+        let names = errors.flat_map(|errors| errors.0).filter_map(|error| match error {
+            VariableError::Unset(name) => Some(name),
+            _ => None,
+        });
+        names.collect()
+    }
+
+    /// Warnings about parameters of its URL that nobody reads.
+    fn unread(&self, project: Span) -> Vec<Problem> {
+        let Ok(url) = self.url() else { return Vec::new() };
+        let (unknown, known) = url::unknown_parameters(url.expose_secret());
+        let warn = |name: String| {
+            let message = format!("the URL of connection {} has the parameter {name}, which nobody reads", self.name);
+            let problem = Problem::new(self.at.unwrap_or(project), message, "its URL");
+            match nearest(&name, known.iter().copied()).or((name == "unix_socket").then_some("socket")) {
+                Some(near) => problem.hint(format!("did you mean {near}?")),
+                None => problem.hint(format!("parameters that are read: {}", known.join(", "))),
+            }
+        };
+        unknown.into_iter().map(warn).collect()
     }
 
     /// The URL as far as it may be shown: one that is nothing but variables, or no more than that it is there.
@@ -138,7 +209,9 @@ pub(super) fn resolve(
             problems.push(problem.hint(format!("url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}")));
             continue;
         };
-        let used = variables::names_in(&url).filter_map(|name| variables.get_key_value(name));
+        let (sslrootcert, identity) = (fields.sslrootcert.map(|path| path.0), fields.identity);
+        let texts = [Some(&url), sslrootcert.as_ref(), identity.as_ref()].into_iter().flatten();
+        let used = texts.flat_map(|text| variables::names_in(text)).filter_map(|name| variables.get_key_value(name));
         let used = used.map(|(name, value)| (name.clone(), value.clone())).collect();
         let pool_size = fields.pool_size.map_or(POOL_SIZE, |size| size.0);
         connections.push(Connection {
@@ -148,8 +221,8 @@ pub(super) fn resolve(
             connect_timeout: fields.connect_timeout.map_or(CONNECT_TIMEOUT, |time| time.0),
             statement_timeout: fields.statement_timeout.map(|time| time.0),
             sslmode: fields.sslmode,
-            sslrootcert: fields.sslrootcert.map(|path| path.0),
-            identity: fields.identity,
+            sslrootcert,
+            identity,
             written: url.into(),
             variables: used,
         });
@@ -170,6 +243,19 @@ pub(super) fn resolve(
         });
     }
     connections
+}
+
+/// Warnings about what connections say and nobody reads.
+pub(super) fn warnings(connections: &[Connection], project: Span) -> Vec<Problem> {
+    connections.iter().flat_map(|connection| connection.unread(project)).collect()
+}
+
+/// A variable without which a path is another one.
+fn check_empty(path: &str, variables: &Variables) -> Result<(), UrlError> {
+    match variables::empty_in(path, variables) {
+        Some(name) => Err(VariableErrors(vec![VariableError::Empty(name)]).into()),
+        None => Ok(()),
+    }
 }
 
 /// `my-shop` is `MY_SHOP` in the environment.

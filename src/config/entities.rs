@@ -8,7 +8,7 @@ use super::named::with_path;
 use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems, Span, nearest};
 use super::read::{keys_of, read};
-use super::schema::{EntityFields, PatternFields, SharedFields};
+use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
 use super::{Document, Role};
 
 /// What a pattern of entities found: the entity's name and its path, in order.
@@ -59,6 +59,16 @@ pub(super) struct Entity {
     found: Option<(String, Span)>,
 }
 
+/// The entities of a flow, and what is said of the patterns among them.
+#[derive(Default)]
+pub(super) struct Entities {
+    pub(super) list: Vec<Entity>,
+    /// Whether the flow may have none: each of its patterns says so.
+    pub(super) may_be_none: bool,
+    /// How many of a hundred may be gone that were published before; `None` where no pattern finds any.
+    pub(super) max_lost: Option<u8>,
+}
+
 /// Where the entities of a flow come from.
 pub(super) struct Origin<'c> {
     /// The flow.
@@ -73,8 +83,9 @@ pub(super) struct Origin<'c> {
 
 impl Origin<'_> {
     /// The entities: those of files, those that are written, and what patterns found besides them.
-    pub(super) fn entities(&self, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Vec<Entity> {
+    pub(super) fn entities(&self, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Entities {
         let (mut named, mut found) = (Vec::new(), Vec::new());
+        let mut patterns: Vec<PatternFields> = Vec::new();
         for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
             named.push(Entity { name: (*name).to_string(), at: beginning(tree), block: (*tree).clone(), found: None });
@@ -89,7 +100,7 @@ impl Origin<'_> {
         for item in self.written.into_iter().flat_map(items) {
             match (&item.value, item.get("name").and_then(Node::text), item.get("from")) {
                 (Value::Text(name), ..) => named.push(Entity { name: name.clone(), at: item.at, block: empty(item.at), found: None }),
-                (Value::Map(_), None, Some(_)) => self.find(item, &mut found, problems, warnings),
+                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(item, &mut found, problems, warnings)),
                 (Value::Map(_), Some(name), _) => {
                     named.push(Entity { name: name.to_string(), at: item.place_of("name"), block: item.clone(), found: None });
                 }
@@ -103,7 +114,11 @@ impl Origin<'_> {
                 None => named.push(entity),
             }
         }
-        named
+        Entities {
+            list: named,
+            may_be_none: !patterns.is_empty() && patterns.iter().all(|pattern| pattern.if_empty == Some(IfEmpty::Skip)),
+            max_lost: patterns.iter().map(|pattern| pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0)).min(),
+        }
     }
 
     fn refuse(&self, item: &Node, problems: &mut Problems) {
@@ -123,13 +138,15 @@ impl Origin<'_> {
         }
     }
 
-    /// The entities that a pattern found.
-    fn find(&self, item: &Node, found: &mut Vec<Entity>, problems: &mut Problems, warnings: &mut Vec<Problem>) {
+    /// The entities that a pattern found; gives what it says.
+    fn find(&self, item: &Node, found: &mut Vec<Entity>, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Option<PatternFields> {
         let called = format!("entities of flow {}", self.flow);
-        let Some(PatternFields { from: Some(from), .. }) = read(item, &called, &[], problems) else { return };
+        let fields: PatternFields = read(item, &called, &[], problems)?;
+        let from = &fields.from.as_ref()?.0;
         let at = item.place_of("from");
         // A pattern that cannot be listed is a problem already.
-        let Some(matches) = self.listings.get(&from.0) else { return };
+        let Some(matches) = self.listings.get(from) else { return Some(fields) };
+        let mut is_any_left = false;
         let mut excluded = globs(item.get("exclude"), problems);
         for (name, path) in matches {
             let file = path.rsplit('/').next().unwrap_or(path);
@@ -140,6 +157,7 @@ impl Origin<'_> {
             if is_out {
                 continue;
             }
+            is_any_left = true;
             if let Some((other, _)) = found.iter().find(|other| other.name == *name).and_then(|other| other.found.as_ref()) {
                 let problem = Problem::new(at, format!("{other} and {path} are both the entity {name}"), "this pattern finds both");
                 problems.push(problem.hint("leave one of them out by exclude"));
@@ -151,12 +169,33 @@ impl Origin<'_> {
             let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
             warnings.push(Problem::new(*at, message, "no entity is called so"));
         }
-        if matches.is_empty() {
-            let problem = Problem::new(at, format!("nothing matches {:?}", from.0), "expected folders or files");
-            warnings.push(problem.hint("paths are relative to the folder of hygge.yml"));
+        if !is_any_left && fields.if_empty != Some(IfEmpty::Skip) {
+            problems.push(nothing_left(self.flow, from, matches.len(), at));
         }
+        Some(fields)
     }
 }
+
+/// A pattern that finds no entity: most likely it is mistyped, or a folder is not mounted.
+fn nothing_left(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem {
+    let problem = match excluded {
+        0 => Problem::new(at, format!("nothing matches {pattern:?}, and flow {flow} has no entity by it"), "expected folders or files"),
+        1 => Problem::new(
+            at,
+            format!("exclude leaves out the one that {pattern:?} matches, and flow {flow} has no entity by it"),
+            "expected an entity",
+        ),
+        all => Problem::new(
+            at,
+            format!("exclude leaves out all {all} that {pattern:?} matches, and flow {flow} has no entity by it"),
+            "expected an entity",
+        ),
+    };
+    problem.hint("paths are relative to the folder of hygge.yml; if_empty: skip beside from allows that there is none")
+}
+
+/// How many of a hundred entities may be gone where nothing is said.
+const MAX_LOST: u8 = 50;
 
 const EXAMPLE: &str = "entities: [users, {name: orders, store: other/folder}], or entities: {from: \"data/home/*\"}";
 

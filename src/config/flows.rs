@@ -1,11 +1,11 @@
 //! Flows as they are written become flows as they run: defaults, named homes and stores and
 //! entities are put in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::entities::{Entity, Listings, Origin, check_file_name, entities_of, join};
+use super::entities::{Entities, Entity, Listings, Origin, check_file_name, entities_of, join};
 use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
 use super::named::{Named, Spare, without};
@@ -39,6 +39,8 @@ pub(super) struct Expanded {
     pub(super) flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
     pub(super) without_entities: Vec<String>,
+    /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were published before.
+    pub(super) max_lost: BTreeMap<String, u8>,
     pub(super) spare: Vec<Spare>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -47,6 +49,7 @@ pub(super) struct Expanded {
 struct Part {
     flows: Vec<FlowBlock>,
     is_empty: bool,
+    max_lost: Option<u8>,
     spare: Vec<Spare>,
     problems: Problems,
     warnings: Vec<Problem>,
@@ -95,6 +98,7 @@ impl<'c> Expander<'c> {
             if part.is_empty {
                 expanded.without_entities.push(key.name.clone());
             }
+            expanded.max_lost.extend(part.max_lost.map(|max_lost| (key.name.clone(), max_lost)));
             for flow in part.flows {
                 match names.insert(flow.name.clone(), flow.at) {
                     None => expanded.flows.push(flow),
@@ -108,8 +112,14 @@ impl<'c> Expander<'c> {
 
     /// The flow, or the flows of its entities.
     fn part(&self, key: &Key, node: &Node) -> Part {
-        let mut part =
-            Part { flows: Vec::new(), is_empty: false, spare: Vec::new(), problems: Problems::new(&self.sources), warnings: Vec::new() };
+        let mut part = Part {
+            flows: Vec::new(),
+            is_empty: false,
+            max_lost: None,
+            spare: Vec::new(),
+            problems: Problems::new(&self.sources),
+            warnings: Vec::new(),
+        };
         let problems = &mut part.problems;
         check_name("flow", &key.name, key.at, problems);
         let called = format!("flow {}", key.name);
@@ -150,10 +160,16 @@ impl<'c> Expander<'c> {
     fn entities(&self, key: &Key, origin: &Origin<'_>, base: &Node, part: &mut Part) {
         let called = format!("flow {}", key.name);
         let problems = &mut part.problems;
-        let entities = origin.entities(problems, &mut part.warnings);
+        let Entities { list: entities, may_be_none, max_lost } = origin.entities(problems, &mut part.warnings);
+        part.max_lost = max_lost;
         if entities.is_empty() {
-            let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
-            part.warnings.push(problem.hint("name some under entities, or take the flow out"));
+            // One whose pattern may not find nothing is a problem already.
+            if may_be_none {
+                part.warnings.push(Problem::new(key.at, format!("nothing matches: {called} has no entities for now"), "this flow"));
+            } else if max_lost.is_none() {
+                let problem = Problem::new(key.at, format!("{called} has no entities: nothing can select it"), "this flow");
+                part.warnings.push(problem.hint("name some under entities, or take the flow out"));
+            }
             part.is_empty = true;
             let _: Option<SharedFields> = read_known(base, &called, self.known(&[]), problems);
             part.spare.extend(spare_parts(base, &called));
@@ -183,6 +199,8 @@ impl<'c> Expander<'c> {
                 together.entry(flow.flow.clone()).or_default().insert(entity.clone(), flow.name.clone());
             }
         }
+        // What a pattern may not find is no missing flow: that it finds nothing is said elsewhere, or allowed.
+        let found_none: HashSet<&String> = expanded.without_entities.iter().filter(|name| expanded.max_lost.contains_key(*name)).collect();
         let mut edges = 0;
         for flow in &mut expanded.flows {
             let needs = std::mem::take(&mut flow.needs).into_iter();
@@ -198,6 +216,7 @@ impl<'c> Expander<'c> {
                     edges += members.len();
                     members.values().map(|member| (member.clone(), at)).collect()
                 }
+                None if found_none.contains(&name) => Vec::new(),
                 None => vec![(name, at)],
             };
             flow.needs = needs.flat_map(members).collect();

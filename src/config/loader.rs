@@ -77,6 +77,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     environment.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX)).for_each(|(_, value)| secrets.add(value));
     let mut main = Parsed::new(File { role: Role::Project, path, text: text.clone() }, 0);
     main.keep_secrets(&mut secrets);
+    secrets.learn(environment);
     let mut said = Vec::new();
     let (values, env_file) = match &main.tree {
         Ok(tree) => variables_of(tree, &root, environment, &secrets, &mut said)?,
@@ -95,6 +96,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let further = further.into_par_iter().enumerate().map(|(number, file)| Parsed::new(file, number + 1));
     let mut files = further.collect::<Vec<_>>();
     files.iter_mut().for_each(|file| file.keep_secrets(&mut secrets));
+    secrets.learn(&values);
     files.insert(0, main);
     files.iter_mut().for_each(|file| file.cover(&secrets));
     let sources = files.iter().map(|Parsed { file, .. }| Source { path: file.path.clone(), text: file.text.clone() }).collect();
@@ -173,10 +175,10 @@ impl Found {
         let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX));
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            let mut fill = |node| variables::fill(node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
+            let mut fill = |key, node| variables::fill(key, node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
             // What is for anchors is filled in where it is used.
             if let Value::Map(entries) = &mut document.tree.value {
-                entries.iter_mut().filter(|(key, _)| !key.name.starts_with("x-")).for_each(|(_, node)| fill(node));
+                entries.iter_mut().filter(|(key, _)| !key.name.starts_with("x-")).for_each(|(key, node)| fill(&key.name, node));
             }
         }
     }

@@ -272,6 +272,24 @@ pub struct PatternFields {
     /// Globs of names that are none.
     #[schemars(example = ["tmp*"], extend("x-default" = "none"))]
     pub exclude: Option<Words>,
+    /// What becomes of a pattern that finds nothing: an error, or a flow without entities.
+    #[schemars(example = &"skip", extend("default" = "fail"))]
+    pub if_empty: Option<IfEmpty>,
+    /// How many of a hundred entities that were published before may be gone; `--accept-lost=N` accepts more.
+    #[schemars(example = &"10%", extend("default" = "50%"))]
+    pub max_lost: Option<Percentage>,
+}
+
+/// What becomes of a pattern of entities that finds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum IfEmpty {
+    #[default]
+    /// It is an error.
+    Fail,
+    /// The flow is none for now.
+    Skip,
 }
 
 fn home(_: &mut SchemaGenerator) -> Schema {

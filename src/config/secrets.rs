@@ -1,9 +1,12 @@
 //! Keeping secrets out of sight: what of a config's texts and messages may be shown.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::node::{Node, Secret, Value};
 use super::suggest::nearest;
+use super::url::{self, LEAST, Url};
+use super::variables::{self, Variables};
 
 /// What connections are made of, so that it is recognised elsewhere.
 #[derive(Clone, Default)]
@@ -12,6 +15,23 @@ pub struct Secrets {
     texts: Vec<String>,
     /// Variables that are a whole URL.
     variables: Vec<String>,
+    /// What connections say, with their variables.
+    written: Vec<String>,
+    /// Variables that are a piece of what a connection says, whose values are long enough to be told from other words.
+    pieces: BTreeSet<String>,
+    /// Passwords.
+    passwords: BTreeSet<String>,
+}
+
+/// What a text that must not be shown has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The URL of a database, or a variable that is one.
+    Url,
+    /// A variable that is a piece of a connection.
+    Piece,
+    /// The password of a connection.
+    Password,
 }
 
 impl Secrets {
@@ -25,40 +45,68 @@ impl Secrets {
             }
             None => self.keep(text),
         }
+        self.written.push(text.to_string());
+    }
+
+    /// Learns what the variables are, as far as they are known.
+    pub(super) fn learn(&mut self, values: &Variables) {
+        let is_long = |name: &&str| values.get(*name).is_some_and(|value| value.chars().count() >= LEAST);
+        // A file of a database is a path like others.
+        for text in self.written.iter().filter(|text| !text.starts_with("sqlite:")) {
+            self.pieces.extend(variables::names_in(text).filter(is_long).map(str::to_string));
+            let filled = variables::filled_secret(text, values);
+            let filled = filled.as_ref().map_or(text.as_str(), |filled| filled.as_ref());
+            let Some(url) = Url::parse(filled) else { continue };
+            let words = url.words();
+            let is_word = |password: &String| words.iter().any(|word| word.eq_ignore_ascii_case(password));
+            self.passwords.extend(url.passwords().into_iter().filter(|text| text.chars().count() >= LEAST && !is_word(text)));
+        }
     }
 
     /// What is shorter is found everywhere.
     fn keep(&mut self, text: &str) {
-        const LEAST: usize = 6;
         // A single word, such as the name of a database, may stand elsewhere by chance.
         if text.len() >= LEAST && text.contains([':', '@', '=']) {
             self.texts.push(text.to_string());
         }
     }
 
-    /// True where one of the texts is in it.
-    pub(super) fn are_in(&self, text: &str) -> bool {
-        self.texts.iter().any(|secret| text.contains(secret.as_str()))
+    /// The secret that is in a text, if there is one.
+    pub(super) fn found_in(&self, text: &str) -> Option<Kind> {
+        if may_have_password(text) || self.texts.iter().any(|secret| text.contains(secret.as_str())) {
+            return Some(Kind::Url);
+        }
+        let is_there = |password: &String| text.contains(password.as_str()) && without(text, password) != text;
+        self.passwords.iter().any(is_there).then_some(Kind::Password)
     }
 
-    /// True for a variable, as it stands between the braces, that is a whole URL.
-    pub(super) fn has_variable(&self, inside: &str) -> bool {
+    /// The same of a variable, as it stands between the braces.
+    pub(super) fn found_in_variable(&self, inside: &str) -> Option<Kind> {
         let name = inside.split(":-").next().unwrap_or_default();
-        name.starts_with(super::loader::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name)
+        if name.starts_with(super::loader::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name) {
+            return Some(Kind::Url);
+        }
+        self.pieces.contains(name).then_some(Kind::Piece)
     }
 
     /// The text of a file with every secret in it covered; `None` where there is none.
     pub(super) fn cover(&self, text: &str, is_yaml: bool, places: &[Range<usize>]) -> Option<String> {
         match is_yaml {
             false => Some(self.covered(&covered_by_guess(text))),
-            true if places.is_empty() && !self.are_in(text) => None,
+            true if places.is_empty() && self.found_in(text).is_none() => None,
             true => Some(self.covered(&covered(text, places))),
         }
     }
 
     fn covered(&self, text: &str) -> String {
-        self.texts.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), &"*".repeat(secret.len())))
+        let text = self.texts.iter().fold(text.to_string(), |text, secret| text.replace(secret.as_str(), &"*".repeat(secret.len())));
+        self.passwords.iter().fold(text, |text, password| without(&text, password))
     }
+}
+
+/// The text with a password in it covered.
+fn without(text: &str, password: &str) -> String {
+    url::covered(text, password, |password| "*".repeat(password.len()))
 }
 
 /// Takes the connections' texts out of sight; gives where they stand.

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::node::Node;
+use super::node::{Node, Value};
 use super::problem::{Problem, Problems, Span};
-use super::secrets::{Secrets, may_have_password};
+use super::secrets::{Kind, Secrets};
 
 /// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
 pub type Variables = BTreeMap<String, String>;
@@ -29,17 +29,32 @@ pub enum VariableError {
     /// It is a database's URL, and this is no connection.
     #[error("the variable {0} is the URL of a database")]
     Secret(String),
+    /// It is a piece of what a connection says, and this is none.
+    #[error("the variable {0} is a part of a connection")]
+    Piece(String),
+    /// It is empty, and a path would begin at the root of the file system, or have a folder less.
+    #[error("the variable {0} is empty")]
+    Empty(String),
 }
 
-/// Puts the values of variables into every text below a node. Texts of connections are left alone.
-pub fn fill(node: &mut Node, variables: &Variables, secrets: &Secrets, problems: &mut Problems, warnings: &mut Vec<Problem>) {
-    node.each_text(&mut |text, at| match fill_in(text, variables, Some(secrets)) {
-        Ok(filled) if may_have_password(&filled) || secrets.are_in(&filled) => {
-            let problem = Problem::new(at, "the URL of a database stands outside connections", "a URL of a database is a secret");
+/// Puts the values of variables into every text below a key. Texts of connections are left alone.
+pub fn fill(key: &str, node: &mut Node, variables: &Variables, secrets: &Secrets, problems: &mut Problems, warnings: &mut Vec<Problem>) {
+    let mut put_in = |text: &mut String, at: Span, is_path: bool| match fill_in(text, variables, Some(secrets)) {
+        Ok(filled) if secrets.found_in(&filled).is_some() => {
+            let problem = match secrets.found_in(&filled) {
+                Some(Kind::Password) => {
+                    Problem::new(at, "the password of a connection stands outside connections", "a password is a secret")
+                }
+                _ => Problem::new(at, "the URL of a database stands outside connections", "a URL of a database is a secret"),
+            };
             problems.push(problem.hint("write it under connections: what is there is never shown"));
             *text = UNSET.into();
         }
         Ok(Cow::Borrowed(_)) => {}
+        Ok(Cow::Owned(_)) if let (true, Some(name)) = (is_path, empty_in(text, variables)) => {
+            problems.push(problem(&VariableError::Empty(name), at));
+            *text = UNSET.into();
+        }
         Ok(Cow::Owned(filled)) => {
             if let Some(name) = without_braces(text) {
                 let problem = Problem::new(at, format!("${name} is written as it is"), "no variable is put in here");
@@ -52,7 +67,64 @@ pub fn fill(node: &mut Node, variables: &Variables, secrets: &Secrets, problems:
             // It is a problem already: what reads it says nothing more.
             *text = UNSET.into();
         }
-    });
+    };
+    each_text(node, key, false, &mut put_in);
+}
+
+/// Keys whose texts are paths, and blocks whose entries are.
+const PATHS: &[&str] = &["home", "store", "path", "dir", "from", "flows_dir", "env_file"];
+const BLOCKS_OF_PATHS: &[&str] = &["homes", "stores"];
+
+/// Calls `change` with every text below, and whether it is a path.
+fn each_text(node: &mut Node, key: &str, is_below_paths: bool, change: &mut dyn FnMut(&mut String, Span, bool)) {
+    match &mut node.value {
+        Value::Text(text) => change(text, node.at, is_below_paths || PATHS.contains(&key)),
+        Value::List(items) => items.iter_mut().for_each(|item| each_text(item, key, false, change)),
+        Value::Map(entries) => {
+            let are_paths = BLOCKS_OF_PATHS.contains(&key);
+            entries.iter_mut().for_each(|(key, node)| each_text(node, &key.name, are_paths, change));
+        }
+        _ => {}
+    }
+}
+
+/// The variable without which a path is another one: it is empty and stands where a folder's name does. In front of a path that
+/// makes it begin at the root; elsewhere, `:-` says that it may be so.
+pub fn empty_in(path: &str, variables: &Variables) -> Option<String> {
+    for (place, part) in parts_of(path).into_iter().enumerate() {
+        let mut rest = part;
+        let mut empty = None;
+        while let Some(after) = rest.strip_prefix("${") {
+            let (inside, behind) = after.split_once('}')?;
+            if !value(inside, variables).ok()?.is_empty() {
+                break;
+            }
+            empty = Some(inside).filter(|inside| place == 0 || !inside.contains(":-"));
+            rest = behind;
+        }
+        if let (true, Some(inside)) = (rest.is_empty(), empty) {
+            return Some(inside.split(":-").next().unwrap_or_default().to_string());
+        }
+    }
+    None
+}
+
+/// The parts of a path between its slashes, but for those in braces.
+fn parts_of(path: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut is_inside) = (Vec::new(), 0, false);
+    for (at, letter) in path.char_indices() {
+        match letter {
+            '{' => is_inside = true,
+            '}' => is_inside = false,
+            '/' if !is_inside => {
+                parts.push(&path[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&path[start..]);
+    parts
 }
 
 fn problem(error: &VariableError, at: Span) -> Problem {
@@ -68,6 +140,14 @@ fn problem(error: &VariableError, at: Span) -> Problem {
         VariableError::Secret(name) => {
             let hint = format!("use {name} under connections only: what is there is never shown");
             ("a URL of a database is a secret".to_string(), hint)
+        }
+        VariableError::Piece(name) => {
+            let hint = format!("use {name} under connections only, where nothing is ever shown, and another variable here");
+            ("what is in a connection is a secret".to_string(), hint)
+        }
+        VariableError::Empty(name) => {
+            let hint = format!("give {name} a value, or leave it out of the path");
+            ("the path would be another one without it".to_string(), hint)
         }
     };
     Problem::new(at, error.to_string(), label).hint(hint)
@@ -122,10 +202,11 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) 
             };
             match value(inside, variables) {
                 Ok(value)
-                    if secrets.is_some_and(|secrets| may_have_password(value) || secrets.are_in(value) || secrets.has_variable(inside)) =>
+                    if let Some(kind) =
+                        secrets.and_then(|secrets| secrets.found_in(value).or_else(|| secrets.found_in_variable(inside))) =>
                 {
-                    let name = inside.split(":-").next().unwrap_or_default();
-                    errors.push(VariableError::Secret(name.to_string()));
+                    let name = inside.split(":-").next().unwrap_or_default().to_string();
+                    errors.push(if kind == Kind::Url { VariableError::Secret(name) } else { VariableError::Piece(name) });
                 }
                 Ok(value) => filled.push_str(value),
                 Err(VariableError::Unreadable(text)) => errors.push(unreadable(text, is_secret)),

@@ -2,17 +2,30 @@
 
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-
-use crate::config::connection::{REDACTED, UrlError};
+use super::redaction::Redaction;
 use crate::error::{Error, ErrorKind};
 
 /// Why a database does not give what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// It has no URL that can be used.
-    #[error("it cannot be opened: {0}")]
-    Url(String),
+    #[error("it cannot be opened: {reason}")]
+    Url {
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The same, where it is not clear which.
+    #[error("connection {connection} cannot be opened: {reason}")]
+    Unusable {
+        /// The connection.
+        connection: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Its words, or the library's.
     #[error("it does not answer: {0}")]
     Silent(Failure),
@@ -62,7 +75,7 @@ pub const SQLITE: &[i32] = &[5, 6];
 
 impl Failure {
     /// Takes an error of the library apart.
-    pub(super) fn new(error: &sqlx::Error, url: &str) -> Self {
+    pub(super) fn new(error: &sqlx::Error, redaction: &Redaction) -> Self {
         let (words, code, is_transient) = match error {
             // What cannot be read of a URL is part of it.
             sqlx::Error::Configuration(_) => ("its URL cannot be read".to_string(), None, false),
@@ -80,7 +93,7 @@ impl Failure {
             sqlx::Error::Protocol(_) => (error.to_string(), None, true),
             other => (other.to_string(), None, false),
         };
-        Self { words: covered(words, url), code, is_transient }
+        Self { words: redaction.cover(words), code, is_transient }
     }
 
     /// A failure that is told in words.
@@ -105,18 +118,16 @@ fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
     code.parse::<i32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
 }
 
-/// The words without anything that stands in the URL.
-pub(super) fn covered(words: String, url: &str) -> String {
-    let (_, rest) = url.split_once(':').unwrap_or_default();
-    let pieces = rest.split(['/', ':', '@', '?', '&', '=']).chain([rest]).filter(|piece| piece.len() > 1);
-    // A server says them decoded.
-    let mut secrets: Vec<String> =
-        pieces.flat_map(|piece| [piece.to_string(), percent_decode_str(piece).decode_utf8_lossy().into_owned()]).collect();
-    secrets.sort_by_key(|piece| std::cmp::Reverse(piece.len()));
-    secrets.iter().fold(words, |words, piece| words.replace(piece.as_str(), REDACTED))
-}
-
 impl ConnectionError {
+    /// The same, with the name of the connection.
+    #[must_use]
+    pub fn of(self, connection: &str) -> Self {
+        match self {
+            Self::Url { reason, hint } => Self::Unusable { connection: connection.to_string(), reason, hint },
+            other => other,
+        }
+    }
+
     /// The same, where it may be gone when it is tried again whatever it is.
     #[must_use]
     pub fn passing(mut self) -> Self {
@@ -131,24 +142,19 @@ impl ConnectionError {
         match self {
             Self::Silent(failure) | Self::Failed { failure, .. } => failure.is_transient,
             Self::Late(_) => true,
-            Self::Url(_) | Self::NoFile(_) => false,
+            Self::Url { .. } | Self::Unusable { .. } | Self::NoFile(_) => false,
         }
     }
 }
 
-impl From<UrlError> for ConnectionError {
-    fn from(error: UrlError) -> Self {
-        Self::Url(error.to_string())
-    }
-}
+/// Its name is a part of the URL, and may be covered.
+const OTHER_DATABASE: &str = "check the name of the database in its URL";
 
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
-            ConnectionError::Url(reason) if reason.contains("begins with none") => {
-                Some("write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…")
-            }
-            ConnectionError::Url(_) => Some("export it, or name a file of variables by options.env_file"),
+            ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => Some(*hint),
+            ConnectionError::Silent(Failure { code: Some(code), .. }) if matches!(code.as_str(), "3D000" | "1049") => Some(OTHER_DATABASE),
             ConnectionError::Silent(_) | ConnectionError::Late(_) => {
                 Some("check its URL, and that the server runs and lets this machine in")
             }
@@ -156,6 +162,7 @@ impl From<ConnectionError> for Error {
             ConnectionError::Failed { failure, .. } => match failure.code.as_deref() {
                 Some("42501" | "1142" | "1143") => Some("its user needs SELECT on what a home reads"),
                 Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),
+                Some("3D000" | "1049") => Some(OTHER_DATABASE),
                 Some("42703" | "1054") => Some("check the columns that the home names"),
                 Some("776") => Some("somebody died while writing to it: a program that may write, such as sqlite3, undoes that"),
                 Some("57014" | "1969" | "3024") => Some("it ran into statement_timeout of its connection"),

@@ -115,6 +115,18 @@ pub fn format(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
+/// A store that reads the receipts of any folder, whatever its own says, and can clear it.
+pub fn any_folder() -> Arc<dyn Store> {
+    Arc::new(FilesStore::of_any(FORMATS[0]))
+}
+
+/// The stores that a table of this name may be, one for each connection.
+pub fn tables(root: &Path, connections: &[Connection], table: &str) -> Vec<Arc<dyn Store>> {
+    let databases = Arc::new(Databases::new(root));
+    let of = |connection| SqlStore::of_table(connection, table, root, &databases);
+    connections.iter().filter_map(of).map(|store| Arc::new(store) as _).collect()
+}
+
 /// Makes homes and stores by name.
 #[derive(Clone, Debug)]
 pub struct Factory<'a> {

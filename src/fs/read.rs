@@ -290,3 +290,14 @@ pub fn check_writable(folder: &Path) -> Result<(), FsError> {
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
+
+/// The name of the user whose process this is, as `/etc/passwd` has it; nothing where it does not.
+pub fn user_name() -> Result<Option<String>, FsError> {
+    let own = Path::new("/proc/self");
+    let user = fs::metadata(own).map_err(FsError::at("look at", own))?.uid().to_string();
+    let known = read(Path::new("/etc/passwd"))?.unwrap_or_default();
+    let known = String::from_utf8_lossy(&known);
+    let fields = known.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut own = fields.filter(|fields| fields.get(2) == Some(&user.as_str()));
+    Ok(own.find_map(|fields| fields.first().map(ToString::to_string)))
+}

@@ -38,6 +38,9 @@ pub enum SelectionError {
     /// No flow is meant.
     #[error("the selection {0:?} names no flow")]
     Nothing(String),
+    /// What is meant is left out again.
+    #[error("nothing is selected: --exclude {0} leaves no flow of the selection")]
+    AllExcluded(String),
     /// It cannot be read.
     #[error("the selection {text:?} cannot be used: {reason}")]
     Unusable {
@@ -80,6 +83,10 @@ impl Selection {
                 flows.retain(|name| !left_out.contains(name));
                 named.retain(|name| !left_out.contains(name));
             }
+        }
+        if flows.is_empty() && !self.exclude.is_empty() {
+            let error = Error::new(ErrorKind::Config, SelectionError::AllExcluded(self.exclude.join(" ")));
+            return Err(error.with_hint("hygge graph shows the flows; exclude fewer, or select more"));
         }
         Ok(Selected { named, flows })
     }

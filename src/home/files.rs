@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::marks::{self, Marks};
+use super::unread::Names;
 use super::{Home, HomeError, ListedFile, Listing, Place};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
@@ -171,6 +172,10 @@ impl Home for FilesHome {
         }
     }
 
+    fn unread(&self) -> Result<Vec<String>, HomeError> {
+        Names { folder: &self.path, glob: &self.glob, pattern: self.pattern.as_ref(), ending: self.format.extension() }.look()
+    }
+
     fn values_in_folders(&self, name: &str) -> Vec<(String, String)> {
         // Who names the folder has chosen the value.
         let is_named = |folder: &str| self.glob.split('/').any(|part| part == folder);
@@ -190,6 +195,6 @@ fn check_glob(glob: &str) -> Result<(), String> {
 }
 
 /// True where a pattern asks for files in folders below.
-fn is_deep(glob: &str) -> bool {
+pub(super) fn is_deep(glob: &str) -> bool {
     glob.contains('/') || glob.contains("**")
 }

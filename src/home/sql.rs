@@ -208,6 +208,15 @@ impl Table for SqlHome {
         recipe
     }
 
+    fn check_place(&self) -> Result<()> {
+        connection::identity(&self.connection).map_err(|error| error.of(&self.connection.name))?;
+        Ok(())
+    }
+
+    fn connection(&self) -> &str {
+        &self.connection.name
+    }
+
     fn is_probed(&self) -> bool {
         self.probe != Probe::None || self.watermark.is_some()
     }

@@ -155,7 +155,8 @@ fn home(look: &Look<'_>) -> Result<Seen> {
         Err(error) => return Err(error.into()),
     };
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
-    let remarks = passes(format, &listing, &layouts, flow)?;
+    let mut remarks = passes(format, &listing, &layouts, flow)?;
+    remarks.extend(flow.home.unread()?);
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
     Ok(Seen { found: format!("{files}, {rows} rows"), remarks })

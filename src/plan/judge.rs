@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::append::AppendError;
 use super::db::FlowKey;
+use super::lost;
 use super::planner::{Planner, look, missing};
 use super::probe::ProbeError;
 use super::stale::{self, Reason, UPSTREAM, Verdict};
@@ -70,13 +71,16 @@ impl Planner {
     /// Judges one flow, whose upstreams are done but for those it waits for.
     pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
         let step = |verdict, work| Step { flow: name.clone(), verdict, work };
+        let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
+        if let Some(lost) = self.lost.iter().find(|lost| self.is_entity_of(name, &lost.flow)) {
+            return Ok(step(blocked(&lost.error(lost::count(&self.lost))), None));
+        }
         if waits.is_empty() && self.vouched.contains(name) {
             return Ok(step(Verdict::Fresh, None));
         }
         if !self.observed.contains_key(name) {
             self.observe(std::slice::from_ref(name)).await?;
         }
-        let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
         if self.must_settle(name)? {
             return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)))));
         }
@@ -230,6 +234,9 @@ impl Planner {
     /// Compares what is recorded with what is there.
     fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
         let flow = self.flow(name)?;
+        if let Some(table) = flow.home.table() {
+            table.check_place()?;
+        }
         let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
         self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));

@@ -30,6 +30,7 @@ pub struct Memory {
     changed_memos: HashSet<PathBuf>,
     changed_receipts: HashSet<PathBuf>,
     changed_witnesses: HashSet<PathBuf>,
+    changed_losses: HashSet<PathBuf>,
 }
 
 impl Memory {
@@ -77,7 +78,7 @@ impl Memory {
     /// Remembers a receipt.
     pub fn set_receipt(&mut self, store: &Path, receipt: IndexedReceipt) {
         let (project, flow) = (receipt.receipt.project.clone(), receipt.receipt.flow.clone());
-        self.stores.insert(store.to_path_buf(), KnownStore { project, flow, witness: None });
+        self.stores.insert(store.to_path_buf(), KnownStore { project, flow, witness: None, is_given_up: false });
         self.receipts.insert(store.to_path_buf(), receipt);
         self.changed_witnesses.remove(store);
         self.changed_receipts.insert(store.to_path_buf());
@@ -104,6 +105,14 @@ impl Memory {
         }
     }
 
+    /// Remembers that nobody misses the entity of a store any more, or that it is back.
+    pub fn give_up(&mut self, store: &Path, is_given_up: bool) {
+        if let Some(known) = self.stores.get_mut(store) {
+            known.is_given_up = is_given_up;
+            self.changed_losses.insert(store.to_path_buf());
+        }
+    }
+
     /// What changed since the last call.
     pub fn take_changes(&mut self) -> Batch {
         let memos = self.changed_memos.drain().filter_map(|folder| {
@@ -118,7 +127,12 @@ impl Memory {
             let witness = self.stores.get(&store)?.witness?;
             Some((store, witness))
         });
-        Batch { memos: memos.collect(), receipts: receipts.collect(), witnesses: witnesses.collect(), ..Batch::default() }
+        let losses = self.changed_losses.drain().filter_map(|store| {
+            let is_given_up = self.stores.get(&store)?.is_given_up;
+            Some((store, is_given_up))
+        });
+        let given_up = losses.collect();
+        Batch { memos: memos.collect(), receipts: receipts.collect(), witnesses: witnesses.collect(), given_up, ..Batch::default() }
     }
 }
 

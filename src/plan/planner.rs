@@ -10,12 +10,14 @@ use std::sync::atomic::Ordering;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use super::Request;
 use super::look::{self, Look, Sight};
+use super::lost::{self, Lost};
 use super::memory::Memory;
+use super::orphans;
 use super::probe::{self, Input, Observed, StoreState};
 use super::project::Project;
 use super::table::Seen;
-use super::{Orphan, Request};
 use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
 use crate::cache::{Access, Cache, CacheError};
 use crate::connection::Databases;
@@ -58,6 +60,8 @@ pub struct Planner {
     pub(super) tables: HashMap<FlowName, Result<Seen>>,
     /// What tables are being read by.
     pub(super) readings: HashMap<FlowName, Arc<dyn Reading>>,
+    /// Flows that have lost more entities than they allow.
+    pub(super) lost: Vec<Lost>,
 }
 
 impl Planner {
@@ -94,10 +98,16 @@ impl Planner {
             databases,
             tables: HashMap::new(),
             readings: HashMap::new(),
+            lost: Vec::new(),
         };
         if planner.cache.index.begun.is_some() {
             planner.find_receipts()?;
         }
+        for store in lost::found_again(&planner.project, &planner.memory.stores) {
+            planner.memory.give_up(&store, false);
+        }
+        let lost = lost::find(&planner.project, &planner.memory.stores).into_iter();
+        planner.lost = lost.filter(|lost| planner.request.put_back.is_none() && planner.is_about(lost)).collect();
         planner.vouch_or_observe(&names).await?;
         Ok(planner)
     }
@@ -324,27 +334,40 @@ impl Planner {
         }
     }
 
-    /// Stores of this project that no flow owns.
-    pub(super) fn orphans(&self) -> Vec<Orphan> {
-        let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
-        let known = self.memory.stores.iter();
-        let ours = known.filter(|(store, known)| known.project == self.project.config.name && !owned.contains(store.as_path()));
-        // What is remembered may be of a time before another project took the store over.
-        let owner = |store: &Path| self.project.graph.flows().find_map(|flow| flow.store.receipt(store).ok().flatten());
-        let is_ours = |store: &Path| owner(store).is_some_and(|receipt| receipt.project == self.project.config.name);
-        let there = ours.filter(|(store, _)| self.project.may_own(store).unwrap_or(false) && is_ours(store));
-        let mut orphans: Vec<_> = there.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
-        orphans.sort_by(|a, b| a.store.cmp(&b.store));
-        orphans
+    /// True where a flow of the run has lost them.
+    fn is_about(&self, lost: &Lost) -> bool {
+        self.request.selected.flows.iter().any(|name| self.is_entity_of(name, &lost.flow))
+    }
+
+    pub(super) fn is_entity_of(&self, name: &FlowName, flow: &str) -> bool {
+        self.project.graph.flow(name.as_str()).and_then(|flow| flow.entity.as_ref()).is_some_and(|(of, _)| of == flow)
+    }
+
+    /// Accepts that entities are lost, from now on, where they are as many.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn accept_lost(&mut self, number: usize) -> Result<()> {
+        let lost = lost::count(&self.lost);
+        if lost != number {
+            let error = match lost {
+                0 => format!("--accept-lost={number}, and no flow has lost more entities than it allows"),
+                lost => format!("--accept-lost={number}, and the number of entities that are lost is {lost}"),
+            };
+            let hint = if lost == 0 { "leave --accept-lost out" } else { "hygge build --dry-run names them" };
+            return Err(Error::new(ErrorKind::Config, error).with_hint(hint));
+        }
+        let stores = std::mem::take(&mut self.lost).into_iter().flat_map(|lost| lost.stores);
+        if self.is_building {
+            stores.for_each(|store| self.memory.give_up(&store, true));
+        }
+        Ok(())
     }
 
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
-        for flow in self.project.graph.flows() {
-            let neighbours = flow.store.neighbours(self.project.store_path(flow))?;
-            for (store, stat, receipt) in neighbours {
-                self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
-            }
+        for (store, stat, receipt) in orphans::receipts(&self.project)? {
+            self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
         }
         Ok(())
     }

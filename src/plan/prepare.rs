@@ -75,10 +75,14 @@ impl Planner {
         reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
         let schema = found.or(schema);
-        let remarks = match target.rows_per_file {
+        let mut remarks = match target.rows_per_file {
             Some(_) => remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?,
             None => Vec::new(),
         };
+        // What is passed over is said once.
+        if state.receipt.is_none() {
+            remarks.extend(flow.home.unread()?);
+        }
         let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
         let shared = Shared::of(missing);
         let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };

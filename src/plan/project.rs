@@ -9,8 +9,8 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use salsa::Setter;
 
 use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
-use crate::config::Config;
 use crate::config::loader::{FILE_NAMES, Found};
+use crate::config::{Config, absolute};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
@@ -33,6 +33,8 @@ pub struct Project {
     real: RealPaths,
     /// The folder of the config.
     root: PathBuf,
+    /// The folders in which flows had stores that have no entities now.
+    bases: Vec<PathBuf>,
 }
 
 impl Project {
@@ -50,12 +52,18 @@ impl Project {
         let real = real_paths(&flows, &config.options.cache_folder)?;
         let paths = Paths::new(&database, real.clone());
         let graph = db::graph(&database, files, paths)?;
-        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real, root })
+        let bases = bases(&config, &root)?;
+        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real, root, bases })
     }
 
     /// The folder of the config, links resolved.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folders in which flows had stores that have no entities now.
+    pub fn bases(&self) -> &[PathBuf] {
+        &self.bases
     }
 
     /// The real path of a flow's store.
@@ -68,7 +76,8 @@ impl Project {
     /// no other project's. What else the cache knows may be that of a copy of the project, whose name is the same.
     pub fn may_own(&self, folder: &Path) -> Result<bool, FsError> {
         let parent = folder.parent();
-        if self.graph.flows().any(|flow| self.store_path(flow).parent() == parent) {
+        let is_beside = |base: &PathBuf| parent == Some(base);
+        if self.graph.flows().any(|flow| self.store_path(flow).parent() == parent) || self.bases.iter().any(is_beside) {
             return Ok(true);
         }
         for between in folder.ancestors().skip(1).take_while(|between| *between != self.root) {
@@ -113,6 +122,22 @@ impl Project {
     pub fn take_executed(&self) -> BTreeMap<String, usize> {
         self.database.take_executed()
     }
+}
+
+/// Where the stores of entities lay: the folder that their names are joined to, or that the placeholder stands in.
+fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
+    let mut bases = Vec::new();
+    for flow in &config.without_entities {
+        let called = format!("store of flow {flow}");
+        let store = config.spare.iter().find(|spare| spare.what == "store" && spare.called == called);
+        let Some(path) = store.and_then(|store| store.block.get("path")?.text()) else { continue };
+        let folder = match path.split_once('{') {
+            Some((before, _)) => before.rsplit_once('/').map_or(".", |(folder, _)| folder),
+            None => path,
+        };
+        bases.push(fs::real_path(&absolute(root, folder))?);
+    }
+    Ok(bases)
 }
 
 /// Resolves the links of every home and store. A parent is resolved once for all that lie in it.

@@ -170,6 +170,22 @@ impl FilesStore {
         Some(Self { format, path, compression: compression?, level, file_pattern, rows_per_file, how, adopt })
     }
 
+    /// One of no config, which is asked about the folders of others.
+    pub fn of_any(format: &'static dyn Format) -> Self {
+        let compression = format.compressions().first().copied().unwrap_or_default();
+        Self {
+            format,
+            path: PathBuf::new(),
+            compression,
+            level: None,
+            file_pattern: String::new(),
+            rows_per_file: None,
+            // What lies where is the same in both, and a mount point can be cleared too.
+            how: How::InPlace,
+            adopt: false,
+        }
+    }
+
     fn site(&self, real: &Path) -> Result<Site, StoreError> {
         Site::new(real, self.how)
     }

@@ -148,16 +148,7 @@ impl SqlStore {
             }
         };
         let delete_where = condition(fields.delete_where, "delete_where", node, name, problems);
-        let (connection, relation) = (connection?, relation?);
-        let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
-        let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
-        let plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
         Some(Self {
-            path: root.join(".hygge").join("tables").join(format!("{plain}-{place}")),
-            connection,
-            databases: databases.clone(),
-            identity,
-            relation,
             create: fields.create.unwrap_or_default(),
             columns: fields.columns.unwrap_or_default(),
             key: fields.key.map(|words| words.0).unwrap_or_default(),
@@ -165,7 +156,33 @@ impl SqlStore {
             rows_per_file: fields.rows_per_file.map(|rows| rows.0),
             adopt: fields.adopt.unwrap_or_default(),
             cascade: fields.cascade.unwrap_or_default(),
+            ..Self::plain(connection?, relation?, root, databases)
         })
+    }
+
+    /// A table of no flow, by its name; nothing where that is none.
+    pub fn of_table(connection: &Connection, table: &str, root: &Path, databases: &Arc<Databases>) -> Option<Self> {
+        Some(Self::plain(connection.clone(), Relation::of_table(table)?, root, databases))
+    }
+
+    fn plain(connection: Connection, relation: Relation, root: &Path, databases: &Arc<Databases>) -> Self {
+        let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
+        let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
+        let plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
+        Self {
+            path: root.join(".hygge").join("tables").join(format!("{plain}-{place}")),
+            connection,
+            databases: databases.clone(),
+            identity,
+            relation,
+            create: Create::default(),
+            columns: BTreeMap::new(),
+            key: Vec::new(),
+            delete_where: None,
+            rows_per_file: None,
+            adopt: false,
+            cascade: false,
+        }
     }
 
     fn database(&self) -> Result<Arc<Database>, StoreError> {

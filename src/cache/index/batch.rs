@@ -25,6 +25,8 @@ pub struct Batch {
     pub memos: Vec<(PathBuf, FolderMemo)>,
     /// Witnesses by store; one whose receipt is in the same batch belongs to the new receipt.
     pub witnesses: Vec<(PathBuf, Fingerprint)>,
+    /// Stores whose entities are gone and not missed any more, or are back.
+    pub given_up: Vec<(PathBuf, bool)>,
     /// How flows ended, by run.
     pub flow_runs: Vec<(i64, FlowRun)>,
     /// Sets that were published, by store.
@@ -35,7 +37,7 @@ impl Batch {
     /// True where there is nothing to write.
     pub fn is_empty(&self) -> bool {
         let records = self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty();
-        records && self.witnesses.is_empty() && self.flow_runs.is_empty() && self.past_sets.is_empty()
+        records && self.witnesses.is_empty() && self.given_up.is_empty() && self.flow_runs.is_empty() && self.past_sets.is_empty()
     }
 
     /// Adds the changes of another batch.
@@ -45,6 +47,7 @@ impl Batch {
         self.receipts.append(&mut other.receipts);
         self.memos.append(&mut other.memos);
         self.witnesses.append(&mut other.witnesses);
+        self.given_up.append(&mut other.given_up);
         self.flow_runs.append(&mut other.flow_runs);
         self.past_sets.append(&mut other.past_sets);
     }
@@ -76,7 +79,7 @@ pub(super) fn writes(batch: &Batch) -> Vec<Write> {
         let owner = &record.receipt;
         put("INSERT OR REPLACE INTO receipt VALUES (?, ?)", vec![path(store), encode(record)]);
         put(
-            "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL)",
+            "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL, 0)",
             vec![path(store), owner.project.clone().into_bytes(), owner.flow.clone().into_bytes()],
         );
     }
@@ -85,6 +88,13 @@ pub(super) fn writes(batch: &Batch) -> Vec<Write> {
     }
     for (store, witness) in &batch.witnesses {
         put("UPDATE store SET witness = ? WHERE path = ?", vec![witness.as_bytes().to_vec(), path(store)]);
+    }
+    for (store, is_given_up) in &batch.given_up {
+        let statement = match is_given_up {
+            true => "UPDATE store SET is_given_up = 1 WHERE path = ?",
+            false => "UPDATE store SET is_given_up = 0 WHERE path = ?",
+        };
+        put(statement, vec![path(store)]);
     }
     let number = |number: i64| number.to_string().into_bytes();
     for (run, flow) in &batch.flow_runs {

@@ -10,8 +10,8 @@ use super::batch::seal;
 /// loads no receipts and no memos. Version 3: receipts say where their folder is, layouts whether a
 /// file is encrypted. Version 4: the history of runs and of published sets; receipts say which inputs
 /// a part was made from; records are sealed. Version 5: receipts have all their fields, so that they
-/// can be read again.
-pub(super) const VERSION: i64 = 5;
+/// can be read again. Version 6: stores of entities whose loss was accepted.
+pub(super) const VERSION: i64 = 6;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
@@ -28,12 +28,16 @@ const HISTORY: &str = "
     CREATE TABLE past_set (store BLOB NOT NULL, run INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (store, run)) WITHOUT ROWID;
 ";
 
+/// What version 6 added.
+const GIVEN_UP: &str = "ALTER TABLE store ADD COLUMN is_given_up INTEGER NOT NULL DEFAULT 0;";
+
 /// What makes an index of one version one of the next. From versions that are not here nothing is
 /// taken over: a new index is begun.
 const MIGRATIONS: &[(i64, &[&str])] = &[
     // Receipts are read again where they stand.
     (3, &["DELETE FROM receipt;", HISTORY]),
     (4, &["DELETE FROM receipt;"]),
+    (5, &[GIVEN_UP]),
 ];
 
 /// How the index looks that was opened.
@@ -86,7 +90,7 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, s
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
     let statements = match found {
         VERSION => return Ok(Found::Ready),
-        0 => format!("{TABLES}{HISTORY}"),
+        0 => format!("{TABLES}{HISTORY}{GIVEN_UP}"),
         newer if newer > VERSION => return Ok(Found::Newer(newer)),
         old => {
             let steps: Vec<_> = MIGRATIONS.iter().filter(|(from, _)| *from >= old).collect();

@@ -17,6 +17,7 @@ use crate::execute::settle::{Taken, Taker};
 use crate::execute::task;
 use crate::execute::unit::UnitTask;
 use crate::flow::{FlowName, Mode};
+use crate::plan::stale::Reason;
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
@@ -195,10 +196,15 @@ impl Coordinator<'_> {
         let kept = running.work.parts.len() - to_make;
         let reasons = running.step.verdict.reasons().to_vec();
         self.reasons.insert(flow.clone(), reasons.clone());
-        if self.told.insert(flow.clone()) {
-            (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
-        }
         let work = running.work.clone();
+        if self.told.insert(flow.clone()) {
+            let is_first = reasons.iter().any(|reason| matches!(reason, Reason::FirstBuild));
+            (self.tell)(Event::Started { flow: flow.clone(), reasons, parts_to_make: to_make, parts_kept: kept });
+            // They are said once; a plan says them always.
+            for text in work.remarks.iter().filter(|_| is_first).cloned() {
+                (self.tell)(Event::Remark { flow: flow.clone(), text });
+            }
+        }
         for (number, part) in work.parts.iter().enumerate() {
             match &part.made {
                 Some(made) if made.place == MadeAt::Live => running.set_made(number, vec![(part.key, made.record)]),

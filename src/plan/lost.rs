@@ -1,0 +1,124 @@
+//! Lost entities: those that were published before, and that their pattern does not find any more.
+//!
+//! It knows the receipts by the names of their flows, and compares names only: what a home holds it does not know.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::orphans;
+use super::project::Project;
+use crate::cache::index::KnownStore;
+use crate::cache::{Access, Cache};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many names are shown.
+const SHOWN: usize = 3;
+
+/// Entities of one flow that are gone: more than it allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The flow, as the config has it.
+    pub flow: String,
+    /// The entities.
+    pub entities: BTreeSet<String>,
+    /// Their stores.
+    pub stores: Vec<PathBuf>,
+    /// How many entities it had.
+    pub known: usize,
+    /// How many of a hundred may be gone.
+    pub allowed: u8,
+}
+
+impl Lost {
+    /// Why the flow is not built; `all` is the number of entities that all flows of the run have lost.
+    pub fn error(&self, all: usize) -> Error {
+        let mut names = self.entities.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        if self.entities.len() > SHOWN {
+            names.push_str(&format!(" and {} more", self.entities.len() - SHOWN));
+        }
+        let error = format!(
+            "{} of the {} entities that flow {} had are not found any more ({names}), and max_lost allows {}%",
+            self.entities.len(),
+            self.known,
+            self.flow,
+            self.allowed
+        );
+        Error::new(ErrorKind::Flow, error).with_hint(format!(
+            "bring them back, or accept it by hygge build --accept-lost={all}; hygge clean --orphans lists what they left"
+        ))
+    }
+}
+
+/// How many entities are lost in all.
+pub fn count(lost: &[Lost]) -> usize {
+    lost.iter().map(|lost| lost.entities.len()).sum()
+}
+
+/// The flows that have lost more entities than they allow. Where nothing was lost, nothing is looked at.
+pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Lost> {
+    let limits = &project.config.max_lost;
+    if limits.is_empty() {
+        return Vec::new();
+    }
+    let mut there: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut gone: BTreeMap<&str, Vec<(&str, &Path)>> = BTreeMap::new();
+    for (store, known) in stores.iter().filter(|(_, known)| known.project == project.config.name) {
+        let Some((flow, entity)) = entity(&known.flow, limits) else { continue };
+        if project.graph.flow(&known.flow).is_some() {
+            there.entry(flow).or_default().insert(entity);
+        } else if !known.is_given_up {
+            gone.entry(flow).or_default().push((entity, store));
+        }
+    }
+    let lost = gone.into_iter().filter_map(|(flow, gone)| {
+        let allowed = *limits.get(flow)?;
+        // A flow that may have none is one that said so.
+        let is_allowed = project.config.without_entities.iter().any(|name| name == flow);
+        let there = there.get(flow).map_or(0, BTreeSet::len);
+        let is_too_many = |gone: usize| gone * 100 > usize::from(allowed) * (gone + there);
+        let number = |gone: &[(&str, &Path)]| gone.iter().map(|(entity, _)| entity).collect::<BTreeSet<_>>().len();
+        if is_allowed || !is_too_many(number(&gone)) {
+            return None;
+        }
+        // Only what is still there counts: who removed a store does not miss it.
+        let gone: Vec<_> = gone.into_iter().filter(|(_, store)| orphans::is_ours(project, store)).collect();
+        is_too_many(number(&gone)).then(|| Lost {
+            flow: flow.to_string(),
+            entities: gone.iter().map(|(entity, _)| (*entity).to_string()).collect(),
+            stores: gone.iter().map(|(_, store)| store.to_path_buf()).collect(),
+            known: number(&gone) + there,
+            allowed,
+        })
+    });
+    lost.collect()
+}
+
+/// The same, by what the cache knows, or the receipts beside the stores where there is none. Changes nothing.
+///
+/// # Errors
+/// The cache cannot be read.
+pub async fn look(project: &Project) -> Result<Vec<Lost>> {
+    let cache = Cache::open(&project.config.options.cache_folder, Access::Look).await?;
+    let mut stores = cache.index.stores;
+    if cache.index.begun.is_some() {
+        for (store, _, receipt) in orphans::receipts(project)? {
+            let known = KnownStore { project: receipt.project, flow: receipt.flow, witness: None, is_given_up: false };
+            stores.insert(store, known);
+        }
+    }
+    Ok(find(project, &stores))
+}
+
+/// Stores of entities that nobody missed, and that are back.
+pub fn found_again(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<PathBuf> {
+    if project.config.max_lost.is_empty() {
+        return Vec::new();
+    }
+    let given_up = stores.iter().filter(|(_, known)| known.is_given_up && known.project == project.config.name);
+    given_up.filter(|(_, known)| project.graph.flow(&known.flow).is_some()).map(|(store, _)| store.clone()).collect()
+}
+
+/// The flow of the config and the entity that a flow's name is made of.
+fn entity<'n>(name: &'n str, limits: &BTreeMap<String, u8>) -> Option<(&'n str, &'n str)> {
+    name.match_indices('.').map(|(at, _)| (&name[..at], &name[at + 1..])).find(|(flow, _)| limits.contains_key(*flow))
+}
