@@ -48,3 +48,4 @@ mod sql_watermarks;
 mod sql_windows;
 mod sql_writers;
 mod steps;
+mod terminal;

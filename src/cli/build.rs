@@ -1,15 +1,14 @@
 //! `hygge build`: plan, then run what is stale.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::patience::{Patience, at_once, watch_for_interrupts};
+use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
 use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
@@ -25,15 +24,17 @@ use crate::graph::selection::Selection;
 use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Plan, Planner, Request};
+use crate::plan::{Hashing, Plan, Planner, Request};
 use crate::report::fancy::Fancy;
 use crate::report::json::Json;
+use crate::report::output::{self, Output};
 use crate::report::plain::Plain;
+use crate::report::progress::Progress;
 use crate::report::{Notices, Report};
 use crate::store::room::Keep;
 
 /// What `--check` exits with where work is pending.
-const PENDING: u8 = 10;
+pub(super) const PENDING: u8 = 10;
 
 /// Build what is stale
 #[derive(Debug, ClapArgs)]
@@ -86,10 +87,10 @@ pub(super) struct Build {
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
-    let began = SystemTime::now();
+    let began = (SystemTime::now(), Instant::now());
     let (found, project) = load(args.file.as_deref())?;
     runtime()?.block_on(async {
-        let interrupted = watch_for_interrupts();
+        let interrupted = watch_for_interrupts(OF_A_BUILD);
         let folder = project.config.options.cache_folder.clone();
         let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
         match attempt.run(project).await {
@@ -107,7 +108,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
 struct Attempt<'a> {
     build: &'a Build,
     found: &'a Found,
-    began: SystemTime,
+    began: (SystemTime, Instant),
     interrupted: Arc<AtomicBool>,
     /// What became of the index in the one before.
     mended: Option<Begun>,
@@ -117,8 +118,9 @@ impl Attempt<'_> {
     async fn run(&self, project: Project) -> Result<u8> {
         let build = self.build;
         let folder = project.config.options.cache_folder.clone();
-        let (mut planner, plan) = plan(build, project, &self.interrupted).await?;
-        let mut report = report(build.format);
+        let hashing: Arc<Hashing> = Arc::default();
+        let mut report = report(build.format, &hashing);
+        let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
         let index = self.mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
         report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
@@ -128,15 +130,16 @@ impl Attempt<'_> {
             return Ok(pending_code(build, &plan));
         }
         let options = options(build, &planner, self.interrupted.clone());
-        let summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+        let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
             Summary { fresh: plan.steps.len(), ..Summary::default() }
         } else {
             let mut tell = |event| report.event(&event);
             execute::run(&mut planner, plan, options, &mut tell).await?
         };
+        summary.took = self.began.1.elapsed();
         if summary.is_good() {
-            write_stamps(build, &summary, self.began)?;
+            write_stamps(build, &summary, self.began.0)?;
         }
         if let (Some(path), Some(stamp)) = (&build.depfile, &build.stamp) {
             depfile::write(path, stamp, self.found, &planner)?;
@@ -159,15 +162,16 @@ impl Attempt<'_> {
     }
 }
 
-async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {
+async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, hashing: Arc<Hashing>) -> Result<(Planner, Plan)> {
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
     let selected = select(&selection, &project)?;
     if let Some(slices) = &build.slice {
         let flows = selected.named.iter().filter_map(|name| project.graph.flow(name.as_str()));
         flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
     }
-    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
-    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted: interrupted.clone() };
+    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted, build.format)) };
+    let interrupted = interrupted.clone();
+    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted, hashing };
     let mut planner = Planner::new(project, request, access).await?;
     let plan = planner.plan().await?;
     Ok((planner, plan))
@@ -192,12 +196,12 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
     }
 }
 
-/// What shows a run.
-pub(super) fn report(format: Format) -> Box<dyn Report> {
+/// What shows a run, from its planning on.
+pub(super) fn report(format: Format, hashing: &Arc<Hashing>) -> Box<dyn Report> {
     match format {
-        Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
-        Format::Text => Box::new(Plain::new(Box::new(io::stderr()))),
-        Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
+        Format::Text if output::is_terminal() => Box::new(Fancy::new(Progress::new(hashing.clone()))),
+        Format::Text => Box::new(Plain::new(Output::Error)),
+        Format::Json => Box::new(Json),
     }
 }
 

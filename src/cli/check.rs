@@ -1,7 +1,6 @@
 //! `hygge check`: is the config sound, can every home be read and every store be written?
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use crate::flow::resolved::resolved;
 use crate::plan::check;
 use crate::plan::project::Project;
 use crate::report::json::Json;
+use crate::report::output::Output;
 use crate::report::plain::count;
 
 /// Check the config, every home, every store and every connection
@@ -129,13 +129,13 @@ fn answers(connections: &[Connection], filled: &BTreeSet<&str>, root: &Path) -> 
 
 /// Shows what was found as it comes.
 struct Shown {
-    json: Option<Json<'static>>,
+    json: Option<Json>,
     failed: usize,
 }
 
 impl Shown {
     fn new(format: Format) -> Self {
-        let json = matches!(format, Format::Json).then(|| Json::new(Box::new(io::stdout())));
+        let json = matches!(format, Format::Json).then_some(Json);
         Self { json, failed: 0 }
     }
 
@@ -193,7 +193,7 @@ impl Shown {
             return json.object("check_finished", fields);
         }
         if !warnings.is_empty() {
-            say(&format!("\nwarning: {}", warnings));
+            Output::Standard.lines(&format!("\nwarning: {warnings}"));
         }
         for note in notes {
             say(&format!("note: {note}"));

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 
-use super::args::Args;
+use super::args::{Args, Format};
 use super::patience::unless;
 use super::{load, open_cache, runtime, say, select};
 use crate::cache::index::Batch;
-use crate::cache::{Access, Cache, Wait};
+use crate::cache::{Access, Cache, Said, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
-use crate::fs::{Lock, LockError};
+use crate::fs::{self, Lock, LockError};
 use crate::graph::selection::Selection;
 use crate::plan::{Planner, Request};
+use crate::report::output::Output;
 use crate::report::plain::{bytes, count};
 use crate::store::{Clearing, StoreError};
 
@@ -48,14 +49,15 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;
-            let freed = cache.empty(&unless(clean.no_wait)).await?;
+            let freed = cache.empty(&unless(clean.no_wait, Format::Text)).await?;
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
         let (name, folder) = (project.config.name.clone(), project.config.options.cache_folder.clone());
         let stores: Vec<Target> = if clean.orphans {
             let selected = select(&Selection::default(), &project)?;
-            let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
+            let request =
+                Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default(), hashing: Arc::default() };
             let mut planner = Planner::new(project, request, Access::Look).await?;
             let orphans = planner.plan().await?.orphans;
             let mut stores = Vec::new();
@@ -79,7 +81,7 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
                 |flow: &Arc<Flow>| Target { name: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), flow: flow.clone() };
             flows.map(target).collect()
         };
-        let cleared = clear(&name, &stores, clean.yes, &unless(clean.no_wait)).await;
+        let cleared = clear(&name, &stores, clean.yes, &unless(clean.no_wait, Format::Text)).await;
         // They are no loss that a build should stop at.
         let gone = stores.iter().filter(|target| matches!(target.flow.store.receipt_stat(&target.path), Ok(None)));
         let receipts = gone.map(|target| (target.path.clone(), None)).collect();
@@ -129,11 +131,20 @@ async fn clear(project: &str, stores: &[Target], is_sure: bool, wait: &Wait) -> 
 
 /// Locks a store, as soon as nobody builds into it.
 async fn lock(flow: &Flow, path: &Path, wait: &Wait) -> Result<Lock> {
-    let holder = format!("hygge, process {}, which cleans it", std::process::id());
+    let holder = fs::words("which cleans it");
     let began = Instant::now();
+    let said = Said::new({
+        let store = flow.store.shown(path);
+        move |held| Output::Error.line(&format!("waiting  for store {store}, which is in use by {}", held.who()))
+    });
+    let wait = Wait { said, ..wait.clone() };
+    let mut is_told = false;
     loop {
         match flow.store.lock(path, &holder) {
-            Err(StoreError::Locked(LockError::Held(_))) if wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::Locked(LockError::Held(held))) if wait.goes_on(began) => {
+                wait.tell(began, &held, &mut is_told);
+                tokio::time::sleep(PAUSE).await;
+            }
             locked => return Ok(locked?),
         }
     }
