@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
+use crate::config::connection::Connection;
 use crate::connection::Databases;
 use crate::connection::types::Column;
 use crate::error::{Error, ErrorKind, Result as Outcome};
@@ -86,6 +87,9 @@ impl Eq for dyn Home {}
 
 /// A home whose rows a database gives.
 pub trait Table: Debug + Send + Sync {
+    /// The connection to its database.
+    fn connection(&self) -> &Connection;
+
     /// What decides its rows and what they become, field by field.
     fn recipe(&self) -> BTreeMap<String, String>;
 

@@ -1,6 +1,6 @@
 //! `hygge build`: plan, then run what is stale.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
+use super::depfile::Syntax;
 use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
 use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
@@ -76,12 +77,15 @@ pub(super) struct Build {
     /// Touch FILE when the build ends well
     #[arg(long, value_name = "FILE")]
     stamp: Option<PathBuf>,
-    /// Touch FILE when the build ends well and something was built, or FILE is missing
+    /// Touch FILE when something was built, or when the build ends well and FILE is missing
     #[arg(long, value_name = "FILE")]
     changed_stamp: Option<PathBuf>,
-    /// Write what the build depends on to FILE, as rules of make
+    /// Write what the build depends on to FILE, for make or ninja
     #[arg(long, value_name = "FILE", requires = "stamp")]
     depfile: Option<PathBuf>,
+    /// Who reads the depfile
+    #[arg(long, value_enum, default_value = "make", requires = "depfile")]
+    depfile_syntax: Syntax,
 }
 
 /// Runs the command; gives the exit code.
@@ -89,6 +93,9 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
     let (found, project) = load(args.file.as_deref())?;
+    if !(build.dry_run || build.check) {
+        check_places(build)?;
+    }
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
         let folder = project.config.options.cache_folder.clone();
@@ -138,11 +145,10 @@ impl Attempt<'_> {
             execute::run(&mut planner, plan, options, &mut tell).await?
         };
         summary.took = self.began.1.elapsed();
-        if summary.is_good() {
-            write_stamps(build, &summary, self.began.0)?;
-        }
+        write_stamps(build, &summary, self.began.0)?;
         if let (Some(path), Some(stamp)) = (&build.depfile, &build.stamp) {
-            depfile::write(path, stamp, self.found, &planner)?;
+            let warnings = depfile::write(path, stamp, build.depfile_syntax, self.found, &planner)?;
+            warnings.iter().for_each(|text| report.warn(text));
         }
         report.summary(&summary, planner.hashed_bytes());
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
@@ -268,14 +274,43 @@ pub(super) fn exit_code(summary: &Summary) -> u8 {
     }
 }
 
+/// The files that are written at the end can be, so that nobody builds for an hour to learn that they cannot.
+fn check_places(build: &Build) -> Result<()> {
+    let places = [("--stamp", &build.stamp), ("--changed-stamp", &build.changed_stamp), ("--depfile", &build.depfile)];
+    for (option, path) in places.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
+        let fail = |error: String, hint: &str| Err(Error::new(ErrorKind::Config, error).with_hint(hint));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match fs::stat(folder)? {
+            Some(found) if found.is_folder => {}
+            Some(_) => return fail(format!("{option} {}: {} is not a folder", path.display(), folder.display()), "name another place"),
+            None => {
+                let error = format!("{option} {}: the folder {} does not exist", path.display(), folder.display());
+                return fail(error, "make the folder first");
+            }
+        }
+        if fs::stat(path)?.is_some_and(|found| found.is_folder) {
+            return fail(format!("{option} {}: a folder is there", path.display()), "name a file");
+        }
+        // A depfile takes the place of the one before.
+        if option == "--depfile" || fs::stat(path)?.is_none() {
+            fs::check_writable(folder).map_err(|error| Error::new(ErrorKind::Start, error))?;
+        }
+    }
+    match (&build.depfile, &build.stamp) {
+        (Some(_), Some(stamp)) => depfile::check_stamp(stamp, build.depfile_syntax),
+        _ => Ok(()),
+    }
+}
+
 fn write_stamps(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
-    // The changed stamp first: for make it may never be newer than the stamp of the same build.
+    // What was published has changed, whatever else failed: the next build finds it fresh, and would not say so. This
+    // stamp first: for make it may never be newer than the other of the same build.
     if let Some(path) = &build.changed_stamp
-        && (summary.changed() || fs::stat(path)?.is_none())
+        && (summary.changed() || summary.is_good() && fs::stat(path)?.is_none())
     {
         fs::touch(path, began)?;
     }
-    if let Some(path) = &build.stamp {
+    if let Some(path) = build.stamp.as_ref().filter(|_| summary.is_good()) {
         fs::touch(path, began)?;
     }
     Ok(())

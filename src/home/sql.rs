@@ -182,6 +182,10 @@ impl Home for SqlHome {
 }
 
 impl Table for SqlHome {
+    fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn recipe(&self) -> BTreeMap<String, String> {
         let mut recipe = BTreeMap::from([
             ("home.sql.version".to_string(), VERSION.to_string()),
