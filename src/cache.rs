@@ -10,13 +10,14 @@ pub mod recorder;
 pub mod staging;
 pub mod verify;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::fs::{self, FsError, Lock, LockError};
+use crate::fs::{self, FsError, Held, Lock, LockError};
 
 use index::{Index, Place};
 use ledger::Ledger;
@@ -117,9 +118,44 @@ pub struct Wait {
     pub limit: Option<Duration>,
     /// Set when the run shall end.
     pub interrupted: Arc<AtomicBool>,
+    /// Is told once whom it waits for.
+    pub said: Said,
 }
 
+/// Is told who has a lock that is waited for.
+#[derive(Clone)]
+pub struct Said(Arc<dyn Fn(&Held) + Send + Sync>);
+
+impl Said {
+    /// Whoever tells it on.
+    pub fn new(tell: impl Fn(&Held) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Said")
+    }
+}
+
+/// How long is waited without a word: what takes a moment need not be known.
+const QUIET: Duration = Duration::from_millis(300);
+
 impl Wait {
+    /// Tells once who has the lock, if it has taken more than a moment.
+    pub fn tell(&self, began: Instant, held: &Held, is_told: &mut bool) {
+        if began.elapsed() >= QUIET && !std::mem::replace(is_told, true) {
+            (self.said.0)(held);
+        }
+    }
+
     /// True as long as who began to wait then shall go on.
     pub fn goes_on(&self, began: Instant) -> bool {
         !self.interrupted.load(Ordering::Relaxed) && self.limit.is_none_or(|limit| began.elapsed() < limit)
@@ -174,7 +210,7 @@ impl Cache {
     pub async fn alone(&self, wait: &Wait) -> Result<Lock, CacheError> {
         // Its own share stands in the way.
         drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let holder = format!("hygge, process {}, which cleans it", std::process::id());
+        let holder = fs::words("which cleans it");
         patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder)).await
     }
 
@@ -227,9 +263,13 @@ fn check_own(folder: &Path) -> Result<(), CacheError> {
 
 async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
     let began = Instant::now();
+    let mut is_told = false;
     loop {
         match take() {
-            Err(LockError::Held(_)) if wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
+            Err(LockError::Held(held)) if wait.goes_on(began) => {
+                wait.tell(began, &held, &mut is_told);
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => return Err(CacheError::Interrupted),
             other => return Ok(other?),
         }

@@ -16,7 +16,6 @@ mod shell;
 mod why;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,66 +25,104 @@ use clap::Parser;
 
 use crate::cache::{Access, Cache};
 use crate::config::loader::{self, Found};
+use crate::config::problem::Problems;
 use crate::config::words;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, escape};
 use crate::graph::selection::{Selected, Selection};
 use crate::plan::project::Project;
+use crate::report::output::{self, Output};
 
 use args::{Args, Command};
 
 /// Runs one command line, and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(arguments) {
-        Ok(args) => args,
-        Err(error) => {
-            // Help and version are not errors; clap knows where each belongs.
-            drop(error.print());
-            return ExitCode::from(if error.use_stderr() { ErrorKind::Config.exit_code() } else { 0 });
-        }
+    if !speaks_utf8(|name| std::env::var(name).ok()) {
+        output::draw_with_letters();
+    }
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let code = match Args::try_parse_from(&arguments) {
+        Ok(args) => run_command(&args),
+        Err(error) => show_usage(&in_one_line(&arguments).unwrap_or(error)),
     };
+    let unwritten = output::failure().filter(|_| matches!(code, 0 | build::PENDING));
+    let Some(error) = unwritten else { return ExitCode::from(code) };
+    let error = Error::new(ErrorKind::Start, format!("failed to write the output: {error}"));
+    print_error(&error.with_hint("what was asked for was done, and could not be said"));
+    ExitCode::from(ErrorKind::Start.exit_code())
+}
+
+/// The same error of arguments in which nothing acts on a terminal; nothing where nothing did.
+fn in_one_line(arguments: &[OsString]) -> Option<clap::Error> {
+    let shown: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let escaped: Vec<_> = shown.iter().map(|argument| escape::line(argument)).collect();
+    if escaped == shown { None } else { Args::try_parse_from(escaped.iter().map(|argument| OsString::from(&**argument))).err() }
+}
+
+/// Help and version are no errors; clap knows where each belongs.
+fn show_usage(error: &clap::Error) -> u8 {
+    let text = error.render().to_string();
+    let text = text.trim_end_matches('\n');
+    if error.use_stderr() {
+        Output::Error.lines(text);
+        return ErrorKind::Config.exit_code();
+    }
+    Output::Standard.lines(text);
+    0
+}
+
+/// True where a locale is for UTF-8, or where none is said, as in many a container. The first that is set counts.
+fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    set.is_none_or(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
+}
+
+fn run_command(args: &Args) -> u8 {
     crate::error::keep_caught_panics_quiet();
     let result = match &args.command {
         Command::Init(init) => init::run(init),
-        Command::Check(check) => check::run(&args, check),
-        Command::Build(build) => build::run(&args, build),
-        Command::Why(why) => why::run(&args, why),
-        Command::Graph(graph) => graph::run(&args, graph),
-        Command::Log(log) => log::run(&args, log),
-        Command::Restore(restore) => restore::run(&args, restore),
-        Command::Cache(cache) => cache::run(&args, cache),
-        Command::Clean(clean) => clean::run(&args, clean),
+        Command::Check(check) => check::run(args, check),
+        Command::Build(build) => build::run(args, build),
+        Command::Why(why) => why::run(args, why),
+        Command::Graph(graph) => graph::run(args, graph),
+        Command::Log(log) => log::run(args, log),
+        Command::Restore(restore) => restore::run(args, restore),
+        Command::Cache(cache) => cache::run(args, cache),
+        Command::Clean(clean) => clean::run(args, clean),
         Command::Schema(schema) => schema::run(schema),
         Command::Completions(completions) => shell::completions(completions),
         Command::Man(man) => shell::man(man),
     };
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             print_error(&error);
-            ExitCode::from(error.kind().exit_code())
+            error.kind().exit_code()
         }
     }
 }
 
 fn print_error(error: &Error) {
-    let mut out = io::stderr().lock();
-    // There is nowhere left to say that this failed.
-    drop(writeln!(out, "error: {error}"));
+    let text = format!("error: {error}");
+    // Problems of the config are shown with their lines.
+    if error.cause::<Problems>().is_some() {
+        Output::Error.lines(&text)
+    } else {
+        Output::Error.line(&text)
+    }
     if let Some(hint) = error.hint() {
-        drop(writeln!(out, "hint: {hint}"));
+        Output::Error.line(&format!("hint: {hint}"));
     }
 }
 
 /// Writes what a command was asked for to standard output.
 fn print(text: &[u8]) -> Result<u8> {
-    io::stdout().write_all(text).map_err(|error| Error::new(ErrorKind::Start, error))?;
+    Output::Standard.bytes(text);
     Ok(0)
 }
 
 /// Prints a line for people on standard output.
 fn say(line: &str) {
-    // Who closed our output does not want to read more.
-    drop(writeln!(io::stdout(), "{line}"));
+    Output::Standard.line(line);
 }
 
 /// Finds and understands the config.
@@ -127,4 +164,19 @@ fn parse_time(text: &str) -> std::result::Result<Duration, String> {
 fn runtime() -> Result<tokio::runtime::Runtime> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     built.map_err(|error| Error::new(ErrorKind::Start, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::speaks_utf8;
+
+    #[test]
+    fn the_first_locale_that_is_set_says_whether_boxes_are_drawn() {
+        let with = |set: &'static [(&str, &str)]| {
+            speaks_utf8(move |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_string()))
+        };
+        assert!(with(&[]) && with(&[("LANG", "")]) && with(&[("LANG", "de_DE.UTF-8")]) && with(&[("LC_CTYPE", "C.utf8")]));
+        assert!(with(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")]), "LC_ALL overrides the others");
+        assert!(!with(&[("LANG", "C")]) && !with(&[("LC_ALL", "POSIX"), ("LANG", "C.UTF-8")]));
+    }
 }

@@ -3,6 +3,8 @@
 //! It knows no stage. Each stage has its own enum; the kind is chosen where that enum is mapped
 //! into this one, and the kind alone decides the exit code.
 
+pub mod escape;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::error::Error as StdError;

@@ -5,6 +5,7 @@
 mod barrier;
 mod clone;
 mod exchange;
+mod holders;
 mod lock;
 mod read;
 mod step;
@@ -18,6 +19,7 @@ pub use std::fs::File;
 pub use barrier::{Barrier, Barriers};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
+pub use holders::words;
 pub use lock::{Held, Lock, LockError};
 pub use read::{
     Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,

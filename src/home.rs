@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config::Settings;
+use crate::config::connection::Connection;
 use crate::connection::Databases;
 use crate::connection::types::Column;
 use crate::error::{Error, ErrorKind, Result as Outcome};
@@ -96,6 +97,9 @@ impl Eq for dyn Home {}
 
 /// A home whose rows a database gives.
 pub trait Table: Debug + Send + Sync {
+    /// The connection to its database.
+    fn connection(&self) -> &Connection;
+
     /// What decides its rows and what they become, field by field.
     fn recipe(&self) -> BTreeMap<String, String>;
 
@@ -107,9 +111,6 @@ pub trait Table: Debug + Send + Sync {
     /// # Errors
     /// A variable of its connection is not set, or its URL cannot be used.
     fn check_place(&self) -> Outcome<()>;
-
-    /// The name of its connection.
-    fn connection(&self) -> &str;
 
     /// What it adds by, where it has a watermark: then a build reads what has come since, and what it settled stays.
     fn watermark(&self) -> Option<&str> {

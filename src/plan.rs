@@ -6,6 +6,7 @@ mod beside;
 pub mod check;
 mod columns;
 pub mod db;
+mod hashing;
 mod judge;
 pub mod look;
 pub mod lost;
@@ -32,6 +33,7 @@ use crate::home::SliceRange;
 use stale::Verdict;
 use work::Work;
 
+pub use hashing::Hashing;
 pub use orphans::Orphan;
 pub use planner::Planner;
 
@@ -48,6 +50,8 @@ pub struct Request {
     pub put_back: Option<PutBack>,
     /// Set when the run shall end.
     pub interrupted: Arc<AtomicBool>,
+    /// Is told how far files are read.
+    pub hashing: Arc<Hashing>,
 }
 
 /// An earlier set that shall be published again.

@@ -2,7 +2,9 @@
 
 pub mod fancy;
 pub mod json;
+pub mod output;
 pub mod plain;
+pub mod progress;
 
 use crate::cache::index::Begun;
 use crate::execute::event::{Event, Summary};

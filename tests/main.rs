@@ -49,4 +49,5 @@ mod sql_watermarks;
 mod sql_windows;
 mod sql_writers;
 mod steps;
+mod terminal;
 mod vendored;

@@ -57,6 +57,15 @@ pub struct FlowRun {
     pub seconds: f64,
     /// Why it failed or was skipped.
     pub error: Option<String>,
+    /// What to do, where that is known. Earlier versions did not write it down.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// How often it was tried again.
+    #[serde(default)]
+    pub retries: u64,
+    /// Its place among the flows of its run, in the order in which they ended.
+    #[serde(default)]
+    pub number: u64,
 }
 
 /// A set that was published.
@@ -124,7 +133,9 @@ impl Index {
                     .fetch_all(&mut *connection)
                     .await
                     .map_err(&fail)?;
-            let flows = records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
+            let mut flows: Vec<FlowRun> = records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
+            // Causes stand before what they caused.
+            flows.sort_by_key(|flow| flow.number);
             let (began, ended) = (row.try_get(1).map_err(&fail)?, row.try_get(2).map_err(&fail)?);
             runs.push(Run { run, project: project.to_string(), began, ended, flows });
         }

@@ -1,15 +1,15 @@
 //! `hygge build`: plan, then run what is stale.
 
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
-use super::patience::{Patience, at_once, watch_for_interrupts};
+use super::depfile::Syntax;
+use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
 use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
@@ -25,15 +25,17 @@ use crate::graph::selection::Selection;
 use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Plan, Planner, Request, Step};
+use crate::plan::{Hashing, Plan, Planner, Request, Step};
 use crate::report::fancy::Fancy;
 use crate::report::json::Json;
+use crate::report::output::{self, Output};
 use crate::report::plain::Plain;
+use crate::report::progress::Progress;
 use crate::report::{Notices, Report};
 use crate::store::room::Keep;
 
 /// What `--check` exits with where work is pending.
-const PENDING: u8 = 10;
+pub(super) const PENDING: u8 = 10;
 
 /// Build what is stale
 #[derive(Debug, ClapArgs)]
@@ -78,21 +80,27 @@ pub(super) struct Build {
     /// Touch FILE when the build ends well
     #[arg(long, value_name = "FILE")]
     stamp: Option<PathBuf>,
-    /// Touch FILE when the build ends well and something was built, or FILE is missing
+    /// Touch FILE when something was built, or when the build ends well and FILE is missing
     #[arg(long, value_name = "FILE")]
     changed_stamp: Option<PathBuf>,
-    /// Write what the build depends on to FILE, as rules of make
+    /// Write what the build depends on to FILE, for make or ninja
     #[arg(long, value_name = "FILE", requires = "stamp")]
     depfile: Option<PathBuf>,
+    /// Who reads the depfile
+    #[arg(long, value_enum, default_value = "make", requires = "depfile")]
+    depfile_syntax: Syntax,
 }
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
-    let began = SystemTime::now();
+    let began = (SystemTime::now(), Instant::now());
     let (found, project) = load(args.file.as_deref())?;
+    if !(build.dry_run || build.check) {
+        check_places(build)?;
+    }
     runtime()?.block_on(async {
-        let interrupted = watch_for_interrupts();
+        let interrupted = watch_for_interrupts(OF_A_BUILD);
         let folder = project.config.options.cache_folder.clone();
         let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
         match attempt.run(project).await {
@@ -110,7 +118,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
 struct Attempt<'a> {
     build: &'a Build,
     found: &'a Found,
-    began: SystemTime,
+    began: (SystemTime, Instant),
     interrupted: Arc<AtomicBool>,
     /// What became of the index in the one before.
     mended: Option<Begun>,
@@ -120,8 +128,9 @@ impl Attempt<'_> {
     async fn run(&self, project: Project) -> Result<u8> {
         let build = self.build;
         let folder = project.config.options.cache_folder.clone();
-        let (mut planner, plan) = plan(build, project, &self.interrupted).await?;
-        let mut report = report(build.format);
+        let hashing: Arc<Hashing> = Arc::default();
+        let mut report = report(build.format, &hashing);
+        let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
         let index = self.mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
         report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
@@ -131,18 +140,18 @@ impl Attempt<'_> {
             return Ok(pending_code(build, &plan));
         }
         let options = options(build, &planner, self.interrupted.clone());
-        let summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+        let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
             Summary { fresh: plan.steps.len(), ..Summary::default() }
         } else {
             let mut tell = |event| report.event(&event);
             execute::run(&mut planner, plan, options, &mut tell).await?
         };
-        if summary.is_good() {
-            write_stamps(build, &summary, self.began)?;
-        }
+        summary.took = self.began.1.elapsed();
+        write_stamps(build, &summary, self.began.0)?;
         if let (Some(path), Some(stamp)) = (&build.depfile, &build.stamp) {
-            depfile::write(path, stamp, self.found, &planner)?;
+            let warnings = depfile::write(path, stamp, build.depfile_syntax, self.found, &planner)?;
+            warnings.iter().for_each(|text| report.warn(text));
         }
         report.summary(&summary, planner.hashed_bytes());
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
@@ -162,15 +171,16 @@ impl Attempt<'_> {
     }
 }
 
-async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Planner, Plan)> {
+async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, hashing: Arc<Hashing>) -> Result<(Planner, Plan)> {
     let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
     let selected = select(&selection, &project)?;
     if let Some(slices) = &build.slice {
         let flows = selected.named.iter().filter_map(|name| project.graph.flow(name.as_str()));
         flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
     }
-    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted)) };
-    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted: interrupted.clone() };
+    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted, build.format)) };
+    let interrupted = interrupted.clone();
+    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted, hashing };
     let mut planner = Planner::new(project, request, access).await?;
     if let Some(number) = build.accept_lost {
         planner.accept_lost(number)?;
@@ -198,12 +208,12 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
     }
 }
 
-/// What shows a run.
-pub(super) fn report(format: Format) -> Box<dyn Report> {
+/// What shows a run, from its planning on.
+pub(super) fn report(format: Format, hashing: &Arc<Hashing>) -> Box<dyn Report> {
     match format {
-        Format::Text if io::stderr().is_terminal() => Box::new(Fancy::new()),
-        Format::Text => Box::new(Plain::new(Box::new(io::stderr()))),
-        Format::Json => Box::new(Json::new(Box::new(io::stdout()))),
+        Format::Text if output::is_terminal() => Box::new(Fancy::new(Progress::new(hashing.clone()))),
+        Format::Text => Box::new(Plain::new(Output::Error)),
+        Format::Json => Box::new(Json),
     }
 }
 
@@ -270,14 +280,43 @@ pub(super) fn exit_code(summary: &Summary) -> u8 {
     }
 }
 
+/// The files that are written at the end can be, so that nobody builds for an hour to learn that they cannot.
+fn check_places(build: &Build) -> Result<()> {
+    let places = [("--stamp", &build.stamp), ("--changed-stamp", &build.changed_stamp), ("--depfile", &build.depfile)];
+    for (option, path) in places.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
+        let fail = |error: String, hint: &str| Err(Error::new(ErrorKind::Config, error).with_hint(hint));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match fs::stat(folder)? {
+            Some(found) if found.is_folder => {}
+            Some(_) => return fail(format!("{option} {}: {} is not a folder", path.display(), folder.display()), "name another place"),
+            None => {
+                let error = format!("{option} {}: the folder {} does not exist", path.display(), folder.display());
+                return fail(error, "make the folder first");
+            }
+        }
+        if fs::stat(path)?.is_some_and(|found| found.is_folder) {
+            return fail(format!("{option} {}: a folder is there", path.display()), "name a file");
+        }
+        // A depfile takes the place of the one before.
+        if option == "--depfile" || fs::stat(path)?.is_none() {
+            fs::check_writable(folder).map_err(|error| Error::new(ErrorKind::Start, error))?;
+        }
+    }
+    match (&build.depfile, &build.stamp) {
+        (Some(_), Some(stamp)) => depfile::check_stamp(stamp, build.depfile_syntax),
+        _ => Ok(()),
+    }
+}
+
 fn write_stamps(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
-    // The changed stamp first: for make it may never be newer than the stamp of the same build.
+    // What was published has changed, whatever else failed: the next build finds it fresh, and would not say so. This
+    // stamp first: for make it may never be newer than the other of the same build.
     if let Some(path) = &build.changed_stamp
-        && (summary.changed() || fs::stat(path)?.is_none())
+        && (summary.changed() || summary.is_good() && fs::stat(path)?.is_none())
     {
         fs::touch(path, began)?;
     }
-    if let Some(path) = &build.stamp {
+    if let Some(path) = build.stamp.as_ref().filter(|_| summary.is_good()) {
         fs::touch(path, began)?;
     }
     Ok(())

@@ -85,7 +85,7 @@ struct Out {
 impl Out {
     fn show(&self, event: &str, fields: serde_json::Value, lines: &[String]) {
         match self.format {
-            Format::Json => Json::new(Box::new(std::io::stdout())).object(event, fields),
+            Format::Json => Json.object(event, fields),
             Format::Text => lines.iter().for_each(|line| say(line)),
         }
     }
@@ -140,7 +140,7 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out:
     let freed = if is_dry || !cache.is_writable() {
         cache.collect(limits, true).await?
     } else {
-        let _alone = cache.alone(&unless(no_wait)).await?;
+        let _alone = cache.alone(&unless(no_wait, out.format)).await?;
         let freed = cache.collect(limits, false).await?;
         cache.forget_unusable().await?;
         freed
@@ -161,7 +161,7 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out:
 
 async fn verify(project: &Project, sample: Option<Percentage>, no_wait: bool, out: &Out) -> Result<u8> {
     let cache: Cache = open_cache(project, Access::Look).await?;
-    let wait = unless(no_wait);
+    let wait = unless(no_wait, out.format);
     let _alone = if cache.is_writable() { Some(cache.alone(&wait).await?) } else { None };
     let verified = cache.verify(sample.map_or(100, |sample| sample.0), &wait.interrupted).await?;
     let mut lines: Vec<String> =

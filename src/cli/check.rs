@@ -1,7 +1,6 @@
 //! `hygge check`: is the config sound, can every home be read and every store be written?
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use crate::plan::check;
 use crate::plan::lost::{self, Lost};
 use crate::plan::project::Project;
 use crate::report::json::Json;
+use crate::report::output::Output;
 use crate::report::plain::count;
 
 /// Check the config, every home, every store and every connection
@@ -126,7 +126,7 @@ struct Uses<'f> {
 /// The names of the connections that a flow uses.
 fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
     let store = flow.store.table().map(|table| table.connection.name.as_str());
-    flow.home.table().map(|table| table.connection()).into_iter().chain(store)
+    flow.home.table().map(|table| table.connection().name.as_str()).into_iter().chain(store)
 }
 
 /// Variables of connections that flows use, and that are not set.
@@ -173,13 +173,13 @@ fn answers(connections: &[Connection], uses: &Uses<'_>, root: &Path) -> Result<V
 
 /// Shows what was found as it comes.
 struct Shown {
-    json: Option<Json<'static>>,
+    json: Option<Json>,
     failed: usize,
 }
 
 impl Shown {
     fn new(format: Format) -> Self {
-        let json = matches!(format, Format::Json).then(|| Json::new(Box::new(io::stdout())));
+        let json = matches!(format, Format::Json).then_some(Json);
         Self { json, failed: 0 }
     }
 
@@ -237,7 +237,7 @@ impl Shown {
             return json.object("check_finished", fields);
         }
         if !warnings.is_empty() {
-            say(&format!("\nwarning: {}", warnings));
+            Output::Standard.lines(&format!("\nwarning: {warnings}"));
         }
         for note in notes {
             say(&format!("note: {note}"));

@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 
-use super::args::Args;
+use super::args::{Args, Format};
 use super::patience::unless;
 use super::{load, open_cache, runtime, say, select};
 use crate::cache::index::Batch;
-use crate::cache::{Access, Cache, Wait};
+use crate::cache::{Access, Cache, Said, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
-use crate::fs::{Lock, LockError};
+use crate::fs::{self, Lock, LockError};
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
 use crate::plan::{Planner, Request};
+use crate::report::output::Output;
 use crate::report::plain::{bytes, count};
 use crate::store::receipt::Receipt;
 use crate::store::{Clearing, Store, StoreError};
@@ -52,12 +53,12 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;
-            let freed = cache.empty(&unless(clean.no_wait)).await?;
+            let freed = cache.empty(&unless(clean.no_wait, Format::Text)).await?;
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
         let folder = project.config.options.cache_folder.clone();
-        let cleaning = Cleaning { project: project.config.name.clone(), wait: unless(clean.no_wait) };
+        let cleaning = Cleaning { project: project.config.name.clone(), wait: unless(clean.no_wait, Format::Text) };
         let targets = if clean.orphans { orphans(project).await? } else { published(&project, &clean.stores)? };
         let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
@@ -93,7 +94,7 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left alone.
 async fn orphans(project: Project) -> Result<Vec<Target>> {
     let selected = select(&Selection::default(), &project)?;
-    let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
+    let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default(), hashing: Arc::default() };
     let mut planner = Planner::new(project, request, Access::Look).await?;
     let (removable, others) = planner.removable().await?;
     for orphan in others {
@@ -217,11 +218,20 @@ impl Cleaning {
 
     /// Locks a store, as soon as nobody builds into it.
     async fn lock(&self, store: &dyn Store, path: &Path) -> Result<Lock> {
-        let holder = format!("hygge, process {}, which cleans it", std::process::id());
+        let holder = fs::words("which cleans it");
         let began = Instant::now();
+        let said = Said::new({
+            let store = store.shown(path);
+            move |held| Output::Error.line(&format!("waiting  for store {store}, which is in use by {}", held.who()))
+        });
+        let wait = Wait { said, ..self.wait.clone() };
+        let mut is_told = false;
         loop {
             match store.lock(path, &holder) {
-                Err(StoreError::Locked(LockError::Held(_))) if self.wait.goes_on(began) => tokio::time::sleep(PAUSE).await,
+                Err(StoreError::Locked(LockError::Held(held))) if wait.goes_on(began) => {
+                    wait.tell(began, &held, &mut is_told);
+                    tokio::time::sleep(PAUSE).await;
+                }
                 locked => return Ok(locked?),
             }
         }

@@ -1,58 +1,177 @@
-//! The depfile: what a build depends on, as rules that make can include.
+//! The depfile: what a build depends on, as a rule for make or for ninja.
+//!
+//! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks after it itself.
+
+mod names;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+
 use crate::config::loader::Found;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Flow;
 use crate::fs;
 use crate::plan::Planner;
+use crate::report::plain::some;
 
-/// Writes the rules: the stamp depends on the config, on every input file and on every folder that
-/// is listed. Each is also a target without a recipe, so that one that is gone is no error.
+pub(super) use names::of_make;
+
+/// How many names or flows a warning tells.
+const TOLD: usize = 3;
+
+/// Who reads the depfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Syntax {
+    /// GNU make, which includes it
+    Make,
+    /// ninja, by depfile = FILE
+    Ninja,
+}
+
+/// What a depfile has, and what its reader cannot be told.
+#[derive(Debug, Default)]
+struct Needed {
+    paths: BTreeSet<PathBuf>,
+    /// Logs of SQLite databases, which are there only while somebody writes.
+    logs: BTreeSet<PathBuf>,
+    /// Flows that read a database of a server.
+    of_servers: Vec<String>,
+}
+
+/// The stamp can be written into the depfile.
 ///
-/// What other flows make is left out: hygge looks after it itself.
-pub(super) fn write(path: &Path, stamp: &Path, found: &Found, planner: &Planner) -> Result<()> {
-    let made: BTreeSet<&Path> = planner.project.graph.flows().map(|flow| planner.project.store_path(flow)).collect();
+/// # Errors
+/// Its name has letters that its reader has no way to write.
+pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
+    let hint = "name it with letters, digits, -, _ and .";
+    let error = || Error::new(ErrorKind::Config, format!("--stamp {}: {} cannot be told this name", stamp.display(), syntax.word()));
+    written(stamp, syntax).map(drop).ok_or_else(|| error().with_hint(hint))
+}
+
+/// Writes the rule: the stamp depends on the config, on every input file, on every folder that is listed, and on the
+/// files of SQLite databases. Gives what its reader is to be warned of, in words.
+pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, planner: &Planner) -> Result<Vec<String>> {
+    let needed = needed(found, planner);
+    let (mut kept, mut lost) = (BTreeSet::new(), Vec::new());
+    for path in &needed.paths {
+        match written(path, syntax) {
+            Some(name) => drop(kept.insert(name)),
+            None => {
+                // What is made, removed or renamed there is seen all the same.
+                kept.extend(path.ancestors().skip(1).find_map(|folder| written(folder, syntax)));
+                lost.push(path.display().to_string());
+            }
+        }
+    }
+    let stamp = written(stamp, syntax).map(|name| name.target).unwrap_or_default();
+    let text = match syntax {
+        Syntax::Make => rules_of_make(&stamp, &kept, &needed.logs),
+        Syntax::Ninja => rule_of_ninja(&stamp, &kept, &needed.logs),
+    };
+    fs::write_atomically(path, text.as_bytes())?;
+    let mut warnings = Vec::new();
+    if !lost.is_empty() {
+        warnings.push(format!("{} cannot be told these names, and sees no change of their contents: {}", syntax.word(), some(&lost, TOLD)));
+    }
+    if !needed.of_servers.is_empty() {
+        warnings.push(format!(
+            "{} sees no change in the databases of {}: run hygge each time (a FORCE target), or ask it by hygge build --check",
+            syntax.word(),
+            some(&needed.of_servers, TOLD)
+        ));
+    }
+    Ok(warnings)
+}
+
+impl Syntax {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Make => "make",
+            Self::Ninja => "ninja",
+        }
+    }
+}
+
+fn needed(found: &Found, planner: &Planner) -> Needed {
+    let graph = &planner.project.graph;
+    let made: BTreeSet<&Path> = graph.flows().map(|flow| planner.project.store_path(flow)).collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
-    let mut needed: BTreeSet<PathBuf> = found.sources.iter().map(|source| source.path.clone()).collect();
-    needed.extend(found.folders.iter().cloned());
-    needed.extend(found.env_file.clone());
+    let mut needed = Needed { paths: found.sources.iter().map(|source| source.path.clone()).collect(), ..Needed::default() };
+    needed.paths.extend(found.folders.iter().cloned());
+    needed.paths.extend(found.env_file.clone());
     for name in &planner.selected().flows {
+        if let Some(flow) = graph.flow(name.as_str()) {
+            note_database(flow, planner, &mut needed);
+        }
         // A home that cannot be read has failed its flow; there is nothing to depend on.
         let Ok(listing) = planner.listing(name) else { continue };
         let files = listing.files.iter().map(|file| listing.folder.join(&file.name));
         let paths = files.chain(listing.folders.iter().cloned());
-        needed.extend(paths.filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real))));
+        needed.paths.extend(paths.filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real))));
     }
-    let written: Vec<String> = needed.iter().filter_map(|path| target(path)).collect();
-    // Only in a target does a percent sign mean a pattern.
-    let prerequisites: Vec<String> = written.iter().map(|path| path.replace("\\%", "%")).collect();
-    let mut text = format!("{}: \\\n  {}\n", target(stamp).unwrap_or_default(), prerequisites.join(" \\\n  "));
-    for path in &written {
-        text.push_str(&format!("\n{path}:\n"));
-    }
-    Ok(fs::write_atomically(path, text.as_bytes())?)
+    needed
 }
 
-/// A path as make reads it; `None` for one that make has no way to write.
-fn target(path: &Path) -> Option<String> {
+/// What a flow reads of a database: a file, or what no file shows.
+fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
+    let Some(table) = flow.home.table() else { return };
+    // Without a URL that can be used its flow has failed.
+    let Ok(database) = planner.databases.of(table.connection()) else { return };
+    let Some(file) = database.file.clone() else {
+        return needed.of_servers.push(format!("flow {}", flow.name));
+    };
+    let mut log = file.clone().into_os_string();
+    log.push("-wal");
+    needed.logs.insert(log.into());
+    needed.paths.insert(file);
+}
+
+/// A name as it is written where it depends on others, and where others depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Written {
+    needed: String,
+    target: String,
+}
+
+/// A path as its reader reads it; `None` for one that it has no way to write.
+fn written(path: &Path, syntax: Syntax) -> Option<Written> {
     let path: PathBuf = path.components().collect();
-    path.to_str().filter(|path| !path.contains('\n')).map(escape)
+    let path = path.to_str().filter(|path| !path.is_empty())?;
+    match syntax {
+        Syntax::Make => {
+            let target = names::of_make(path)?;
+            // Only in a target does a percent sign mean a pattern.
+            Some(Written { needed: target.replace("\\%", "%"), target })
+        }
+        Syntax::Ninja => names::of_ninja(path).map(|name| Written { needed: name.clone(), target: name }),
+    }
 }
 
-/// Escapes what make gives a meaning to.
-pub(super) fn escape(path: &str) -> String {
-    let mut escaped = String::new();
-    for letter in path.chars() {
-        match letter {
-            '$' => escaped.push_str("$$"),
-            ' ' | '#' | '%' | ':' | '\\' | '*' | '?' | '[' | '~' => {
-                escaped.push('\\');
-                escaped.push(letter);
-            }
-            _ => escaped.push(letter),
-        }
+/// Each file is a target without a recipe too, so that one that is gone is no error.
+fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &BTreeSet<PathBuf>) -> String {
+    let mut names: Vec<String> = kept.iter().map(|name| name.needed.clone()).collect();
+    // One that make finds when it reads this; a target that is not there would be new each time.
+    names.extend(logs.iter().filter_map(|log| names::found_by_make(log)));
+    let equals = if names.iter().any(|name| name.contains(names::EQUALS)) || stamp.contains(names::EQUALS) { "eq := =\n\n" } else { "" };
+    let mut text = format!("{equals}{stamp}: \\\n  {}\n", names.join(" \\\n  "));
+    for name in kept {
+        text.push_str(&format!("\n{}:\n", name.target));
     }
-    escaped
+    // Else make would make x of x.sh, x.c and the like by rules of its own, where such a file lies beside x.
+    let patterns: BTreeSet<String> = kept.iter().filter_map(|name| names::specific(&name.target)).collect();
+    text.push_str("\n# Files of types that make has no rules for.\n");
+    for pattern in patterns {
+        text.push_str(&format!("{pattern}:\n"));
+    }
+    text
+}
+
+/// One that is not there is dirty for ninja each time.
+fn rule_of_ninja(stamp: &str, kept: &BTreeSet<Written>, logs: &BTreeSet<PathBuf>) -> String {
+    let there = logs.iter().filter(|log| fs::stat(log).is_ok_and(|found| found.is_some()));
+    let logs = there.filter_map(|log| written(log, Syntax::Ninja)).map(|name| name.needed);
+    let names: Vec<String> = kept.iter().map(|name| name.needed.clone()).chain(logs).collect();
+    format!("{stamp}: \\\n  {}\n", names.join(" \\\n  "))
 }

@@ -1,14 +1,16 @@
 //! `hygge graph`: the flows and their edges, for people, for drawing and for make.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 
 use super::args::Args;
-use super::depfile::escape;
+use super::depfile::of_make;
 use super::{load, print};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result, escape};
+use crate::flow::FlowName;
 use crate::graph::Graph;
 use crate::report::json::SCHEMA_VERSION;
 
@@ -39,7 +41,7 @@ pub(super) fn run(args: &Args, command: &GraphArgs) -> Result<u8> {
         GraphFormat::Dot => dot(&project.graph),
         GraphFormat::Mermaid => mermaid(&project.graph),
         GraphFormat::Json => object(&project.graph),
-        GraphFormat::Make => make(&project.graph, &found.path().display().to_string()),
+        GraphFormat::Make => make(&project.graph, found.path())?,
     };
     print(text.as_bytes())
 }
@@ -86,21 +88,27 @@ fn object(graph: &Graph) -> String {
             })
         })
         .collect();
-    format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "event": "graph", "flows": flows }))
+    let object = json!({ "schema_version": SCHEMA_VERSION, "event": "graph", "flows": flows }).to_string();
+    format!("{}\n", escape::json(&object))
 }
 
 /// One phony target a flow: make decides the order, hygge what is stale.
-fn make(graph: &Graph, file: &str) -> String {
-    let names: Vec<String> = graph.order().iter().map(|name| escape(name.as_str())).collect();
+fn make(graph: &Graph, file: &Path) -> Result<String> {
+    // A line end would end the recipe, and begin another.
+    let Some(file) = file.to_str().filter(|file| !file.contains(char::is_control)) else {
+        let error = Error::new(ErrorKind::Config, format!("make cannot be told the name of the config, {}", file.display()));
+        return Err(error.with_hint("name the file and its folder with letters, digits, -, _ and ."));
+    };
+    let written = |names: &[FlowName]| names.iter().filter_map(|name| of_make(name.as_str())).collect::<Vec<_>>().join(" ");
     let mut all = String::from("all");
     while graph.flow(&all).is_some() {
         all.push('_');
     }
-    let mut text = format!("HYGGE ?= hygge\n\n.PHONY: {all} {0}\n{all}: {0}\n", names.join(" "));
+    let mut text = format!("HYGGE ?= hygge\n\n.PHONY: {all} {0}\n{all}: {0}\n", written(graph.order()));
     for name in graph.order() {
-        let upstreams: Vec<String> = graph.upstreams(name.as_str()).iter().map(|name| escape(name.as_str())).collect();
+        let (target, upstreams) = (written(std::slice::from_ref(name)), written(&graph.upstreams(name.as_str())));
         let file = file.replace('\'', "'\\''").replace('$', "$$");
-        _ = writeln!(text, "{}: {}\n\t$(HYGGE) -f '{file}' build --only '{name}'", escape(name.as_str()), upstreams.join(" "));
+        _ = writeln!(text, "{target}: {upstreams}\n\t$(HYGGE) -f '{file}' build --only '{name}'");
     }
-    text
+    Ok(text)
 }

@@ -11,7 +11,7 @@ use crate::cache::Access;
 use crate::cache::history::{FlowRun, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::json::Json;
-use crate::report::plain::{bytes, count, seconds};
+use crate::report::plain::{after, bytes, count, moment, seconds};
 
 /// Show earlier runs: when, what was made, why, and what failed
 #[derive(Debug, ClapArgs)]
@@ -34,8 +34,7 @@ pub(super) fn run(args: &Args, log: &Log) -> Result<u8> {
         let runs = cache.index.runs(&project.config.name, log.flow.as_deref(), log.runs.into()).await?;
         match (log.format, &log.flow) {
             (Format::Json, _) => {
-                let mut out = Json::new(Box::new(std::io::stdout()));
-                runs.iter().rev().for_each(|run| out.object("run", json!(run)));
+                runs.iter().rev().for_each(|run| Json.object("run", json!(run)));
             }
             (Format::Text, Some(flow)) if runs.is_empty() && project.graph.flow(flow).is_none() => {
                 let error = Error::new(ErrorKind::Config, format!("flow {flow:?} is neither in the config nor in the history"));
@@ -50,7 +49,7 @@ pub(super) fn run(args: &Args, log: &Log) -> Result<u8> {
 
 fn show(run: &Run) {
     let ended = if run.ended.is_some() { "" } else { ", which has not ended: it is still going on, or was killed" };
-    say(&format!("run {} of {}{ended}", run.run, run.began.split('.').next().unwrap_or_default().replace('T', " ")));
+    say(&format!("run {} of {}{ended}", run.run, moment(&run.began)));
     run.flows.iter().for_each(show_flow);
 }
 
@@ -61,7 +60,11 @@ fn show_flow(flow: &FlowRun) {
         Some(error) => error.clone(),
         None => format!("{parts}, {}, {}", count(number(flow.rows), "row"), bytes(flow.bytes)),
     };
-    say(&format!("  {:<8} {}: {what}, in {}", flow.outcome, flow.flow, seconds(std::time::Duration::from_secs_f64(flow.seconds.max(0.0)))));
+    let took = seconds(std::time::Duration::try_from_secs_f64(flow.seconds).unwrap_or_default());
+    say(&format!("  {:<8} {}: {what}, in {took}{}", flow.outcome, flow.flow, after(flow.retries)));
+    if let Some(hint) = &flow.hint {
+        say(&format!("           hint: {hint}"));
+    }
     if !flow.why.is_empty() {
         let more = flow.why.len().saturating_sub(3);
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };

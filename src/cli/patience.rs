@@ -1,15 +1,26 @@
-//! How long a command waits for other processes, and what ends it before.
+//! How long a command waits for other processes, what it says meanwhile, and what ends it before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 
+use super::args::Format;
 use super::parse_time;
-use crate::cache::Wait;
+use crate::cache::{Said, Wait};
 use crate::error::ErrorKind;
+use crate::report::json::Json;
+use crate::report::output::{self, Output};
+
+/// What becomes of a run that is interrupted.
+pub(super) const OF_A_BUILD: &str = "what is being published is finished, parts that are being made are dropped";
+
+/// What becomes of anything else.
+pub(super) const OF_OTHERS: &str = "it ends after the file that it has in hand";
 
 /// For how long to wait for locks.
 #[derive(Debug, ClapArgs)]
@@ -29,24 +40,32 @@ impl Patience {
     }
 
     /// The same, until the run is interrupted.
-    pub(super) fn wait(&self, interrupted: &Arc<AtomicBool>) -> Wait {
-        Wait { limit: self.limit(), interrupted: interrupted.clone() }
+    pub(super) fn wait(&self, interrupted: &Arc<AtomicBool>, format: Format) -> Wait {
+        Wait { limit: self.limit(), interrupted: interrupted.clone(), said: waiting_for_cache(format) }
     }
 }
 
 /// Not waiting at all.
 pub(super) fn at_once() -> Wait {
-    Wait { limit: Some(Duration::ZERO), interrupted: Arc::default() }
+    Wait { limit: Some(Duration::ZERO), interrupted: Arc::default(), said: Said::default() }
 }
 
-/// Waiting as long as it takes, or not at all; until Ctrl-C.
-pub(super) fn unless(no_wait: bool) -> Wait {
-    Wait { limit: no_wait.then_some(Duration::ZERO), interrupted: watch_for_interrupts() }
+/// Waiting for who has the cache as long as it takes, or not at all; until Ctrl-C.
+pub(super) fn unless(no_wait: bool, format: Format) -> Wait {
+    Wait { limit: no_wait.then_some(Duration::ZERO), interrupted: watch_for_interrupts(OF_OTHERS), said: waiting_for_cache(format) }
 }
 
-/// The first Ctrl-C or SIGTERM lets what is being published finish, and is seen in what is given; the second
-/// ends the process.
-pub(super) fn watch_for_interrupts() -> Arc<AtomicBool> {
+/// Says who has the cache that is waited for.
+fn waiting_for_cache(format: Format) -> Said {
+    Said::new(move |held| match format {
+        Format::Text => Output::Error.line(&format!("waiting  for the cache, which is in use by {}", held.who())),
+        Format::Json => Json.object("cache_waiting", json!({ "holder": held.who() })),
+    })
+}
+
+/// The first Ctrl-C or SIGTERM is said to be seen, with what becomes of the run then, and is seen in what is given; the
+/// second ends the process.
+pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = interrupted.clone();
     tokio::spawn(async move {
@@ -60,8 +79,11 @@ pub(super) fn watch_for_interrupts() -> Arc<AtomicBool> {
                 return;
             }
             if seen.swap(true, Ordering::Relaxed) {
+                output::leave();
                 std::process::exit(ErrorKind::Interrupted.exit_code().into());
             }
+            // Whoever does not read what is said does not hold up the second.
+            drop(spawn_blocking(move || Output::Error.line(&format!("hygge: interrupted: {then}; once more ends it at once"))));
         }
     });
     interrupted

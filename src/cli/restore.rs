@@ -1,12 +1,13 @@
 //! `hygge restore FLOW`: an earlier set is published again, and stays.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args as ClapArgs;
 
 use super::args::{Args, Format};
 use super::build::{exit_code, keep, report};
-use super::patience::{Patience, watch_for_interrupts};
+use super::patience::{OF_A_BUILD, Patience, watch_for_interrupts};
 use super::{load, open_cache, runtime, select};
 use crate::cache::Access;
 use crate::cache::history::PastSet;
@@ -17,7 +18,8 @@ use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Planner, PutBack, Request};
+use crate::plan::{Hashing, Planner, PutBack, Request};
+use crate::store::receipt::Published;
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
 #[derive(Debug, ClapArgs)]
@@ -39,6 +41,7 @@ pub(super) struct Restore {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
+    let began = Instant::now();
     let (_, project) = load(args.file.as_deref())?;
     let mut selected = select(&Selection { include: vec![restore.flow.clone()], only: true, ..Selection::default() }, &project)?;
     let names: Vec<FlowName> = selected.named.iter().cloned().collect();
@@ -49,12 +52,13 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
     runtime()?.block_on(async {
         let set = find(&project, flow, restore).await?;
         let put_back = PutBack { flow: flow.clone(), set, pinned: !restore.latest };
-        let interrupted = watch_for_interrupts();
-        let request = Request { selected, force: false, slices: None, put_back: Some(put_back), interrupted: interrupted.clone() };
-        let access = Access::Build(restore.patience.wait(&interrupted));
+        let interrupted = watch_for_interrupts(OF_A_BUILD);
+        let hashing: Arc<Hashing> = Arc::default();
+        let mut report = report(restore.format, &hashing);
+        let request = Request { selected, force: false, slices: None, put_back: Some(put_back), interrupted: interrupted.clone(), hashing };
+        let access = Access::Build(restore.patience.wait(&interrupted, restore.format));
         let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;
-        let mut report = report(restore.format);
         let config = &planner.project.config.options;
         let options = execute::Options {
             jobs: 1,
@@ -66,11 +70,12 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
             keep: keep(config.cache_keep),
             interrupted,
         };
-        let summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+        let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             Summary { fresh: plan.steps.len(), ..Summary::default() }
         } else {
             execute::run(&mut planner, plan, options, &mut |event| report.event(&event)).await?
         };
+        summary.took = began.elapsed();
         report.summary(&summary, planner.hashed_bytes());
         drop(planner.close().await);
         Ok(exit_code(&summary))
@@ -87,16 +92,7 @@ async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<O
     }
     let cache = Arc::new(open_cache(project, Access::Look).await?);
     let sets = cache.index.past_sets(&store).await?;
-    let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();
-    let fail = |error: String| {
-        let hint = if runs.is_empty() {
-            "the history of the cache has no set of this flow".into()
-        } else {
-            format!("sets of runs: {}", runs.join(", "))
-        };
-        Error::new(ErrorKind::Flow, error).with_hint(hint)
-    };
-    let found = match (restore.run, published) {
+    let found = match (restore.run, &published) {
         (Some(run), _) => sets.iter().find(|set| set.run == run),
         (None, Some(published)) => match published.pinned {
             Some(pinned) => sets.iter().find(|set| set.run < pinned),
@@ -106,8 +102,24 @@ async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<O
         (None, None) if restore.latest => sets.first(),
         (None, None) => None,
     };
-    found.cloned().map(Some).ok_or_else(|| match restore.run {
-        Some(run) => fail(format!("run {run} published no set of flow {flow} that is remembered")),
-        None => fail(format!("there is no earlier set of flow {flow}")),
-    })
+    found.cloned().map(Some).ok_or_else(|| no_set(flow, restore, published.as_ref(), &sets))
+}
+
+/// Why there is no such set, and which there are.
+fn no_set(flow: &FlowName, restore: &Restore, published: Option<&Published>, sets: &[PastSet]) -> Error {
+    let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();
+    let error = match (restore.run, published) {
+        (Some(run), _) => format!("run {run} published no set of flow {flow} that is remembered"),
+        (None, _) if sets.is_empty() => format!("no set of flow {flow} is remembered"),
+        (None, None) => format!("nothing of flow {flow} is published, so that none of its sets is the one before"),
+        (None, Some(Published { pinned: Some(pinned), .. })) => {
+            format!("flow {flow} stays at the set of run {pinned}, and none is remembered that is older")
+        }
+        (None, Some(_)) => format!("every set of flow {flow} that is remembered has the parts that are published now"),
+    };
+    let hint = match runs.as_slice() {
+        [] => "the history of the cache has no set of this flow".into(),
+        [latest, ..] => format!("--build {latest} names one; the runs with a set are {}", runs.join(", ")),
+    };
+    Error::new(ErrorKind::Flow, error).with_hint(hint)
 }

@@ -1,30 +1,39 @@
 //! `hygge why FLOW`: the verdict with every reason, or what a fresh flow was made from.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{Args, Format};
-use super::{load, runtime, select};
+use super::patience::{OF_OTHERS, watch_for_interrupts};
+use super::{load, runtime, say, select};
 use crate::cache::Access;
+use crate::cache::history::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
-use crate::plan::{Planner, Request, Step};
+use crate::plan::{Hashing, Planner, Request, Step};
 use crate::report::json::{self as objects, Json};
-use crate::report::plain::Plain;
+use crate::report::output::{self, Output};
+use crate::report::plain::{Plain, count, moment};
+use crate::report::progress::Progress;
 
 /// How many inputs of a fresh flow are listed.
 const INPUTS: usize = 10;
+
+/// How many reasons are listed.
+const REASONS: usize = 20;
 
 /// Say why a flow would be built, or why not
 #[derive(Debug, ClapArgs)]
 pub(super) struct Why {
     /// The flow
     flow: String,
+    /// List all reasons and inputs
+    #[arg(long)]
+    all: bool,
     /// How to show it
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -41,57 +50,74 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     };
     let flow = FlowName::from(*name);
     runtime()?.block_on(async {
-        let mut planner = Planner::new(
-            project,
-            Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() },
-            Access::Look,
-        )
-        .await?;
+        let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
+        let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
+        let request = Request { selected, force: false, slices: None, put_back: None, interrupted, hashing };
+        let mut planner = Planner::new(project, request, Access::Look).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
+        if let Some(progress) = &mut progress {
+            progress.end();
+        }
         let step = plan.steps.iter().find(|step| step.flow == flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;
+        let last = last_failure(&planner, &flow).await?;
         match why.format {
-            Format::Json => Json::new(Box::new(io::stdout())).object("why", explain(&planner, &step)),
-            Format::Text if step.verdict == Verdict::Fresh => show_fresh(&planner, &step.flow)?,
-            Format::Text => {
-                let mut report = Plain::new(Box::new(io::stdout()));
-                report.step(&step);
-            }
+            Format::Json => Json.object("why", explain(&planner, &step, last.as_ref())),
+            Format::Text => show(&planner, &step, last.as_ref(), why.all),
         }
         planner.write_back().await?;
         Ok(if matches!(step.verdict, Verdict::Blocked { .. }) { ErrorKind::Flow.exit_code() } else { 0 })
     })
 }
 
-fn explain(planner: &Planner, step: &Step) -> serde_json::Value {
+/// The last run that had to do with a flow, if the flow failed in it, or was skipped.
+async fn last_failure(planner: &Planner, flow: &FlowName) -> Result<Option<Run>> {
+    let runs = planner.cache.index.runs(&planner.project.config.name, Some(flow.as_str()), 1).await?;
+    Ok(runs.into_iter().find(|run| run.flows.iter().any(|flow| matches!(flow.outcome.as_str(), "failed" | "skipped"))))
+}
+
+fn explain(planner: &Planner, step: &Step, last: Option<&Run>) -> serde_json::Value {
     let mut fields = objects::step(step);
     fields["published"] = json!(planner.receipt(&step.flow).and_then(|receipt| receipt.published.as_ref()));
+    fields["last_failure"] = json!(last);
     fields
 }
 
-fn show_fresh(planner: &Planner, flow: &FlowName) -> Result<()> {
-    let mut out = io::stdout().lock();
-    let mut line = |text: String| writeln!(out, "{text}").map_err(|error| Error::new(ErrorKind::Start, error));
-    line(format!("fresh    {flow}"))?;
-    let Some(published) = planner.receipt(flow).and_then(|receipt| receipt.published.as_ref()) else { return Ok(()) };
+fn show(planner: &Planner, step: &Step, last: Option<&Run>, all: bool) {
+    let most = |most: usize| if all { usize::MAX } else { most };
+    if step.verdict == Verdict::Fresh {
+        show_fresh(planner, &step.flow, most(INPUTS));
+    } else {
+        Plain::new(Output::Standard).step(step, most(REASONS), "--all lists them");
+    }
+    let Some(run) = last else { return };
+    for flow in &run.flows {
+        let error = flow.error.as_deref().unwrap_or("nothing was said of the cause");
+        say(&format!("         its last run, {} of {}: {}: {error}", run.run, moment(&run.began), flow.outcome));
+        if let Some(hint) = &flow.hint {
+            say(&format!("         hint: {hint}"));
+        }
+    }
+}
+
+fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
+    say(&format!("fresh    {flow}"));
+    let Some(published) = planner.receipt(flow).and_then(|receipt| receipt.published.as_ref()) else { return };
     if let Some(run) = published.pinned {
-        line(format!("         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"))?;
+        say(&format!("         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"));
     }
     let manifest = &published.manifest;
-    line(format!(
-        "         published {}, {} parts, {} rows, key {}",
-        published.at,
-        manifest.parts.len(),
-        manifest.rows(),
-        published.key.short()
-    ))?;
+    let (parts, rows) = (count(manifest.parts.len(), "part"), count(usize::try_from(manifest.rows()).unwrap_or(usize::MAX), "row"));
+    say(&format!("         published {}, {parts}, {rows}, key {}", moment(&published.at), published.key.short()));
     for (name, value) in &published.components.settings {
-        line(format!("         {name} is {value}"))?;
+        say(&format!("         {name} is {value}"));
     }
-    for (name, digest) in published.components.inputs.iter().take(INPUTS) {
-        line(format!("         input {name} is {}", digest.short()))?;
+    for (name, digest) in published.components.inputs.iter().take(most) {
+        say(&format!("         input {name} is {}", digest.short()));
     }
-    let more = published.components.inputs.len().saturating_sub(INPUTS);
-    if more > 0 { line(format!("         and {more} more inputs")) } else { Ok(()) }
+    let more = published.components.inputs.len().saturating_sub(most);
+    if more > 0 {
+        say(&format!("         and {}: --all lists them", count(more, "more input")));
+    }
 }

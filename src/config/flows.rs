@@ -16,6 +16,7 @@ use super::schema::{EntityFields, FlowFields, SharedFields};
 use super::words::Words;
 use super::yaml::VALUES;
 use super::{FlowBlock, Role};
+use crate::error::escape;
 
 /// Other names of a flow's keys.
 pub const FLOW_ALIASES: &Aliases = &[("depends_on", "needs")];
@@ -133,7 +134,7 @@ impl<'c> Expander<'c> {
             let is_key = keys_of::<SharedFields>().contains(&key.name.as_str());
             problems.push(problem.hint(match is_key {
                 true => format!("if {} belongs to the flow above it, indent it as far as the flow's other keys", key.name),
-                false => format!("write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill", key.name),
+                false => format!("write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill", escape::line(&key.name)),
             }));
             return part;
         }

@@ -11,7 +11,10 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnost
 
 use super::secrets::{shown, without_urls};
 pub use super::suggest::nearest;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, escape};
+
+/// What the hint begins with that is an example.
+const EXAMPLE: &str = "write:\n";
 
 /// How many problems are shown: who has more mends these first.
 const SHOWN: usize = 100;
@@ -67,13 +70,13 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: shown(&message.into()), labels: vec![(at, shown(&label.into()))], hint: None }
+        Self { message: without_urls(&message.into()), labels: vec![(at, without_urls(&label.into()))], hint: None }
     }
 
     /// Says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(shown(&hint.into()));
+        self.hint = Some(without_urls(&hint.into()));
         self
     }
 
@@ -90,12 +93,18 @@ impl Problem {
     /// Shows another place that belongs to it.
     #[must_use]
     pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
-        self.labels.push((at, shown(&label.into())));
+        self.labels.push((at, without_urls(&label.into())));
         self
     }
 
     fn at(&self) -> Span {
         self.labels[0].0
+    }
+
+    /// The hint as it is shown: an example has lines, and nothing of others in it.
+    fn shown_hint(&self) -> Option<String> {
+        let hint = self.hint.as_deref()?;
+        Some(if hint.starts_with(EXAMPLE) { escape::lines(hint) } else { escape::line(hint) }.into_owned())
     }
 }
 
@@ -177,12 +186,13 @@ impl Problems {
 
     /// `file:line:column`, as editors and terminals know to open.
     fn place(&self, at: Span) -> String {
-        format!("{}:{}:{}", self.source(at).path.display(), at.line.max(1), at.column.max(1))
+        let path = self.source(at).path.display().to_string();
+        format!("{}:{}:{}", escape::line(&path), at.line.max(1), at.column.max(1))
     }
 
     /// Shows one problem: its place and message, the lines of each file, the hint.
     fn show(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.place(problem.at()), problem.message)?;
+        writeln!(f, "{}: {}", self.place(problem.at()), escape::line(&problem.message))?;
         let mut files: Vec<usize> = problem.labels.iter().map(|(at, _)| at.file).collect();
         files.dedup();
         let mut shown = HashSet::new();
@@ -198,22 +208,22 @@ impl Problems {
         let text = &self.sources[file.min(self.sources.len() - 1)].text;
         let labels = problem.labels.iter().filter(|(at, _)| at.file == file);
         if labels.clone().any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > WIDTH)) {
-            return self.show_windows(text, labels, problem.hint.as_deref().filter(|_| with_hint), f);
+            return self.show_windows(text, labels, problem.shown_hint().filter(|_| with_hint).as_deref(), f);
         }
         let labels = problem.labels.iter().filter(|(at, _)| at.file == file).enumerate().map(|(number, (at, label))| {
             let span = (at.offset, at.length.max(1));
             if number == 0 {
-                LabeledSpan::new_primary_with_span(Some(label.clone()), span)
+                LabeledSpan::new_primary_with_span(Some(escape::line(label).into_owned()), span)
             } else {
-                LabeledSpan::new_with_span(Some(label.clone()), span)
+                LabeledSpan::new_with_span(Some(escape::line(label).into_owned()), span)
             }
         });
-        let mut diagnostic = MietteDiagnostic::new(problem.message.clone()).with_labels(labels);
-        diagnostic.help = problem.hint.clone().filter(|_| with_hint);
+        let mut diagnostic = MietteDiagnostic::new(escape::line(&problem.message)).with_labels(labels);
+        diagnostic.help = problem.shown_hint().filter(|_| with_hint);
         let source = &self.sources[file.min(self.sources.len() - 1)];
         // The text ends with a line end, so that a place behind its last character has a line.
         let text = format!("{}\n", shown(&source.text));
-        let report = Report::new(diagnostic).with_source_code(NamedSource::new(source.path.display().to_string(), text));
+        let report = Report::new(diagnostic).with_source_code(NamedSource::new("", text));
         let theme = GraphicalTheme::unicode_nocolor();
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
         let mut shown = String::new();
@@ -254,7 +264,7 @@ impl Problems {
             writeln!(f, " {} │ …{}", at.line.max(1), shown(&format!("{before}{after}…")))?;
             let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 3);
             writeln!(f, "{margin} {}", "─".repeat(marked))?;
-            writeln!(f, "{margin} ╰── {label}")?;
+            writeln!(f, "{margin} ╰── {}", escape::line(label))?;
             writeln!(f, "   ╰────")?;
         }
         hint.map_or(Ok(()), |hint| writeln!(f, "  help: {hint}"))
@@ -287,7 +297,9 @@ impl fmt::Display for Problems {
         let noun = self.noun;
         let count = if self.list.len() == 1 { format!("1 {noun}") } else { format!("{} {noun}s", self.list.len()) };
         match self.list.first() {
-            Some(first) if files.len() == 1 => write!(f, "{count} in {}", self.source(first.at()).path.display()),
+            Some(first) if files.len() == 1 => {
+                write!(f, "{count} in {}", escape::line(&self.source(first.at()).path.display().to_string()))
+            }
             _ => write!(f, "{count} in {} files", files.len()),
         }
     }

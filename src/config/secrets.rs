@@ -7,6 +7,7 @@ use super::node::{Node, Secret, Value};
 use super::suggest::nearest;
 use super::url::{self, LEAST, Url};
 use super::variables::{self, Variables};
+use crate::error::escape;
 
 /// What connections are made of, so that it is recognised elsewhere.
 #[derive(Clone, Default)]
@@ -156,15 +157,9 @@ pub(super) fn may_have_password(text: &str) -> bool {
     text.contains("://") && (text.contains('@') || text.contains("password="))
 }
 
-/// The text as a terminal may have it: no secrets, and no signs that would do something there.
+/// The text as a terminal may have it: no secrets, and no signs that would do something there. Places count its bytes.
 pub(super) fn shown(text: &str) -> String {
-    let covered = without_urls(text);
-    let is_sign = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t' | '\r');
-    if !covered.contains(is_sign) {
-        return covered;
-    }
-    // Places count bytes.
-    covered.chars().map(|letter| if is_sign(letter) { "?".repeat(letter.len_utf8()) } else { letter.to_string() }).collect()
+    escape::same_length(&without_urls(text)).into_owned()
 }
 
 /// The text of a config with these places covered: letters of the same length stand for what is there.

@@ -74,6 +74,8 @@ pub struct Coordinator<'r> {
     tries: HashMap<FlowName, usize>,
     /// How often the database of a flow failed in a way that may pass.
     failures: HashMap<FlowName, u64>,
+    /// When each flow began for the first time.
+    begun: HashMap<FlowName, Instant>,
     /// The number of this run in the history.
     run: i64,
     /// That of the run before, if it was killed.
@@ -137,6 +139,7 @@ impl<'r> Coordinator<'r> {
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
             failures: HashMap::new(),
+            begun: HashMap::new(),
             run,
             killed,
             reasons: HashMap::new(),
@@ -148,7 +151,6 @@ impl<'r> Coordinator<'r> {
 
     /// Runs every step to its end.
     pub async fn run(mut self, plan: Plan) -> Result<Summary> {
-        let began = Instant::now();
         self.admit(plan);
         self.record_changes();
         loop {
@@ -194,7 +196,6 @@ impl<'r> Coordinator<'r> {
         self.planner.databases.end_queries().await;
         self.barriers.wait()?;
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
-        self.summary.took = began.elapsed();
         Ok(self.summary)
     }
 
@@ -214,7 +215,8 @@ impl<'r> Coordinator<'r> {
 
     /// Begins a flow whose upstreams have all ended well.
     async fn begin(&mut self, step: Step) -> Result<()> {
-        let began = Instant::now();
+        // What it was tried before, and what it rested, is part of its time.
+        let began = *self.begun.entry(step.flow.clone()).or_insert_with(Instant::now);
         let step = match step.verdict {
             // Only now is it known what its upstreams gave.
             Verdict::Maybe { .. } => match self.judge_anew(&step.flow).await? {
@@ -374,7 +376,8 @@ impl<'r> Coordinator<'r> {
     fn begin_again(&mut self, step: Step) {
         if self.stopping || self.options.interrupted.load(Ordering::Relaxed) {
             let because = self.stop_reason();
-            return self.end(&step.flow, Outcome::Skipped { because }, Instant::now());
+            let began = self.began(&step.flow);
+            return self.end(&step.flow, Outcome::Skipped { because }, began);
         }
         self.try_again(&step);
     }
@@ -424,8 +427,9 @@ impl<'r> Coordinator<'r> {
                 self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
             }
             self.summary.count(&outcome);
-            self.note_ending(&flow, &outcome, began.elapsed());
-            (self.tell)(Event::Ended { flow: flow.clone(), outcome, took: began.elapsed() });
+            let (took, retries) = (began.elapsed(), self.failures.get(&flow).copied().unwrap_or_default());
+            self.note_ending(&flow, &outcome, took, retries);
+            (self.tell)(Event::Ended { flow: flow.clone(), outcome, took, retries });
             for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
                 let Some((_, waits)) = self.held.get_mut(&dependent) else { continue };
                 waits.remove(&flow);
@@ -453,8 +457,14 @@ impl<'r> Coordinator<'r> {
         for flow in idle {
             self.running.remove(&flow);
             let because = self.stop_reason();
-            self.end(&flow, Outcome::Skipped { because }, Instant::now());
+            let began = self.began(&flow);
+            self.end(&flow, Outcome::Skipped { because }, began);
         }
+    }
+
+    /// When a flow began; now, where it did not.
+    fn began(&self, flow: &FlowName) -> Instant {
+        self.begun.get(flow).copied().unwrap_or_else(Instant::now)
     }
 
     fn stop_reason(&self) -> String {

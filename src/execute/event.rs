@@ -76,8 +76,10 @@ pub enum Event {
         flow: FlowName,
         /// How.
         outcome: Outcome,
-        /// How long it took.
+        /// How long it took, with all that it waited.
         took: Duration,
+        /// How often it was tried again.
+        retries: u64,
     },
 }
 
@@ -125,6 +127,8 @@ pub struct Done {
     pub bytes: u64,
     /// The store.
     pub store: PathBuf,
+    /// True where nothing of the flow was published before.
+    pub is_first: bool,
 }
 
 /// How a run ended.
@@ -134,6 +138,8 @@ pub struct Summary {
     pub built: usize,
     /// Flows that were published from parts at hand.
     pub restored: usize,
+    /// Of those, how many for the first time.
+    pub first: usize,
     /// Flows with nothing to do.
     pub fresh: usize,
     /// Flows that failed.
@@ -146,7 +152,7 @@ pub struct Summary {
     pub locked: usize,
     /// Why the index does not have all that was done; the stores do.
     pub unrecorded: Option<Error>,
-    /// How long it took.
+    /// How long it took, planning included.
     pub took: Duration,
 }
 
@@ -156,7 +162,10 @@ impl Summary {
         match outcome {
             Outcome::Fresh => self.fresh += 1,
             Outcome::Built(_) => self.built += 1,
-            Outcome::Restored(_) => self.restored += 1,
+            Outcome::Restored(done) => {
+                self.restored += 1;
+                self.first += usize::from(done.is_first);
+            }
             Outcome::Failed(_) => self.failed += 1,
             Outcome::Skipped { .. } => self.skipped += 1,
         }

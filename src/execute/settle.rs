@@ -79,7 +79,7 @@ impl Taker {
             }
             if !std::mem::replace(&mut told, true) {
                 // Nobody listens any more where the run has ended.
-                drop(waiting.send(held.holder.clone()));
+                drop(waiting.send(held.who()));
             }
             std::thread::sleep(PAUSE);
         }

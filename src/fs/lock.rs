@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{File, FsError};
+use super::{File, FsError, holders};
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
@@ -33,11 +33,21 @@ pub struct Held {
     pub holder: String,
 }
 
+impl Held {
+    /// Who has it: in the holder's words, else as the machine says it.
+    pub fn who(&self) -> String {
+        if !self.holder.is_empty() {
+            return self.holder.clone();
+        }
+        holders::of(&self.path).unwrap_or_else(|| "another process".into())
+    }
+}
+
 /// Why a lock was not got.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("{} is locked by {}", .0.path.display(), if .0.holder.is_empty() { "another process" } else { &.0.holder })]
+    #[error("{} is locked by {}", .0.path.display(), .0.who())]
     Held(Held),
     /// The lock's file cannot be used.
     #[error(transparent)]

@@ -182,6 +182,10 @@ impl Home for SqlHome {
 }
 
 impl Table for SqlHome {
+    fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn recipe(&self) -> BTreeMap<String, String> {
         let mut recipe = BTreeMap::from([
             ("home.sql.version".to_string(), VERSION.to_string()),
@@ -211,10 +215,6 @@ impl Table for SqlHome {
     fn check_place(&self) -> Result<()> {
         connection::identity(&self.connection).map_err(|error| error.of(&self.connection.name))?;
         Ok(())
-    }
-
-    fn connection(&self) -> &str {
-        &self.connection.name
     }
 
     fn is_probed(&self) -> bool {

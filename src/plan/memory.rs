@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
 
+use super::Hashing;
 use crate::cache::CacheError;
 use crate::cache::index::{Batch, Index, IndexedReceipt, KnownStore};
 use crate::fingerprint::Fingerprint;
@@ -25,7 +26,7 @@ pub struct Memory {
     /// Every store that is known.
     pub stores: HashMap<PathBuf, KnownStore>,
     /// Bytes that were hashed because no memo vouched for them.
-    pub hashed: AtomicU64,
+    pub hashing: Arc<Hashing>,
     has_all: bool,
     changed_memos: HashSet<PathBuf>,
     changed_receipts: HashSet<PathBuf>,
@@ -35,8 +36,8 @@ pub struct Memory {
 
 impl Memory {
     /// Nothing but the stores that the index knows.
-    pub fn new(stores: HashMap<PathBuf, KnownStore>) -> Self {
-        Self { stores, ..Self::default() }
+    pub fn new(stores: HashMap<PathBuf, KnownStore>, hashing: Arc<Hashing>) -> Self {
+        Self { stores, hashing, ..Self::default() }
     }
 
     /// Loads the memos of folders and the receipts of stores that are not loaded yet.

@@ -74,6 +74,7 @@ impl Planner {
             let stores = std::mem::take(&mut cache.index.stores);
             Ok::<_, CacheError>((cache, stores))
         });
+        let hashing = request.hashing.clone();
         let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
         // An upstream that is not selected still says what its output is.
         let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
@@ -85,7 +86,7 @@ impl Planner {
             project,
             cache: Arc::new(cache),
             request,
-            memory: Memory::new(stores),
+            memory: Memory::new(stores, hashing),
             looks,
             vouched: HashSet::new(),
             observed: HashMap::new(),
@@ -306,7 +307,7 @@ impl Planner {
 
     /// Bytes that were hashed because no memo vouched for them.
     pub fn hashed_bytes(&self) -> u64 {
-        self.memory.hashed.load(Ordering::Relaxed)
+        self.memory.hashing.bytes().0
     }
 
     /// What should be remembered: the stat memo, receipts that were read, layouts.

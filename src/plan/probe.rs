@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
 
+use super::Hashing;
 use super::look::{Look, StoreLook};
 use super::memory::Memory;
 use crate::cache::index::IndexedReceipt;
@@ -108,10 +109,11 @@ pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory, interrupted: 
         .iter()
         .map(|(flow, real, look)| Probed { real, inputs: inputs(look, memory), store: store(flow, real, look, memory) })
         .collect();
-    let hashed = &memory.hashed;
+    let hashing = &memory.hashing;
     let wanted = probed.iter_mut().flat_map(Probed::wanted);
     let mut unknown: Vec<&mut Wanted> = wanted.filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
-    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashed, interrupted));
+    hashing.expect(unknown.iter().map(|wanted| wanted.stat.size).sum());
+    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashing, interrupted));
     probed.into_iter().map(|probed| probed.finish(memory)).collect()
 }
 
@@ -222,13 +224,17 @@ fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {
 }
 
 /// Hashes a file and checks that it looks the same before and after.
-fn hash(wanted: &mut Wanted, hashed: &AtomicU64, interrupted: &AtomicBool) {
+fn hash(wanted: &mut Wanted, hashing: &Hashing, interrupted: &AtomicBool) {
     let path = wanted.folder.join(&wanted.name);
     let now = Now::take();
     let digest = || -> Result<Remembered> {
         let file = fs::open(&path)?;
-        let (digest, bytes) = Fingerprint::of_file(&file, |_| fs::go_on(interrupted)).map_err(FsError::at("read", &path))?;
-        hashed.fetch_add(bytes, Ordering::Relaxed);
+        let mut before = 0;
+        let passed = |bytes: u64| {
+            hashing.add(bytes - std::mem::replace(&mut before, bytes));
+            fs::go_on(interrupted)
+        };
+        let (digest, _) = Fingerprint::of_file(&file, passed).map_err(FsError::at("read", &path))?;
         if fs::stat_open(&file, &path)? != wanted.stat {
             return Err(ProbeError::Changing(path.clone()).into());
         }

@@ -1,53 +1,33 @@
-//! The display on a terminal: the plain lines, and below them how far the parts are.
+//! The display on a terminal: the plain lines, and below them how far the run is.
 
-use std::io;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::output::Output;
 use super::plain::Plain;
+use super::progress::Progress;
 use super::{Notices, Report};
 use crate::execute::event::{Event, Summary};
 use crate::plan::Plan;
 
-/// How often the time that is shown goes on while nothing happens.
-const TICK: Duration = Duration::from_millis(200);
-
 /// The plain display with a line of progress on standard error.
 pub struct Fancy {
-    plain: Plain<'static>,
-    bar: ProgressBar,
+    plain: Plain,
+    progress: Progress,
 }
 
 impl Fancy {
     /// Writes to standard error, which is a terminal.
-    pub fn new() -> Self {
-        Self { plain: Plain::new(Box::new(io::stderr())), bar: ProgressBar::hidden() }
-    }
-
-    /// The line appears with the first part that must be made.
-    fn show(&mut self, parts: usize) {
-        if self.bar.is_hidden() && parts > 0 {
-            let style = ProgressStyle::with_template("{pos} of {len} parts {wide_bar} {elapsed}");
-            self.bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.enable_steady_tick(TICK);
-        }
-        self.bar.inc_length(parts as u64);
-    }
-}
-
-impl Default for Fancy {
-    fn default() -> Self {
-        Self::new()
+    pub fn new(progress: Progress) -> Self {
+        Self { plain: Plain::new(Output::Error), progress }
     }
 }
 
 impl Report for Fancy {
     fn plan(&mut self, plan: &Plan) {
+        self.progress.end();
         self.plain.plan(plan);
     }
 
     fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
+        self.progress.plan(plan);
         self.plain.notes(plan, notices);
     }
 
@@ -56,17 +36,12 @@ impl Report for Fancy {
     }
 
     fn event(&mut self, event: &Event) {
-        match event {
-            Event::Started { parts_to_make, .. } => self.show(*parts_to_make),
-            Event::PartMade { .. } => return self.bar.inc(1),
-            _ => {}
-        }
-        let plain = &mut self.plain;
-        self.bar.suspend(|| plain.event(event));
+        self.progress.event(event);
+        self.plain.event(event);
     }
 
     fn summary(&mut self, summary: &Summary, hashed: u64) {
-        self.bar.finish_and_clear();
+        self.progress.end();
         self.plain.summary(summary, hashed);
     }
 }

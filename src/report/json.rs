@@ -3,12 +3,12 @@
 //! docs/json.md says what each of them has. Fields are added without a new version; a field that
 //! goes or changes its meaning makes one.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
+use super::output::Output;
 use super::{Notices, Report};
 use crate::cache::index::Begun;
+use crate::error::escape;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::Verdict;
 use crate::plan::{Plan, Step};
@@ -17,23 +17,16 @@ use crate::store::room::Recovery;
 /// The version of the objects.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Writes objects for programs.
-pub struct Json<'w> {
-    out: Box<dyn Write + 'w>,
-}
+/// Writes objects for programs, on standard output.
+#[derive(Debug, Default)]
+pub struct Json;
 
-impl<'w> Json<'w> {
-    /// Writes to `out`.
-    pub fn new(out: Box<dyn Write + 'w>) -> Self {
-        Self { out }
-    }
-
+impl Json {
     /// Writes one object.
     pub fn object(&mut self, event: &str, mut fields: Value) {
         fields["schema_version"] = SCHEMA_VERSION.into();
         fields["event"] = event.into();
-        // Who closed our output does not want to read more.
-        drop(writeln!(self.out, "{fields}"));
+        Output::Standard.bytes(format!("{}\n", escape::json(&fields.to_string())).as_bytes());
     }
 }
 
@@ -58,7 +51,7 @@ pub fn step(step: &Step) -> Value {
     fields
 }
 
-impl Report for Json<'_> {
+impl Report for Json {
     fn plan(&mut self, plan: &Plan) {
         for planned in &plan.steps {
             self.object("plan", step(planned));
@@ -107,10 +100,11 @@ impl Report for Json<'_> {
             }
             Event::Displaced { flow, names, folder } => self.object("displaced", json!({ "flow": flow, "names": names, "folder": folder })),
             Event::Remark { flow, text } => self.object("remark", json!({ "flow": flow, "text": text })),
-            Event::Ended { flow, outcome, took } => {
+            Event::Ended { flow, outcome, took, retries } => {
                 let mut fields = outcome_fields(outcome);
                 fields["flow"] = json!(flow);
                 fields["seconds"] = json!(took.as_secs_f64());
+                fields["retries"] = json!(retries);
                 self.object("flow_finished", fields);
             }
         }

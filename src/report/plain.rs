@@ -1,8 +1,8 @@
 //! The plain display: one line for each flow that did something, one for the whole.
 
-use std::io::Write;
 use std::time::Duration;
 
+use super::output::Output;
 use super::{Notices, Report};
 use crate::cache::index::Begun;
 use crate::execute::event::{Done, Event, Outcome, Summary};
@@ -13,24 +13,29 @@ use crate::store::room::Recovery;
 /// How many reasons a line shows.
 const REASONS: usize = 3;
 
+/// How many reasons a plan shows of each flow.
+const PLANNED: usize = 5;
+
+/// How many names or stores are listed.
+const LISTED: usize = 10;
+
 /// Writes lines for people.
-pub struct Plain<'w> {
-    out: Box<dyn Write + 'w>,
+pub struct Plain {
+    out: Output,
 }
 
-impl<'w> Plain<'w> {
+impl Plain {
     /// Writes to `out`.
-    pub fn new(out: Box<dyn Write + 'w>) -> Self {
+    pub fn new(out: Output) -> Self {
         Self { out }
     }
 
     fn line(&mut self, text: &str) {
-        // Who closed our output does not want to read more.
-        drop(writeln!(self.out, "{text}"));
+        self.out.line(text);
     }
 
-    /// Shows one flow of a plan.
-    pub fn step(&mut self, step: &Step) {
+    /// Shows one flow of a plan, with no more than so many reasons; `more` says how to see the others.
+    pub fn step(&mut self, step: &Step, most: usize, more: &str) {
         let mut line = format!("{:<8} {}", step.verdict.word(), step.flow);
         if let Some(work) = &step.work {
             let (make, all) = (work.parts_to_make(), work.parts.len());
@@ -46,27 +51,33 @@ impl<'w> Plain<'w> {
                 }
             }
             Verdict::Maybe { upstreams, .. } => {
-                let names: Vec<&str> = upstreams.iter().map(|name| name.as_str()).collect();
-                self.line(&format!("         waits for what {} will give", names.join(", ")));
+                self.line(&format!("         waits for what {} will give", some(upstreams, LISTED)));
             }
             _ => {}
         }
-        for reason in step.verdict.reasons() {
+        let reasons = step.verdict.reasons();
+        for reason in reasons.iter().take(most) {
             self.line(&format!("         {reason}"));
+        }
+        if reasons.len() > most {
+            self.line(&format!("         and {} more: {more}", reasons.len() - most));
         }
         for remark in step.remarks() {
             self.line(&format!("         note: {remark}"));
         }
     }
 
-    fn ended(&mut self, flow: &str, outcome: &Outcome, took: Duration) {
+    fn ended(&mut self, flow: &str, outcome: &Outcome, took: Duration, retries: u64) {
+        let took = format!("in {}{}", seconds(took), after(retries));
         match outcome {
             Outcome::Fresh => {}
-            Outcome::Built(done) => self.line(&format!("built    {flow}: {} in {}", parts(done), seconds(took))),
-            Outcome::Restored(done) => self.line(&format!("restored {flow}: {} in {}", parts(done), seconds(took))),
+            // A set that was never published before is nothing that comes back.
+            Outcome::Restored(done) if !done.is_first => self.line(&format!("restored {flow}: {} {took}", parts(done))),
+            Outcome::Built(done) | Outcome::Restored(done) => self.line(&format!("built    {flow}: {} {took}", parts(done))),
             Outcome::Skipped { because } => self.line(&format!("skipped  {flow}: {because}")),
             Outcome::Failed(error) => {
-                self.line(&format!("failed   {flow}: {error}"));
+                let after = if retries > 0 { format!(" ({took})") } else { String::new() };
+                self.line(&format!("failed   {flow}: {error}{after}"));
                 if let Some(hint) = error.hint() {
                     self.line(&format!("         hint: {hint}"));
                 }
@@ -75,11 +86,11 @@ impl<'w> Plain<'w> {
     }
 }
 
-impl Report for Plain<'_> {
+impl Report for Plain {
     fn plan(&mut self, plan: &Plan) {
         let fresh = plan.steps.iter().filter(|step| step.verdict == Verdict::Fresh).count();
         for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Fresh) {
-            self.step(step);
+            self.step(step, PLANNED, &format!("hygge why {} --all", step.flow));
         }
         let blocked = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Blocked { .. })).count();
         let rest = plan.steps.len() - fresh - blocked;
@@ -113,14 +124,17 @@ impl Report for Plain<'_> {
             self.line(&format!("warning: flow {flow} has no entities: nothing is built of it; hygge check says why"));
         }
         if !notices.left_alone.is_empty() {
-            self.line(&format!("note: stale and not selected: {}", notices.left_alone.join(", ")));
+            self.line(&format!("note: stale and not selected: {}", some(notices.left_alone, LISTED)));
         }
-        for orphan in &plan.orphans {
+        for orphan in plan.orphans.iter().take(LISTED) {
             self.line(&format!(
                 "note: store {} was made by flow {}, and no flow of the config has it now; it is left alone",
                 orphan.store.display(),
                 orphan.flow
             ));
+        }
+        if plan.orphans.len() > LISTED {
+            self.line(&format!("note: and {} more such stores; hygge clean --orphans lists them", plan.orphans.len() - LISTED));
         }
     }
 
@@ -138,7 +152,6 @@ impl Report for Plain<'_> {
                 self.line(&format!("building {flow}: {}", shown.join("; ")));
             }
             Event::Waiting { flow, holder } => {
-                let holder = if holder.is_empty() { "another process" } else { holder };
                 self.line(&format!("waiting  {flow}: its store is locked by {holder}"));
             }
             Event::Retrying { flow, error, rest } => {
@@ -154,12 +167,12 @@ impl Report for Plain<'_> {
             Event::Displaced { flow, names, folder } => {
                 self.line(&format!(
                     "warning: {flow}: {} altered or put there by someone else, kept in {}",
-                    names.join(", "),
+                    some(names, LISTED),
                     folder.display()
                 ));
             }
             Event::Remark { flow, text } => self.line(&format!("note: {flow}: {text}")),
-            Event::Ended { flow, outcome, took } => self.ended(flow.as_str(), outcome, *took),
+            Event::Ended { flow, outcome, took, retries } => self.ended(flow.as_str(), outcome, *took, *retries),
         }
     }
 
@@ -168,8 +181,8 @@ impl Report for Plain<'_> {
             return self.line(&nothing_to_do(summary.fresh));
         }
         let counts = [
-            (summary.built, "built"),
-            (summary.restored, "restored"),
+            (summary.built + summary.first, "built"),
+            (summary.restored - summary.first, "restored"),
             (summary.fresh, "fresh"),
             (summary.failed, "failed"),
             (summary.skipped, "skipped"),
@@ -197,6 +210,29 @@ fn parts(done: &Done) -> String {
         bytes(done.bytes),
         done.store.display()
     )
+}
+
+/// Retries, behind the time that they are a part of.
+pub fn after(retries: u64) -> String {
+    match retries {
+        0 => String::new(),
+        1 => ", after 1 retry".into(),
+        more => format!(", after {more} retries"),
+    }
+}
+
+/// The first of some names, and how many there are besides.
+pub fn some(names: &[impl ToString], most: usize) -> String {
+    let told = names.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if names.len() > most { format!("{told} and {} more", names.len() - most) } else { told }
+}
+
+/// A moment that is recorded in RFC 3339, as a person reads it.
+pub fn moment(recorded: &str) -> String {
+    match (recorded.get(..10), recorded.get(11..19), recorded.ends_with('Z')) {
+        (Some(day), Some(time), true) => format!("{day} {time} UTC"),
+        _ => recorded.to_string(),
+    }
 }
 
 /// A number of things, as a person writes it.

@@ -17,6 +17,7 @@ use crate::execute::settle::{Taken, Taker};
 use crate::execute::task;
 use crate::execute::unit::UnitTask;
 use crate::flow::{FlowName, Mode};
+use crate::fs;
 use crate::plan::stale::Reason;
 use crate::plan::work::MadeAt;
 use crate::publish;
@@ -41,7 +42,7 @@ impl Coordinator<'_> {
     /// Has a flow's store locked and settled.
     pub(super) fn take_store(&mut self, name: &FlowName) -> Result<()> {
         let taker = self.taker(name)?;
-        let holder = format!("hygge, process {}, flow {name} of {}", std::process::id(), self.planner.project.config.name);
+        let holder = fs::words(&format!("flow {name} of {}", self.planner.project.config.name));
         let said = self.waiting_of(name);
         self.spawn(name, Doing::Taking, move || Finished::Taken(taker.take(&holder, &said)));
         Ok(())
@@ -279,6 +280,7 @@ impl Coordinator<'_> {
             rows: manifest.rows(),
             bytes: manifest.bytes(),
             store: described.store.shown(&store).into(),
+            is_first: !put_back && running.receipt.is_none_or(|receipt| receipt.published.is_none()),
         };
         drop(running.lock);
         self.end(flow, if made == 0 { Outcome::Restored(done) } else { Outcome::Built(done) }, running.began);

@@ -30,7 +30,7 @@ impl Coordinator<'_> {
     }
 
     /// Writes into the history how a flow ended that had something to do.
-    pub(super) fn note_ending(&mut self, flow: &FlowName, outcome: &Outcome, took: Duration) {
+    pub(super) fn note_ending(&mut self, flow: &FlowName, outcome: &Outcome, took: Duration, retries: u64) {
         let Some(word) = outcome.word() else { return };
         let reasons = self.reasons.remove(flow).unwrap_or_default();
         let mut noted = FlowRun {
@@ -39,6 +39,8 @@ impl Coordinator<'_> {
             why: reasons.iter().map(Reason::to_string).collect(),
             reasons: reasons.iter().map(|reason| json!(reason)).collect(),
             seconds: took.as_secs_f64(),
+            retries,
+            number: self.summary.ran() as u64,
             ..FlowRun::default()
         };
         match outcome {
@@ -46,7 +48,10 @@ impl Coordinator<'_> {
                 (noted.parts_made, noted.parts_kept) = (done.made as u64, done.kept as u64);
                 (noted.rows, noted.bytes) = (done.rows, done.bytes);
             }
-            Outcome::Failed(error) => noted.error = Some(error.to_string()),
+            Outcome::Failed(error) => {
+                noted.error = Some(error.to_string());
+                noted.hint = error.hint().map(String::from);
+            }
             Outcome::Skipped { because } => noted.error = Some(because.clone()),
             Outcome::Fresh => {}
         }

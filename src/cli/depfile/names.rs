@@ -1,0 +1,78 @@
+//! Names of files as make and ninja write them, and which they have no way to write.
+//!
+//! Found by trying each letter with GNU make 4.3 and ninja 1.11; what either of them takes for something else than a
+//! part of a name is left out, so that no name runs anything.
+
+use std::path::Path;
+
+/// What stands for `=`, which would make a line an assignment.
+pub(super) const EQUALS: &str = "$(eq)";
+
+/// A name as make reads it in a target; `None` for one that make has no way to write.
+///
+/// A `;` begins a recipe, `|` and `&` part a rule, backslashes mean something else by what follows them, a blank at the
+/// end is lost, and a `)` there ends the members of an archive, which any `(` before it may begin.
+pub(in crate::cli) fn of_make(name: &str) -> Option<String> {
+    let is_other = name.starts_with('~') || name.ends_with([' ', ')']);
+    if is_other || name.contains(is_never_written) || name.contains([';', '|', '&', '\\']) {
+        return None;
+    }
+    let mut written = String::new();
+    for letter in name.chars() {
+        match letter {
+            '$' => written.push_str("$$"),
+            '=' => written.push_str(EQUALS),
+            ' ' | '#' | '%' | ':' | '*' | '?' | '[' => {
+                written.push('\\');
+                written.push(letter);
+            }
+            _ => written.push(letter),
+        }
+    }
+    Some(written)
+}
+
+/// A pattern without a rule, which a target matches: make's own rules for any file are for none that matches one. Rules of
+/// the Makefile are not concerned. <https://www.gnu.org/software/make/manual/html_node/Match_002dAnything-Rules.html>
+pub(super) fn specific(target: &str) -> Option<String> {
+    match target.rsplit_once('/') {
+        Some((folder, _)) => Some(format!("{folder}/%")),
+        None => target.strip_suffix(|letter: char| letter.is_ascii_alphanumeric()).map(|rest| format!("{rest}%")),
+    }
+}
+
+/// A name that make looks for when it reads it, and that is nothing where it is not there.
+pub(super) fn found_by_make(path: &Path) -> Option<String> {
+    let name = path.to_str()?;
+    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '/' | '.' | '_' | '-' | '+' | '@' | '~');
+    name.chars().all(is_plain).then(|| format!("$(wildcard {name})"))
+}
+
+/// A name as ninja reads it; `None` for one that ninja has no way to write.
+///
+/// It takes all other letters for the end of a name, silently.
+pub(super) fn of_ninja(name: &str) -> Option<String> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || !letter.is_ascii() || "+,/_:.~()}{%=@[]!-#$ ".contains(letter);
+    // A colon ends what is built where nothing follows it.
+    let ends = name.ends_with(':') || name.contains(": ");
+    if ends || name.contains(is_never_written) || !name.chars().all(is_name) {
+        return None;
+    }
+    let mut written = String::new();
+    for letter in name.chars() {
+        match letter {
+            '$' => written.push_str("$$"),
+            ' ' | '#' => {
+                written.push('\\');
+                written.push(letter);
+            }
+            _ => written.push(letter),
+        }
+    }
+    Some(written)
+}
+
+/// Line ends and tabs part names, and others may be taken for them.
+fn is_never_written(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
+}

@@ -1,0 +1,25 @@
+//! How far the files are read whose digests nothing vouches for: for who waits meanwhile.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that are to be read, and those that were.
+#[derive(Debug, Default)]
+pub struct Hashing {
+    wanted: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Hashing {
+    /// Bytes that were read by now, and how many it will be as far as that is known.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.wanted.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn expect(&self, bytes: u64) {
+        self.wanted.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

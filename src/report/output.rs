@@ -1,0 +1,186 @@
+//! The way out: everything that a command says passes here, on standard output or standard error.
+//!
+//! It keeps the line of progress below what is said, and notes what could not be written: a reader that has gone is no
+//! error, a full disk is one. It knows no flow and no plan.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::escape;
+
+/// Back to the beginning of the line of progress, and nothing behind it.
+const CLEAR: &str = "\r\x1b[J";
+
+/// How wide a terminal is that does not say so.
+const COLUMNS: usize = 80;
+
+/// What stands for signs that draw boxes where a terminal has none of them.
+const BOXES: [(char, char); 13] = [
+    ('─', '-'),
+    ('│', '|'),
+    ('╭', ','),
+    ('╰', '`'),
+    ('╮', '.'),
+    ('╯', '\''),
+    ('├', '|'),
+    ('┬', '-'),
+    ('┴', '-'),
+    ('·', ':'),
+    ('▲', '^'),
+    ('█', '#'),
+    ('░', '.'),
+];
+
+/// One of both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// What was asked for.
+    Standard,
+    /// What happens meanwhile, and errors.
+    Error,
+}
+
+/// What the process has said, and how: there is one terminal.
+struct Screen {
+    /// The line of progress, where one is shown.
+    progress: Option<String>,
+    /// Why something could not be written.
+    failure: Option<io::Error>,
+}
+
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { progress: None, failure: None });
+
+/// Whether signs that draw boxes are shown as letters.
+static IS_PLAIN: AtomicBool = AtomicBool::new(false);
+
+impl Output {
+    /// Says a line, in which others have a part.
+    pub fn line(self, text: &str) {
+        self.say(&escape::line(text));
+    }
+
+    /// Says lines that are hygge's own, as they are set.
+    pub fn lines(self, text: &str) {
+        self.say(&escape::lines(text));
+    }
+
+    fn say(self, text: &str) {
+        let text = if IS_PLAIN.load(Ordering::Relaxed) { plain(text) } else { text.to_string() };
+        self.bytes(format!("{text}\n").as_bytes());
+    }
+
+    /// Writes what programs read, as it is.
+    pub fn bytes(self, bytes: &[u8]) {
+        screen().write(self, bytes);
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// From now on boxes are drawn with letters.
+pub fn draw_with_letters() {
+    IS_PLAIN.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody may look at standard error.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// What could not be written by now, if anything.
+pub fn failure() -> Option<io::Error> {
+    let mut screen = screen();
+    let flushed = io::stdout().flush();
+    screen.note(flushed);
+    screen.failure.take()
+}
+
+/// Shows the line of progress; one that is longer than the terminal is wide is cut.
+pub(super) fn show_progress(text: &str) {
+    let text = if IS_PLAIN.load(Ordering::Relaxed) { plain(text) } else { text.to_string() };
+    // The last column stays free, so that the cursor does not go on to the next line.
+    let shown: String = text.chars().take(columns() - 1).collect();
+    let mut screen = screen();
+    let drawn = drawn(&shown);
+    screen.progress = Some(shown);
+    screen.write_raw(Output::Error, drawn.as_bytes());
+}
+
+/// Takes the line of progress away.
+pub fn end_progress() {
+    let mut screen = screen();
+    if screen.progress.take().is_some() {
+        screen.write_raw(Output::Error, CLEAR.as_bytes());
+    }
+}
+
+/// Takes the line of progress away before the process ends in the middle of something.
+pub fn leave() {
+    // Who is writing may wait for a reader, and never end.
+    if let Ok(mut screen) = SCREEN.try_lock()
+        && screen.progress.take().is_some()
+    {
+        screen.write_raw(Output::Error, CLEAR.as_bytes());
+    }
+}
+
+/// How wide the terminal is now.
+pub(super) fn columns() -> usize {
+    let size = console::Term::stderr().size_checked();
+    size.map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 1).unwrap_or(COLUMNS)
+}
+
+/// The cursor rests at the beginning: what the terminal writes there by itself is overwritten by the next line, and a
+/// line that a narrower terminal breaks into several goes as a whole.
+fn drawn(line: &str) -> String {
+    format!("\r{line}\x1b[J\r")
+}
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Screen {
+    fn write(&mut self, output: Output, bytes: &[u8]) {
+        let Some(line) = self.progress.clone() else { return self.write_raw(output, bytes) };
+        if output == Output::Error {
+            // At once, so that nothing flickers.
+            return self.write_raw(output, &[CLEAR.as_bytes(), bytes, drawn(&line).as_bytes()].concat());
+        }
+        self.write_raw(Output::Error, CLEAR.as_bytes());
+        self.write_raw(output, bytes);
+        self.write_raw(Output::Error, drawn(&line).as_bytes());
+    }
+
+    fn write_raw(&mut self, output: Output, bytes: &[u8]) {
+        let written = match output {
+            Output::Standard => io::stdout().write_all(bytes),
+            Output::Error => io::stderr().write_all(bytes),
+        };
+        self.note(written);
+    }
+
+    fn note(&mut self, result: io::Result<()>) {
+        // Who closed our output does not want to read more.
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.failure.get_or_insert(error);
+        }
+    }
+}
+
+fn plain(text: &str) -> String {
+    let letter = |letter: char| BOXES.iter().find(|(sign, _)| *sign == letter).map_or(letter, |(_, plain)| *plain);
+    text.chars().map(letter).collect()
+}
