@@ -201,6 +201,9 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
         }
         tree = &empty;
     }
+    let whole = tree;
+    let spoken = connection::without_foreign(whole, &mut problems);
+    let tree = spoken.as_ref().unwrap_or(whole);
     // Keys for anchors, as other tools have them.
     let extensions: Vec<&str> = tree.entries().iter().map(|(key, _)| key.name.as_str()).filter(|key| key.starts_with("x-")).collect();
     let of_options = keys_of::<OptionsFields>().iter().map(|key| (*key, "options"));
@@ -211,7 +214,7 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else { return (None, problems) };
     let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
-    let connections = connection::resolve(fields.connections.unwrap_or_default(), tree, &found.variables, &mut problems);
+    let connections = connection::resolve(fields.connections.unwrap_or_default(), whole, &found.variables, &mut problems);
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
     let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
     let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();

@@ -143,6 +143,7 @@ impl Database {
         let unusable = |error: sqlx::Error| options::unusable(&error, url);
         let dialect = Dialect::of(url);
         let mut file = None;
+        options::check_files(connection, url, root)?;
         let certificate = connection.sslrootcert()?;
         let options = match dialect {
             Dialect::Sqlite => {

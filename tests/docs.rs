@@ -67,8 +67,35 @@ fn yaml(value: &Value) -> String {
         Value::String(text) if text.starts_with(['*', '{', '$']) || text.contains([':', '#', '{']) => format!("\"{text}\""),
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            // Between braces, a comma ends a text.
+            let quoted = |value: &Value| match value {
+                Value::String(text) if text.contains([',', '(']) => format!("\"{text}\""),
+                other => yaml(other),
+            };
+            format!("{{{}}}", fields.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
+}
+
+/// Every example of a key is YAML, and means what the schema says.
+#[test]
+fn every_example_of_a_key_is_yaml() {
+    let page = read("docs/config.md");
+    let mut checked = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let (key, example) = (cells[0].trim_start_matches("| ").trim_matches('`'), cells[4].trim_end_matches(" |").trim_matches('`'));
+        if example.is_empty() || example == "|" {
+            continue;
+        }
+        let parsed =
+            Sandbox::new(&format!("x-any: {{{key}: {example}}}\nflows: {{a: {{home: h, store: s}}}}\n")).run(&["check", "--offline"]);
+        assert_eq!(parsed.code, 0, "{key}: {example}: {}", parsed.text);
+        checked += 1;
+    }
+    assert!(checked > 60, "{checked}");
 }
 
 /// Replaces the table behind a heading.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::loader::CONNECTION_PREFIX;
-use super::node::Node;
+use super::named::without;
+use super::node::{Node, Secret, Value};
 use super::problem::{Problem, Problems, Span};
 use super::schema::ConnectionFields;
 pub use super::schema::SslMode;
@@ -20,6 +21,9 @@ use super::variables::{self, VariableError, VariableErrors, Variables};
 
 /// What a URL may begin with.
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+
+/// What the URL of a connection begins with that is written wrong: nothing that can be opened.
+const BROKEN: &str = "broken";
 
 /// How many sessions flows share where nothing is said.
 const POOL_SIZE: u64 = 4;
@@ -67,6 +71,22 @@ pub enum UrlError {
 }
 
 impl Connection {
+    /// One of which nothing is said.
+    fn plain() -> Self {
+        Self {
+            name: String::new(),
+            at: None,
+            pool_size: POOL_SIZE,
+            connect_timeout: CONNECT_TIMEOUT,
+            statement_timeout: None,
+            sslmode: None,
+            sslrootcert: None,
+            identity: None,
+            written: String::new().into(),
+            variables: Variables::new(),
+        }
+    }
+
     /// The URL, its variables filled in.
     ///
     /// # Errors
@@ -91,6 +111,11 @@ impl Connection {
         let Some(written) = &self.sslrootcert else { return Ok(None) };
         check_empty(written, &self.variables)?;
         Ok(Some(variables::filled_secret(written, &self.variables)?.into_owned()))
+    }
+
+    /// The path of root certificates as it is written, which may be shown.
+    pub fn written_sslrootcert(&self) -> &str {
+        self.sslrootcert.as_deref().unwrap_or_default()
     }
 
     /// What tells it from others, where it is not its place.
@@ -227,22 +252,72 @@ pub(super) fn resolve(
             variables: used,
         });
     }
+    // What is written wrong is said already, and is not missing.
+    for (name, (at, _)) in &places {
+        if !connections.iter().any(|connection| connection.name == *name) {
+            let written = format!("{BROKEN}:").into();
+            let (name, at) = ((*name).to_string(), Some(*at));
+            connections.push(Connection { name, at, written, ..Connection::plain() });
+        }
+    }
     for (variable, url) in from_environment {
         let url = url.replace('$', "$$").into();
-        connections.push(Connection {
-            name: variable.to_lowercase(),
-            at: None,
-            pool_size: POOL_SIZE,
-            connect_timeout: CONNECT_TIMEOUT,
-            statement_timeout: None,
-            sslmode: None,
-            sslrootcert: None,
-            identity: None,
-            written: url,
-            variables: Variables::new(),
-        });
+        connections.push(Connection { name: variable.to_lowercase(), written: url, ..Connection::plain() });
     }
     connections
+}
+
+/// Takes connections out whose `type` says that they are for a database which hygge does not know: that is all that there is to
+/// say of them. Nothing where there are none.
+pub(super) fn without_foreign(project: &Node, problems: &mut Problems) -> Option<Node> {
+    let (place, connections) = project.entries().iter().enumerate().find(|(_, (key, _))| key.name == "connections")?;
+    let kind = |node: &Node| match &node.get("type")?.value {
+        Value::Secret(Secret(text)) | Value::Text(text) => Some(text.to_lowercase()),
+        _ => None,
+    };
+    let is_foreign = |node: &Node| node.get("url").is_none() && kind(node).is_some();
+    let foreign: Vec<_> = connections.1.entries().iter().filter(|(_, node)| is_foreign(node)).collect();
+    for (key, node) in &foreign {
+        let word = kind(node).unwrap_or_default();
+        let is_own = SCHEMES.contains(&word.as_str());
+        let message = match is_own {
+            true => format!("connection {} has no url: a connection is one URL, and no keys besides", key.name),
+            false => format!("connection {} is for {}", key.name, foreign_name(&word).unwrap_or("something that hygge does not know")),
+        };
+        let expected = if is_own { "expected the key url" } else { "expected a database that hygge knows" };
+        problems.push(Problem::new(node.place_of("type"), message, expected).hint(SPOKEN));
+    }
+    if foreign.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = foreign.iter().map(|(key, _)| key.name.as_str()).collect();
+    let mut project = project.clone();
+    if let Value::Map(entries) = &mut project.value
+        && let Some((_, connections)) = entries.get_mut(place)
+    {
+        *connections = without(connections.clone(), &names);
+    }
+    Some(project)
+}
+
+/// What hygge speaks to.
+pub const SPOKEN: &str = "hygge reads and fills SQLite, PostgreSQL, MySQL and MariaDB: url: \"postgres://USER:PASSWORD@HOST/DATABASE\", sqlite:FILE or mysql://…";
+
+/// Databases and the like that hygge does not speak to, by what others call them.
+pub fn foreign_name(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "mssql" | "sqlserver" | "sql_server" | "azuresql" | "synapse" | "fabric" => "SQL Server, which hygge does not speak to",
+        "oracle" => "Oracle, which hygge does not speak to",
+        "snowflake" => "Snowflake, which hygge does not speak to",
+        "bigquery" => "BigQuery, which hygge does not speak to",
+        "redshift" => "Redshift, which hygge does not speak to",
+        "databricks" | "spark" => "Databricks, which hygge does not speak to",
+        "duckdb" => "DuckDB, which hygge does not speak to",
+        "mongodb" | "mongo" => "MongoDB, which hygge does not speak to",
+        "clickhouse" => "ClickHouse, which hygge does not speak to",
+        "odbc" | "jdbc" | "adbc" => "a driver, which hygge has none of",
+        _ => return None,
+    })
 }
 
 /// Warnings about what connections say and nobody reads.

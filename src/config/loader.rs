@@ -17,7 +17,7 @@ use super::node::{self, Value};
 use super::problem::{Problem, Problems, Source, Sources, Span};
 use super::secrets::Secrets;
 use super::variables::{self, Variables};
-use super::{Document, Role, absolute};
+use super::{Document, Role, absolute, yaml};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 
@@ -140,7 +140,7 @@ fn search(working: &Path) -> Result<PathBuf> {
 /// What is YAML, of all files.
 fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
     let mut documents = Vec::new();
-    for Parsed { file: File { role, .. }, tree, .. } in files {
+    for Parsed { file: File { role, text, .. }, tree, .. } in files {
         match tree {
             Ok(mut tree) => {
                 // A further file may have nothing to say: that it is there is enough.
@@ -148,6 +148,7 @@ fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
                     tree.value = Value::Map(Vec::new());
                 }
                 node::take_duplicates(&mut tree, problems);
+                yaml::take_signs(&mut tree, &text, problems);
                 documents.push(Document { role, tree });
             }
             Err(problem) => problems.push(problem),

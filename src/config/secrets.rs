@@ -200,7 +200,18 @@ fn covered_by_guess(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// The text with everything behind `://` covered, up to the end of the word and letter by letter, so
+/// Signs that stand behind a URL and are none of it.
+const CLOSING: [char; 7] = ['"', '\'', '}', ']', ')', ',', ';'];
+
+/// True for a place that has no secret in it: of no database, without a login, without parameters.
+fn is_open(before: &str, url: &str) -> bool {
+    let scheme =
+        before.trim_end_matches("://").rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '+').next().unwrap_or_default();
+    let is_known = ["s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "http", "https"].contains(&scheme);
+    is_known && !url.contains(['@', '?', '*', '$'])
+}
+
+/// The text with everything behind `://` covered, where it may have a secret in it, up to the end of the word and letter by letter, so
 /// that places stay where they are: a URL may have a password in it.
 pub(super) fn without_urls(text: &str) -> String {
     let mut covered = String::with_capacity(text.len());
@@ -212,7 +223,13 @@ pub(super) fn without_urls(text: &str) -> String {
         // A password may have a space in it.
         let from = line.rfind('@').unwrap_or(0);
         let end = line[from..].find(char::is_whitespace).map_or(line.len(), |end| from + end);
-        covered.push_str(&"*".repeat(end));
+        // What closes it is seen.
+        let end = from + line[from..end].trim_end_matches(CLOSING).len();
+        if is_open(before, &line[..end]) {
+            covered.push_str(&line[..end]);
+        } else {
+            covered.push_str(&"*".repeat(end));
+        }
         rest = &url[end..];
     }
     covered + rest

@@ -64,6 +64,12 @@ impl<'u> Url<'u> {
         self.parameters().map(|(name, _)| name).collect()
     }
 
+    /// The files that it names, with the parameters that do.
+    pub fn files(&self) -> Vec<(&'u str, String)> {
+        let files = self.parameters().filter(|(name, value)| FILES.contains(name) && !value.starts_with("-----BEGIN"));
+        files.map(|(name, value)| (name, percent_decode_str(value).decode_utf8_lossy().into_owned())).collect()
+    }
+
     /// True where somebody is named who logs in.
     pub fn has_user(&self) -> bool {
         self.user.is_some() || self.parameters().any(|(name, _)| name == "user")
@@ -108,6 +114,9 @@ impl<'u> Url<'u> {
 /// Parameters whose values are no secrets.
 const OPEN: &[&str] =
     &["sslmode", "ssl-mode", "application_name", "dbname", "charset", "collation", "timezone", "time-zone", "connect_timeout"];
+
+/// Parameters that name files.
+const FILES: &[&str] = &["sslrootcert", "ssl-root-cert", "ssl-ca", "sslca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
 
 /// Parameters that are understood, of PostgreSQL and of MySQL; what is not is passed over.
 const POSTGRES: &[&str] = &[

@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::node::{Key, Node, Value};
-use super::problem::{Problem, Span};
+use super::problem::{Problem, Problems, Span};
+use super::variables::UNSET;
 
 /// How deep a config may be nested: hygge's own keys need ten.
 pub const DEPTH: usize = 64;
@@ -94,6 +95,45 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
     ),
     ("replay", Some("its aliases repeat more values than a config may have"), "use fewer aliases in aliases"),
 ];
+
+/// Signs that YAML takes for something else, and that leave nothing of a text behind them.
+const SIGNS: &[(char, &str)] = &[('&', "an anchor"), ('!', "a tag")];
+
+/// Finds texts that begin with a sign by which YAML reads nothing. Each is a problem, and what reads it says nothing more.
+pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| take_signs(item, text, problems)),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let sign = if value.value == Value::Null { sign_behind(key, text) } else { None };
+                match sign {
+                    Some((at, word, what)) => {
+                        let message = format!("{} begins with {}, which YAML takes for {what}", key.name, &word[..1]);
+                        problems.push(Problem::new(at, message, "read as nothing").hint(format!("put it in quotes: \"{word}\"")));
+                        value.value = Value::Text(UNSET.into());
+                    }
+                    None => take_signs(value, text, problems),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The word behind a key that begins with such a sign, with its place and what YAML takes it for.
+fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static str)> {
+    let line = text.get(key.at.offset..)?.lines().next()?;
+    let behind = line.get(key.at.length..)?.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix(':')?.trim_start();
+    let word = behind.split([' ', '\t', ',', '}', ']']).next()?;
+    let (_, what) = SIGNS.iter().find(|(sign, _)| word.starts_with(*sign))?;
+    // An anchor that is used somewhere is one, and two ! are a type of YAML's own.
+    if word.len() < 2 || word.starts_with("!!") || text.contains(&format!("*{}", &word[1..])) {
+        return None;
+    }
+    let before = &line[..line.len() - behind.len()];
+    let (offset, column) = (key.at.offset + before.len(), key.at.column + before.chars().count());
+    Some((Span { offset, column, length: word.len(), ..key.at }, word, what))
+}
 
 /// The problem that a parser's error is.
 fn problem(said: &str, at: Span) -> Problem {

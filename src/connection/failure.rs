@@ -73,6 +73,9 @@ const MYSQL: &[u16] = &[1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1927, 20
 /// See <https://www.sqlite.org/rescode.html>.
 pub const SQLITE: &[i32] = &[5, 6];
 
+/// What is said of a server that does not know PostgreSQL's first words.
+const NOT_POSTGRES: &str = "what answers there is no PostgreSQL server";
+
 impl Failure {
     /// Takes an error of the library apart.
     pub(super) fn new(error: &sqlx::Error, redaction: &Redaction) -> Self {
@@ -89,6 +92,8 @@ impl Failure {
                 let is_transient = may_pass(error.as_ref());
                 (words, code, is_transient)
             }
+            // Every server of another kind answers so that it is noticed at once.
+            sqlx::Error::Protocol(said) if said.contains("response from SSLRequest") => (NOT_POSTGRES.to_string(), None, false),
             // What came was cut off, or is not the rest of what came before.
             sqlx::Error::Protocol(_) => (error.to_string(), None, true),
             other => (other.to_string(), None, false),
@@ -147,6 +152,39 @@ impl ConnectionError {
     }
 }
 
+/// What SQLite says of a file that it cannot open, or of a log beside it that it cannot make.
+const CANNOT_OPEN: &str = "unable to open database file";
+
+/// What SQLite says where it may make no log beside the file: <https://www.sqlite.org/rescode.html#readonly_directory>.
+const CLOSED_FOLDER: &str = "1544";
+
+const IMMUTABLE: &str = "a file with a write-ahead log needs a folder that may be written to; on read-only media, sqlite:FILE?immutable=1 reads it without what is in its -wal file";
+
+/// What the user of a connection must be allowed to do, by what failed.
+fn needed(action: &str) -> &'static str {
+    match action {
+        "make the table of receipts" => {
+            "its user needs CREATE on the schema, in which hygge keeps the table hygge_receipts, or SELECT, INSERT, UPDATE and DELETE on one that is there"
+        }
+        "read its receipt" | "look for its receipt" | "write its receipt" | "remove its receipt" => {
+            "its user needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another user may have made"
+        }
+        "make its table" => "its user needs CREATE on the schema; or make the table beforehand",
+        "add a column to its table" => "its user needs to own the table, or ALTER on it; or add the column beforehand",
+        "make a table beside it" | "empty the table beside it" => {
+            "its user needs TEMPORARY on the database: rows that are merged or cast come into a table of its own first"
+        }
+        "remove the rows of the set before"
+        | "remove its rows"
+        | "remove rows by their keys"
+        | "write its rows"
+        | "add rows"
+        | "change rows by their keys" => "its user needs SELECT, INSERT, UPDATE and DELETE on the table that it fills",
+        "remove its table" => "its user needs to own the table, or DROP on it",
+        _ => "its user needs SELECT on what a home reads, and on the tables that it fills",
+    }
+}
+
 /// Its name is a part of the URL, and may be covered.
 const OTHER_DATABASE: &str = "check the name of the database in its URL";
 
@@ -154,13 +192,21 @@ impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
             ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => Some(*hint),
+            ConnectionError::Silent(failure) if failure.words.contains(NOT_POSTGRES) => {
+                Some("check its port: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
+            }
+            ConnectionError::Silent(failure) if failure.words.contains(CANNOT_OPEN) || failure.code.as_deref() == Some(CLOSED_FOLDER) => {
+                Some(IMMUTABLE)
+            }
             ConnectionError::Silent(Failure { code: Some(code), .. }) if matches!(code.as_str(), "3D000" | "1049") => Some(OTHER_DATABASE),
             ConnectionError::Silent(_) | ConnectionError::Late(_) => {
                 Some("check its URL, and that the server runs and lets this machine in")
             }
             ConnectionError::NoFile(_) => Some("check its URL; a relative path begins at the folder of the config"),
-            ConnectionError::Failed { failure, .. } => match failure.code.as_deref() {
-                Some("42501" | "1142" | "1143") => Some("its user needs SELECT on what a home reads"),
+            ConnectionError::Failed { action, failure, .. } => match failure.code.as_deref() {
+                Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => Some(needed(action)),
+                Some(CLOSED_FOLDER) => Some(IMMUTABLE),
+                _ if failure.words.contains(CANNOT_OPEN) => Some(IMMUTABLE),
                 Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),
                 Some("3D000" | "1049") => Some(OTHER_DATABASE),
                 Some("42703" | "1054") => Some("check the columns that the home names"),

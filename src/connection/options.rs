@@ -1,14 +1,37 @@
 //! What a driver makes of a URL, and why it does not.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use sqlx::postgres::PgConnectOptions;
 
 use super::Dialect;
 use super::failure::ConnectionError;
-use crate::config::connection::UrlError;
+use crate::config::absolute;
+use crate::config::connection::{Connection, UrlError};
 use crate::config::url::Url;
 use crate::fs;
+
+/// The files of certificates that a connection names are there.
+///
+/// # Errors
+/// One is not.
+pub(super) fn check_files(connection: &Connection, url: &str, root: &Path) -> Result<(), ConnectionError> {
+    let missing = |what: String, hint| Err(ConnectionError::Url { reason: what, hint });
+    let is_missing = |path: &Path| matches!(fs::stat(path), Ok(None));
+    if let Some(path) = connection.sslrootcert()?
+        && is_missing(&absolute(root, &path))
+    {
+        let reason = format!("its sslrootcert {} does not exist", connection.written_sslrootcert());
+        return missing(reason, "it is relative to the folder of the config");
+    }
+    for (name, path) in Url::parse(url).iter().flat_map(Url::files) {
+        if is_missing(Path::new(&path)) {
+            return missing(format!("the file does not exist that {name} in its URL names"), "it is relative to the working directory");
+        }
+    }
+    Ok(())
+}
 
 /// What the driver calls who logs in where nobody says it.
 const NOBODY: [&str; 2] = ["anonymous", "unknown"];

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::config::connection::Connection;
+use crate::config::connection::{Connection, SCHEMES, SPOKEN, foreign_name};
 use crate::config::node::{Key, Node, Value};
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::{Problem, Problems, nearest};
 use crate::config::read::keys_of;
 use crate::connection::Databases;
 use crate::format::Format;
+use crate::format::foreign::by_ending;
 use crate::format::parquet::Parquet;
 use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
@@ -200,9 +201,16 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     let is_own = |key: &str| key == "type" || (kind.keys)().contains(&key);
     let is_others = |key: &str| kinds.iter().any(|kind| (kind.keys)().contains(&key));
     if let (None, Some(written)) = (found, written) {
-        problems.push(unknown_type(name, written, kinds.iter().flat_map(Kind::words).collect()));
+        let words: Vec<&str> = kinds.iter().flat_map(Kind::words).collect();
+        let is_mistyped = written.text().is_some_and(|text| nearest(text, words.iter().copied()).is_some());
+        problems.push(unknown_type(name, written, node.get("connection").is_some(), words));
+        // The keys of a kind that nobody knows are not known either.
+        if !is_mistyped && node.get("connection").is_none() {
+            return None;
+        }
         let mut rest = only(node, |key| is_own(&key.name));
-        if let (Value::Map(entries), None) = (&mut rest.value, node.get("path")) {
+        let has_path = (kind.keys)().contains(&"path");
+        if let (Value::Map(entries), true) = (&mut rest.value, has_path && node.get("path").is_none()) {
             let path = Node { value: Value::Text(".".into()), at: node.at };
             entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
         }
@@ -216,12 +224,22 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     kind.make(word, Block { node, name, root, connections, databases, problems })
 }
 
-fn unknown_type(name: &str, written: &Node, known: Vec<&'static str>) -> Problem {
+fn unknown_type(name: &str, written: &Node, has_connection: bool, known: Vec<&'static str>) -> Problem {
+    let text = written.text().unwrap_or_default().to_lowercase();
     let message = match written.text() {
         Some(text) => format!("{name} has the unknown type {text:?}"),
         None => format!("type of {name} is {}", written.value.describe()),
     };
     let problem = Problem::new(written.at, message, format!("expected one of {}", known.join(", ")));
+    if let Some(foreign) = foreign_name(&text) {
+        return problem.hint(format!("that is {foreign}; {SPOKEN}, under connections"));
+    }
+    if has_connection || SCHEMES.contains(&text.as_str()) {
+        return problem.hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
+    }
+    if let Some(other) = by_ending(&format!("x.{text}")) {
+        return problem.hint(format!("{} is not read from files here: {}", other.what, other.hint));
+    }
     problem.did_you_mean(written.text().unwrap_or_default(), known.iter().copied(), None)
 }
 

@@ -124,9 +124,14 @@ fn relax_property(property: &mut Value) {
     let inner = Value::Object(std::mem::take(fields));
     let is_text = inner["type"] == "string" && inner.get("enum").is_none();
     let is_number = ["integer", "number"].iter().any(|kind| has_type(&inner, kind));
+    let is_boolean = has_type(&inner, "boolean");
     let mut any = vec![inner, json!({ "type": "null" })];
     if !is_text {
-        let pattern = if is_number { r"\$\{|^[0-9][0-9_]*$" } else { r"\$\{" };
+        let pattern = match (is_number, is_boolean) {
+            (true, _) => r"\$\{|^[0-9][0-9_]*$",
+            (_, true) => r"\$\{|^(true|false)$",
+            _ => r"\$\{",
+        };
         any.push(json!({ "type": "string", "pattern": pattern }));
     }
     outer.insert("anyOf".into(), any.into());

@@ -32,7 +32,7 @@ use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::words::Step;
 use crate::connection::types::Type;
-use crate::connection::{self, Databases, Relation};
+use crate::connection::{self, ConnectionError, Databases, Relation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 
@@ -68,6 +68,8 @@ pub struct SqlHome {
     connection: Connection,
     /// What tells the database from others; the name of the connection while its URL is not known.
     database: String,
+    /// Why its URL is not known.
+    unknown: Option<ConnectionError>,
     relation: Relation,
     columns: Option<Vec<String>>,
     condition: Option<String>,
@@ -90,11 +92,12 @@ const VERSION: u32 = 1;
 impl SqlHome {
     /// All rows of a table, which is asked by a query whether it changed.
     pub fn of_table(connection: &Connection, relation: Relation, probe: Option<String>) -> Self {
-        let database = connection::identity(connection).unwrap_or_else(|_| connection.name.clone());
+        let (database, unknown) = place_of(connection);
         let probe = probe.map_or(Probe::None, Probe::Query);
         Self {
             connection: connection.clone(),
             database,
+            unknown,
             relation,
             columns: None,
             condition: None,
@@ -107,6 +110,14 @@ impl SqlHome {
             batch_rows: BATCH_ROWS,
             is_default_batch: true,
         }
+    }
+}
+
+/// What tells the database of a connection from others; its name while its URL is not known, and why it is not.
+fn place_of(connection: &Connection) -> (String, Option<ConnectionError>) {
+    match connection::identity(connection) {
+        Ok(identity) => (identity, None),
+        Err(error) => (connection.name.clone(), Some(error)),
     }
 }
 
@@ -213,8 +224,7 @@ impl Table for SqlHome {
     }
 
     fn check_place(&self) -> Result<()> {
-        connection::identity(&self.connection).map_err(|error| error.of(&self.connection.name))?;
-        Ok(())
+        self.unknown.clone().map_or(Ok(()), |error| Err(error.of(&self.connection.name).into()))
     }
 
     fn is_probed(&self) -> bool {

@@ -65,7 +65,7 @@ pub struct SqlStoreFields {
     #[schemars(example = &"never", extend("default" = "auto"))]
     create: Option<Create>,
     /// Types of columns, in the database's words, where the table is made.
-    #[schemars(example = &"{name: \"varchar(40) not null\"}", extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
+    #[schemars(example = json!({ "name": "varchar(40) not null" }), extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
     columns: Option<BTreeMap<String, String>>,
     /// With `mode: merge`: the columns that tell rows apart.
     #[schemars(example = ["id"], extend("x-default" = "none"))]

@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::watermark::Watermark;
-use super::{BATCH_ROWS, Probe, Slicing, SqlHome, written};
+use super::{BATCH_ROWS, Probe, Slicing, SqlHome, place_of, written};
 use crate::config::connection::Connection;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
 use crate::config::words::{Bound, Lag, Number, Step, Time, Words};
 use crate::connection::types::{Type, WORDS};
-use crate::connection::{self, Dialect, Relation};
+use crate::connection::{Dialect, Relation};
 use crate::error::Result;
 
 /// A home in a database.
@@ -45,7 +45,7 @@ pub struct SqlHomeFields {
     #[schemars(extend("x-default" = "none", "x-type" = "[watermark](#a-watermark)"))]
     watermark: Option<WatermarkFields>,
     /// Types of columns that the database does not say, or that shall arrive as others: see [types](types.md).
-    #[schemars(example = &"{price: \"decimal(12,2)\"}", extend("x-default" = "those of the database", "x-type" = "map of types"))]
+    #[schemars(example = serde_json::json!({ "price": "decimal(12,2)" }), extend("x-default" = "those of the database", "x-type" = "map of types"))]
     types: Option<BTreeMap<String, String>>,
     /// What becomes of a date or time that files do not have (infinity, before year 1, all zeros): it fails, or is null.
     #[serde(default)]
@@ -182,12 +182,13 @@ impl SqlHome {
             Probe::None if dialect == Some(Dialect::Sqlite) => Probe::File,
             probe => probe,
         };
-        let database = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
+        let (database, unknown) = place_of(&connection);
         let is_default_batch = fields.batch_size.is_none();
         let batch_rows = fields.batch_size.and_then(|size| usize::try_from(size.0).ok()).unwrap_or(BATCH_ROWS);
         Some(Self {
             connection,
             database,
+            unknown,
             relation: relation?,
             columns: fields.columns.map(|columns| columns.0),
             condition: condition?,

@@ -18,6 +18,10 @@ impl Misfit {
     pub(super) fn named(self, column: &str, row: u64, of: String) -> SqlError {
         let (reason, hint) = match self {
             Self::Invalid(reason) => (reason, "on_invalid: null of the home makes it null; or leave such rows out by where"),
+            Self::Unfit(reason) if reason.contains("not UTF-8") => (
+                reason,
+                "read it as bytes by a query: cast(x as blob) in SQLite, convert_to(x, 'SQL_ASCII') in PostgreSQL, cast(x as binary) in MySQL; or mend the value",
+            ),
             Self::Unfit(reason) => (
                 reason,
                 "types of the home gives a column another type, such as text (for all of SQLite's, on_mismatch: text); or leave such rows out by where",

@@ -16,7 +16,7 @@ use crate::error::Result;
 pub(super) async fn columns(store: &SqlStore, database: &Arc<Database>, coming: &[Coming]) -> Result<Vec<String>> {
     if database.is_missing()? {
         columns::definitions(store, database.dialect, coming)?;
-        return Ok(columns::remarks(store, database.dialect, coming));
+        return Ok(columns::remarks(store, database.dialect, coming, coming));
     }
     let mut session = reading_session(database).await?;
     let judged = judge(store, &mut session, coming).await;
@@ -35,5 +35,5 @@ async fn judge(store: &SqlStore, session: &mut Session, coming: &[Coming]) -> Re
         return Err(columns::no_place(store, &missing, "the table has no such column, and create: never"));
     }
     columns::definitions(store, dialect, &missing)?;
-    Ok(columns::remarks(store, dialect, &missing))
+    Ok(columns::remarks(store, dialect, &missing, coming))
 }

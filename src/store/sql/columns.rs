@@ -138,10 +138,10 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
 }
 
 /// What is said of columns whose type is wider in a table that is made.
-pub(super) fn remarks(store: &SqlStore, dialect: Dialect, coming: &[Coming]) -> Vec<String> {
+pub(super) fn remarks(store: &SqlStore, dialect: Dialect, made: &[Coming], coming: &[Coming]) -> Vec<String> {
     let is_wider =
         |kind: &Type| dialect == Dialect::Postgres && matches!(kind, Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64);
-    let made = coming.iter().filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
+    let made = made.iter().filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
     let remark = |(name, kind): &Coming| {
         let declared = declared(dialect, kind, false).unwrap_or_default();
         format!("column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}", store.relation, dialect.name())

@@ -202,7 +202,7 @@ impl Job {
                 }
             },
         };
-        let remarks = columns::remarks(store, dialect, &missing);
+        let remarks = columns::remarks(store, dialect, &missing, &coming);
         let table = catalog::table(place, session).await?;
         let Some(table) = table else { return Err(columns::no_place(store, &coming, "the table that was made is not there")) };
         let (targets, still_missing) = columns::matched(store, dialect, &coming, &table)?;
@@ -338,6 +338,16 @@ impl<'t> Rows<'t> {
             return Err(Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types"));
         }
         Ok(Self { columns, height: frame.height(), part, before, table: store.relation.to_string() })
+    }
+
+    /// A row that is longer than the server takes.
+    pub(super) fn too_long(&self, row: usize, bytes: usize, most: usize) -> Error {
+        let row = self.before + row as u64 + 1;
+        let error = format!(
+            "row {row} of {}, which comes to table {}, takes {bytes} bytes of SQL, and max_allowed_packet of the server is {most}",
+            self.part, self.table
+        );
+        Error::new(ErrorKind::Flow, error).with_hint("nothing was published; raise max_allowed_packet of the server, which may be 1 GB")
     }
 
     /// A value of a row that its column holds; the reason where it does not.

@@ -34,8 +34,10 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
     let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
     let mut written = 0;
     let head = format!("INSERT INTO {} ({}) VALUES ", into.from(dialect), names.join(", "));
+    let most = most_bytes(session).await?;
     let mut statement = head.clone();
     for row in 0..rows.height {
+        let before = statement.len();
         statement.push_str(if statement.len() == head.len() { "(" } else { ",(" });
         for (number, (target, cells)) in rows.columns.iter().enumerate() {
             if number > 0 {
@@ -48,6 +50,16 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
             put.map_err(|reason| rows.misfit(number, row, &reason))?;
         }
         statement.push(')');
+        if statement.len() >= most && before > head.len() {
+            // It may be a statement of its own; the comma in front of it is not.
+            let rest = statement.split_off(before);
+            written += session.change("write its rows", &statement).await?;
+            statement.truncate(head.len());
+            statement.push_str(&rest[1..]);
+        }
+        if statement.len() >= most {
+            return Err(rows.too_long(row, statement.len(), most));
+        }
         if statement.len() >= STATEMENT {
             written += session.change("write its rows", &statement).await?;
             statement.truncate(head.len());
@@ -57,6 +69,13 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
         written += session.change("write its rows", &statement).await?;
     }
     Ok(written)
+}
+
+/// How long a statement may be for the server, in bytes: it closes the connection to who sends a longer one.
+async fn most_bytes(session: &mut Session) -> Result<usize> {
+    let asked = session.ask("ask how long a statement may be", "SELECT @@max_allowed_packet").await?;
+    let most = asked.into_iter().flatten().next().flatten().and_then(|most| most.parse().ok());
+    Ok(most.unwrap_or(usize::MAX))
 }
 
 /// Writes a value as SQL.
