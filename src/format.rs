@@ -64,6 +64,9 @@ pub trait Format: Debug + Send + Sync {
     /// The names of a sound file's columns, in order.
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
 
+    /// The columns of a sound file as their values are: the path of each that has values itself, and its type, in order.
+    fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError>;
+
     /// Names the first column in which the values of two sound files differ in name, order or type, and how.
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 

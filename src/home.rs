@@ -214,15 +214,22 @@ pub struct Answer {
     pub remarks: Vec<String>,
 }
 
-/// A column of a table, as far as it is recorded: what came of it can be told later.
+/// A column, as far as it is recorded: what came of it can be told later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownColumn {
     /// Its name.
     pub name: String,
-    /// Its type as the database calls it.
+    /// Its type as the database calls it, or as the values of the file are.
     pub declared: String,
     /// What it becomes.
     pub becomes: String,
+}
+
+impl KnownColumn {
+    /// One of which nothing but the name is known.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_string(), declared: String::new(), becomes: String::new() }
+    }
 }
 
 impl From<&Column> for KnownColumn {

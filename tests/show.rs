@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::common::databases::{Database, Kind};
+use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
 fn chain() -> Sandbox {
@@ -61,4 +63,99 @@ fn without_times(text: &str) -> String {
 fn the_help_names_every_option() {
     let sandbox = Sandbox::new("");
     insta::assert_snapshot!("help_build", sandbox.run(&["build", "--help"]).text);
+}
+
+/// Writes a parquet file by pyarrow: `{'id': [1]}` and the like.
+fn parquet(sandbox: &Sandbox, name: &str, columns: &str) {
+    let path = sandbox.path(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let lines = format!("import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({columns}), sys.argv[1])");
+    let ran = peers::run(&lines, &[path.as_os_str()]);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// What a receipt of an earlier version does not say.
+fn forget_columns(sandbox: &Sandbox) {
+    let path = sandbox.path(".hygge/out.json");
+    let mut receipt: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).expect("a receipt")).expect("JSON");
+    assert!(receipt["published"]["columns"].as_array().is_some_and(|columns| !columns.is_empty()), "{receipt}");
+    receipt["published"].as_object_mut().expect("a set").remove("columns");
+    std::fs::write(path, receipt.to_string()).expect("a receipt");
+}
+
+#[test]
+fn columns_that_came_went_or_changed_are_named() {
+    let sandbox = Sandbox::new("flows: {a: {home: home, store: out}}\n");
+    for is_old in [false, true] {
+        parquet(&sandbox, "home/f.parquet", "{'id': [1], 'gone': ['x'], 'n': pa.array([1], pa.int32()), 's': [{'in': 1, 'out': 2}]}");
+        assert_eq!(sandbox.build(&[]).code, 0);
+        if is_old {
+            forget_columns(&sandbox);
+        }
+        parquet(&sandbox, "home/f.parquet", "{'id': [1], 'n': pa.array([1], pa.int64()), 's': [{'in': 1, 'new': 2}], 'came': [1.5]}");
+        for arguments in [&["why", "a"][..], &["build", "--dry-run"], &["build"]] {
+            let text = sandbox.run(arguments).text;
+            let named =
+                "the columns changed: gone is gone; n was int32, and is int64; s.out is gone; s.new (int64) is new; came (double) is new";
+            assert!(text.contains(named), "{arguments:?}: {text}");
+        }
+        let fresh = sandbox.run(&["why", "a"]).text;
+        assert!(fresh.contains("columns id (int64), n (int64), s.in (int64), s.new (int64), came (double)"), "{fresh}");
+        let ran = sandbox.run(&["log", "--format", "json", "-n", "1"]);
+        let reasons = ran.event("run")["flows"][0]["reasons"].as_array().expect("reasons").clone();
+        assert!(reasons.iter().any(|reason| reason["kind"] == "schema" && reason["columns"][0] == "gone is gone"), "{reasons:?}");
+    }
+    parquet(&sandbox, "home/f.parquet", "{'n': pa.array([1], pa.int64()), 'id': [1], 's': [{'in': 1, 'new': 2}], 'came': [1.5]}");
+    assert!(sandbox.run(&["why", "a"]).text.contains("the columns changed: they stand in another order"));
+}
+
+#[test]
+fn columns_of_a_table_that_came_went_or_changed_are_named() {
+    let shop = Database::new(Kind::Sqlite);
+    let create = |columns: &str| shop.run(&format!("DROP TABLE IF EXISTS t; CREATE TABLE t ({columns}); INSERT INTO t (id) VALUES (1)"));
+    for store in ["out", "{connection: shop, table: copied}"] {
+        let sandbox = shop.project(&format!("  a: {{home: {{connection: shop, table: t}}, store: {store}}}\n"));
+        for is_old in [false, true] {
+            if is_old && store != "out" {
+                continue;
+            }
+            shop.run("DROP TABLE IF EXISTS copied");
+            create("id INTEGER PRIMARY KEY, gone TEXT, n INTEGER");
+            let ran = sandbox.build(&["--force"]);
+            assert_eq!(ran.code, 0, "{}", ran.text);
+            if is_old {
+                forget_columns(&sandbox);
+            }
+            // A table that is there may not hold another type.
+            create(if store == "out" {
+                "id INTEGER PRIMARY KEY, n TEXT, came REAL"
+            } else {
+                "id INTEGER PRIMARY KEY, n INTEGER, came REAL"
+            });
+            let text = sandbox.run(&["why", "a"]).text;
+            let named = match (store, is_old) {
+                ("out", false) => "the columns changed: gone is gone; n was INTEGER, and is TEXT; came (REAL) is new",
+                ("out", true) => "the columns changed: gone is gone; came is new",
+                _ => "the columns changed: gone is gone; came (REAL) is new",
+            };
+            assert!(text.contains(named), "{store}: {text}");
+        }
+    }
+}
+
+#[test]
+fn another_database_is_said_in_words() {
+    let (shop, other) = (Database::new(Kind::Sqlite), Database::new(Kind::Sqlite));
+    for database in [&shop, &other] {
+        database.run("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
+    }
+    let flow = "  a: {home: {connection: shop, table: t}, store: out}\n";
+    let sandbox = shop.project(flow);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    sandbox.write("hygge.yml", other.config(flow));
+    let text = sandbox.run(&["why", "a"]).text;
+    assert!(
+        text.contains("home.database is another than it was: the kind, the host, the port, the name or the path of its connection"),
+        "{text}"
+    );
 }

@@ -119,7 +119,7 @@ fn no_set(flow: &FlowName, restore: &Restore, published: Option<&Published>, set
     };
     let hint = match runs.as_slice() {
         [] => "the history of the cache has no set of this flow".into(),
-        [latest, ..] => format!("--build {latest} names one; the runs with a set are {}", runs.join(", ")),
+        [latest, ..] => format!("sets of runs: {}; --build {latest} publishes one of them", runs.join(", ")),
     };
     Error::new(ErrorKind::Flow, error).with_hint(hint)
 }

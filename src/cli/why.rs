@@ -17,7 +17,7 @@ use crate::plan::stale::Verdict;
 use crate::plan::{Hashing, Planner, Request, Step};
 use crate::report::json::{self as objects, Json};
 use crate::report::output::{self, Output};
-use crate::report::plain::{Plain, count, moment};
+use crate::report::plain::{Plain, count, moment, some};
 use crate::report::progress::Progress;
 
 /// How many inputs of a fresh flow are listed.
@@ -112,6 +112,10 @@ fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
     say(&format!("         published {}, {parts}, {rows}, key {}", moment(&published.at), published.key.short()));
     for (name, value) in &published.components.settings {
         say(&format!("         {name} is {value}"));
+    }
+    let columns: Vec<String> = published.columns.iter().map(|column| format!("{} ({})", column.name, column.declared)).collect();
+    if !columns.is_empty() {
+        say(&format!("         columns {}", some(&columns, most)));
     }
     for (name, digest) in published.components.inputs.iter().take(most) {
         say(&format!("         input {name} is {}", digest.short()));

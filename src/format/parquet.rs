@@ -92,6 +92,10 @@ impl Format for Parquet {
         Ok(root(&footer::read(source)?).get_fields().iter().map(|field| field.name().to_string()).collect())
     }
 
+    fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError> {
+        Ok(logical::typed(root(&footer::read(source)?)))
+    }
+
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
         Ok(logical::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Planner;
 use super::db::FlowKey;
 use super::probe::StoreState;
+use super::schema;
 use super::stale::Reason;
 use super::table::{follows, recipe_of};
 use super::work::{PlannedPart, Work};
@@ -65,7 +66,11 @@ impl Planner {
             return Err(Error::new(ErrorKind::Flow, "it was never built"));
         };
         if published.schema.is_some_and(|schema| schema != answer.schema) {
-            return Err(Error::new(ErrorKind::Flow, "its columns have changed since it was built").with_hint(build));
+            let told = match published.columns.as_slice() {
+                [] => String::new(),
+                before => format!(": {}", schema::changes(before, &answer.known).join("; ")),
+            };
+            return Err(Error::new(ErrorKind::Flow, format!("its columns have changed since it was built{told}")).with_hint(build));
         }
         let unit_of = |part: &Part| part.inputs.first().map_or("", |input| input.name.as_str()).to_string();
         let (gone, stay): (Vec<&Part>, Vec<&Part>) = published.manifest.parts.iter().partition(|part| chosen(&unit_of(part)));
@@ -100,6 +105,7 @@ impl Planner {
         work.key = components.key(KeyKind::Flow);
         work.components = components;
         work.schema = Some(answer.schema);
+        work.columns = answer.known.clone();
         work.table = Some(self.table_work(flow, answer, recipe, &parts, state));
         work.parts = parts;
         work.names(flow, &[])?;

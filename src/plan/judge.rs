@@ -130,8 +130,9 @@ impl Planner {
                     && !work.layouts.iter().any(|layout| layout.is_of(&old))
                     && !reasons.iter().any(|reason| matches!(reason, Reason::Schema { .. }))
                 {
-                    reasons.push(Reason::Schema { old, new });
+                    reasons.push(Reason::Schema { old, new, columns: Vec::new() });
                 }
+                self.name_columns(self.flow(name)?.as_ref(), &work, &mut reasons);
                 let verdict = if work.parts_to_make() == 0 { Verdict::Restore { reasons } } else { Verdict::Stale { reasons } };
                 Ok(step(verdict, Some(Arc::new(work))))
             }

@@ -13,6 +13,7 @@ use super::beside::{check_folders, remarks_on_packing};
 use super::columns;
 use super::db::FlowKey;
 use super::probe::{Input, ProbeError, StoreState};
+use super::schema;
 use super::slice;
 use super::stale::{self, MADE};
 use super::work::{Made, MadeAt, PlannedPart, Work};
@@ -85,7 +86,14 @@ impl Planner {
         }
         let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
         let shared = Shared::of(missing);
-        let mut work = Work { schema, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
+        let before = state.receipt.as_ref().and_then(|receipt| receipt.latest()).map(|published| published.columns.clone());
+        let columns = match files.first() {
+            // A file that changes meanwhile is noticed when it is read.
+            Some(file) => open(file).and_then(|file| schema::of_file(format, &file)).unwrap_or_default(),
+            None => before.unwrap_or_default(),
+        };
+        let mut work =
+            Work { schema, columns, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
         if stays || work.passage != Passage::Undecoded || target.rows_per_file.is_some() {

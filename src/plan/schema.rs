@@ -1,11 +1,66 @@
-//! Columns of a table with a watermark: what came of them since rows were read that are never read again.
+//! Columns: what came of them since a set was published, by their names.
 //!
-//! Where they differ, those rows would have nothing in a column that came, and the new ones nothing in one that went.
+//! With a watermark rows are never read again: where columns differ, those rows would have nothing in a column that came, and the new ones nothing
+//! in one that went.
 
+use super::planner::Planner;
+use super::stale::Reason;
+use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
+use crate::format::{Format, Opened};
+use crate::fs;
 use crate::home::{Answer, KnownColumn};
 use crate::store::receipt::Published;
+
+/// More columns of files than this are not recorded: a receipt is read again and again.
+const RECORDED: usize = 1000;
+
+/// The columns of a file, as they are recorded.
+pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<Vec<KnownColumn>> {
+    let typed = format.typed_columns(file)?;
+    let known = |(name, kind): (String, String)| KnownColumn { name, declared: kind.clone(), becomes: kind };
+    Ok(if typed.len() > RECORDED { Vec::new() } else { typed.into_iter().map(known).collect() })
+}
+
+impl Planner {
+    /// Says of changed columns which they are, as far as it is known what there was.
+    pub(super) fn name_columns(&self, flow: &Flow, work: &Work, reasons: &mut [Reason]) {
+        let named = reasons.iter_mut().find_map(|reason| match reason {
+            Reason::Schema { columns, .. } => Some(columns),
+            _ => None,
+        });
+        let Some(named) = named.filter(|_| !work.columns.is_empty()) else { return };
+        let published = self.receipt(&flow.name).and_then(|receipt| receipt.latest());
+        let before = published.map(|published| published.columns.clone()).unwrap_or_default();
+        if !before.is_empty() {
+            *named = changes(&before, &work.columns);
+        } else if let Some(before) = self.columns_of_store(flow) {
+            // What a database calls a type is known of neither.
+            let without = |columns: &[KnownColumn]| columns.iter().map(|column| KnownColumn::named(&column.name)).collect::<Vec<_>>();
+            let is_table = flow.home.table().is_some();
+            *named = if is_table { changes(&without(&before), &without(&work.columns)) } else { changes(&before, &work.columns) };
+        }
+    }
+
+    /// The columns of a part that is published, where that is a file: receipts of earlier versions do not say them.
+    fn columns_of_store(&self, flow: &Flow) -> Option<Vec<KnownColumn>> {
+        let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
+        let path = self.project.store_path(flow).join(part);
+        let opened = Opened { file: fs::open(&path).ok()?, path };
+        of_file(flow.store.target().format, &opened).ok()
+    }
+}
+
+/// What came of columns, in words.
+pub(super) fn changes(before: &[KnownColumn], now: &[KnownColumn]) -> Vec<String> {
+    let mut told = differences(before, now);
+    let names = |columns: &[KnownColumn]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    if told.is_empty() && !now.is_empty() && names(before) != names(now) {
+        told.push("they stand in another order".into());
+    }
+    told
+}
 
 /// The home has the columns that were moved.
 ///
@@ -59,7 +114,10 @@ fn differences(before: &[KnownColumn], now: &[KnownColumn]) -> Vec<String> {
         }
     }
     let came = now.iter().filter(|new| find(before, &new.name).is_none());
-    told.extend(came.map(|new| format!("{} ({}) is new", new.name, new.declared)));
+    told.extend(came.map(|new| match new.declared.as_str() {
+        "" => format!("{} is new", new.name),
+        declared => format!("{} ({declared}) is new", new.name),
+    }));
     told
 }
 

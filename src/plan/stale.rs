@@ -95,8 +95,8 @@ pub enum Reason {
     InputBack { name: String },
     /// The upstream published something else.
     Upstream { flow: String, old: Option<Fingerprint>, new: Fingerprint },
-    /// The columns of the home differ.
-    Schema { old: Fingerprint, new: Fingerprint },
+    /// The columns of the home differ; in words, where it is known what they were.
+    Schema { old: Fingerprint, new: Fingerprint, columns: Vec<String> },
     /// Another flow, or a flow of another project, published there last.
     Owner { old: String, new: String },
     /// The parts go by other names.
@@ -119,6 +119,12 @@ pub enum Reason {
 
 /// Stands before an upstream among the inputs: no path below a home begins like it.
 pub const UPSTREAM: &str = "/flow/";
+
+/// The setting that tells the database of a home from others.
+const DATABASE: &str = "home.database";
+
+/// How many changes of columns a reason tells.
+const COLUMNS: usize = 5;
 
 /// The setting of a set that says by which version of the format its parts were made that did not pass whole. It is no part of
 /// a key, because only the parts can tell whether it matters.
@@ -198,7 +204,7 @@ pub(super) fn compare_inputs(published: &Published, now: &Components, reasons: &
         let old = before.inputs.get(name);
         match (name.strip_prefix(UPSTREAM), old) {
             (_, Some(old)) if old == new => {}
-            (_, Some(old)) if name == SCHEMA => reasons.push(Reason::Schema { old: *old, new: *new }),
+            (_, Some(old)) if name == SCHEMA => reasons.push(Reason::Schema { old: *old, new: *new, columns: Vec::new() }),
             (_, old) if name == PROBE => reasons.push(Reason::Probe { old: old.copied(), new: *new }),
             (Some(flow), old) => reasons.push(Reason::Upstream { flow: flow.to_string(), old: old.copied(), new: *new }),
             (None, Some(old)) => reasons.push(Reason::InputChanged { name: name.clone(), old: *old, new: *new }),
@@ -227,6 +233,10 @@ impl fmt::Display for Reason {
             Self::FirstBuild => write!(f, "never built"),
             Self::Forced => write!(f, "forced"),
             Self::Slices { slices } => write!(f, "slices {slices} were asked for"),
+            // What is recorded of a database is a digest, which says nothing to anybody.
+            Self::Config { field, old: Some(_), new: Some(_) } if field == DATABASE => {
+                write!(f, "{field} is another than it was: the kind, the host, the port, the name or the path of its connection")
+            }
             Self::Config { field, old, new } | Self::Placement { field, old, new } => {
                 write!(f, "{field} was {}, is {}", or_none(old), or_none(new))
             }
@@ -248,7 +258,19 @@ impl fmt::Display for Reason {
                 write!(f, "flow {flow} gave something else ({} -> {})", old.short(), new.short())
             }
             Self::Upstream { flow, old: None, new } => write!(f, "flow {flow} is its home now ({})", new.short()),
-            Self::Schema { old, new } => write!(f, "the columns changed ({} -> {})", old.short(), new.short()),
+            Self::Schema { old, new, columns } if columns.is_empty() => {
+                write!(
+                    f,
+                    "the columns changed: what is known of them besides names and types, or all of it ({} -> {})",
+                    old.short(),
+                    new.short()
+                )
+            }
+            Self::Schema { columns, .. } => {
+                let more = columns.len().saturating_sub(COLUMNS);
+                let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                write!(f, "the columns changed: {}{more}", columns.iter().take(COLUMNS).cloned().collect::<Vec<_>>().join("; "))
+            }
             Self::Owner { old, new } => write!(f, "{new} takes the store over from {old}"),
             Self::OutputMissing { name } => write!(f, "output {name} is missing"),
             Self::OutputAltered { name } => write!(f, "output {name} was altered by someone else"),

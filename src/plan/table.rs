@@ -196,9 +196,7 @@ impl Planner {
         let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;
         let mut work = Work::of_state(flow, key, &state);
         work.schema = Some(answer.schema);
-        if has_watermark {
-            work.columns = answer.known.clone();
-        }
+        work.columns = answer.known.clone();
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published.sequence.max(published.manifest.parts.len() as u64);
             let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();

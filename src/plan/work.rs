@@ -31,7 +31,7 @@ pub struct Work {
     pub placement: BTreeMap<String, String>,
     /// The schema of the input.
     pub schema: Option<Fingerprint>,
-    /// The columns of a table with a watermark, as they are recorded.
+    /// The columns, as they are recorded.
     pub columns: Vec<KnownColumn>,
     /// The input files.
     pub files: Vec<Input>,

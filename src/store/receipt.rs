@@ -138,7 +138,8 @@ pub struct Published {
     pub components: Components,
     /// The digest of the input's schema.
     pub schema: Option<Fingerprint>,
-    /// The columns of a table with a watermark. Receipts of earlier versions do not say.
+    /// The columns. Receipts of earlier versions say only those of tables with a watermark, and none says more than a
+    /// thousand of a file.
     #[serde(default)]
     pub columns: Vec<KnownColumn>,
     /// What the publish key covers.

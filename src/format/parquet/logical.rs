@@ -30,6 +30,20 @@ pub(super) fn digest(root: &Type) -> Fingerprint {
     writer.finish()
 }
 
+/// The path of each column that has values itself, with their type.
+pub(super) fn typed(root: &Type) -> Vec<(String, String)> {
+    fn walk(above: &str, column: Column, typed: &mut Vec<(String, String)>) {
+        let path = format!("{above}{}", column.name);
+        if column.fields.is_empty() {
+            return typed.push((path, column.kind));
+        }
+        column.fields.into_iter().for_each(|field| walk(&format!("{path}."), field, typed));
+    }
+    let mut typed = Vec::new();
+    columns(root).into_iter().for_each(|column| walk("", column, &mut typed));
+    typed
+}
+
 /// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
 pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
     compare("", &columns(one), &columns(other))
