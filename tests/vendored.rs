@@ -14,7 +14,8 @@ fn sums(folder: &Path) -> BTreeMap<String, String> {
 }
 
 fn listed(text: &str) -> BTreeMap<String, String> {
-    let line = |line: &str| line.split_once("  ").map(|(digest, name)| (name.to_string(), digest.to_string())).expect("a digest and a name");
+    let line =
+        |line: &str| line.split_once("  ").map(|(digest, name)| (name.to_string(), digest.to_string())).expect("a digest and a name");
     text.lines().map(line).collect()
 }
 

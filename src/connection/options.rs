@@ -1,0 +1,165 @@
+//! What a session is opened with: where the database is, and whether a server is spoken to by TLS.
+//!
+//! Off this machine no password goes in clear, unless the config, the URL or the environment says that it may.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::ConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::{ConnectionError, Dialect, Failure};
+use crate::config::absolute;
+use crate::config::connection::{Connection, SslMode, TLS, parameter};
+
+/// How long SQLite waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What a driver opens a session with.
+#[derive(Debug)]
+pub(super) enum ConnectWith {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+    MySql(Box<MySqlConnectOptions>),
+}
+
+/// A database that may be opened.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) options: ConnectWith,
+    pub(super) dialect: Dialect,
+    /// The file of a SQLite database.
+    pub(super) file: Option<PathBuf>,
+    /// The file of root certificates that the config names.
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) url: SecretString,
+}
+
+impl Place {
+    /// What the URL of a connection means.
+    ///
+    /// # Errors
+    /// It has no URL that can be used.
+    pub(super) fn of(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
+        let secret = connection.url()?;
+        let url = secret.expose_secret();
+        let dialect = Dialect::of(url);
+        let certificate = connection.sslrootcert.as_ref().map(|path| absolute(root, path));
+        let mut file = None;
+        let options = match dialect {
+            Dialect::Sqlite => {
+                let options;
+                (options, file) = sqlite(url, root)?;
+                ConnectWith::Sqlite(Box::new(options))
+            }
+            Dialect::Postgres => ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?)),
+            Dialect::MySql => ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?)),
+        };
+        Ok(Self { options, dialect, file, certificate, url: secret })
+    }
+}
+
+/// A URL that a driver does not take.
+pub(super) fn unusable(url: &str) -> impl Fn(sqlx::Error) -> ConnectionError {
+    move |error| ConnectionError::Url(Failure::new(&error, url).words)
+}
+
+fn sqlite(url: &str, root: &Path) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(unusable(url))?;
+    let name = options.get_filename().to_string_lossy().into_owned();
+    let is_memory = name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
+    let file = (!is_memory).then(|| absolute(root, &name));
+    let options = match &file {
+        Some(file) => options.filename(file),
+        None => options,
+    };
+    // What views, triggers and checks of a file call is whoever's who wrote the file.
+    Ok((options.pragma("trusted_schema", "OFF").busy_timeout(BUSY).disable_statement_logging(), file))
+}
+
+fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<PgConnectOptions, ConnectionError> {
+    let mut options = PgConnectOptions::from_str(url).map_err(unusable(url))?.disable_statement_logging();
+    // What is said at the start is only what every pooler takes; the rest is set in each transaction.
+    options = options.application_name("hygge").statement_cache_capacity(0).extra_float_digits(None);
+    let of_environment = connection.pgsslmode.as_deref().and_then(|mode| PgSslMode::from_str(mode).ok());
+    let said = match connection.sslmode {
+        Some(SslMode::Disable) => Some(PgSslMode::Disable),
+        Some(SslMode::Prefer) => Some(PgSslMode::Prefer),
+        Some(SslMode::Require) => Some(PgSslMode::Require),
+        Some(SslMode::VerifyCa) => Some(PgSslMode::VerifyCa),
+        Some(SslMode::VerifyFull) => Some(PgSslMode::VerifyFull),
+        None if parameter(url, TLS).is_some() => None,
+        None => {
+            let is_here = options.get_socket().is_some() || is_here(options.get_host());
+            of_environment.or(Some(if is_here { PgSslMode::Prefer } else { PgSslMode::Require }))
+        }
+    };
+    if let Some(mode) = said {
+        options = options.ssl_mode(mode);
+    }
+    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+        options = options.host(&address);
+    }
+    Ok(match certificate {
+        Some(certificate) => options.ssl_root_cert(certificate),
+        None => options,
+    })
+}
+
+fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<MySqlConnectOptions, ConnectionError> {
+    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(unusable(url))?;
+    // What is written into a home is SQL of its user's, which means what the server says.
+    let mut options = options.disable_statement_logging().statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);
+    let said = match connection.sslmode {
+        Some(SslMode::Disable) => Some(MySqlSslMode::Disabled),
+        Some(SslMode::Prefer) => Some(MySqlSslMode::Preferred),
+        Some(SslMode::Require) => Some(MySqlSslMode::Required),
+        Some(SslMode::VerifyCa) => Some(MySqlSslMode::VerifyCa),
+        Some(SslMode::VerifyFull) => Some(MySqlSslMode::VerifyIdentity),
+        None if parameter(url, TLS).is_some() => None,
+        None if options.get_socket().is_some() || is_here(options.get_host()) => Some(MySqlSslMode::Preferred),
+        None => Some(MySqlSslMode::Required),
+    };
+    if let Some(mode) = said {
+        options = options.ssl_mode(mode);
+    }
+    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+        options = options.host(&address);
+    }
+    Ok(match certificate {
+        Some(certificate) => options.ssl_ca(certificate),
+        None => options,
+    })
+}
+
+/// True for a host that is this machine, as it is written: nothing is looked up, for what a name means may be another's to say. So is
+/// the folder of a socket.
+fn is_here(host: &str) -> bool {
+    let address = without_brackets(host).unwrap_or(host);
+    host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The address that stands in brackets in a URL; drivers look for a host of that name, brackets and all.
+fn without_brackets(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_as_it_is_written() {
+        for here in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/postgresql"] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in ["db.example", "localhost.example", "localhost.", "127.1", "0.0.0.0", "10.0.0.1", "::ffff:127.0.0.1", "[::]", ""] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+    }
+}
