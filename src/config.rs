@@ -233,6 +233,7 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     warnings.extend(found.warnings.iter().cloned());
     let blocks = flows.iter().flat_map(|flow| flow.home.iter().chain(&flow.store));
     let used: BTreeSet<&str> = blocks.filter_map(|block| block.get("connection")?.text()).collect();
+    warnings.extend(connections.iter().filter_map(Connection::unverified));
     warnings.extend(connections.iter().filter(|connection| !used.contains(connection.name.as_str())).filter_map(Connection::unused));
     warnings.extend(connection::warnings(&connections, tree.at));
     let name = fields.name.unwrap_or_else(|| default_name(found));

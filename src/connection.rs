@@ -12,7 +12,10 @@ mod redaction;
 pub mod relation;
 pub mod session;
 pub mod stepping;
+mod trust;
 pub mod types;
+mod url;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,36 +25,37 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, raw_sql};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::config::absolute;
-use crate::config::connection::{Connection, SslMode};
+use crate::config::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
+
+use options::{ConnectWith, Place};
+use redaction::Redaction;
+use url::unusable;
+use watch::Watch;
 
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
 pub use session::{Link, Session};
 
-use redaction::Redaction;
-
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
+
+/// How long a session that nobody had may take to answer: opening another one takes no longer.
+const ANSWERING: Duration = Duration::from_secs(2);
 
 /// Takes away from a session of MySQL's what the driver asked for and the server does not have by itself: function names that
 /// are reserved words.
 const OWN_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
      TRIM(BOTH ',' FROM REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',IGNORE_SPACE,', ',')))";
-
-/// How long SQLite waits for a lock that another process holds.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// The databases of a project, each opened when it is first asked for.
 #[derive(Debug, Default)]
@@ -101,9 +105,12 @@ pub struct Database {
     pub dialect: Dialect,
     /// The file of a SQLite database.
     pub file: Option<PathBuf>,
+    /// The file of root certificates that the config names.
+    certificate: Option<PathBuf>,
     redaction: Redaction,
     options: ConnectWith,
-    connect_timeout: Duration,
+    /// How long opening a session may take.
+    pub connect_timeout: Duration,
     statement_timeout: Option<Duration>,
     permits: Arc<Semaphore>,
     /// Whose turn it is to write to a SQLite database, of the flows of this process.
@@ -117,7 +124,7 @@ pub struct Database {
 #[derive(Debug)]
 struct Idle {
     link: Link,
-    id: i64,
+    watch: Arc<Watch>,
     /// What it is for: who writes gives his sessions settings of his own, by which a home would read something else.
     access: Access,
 }
@@ -129,78 +136,14 @@ enum Access {
     Write,
 }
 
-#[derive(Debug)]
-enum ConnectWith {
-    Sqlite(Box<SqliteConnectOptions>),
-    Postgres(Box<PgConnectOptions>),
-    MySql(Box<MySqlConnectOptions>),
-}
-
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let secret = connection.url()?;
-        let url = secret.expose_secret();
-        let unusable = |error: sqlx::Error| options::unusable(&error, url);
-        let dialect = Dialect::of(url);
-        let mut file = None;
-        options::check_files(connection, url, root)?;
-        let certificate = connection.sslrootcert()?;
-        let options = match dialect {
-            Dialect::Sqlite => {
-                let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
-                let name = options.get_filename().to_string_lossy().into_owned();
-                let is_memory =
-                    name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
-                if !is_memory {
-                    file = Some(absolute(root, &name));
-                }
-                let options = match &file {
-                    Some(file) => options.filename(file),
-                    None => options,
-                };
-                ConnectWith::Sqlite(Box::new(options.busy_timeout(BUSY).disable_statement_logging()))
-            }
-            Dialect::Postgres => {
-                let mut options = options::postgres(url).map_err(unusable)?.disable_statement_logging();
-                options = options.application_name("hygge").statement_cache_capacity(0);
-                if let Some(mode) = connection.sslmode {
-                    options = options.ssl_mode(match mode {
-                        SslMode::Disable => PgSslMode::Disable,
-                        SslMode::Prefer => PgSslMode::Prefer,
-                        SslMode::Require => PgSslMode::Require,
-                        SslMode::VerifyCa => PgSslMode::VerifyCa,
-                        SslMode::VerifyFull => PgSslMode::VerifyFull,
-                    });
-                }
-                if let Some(certificate) = &certificate {
-                    options = options.ssl_root_cert(absolute(root, certificate));
-                }
-                ConnectWith::Postgres(Box::new(options))
-            }
-            Dialect::MySql => {
-                let url = url.replacen("mariadb:", "mysql:", 1);
-                let mut options = MySqlConnectOptions::from_str(&url).map_err(unusable)?.disable_statement_logging();
-                // What is written into a home is SQL of its user's, which means what the server says.
-                options = options.statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);
-                if let Some(mode) = connection.sslmode {
-                    options = options.ssl_mode(match mode {
-                        SslMode::Disable => MySqlSslMode::Disabled,
-                        SslMode::Prefer => MySqlSslMode::Preferred,
-                        SslMode::Require => MySqlSslMode::Required,
-                        SslMode::VerifyCa => MySqlSslMode::VerifyCa,
-                        SslMode::VerifyFull => MySqlSslMode::VerifyIdentity,
-                    });
-                }
-                if let Some(certificate) = &certificate {
-                    options = options.ssl_ca(absolute(root, certificate));
-                }
-                ConnectWith::MySql(Box::new(options))
-            }
-        };
+        let Place { options, dialect, file, certificate } = Place::of(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,
             file,
+            certificate,
             options,
             connect_timeout: connection.connect_timeout,
             statement_timeout: connection.statement_timeout,
@@ -258,22 +201,32 @@ impl Database {
     async fn opened(self: &Arc<Self>, permit: OwnedSemaphorePermit, access: Access) -> Result<Session, ConnectionError> {
         // SQLite's are opened for reading or for writing, servers' for both.
         let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
-        while let Some(Idle { mut link, id, .. }) = self.idle_for(access) {
-            if Session::answers(&mut link).await {
-                return Ok(Session { link, id, database: self.clone(), access, is_kept, _permit: permit });
+        let session = |(link, watch), permit| {
+            let (database, is_in_transaction) = (self.clone(), false);
+            Session { link, watch, is_in_transaction, database, access, is_kept, _permit: permit }
+        };
+        while let Some(Idle { mut link, watch, .. }) = self.idle_for(access) {
+            // Of a connection that something on the way has forgotten, nothing is heard any more.
+            if tokio::time::timeout(ANSWERING, Session::answers(&mut link)).await == Ok(true) {
+                return Ok(session((link, watch), permit));
             }
         }
         if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
             return Err(ConnectionError::NoFile(self.name.clone()));
         }
-        let (link, id) = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
-            Ok(connected) => connected.map_err(|error| self.failed("open a session", &error))?,
+        match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
+            Ok(Ok(opened)) => Ok(session(opened, permit)),
+            Ok(Err(error)) => Err(self.failed_with("open a session", self.not_opened(&error))),
             Err(_) => {
                 let words = format!("it does not answer within {:?}", self.connect_timeout);
-                return Err(self.failed_with("open a session", Failure::of_words(words, true)));
+                Err(self.failed_with("open a session", Failure::of_words(words, true)))
             }
-        };
-        Ok(Session { link, id, database: self.clone(), access, is_kept, _permit: permit })
+        }
+    }
+
+    /// Why no session was opened.
+    fn not_opened(&self, error: &sqlx::Error) -> Failure {
+        Failure::of_opening(error, &self.redaction, self.dialect, self.certificate.as_deref())
     }
 
     /// A session that nobody has, for what it was opened for. One that is for something else is closed where it is one too many.
@@ -289,51 +242,44 @@ impl Database {
         None
     }
 
-    /// A new connection, and what the server calls it.
-    async fn connect(&self, access: Access) -> Result<(Link, i64), sqlx::Error> {
-        let millis = self.statement_timeout.map_or(0, |time| time.as_millis());
-        match &self.options {
+    /// A new connection, and how others may end what it does.
+    async fn connect(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
+        let watch = Arc::new(Watch::new());
+        let link = match &self.options {
             // Who opens one for writing and is the last to close it changes its file, for its log is worked in.
             ConnectWith::Sqlite(options) => {
                 let options = options.as_ref().clone();
                 let options = options
                     .read_only(access == Access::Read && self.file.is_some())
                     .create_if_missing(access == Access::Write || self.file.is_none());
-                Ok((Link::Sqlite(Box::new(options.connect().await?)), 0))
-            }
-            ConnectWith::Postgres(options) => {
                 let mut link = options.connect().await?;
-                // What a value looks like as a text must not depend on how the server is set up.
-                let settings = format!(
-                    "SET intervalstyle = iso_8601; SET datestyle = ISO; SET bytea_output = hex; SET timezone = 'UTC'; \
-                     SET extra_float_digits = 3; SET xmloption = content; SET lc_monetary = 'C'; SET synchronize_seqscans = off; \
-                     SET statement_timeout = {millis}"
-                );
-                link.execute(raw_sql(AssertSqlSafe(settings))).await?;
-                let (id,): (i32,) = sqlx::query_as("SELECT pg_backend_pid()").persistent(false).fetch_one(&mut link).await?;
-                Ok((Link::Postgres(Box::new(link)), i64::from(id)))
+                session::watch(&mut link, &watch).await?;
+                Link::Sqlite(Box::new(link))
             }
+            ConnectWith::Postgres(options) => Link::Postgres(Box::new(options.connect().await?)),
             ConnectWith::MySql(options) => {
                 let mut link = options.connect().await?;
                 link.execute(raw_sql(OWN_MODE)).await?;
-                if millis > 0 {
+                if let Some(time) = self.statement_timeout {
                     let (version,): (String,) = sqlx::query_as("SELECT VERSION()").persistent(false).fetch_one(&mut link).await?;
                     let setting = if version.contains("MariaDB") {
-                        format!("SET SESSION max_statement_time = {}", millis as f64 / 1e3)
+                        format!("SET SESSION max_statement_time = {}", time.as_millis() as f64 / 1e3)
                     } else {
-                        format!("SET SESSION max_execution_time = {millis}")
+                        format!("SET SESSION max_execution_time = {}", time.as_millis())
                     };
                     link.execute(raw_sql(AssertSqlSafe(setting))).await?;
                 }
                 let (id,): (u64,) =
                     sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").persistent(false).fetch_one(&mut link).await?;
-                Ok((Link::MySql(Box::new(link)), i64::try_from(id).unwrap_or_default()))
+                watch.note_server(i64::try_from(id).unwrap_or_default());
+                Link::MySql(Box::new(link))
             }
-        }
+        };
+        Ok((link, watch))
     }
 
-    fn keep(&self, link: Link, id: i64, access: Access) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { link, id, access });
+    fn keep(&self, link: Link, watch: Arc<Watch>, access: Access) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { link, watch, access });
     }
 
     /// What became of something that it was asked to do.
@@ -414,20 +360,20 @@ pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
     }
     let url = connection.url()?;
     let url = url.expose_secret();
-    let unusable = |error: sqlx::Error| options::unusable(&error, url);
+    let unusable = |error: sqlx::Error| unusable(&error, url);
     Ok(match Dialect::of(url) {
         Dialect::Sqlite => {
-            let options = SqliteConnectOptions::from_str(url).map_err(unusable)?;
+            let options = SqliteConnectOptions::from_str(url).map_err(&unusable)?;
             format!("sqlite:{}", options.get_filename().display())
         }
         Dialect::Postgres => {
-            let options = options::postgres(url).map_err(unusable)?;
+            let options = url::postgres(url).map_err(&unusable)?;
             let name = options.get_database().unwrap_or(options.get_username());
             let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
             format!("postgres://{host}:{}/{name}", options.get_port())
         }
         Dialect::MySql => {
-            let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(unusable)?;
+            let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(&unusable)?;
             let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
             format!("mysql://{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
         }
@@ -448,6 +394,11 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
         if let Link::Sqlite(link) = &mut link {
             link.execute(raw_sql("SELECT count(*) FROM sqlite_master")).await?;
         }
+        match &mut link {
+            Link::Sqlite(_) => {}
+            Link::Postgres(link) => link.ping().await?,
+            Link::MySql(link) => link.ping().await?,
+        }
         match link {
             Link::Sqlite(link) => link.close().await,
             Link::Postgres(link) => link.close().await,
@@ -456,7 +407,7 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
     };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(true),
-        Ok(Err(error)) => Err(ConnectionError::Silent(Failure::new(&error, &Redaction::new(connection)))),
+        Ok(Err(error)) => Err(ConnectionError::Silent(database.not_opened(&error))),
         Err(_) => Err(ConnectionError::Late(connection.connect_timeout)),
     }
 }

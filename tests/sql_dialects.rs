@@ -38,6 +38,24 @@ fn the_sql_of_a_home_means_what_the_server_says() {
     }
 }
 
+/// So is what a store's condition and types mean, whatever its own statements are written for.
+#[test]
+fn the_sql_of_a_store_means_what_the_server_says() {
+    let server = Server::with_options(Kind::MySql, &["--sql-mode=ANSI,NO_BACKSLASH_ESCAPES"]);
+    let database = server.database();
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, name varchar(20), v float); INSERT INTO t VALUES (1, 'ab\\', 1.5), (2, 'c\\''d', 2.5)",
+    );
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: t}, store: a}\n  \
+           b: {home: {flow: a}, mode: merge, store: {connection: shop, table: copy, key: id, columns: {v: real}, \
+               delete_where: \"\\\"name\\\" = 'a' || 'b\\\\'\"}}\n",
+    );
+    built(&sandbox);
+    assert_eq!(database.ask("SELECT id, name, v FROM copy"), database.ask("SELECT id, name, v FROM t WHERE id = 2"));
+    assert_eq!(database.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'copy' AND column_name = 'v'"), "float");
+}
+
 /// What a backslash means is not the same in each session.
 #[test]
 fn a_name_with_a_backslash_is_found_in_any_mode() {

@@ -215,6 +215,65 @@ fn a_silent_server_is_not_waited_for_long(kind: Kind) {
     assert!(ran.error().contains("connection shop failed to open a session: it does not answer within 1s"), "{}", ran.error());
 }
 
+/// What a server says may pass or not, and each flow has one more try.
+fn what_may_pass_is_tried_again(kind: Kind) {
+    let database = Database::new(kind);
+    let (passing, staying) = match kind {
+        Kind::Postgres => {
+            database.run(
+                "CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = code; RETURN 1; END $$",
+            );
+            let passing: &[&str] =
+                &["08006", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "72000"];
+            (passing, ["22012", "42501"])
+        }
+        _ => {
+            database.run(
+                "DELIMITER //\nCREATE FUNCTION fail(code int) RETURNS int BEGIN \
+                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = code, MESSAGE_TEXT = 'no'; RETURN 1; END //",
+            );
+            let passing: &[&str] =
+                &["1020", "1040", "1203", "1205", "1213", "1226", "1412", "1614", "1637", "1927", "2006", "2013", "3169", "4031"];
+            (passing, ["1365", "1142"])
+        }
+    };
+    let flow = |code: &&str| {
+        format!("  f{code}: {{home: {{connection: shop, query: \"select fail('{code}') as f\"}}, store: out/f{code}, retries: 1}}\n")
+    };
+    let ran = database.project(&passing.iter().chain(&staying).map(flow).collect::<String>()).build(&[]);
+    assert_eq!(ran.code, 1, "{}", ran.text);
+    for code in passing.iter().chain(&staying) {
+        let of_flow = |event: &str| ran.events.iter().filter(|told| told["event"] == event && told["flow"] == format!("f{code}")).count();
+        assert_eq!((of_flow("flow_retrying"), of_flow("flow_finished")), (usize::from(passing.contains(code)), 1), "{code}: {}", ran.text);
+    }
+}
+
+/// Sessions that died while nobody used them are no failure of the flows that would have had them.
+fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
+    let (server, database, killing) = match kind {
+        Kind::Postgres => {
+            let killing = "select count(pg_terminate_backend(pid)) as n from pg_stat_activity where application_name = ''hygge'' \
+                           and datname = current_database() and pid <> pg_backend_pid() and state = ''idle''";
+            (None, Database::new(kind), killing)
+        }
+        _ => {
+            let server = Server::with_options(kind, &["--wait-timeout=1"]);
+            let database = server.database();
+            (Some(server), database, "select sleep(3) as n")
+        }
+    };
+    database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let flow = |name: &str, needs: &str| {
+        format!("  {name}: {{home: {{connection: shop, table: t}}, needs: [{needs}], store: {name}, retries: 0}}\n")
+    };
+    let flows = [flow("a", ""), flow("b", ""), flow("c", ""), flow("e", "d"), flow("f", "d"), flow("g", "d")].concat();
+    let killer = format!("  d: {{home: {{connection: shop, query: '{killing}'}}, needs: [a, b, c], store: d, retries: 0}}\n");
+    let ran = database.project(&(flows + &killer)).build(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    drop(server);
+}
+
 /// True where somebody has the table `numbers` locked.
 fn is_locked(database: &Database) -> bool {
     let asked = match database.kind {
@@ -303,6 +362,8 @@ fn a_build_that_is_killed_loads_nothing_twice(kind: Kind) {
 on_servers!(
     a_query_is_gone_after_an_interruption,
     a_killed_session_is_tried_again,
+    what_may_pass_is_tried_again,
+    sessions_that_died_unused_cost_no_retry,
     a_flow_without_retries_fails_and_publishes_nothing,
     a_restarted_server_is_waited_for,
     a_cut_connection_loses_and_doubles_nothing,

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::loader::CONNECTION_PREFIX;
+use super::loader::{CONNECTION_PREFIX, PGSSLMODE};
 use super::named::without;
 use super::node::{Node, Secret, Value};
 use super::problem::{Problem, Problems, Span};
@@ -46,6 +47,8 @@ pub struct Connection {
     pub statement_timeout: Option<Duration>,
     /// Whether it is spoken to by TLS; `None` for what the URL says.
     pub sslmode: Option<SslMode>,
+    /// What the environment says of that to PostgreSQL's clients, as it is written; it comes last.
+    pub pgsslmode: Option<String>,
     /// The path of root certificates as it is written, relative to the folder of the config.
     sslrootcert: Option<String>,
     /// What tells it from others, where it is not its place, as it is written.
@@ -80,6 +83,7 @@ impl Connection {
             connect_timeout: CONNECT_TIMEOUT,
             statement_timeout: None,
             sslmode: None,
+            pgsslmode: None,
             sslrootcert: None,
             identity: None,
             written: String::new().into(),
@@ -180,11 +184,45 @@ impl Connection {
         if is_variable && written.chars().all(is_name) { written } else { REDACTED }
     }
 
+    /// The warning of root certificates that nothing is compared with.
+    pub(super) fn unverified(&self) -> Option<Problem> {
+        let url = self.url().ok()?;
+        let url = url.expose_secret();
+        let is_named = self.sslrootcert.is_some() || parameter(url, CERTIFICATES).is_some();
+        let of_environment = || self.pgsslmode.clone().filter(|_| url.starts_with("postgres"));
+        let verifies = match self.sslmode {
+            Some(mode) => matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull),
+            None => parameter(url, TLS).or_else(of_environment).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
+        };
+        if !is_named || verifies {
+            return None;
+        }
+        let message = format!("the root certificates of connection {} verify nothing", self.name);
+        let problem = Problem::new(self.at?, message, "its sslmode takes any certificate");
+        Some(problem.hint("sslmode: verify-full compares the server's certificate with them, and its name with the host"))
+    }
+
     /// The warning of a connection that no flow uses.
     pub(super) fn unused(&self) -> Option<Problem> {
         let problem = Problem::new(self.at?, format!("no flow uses the connection {}", self.name), "it is not used");
         Some(problem.hint("home: {connection: NAME, table: TABLE} reads from it; flows of files need none"))
     }
+}
+
+/// The parameters of URLs that say whether there is to be TLS.
+pub const TLS: &[&str] = &["sslmode", "ssl-mode"];
+
+/// Those that name root certificates.
+const CERTIFICATES: &[&str] = &["sslrootcert", "ssl-root-cert", "sslca", "ssl-ca"];
+
+/// What a URL says of the first parameter that it has of these.
+pub fn parameter(url: &str, names: &[&str]) -> Option<String> {
+    let (_, query) = url.split('#').next()?.split_once('?')?;
+    query.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        names.contains(&decoded(name).as_str()).then(|| decoded(value))
+    })
 }
 
 /// What stands for a secret.
@@ -195,7 +233,8 @@ impl PartialEq for Connection {
         let rest = |connection: &Self| {
             let times = (connection.connect_timeout, connection.statement_timeout);
             let texts = (connection.name.clone(), connection.sslrootcert.clone(), connection.identity.clone());
-            (texts, connection.at, connection.pool_size, times, connection.sslmode, connection.variables.clone())
+            let tls = (connection.sslmode, connection.pgsslmode.clone());
+            (texts, connection.at, connection.pool_size, times, tls, connection.variables.clone())
         };
         rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
     }
@@ -246,6 +285,7 @@ pub(super) fn resolve(
             connect_timeout: fields.connect_timeout.map_or(CONNECT_TIMEOUT, |time| time.0),
             statement_timeout: fields.statement_timeout.map(|time| time.0),
             sslmode: fields.sslmode,
+            pgsslmode: variables.get(PGSSLMODE).cloned(),
             sslrootcert,
             identity,
             written: url.into(),
@@ -262,7 +302,8 @@ pub(super) fn resolve(
     }
     for (variable, url) in from_environment {
         let url = url.replace('$', "$$").into();
-        connections.push(Connection { name: variable.to_lowercase(), written: url, ..Connection::plain() });
+        let pgsslmode = variables.get(PGSSLMODE).cloned();
+        connections.push(Connection { name: variable.to_lowercase(), pgsslmode, written: url, ..Connection::plain() });
     }
     connections
 }

@@ -27,6 +27,9 @@ pub const FILE_NAMES: [&str; 2] = ["hygge.yml", "hygge.yaml"];
 /// What a variable's name begins with that gives a connection its URL.
 pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
 
+/// The variable that PostgreSQL's clients take for `sslmode` where nothing else says it.
+pub const PGSSLMODE: &str = "PGSSLMODE";
+
 /// A config as it was read.
 #[derive(Clone, PartialEq)]
 pub struct Found {
@@ -173,7 +176,7 @@ impl Found {
                 }
             }
         }
-        let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX));
+        let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX) || *name == PGSSLMODE);
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
             let mut fill = |key, node| variables::fill(key, node, &self.variables, secrets, &mut self.problems, &mut self.warnings);

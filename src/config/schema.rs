@@ -157,11 +157,11 @@ pub struct ConnectionFields {
     /// How long opening a session may take.
     #[schemars(example = &"30s", extend("default" = "10s"))]
     pub connect_timeout: Option<Time>,
-    /// How long one statement may take; SQLite has no such limit.
+    /// How long one statement may take; PostgreSQL's own limit for the user stays where nothing is said.
     #[schemars(example = &"2h", extend("x-default" = "as long as it takes"))]
     pub statement_timeout: Option<Time>,
     /// Whether a server is spoken to by TLS, and how its certificate is checked. It goes before that of the URL.
-    #[schemars(example = &"verify-full", extend("x-default" = "that of the URL, else `prefer`"))]
+    #[schemars(example = &"verify-full", extend("x-default" = "that of the URL, else `require`, and `prefer` on this machine"))]
     pub sslmode: Option<SslMode>,
     /// A file of root certificates, for `verify-ca` and `verify-full`.
     #[schemars(example = &"certificates/shop.pem", extend("x-default" = "those of the system"))]

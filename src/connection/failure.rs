@@ -1,9 +1,13 @@
 //! What a database, or the way to it, said no to: in words without a secret, and whether it may pass.
 
+use std::path::Path;
 use std::time::Duration;
 
+use super::Dialect;
 use super::redaction::Redaction;
+use super::trust::UNSAFE;
 use crate::error::{Error, ErrorKind};
+use crate::fs;
 
 /// Why a database does not give what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -60,23 +64,51 @@ pub struct Failure {
 }
 
 /// SQLSTATEs of PostgreSQL that may pass, whole or by their class: connections that broke, too many of them, a server
-/// that starts or stops, deadlocks, conflicts, locks.
-/// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const POSTGRES: &[&str] = &["08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05"];
+/// that starts or stops, deadlocks, conflicts, locks, a transaction that was idle for too long, a snapshot that was too old; statements
+/// that a pooler has prepared elsewhere. See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const POSTGRES: &[&str] =
+    &["08", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "72000"];
 
-/// Numbers of MySQL's and MariaDB's errors that may pass: too many connections, a server that stops, broken connections,
-/// locks that were waited for, deadlocks, a connection that was killed.
-/// See <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
-const MYSQL: &[u16] = &[1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1927, 2006, 2013, 3101];
+/// Numbers of MySQL's and MariaDB's errors that may pass: too many connections, a server that stops, broken connections, rows that
+/// changed since they were looked at, locks that were waited for, deadlocks, a table that changed since, a connection that was killed.
+/// See <https://mariadb.com/kb/en/mariadb-error-code-reference/> and
+/// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
+const MYSQL: &[u16] =
+    &[1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1412, 1614, 1637, 1927, 2006, 2013, 3101, 3168, 3169, 4031];
+
+/// What poolers of PostgreSQL say to a parameter that they do not pass on.
+const UNSUPPORTED: &str = "unsupported startup parameter";
 
 /// Results of SQLite that may pass, without what extends them: busy and locked.
 /// See <https://www.sqlite.org/rescode.html>.
 pub const SQLITE: &[i32] = &[5, 6];
 
-/// What is said of a server that does not know PostgreSQL's first words.
-const NOT_POSTGRES: &str = "what answers there is no PostgreSQL server";
+/// The hint where nothing answers.
+const UNREACHED: &str = "check its URL, and that the server runs and lets this machine in";
+
+/// What stands for a code where a server has no TLS.
+const NO_TLS: &str = "no TLS";
+
+/// What stands for a code where something else answers than a server.
+const NO_SERVER: &str = "no server";
 
 impl Failure {
+    /// The hint of what happens before there is a session.
+    fn hint_of_opening(&self) -> Option<&'static str> {
+        match self.code.as_deref() {
+            Some(NO_TLS) => Some(
+                "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
+            ),
+            Some(NO_SERVER) => {
+                Some("check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
+            }
+            Some("3D000" | "1049") => Some(OTHER_DATABASE),
+            Some(CLOSED_FOLDER) => Some(IMMUTABLE),
+            _ if self.words.contains(CANNOT_OPEN) => Some(IMMUTABLE),
+            _ => None,
+        }
+    }
+
     /// Takes an error of the library apart.
     pub(super) fn new(error: &sqlx::Error, redaction: &Redaction) -> Self {
         let (words, code, is_transient) = match error {
@@ -92,13 +124,45 @@ impl Failure {
                 let is_transient = may_pass(error.as_ref());
                 (words, code, is_transient)
             }
-            // Every server of another kind answers so that it is noticed at once.
-            sqlx::Error::Protocol(said) if said.contains("response from SSLRequest") => (NOT_POSTGRES.to_string(), None, false),
             // What came was cut off, or is not the rest of what came before.
             sqlx::Error::Protocol(_) => (error.to_string(), None, true),
             other => (other.to_string(), None, false),
         };
         Self { words: redaction.cover(words), code, is_transient }
+    }
+
+    /// Takes an error apart that came before there was a session: who answers may be somebody else.
+    pub(super) fn of_opening(error: &sqlx::Error, redaction: &Redaction, dialect: Dialect, certificate: Option<&Path>) -> Self {
+        let mut failure = Self::new(error, redaction);
+        match error {
+            sqlx::Error::Tls(reason) if reason.to_string().contains("does not support TLS") => {
+                failure = Self { code: Some(NO_TLS.into()), ..Self::of_words("the server has no TLS".into(), false) };
+            }
+            // One byte that is none of the two which a server of PostgreSQL answers a request for TLS with.
+            sqlx::Error::Protocol(reason) if reason.contains("response from SSLRequest") => {
+                let byte = reason.split("0x").nth(1).map_or("", |rest| rest.get(..2).unwrap_or(rest));
+                failure = match byte {
+                    // Nothing came: the library looks at a byte that nobody wrote.
+                    "00" => Self::of_words("the connection ends before the server says anything".into(), true),
+                    _ => {
+                        let words = format!("what answers there is no {} server: to a request for TLS it says 0x{byte}", dialect.name());
+                        Self { code: Some(NO_SERVER.into()), ..Self::of_words(words, false) }
+                    }
+                };
+            }
+            sqlx::Error::Protocol(_) => failure.words = format!("what answers there speaks no {}: {}", dialect.name(), failure.words),
+            sqlx::Error::Io(reason) => {
+                if reason.kind() == std::io::ErrorKind::UnexpectedEof {
+                    let name = dialect.name();
+                    failure.words = format!("the connection ends in the middle of an answer, which may be none of {name}'s: {reason}");
+                }
+                if let Some(Err(error)) = certificate.map(fs::open) {
+                    failure = Self::of_words(format!("sslrootcert: {error}"), false);
+                }
+            }
+            _ => {}
+        }
+        failure
     }
 
     /// A failure that is told in words.
@@ -118,7 +182,7 @@ fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
     }
     let code = error.code().unwrap_or_default();
     if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-        return POSTGRES.iter().any(|passing| code.starts_with(passing));
+        return !error.message().contains(UNSUPPORTED) && POSTGRES.iter().any(|passing| code.starts_with(passing));
     }
     code.parse::<i32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
 }
@@ -140,6 +204,12 @@ impl ConnectionError {
             failure.is_transient = true;
         }
         self
+    }
+
+    /// True where somebody has made what was not there when it was looked for.
+    pub fn is_made_meanwhile(&self) -> bool {
+        let Self::Failed { failure, .. } = self else { return false };
+        matches!(failure.code.as_deref(), Some("42P07" | "42710" | "23505" | "1050"))
     }
 
     /// True for what may be gone when it is tried again.
@@ -192,27 +262,24 @@ impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
             ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => Some(*hint),
-            ConnectionError::Silent(failure) if failure.words.contains(NOT_POSTGRES) => {
-                Some("check its port: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
-            }
-            ConnectionError::Silent(failure) if failure.words.contains(CANNOT_OPEN) || failure.code.as_deref() == Some(CLOSED_FOLDER) => {
-                Some(IMMUTABLE)
-            }
-            ConnectionError::Silent(Failure { code: Some(code), .. }) if matches!(code.as_str(), "3D000" | "1049") => Some(OTHER_DATABASE),
-            ConnectionError::Silent(_) | ConnectionError::Late(_) => {
-                Some("check its URL, and that the server runs and lets this machine in")
-            }
+            ConnectionError::Silent(failure) => failure.hint_of_opening().or(Some(UNREACHED)),
+            ConnectionError::Late(_) => Some(UNREACHED),
             ConnectionError::NoFile(_) => Some("check its URL; a relative path begins at the folder of the config"),
             ConnectionError::Failed { action, failure, .. } => match failure.code.as_deref() {
                 Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => Some(needed(action)),
-                Some(CLOSED_FOLDER) => Some(IMMUTABLE),
-                _ if failure.words.contains(CANNOT_OPEN) => Some(IMMUTABLE),
                 Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),
-                Some("3D000" | "1049") => Some(OTHER_DATABASE),
                 Some("42703" | "1054") => Some("check the columns that the home names"),
                 Some("776") => Some("somebody died while writing to it: a program that may write, such as sqlite3, undoes that"),
-                Some("57014" | "1969" | "3024") => Some("it ran into statement_timeout of its connection"),
-                _ => None,
+                Some("57014" | "1969" | "3024" | "9") => {
+                    Some("it ran into statement_timeout of its connection, or into the limit that its user has at the server")
+                }
+                _ if failure.words.contains(UNSUPPORTED) => {
+                    Some("a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …")
+                }
+                _ if failure.words.starts_with(UNSAFE) => Some(
+                    "hygge does not trust what is written in a database's file: select the columns that you need by a query of the home",
+                ),
+                _ => failure.hint_of_opening(),
             },
         };
         let error = Self::new(ErrorKind::Flow, error);

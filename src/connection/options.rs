@@ -1,98 +1,161 @@
-//! What a driver makes of a URL, and why it does not.
+//! What a session is opened with: where the database is, and whether a server is spoken to by TLS.
+//!
+//! Off this machine no password goes in clear, unless the config, the URL or the environment says that it may.
 
-use std::path::Path;
-use std::sync::LazyLock;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use secrecy::ExposeSecret;
+use sqlx::ConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::SqliteConnectOptions;
 
-use super::Dialect;
-use super::failure::ConnectionError;
+use super::url::{self, check_files, unusable};
+use super::{ConnectionError, Dialect};
 use crate::config::absolute;
-use crate::config::connection::{Connection, UrlError};
-use crate::config::url::Url;
-use crate::fs;
+use crate::config::connection::{Connection, SslMode, TLS, parameter};
 
-/// The files of certificates that a connection names are there.
-///
-/// # Errors
-/// One is not.
-pub(super) fn check_files(connection: &Connection, url: &str, root: &Path) -> Result<(), ConnectionError> {
-    let missing = |what: String, hint| Err(ConnectionError::Url { reason: what, hint });
-    let is_missing = |path: &Path| matches!(fs::stat(path), Ok(None));
-    if let Some(path) = connection.sslrootcert()?
-        && is_missing(&absolute(root, &path))
-    {
-        let reason = format!("its sslrootcert {} does not exist", connection.written_sslrootcert());
-        return missing(reason, "it is relative to the folder of the config");
+/// How long SQLite waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What a driver opens a session with.
+#[derive(Debug)]
+pub(super) enum ConnectWith {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres(Box<PgConnectOptions>),
+    MySql(Box<MySqlConnectOptions>),
+}
+
+/// A database that may be opened.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) options: ConnectWith,
+    pub(super) dialect: Dialect,
+    /// The file of a SQLite database.
+    pub(super) file: Option<PathBuf>,
+    /// The file of root certificates that the config names.
+    pub(super) certificate: Option<PathBuf>,
+}
+
+impl Place {
+    /// What the URL of a connection means.
+    ///
+    /// # Errors
+    /// It has no URL that can be used.
+    pub(super) fn of(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
+        let secret = connection.url()?;
+        let url = secret.expose_secret();
+        let dialect = Dialect::of(url);
+        check_files(connection, url, root)?;
+        let certificate = connection.sslrootcert()?.map(|path| absolute(root, &path));
+        let mut file = None;
+        let options = match dialect {
+            Dialect::Sqlite => {
+                let options;
+                (options, file) = sqlite(url, root)?;
+                ConnectWith::Sqlite(Box::new(options))
+            }
+            Dialect::Postgres => ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?)),
+            Dialect::MySql => ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?)),
+        };
+        Ok(Self { options, dialect, file, certificate })
     }
-    for (name, path) in Url::parse(url).iter().flat_map(Url::files) {
-        if is_missing(Path::new(&path)) {
-            return missing(format!("the file does not exist that {name} in its URL names"), "it is relative to the working directory");
+}
+
+fn sqlite(url: &str, root: &Path) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(&error, url))?;
+    let name = options.get_filename().to_string_lossy().into_owned();
+    let is_memory = name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
+    let file = (!is_memory).then(|| absolute(root, &name));
+    let options = match &file {
+        Some(file) => options.filename(file),
+        None => options,
+    };
+    // What views, triggers and checks of a file call is whoever's who wrote the file.
+    Ok((options.pragma("trusted_schema", "OFF").busy_timeout(BUSY).disable_statement_logging(), file))
+}
+
+fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<PgConnectOptions, ConnectionError> {
+    let mut options = url::postgres(url).map_err(|error| unusable(&error, url))?.disable_statement_logging();
+    // What is said at the start is only what every pooler takes; the rest is set in each transaction.
+    options = options.application_name("hygge").statement_cache_capacity(0).extra_float_digits(None);
+    let of_environment = connection.pgsslmode.as_deref().and_then(|mode| PgSslMode::from_str(mode).ok());
+    let said = match connection.sslmode {
+        Some(SslMode::Disable) => Some(PgSslMode::Disable),
+        Some(SslMode::Prefer) => Some(PgSslMode::Prefer),
+        Some(SslMode::Require) => Some(PgSslMode::Require),
+        Some(SslMode::VerifyCa) => Some(PgSslMode::VerifyCa),
+        Some(SslMode::VerifyFull) => Some(PgSslMode::VerifyFull),
+        None if parameter(url, TLS).is_some() => None,
+        None => {
+            let is_here = options.get_socket().is_some() || is_here(options.get_host());
+            of_environment.or(Some(if is_here { PgSslMode::Prefer } else { PgSslMode::Require }))
         }
+    };
+    if let Some(mode) = said {
+        options = options.ssl_mode(mode);
     }
-    Ok(())
+    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+        options = options.host(&address);
+    }
+    Ok(match certificate {
+        Some(certificate) => options.ssl_root_cert(certificate),
+        None => options,
+    })
 }
 
-/// What the driver calls who logs in where nobody says it.
-const NOBODY: [&str; 2] = ["anonymous", "unknown"];
-
-/// PostgreSQL's options. As libpq has it, who logs in is who runs the program, where neither the URL nor `PGUSER` says it.
-pub(super) fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    let options: PgConnectOptions = url.parse()?;
-    if !NOBODY.contains(&options.get_username()) || Url::parse(url).is_some_and(|url| url.has_user()) {
-        return Ok(options);
+fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<MySqlConnectOptions, ConnectionError> {
+    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(|error| unusable(&error, url))?;
+    // What is written into a home is SQL of its user's, which means what the server says.
+    let mut options = options.disable_statement_logging().statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);
+    let said = match connection.sslmode {
+        Some(SslMode::Disable) => Some(MySqlSslMode::Disabled),
+        Some(SslMode::Prefer) => Some(MySqlSslMode::Preferred),
+        Some(SslMode::Require) => Some(MySqlSslMode::Required),
+        Some(SslMode::VerifyCa) => Some(MySqlSslMode::VerifyCa),
+        Some(SslMode::VerifyFull) => Some(MySqlSslMode::VerifyIdentity),
+        None if parameter(url, TLS).is_some() => None,
+        None if options.get_socket().is_some() || is_here(options.get_host()) => Some(MySqlSslMode::Preferred),
+        None => Some(MySqlSslMode::Required),
+    };
+    if let Some(mode) = said {
+        options = options.ssl_mode(mode);
     }
-    // Who has no name here is told so by the server.
-    let Some(user) = OWN_NAME.as_ref() else { return Ok(options) };
-    // The driver looks for a password in ~/.pgpass by the name that is in the URL.
-    let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);
-    format!("{url}{}user={user}", if url.contains('?') { '&' } else { '?' }).parse()
+    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+        options = options.host(&address);
+    }
+    Ok(match certificate {
+        Some(certificate) => options.ssl_ca(certificate),
+        None => options,
+    })
 }
 
-/// The name of who runs the program.
-static OWN_NAME: LazyLock<Option<String>> = LazyLock::new(|| fs::user_name().ok().flatten());
-
-const ENCODE: &str = "in a user or a password, write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %";
-
-/// What libraries say of a URL, and what is said instead: their words may have a piece of it.
-const WORDS: &[(&str, &str, &str)] = &[
-    ("port", "its port is no number", ENCODE),
-    ("invalid digit", "its port is no number", ENCODE),
-    ("number too large", "its port is no number", ENCODE),
-    ("empty host", "it has no host", "postgres://USER:PASSWORD@HOST/DATABASE; a socket is postgres:///DATABASE?host=/FOLDER"),
-    ("IPv", "its host is no address", ENCODE),
-    ("domain", "its host is no name of a machine", ENCODE),
-    ("utf-8", "what is percent-encoded in it is no UTF-8", ENCODE),
-    ("IP address", "its hostaddr is no address", "host takes names, hostaddr addresses only"),
-    ("query parameter", "it has a parameter that SQLite does not have", "parameters of SQLite: mode, cache, immutable, vfs"),
-    ("for `mode`", "its mode is none of ro, rw, rwc and memory", "take it out: hygge opens for reading or writing as it needs to"),
-    ("for `cache`", "its cache is none of private and shared", "take it out"),
-    ("for `immutable`", "its immutable is none of 0 and 1", "?immutable=1 reads a file that nobody changes"),
-];
-
-/// Why a driver cannot use a URL, in words without a piece of it.
-pub(super) fn unusable(error: &sqlx::Error, url: &str) -> ConnectionError {
-    let said = error.to_string();
-    if said.contains("ssl_mode") {
-        let modes = match Dialect::of(url) {
-            Dialect::MySql => "disabled, preferred, required, verify_ca, verify_identity",
-            _ => "disable, allow, prefer, require, verify-ca, verify-full",
-        };
-        let reason = format!("its URL cannot be read: its sslmode is none of {modes}");
-        return ConnectionError::Url { reason, hint: "sslmode of the connection goes before that of its URL" };
-    }
-    let known = WORDS.iter().find(|(word, ..)| said.to_lowercase().contains(&word.to_lowercase()));
-    let (reason, hint) = known.map_or(("it has no such form", ENCODE), |(_, reason, hint)| (*reason, *hint));
-    ConnectionError::Url { reason: format!("its URL cannot be read: {reason}"), hint }
+/// True for a host that is this machine, as it is written: nothing is looked up, for what a name means may be another's to say. So is
+/// the folder of a socket.
+fn is_here(host: &str) -> bool {
+    let address = without_brackets(host).unwrap_or(host);
+    host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-impl From<UrlError> for ConnectionError {
-    fn from(error: UrlError) -> Self {
-        let hint = match &error {
-            UrlError::Variable(_) => "export it, or name a file of variables by options.env_file",
-            UrlError::Scheme => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
-            UrlError::Unreadable(_) => ENCODE,
-        };
-        Self::Url { reason: error.to_string(), hint }
+/// The address that stands in brackets in a URL; drivers look for a host of that name, brackets and all.
+fn without_brackets(host: &str) -> Option<&str> {
+    host.strip_prefix('[')?.strip_suffix(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_as_it_is_written() {
+        for here in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/postgresql"] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in ["db.example", "localhost.example", "localhost.", "127.1", "0.0.0.0", "10.0.0.1", "::ffff:127.0.0.1", "[::]", ""] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
     }
 }

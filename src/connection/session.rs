@@ -1,15 +1,26 @@
 //! Sessions: one conversation with a database each, borrowed from those that all flows share.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{LockedSqliteHandle, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Decode, Executor, Row, Sqlite, ValueRef, raw_sql};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::{ConnectionError, Failure};
-use super::{Access, CANCELLING, Database};
+use super::watch::{Statement, Watch};
+use super::{Access, CANCELLING, Database, Dialect};
+
+/// What values look like as texts in PostgreSQL, and in which order rows without one come, must not depend on how the server is set
+/// up. It is set within a transaction: behind a pooler, what is set outside of one stays with a session that others get next.
+const POSTGRES_SETTINGS: &str = "SET LOCAL intervalstyle = iso_8601; SET LOCAL datestyle = ISO; SET LOCAL bytea_output = hex; \
+     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL xmloption = content; SET LOCAL lc_monetary = 'C'; \
+     SET LOCAL synchronize_seqscans = off";
+
+/// After as many of SQLite's instructions it is asked whether they shall go on.
+const INSTRUCTIONS: i32 = 100_000;
 
 /// The connection of a driver.
 #[derive(Debug)]
@@ -27,8 +38,9 @@ pub enum Link {
 pub struct Session {
     /// The driver's connection.
     pub link: Link,
-    /// How the server calls it; nothing for SQLite.
-    pub(super) id: i64,
+    pub(super) watch: Arc<Watch>,
+    /// True between the beginning of a transaction and its end.
+    pub(super) is_in_transaction: bool,
     pub(super) database: Arc<Database>,
     /// What it was opened for.
     pub(super) access: Access,
@@ -47,9 +59,67 @@ impl Session {
         &self.database
     }
 
+    /// Begins a transaction by `begin`, which is one statement or several; `then` follows in it at once. What decides how PostgreSQL
+    /// writes values is set in it. Its moment is not taken before all of that is done.
+    pub async fn begin(&mut self, action: &str, begin: &str, then: Option<&str>) -> Result<(), ConnectionError> {
+        if self.database.dialect != Dialect::Postgres {
+            self.execute(action, begin).await?;
+            if let Some(then) = then {
+                self.execute(action, then).await?;
+            }
+        } else {
+            let timeout = self.timeout().map(|timeout| format!("; {timeout}")).unwrap_or_default();
+            let then = then.map(|then| format!("; {then}")).unwrap_or_default();
+            // All in one message; the last statement is the first that takes a snapshot.
+            let begun = format!("{begin}; {POSTGRES_SETTINGS}{timeout}{then}; SELECT pg_backend_pid()");
+            self.is_in_transaction = true;
+            let answer = self.ask(action, &begun).await?;
+            let server = answer.into_iter().flatten().flatten().next().and_then(|number| number.parse().ok());
+            self.watch.note_server(server.unwrap_or_default());
+        }
+        self.is_in_transaction = true;
+        Ok(())
+    }
+
+    /// Commits what was done since the transaction began.
+    pub async fn commit(&mut self) -> Result<(), ConnectionError> {
+        self.leave();
+        self.execute("commit", "COMMIT").await
+    }
+
+    /// Undoes what was done since the transaction began.
+    pub async fn roll_back(&mut self, action: &str) -> Result<(), ConnectionError> {
+        self.leave();
+        self.execute(action, "ROLLBACK").await
+    }
+
+    /// The transaction is about to end: from then on nobody may be ended by the number of who worked in it.
+    fn leave(&mut self) {
+        self.is_in_transaction = false;
+        if self.database.dialect == Dialect::Postgres {
+            self.watch.note_server(0);
+        }
+    }
+
+    /// The statement that limits the next ones within PostgreSQL's transaction, where the config does.
+    fn timeout(&self) -> Option<String> {
+        let limited = self.database.statement_timeout.filter(|_| self.database.dialect == Dialect::Postgres);
+        limited.map(|time| format!("SET LOCAL statement_timeout = {}", time.as_millis().max(1)))
+    }
+
+    /// The same statements; outside of a transaction, as one that has its own limit.
+    fn limited<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        match self.timeout().filter(|_| !self.is_in_transaction) {
+            Some(timeout) => format!("{timeout}; {sql}").into(),
+            None => sql.into(),
+        }
+    }
+
     /// Runs statements that give no rows. `action` says in an error what failed.
     pub async fn execute(&mut self, action: &str, sql: &str) -> Result<(), ConnectionError> {
-        let sql = AssertSqlSafe(sql);
+        let (sql, watch) = (self.limited(sql), self.watch.clone());
+        let _statement = watch.statement(self.database.statement_timeout);
+        let sql = AssertSqlSafe(sql.as_ref());
         let done = match &mut self.link {
             Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(drop),
             Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(drop),
@@ -60,7 +130,9 @@ impl Session {
 
     /// Runs a statement that changes rows; gives how many the database says it changed.
     pub async fn change(&mut self, action: &str, sql: &str) -> Result<u64, ConnectionError> {
-        let sql = AssertSqlSafe(sql);
+        let (sql, watch) = (self.limited(sql), self.watch.clone());
+        let _statement = watch.statement(self.database.statement_timeout);
+        let sql = AssertSqlSafe(sql.as_ref());
         let done = match &mut self.link {
             Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
             Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
@@ -71,7 +143,9 @@ impl Session {
 
     /// A small answer, each value as the text that the database makes of it.
     pub async fn ask(&mut self, action: &str, sql: &str) -> Result<Texts, ConnectionError> {
-        let sql = AssertSqlSafe(sql);
+        let (sql, watch) = (self.limited(sql), self.watch.clone());
+        let _statement = watch.statement(self.database.statement_timeout);
+        let sql = AssertSqlSafe(sql.as_ref());
         let rows = match &mut self.link {
             Link::Sqlite(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
                 let text = |row: &sqlx::sqlite::SqliteRow, column| {
@@ -117,20 +191,42 @@ impl Session {
 
     /// Ends the transaction that it is in, and gives it to the next who asks. What cannot be ended is closed.
     pub async fn end(mut self) {
+        self.leave();
         let ended = match &mut self.link {
             // Nothing to roll back is no failure.
             Link::Sqlite(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop).or(Ok(())),
             Link::Postgres(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop),
             Link::MySql(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop),
         };
-        if ended.is_ok() && self.is_kept {
-            self.database.clone().keep(self.link, self.id, self.access);
+        if ended.is_ok() && self.is_kept && self.watch.is_wanted() {
+            self.database.clone().keep(self.link, self.watch, self.access);
         }
     }
 
-    /// What the server calls this session: to end a query from another one.
+    /// Ends what this session is in the middle of, from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        Canceller { database: self.database.clone(), id: self.id }
+        Canceller { database: self.database.clone(), watch: self.watch.clone() }
+    }
+
+    /// Does something with SQLite's own handle that may take long: it ends where the session is given up, where a statement takes
+    /// longer than it may, or where `goes_on` says so. Nothing where this is no SQLite.
+    pub async fn with_handle<T>(
+        &mut self,
+        action: &str,
+        mut goes_on: impl FnMut() -> bool + Send + 'static,
+        work: impl FnOnce(&mut LockedSqliteHandle<'_>, &Statement<'_>) -> T,
+    ) -> Result<Option<T>, ConnectionError> {
+        let (database, watch) = (self.database.clone(), self.watch.clone());
+        let Link::Sqlite(link) = &mut self.link else { return Ok(None) };
+        let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
+        let seen = watch.clone();
+        handle.set_progress_handler(INSTRUCTIONS, move || seen.goes_on() && goes_on());
+        let statement = watch.statement(database.statement_timeout);
+        // The thread may wait meanwhile.
+        let done = tokio::task::block_in_place(|| work(&mut handle, &statement));
+        drop(statement);
+        handle.set_progress_handler(INSTRUCTIONS, move || watch.goes_on());
+        Ok(Some(done))
     }
 
     /// True where the server still answers.
@@ -143,17 +239,26 @@ impl Session {
     }
 }
 
-/// Ends the query of a session at the server: who only closes a connection leaves it running.
+/// From now on SQLite asks whether its statements shall go on.
+pub(super) async fn watch(link: &mut SqliteConnection, watch: &Arc<Watch>) -> Result<(), sqlx::Error> {
+    let seen = watch.clone();
+    link.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || seen.goes_on());
+    Ok(())
+}
+
+/// Ends the query of a session at the server: who only closes a connection leaves it running. In SQLite it ends where it is asked
+/// whether it shall go on.
 #[derive(Clone, Debug)]
 pub struct Canceller {
     database: Arc<Database>,
-    id: i64,
+    watch: Arc<Watch>,
 }
 
 impl Canceller {
     /// Ends the query that the session is in; the database waits for that before it is let go.
     pub fn cancel_on(self, runtime: &tokio::runtime::Handle) {
-        if self.database.dialect == super::Dialect::Sqlite {
+        self.watch.give_up();
+        if self.watch.server().is_none() {
             return;
         }
         let database = self.database.clone();
@@ -163,14 +268,16 @@ impl Canceller {
 
     /// Ends the query that the session is in. What cannot be reached within two seconds is let be.
     pub async fn cancel(&self) {
+        self.watch.give_up();
+        let Some(number) = self.watch.server() else { return };
         let cancelled = async {
             match self.database.connect(Access::Read).await? {
                 (Link::Sqlite(_), _) => {}
                 (Link::Postgres(mut link), _) => {
-                    link.execute(raw_sql(AssertSqlSafe(format!("SELECT pg_cancel_backend({})", self.id)))).await?;
+                    link.execute(raw_sql(AssertSqlSafe(format!("SELECT pg_cancel_backend({number})")))).await?;
                 }
                 (Link::MySql(mut link), _) => {
-                    link.execute(raw_sql(AssertSqlSafe(format!("KILL QUERY {}", self.id)))).await?;
+                    link.execute(raw_sql(AssertSqlSafe(format!("KILL QUERY {number}")))).await?;
                 }
             }
             Ok::<_, sqlx::Error>(())

@@ -40,7 +40,7 @@ pub use block::{Nulls, OnInvalid, OnMismatch, SqlHomeFields, connection_of};
 pub use error::SqlError;
 pub use written::condition;
 
-use reading::{Guarded, SqlReading};
+use reading::SqlReading;
 use watermark::Watermark;
 
 /// A slice as the config says it.
@@ -250,9 +250,7 @@ impl Table for SqlHome {
     fn probe<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Result<Answer>> {
         Box::pin(async move {
             let database = databases.of(&self.connection)?;
-            let mut session = database.session().await?;
-            let guard = Guarded::new(&session);
-            let asked = guard.finish(self.ask(&mut session, before)).await;
+            let (session, asked) = reading::ask(self, database.session().await?, before).await?;
             session.end().await;
             Ok(asked?.answer)
         })

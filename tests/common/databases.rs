@@ -88,6 +88,12 @@ impl Database {
         format!("connections:\n  shop: {{url: \"{}\"}}\nflows:\n{flows}", self.url())
     }
 
+    /// The same database by another port of this machine.
+    pub(crate) fn by(&self, port: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { kind: self.kind, name: self.name.clone(), port: port.to_string(), file: self.file.clone(), _folder: folder }
+    }
+
     /// Runs statements.
     pub(crate) fn run(&self, sql: &str) {
         self.run_in(&self.name, sql);
@@ -267,6 +273,31 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("none");
         Database::on(self.kind, self.port.clone(), file, folder)
+    }
+}
+
+/// A pooler before the PostgreSQL of the tests, which gives each transaction whichever session is free.
+pub(crate) struct Pooler {
+    folder: tempfile::TempDir,
+    /// Its port.
+    pub(crate) port: String,
+}
+
+impl Pooler {
+    /// Starts one with these lines of its config.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        let (place, server) = (folder.path().join("pooler"), port("HYGGE_TEST_POSTGRES"));
+        let arguments = ["start".as_ref(), "pgbouncer".as_ref(), place.as_os_str(), server.as_ref()];
+        let port = started(&servers(&arguments.into_iter().chain(settings.iter().map(OsStr::new)).collect::<Vec<_>>()));
+        Self { folder, port }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(servers(&["stop".as_ref(), self.folder.path().join("pooler").as_os_str()]));
     }
 }
 

@@ -205,6 +205,13 @@ impl Running {
         assert!(sent.success(), "{name} was not sent");
     }
 
+    /// How long it has worked so far, in hundredths of a second.
+    pub(crate) fn processor_time(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        [fields[11], fields[12]].map(|field| field.parse::<u64>().expect("a number")).iter().sum()
+    }
+
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ran {
         let mut errors = String::new();

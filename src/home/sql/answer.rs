@@ -192,7 +192,10 @@ impl SqlHome {
         };
         let mut described = match described {
             Ok(described) => described,
-            Err(error) => return Err(self.with_nearest(session, error).await),
+            Err(error) => {
+                let error = session.with_origin(error).await;
+                return Err(self.with_nearest(session, error).await);
+            }
         };
         let relation = self.relation.to_string();
         let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();

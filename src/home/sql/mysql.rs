@@ -24,7 +24,7 @@ use crate::home::Batch;
 /// moment they could become others, in which values would be read as what they are not.
 pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-    session.execute("begin a transaction", "START TRANSACTION READ ONLY").await?;
+    session.begin("begin a transaction", "START TRANSACTION READ ONLY", None).await?;
     let lock = format!("SELECT NULL FROM {} LIMIT 0", home.relation.from(Dialect::MySql));
     match session.ask("lock its tables", &lock).await {
         Err(error) if error.is_transient() => Err(error.into()),

@@ -4,7 +4,7 @@ mod copy;
 
 pub(super) use copy::read;
 
-use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
+use sqlx::{AssertSqlSafe, Column as _, Executor, Row as _, raw_sql};
 
 use super::answer::Described;
 use super::{OnInvalid, SqlError, SqlHome};
@@ -22,37 +22,40 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 /// transaction ends, who wants to change their columns waits.
 pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     let tables = tables(home, session).await?;
+    // What looked for them ends in the same message.
+    let begin = format!("ROLLBACK; {BEGIN}");
     if tables.is_empty() {
-        return Ok(session.execute("begin a transaction", BEGIN).await?);
+        return Ok(session.begin("begin a transaction", &begin, None).await?);
     }
-    let locked = format!("{BEGIN}; LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
     let is_gone =
         |error: &ConnectionError| matches!(error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42P01"));
     // What is gone since is not looked for any more when this is tried again.
     let passing = |error| if is_gone(&error) { error.passing() } else { error };
-    Ok(session.execute("lock its tables", &locked).await.map_err(passing)?)
+    Ok(session.begin("lock its tables", &begin, Some(&lock)).await.map_err(passing)?)
 }
 
-/// The tables that are read, those behind views and partitions among them, as far as they may be locked.
+/// The tables that are read, those behind views and partitions among them, as far as they may be locked. The session is in a
+/// transaction afterwards.
 async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
+    session.begin("begin a transaction", "BEGIN READ ONLY", None).await?;
     let from = home.relation.from(Dialect::Postgres);
     let asked = format!(
-        "BEGIN READ ONLY; SELECT NULL FROM {from} LIMIT 0; \
+        "SELECT NULL FROM {from} LIMIT 0; \
          SELECT DISTINCT format('ONLY %I.%I', n.nspname, c.relname) \
          FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'p') \
          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
          AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1"
     );
-    let found = session.ask("find the tables that it reads", &asked).await;
-    let tables = match found {
-        Ok(rows) => rows.into_iter().flatten().flatten().collect(),
+    match session.ask("find the tables that it reads", &asked).await {
+        Ok(rows) => Ok(rows.into_iter().flatten().flatten().collect()),
         // Of a table that is not there, or a query that is none, is told where its columns are asked for.
-        Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref().is_some_and(|code| code.starts_with("42")) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    session.execute("end a transaction", "ROLLBACK").await?;
-    Ok(tables)
+        Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref().is_some_and(|code| code.starts_with("42")) => {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What a table or query has.
@@ -108,11 +111,21 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
     Ok(Described { columns: [].into(), all, key, order, rowid: None, blocks })
 }
 
+/// The columns of a query, which no statement that stays with the server is prepared for: behind a pooler, that would be in the way of
+/// others. One row comes, of nothing but nulls, and with it the names and types.
 async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
+    let asked = format!(
+        "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n) AS hygge_query LIMIT 0) AS hygge_query ON true"
+    );
     let Link::Postgres(link) = &mut session.link else { return Err(SqlError::Protocol("it is no PostgreSQL".into()).into()) };
-    let prepared = link.as_mut().prepare(AssertSqlSafe(query).into_sql_str()).await;
-    let prepared = prepared.map_err(|error| session.failed("understand its query", &error))?;
-    let rows: Vec<String> = prepared
+    let row = match link.as_mut().fetch_one(raw_sql(AssertSqlSafe(asked))).await {
+        Ok(row) => row,
+        Err(error) => {
+            let error = session.failed("understand its query", &error);
+            return Err(own_words(session, query, error).await.into());
+        }
+    };
+    let rows: Vec<String> = row
         .columns()
         .iter()
         .enumerate()
@@ -135,6 +148,18 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
     );
     let all = columns_of(home, session, &columns).await?;
     Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
+}
+
+/// What the server says of a query that it does not understand: within another statement it finds the fault elsewhere.
+async fn own_words(session: &mut Session, query: &str, error: ConnectionError) -> ConnectionError {
+    if !matches!(&error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42601")) {
+        return error;
+    }
+    let action = "understand its query";
+    match session.roll_back(action).await {
+        Ok(()) => session.execute(action, &format!("EXPLAIN {query}")).await.err().unwrap_or(error),
+        Err(_) => error,
+    }
 }
 
 /// Columns by their number, name, type and its modifier: a domain is what it is made of, a list is told by its elements.

@@ -3,17 +3,19 @@
 //! PostgreSQL lets several sessions see one snapshot. Elsewhere one session reads everything, one range after the other.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 
 use super::answer::Asked;
 use super::misfit::ReadError;
 use super::rows::{Filling, Limits};
 use super::{SqlError, SqlHome, mysql, postgres, sqlite};
 use crate::connection::session::Canceller;
-use crate::connection::{ConnectionError, Database, Dialect, Link, Session};
+use crate::connection::{Database, Dialect, Link, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::home::{Answer, Batch, Before, Reading};
 
@@ -28,6 +30,8 @@ pub(super) struct SqlReading {
     database: Arc<Database>,
     /// The snapshot that further sessions may join.
     snapshot: Option<String>,
+    /// True where there is no room for further sessions.
+    is_full: AtomicBool,
     idle: Mutex<Vec<Session>>,
     freed: Notify,
     /// How many rows each unit had that was read.
@@ -42,8 +46,8 @@ pub(super) type Recipe = Arc<SqlHome>;
 impl SqlReading {
     /// Begins a transaction, asks what is there in it, and keeps it.
     pub(super) async fn open(home: &SqlHome, database: &Arc<Database>, before: &Before) -> Result<Self> {
-        let mut session = database.session().await?;
-        let asked = match Guarded::new(&session).finish(home.ask(&mut session, before)).await {
+        let (mut session, asked) = ask(home, database.session().await?, before).await?;
+        let asked = match asked {
             Ok(asked) => asked,
             Err(error) => {
                 session.end().await;
@@ -65,6 +69,7 @@ impl SqlReading {
             home,
             database,
             snapshot,
+            is_full: AtomicBool::new(false),
             idle: Mutex::new(vec![session]),
             freed: Notify::new(),
             read: Mutex::default(),
@@ -84,17 +89,32 @@ impl SqlReading {
             if let Some(session) = idle {
                 return Ok(session);
             }
-            if let Some(snapshot) = &self.snapshot
-                && let Some(mut session) = self.database.spare_session().await?
+            if !self.is_full.load(Ordering::Relaxed)
+                && let Some(snapshot) = &self.snapshot
+                && let Some(session) = self.joined(snapshot).await?
             {
-                session.execute("begin a transaction", postgres::BEGIN).await?;
-                let join = format!("SET TRANSACTION SNAPSHOT {}", Dialect::Postgres.text(snapshot));
-                // It ends with the session that gave it, which may be lost.
-                session.execute("join its snapshot", &join).await.map_err(ConnectionError::passing)?;
                 return Ok(session);
             }
             freed.await;
         }
+    }
+
+    /// One more session that sees the moment; nothing where none is to be had in time: then those that there are go on alone. A server
+    /// may have no room for more, and a pooler lets who comes wait until another is done.
+    async fn joined(&self, snapshot: &str) -> Result<Option<Session>> {
+        let Some(mut session) = self.database.spare_session().await.unwrap_or_else(|_| self.full()) else { return Ok(None) };
+        let join = format!("{}; SET TRANSACTION SNAPSHOT {}", postgres::BEGIN, Dialect::Postgres.text(snapshot));
+        match tokio::time::timeout(self.database.connect_timeout, session.begin("join its snapshot", &join, None)).await {
+            // It ends with the session that gave it, which may be lost.
+            Ok(joined) => joined.map(|()| Some(session)).map_err(|error| error.passing().into()),
+            Err(_) => Ok(self.full()),
+        }
+    }
+
+    /// No more sessions are asked for.
+    fn full(&self) -> Option<Session> {
+        self.is_full.store(true, Ordering::Relaxed);
+        None
     }
 
     fn give_back(&self, session: Session) {
@@ -175,17 +195,37 @@ impl Reading for SqlReading {
     }
 }
 
-/// Ends a query at the server when the work on it is dropped before its end.
-pub(super) struct Guarded {
+/// Asks in a task of its own, which a thread may be in the middle of when whoever waits for it gives it up.
+///
+/// # Errors
+/// A library panicked in it.
+pub(super) async fn ask(home: &SqlHome, mut session: Session, before: &Before) -> Result<(Session, Result<Asked>)> {
+    let (home, before) = (home.clone(), before.clone());
+    let mut guard = Guarded::new(&session);
+    let asking = tokio::spawn(async move {
+        let asked = home.ask(&mut session, &before).await;
+        (session, asked)
+    });
+    guard.task = Some(asking.abort_handle());
+    guard.finish(asking).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => Error::of_panic(panic),
+        Err(error) => Error::new(ErrorKind::Flow, error),
+    })
+}
+
+/// Ends a query when the work on it is dropped before its end.
+struct Guarded {
     canceller: Option<Canceller>,
+    /// The task that does the work, if it is not the one that waits.
+    task: Option<AbortHandle>,
 }
 
 impl Guarded {
-    pub(super) fn new(session: &Session) -> Self {
-        Self { canceller: Some(session.canceller()) }
+    fn new(session: &Session) -> Self {
+        Self { canceller: Some(session.canceller()), task: None }
     }
 
-    pub(super) async fn finish<T>(mut self, work: impl Future<Output = T>) -> T {
+    async fn finish<T>(mut self, work: impl Future<Output = T>) -> T {
         let done = work.await;
         self.canceller = None;
         done
@@ -198,6 +238,7 @@ impl Drop for Guarded {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             canceller.cancel_on(&runtime);
+            self.task.iter().for_each(AbortHandle::abort);
         }
     }
 }

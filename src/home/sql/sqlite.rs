@@ -15,7 +15,7 @@ use crate::connection::Relation;
 use crate::connection::session::Texts;
 use crate::connection::stepping::{Rows, Value};
 use crate::connection::types::{Column, MAX_PRECISION, Type};
-use crate::connection::{ConnectionError, Database, Dialect, Failure, Link, Session};
+use crate::connection::{ConnectionError, Database, Dialect, Failure, Session};
 use crate::error::Result;
 
 pub(super) use places::probe;
@@ -27,14 +27,12 @@ use values::push;
 pub(super) async fn begin(session: &mut Session) -> Result<()> {
     let database = session.database().clone();
     let action = "begin a transaction";
-    if let Link::Sqlite(link) = &mut session.link {
-        let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
-        places::add_functions(&mut handle).map_err(|failure| failed(&database, action, failure))?;
-    }
-    Ok(session.execute(action, "BEGIN").await?)
+    let added = session.with_handle(action, || true, |handle, _| places::add_functions(handle)).await?;
+    added.unwrap_or(Ok(())).map_err(|failure| failed(&database, action, failure))?;
+    Ok(session.begin(action, "BEGIN", None).await?)
 }
 
-/// Calls `work` with the rows of a statement. The thread may wait meanwhile.
+/// Calls `work` with the rows of a statement.
 async fn with_rows<T>(
     session: &mut Session,
     action: &str,
@@ -42,12 +40,15 @@ async fn with_rows<T>(
     work: impl FnOnce(&mut Rows<'_, '_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let database = session.database().clone();
-    let Link::Sqlite(link) = &mut session.link else { return Err(SqlError::Protocol("it is no SQLite".into()).into()) };
-    let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
-    tokio::task::block_in_place(|| {
-        let mut rows = Rows::new(&mut handle, sql).map_err(|failure| failed(&database, action, failure))?;
-        work(&mut rows)
-    })
+    let done = session.with_handle(
+        action,
+        || true,
+        |handle, _| {
+            let mut rows = Rows::new(handle, sql).map_err(|failure| failed(&database, action, failure))?;
+            work(&mut rows)
+        },
+    );
+    done.await?.unwrap_or_else(|| Err(SqlError::Protocol("it is no SQLite".into()).into()))
 }
 
 fn failed(database: &Database, action: &str, failure: Failure) -> ConnectionError {

@@ -52,7 +52,7 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
         Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
         Dialect::MySql => "START TRANSACTION",
     };
-    session.execute("begin a transaction", begin).await?;
+    session.begin("begin a transaction", begin, None).await?;
     if let Some((place, removal, receipt)) = judge(store, &mut session).await? {
         let relation = place.relation().from(database.dialect);
         if let Removal::Rows(wanted) = removal {
@@ -69,7 +69,7 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
             session.execute("remove its table", &format!("DROP TABLE {relation}")).await?;
         }
     }
-    session.execute("commit", "COMMIT").await?;
+    session.commit().await?;
     session.end().await;
     Ok(())
 }

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use polars::prelude::{CompatLevel, DataFrame};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::catalog;
 use super::cells::Cells;
@@ -16,7 +18,7 @@ use super::merge::Side;
 use super::place::Place;
 use super::receipts::{self, Found as FoundReceipt};
 use super::{Create, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
-use crate::connection::{Database, Dialect, Session, spawn, until};
+use crate::connection::{ConnectionError, Database, Dialect, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::store::receipt::{Part, Receipt, TableRows};
@@ -98,13 +100,28 @@ impl Job {
             _ => None,
         };
         let mut session = database.writing_session().await?;
-        let canceller = session.canceller();
+        let (canceller, interrupted) = (session.canceller(), self.patience.interrupted.clone());
+        let mut watching = JoinSet::new();
+        if database.dialect == Dialect::Sqlite {
+            // A thread may be in the middle of a statement, and with it the task that waits here.
+            let (canceller, interrupted) = (canceller.clone(), interrupted.clone());
+            watching.spawn(async move {
+                until(&interrupted).await;
+                canceller.cancel().await;
+            });
+        }
         let loaded = tokio::select! {
             loaded = self.load_locked(&mut session, &mut coming) => loaded,
-            () = until(&self.patience.interrupted) => {
+            () = until(&interrupted) => {
                 canceller.cancel().await;
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
+        };
+        drop(watching);
+        let loaded = match loaded {
+            Err(_) if interrupted.load(Ordering::Relaxed) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            Err(error) => Err(session.with_origin(error).await),
+            loaded => loaded,
         };
         // A session in the middle of something is closed, which ends its transaction.
         if loaded.is_ok() {
@@ -114,9 +131,7 @@ impl Job {
     }
 
     async fn load_locked(&self, session: &mut Session, coming: &mut mpsc::Receiver<Message>) -> Result<Loaded> {
-        if session.database().dialect == Dialect::MySql {
-            session.execute("set up its session", mysql::SETTINGS).await?;
-        }
+        mysql::set_up(session).await?;
         let place = lock::lock(&self.store, session, &self.patience).await?;
         let loaded = self.load_in(&place, session, coming).await?;
         lock::unlock(session, &place).await?;
@@ -136,19 +151,19 @@ impl Job {
         };
         if dialect == Dialect::MySql {
             // What changes tables has been done: it ends a transaction before each of that.
-            session.execute("begin a transaction", "START TRANSACTION").await?;
+            session.begin("begin a transaction", "START TRANSACTION", None).await?;
         }
         let loaded = match &prepared {
             Some((prepared, _)) => self.fill(place, session, prepared, first, coming).await?,
             None => matches!(first, Some(Message::Done)).then_some(self.rows_before),
         };
         let Some(rows) = loaded else {
-            session.execute("undo what was written", "ROLLBACK").await?;
+            session.roll_back("undo what was written").await?;
             return Ok(None);
         };
         let receipt = Receipt { table: rows, ..self.receipt.clone() };
         receipts::write(place, session, self.before.as_ref(), &receipt, &self.shown()).await?;
-        session.execute("commit", "COMMIT").await?;
+        session.commit().await?;
         Ok(Some((receipt, prepared.map(|(_, remarks)| remarks).unwrap_or_default())))
     }
 
@@ -183,7 +198,11 @@ impl Job {
             None => {
                 let collation = mysql::collation(session).await?;
                 let statement = columns::create(store, dialect, &relation, collation.as_deref(), &coming)?;
-                session.execute("make its table", &statement).await?;
+                mysql::speak_as_user(session).await?;
+                // Another build may have made it since it was looked for: then this one finds it when it tries again.
+                let passing = |error: ConnectionError| if error.is_made_meanwhile() { error.passing() } else { error };
+                session.execute("make its table", &statement).await.map_err(passing)?;
+                mysql::set_up(session).await?;
                 (coming.clone(), true)
             }
             Some(table) => match columns::matched(store, dialect, &coming, &table)? {
@@ -194,10 +213,12 @@ impl Job {
                     return Err(columns::no_place(store, &missing, "the table has no such column, and create: never"));
                 }
                 (_, missing) => {
+                    mysql::speak_as_user(session).await?;
                     for (name, definition) in columns::definitions(store, dialect, &missing)? {
                         let statement = format!("ALTER TABLE {relation} ADD COLUMN {} {definition}", dialect.quoted(&name));
                         session.execute("add a column to its table", &statement).await?;
                     }
+                    mysql::set_up(session).await?;
                     (missing, false)
                 }
             },

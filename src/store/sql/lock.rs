@@ -47,7 +47,7 @@ pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Pat
         super::receipts::make_table(&place, session).await?;
         if session.database().dialect == Dialect::Postgres {
             // Else the snapshot could be older than the lock, whatever the server's own settings are.
-            session.execute("begin a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
+            session.begin("begin a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", None).await?;
         }
         take(store, &place, session, patience).await?;
         locked = Some(place);
@@ -80,7 +80,7 @@ async fn sqlite(store: &SqlStore, session: &mut Session, patience: &Patience) ->
     let began = Instant::now();
     let mut is_told = false;
     loop {
-        match session.execute("lock its table", "BEGIN IMMEDIATE").await {
+        match session.begin("lock its table", "BEGIN IMMEDIATE", None).await {
             Ok(()) => break,
             // As long as it takes is said of hygge's processes; this may be any other.
             Err(ConnectionError::Failed { failure, .. }) if failure.is_transient && patience.limit.is_some() => {
@@ -114,7 +114,7 @@ impl Patience {
 /// Releases a lock that was taken for another table, and ends the transaction that was begun with it.
 async fn release(session: &mut Session, place: &Place) -> Result<()> {
     match session.database().dialect {
-        Dialect::Postgres => Ok(session.execute("unlock its table", "ROLLBACK").await?),
+        Dialect::Postgres => Ok(session.roll_back("unlock its table").await?),
         _ => unlock(session, place).await,
     }
 }

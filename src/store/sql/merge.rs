@@ -10,7 +10,7 @@ use super::columns::Target;
 use super::load::Changes;
 use super::look::count;
 use super::place::Place;
-use super::{postgres, rule};
+use super::{mysql, postgres, rule};
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -70,10 +70,23 @@ impl<'a> Side<'a> {
 
     /// Rows whose key is there change, others are added; those that meet `delete_where` are removed.
     pub(super) async fn merge(&self, session: &mut Session, staged: u64) -> Result<Changes> {
-        let Self { dialect, table, alias, .. } = self;
         self.check_keys(session).await?;
         self.compare(session).await?;
         self.check_folded(session).await?;
+        if self.store.delete_where.is_some() {
+            mysql::speak_as_user(session).await?;
+        }
+        let changes = self.change(session, staged).await?;
+        if self.store.delete_where.is_some() {
+            mysql::set_up(session).await?;
+        }
+        self.empty(session).await?;
+        Ok(changes)
+    }
+
+    /// What [`Side::merge`] does where nothing is wrong with what came.
+    async fn change(&self, session: &mut Session, staged: u64) -> Result<Changes> {
+        let Self { dialect, table, alias, .. } = self;
         let all = self.cast();
         let same = self.same();
         let (gone, stays) = match &self.store.delete_where {
@@ -107,7 +120,6 @@ impl<'a> Side<'a> {
         if changed + added < staying && self.differs(session, &stays, &same).await? || changed + added > staying {
             self.check_count(staying, changed + added)?;
         }
-        self.empty(session).await?;
         Ok(Changes { added, removed })
     }
 

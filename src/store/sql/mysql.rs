@@ -13,8 +13,37 @@ use crate::error::Result;
 const STATEMENT: usize = 1 << 20;
 
 /// What a session that fills tables is set to: no value is cut or made another, and no number stands for the next one.
-pub(super) const SETTINGS: &str =
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO'";
+const STRICT: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
+
+/// The modes that say what SQL means. See <https://mariadb.com/kb/en/sql-mode/>.
+const MEANINGS: [&str; 7] = [
+    "ANSI_QUOTES",
+    "HIGH_NOT_PRECEDENCE",
+    "IGNORE_SPACE",
+    "NO_BACKSLASH_ESCAPES",
+    "NO_UNSIGNED_SUBTRACTION",
+    "PIPES_AS_CONCAT",
+    "REAL_AS_FLOAT",
+];
+
+/// Sets a session to what statements of hygge's own are written for. What the server set it to is kept in a variable of it.
+pub(super) async fn set_up(session: &mut Session) -> Result<()> {
+    if session.database().dialect != Dialect::MySql {
+        return Ok(());
+    }
+    let action = "set up its session";
+    session.execute(action, "SET @hygge_sql_mode = COALESCE(@hygge_sql_mode, @@SESSION.sql_mode)").await?;
+    Ok(session.execute(action, &format!("SET SESSION sql_mode = '{STRICT}'")).await?)
+}
+
+/// Sets a session that was set up so that SQL which the config has means what the server says; values stay exact.
+pub(super) async fn speak_as_user(session: &mut Session) -> Result<()> {
+    if session.database().dialect != Dialect::MySql {
+        return Ok(());
+    }
+    let meanings = MEANINGS.map(|mode| format!(", IF(FIND_IN_SET('{mode}', @hygge_sql_mode), '{mode}', NULL)")).concat();
+    Ok(session.execute("set up its session", &format!("SET SESSION sql_mode = CONCAT_WS(',', '{STRICT}'{meanings})")).await?)
+}
 
 /// The collation of tables that are made: texts are compared by their bytes, blanks at their end among them, where the server
 /// has such a one. Elsewhere than in MySQL and MariaDB there is none to be named.

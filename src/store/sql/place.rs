@@ -80,8 +80,9 @@ fn cut(mut name: String) -> String {
 async fn mysql(schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
     let text = |text: &str| Dialect::MySql.text(text);
     let wanted = schema.as_deref().map_or_else(|| "DATABASE()".into(), text);
+    // What a backslash means in a text depends on the session's mode.
     let asked = format!(
-        "SELECT {wanted}, (SELECT CONCAT(table_schema, '\\n', table_name) FROM information_schema.tables \
+        "SELECT {wanted}, (SELECT CONCAT(table_schema, CHAR(10), table_name) FROM information_schema.tables \
          WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
         text(&name)
     );

@@ -5,7 +5,7 @@ use super::columns::Target;
 use super::load::Rows;
 use crate::connection::stepping::{Insert, Value};
 use crate::connection::types::Type;
-use crate::connection::{ConnectionError, Dialect, Link, Session};
+use crate::connection::{ConnectionError, Dialect, Session};
 use crate::connection::{Relation, calendar};
 use crate::error::{Error, Result};
 
@@ -15,28 +15,32 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
     let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
     let marks = vec!["?"; names.len()].join(", ");
     // What the table says of conflicts is overridden: a row that is in the way is an error.
-    let statement = format!("INSERT OR ABORT INTO {} ({}) VALUES ({marks})", into.from(dialect), names.join(", "));
+    let sql = format!("INSERT OR ABORT INTO {} ({}) VALUES ({marks})", into.from(dialect), names.join(", "));
     let action = "write its rows";
     let database = session.database().clone();
-    let Link::Sqlite(link) = &mut session.link else { return Ok(0) };
-    let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
     let failed = |failure| Error::from(ConnectionError::Failed { connection: database.name.clone(), action: action.into(), failure });
-    tokio::task::block_in_place(|| {
-        let mut insert = Insert::new(&mut handle, &statement).map_err(failed)?;
-        let (mut written, mut text) = (0, String::new());
-        for row in 0..rows.height {
-            for (number, (target, cells)) in rows.columns.iter().enumerate() {
-                let misfit = |reason: String| rows.misfit(number, row, &reason);
-                let cell = cells.cell(row).map_err(misfit)?;
-                target.check(&cell).map_err(misfit)?;
-                text.clear();
-                let value = value(&cell, target, &mut text).map_err(misfit)?;
-                insert.bind(number, value).map_err(failed)?;
+    let written = session.with_handle(
+        action,
+        || true,
+        |handle, statement| {
+            let mut insert = Insert::new(handle, &sql).map_err(failed)?;
+            let (mut written, mut text) = (0, String::new());
+            for row in 0..rows.height {
+                for (number, (target, cells)) in rows.columns.iter().enumerate() {
+                    let misfit = |reason: String| rows.misfit(number, row, &reason);
+                    let cell = cells.cell(row).map_err(misfit)?;
+                    target.check(&cell).map_err(misfit)?;
+                    text.clear();
+                    let value = value(&cell, target, &mut text).map_err(misfit)?;
+                    insert.bind(number, value).map_err(failed)?;
+                }
+                statement.again();
+                written += insert.run().map_err(failed)?;
             }
-            written += insert.run().map_err(failed)?;
-        }
-        Ok(written)
-    })
+            Ok(written)
+        },
+    );
+    written.await?.unwrap_or(Ok(0))
 }
 
 /// A value as SQLite stores it; `text` holds what is made of it.

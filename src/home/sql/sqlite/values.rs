@@ -3,10 +3,10 @@
 use tokio::sync::mpsc;
 
 use super::failed;
+use crate::connection::Session;
 use crate::connection::calendar;
 use crate::connection::stepping::{Rows, Value};
 use crate::connection::types::{Column, Type};
-use crate::connection::{Link, Session};
 use crate::home::Batch;
 use crate::home::sql::answer::Described;
 use crate::home::sql::decimal;
@@ -25,13 +25,11 @@ pub(in crate::home::sql) async fn read(
 ) -> Result<(), ReadError> {
     let action = "read its rows";
     let database = session.database().clone();
-    let Link::Sqlite(link) = &mut session.link else { return Err(SqlError::Protocol("it is no SQLite".into()).into()) };
-    let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
     // A sort may take long before the first row comes.
     let receiver = sender.downgrade();
-    handle.set_progress_handler(PROGRESS, move || receiver.upgrade().is_some_and(|sender| !sender.is_closed()));
-    let done = tokio::task::block_in_place(|| {
-        let mut rows = Rows::new(&mut handle, statement).map_err(|failure| failed(&database, action, failure))?;
+    let is_awaited = move || receiver.upgrade().is_some_and(|sender| !sender.is_closed());
+    let done = session.with_handle(action, is_awaited, |handle, _| {
+        let mut rows = Rows::new(handle, statement).map_err(|failure| failed(&database, action, failure))?;
         let width = described.columns.len();
         while rows.step().map_err(|failure| failed(&database, action, failure))? {
             let mut bytes = 0;
@@ -61,12 +59,8 @@ pub(in crate::home::sql) async fn read(
         }
         Ok(())
     });
-    handle.remove_progress_handler();
-    done
+    done.await?.unwrap_or_else(|| Err(SqlError::Protocol("it is no SQLite".into()).into()))
 }
-
-/// After as many of SQLite's instructions it is asked whether anyone still waits.
-const PROGRESS: i32 = 100_000;
 
 /// Adds one value to its column.
 pub(super) fn push(builder: &mut Builder, column: &Column, value: Value<'_>) -> Result<(), Misfit> {
