@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use sqlx::mysql::MySqlConnectOptions;
@@ -48,6 +48,9 @@ pub use session::{Link, Session};
 
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
+
+/// How often a server that lets nobody in for a moment is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a session that nobody had may take to answer: opening another one takes no longer.
 const ANSWERING: Duration = Duration::from_secs(2);
@@ -112,6 +115,8 @@ pub struct Database {
     /// How long opening a session may take.
     pub connect_timeout: Duration,
     statement_timeout: Option<Duration>,
+    /// True where a session was opened before.
+    has_answered: AtomicBool,
     permits: Arc<Semaphore>,
     /// Whose turn it is to write to a SQLite database, of the flows of this process.
     pub writing: tokio::sync::Mutex<()>,
@@ -147,6 +152,7 @@ impl Database {
             options,
             connect_timeout: connection.connect_timeout,
             statement_timeout: connection.statement_timeout,
+            has_answered: AtomicBool::new(false),
             permits: Arc::new(Semaphore::new(usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS))),
             writing: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
@@ -169,7 +175,7 @@ impl Database {
     /// The database does not let anyone in.
     pub async fn session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
         let permit = self.permit().await?;
-        self.opened(permit, Access::Read).await
+        self.opened(permit, Access::Read, true).await
     }
 
     /// A session that writes, once there is one free.
@@ -178,7 +184,7 @@ impl Database {
     /// The database does not let anyone in.
     pub async fn writing_session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
         let permit = self.permit().await?;
-        self.opened(permit, Access::Write).await
+        self.opened(permit, Access::Write, true).await
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, ConnectionError> {
@@ -193,12 +199,17 @@ impl Database {
     /// The database does not let anyone in.
     pub async fn spare_session(self: &Arc<Self>) -> Result<Option<Session>, ConnectionError> {
         match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => self.opened(permit, Access::Read).await.map(Some),
+            Ok(permit) => self.opened(permit, Access::Read, false).await.map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    async fn opened(self: &Arc<Self>, permit: OwnedSemaphorePermit, access: Access) -> Result<Session, ConnectionError> {
+    async fn opened(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        access: Access,
+        is_waited_for: bool,
+    ) -> Result<Session, ConnectionError> {
         // SQLite's are opened for reading or for writing, servers' for both.
         let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
         let session = |(link, watch), permit| {
@@ -214,13 +225,27 @@ impl Database {
         if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
             return Err(ConnectionError::NoFile(self.name.clone()));
         }
-        match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
-            Ok(Ok(opened)) => Ok(session(opened, permit)),
-            Ok(Err(error)) => Err(self.failed_with("open a session", self.not_opened(&error))),
-            Err(_) => {
-                let words = format!("it does not answer within {:?}", self.connect_timeout);
-                Err(self.failed_with("open a session", Failure::of_words(words, true)))
+        self.connected(access, is_waited_for).await.map(|opened| session(opened, permit))
+    }
+
+    /// Opens a session. A server that has answered before and lets nobody in now may be starting again, or be full for a moment: that is
+    /// no failure of who comes then, as long as it does not take longer than opening may.
+    async fn connected(&self, access: Access, is_waited_for: bool) -> Result<(Link, Arc<Watch>), ConnectionError> {
+        let began = Instant::now();
+        loop {
+            let failure = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
+                Ok(Ok(opened)) => {
+                    self.has_answered.store(true, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Ok(Err(error)) => self.not_opened(&error),
+                Err(_) => Failure::of_words(format!("it does not answer within {:?}", self.connect_timeout), true),
+            };
+            let may_come_back = failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
+            if !may_come_back || began.elapsed() >= self.connect_timeout {
+                return Err(self.failed_with("open a session", failure));
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

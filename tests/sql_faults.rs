@@ -274,6 +274,25 @@ fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
     drop(server);
 }
 
+/// Flows that had no session when the server went do not fail for it.
+fn a_restart_fails_only_who_had_a_session(kind: Kind) {
+    let server = Server::start(kind);
+    let database = server.database();
+    slow(&database);
+    let others: String =
+        (0..4).map(|n| format!("  b{n}: {{home: {{connection: shop, table: numbers}}, store: b{n}, retries: 0}}\n")).collect();
+    let flows = flow(slow_home(kind), ", retries: 9") + &others;
+    let sandbox = Sandbox::new(&database.config(&flows).replace("url:", "pool_size: 1, connect_timeout: 60s, url:"));
+    let running = sandbox.start(&["-j", "8"]);
+    wait_until("the query", || !queries(&database).is_empty());
+    database.run("UPDATE knob SET pause = 0");
+    server.stop();
+    server.start_again();
+    let ran = running.end();
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    whole(&sandbox);
+}
+
 /// True where somebody has the table `numbers` locked.
 fn is_locked(database: &Database) -> bool {
     let asked = match database.kind {
@@ -364,6 +383,7 @@ on_servers!(
     a_killed_session_is_tried_again,
     what_may_pass_is_tried_again,
     sessions_that_died_unused_cost_no_retry,
+    a_restart_fails_only_who_had_a_session,
     a_flow_without_retries_fails_and_publishes_nothing,
     a_restarted_server_is_waited_for,
     a_cut_connection_loses_and_doubles_nothing,

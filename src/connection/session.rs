@@ -50,6 +50,30 @@ pub struct Session {
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
+/// A value that is sent beside a statement.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound<'v> {
+    /// UTF-8.
+    Text(&'v str),
+    /// Bytes.
+    Bytes(&'v [u8]),
+}
+
+impl Bound<'_> {
+    /// Its bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// True for a value without bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A small answer: rows of texts.
 pub type Texts = Vec<Vec<Option<String>>>;
 
@@ -136,8 +160,28 @@ impl Session {
         let done = match &mut self.link {
             Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
             Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
-            Link::MySql(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
+            Link::MySql(link) => {
+                let done = link.execute(raw_sql(sql)).await.map(|done| done.rows_affected());
+                // What one long statement took is not kept for the next ones.
+                link.shrink_buffers();
+                done
+            }
         };
+        done.map_err(|error| self.failed(action, &error))
+    }
+
+    /// The same in MySQL, for a statement in which marks stand for values that are sent beside it, as they are: as SQL a long one would be
+    /// there several times over.
+    pub async fn change_with(&mut self, action: &str, sql: &str, values: &[Bound<'_>]) -> Result<u64, ConnectionError> {
+        let Link::MySql(link) = &mut self.link else { return self.change(action, sql).await };
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        let query = values.iter().fold(query, |query, value| match value {
+            Bound::Text(text) => query.bind(*text),
+            Bound::Bytes(bytes) => query.bind(*bytes),
+        });
+        let done = query.execute(link.as_mut()).await.map(|done| done.rows_affected());
+        // What one long value took is not kept for the next ones.
+        link.shrink_buffers();
         done.map_err(|error| self.failed(action, &error))
     }
 

@@ -3,9 +3,11 @@
 //! Statistics are made in `statistics`: no option of a library, and no environment variable, decides a byte.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, CompatLevel, DataFrame, PolarsResult, Schema, SchemaExt, StatisticsOptions};
+use polars_arrow::array::{Array, BinaryViewArray, Utf8ViewArray, View};
 use polars_parquet::parquet::metadata::KeyValue;
 use polars_parquet::parquet::page::{DataPageHeader, DictPage, Page};
 use polars_parquet::write::get_dtype_encoding;
@@ -42,6 +44,21 @@ const OPTIONS: WriteOptions = WriteOptions {
     compression: CompressionOptions::Uncompressed,
     data_page_size: Some(PAGE_BYTES),
 };
+
+/// The same where bounds are found here.
+const WITHOUT_BOUNDS: WriteOptions = WriteOptions {
+    statistics: StatisticsOptions {
+        min_value: false,
+        max_value: false,
+        distinct_count: false,
+        null_count: true,
+        binary_statistics_truncate_length: Some(0),
+    },
+    ..OPTIONS
+};
+
+/// Of columns with a longer value, bounds are found here: polars copies them several times.
+const LONG: usize = 1 << 20;
 
 /// Begins a file with these columns; `pairs` are the file's own texts, and `model` is where the columns come from, for
 /// errors.
@@ -93,7 +110,7 @@ struct GroupWriter<'w> {
 
 /// A chunk whose places are counted from its own beginning.
 struct Encoded {
-    bytes: Vec<u8>,
+    pieces: Vec<Vec<u8>>,
     meta: Fields,
     column_index: Option<Vec<u8>>,
     /// Offset, size and first row of every data page.
@@ -111,12 +128,17 @@ impl GroupWriter<'_> {
             }
             arrays = batch.into_arrays();
         }
-        let columns: Vec<_> = arrays.into_iter().zip(self.types.iter().cloned()).zip(&self.encodings).collect();
+        let long: Vec<Option<Values>> = arrays.iter().map(|array| Values::long(array.as_ref())).collect();
+        let columns: Vec<_> = arrays.into_iter().zip(self.types.iter().cloned()).zip(&self.encodings).zip(&long).collect();
         let pages = columns
             .into_par_iter()
-            .map(|((array, field), encodings)| required::pages(array, field, OPTIONS, encodings))
+            .map(|(((array, field), encodings), long)| {
+                required::pages(array, field, if long.is_some() { WITHOUT_BOUNDS } else { OPTIONS }, encodings)
+            })
             .collect::<PolarsResult<Vec<_>>>()
             .map_err(encode)?;
+        // A column with long values has no columns in it.
+        let long: Vec<_> = pages.iter().zip(&long).flat_map(|(pages, long)| pages.iter().map(move |_| long.as_ref())).collect();
         let pages: Vec<_> = pages
             .into_iter()
             .flatten()
@@ -127,26 +149,55 @@ impl GroupWriter<'_> {
             return Err(FormatError::Encode(format!("it has {} columns, and its schema {}", pages.len(), self.leaves.len())));
         }
         let (rows, codec) = (frame.height(), self.codec);
-        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).collect();
+        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).zip(long).collect();
         columns
             .into_par_iter()
-            .map(|(pages, leaf)| {
-                let encoded = encoded(&codec, &pages, leaf, rows);
+            .map(|((pages, leaf), long)| {
+                let encoded = encoded(&codec, &pages, leaf, long, rows);
                 encoded.map_err(|error| FormatError::Encode(format!("column {}: {error}", leaf.name())))
             })
             .collect()
     }
 }
 
+/// Texts or bytes of a column, of which some are long.
+enum Values {
+    Texts(Utf8ViewArray),
+    Bytes(BinaryViewArray),
+}
+
+impl Values {
+    /// The values of a column, if one of them is long.
+    fn long(array: &dyn Array) -> Option<Self> {
+        let is_long = |views: &[View]| views.iter().any(|view| view.length as usize > LONG);
+        if let Some(texts) = array.as_any().downcast_ref::<Utf8ViewArray>() {
+            return is_long(texts.views()).then(|| Self::Texts(texts.clone()));
+        }
+        let bytes = array.as_any().downcast_ref::<BinaryViewArray>()?;
+        is_long(bytes.views()).then(|| Self::Bytes(bytes.clone()))
+    }
+
+    /// The smallest and the largest of some rows, by their bytes.
+    fn bounds(&self, rows: Range<usize>) -> Option<(&[u8], &[u8])> {
+        let value = |row: usize| match self {
+            Self::Texts(texts) => texts.get(row).map(str::as_bytes),
+            Self::Bytes(bytes) => bytes.get(row),
+        };
+        let mut values = rows.filter_map(value);
+        let first = values.next()?;
+        Some(values.fold((first, first), |(min, max), value| (min.min(value), max.max(value))))
+    }
+}
+
 /// The pages of one column, packed, and what is said of them.
-fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, rows: usize) -> Result<Encoded, String> {
-    let mut chunk = ChunkWriter { codec, bytes: Vec::new(), unpacked: 0 };
+fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, long: Option<&Values>, rows: usize) -> Result<Encoded, String> {
+    let mut chunk = ChunkWriter { codec, pieces: Vec::new(), length: 0, unpacked: 0 };
     let mut collected = Collected::new(leaf);
     let (mut places, mut dictionary) = (Vec::new(), None);
     let (mut entries, mut begun) = (0, 0);
     let mut encodings = vec![RLE];
     for page in pages {
-        let offset = chunk.bytes.len();
+        let offset = chunk.length;
         match page {
             Page::Dict(page) => {
                 encodings.push(PLAIN);
@@ -157,10 +208,15 @@ fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, rows: usize) -> Result<En
                 let DataPageHeader::V1(header) = page.header() else { return Err("a page is of another version".into()) };
                 let own = own_header(header.num_values, header.encoding.0);
                 let (counts, _) = Levels::default().first(&own, page.buffer(), leaf)?;
-                collected.note(counts, header.statistics.as_ref());
+                let found = match (long, &header.statistics) {
+                    (Some(long), _) => long.bounds(begun..begun + counts.rows),
+                    (None, Some(found)) => found.min_value.as_deref().zip(found.max_value.as_deref()),
+                    (None, None) => None,
+                };
+                collected.note(counts, found);
                 encodings.push(header.encoding.0);
                 chunk.data(own, page.buffer())?;
-                places.push((offset, chunk.bytes.len() - offset, begun));
+                places.push((offset, chunk.length - offset, begun));
                 entries += counts.entries;
                 begun += counts.rows;
             }
@@ -176,9 +232,9 @@ fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, rows: usize) -> Result<En
     meta.set(1, Value::I32(i32::try_from(leaf.element.small(1).unwrap_or_default()).map_err(|error| error.to_string())?));
     meta.set(2, thrift::numbers(encodings)).set(3, thrift::texts(leaf.path.iter().cloned()));
     meta.set(4, Value::I32(i32::try_from(codec.number).map_err(|error| error.to_string())?));
-    meta.set(5, number(entries)?).set(6, number(chunk.unpacked)?).set(7, number(chunk.bytes.len())?);
+    meta.set(5, number(entries)?).set(6, number(chunk.unpacked)?).set(7, number(chunk.length)?);
     meta.set(12, collected.chunk());
-    Ok(Encoded { bytes: chunk.bytes, meta, column_index: collected.index(), pages: places, dictionary })
+    Ok(Encoded { pieces: chunk.pieces, meta, column_index: collected.index(), pages: places, dictionary })
 }
 
 /// What a data page says of itself.
@@ -191,7 +247,10 @@ fn own_header(entries: i32, encoding: i32) -> Fields {
 /// The pages of a chunk as they are packed.
 struct ChunkWriter<'a> {
     codec: &'a Codec,
-    bytes: Vec<u8>,
+    /// One after another; they are not joined, for one may be as large as all the rest.
+    pieces: Vec<Vec<u8>>,
+    /// The bytes of all of them.
+    length: usize,
     unpacked: usize,
 }
 
@@ -213,10 +272,10 @@ impl ChunkWriter<'_> {
         self.codec.pack(body, &mut packed)?;
         let mut header = Fields::default();
         header.set(1, Value::I32(kind)).set(2, small(body.len())?).set(3, small(packed.len())?).set(id, Value::Struct(own));
-        let before = self.bytes.len();
-        header.write(&mut self.bytes);
-        self.unpacked += self.bytes.len() - before + body.len();
-        self.bytes.extend_from_slice(&packed);
+        let header = header.to_bytes();
+        self.unpacked += header.len() + body.len();
+        self.length += header.len() + packed.len();
+        self.pieces.extend([header, packed]);
         Ok(())
     }
 }
@@ -253,7 +312,7 @@ impl Encoder for GroupWriter<'_> {
         let mut chunks = Vec::new();
         for encoded in self.columns(&frame)? {
             let at = self.writer.at();
-            self.writer.add(&encoded.bytes)?;
+            encoded.pieces.iter().try_for_each(|piece| self.writer.add(piece))?;
             chunks.push(encoded.moved(at)?);
         }
         let rows = frame.height() as u64;

@@ -6,8 +6,6 @@
 
 use std::cmp::Ordering;
 
-use polars_parquet_format::Statistics;
-
 use super::leaves::{Leaf, Order};
 use super::levels::Counts;
 use super::thrift::{self, Fields, Value};
@@ -16,21 +14,21 @@ use super::thrift::{self, Fields, Value};
 const LONGEST: usize = 64;
 
 /// What is known of the values of one page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Bounds {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bounds<'a> {
     /// It has none.
     Empty,
     /// Nothing.
     Unknown,
     /// The smallest and the largest, or what lies outside them.
-    Known { min: Vec<u8>, max: Vec<u8> },
+    Known { min: &'a [u8], max: &'a [u8] },
 }
 
 /// What is known of the pages of a chunk.
 #[derive(Debug)]
 pub(super) struct Collected<'a> {
     leaf: &'a Leaf,
-    pages: Vec<(Counts, Bounds)>,
+    pages: Vec<(Counts, Bounds<'a>)>,
 }
 
 impl<'a> Collected<'a> {
@@ -39,8 +37,9 @@ impl<'a> Collected<'a> {
         Self { leaf, pages: Vec::new() }
     }
 
-    /// Takes a page in, with the bounds that its encoder found for it.
-    pub(super) fn note(&mut self, counts: Counts, found: Option<&Statistics>) {
+    /// Takes a page in, with the smallest and the largest of its values that were found for it. They are not copied: one value may be
+    /// most of what there is.
+    pub(super) fn note(&mut self, counts: Counts, found: Option<(&'a [u8], &'a [u8])>) {
         let bounds = if counts.present == 0 { Bounds::Empty } else { bounds(self.leaf.order, found) };
         self.pages.push((counts, bounds));
     }
@@ -52,8 +51,8 @@ impl<'a> Collected<'a> {
         fields.set(3, Value::I64(i64::try_from(nulls).unwrap_or(i64::MAX)));
         let all = self.pages.iter().fold(Bounds::Empty, |all, (_, page)| all.and(page, self.leaf.order));
         if let Bounds::Known { min, max } = all
-            && let Some((min, is_min)) = self.shortened(&min, cut_min)
-            && let Some((max, is_max)) = self.shortened(&max, cut_max)
+            && let Some((min, is_min)) = self.shortened(min, cut_min)
+            && let Some((max, is_max)) = self.shortened(max, cut_max)
         {
             fields.set(5, Value::Binary(max)).set(6, Value::Binary(min)).set(7, Value::Bool(is_max)).set(8, Value::Bool(is_min));
         }
@@ -89,23 +88,23 @@ impl<'a> Collected<'a> {
     }
 }
 
-impl Bounds {
+impl Bounds<'_> {
     fn and(self, other: &Self, order: Order) -> Self {
-        match (self, other) {
+        match (self, *other) {
             (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
             (one, Self::Empty) => one,
-            (Self::Empty, other) => other.clone(),
+            (Self::Empty, other) => other,
             (Self::Known { min, max }, Self::Known { min: other_min, max: other_max }) => Self::Known {
-                min: if compare(order, other_min, &min) == Ordering::Less { other_min.clone() } else { min },
-                max: if compare(order, other_max, &max) == Ordering::Greater { other_max.clone() } else { max },
+                min: if compare(order, other_min, min) == Ordering::Less { other_min } else { min },
+                max: if compare(order, other_max, max) == Ordering::Greater { other_max } else { max },
             },
         }
     }
 }
 
-fn bounds(order: Order, found: Option<&Statistics>) -> Bounds {
-    let Some((min, max)) = found.and_then(|found| found.min_value.clone().zip(found.max_value.clone())) else { return Bounds::Unknown };
-    if order == Order::Undefined || order == Order::Float && (is_nan(&min) || is_nan(&max)) {
+fn bounds<'a>(order: Order, found: Option<(&'a [u8], &'a [u8])>) -> Bounds<'a> {
+    let Some((min, max)) = found else { return Bounds::Unknown };
+    if order == Order::Undefined || order == Order::Float && (is_nan(min) || is_nan(max)) {
         return Bounds::Unknown;
     }
     Bounds::Known { min, max }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::cells::{Cell, put_decimal};
 use super::load::Rows;
+use crate::connection::session::Bound;
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Session};
 use crate::connection::{Relation, calendar};
@@ -11,6 +12,9 @@ use crate::error::Result;
 
 /// After as many bytes a statement ends; servers take sixteen times as much.
 const STATEMENT: usize = 1 << 20;
+
+/// A longer text, or more bytes, is sent beside a statement and not in it.
+const LONG: usize = 1 << 18;
 
 /// What a session that fills tables is set to: no value is cut or made another, and no number stands for the next one.
 const STRICT: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
@@ -67,6 +71,7 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
     let mut statement = head.clone();
     for row in 0..rows.height {
         let before = statement.len();
+        let mut long = Vec::new();
         statement.push_str(if statement.len() == head.len() { "(" } else { ",(" });
         for (number, (target, cells)) in rows.columns.iter().enumerate() {
             if number > 0 {
@@ -74,11 +79,26 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
             }
             let put = cells.cell(row).and_then(|cell| {
                 target.check(&cell)?;
-                put(&mut statement, &cell, &cells.kind)
+                put(&mut statement, &cell, &cells.kind, &mut long)
             });
             put.map_err(|reason| rows.misfit(number, row, &reason))?;
         }
         statement.push(')');
+        if !long.is_empty() {
+            // Its row goes by itself, behind those that came before.
+            let own = statement.split_off(before);
+            if before > head.len() {
+                written += session.change("write its rows", &statement).await?;
+                statement.truncate(head.len());
+            }
+            let own = format!("{head}{}", own.trim_start_matches(','));
+            let length = own.len() + long.iter().map(Bound::len).sum::<usize>();
+            if length >= most {
+                return Err(rows.too_long(row, length, most));
+            }
+            written += session.change_with("write its rows", &own, &long).await?;
+            continue;
+        }
         if statement.len() >= most && before > head.len() {
             // It may be a statement of its own; the comma in front of it is not.
             let rest = statement.split_off(before);
@@ -107,9 +127,17 @@ async fn most_bytes(session: &mut Session) -> Result<usize> {
     Ok(most.unwrap_or(usize::MAX))
 }
 
-/// Writes a value as SQL.
-fn put(out: &mut String, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
+/// Writes a value as SQL, or a mark for a long one.
+fn put<'c>(out: &mut String, cell: &Cell<'c>, kind: &Type, long: &mut Vec<Bound<'c>>) -> Result<(), String> {
     match cell {
+        Cell::Text(value) if value.len() > LONG => {
+            out.push('?');
+            long.push(Bound::Text(value));
+        }
+        Cell::Binary(value) if value.len() > LONG => {
+            out.push('?');
+            long.push(Bound::Bytes(value));
+        }
         Cell::Null => out.push_str("NULL"),
         Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
         Cell::Integer(value) => put_decimal(out, (*value).into(), 0),

@@ -69,7 +69,11 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
             }
         }
         if message.len() >= MESSAGE {
-            copy.send(std::mem::replace(&mut message, Vec::with_capacity(MESSAGE + MESSAGE / 8))).await.map_err(failed)?;
+            let full = std::mem::replace(&mut message, Vec::with_capacity(MESSAGE + MESSAGE / 8));
+            // A row may be much longer, and may come in several messages: each is copied once more on its way.
+            for piece in full.chunks(MESSAGE) {
+                copy.send(piece).await.map_err(failed)?;
+            }
         }
     }
     message.extend((-1_i16).to_be_bytes());
