@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     let (found, project) = load(args.file.as_deref())?;
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts();
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder().real;
         let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
@@ -116,7 +116,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self, project: Project) -> Result<u8> {
         let build = self.build;
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder().real;
         let (mut planner, plan) = plan(build, project, &self.interrupted).await?;
         let mut report = report(build.format);
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };

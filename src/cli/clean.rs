@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
-        let (name, folder) = (project.config.name.clone(), project.config.options.cache_folder.clone());
+        let (name, folder) = (project.config.name.clone(), project.cache_folder());
         let stores: Vec<Target> = if clean.orphans {
             let selected = select(&Selection::default(), &project)?;
             let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default() };
