@@ -14,7 +14,7 @@ pub mod types;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::config::absolute;
 use crate::config::connection::{Connection, SslMode, UrlError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
+use crate::threads;
 
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
@@ -146,7 +147,9 @@ impl Database {
                 let is_memory =
                     name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
                 if !is_memory {
-                    file = Some(absolute(root, &name));
+                    let path = absolute(root, &name);
+                    check_file(&path, root, connection)?;
+                    file = Some(path);
                 }
                 let options = match &file {
                     Some(file) => options.filename(file),
@@ -350,16 +353,20 @@ pub async fn until(interrupted: &AtomicBool) {
     }
 }
 
-/// What stores ask databases by: their callers wait on threads of their own.
-static WAITING: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("hygge tables").enable_all().build();
-    // Without threads nothing can be done at all.
-    runtime.expect("threads")
-});
+/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one worker, for where a second one
+/// cannot be begun, tokio waits for the first, which never ends.
+static WAITING: [LazyLock<Result<Runtime>>; 2] = [LazyLock::new(waiting), LazyLock::new(waiting)];
+
+/// Whose turn it is.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
+fn waiting() -> Result<Runtime> {
+    threads::runtime(Builder::new_multi_thread().thread_name("hygge tables").enable_all())
+}
 
 /// Work that is under way, for whoever waits for it on a thread.
 #[derive(Debug)]
-pub struct UnderWay<T>(mpsc::Receiver<Result<T, JoinError>>);
+pub struct UnderWay<T>(mpsc::Receiver<Result<T>>);
 
 impl<T> UnderWay<T> {
     /// Waits for its end.
@@ -367,25 +374,32 @@ impl<T> UnderWay<T> {
     /// # Errors
     /// A library panicked in it.
     pub fn wait(self) -> Result<T> {
-        match self.0.recv() {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(match error.try_into_panic() {
-                Ok(panic) => Error::of_panic(panic),
-                Err(error) => Error::new(ErrorKind::Flow, error),
-            }),
-            Err(error) => Err(Error::new(ErrorKind::Flow, error)),
-        }
+        self.0.recv().map_err(|error| Error::new(ErrorKind::Flow, error))?
+    }
+}
+
+fn joined(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => Error::of_panic(panic),
+        Err(error) => Error::new(ErrorKind::Flow, error),
     }
 }
 
 /// Begins work on a database, whatever thread this is.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> UnderWay<T> {
     let (sender, receiver) = mpsc::channel();
-    let working = WAITING.spawn(work);
-    WAITING.spawn(async move {
-        // Who waited may have gone.
-        drop(sender.send(working.await));
-    });
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) % WAITING.len();
+    // One is enough, where another cannot be begun.
+    match WAITING[turn].as_ref().or_else(|_| WAITING[0].as_ref()) {
+        Ok(waiting) => {
+            let working = waiting.spawn(work);
+            waiting.spawn(async move {
+                // Who waited may have gone.
+                drop(sender.send(working.await.map_err(joined)));
+            });
+        }
+        Err(error) => drop(sender.send(Err(error.clone()))),
+    }
     UnderWay(receiver)
 }
 
@@ -395,6 +409,18 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
 /// A library panicked in it.
 pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
     spawn(work).wait()
+}
+
+/// Fails where no SQLite database can be, or may be: SQLite would wait for a pipe. Nothing is opened.
+fn check_file(path: &Path, root: &Path, connection: &Connection) -> Result<(), ConnectionError> {
+    if fs::stat(path).is_ok_and(|found| found.is_some_and(|found| !found.is_file)) {
+        return Err(ConnectionError::NotAFile(connection.name.clone()));
+    }
+    let leaves = || !fs::real_path(path).is_ok_and(|real| fs::real_path(root).is_ok_and(|root| real.starts_with(root)));
+    if connection.is_confined && leaves() {
+        return Err(ConnectionError::Outside(connection.name.clone()));
+    }
+    Ok(())
 }
 
 /// What tells one database from another, without anything secret: its kind, host, port and name. A SQLite database

@@ -44,6 +44,8 @@ pub struct Connection {
     pub sslrootcert: Option<String>,
     /// What tells it from others, where it is not its place.
     pub identity: Option<String>,
+    /// True where its file may not lie outside of the folder of the config.
+    pub is_confined: bool,
     /// The URL as it is written.
     written: SecretString,
     /// The variables it uses, as they are now.
@@ -99,7 +101,7 @@ impl PartialEq for Connection {
         let rest = |connection: &Self| {
             let times = (connection.connect_timeout, connection.statement_timeout);
             let texts = (connection.name.clone(), connection.sslrootcert.clone(), connection.identity.clone());
-            (texts, connection.at, connection.pool_size, times, connection.sslmode, connection.variables.clone())
+            (texts, connection.at, (connection.pool_size, connection.is_confined), times, connection.sslmode, connection.variables.clone())
         };
         rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
     }
@@ -150,6 +152,7 @@ pub(super) fn resolve(
             sslmode: fields.sslmode,
             sslrootcert: fields.sslrootcert.map(|path| path.0),
             identity: fields.identity,
+            is_confined: false,
             written: url.into(),
             variables: used,
         });
@@ -165,6 +168,7 @@ pub(super) fn resolve(
             sslmode: None,
             sslrootcert: None,
             identity: None,
+            is_confined: false,
             written: url,
             variables: Variables::new(),
         });
