@@ -12,6 +12,7 @@ mod config;
 mod damage;
 mod docs;
 mod exact;
+mod filesystems;
 mod inputs;
 mod kills;
 mod links;

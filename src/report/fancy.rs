@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::plain::Plain;
 use super::{Notices, Report};
+use crate::error::catch_panic;
 use crate::execute::event::{Event, Summary};
 use crate::plan::Plan;
 
@@ -30,7 +31,8 @@ impl Fancy {
         if self.bar.is_hidden() && parts > 0 {
             let style = ProgressStyle::with_template("{pos} of {len} parts {wide_bar} {elapsed}");
             self.bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.enable_steady_tick(TICK);
+            // Without a thread for it, the line moves with the parts only.
+            drop(catch_panic(|| self.bar.enable_steady_tick(TICK)));
         }
         self.bar.inc_length(parts as u64);
     }
