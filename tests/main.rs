@@ -20,6 +20,7 @@ mod loader;
 mod locks;
 mod make;
 mod model;
+mod mutants;
 mod options;
 mod others;
 mod packing;
