@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::fs::{self, FsError, Held, Lock, LockError};
+use crate::fs::{self, FsError, Held, Lock, LockError, own};
+use crate::threads;
 
 use index::{Index, Place};
 use ledger::Ledger;
@@ -26,8 +27,23 @@ use staging::Staging;
 /// What marks a folder as a cache: <https://bford.info/cachedir/>.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is the cache of hygge, and may be deleted at any time.\n";
 
+/// What to do where the index has no room.
+const FULL: &str = "the disk is full: make room on it; what is published stays";
+
 /// How often a lock is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The name of the file that marks it.
+const TAG_NAME: &str = "CACHEDIR.TAG";
+
+/// Where a cache is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheFolder {
+    /// The folder, links resolved: below it there are none.
+    pub real: PathBuf,
+    /// The folder in which the config says it is: the history calls stores from there.
+    pub root: PathBuf,
+}
 
 /// The cache of one project, as long as one command runs.
 #[derive(Debug)]
@@ -66,12 +82,17 @@ pub enum CacheError {
         reason: String,
         /// True where the file is no index, or one of an older hygge: a new one can take its place.
         is_damaged: bool,
+        /// True where there is no room for it.
+        is_full: bool,
     },
+    /// SQLite's driver needs a thread.
+    #[error("{0}")]
+    Threads(String),
     /// Another process has the cache for itself.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The folder is somebody else's.
-    #[error("folder {} is to be the cache, and holds {name}, which is not hygge's", folder.display())]
+    #[error("folder {} is to be the cache, and holds {name} without hygge's own {TAG_NAME}", folder.display())]
     Foreign {
         /// The folder.
         folder: PathBuf,
@@ -90,12 +111,17 @@ impl From<CacheError> for Error {
     fn from(error: CacheError) -> Self {
         let hint = match &error {
             CacheError::Newer { .. } => "use that hygge, or delete the cache: what is fresh stays fresh",
+            CacheError::Index { is_full: true, .. } => FULL,
+            CacheError::Index { is_damaged: true, .. } => "the next build sets it aside and begins a new one: what is fresh stays fresh",
             CacheError::Index { .. } => "if it stays so, delete the index: it is made anew, and what is fresh stays fresh",
             CacheError::Lock(LockError::Held(_)) => "wait until it has ended",
-            CacheError::Lock(LockError::Fs(_)) => "move it away: it is made anew",
-            CacheError::Foreign { .. } => "name a folder of its own by options.cache.dir, or one that is not there yet",
+            CacheError::Lock(LockError::Fs(error)) => error.hint().unwrap_or("move it away: it is made anew"),
+            CacheError::Foreign { .. } => {
+                "name a folder of its own by options.cache.dir, or one that is not there yet; a cache that lost its CACHEDIR.TAG may be removed whole"
+            }
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
-            CacheError::Fs(_) => "move it away, or name another folder for the cache by options.cache.dir",
+            CacheError::Threads(words) => return threads::refused(words),
+            CacheError::Fs(error) => error.hint().unwrap_or("move it away, or name another folder for the cache by options.cache.dir"),
         };
         let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
         Self::new(kind, error).with_hint(hint)
@@ -164,34 +190,36 @@ impl Wait {
 
 impl Cache {
     /// Opens the cache; who builds makes it where it is missing.
-    pub async fn open(folder: &Path, access: Access) -> Result<Self, CacheError> {
+    pub async fn open(CacheFolder { real: folder, root }: &CacheFolder, access: Access) -> Result<Self, CacheError> {
         let path = folder.join("index.db");
+        let is_marked = is_marked(folder)?;
         let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
         let (staging, ledger) = (Staging::new(folder.join("staging")), Ledger::new(folder.join("staging/parts.log")));
         let wait = match access {
             Access::Look if fs::stat(folder)?.is_none() || fs::check_writable(folder).is_err() => {
-                let index = Index::open(Place::ReadOnly(&path)).await?;
+                let index = Index::open(Place::ReadOnly(&path), root).await?;
                 return Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::default(), is_writable: false });
             }
             Access::Look => None,
             Access::Build(wait) => Some(wait),
         };
-        check_own(folder)?;
-        fs::create_folder(folder)?;
+        if !is_marked {
+            own::create_folder(folder)?;
+        }
         fs::check_writable(folder)?;
+        if !is_marked {
+            mark(folder)?;
+        }
         let shared = match wait {
             Some(wait) => Some(patiently(&wait, || Lock::try_shared(&folder.join("lock"))).await?),
             None => None,
         };
         // Two that open it for the first time would both set it up.
         let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
-        let index = Index::open(Place::Writable { path: &path, is_network }).await?;
-        if index.begun.is_some() {
-            mark(folder)?;
-        }
+        let index = Index::open(Place::Writable { path: &path, is_network }, root).await?;
         drop(opening);
         if shared.is_some() {
-            staging.clear_unfinished()?;
+            staging.clear_unfinished(|| check_tag(folder))?;
         }
         Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::new(shared), is_writable: true })
     }
@@ -208,13 +236,15 @@ impl Cache {
 
     /// Takes the cache alone, as soon as nobody builds. Whoever begins a build from then on waits.
     pub async fn alone(&self, wait: &Wait) -> Result<Lock, CacheError> {
+        // What is removed next is removed of a cache of hygge's only.
+        check_tag(&self.folder)?;
         // Its own share stands in the way.
         drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
         let holder = fs::words("which cleans it");
         patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder)).await
     }
 
-    /// Removes everything of hygge's but the locks, as soon as nobody builds; gives the number of files, and their bytes.
+    /// Removes everything of hygge's but the locks and the marks, as soon as nobody builds; gives the number of files, and their bytes.
     pub async fn empty(self, wait: &Wait) -> Result<(usize, u64), CacheError> {
         if !self.is_writable {
             if fs::stat(&self.folder)?.is_some() {
@@ -224,7 +254,8 @@ impl Cache {
         }
         let _alone = self.alone(wait).await?;
         let mut sizes = Vec::new();
-        for entry in fs::list(&self.folder, |name| !is_own(name) || name.ends_with("lock"))?.unwrap_or_default() {
+        let stays = |name: &str| !is_own(name) || name.ends_with("lock") || matches!(name, TAG_NAME | ".gitignore");
+        for entry in own::list(&self.folder, stays)?.unwrap_or_default() {
             let path = self.folder.join(&entry.relative);
             if entry.is_folder {
                 let files = fs::walk(&path, |_| false)?.unwrap_or_default();
@@ -249,16 +280,35 @@ fn is_index(name: &str) -> bool {
     name.strip_prefix("index.db").is_some_and(|rest| matches!(rest, "" | "-wal" | "-shm" | "-journal" | ".damaged"))
 }
 
-/// Refuses to make a cache of a folder that someone else uses, because it will be emptied one day.
-fn check_own(folder: &Path) -> Result<(), CacheError> {
-    let names = fs::list(folder, |_| false)?.unwrap_or_default();
-    let names: Vec<String> = names.iter().map(|entry| entry.relative.to_string_lossy().into_owned()).collect();
-    let is_cache = names.iter().any(|name| is_index(name) || name == "index.lock");
-    let foreign = names.iter().find(|name| !is_own(name) && !fs::is_hidden(name));
-    match foreign {
-        Some(name) if !is_cache => Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.clone() }),
-        _ => Ok(()),
+/// What may be in a folder that becomes a cache: what is never removed, and what was made before the mark when a process died.
+fn may_be_there(name: &str) -> bool {
+    fs::is_hidden(name) || matches!(name, "lock" | "index.lock" | "CACHEDIR.TAG.tmp")
+}
+
+/// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark. Refuses one that somebody else uses,
+/// because a cache is emptied one day.
+fn is_marked(folder: &Path) -> Result<bool, CacheError> {
+    let Some(found) = own::list(folder, |_| false)? else { return Ok(false) };
+    let named = |name: &str| found.iter().find(|entry| entry.relative.as_os_str() == name);
+    // A build with nothing to do opens no file more. Nobody else's mark has as many bytes, and it is read before anything is removed.
+    let looks_right = named(TAG_NAME).is_some_and(|tag| tag.is_file && tag.stat.size == TAG.len() as u64);
+    if looks_right && named("index.db").is_some() || named(TAG_NAME).is_some() && has_tag(folder)? {
+        return Ok(true);
     }
+    let foreign = found.iter().map(|entry| entry.relative.to_string_lossy()).find(|name| !may_be_there(name));
+    foreign.map_or(Ok(false), |name| Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.into_owned() }))
+}
+
+/// True where the mark of a folder is hygge's.
+fn has_tag(folder: &Path) -> Result<bool, FsError> {
+    match own::read(&folder.join(TAG_NAME), TAG.len() as u64) {
+        Err(error) if matches!(error.odd(), Some(own::Odd::TooLarge { .. })) => Ok(false),
+        read => Ok(read?.as_deref() == Some(TAG.as_bytes())),
+    }
+}
+
+fn check_tag(folder: &Path) -> Result<(), CacheError> {
+    if has_tag(folder)? { Ok(()) } else { Err(CacheError::Foreign { folder: folder.to_path_buf(), name: "files".into() }) }
 }
 
 async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
@@ -285,13 +335,18 @@ pub fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
     index::set_aside(&folder.join("index.db"))
 }
 
-/// Tells backups that a cache need not be kept, and git that it is not its business.
-fn mark(folder: &Path) -> Result<(), FsError> {
-    for (name, text) in [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")] {
-        let path = folder.join(name);
-        if fs::stat(&path)?.is_none() {
-            fs::write_atomically(&path, text.as_bytes())?;
-        }
+/// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells backups that it need not be kept,
+/// and git that it is not its business.
+fn mark(folder: &Path) -> Result<(), CacheError> {
+    // Another who begins at the same time may have done it by now.
+    let _marking = Lock::wait_exclusive(&folder.join("index.lock"))?;
+    if is_marked(folder)? {
+        return Ok(());
+    }
+    own::write_atomically(&folder.join(TAG_NAME), TAG.as_bytes())?;
+    let ignored = folder.join(".gitignore");
+    if own::stat(&ignored)?.is_none() {
+        own::write_atomically(&ignored, b"*\n")?;
     }
     Ok(())
 }

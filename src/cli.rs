@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result, escape};
 use crate::graph::selection::{Selected, Selection};
 use crate::plan::project::Project;
 use crate::report::output::{self, Output};
+use crate::threads;
 
 use args::{Args, Command};
 
@@ -134,7 +135,12 @@ fn load(file: Option<&Path>) -> Result<(Arc<Found>, Project)> {
 
 /// Finds the config. This is where the environment is read, and nowhere else.
 fn read(file: Option<&Path>) -> Result<Found> {
-    let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
+    // Files of the config are parsed on all processors.
+    threads::begin_pool()?;
+    let working = std::env::current_dir().map_err(|error| {
+        let message = format!("the folder that this was started in cannot be used: {error}");
+        Error::new(ErrorKind::Start, message).with_hint("it may have been removed: change into another folder")
+    })?;
     let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())
 }
@@ -152,7 +158,7 @@ fn select(selection: &Selection, project: &Project) -> Result<Selected> {
 
 /// The cache of a project.
 async fn open_cache(project: &Project, access: Access) -> Result<Cache> {
-    Ok(Cache::open(&project.config.options.cache_folder, access).await?)
+    Ok(Cache::open(&project.cache_folder(), access).await?)
 }
 
 /// A time as the config has it; none at all is one too.
@@ -162,8 +168,7 @@ fn parse_time(text: &str) -> std::result::Result<Duration, String> {
 
 /// The runtime that waits; work is done on its blocking threads.
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    built.map_err(|error| Error::new(ErrorKind::Start, error))
+    threads::runtime(tokio::runtime::Builder::new_multi_thread().enable_all())
 }
 
 #[cfg(test)]

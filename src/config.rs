@@ -214,7 +214,8 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else { return (None, problems) };
     let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
-    let connections = connection::resolve(fields.connections.unwrap_or_default(), whole, &found.variables, &mut problems);
+    let mut connections = connection::resolve(fields.connections.unwrap_or_default(), whole, &found.variables, &mut problems);
+    connections.iter_mut().for_each(|connection| connection.is_confined = options.confine);
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
     let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
     let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
@@ -242,14 +243,15 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
 
 /// With `confine`, the config's own files stay in its folder too.
 fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
-    let places = found.flows_folder.iter().chain(&found.env_file);
-    for path in places.filter(|path| !path.starts_with(&found.root)) {
+    let places = found.flows_folder.iter().chain(&found.env_file).filter(|path| !path.starts_with(&found.root));
+    for path in places.chain(&found.leaving) {
         let at = if found.env_file.as_ref() == Some(path) {
             tree.get("options").map_or(tree.at, |options| options.place_of("env_file"))
         } else {
             tree.place_of("flows_dir")
         };
-        let problem = Problem::new(at, format!("the config leaves its folder: {}", path.display()), "expected a path below it");
+        let by_link = if path.starts_with(&found.root) { " by a link" } else { "" };
+        let problem = Problem::new(at, format!("the config leaves its folder{by_link}: {}", path.display()), "expected a path below it");
         problems.push(problem.hint("options.confine: true asks for that"));
     }
 }

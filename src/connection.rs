@@ -20,7 +20,7 @@ pub mod watch;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::config::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
+use crate::threads;
 
 use options::{ConnectWith, Place};
 use redaction::Redaction;
@@ -327,16 +328,20 @@ pub async fn until(interrupted: &AtomicBool) {
     }
 }
 
-/// What stores ask databases by: their callers wait on threads of their own.
-static WAITING: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("hygge tables").enable_all().build();
-    // Without threads nothing can be done at all.
-    runtime.expect("threads")
-});
+/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one worker, for where a second one
+/// cannot be begun, tokio waits for the first, which never ends.
+static WAITING: [LazyLock<Result<Runtime>>; 2] = [LazyLock::new(waiting), LazyLock::new(waiting)];
+
+/// Whose turn it is.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
+fn waiting() -> Result<Runtime> {
+    threads::runtime(Builder::new_multi_thread().thread_name("hygge tables").enable_all())
+}
 
 /// Work that is under way, for whoever waits for it on a thread.
 #[derive(Debug)]
-pub struct UnderWay<T>(mpsc::Receiver<Result<T, JoinError>>);
+pub struct UnderWay<T>(mpsc::Receiver<Result<T>>);
 
 impl<T> UnderWay<T> {
     /// Waits for its end.
@@ -344,25 +349,32 @@ impl<T> UnderWay<T> {
     /// # Errors
     /// A library panicked in it.
     pub fn wait(self) -> Result<T> {
-        match self.0.recv() {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(match error.try_into_panic() {
-                Ok(panic) => Error::of_panic(panic),
-                Err(error) => Error::new(ErrorKind::Flow, error),
-            }),
-            Err(error) => Err(Error::new(ErrorKind::Flow, error)),
-        }
+        self.0.recv().map_err(|error| Error::new(ErrorKind::Flow, error))?
+    }
+}
+
+fn joined(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => Error::of_panic(panic),
+        Err(error) => Error::new(ErrorKind::Flow, error),
     }
 }
 
 /// Begins work on a database, whatever thread this is.
 pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> UnderWay<T> {
     let (sender, receiver) = mpsc::channel();
-    let working = WAITING.spawn(work);
-    WAITING.spawn(async move {
-        // Who waited may have gone.
-        drop(sender.send(working.await));
-    });
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) % WAITING.len();
+    // One is enough, where another cannot be begun.
+    match WAITING[turn].as_ref().or_else(|_| WAITING[0].as_ref()) {
+        Ok(waiting) => {
+            let working = waiting.spawn(work);
+            waiting.spawn(async move {
+                // Who waited may have gone.
+                drop(sender.send(working.await.map_err(joined)));
+            });
+        }
+        Err(error) => drop(sender.send(Err(error.clone()))),
+    }
     UnderWay(receiver)
 }
 

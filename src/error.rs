@@ -61,8 +61,17 @@ impl Error {
     pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");
+        if let Some(error) = crate::threads::of_panic(text) {
+            return error;
+        }
         Self::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
             .with_hint("please report it with the file; nothing was published")
+    }
+
+    /// An error of the filesystem, with what to do where that follows from it.
+    pub fn of_fs(kind: ErrorKind, error: crate::fs::FsError) -> Self {
+        let hint = error.hint();
+        hint.into_iter().fold(Self::new(kind, error), Self::with_hint)
     }
 
     /// The same error with a hint, which says what to do next.
@@ -104,7 +113,7 @@ impl StdError for Error {}
 
 impl From<crate::fs::FsError> for Error {
     fn from(error: crate::fs::FsError) -> Self {
-        Self::new(ErrorKind::Flow, error)
+        Self::of_fs(ErrorKind::Flow, error)
     }
 }
 

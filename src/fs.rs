@@ -1,12 +1,15 @@
 //! The filesystem: the only user of `std::fs`, so that every durable step has one place.
 //!
-//! It knows paths, bytes and stats, and nothing of flows, parts or parquet.
+//! It knows paths, bytes and stats, and nothing of flows, parts or parquet. What is hygge's own goes through [`own`], where no link is
+//! followed; what somebody has named, homes and configs, through the functions of the same names beside it.
 
 mod barrier;
 mod clone;
 mod exchange;
 mod holders;
+mod link;
 mod lock;
+pub mod own;
 mod read;
 mod step;
 mod write;
@@ -20,15 +23,16 @@ pub use barrier::{Barrier, Barriers};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
 pub use holders::words;
+pub use link::{Linked, Linker, link};
 pub use lock::{Held, Lock, LockError};
 pub use read::{
     Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,
-    read_at_most, real_path, stat, stat_open, user_name, walk,
+    real_path, stat, stat_open, user_name, walk,
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, append, copy, copy_open, create, create_folder, digest, free_name, go_on, link, permissions_of, remove_empty_folder,
-    remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
+    DigestWriter, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, remove_empty_folder, remove_file,
+    remove_folder, rename, set_permissions, touch, write_atomically,
 };
 
 /// A step on the filesystem that failed.
@@ -62,5 +66,31 @@ impl FsError {
     /// True where the paths lie on different filesystems.
     pub fn is_other_filesystem(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices
+    }
+
+    /// True where the disk has no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// What stands there, where that is nothing that hygge would open.
+    pub fn odd(&self) -> Option<&own::Odd> {
+        self.source.get_ref()?.downcast_ref()
+    }
+
+    /// What to do next, where that follows from the error alone.
+    pub fn hint(&self) -> Option<&'static str> {
+        match (self.odd(), self.source.kind()) {
+            (Some(own::Odd::Link), _) => Some("remove the link, or move what it leads to into its place"),
+            (Some(own::Odd::NotAFile(_) | own::Odd::TooLarge { .. }), _) => Some("move it away, and bring back what should be there"),
+            (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                Some("the disk is full: make room on it, and build again; what is published stays, and what was made is used")
+            }
+            (_, io::ErrorKind::ReadOnlyFilesystem) => Some("the disk can only be read: mount it for writing"),
+            (_, io::ErrorKind::PermissionDenied) => Some(
+                "it may belong to another user, whose build was the first here (sudo?): build as that user, or give it to yours by chown -R",
+            ),
+            _ => None,
+        }
     }
 }

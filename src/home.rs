@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
 use crate::format::foreign::by_ending;
-use crate::fs::{FsError, Stat};
+use crate::fs::{self, FsError, Stat};
 
 pub use marks::Marked;
 
@@ -299,6 +299,25 @@ pub struct ListedFile {
     pub name: String,
     /// How it looked when it was listed.
     pub stat: Stat,
+    /// True where a link leads to it.
+    pub is_link: bool,
+}
+
+impl Listing {
+    /// Fails where a link of the home leads out of a folder; nothing is looked at but links.
+    ///
+    /// # Errors
+    /// The link, and where it leads.
+    pub fn check_confined(&self, root: &Path) -> Result<(), HomeError> {
+        for file in self.files.iter().filter(|file| file.is_link) {
+            let link = self.folder.join(&file.name);
+            let leads_to = fs::real_path(&link)?;
+            if !leads_to.starts_with(root) {
+                return Err(HomeError::Outside { link, leads_to });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a home has nothing to give.
@@ -341,6 +360,14 @@ pub enum HomeError {
     /// A link that leads nowhere, a socket and the like.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
+    /// With `confine`, a link that leads somewhere else.
+    #[error("{} is a link that leaves the folder of the config: it leads to {}", link.display(), leads_to.display())]
+    Outside {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        leads_to: PathBuf,
+    },
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -379,7 +406,8 @@ impl From<HomeError> for Error {
             }
             HomeError::NotUtf8(_) => Some("rename the file"),
             HomeError::NotAFile(_) => Some("remove it, or choose the files by glob:"),
-            HomeError::Fs(_) => None,
+            HomeError::Outside { .. } => Some("options.confine: true asks for that: remove the link, or put the file itself there"),
+            HomeError::Fs(error) => error.hint(),
         };
         let error = Self::new(ErrorKind::Flow, error);
         match hint {

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod fs;
+pub mod threads;
 
 pub mod fingerprint;
 

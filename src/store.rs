@@ -241,6 +241,16 @@ pub enum StoreError {
     /// The store's path is something else than a folder.
     #[error("store {} is not a folder", .0.display())]
     NotAFolder(PathBuf),
+    /// Beside it stand names that are longer.
+    #[error("the name of store {} has {bytes} bytes, and what hygge keeps beside it has longer ones: at most {most}", path.display())]
+    LongName {
+        /// The store.
+        path: PathBuf,
+        /// The bytes of its name.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// A folder that cannot be renamed.
     #[error("store {} is a mount point, which cannot be replaced by a new folder", .0.display())]
     MountPoint(PathBuf),
@@ -291,13 +301,14 @@ impl From<StoreError> for Error {
             return error;
         }
         let hint = match &error {
-            StoreError::Foreign { .. } => {
-                Some("move them away, choose another folder, or adopt: true of the store, which puts them aside once")
-            }
+            StoreError::Foreign { .. } => Some(
+                "move them away, choose another folder, or adopt: true of the store, which puts them aside once; a store that was moved needs its .json from .hygge too",
+            ),
             StoreError::Added { .. } => Some("move them away; files whose name begins with _ or . may stay"),
             StoreError::Altered { .. } => Some("move it away, or build the flow first: then it is put aside"),
             StoreError::Unsettled(_) => Some("build the flow first: that finishes or undoes it"),
             StoreError::NotAFolder(_) => Some("choose a folder"),
+            StoreError::LongName { .. } => Some("choose a shorter name for its folder"),
             StoreError::LinkToNowhere(_) => Some("make the folder that it leads to, or mount what belongs there"),
             StoreError::MountPoint(_) | StoreError::LowerLayer(_) => {
                 Some("choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic")
@@ -307,6 +318,7 @@ impl From<StoreError> for Error {
             ),
             StoreError::Part(_) => Some("build again: the part is made anew"),
             StoreError::Overtaken(_) => Some("build again: what it published is looked at first; nothing of this build was"),
+            StoreError::Fs(error) | StoreError::Locked(LockError::Fs(error)) => error.hint(),
             _ => None,
         };
         let kind = match &error {

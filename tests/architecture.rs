@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A module uses only what stands in an earlier group or in its own.
 const GROUPS: &[&[&str]] = &[
-    &["error", "fs", "fingerprint"],
+    &["error", "fs", "threads", "fingerprint"],
     &["config"],
     &["connection", "format", "home", "store"],
     &["flow", "graph"],

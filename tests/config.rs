@@ -441,3 +441,65 @@ fn paths_stay_in_the_project_where_that_is_asked_for() {
     std::os::unix::fs::symlink("/tmp", linked.path("link")).expect("a link");
     assert!(linked.run(&["check", "--offline"]).text.contains("leaves the folder"));
 }
+
+#[test]
+fn confine_holds_for_links_and_for_sqlite() {
+    use std::os::unix::fs::symlink;
+
+    let config = |rest: &str| format!("options: {{confine: true{rest}");
+    let sandbox = Sandbox::new("");
+    sandbox.write("outside/secret.parquet", "");
+    crate::common::files::ints(&sandbox, "outside/secret.parquet", 0..10);
+    crate::common::files::ints(&sandbox, "in/home/a.parquet", 0..10);
+    sandbox.write("outside/my.env", "TAG=x\n");
+    sandbox.write("outside/flow.yml", "home: home\nstore: other\n");
+    std::fs::create_dir_all(sandbox.path("in/flows/other")).expect("a folder");
+    std::fs::create_dir_all(sandbox.path("in/home/deep")).expect("a folder");
+    let tried = |config: &str| {
+        sandbox.write("in/hygge.yml", config);
+        [&["check"][..], &["build"]].map(|command| sandbox.run(&[&["-f", "in/hygge.yml"], command].concat()))
+    };
+    let plain = config("}\nflows: {a: {home: home, store: out}}\n");
+    let deep = config("}\nflows: {a: {home: {path: home, glob: \"**/*.parquet\"}, store: out}}\n");
+    // A link that stays inside is none that leaves.
+    symlink("../data.parquet", sandbox.path("in/home/x.parquet")).expect("a link");
+    crate::common::files::ints(&sandbox, "in/data.parquet", 0..5);
+    assert!(tried(&plain).iter().all(|ran| ran.code == 0));
+    let refused = |config: &str, what: &str| {
+        for ran in tried(config) {
+            assert!(ran.code == 1 || ran.code == 2, "{what}: {}", ran.text);
+            assert!(ran.text.contains(what) && ran.text.contains("options.confine: true asks for that"), "{what}: {}", ran.text);
+        }
+    };
+    for (link, to, config) in
+        [("home/b.parquet", "../../outside/secret.parquet", &plain), ("home/deep/c.parquet", "../../../outside/secret.parquet", &deep)]
+    {
+        symlink(to, sandbox.path(&format!("in/{link}"))).expect("a link");
+        refused(config, "is a link that leaves the folder of the config");
+        std::fs::remove_file(sandbox.path(&format!("in/{link}"))).expect("a link");
+    }
+    symlink("../outside", sandbox.path("in/link")).expect("a link");
+    for url in ["sqlite:../outside/a.db", "sqlite:link/a.db"] {
+        let connection = format!("}}\nconnections: {{x: {{url: \"{url}\"}}}}\n");
+        refused(
+            &config(&format!("{connection}flows: {{b: {{home: home, store: {{connection: x, table: t}}}}}}\n")),
+            "lies outside of the folder of the config",
+        );
+        sandbox.write("outside/a.db", "");
+        refused(
+            &config(&format!("{connection}flows: {{b: {{home: {{connection: x, table: t}}, store: out/b}}}}\n")),
+            "lies outside of the folder of the config",
+        );
+        assert_eq!(std::fs::read(sandbox.path("outside/a.db")).expect("a file"), b"", "it is not written");
+        std::fs::remove_file(sandbox.path("outside/a.db")).expect("a file");
+    }
+    symlink("../outside/my.env", sandbox.path("in/my.env")).expect("a link");
+    refused(&config(", env_file: my.env}\nflows: {a: {home: home, store: out, tags: [\"${TAG}\"]}}\n"), "leaves its folder by a link");
+    symlink("../../../outside/flow.yml", sandbox.path("in/flows/other/flow.yml")).expect("a link");
+    refused(&plain, "leaves its folder by a link");
+    std::fs::remove_file(sandbox.path("in/flows/other/flow.yml")).expect("a link");
+    // A database inside is filled.
+    let inside = "}\nconnections: {x: {url: \"sqlite:my.db\"}}\nflows: {b: {home: home, store: {connection: x, table: t}}}\n";
+    let ran = tried(&config(inside));
+    assert!(ran.iter().all(|ran| ran.code == 0), "{}{}", ran[0].text, ran[1].text);
+}

@@ -108,8 +108,8 @@ fn each_file_of_the_cache_may_be_damaged() {
             }
         }
     }
-    // What is a file and can be read is always mended.
-    let may_be_refused = |case: &String| case.ends_with("made a folder") || case.ends_with("unreadable");
+    // What is a file and can be read is always mended, but for the mark: without it, nobody knows that the folder may be emptied.
+    let may_be_refused = |case: &String| case.ends_with("made a folder") || case.ends_with("unreadable") || case.contains("CACHEDIR.TAG");
     assert!(refused.iter().all(may_be_refused) && refused.len() < 2 * found.len(), "{refused:?}");
 }
 
@@ -280,4 +280,70 @@ fn an_index_of_a_killed_build_that_was_cut_off_anywhere_is_begun_anew() {
         }
     }
     assert!(begun_anew > 2, "begun anew {begun_anew} times");
+}
+
+/// What may have become of the tables of an index that SQLite finds sound.
+const OTHERS: &[&str] = &[
+    "PRAGMA user_version = 0",
+    "DROP TABLE store",
+    "DROP TABLE part",
+    "DROP TABLE run",
+    "ALTER TABLE store RENAME COLUMN witness TO other",
+    "ALTER TABLE flow_run DROP COLUMN record",
+    "DROP TABLE run; CREATE TABLE run (id TEXT, project BLOB, began BLOB, ended BLOB); INSERT INTO run VALUES ('x', 'y', 'z', x'ff')",
+    "DROP TABLE layout; CREATE VIEW layout AS SELECT 1",
+    "CREATE TRIGGER other AFTER INSERT ON run BEGIN DELETE FROM past_set; END",
+    "CREATE TABLE other (x)",
+    "DROP TABLE part; CREATE TABLE part (key INTEGER PRIMARY KEY, record INTEGER CHECK (record > 7))",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'x\u{00ff}y NOT NULL') WHERE name = 'run'",
+];
+
+#[test]
+fn an_index_with_other_tables_is_begun_anew() {
+    let sandbox = built();
+    let (saved, first) = (sandbox.save(), sandbox.digests("store"));
+    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\nbase.executescript(sys.argv[2])";
+    for change in OTHERS {
+        for command in ["build", "log", "why"] {
+            sandbox.reset(&saved);
+            let index = sandbox.path(".hygge-cache/index.db");
+            let changed = crate::common::peers::run(lines, &[index.as_os_str(), change.as_ref()]);
+            assert!(changed.status.success(), "{change}: {}", String::from_utf8_lossy(&changed.stderr));
+            let ran = sandbox.run(if command == "why" { &["why", "ids"] } else { std::slice::from_ref(&command) });
+            assert_eq!(ran.code, 0, "{change}, {command}: {}", ran.text);
+            assert!(command != "build" || ran.text.contains("index.db.damaged"), "{change}: it is said: {}", ran.text);
+            assert!(sandbox.path(".hygge-cache/index.db.damaged").is_file(), "{change}, {command}: it is set aside");
+            files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
+            assert_eq!(sandbox.build(&[]).code, 0, "{change}, {command}");
+            files::ints_and_texts(&sandbox, "home/20.parquet", 0..20);
+            assert_eq!(sandbox.build(&[]).code, 0, "{change}, {command}");
+            assert_eq!(sandbox.digests("store"), first, "{change}, {command}");
+            assert_eq!(sandbox.run(&["log"]).text.matches("run ").count(), 2, "{change}, {command}: the history begins anew");
+        }
+    }
+}
+
+#[test]
+fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
+    let sandbox = built();
+    let (saved, tag) = (sandbox.save(), ".hygge-cache/CACHEDIR.TAG");
+    let ours = fs::read(sandbox.path(tag)).expect("a tag");
+    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n".to_vec();
+    let same_size: Vec<u8> = cargos.iter().copied().cycle().take(ours.len()).collect();
+    for (other, has_index) in [(Vec::new(), true), (cargos, true), (same_size.clone(), true), (same_size, false)] {
+        sandbox.reset(&saved);
+        fs::write(sandbox.path(tag), &other).expect("a write");
+        if !has_index {
+            fs::remove_file(sandbox.path(".hygge-cache/index.db")).expect("an index");
+        }
+        for command in [&["clean"][..], &["cache", "gc", "--max-age", "0"]] {
+            let ran = sandbox.run(command);
+            assert!(ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"), "{command:?}: {}", ran.text);
+        }
+        assert!(sandbox.path(".hygge-cache/staging/parts.log").is_file());
+        assert!(fs::read_dir(sandbox.path(".hygge-cache/staging")).expect("staging").count() > 2, "nothing is removed");
+        // What the hint says helps.
+        fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+        assert!(sandbox.run(&["build"]).text.ends_with(FRESH));
+    }
 }

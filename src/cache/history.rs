@@ -147,7 +147,7 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let rows: Result<Vec<Vec<u8>>, _> = sqlx::query_scalar("SELECT record FROM past_set").fetch_all(&mut *connection).await;
         let rows = rows.map_err(failed(self.path()))?;
-        Ok(rows.iter().filter_map(|record| serde_json::from_slice(record).ok()).collect())
+        Ok(rows.iter().filter_map(|record| set(record)).collect())
     }
 
     /// The sets that were published to a store, the newest first.
@@ -156,10 +156,15 @@ impl Index {
         let query = sqlx::query("SELECT run, record FROM past_set WHERE store = ? ORDER BY run DESC");
         let store = self.history_key(store);
         let rows = query.bind(store.as_os_str().as_bytes()).fetch_all(&mut *connection).await.map_err(failed(self.path()))?;
-        let set = |row: SqliteRow| {
+        let past = |row: SqliteRow| {
             let record: &[u8] = row.try_get(1).ok()?;
-            Some(PastSet { run: row.try_get(0).ok()?, published: serde_json::from_slice(record).ok()? })
+            Some(PastSet { run: row.try_get(0).ok()?, published: set(record)? })
         };
-        Ok(rows.into_iter().filter_map(set).collect())
+        Ok(rows.into_iter().filter_map(past).collect())
     }
+}
+
+/// A set as it was written; one that hygge did not write is as good as none.
+fn set(record: &[u8]) -> Option<Published> {
+    serde_json::from_slice(record).ok().filter(|set: &Published| set.check().is_ok())
 }

@@ -25,11 +25,18 @@ use super::CacheError;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
-use crate::fs::{self, Stat, Step, step_async};
+use crate::fs::{self, FsError, Stat, Step, own, step_async};
 use crate::store::receipt::Receipt;
 
-/// What SQLite says of a file that is damaged (11) or none of its own (26): <https://www.sqlite.org/rescode.html>.
-const DAMAGED: &[u32] = &[11, 26];
+/// What SQLite says of a file that is damaged (11) or none of its own (26), and of one whose tables are others than those that are asked for:
+/// they are not there (1), hold other values (19, 20), or larger ones than can be (18): <https://www.sqlite.org/rescode.html>.
+const DAMAGED: &[u32] = &[1, 11, 18, 19, 20, 26];
+
+/// What it says where there is no room.
+const FULL: u32 = 13;
+
+/// What SQLite keeps beside an index.
+const BESIDE: &[&str] = &["-wal", "-shm", "-journal"];
 
 /// What it says of a file that is shorter than its head says.
 const SHORT_READ: u32 = 522;
@@ -48,6 +55,8 @@ pub struct Index {
     pub begun: Option<Begun>,
     /// Every store that was known when it was opened.
     pub stores: HashMap<PathBuf, KnownStore>,
+    /// The folder from which the history calls stores.
+    root: PathBuf,
     pub(super) connection: Mutex<SqliteConnection>,
 }
 
@@ -129,20 +138,25 @@ pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
 impl Index {
     /// Opens the index. One that is damaged or of an old version is set aside and a new one begun, unless
     /// nothing may be changed.
-    pub async fn open(place: Place<'_>) -> Result<Self, CacheError> {
+    pub async fn open(place: Place<'_>, root: &Path) -> Result<Self, CacheError> {
         let path = place.path();
-        let exists = fs::stat(path)?.is_some();
-        match Self::connect(place, exists).await {
+        let exists = is_there(path)?;
+        match Self::connect(place, exists, root).await {
             Err(CacheError::Index { is_damaged: true, .. }) if exists && matches!(place, Place::Writable { .. }) => {
                 let damaged = set_aside(path)?;
-                let index = Self::connect(place, false).await?;
+                let index = Self::connect(place, false, root).await?;
                 Ok(Self { begun: Some(Begun::Damaged(damaged)), ..index })
+            }
+            // SQLite follows no link to what it keeps beside its file, and does not say so.
+            Err(error @ CacheError::Index { .. }) => {
+                BESIDE.iter().try_for_each(|ending| is_there(&beside(path, ending)).map(drop))?;
+                Err(error)
             }
             other => other,
         }
     }
 
-    async fn connect(place: Place<'_>, exists: bool) -> Result<Self, CacheError> {
+    async fn connect(place: Place<'_>, exists: bool, root: &Path) -> Result<Self, CacheError> {
         let path = place.path();
         let options = SqliteConnectOptions::new().busy_timeout(PATIENCE).disable_statement_logging();
         let options = match place {
@@ -170,13 +184,18 @@ impl Index {
             tables::Found::Empty => Some(Begun::Missing),
             tables::Found::TooOld(found) => {
                 let reason = format!("it has the old version {found}");
-                return Err(CacheError::Index { path: path.to_path_buf(), reason, is_damaged: true });
+                return Err(CacheError::Index { path: path.to_path_buf(), reason, is_damaged: true, is_full: false });
+            }
+            tables::Found::Others => {
+                let reason = "its tables are not those that hygge makes".to_string();
+                return Err(CacheError::Index { path: path.to_path_buf(), reason, is_damaged: true, is_full: false });
             }
             tables::Found::Newer(found) => {
                 return Err(CacheError::Newer { path: path.to_path_buf(), found, known: tables::VERSION });
             }
         };
-        let mut index = Self { path: path.to_path_buf(), begun, stores: HashMap::new(), connection: Mutex::new(connection) };
+        let (path, root, connection) = (path.to_path_buf(), root.to_path_buf(), Mutex::new(connection));
+        let mut index = Self { path, begun, stores: HashMap::new(), root, connection };
         // The first that every command asks for; what is damaged shows.
         index.stores = index.read_stores().await?;
         Ok(index)
@@ -189,8 +208,7 @@ impl Index {
     /// How the history calls a store: by its path from the folder of the cache, so that a project that was moved has
     /// its history still.
     pub fn history_key(&self, store: &Path) -> PathBuf {
-        let root = self.path.parent().and_then(Path::parent);
-        root.and_then(|root| store.strip_prefix(root).ok()).unwrap_or(store).to_path_buf()
+        store.strip_prefix(&self.root).unwrap_or(store).to_path_buf()
     }
 
     async fn read_stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
@@ -207,7 +225,9 @@ impl Index {
 
     /// Every receipt.
     pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
-        self.table("SELECT store, record FROM receipt").await
+        let mut receipts: HashMap<PathBuf, IndexedReceipt> = self.table("SELECT store, record FROM receipt").await?;
+        receipts.retain(|_, indexed| indexed.receipt.check().is_ok());
+        Ok(receipts)
     }
 
     /// Every memo.
@@ -224,7 +244,8 @@ impl Index {
 
     /// The receipt of a store.
     pub async fn receipt(&self, store: &Path) -> Result<Option<IndexedReceipt>, CacheError> {
-        self.record("SELECT record FROM receipt WHERE store = ?", store.as_os_str().as_bytes()).await
+        let receipt = self.record("SELECT record FROM receipt WHERE store = ?", store.as_os_str().as_bytes()).await?;
+        Ok(receipt.filter(|indexed: &IndexedReceipt| indexed.receipt.check().is_ok()))
     }
 
     /// The memo of a folder.
@@ -336,24 +357,47 @@ fn path(bytes: Vec<u8>) -> PathBuf {
 
 pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
     move |error| {
+        if let sqlx::Error::Io(words) = &error
+            && words.kind() == std::io::ErrorKind::WouldBlock
+        {
+            return CacheError::Threads(words.to_string());
+        }
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
         // Extended codes have the plain one in their lowest byte.
         let code = code.parse::<u32>().unwrap_or_default();
-        let is_damaged = DAMAGED.contains(&(code & 0xff)) || code == SHORT_READ;
-        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged }
+        // What is damaged lets SQLite's driver panic too, and answers what nobody asked for.
+        let is_damaged = match &error {
+            sqlx::Error::Database(_) => DAMAGED.contains(&(code & 0xff)) || code == SHORT_READ,
+            sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) | sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
+            sqlx::Error::ColumnNotFound(_) | sqlx::Error::ColumnIndexOutOfBounds { .. } | sqlx::Error::RowNotFound => true,
+            _ => false,
+        };
+        CacheError::Index { path: path.to_path_buf(), reason: error.to_string(), is_damaged, is_full: code == FULL }
     }
 }
 
-/// Renames a damaged index, with what SQLite keeps beside it.
+/// True where a file of the index is there.
+fn is_there(path: &Path) -> Result<bool, FsError> {
+    match own::stat(path)? {
+        Some(found) if found.is_file => Ok(true),
+        // What it is instead is an error of its own.
+        Some(_) => own::open(path).map(|_| true),
+        None => Ok(false),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Renames a damaged index, and removes what SQLite keeps beside it.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
-    let beside = |ending: &str| {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let damaged = beside(".damaged");
+    let damaged = beside(path, ".damaged");
     fs::rename(path, &damaged)?;
-    fs::remove_file(&beside("-wal"))?;
-    fs::remove_file(&beside("-shm"))?;
+    for ending in BESIDE {
+        fs::remove_file(&beside(path, ending))?;
+    }
     Ok(damaged)
 }

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 
 use super::index::PartRecord;
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, FsError};
+use crate::fs::{FsError, own};
+
+/// How large it may be, in bytes: more than five million lines.
+const LEDGER_BYTES: u64 = 1 << 30;
 
 /// How many digits of its digest a line ends with.
 const CHECK: usize = 8;
@@ -28,23 +31,23 @@ impl Ledger {
 
     /// Adds a line.
     pub fn add(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), FsError> {
-        fs::append(&self.path, line(key, record).as_bytes())
+        own::append(&self.path, line(key, record).as_bytes())
     }
 
     /// All lines that are whole; of two with one key the last.
     pub fn read(&self) -> Result<HashMap<Fingerprint, PartRecord>, FsError> {
-        let bytes = fs::read(&self.path)?.unwrap_or_default();
+        let bytes = own::read(&self.path, LEDGER_BYTES)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
     }
 
     /// Has these lines and no others from now on. Nobody else may be building.
     pub fn rewrite(&self, lines: &HashMap<Fingerprint, PartRecord>) -> Result<(), FsError> {
-        if fs::stat(&self.path)?.is_none() && lines.is_empty() {
+        if own::stat(&self.path)?.is_none() && lines.is_empty() {
             return Ok(());
         }
         let mut lines: Vec<String> = lines.iter().map(|(key, record)| line(key, record)).collect();
         lines.sort_unstable();
-        fs::write_atomically(&self.path, lines.concat().as_bytes())
+        own::write_atomically(&self.path, lines.concat().as_bytes())
     }
 }
 
@@ -63,5 +66,7 @@ fn parse(line: &str) -> Option<(Fingerprint, PartRecord)> {
     let mut words = text.split(' ');
     let mut word = || words.next();
     let (key, digest) = (word()?.parse().ok()?, word()?.parse().ok()?);
-    Some((key, PartRecord { digest, rows: word()?.parse().ok()?, bytes: word()?.parse().ok()? }))
+    // No part is larger, and all of a set can be counted.
+    let mut number = || word()?.parse().ok().filter(|number| *number <= u64::from(u32::MAX) << 16);
+    Some((key, PartRecord { digest, rows: number()?, bytes: number()? }))
 }

@@ -16,6 +16,7 @@ use super::index::Batch;
 use super::{Cache, CacheError};
 use crate::fingerprint::Fingerprint;
 use crate::fs::Barrier;
+use crate::threads::Threads;
 
 use super::index::PartRecord;
 
@@ -40,9 +41,9 @@ pub struct Syncer {
 impl Recorder {
     /// Begins to record. The handle ends, with the first error if there was one, when the last
     /// clone of the recorder is dropped and everything is written.
-    pub fn start(cache: Arc<Cache>, syncer: Syncer) -> (Self, JoinHandle<Result<(), CacheError>>) {
+    pub fn start(cache: Arc<Cache>, syncer: Syncer, threads: Threads) -> (Self, JoinHandle<Result<(), CacheError>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(record(cache, syncer, receiver)))
+        (Self { sender }, tokio::spawn(record(cache, syncer, threads, receiver)))
     }
 
     /// Records changes soon.
@@ -52,7 +53,12 @@ impl Recorder {
     }
 }
 
-async fn record(cache: Arc<Cache>, syncer: Syncer, mut receiver: mpsc::UnboundedReceiver<Batch>) -> Result<(), CacheError> {
+async fn record(
+    cache: Arc<Cache>,
+    syncer: Syncer,
+    threads: Threads,
+    mut receiver: mpsc::UnboundedReceiver<Batch>,
+) -> Result<(), CacheError> {
     let syncer = Arc::new(syncer);
     let mut waiting: Vec<(Fingerprint, PartRecord)> = Vec::new();
     let mut due = Instant::now();
@@ -69,22 +75,26 @@ async fn record(cache: Arc<Cache>, syncer: Syncer, mut receiver: mpsc::Unbounded
                 waiting.append(&mut batch.parts);
                 cache.index.apply(batch).await?;
             }
-            () = sleep_until(due), if !waiting.is_empty() => record_parts(&cache, &syncer, &mut waiting).await?,
+            () = sleep_until(due), if !waiting.is_empty() => record_parts(&cache, &syncer, &threads, &mut waiting).await?,
         }
     }
-    record_parts(&cache, &syncer, &mut waiting).await
+    record_parts(&cache, &syncer, &threads, &mut waiting).await
 }
 
 /// First the data, then the records.
-async fn record_parts(cache: &Cache, syncer: &Arc<Syncer>, waiting: &mut Vec<(Fingerprint, PartRecord)>) -> Result<(), CacheError> {
+async fn record_parts(
+    cache: &Cache,
+    syncer: &Arc<Syncer>,
+    threads: &Threads,
+    waiting: &mut Vec<(Fingerprint, PartRecord)>,
+) -> Result<(), CacheError> {
     if waiting.is_empty() {
         return Ok(());
     }
     let parts = std::mem::take(waiting);
     let syncer = syncer.clone();
-    let synced = tokio::task::spawn_blocking(move || syncer.barrier.wait(&syncer.folder)).await;
-    // A thread that panicked has synced nothing.
-    let Ok(synced) = synced else { return Ok(()) };
+    // Without a thread nothing is synced, and nothing recorded: the ledger has it.
+    let Ok(synced) = threads.run(move || syncer.barrier.wait(&syncer.folder)).await else { return Ok(()) };
     synced?;
     cache.index.apply(Batch { parts, ..Batch::default() }).await
 }

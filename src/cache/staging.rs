@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::CacheError;
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Cloner, File, Found, FsError, Lock};
+use crate::fs::{self, Cloner, File, Found, FsError, Linker, Lock, own};
 use crate::store::room::{Keep, StagedParts, Taken};
 
 /// The folder of finished parts.
@@ -18,6 +19,7 @@ pub struct Staging {
     run: Mutex<Option<Scratch>>,
     unfinished: AtomicU64,
     cloner: Cloner,
+    links: Linker,
     /// How many parts of running flows are to be published from each staged file.
     claims: Mutex<HashMap<Fingerprint, usize>>,
 }
@@ -46,12 +48,17 @@ pub struct Unfinished {
 impl Staging {
     /// The staging at a folder, which is made by [`Staging::prepare`].
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, run: Mutex::default(), unfinished: AtomicU64::new(0), cloner: Cloner::default(), claims: Mutex::default() }
+        let (run, unfinished, claims) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Self { folder, run, unfinished, cloner: Cloner::default(), links: Linker::default(), claims }
     }
 
-    /// Removes what dead runs left half done.
-    pub fn clear_unfinished(&self) -> Result<(), FsError> {
-        for entry in fs::list(&self.tmp(), |_| false)?.unwrap_or_default() {
+    /// Removes what dead runs left half done. Where there is something, `check` says first whether that may be.
+    pub fn clear_unfinished(&self, check: impl FnOnce() -> Result<(), CacheError>) -> Result<(), CacheError> {
+        let found = own::list(&self.tmp(), |_| false)?.unwrap_or_default();
+        if !found.is_empty() {
+            check()?;
+        }
+        for entry in found {
             let folder = self.tmp().join(&entry.relative);
             if !entry.is_folder {
                 fs::remove_file(&folder)?;
@@ -74,7 +81,7 @@ impl Staging {
             }
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
-            fs::create_folder(&folder)?;
+            own::create_folder(&folder)?;
             *run = Lock::try_inside(&folder)?.map(|lock| Scratch { folder, _lock: lock });
         }
     }
@@ -92,9 +99,9 @@ impl Staging {
     /// Every finished part by its digest. Nothing is read but folders and stats.
     pub fn parts(&self) -> Result<Vec<(Fingerprint, PathBuf, Found)>, FsError> {
         let mut parts = Vec::new();
-        for folder in fs::list(&self.folder, |name| name == "tmp")?.unwrap_or_default() {
+        for folder in own::list(&self.folder, |name| name == "tmp")?.unwrap_or_default().into_iter().filter(|entry| entry.is_folder) {
             let folder = self.folder.join(folder.relative);
-            for entry in fs::list(&folder, |_| false)?.unwrap_or_default() {
+            for entry in own::list(&folder, |_| false)?.unwrap_or_default() {
                 let digest = entry.relative.to_str().and_then(|name| name.parse().ok());
                 parts.extend(digest.filter(|_| entry.is_file).map(|digest| (digest, folder.join(&entry.relative), entry)));
             }
@@ -104,7 +111,7 @@ impl Staging {
 
     /// Makes a part a clone of a file, which shares its blocks; false where the filesystem cannot.
     pub fn clone_into(&self, part: &Unfinished, source: &Path) -> bool {
-        self.cloner.clone_file(source, &part.path)
+        self.cloner.clone_file(source, &part.path, fs::open)
     }
 
     /// Names a part after its digest, under which it stays until it is [taken](StagedParts::take).
@@ -131,7 +138,7 @@ impl Staging {
 
     /// The bytes of a staged part; `None` where it is not there.
     pub fn size(&self, digest: &Fingerprint) -> Result<Option<u64>, FsError> {
-        Ok(fs::stat(&self.path(digest))?.filter(|found| found.is_file).map(|found| found.stat.size))
+        Ok(own::stat(&self.path(digest))?.filter(|found| found.is_file).map(|found| found.stat.size))
     }
 
     /// True where the staged part has the digest that it is named after: then it stays until it is
@@ -140,7 +147,7 @@ impl Staging {
         let path = self.path(digest);
         *self.claims().entry(*digest).or_default() += 1;
         // What cannot be read is as good as not there: it is made again, and takes its place.
-        let found = fs::open(&path).ok().and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok()).map(|(digest, _)| digest);
+        let found = own::open(&path).ok().and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok()).map(|(digest, _)| digest);
         if found == Some(*digest) {
             return Ok(true);
         }
@@ -165,7 +172,7 @@ impl StagedParts for Staging {
     fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError> {
         let path = self.path(digest);
         if let Some(folder) = path.parent() {
-            fs::create_folder(folder)?;
+            own::create_folder(folder)?;
         }
         Ok(path)
     }
@@ -179,6 +186,10 @@ impl StagedParts for Staging {
         &self.folder
     }
 
+    fn links(&self) -> &Linker {
+        &self.links
+    }
+
     fn let_go(&self, digest: &Fingerprint) -> Result<(), FsError> {
         let mut claims = self.claims();
         if release(&mut claims, digest) == 0 { fs::remove_file(&self.path(digest)) } else { Ok(()) }
@@ -186,7 +197,7 @@ impl StagedParts for Staging {
 
     fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<Taken, FsError> {
         let from = self.path(digest);
-        if keep != Keep::Never && self.cloner.clone_file(&from, to) {
+        if keep != Keep::Never && self.cloner.clone_file(&from, to, own::open) {
             release(&mut self.claims(), digest);
             return Ok(Taken::Moved);
         }
@@ -205,7 +216,7 @@ impl StagedParts for Staging {
                 }
             }
         }
-        let is_copied = match fs::copy(&from, to, |_| Ok(())) {
+        let is_copied = match own::copy(&from, to, |_| Ok(())) {
             Ok((copied, _)) => Fingerprint::from_bytes(copied) == *digest,
             Err(error) if error.is_absent() => false,
             Err(error) => return Err(error),
@@ -228,7 +239,7 @@ impl Unfinished {
 
     /// The new, empty file.
     pub fn create(&self) -> Result<File, FsError> {
-        fs::create(&self.path)
+        own::create(&self.path)
     }
 }
 

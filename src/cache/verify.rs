@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Cache, CacheError};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, FsError};
+use crate::fs::{self, FsError, own};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Cache {
             if u32::from(draw) * 100 >= u32::from(percent) * 256 {
                 continue;
             }
-            let file = fs::open(&path)?;
+            let file = own::open(&path)?;
             let read = Fingerprint::of_file(&file, |_| fs::go_on(interrupted));
             if interrupted.load(Ordering::Relaxed) {
                 break;
@@ -49,7 +49,7 @@ impl Cache {
                 continue;
             }
             let folder = self.folder().join("damaged");
-            fs::create_folder(&folder)?;
+            own::create_folder(&folder)?;
             let place = fs::free_name(&folder, &digest.to_string());
             fs::rename(&path, &place)?;
             verified.damaged.push((digest, place));

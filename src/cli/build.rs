@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     }
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder().real;
         let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
@@ -127,7 +127,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&self, project: Project) -> Result<u8> {
         let build = self.build;
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder().real;
         let hashing: Arc<Hashing> = Arc::default();
         let mut report = report(build.format, &hashing);
         let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;

@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
             return Ok(0);
         }
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder();
         let cleaning = Cleaning { project: project.config.name.clone(), wait: unless(clean.no_wait, Format::Text) };
         let targets = if clean.orphans { orphans(project).await? } else { published(&project, &clean.stores)? };
         let cleared = cleaning.run(&targets, clean).await;

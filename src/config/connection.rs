@@ -53,6 +53,8 @@ pub struct Connection {
     sslrootcert: Option<String>,
     /// What tells it from others, where it is not its place, as it is written.
     identity: Option<String>,
+    /// True where its file may not lie outside of the folder of the config.
+    pub is_confined: bool,
     /// The URL as it is written.
     written: SecretString,
     /// The variables it uses, as they are now.
@@ -86,6 +88,7 @@ impl Connection {
             pgsslmode: None,
             sslrootcert: None,
             identity: None,
+            is_confined: false,
             written: String::new().into(),
             variables: Variables::new(),
         }
@@ -234,7 +237,8 @@ impl PartialEq for Connection {
             let times = (connection.connect_timeout, connection.statement_timeout);
             let texts = (connection.name.clone(), connection.sslrootcert.clone(), connection.identity.clone());
             let tls = (connection.sslmode, connection.pgsslmode.clone());
-            (texts, connection.at, connection.pool_size, times, tls, connection.variables.clone())
+            let pool = (connection.pool_size, connection.is_confined);
+            (texts, connection.at, pool, times, tls, connection.variables.clone())
         };
         rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
     }
@@ -288,6 +292,7 @@ pub(super) fn resolve(
             pgsslmode: variables.get(PGSSLMODE).cloned(),
             sslrootcert,
             identity,
+            is_confined: false,
             written: url.into(),
             variables: used,
         });

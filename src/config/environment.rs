@@ -23,13 +23,19 @@ pub(super) fn variables_of(
     let named = named.and_then(|node| Some((node.at, variables::filled(node.text()?, environment, secrets).ok()?)));
     let Some((at, text)) = named else { return Ok((environment.clone(), None)) };
     let path = absolute(root, &text);
-    let is_file = fs::stat(&path).map_err(start)?.is_some_and(|found| !found.is_folder);
-    if !is_file {
-        let problem = Problem::new(at, format!("env_file {text} does not exist"), "expected a file with lines of NAME=value");
-        said.push(problem.hint("it is relative to the folder of the config"));
-        return Ok((environment.clone(), None));
-    }
-    let bytes = fs::read_at_most(&path, FILE_BYTES).map_err(start)?;
+    let bytes = match fs::read(&path, FILE_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let reason = match error.odd() {
+                Some(odd) => format!("cannot be used: {odd}"),
+                None if fs::stat(&path).map_err(start)?.is_none() => "does not exist".into(),
+                None => return Err(start(error)),
+            };
+            let problem = Problem::new(at, format!("env_file {text} {reason}"), "expected a file with lines of NAME=value");
+            said.push(problem.hint("it is relative to the folder of the config"));
+            return Ok((environment.clone(), None));
+        }
+    };
     let mut values = Variables::new();
     for line in dotenvy::from_read_iter(bytes.as_slice()) {
         match line {

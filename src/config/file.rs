@@ -12,6 +12,7 @@ use super::secrets::{Secrets, keep_secrets};
 use super::yaml;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
+use crate::fs::own::Odd;
 
 /// How large a file of the config may be, in bytes.
 pub const FILE_BYTES: u64 = 16 << 20;
@@ -69,6 +70,9 @@ pub enum LoadError {
     /// What was named is no file.
     #[error("{} is a folder, not a file", .0.display())]
     Folder(PathBuf),
+    /// A config is a file: what is piped cannot be read again, and may never come.
+    #[error("{} is no file, but {}", .0.display(), .1)]
+    NotAFile(PathBuf, &'static str),
     /// It is no config that anybody wrote.
     #[error("{} has {} bytes or more, and a config may have {FILE_BYTES}", .0.display(), .1)]
     TooLarge(PathBuf, u64),
@@ -85,14 +89,12 @@ pub(super) fn read(path: &Path, shown: &Path) -> Result<Option<Arc<str>>> {
         let error = LoadError::TooLarge(shown.to_path_buf(), size);
         Error::new(ErrorKind::Config, error).with_hint("split it: each flow may have a folder of its own")
     };
-    if found.stat.size > FILE_BYTES {
-        return Err(too_large(found.stat.size));
-    }
-    // What is no file has no size: a pipe, for one.
-    let bytes = fs::read_at_most(path, FILE_BYTES + 1).map_err(start)?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(too_large(bytes.len() as u64));
-    }
+    let bytes = fs::read(path, FILE_BYTES).map_err(|error| match error.odd() {
+        Some(Odd::TooLarge { found, .. }) => too_large(*found),
+        Some(Odd::NotAFile(what)) => Error::new(ErrorKind::Config, LoadError::NotAFile(shown.to_path_buf(), what))
+            .with_hint("write the config into a file, and name that"),
+        _ => start(error),
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| not_text(shown, &error))?;
     // Some editors begin a file with a mark of its encoding.
     Ok(Some(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))))
@@ -106,5 +108,5 @@ fn not_text(path: &Path, error: &FromUtf8Error) -> Error {
 
 /// An error of the filesystem before anything began.
 pub(super) fn start(error: fs::FsError) -> Error {
-    Error::new(ErrorKind::Start, error)
+    Error::of_fs(ErrorKind::Start, error)
 }

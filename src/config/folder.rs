@@ -120,8 +120,14 @@ impl Listed {
             let ending = Path::new(&name).extension().and_then(OsStr::to_str).unwrap_or_default();
             match ending.to_lowercase().as_str() {
                 _ if entry.is_folder => listed.folders.push(name),
-                "yml" | "yaml" if entry.is_file && matches!(ending, "yml" | "yaml") => listed.configs.push(name),
-                // Another case, or a link to nowhere.
+                "yml" | "yaml" if matches!(ending, "yml" | "yaml") => {
+                    // A pipe or a device is refused by its name when it is read; a link to nowhere is not there then.
+                    if !entry.is_file && entry.is_link {
+                        listed.lost.push(name.clone());
+                    }
+                    listed.configs.push(name);
+                }
+                // Another case.
                 "yml" | "yaml" => listed.lost.push(name),
                 _ => {}
             }

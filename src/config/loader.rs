@@ -51,6 +51,8 @@ pub struct Found {
     pub env_file: Option<PathBuf>,
     /// The folder with further flows, if there is one.
     pub flows_folder: Option<PathBuf>,
+    /// With `confine`, files and folders of the config that lead out of its folder by a link.
+    pub leaving: Vec<PathBuf>,
     /// The folders whose entries decide what the config is.
     pub folders: BTreeSet<PathBuf>,
 }
@@ -108,10 +110,28 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let documents = documents(files, &mut problems);
     let warnings = strays.into_iter().map(stray).collect();
     let (variables, listings) = (Variables::new(), Listings::new());
-    let mut found = Found { sources, root, documents, variables, listings, problems, warnings, env_file, flows_folder, folders };
+    let leaving = Vec::new();
+    let mut found = Found { sources, root, documents, variables, listings, problems, warnings, env_file, flows_folder, leaving, folders };
+    if is_confined(&found) {
+        found.leaving = leaving_by_links(&found, &shown)?;
+    }
     found.fill(&text, &values, &secrets);
     found.list()?;
     Ok(found)
+}
+
+/// True where the config asks for nothing to leave its folder.
+fn is_confined(found: &Found) -> bool {
+    let options = found.documents.first().and_then(|main| main.tree.get("options"));
+    options.and_then(|options| options.get("confine")).is_some_and(|confine| confine.value != Value::Bool(false))
+}
+
+/// What leads out of the folder of the config by a link, though it does not look so: the main file is who asks.
+fn leaving_by_links(found: &Found, shown: &Path) -> Result<Vec<PathBuf>> {
+    let further = found.sources.iter().skip(1).map(|source| found.root.join(source.path.strip_prefix(shown).unwrap_or(&source.path)));
+    let places = found.flows_folder.iter().chain(&found.env_file).cloned().chain(further).filter(|path| path.starts_with(&found.root));
+    let leaves = |path: &PathBuf| Ok(!fs::real_path(path).map_err(start)?.starts_with(&found.root));
+    places.filter_map(|path| leaves(&path).map(|leaves| leaves.then_some(path)).transpose()).collect()
 }
 
 /// The same file with the other ending, which is not read.

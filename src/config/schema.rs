@@ -52,10 +52,10 @@ pub struct OptionsFields {
     pub continue_on_error: Option<bool>,
     /// The cache.
     pub cache: Option<CacheFields>,
-    /// A file of variables, lines of `NAME=value` as dotenv has them: `'…'` keeps a dollar; the environment goes before it.
+    /// A file of variables (no pipe), lines of `NAME=value` as dotenv has them: `'…'` keeps a dollar; the environment goes before it.
     #[schemars(example = &".env", extend("x-default" = "none is read"))]
     pub env_file: Option<PathText>,
-    /// Whether a path of homes, stores, the cache or the config that leaves its folder, also by a link, is an error.
+    /// Whether a path of homes, stores, SQLite files, the cache or the config that leaves its folder, also by a link inside a home, is an error.
     #[schemars(example = true, extend("default" = false))]
     pub confine: Option<bool>,
 }
@@ -64,7 +64,7 @@ pub struct OptionsFields {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename = "cache", deny_unknown_fields)]
 pub struct CacheFields {
-    /// A folder of its own for the cache; it may be deleted at any time.
+    /// A folder of its own for the cache, or one that is not there yet; it may be deleted at any time, and may be a link.
     #[schemars(example = &"../.hygge-cache", extend("default" = ".hygge-cache"))]
     pub dir: Option<PathText>,
     /// Whether the cache keeps its own copy of what is published: where the filesystem can clone, always (by a copy where it cannot), or never.

@@ -49,6 +49,12 @@ pub enum ConnectionError {
     /// There is no SQLite database at the path; hygge makes none in a home.
     #[error("there is no SQLite database at its path (connection {0})")]
     NoFile(String),
+    /// A folder, a pipe or a device.
+    #[error("at the path of connection {0} is something else than a file")]
+    NotAFile(String),
+    /// With `confine`, a SQLite database that lies somewhere else, also behind a link.
+    #[error("the SQLite database of connection {0} lies outside of the folder of the config")]
+    Outside(String),
 }
 
 /// What a database or the way to it said, with nothing of the connection's URL in it.
@@ -217,7 +223,7 @@ impl ConnectionError {
         match self {
             Self::Silent(failure) | Self::Failed { failure, .. } => failure.is_transient,
             Self::Late(_) => true,
-            Self::Url { .. } | Self::Unusable { .. } | Self::NoFile(_) => false,
+            Self::Url { .. } | Self::Unusable { .. } | Self::NoFile(_) | Self::NotAFile(_) | Self::Outside(_) => false,
         }
     }
 }
@@ -264,7 +270,10 @@ impl From<ConnectionError> for Error {
             ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => Some(*hint),
             ConnectionError::Silent(failure) => failure.hint_of_opening().or(Some(UNREACHED)),
             ConnectionError::Late(_) => Some(UNREACHED),
-            ConnectionError::NoFile(_) => Some("check its URL; a relative path begins at the folder of the config"),
+            ConnectionError::Outside(_) => Some("options.confine: true asks for that: put it below that folder"),
+            ConnectionError::NoFile(_) | ConnectionError::NotAFile(_) => {
+                Some("check its URL; a relative path begins at the folder of the config")
+            }
             ConnectionError::Failed { action, failure, .. } => match failure.code.as_deref() {
                 Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => Some(needed(action)),
                 Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),

@@ -17,6 +17,7 @@ use super::url::{self, check_files, unusable};
 use super::{ConnectionError, Dialect};
 use crate::config::absolute;
 use crate::config::connection::{Connection, SslMode, TLS, parameter};
+use crate::fs;
 
 /// How long SQLite waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(10);
@@ -55,7 +56,7 @@ impl Place {
         let options = match dialect {
             Dialect::Sqlite => {
                 let options;
-                (options, file) = sqlite(url, root)?;
+                (options, file) = sqlite(url, connection, root)?;
                 ConnectWith::Sqlite(Box::new(options))
             }
             Dialect::Postgres => ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?)),
@@ -65,17 +66,32 @@ impl Place {
     }
 }
 
-fn sqlite(url: &str, root: &Path) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
+fn sqlite(url: &str, connection: &Connection, root: &Path) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(&error, url))?;
     let name = options.get_filename().to_string_lossy().into_owned();
     let is_memory = name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
     let file = (!is_memory).then(|| absolute(root, &name));
     let options = match &file {
-        Some(file) => options.filename(file),
+        Some(file) => {
+            check_file(file, root, connection)?;
+            options.filename(file)
+        }
         None => options,
     };
     // What views, triggers and checks of a file call is whoever's who wrote the file.
     Ok((options.pragma("trusted_schema", "OFF").busy_timeout(BUSY).disable_statement_logging(), file))
+}
+
+/// Fails where no SQLite database can be, or may be: SQLite would wait for a pipe. Nothing is opened.
+fn check_file(path: &Path, root: &Path, connection: &Connection) -> Result<(), ConnectionError> {
+    if fs::stat(path).is_ok_and(|found| found.is_some_and(|found| !found.is_file)) {
+        return Err(ConnectionError::NotAFile(connection.name.clone()));
+    }
+    let leaves = || !fs::real_path(path).is_ok_and(|real| fs::real_path(root).is_ok_and(|root| real.starts_with(root)));
+    if connection.is_confined && leaves() {
+        return Err(ConnectionError::Outside(connection.name.clone()));
+    }
+    Ok(())
 }
 
 fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<PgConnectOptions, ConnectionError> {

@@ -37,6 +37,7 @@ use crate::plan::table::is_transient;
 use crate::plan::work::PlannedPart;
 use crate::plan::{Plan, Planner, Step};
 use crate::store::StoreError;
+use crate::threads::Threads;
 
 /// How many stores are taken at once. They may all wait for other processes: the threads that make
 /// parts, which those may wait for in turn, are never among them.
@@ -61,6 +62,7 @@ pub struct Coordinator<'r> {
     recording: JoinHandle<Result<(), CacheError>>,
     waiting_said: mpsc::UnboundedSender<(FlowName, String)>,
     waiting: mpsc::UnboundedReceiver<(FlowName, String)>,
+    threads: Threads,
     tasks: JoinSet<Finished>,
     /// What each task is for, which must be known even where it panics.
     busy: HashMap<Id, (FlowName, Doing)>,
@@ -98,6 +100,18 @@ enum Doing {
     Publishing,
 }
 
+impl Doing {
+    /// What is brought back of something that could not be begun.
+    fn failed(self, error: Error) -> Finished {
+        match self {
+            Self::Taking => Finished::Taken(Err(error)),
+            Self::Opening | Self::Resting => Finished::Opened(Err(error)),
+            Self::Making(_) => Finished::Made(Err(error)),
+            Self::Publishing => Finished::Published(Err(error)),
+        }
+    }
+}
+
 /// What a task brings back.
 enum Finished {
     Taken(Result<Taken>),
@@ -118,7 +132,8 @@ impl<'r> Coordinator<'r> {
         let barriers: Arc<Barriers> = Arc::default();
         let folder = planner.cache.folder().to_path_buf();
         let syncer = Syncer { barrier: barriers.of(&folder)?, folder };
-        let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer);
+        let threads = Threads::default();
+        let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer, threads.clone());
         let (waiting_said, waiting) = mpsc::unbounded_channel();
         Ok(Self {
             planner,
@@ -129,6 +144,7 @@ impl<'r> Coordinator<'r> {
             recording,
             waiting_said,
             waiting,
+            threads,
             tasks: JoinSet::new(),
             busy: HashMap::new(),
             held: BTreeMap::new(),
@@ -268,7 +284,13 @@ impl<'r> Coordinator<'r> {
     }
 
     fn spawn(&mut self, flow: &FlowName, doing: Doing, work: impl FnOnce() -> Finished + Send + 'static) {
-        let task = self.tasks.spawn_blocking(work);
+        let working = self.threads.run(work);
+        let task = self.tasks.spawn(async move {
+            match working.await {
+                Ok(finished) => finished,
+                Err(error) => doing.failed(error),
+            }
+        });
         self.busy.insert(task.id(), (flow.clone(), doing));
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared::Shared;
 use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
-use crate::fs::{self, DigestWriter, FsError};
+use crate::fs::{self, DigestWriter, FsError, own};
 use crate::plan::table::PartMoved;
 use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
 use crate::store::StoreError;
@@ -179,7 +179,7 @@ pub(super) struct Written {
 /// what lies in staging.
 fn pass_whole(source: &Opened, unfinished: &Unfinished, staging: &Staging, interrupted: &AtomicBool) -> Result<(Fingerprint, u64)> {
     if staging.clone_into(unfinished, &source.path) {
-        let staged = fs::open(unfinished.path())?;
+        let staged = own::open(unfinished.path())?;
         return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted)).map_err(FsError::at("read", unfinished.path()))?);
     }
     let target = unfinished.create()?;

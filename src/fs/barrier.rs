@@ -10,8 +10,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::FsError;
 use super::step::{Step, step};
+use super::{FsError, own};
 
 /// The barriers of all filesystems that a run writes to.
 #[derive(Debug, Default)]
@@ -75,8 +75,7 @@ struct Rounds {
 impl Barrier {
     /// The barrier of the filesystem that holds a folder.
     pub fn open(folder: &Path) -> Result<Self, FsError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(folder, flags, Mode::empty()).map_err(FsError::at("open folder", folder))?;
+        let fd = own::open_at("open folder", folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Self { folder: fd, rounds: Mutex::default(), ended: Condvar::new() })
     }
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::step::{Step, step};
-use super::{FsError, rename};
+use super::{FsError, own, rename};
 
 /// How the folders changed places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub fn can_be_renamed(folder: &Path, full: &Path) -> Result<bool, FsError> {
 /// A crash leaves one of: nothing done; `live` new and the old one still called `next`; `live`
 /// missing with `old` and `next` both there. Recovery can tell them apart by what is in them.
 pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
-    let exchange = || Ok(rustix::fs::renameat_with(CWD, next, CWD, live, RenameFlags::EXCHANGE)?);
+    let ((beside, new), (parent, name)) = (own::parent("exchange", next)?, own::parent("exchange", live)?);
+    let exchange = || Ok(rustix::fs::renameat_with(&beside, new, &parent, name, RenameFlags::EXCHANGE)?);
     let exchanged = step(Step::Exchange(next, live), exchange);
     match exchanged.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => {

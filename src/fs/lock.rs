@@ -1,11 +1,14 @@
 //! Locks between processes: held by an open file, gone with the process.
 
-use std::fs::{Metadata, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::fs::TryLockError;
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{File, FsError, holders};
+use super::{File, FsError, holders, own};
+
+/// How many bytes of a holder's words are read.
+const WORDS: u64 = 4096;
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock alone, or says at once who has it. `holder` is written for others to read.
     pub fn try_exclusive(path: &Path, holder: &str) -> Result<Self, LockError> {
-        let mut file = open(path)?;
+        let mut file = own::open_or_create(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(held(&mut file, path))),
@@ -71,7 +74,7 @@ impl Lock {
 
     /// Takes the lock alone, as soon as nobody has it: for what takes a moment.
     pub fn wait_exclusive(path: &Path) -> Result<Self, FsError> {
-        let file = open(path)?;
+        let file = own::open_or_create(path)?;
         file.lock().map_err(FsError::at("lock", path))?;
         Ok(Self { file, is_signed: false })
     }
@@ -81,9 +84,9 @@ impl Lock {
     /// On network filesystems a folder cannot be locked itself.
     pub fn try_inside(folder: &Path) -> Result<Option<Self>, FsError> {
         let path = folder.join("lock");
-        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(FsError::at("open", &path))?,
+        let file = match own::open_or_create(&path) {
+            Err(error) if error.is_absent() => return Ok(None),
+            opened => opened?,
         };
         match file.try_lock() {
             Ok(()) => {}
@@ -91,14 +94,14 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(FsError::at("lock", &path)(error)),
         }
         // Who had it before may have removed it.
-        let inode = |metadata: Metadata| metadata.ino();
-        let is_there = std::fs::metadata(&path).is_ok_and(|found| file.metadata().is_ok_and(|own| inode(own) == inode(found)));
+        let there = own::stat(&path)?.map(|found| found.stat.inode);
+        let is_there = there.is_some_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode));
         Ok(is_there.then_some(Self { file, is_signed: false }))
     }
 
     /// Takes the lock together with others who share it, or says at once who has it alone.
     pub fn try_shared(path: &Path) -> Result<Self, LockError> {
-        let mut file = open(path)?;
+        let mut file = own::open_or_create(path)?;
         match file.try_lock_shared() {
             Ok(()) => {
                 if file.metadata().is_ok_and(|found| found.len() > 0) {
@@ -112,13 +115,9 @@ impl Lock {
     }
 }
 
-fn open(path: &Path) -> Result<File, FsError> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(FsError::at("open", path))
-}
-
 fn held(file: &mut File, path: &Path) -> Held {
     let mut holder = String::new();
-    if file.read_to_string(&mut holder).is_err() {
+    if file.take(WORDS).read_to_string(&mut holder).is_err() {
         holder.clear();
     }
     Held { path: path.to_path_buf(), holder: holder.trim().to_string() }

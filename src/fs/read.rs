@@ -9,11 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxAttributes, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use super::own::Odd;
 use super::{File, FsError};
 
 /// Bytes of names that are asked for at once.
@@ -67,18 +68,22 @@ pub struct Found {
     pub is_folder: bool,
     /// True for a file; a socket or a link to nowhere is neither.
     pub is_file: bool,
-    /// The stat of the entry, links followed.
+    /// True where a link leads there, or where it is one.
+    pub is_link: bool,
+    /// The stat of the entry, links followed unless it says otherwise.
     pub stat: Stat,
 }
 
 impl Found {
-    fn new(relative: PathBuf, metadata: &fs::Metadata) -> Self {
-        Self { relative, is_folder: metadata.is_dir(), is_file: metadata.is_file(), stat: Stat::of(metadata) }
+    pub(super) fn new(relative: PathBuf, metadata: &fs::Metadata) -> Self {
+        let is_link = metadata.is_symlink();
+        Self { relative, is_folder: metadata.is_dir(), is_file: metadata.is_file(), is_link, stat: Stat::of(metadata) }
     }
 
-    fn at(relative: PathBuf, stat: &rustix::fs::Stat) -> Self {
+    fn at(relative: PathBuf, is_link: bool, stat: &rustix::fs::Stat) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
-        Self { relative, is_folder: kind.is_dir(), is_file: kind.is_file(), stat: Stat::from(stat) }
+        let is_link = is_link || kind.is_symlink();
+        Self { relative, is_folder: kind.is_dir(), is_file: kind.is_file(), is_link, stat: Stat::from(stat) }
     }
 }
 
@@ -113,27 +118,41 @@ pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(errno) => return Err(FsError::at("list", folder)(errno)),
     };
+    entries(&opened, folder, skip, AtFlags::empty()).map(Some)
+}
+
+/// The entries of an open folder; `flags` say whether links are followed.
+pub(super) fn entries(opened: &OwnedFd, folder: &Path, skip: fn(&str) -> bool, flags: AtFlags) -> Result<Vec<Found>, FsError> {
     let mut found = Vec::new();
     let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
-    let mut entries = RawDir::new(&opened, &mut buffer);
+    let mut entries = RawDir::new(opened, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(FsError::at("list", folder))?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name == "." || name == ".." || name.to_str().is_some_and(skip) {
             continue;
         }
-        let stat = match rustix::fs::statat(&opened, entry.file_name(), AtFlags::empty()) {
-            Err(Errno::NOENT | Errno::LOOP) => rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW),
+        let stat = match rustix::fs::statat(opened, entry.file_name(), flags) {
+            Err(Errno::NOENT | Errno::LOOP) => rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW),
             other => other,
         };
         match stat {
-            Ok(stat) => found.push(Found::at(PathBuf::from(name), &stat)),
+            Ok(stat) => found.push(Found::at(PathBuf::from(name), is_entry_link(opened, &entry), &stat)),
             // Gone between listing and looking: as if it had never been listed.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(FsError::at("look at", &folder.join(name))(errno)),
         }
     }
-    Ok(Some(found))
+    Ok(found)
+}
+
+/// True for an entry that is a link. Nearly all filesystems say it with the name.
+fn is_entry_link(opened: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
+    match entry.file_type() {
+        FileType::Unknown => rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink()),
+        kind => kind.is_symlink(),
+    }
 }
 
 /// Every entry below a folder however deep, without order; names for which `skip` is true are left
@@ -171,7 +190,7 @@ pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>,
         }
         .map_err(FsError::at("look at", entry.path()))?;
         let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        found.push(Found::new(relative.to_path_buf(), &metadata));
+        found.push(Found { is_link: entry.path_is_symlink(), ..Found::new(relative.to_path_buf(), &metadata) });
     }
     Ok(Some(found))
 }
@@ -181,20 +200,18 @@ pub fn open(path: &Path) -> Result<File, FsError> {
     File::open(path).map_err(FsError::at("open", path))
 }
 
-/// The bytes of a file; `None` where no file is.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FsError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(FsError::at("read", path)(error)),
-    }
-}
-
-/// The first bytes of a file, which may be a pipe without an end.
-pub fn read_at_most(path: &Path, bytes: u64) -> Result<Vec<u8>, FsError> {
+/// The bytes of a file of at most so many. What is no file, a pipe for one, is an error at once.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let mut found = Vec::new();
-    File::open(path).and_then(|file| file.take(bytes).read_to_end(&mut found)).map_err(FsError::at("read", path))?;
-    Ok(found)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(FsError::at("read", path))?;
+    let checked = opened.metadata().and_then(|metadata| Odd::check(&metadata, limit));
+    // One byte more, so that one that grows meanwhile is not taken for whole.
+    checked.and_then(|()| opened.take(limit + 1).read_to_end(&mut found)).map_err(FsError::at("read", path))?;
+    match found.len() as u64 {
+        length if length > limit => Err(FsError::at("read", path)(io::Error::other(Odd::TooLarge { found: length, limit }))),
+        _ => Ok(found),
+    }
 }
 
 /// The path with every link resolved, as far as it exists; the rest is appended as written, where
@@ -278,7 +295,7 @@ fn filesystem(folder: &Path) -> Result<i64, FsError> {
 /// The bytes on the disk that are free when a file is removed: none while it has another name. Blocks that
 /// are shared with a clone count too, because nothing says how many those are.
 pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
-    let metadata = fs::metadata(path).map_err(FsError::at("look at", path))?;
+    let metadata = fs::symlink_metadata(path).map_err(FsError::at("look at", path))?;
     Ok(if metadata.nlink() > 1 { 0 } else { metadata.blocks() * 512 })
 }
 
@@ -287,15 +304,21 @@ pub fn check_writable(folder: &Path) -> Result<(), FsError> {
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(FsError::at("write into", folder))
 }
 
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
+
+/// How many bytes the list of users may have.
+const USERS_BYTES: u64 = 16 << 20;
 
 /// The name of the user whose process this is, as `/etc/passwd` has it; nothing where it does not.
 pub fn user_name() -> Result<Option<String>, FsError> {
     let own = Path::new("/proc/self");
     let user = fs::metadata(own).map_err(FsError::at("look at", own))?.uid().to_string();
-    let known = read(Path::new("/etc/passwd"))?.unwrap_or_default();
+    let known = match read(Path::new("/etc/passwd"), USERS_BYTES) {
+        Err(error) if error.is_absent() => return Ok(None),
+        known => known?,
+    };
     let known = String::from_utf8_lossy(&known);
     let fields = known.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let mut own = fields.filter(|fields| fields.get(2) == Some(&user.as_str()));

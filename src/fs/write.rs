@@ -1,14 +1,19 @@
 //! Changing: files are written whole beside their place and renamed into it.
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Mode, OFlags};
+
 use super::step::{Step, step};
-use super::{File, FsError};
+use super::{File, FsError, own};
 
 /// Bytes that are read and written at once: large enough that BLAKE3 hashes at full width.
 const BUFFER: usize = 1 << 20;
@@ -54,13 +59,7 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// A new, empty file for writing; an old one of the name is an error.
-pub fn create(path: &Path) -> Result<File, FsError> {
-    let open = || OpenOptions::new().write(true).create_new(true).open(path);
-    step(Step::Create(path), open).map_err(FsError::at("create", path))
-}
-
-/// A folder with all its parents, whether it was there or not.
+/// A folder that somebody has named, with all its parents, whether it was there or not.
 pub fn create_folder(path: &Path) -> Result<(), FsError> {
     if path.is_dir() {
         return Ok(());
@@ -68,43 +67,32 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
     step(Step::Folder(path), || fs::create_dir_all(path)).map_err(FsError::at("create folder", path))
 }
 
-/// Writes a small file beside its place, syncs it and renames it: readers see old or new. Only one
-/// may write it at a time; what a killed one left is overwritten.
+/// Writes a small file that somebody has named beside its place, syncs it and renames it: readers see old or new. Only one
+/// may write it at a time; what a killed one left is replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let beside = path.with_file_name(name);
-    let written = (|| {
-        let file = step(Step::Create(&beside), || File::create(&beside))?;
-        step(Step::Write(&beside), || (&file).write_all(bytes))?;
-        step(Step::SyncFile(&beside), || file.sync_data())
-    })();
-    written.map_err(FsError::at("write", &beside))?;
-    rename(&beside, path)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(FsError::at("write", path))?;
+    own::replace(&opened, path.file_name().unwrap_or_default(), path, bytes)
 }
 
-/// Adds bytes to the end of a file, which is made where it is missing; all of them in one go, whoever else adds.
-pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let add = || OpenOptions::new().create(true).append(true).open(path).and_then(|mut file| file.write_all(bytes));
-    step(Step::Write(path), add).map_err(FsError::at("write", path))
-}
-
-/// Renames within one filesystem; an existing file of the new name is replaced.
+/// Renames within one filesystem; an existing file of the new name is replaced. Both paths are real ones.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
-    step(Step::Rename(from, to), || fs::rename(from, to)).map_err(FsError::at("rename to", to))
-}
-
-/// A second name for a file.
-pub fn link(from: &Path, to: &Path) -> Result<(), FsError> {
-    step(Step::Link(from, to), || fs::hard_link(from, to)).map_err(FsError::at("link to", to))
+    let ((source, old), (target, new)) = (own::parent("rename", from)?, own::parent("rename to", to)?);
+    let renamed = step(Step::Rename(from, to), || Ok(rustix::fs::renameat(&source, old, &target, new)?));
+    renamed.map_err(FsError::at("rename to", to))
 }
 
 /// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
-/// of the bytes that were written. `each` is told how many, from time to time, and may end it.
+/// of the bytes that were written. `each` is told how many, from time to time, and may end it. Links that lead to `from` are followed.
 pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
-    let source = File::open(from).map_err(FsError::at("open", from))?;
-    let target = create(to)?;
-    let copied = copy_open(&source, &target, each);
+    copy_from(&File::open(from).map_err(FsError::at("open", from))?, to, each)
+}
+
+/// [`copy`] of a file that is open.
+pub(super) fn copy_from(source: &File, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
+    let target = own::create(to)?;
+    let copied = copy_open(source, &target, each);
     copied.and_then(|copied| step(Step::Write(to), || Ok(copied))).map_err(FsError::at("copy to", to))
 }
 
@@ -153,19 +141,25 @@ pub fn permissions_of(path: &Path) -> Result<Option<Permissions>, FsError> {
     }
 }
 
-/// Sets the permissions of a path.
+/// Sets the permissions of a folder of hygge's own.
 pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsError> {
-    fs::set_permissions(path, permissions).map_err(FsError::at("set the permissions of", path))
+    let action = "set the permissions of";
+    let folder = own::open_at(action, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    File::from(folder).set_permissions(permissions).map_err(FsError::at(action, path))
 }
 
 /// Removes a file; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
-    ignore_missing(step(Step::Remove(path), || fs::remove_file(path))).map_err(FsError::at("remove", path))
+    let Some((folder, name)) = folder_of("remove", path)? else { return Ok(()) };
+    let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?);
+    ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove", path))
 }
 
 /// Removes a folder that is empty; one that is not there is no error.
 pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
-    ignore_missing(step(Step::Remove(path), || fs::remove_dir(path))).map_err(FsError::at("remove folder", path))
+    let Some((folder, name)) = folder_of("remove folder", path)? else { return Ok(()) };
+    let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR)?);
+    ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove folder", path))
 }
 
 /// A path in a folder that nothing has: the name, or the name with a number.
@@ -175,17 +169,29 @@ pub fn free_name(folder: &Path, name: &str) -> PathBuf {
     names.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_else(|| folder.join(name))
 }
 
-/// Removes a folder with everything in it.
+/// Removes a folder with everything in it; of a link in it, only the link.
 pub fn remove_folder(path: &Path) -> Result<(), FsError> {
+    drop(folder_of("remove folder", path)?);
     ignore_missing(step(Step::Remove(path), || fs::remove_dir_all(path))).map_err(FsError::at("remove folder", path))
 }
 
 /// Sets the time of a file's last change; makes it where it is missing.
 pub fn touch(path: &Path, changed: SystemTime) -> Result<(), FsError> {
-    OpenOptions::new().create(true).append(true).open(path).and_then(|file| file.set_modified(changed)).map_err(FsError::at("touch", path))
+    // A pipe that nobody reads is no reason to wait.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path);
+    opened.and_then(|file| file.set_modified(changed)).map_err(FsError::at("touch", path))
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+/// The folder in which something is to be removed; nothing where that is not there.
+fn folder_of<'p>(action: &'static str, path: &'p Path) -> Result<Option<(OwnedFd, &'p OsStr)>, FsError> {
+    match own::parent(action, path) {
+        Err(error) if error.is_absent() => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -83,7 +83,7 @@ impl FilesHome {
         let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
         let (mut others, mut marks) = (Vec::new(), Marks::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
-        for fs::Found { relative, is_folder, is_file, stat } in found {
+        for fs::Found { relative, is_folder, is_file, is_link, stat } in found {
             if marks.take(&relative, is_folder) {
                 continue;
             }
@@ -96,7 +96,7 @@ impl FilesHome {
                 return Err(HomeError::NotAFile(self.path.join(relative)));
             } else {
                 let name = relative.into_os_string().into_string();
-                listing.files.push(ListedFile { name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?, stat });
+                listing.files.push(ListedFile { name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?, stat, is_link });
             }
         }
         // What counts is said elsewhere for files that lie there, and for a home without files of its own.
@@ -162,7 +162,7 @@ impl Home for FilesHome {
         let name = self.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| HomeError::NotUtf8(self.path.clone()))?;
         let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
-        Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat }], folders: Vec::new() })
+        Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat, is_link: false }], folders: Vec::new() })
     }
 
     fn check_surroundings(&self) -> Result<(), HomeError> {

@@ -84,6 +84,7 @@ pub fn check(project: &Project, answers: &Answers) -> Vec<Checked> {
             flow,
             format: project.input_format(flow),
             store: project.store_path(flow),
+            within: project.confined(),
             upstreams: stores.collect(),
             answer: answers.get(name),
         })
@@ -99,6 +100,8 @@ struct Look<'p> {
     format: &'static dyn Format,
     /// Its store, links resolved.
     store: &'p Path,
+    /// The folder that no link of its home may leave.
+    within: Option<&'p Path>,
     /// The flows that it needs, with their stores.
     upstreams: Vec<(&'p Flow, &'p Path)>,
     /// What its table answered.
@@ -154,6 +157,7 @@ fn home(look: &Look<'_>) -> Result<Seen> {
         }
         Err(error) => return Err(error.into()),
     };
+    look.within.map_or(Ok(()), |root| listing.check_confined(root))?;
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
     let mut remarks = passes(format, &listing, &layouts, flow)?;
     remarks.extend(flow.home.unread()?);

@@ -38,14 +38,15 @@ pub struct StoreLook {
     pub live: Live,
 }
 
-/// Looks at flows; each comes with the real path of its store.
-pub fn look(flows: &[(Arc<Flow>, PathBuf)]) -> Vec<Look> {
+/// Looks at flows; each comes with the real path of its store. No link of a home may lead out of the folder `within`, where one is said.
+pub fn look(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<Look> {
     flows
         .par_iter()
         .map(|(flow, store)| {
             let (at, store) = (Now::take(), look_at_store(flow, store));
             let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
-            let home = match flow.home.list() {
+            let listed = flow.home.list().and_then(|listing| within.map_or(Ok(()), |root| listing.check_confined(root)).map(|()| listing));
+            let home = match listed {
                 // All that was in it was moved: there is nothing to add.
                 Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
                     Ok(Listing { folders: vec![path.clone()], folder: path, files: Vec::new() })

@@ -98,7 +98,7 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
 /// # Errors
 /// The cache cannot be read.
 pub async fn look(project: &Project) -> Result<Vec<Lost>> {
-    let cache = Cache::open(&project.config.options.cache_folder, Access::Look).await?;
+    let cache = Cache::open(&project.cache_folder(), Access::Look).await?;
     let mut stores = cache.index.stores;
     if cache.index.begun.is_some() {
         for (store, _, receipt) in orphans::receipts(project)? {

@@ -67,7 +67,7 @@ pub struct Planner {
 impl Planner {
     /// Opens the cache, and looks at the flows of the request meanwhile.
     pub async fn new(project: Project, request: Request, access: Access) -> Result<Self> {
-        let folder = project.config.options.cache_folder.clone();
+        let folder = project.cache_folder();
         let is_building = matches!(access, Access::Build(_));
         let opening = tokio::spawn(async move {
             let mut cache = Cache::open(&folder, access).await?;
@@ -378,7 +378,7 @@ impl Planner {
 pub(super) fn look(project: &Project, names: &[FlowName]) -> HashMap<FlowName, Look> {
     let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
     let flows: Vec<_> = flows.map(|flow| (flow.clone(), project.store_path(flow).to_path_buf())).collect();
-    let looks = look::look(&flows);
+    let looks = look::look(&flows, project.confined());
     flows.into_iter().map(|(flow, _)| flow.name.clone()).zip(looks).collect()
 }
 

@@ -9,6 +9,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use salsa::Setter;
 
 use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
+use crate::cache::CacheFolder;
 use crate::config::loader::{FILE_NAMES, Found};
 use crate::config::{Config, absolute};
 use crate::error::Result;
@@ -66,10 +67,22 @@ impl Project {
         &self.bases
     }
 
+    /// The folder that nothing may leave, where the config says so.
+    pub fn confined(&self) -> Option<&Path> {
+        self.config.options.confine.then_some(&self.root)
+    }
+
     /// The real path of a flow's store.
     pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
         let path = flow.store.path();
         self.real.get(path).map_or(path, PathBuf::as_path)
+    }
+
+    /// Where the cache is.
+    pub fn cache_folder(&self) -> CacheFolder {
+        let written = &self.config.options.cache_folder;
+        let real = self.real.get(written).unwrap_or(written).clone();
+        CacheFolder { real, root: written.parent().unwrap_or(written).to_path_buf() }
     }
 
     /// True where a folder lies where this config has or may have had a store: beside one, or below its own folder, and in

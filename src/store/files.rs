@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::receipt::{self, Receipt};
+use super::receipt::Receipt;
 use super::room::Room;
 use super::{Clearing, Live, Naming, Publication, Store, StoreError};
 use crate::config::node::Node;
@@ -30,7 +30,7 @@ use crate::config::words::{Number, PathText};
 use crate::config::{Settings, checked_path};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Compression, Format, Target};
-use crate::fs::{self, Lock, Stat};
+use crate::fs::{self, Lock, Stat, own};
 
 /// A store of files.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -58,6 +58,12 @@ pub struct FilesStoreFields {
     #[schemars(example = true, extend("default" = false))]
     adopt: Option<bool>,
 }
+
+/// How many bytes the name of a store may have: beside it stands `NAME.json.tmp`, and a name has at most 255.
+const LONGEST_NAME: usize = 255 - ".json.tmp".len();
+
+/// How large a receipt may be, in bytes: more than a million parts.
+const RECEIPT_BYTES: u64 = 1 << 30;
 
 /// How a new set takes the place of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -103,6 +109,9 @@ impl Site {
         let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
             return Err(StoreError::NotAFolder(real.to_path_buf()));
         };
+        if name.len() > LONGEST_NAME {
+            return Err(StoreError::LongName { path: real.to_path_buf(), bytes: name.len(), most: LONGEST_NAME });
+        }
         let hidden = parent.join(".hygge");
         let beside = |ending: &str| hidden.join(format!("{name}.{ending}"));
         Ok(Self {
@@ -277,7 +286,7 @@ impl Store for FilesStore {
     }
 
     fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError> {
-        Ok(fs::stat(&self.site(real)?.receipt)?.map(|found| found.stat))
+        Ok(own::stat(&self.site(real)?.receipt)?.map(|found| found.stat))
     }
 
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
@@ -287,12 +296,13 @@ impl Store for FilesStore {
     fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
         let site = self.site(real)?;
         let mut neighbours = Vec::new();
-        for entry in fs::list(&site.hidden, |_| false)?.unwrap_or_default() {
+        for entry in own::list(&site.hidden, |_| false)?.unwrap_or_default() {
             let name = entry.relative.to_str().and_then(|name| name.strip_suffix(".json"));
-            let Some(name) = name.filter(|_| entry.is_file) else { continue };
+            // A link is none of hygge's, and a name such as `..` would be that of another folder.
+            let Some(name) = name.filter(|name| entry.is_file && !matches!(*name, "" | "." | "..")) else { continue };
             let neighbour = real.with_file_name(name);
             // One that cannot be read is reported by the flow that owns it, if there is one.
-            if let Ok(Some(receipt)) = read_receipt(&self.site(&neighbour)?) {
+            if let Ok(Some(receipt)) = self.site(&neighbour).and_then(|site| read_receipt(&site)) {
                 neighbours.push((neighbour, entry.stat, receipt));
             }
         }
@@ -327,7 +337,7 @@ impl Store for FilesStore {
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
         let site = self.site(real)?;
         check_place(&site)?;
-        fs::create_folder(&site.hidden)?;
+        own::create_folder(&site.hidden)?;
         let lock = Lock::try_exclusive(&site.lock, holder)?;
         let is_layered = self.how == How::Exchange && fs::stat(&site.live)?.is_some() && fs::is_overlay(&site.live)?;
         if is_layered && !fs::can_be_renamed(&site.live, &site.hidden)? {
@@ -412,13 +422,10 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
 }
 
 fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
-    let Some(bytes) = fs::read(&site.receipt)? else { return Ok(None) };
+    let Some(bytes) = own::read(&site.receipt, RECEIPT_BYTES)? else { return Ok(None) };
     let unreadable = |reason: String| StoreError::Receipt { path: site.receipt.clone(), reason };
     let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    if !(receipt::OLDEST..=receipt::VERSION).contains(&receipt.version) {
-        let reason = format!("it has version {}, and this hygge knows version {}", receipt.version, receipt::VERSION);
-        return Err(unreadable(reason));
-    }
+    receipt.check().map_err(unreadable)?;
     Ok(Some(receipt))
 }
 
@@ -427,5 +434,5 @@ fn write_receipt(site: &Site, receipt: &Receipt) -> Result<(), StoreError> {
     let mut text =
         serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::Receipt { path: path.clone(), reason: error.to_string() })?;
     text.push(b'\n');
-    Ok(fs::write_atomically(path, &text)?)
+    Ok(own::write_atomically(path, &text)?)
 }

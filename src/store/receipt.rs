@@ -6,12 +6,13 @@
 //! Every field is always written: the index keeps receipts in a form without names (postcard), in
 //! which one that is left out makes the rest unreadable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
+use crate::fs::is_hidden;
 use crate::home::KnownColumn;
 
 /// The version of the receipt's form. Version 1: the first. Version 2: parts say which inputs they
@@ -90,6 +91,21 @@ impl Receipt {
         }
     }
 
+    /// Fails where it says what hygge never writes: then nothing of it is believed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), String> {
+        if !(OLDEST..=VERSION).contains(&self.version) {
+            return Err(format!("it has version {}, and this hygge knows version {VERSION}", self.version));
+        }
+        for set in [&self.published, &self.pending, &self.latest].into_iter().flatten() {
+            set.check()?;
+        }
+        self.previous.as_ref().map_or(Ok(()), |previous| previous.manifest.check())?;
+        check_number("rows", self.table.map_or(0, |table| table.rows.max(table.of_others)))
+    }
+
     /// The set that builds go on from: what is published, unless that is an earlier set that was put back.
     pub fn latest(&self) -> Option<&Published> {
         let published = self.published.as_ref()?;
@@ -156,6 +172,32 @@ pub struct Published {
     pub at: String,
 }
 
+impl Published {
+    /// Fails where it says what hygge never writes.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), String> {
+        check_number("parts", self.sequence)?;
+        self.manifest.check()
+    }
+}
+
+/// The largest number in a receipt: no file has more bytes, and sums of two stay numbers.
+const LARGEST: u64 = i64::MAX as u64;
+
+fn check_number(what: &str, number: u64) -> Result<(), String> {
+    if number > LARGEST { Err(format!("it counts {number} {what}")) } else { Ok(()) }
+}
+
+/// Fails where a name is not one plain name, as those of all parts are: another would lead out of the store, or to what is never read.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || is_hidden(name) || name.contains(['/', '\0']) || name.len() > 255 {
+        return Err(format!("it has a part with the name {name:?}, and hygge gives no part such a name"));
+    }
+    Ok(())
+}
+
 /// The parts of a set in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -197,6 +239,22 @@ pub struct Moved {
 }
 
 impl Manifest {
+    /// Each part has a name of its own in the store, and all can be counted.
+    fn check(&self) -> Result<(), String> {
+        let mut names = HashSet::with_capacity(self.parts.len());
+        let (mut rows, mut bytes) = (0_u64, 0_u64);
+        for part in &self.parts {
+            check_name(&part.name)?;
+            if !names.insert(part.name.as_str()) {
+                return Err(format!("it has two parts with the name {:?}", part.name));
+            }
+            check_number("parts", part.sequence)?;
+            (rows, bytes) = (rows.saturating_add(part.rows), bytes.saturating_add(part.bytes));
+        }
+        check_number("rows", rows)?;
+        check_number("bytes", bytes)
+    }
+
     /// The flow's output digest: what a flow that reads this store depends on.
     pub fn output(&self) -> Fingerprint {
         let mut writer = KeyWriter::new(KeyKind::Output);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Barriers, FsError};
+use crate::fs::{self, Barriers, FsError, Linked, Linker};
 
 /// What the cache lends to a store that moves parts.
 #[derive(Debug)]
@@ -93,6 +93,26 @@ impl<'a> Room<'a> {
         self.copied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A second name for a file, or a copy where it can have none: then its digest, and it is said once in a run.
+    ///
+    /// # Errors
+    /// It can be neither linked nor copied.
+    pub fn link(&self, from: &Path, to: &Path) -> Result<Option<Fingerprint>, FsError> {
+        let links = self.staged.links();
+        match links.link_or_copy(from, to)? {
+            Linked::Linked => Ok(None),
+            Linked::Copied(digest) => {
+                if links.is_first_to_say() {
+                    let folder = to.parent().unwrap_or(to).display();
+                    self.note_remark(format!(
+                        "files that stay are copied: they can have no second names in {folder}, or are another user's"
+                    ));
+                }
+                Ok(Some(Fingerprint::from_bytes(digest)))
+            }
+        }
+    }
+
     /// Notes a file that was put aside, and where it is now.
     pub fn note_aside(&self, place: PathBuf) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).aside.push(place);
@@ -130,6 +150,9 @@ pub trait StagedParts: Debug + Sync {
 
     /// The folder with all of them.
     fn folder(&self) -> &Path;
+
+    /// What gives files second names, as long as the run.
+    fn links(&self) -> &Linker;
 
     /// Puts a part where a store wants it, by a clone, a move or a copy.
     /// Whoever else in this process counts on the part still finds it.

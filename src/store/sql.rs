@@ -32,7 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::receipt::{Published, Receipt, VERSION};
+use super::receipt::{Published, Receipt};
 use super::room::Room;
 use super::{Clearing, Live, Naming, Publication, Store, StoreError, TableName};
 use crate::config::Settings;
@@ -47,7 +47,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
 use crate::format::{Compression, Format, Target};
-use crate::fs::{self, Lock, Stat};
+use crate::fs::{Lock, Stat, own};
 use crate::home::Home;
 use crate::home::sql::{SqlHome, condition, connection_of};
 
@@ -168,7 +168,9 @@ impl SqlStore {
     fn plain(connection: Connection, relation: Relation, root: &Path, databases: &Arc<Databases>) -> Self {
         let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
         let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
-        let plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
+        let mut plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
+        // A file name has at most 255 bytes, and this one is one of its pieces.
+        plain.truncate(plain.floor_char_boundary(200));
         Self {
             path: root.join(".hygge").join("tables").join(format!("{plain}-{place}")),
             connection,
@@ -307,10 +309,12 @@ impl Store for SqlStore {
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
-        if let Some(folder) = real.parent() {
-            fs::create_folder(folder)?;
+        // The links that lead to it were resolved, and in hygge's own folder there are none.
+        let place = self.path.with_file_name(real.file_name().unwrap_or_default());
+        if let Some(folder) = place.parent() {
+            own::create_folder(folder)?;
         }
-        let lock = Lock::try_exclusive(&self.lock_file(real), holder)?;
+        let lock = Lock::try_exclusive(&self.lock_file(&place), holder)?;
         self.check(real)?;
         Ok(lock)
     }
@@ -353,12 +357,9 @@ impl Store for SqlStore {
 
 impl SqlStore {
     fn understood(&self, text: &str) -> Result<Receipt, StoreError> {
-        let receipt: Result<Receipt, _> = serde_json::from_str(text);
-        match receipt {
-            Ok(receipt) if receipt.version <= VERSION => Ok(receipt),
-            Ok(receipt) => Err(self.unreadable(format!("it is of version {}, and this hygge knows up to {VERSION}", receipt.version))),
-            Err(error) => Err(self.unreadable(error.to_string())),
-        }
+        let receipt: Receipt = serde_json::from_str(text).map_err(|error| self.unreadable(error.to_string()))?;
+        receipt.check().map_err(|reason| self.unreadable(reason))?;
+        Ok(receipt)
     }
 
     fn unreadable(&self, reason: String) -> StoreError {

@@ -14,7 +14,7 @@ use super::batch::seal;
 pub(super) const VERSION: i64 = 6;
 
 const TABLES: &str = "
-    CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB) WITHOUT ROWID;
+    CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB, is_given_up INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
     CREATE TABLE receipt (store BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE memo (folder BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE part (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
@@ -28,7 +28,7 @@ const HISTORY: &str = "
     CREATE TABLE past_set (store BLOB NOT NULL, run INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (store, run)) WITHOUT ROWID;
 ";
 
-/// What version 6 added.
+/// What version 6 added: after it, the statement of the table is the one that makes it today.
 const GIVEN_UP: &str = "ALTER TABLE store ADD COLUMN is_given_up INTEGER NOT NULL DEFAULT 0;";
 
 /// What makes an index of one version one of the next. From versions that are not here nothing is
@@ -48,6 +48,8 @@ pub(super) enum Found {
     Empty,
     /// It is so old that nothing can be taken over.
     TooOld(i64),
+    /// Its tables are others than those that hygge makes.
+    Others,
     /// A newer hygge wrote it.
     Newer(i64),
 }
@@ -73,24 +75,48 @@ async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Err
     Ok(())
 }
 
+/// The version of an index, and what its tables are by the statements that made them.
+const LOOK: &str = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT group_concat(sql || ';', ' ') FROM sqlite_schema \
+     WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!')";
+
+async fn look(connection: &mut SqliteConnection) -> Result<(i64, Vec<String>), sqlx::Error> {
+    let (version, statements): (i64, Option<String>) = sqlx::query_as(LOOK).fetch_one(&mut *connection).await?;
+    Ok((version, sorted(statements.as_deref().unwrap_or_default())))
+}
+
+/// Statements that stand one behind the other, in an order that says nothing.
+fn sorted(statements: &str) -> Vec<String> {
+    let mut statements: Vec<String> = statements.split(';').map(|one| one.trim().to_string()).filter(|one| !one.is_empty()).collect();
+    statements.sort();
+    statements
+}
+
+fn are_of_today(statements: &[String]) -> bool {
+    sorted(&format!("{TABLES}{HISTORY}")) == statements
+}
+
 /// Says whether an index is of today, and changes nothing.
 pub(super) async fn find(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let (found, statements) = look(connection).await?;
     Ok(if found > VERSION {
         Found::Newer(found)
     } else if found < VERSION {
         Found::TooOld(found)
-    } else {
+    } else if are_of_today(&statements) {
         Found::Ready
+    } else {
+        Found::Others
     })
 }
 
 /// Makes the tables, or brings them to the version of today: all of it or nothing.
 pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let (found, there) = look(connection).await?;
     let statements = match found {
-        VERSION => return Ok(Found::Ready),
-        0 => format!("{TABLES}{HISTORY}{GIVEN_UP}"),
+        VERSION if are_of_today(&there) => return Ok(Found::Ready),
+        VERSION => return Ok(Found::Others),
+        0 if there.is_empty() => format!("{TABLES}{HISTORY}"),
+        0 => return Ok(Found::Others),
         newer if newer > VERSION => return Ok(Found::Newer(newer)),
         old => {
             let steps: Vec<_> = MIGRATIONS.iter().filter(|(from, _)| *from >= old).collect();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::latest;
 use super::old::{digest, parts as parts_before};
 use super::{Site, live, read_receipt};
-use crate::fs;
+use crate::fs::{self, own};
 use crate::store::receipt::Part;
 use crate::store::{Clearing, StoreError};
 
@@ -48,7 +48,7 @@ pub(super) fn clear(site: &Site) -> Result<(), StoreError> {
     }
     let [beside, inside] = site.latests();
     for folder in [&site.old, &beside, &inside, &site.inside, &site.live] {
-        if fs::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
+        if own::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
             fs::remove_empty_folder(folder)?;
         }
     }

@@ -9,7 +9,7 @@ use super::old::{is_part, put_aside, retire, return_parts, shelve};
 use super::publish::{intent, lay_out};
 use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;
-use crate::fs;
+use crate::fs::{self, own};
 use crate::store::receipt::{Manifest, Part, Published, Receipt};
 use crate::store::room::Room;
 use crate::store::{Publication, StoreError};
@@ -17,7 +17,7 @@ use crate::store::{Publication, StoreError};
 /// Puts the new set in the place of the old one, file by file.
 pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
     retire(site, publication.receipt, room)?;
-    fs::create_folder(&site.inside)?;
+    own::create_folder(&site.inside)?;
     let adopted = super::publish::adopted(site, publication)?;
     lay_out(site, &site.next_inside(), publication, room)?;
     // The store may be a filesystem of its own, and what is laid out lies there: recovery goes on from the intent.
@@ -41,8 +41,8 @@ pub(super) fn finish(site: &Site, receipt: &mut Receipt, altered: Option<&[Strin
     }
     for part in &pending.manifest.parts {
         let (from, to) = (next.join(&part.name), site.live.join(&part.name));
-        let Some(laid_out) = fs::stat(&from)?.filter(|laid_out| laid_out.stat.size == part.bytes) else { continue };
-        if fs::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
+        let Some(laid_out) = own::stat(&from)?.filter(|laid_out| laid_out.stat.size == part.bytes) else { continue };
+        if own::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
             // Two names of one file: the one in the store was the right one already.
             fs::remove_file(&from)?;
         } else {
@@ -91,12 +91,7 @@ impl<'a> Leaving<'a> {
     /// The part that has a name, if it is what has it now; what someone else put there goes aside.
     fn part(&self, name: &str) -> Result<Option<&Part>, StoreError> {
         let path = self.site.live.join(name);
-        let Some(found) = fs::stat(&path)? else {
-            if fs::is_link(&path)? {
-                put_aside(self.site, &path, name, self.room)?;
-            }
-            return Ok(None);
-        };
+        let Some(found) = own::stat(&path)? else { return Ok(None) };
         let is_altered = self.altered.as_ref().is_some_and(|altered| altered.contains(name));
         let part = self.parts.get(name).filter(|_| !is_altered);
         // Whatever its time says, where nobody has looked at it under the lock.
@@ -115,23 +110,26 @@ impl<'a> Leaving<'a> {
         // What is in the new set too is no history, and two stores may never come to share a file.
         let Some(part) = self.part(name)?.filter(|part| !self.coming.contains(&part.digest)) else { return Ok(()) };
         let path = self.site.live.join(name);
-        let place = if self.of_latest.contains(&part.digest) {
-            fs::create_folder(&self.site.latest())?;
+        let is_of_latest = self.of_latest.contains(&part.digest);
+        let place = if is_of_latest {
+            own::create_folder(&self.site.latest())?;
             self.site.latest().join(part.digest.to_string())
         } else {
             self.room.staged.place(&part.digest)?
         };
-        if fs::stat(&place)?.is_some() {
+        if own::stat(&place)?.is_some() {
             return Ok(());
         }
         match fs::link(&path, &place) {
-            Err(error) if error.is_other_filesystem() => {
-                let copy = self.room.staged.scratch()?;
-                let (copied, _) = fs::copy(&path, &copy, |_| Ok(()))?;
-                if Fingerprint::from_bytes(copied) == part.digest { Ok(fs::rename(&copy, &place)?) } else { Ok(fs::remove_file(&copy)?) }
-            }
-            other => Ok(other?),
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if error.is_other_filesystem() => {}
+            Err(error) => return Err(error.into()),
         }
+        let copy = if is_of_latest { place.with_extension("copy") } else { self.room.staged.scratch()? };
+        fs::remove_file(&copy)?;
+        let (copied, _) = own::copy(&path, &copy, |_| Ok(()))?;
+        if Fingerprint::from_bytes(copied) == part.digest { Ok(fs::rename(&copy, &place)?) } else { Ok(fs::remove_file(&copy)?) }
     }
 
     /// Nothing takes a name.
@@ -152,7 +150,7 @@ fn take_over(site: &Site, manifest: &Manifest, room: &Room<'_>) -> Result<(), St
     let ours: HashSet<&str> = manifest.parts.iter().map(|part| part.name.as_str()).collect();
     for entry in fs::list(&site.live, fs::is_hidden)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        let is_ours = ours.contains(name.as_str()) && fs::stat(&next.join(&name))?.is_none();
+        let is_ours = ours.contains(name.as_str()) && own::stat(&next.join(&name))?.is_none();
         if !is_ours {
             put_aside(site, &site.live.join(&entry.relative), &name, room)?;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Site;
 use super::old::{is_part, return_parts};
 use crate::fingerprint::Fingerprint;
-use crate::fs;
+use crate::fs::{self, own};
 use crate::store::StoreError;
 use crate::store::receipt::{Part, Published, Receipt};
 use crate::store::room::Room;
@@ -20,10 +20,10 @@ pub(super) fn digests(set: Option<&Published>) -> HashSet<Fingerprint> {
 /// Keeps a part that is no longer live.
 pub(super) fn keep(site: &Site, part: &Path, digest: &Fingerprint) -> Result<(), StoreError> {
     let folder = site.latest();
-    fs::create_folder(&folder)?;
+    own::create_folder(&folder)?;
     let place = folder.join(digest.to_string());
     // Of two equal parts one is enough.
-    if fs::stat(&place)?.is_some() { Ok(fs::remove_file(part)?) } else { Ok(fs::rename(part, &place)?) }
+    if own::stat(&place)?.is_some() { Ok(fs::remove_file(part)?) } else { Ok(fs::rename(part, &place)?) }
 }
 
 /// The parts that wait, and that nobody wrote to.
@@ -32,7 +32,7 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
     let by_digest: HashMap<String, &Part> = latest.manifest.parts.iter().map(|part| (part.digest.to_string(), part)).collect();
     let mut parts = Vec::new();
     for folder in site.latests() {
-        for entry in fs::list(&folder, |_| false)?.unwrap_or_default() {
+        for entry in own::list(&folder, |_| false)?.unwrap_or_default() {
             let Some(part) = entry.relative.to_str().and_then(|name| by_digest.get(name)) else { continue };
             let path = folder.join(&entry.relative);
             if is_part(&path, &entry, part, &latest.at)? {
@@ -47,7 +47,7 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
 pub(super) fn end(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) -> Result<(), StoreError> {
     let is_over = receipt.is_none_or(|receipt| receipt.latest.is_none());
     for folder in site.latests().iter().filter(|_| is_over) {
-        if fs::stat(folder)?.is_some() {
+        if own::stat(folder)?.is_some() {
             return_parts(site, folder, room)?;
         }
     }

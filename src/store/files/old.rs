@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Site, latest};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Found};
+use crate::fs::{self, Found, own};
 use crate::store::StoreError;
 use crate::store::receipt::{Manifest, Part, Receipt};
 use crate::store::room::Room;
@@ -17,7 +17,7 @@ use crate::store::room::Room;
 /// files and folders follow into the store, everything else is put aside.
 pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
     let parts = by_name(manifest);
-    for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
+    for entry in own::list(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
         if fs::is_hidden(&name) || !parts.contains_key(name.as_str()) {
             follow(site, folder, &entry, &name, room)?;
@@ -36,7 +36,7 @@ pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) ->
     let manifest = previous.map_or(&none, |previous| &previous.manifest);
     rescue(site, &site.old, manifest, room)?;
     let (parts, live) = (by_name(manifest), live_files(site)?);
-    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
+    for entry in own::list(&site.old, |_| false)?.unwrap_or_default() {
         let (path, name) = (site.old.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
         let part = previous.and_then(|previous| Some((parts.get(name.as_str())?, previous)));
         match part {
@@ -61,7 +61,7 @@ pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) ->
 /// are digested: this is recovery, and better than making them again.
 pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<(), StoreError> {
     let live = live_files(site)?;
-    for entry in fs::list(next, |_| false)?.unwrap_or_default() {
+    for entry in own::list(next, |_| false)?.unwrap_or_default() {
         let (path, name) = (next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
         if is_second_name(&entry, &live) {
             fs::remove_file(&path)?;
@@ -78,7 +78,7 @@ pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<
 /// Takes the parts of a manifest that lie in a folder back to staging; everything else stays.
 pub(super) fn return_known(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
     let (parts, live) = (by_name(manifest), live_files(site)?);
-    for entry in fs::list(folder, |_| false)?.unwrap_or_default() {
+    for entry in own::list(folder, |_| false)?.unwrap_or_default() {
         let part = entry.relative.to_str().and_then(|name| parts.get(name));
         let Some(part) = part.filter(|part| part.bytes == entry.stat.size && !is_second_name(&entry, &live)) else { continue };
         let path = folder.join(&entry.relative);
@@ -94,7 +94,7 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
     let Some(previous) = &receipt.previous else { return Ok(Vec::new()) };
     let parts = by_name(&previous.manifest);
     let mut found = Vec::new();
-    for entry in fs::list(&site.old, |_| false)?.unwrap_or_default() {
+    for entry in own::list(&site.old, |_| false)?.unwrap_or_default() {
         let Some(part) = entry.relative.to_str().and_then(|name| parts.get(name)) else { continue };
         let path = site.old.join(&entry.relative);
         if is_part(&path, &entry, part, &previous.at)? {
@@ -106,7 +106,7 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
 
 /// The digests of what was being laid out when a publication died: their names say nothing of them.
 pub(super) fn laid_out(next: &Path) -> Result<Vec<Fingerprint>, StoreError> {
-    let found = fs::list(next, fs::is_hidden)?.unwrap_or_default();
+    let found = own::list(next, fs::is_hidden)?.unwrap_or_default();
     let digest = |entry: &Found| match digest(&next.join(&entry.relative)) {
         // Somebody is publishing right now.
         Err(StoreError::Fs(error)) if error.is_absent() => None,
@@ -117,7 +117,7 @@ pub(super) fn laid_out(next: &Path) -> Result<Vec<Fingerprint>, StoreError> {
 
 /// The digest of a file.
 pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
-    let file = fs::open(path)?;
+    let file = own::open(path)?;
     let (digest, _) = Fingerprint::of_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
     Ok(digest)
 }
@@ -126,12 +126,11 @@ pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
 /// there, else it is put aside; a second name of what the store has already is only taken away.
 fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
     let (from, to) = (folder.join(&entry.relative), site.live.join(&entry.relative));
-    let there = fs::stat(&to)?;
-    if entry.is_file && !fs::is_link(&from)? && there.as_ref().is_some_and(|there| there.stat.inode == entry.stat.inode) {
+    let there = own::stat(&to)?;
+    if entry.is_file && there.as_ref().is_some_and(|there| there.stat.inode == entry.stat.inode) {
         return Ok(fs::remove_file(&from)?);
     }
-    let is_free = there.is_none() && !fs::is_link(&to)?;
-    if is_free && fs::is_hidden(name) && fs::stat(&site.live)?.is_some() {
+    if there.is_none() && fs::is_hidden(name) && fs::stat(&site.live)?.is_some() {
         return Ok(fs::rename(&from, &to)?);
     }
     put_aside(site, &from, name, room)
@@ -140,7 +139,7 @@ fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>
 /// Moves what is nobody's part to where its owner finds it again.
 pub(super) fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
     let folder = site.displaced().join(&room.moment);
-    fs::create_folder(&folder)?;
+    own::create_folder(&folder)?;
     let place = fs::free_name(&folder, name);
     fs::rename(from, &place)?;
     room.note_aside(place);
@@ -179,7 +178,7 @@ pub(super) fn is_part(path: &Path, entry: &Found, part: &Part, at: &str) -> Resu
 /// Moves a part to staging; across filesystems it is copied, and let go when the copy is durable.
 pub(super) fn shelve(site: &Site, path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
     let place = room.staged.place(digest)?;
-    if fs::stat(&place)?.is_some() {
+    if own::stat(&place)?.is_some() {
         // One that was copied there may not be durable yet.
         room.note_copied_to_staging(path.to_path_buf());
         return Ok(());
@@ -187,7 +186,7 @@ pub(super) fn shelve(site: &Site, path: &Path, digest: &Fingerprint, room: &Room
     match fs::rename(path, &place) {
         Err(error) if error.is_other_filesystem() => {
             let copy = room.staged.scratch()?;
-            let (copied, _) = fs::copy(path, &copy, |_| Ok(()))?;
+            let (copied, _) = own::copy(path, &copy, |_| Ok(()))?;
             if Fingerprint::from_bytes(copied) == *digest {
                 fs::rename(&copy, &place)?;
                 room.note_copied_to_staging(path.to_path_buf());

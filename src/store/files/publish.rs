@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::old::{rescue, retire, return_parts};
 use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Stat};
+use crate::fs::{self, Stat, own};
 use crate::store::receipt::{self, Adopted, Manifest, Part, Previous, Published, Receipt};
 use crate::store::room::{Room, Taken};
 use crate::store::{Publication, StoreError};
@@ -22,7 +22,7 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     let adopted = adopted(site, publication)?;
     lay_out(site, &site.next, publication, room)?;
     let mut receipt = intent(publication, adopted);
-    receipt.pending_inode = fs::stat(&site.next)?.map(|found| found.stat.inode);
+    receipt.pending_inode = own::stat(&site.next)?.map(|found| found.stat.inode);
     write_receipt(site, &receipt)?;
     room.sync(&[&site.hidden])?;
     fs::exchange_folders(&site.next, &site.live, &site.old)?;
@@ -74,11 +74,11 @@ fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Resu
     let mut displaced = Vec::new();
     for name in publication.altered {
         let folder = site.displaced().join(&room.moment);
-        fs::create_folder(&folder)?;
+        own::create_folder(&folder)?;
         let (from, to) = (site.live.join(name), fs::free_name(&folder, name));
-        fs::link(&from, &to)?;
+        room.link(&from, &to)?;
         room.note_aside(to);
-        displaced.extend(fs::stat(&from)?.map(|found| (name.clone(), found.stat)));
+        displaced.extend(own::stat(&from)?.map(|found| (name.clone(), found.stat)));
     }
     Ok(displaced)
 }
@@ -88,7 +88,7 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
     for (name, stat) in displaced {
         let path = site.old.join(name);
         let same = |found: fs::Found| (found.stat.inode, found.stat.size, found.stat.mtime_ns) == (stat.inode, stat.size, stat.mtime_ns);
-        if fs::stat(&path)?.is_some_and(same) {
+        if own::stat(&path)?.is_some_and(same) {
             fs::remove_file(&path)?;
         }
     }
@@ -98,7 +98,7 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
 /// Fills a folder with the new set and with what is carried over.
 pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<(), StoreError> {
     return_parts(site, next, room)?;
-    fs::create_folder(next)?;
+    own::create_folder(next)?;
     if let Some(parent) = fs::permissions_of(&site.live)? {
         fs::set_permissions(next, parent)?;
     }
@@ -107,7 +107,15 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
     for part in &publication.next.manifest.parts {
         let to = next.join(&part.name);
         if let Some(from) = sources.get_mut(&part.digest).and_then(|sources| choose(sources, &part.name)) {
-            fs::link(&from, &to)?;
+            // What a link in the store leads to is read, and the link is not moved on.
+            let copied = if fs::is_link(&from)? {
+                Some(Fingerprint::from_bytes(fs::copy(&from, &to, |_| Ok(()))?.0))
+            } else {
+                room.link(&from, &to)?
+            };
+            if copied.is_some_and(|digest| digest != part.digest) {
+                return Err(StoreError::Part(part.name.clone()));
+            }
         } else if let Some(twin) = placed.get(&part.digest) {
             // Equal parts are different files, so that altering one does not alter the other.
             copy_part(twin, &to, part)?;
@@ -119,8 +127,8 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
     for entry in fs::list(&site.live, |_| false)?.filter(|_| next == site.next).unwrap_or_default() {
         // What is no file, a link among them, follows after the exchange.
         let from = site.live.join(&entry.relative);
-        if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !fs::is_link(&from)? {
-            fs::link(&from, &next.join(&entry.relative))?;
+        if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !entry.is_link {
+            room.link(&from, &next.join(&entry.relative))?;
         }
     }
     Ok(())
@@ -156,11 +164,11 @@ fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreErro
         Taken::Copied => room.note_copied_from_staging(part.digest),
         Taken::Moved => {}
     }
-    let is_whole = fs::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
+    let is_whole = own::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
     if is_whole { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
 }
 
 fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
-    let (digest, _) = fs::copy(from, to, |_| Ok(()))?;
+    let (digest, _) = own::copy(from, to, |_| Ok(()))?;
     if Fingerprint::from_bytes(digest) == part.digest { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
 }

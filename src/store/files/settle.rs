@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::old::{by_name, digest, rescue, retire, return_known, return_parts};
 use super::{Site, in_place, read_receipt, write_receipt};
-use crate::fs::{self, Found};
+use crate::fs::{self, Found, own};
 use crate::store::StoreError;
 use crate::store::receipt::{Manifest, Previous, Published, Receipt};
 use crate::store::room::{Recovery, Room};
@@ -33,7 +33,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         room.note_recovery(Recovery::Finished);
     } else {
         room.note_recovery(Recovery::Undone);
-        if fs::stat(&site.live)?.is_none() && fs::stat(&site.old)?.is_some() {
+        if fs::stat(&site.live)?.is_none() && own::stat(&site.old)?.is_some() {
             fs::rename(&site.old, &site.live)?;
         }
         // A power cut may lose the exchange, and keep the rename behind it with some of what was laid out.
@@ -55,7 +55,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
 /// What was being laid out goes back to staging.
 fn undo(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
     for next in [&site.next, &site.next_inside()] {
-        if fs::stat(next)?.is_some() {
+        if own::stat(next)?.is_some() {
             room.note_recovery(Recovery::Undone);
             return_parts(site, next, room)?;
         }
@@ -69,7 +69,7 @@ fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_
         // Between the two renames of a filesystem without exchange.
         fs::rename(&site.next, &site.live)?;
     }
-    if fs::stat(&site.next)?.is_some() {
+    if own::stat(&site.next)?.is_some() {
         // Exchanged, and the folder before was not yet renamed.
         retire(site, Some(receipt), room)?;
         fs::rename(&site.next, &site.old)?;
@@ -84,10 +84,10 @@ fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_
 /// True where the folder that was laid out is the live one, or where nothing is live any more
 /// because it was about to become it.
 fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<bool, StoreError> {
-    let inode = |path: &Path| -> Result<Option<u64>, StoreError> { Ok(fs::stat(path)?.map(|found| found.stat.inode)) };
+    let inode = |path: &Path| -> Result<Option<u64>, StoreError> { Ok(own::stat(path)?.map(|found| found.stat.inode)) };
     let (live, next) = (inode(&site.live)?, inode(&site.next)?);
     if live.is_none() {
-        return Ok(next.is_some() && fs::stat(&site.old)?.is_some() && shows(&site.next, &pending.manifest)?);
+        return Ok(next.is_some() && own::stat(&site.old)?.is_some() && shows(&site.next, &pending.manifest)?);
     }
     match receipt.pending_inode {
         Some(laid_out) if live == Some(laid_out) => Ok(true),
@@ -105,7 +105,7 @@ fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<b
 
 /// True where a folder has every part of a manifest, byte for byte, and shows nothing else.
 fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
-    let found = fs::list(folder, fs::is_hidden)?.unwrap_or_default();
+    let found = own::list(folder, fs::is_hidden)?.unwrap_or_default();
     let parts = by_name(manifest);
     let part_of = |entry: &Found| entry.relative.to_str().and_then(|name| parts.get(name)).copied();
     let looks_like = |entry: &Found| part_of(entry).is_some_and(|part| entry.is_file && entry.stat.size == part.bytes);

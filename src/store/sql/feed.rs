@@ -11,7 +11,7 @@ use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::{Cut, FormatError, Opened, Piece, Sources};
-use crate::fs;
+use crate::fs::own;
 use crate::store::StoreError;
 use crate::store::receipt::Part;
 use crate::store::room::Room;
@@ -71,7 +71,7 @@ struct Staged {
 
 impl Sources for Staged {
     fn open(&self, _: usize) -> Result<Opened> {
-        match fs::open(&self.path) {
+        match own::open(&self.path) {
             Ok(file) => Ok(Opened { file, path: self.shown.clone() }),
             Err(error) if error.is_absent() => Err(StoreError::Part(self.digest.short()).into()),
             Err(error) => Err(error.into()),

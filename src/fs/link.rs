@@ -1,0 +1,91 @@
+//! Second names of files, and copies where a filesystem or its rules allow none.
+//!
+//! exFAT, FAT and many network filesystems know no second names, a file may have only so many, and Linux keeps users from
+//! giving one to a file of another's (`fs.protected_hardlinks`).
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::step::{Step, step};
+use super::{FsError, own, write};
+
+/// How a file came to its second place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It has a second name.
+    Linked,
+    /// It was copied, because it cannot have one: the digest of what was copied.
+    Copied([u8; 32]),
+}
+
+/// Gives second names, and knows whether it was said already that there are none.
+#[derive(Debug, Default)]
+pub struct Linker {
+    was_said: AtomicBool,
+}
+
+impl Linker {
+    /// A second name for a file, or a copy of it, with its times and permissions, where it cannot have one.
+    ///
+    /// # Errors
+    /// It can be neither linked nor copied; between filesystems nothing is copied.
+    pub fn link_or_copy(&self, from: &Path, to: &Path) -> Result<Linked, FsError> {
+        if link(from, to)? { Ok(Linked::Linked) } else { copy_with_times(from, to).map(Linked::Copied) }
+    }
+
+    /// True for the first who asks: what is to be said of it is said once.
+    pub fn is_first_to_say(&self) -> bool {
+        !self.was_said.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// A second name for a file; false where it cannot have one.
+///
+/// # Errors
+/// Anything else was in the way.
+pub fn link(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let ((source, old), (target, new)) = (own::parent("link", from)?, own::parent("link to", to)?);
+    let linked = step(Step::Link(from, to), || {
+        refused()?;
+        Ok(rustix::fs::linkat(&source, old, &target, new, AtFlags::empty())?)
+    });
+    match linked.map_err(FsError::at("link to", to)) {
+        Err(error) if has_no_links(&error) => Ok(false),
+        linked => linked.map(|()| true),
+    }
+}
+
+/// What a filesystem, its driver or the kernel answers that gives no second name to this file.
+fn has_no_links(error: &FsError) -> bool {
+    let errno = Errno::from_io_error(&error.source);
+    errno.is_some_and(|errno| matches!(errno, Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK | Errno::ACCESS | Errno::INVAL))
+}
+
+fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
+    let source = own::open(from)?;
+    let (digest, _) = write::copy_from(&source, to, |_| Ok(()))?;
+    let target = own::open(to)?;
+    let times = source.metadata().and_then(|found| {
+        target.set_permissions(found.permissions())?;
+        target.set_modified(found.modified()?)
+    });
+    times.map_err(FsError::at("copy to", to))?;
+    Ok(digest)
+}
+
+/// For the tests: the number of an error that every link fails with.
+#[cfg(feature = "failpoints")]
+fn refused() -> std::io::Result<()> {
+    match std::env::var("HYGGE_LINK_ERROR").ok().and_then(|number| number.parse().ok()) {
+        Some(number) => Err(std::io::Error::from_raw_os_error(number)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn refused() -> std::io::Result<()> {
+    Ok(())
+}

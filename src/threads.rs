@@ -1,0 +1,130 @@
+//! Threads: as many as the system gives, and an error where it gives none.
+//!
+//! Left to themselves, tokio and rayon panic where no thread can be begun, or wait for one for ever. It does not know what is done
+//! on them.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result, catch_panic};
+
+/// No thread can be begun.
+#[derive(Debug, thiserror::Error)]
+#[error("no thread can be started: {0}")]
+struct NoThread(String);
+
+impl From<NoThread> for Error {
+    fn from(error: NoThread) -> Self {
+        Self::new(ErrorKind::Start, error).with_hint(
+            "the limit of processes is reached (ulimit -u, or that of a container): raise it, or end other programs; nothing was lost",
+        )
+    }
+}
+
+/// The error of something that found no thread, in its own words.
+pub fn refused(words: &str) -> Error {
+    NoThread(words.to_string()).into()
+}
+
+/// What a library said when it panicked, where the reason is that no thread could be begun.
+pub(crate) fn of_panic(text: &str) -> Option<Error> {
+    let is_it = text.contains("spawn") && text.contains("thread");
+    is_it.then(|| refused(text))
+}
+
+/// Begins the threads that work is shared between. They are begun once.
+///
+/// # Errors
+/// There are none to be had.
+pub fn begin_pool() -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().build_global() {
+        // Else they were begun before.
+        Err(error) => error.source().map_or(Ok(()), |source| Err(NoThread(source.to_string()).into())),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A runtime that waits. It has one worker: where a second one cannot be begun, tokio waits for the first for ever.
+///
+/// # Errors
+/// Its threads cannot be begun.
+pub fn runtime(builder: &mut Builder) -> Result<Runtime> {
+    let built = catch_panic(|| builder.worker_threads(1).build())?;
+    built.map_err(|error| NoThread(error.to_string()).into())
+}
+
+/// Something to do on a thread.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads for what takes its time or waits: as many as there is work at once. They stay for more.
+#[derive(Clone, Debug, Default)]
+pub struct Threads(Arc<Mutex<Idle>>);
+
+/// The threads that have nothing to do, by number.
+#[derive(Debug, Default)]
+struct Idle {
+    last: u64,
+    threads: HashMap<u64, Sender<Job>>,
+}
+
+impl Threads {
+    /// Does work on a thread; what is given waits for it. A panic goes on where it is waited for.
+    ///
+    /// # Errors
+    /// Of what is given: there is no thread to be had, and nothing was done.
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T>> + Send + 'static {
+        let (done, waited) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
+        let begun = self.begin(Box::new(move || {
+            // Who waited may have gone.
+            drop(done.send(catch_unwind(AssertUnwindSafe(work))));
+        }));
+        async move {
+            begun.map_err(|error| NoThread(error.to_string()))?;
+            match waited.await {
+                Ok(Ok(done)) => Ok(done),
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(error) => Err(Error::new(ErrorKind::Flow, error)),
+            }
+        }
+    }
+
+    fn begin(&self, job: Job) -> io::Result<()> {
+        let mut idle = self.idle();
+        let free = idle.threads.keys().next().copied().and_then(|number| idle.threads.remove(&number));
+        if let Some(thread) = free {
+            // A thread that is idle has not ended.
+            return thread.send(job).map_err(|_| io::Error::other("it has ended"));
+        }
+        idle.last += 1;
+        let (number, threads) = (idle.last, Arc::downgrade(&self.0));
+        drop(idle);
+        let work = move || {
+            let mut job = job;
+            loop {
+                job();
+                let (sender, next) = channel();
+                let Some(threads) = threads.upgrade() else { return };
+                Threads(threads).idle().threads.insert(number, sender);
+                match next.recv() {
+                    Ok(more) => job = more,
+                    Err(_) => return,
+                }
+            }
+        };
+        thread::Builder::new().name("hygge work".into()).spawn(work).map(drop)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
