@@ -121,6 +121,9 @@ impl From<CacheError> for Error {
             }
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
             CacheError::Threads(words) => return threads::refused(words),
+            CacheError::Fs(error) if error.is_forbidden() => {
+                "it belongs to another user, or the disk can only be read: change that, or name another folder for the cache by options.cache.dir"
+            }
             CacheError::Fs(error) => error.hint().unwrap_or("move it away, or name another folder for the cache by options.cache.dir"),
         };
         let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
@@ -296,7 +299,12 @@ fn is_marked(folder: &Path) -> Result<bool, CacheError> {
         return Ok(true);
     }
     let foreign = found.iter().map(|entry| entry.relative.to_string_lossy()).find(|name| !may_be_there(name));
-    foreign.map_or(Ok(false), |name| Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.into_owned() }))
+    match foreign {
+        // Another process may have made it a cache while its names were listed.
+        Some(_) if has_tag(folder)? => Ok(true),
+        Some(name) => Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.into_owned() }),
+        None => Ok(false),
+    }
 }
 
 /// True where the mark of a folder is hygge's.

@@ -73,6 +73,11 @@ impl FsError {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// True where it may not be changed: it is somebody else's, or the disk is only for reading.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// What stands there, where that is nothing that hygge would open.
     pub fn odd(&self) -> Option<&own::Odd> {
         self.source.get_ref()?.downcast_ref()
