@@ -29,7 +29,7 @@ pub(super) struct Clean {
     /// Remove the stores of this project that no flow of the config has any more, instead
     #[arg(long)]
     orphans: bool,
-    /// Really remove stores; without it they are only listed
+    /// Really remove stores; without it they are only listed, and the exit code is 2
     #[arg(long)]
     yes: bool,
     /// End with 4 where another process builds, instead of waiting for it
