@@ -36,8 +36,12 @@ use args::{Args, Command};
 
 /// Runs one command line, and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    if !speaks_utf8(|name| std::env::var(name).ok()) {
+    let variable = |name: &str| std::env::var(name).ok();
+    if !speaks_utf8(variable) {
         output::draw_with_letters();
+    }
+    if variable("TERM").is_some_and(|terminal| terminal == "dumb") {
+        output::only_add_lines();
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match Args::try_parse_from(&arguments) {
@@ -134,7 +138,10 @@ fn load(file: Option<&Path>) -> Result<(Arc<Found>, Project)> {
 
 /// Finds the config. This is where the environment is read, and nowhere else.
 fn read(file: Option<&Path>) -> Result<Found> {
-    let working = std::env::current_dir().map_err(|error| Error::new(ErrorKind::Start, error))?;
+    let working = std::env::current_dir().map_err(|error| {
+        let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
+        error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
+    })?;
     let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())
 }
