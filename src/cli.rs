@@ -37,8 +37,12 @@ use args::{Args, Command};
 
 /// Runs one command line, and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    if !speaks_utf8(|name| std::env::var(name).ok()) {
+    let variable = |name: &str| std::env::var(name).ok();
+    if !speaks_utf8(variable) {
         output::draw_with_letters();
+    }
+    if variable("TERM").is_some_and(|terminal| terminal == "dumb") {
+        output::only_add_lines();
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match Args::try_parse_from(&arguments) {
@@ -138,8 +142,8 @@ fn read(file: Option<&Path>) -> Result<Found> {
     // Files of the config are parsed on all processors.
     threads::begin_pool()?;
     let working = std::env::current_dir().map_err(|error| {
-        let message = format!("the folder that this was started in cannot be used: {error}");
-        Error::new(ErrorKind::Start, message).with_hint("it may have been removed: change into another folder")
+        let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
+        error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
     })?;
     let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())

@@ -1,10 +1,12 @@
 //! Locks and interruptions: who waits, who gives up, and what is left behind.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::common::files;
 use crate::common::locks::Held;
-use crate::common::sandbox::Sandbox;
+use crate::common::sandbox::{Sandbox, built};
 
 /// Holds the lock of the store `store`, as another process that builds into it would.
 fn hold(sandbox: &Sandbox) -> Held {
@@ -248,4 +250,56 @@ fn gc_leaves_alone_what_a_running_build_counts_on() {
     drop(held);
     let ran = build.end();
     assert_eq!(ran.event("flow_finished")["parts_made"], 0, "{}", ran.text);
+}
+
+/// Begins a command, and gives the first line that it says on standard error.
+fn first_error_line(sandbox: &Sandbox, arguments: &[&str]) -> (std::process::Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
+    command.args(arguments).current_dir(sandbox.path("")).env_clear().stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    (child, line)
+}
+
+#[test]
+fn who_waits_says_for_whom_and_since_when() {
+    let sandbox = Sandbox::numbers();
+    built(&sandbox);
+    let process = format!("process {}", std::process::id());
+    for arguments in [&["cache", "gc"][..], &["cache", "verify"], &["clean"]] {
+        let held = Held::shared(&sandbox.path(".hygge-cache/lock"));
+        let ran = sandbox.run(&[arguments, &["--no-wait"]].concat());
+        assert!(ran.code == 4 && ran.text.contains(&process) && ran.text.contains(" UTC"), "{arguments:?}: {}", ran.text);
+        let (mut child, line) = first_error_line(&sandbox, arguments);
+        assert!(line.starts_with("waiting ") && line.contains(&process) && line.contains(" since 2"), "{arguments:?}: {line}");
+        drop(held);
+        assert!(child.wait().expect("an end").success(), "{arguments:?}");
+    }
+    built(&sandbox);
+    for arguments in [&["build"][..], &["restore", "numbers", "--latest"]] {
+        let held = Held::alone(&sandbox.path(".hygge-cache/lock"));
+        let (mut child, line) = first_error_line(&sandbox, arguments);
+        assert!(line.starts_with("waiting ") && line.contains(&process), "{arguments:?}: {line}");
+        drop(held);
+        assert!(child.wait().expect("an end").success(), "{arguments:?}");
+    }
+    let held = Held::alone(&sandbox.path(".hygge/store.lock"));
+    let (mut child, line) = first_error_line(&sandbox, &["clean", "--stores", "numbers", "--yes"]);
+    assert!(line.contains("waiting  for store") && line.contains(&process), "{line}");
+    drop(held);
+    assert!(child.wait().expect("an end").success());
+}
+
+#[test]
+fn a_build_that_waits_for_the_cache_says_so_to_programs() {
+    let sandbox = Sandbox::numbers();
+    built(&sandbox);
+    let held = Held::alone(&sandbox.path(".hygge-cache/lock"));
+    let mut build = sandbox.start(&[]);
+    build.wait_for("cache_waiting");
+    drop(held);
+    let ran = build.end();
+    let holder = ran.event("cache_waiting")["holder"].as_str().expect("who").to_string();
+    assert!(ran.code == 0 && holder.contains(&format!("process {}", std::process::id())), "{holder}");
 }

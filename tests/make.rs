@@ -322,3 +322,12 @@ fn rules_for_make_run_nothing_that_the_name_of_a_config_says() {
     let ran = sandbox.run(&["-f", name, "graph", "--format", "make"]);
     assert!(ran.code == 2 && ran.text.contains("make cannot be told the name of the config"), "{}", ran.text);
 }
+
+#[test]
+fn a_depfile_that_cannot_be_written_in_the_end_hides_nothing_of_the_build() {
+    let sandbox = Sandbox::numbers();
+    // A name that is too long once it is written beside the old one.
+    let name = "d".repeat(255);
+    let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", &name]);
+    assert!(ran.code != 0 && ran.text.contains("hygge: 1 built in ") && ran.text.contains("File name too long"), "{}", ran.text);
+}

@@ -148,11 +148,9 @@ impl Attempt<'_> {
             execute::run(&mut planner, plan, options, &mut tell).await?
         };
         summary.took = self.began.1.elapsed();
-        write_stamps(build, &summary, self.began.0)?;
-        if let (Some(path), Some(stamp)) = (&build.depfile, &build.stamp) {
-            let warnings = depfile::write(path, stamp, build.depfile_syntax, self.found, &planner)?;
-            warnings.iter().for_each(|text| report.warn(text));
-        }
+        // What was built is said, whatever becomes of these.
+        let written = write_stamps(build, &summary, self.began.0).and_then(|()| self.write_depfile(&planner));
+        written.iter().flatten().for_each(|text| report.warn(text));
         report.summary(&summary, planner.hashed_bytes());
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
             // The next build begins a new one.
@@ -167,7 +165,15 @@ impl Attempt<'_> {
             // The process ends: to take apart what planning knows would cost a tenth of the time.
             std::mem::forget(planner);
         }
-        Ok(exit_code(&summary))
+        written.map(|_| exit_code(&summary))
+    }
+
+    /// Gives what its reader is to be warned of.
+    fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
+        match (&self.build.depfile, &self.build.stamp) {
+            (Some(path), Some(stamp)) => depfile::write(path, stamp, self.build.depfile_syntax, self.found, planner),
+            _ => Ok(Vec::new()),
+        }
     }
 }
 

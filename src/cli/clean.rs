@@ -33,7 +33,7 @@ pub(super) struct Clean {
     /// Remove the stores of this project that no flow of the config has any more, instead
     #[arg(long)]
     orphans: bool,
-    /// Really remove stores; without it they are only listed. Of orphans it says how many there are
+    /// Really remove stores; without it they are only listed, and the exit code is 2. Of orphans it says how many there are
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
     yes: Option<Option<usize>>,
     /// End with 4 where another process builds, instead of waiting for it

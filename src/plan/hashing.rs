@@ -15,11 +15,13 @@ impl Hashing {
         (self.done.load(Ordering::Relaxed), self.wanted.load(Ordering::Relaxed))
     }
 
-    pub(super) fn expect(&self, bytes: u64) {
+    /// So many more bytes are to be read.
+    pub fn expect(&self, bytes: u64) {
         self.wanted.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn add(&self, bytes: u64) {
+    /// So many more were.
+    pub fn add(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -16,7 +16,7 @@ const CLEAR: &str = "\r\x1b[J";
 const COLUMNS: usize = 80;
 
 /// What stands for signs that draw boxes where a terminal has none of them.
-const BOXES: [(char, char); 13] = [
+const BOXES: [(char, char); 17] = [
     ('─', '-'),
     ('│', '|'),
     ('╭', ','),
@@ -24,10 +24,14 @@ const BOXES: [(char, char); 13] = [
     ('╮', '.'),
     ('╯', '\''),
     ('├', '|'),
+    ('┤', '|'),
+    ('┼', '+'),
     ('┬', '-'),
     ('┴', '-'),
     ('·', ':'),
     ('▲', '^'),
+    ('▶', '>'),
+    ('…', '~'),
     ('█', '#'),
     ('░', '.'),
 ];
@@ -53,6 +57,9 @@ static SCREEN: Mutex<Screen> = Mutex::new(Screen { progress: None, failure: None
 
 /// Whether signs that draw boxes are shown as letters.
 static IS_PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Whether lines can only be added to what a terminal shows.
+static IS_DUMB: AtomicBool = AtomicBool::new(false);
 
 impl Output {
     /// Says a line, in which others have a part.
@@ -92,9 +99,14 @@ pub fn draw_with_letters() {
     IS_PLAIN.store(true, Ordering::Relaxed);
 }
 
-/// Whether somebody may look at standard error.
+/// From now on no line is drawn that goes again.
+pub fn only_add_lines() {
+    IS_DUMB.store(true, Ordering::Relaxed);
+}
+
+/// Whether somebody may look at standard error, and a line of progress can be drawn there.
 pub fn is_terminal() -> bool {
-    io::stderr().is_terminal()
+    !IS_DUMB.load(Ordering::Relaxed) && io::stderr().is_terminal()
 }
 
 /// What could not be written by now, if anything.

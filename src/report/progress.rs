@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_for_a_while_is_said() {
+        let mut state = State { began: Instant::now() - QUIET, is_running: false, ..state(&[]) };
+        assert_eq!(state.line(80).as_deref(), Some("looking at what is there, 1 s"));
+        state.hashing.expect(3_400_000_000);
+        state.hashing.add(1_200_000_000);
+        assert_eq!(state.line(80).as_deref(), Some("reading what may have changed: 1.2 GB of 3.4 GB, 1 s"));
+    }
+
+    #[test]
     fn the_bar_never_goes_back_and_is_full_only_at_the_end() {
         let mut state = state(&[("a", 10, 9, false), ("b", 0, 0, false)]);
         let before = full(state.line(80));

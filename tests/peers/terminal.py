@@ -1,7 +1,7 @@
 """Runs a program on a pseudo terminal, and says what the terminal shows.
 
 Arguments: a JSON list of steps on standard input, then the program with its arguments.
-A step is {"wait": TEXT} until TEXT was shown, {"type": KEYS}, {"columns": N}, {"end": true} until the program has ended.
+A step is {"wait": TEXT} until TEXT was shown, {"type": KEYS}, {"columns": N}, {"term": TERM} at its beginning, {"end": true} until the program has ended.
 Prints {"code": exit code, "rows": the rows of the screen and of what has scrolled away, "seen": the screen at each step, "raw": all that was written}.
 It breaks lines at a width of its own as a terminal with reflow does: what was one line is one line again in another width.
 """
@@ -51,10 +51,11 @@ class Screen:
 def main():
     steps, program = json.load(sys.stdin), sys.argv[1:]
     columns = next((step['columns'] for step in steps if 'columns' in step), 80)
+    term = next((step['term'] for step in steps if 'term' in step), 'xterm')
     pid, terminal = pty.fork()
     if pid == 0:
         os.read(0, 1)
-        os.execve(program[0], program, {'TERM': 'xterm', 'LC_ALL': 'C.UTF-8', 'PATH': os.environ['PATH']})
+        os.execve(program[0], program, {'TERM': term, 'LC_ALL': 'C.UTF-8', 'PATH': os.environ['PATH']})
     size = lambda columns: fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
     size(columns)
     flags = termios.tcgetattr(terminal)

@@ -36,7 +36,8 @@ pub(in crate::cli) fn of_make(name: &str) -> Option<String> {
 /// the Makefile are not concerned. <https://www.gnu.org/software/make/manual/html_node/Match_002dAnything-Rules.html>
 pub(super) fn specific(target: &str) -> Option<String> {
     match target.rsplit_once('/') {
-        Some((folder, _)) => Some(format!("{folder}/%")),
+        // Everything would lie below the root.
+        Some((folder, _)) => (!folder.is_empty()).then(|| format!("{folder}/%")),
         None => target.strip_suffix(|letter: char| letter.is_ascii_alphanumeric()).map(|rest| format!("{rest}%")),
     }
 }
