@@ -34,7 +34,7 @@ use crate::config::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
 
-use options::{ConnectWith, Place, unusable};
+use options::{ConnectWith, Opening, unusable};
 use watch::Watch;
 
 pub use dialect::Dialect;
@@ -139,7 +139,7 @@ enum Access {
 
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let Place { options, dialect, file, certificate, url } = Place::of(connection, root)?;
+        let Opening { options, dialect, file, certificate, url } = Opening::of(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,
