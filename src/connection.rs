@@ -37,7 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{self, FsError};
 use crate::threads;
 
-use options::{ConnectWith, Place};
+use options::{ConnectWith, Opening};
 use redaction::Redaction;
 use url::unusable;
 use watch::Watch;
@@ -144,7 +144,7 @@ enum Access {
 
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let Place { options, dialect, file, certificate } = Place::of(connection, root)?;
+        let Opening { options, dialect, file, certificate } = Opening::of(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,

@@ -212,12 +212,6 @@ impl ConnectionError {
         self
     }
 
-    /// True where somebody has made what was not there when it was looked for.
-    pub fn is_made_meanwhile(&self) -> bool {
-        let Self::Failed { failure, .. } = self else { return false };
-        matches!(failure.code.as_deref(), Some("42P07" | "42710" | "23505" | "1050"))
-    }
-
     /// True for what may be gone when it is tried again.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -32,7 +32,7 @@ pub(super) enum ConnectWith {
 
 /// A database that may be opened.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Opening {
     pub(super) options: ConnectWith,
     pub(super) dialect: Dialect,
     /// The file of a SQLite database.
@@ -41,7 +41,7 @@ pub(super) struct Place {
     pub(super) certificate: Option<PathBuf>,
 }
 
-impl Place {
+impl Opening {
     /// What the URL of a connection means.
     ///
     /// # Errors

@@ -107,22 +107,22 @@ impl Session {
 
     /// Commits what was done since the transaction began.
     pub async fn commit(&mut self) -> Result<(), ConnectionError> {
-        self.leave();
-        self.execute("commit", "COMMIT").await
+        self.leave("commit", "COMMIT").await
     }
 
     /// Undoes what was done since the transaction began.
     pub async fn roll_back(&mut self, action: &str) -> Result<(), ConnectionError> {
-        self.leave();
-        self.execute(action, "ROLLBACK").await
+        self.leave(action, "ROLLBACK").await
     }
 
-    /// The transaction is about to end: from then on nobody may be ended by the number of who worked in it.
-    fn leave(&mut self) {
-        self.is_in_transaction = false;
+    /// Ends a transaction. From the moment that this is said, who worked in it may work for others, and is not ended by us.
+    async fn leave(&mut self, action: &str, end: &str) -> Result<(), ConnectionError> {
         if self.database.dialect == Dialect::Postgres {
             self.watch.note_server(0);
         }
+        let ended = self.execute(action, end).await;
+        self.is_in_transaction = false;
+        ended
     }
 
     /// The statement that limits the next ones within PostgreSQL's transaction, where the config does.
@@ -235,12 +235,12 @@ impl Session {
 
     /// Ends the transaction that it is in, and gives it to the next who asks. What cannot be ended is closed.
     pub async fn end(mut self) {
-        self.leave();
-        let ended = match &mut self.link {
+        // Whether it is in a transaction or not, nothing may stand before this.
+        self.is_in_transaction = true;
+        let ended = match self.database.dialect {
             // Nothing to roll back is no failure.
-            Link::Sqlite(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop).or(Ok(())),
-            Link::Postgres(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop),
-            Link::MySql(link) => link.execute(raw_sql("ROLLBACK")).await.map(drop),
+            Dialect::Sqlite => self.leave("end a transaction", "ROLLBACK").await.or(Ok(())),
+            _ => self.leave("end a transaction", "ROLLBACK").await,
         };
         if ended.is_ok() && self.is_kept && self.watch.is_wanted() {
             self.database.clone().keep(self.link, self.watch, self.access);

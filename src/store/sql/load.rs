@@ -18,7 +18,7 @@ use super::merge::Side;
 use super::place::Place;
 use super::receipts::{self, Found as FoundReceipt};
 use super::{Create, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
-use crate::connection::{ConnectionError, Database, Dialect, Session, spawn, until};
+use crate::connection::{Database, Dialect, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::store::receipt::{Part, Receipt, TableRows};
@@ -199,9 +199,7 @@ impl Job {
                 let collation = mysql::collation(session).await?;
                 let statement = columns::create(store, dialect, &relation, collation.as_deref(), &coming)?;
                 mysql::speak_as_user(session).await?;
-                // Another build may have made it since it was looked for: then this one finds it when it tries again.
-                let passing = |error: ConnectionError| if error.is_made_meanwhile() { error.passing() } else { error };
-                session.execute("make its table", &statement).await.map_err(passing)?;
+                session.execute("make its table", &statement).await?;
                 mysql::set_up(session).await?;
                 (coming.clone(), true)
             }
