@@ -47,7 +47,8 @@ impl<'u> Url<'u> {
         let mut secrets = both(parts.filter(|part| !is_loopback(part)));
         secrets.retain(|part| *part != database);
         secrets.extend(self.passwords());
-        secrets.extend([self.place.to_string(), format!("{}{}", self.path, self.query)].into_iter().filter(|text| text.len() > LEAST));
+        let query = if self.query.is_empty() { String::new() } else { format!("{}?{}", self.path, self.query) };
+        secrets.extend([self.place.to_string(), query].into_iter().filter(|text| text.len() > LEAST));
         secrets
     }
 
