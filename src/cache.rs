@@ -356,5 +356,7 @@ fn mark(folder: &Path) -> Result<(), CacheError> {
     if own::stat(&ignored)?.is_none() {
         own::write_atomically(&ignored, b"*\n")?;
     }
+    // What comes into the folder from here on must not outlive the mark in a power cut.
+    fs::Barrier::open(folder)?.wait(folder)?;
     Ok(())
 }
