@@ -188,7 +188,7 @@ fn the_set_of_a_run_that_was_killed_is_remembered() {
 fn a_set_that_was_never_there_is_refused_with_those_that_were() {
     let (sandbox, sets) = three_sets(ZSTD);
     let ran = sandbox.run(&["restore", "ids", "--build", "77"]);
-    assert!(ran.code == 1 && ran.text.contains("the runs with a set are 3, 2, 1"), "{}", ran.text);
+    assert!(ran.code == 1 && ran.text.contains("sets of runs: 3, 2, 1"), "{}", ran.text);
     assert_eq!(sandbox.run(&["restore", "nobody"]).code, 2);
     assert_eq!(sandbox.digests("store"), sets[2]);
 }
