@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
 use crate::home::{Chosen, Home, Place, SliceRange};
-use crate::store::Store;
+use crate::store::{Change, Store};
 use factory::Factory;
 
 /// A flow's name.
@@ -121,6 +121,15 @@ impl Mode {
             Self::Replace => "replace",
             Self::Append { .. } => "append",
             Self::Merge => "merge",
+        }
+    }
+
+    /// How a new set changes what a store holds.
+    pub fn change(self) -> Change {
+        match self {
+            Self::Replace => Change::Whole,
+            Self::Append { .. } => Change::Add,
+            Self::Merge => Change::Merge,
         }
     }
 

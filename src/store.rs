@@ -87,9 +87,9 @@ pub trait Store: Debug + Send + Sync {
     /// it holds what hygge did not make. Changes nothing.
     fn check(&self, real: &Path) -> Result<(), StoreError>;
 
-    /// Fails where columns do not fit by their types alone, naming all of them; gives what is to be known of the others, in words.
+    /// Fails where columns do not fit by their types alone, naming all of them, or where such a change is refused; gives what is to be known of the others, in words.
     /// Changes nothing.
-    fn check_columns(&self, _: &ArrowSchema) -> Result<Vec<String>, StoreError> {
+    fn check_columns(&self, _: &ArrowSchema, _: Change) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 

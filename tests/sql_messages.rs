@@ -204,3 +204,58 @@ fn types_of_columns_that_do_not_come_are_said() {
         assert_eq!(sandbox.run(&["build"]).code, 0);
     }
 }
+
+#[test]
+fn check_fails_where_a_build_would() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        database.run("CREATE TABLE t (id bigint PRIMARY KEY)");
+        database.run("CREATE TABLE child (id bigint, FOREIGN KEY (id) REFERENCES t (id) ON DELETE CASCADE)");
+        database.run("CREATE TABLE made (id bigint PRIMARY KEY)");
+        database.run(&format!("CREATE TABLE dates (id {})", if kind == Kind::Sqlite { "date" } else { "date NULL" }));
+        for (flows, said) in [
+            (
+                "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [nope]}}\n",
+                "the key of table made has the column nope, which does not come",
+            ),
+            ("  f: {home: home, store: {connection: shop, table: t}}\n", "child (ON DELETE CASCADE)"),
+            ("  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], delete_where: nope > 1}}\n", "nope"),
+            ("  f: {home: home, mode: merge, store: {connection: shop, table: other, key: [id], delete_where: nope > 1}}\n", "nope"),
+            (
+                "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, table: dates}}\n",
+                "column id is int64, which has no place in table dates",
+            ),
+            (
+                "  f: {home: home, store: {path: out, file_pattern: x.parquet}}\n",
+                "file_pattern gives two parts the name \"x.parquet\": those of a.parquet and b.parquet",
+            ),
+        ] {
+            let sandbox = database.project(flows);
+            files::ints(&sandbox, "home/a.parquet", 0..3);
+            files::ints(&sandbox, "home/b.parquet", 3..5);
+            let checked = sandbox.run(&["check"]);
+            assert!(checked.code == 1 && checked.text.contains(said), "{kind:?} {flows}: {}", checked.text);
+            let built = sandbox.run(&["build"]);
+            assert!(built.code == 1 && built.text.contains(said), "{kind:?} {flows}: {}", built.text);
+        }
+        // And it does not where one would not.
+        for flows in [
+            "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], delete_where: id > 3}}\n",
+            "  f: {home: home, mode: merge, store: {connection: shop, table: others, key: [id], delete_where: id > 3 and id < 9}}\n",
+            "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, table: more}}\n",
+            "  f: {home: home, mode: merge, store: {connection: shop, table: t, key: [id]}}\n",
+            "  f: {home: home, store: {path: out, file_pattern: \"{stem}-{digest}.parquet\"}}\n",
+        ] {
+            let sandbox = database.project(flows);
+            files::ints(&sandbox, "home/a.parquet", 0..3);
+            files::ints(&sandbox, "home/b.parquet", 3..5);
+            let checked = sandbox.run(&["check"]);
+            assert_eq!(checked.code, 0, "{kind:?} {flows}: {}", checked.text);
+            let built = sandbox.run(&["build"]);
+            assert_eq!(built.code, 0, "{kind:?} {flows}: {}", built.text);
+        }
+        let sandbox = database.project("  f: {home: home, store: {connection: shop, table: Hygge_Receipts}}\n");
+        let ran = sandbox.run(&["check", "--offline"]);
+        assert!(ran.code == 2 && ran.text.contains("in which hygge keeps its receipts"), "{}", ran.text);
+    }
+}

@@ -14,12 +14,15 @@ use super::beside::{check_folders, remarks_on_packing};
 use super::columns;
 use super::prepare::check_schemas;
 use super::project::Project;
+use super::slice;
+use super::work::same_name;
 use crate::connection::Databases;
 use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
 use crate::home::{Answer, Before, HomeError, Listing, Place};
+use crate::store::Naming;
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -87,6 +90,7 @@ pub fn check(project: &Project, answers: &Answers) -> Vec<Checked> {
             within: project.confined(),
             upstreams: stores.collect(),
             answer: answers.get(name),
+            answers,
         })
     };
     let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
@@ -106,6 +110,8 @@ struct Look<'p> {
     upstreams: Vec<(&'p Flow, &'p Path)>,
     /// What its table answered.
     answer: Option<&'p (Result<Answer>, Duration)>,
+    /// The same of all tables.
+    answers: &'p Answers,
 }
 
 impl Look<'_> {
@@ -210,6 +216,8 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     let opened = |file: usize| open(listing, names[file]);
     check_schemas(format, &known, opened)?;
     check_folders(flow.home.as_ref(), format, &names, opened)?;
+    check_names(flow, &names)?;
+    slice::check_number(names.iter().copied().zip(known.iter().copied()), flow.store.target().rows_per_file)?;
     if flow.store.table().is_some() {
         listing.files.par_iter().map(|file| Ok(format.readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
@@ -222,11 +230,31 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     }
 }
 
+/// Where each file becomes a part, no two of them get one name. What is made of a digest, only a build knows.
+fn check_names(flow: &Flow, names: &[&str]) -> Result<()> {
+    if flow.store.table().is_some() || flow.store.target().rows_per_file.is_some() {
+        return Ok(());
+    }
+    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+    for (sequence, name) in (1..).zip(names) {
+        let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let part = flow.store.part_name(&Naming { sequence, stem: &stem, digest: None })?;
+        if part.contains('?') {
+            return Ok(());
+        }
+        if let Some(first) = owners.insert(part.clone(), name) {
+            return Err(same_name(&part, first, name));
+        }
+    }
+    Ok(())
+}
+
 fn store(look: &Look<'_>) -> Result<Seen> {
     look.flow.store.check(look.store)?;
     // Where the home cannot be read, that is said of the home.
     let columns = if look.flow.store.table().is_some() { incoming(look).ok().flatten() } else { None };
-    let remarks = columns.map(|columns| look.flow.store.check_columns(&columns)).transpose()?.unwrap_or_default();
+    let change = look.flow.mode.change();
+    let remarks = columns.map(|columns| look.flow.store.check_columns(&columns, change)).transpose()?.unwrap_or_default();
     let receipt = look.flow.store.receipt(look.store)?;
     let published = receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
     let found = match published {
@@ -241,9 +269,18 @@ fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
     if let Some((answer, _)) = look.answer {
         return Ok(answer.as_ref().ok().map(|answer| answer.columns.clone()));
     }
-    if look.flow.upstream().is_some() {
-        return Ok(None);
+    let mut home = &look.flow.home;
+    if let Some(upstream) = look.flow.upstream() {
+        // Its files have the columns of its own home.
+        let Some((flow, _)) = look.upstreams.iter().find(|(flow, _)| flow.name.as_str() == upstream) else { return Ok(None) };
+        if flow.home.table().is_some() {
+            return Ok(look.answers.get(&flow.name).and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
+        }
+        if flow.upstream().is_some() {
+            return Ok(None);
+        }
+        home = &flow.home;
     }
-    let listing = look.flow.home.list()?;
+    let listing = home.list()?;
     listing.files.first().map(|file| columns::of_file(look.format, &open(&listing, &file.name)?)).transpose()
 }

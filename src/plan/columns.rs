@@ -20,7 +20,7 @@ pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn
         None if work.files.is_empty() => None,
         None => Some(of_file(format, &open(0)?)?),
     };
-    Ok(columns.map(|columns| flow.store.check_columns(&columns)).transpose()?.unwrap_or_default())
+    Ok(columns.map(|columns| flow.store.check_columns(&columns, flow.mode.change())).transpose()?.unwrap_or_default())
 }
 
 /// The columns of a file whose values can all be read.

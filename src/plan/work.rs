@@ -254,7 +254,7 @@ impl Work {
     }
 }
 
-fn same_name(name: &str, one: &str, other: &str) -> Error {
+pub(super) fn same_name(name: &str, one: &str, other: &str) -> Error {
     let error = format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
     Error::new(ErrorKind::Flow, error).with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
 }

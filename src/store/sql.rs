@@ -34,7 +34,7 @@ use serde_json::json;
 
 use super::receipt::{Published, Receipt};
 use super::room::Room;
-use super::{Clearing, Live, Naming, Publication, Store, StoreError, TableName};
+use super::{Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName};
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::node::Node;
@@ -148,6 +148,13 @@ impl SqlStore {
             }
         };
         let delete_where = condition(fields.delete_where, "delete_where", node, name, problems);
+        if let Some(table) =
+            relation.as_ref().and_then(|relation| relation.table()?.last()).filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
+        {
+            let message = format!("{name} is {table}, in which hygge keeps its receipts");
+            problems.push(Problem::new(node.place_of("table"), message, "expected another table"));
+            return None;
+        }
         Some(Self {
             create: fields.create.unwrap_or_default(),
             columns: fields.columns.unwrap_or_default(),
@@ -302,10 +309,10 @@ impl Store for SqlStore {
         }
     }
 
-    fn check_columns(&self, columns: &ArrowSchema) -> Result<Vec<String>, StoreError> {
+    fn check_columns(&self, columns: &ArrowSchema, change: Change) -> Result<Vec<String>, StoreError> {
         let names = columns.iter_values().map(|field| (field.name.as_str(), field.dtype().clone()));
         let coming = columns::coming(names)?;
-        self.ask(|store, database| async move { check::columns(&store, &database, &coming).await })
+        self.ask(|store, database| async move { check::columns(&store, &database, &coming, change).await })
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {

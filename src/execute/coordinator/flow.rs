@@ -16,14 +16,14 @@ use crate::execute::event::{Done, Event, Outcome};
 use crate::execute::settle::{Taken, Taker};
 use crate::execute::task;
 use crate::execute::unit::UnitTask;
-use crate::flow::{FlowName, Mode};
+use crate::flow::FlowName;
 use crate::fs;
 use crate::plan::stale::Reason;
 use crate::plan::work::MadeAt;
 use crate::publish;
 use crate::store::receipt::Receipt;
 use crate::store::room::Notes;
-use crate::store::{Change, Publication, StoreError};
+use crate::store::{Publication, StoreError};
 
 /// How many batches wait between a database and its encoder where nothing is said.
 const QUEUE_SIZE: usize = 10;
@@ -111,11 +111,7 @@ impl Coordinator<'_> {
         }
         let altered = state.altered.clone();
         let interrupted = self.options.interrupted.clone();
-        let change = match taker.flow.mode {
-            Mode::Replace => Change::Whole,
-            Mode::Append { .. } => Change::Add,
-            Mode::Merge => Change::Merge,
-        };
+        let change = taker.flow.mode.change();
         let project = self.planner.project.config.name.clone();
         let runtime = Handle::current();
         let waiting = self.waiting_of(name);

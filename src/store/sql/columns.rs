@@ -137,6 +137,20 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
     Some(word.to_string())
 }
 
+/// What rows are told apart by comes.
+///
+/// # Errors
+/// A column of the key does not.
+pub(super) fn check_key(store: &SqlStore, coming: &[Coming]) -> Result<()> {
+    match store.key.iter().find(|key| !coming.iter().any(|(name, _)| name == *key)) {
+        None => Ok(()),
+        Some(key) => {
+            let error = format!("the key of table {} has the column {key}, which does not come", store.relation);
+            Err(Error::new(ErrorKind::Flow, error).with_hint("check key of the store"))
+        }
+    }
+}
+
 /// What is said of columns whose type is wider in a table that is made.
 pub(super) fn remarks(store: &SqlStore, dialect: Dialect, made: &[Coming], coming: &[Coming]) -> Vec<String> {
     let is_wider =

@@ -188,10 +188,7 @@ impl Job {
         let (store, dialect) = (&self.store, session.database().dialect);
         let names = frame.columns().iter().map(|column| (column.name().as_str(), column.dtype().to_arrow(CompatLevel::newest())));
         let coming = columns::coming(names)?;
-        if let Some(key) = store.key.iter().find(|key| !coming.iter().any(|(name, _)| name == *key)) {
-            let error = format!("the key of table {} has the column {key}, which does not come", store.relation);
-            return Err(Error::new(ErrorKind::Flow, error).with_hint("check key of the store"));
-        }
+        columns::check_key(store, &coming)?;
         let relation = place.relation().from(dialect);
         let (missing, is_made) = match catalog::table(place, session).await? {
             None if store.create == Create::Never => return Err(store.no_table().into()),
