@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::loader::{CONNECTION_PREFIX, PGSSLMODE};
@@ -191,11 +190,12 @@ impl Connection {
     pub(super) fn unverified(&self) -> Option<Problem> {
         let url = self.url().ok()?;
         let url = url.expose_secret();
-        let is_named = self.sslrootcert.is_some() || parameter(url, CERTIFICATES).is_some();
+        let parameter = |names| Url::parse(url)?.parameter(names);
+        let is_named = self.sslrootcert.is_some() || parameter(CERTIFICATES).is_some();
         let of_environment = || self.pgsslmode.clone().filter(|_| url.starts_with("postgres"));
         let verifies = match self.sslmode {
             Some(mode) => matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull),
-            None => parameter(url, TLS).or_else(of_environment).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
+            None => parameter(TLS).or_else(of_environment).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
         };
         if !is_named || verifies {
             return None;
@@ -217,16 +217,6 @@ pub const TLS: &[&str] = &["sslmode", "ssl-mode"];
 
 /// Those that name root certificates.
 const CERTIFICATES: &[&str] = &["sslrootcert", "ssl-root-cert", "sslca", "ssl-ca"];
-
-/// What a URL says of the first parameter that it has of these.
-pub fn parameter(url: &str, names: &[&str]) -> Option<String> {
-    let (_, query) = url.split('#').next()?.split_once('?')?;
-    query.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        names.contains(&decoded(name).as_str()).then(|| decoded(value))
-    })
-}
 
 /// What stands for a secret.
 pub const REDACTED: &str = "[redacted]";

@@ -60,6 +60,12 @@ impl<'u> Url<'u> {
         words
     }
 
+    /// What the first parameter says that has one of these names.
+    pub fn parameter(&self, names: &[&str]) -> Option<String> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        self.parameters().find(|(name, _)| names.contains(&decoded(name).as_str())).map(|(_, value)| decoded(value))
+    }
+
     /// The names of its parameters.
     pub fn parameter_names(&self) -> Vec<&'u str> {
         self.parameters().map(|(name, _)| name).collect()

@@ -16,7 +16,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use super::url::{self, check_files, unusable};
 use super::{ConnectionError, Dialect};
 use crate::config::absolute;
-use crate::config::connection::{Connection, SslMode, TLS, parameter};
+use crate::config::connection::{Connection, SslMode, TLS};
+use crate::config::url::Url;
 use crate::fs;
 
 /// How long SQLite waits for a lock that another process holds.
@@ -105,7 +106,7 @@ fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> R
         Some(SslMode::Require) => Some(PgSslMode::Require),
         Some(SslMode::VerifyCa) => Some(PgSslMode::VerifyCa),
         Some(SslMode::VerifyFull) => Some(PgSslMode::VerifyFull),
-        None if parameter(url, TLS).is_some() => None,
+        None if says_tls(url) => None,
         None => {
             let is_here = options.get_socket().is_some() || is_here(options.get_host());
             of_environment.or(Some(if is_here { PgSslMode::Prefer } else { PgSslMode::Require }))
@@ -133,7 +134,7 @@ fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Resu
         Some(SslMode::Require) => Some(MySqlSslMode::Required),
         Some(SslMode::VerifyCa) => Some(MySqlSslMode::VerifyCa),
         Some(SslMode::VerifyFull) => Some(MySqlSslMode::VerifyIdentity),
-        None if parameter(url, TLS).is_some() => None,
+        None if says_tls(url) => None,
         None if options.get_socket().is_some() || is_here(options.get_host()) => Some(MySqlSslMode::Preferred),
         None => Some(MySqlSslMode::Required),
     };
@@ -147,6 +148,11 @@ fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Resu
         Some(certificate) => options.ssl_ca(certificate),
         None => options,
     })
+}
+
+/// True where a URL says whether there is to be TLS.
+fn says_tls(url: &str) -> bool {
+    Url::parse(url).is_some_and(|url| url.parameter(TLS).is_some())
 }
 
 /// True for a host that is this machine, as it is written: nothing is looked up, for what a name means may be another's to say. So is
