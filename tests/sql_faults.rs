@@ -123,14 +123,19 @@ fn a_restarted_server_is_waited_for(kind: Kind) {
     let database = server.database();
     slow(&database);
     let sandbox = database.project(&flow(slow_home(kind), ", retries: 10"));
-    let running = sandbox.start(&[]);
-    wait_until("the query", || !queries(&database).is_empty());
+    outlives_a_restart(&server, &database, &sandbox, &[]);
+}
+
+/// Builds while the server goes and comes back in the middle of a query.
+fn outlives_a_restart(server: &Server, database: &Database, sandbox: &Sandbox, arguments: &[&str]) {
+    let running = sandbox.start(arguments);
+    wait_until("the query", || !queries(database).is_empty());
     database.run("UPDATE knob SET pause = 0");
     server.stop();
     server.start_again();
     let ran = running.end();
     assert_eq!(ran.code, 0, "{}", ran.text);
-    whole(&sandbox);
+    whole(sandbox);
 }
 
 fn a_cut_connection_loses_and_doubles_nothing(kind: Kind) {
@@ -283,14 +288,7 @@ fn a_restart_fails_only_who_had_a_session(kind: Kind) {
         (0..4).map(|n| format!("  b{n}: {{home: {{connection: shop, table: numbers}}, store: b{n}, retries: 0}}\n")).collect();
     let flows = flow(slow_home(kind), ", retries: 9") + &others;
     let sandbox = Sandbox::new(&database.config(&flows).replace("url:", "pool_size: 1, connect_timeout: 60s, url:"));
-    let running = sandbox.start(&["-j", "8"]);
-    wait_until("the query", || !queries(&database).is_empty());
-    database.run("UPDATE knob SET pause = 0");
-    server.stop();
-    server.start_again();
-    let ran = running.end();
-    assert_eq!(ran.code, 0, "{}", ran.text);
-    whole(&sandbox);
+    outlives_a_restart(&server, &database, &sandbox, &["-j", "8"]);
 }
 
 /// True where somebody has the table `numbers` locked.

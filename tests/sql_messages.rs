@@ -205,6 +205,13 @@ fn types_of_columns_that_do_not_come_are_said() {
     }
 }
 
+fn with_two_files(database: &Database, flows: &str) -> Sandbox {
+    let sandbox = database.project(flows);
+    files::ints(&sandbox, "home/a.parquet", 0..3);
+    files::ints(&sandbox, "home/b.parquet", 3..5);
+    sandbox
+}
+
 #[test]
 fn check_fails_where_a_build_would() {
     for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
@@ -230,9 +237,7 @@ fn check_fails_where_a_build_would() {
                 "file_pattern gives two parts the name \"x.parquet\": those of a.parquet and b.parquet",
             ),
         ] {
-            let sandbox = database.project(flows);
-            files::ints(&sandbox, "home/a.parquet", 0..3);
-            files::ints(&sandbox, "home/b.parquet", 3..5);
+            let sandbox = with_two_files(&database, flows);
             let checked = sandbox.run(&["check"]);
             assert!(checked.code == 1 && checked.text.contains(said), "{kind:?} {flows}: {}", checked.text);
             let built = sandbox.run(&["build"]);
@@ -246,9 +251,7 @@ fn check_fails_where_a_build_would() {
             "  f: {home: home, mode: merge, store: {connection: shop, table: t, key: [id]}}\n",
             "  f: {home: home, store: {path: out, file_pattern: \"{stem}-{digest}.parquet\"}}\n",
         ] {
-            let sandbox = database.project(flows);
-            files::ints(&sandbox, "home/a.parquet", 0..3);
-            files::ints(&sandbox, "home/b.parquet", 3..5);
+            let sandbox = with_two_files(&database, flows);
             let checked = sandbox.run(&["check"]);
             assert_eq!(checked.code, 0, "{kind:?} {flows}: {}", checked.text);
             let built = sandbox.run(&["build"]);
