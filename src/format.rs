@@ -1,7 +1,8 @@
-//! Formats: what files are made of, read and written through polars or moved undecoded.
+//! Formats: what files are made of, decoded and encoded or moved as they are.
 //!
 //! It knows bytes and columns; where files lie and who owns them is for homes and stores.
 
+pub mod batch;
 pub mod foreign;
 pub mod parquet;
 pub mod shared;
@@ -13,8 +14,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use batch::RecordBatch;
 use foreign::Foreign;
-use polars::prelude::{ArrowSchema, DataFrame};
+use polars_arrow::datatypes::ArrowSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -58,8 +60,8 @@ pub trait Format: Debug + Send + Sync {
     /// whatever they are written afterwards. Nothing is decoded to find that out.
     fn readable(&self, source: &Opened) -> Result<(), FormatError>;
 
-    /// A frame with the columns of a sound file, and no rows.
-    fn without_rows(&self, source: &Opened) -> Result<DataFrame, FormatError>;
+    /// The columns of a sound file, as they are decoded.
+    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError>;
 
     /// The names of a sound file's columns, in order.
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
@@ -81,9 +83,9 @@ pub trait Format: Debug + Send + Sync {
     fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
 
     /// Decodes pieces and hands their rows on, one group at a time and in order.
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError>;
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError>;
 
-    /// Begins a file of `target`'s format with these columns, for rows that come from no file; each frame that is written
+    /// Begins a file of `target`'s format with these columns, for rows that come from no file; each batch that is written
     /// becomes one group.
     fn encoder_of<'w>(
         &self,
@@ -95,7 +97,7 @@ pub trait Format: Debug + Send + Sync {
     /// The compression of files whose rows come from no file, where none is asked for.
     fn own_compression(&self) -> Compression;
 
-    /// Begins a file of `target`'s format; each frame that is written becomes one group.
+    /// Begins a file of `target`'s format; each batch that is written becomes one group.
     /// `model` is the first file of `cut`, whose schema and metadata the new file takes over.
     fn encoder<'w>(
         &self,
@@ -106,10 +108,10 @@ pub trait Format: Debug + Send + Sync {
     ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
 }
 
-/// Writes frames into one file.
+/// Writes record batches into one file.
 pub trait Encoder {
     /// Writes one group of rows.
-    fn write(&mut self, frame: DataFrame) -> Result<(), FormatError>;
+    fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError>;
 
     /// Ends the file.
     fn finish(self: Box<Self>) -> Result<(), FormatError>;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use polars::prelude::{ArrowSchema, DataFrame};
+use polars_arrow::datatypes::ArrowSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -26,6 +26,7 @@ use crate::connection::types::Column;
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
+use crate::format::batch::RecordBatch;
 use crate::format::foreign::by_ending;
 use crate::fs::{self, FsError, Stat};
 
@@ -253,7 +254,7 @@ pub struct Unit {
 #[derive(Debug)]
 pub struct Batch {
     /// The rows.
-    pub frame: DataFrame,
+    pub rows: RecordBatch,
     /// True where a group of the file ends behind them.
     pub ends_group: bool,
     /// True where the file ends behind them.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use polars::prelude::ArrowSchema;
+use polars_arrow::datatypes::ArrowSchema;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;

@@ -14,9 +14,7 @@ fn adding(keys: &str, store: &str) -> Sandbox {
 pub(crate) fn ids(sandbox: &Sandbox, store: &str) -> Vec<i64> {
     let mut ids = Vec::new();
     for name in sandbox.digests(store).keys() {
-        let frame = files::read(sandbox, &format!("{store}/{name}"));
-        let column = frame.column("id").expect("a column").i64().expect("integers").into_no_null_iter().collect::<Vec<_>>();
-        ids.extend(column);
+        ids.extend(files::read(sandbox, &format!("{store}/{name}")).ints("id"));
     }
     ids.sort_unstable();
     ids

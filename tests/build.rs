@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use polars::prelude::ParquetCompression;
+use polars_parquet::write::CompressionOptions;
 
 use crate::common::files;
 use crate::common::sandbox::Sandbox;
@@ -130,11 +130,11 @@ fn a_changed_input_whose_output_is_equal_runs_nothing_downstream() {
         "flows:\n  a: {home: home, store: {path: out/a, compression: zstd}}\n  b: {home: {flow: a}, store: {path: out/b, compression: gzip}}\n  \
          c: {home: out/b, store: {path: out/c, rows_per_file: 10}}\n",
     );
-    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, ParquetCompression::Snappy);
+    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, CompressionOptions::Snappy);
     let first = sandbox.build(&[]);
     assert_eq!((first.outcome("a"), first.outcome("b"), first.outcome("c")), ("built", "built", "built"), "{}", first.text);
     // The same pages, packed in another way.
-    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, ParquetCompression::Uncompressed);
+    files::ints_in_groups(&sandbox, "home/x.parquet", 0..100, 100, CompressionOptions::Uncompressed);
     let dry = sandbox.build(&["--dry-run"]);
     let verdicts: Vec<&str> = dry.events.iter().filter_map(|event| event["verdict"].as_str()).collect();
     assert_eq!(verdicts, ["stale", "maybe", "maybe"], "{}", dry.text);
@@ -224,7 +224,7 @@ fn an_upstream_that_someone_altered_is_not_read_as_if_it_were_whole() {
     assert_eq!(sandbox.digests("out"), before);
     let ran = sandbox.build(&[]);
     assert_eq!((ran.code, ran.outcome("a"), ran.outcome("b")), (0, "built", "built"), "{}", ran.text);
-    assert_eq!(files::read(&sandbox, "out/00000000000000000001.parquet").height(), 100);
+    assert_eq!(files::read(&sandbox, "out/00000000000000000001.parquet").rows, 100);
 }
 
 #[test]

@@ -408,7 +408,7 @@ fn the_configs_of_the_python_hygge_run_as_they_are() {
             assert_eq!(ran.outcome(flow), "built");
             let made: Vec<String> = sandbox.digests(store).into_keys().collect();
             assert_eq!(made.len(), *parts, "{flow}: {made:?}");
-            let rows: usize = made.iter().map(|name| files::read(&sandbox, &format!("{store}/{name}")).height()).sum();
+            let rows: usize = made.iter().map(|name| files::read(&sandbox, &format!("{store}/{name}")).rows).sum();
             assert_eq!(rows, 150_000, "{flow}");
         }
         assert_eq!(sandbox.build(&[]).event("build_finished")["fresh"], flows.len());

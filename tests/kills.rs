@@ -334,11 +334,10 @@ impl Project {
 }
 
 /// The ids in all files of a folder, sorted.
-fn ids(sandbox: &Sandbox, folder: &str) -> Vec<Option<i64>> {
+fn ids(sandbox: &Sandbox, folder: &str) -> Vec<i64> {
     let mut ids = Vec::new();
     for name in sandbox.digests(folder).into_keys() {
-        let frame = files::read(sandbox, &format!("{folder}/{name}"));
-        ids.extend(frame.column("id").expect("ids").i64().expect("integers").to_vec());
+        ids.extend(files::read(sandbox, &format!("{folder}/{name}")).ints("id"));
     }
     ids.sort_unstable();
     ids

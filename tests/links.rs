@@ -227,7 +227,7 @@ fn a_link_in_a_store_is_read_and_never_moved_on() {
         }
         let part = fs::symlink_metadata(sandbox.path("store/00000000000000000001.parquet")).expect("a part");
         assert!(how.is_empty() || part.is_file() || part.is_symlink());
-        assert_eq!(files::read(&sandbox, "moved.parquet").height(), 10, "what the link leads to stays");
+        assert_eq!(files::read(&sandbox, "moved.parquet").rows, 10, "what the link leads to stays");
         let staged = sandbox.find(".hygge-cache", "lock").map(|_| sandbox.path(".hygge-cache/staging"));
         for folder in fs::read_dir(staged.expect("a cache")).expect("staging") {
             let folder = folder.expect("an entry").path();

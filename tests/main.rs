@@ -1,4 +1,4 @@
-//! All integration tests: one binary, because linking polars is slow.
+//! All integration tests: one binary, because linking is slow.
 
 mod append;
 mod append_model;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use polars_parquet::write::CompressionOptions;
+
 use crate::common::files;
 use crate::common::sandbox::{Ran, Sandbox};
 
@@ -68,7 +70,7 @@ fn a_flow_says_whether_others_go_on_without_it() {
 fn a_level_packs_anew_what_has_the_compression_already() {
     let size = |level: &str| {
         let sandbox = Sandbox::new(&format!("flows:\n  a: {{home: home, store: {{path: store, compression: zstd{level}}}}}\n"));
-        files::ints_in_groups(&sandbox, "home/a.parquet", 0..200_000, usize::MAX, polars::prelude::ParquetCompression::Zstd(None));
+        files::ints_in_groups(&sandbox, "home/a.parquet", 0..200_000, usize::MAX, CompressionOptions::Zstd(None));
         let home = fs::metadata(sandbox.path("home/a.parquet")).expect("a file").len();
         assert_eq!(sandbox.build(&[]).code, 0);
         let store = sandbox.path("store/00000000000000000001.parquet");

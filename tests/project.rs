@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use polars_parquet::write::CompressionOptions;
 use serde_json::Value;
 
 use crate::common::files;
@@ -68,8 +69,8 @@ fn a_check_finds_what_would_fail_at_night() {
     sandbox.write("torn/x.parquet", "PAR1 torn");
     files::ints(&sandbox, "mixed/a.parquet", 0..10);
     files::ints_and_texts(&sandbox, "mixed/b.parquet", 0..10);
-    files::ints_in_groups(&sandbox, "many/a.parquet", 0..10, 10, polars::prelude::ParquetCompression::Snappy);
-    files::ints_in_groups(&sandbox, "many/b.parquet", 0..10, 10, polars::prelude::ParquetCompression::Zstd(None));
+    files::ints_in_groups(&sandbox, "many/a.parquet", 0..10, 10, CompressionOptions::Snappy);
+    files::ints_in_groups(&sandbox, "many/b.parquet", 0..10, 10, CompressionOptions::Zstd(None));
     sandbox.write("taken/mine.txt", "mine");
     sandbox.write("a_file", "mine");
     let ran = sandbox.run(&["check", "--format", "json"]);

@@ -203,7 +203,7 @@ fn the_history_survives_a_move_of_the_project() {
     }
     fs::rename(sandbox.path("one"), sandbox.path("two")).expect("a rename");
     assert_eq!(sandbox.run(&["restore", "ids", "-f", "two/hygge.yml"]).code, 0);
-    assert_eq!(files::read(&sandbox, "two/store/00000000000000000001.parquet").height(), 10);
+    assert_eq!(files::read(&sandbox, "two/store/00000000000000000001.parquet").rows, 10);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hygge::fingerprint::Fingerprint;
 use hygge::format::{Group, Layout, Piece};
 use hygge::plan::slice::{Slice, slices};
-use polars::prelude::ParquetCompression;
+use polars_parquet::write::CompressionOptions;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 
@@ -83,15 +83,15 @@ proptest! {
 fn packed_and_cut_files_have_the_same_rows_for_other_readers() {
     for rows_per_file in [1_000_000, 900, 450, 100, 7] {
         let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store, rows_per_file: {rows_per_file}}}}}\n"));
-        files::ints_in_groups(&sandbox, "home/a.parquet", 0..1000, 450, ParquetCompression::Snappy);
-        files::ints_in_groups(&sandbox, "home/b.parquet", 1000..1100, 450, ParquetCompression::Snappy);
-        files::ints_in_groups(&sandbox, "home/c.parquet", 1100..1100, 450, ParquetCompression::Snappy);
-        files::ints_in_groups(&sandbox, "home/d.parquet", 1100..3100, 900, ParquetCompression::Snappy);
+        files::ints_in_groups(&sandbox, "home/a.parquet", 0..1000, 450, CompressionOptions::Snappy);
+        files::ints_in_groups(&sandbox, "home/b.parquet", 1000..1100, 450, CompressionOptions::Snappy);
+        files::ints_in_groups(&sandbox, "home/c.parquet", 1100..1100, 450, CompressionOptions::Snappy);
+        files::ints_in_groups(&sandbox, "home/d.parquet", 1100..3100, 900, CompressionOptions::Snappy);
         let ran = sandbox.build(&[]);
         assert_eq!(ran.code, 0, "{}", ran.text);
         assert_eq!(ran.event("flow_finished")["rows"], 3100);
         let parts: Vec<usize> =
-            sandbox.digests("store").into_keys().map(|name| files::read(&sandbox, &format!("store/{name}")).height()).collect();
+            sandbox.digests("store").into_keys().map(|name| files::read(&sandbox, &format!("store/{name}")).rows).collect();
         assert!(parts.iter().all(|rows| *rows < 2 * rows_per_file), "{rows_per_file}: {parts:?}");
         assert!(parts.iter().rev().skip(1).all(|rows| rows * 2 >= rows_per_file), "{rows_per_file}: {parts:?}");
         peers::compare(&sandbox.path("home"), &sandbox.path("store"), &["--values-only"]);
@@ -122,14 +122,14 @@ fn a_part_may_be_packed_from_more_files_than_may_be_open() {
         .output()
         .expect("sh runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(files::read(&sandbox, "store/00000000000000000001.parquet").height(), 600);
+    assert_eq!(files::read(&sandbox, "store/00000000000000000001.parquet").rows, 600);
 }
 
 #[test]
 fn an_index_that_is_wrong_about_a_file_loses_no_row() {
     let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 1000}}\n");
-    files::ints_in_groups(&sandbox, "home/a.parquet", 0..200, 100, ParquetCompression::Snappy);
-    files::ints_in_groups(&sandbox, "home/b.parquet", 200..300, 100, ParquetCompression::Snappy);
+    files::ints_in_groups(&sandbox, "home/a.parquet", 0..200, 100, CompressionOptions::Snappy);
+    files::ints_in_groups(&sandbox, "home/b.parquet", 200..300, 100, CompressionOptions::Snappy);
     sandbox.build(&[]);
     // Each file gets what is known of the other.
     let swap = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); (a,x),(b,y)=c.execute('select key,record from layout').fetchall(); \

@@ -64,7 +64,7 @@ fn every_sample_is_built_and_has_every_row() {
             let folder = format!("data/store/{store}");
             let made: Vec<String> = sandbox.digests(&folder).into_keys().collect();
             assert_eq!(made.len(), *parts, "{sample}: {made:?}");
-            let found: usize = made.iter().map(|name| files::read(&sandbox, &format!("{folder}/{name}")).height()).sum();
+            let found: usize = made.iter().map(|name| files::read(&sandbox, &format!("{folder}/{name}")).rows).sum();
             assert_eq!(found, *rows, "{sample}: {store}");
         }
         let again = sandbox.run(&["-f", &config, "build"]);

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit};
+use polars_arrow::datatypes::{ArrowDataType, Field, TimeUnit};
 
 /// The digits of the widest decimal.
 pub const MAX_PRECISION: u8 = 38;
@@ -90,10 +90,10 @@ impl Type {
             Self::Text => ArrowDataType::Utf8View,
             Self::Binary => ArrowDataType::BinaryView,
             Self::Date => ArrowDataType::Date32,
-            Self::Time => ArrowDataType::Time64(ArrowTimeUnit::Nanosecond),
-            Self::Timestamp => ArrowDataType::Timestamp(ArrowTimeUnit::Microsecond, None),
-            Self::TimestampUtc => ArrowDataType::Timestamp(ArrowTimeUnit::Microsecond, Some("UTC".into())),
-            Self::List(inner) => ArrowDataType::LargeList(Box::new(ArrowField::new("item".into(), inner.to_arrow(), true))),
+            Self::Time => ArrowDataType::Time64(TimeUnit::Nanosecond),
+            Self::Timestamp => ArrowDataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::TimestampUtc => ArrowDataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::List(inner) => ArrowDataType::LargeList(Box::new(Field::new("item".into(), inner.to_arrow(), true))),
         }
     }
 }
@@ -146,7 +146,7 @@ pub struct Column {
 
 impl Column {
     /// The field of a file that holds it.
-    pub fn to_arrow(&self) -> ArrowField {
-        ArrowField::new(self.name.as_str().into(), self.kind.to_arrow(), self.nullable)
+    pub fn to_arrow(&self) -> Field {
+        Field::new(self.name.as_str().into(), self.kind.to_arrow(), self.nullable)
     }
 }

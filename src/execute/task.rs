@@ -209,9 +209,9 @@ fn recode(format: &dyn Format, cut: &Cut<'_>, target: &Target, out: &mut BufWrit
     let first = cut.pieces.first().map_or(0, |piece| piece.file);
     let mut encoder = target.format.encoder(&cut.sources.open(first)?, cut, target, Box::new(out))?;
     let mut rows = 0;
-    format.decode(cut, &mut |frame| {
-        rows += frame.height() as u64;
-        encoder.write(frame)
+    format.decode(cut, &mut |batch| {
+        rows += batch.height() as u64;
+        encoder.write(batch)
     })?;
     encoder.finish()?;
     Ok(rows)

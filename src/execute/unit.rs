@@ -4,7 +4,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use polars::prelude::DataFrame;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,7 +15,8 @@ use crate::cache::{Cache, CacheError};
 use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::format::{FormatError, Target};
+use crate::format::Target;
+use crate::format::batch::concatenated;
 use crate::home::Batch;
 use crate::plan::table::{ROWS_PER_PART, TableWork, part_key};
 
@@ -54,7 +54,7 @@ impl Coming<'_> {
             }
         })?;
         if let Some(batch) = &came {
-            self.rows += batch.frame.height() as u64;
+            self.rows += batch.rows.height() as u64;
             return Ok(came);
         }
         // The queue is closed: it was read to its end, or it failed.
@@ -94,7 +94,7 @@ impl UnitTask<'_> {
         let mut next = coming.next()?;
         while let Some(first) = next {
             // One unit without rows stands for the table's columns where it has no rows at all.
-            if first.frame.height() == 0 && self.unit > 0 {
+            if first.rows.height() == 0 && self.unit > 0 {
                 next = coming.next()?;
                 continue;
             }
@@ -111,25 +111,22 @@ impl UnitTask<'_> {
         let target = self.target.of_rows();
         write(unfinished, |out| {
             let mut encoder = target.format.encoder_of(&self.table.answer.columns, &target, Box::new(out))?;
-            let mut group: Option<DataFrame> = None;
-            let mut rows = 0;
+            let mut group = Vec::new();
+            let mut count = 0;
             let mut next = Some(first);
-            while let Some(Batch { frame, ends_group, ends_part }) = next {
-                rows += frame.height() as u64;
-                match &mut group {
-                    Some(group) => drop(group.vstack_mut(&frame).map_err(|error| FormatError::Encode(error.to_string()))?),
-                    None => group = Some(frame),
-                }
-                if ends_group && let Some(group) = group.take() {
-                    encoder.write(group)?;
+            while let Some(Batch { rows, ends_group, ends_part }) = next {
+                count += rows.height() as u64;
+                group.push(rows);
+                if ends_group {
+                    encoder.write(concatenated(std::mem::take(&mut group))?)?;
                 }
                 next = if ends_part { None } else { coming.next()? };
             }
-            if let Some(group) = group.take() {
-                encoder.write(group)?;
+            if !group.is_empty() {
+                encoder.write(concatenated(group)?)?;
             }
             encoder.finish()?;
-            Ok(rows)
+            Ok(count)
         })
     }
 

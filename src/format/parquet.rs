@@ -1,8 +1,8 @@
 //! Apache Parquet: whole files and column chunks pass undecoded, pages are packed with another
-//! codec where that is all that differs, and only what is cut inside a row group goes through polars.
+//! codec where that is all that differs, and only what is cut inside a row group is decoded.
 //!
 //! The format is that of <https://parquet.apache.org/docs/file-format/>. The `parquet` crate reads
-//! and writes metadata and moves chunks; polars alone decodes and encodes values.
+//! and writes metadata and moves chunks; polars-parquet alone decodes and encodes values.
 
 mod chunks;
 mod codec;
@@ -19,6 +19,7 @@ mod notes;
 mod recode;
 mod recompress;
 mod required;
+mod schema;
 mod shape;
 mod statistics;
 mod strict;
@@ -32,10 +33,11 @@ use std::ops::RangeInclusive;
 
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
-use polars::prelude::{ArrowSchema, DataFrame};
+use polars_arrow::datatypes::ArrowSchema;
 
 use codec::{Codec, KEEP};
 
+use super::batch::RecordBatch;
 use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
 
 /// The parquet format.
@@ -79,8 +81,8 @@ impl Format for Parquet {
         exact::decodable(source)
     }
 
-    fn without_rows(&self, source: &Opened) -> Result<DataFrame, FormatError> {
-        recode::without_rows(source)
+    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
+        recode::columns(source)
     }
 
     fn readable(&self, source: &Opened) -> Result<(), FormatError> {
@@ -140,7 +142,7 @@ impl Format for Parquet {
         chunks::move_groups(cut, codec.as_ref(), out)
     }
 
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
         recode::decode(cut, each)
     }
 

@@ -5,14 +5,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polars::prelude::DataFrame;
-
+use super::batch::RecordBatch;
 use super::{FormatError, Piece};
 
 /// A file of a flow, and a group of it.
 pub type Place = (usize, usize);
 
-type Slot = Arc<Mutex<Option<DataFrame>>>;
+type Slot = Arc<Mutex<Option<RecordBatch>>>;
 
 /// The groups of one flow that are decoded at the moment.
 #[derive(Clone, Debug, Default)]
@@ -41,17 +40,17 @@ impl Shared {
     ///
     /// # Errors
     /// It cannot be decoded; the next part tries for itself.
-    pub fn frame(&self, place: Place, decode: impl FnOnce() -> Result<DataFrame, FormatError>) -> Result<DataFrame, FormatError> {
+    pub fn batch(&self, place: Place, decode: impl FnOnce() -> Result<RecordBatch, FormatError>) -> Result<RecordBatch, FormatError> {
         let slot = lock(&self.0).slot(place);
         let mut held = lock(&slot);
-        let frame = match held.take() {
-            Some(frame) => frame,
+        let batch = match held.take() {
+            Some(batch) => batch,
             None => decode()?,
         };
         if lock(&self.0).is_wanted_again(place) {
-            *held = Some(frame.clone());
+            *held = Some(batch.clone());
         }
-        Ok(frame)
+        Ok(batch)
     }
 }
 
@@ -88,10 +87,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-
-    use polars::prelude::DataFrame;
+    use std::sync::Arc;
 
     use super::Shared;
+    use crate::format::batch::RecordBatch;
     use crate::format::{FormatError, Piece};
 
     #[test]
@@ -107,14 +106,14 @@ mod tests {
         let decoded = Cell::new(0);
         let decode = || {
             decoded.set(decoded.get() + 1);
-            Ok(DataFrame::empty_with_height(10))
+            Ok(RecordBatch::new(10, Arc::default(), Vec::new()))
         };
         for (place, times) in [((0, 0), 1), ((0, 0), 1), ((0, 1), 2), ((0, 1), 2), ((0, 1), 3)] {
-            assert_eq!(shared.frame(place, decode).expect("a frame").height(), 10);
+            assert_eq!(shared.batch(place, decode).expect("a batch").height(), 10);
             assert_eq!(decoded.get(), times, "{place:?}");
         }
         assert!(super::lock(&shared.0).held.is_empty(), "the last part lets a group go");
         let fails = || Err(FormatError::Interrupted);
-        assert!(Shared::of(parts.iter().map(Vec::as_slice)).frame((0, 0), fails).is_err());
+        assert!(Shared::of(parts.iter().map(Vec::as_slice)).batch((0, 0), fails).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use polars::prelude::ArrowSchema;
+use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::beside::{check_folders, remarks_on_packing};

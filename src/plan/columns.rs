@@ -1,9 +1,9 @@
 //! Columns that come to a table: whether they have a place there, before anything is read or written.
 
-use polars::prelude::{ArrowSchema, CompatLevel, SchemaExt};
+use polars_arrow::datatypes::ArrowSchema;
 
 use super::work::Work;
-use crate::error::{Result, catch_panic};
+use crate::error::Result;
 use crate::flow::Flow;
 use crate::format::{Format, Opened};
 
@@ -29,7 +29,5 @@ pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn
 /// It has a column whose values would be others.
 pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<ArrowSchema> {
     format.readable(file)?;
-    let frame = catch_panic(|| format.without_rows(file))??;
-    let fields = frame.schema().iter_fields().map(|field| field.to_arrow(CompatLevel::newest())).collect::<Vec<_>>();
-    Ok(fields.into_iter().map(|field| (field.name.clone(), field)).collect())
+    Ok(format.arrow_columns(file)?)
 }

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polars::prelude::ArrowSchema;
+use polars_arrow::datatypes::ArrowSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -310,8 +310,7 @@ impl Store for SqlStore {
     }
 
     fn check_columns(&self, columns: &ArrowSchema, change: Change) -> Result<Vec<String>, StoreError> {
-        let names = columns.iter_values().map(|field| (field.name.as_str(), field.dtype().clone()));
-        let coming = columns::coming(names)?;
+        let coming = columns::coming(columns)?;
         self.ask(|store, database| async move { check::columns(&store, &database, &coming, change).await })
     }
 

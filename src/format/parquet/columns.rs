@@ -10,7 +10,7 @@ use super::logical::{is_map, logical};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
-/// The digits of the widest decimal that polars knows.
+/// The digits of the widest decimal that tables have.
 const MAX_PRECISION: i32 = 38;
 
 /// The digest of a schema: names, order, types and repetition, whatever the root is called.
@@ -61,40 +61,53 @@ fn compare(above: &str, one: &Type, other: &Type) -> Option<String> {
     None
 }
 
-/// The first column whose type polars reads as another, by types alone, and what it is.
-pub(super) fn misread(root: &Type) -> Option<(String, String)> {
-    fn walk(path: &str, node: &Type) -> Option<(String, String)> {
-        let found = |what: &str| Some((path.to_string(), format!("{what} is not read as what it is ({})", describe(node))));
-        if is_map(node) {
-            return found("a map");
-        }
-        match (logical(node), element(node)) {
-            (_, Some(Element::Inside(inside))) => return walk(&format!("{path}.{}", inside.name()), inside),
-            (_, Some(Element::Repeated(repeated))) => return walk(&format!("{path}.{}", repeated.name()), repeated),
-            (Some(LogicalType::List), None) => return found("a list without elements"),
-            (Some(LogicalType::_Unknown { .. }), _) => return found("a type that hygge does not know"),
-            _ => {}
-        }
-        if let Type::PrimitiveType { physical_type: Physical::INT96, .. } = node {
-            return found("an INT96 timestamp");
-        }
-        if matches!(node, Type::PrimitiveType { precision, .. } if *precision > MAX_PRECISION) {
-            return found("a decimal of more than 38 digits");
-        }
-        fields(node).iter().find_map(|field| walk(&format!("{path}.{}", field.name()), field))
-    }
+/// The first column of which nobody can say what its values are, or that is called like another, and why.
+pub(super) fn unreadable(root: &Type) -> Option<(String, String)> {
     let names: Vec<&str> = fields(root).iter().map(|field| field.name()).collect();
     if let Some(double) = names.iter().enumerate().find(|(number, name)| names[..*number].contains(name)) {
         return Some((double.1.to_string(), "two columns have this name".into()));
     }
-    fields(root).iter().find_map(|field| walk(field.name(), field))
+    find(root, &|node| match node {
+        Type::PrimitiveType { physical_type: Physical::INT96, .. } => Some("an INT96 timestamp"),
+        Type::GroupType { fields, .. } if fields.is_empty() => Some("a group without fields"),
+        _ => None,
+    })
 }
 
-/// The first column that `written` has with another type than `source`, and how it would change.
+/// The first column whose values are another thing than the bytes that they are stored as, and what it is.
+pub(super) fn misread(root: &Type) -> Option<(String, String)> {
+    find(root, &|node| match logical(node) {
+        _ if is_map(node) => Some("a map"),
+        Some(LogicalType::List) if element(node).is_none() => Some("a list without elements"),
+        Some(LogicalType::_Unknown { .. }) => Some("a type that hygge does not know"),
+        _ if matches!(node, Type::PrimitiveType { precision, .. } if *precision > MAX_PRECISION) => {
+            Some("a decimal of more than 38 digits")
+        }
+        _ => None,
+    })
+}
+
+/// The first column in which something is found, and what it is. What only makes a list of its elements has no name in the path.
+fn find(root: &Type, what: &impl Fn(&Type) -> Option<&'static str>) -> Option<(String, String)> {
+    fn walk(path: &str, node: &Type, what: &impl Fn(&Type) -> Option<&'static str>) -> Option<(String, String)> {
+        if let Some(what) = what(node) {
+            return Some((path.to_string(), format!("{what} is not read as what it is ({})", describe(node))));
+        }
+        let inner = match element(node) {
+            Some(Element::Inside(inside)) => return walk(&format!("{path}.{}", inside.name()), inside, what),
+            Some(Element::Repeated(repeated)) => return walk(&format!("{path}.{}", repeated.name()), repeated, what),
+            None => fields(node),
+        };
+        inner.iter().find_map(|field| walk(&format!("{path}.{}", field.name()), field, what))
+    }
+    fields(root).iter().find_map(|field| walk(field.name(), field, what))
+}
+
+/// The first of some columns that `written` has with another type than `source`, and how it would change.
 ///
 /// What a list calls its elements, how many levels it has and how wide a decimal is stored say nothing about values.
-pub(super) fn changed(source: &Type, written: &Type) -> Option<(String, String)> {
-    changed_fields("", fields(source), fields(written))
+pub(super) fn changed(source: &[Arc<Type>], written: &[Arc<Type>]) -> Option<(String, String)> {
+    changed_fields("", source, written)
 }
 
 fn changed_fields(above: &str, source: &[Arc<Type>], written: &[Arc<Type>]) -> Option<(String, String)> {

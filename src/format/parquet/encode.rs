@@ -1,17 +1,17 @@
-//! Encoding: frames become row groups. Polars encodes the pages; what a file says of them is written here.
+//! Encoding: record batches become row groups. Polars encodes the pages; what a file says of them is written here.
 //!
 //! Statistics are made in `statistics`: no option of a library, and no environment variable, decides a byte.
 
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, CompatLevel, DataFrame, PolarsResult, Schema, SchemaExt, StatisticsOptions};
 use polars_arrow::array::{Array, BinaryViewArray, Utf8ViewArray, View};
-use polars_parquet::parquet::metadata::KeyValue;
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
+use polars_error::PolarsResult;
 use polars_parquet::parquet::page::{DataPageHeader, DictPage, Page};
-use polars_parquet::write::get_dtype_encoding;
-use polars_parquet::write::{CompressionOptions, Encoding, FileWriter as PolarsWriter, ParquetType, Version, WriteOptions};
+use polars_parquet::write::{CompressionOptions, Encoding, ParquetType, StatisticsOptions, Version, WriteOptions, get_dtype_encoding};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::Codec;
@@ -20,9 +20,11 @@ use super::leaves::{Leaf, Order, leaves};
 use super::levels::Levels;
 use super::moved::Moved;
 use super::required;
+use super::schema::FileSchema;
 use super::statistics::Collected;
 use super::thrift::{self, Fields, Value};
 use super::writer::FileWriter;
+use crate::format::batch::RecordBatch;
 use crate::format::{Encoder, FormatError};
 
 /// The bytes of an encoded page before compression, set so that no environment variable sets it.
@@ -32,7 +34,7 @@ const PLAIN: i32 = 0;
 const RLE: i32 = 3;
 
 /// Nothing is compressed by polars, and no bound is cut: both are done here.
-const OPTIONS: WriteOptions = WriteOptions {
+pub(super) const OPTIONS: WriteOptions = WriteOptions {
     statistics: StatisticsOptions {
         min_value: true,
         max_value: true,
@@ -60,42 +62,47 @@ const WITHOUT_BOUNDS: WriteOptions = WriteOptions {
 /// Of columns with a longer value, bounds are found here: polars copies them several times.
 const LONG: usize = 1 << 20;
 
-/// Begins a file with these columns; `pairs` are the file's own texts, and `model` is where the columns come from, for
-/// errors.
+/// Begins a file with these columns; `model` is where they come from, for errors.
 pub(super) fn begin<'w>(
-    written: ArrowSchema,
-    schema: Schema,
-    pairs: Vec<(String, Option<String>)>,
+    schema: FileSchema,
     model: PathBuf,
     codec: &Codec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let encodings: Vec<Vec<Encoding>> = written.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect();
-    let pairs = pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect();
-    let mut empty = Vec::new();
-    let mut writer = PolarsWriter::try_new(&mut empty, written, OPTIONS).map_err(encode)?;
-    let types = writer.parquet_schema().fields().to_vec();
-    writer.end(Some(pairs)).map_err(encode)?;
-    drop(writer);
-    let file = footer_of(&empty)?;
-    let leaves = leaves(file.list(2)).map_err(FormatError::Encode)?;
+    let FileSchema { arrow, types, footer } = schema;
+    let leaves = leaves(footer.list(2)).map_err(FormatError::Encode)?;
     let mut left = leaves.iter();
     // A dictionary of floating point numbers would make one of 0 and -0.
     let plain = |(encoding, leaf): (Encoding, &Leaf)| if leaf.order == Order::Float { Encoding::Plain } else { encoding };
-    let encodings = encodings.into_iter().map(|each| each.into_iter().zip(left.by_ref()).map(plain).collect()).collect();
-    let writer = FileWriter::new(out, file)?;
-    Ok(Box::new(GroupWriter { writer, types, leaves, encodings, schema, model, codec: *codec }))
+    let encodings = arrow.iter_values().map(|field| get_dtype_encoding(&field.dtype));
+    let encodings = encodings.map(|each| each.into_iter().zip(left.by_ref()).map(plain).collect()).collect();
+    let mut dtypes = Vec::new();
+    arrow.iter_values().for_each(|field| leaf_types(&field.dtype, &mut dtypes));
+    let is_ordered = dtypes.iter().zip(&leaves).map(|(dtype, leaf)| is_ordered_as(dtype, leaf.order)).collect();
+    let writer = FileWriter::new(out, footer)?;
+    Ok(Box::new(GroupWriter { writer, types, leaves, encodings, is_ordered, arrow, model, codec: *codec }))
 }
 
-/// The footer of an empty file, without row groups: its schema, its texts and the order of its columns.
-pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
-    let damaged = || FormatError::Encode("an empty file could not be written".into());
-    let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(damaged)?;
-    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
-    let start = rest.len().checked_sub(length).ok_or_else(damaged)?;
-    let (mut footer, _) = thrift::read(&rest[start..]).map_err(FormatError::Encode)?;
-    footer.remove(4);
-    Ok(footer)
+fn leaf_types<'t>(dtype: &'t ArrowDataType, found: &mut Vec<&'t ArrowDataType>) {
+    match dtype {
+        ArrowDataType::LargeList(inner) => leaf_types(&inner.dtype, found),
+        ArrowDataType::Struct(fields) => fields.iter().for_each(|field| leaf_types(&field.dtype, found)),
+        leaf => found.push(leaf),
+    }
+}
+
+/// True where polars finds the smallest and the largest of an array's values by the order of the column.
+fn is_ordered_as(dtype: &ArrowDataType, order: Order) -> bool {
+    use ArrowDataType::{
+        BinaryView, Boolean, Decimal, FixedSizeBinary, Float16, Float32, Float64, UInt8, UInt16, UInt32, UInt64, Utf8View,
+    };
+    match dtype {
+        Boolean | UInt8 | UInt16 | UInt32 | UInt64 => order == Order::Unsigned,
+        Float16 | Float32 | Float64 => order == Order::Float,
+        Utf8View | BinaryView | FixedSizeBinary(_) => order == Order::Bytes,
+        Decimal(..) => matches!(order, Order::Decimal | Order::Signed),
+        _ => order == Order::Signed,
+    }
 }
 
 struct GroupWriter<'w> {
@@ -103,7 +110,9 @@ struct GroupWriter<'w> {
     types: Vec<ParquetType>,
     leaves: Vec<Leaf>,
     encodings: Vec<Vec<Encoding>>,
-    schema: Schema,
+    /// Of each leaf.
+    is_ordered: Vec<bool>,
+    arrow: Arc<ArrowSchema>,
     model: PathBuf,
     codec: Codec,
 }
@@ -120,14 +129,9 @@ struct Encoded {
 
 impl GroupWriter<'_> {
     /// Encodes and compresses the columns of one group, all at once: that is where the time goes.
-    fn columns(&self, frame: &DataFrame) -> Result<Vec<Encoded>, FormatError> {
-        let mut arrays = Vec::new();
-        for batch in frame.iter_chunks(CompatLevel::newest(), false) {
-            if !arrays.is_empty() {
-                return Err(FormatError::Encode("its rows came in several pieces".into()));
-            }
-            arrays = batch.into_arrays();
-        }
+    fn columns(&self, batch: RecordBatch) -> Result<Vec<Encoded>, FormatError> {
+        let rows = batch.height();
+        let arrays = batch.into_arrays();
         let long: Vec<Option<Values>> = arrays.iter().map(|array| Values::long(array.as_ref())).collect();
         let columns: Vec<_> = arrays.into_iter().zip(self.types.iter().cloned()).zip(&self.encodings).zip(&long).collect();
         let pages = columns
@@ -136,7 +140,7 @@ impl GroupWriter<'_> {
                 required::pages(array, field, if long.is_some() { WITHOUT_BOUNDS } else { OPTIONS }, encodings)
             })
             .collect::<PolarsResult<Vec<_>>>()
-            .map_err(encode)?;
+            .map_err(failed)?;
         // A column with long values has no columns in it.
         let long: Vec<_> = pages.iter().zip(&long).flat_map(|(pages, long)| pages.iter().map(move |_| long.as_ref())).collect();
         let pages: Vec<_> = pages
@@ -144,16 +148,16 @@ impl GroupWriter<'_> {
             .flatten()
             .map(|pages| pages.collect::<PolarsResult<Vec<_>>>())
             .collect::<PolarsResult<_>>()
-            .map_err(encode)?;
+            .map_err(failed)?;
         if pages.len() != self.leaves.len() {
             return Err(FormatError::Encode(format!("it has {} columns, and its schema {}", pages.len(), self.leaves.len())));
         }
-        let (rows, codec) = (frame.height(), self.codec);
-        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).zip(long).collect();
+        let codec = self.codec;
+        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).zip(&self.is_ordered).zip(long).collect();
         columns
             .into_par_iter()
-            .map(|((pages, leaf), long)| {
-                let encoded = encoded(&codec, &pages, leaf, long, rows);
+            .map(|(((pages, leaf), is_ordered), long)| {
+                let encoded = encoded(&codec, &pages, (leaf, *is_ordered), long, rows);
                 encoded.map_err(|error| FormatError::Encode(format!("column {}: {error}", leaf.name())))
             })
             .collect()
@@ -190,7 +194,13 @@ impl Values {
 }
 
 /// The pages of one column, packed, and what is said of them.
-fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, long: Option<&Values>, rows: usize) -> Result<Encoded, String> {
+fn encoded(
+    codec: &Codec,
+    pages: &[Page],
+    (leaf, is_ordered): (&Leaf, bool),
+    long: Option<&Values>,
+    rows: usize,
+) -> Result<Encoded, String> {
     let mut chunk = ChunkWriter { codec, pieces: Vec::new(), length: 0, unpacked: 0 };
     let mut collected = Collected::new(leaf);
     let (mut places, mut dictionary) = (Vec::new(), None);
@@ -209,6 +219,7 @@ fn encoded(codec: &Codec, pages: &[Page], leaf: &Leaf, long: Option<&Values>, ro
                 let own = own_header(header.num_values, header.encoding.0);
                 let (counts, _) = Levels::default().first(&own, page.buffer(), leaf)?;
                 let found = match (long, &header.statistics) {
+                    _ if !is_ordered => None,
                     (Some(long), _) => long.bounds(begun..begun + counts.rows),
                     (None, Some(found)) => found.min_value.as_deref().zip(found.max_value.as_deref()),
                     (None, None) => None,
@@ -283,14 +294,14 @@ impl ChunkWriter<'_> {
 impl Encoded {
     /// The chunk as it lies at `at`.
     fn moved(self, at: u64) -> Result<Moved, FormatError> {
-        let number = |number: u64| i64::try_from(number).map(Value::I64).map_err(encode);
+        let number = |number: u64| i64::try_from(number).map(Value::I64).map_err(failed);
         let place = |offset: usize| number(at + offset as u64);
         let mut meta = self.meta;
         meta.set(9, place(self.pages.first().map_or(0, |(offset, ..)| *offset))?);
         meta.set_or_remove(11, self.dictionary.map(place).transpose()?);
         let location = |(offset, size, row): &(usize, usize, usize)| -> Result<Fields, FormatError> {
             let mut location = Fields::default();
-            location.set(1, place(*offset)?).set(2, Value::I32(i32::try_from(*size).map_err(encode)?)).set(3, number(*row as u64)?);
+            location.set(1, place(*offset)?).set(2, Value::I32(i32::try_from(*size).map_err(failed)?)).set(3, number(*row as u64)?);
             Ok(location)
         };
         let mut index = Fields::default();
@@ -302,22 +313,20 @@ impl Encoded {
 }
 
 impl Encoder for GroupWriter<'_> {
-    fn write(&mut self, mut frame: DataFrame) -> Result<(), FormatError> {
-        check_types(&frame, &self.schema, &self.model)?;
-        if frame.height() == 0 {
+    fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError> {
+        check_types(batch.schema(), &self.arrow, &self.model)?;
+        if batch.height() == 0 {
             return Ok(());
         }
-        // One chunk, so that it becomes one row group.
-        frame.rechunk_mut_par();
+        let rows = batch.height() as u64;
         let mut chunks = Vec::new();
-        for encoded in self.columns(&frame)? {
+        for encoded in self.columns(batch)? {
             let at = self.writer.at();
             encoded.pieces.iter().try_for_each(|piece| self.writer.add(piece))?;
             chunks.push(encoded.moved(at)?);
         }
-        let rows = frame.height() as u64;
         let mut fields = Fields::default();
-        fields.set(3, Value::I64(i64::try_from(rows).map_err(encode)?)).set(5, Value::I64(0)).set(6, Value::I64(0)).set(7, Value::I16(0));
+        fields.set(3, Value::I64(i64::try_from(rows).map_err(failed)?)).set(5, Value::I64(0)).set(6, Value::I64(0)).set(7, Value::I16(0));
         let filters = chunks.iter().map(|_| None).collect();
         self.writer.end_group(RowGroup { fields, rows, chunks: Vec::new() }, chunks, filters)
     }
@@ -327,49 +336,17 @@ impl Encoder for GroupWriter<'_> {
     }
 }
 
-/// Packed files may agree in parquet's types and still differ in Arrow's, time zones among them.
-fn check_types(frame: &DataFrame, schema: &Schema, model: &Path) -> Result<(), FormatError> {
-    let found = frame.schema();
-    match schema.iter().find(|(name, dtype)| found.get(name) != Some(dtype)) {
+/// Packed files may agree in parquet's types and still differ in what Arrow's metadata calls them.
+fn check_types(found: &ArrowSchema, schema: &ArrowSchema, model: &Path) -> Result<(), FormatError> {
+    match schema.iter_values().find(|field| found.get(&field.name).is_none_or(|found| found.dtype != field.dtype)) {
         None => Ok(()),
-        Some((name, dtype)) => {
-            let found = found.get(name).map_or_else(|| "missing".to_string(), |found| format!("{found:?}"));
-            Err(FormatError::Encode(format!("column {name} is {found}, and {dtype:?} in {}", model.display())))
+        Some(field) => {
+            let found = found.get(&field.name).map_or_else(|| "missing".to_string(), |found| format!("{:?}", found.dtype));
+            Err(FormatError::Encode(format!("column {} is {found}, and {:?} in {}", field.name, field.dtype, model.display())))
         }
     }
 }
 
-/// The fields of a frame as they were in the source: their nullability and their ids, and those of the fields in them.
-pub(super) fn as_in_source(frame: &Schema, source: &ArrowSchema) -> ArrowSchema {
-    let field = |field: polars::prelude::Field| {
-        let field = field.to_arrow(CompatLevel::newest());
-        let field = match source.get(&field.name) {
-            Some(source) => field_as_in_source(field, source),
-            None => field,
-        };
-        (field.name.clone(), field)
-    };
-    frame.iter_fields().map(field).collect()
-}
-
-fn field_as_in_source(mut field: ArrowField, source: &ArrowField) -> ArrowField {
-    field.is_nullable = source.is_nullable;
-    field.metadata = source.metadata.clone();
-    field.dtype = match (field.dtype, &source.dtype) {
-        (ArrowDataType::LargeList(inner), ArrowDataType::LargeList(from)) => {
-            ArrowDataType::LargeList(Box::new(field_as_in_source(*inner, from)))
-        }
-        (ArrowDataType::FixedSizeList(inner, width), ArrowDataType::FixedSizeList(from, _) | ArrowDataType::LargeList(from)) => {
-            ArrowDataType::FixedSizeList(Box::new(field_as_in_source(*inner, from)), width)
-        }
-        (ArrowDataType::Struct(fields), ArrowDataType::Struct(from)) if fields.len() == from.len() => {
-            ArrowDataType::Struct(fields.into_iter().zip(from).map(|(field, from)| field_as_in_source(field, from)).collect())
-        }
-        (other, _) => other,
-    };
-    field
-}
-
-fn encode(error: impl std::fmt::Display) -> FormatError {
+pub(super) fn failed(error: impl std::fmt::Display) -> FormatError {
     FormatError::Encode(error.to_string())
 }

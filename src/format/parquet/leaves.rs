@@ -124,6 +124,22 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
     Ok(found)
 }
 
+/// The elements of each of a schema's columns: of the fields of its root, with all that lies in them.
+pub(super) fn column_elements(schema: &[Value]) -> Vec<&[Value]> {
+    let mut columns = Vec::new();
+    let mut start = 1;
+    while start < schema.len() {
+        let (mut end, mut left) = (start, 1);
+        while left > 0 && end < schema.len() {
+            left += schema[end].fields().and_then(|element| element.small(5)).unwrap_or_default() - 1;
+            end += 1;
+        }
+        columns.push(&schema[start..end]);
+        start = end;
+    }
+    columns
+}
+
 fn physical(element: &Fields) -> Result<Physical, String> {
     Ok(match element.small(1) {
         Some(0) => Physical::Boolean,

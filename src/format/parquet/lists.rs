@@ -1,4 +1,4 @@
-//! Lists: what their elements are, by the rules for files of old, and a schema in which polars finds them.
+//! Lists and maps: what their elements are, by the rules for files of old, and a schema in which polars finds them.
 //!
 //! The rules are those of <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists>.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::errors::ParquetError;
-use ::parquet::schema::types::{BasicTypeInfo, Type};
+use ::parquet::schema::types::Type;
 
 use super::columns::fields;
 use super::logical::is_map;
@@ -43,8 +43,9 @@ pub(super) fn is_repeated(node: &Type) -> bool {
 /// `None` where all are already.
 ///
 /// polars knows lists of three levels by the name `list`, and takes the nullability of elements from there; groups of two
-/// levels it takes for three where they have one field. A repeated field that is no list's is one of required elements.
-/// Something required around any of them is no level of its own.
+/// levels it takes for three where they have one field. A repeated field that is no list's is one of required elements, and a map
+/// is a list of its entries. Something required around any of them is no level of its own. What is annotated as a list or a map
+/// and has not the form of one is a group.
 pub(super) fn readable(root: &Type) -> Result<Option<Type>, ParquetError> {
     let made = fields(root).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
     if made.iter().zip(fields(root)).all(|(made, field)| made == field) {
@@ -62,10 +63,9 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
         return Ok(Arc::new(list.build()?));
     }
     match element(node) {
-        Some(Element::Repeated(inner)) => {
+        Some(Element::Repeated(_)) => {
             let [found] = fields(node) else { return Ok(node.clone()) };
-            let made = repeated(found)?;
-            if made.as_ref() == inner { Ok(node.clone()) } else { like(node, node.name(), vec![made]) }
+            list(node, vec![repeated(found)?])
         }
         Some(Element::Inside(inside)) => {
             let [found] = fields(node) else { return Ok(node.clone()) };
@@ -74,40 +74,65 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
             if found.name() == "list" && made.as_ref() == inside {
                 return Ok(node.clone());
             }
-            like(node, node.name(), vec![like(found, "list", vec![made])?])
+            list(node, vec![plain(found, "list", Repetition::REPEATED, vec![made])?])
         }
-        // A map is not decoded.
-        None if node.is_group() && !is_map(node) => {
+        None if node.is_group() => {
+            if let ([entries], true) = (fields(node), is_map(node))
+                && is_repeated(entries)
+            {
+                return list(node, vec![repeated(entries)?]);
+            }
             let made = fields(node).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
-            if made.iter().zip(fields(node)).all(|(made, field)| made == field) { Ok(node.clone()) } else { like(node, node.name(), made) }
+            let is_group =
+                node.get_basic_info().converted_type() == ConvertedType::NONE && node.get_basic_info().logical_type_ref().is_none();
+            let is_same = is_group && made.iter().zip(fields(node)).all(|(made, field)| made == field);
+            if is_same { Ok(node.clone()) } else { plain(node, node.name(), node.get_basic_info().repetition(), made) }
         }
-        _ => Ok(node.clone()),
+        None => Ok(node.clone()),
     }
 }
 
-/// A repeated field that is the element itself: a group gets one around it, which is there as often.
+/// A repeated field that is the element itself gets a group around it, which is there as often.
 fn repeated(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
-    if !node.is_group() {
-        return Ok(node.clone());
-    }
-    let element = group(node, "element", Repetition::REQUIRED, fields(node).to_vec())?;
+    let element = match node.as_ref() {
+        Type::GroupType { .. } => readable_field(&plain(node, "element", Repetition::REQUIRED, fields(node).to_vec())?)?,
+        Type::PrimitiveType { .. } => required(node, "element")?,
+    };
     let around = Type::group_type_builder("list").with_repetition(Repetition::REPEATED);
-    Ok(Arc::new(around.with_fields(vec![readable_field(&element)?]).build()?))
+    Ok(Arc::new(around.with_fields(vec![element]).build()?))
 }
 
-/// A group with other fields, and all else of another.
-fn group(like: &Type, name: &str, repetition: Repetition, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
-    let info: &BasicTypeInfo = like.get_basic_info();
-    let made = Type::group_type_builder(name)
-        .with_repetition(repetition)
+/// A column that must be there, and all else of another.
+fn required(node: &Type, name: &str) -> Result<Arc<Type>, ParquetError> {
+    let Type::PrimitiveType { basic_info: info, physical_type, type_length, scale, precision } = node else {
+        return Err(ParquetError::General(format!("{} is no column", node.name())));
+    };
+    let made = Type::primitive_type_builder(name, *physical_type)
+        .with_repetition(Repetition::REQUIRED)
         .with_converted_type(info.converted_type())
         .with_logical_type(info.logical_type_ref().cloned())
-        .with_id(info.has_id().then(|| info.id()))
-        .with_fields(fields);
+        .with_length(*type_length)
+        .with_precision(*precision)
+        .with_scale(*scale)
+        .with_id(info.has_id().then(|| info.id()));
     Ok(Arc::new(made.build()?))
 }
 
-/// A group that is there as often as another.
-fn like(node: &Type, name: &str, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
-    group(node, name, node.get_basic_info().repetition(), fields)
+/// A group with other fields and no annotation, and all else of another.
+fn plain(like: &Type, name: &str, repetition: Repetition, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
+    let info = like.get_basic_info();
+    let made = Type::group_type_builder(name).with_repetition(repetition).with_id(info.has_id().then(|| info.id())).with_fields(fields);
+    Ok(Arc::new(made.build()?))
+}
+
+/// A list with the name and all else of a group.
+fn list(like: &Type, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
+    let info = like.get_basic_info();
+    let made = Type::group_type_builder(like.name())
+        .with_repetition(info.repetition())
+        .with_logical_type(Some(LogicalType::List))
+        .with_converted_type(ConvertedType::LIST)
+        .with_id(info.has_id().then(|| info.id()))
+        .with_fields(fields);
+    Ok(Arc::new(made.build()?))
 }

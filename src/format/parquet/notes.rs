@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
 use polars_arrow::io::ipc::read::deserialize_schema;
 use polars_parquet::read::schema::read_schema_from_metadata;
-use polars_parquet::write::schema_to_metadata_key;
 use serde_json::{Map, Value, json};
 
 use super::footer::{self, Footer};
@@ -272,21 +271,6 @@ fn arrow_types(encoded: &str) -> Option<Vec<(String, String)>> {
         Some(schema.iter_values().map(|field| (field.name.to_string(), format!("{field:?}"))).collect())
     };
     // polars panics on what it does not know.
-    catch_panic(read).ok().flatten()
-}
-
-/// Arrow's schema of one column, where a file has one that polars can take apart.
-pub(super) fn arrow_schema_of(metadata: &ParquetMetaData, column: &str) -> Option<Vec<KeyValue>> {
-    let notes = Notes::of(metadata);
-    let encoded = notes.0.get(ARROW_SCHEMA)?;
-    let read = || {
-        let bytes = from_base64(encoded)?;
-        let message = if bytes.starts_with(&[0xff; 4]) { bytes.get(8..)? } else { bytes.as_slice() };
-        let (schema, ..) = deserialize_schema(message).ok()?;
-        let field = schema.get(column)?.clone();
-        let alone = schema_to_metadata_key(&[(field.name.clone(), field)].into_iter().collect());
-        Some(vec![KeyValue::new(alone.key, alone.value)])
-    };
     catch_panic(read).ok().flatten()
 }
 

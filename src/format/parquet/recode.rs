@@ -1,7 +1,7 @@
-//! Decoding through polars, one row group at a time.
+//! Decoding by polars-parquet, one row group at a time.
 //!
 //! Only types that `exact` lets through come here. Each row group is lifted into memory by plain reads, its pages are
-//! unpacked and walked over, and polars gets them as a file of its own: so memory is bounded by a row group, a file that
+//! unpacked and walked over, and polars gets them from there: so memory is bounded by a row group, a file that
 //! shrinks or is damaged is an error, and one that has more rows than polars can count is no problem.
 
 use std::io::{Cursor, Write};
@@ -9,40 +9,42 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ::parquet::errors::ParquetError as ParquetFailure;
-use ::parquet::file::metadata::{FileMetaData, KeyValue as Note, ParquetMetaData, ParquetMetaDataWriter};
-use ::parquet::schema::types::{SchemaDescriptor, Type};
-use polars::prelude::{ArrowSchema, DataFrame, ParallelStrategy, ParquetReader, PolarsError, PolarsResult, Schema, SchemaExt, SerReader};
-use polars_parquet::read::{infer_schema, read_metadata};
+use ::parquet::file::metadata::KeyValue as Note;
+use polars_arrow::array::{Array, new_empty_array};
+use polars_arrow::compute::concatenate::concatenate;
+use polars_arrow::datatypes::ArrowSchema;
+use polars_buffer::Buffer;
+use polars_error::PolarsResult;
+use polars_parquet::parquet::compression::Compression;
+use polars_parquet::parquet::read::PageMetaData;
+use polars_parquet::read::{BasicDecompressor, PageReader, column_iter_to_arrays, n_columns};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::chunks;
 use super::codec::Codec;
 use super::encode;
+use super::exact::undecodable;
 use super::footer::{self, Footer, RowGroup};
-use super::moved::{Beside, Moved};
-use super::notes;
 use super::recompress::{self, Packed};
+use super::schema::{self, FileSchema, Pairs, Read};
 use super::shape;
-use super::strict;
-use super::thrift::{Fields, Value};
+use super::thrift::Fields;
 use super::writer::FileWriter;
 use crate::error::catch_panic;
+use crate::format::batch::{RecordBatch, sliced};
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
-/// The bytes of a footer, about.
-const ROOM: usize = 1 << 16;
-
 /// Decodes the pieces of a cut, group by group.
-pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<(), FormatError>) -> Result<(), FormatError> {
-    let mut current: Option<(usize, Opened, Footer)> = None;
+pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    let mut current: Option<(usize, Opened, Footer, Read)> = None;
     for piece in cut.pieces {
         if current.as_ref().is_none_or(|(file, ..)| *file != piece.file) {
             let source = cut.sources.open(piece.file)?;
             let footer = Footer::read(&source)?;
-            current = Some((piece.file, source, footer));
+            let read = read_schema(&footer).map_err(FormatError::at("read the schema of", &source.path))?;
+            current = Some((piece.file, source, footer, read));
         }
-        let Some((file, source, footer)) = &current else { continue };
+        let Some((file, source, footer, read)) = &current else { continue };
         let groups = match piece.group {
             Some(group) => group..group + 1,
             None => 0..footer.groups.len(),
@@ -56,27 +58,28 @@ pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(DataFrame) -> Result<()
             }
             match (piece.rows, cut.sources.shared()) {
                 (Some((first, count)), Some(shared)) => {
-                    let frame = shared.frame((*file, group), || decode_group(source, footer, group))?;
-                    each(sliced(&frame, first, count))?;
+                    let batch = shared.batch((*file, group), || decode_group(source, footer, read, group))?;
+                    each(rows(&batch, first, count))?;
                 }
-                (Some((first, count)), None) => each(sliced(&decode_group(source, footer, group)?, first, count))?,
-                (None, _) => each(decode_group(source, footer, group)?)?,
+                (Some((first, count)), None) => each(rows(&decode_group(source, footer, read, group)?, first, count))?,
+                (None, _) => each(decode_group(source, footer, read, group)?)?,
             }
         }
     }
     Ok(())
 }
 
-fn sliced(frame: &DataFrame, first: u64, count: u64) -> DataFrame {
-    frame.slice(i64::try_from(first).unwrap_or(i64::MAX), usize::try_from(count).unwrap_or(usize::MAX))
+fn rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    sliced(batch, number(first), number(count))
 }
 
-fn decode_group(source: &Opened, footer: &Footer, number: usize) -> Result<DataFrame, FormatError> {
+fn decode_group(source: &Opened, footer: &Footer, read: &Read, number: usize) -> Result<RecordBatch, FormatError> {
     chunks::check_rows(source, footer, number)?;
     let group = &footer.groups[number];
     let rows = usize::try_from(group.rows).map_err(|error| footer::unsound(source, error.to_string()))?;
     if footer.leaves.is_empty() {
-        return Ok(DataFrame::empty_with_height(rows));
+        return Ok(RecordBatch::new(rows, Arc::default(), Vec::new()));
     }
     let in_group = |what: String| footer::unsound(source, format!("row group {number}{what}"));
     let lift = |column: usize| {
@@ -92,118 +95,83 @@ fn decode_group(source: &Opened, footer: &Footer, number: usize) -> Result<DataF
         }
     }
     let nulls: Vec<usize> = columns.iter().map(|column| column.counts.nulls()).collect();
-    let file = lifted(footer, Some((group, columns))).map_err(FormatError::at("read a row group of", &source.path))?;
-    let frame = catch_panic(|| decode_file(file))
+    let arrays = catch_panic(|| decode_columns(group, columns, read))
         .map_err(|panic| in_group(format!(" cannot be decoded: {panic}")))?
         .map_err(|error| in_group(format!(" cannot be decoded: {error}")))?;
-    if frame.height() != rows {
-        return Err(in_group(format!(" has {rows} rows, and {} were decoded", frame.height())));
+    if let Some(array) = arrays.iter().find(|array| array.len() != rows) {
+        return Err(in_group(format!(" has {rows} rows, and {} were decoded", array.len())));
     }
-    // Polars makes null of what it takes for no value: a time outside a day.
-    for (leaf, nulls) in footer.leaves.iter().zip(nulls).filter(|(leaf, _)| leaf.path.len() == 1 && leaf.max_repetition == 0) {
-        let found = frame.column(&leaf.name()).map_or(0, polars::prelude::Column::null_count);
-        if found != nulls {
+    let tops = read.arrow.iter_values().scan(0, |leaf, field| {
+        let first = *leaf;
+        *leaf += n_columns(&field.dtype);
+        Some(first)
+    });
+    for (array, first) in arrays.iter().zip(tops) {
+        let leaf = &footer.leaves[first];
+        let (found, nulls) = (array.null_count(), nulls[first]);
+        if leaf.path.len() == 1 && leaf.max_repetition == 0 && found != nulls {
             return Err(in_group(format!(", column {}: it has {nulls} nulls, and {found} were decoded", leaf.name())));
         }
     }
-    Ok(frame)
+    RecordBatch::try_new(rows, read.arrow.clone(), arrays).map_err(|error| in_group(format!(" cannot be decoded: {error}")))
 }
 
-fn decode_file(file: Vec<u8>) -> PolarsResult<DataFrame> {
-    ParquetReader::new(Cursor::new(file)).read_parallel(ParallelStrategy::Columns).finish()
+/// The arrays of a group of unpacked columns, all at once.
+fn decode_columns(group: &RowGroup, columns: Vec<Packed>, read: &Read) -> PolarsResult<Vec<Box<dyn Array>>> {
+    let pages = group.chunks.iter().zip(columns).zip(&read.leaves);
+    let mut pages = pages.map(|((chunk, packed), leaf)| {
+        let values = i64::try_from(chunk.values).unwrap_or(i64::MAX);
+        let of_column = PageMetaData::new(0, values, Compression::Uncompressed, leaf.clone());
+        let bytes = Cursor::new(Buffer::from(packed.bytes));
+        (BasicDecompressor::new(PageReader::new_with_page_meta(bytes, of_column, Vec::new(), usize::MAX), Vec::new()), &leaf.primitive_type)
+    });
+    let parts: Vec<_> = read.arrow.iter_values().map(|field| (field, pages.by_ref().take(n_columns(&field.dtype)).unzip())).collect();
+    let decoded = parts.into_par_iter().map(|(field, (pages, types))| {
+        let (mut arrays, _) = column_iter_to_arrays(pages, types, field.clone(), None)?;
+        match arrays.len() {
+            0 => Ok(new_empty_array(field.dtype.clone())),
+            1 => Ok(arrays.remove(0)),
+            _ => concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
+        }
+    });
+    decoded.collect()
 }
 
-/// A group of unpacked columns as a file of its own in memory, which is what polars decodes; without a group, a file that
-/// has the schema and no rows.
-fn lifted(footer: &Footer, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Vec<u8>, FormatError> {
+/// A file with the schema of another and no rows, in the form that polars reads.
+fn without_rows(footer: &Footer) -> Result<Vec<u8>, FormatError> {
     let mut file = Fields::default();
     for id in [1, 5, 6] {
         file.set_or_remove(id, footer.file.get(id).cloned());
     }
-    file.set(2, strict::schema(footer.file.list(2)));
-    if footer.leaves.iter().any(|leaf| leaf.max_repetition > 0) {
-        // Lists get the form that polars reads; the levels of their values are the same.
-        let empty = whole(file.clone(), None)?;
-        let empty = shape::with_readable_lists(empty).map_err(|error| FormatError::Encode(error.to_string()))?;
-        file.set_or_remove(2, encode::footer_of(&empty)?.get(2).cloned());
+    file.set(2, shape::readable_elements(footer.file.list(2)));
+    let mut bytes = Vec::new();
+    FileWriter::new(Box::new(&mut bytes), file)?.finish()?;
+    // Lists get the form that polars reads; the levels of their values are the same.
+    if footer.leaves.iter().all(|leaf| leaf.max_repetition == 0) {
+        Ok(bytes)
+    } else {
+        shape::with_readable_lists(bytes).map_err(encode::failed)
     }
-    whole(file, group)
 }
 
-fn whole(file: Fields, group: Option<(&RowGroup, Vec<Packed>)>) -> Result<Vec<u8>, FormatError> {
-    // Pages of a large group are copied once, not again each time that there is no more room.
-    let room = group.iter().flat_map(|(_, columns)| columns).map(|packed| packed.bytes.len()).sum::<usize>();
-    let mut bytes = Vec::with_capacity(room + ROOM);
-    let mut writer = FileWriter::new(Box::new(&mut bytes), file)?;
-    if let Some((group, columns)) = group {
-        let mut chunks = Vec::new();
-        for (chunk, packed) in group.chunks.iter().zip(columns) {
-            let mut moved =
-                Moved::packed(chunk, Beside::default(), &packed, writer.at(), Codec::NONE.number).map_err(FormatError::Encode)?;
-            moved.forget_statistics();
-            // Of values and of places outside: nothing that a decoder needs.
-            moved.meta.remove(8).remove(13).remove(16);
-            writer.add(&packed.bytes)?;
-            chunks.push(moved);
-        }
-        let mut fields = Fields::default();
-        fields.set(3, Value::I64(i64::try_from(group.rows).unwrap_or(i64::MAX)));
-        let filters = chunks.iter().map(|_| None).collect();
-        writer.end_group(RowGroup { fields, rows: group.rows, chunks: Vec::new() }, chunks, filters)?;
-    }
-    writer.finish()?;
-    Ok(bytes)
+fn read_schema(footer: &Footer) -> Result<Read, FormatError> {
+    schema::read(&without_rows(footer)?)
 }
 
-/// A frame with the columns of a file, and no rows.
-pub(super) fn without_rows(source: &Opened) -> Result<DataFrame, FormatError> {
-    empty(source, &Footer::read(source)?)
-}
-
-fn empty(source: &Opened, footer: &Footer) -> Result<DataFrame, FormatError> {
+/// The columns of a file as they are decoded.
+pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
+    let footer = Footer::read(source)?;
     if footer.leaves.is_empty() {
-        return Ok(DataFrame::empty());
+        return Ok(ArrowSchema::default());
     }
-    decode_file(lifted(footer, None)?).map_err(FormatError::at("decode", &source.path))
+    let read = read_schema(&footer).map_err(FormatError::at("read the schema of", &source.path))?;
+    Ok(ArrowSchema::clone(&read.arrow))
 }
 
-/// The schema of a file as polars reads it, with Arrow's metadata and without.
-pub(super) fn arrow_schemas(source: &Opened, _: &ParquetMetaData) -> Result<(ArrowSchema, ArrowSchema), FormatError> {
-    schemas(source, &Footer::read(source)?)
-}
-
-/// The same of a footer that was read.
-fn schemas(source: &Opened, footer: &Footer) -> Result<(ArrowSchema, ArrowSchema), FormatError> {
-    let bytes = lifted(footer, None)?;
-    schemas_of(bytes).map_err(FormatError::at("read the schema of", &source.path))
-}
-
-fn schemas_of(file: Vec<u8>) -> PolarsResult<(ArrowSchema, ArrowSchema)> {
-    let mut metadata = read_metadata(&mut Cursor::new(file))?;
-    let labelled = infer_schema(&metadata)?;
-    metadata.key_value_metadata = None;
-    Ok((labelled, infer_schema(&metadata)?))
-}
-
-/// Reads and writes one column of a file without rows, by itself and with what Arrow's metadata says of it.
-pub(super) fn copy_of_column(metadata: &ParquetMetaData, column: Arc<Type>) -> Result<(), FormatError> {
-    let failed = |error: ParquetFailure| FormatError::Encode(error.to_string());
-    let of_polars = |error: PolarsError| FormatError::Encode(error.to_string());
-    let label = notes::arrow_schema_of(metadata, column.name());
-    let file = metadata.file_metadata();
-    let root = Type::group_type_builder("schema").with_fields(vec![column]).build().map_err(failed)?;
-    let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
-    let alone = FileMetaData::new(file.version(), 0, file.created_by().map(String::from), label, schema, None);
-    let mut bytes = b"PAR1".to_vec();
-    ParquetMetaDataWriter::new(&mut bytes, &ParquetMetaData::new(alone, Vec::new())).finish().map_err(failed)?;
-    let bytes = shape::with_readable_lists(bytes).map_err(failed)?;
-    let frame = decode_file(bytes.clone()).map_err(of_polars)?;
-    let (labelled, plain) = schemas_of(bytes).map_err(of_polars)?;
-    if labelled.len() != frame.width() {
-        return Err(FormatError::Encode("it is no column for polars".into()));
-    }
-    let written = encode::as_in_source(frame.schema(), &plain);
-    encode::begin(written, frame.schema().as_ref().clone(), Vec::new(), PathBuf::new(), &Codec::NONE, Box::new(Vec::new())).map(drop)
+/// The columns of a file as they are decoded and encoded, with these texts of the new file's own.
+pub(super) fn schema(source: &Opened, footer: &Footer, pairs: Pairs) -> Result<FileSchema, FormatError> {
+    let read = read_schema(footer).map_err(FormatError::at("read the schema of", &source.path))?;
+    FileSchema::of_file(read, &footer::read(source)?, footer.file.list(2), pairs).map_err(|found| undecodable(source, found))
 }
 
 /// Begins a parquet file with the schema of `model` and these notes: names, nullability, field ids and Arrow's own types
@@ -214,13 +182,8 @@ pub(super) fn encoder<'w>(
     codec: &Codec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let footer = Footer::read(model)?;
-    let frame = empty(model, &footer)?;
-    let (_, plain) = schemas(model, &footer)?;
-    let schema = frame.schema().as_ref().clone();
-    let written = encode::as_in_source(&schema, &plain);
     let pairs = notes.into_iter().map(|note| (note.key, note.value)).collect();
-    encode::begin(written, schema, pairs, model.path.clone(), codec, out)
+    encode::begin(schema(model, &Footer::read(model)?, pairs)?, model.path.clone(), codec, out)
 }
 
 /// Begins a parquet file with columns that come from no file.
@@ -229,6 +192,5 @@ pub(super) fn encoder_of<'w>(
     codec: &Codec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let schema = Schema::from_arrow_schema(columns);
-    encode::begin(columns.clone(), schema, Vec::new(), PathBuf::from("the columns of the home"), codec, out)
+    encode::begin(FileSchema::of_columns(columns)?, PathBuf::from("the columns of the home"), codec, out)
 }

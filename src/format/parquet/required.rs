@@ -1,23 +1,25 @@
-//! Encoding one column, of which some fields must be there in groups that may not be.
+//! Encoding one column, with what polars' own way from an array to its pages does not do.
 //!
-//! polars makes the fields of a group null where the group is, and then does not write them as REQUIRED. Whether values are
+//! Some fields must be there in groups that may not be: polars makes the fields of a group null where the group is, and then does not write them as REQUIRED. Whether values are
 //! there is told by the levels of the group: so levels are made by the schema that the fields shall have, and values are
 //! written as if they could be missing.
 
-use polars::prelude::{PolarsError, PolarsResult};
-use polars_arrow::array::{Array, FixedSizeListArray, ListArray, StructArray};
+use polars_arrow::array::{Array, FixedSizeBinaryArray, ListArray, PrimitiveArray, StructArray};
 use polars_arrow::bitmap::{Bitmap, and_not};
 use polars_arrow::compute::utils::combine_validities_and;
+use polars_arrow::datatypes::ArrowDataType;
+use polars_error::{PolarsError, PolarsResult};
 use polars_parquet::parquet::page::Page;
 use polars_parquet::parquet::schema::Repetition;
-use polars_parquet::parquet::schema::types::ParquetType;
+use polars_parquet::parquet::schema::types::{ParquetType, PhysicalType};
 use polars_parquet::write::{DynIter, Encoding, WriteOptions, array_to_columns, array_to_pages, to_leaves, to_nested, to_parquet_leaves};
+use polars_utils::float16::pf16;
 
 type Pages = DynIter<'static, PolarsResult<Page>>;
 
 /// The pages of each leaf of a column.
 pub(super) fn pages(array: Box<dyn Array>, kind: ParquetType, options: WriteOptions, encodings: &[Encoding]) -> PolarsResult<Vec<Pages>> {
-    if !has_required_in_optional(&kind, false) {
+    if !has_required_in_optional(&kind, false) && !(array.dtype().is_nested() && has_fixed_bytes(&kind)) {
         return array_to_columns(array, kind, options, encodings);
     }
     let counted = counted(array.as_ref(), &kind, None)?;
@@ -29,9 +31,28 @@ pub(super) fn pages(array: Box<dyn Array>, kind: ParquetType, options: WriteOpti
         if kind.field_info.repetition == Repetition::Required && values.null_count() > 0 {
             kind.field_info.repetition = Repetition::Optional;
         }
-        array_to_pages(values.as_ref(), kind, &levels, options, *encoding)
+        array_to_pages(as_numbers(values.as_ref())?.as_ref(), kind, &levels, options, *encoding)
     });
     pages.collect()
+}
+
+/// Bytes of fixed length as numbers of the same bits: polars writes no other ones inside of a list or a group.
+fn as_numbers(values: &dyn Array) -> PolarsResult<Box<dyn Array>> {
+    let Some(bytes) = values.as_any().downcast_ref::<FixedSizeBinaryArray>() else { return Ok(values.to_boxed()) };
+    let wrong = |_| PolarsError::InvalidOperation("bytes of fixed length are no numbers".into());
+    let (values, validity) = (bytes.values().clone(), bytes.validity().cloned());
+    Ok(match bytes.size() {
+        2 => PrimitiveArray::<pf16>::new(ArrowDataType::Float16, values.try_transmute().map_err(wrong)?, validity).boxed(),
+        16 => PrimitiveArray::<i128>::new(ArrowDataType::Int128, values.try_transmute().map_err(wrong)?, validity).boxed(),
+        width => return Err(PolarsError::InvalidOperation(format!("{width} bytes of fixed length inside of a list or a group").into())),
+    })
+}
+
+fn has_fixed_bytes(kind: &ParquetType) -> bool {
+    match kind {
+        ParquetType::GroupType { fields, .. } => fields.iter().any(has_fixed_bytes),
+        ParquetType::PrimitiveType(leaf) => matches!(leaf.physical_type, PhysicalType::FixedLenByteArray(_)),
+    }
 }
 
 /// True where something must be there in what may be missing.
@@ -69,13 +90,6 @@ fn counted(array: &dyn Array, kind: &ParquetType, there: Option<&Bitmap>) -> Pol
     if let (Some(list), Some(kind)) = (any.downcast_ref::<ListArray<i64>>(), elements()) {
         let values = counted(list.values().as_ref(), kind, None)?;
         return Ok(ListArray::<i64>::new(list.dtype().clone(), list.offsets().clone(), values, kept).boxed());
-    }
-    if let (Some(list), Some(kind)) = (any.downcast_ref::<FixedSizeListArray>(), elements()) {
-        let there = combine_validities_and(there, kept.as_ref());
-        let there: Option<Bitmap> =
-            there.map(|there| there.iter().flat_map(|is_there| std::iter::repeat_n(is_there, list.size())).collect());
-        let values = counted(list.values().as_ref(), kind, there.as_ref())?;
-        return Ok(FixedSizeListArray::new(list.dtype().clone(), list.len(), values, kept).boxed());
     }
     Ok(array.with_validity(kept))
 }

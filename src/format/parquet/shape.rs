@@ -1,4 +1,5 @@
-//! A file without rows whose lists have the form that polars reads: its schema decides how the pages of others are decoded.
+//! The schema of a file in the form that polars reads, which decides how the pages of others are decoded: lists and maps as it
+//! knows them, and columns of types that it does not hold as the bytes that they are stored as.
 
 use std::sync::Arc;
 
@@ -7,7 +8,40 @@ use ::parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataRe
 use ::parquet::schema::types::SchemaDescriptor;
 use bytes::Bytes;
 
-use super::{lists, root};
+use super::thrift::{self, Fields, Value};
+use super::{lists, root, strict};
+
+/// The digits of the widest decimal that polars holds.
+const MAX_PRECISION: i64 = 38;
+
+/// The bytes of the widest.
+const MAX_WIDTH: i64 = 16;
+
+/// The last logical type that polars knows, FLOAT16.
+const LAST_LOGICAL: i16 = 15;
+
+/// The elements of a schema, without the annotations that polars does not know or takes for something else.
+pub(super) fn readable_elements(elements: &[Value]) -> Value {
+    thrift::structs(strict::schema(elements).elements().unwrap_or_default().iter().filter_map(Value::fields).map(readable_element))
+}
+
+fn readable_element(element: &Fields) -> Fields {
+    const DECIMAL: i64 = 5;
+    const INTERVAL: i64 = 21;
+    let mut element = element.clone();
+    let logical = element.fields(10);
+    let is_unknown = logical.is_some_and(|logical| logical.iter().any(|(variant, _)| !(1..=LAST_LOGICAL).contains(&variant)));
+    let is_decimal = logical.is_some_and(|logical| logical.get(DECIMAL as i16).is_some()) || element.small(6) == Some(DECIMAL);
+    let digits = logical.and_then(|logical| logical.fields(DECIMAL as i16)?.small(2)).or(element.small(8)).unwrap_or_default();
+    let is_wide = is_decimal && (digits > MAX_PRECISION || element.small(2).is_some_and(|width| width > MAX_WIDTH));
+    if is_unknown {
+        element.remove(10);
+    }
+    if is_wide || element.small(6) == Some(INTERVAL) {
+        element.remove(6).remove(7).remove(8).remove(10);
+    }
+    element
+}
 
 /// Gives a file without rows lists that polars reads for what they are. The levels of values are the same in both.
 pub(super) fn with_readable_lists(file: Vec<u8>) -> Result<Vec<u8>, ParquetError> {

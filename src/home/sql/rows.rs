@@ -4,16 +4,17 @@
 
 use std::sync::Arc;
 
-use polars::prelude::{Column as Filled, DataFrame, Series};
 use polars_arrow::array::{
     Array, BooleanArray, ListArray, MutableBinaryViewArray, MutableBooleanArray, MutablePrimitiveArray, PrimitiveArray,
 };
 use polars_arrow::bitmap::MutableBitmap;
+use polars_arrow::datatypes::ArrowSchema;
 use polars_arrow::offset::Offsets;
 use polars_arrow::types::NativeType;
 
 use crate::connection::types::{Column, Type};
 use crate::error::{Error, ErrorKind};
+use crate::format::batch::RecordBatch;
 use crate::home::Batch;
 
 /// After as many rows a group ends.
@@ -212,7 +213,7 @@ pub(super) struct Limits {
 /// Fills columns row by row, and says when a batch is full.
 #[derive(Debug)]
 pub(super) struct Filling {
-    columns: Arc<[Column]>,
+    arrow: Arc<ArrowSchema>,
     /// The columns, in their order.
     pub builders: Vec<Builder>,
     limits: Limits,
@@ -228,7 +229,8 @@ impl Filling {
     pub(super) fn new(columns: Arc<[Column]>, limits: Limits) -> Self {
         let builders: Vec<Builder> = columns.iter().map(|column| Builder::new(&column.kind, limits.batch_rows)).collect();
         let width = columns.iter().map(|column| width(&column.kind)).sum();
-        Self { columns, builders, limits, width, batch: (0, 0), group: (0, 0), part: 0, rows: 0 }
+        let arrow = columns.iter().map(Column::to_arrow).map(|field| (field.name.clone(), field)).collect();
+        Self { arrow: Arc::new(arrow), builders, limits, width, batch: (0, 0), group: (0, 0), part: 0, rows: 0 }
     }
 
     /// All rows so far.
@@ -255,13 +257,9 @@ impl Filling {
 
     fn batch(&mut self, ends_group: bool, ends_part: bool) -> Result<Batch, Error> {
         let height = self.batch.0;
-        let filled = self.columns.iter().zip(&mut self.builders).map(|(column, builder)| {
-            let array = builder.take();
-            let made = Series::from_arrow(column.name.as_str().into(), array);
-            made.map(Filled::from).map_err(|error| Error::new(ErrorKind::Flow, format!("column {}: {error}", column.name)))
-        });
-        let filled = filled.collect::<Result<Vec<_>, Error>>()?;
-        let frame = DataFrame::new(height, filled).map_err(|error| Error::new(ErrorKind::Flow, error.to_string()))?;
+        let arrays = self.builders.iter_mut().map(Builder::take).collect();
+        let rows =
+            RecordBatch::try_new(height, self.arrow.clone(), arrays).map_err(|error| Error::new(ErrorKind::Flow, error.to_string()))?;
         self.batch = (0, 0);
         if ends_group {
             self.group = (0, 0);
@@ -269,7 +267,7 @@ impl Filling {
         if ends_part {
             self.part = 0;
         }
-        Ok(Batch { frame, ends_group, ends_part })
+        Ok(Batch { rows, ends_group, ends_part })
     }
 }
 

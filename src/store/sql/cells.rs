@@ -1,12 +1,14 @@
-//! The values of a frame, row by row, as databases take them.
+//! The values of a record batch, row by row, as databases take them.
 
-use polars::prelude::{Column, CompatLevel, DataType};
 use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StaticArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
 
 use crate::connection::digits;
 use crate::connection::types::{MAX_PRECISION, Type};
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +32,7 @@ pub(super) enum Cell<'a> {
     List(Vec<Cell<'a>>),
 }
 
-/// A column of a frame.
+/// A column of a record batch.
 pub(super) struct Cells {
     values: Values,
     pub(super) kind: Type,
@@ -45,13 +47,9 @@ pub(super) enum Scale {
 
 impl Cells {
     /// The values of a column; its type where it has no place in a database.
-    pub(super) fn new(column: &Column) -> Result<Self, String> {
-        let series = column.as_materialized_series();
-        // Texts of a dictionary are texts.
-        let texts = if is_dictionary(column) { series.cast(&DataType::String).ok() } else { None };
-        let array = texts.as_ref().unwrap_or(series).rechunk().to_arrow(0, CompatLevel::newest());
-        let known = type_of(array.dtype()).and_then(|(kind, scale)| Some((Values::new(array.as_ref(), &kind, scale)?, kind)));
-        let (values, kind) = known.ok_or_else(|| format!("{:?}", column.dtype()))?;
+    pub(super) fn new(array: &dyn Array) -> Result<Self, String> {
+        let known = type_of(array.dtype()).and_then(|(kind, scale)| Some((Values::new(array, &kind, scale)?, kind)));
+        let (values, kind) = known.ok_or_else(|| format!("{:?}", array.dtype()))?;
         Ok(Self { values, kind })
     }
 
@@ -62,10 +60,6 @@ impl Cells {
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
         self.values.cell(row)
     }
-}
-
-fn is_dictionary(column: &Column) -> bool {
-    matches!(column.dtype(), DataType::Categorical(..) | DataType::Enum(..))
 }
 
 pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
@@ -93,12 +87,9 @@ pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
             ((1..=MAX_PRECISION).contains(&precision)).then_some((Type::Decimal { precision, scale }, micros))?
         }
         ArrowDataType::Utf8View => (Type::Text, micros),
-        ArrowDataType::Dictionary(_, values, _) if matches!(**values, ArrowDataType::Utf8View | ArrowDataType::LargeUtf8) => {
-            (Type::Text, micros)
-        }
         ArrowDataType::BinaryView => (Type::Binary, micros),
         ArrowDataType::Date32 => (Type::Date, micros),
-        ArrowDataType::Time64(unit) => (Type::Time, of_unit(unit)),
+        ArrowDataType::Time32(unit) | ArrowDataType::Time64(unit) => (Type::Time, of_unit(unit)),
         ArrowDataType::Timestamp(unit, None) => (Type::Timestamp, of_unit(unit)),
         ArrowDataType::Timestamp(unit, Some(_)) => (Type::TimestampUtc, of_unit(unit)),
         ArrowDataType::LargeList(field) => {
@@ -151,7 +142,7 @@ impl Values {
             Type::Text => Self::Text(any.downcast_ref::<Utf8ViewArray>()?.clone()),
             Type::Binary => Self::Binary(any.downcast_ref::<BinaryViewArray>()?.clone()),
             Type::Date => Self::Date(numbers(array)?),
-            Type::Time => Self::Time(numbers(array)?, scale),
+            Type::Time => Self::Time(numbers(array).or_else(|| widened(array))?, scale),
             Type::Timestamp | Type::TimestampUtc => Self::Timestamp(numbers(array)?, scale),
             Type::List(inner) => {
                 let list = any.downcast_ref::<ListArray<i64>>()?.clone();
@@ -178,7 +169,7 @@ impl Values {
             Self::Text(values) => values.get(row).map(Cell::Text),
             Self::Binary(values) => values.get(row).map(Cell::Binary),
             Self::Date(values) => values.get(row).map(Cell::Date),
-            Self::Time(values, scale) => values.get(row).map(|value| scale.micros(value).map(Cell::Time)).transpose()?,
+            Self::Time(values, scale) => values.get(row).map(|value| time_of_day(scale.micros(value)?).map(Cell::Time)).transpose()?,
             Self::Timestamp(values, scale) => values.get(row).map(|value| scale.micros(value).map(Cell::Timestamp)).transpose()?,
             Self::List(list, _) if list.is_null(row) => None,
             Self::List(list, elements) => {
@@ -192,6 +183,17 @@ impl Values {
 
 fn numbers<T: NativeType>(array: &dyn Array) -> Option<PrimitiveArray<T>> {
     array.as_any().downcast_ref::<PrimitiveArray<T>>().cloned()
+}
+
+/// Times of 32 bits.
+fn widened(array: &dyn Array) -> Option<PrimitiveArray<i64>> {
+    let narrow: PrimitiveArray<i32> = numbers(array)?;
+    let values: Vec<i64> = narrow.values().iter().map(|value| i64::from(*value)).collect();
+    Some(PrimitiveArray::new(ArrowDataType::Int64, values.into(), narrow.validity().cloned()))
+}
+
+fn time_of_day(micros: i64) -> Result<i64, String> {
+    (0..DAY).contains(&micros).then_some(micros).ok_or_else(|| format!("{micros} microseconds are no time of a day"))
 }
 
 impl Scale {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polars::prelude::ArrowDataType;
+use polars_arrow::datatypes::{ArrowSchema, Field};
 
 use super::SqlStore;
 use super::catalog::{Column, Holds, Table, Wire};
@@ -61,14 +61,14 @@ impl Target {
     }
 }
 
-/// What comes, as the columns of a frame or of a table say it.
+/// What comes, as the columns of a file or of a table say it.
 ///
 /// # Errors
 /// Columns that databases have no type for: all of them are named.
-pub(super) fn coming<'c>(columns: impl Iterator<Item = (&'c str, ArrowDataType)>) -> Result<Vec<Coming>> {
+pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
     let (mut coming, mut unknown) = (Vec::new(), Vec::new());
-    for (name, dtype) in columns {
-        match type_of(&dtype) {
+    for Field { name, dtype, .. } in columns.iter_values() {
+        match type_of(dtype) {
             Some((kind, _)) => coming.push((name.to_string(), kind)),
             None => unknown.push(format!("column {name} is {dtype:?}, which has no place in a table")),
         }

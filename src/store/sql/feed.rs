@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use polars::prelude::DataFrame;
 use tokio::sync::mpsc;
 
 use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::format::batch::{RecordBatch, empty};
 use crate::format::{Cut, FormatError, Opened, Piece, Sources};
 use crate::fs::own;
 use crate::store::StoreError;
@@ -19,7 +19,7 @@ use crate::store::room::Room;
 /// What comes through the queue.
 pub(super) enum Message {
     /// Rows of a part, and how many of them came before.
-    Rows(DataFrame, Arc<str>, u64),
+    Rows(RecordBatch, Arc<str>, u64),
     /// A part has come whole.
     Part,
     /// All have: what was written shall stay.
@@ -44,12 +44,12 @@ pub(super) fn feed(parts: &[&Part], room: &Room<'_>, interrupted: &AtomicBool, s
         let mut is_heard = true;
         if part.rows == 0 {
             // A table without rows still has columns.
-            drop(sender.blocking_send(Message::Rows(FORMAT.without_rows(&opened)?, shown.clone(), 0)));
+            drop(sender.blocking_send(Message::Rows(empty(&FORMAT.arrow_columns(&opened)?), shown.clone(), 0)));
         }
-        FORMAT.decode(&Cut { sources: &sources, pieces: &pieces, interrupted }, &mut |frame| {
+        FORMAT.decode(&Cut { sources: &sources, pieces: &pieces, interrupted }, &mut |batch| {
             let before = rows;
-            rows += frame.height() as u64;
-            is_heard = is_heard && sender.blocking_send(Message::Rows(frame, shown.clone(), before)).is_ok();
+            rows += batch.height() as u64;
+            is_heard = is_heard && sender.blocking_send(Message::Rows(batch, shown.clone(), before)).is_ok();
             if is_heard { Ok(()) } else { Err(FormatError::Encode("nobody takes its rows".into())) }
         })?;
         if rows != part.rows {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use polars::prelude::{CompatLevel, DataFrame};
+use polars_arrow::array::Array;
+use polars_arrow::datatypes::ArrowSchema;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -20,6 +21,7 @@ use super::receipts::{self, Found as FoundReceipt};
 use super::{Create, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
 use crate::connection::{Database, Dialect, Session, spawn, until};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::batch::RecordBatch;
 use crate::fs;
 use crate::store::receipt::{Part, Receipt, TableRows};
 use crate::store::room::Room;
@@ -146,7 +148,7 @@ impl Job {
         self.check_receipt(place, session).await?;
         let first = coming.recv().await;
         let prepared = match &first {
-            Some(Message::Rows(frame, ..)) => Some(self.prepare(place, session, frame).await?),
+            Some(Message::Rows(batch, ..)) => Some(self.prepare(place, session, batch.schema()).await?),
             _ => None,
         };
         if dialect == Dialect::MySql {
@@ -184,10 +186,9 @@ impl Job {
     }
 
     /// The table is there, with a place for every column. Gives what is to be said of it once.
-    async fn prepare(&self, place: &Place, session: &mut Session, frame: &DataFrame) -> Result<(Prepared, Vec<String>)> {
+    async fn prepare(&self, place: &Place, session: &mut Session, columns: &ArrowSchema) -> Result<(Prepared, Vec<String>)> {
         let (store, dialect) = (&self.store, session.database().dialect);
-        let names = frame.columns().iter().map(|column| (column.name().as_str(), column.dtype().to_arrow(CompatLevel::newest())));
-        let coming = columns::coming(names)?;
+        let coming = columns::coming(columns)?;
         columns::check_key(store, &coming)?;
         let relation = place.relation().from(dialect);
         let (missing, is_made) = match catalog::table(place, session).await? {
@@ -288,8 +289,8 @@ impl Job {
         let mut next = first;
         while let Some(message) = next {
             match (message, &side) {
-                (Message::Rows(frame, part, before), side) => {
-                    let rows = Rows::new(&frame, &self.store, targets, part, before)?;
+                (Message::Rows(batch, part, before), side) => {
+                    let rows = Rows::new(&batch, &self.store, targets, part, before)?;
                     let written = match dialect {
                         Dialect::Postgres => postgres::write(session, &into, &rows, side.is_some()).await?,
                         Dialect::MySql => mysql::write(session, &into, &rows).await?,
@@ -330,11 +331,10 @@ pub(super) struct Rows<'t> {
 }
 
 impl<'t> Rows<'t> {
-    fn new(frame: &DataFrame, store: &SqlStore, targets: &'t [Target], part: Arc<str>, before: u64) -> Result<Self> {
-        let cells = |column: &polars::prelude::Column| {
-            let name = column.name();
-            let cells = Cells::new(column).map_err(|kind| Error::new(ErrorKind::Flow, format!("column {name} is {kind}")))?;
-            let named = targets.iter().find(|target| target.name == name.as_str());
+    fn new(batch: &RecordBatch, store: &SqlStore, targets: &'t [Target], part: Arc<str>, before: u64) -> Result<Self> {
+        let cells = |(name, array): (&str, &dyn Array)| {
+            let cells = Cells::new(array).map_err(|kind| Error::new(ErrorKind::Flow, format!("column {name} is {kind}")))?;
+            let named = targets.iter().find(|target| target.name == name);
             // Elsewhere than in PostgreSQL, a table may write a name in other letters.
             let named = named.or_else(|| targets.iter().find(|target| target.name.to_lowercase() == name.to_lowercase()));
             let hint = "its type is annotated in the old way there, or not at all: give those files a flow of their own";
@@ -348,12 +348,13 @@ impl<'t> Rows<'t> {
             }
             Ok((target, cells))
         };
-        let columns: Vec<_> = frame.columns().iter().map(cells).collect::<Result<_>>()?;
+        let names = batch.schema().iter_names().map(|name| name.as_str());
+        let columns: Vec<_> = names.zip(batch.arrays().iter().map(AsRef::as_ref)).map(cells).collect::<Result<_>>()?;
         if let Some(target) = targets.iter().find(|target| !columns.iter().any(|(other, _)| other.name == target.name)) {
             let error = format!("column {} does not come in {part}, and did in the parts before", target.name);
             return Err(Error::new(ErrorKind::Flow, error).with_hint("files of one flow need the same columns of the same types"));
         }
-        Ok(Self { columns, height: frame.height(), part, before, table: store.relation.to_string() })
+        Ok(Self { columns, height: batch.height(), part, before, table: store.relation.to_string() })
     }
 
     /// A row that is longer than the server takes.

@@ -1,0 +1,53 @@
+//! Record batches: rows of some columns, on their way from a decoder or a database to an encoder or a table.
+
+use std::sync::Arc;
+
+use polars_arrow::array::{Array, new_empty_array};
+use polars_arrow::compute::concatenate::concatenate;
+use polars_arrow::datatypes::ArrowSchema;
+pub use polars_arrow::record_batch::RecordBatch;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::FormatError;
+
+/// Columns without a row.
+pub fn empty(columns: &ArrowSchema) -> RecordBatch {
+    let arrays = columns.iter_values().map(|field| new_empty_array(field.dtype.clone())).collect();
+    RecordBatch::new(0, Arc::new(columns.clone()), arrays)
+}
+
+/// Some of the rows. Nothing is copied.
+pub fn sliced(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
+    let first = first.min(batch.height());
+    let count = count.min(batch.height() - first);
+    let arrays = batch.arrays().iter().map(|array| array.sliced(first, count)).collect();
+    RecordBatch::new(count, schema(batch), arrays)
+}
+
+/// The rows of all of them, one after another.
+///
+/// # Errors
+/// Their columns differ, or there are none.
+pub fn concatenated(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, FormatError> {
+    let failed = |error: String| FormatError::Encode(error);
+    if batches.len() == 1
+        && let Some(batch) = batches.pop()
+    {
+        return Ok(batch);
+    }
+    let Some(first) = batches.first() else { return Err(failed("there are no rows to join".into())) };
+    if let Some(other) = batches.iter().find(|batch| batch.schema() != first.schema()) {
+        return Err(failed(format!("rows of {:?} follow on rows of {:?}", other.schema(), first.schema())));
+    }
+    let column = |number: usize| {
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.arrays()[number].as_ref()).collect();
+        concatenate(&arrays).map_err(|error| failed(error.to_string()))
+    };
+    let arrays = (0..first.width()).into_par_iter().map(column).collect::<Result<_, _>>()?;
+    Ok(RecordBatch::new(batches.iter().map(|batch| batch.height()).sum(), schema(first), arrays))
+}
+
+/// polars-arrow lends a batch's schema, and shares it only with who takes the batch.
+fn schema(batch: &RecordBatch) -> Arc<ArrowSchema> {
+    batch.clone().into_schema_and_arrays().0
+}

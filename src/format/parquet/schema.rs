@@ -1,0 +1,183 @@
+//! Schemas: as which types of Arrow the columns of a file are decoded, and as which types of parquet they are encoded.
+//!
+//! Values are decoded by the types that parquet's schema gives them; what the file's Arrow metadata calls them decides nothing
+//! but whether a number is a duration. A column is encoded by the type that polars gives to its arrays, where that means the
+//! same as the source's, and else by the source's own: then the bytes of its values pass through arrays that only hold them.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use bytes::Bytes;
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_error::PolarsResult;
+use polars_parquet::parquet::metadata::{Descriptor, KeyValue, SchemaDescriptor};
+use polars_parquet::read::{infer_schema, read_metadata};
+use polars_parquet::write::{FileWriter, ParquetType, to_parquet_type};
+use polars_utils::pl_str::PlSmallStr;
+
+use super::encode::OPTIONS;
+use super::leaves::column_elements;
+use super::thrift::{self, Fields, Value};
+use super::{columns, root};
+use crate::error::catch_panic;
+use crate::format::FormatError;
+
+/// The file's own texts, by their keys.
+pub(super) type Pairs = Vec<(String, Option<String>)>;
+
+/// The columns of a file, as they are decoded and encoded.
+#[derive(Clone, Debug)]
+pub(super) struct FileSchema {
+    /// Their arrays.
+    pub(super) arrow: Arc<ArrowSchema>,
+    /// What pages are made of.
+    pub(super) types: Vec<ParquetType>,
+    /// A footer without row groups.
+    pub(super) footer: Fields,
+}
+
+/// The columns of a file without rows that polars can read.
+pub(super) struct Read {
+    /// Their arrays.
+    pub(super) arrow: Arc<ArrowSchema>,
+    /// Their leaves.
+    pub(super) leaves: Vec<Descriptor>,
+    types: Vec<ParquetType>,
+}
+
+/// Reads the columns of a file without rows, which has the form that polars reads (`shape`).
+///
+/// # Errors
+/// It has columns that polars does not know.
+pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
+    let failed = |error: String| FormatError::Encode(error);
+    let read = catch_panic(|| -> PolarsResult<_> {
+        let mut metadata = read_metadata(&mut Cursor::new(file.to_vec()))?;
+        // Panics on types that it does not know: extensions.
+        let labelled = catch_panic(|| infer_schema(&metadata));
+        metadata.key_value_metadata = None;
+        Ok((labelled, infer_schema(&metadata)?, metadata.schema_descr))
+    });
+    let (labelled, plain, stored) = read.map_err(|panic| failed(panic.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    let arrow: ArrowSchema = match labelled {
+        Ok(Ok(labelled)) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field)).map(named).collect(),
+        _ => plain,
+    };
+    let leaves = stored.columns().iter().map(|column| column.descriptor.clone()).collect();
+    Ok(Read { arrow: Arc::new(arrow), leaves, types: stored.fields().to_vec() })
+}
+
+fn named(field: Field) -> (PlSmallStr, Field) {
+    (field.name.clone(), field)
+}
+
+/// A field with what Arrow's metadata says of it, as far as that changes no bit.
+fn as_labelled(label: Option<&Field>, plain: &Field) -> Field {
+    use ArrowDataType::{Duration, FixedSizeBinary, FixedSizeList, Float16, Int64, LargeList, Struct};
+    let Some(label) = label else { return plain.clone() };
+    let inner = |label: &Field, plain: &Field| Box::new(as_labelled(Some(label), plain));
+    let dtype = match (&label.dtype, &plain.dtype) {
+        (Duration(unit), Int64) => Duration(*unit),
+        (Float16, FixedSizeBinary(2)) => Float16,
+        (LargeList(label) | FixedSizeList(label, _), LargeList(plain)) => LargeList(inner(label, plain)),
+        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => {
+            Struct(labels.iter().zip(fields).map(|(label, field)| *inner(label, field)).collect())
+        }
+        (_, plain) => plain.clone(),
+    };
+    Field { dtype, ..plain.clone() }
+}
+
+impl FileSchema {
+    /// Those of a file: `read` from it, with its schema and what polars cannot read of it as they are.
+    ///
+    /// # Errors
+    /// A column cannot be encoded as it is; its name, and why.
+    pub(super) fn of_file(read: Read, source: &ParquetMetaData, elements: &[Value], pairs: Pairs) -> Result<Self, (String, String)> {
+        let names: Vec<String> = read.arrow.iter_values().map(|field| field.name.to_string()).collect();
+        let of_file = |error: FormatError| (names.join(", "), error.to_string());
+        if names.len() != columns::fields(root(source)).len() {
+            return Err((names.join(", "), "its fields would change".into()));
+        }
+        let derived = |field: &Field| catch_panic(|| to_parquet_type(field)).ok().and_then(Result::ok);
+        let mut types: Vec<ParquetType> =
+            read.arrow.iter_values().zip(&read.types).map(|(field, own)| derived(field).unwrap_or_else(|| own.clone())).collect();
+        let footer = footer(&read.arrow, &types, &pairs).map_err(of_file)?;
+        let written = parsed(&footer).map_err(of_file)?;
+        let (source, written) = (columns::fields(root(source)), columns::fields(root(&written)));
+        let own: Vec<usize> =
+            (0..types.len()).filter(|number| columns::changed(&source[*number..=*number], &written[*number..=*number]).is_some()).collect();
+        if own.is_empty() {
+            return Ok(Self { arrow: read.arrow, types, footer });
+        }
+        for number in &own {
+            let field = read.arrow.get_at_index(*number).map(|(_, field)| field);
+            if let Some(reason) = field.and_then(|field| unwritable(field, false)) {
+                return Err((names[*number].clone(), reason));
+            }
+            types[*number] = read.types[*number].clone();
+        }
+        let mut footer = self::footer(&read.arrow, &types, &pairs).map_err(of_file)?;
+        let (made, of_source) = (column_elements(footer.list(2)), column_elements(elements));
+        let mut schema: Vec<Value> = footer.list(2).first().into_iter().cloned().collect();
+        for number in 0..types.len() {
+            let from = if own.contains(&number) { &of_source } else { &made };
+            schema.extend_from_slice(from.get(number).copied().unwrap_or_default());
+        }
+        footer.set(2, thrift::structs(schema.iter().filter_map(Value::fields).cloned()));
+        Ok(Self { arrow: read.arrow, types, footer })
+    }
+
+    /// Those of columns that come from no file.
+    ///
+    /// # Errors
+    /// A column has a type that parquet has not.
+    pub(super) fn of_columns(columns: &ArrowSchema) -> Result<Self, FormatError> {
+        let types = columns.iter_values().map(to_parquet_type).collect::<PolarsResult<Vec<_>>>().map_err(super::encode::failed)?;
+        let footer = footer(columns, &types, &Pairs::new())?;
+        Ok(Self { arrow: Arc::new(columns.clone()), types, footer })
+    }
+}
+
+/// Why the values of a field cannot be written by its own type; `None` where they can.
+fn unwritable(field: &Field, is_inside: bool) -> Option<String> {
+    match &field.dtype {
+        // polars writes these by arrays of numbers of the same bits.
+        ArrowDataType::FixedSizeBinary(2 | 16) => None,
+        ArrowDataType::FixedSizeBinary(width) if is_inside => {
+            Some(format!("{} has {width} bytes of fixed length inside of a list or a group, which cannot be written", field.name))
+        }
+        ArrowDataType::LargeList(inner) => unwritable(inner, true),
+        ArrowDataType::Struct(fields) => fields.iter().find_map(|field| unwritable(field, true)),
+        _ => None,
+    }
+}
+
+/// The footer of an empty file, without row groups: its schema, its texts and the order of its columns.
+fn footer(arrow: &ArrowSchema, types: &[ParquetType], pairs: &Pairs) -> Result<Fields, FormatError> {
+    let mut empty = Vec::new();
+    let descriptor = SchemaDescriptor::new("root".into(), types.to_vec());
+    let mut writer = FileWriter::new_with_parquet_schema(&mut empty, arrow.clone(), descriptor, OPTIONS);
+    let pairs = pairs.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect();
+    writer.end(Some(pairs)).map_err(super::encode::failed)?;
+    drop(writer);
+    footer_of(&empty)
+}
+
+/// The footer of a file without row groups.
+pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
+    let damaged = || FormatError::Encode("an empty file could not be written".into());
+    let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(damaged)?;
+    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    let start = rest.len().checked_sub(length).ok_or_else(damaged)?;
+    let (mut footer, _) = thrift::read(&rest[start..]).map_err(FormatError::Encode)?;
+    footer.remove(4);
+    Ok(footer)
+}
+
+fn parsed(footer: &Fields) -> Result<ParquetMetaData, FormatError> {
+    let mut file = footer.clone();
+    file.set(4, thrift::structs(Vec::new()));
+    ParquetMetaDataReader::decode_metadata(&Bytes::from(file.to_bytes())).map_err(|error| FormatError::Encode(error.to_string()))
+}
