@@ -56,8 +56,7 @@ impl Step {
     /// A project with one flow of every file of `home`, built by make or by ninja.
     fn new(names: &[String], is_ninja: bool) -> Self {
         let sandbox = Sandbox::new("flows: {a: {home: {path: home, glob: \"*\"}, store: out, max_shrink: 100%}}\n");
-        let syntax = if is_ninja { "ninja" } else { "make" };
-        let build = format!("{} build --stamp stamp --depfile d.mk --depfile-syntax {syntax}", env!("CARGO_BIN_EXE_hygge"));
+        let build = format!("{} build --stamp stamp --depfile d.mk", env!("CARGO_BIN_EXE_hygge"));
         sandbox.write("Makefile", format!("all: stamp\nstamp:\n\t{build}\n-include d.mk\n"));
         sandbox.write("build.ninja", format!("rule h\n  command = {build}\n  depfile = d.mk\nbuild stamp: h\n"));
         sandbox.sample("north", "home/ok.parquet");
@@ -203,6 +202,29 @@ fn ninja_sees_every_name_that_it_can_be_told() {
             || name.ends_with(':')
             || name.contains(": ")
     });
+}
+
+/// Through a script too; and the nearest of the two counts.
+#[test]
+fn the_depfile_is_for_whichever_of_make_and_ninja_runs_hygge() {
+    let sandbox = Sandbox::new("flows: {a: {home: home, store: out}}\n");
+    sandbox.sample("north", "home/a%b.parquet");
+    let hygge = env!("CARGO_BIN_EXE_hygge");
+    sandbox.write("step.sh", format!("{hygge} build --stamp stamp --depfile $1\n:\n"));
+    sandbox.write("Makefile", "stamp:\n\tsh step.sh made.mk\n\tninja stamp2\n");
+    sandbox.write("build.ninja", "rule h\n  command = sh step.sh ninja.mk && touch stamp2\nbuild stamp2: h\n");
+    let output = Command::new("make")
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .output()
+        .expect("make runs");
+    assert!(output.status.success(), "{output:?}");
+    sandbox.run(&["build", "--stamp", "stamp", "--depfile", "neither.mk"]);
+    let read = |name: &str| fs::read_to_string(sandbox.path(name)).expect("a depfile");
+    assert!(read("made.mk").contains("a\\%b.parquet:"), "{}", read("made.mk"));
+    assert!(!read("ninja.mk").contains("a\\%b.parquet") && read("ninja.mk").contains("a%b.parquet"), "{}", read("ninja.mk"));
+    assert_eq!(read("neither.mk"), read("made.mk"));
 }
 
 #[test]

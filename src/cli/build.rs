@@ -86,9 +86,9 @@ pub(super) struct Build {
     /// Write what the build depends on to FILE, for make or ninja
     #[arg(long, value_name = "FILE", requires = "stamp")]
     depfile: Option<PathBuf>,
-    /// Who reads the depfile
-    #[arg(long, value_enum, default_value = "make", requires = "depfile")]
-    depfile_syntax: Syntax,
+    /// Who reads the depfile [default: whichever of the two runs hygge, else make]
+    #[arg(long, value_enum, requires = "depfile")]
+    depfile_syntax: Option<Syntax>,
 }
 
 /// Runs the command; gives the exit code.
@@ -171,7 +171,7 @@ impl Attempt<'_> {
     /// Gives what its reader is to be warned of.
     fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
         match (&self.build.depfile, &self.build.stamp) {
-            (Some(path), Some(stamp)) => depfile::write(path, stamp, self.build.depfile_syntax, self.found, planner),
+            (Some(path), Some(stamp)) => depfile::write(path, stamp, Syntax::or_guess(self.build.depfile_syntax), self.found, planner),
             _ => Ok(Vec::new()),
         }
     }
@@ -309,7 +309,7 @@ fn check_places(build: &Build) -> Result<()> {
         }
     }
     match (&build.depfile, &build.stamp) {
-        (Some(_), Some(stamp)) => depfile::check_stamp(stamp, build.depfile_syntax),
+        (Some(_), Some(stamp)) => depfile::check_stamp(stamp, Syntax::or_guess(build.depfile_syntax)),
         _ => Ok(()),
     }
 }

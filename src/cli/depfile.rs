@@ -3,6 +3,7 @@
 //! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks after it itself.
 
 mod names;
+mod reader;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub(super) use names::of_make;
 /// How many names or flows a warning tells.
 const TOLD: usize = 3;
 
-/// Who reads the depfile.
+/// Who reads a depfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Syntax {
     /// GNU make, which includes it
@@ -86,6 +87,11 @@ pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, pl
 }
 
 impl Syntax {
+    /// What was said, else who runs hygge.
+    pub(super) fn or_guess(said: Option<Self>) -> Self {
+        said.unwrap_or_else(reader::guess)
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Make => "make",
