@@ -191,3 +191,88 @@ pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests:
     }
     key.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::Group;
+
+    fn layout(groups: &[u64], packing: u8) -> Layout {
+        let digest = Fingerprint::of_bytes(&[packing]);
+        Layout {
+            rows: groups.iter().sum(),
+            groups: groups.iter().map(|rows| Group { rows: *rows, bytes: *rows }).collect(),
+            schema: digest,
+            compressions: BTreeSet::new(),
+            encrypted: false,
+            columns: digest,
+            packing: Some(digest),
+        }
+    }
+
+    fn cut(layouts: &[Layout], wanted: u64) -> Vec<Slice> {
+        slices(&layouts.iter().collect::<Vec<_>>(), &vec![1; layouts.len()], Some(wanted))
+    }
+
+    #[test]
+    fn no_rows_at_all_are_one_part_with_the_schema() {
+        assert!(cut(&[], 10).is_empty());
+        let parts = cut(&[layout(&[], 0), layout(&[0], 0)], 10);
+        assert_eq!(parts, [Slice { pieces: vec![Piece { file: 0, group: None, rows: None }], rows: 0, bytes: 0 }]);
+    }
+
+    #[test]
+    fn so_many_parts_are_refused_before_they_are_cut() {
+        let many = layout(&[u64::MAX], 0);
+        let error = check_number([("a.parquet", &many)].into_iter(), Some(10)).expect_err("too many");
+        assert!(error.to_string().starts_with("a.parquet has 18446744073709551615 rows"), "{error}");
+        assert!(check_number([("a.parquet", &many)].into_iter(), None).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_is_in_one_part_and_parts_have_their_size(
+            files in prop::collection::vec((prop::collection::vec(0_u64..400, 0..8), 0_u8..2), 1..8), wanted in 1_u64..200
+        ) {
+            let layouts: Vec<Layout> = files.iter().map(|(groups, packing)| layout(groups, *packing)).collect();
+            let parts = cut(&layouts, wanted);
+            let mut taken: Vec<(usize, usize, u64, u64)> = Vec::new();
+            for part in &parts {
+                let mut rows = 0;
+                for piece in &part.pieces {
+                    let Some(group) = piece.group else { continue };
+                    let (first, count) = piece.rows.unwrap_or((0, layouts[piece.file].groups[group].rows));
+                    taken.push((piece.file, group, first, count));
+                    rows += count;
+                }
+                prop_assert_eq!(rows, part.rows);
+                let packings: BTreeSet<_> = part.pieces.iter().map(|piece| layouts[piece.file].packing).collect();
+                prop_assert!(packings.len() <= 1, "a part of files that share none");
+            }
+            // In order and without a gap: what was taken is all there is.
+            let mut due = Vec::new();
+            for (file, layout) in layouts.iter().enumerate() {
+                for (group, size) in layout.groups.iter().enumerate().filter(|(_, size)| size.rows > 0) {
+                    let mut next = 0;
+                    while next < size.rows {
+                        let count = taken.get(due.len()).map_or(0, |(.., count)| *count);
+                        due.push((file, group, next, count));
+                        prop_assert!(count > 0);
+                        next += count;
+                    }
+                    prop_assert_eq!(next, size.rows);
+                }
+            }
+            prop_assert_eq!(taken, due);
+            for (part, next) in parts.iter().zip(parts.iter().skip(1)) {
+                let file = |part: &Slice| part.pieces.last().map(|piece| piece.file).unwrap_or_default();
+                let is_before_another_kind = layouts[file(part)].packing != layouts[next.pieces[0].file].packing;
+                prop_assert!(part.rows < 2 * wanted && (is_before_another_kind || 2 * part.rows >= wanted), "{} of {wanted}", part.rows);
+            }
+        }
+    }
+}

@@ -52,3 +52,63 @@ pub(super) fn parse(text: &str, precision: u8, scale: u8) -> Result<i128, String
     let number = number.checked_mul(factor).filter(|number| *number < 10_i128.pow(u32::from(precision))).ok_or_else(unfit)?;
     Ok(if is_negative { -number } else { number })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_with_all_their_digits_or_not_at_all() {
+        let cases = [
+            ("0", 5, 2, Some(0)),
+            ("-0.00", 5, 2, Some(0)),
+            ("12.5", 5, 2, Some(1250)),
+            ("-.5", 5, 2, Some(-50)),
+            ("+7.", 5, 2, Some(700)),
+            ("1.5e3", 6, 2, Some(150_000)),
+            ("1500e-3", 5, 2, Some(150)),
+            ("1.230000", 5, 2, Some(123)),
+            ("0e99999", 5, 2, Some(0)),
+            ("999.99", 5, 2, Some(99_999)),
+            ("1000", 5, 2, None),
+            ("1.234", 5, 2, None),
+            ("1e40", 38, 0, None),
+            ("99999999999999999999999999999999999999", 38, 0, Some(10_i128.pow(38) - 1)),
+            ("100000000000000000000000000000000000000", 38, 0, None),
+            ("", 5, 2, None),
+            (".", 5, 2, None),
+            ("1,5", 5, 2, None),
+            ("NaN", 5, 2, None),
+            ("1e", 5, 2, None),
+        ];
+        for (text, precision, scale, wanted) in cases {
+            assert_eq!(parse(text, precision, scale).ok(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_and_those_with_a_point_fit_or_do_not() {
+        assert_eq!(of_integer(-12, 4, 2), Some(-1200));
+        assert_eq!(of_integer(100, 4, 2), None);
+        assert_eq!(of_integer(i64::MIN, 38, 19), Some(i128::from(i64::MIN) * 10_i128.pow(19)));
+        assert_eq!(of_integer(i64::MIN, 38, 38), None);
+        assert_eq!(of_real(0.1, 5, 2), Some(10));
+        assert_eq!(of_real(0.125, 5, 2), None, "a third digit");
+        assert_eq!(of_real(1e15, 38, 2), None, "its shortest form is asked for");
+        assert_eq!(of_real(f64::NAN, 38, 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(number in -999_999_999_999_i128..=999_999_999_999, scale in 0_u8..=12) {
+            let (sign, digits) = (if number < 0 { "-" } else { "" }, format!("{:013}", number.unsigned_abs()));
+            let (whole, fraction) = digits.split_at(13 - usize::from(scale));
+            let text = format!("{sign}{whole}.{fraction}");
+            prop_assert_eq!(parse(&text, 12, scale), Ok(number));
+            let real: f64 = text.parse().expect("a number");
+            prop_assert_eq!(of_real(real, 12, scale), Some(number));
+        }
+    }
+}

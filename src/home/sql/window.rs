@@ -198,3 +198,61 @@ pub(super) fn shown(bound: i128) -> Option<String> {
 fn day_of(moment: &str) -> &str {
     moment.split(' ').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(kind: Type) -> Column {
+        Column { name: "at".into(), declared: String::new(), kind, nullable: true, as_text: false }
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for (dialect, kind, from, to, name) in [
+            (Dialect::Postgres, Type::Int64, Some("-5"), Some("10"), "-5..10"),
+            (
+                Dialect::Postgres,
+                Type::Timestamp,
+                Some("2026-01-01"),
+                Some("2026-01-01T10:00:00.5"),
+                "2026-01-01T00:00:00..2026-01-01T10:00:00.5",
+            ),
+            (Dialect::MySql, Type::Date, Some("2026-01-01"), None, "2026-01-01.."),
+            (Dialect::Sqlite, Type::Timestamp, None, Some("2026-02-01"), "..2026-02-01"),
+            (Dialect::Sqlite, Type::TimestampUtc, Some("2026-01-01"), Some("2026-02-01"), "2026-01-01Z..2026-02-01Z"),
+        ] {
+            let column = column(kind);
+            let scale = Scale::new(dialect, &column).expect("a scale");
+            let window = Window { from: from.and_then(value), to: to.and_then(value) };
+            let range = scale.range(window);
+            assert_eq!(range.name, name);
+            assert_eq!(Window::parse(&range.name), Some(window), "{name}");
+            assert_eq!(is_settled(&range.name), to.is_some(), "{name}");
+        }
+        for none in ["", "5", "a..b", "2026-13-01..", "5..x"] {
+            assert_eq!(Window::parse(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_cut_at_the_bounds_within_it() {
+        let bounds = BTreeSet::from([0, 10, 20, 30]);
+        let window = |from, to| Window { from, to };
+        assert_eq!(window(Some(0), Some(20)).cut(&bounds), [window(Some(0), Some(10)), window(Some(10), Some(20))]);
+        assert_eq!(window(Some(25), None).cut(&bounds), [window(Some(25), Some(30)), window(Some(30), None)]);
+        assert_eq!(window(Some(11), Some(12)).cut(&bounds), [window(Some(11), Some(12))]);
+        assert_eq!(window(None, None).cut(&BTreeSet::new()), [window(None, None)]);
+    }
+
+    #[test]
+    fn what_no_other_row_will_have_is_behind_the_value() {
+        let (number, day, moment) = (column(Type::Int32), column(Type::Date), column(Type::Timestamp));
+        let behind =
+            |dialect, column: &Column, bound: &str| Scale::new(dialect, column).expect("a scale").behind(value(bound).expect("a bound"));
+        assert_eq!(behind(Dialect::Postgres, &number, "41"), Some(42));
+        assert_eq!(behind(Dialect::Postgres, &day, "2026-01-31"), value("2026-02-01"));
+        assert_eq!(behind(Dialect::Sqlite, &moment, "2026-01-31"), None, "more of that day may come");
+        assert_eq!(behind(Dialect::Postgres, &day, "9999-12-31"), None, "there is no day behind it");
+    }
+}

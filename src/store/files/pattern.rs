@@ -60,3 +60,43 @@ fn pieces(pattern: &str) -> Vec<Result<&str, &str>> {
     pieces.push(Ok(rest));
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_filled() {
+        let naming = Naming { sequence: 7, stem: "a{b}", digest: None };
+        for (pattern, name) in [
+            ("x.parquet", "x.parquet"),
+            ("{sequence}.parquet", "7.parquet"),
+            ("{sequence:03d}-{stem}", "007-a{b}"),
+            ("{sequence:01d}{sequence:02d}", "707"),
+        ] {
+            assert_eq!(check(pattern), Ok(()), "{pattern}");
+            assert_eq!(fill(pattern, &naming), name);
+        }
+        assert_eq!(fill("{digest}", &naming), "?".repeat(64));
+    }
+
+    #[test]
+    fn patterns_without_a_meaning_are_refused() {
+        for pattern in [
+            "",
+            "a/b",
+            "_a",
+            ".a",
+            "a\nb",
+            "{sequence",
+            "sequence}",
+            "{stem}}",
+            "{name}",
+            "{sequence:5d}",
+            "{sequence:0201d}",
+            "{sequence:0xd}",
+        ] {
+            assert!(check(pattern).is_err(), "{pattern}");
+        }
+    }
+}
