@@ -10,6 +10,7 @@ mod holders;
 mod link;
 mod lock;
 pub mod own;
+mod processes;
 mod read;
 mod step;
 mod write;
@@ -25,6 +26,7 @@ pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two}
 pub use holders::words;
 pub use link::{Linked, Linker, link};
 pub use lock::{Held, Lock, LockError};
+pub use processes::ancestors;
 pub use read::{
     Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,
     real_path, stat, stat_open, user_name, walk,
