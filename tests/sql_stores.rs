@@ -25,6 +25,7 @@ on_each_database!(
     what_a_home_reads_of_a_table_follows_the_flow_that_fills_it,
     two_flows_of_one_table_are_refused,
     every_type_comes_back_as_it_was,
+    times_of_every_unit_come_by_their_values,
     a_sets_earlier_one_can_be_put_back,
     an_emptied_store_is_forgotten,
 );
@@ -423,6 +424,43 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
     let (before, after) = (peers::rows(&sandbox.path("home")), peers::rows(&sandbox.path("out")));
     assert_eq!(after.schema, before.schema);
     assert_eq!(after.rows, before.rows);
+}
+
+fn times_of_every_unit_come_by_their_values(kind: Kind) {
+    let database = Database::new(kind);
+    let sandbox = project(&database, "", ", mode: replace");
+    let write = |ms: &str| {
+        // Without statistics nothing is known of them before they are read.
+        let lines = format!(
+            "table = pa.table({{'ms': pa.array([0, None, {ms}], pa.time32('ms')), 'us': pa.array([1, None, 86399999999], pa.time64('us')), \
+             'ns': pa.array([1000, None, 86399999999000], pa.time64('ns'))}})\n\
+             write = pq.write_table\npq.write_table = lambda table, path: write(table, path, write_statistics=False)"
+        );
+        table(&sandbox, "home/a.parquet", &lines);
+    };
+    write("86399999");
+    built(&sandbox);
+    let found = match kind {
+        Kind::Sqlite => {
+            "select group_concat(coalesce(ms, 'none') || ' ' || coalesce(us, '') || ' ' || coalesce(ns, ''), ';') from people order by 1"
+        }
+        Kind::Postgres => "select string_agg(concat_ws(' ', coalesce(ms::text, 'none'), us::text, ns::text), ';' order by ms) from people",
+        Kind::MySql => {
+            "select group_concat(concat_ws(' ', coalesce(ms, 'none'), us, ns) order by ms is null, ms separator ';') from people"
+        }
+    };
+    let said = database.ask(found);
+    for time in ["00:00:00", "23:59:59.999", "00:00:00.000001", "23:59:59.999999", "none"] {
+        assert!(said.contains(time), "{time}: {said}");
+    }
+    write("86400000");
+    let ran = sandbox.build(&[]);
+    assert!(
+        ran.code == 1 && ran.error().contains("column ms, row 3 of a.parquet") && ran.error().contains("no time of a day"),
+        "{}",
+        ran.text
+    );
+    assert_eq!(database.ask(found), said);
 }
 
 mod sqlite_files {

@@ -11,7 +11,7 @@ use polars_arrow::array::{Array, BinaryViewArray, Utf8ViewArray, View};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema};
 use polars_error::PolarsResult;
 use polars_parquet::parquet::page::{DataPageHeader, DictPage, Page};
-use polars_parquet::write::{CompressionOptions, Encoding, ParquetType, StatisticsOptions, Version, WriteOptions, get_dtype_encoding};
+use polars_parquet::write::{Encoding, ParquetType, get_dtype_encoding};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::codec::Codec;
@@ -19,45 +19,16 @@ use super::footer::RowGroup;
 use super::leaves::{Leaf, Order, leaves};
 use super::levels::Levels;
 use super::moved::Moved;
-use super::required;
-use super::schema::FileSchema;
+use super::pages::{self, OPTIONS, WITHOUT_BOUNDS};
+use super::schema::{FileSchema, failed};
 use super::statistics::Collected;
 use super::thrift::{self, Fields, Value};
 use super::writer::FileWriter;
 use crate::format::batch::RecordBatch;
 use crate::format::{Encoder, FormatError};
 
-/// The bytes of an encoded page before compression, set so that no environment variable sets it.
-const PAGE_BYTES: usize = 1 << 20;
-
 const PLAIN: i32 = 0;
 const RLE: i32 = 3;
-
-/// Nothing is compressed by polars, and no bound is cut: both are done here.
-pub(super) const OPTIONS: WriteOptions = WriteOptions {
-    statistics: StatisticsOptions {
-        min_value: true,
-        max_value: true,
-        distinct_count: false,
-        null_count: true,
-        binary_statistics_truncate_length: Some(0),
-    },
-    version: Version::V1,
-    compression: CompressionOptions::Uncompressed,
-    data_page_size: Some(PAGE_BYTES),
-};
-
-/// The same where bounds are found here.
-const WITHOUT_BOUNDS: WriteOptions = WriteOptions {
-    statistics: StatisticsOptions {
-        min_value: false,
-        max_value: false,
-        distinct_count: false,
-        null_count: true,
-        binary_statistics_truncate_length: Some(0),
-    },
-    ..OPTIONS
-};
 
 /// Of columns with a longer value, bounds are found here: polars copies them several times.
 const LONG: usize = 1 << 20;
@@ -94,12 +65,12 @@ fn leaf_types<'t>(dtype: &'t ArrowDataType, found: &mut Vec<&'t ArrowDataType>) 
 /// True where polars finds the smallest and the largest of an array's values by the order of the column.
 fn is_ordered_as(dtype: &ArrowDataType, order: Order) -> bool {
     use ArrowDataType::{
-        BinaryView, Boolean, Decimal, FixedSizeBinary, Float16, Float32, Float64, UInt8, UInt16, UInt32, UInt64, Utf8View,
+        BinaryView, Boolean, Decimal, Dictionary, FixedSizeBinary, Float16, Float32, Float64, UInt8, UInt16, UInt32, UInt64, Utf8View,
     };
     match dtype {
         Boolean | UInt8 | UInt16 | UInt32 | UInt64 => order == Order::Unsigned,
         Float16 | Float32 | Float64 => order == Order::Float,
-        Utf8View | BinaryView | FixedSizeBinary(_) => order == Order::Bytes,
+        Utf8View | Dictionary(..) | BinaryView | FixedSizeBinary(_) => order == Order::Bytes,
         Decimal(..) => matches!(order, Order::Decimal | Order::Signed),
         _ => order == Order::Signed,
     }
@@ -137,7 +108,7 @@ impl GroupWriter<'_> {
         let pages = columns
             .into_par_iter()
             .map(|(((array, field), encodings), long)| {
-                required::pages(array, field, if long.is_some() { WITHOUT_BOUNDS } else { OPTIONS }, encodings)
+                pages::pages(array, field, if long.is_some() { WITHOUT_BOUNDS } else { OPTIONS }, encodings)
             })
             .collect::<PolarsResult<Vec<_>>>()
             .map_err(failed)?;
@@ -345,8 +316,4 @@ fn check_types(found: &ArrowSchema, schema: &ArrowSchema, model: &Path) -> Resul
             Err(FormatError::Encode(format!("column {} is {found}, and {:?} in {}", field.name, field.dtype, model.display())))
         }
     }
-}
-
-pub(super) fn failed(error: impl std::fmt::Display) -> FormatError {
-    FormatError::Encode(error.to_string())
 }

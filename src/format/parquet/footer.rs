@@ -157,13 +157,18 @@ pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
         .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
 }
 
+/// A column that would not come out of the decoder as it went in.
+pub(super) fn undecodable(source: &Opened, (column, reason): (String, String)) -> FormatError {
+    FormatError::Undecodable { path: source.path.clone(), column, reason }
+}
+
 /// Refuses a column with an annotation that no version of the format has: nobody can say what its values are.
 pub(super) fn check_annotations(source: &Opened) -> Result<(), FormatError> {
     let footer = Footer::read(source)?;
     let stated = |leaf: &Leaf| leaf.element.small(6).filter(|number| !(0..=strict::LAST_CONVERTED).contains(number));
     let Some((leaf, number)) = footer.leaves.iter().find_map(|leaf| Some((leaf, stated(leaf)?))) else { return Ok(()) };
     let reason = format!("it is annotated as the converted type {number}, which is none");
-    Err(FormatError::Undecodable { path: source.path.clone(), column: leaf.name(), reason })
+    Err(undecodable(source, (leaf.name(), reason)))
 }
 
 fn crate_metadata(file: &Fields, groups: Vec<Fields>) -> ::parquet::errors::Result<ParquetMetaData> {

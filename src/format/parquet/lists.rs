@@ -95,7 +95,15 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
 /// A repeated field that is the element itself gets a group around it, which is there as often.
 fn repeated(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
     let element = match node.as_ref() {
-        Type::GroupType { .. } => readable_field(&plain(node, "element", Repetition::REQUIRED, fields(node).to_vec())?)?,
+        Type::GroupType { basic_info: info, fields } => {
+            let element = Type::group_type_builder("element")
+                .with_repetition(Repetition::REQUIRED)
+                .with_converted_type(info.converted_type())
+                .with_logical_type(info.logical_type_ref().cloned())
+                .with_id(info.has_id().then(|| info.id()))
+                .with_fields(fields.clone());
+            readable_field(&Arc::new(element.build()?))?
+        }
         Type::PrimitiveType { .. } => required(node, "element")?,
     };
     let around = Type::group_type_builder("list").with_repetition(Repetition::REPEATED);

@@ -23,8 +23,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::chunks;
 use super::codec::Codec;
 use super::encode;
-use super::exact::undecodable;
-use super::footer::{self, Footer, RowGroup};
+use super::footer::{self, Footer, RowGroup, undecodable};
 use super::recompress::{self, Packed};
 use super::schema::{self, FileSchema, Pairs, Read};
 use super::shape;
@@ -150,7 +149,7 @@ fn without_rows(footer: &Footer) -> Result<Vec<u8>, FormatError> {
     if footer.leaves.iter().all(|leaf| leaf.max_repetition == 0) {
         Ok(bytes)
     } else {
-        shape::with_readable_lists(bytes).map_err(encode::failed)
+        shape::with_readable_lists(bytes).map_err(schema::failed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Schemas: as which types of Arrow the columns of a file are decoded, and as which types of parquet they are encoded.
 //!
-//! Values are decoded by the types that parquet's schema gives them; what the file's Arrow metadata calls them decides nothing
-//! but whether a number is a duration. A column is encoded by the type that polars gives to its arrays, where that means the
+//! Values are decoded by the types that parquet's schema gives them. What the file's Arrow metadata calls them decides no value,
+//! only what is known besides: that a number is a duration, that texts come from a dictionary. A column is encoded by the type that polars gives to its arrays, where that means the
 //! same as the source's, and else by the source's own: then the bytes of its values pass through arrays that only hold them.
 
 use std::io::Cursor;
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 use polars_error::PolarsResult;
 use polars_parquet::parquet::metadata::{Descriptor, KeyValue, SchemaDescriptor};
-use polars_parquet::read::{infer_schema, read_metadata};
+use polars_parquet::read::{PrimitiveLogicalType, infer_schema, read_metadata};
 use polars_parquet::write::{FileWriter, ParquetType, to_parquet_type};
 use polars_utils::pl_str::PlSmallStr;
 
-use super::encode::OPTIONS;
 use super::leaves::column_elements;
+use super::pages::OPTIONS;
 use super::thrift::{self, Fields, Value};
 use super::{columns, root};
 use crate::error::catch_panic;
@@ -51,7 +51,6 @@ pub(super) struct Read {
 /// # Errors
 /// It has columns that polars does not know.
 pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
-    let failed = |error: String| FormatError::Encode(error);
     let read = catch_panic(|| -> PolarsResult<_> {
         let mut metadata = read_metadata(&mut Cursor::new(file.to_vec()))?;
         // Panics on types that it does not know: extensions.
@@ -59,27 +58,47 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
         metadata.key_value_metadata = None;
         Ok((labelled, infer_schema(&metadata)?, metadata.schema_descr))
     });
-    let (labelled, plain, stored) = read.map_err(|panic| failed(panic.to_string()))?.map_err(|error| failed(error.to_string()))?;
+    let (labelled, plain, stored) = read.map_err(failed)?.map_err(failed)?;
     let arrow: ArrowSchema = match labelled {
-        Ok(Ok(labelled)) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field)).map(named).collect(),
+        Ok(Ok(labelled)) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field, false)).map(named).collect(),
         _ => plain,
     };
-    let leaves = stored.columns().iter().map(|column| column.descriptor.clone()).collect();
+    let leaves: Vec<Descriptor> = stored.columns().iter().map(|column| column.descriptor.clone()).collect();
+    let mut left = leaves.iter();
+    let arrow: ArrowSchema = arrow.iter_values().map(|field| named(with_half_floats(field, &mut left))).collect();
     Ok(Read { arrow: Arc::new(arrow), leaves, types: stored.fields().to_vec() })
+}
+
+/// polars reads half floats as what they are only where Arrow's metadata says so too.
+fn with_half_floats<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descriptor>) -> Field {
+    let dtype = match &field.dtype {
+        ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(with_half_floats(inner, leaves))),
+        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(|field| with_half_floats(field, leaves)).collect()),
+        leaf => match (leaf, leaves.next().and_then(|leaf| leaf.primitive_type.logical_type)) {
+            (ArrowDataType::FixedSizeBinary(2), Some(PrimitiveLogicalType::Float16)) => ArrowDataType::Float16,
+            (leaf, _) => leaf.clone(),
+        },
+    };
+    Field { dtype, ..field.clone() }
 }
 
 fn named(field: Field) -> (PlSmallStr, Field) {
     (field.name.clone(), field)
 }
 
-/// A field with what Arrow's metadata says of it, as far as that changes no bit.
-fn as_labelled(label: Option<&Field>, plain: &Field) -> Field {
-    use ArrowDataType::{Duration, FixedSizeBinary, FixedSizeList, Float16, Int64, LargeList, Struct};
+/// A field with what Arrow's metadata says of it, as far as that changes no value.
+fn as_labelled(label: Option<&Field>, plain: &Field, is_inside: bool) -> Field {
+    use ArrowDataType::{Dictionary, Duration, FixedSizeList, Int32, Int64, LargeList, Null, Struct, Utf8View};
     let Some(label) = label else { return plain.clone() };
-    let inner = |label: &Field, plain: &Field| Box::new(as_labelled(Some(label), plain));
+    let inner = |label: &Field, plain: &Field| Box::new(as_labelled(Some(label), plain, true));
     let dtype = match (&label.dtype, &plain.dtype) {
         (Duration(unit), Int64) => Duration(*unit),
-        (Float16, FixedSizeBinary(2)) => Float16,
+        // Whether all of its values are null is known of a column that lies in no other.
+        (Null, Int32) if !is_inside => Null,
+        // polars finds the dictionary of texts by itself, but not inside of others.
+        (Dictionary(keys, values, is_ordered), Utf8View) if is_inside && **values == Utf8View => {
+            Dictionary(*keys, values.clone(), *is_ordered)
+        }
         (LargeList(label) | FixedSizeList(label, _), LargeList(plain)) => LargeList(inner(label, plain)),
         (Struct(labels), Struct(fields)) if labels.len() == fields.len() => {
             Struct(labels.iter().zip(fields).map(|(label, field)| *inner(label, field)).collect())
@@ -134,7 +153,7 @@ impl FileSchema {
     /// # Errors
     /// A column has a type that parquet has not.
     pub(super) fn of_columns(columns: &ArrowSchema) -> Result<Self, FormatError> {
-        let types = columns.iter_values().map(to_parquet_type).collect::<PolarsResult<Vec<_>>>().map_err(super::encode::failed)?;
+        let types = columns.iter_values().map(to_parquet_type).collect::<PolarsResult<Vec<_>>>().map_err(failed)?;
         let footer = footer(columns, &types, &Pairs::new())?;
         Ok(Self { arrow: Arc::new(columns.clone()), types, footer })
     }
@@ -160,7 +179,7 @@ fn footer(arrow: &ArrowSchema, types: &[ParquetType], pairs: &Pairs) -> Result<F
     let descriptor = SchemaDescriptor::new("root".into(), types.to_vec());
     let mut writer = FileWriter::new_with_parquet_schema(&mut empty, arrow.clone(), descriptor, OPTIONS);
     let pairs = pairs.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect();
-    writer.end(Some(pairs)).map_err(super::encode::failed)?;
+    writer.end(Some(pairs)).map_err(failed)?;
     drop(writer);
     footer_of(&empty)
 }
@@ -179,5 +198,9 @@ pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
 fn parsed(footer: &Fields) -> Result<ParquetMetaData, FormatError> {
     let mut file = footer.clone();
     file.set(4, thrift::structs(Vec::new()));
-    ParquetMetaDataReader::decode_metadata(&Bytes::from(file.to_bytes())).map_err(|error| FormatError::Encode(error.to_string()))
+    ParquetMetaDataReader::decode_metadata(&Bytes::from(file.to_bytes())).map_err(failed)
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> FormatError {
+    FormatError::Encode(error.to_string())
 }

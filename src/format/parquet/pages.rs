@@ -1,4 +1,4 @@
-//! Encoding one column, with what polars' own way from an array to its pages does not do.
+//! The pages of one column, with what polars' own way from an array to them does not do.
 //!
 //! Some fields must be there in groups that may not be: polars makes the fields of a group null where the group is, and then does not write them as REQUIRED. Whether values are
 //! there is told by the levels of the group: so levels are made by the schema that the fields shall have, and values are
@@ -12,14 +12,47 @@ use polars_error::{PolarsError, PolarsResult};
 use polars_parquet::parquet::page::Page;
 use polars_parquet::parquet::schema::Repetition;
 use polars_parquet::parquet::schema::types::{ParquetType, PhysicalType};
-use polars_parquet::write::{DynIter, Encoding, WriteOptions, array_to_columns, array_to_pages, to_leaves, to_nested, to_parquet_leaves};
+use polars_parquet::write::{
+    CompressionOptions, DynIter, Encoding, StatisticsOptions, Version, WriteOptions, array_to_columns, array_to_pages, to_leaves,
+    to_nested, to_parquet_leaves,
+};
 use polars_utils::float16::pf16;
+
+/// The bytes of an encoded page before compression, set so that no environment variable sets it.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Nothing is compressed by polars, and no bound is cut: both are done here.
+pub(super) const OPTIONS: WriteOptions = WriteOptions {
+    statistics: StatisticsOptions {
+        min_value: true,
+        max_value: true,
+        distinct_count: false,
+        null_count: true,
+        binary_statistics_truncate_length: Some(0),
+    },
+    version: Version::V1,
+    compression: CompressionOptions::Uncompressed,
+    data_page_size: Some(PAGE_BYTES),
+};
+
+/// The same where bounds are found here.
+pub(super) const WITHOUT_BOUNDS: WriteOptions = WriteOptions {
+    statistics: StatisticsOptions {
+        min_value: false,
+        max_value: false,
+        distinct_count: false,
+        null_count: true,
+        binary_statistics_truncate_length: Some(0),
+    },
+    ..OPTIONS
+};
 
 type Pages = DynIter<'static, PolarsResult<Page>>;
 
 /// The pages of each leaf of a column.
 pub(super) fn pages(array: Box<dyn Array>, kind: ParquetType, options: WriteOptions, encodings: &[Encoding]) -> PolarsResult<Vec<Pages>> {
-    if !has_required_in_optional(&kind, false) && !(array.dtype().is_nested() && has_fixed_bytes(&kind)) {
+    let is_ours = has_required_in_optional(&kind, false) || array.dtype().is_nested() && has_fixed_bytes(&kind);
+    if !is_ours {
         return array_to_columns(array, kind, options, encodings);
     }
     let counted = counted(array.as_ref(), &kind, None)?;
