@@ -11,6 +11,7 @@ pub mod staging;
 pub mod verify;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,6 +125,9 @@ impl From<CacheError> for Error {
             CacheError::Fs(error) if error.is_forbidden() => {
                 "it belongs to another user, or the disk can only be read: change that, or name another folder for the cache by options.cache.dir"
             }
+            CacheError::Fs(error) if error.source.kind() == io::ErrorKind::NotADirectory => {
+                "a file is in its place: move it away, or name another folder for the cache by options.cache.dir"
+            }
             CacheError::Fs(error) => error.hint().unwrap_or("move it away, or name another folder for the cache by options.cache.dir"),
         };
         let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
@@ -199,7 +203,7 @@ impl Cache {
         let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
         let (staging, ledger) = (Staging::new(folder.join("staging")), Ledger::new(folder.join("staging/parts.log")));
         let wait = match access {
-            Access::Look if fs::stat(folder)?.is_none() || fs::check_writable(folder).is_err() => {
+            Access::Look if !may_be_used(folder)? => {
                 let index = Index::open(Place::ReadOnly(&path), root).await?;
                 return Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::default(), is_writable: false });
             }
@@ -225,6 +229,32 @@ impl Cache {
             staging.clear_unfinished(|| check_tag(folder))?;
         }
         Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::new(shared), is_writable: true })
+    }
+
+    /// What would keep a build from using a cache, as far as that shows without making or changing anything.
+    ///
+    /// # Errors
+    /// Something would.
+    pub async fn check(CacheFolder { real: folder, root }: &CacheFolder) -> Result<(), CacheError> {
+        is_marked(folder)?;
+        let there = fs::nearest(folder)?;
+        fs::check_writable(there)?;
+        if there != folder {
+            return Ok(());
+        }
+        let staging = folder.join("staging");
+        if fs::stat(&staging)?.is_some() {
+            fs::check_writable(&staging)?;
+        }
+        let path = folder.join("index.db");
+        for name in ["lock", "index.lock", "index.db", "index.db-wal", "index.db-shm", "staging/parts.log"] {
+            fs::check_own_file(&folder.join(name))?;
+        }
+        match Index::open(Place::ReadOnly(&path), root).await {
+            Err(error @ CacheError::Newer { .. }) => Err(error),
+            // A damaged one is set aside.
+            _ => Ok(()),
+        }
     }
 
     /// The folder.
@@ -271,6 +301,12 @@ impl Cache {
         }
         Ok((sizes.len(), sizes.iter().sum()))
     }
+}
+
+/// True where a cache is there, and what every command writes to may be written to.
+fn may_be_used(folder: &Path) -> Result<bool, CacheError> {
+    let may = |name: &str| fs::check_own_file(&folder.join(name)).is_ok();
+    Ok(fs::stat(folder)?.is_some() && fs::check_writable(folder).is_ok() && may("index.db") && may("index.lock"))
 }
 
 /// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was set aside of it,

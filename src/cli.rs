@@ -10,6 +10,7 @@ mod graph;
 mod init;
 mod log;
 mod patience;
+mod places;
 mod restore;
 mod schema;
 mod shell;
@@ -26,6 +27,7 @@ use clap::Parser;
 use crate::cache::{Access, Cache};
 use crate::config::loader::{self, Found};
 use crate::config::problem::Problems;
+use crate::config::variables::NOT_UTF8;
 use crate::config::words;
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::graph::selection::{Selected, Selection};
@@ -49,11 +51,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => run_command(&args),
         Err(error) => show_usage(&in_one_line(&arguments).unwrap_or(error)),
     };
-    let unwritten = output::failure().filter(|_| matches!(code, 0 | build::PENDING));
-    let Some(error) = unwritten else { return ExitCode::from(code) };
+    let Some(error) = output::failure() else { return ExitCode::from(code) };
     let error = Error::new(ErrorKind::Start, format!("failed to write the output: {error}"));
-    print_error(&error.with_hint("what was asked for was done, and could not be said"));
-    ExitCode::from(ErrorKind::Start.exit_code())
+    let is_done = matches!(code, 0 | build::PENDING);
+    print_error(&if is_done { error.with_hint("what was asked for was done, and could not be said") } else { error });
+    // What failed before is what matters more.
+    ExitCode::from(if is_done { ErrorKind::Start.exit_code() } else { code })
 }
 
 /// The same error of arguments in which nothing acts on a terminal; nothing where nothing did.
@@ -145,8 +148,10 @@ fn read(file: Option<&Path>) -> Result<Found> {
         let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
     })?;
-    let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    loader::load(file, &working, &std::env::vars_os().filter_map(utf8).collect())
+    // One that is no text is an error where it is used.
+    let variable =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().unwrap_or_else(|_| NOT_UTF8.into())));
+    loader::load(file, &working, &std::env::vars_os().filter_map(variable).collect())
 }
 
 /// The flows that a selection means. One without entities is said to be that, not to be unknown.

@@ -8,7 +8,7 @@ mod environment;
 pub mod file;
 pub mod flows;
 mod folder;
-mod listing;
+pub mod listing;
 pub mod loader;
 pub mod merge;
 pub mod named;
@@ -53,6 +53,8 @@ pub struct Config {
     pub without_entities: Vec<String>,
     /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were published before.
     pub max_lost: BTreeMap<String, u8>,
+    /// What patterns of entities pass over although it may have been meant: the flow, and words.
+    pub passed_over: Vec<(String, String)>,
     /// Homes and stores of no flow: those that none uses, those of `defaults`.
     pub spare: Vec<Spare>,
     /// What is no error and most likely not meant.
@@ -230,7 +232,7 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     if options.confine {
         check_confined(found, tree, &mut problems);
     }
-    let flows::Expanded { flows, without_entities, max_lost, spare, mut warnings } = expanded;
+    let flows::Expanded { flows, without_entities, max_lost, passed_over, spare, mut warnings } = expanded;
     warnings.extend(found.warnings.iter().cloned());
     let blocks = flows.iter().flat_map(|flow| flow.home.iter().chain(&flow.store));
     let used: BTreeSet<&str> = blocks.filter_map(|block| block.get("connection")?.text()).collect();
@@ -238,7 +240,7 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     warnings.extend(connections.iter().filter(|connection| !used.contains(connection.name.as_str())).filter_map(Connection::unused));
     warnings.extend(connection::warnings(&connections, tree.at));
     let name = fields.name.unwrap_or_else(|| default_name(found));
-    (Some(Config { name, options, connections, flows, without_entities, max_lost, spare, warnings }), problems)
+    (Some(Config { name, options, connections, flows, without_entities, max_lost, passed_over, spare, warnings }), problems)
 }
 
 /// With `confine`, the config's own files stay in its folder too.

@@ -28,13 +28,13 @@ pub use link::{Linked, Linker, link};
 pub use lock::{Held, Lock, LockError};
 pub use processes::ancestors;
 pub use read::{
-    Found, Stat, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network, is_overlay, list, open, read,
-    real_path, stat, stat_open, user_name, walk,
+    Found, Stat, check_own_file, check_replaceable, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network,
+    is_overlay, list, nearest, open, read, real_path, stat, stat_open, user_name, walk,
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, remove_empty_folder, remove_file,
-    remove_folder, rename, set_permissions, touch, write_atomically,
+    DigestWriter, check_touchable, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, remove_empty_folder,
+    remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
 };
 
 /// A step on the filesystem that failed.
@@ -93,6 +93,7 @@ impl FsError {
             (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 Some("the disk is full: make room on it, and build again; what is published stays, and what was made is used")
             }
+            (_, io::ErrorKind::NotADirectory) => Some("a file is where a folder should be: move it away, or name another place"),
             (_, io::ErrorKind::ReadOnlyFilesystem) => Some("the disk can only be read: mount it for writing"),
             (_, io::ErrorKind::PermissionDenied) => Some(
                 "it may belong to another user, whose build was the first here (sudo?): build as that user, or give it to yours by chown -R",

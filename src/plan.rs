@@ -46,6 +46,8 @@ pub struct Request {
     pub force: bool,
     /// Slices of the named ones that shall be read again.
     pub slices: Option<SliceRange>,
+    /// Publish sets from which more rows vanish than their flows allow.
+    pub accept_shrink: bool,
     /// An earlier set of one flow that shall be put back.
     pub put_back: Option<PutBack>,
     /// Set when the run shall end.

@@ -77,11 +77,8 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
         return Err(PublishError::FlowRows { expected, found }.into());
     }
     let manifest = Manifest { parts };
-    let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
-    let after = manifest.rows();
-    // What is merged is not all that there is.
-    if !accept_shrink && flow.mode != Mode::Merge && shrinks_too_much(before, after, flow.max_shrink) {
-        return Err(PublishError::Shrink { before, after, allowed: flow.max_shrink }.into());
+    if !accept_shrink {
+        check_shrink(flow, receipt, manifest.rows())?;
     }
     Ok(Published {
         key: work.key,
@@ -94,6 +91,19 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
         pinned: work.pinned,
         at: Timestamp::now().to_string(),
     })
+}
+
+/// A set of so many rows may take the place of the one that is published.
+///
+/// # Errors
+/// Too many would vanish.
+pub fn check_shrink(flow: &Flow, receipt: Option<&Receipt>, after: u64) -> Result<()> {
+    let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
+    // What is merged is not all that there is.
+    if flow.mode != Mode::Merge && shrinks_too_much(before, after, flow.max_shrink) {
+        return Err(PublishError::Shrink { before, after, allowed: flow.max_shrink }.into());
+    }
+    Ok(())
 }
 
 /// True where more than `allowed` of a hundred rows would vanish.

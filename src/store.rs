@@ -3,6 +3,7 @@
 //! It knows nothing of flows and homes: it is told what to publish, and by whom.
 
 pub mod files;
+pub mod given_up;
 pub mod receipt;
 pub mod room;
 pub mod sql;
@@ -70,14 +71,19 @@ pub trait Store: Debug + Send + Sync {
     /// The name of a part. Two parts of one set must not get the same name: the caller checks.
     fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError>;
 
+    /// True where a part's name has its digest in it, which nobody knows before it is made.
+    fn names_by_digest(&self) -> bool {
+        false
+    }
+
     /// How the receipt's file looks; `None` where there is no receipt.
     fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError>;
 
     /// The receipt.
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError>;
 
-    /// Every receipt that stands beside this store, by the real path of the store it is for: what
-    /// tells, without an index, what was ever published here.
+    /// Every receipt that stands beside this store, of a table all of its database, by the real path of the store it is for:
+    /// what tells, without an index, what was ever published here.
     fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError>;
 
     /// What readers find there now; nothing is read but stats.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::files;
-use crate::common::sandbox::Sandbox;
+use crate::common::sandbox::{Sandbox, built};
 
 const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
 
@@ -155,4 +155,20 @@ fn an_index_with_a_bad_page_is_set_aside() {
     fs::write(&index, bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
     assert!(ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH), "{}", ran.text);
+}
+
+#[test]
+fn who_only_looks_needs_no_right_to_write_the_index() {
+    use std::os::unix::fs::chown;
+    let sandbox = Sandbox::numbers();
+    built(&sandbox);
+    for name in ["index.db", "index.lock"] {
+        if chown(sandbox.path(&format!(".hygge-cache/{name}")), Some(65534), Some(65534)).is_err() {
+            return;
+        }
+        for arguments in [&["log"][..], &["why", "numbers"], &["build", "--dry-run"], &["cache", "stats"], &["graph"]] {
+            let ran = sandbox.run_obedient(arguments);
+            assert_eq!(ran.code, 0, "{name}, {arguments:?}: {}", ran.text);
+        }
+    }
 }

@@ -503,3 +503,49 @@ fn confine_holds_for_links_and_for_sqlite() {
     let ran = tried(&config(inside));
     assert!(ran.iter().all(|ran| ran.code == 0), "{}{}", ran[0].text, ran[1].text);
 }
+
+#[test]
+fn a_variable_that_is_no_text_or_empty_is_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new("flows: {a: {home: home, store: \"${OUT:-st}/x\"}}\n");
+    sandbox.sample("north", "home/a.parquet");
+    let run = |name: &str, value: &[u8], arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hygge"));
+        command.args(arguments).current_dir(sandbox.path("")).env_clear().env(name, OsStr::from_bytes(value));
+        let ran = command.output().expect("the binary runs");
+        (ran.status.code(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
+    };
+    let (code, text) = run("OUT", b"/mnt/\xff", &["build"]);
+    assert!(code == Some(2) && text.contains("the value of the variable OUT is not UTF-8"), "{text}");
+    assert!(!sandbox.path("st").exists());
+    assert_eq!(run("OTHER", b"\xff", &["build"]).0, Some(0), "what nobody uses may be anything");
+    let config = |url: &str| {
+        format!("connections: {{shop: {{url: \"{url}\"}}}}\nflows: {{a: {{home: {{connection: shop, table: t}}, store: st}}}}\n")
+    };
+    for (url, name, value, said) in [
+        ("${SHOP}", "SHOP", &b"\xff"[..], "the value of the variable SHOP is not UTF-8"),
+        ("${SHOP}", "SHOP", b"", "the variable SHOP is empty"),
+        ("sqlite:x.db", "HYGGE_CONNECTION_SHOP", b"", "the variable HYGGE_CONNECTION_SHOP is empty"),
+        ("sqlite:x.db", "HYGGE_CONNECTION_SHOP", b"sqlite:\xff", "the value of the variable HYGGE_CONNECTION_SHOP is not UTF-8"),
+        ("", "OTHER", b"", "its URL is empty"),
+    ] {
+        sandbox.write("hygge.yml", config(url));
+        for arguments in [&["check"][..], &["build"]] {
+            let (code, text) = run(name, value, arguments);
+            assert!(code == Some(1) && text.contains(said), "{said} is not in {text}");
+        }
+    }
+    // One of the environment alone.
+    sandbox.write("hygge.yml", config("sqlite:x.db").replace("connections: {shop: {url: \"sqlite:x.db\"}}\n", ""));
+    let (code, text) = run("HYGGE_CONNECTION_SHOP", b"\xff", &["build"]);
+    assert!(code == Some(1) && text.contains("the value of the variable HYGGE_CONNECTION_SHOP is not UTF-8"), "{text}");
+}
+
+#[test]
+fn a_connection_that_no_flow_uses_may_have_no_file() {
+    let sandbox = Sandbox::new("connections: {old: {url: \"sqlite:old.db\"}}\nflows: {a: {home: home, store: st}}\n");
+    sandbox.sample("north", "home/a.parquet");
+    let ran = sandbox.run(&["check"]);
+    assert!(ran.code == 0 && ran.text.contains("no flow uses it, and its file is not there"), "{}", ran.text);
+}

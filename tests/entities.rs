@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::sandbox::{Ran, Sandbox, built};
 use crate::common::{files, peers};
 
@@ -198,4 +199,124 @@ fn a_selection_that_leaves_nothing_is_an_error() {
         says(&sandbox.run(arguments), 2, &["nothing is selected: --exclude"]);
     }
     assert!(!sandbox.path("store").exists());
+}
+
+/// A project whose flow `landing` has tables in the database, one for each of its entities, all of them built.
+fn tables(database: &Database, entities: &[&str]) -> Sandbox {
+    let flow = "  landing: {store: {connection: shop, table: \"{entity}\"}, entities: {from: \"data/*\"}}\n";
+    let sandbox = Sandbox::new(&format!("name: p\n{}", database.config(flow)));
+    for name in entities {
+        files::ints(&sandbox, &format!("data/{name}/a.parquet"), 0..3);
+    }
+    built(&sandbox);
+    sandbox
+}
+
+on_each_database!(entities_that_are_tables_are_missed_and_found_without_a_cache);
+
+fn entities_that_are_tables_are_missed_and_found_without_a_cache(kind: Kind) {
+    let database = Database::new(kind);
+    let sandbox = tables(&database, &["a", "b", "c"]);
+    let lost = "2 of the 3 entities that flow landing had";
+    for name in ["a", "b"] {
+        fs::remove_dir_all(sandbox.path(&format!("data/{name}"))).expect("an entity");
+    }
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    says(&sandbox.run(&["check"]), 1, &[lost]);
+    says(&sandbox.run(&["build", "--check"]), 1, &[lost]);
+    says(&sandbox.run(&["clean", "--orphans"]), 2, &["flow landing: 2 stores"]);
+    says(&sandbox.run(&["build"]), 1, &[lost]);
+    // Who drops one with its receipt does not miss it.
+    database.run("DROP TABLE b");
+    database.run("DELETE FROM hygge_receipts WHERE name = 'b'");
+    says(&sandbox.run(&["build"]), 0, &["nothing to do"]);
+    says(&sandbox.run(&["clean", "--orphans", "--yes=1"]), 0, &["removed store table a of shop"]);
+    // By another spelling of its name, a table that a flow fills is no orphan.
+    let schema = match kind {
+        Kind::Postgres => "public.{entity}".to_string(),
+        Kind::Sqlite => "main.{entity}".to_string(),
+        Kind::MySql => format!("{}.{{entity}}", database.ask("SELECT DATABASE()")),
+    };
+    let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config").replace("\"{entity}\"", &format!("\"{schema}\""));
+    sandbox.write("hygge.yml", config);
+    says(&sandbox.run(&["clean", "--orphans"]), 0, &["there is nothing to remove"]);
+    assert_eq!(database.ask("SELECT count(*) FROM c"), "3");
+}
+
+#[test]
+fn what_was_accepted_stays_accepted_without_a_cache() {
+    let sandbox = landing(4, ", max_lost: 0%");
+    lose(&sandbox, 0..2);
+    says(&sandbox.run(&["build", "--accept-lost=2"]), 0, &["nothing to do"]);
+    fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
+    says(&sandbox.run(&["check"]), 0, &["all is well"]);
+    says(&sandbox.run(&["build"]), 0, &["nothing to do"]);
+    says(&sandbox.run(&["clean"]), 0, &[]);
+    says(&sandbox.run(&["build"]), 0, &["nothing to do"]);
+    // One that came back is missed again.
+    files::ints(&sandbox, "data/00/a.parquet", 0..3);
+    says(&sandbox.run(&["build"]), 0, &["nothing to do"]);
+    lose(&sandbox, 0..1);
+    says(&sandbox.run(&["clean"]), 0, &[]);
+    says(&sandbox.run(&["build"]), 1, &["1 of the 3 entities"]);
+    says(&sandbox.run(&["clean", "--orphans", "--yes=2"]), 0, &["lake/00", "lake/01"]);
+    assert!(!sandbox.path("lake/.hygge/01.lost").exists(), "the mark goes with the store");
+}
+
+#[test]
+fn the_number_to_accept_is_one_in_every_command() {
+    let flow = |name: &str| format!("  {name}: {{store: lake/{name}, entities: {{from: \"{name}/*\", max_lost: 0%}}}}\n");
+    let sandbox = Sandbox::new(&format!("name: p\nflows:\n{}{}", flow("a"), flow("b")));
+    for name in ["a/x", "a/y", "b/x", "b/y"] {
+        files::ints(&sandbox, &format!("{name}/1.parquet"), 0..3);
+    }
+    built(&sandbox);
+    for name in ["a/x", "b/x"] {
+        fs::remove_dir_all(sandbox.path(name)).expect("an entity");
+    }
+    for command in [&["build"][..], &["build", "a"], &["build", "--dry-run", "b"], &["why", "a.y"], &["check"]] {
+        says(&sandbox.run(command), 1, &["hygge build --accept-lost=2"]);
+    }
+    says(&sandbox.run(&["build", "--accept-lost=2"]), 0, &["nothing to do"]);
+}
+
+#[test]
+fn a_pattern_that_may_find_nothing_misses_nothing_beside_a_written_entity() {
+    let config =
+        "name: p\nflows:\n  landing:\n    store: lake\n    entities: [{name: own, home: own}, {from: \"data/*\", if_empty: skip}]\n";
+    let sandbox = Sandbox::new(config);
+    for name in ["own", "data/1", "data/2", "data/3"] {
+        files::ints(&sandbox, &format!("{name}/a.parquet"), 0..3);
+    }
+    built(&sandbox);
+    fs::remove_dir_all(sandbox.path("data")).expect("a folder");
+    says(&sandbox.run(&["build"]), 0, &["nothing to do"]);
+}
+
+#[test]
+fn a_project_that_was_moved_misses_what_it_had() {
+    let sandbox = Sandbox::new("");
+    let flow = "  landing: {store: lake, entities: {from: \"data/*\", max_lost: 0%}}\n";
+    sandbox.write("old/hygge.yml", format!("flows:\n{flow}"));
+    for number in 0..3 {
+        files::ints(&sandbox, &format!("old/data/{number}/a.parquet"), 0..3);
+    }
+    says(&sandbox.run(&["-f", "old/hygge.yml", "build"]), 0, &[]);
+    fs::rename(sandbox.path("old"), sandbox.path("new")).expect("a folder");
+    fs::remove_dir_all(sandbox.path("new/data/0")).expect("an entity");
+    says(&sandbox.run(&["-f", "new/hygge.yml", "build"]), 1, &["1 of the 3 entities"]);
+    fs::remove_dir_all(sandbox.path("new/.hygge-cache")).expect("a cache");
+    says(&sandbox.run(&["-f", "new/hygge.yml", "build"]), 1, &["1 of the 3 entities"]);
+}
+
+#[test]
+fn orphans_are_counted_by_the_flows_of_the_config() {
+    let config = |rest: &str| format!("name: p\nflows:\n  day.a: {{home: home, store: one}}\n{rest}");
+    let sandbox = Sandbox::new(&config("  day.b: {home: home, store: two}\n  day.c: {home: home, store: three}\n"));
+    files::ints(&sandbox, "home/a.parquet", 0..3);
+    built(&sandbox);
+    sandbox.write("hygge.yml", config(""));
+    says(&sandbox.run(&["clean", "--orphans"]), 2, &["flow day.b: 1 store", "flow day.c: 1 store"]);
+    says(&sandbox.run(&["clean", "--yes"]), 2, &["--yes is for --stores and --orphans"]);
+    assert!(sandbox.path(".hygge-cache/index.db").exists());
 }

@@ -14,6 +14,7 @@ mod docs;
 mod entities;
 mod exact;
 mod filesystems;
+mod foresight;
 mod hostile;
 mod inputs;
 mod kills;

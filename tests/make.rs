@@ -353,3 +353,49 @@ fn a_depfile_that_cannot_be_written_in_the_end_hides_nothing_of_the_build() {
     let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", &name]);
     assert!(ran.code != 0 && ran.text.contains("hygge: 1 built in ") && ran.text.contains("File name too long"), "{}", ran.text);
 }
+
+#[test]
+fn a_depfile_that_cannot_be_written_leaves_no_stamp() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("deps/x", "");
+    // A folder takes the place of the depfile while the flow runs.
+    let script = "mkdir -p deps/d.mk.tmp/x; exec \"$0\" build --stamp stamp --changed-stamp changed --depfile deps/d.mk";
+    let ran = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_hygge")])
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .status();
+    assert_eq!(ran.expect("sh runs").code(), Some(1));
+    assert!(!sandbox.path("stamp").exists() && sandbox.path("changed").exists(), "the stamp says that all is done");
+    fs::remove_dir_all(sandbox.path("deps/d.mk.tmp")).expect("a folder");
+    assert_eq!(sandbox.run(&["build", "--stamp", "stamp", "--depfile", "deps/d.mk"]).code, 0);
+    assert!(sandbox.path("stamp").exists());
+}
+
+#[test]
+fn a_stamp_is_a_file_of_its_own_that_can_be_touched() {
+    let sandbox = Sandbox::numbers();
+    let run = |arguments: &[&str]| sandbox.run(&[&["build"], arguments].concat());
+    std::os::unix::fs::symlink("nowhere/at/all", sandbox.path("dangling")).expect("a link");
+    std::os::unix::fs::symlink("stamp", sandbox.path("alias")).expect("a link");
+    sandbox.write("stamp", "");
+    assert!(Command::new("mkfifo").arg(sandbox.path("pipe")).status().expect("mkfifo runs").success());
+    for (arguments, said) in [
+        (&["--stamp", "dangling"][..], "it is a link that leads nowhere"),
+        (&["--stamp", "pipe"], "it is no file"),
+        (&["--stamp", "stamp", "--changed-stamp", "./stamp"], "it is the file of --stamp too"),
+        (&["--stamp", "stamp", "--changed-stamp", "alias"], "it is the file of --stamp too"),
+        (&["--stamp", "stamp", "--depfile", "stamp"], "it is the file of --stamp too"),
+        (&["--stamp", "hygge.yml"], "the build reads this file"),
+        (&["--stamp", "stamp", "--depfile", "home/north.parquet"], "the build reads this file"),
+    ] {
+        let ran = run(arguments);
+        assert!(ran.code == 2 && ran.text.contains(said), "{arguments:?}: {}", ran.text);
+        assert!(!sandbox.path("store").exists(), "{arguments:?}");
+    }
+    if std::os::unix::fs::chown(sandbox.path("stamp"), Some(65534), Some(65534)).is_ok() {
+        let ran = sandbox.run_obedient(&["build", "--stamp", "stamp"]);
+        assert!(ran.code == 3 && ran.text.contains("failed to touch stamp") && !sandbox.path("store").exists(), "{}", ran.text);
+    }
+}

@@ -99,3 +99,14 @@ fn a_working_directory_that_is_gone_is_named() {
     let text = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.code() == Some(3) && text.contains("the working directory cannot be used") && text.contains("hint: "), "{text}");
 }
+
+#[test]
+fn output_that_cannot_be_written_is_said_beside_a_failure() {
+    let sandbox = project();
+    sandbox.write("store/mine", "x");
+    for arguments in [&["build", "--format", "json"][..], &["check"], &["build", "--dry-run", "--format", "json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let (ended, errors) = with_output(&sandbox, arguments, full);
+        assert!(ended == Some(1) && errors.contains("failed to write the output"), "{arguments:?}: {ended:?} {errors}");
+    }
+}

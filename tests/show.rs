@@ -159,3 +159,44 @@ fn another_database_is_said_in_words() {
         "{text}"
     );
 }
+
+#[test]
+fn the_history_is_asked_by_what_selects_flows() {
+    let config =
+        |entities: &str| format!("name: p\nflows:\n  l: {{home: in, store: out, entities: [{entities}]}}\n  m: {{home: in/a, store: m}}\n");
+    let sandbox = Sandbox::new(&config("a, b"));
+    for name in ["a", "b"] {
+        sandbox.sample("north", &format!("in/{name}/x.parquet"));
+    }
+    assert_eq!(sandbox.run(&["build"]).code, 0);
+    let flows = |asked: &str| {
+        let ran = sandbox.run(&["log", asked, "--format", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        let flows = ran.event("run")["flows"].as_array().expect("flows").clone();
+        let mut names: Vec<String> = flows.iter().map(|flow| flow["flow"].as_str().expect("a name").to_string()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!((flows("l"), flows("l.a"), flows("*")), ("l.a l.b".into(), "l.a".into(), "l.a l.b m".into()));
+    // What the config has no more is known by the history.
+    sandbox.write("hygge.yml", "name: p\nflows: {m: {home: in/a, store: m}}\n");
+    assert_eq!(flows("l"), "l.a l.b");
+    for arguments in [&["log", "u"][..], &["log", "u", "--format", "json"]] {
+        let ran = sandbox.run(arguments);
+        assert!(ran.code == 2 && ran.text.contains("flow \"u\" is neither in the config nor in the history"), "{}", ran.text);
+    }
+}
+
+#[test]
+fn a_failure_that_is_over_is_not_shown() {
+    let sandbox = Sandbox::numbers();
+    assert_eq!(sandbox.run(&["build"]).code, 0);
+    sandbox.write("store/mine", "x");
+    sandbox.sample("north", "home/more.parquet");
+    assert_eq!(sandbox.run(&["build"]).code, 1);
+    assert!(sandbox.run(&["why", "numbers"]).text.contains("its last run"));
+    std::fs::remove_file(sandbox.path("store/mine")).expect("a file");
+    std::fs::remove_file(sandbox.path("home/more.parquet")).expect("a file");
+    let ran = sandbox.run(&["why", "numbers"]);
+    assert!(ran.text.contains("fresh") && !ran.text.contains("its last run"), "{}", ran.text);
+}

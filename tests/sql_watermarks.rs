@@ -369,6 +369,7 @@ fn what_cannot_be_a_watermark_is_named(kind: Kind) {
         ("{column: name}", "column name is"),
         ("{column: nothing}", "events has no column nothing"),
         ("{column: id, lag: 1h}", "lag of the watermark is 3600s, and its column id is"),
+        ("{column: at, lag: 5}", "lag of the watermark is 5, and its column at is"),
         ("{column: id, start: 2026-01-01}", "start of the watermark is 2026-01-01, and its column id is"),
         ("{column: at, start: 5}", "start of the watermark is 5, and its column at is"),
     ];

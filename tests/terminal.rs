@@ -141,3 +141,13 @@ fn who_is_waited_for_says_since_when() {
     build.signal("INT");
     assert_eq!(build.end().code, 130);
 }
+
+#[test]
+fn names_stay_what_they_are_where_boxes_are_drawn_with_letters() {
+    let sandbox = Sandbox::new("flows: {\"a·b─c\": {hom: \"│…\"}}\n");
+    let ran = sandbox.run_with(&[("LC_ALL", "C")], &["check"]);
+    assert!(ran.text.contains("a·b─c") && ran.text.contains("│…") && !ran.text.contains('╭') && !ran.text.contains('╰'), "{}", ran.text);
+    let sandbox = Sandbox::new("flows: {a: {home: \"x·y\", store: st}}\n");
+    let ran = sandbox.run_with(&[("LC_ALL", "C")], &["build"]);
+    assert!(ran.text.contains("x·y"), "{}", ran.text);
+}

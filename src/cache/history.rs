@@ -116,23 +116,32 @@ impl Index {
         ended.map(drop).map_err(failed(self.path()))
     }
 
-    /// The last runs of a project, or those of them that had to do with a flow, the newest first.
-    pub async fn runs(&self, project: &str, flow: Option<&str>, most: i64) -> Result<Vec<Run>, CacheError> {
+    /// The flows that runs of a project had to do with, whatever became of them.
+    pub async fn flows(&self, project: &str) -> Result<Vec<String>, CacheError> {
+        let mut connection = self.connection.lock().await;
+        let query = "SELECT DISTINCT flow FROM flow_run WHERE run IN (SELECT id FROM run WHERE project = ?) ORDER BY flow";
+        sqlx::query_scalar(query).bind(project).fetch_all(&mut *connection).await.map_err(failed(self.path()))
+    }
+
+    /// The last runs of a project, or those of them that had to do with one of these flows, the newest first.
+    pub async fn runs(&self, project: &str, flows: Option<&[String]>, most: i64) -> Result<Vec<Run>, CacheError> {
+        let flows = flows.map(|flows| Value::from(flows).to_string());
         let mut connection = self.connection.lock().await;
         let fail = failed(self.path());
         let query = "SELECT id, began, ended FROM run WHERE project = ?1
-            AND (?2 IS NULL OR EXISTS (SELECT 1 FROM flow_run WHERE run = id AND flow = ?2)) ORDER BY id DESC LIMIT ?3";
-        let rows = sqlx::query(query).bind(project).bind(flow).bind(most).fetch_all(&mut *connection).await.map_err(&fail)?;
+            AND (?2 IS NULL OR EXISTS (SELECT 1 FROM flow_run WHERE run = id AND flow IN (SELECT value FROM json_each(?2)))) ORDER BY id DESC LIMIT ?3";
+        let rows = sqlx::query(query).bind(project).bind(&flows).bind(most).fetch_all(&mut *connection).await.map_err(&fail)?;
         let mut runs = Vec::with_capacity(rows.len());
         for row in rows {
             let run = row.try_get(0).map_err(&fail)?;
-            let records: Vec<String> =
-                sqlx::query_scalar("SELECT record FROM flow_run WHERE run = ?1 AND (?2 IS NULL OR flow = ?2) ORDER BY flow")
-                    .bind(run)
-                    .bind(flow)
-                    .fetch_all(&mut *connection)
-                    .await
-                    .map_err(&fail)?;
+            let records: Vec<String> = sqlx::query_scalar(
+                "SELECT record FROM flow_run WHERE run = ?1 AND (?2 IS NULL OR flow IN (SELECT value FROM json_each(?2))) ORDER BY flow",
+            )
+            .bind(run)
+            .bind(&flows)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(&fail)?;
             let mut flows: Vec<FlowRun> = records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
             // Causes stand before what they caused.
             flows.sort_by_key(|flow| flow.number);

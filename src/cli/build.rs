@@ -1,6 +1,6 @@
 //! `hygge build`: plan, then run what is stale.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
@@ -10,10 +10,11 @@ use clap::Args as ClapArgs;
 use super::args::{Args, Format};
 use super::depfile::Syntax;
 use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
+use super::places::Places;
 use super::{depfile, load, runtime, select};
 use crate::cache::gc::Limits;
 use crate::cache::index::Begun;
-use crate::cache::{Access, CacheError, set_index_aside};
+use crate::cache::{Access, Cache, CacheError, set_index_aside};
 use crate::config::loader::Found;
 use crate::config::schema::CacheKeep;
 use crate::error::{Error, ErrorKind, Result};
@@ -97,7 +98,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     let began = (SystemTime::now(), Instant::now());
     let (found, project) = load(args.file.as_deref())?;
     if !(build.dry_run || build.check) {
-        check_places(build)?;
+        build.places().check()?;
     }
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
@@ -112,6 +113,13 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             ended => ended,
         }
     })
+}
+
+impl Build {
+    fn places(&self) -> Places<'_> {
+        let syntax = self.depfile.is_some().then(|| Syntax::or_guess(self.depfile_syntax));
+        Places { stamp: self.stamp.as_deref(), changed_stamp: self.changed_stamp.as_deref(), depfile: self.depfile.as_deref(), syntax }
+    }
 }
 
 /// One way through the command: where the index turns out to be damaged there are two.
@@ -134,11 +142,20 @@ impl Attempt<'_> {
         let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
         let index = self.mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
         report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
+        for (flow, said) in &planner.project.config.passed_over {
+            if build.dry_run || build.check || planner.is_first_of(&plan, flow) {
+                report.warn(&format!("flow {flow}: {said}"));
+            }
+        }
         if build.dry_run || build.check {
             report.plan(&plan);
             planner.write_back().await?;
+            if plan.steps.iter().any(|step| step.verdict != Verdict::Fresh) {
+                Cache::check(&planner.project.cache_folder()).await?;
+            }
             return Ok(pending_code(build, &plan));
         }
+        build.places().check_others(self.found, &planner)?;
         let options = options(build, &planner, self.interrupted.clone());
         let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
@@ -149,7 +166,7 @@ impl Attempt<'_> {
         };
         summary.took = self.began.1.elapsed();
         // What was built is said, whatever becomes of these.
-        let written = write_stamps(build, &summary, self.began.0).and_then(|()| self.write_depfile(&planner));
+        let written = self.write_files(&planner, &summary);
         written.iter().flatten().for_each(|text| report.warn(text));
         report.summary(&summary, planner.hashed_bytes());
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
@@ -166,6 +183,18 @@ impl Attempt<'_> {
             std::mem::forget(planner);
         }
         written.map(|_| exit_code(&summary))
+    }
+
+    /// The stamp last: what has it is done. Gives what is to be warned of.
+    fn write_files(&self, planner: &Planner, summary: &Summary) -> Result<Vec<String>> {
+        let warnings = self.write_depfile(planner);
+        // What was published has changed, whatever else failed: the next build finds it fresh, and would not say so.
+        touch_changed(self.build, summary, self.began.0)?;
+        let warnings = warnings?;
+        if let Some(path) = self.build.stamp.as_ref().filter(|_| summary.is_good()) {
+            fs::touch(path, self.began.0)?;
+        }
+        Ok(warnings)
     }
 
     /// Gives what its reader is to be warned of.
@@ -185,8 +214,9 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, ha
         flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
     }
     let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted, build.format)) };
-    let interrupted = interrupted.clone();
-    let request = Request { selected, force: build.force, slices: build.slice.clone(), put_back: None, interrupted, hashing };
+    let (interrupted, accept_shrink) = (interrupted.clone(), build.accept_shrink);
+    let request =
+        Request { selected, force: build.force, slices: build.slice.clone(), accept_shrink, put_back: None, interrupted, hashing };
     let mut planner = Planner::new(project, request, access).await?;
     if let Some(number) = build.accept_lost {
         planner.accept_lost(number)?;
@@ -286,43 +316,11 @@ pub(super) fn exit_code(summary: &Summary) -> u8 {
     }
 }
 
-/// The files that are written at the end can be, so that nobody builds for an hour to learn that they cannot.
-fn check_places(build: &Build) -> Result<()> {
-    let places = [("--stamp", &build.stamp), ("--changed-stamp", &build.changed_stamp), ("--depfile", &build.depfile)];
-    for (option, path) in places.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
-        let fail = |error: String, hint: &str| Err(Error::new(ErrorKind::Config, error).with_hint(hint));
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        match fs::stat(folder)? {
-            Some(found) if found.is_folder => {}
-            Some(_) => return fail(format!("{option} {}: {} is not a folder", path.display(), folder.display()), "name another place"),
-            None => {
-                let error = format!("{option} {}: the folder {} does not exist", path.display(), folder.display());
-                return fail(error, "make the folder first");
-            }
-        }
-        if fs::stat(path)?.is_some_and(|found| found.is_folder) {
-            return fail(format!("{option} {}: a folder is there", path.display()), "name a file");
-        }
-        // A depfile takes the place of the one before.
-        if option == "--depfile" || fs::stat(path)?.is_none() {
-            fs::check_writable(folder).map_err(|error| Error::new(ErrorKind::Start, error))?;
-        }
-    }
-    match (&build.depfile, &build.stamp) {
-        (Some(_), Some(stamp)) => depfile::check_stamp(stamp, Syntax::or_guess(build.depfile_syntax)),
-        _ => Ok(()),
-    }
-}
-
-fn write_stamps(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
-    // What was published has changed, whatever else failed: the next build finds it fresh, and would not say so. This
-    // stamp first: for make it may never be newer than the other of the same build.
+/// Before the other stamp: for make it may never be newer than that of the same build.
+fn touch_changed(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
     if let Some(path) = &build.changed_stamp
         && (summary.changed() || summary.is_good() && fs::stat(path)?.is_none())
     {
-        fs::touch(path, began)?;
-    }
-    if let Some(path) = build.stamp.as_ref().filter(|_| summary.is_good()) {
         fs::touch(path, began)?;
     }
     Ok(())

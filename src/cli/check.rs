@@ -1,6 +1,6 @@
 //! `hygge check`: is the config sound, can every home be read and every store be written?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,19 +9,26 @@ use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
 use super::args::{Args, Format};
-use super::{print_error, read, runtime, say};
+use super::patience::{OF_OTHERS, watch_for_interrupts};
+use super::{print_error, read, runtime, say, select};
+use crate::cache::{Access, Cache};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
+use crate::config::variables::{VariableError, VariableErrors};
 use crate::connection::{ConnectionError, ping};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flow::Flow;
 use crate::flow::resolved::resolved;
-use crate::plan::check;
+use crate::flow::{Flow, FlowName};
+use crate::graph::selection::Selection;
+use crate::plan::check::{self, Part};
 use crate::plan::lost::{self, Lost};
 use crate::plan::project::Project;
+use crate::plan::stale::Verdict;
+use crate::plan::{Hashing, Planner, Request};
 use crate::report::json::Json;
-use crate::report::output::Output;
+use crate::report::output::{self, Output};
 use crate::report::plain::count;
+use crate::report::progress::Progress;
 
 /// Check the config, every home, every store and every connection
 #[derive(Debug, ClapArgs)]
@@ -59,17 +66,34 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
         1 => found.path().display().to_string(),
         more => format!("{} and {}", found.path().display(), count(more - 1, "more file")),
     };
-    let connections = &project.config.connections;
+    let config = project.config.clone();
+    let connections = &config.connections;
     let and_connections = if connections.is_empty() { String::new() } else { format!(", {}", count(connections.len(), "connection")) };
     let said = format!("{}{and_connections}", count(flows.len(), "flow"));
     shown.looked(&Looked { what: "config", name: files, found: Ok(said), took: None });
     let edges = flows.iter().map(|flow| project.graph.upstreams(flow.name.as_str()).len()).sum();
     shown.looked(&Looked { what: "graph", name: count(edges, "edge"), found: Ok("no circle, no store twice".into()), took: None });
     let mut remarks = Vec::new();
+    let mut project = project;
     if !command.offline {
+        let folder = project.cache_folder();
+        let cache = runtime()?.block_on(Cache::check(&folder)).map_err(Error::from);
+        let name = folder.real.strip_prefix(project.root()).unwrap_or(&folder.real).display().to_string();
+        let mut stuck = HashMap::new();
+        if cache.is_ok() {
+            (project, stuck) = runtime()?.block_on(blocked(project))?;
+        }
+        shown.looked(&Looked { what: "cache", name, found: cache.map(|()| "can be used".to_string()), took: None });
         let tables = runtime()?.block_on(check::ask_tables(&project));
-        for checked in check::check(&project, &tables) {
+        let checked = check::check(&project, &tables);
+        checked.iter().filter(|checked| checked.found.is_err()).for_each(|checked| drop(stuck.remove(&checked.flow)));
+        for mut checked in checked {
             let name = checked.flow.to_string();
+            if checked.part == Part::Store
+                && let Some(error) = stuck.remove(&checked.flow)
+            {
+                checked.found = Err(error);
+            }
             remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
             shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
         }
@@ -83,8 +107,9 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
             shown.looked(&looked);
         }
     }
-    let warnings = Problems::of_warnings(&found.sources, &project.config.warnings);
-    let notes = flows.iter().flat_map(|flow| notes(flow));
+    let warnings = Problems::of_warnings(&found.sources, &config.warnings);
+    let passed_over = config.passed_over.iter().map(|(flow, said)| format!("flow {flow}: {said}"));
+    let notes = flows.iter().flat_map(|flow| notes(flow)).chain(passed_over);
     let unset = if command.offline { unset(connections, &flows) } else { Vec::new() };
     shown.finish(&warnings, notes.chain(remarks).chain(unset).collect());
     let code = if shown.failed == 0 { 0 } else { ErrorKind::Flow.exit_code() };
@@ -92,6 +117,34 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     // The process ends: to take apart what is known would cost a tenth of the time.
     std::mem::forget((project, found));
     Ok(code)
+}
+
+/// Why a build would not make flows whose home and store are well by themselves.
+async fn blocked(project: Project) -> Result<(Project, HashMap<FlowName, Error>)> {
+    let selected = select(&Selection::default(), &project)?;
+    let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
+    let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
+    let request = Request { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing };
+    let mut planner = Planner::new(project, request, Access::Look).await?;
+    let plan = planner.plan().await?;
+    planner.write_back().await?;
+    if let Some(progress) = &mut progress {
+        progress.end();
+    }
+    let mut blocked = HashMap::new();
+    for step in plan.steps {
+        let Verdict::Blocked { error, hint } = step.verdict else { continue };
+        let error = Error::new(ErrorKind::Flow, error);
+        blocked.insert(step.flow, if let Some(hint) = hint { error.with_hint(hint) } else { error });
+    }
+    // The first of a chain says it for those behind it, and a loss is said of the flow of the config.
+    let is_said = |name: &FlowName| {
+        let upstreams = planner.project.graph.upstreams(name.as_str());
+        planner.misses_entities_of(name) || upstreams.iter().any(|upstream| blocked.contains_key(upstream))
+    };
+    let said: Vec<FlowName> = blocked.keys().filter(|name| is_said(name)).cloned().collect();
+    said.iter().for_each(|name| drop(blocked.remove(name)));
+    Ok((planner.project, blocked))
 }
 
 /// What the config says and has no effect.
@@ -129,12 +182,12 @@ fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
     flow.home.table().map(|table| table.connection().name.as_str()).into_iter().chain(store)
 }
 
-/// Variables of connections that flows use, and that are not set.
+/// Variables of connections that flows use, and that have no value.
 fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
     let used: BTreeSet<&str> = flows.iter().flat_map(|flow| connections_of(flow)).collect();
     let used = connections.iter().filter(|connection| used.contains(connection.name.as_str()));
-    let note = |connection: &Connection, name: String| format!("connection {}: the variable {name} is not set", connection.name);
-    used.flat_map(|connection| connection.unset().into_iter().map(|name| note(connection, name))).collect()
+    let note = |connection: &Connection, error: VariableError| format!("connection {}: {error}", connection.name);
+    used.flat_map(|connection| connection.lacks().into_iter().map(|error| note(connection, error))).collect()
 }
 
 /// Asks all connections at once.
@@ -154,10 +207,11 @@ fn answers(connections: &[Connection], uses: &Uses<'_>, root: &Path) -> Result<V
                     Ok(true) => Ok("answers".to_string()),
                     // The flow that fills it makes it.
                     Ok(false) if is_filled => Ok("its file is not there yet".to_string()),
+                    Ok(false) if !is_used => Ok("no flow uses it, and its file is not there".to_string()),
                     Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
                     // Nobody will ask for it.
-                    Err(_) if !is_used && !connection.unset().is_empty() => {
-                        Ok(format!("no flow uses it, and the variable {} is not set", connection.unset().join(", ")))
+                    Err(_) if !is_used && !connection.lacks().is_empty() => {
+                        Ok(format!("no flow uses it, and {}", VariableErrors(connection.lacks())))
                     }
                     Err(error) => Err(error),
                 };

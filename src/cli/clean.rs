@@ -1,6 +1,6 @@
 //! `hygge clean`: empties the cache, or removes what flows have published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::plan::{Planner, Request};
 use crate::report::output::Output;
 use crate::report::plain::{bytes, count};
 use crate::store::receipt::Receipt;
-use crate::store::{Clearing, Store, StoreError};
+use crate::store::{Clearing, Store, StoreError, given_up};
 
 /// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was published
 #[derive(Debug, ClapArgs)]
@@ -49,6 +49,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
+    if clean.yes.is_some() && clean.stores.is_empty() && !clean.orphans {
+        let error = Error::new(ErrorKind::Config, "--yes is for --stores and --orphans: the cache is emptied without it");
+        return Err(error.with_hint("hygge clean empties the cache; hygge clean --stores FLOW --yes removes what was published"));
+    }
     let (_, project) = load(args.file.as_deref())?;
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
@@ -58,7 +62,9 @@ pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
             return Ok(0);
         }
         let folder = project.cache_folder();
-        let cleaning = Cleaning { project: project.config.name.clone(), wait: unless(clean.no_wait, Format::Text) };
+        let entities = project.graph.flows().filter_map(|flow| Some(flow.entity.as_ref()?.0.clone()));
+        let with_entities = entities.chain(project.config.max_lost.keys().cloned()).collect();
+        let cleaning = Cleaning { project: project.config.name.clone(), with_entities, wait: unless(clean.no_wait, Format::Text) };
         let targets = if clean.orphans { orphans(project).await? } else { published(&project, &clean.stores)? };
         let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
@@ -94,7 +100,15 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left alone.
 async fn orphans(project: Project) -> Result<Vec<Target>> {
     let selected = select(&Selection::default(), &project)?;
-    let request = Request { selected, force: false, slices: None, put_back: None, interrupted: Arc::default(), hashing: Arc::default() };
+    let request = Request {
+        selected,
+        force: false,
+        slices: None,
+        accept_shrink: false,
+        put_back: None,
+        interrupted: Arc::default(),
+        hashing: Arc::default(),
+    };
     let mut planner = Planner::new(project, request, Access::Look).await?;
     let (removable, others) = planner.removable().await?;
     for orphan in others {
@@ -115,6 +129,8 @@ async fn orphans(project: Project) -> Result<Vec<Target>> {
 /// Removing the stores of a project.
 struct Cleaning {
     project: String,
+    /// The flows of the config that have entities, or may have some.
+    with_entities: BTreeSet<String>,
     wait: Wait,
 }
 
@@ -129,6 +145,12 @@ struct Listed {
 }
 
 impl Cleaning {
+    /// The flow that an entity is of, as far as the config has it.
+    fn flow_of_config<'n>(&self, name: &'n str) -> &'n str {
+        let mut bases = name.match_indices('.').map(|(at, _)| &name[..at]);
+        bases.find(|base| self.with_entities.contains(*base)).unwrap_or(name)
+    }
+
     async fn run(&self, targets: &[Target], clean: &Clean) -> Result<u8> {
         let mut listed = self.go_over(targets, false).await;
         let wanted = listed.stores;
@@ -167,8 +189,7 @@ impl Cleaning {
             match self.clear_one(target, is_sure).await {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => {
-                    let flow = target.flow.split('.').next().unwrap_or_default();
-                    *listed.flows.entry(flow.to_string()).or_default() += 1;
+                    *listed.flows.entry(self.flow_of_config(&target.flow).to_string()).or_default() += 1;
                     listed.stores += 1;
                     listed.lines.extend(lines);
                 }
@@ -199,6 +220,7 @@ impl Cleaning {
         }
         if is_sure {
             store.clear(path)?;
+            given_up::give_up(path, false)?;
         }
         let mut lines = vec![format!(
             "{} store {} of flow {flow}: {}",

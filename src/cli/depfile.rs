@@ -51,10 +51,19 @@ pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
     written(stamp, syntax).map(drop).ok_or_else(|| error().with_hint(hint))
 }
 
+/// True for a file that the build reads, whoever makes it: one of the config, of a home, of a database.
+pub(super) fn reads(found: &Found, planner: &Planner, file: &Path) -> bool {
+    let needed = needed(found, planner, |_| false);
+    needed.paths.iter().any(|path| path.file_name() == file.file_name() && fs::real_path(path).is_ok_and(|real| real == file))
+}
+
 /// Writes the rule: the stamp depends on the config, on every input file, on every folder that is listed, and on the
 /// files of SQLite databases. Gives what its reader is to be warned of, in words.
 pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, planner: &Planner) -> Result<Vec<String>> {
-    let needed = needed(found, planner);
+    let graph = &planner.project.graph;
+    let made: BTreeSet<&Path> = graph.flows().map(|flow| planner.project.store_path(flow)).collect();
+    let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
+    let needed = needed(found, planner, |path| fs::real_path(path).is_ok_and(|real| is_made(&real)));
     let (mut kept, mut lost) = (BTreeSet::new(), Vec::new());
     for path in &needed.paths {
         match written(path, syntax) {
@@ -100,22 +109,19 @@ impl Syntax {
     }
 }
 
-fn needed(found: &Found, planner: &Planner) -> Needed {
-    let graph = &planner.project.graph;
-    let made: BTreeSet<&Path> = graph.flows().map(|flow| planner.project.store_path(flow)).collect();
-    let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
+fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool) -> Needed {
     let mut needed = Needed { paths: found.sources.iter().map(|source| source.path.clone()).collect(), ..Needed::default() };
     needed.paths.extend(found.folders.iter().cloned());
     needed.paths.extend(found.env_file.clone());
     for name in &planner.selected().flows {
-        if let Some(flow) = graph.flow(name.as_str()) {
+        if let Some(flow) = planner.project.graph.flow(name.as_str()) {
             note_database(flow, planner, &mut needed);
         }
         // A home that cannot be read has failed its flow; there is nothing to depend on.
         let Ok(listing) = planner.listing(name) else { continue };
         let files = listing.files.iter().map(|file| listing.folder.join(&file.name));
         let paths = files.chain(listing.folders.iter().cloned());
-        needed.paths.extend(paths.filter(|path| !fs::real_path(path).is_ok_and(|real| is_made(&real))));
+        needed.paths.extend(paths.filter(|path| !is_left_out(path)));
     }
     needed
 }

@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::args::{Args, Format};
 use super::{load, open_cache, runtime, say};
-use crate::cache::Access;
 use crate::cache::history::{FlowRun, Run};
+use crate::cache::{Access, Cache};
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::selection::Selection;
+use crate::plan::project::Project;
 use crate::report::json::Json;
 use crate::report::plain::{after, bytes, count, moment, seconds};
 
@@ -31,20 +33,33 @@ pub(super) fn run(args: &Args, log: &Log) -> Result<u8> {
     let (_, project) = load(args.file.as_deref())?;
     runtime()?.block_on(async {
         let cache = Arc::new(open_cache(&project, Access::Look).await?);
-        let runs = cache.index.runs(&project.config.name, log.flow.as_deref(), log.runs.into()).await?;
-        match (log.format, &log.flow) {
-            (Format::Json, _) => {
-                runs.iter().rev().for_each(|run| Json.object("run", json!(run)));
-            }
-            (Format::Text, Some(flow)) if runs.is_empty() && project.graph.flow(flow).is_none() => {
-                let error = Error::new(ErrorKind::Config, format!("flow {flow:?} is neither in the config nor in the history"));
-                return Err(error.with_hint("hygge log shows all runs, hygge graph all flows"));
-            }
-            (Format::Text, _) if runs.is_empty() => say("no run had anything to do yet"),
-            (Format::Text, _) => runs.iter().rev().for_each(show),
+        let flows = match &log.flow {
+            Some(flow) => Some(flows(flow, &project, &cache).await?),
+            None => None,
+        };
+        let runs = cache.index.runs(&project.config.name, flows.as_deref(), log.runs.into()).await?;
+        match log.format {
+            Format::Json => runs.iter().rev().for_each(|run| Json.object("run", json!(run))),
+            Format::Text if runs.is_empty() => say("no run had anything to do yet"),
+            Format::Text => runs.iter().rev().for_each(show),
         }
         Ok(0)
     })
+}
+
+/// The flows that are meant: of the config, else those that the history knows by this name, with their entities.
+async fn flows(asked: &str, project: &Project, cache: &Cache) -> Result<Vec<String>> {
+    let selection = Selection { include: vec![asked.to_string()], only: true, ..Selection::default() };
+    if let Ok(selected) = selection.resolve(&project.graph) {
+        return Ok(selected.named.iter().map(ToString::to_string).collect());
+    }
+    let mut known = cache.index.flows(&project.config.name).await?;
+    known.retain(|flow| flow.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
+    if known.is_empty() {
+        let error = Error::new(ErrorKind::Config, format!("flow {asked:?} is neither in the config nor in the history"));
+        return Err(error.with_hint("hygge log shows all runs, hygge graph all flows"));
+    }
+    Ok(known)
 }
 
 fn show(run: &Run) {

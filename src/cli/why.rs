@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     runtime()?.block_on(async {
         let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
         let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
-        let request = Request { selected, force: false, slices: None, put_back: None, interrupted, hashing };
+        let request = Request { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing };
         let mut planner = Planner::new(project, request, Access::Look).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
@@ -61,7 +61,8 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
         }
         let step = plan.steps.iter().find(|step| step.flow == flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;
-        let last = last_failure(&planner, &flow).await?;
+        // A failure is over where nothing is left to do.
+        let last = if step.verdict == Verdict::Fresh { None } else { last_failure(&planner, &flow).await? };
         match why.format {
             Format::Json => Json.object("why", explain(&planner, &step, last.as_ref())),
             Format::Text => show(&planner, &step, last.as_ref(), why.all),
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
 
 /// The last run that had to do with a flow, if the flow failed in it, or was skipped.
 async fn last_failure(planner: &Planner, flow: &FlowName) -> Result<Option<Run>> {
-    let runs = planner.cache.index.runs(&planner.project.config.name, Some(flow.as_str()), 1).await?;
+    let runs = planner.cache.index.runs(&planner.project.config.name, Some(&[flow.to_string()]), 1).await?;
     Ok(runs.into_iter().find(|run| run.flows.iter().any(|flow| matches!(flow.outcome.as_str(), "failed" | "skipped"))))
 }
 

@@ -17,7 +17,7 @@ use super::schema::ConnectionFields;
 pub use super::schema::SslMode;
 use super::suggest::nearest;
 use super::url::{self, LEAST, Url};
-use super::variables::{self, VariableError, VariableErrors, Variables};
+use super::variables::{self, NOT_UTF8, VariableError, VariableErrors, Variables};
 
 /// What a URL may begin with.
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
@@ -66,6 +66,9 @@ pub enum UrlError {
     /// A variable is missing.
     #[error(transparent)]
     Variable(#[from] VariableErrors),
+    /// Nothing is written.
+    #[error("its URL is empty")]
+    Empty,
     /// It is for no database that hygge knows. The URL is not shown.
     #[error("its URL begins with none of {}", SCHEMES.map(|scheme| format!("{scheme}:")).join(", "))]
     Scheme,
@@ -93,6 +96,11 @@ impl Connection {
         }
     }
 
+    /// SQLite in memory, by the name of another connection.
+    pub fn in_memory(name: &str) -> Self {
+        Self { name: name.to_string(), written: "sqlite::memory:".to_string().into(), ..Self::plain() }
+    }
+
     /// The URL, its variables filled in.
     ///
     /// # Errors
@@ -104,7 +112,12 @@ impl Connection {
             check_empty(path.strip_prefix("//").unwrap_or(path).split('?').next().unwrap_or_default(), &self.variables)?;
         }
         if !SCHEMES.iter().any(|scheme| filled.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
-            return Err(UrlError::Scheme);
+            let is_empty = |name: &&str| self.variables.get(*name).is_some_and(String::is_empty);
+            return Err(match variables::names_in(written).find(is_empty) {
+                Some(name) => VariableErrors(vec![VariableError::Empty(name.to_string())]).into(),
+                None if filled.trim().is_empty() => UrlError::Empty,
+                None => UrlError::Scheme,
+            });
         }
         Ok(url::understood(&filled).map_err(UrlError::Unreadable)?.into())
     }
@@ -151,15 +164,14 @@ impl Connection {
         secrets
     }
 
-    /// The variables that it needs and that are not set.
-    pub fn unset(&self) -> Vec<String> {
-        let texts = [Some(self.written.expose_secret()), self.sslrootcert.as_deref(), self.identity.as_deref()];
-        let errors = texts.into_iter().flatten().filter_map(|text| variables::filled_secret(text, &self.variables).err());
-        let names = errors.flat_map(|errors| errors.0).filter_map(|error| match error {
-            VariableError::Unset(name) => Some(name),
+    /// What it lacks of the variables that it needs.
+    pub fn lacks(&self) -> Vec<VariableError> {
+        let errors = [self.url().err(), self.sslrootcert().err(), self.identity().err()].into_iter().flatten();
+        let of_variables = errors.filter_map(|error| match error {
+            UrlError::Variable(errors) => Some(errors.0),
             _ => None,
         });
-        names.collect()
+        of_variables.flatten().collect()
     }
 
     /// Warnings about parameters of its URL that nobody reads.
@@ -255,7 +267,8 @@ pub(super) fn resolve(
     for (name, fields) in written {
         let variable = variable_name(&name);
         let at = places.get(name.as_str()).map(|(at, _)| *at);
-        let Some(url) = from_environment.remove(variable.as_str()).map(|value| value.replace('$', "$$")).or(fields.url.map(|url| url.0))
+        let Some(url) =
+            from_environment.remove(variable.as_str()).map(|value| of_environment(&variable, value)).or(fields.url.map(|url| url.0))
         else {
             let node = places.get(name.as_str()).map(|(_, node)| *node);
             if node.is_some_and(|node| node.get("url").is_some()) {
@@ -296,11 +309,18 @@ pub(super) fn resolve(
         }
     }
     for (variable, url) in from_environment {
-        let url = url.replace('$', "$$").into();
+        let written = of_environment(variable, url).into();
         let pgsslmode = variables.get(PGSSLMODE).cloned();
-        connections.push(Connection { name: variable.to_lowercase(), pgsslmode, written: url, ..Connection::plain() });
+        let used = variables.get_key_value(&format!("{CONNECTION_PREFIX}{variable}")).map(|(name, value)| (name.clone(), value.clone()));
+        let variables = used.into_iter().collect();
+        connections.push(Connection { name: variable.to_lowercase(), pgsslmode, written, variables, ..Connection::plain() });
     }
     connections
+}
+
+/// The URL that a variable of the environment has, as a config would have it. One that is none is known by its name.
+fn of_environment(variable: &str, value: &str) -> String {
+    if value.is_empty() || value == NOT_UTF8 { format!("${{{CONNECTION_PREFIX}{variable}}}") } else { value.replace('$', "$$") }
 }
 
 /// Takes connections out whose `type` says that they are for a database which hygge does not know: that is all that there is to

@@ -1,6 +1,7 @@
 //! Entities: what makes one flow of the config several that run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -11,11 +12,17 @@ use super::read::{keys_of, read};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
 use super::{Document, Role};
 
-/// What a pattern of entities found: the entity's name and its path, in order.
-pub type Matches = Vec<(String, String)>;
+/// What a pattern of entities found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matched {
+    /// Each entity's name and its path, in order.
+    pub entities: Vec<(String, String)>,
+    /// Paths that it does not match, and that may have been meant.
+    pub passed_over: Vec<String>,
+}
 
 /// What each pattern of the config found.
-pub type Listings = BTreeMap<String, Matches>;
+pub type Listings = BTreeMap<String, Matched>;
 
 /// Every `from` of a config with its place: the patterns that are to be listed.
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
@@ -67,6 +74,8 @@ pub(super) struct Entities {
     pub(super) may_be_none: bool,
     /// How many of a hundred may be gone that were published before; `None` where no pattern finds any.
     pub(super) max_lost: Option<u8>,
+    /// What its patterns pass over, in words.
+    pub(super) passed_over: Vec<String>,
 }
 
 /// Where the entities of a flow come from.
@@ -84,7 +93,7 @@ pub(super) struct Origin<'c> {
 impl Origin<'_> {
     /// The entities: those of files, those that are written, and what patterns found besides them.
     pub(super) fn entities(&self, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Entities {
-        let (mut named, mut found) = (Vec::new(), Vec::new());
+        let (mut named, mut found, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         let mut patterns: Vec<PatternFields> = Vec::new();
         for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
@@ -100,13 +109,19 @@ impl Origin<'_> {
         for item in self.written.into_iter().flat_map(items) {
             match (&item.value, item.get("name").and_then(Node::text), item.get("from")) {
                 (Value::Text(name), ..) => named.push(Entity { name: name.clone(), at: item.at, block: empty(item.at), found: None }),
-                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(item, &mut found, problems, warnings)),
+                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(item, (&mut found, &mut passed_over), problems, warnings)),
                 (Value::Map(_), Some(name), _) => {
                     named.push(Entity { name: name.to_string(), at: item.place_of("name"), block: item.clone(), found: None });
                 }
                 _ => self.refuse(item, problems),
             }
         }
+        let may_be_none = !patterns.is_empty() && patterns.iter().all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
+        // What may find nothing, and does, misses nothing.
+        let misses_none = may_be_none && found.is_empty();
+        let allowed =
+            |pattern: &PatternFields| if misses_none { 100 } else { pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0) };
+        let max_lost = patterns.iter().map(allowed).min();
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
             match named.iter_mut().find(|other| other.name == entity.name) {
@@ -114,11 +129,7 @@ impl Origin<'_> {
                 None => named.push(entity),
             }
         }
-        Entities {
-            list: named,
-            may_be_none: !patterns.is_empty() && patterns.iter().all(|pattern| pattern.if_empty == Some(IfEmpty::Skip)),
-            max_lost: patterns.iter().map(|pattern| pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0)).min(),
-        }
+        Entities { list: named, may_be_none, max_lost, passed_over }
     }
 
     fn refuse(&self, item: &Node, problems: &mut Problems) {
@@ -139,13 +150,19 @@ impl Origin<'_> {
     }
 
     /// The entities that a pattern found; gives what it says.
-    fn find(&self, item: &Node, found: &mut Vec<Entity>, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Option<PatternFields> {
+    fn find(
+        &self,
+        item: &Node,
+        (found, passed_over): (&mut Vec<Entity>, &mut Vec<String>),
+        problems: &mut Problems,
+        warnings: &mut Vec<Problem>,
+    ) -> Option<PatternFields> {
         let called = format!("entities of flow {}", self.flow);
         let fields: PatternFields = read(item, &called, &[], problems)?;
         let from = &fields.from.as_ref()?.0;
         let at = item.place_of("from");
         // A pattern that cannot be listed is a problem already.
-        let Some(matches) = self.listings.get(from) else { return Some(fields) };
+        let Some(Matched { entities: matches, passed_over: others }) = self.listings.get(from) else { return Some(fields) };
         let mut is_any_left = false;
         let mut excluded = globs(item.get("exclude"), problems);
         for (name, path) in matches {
@@ -165,6 +182,17 @@ impl Origin<'_> {
             }
             found.push(Entity { name: name.clone(), at, block: empty(at), found: Some((path.clone(), at)) });
         }
+        let mut others = others.clone();
+        others.retain(|path| {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            let stem = Path::new(file).file_stem().unwrap_or_default();
+            let mut is_out = false;
+            for glob in excluded.iter_mut().filter(|glob| glob.matcher.is_match(file) || glob.matcher.is_match(stem)) {
+                (is_out, glob.is_used) = (true, true);
+            }
+            !is_out
+        });
+        passed_over.extend(said(&others, from));
         for Excluded { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
             let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
             warnings.push(Problem::new(*at, message, "no entity is called so"));
@@ -174,6 +202,18 @@ impl Origin<'_> {
         }
         Some(fields)
     }
+}
+
+/// How many names are shown.
+const SHOWN: usize = 3;
+
+fn said(others: &[String], pattern: &str) -> Option<String> {
+    let mut names = others.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if others.len() > SHOWN {
+        names.push_str(&format!(" and {} more", others.len() - SHOWN));
+    }
+    let (verb, them) = if others.len() == 1 { ("is", "it") } else { ("are", "them") };
+    (!others.is_empty()).then(|| format!("no entity {verb} {names}: {pattern} does not match {them}, and large letters are other letters"))
 }
 
 /// A pattern that finds no entity: most likely it is mistyped, or a folder is not mounted.

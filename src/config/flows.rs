@@ -42,6 +42,7 @@ pub(super) struct Expanded {
     pub(super) without_entities: Vec<String>,
     /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were published before.
     pub(super) max_lost: BTreeMap<String, u8>,
+    pub(super) passed_over: Vec<(String, String)>,
     pub(super) spare: Vec<Spare>,
     pub(super) warnings: Vec<Problem>,
 }
@@ -51,6 +52,7 @@ struct Part {
     flows: Vec<FlowBlock>,
     is_empty: bool,
     max_lost: Option<u8>,
+    passed_over: Vec<String>,
     spare: Vec<Spare>,
     problems: Problems,
     warnings: Vec<Problem>,
@@ -100,6 +102,7 @@ impl<'c> Expander<'c> {
                 expanded.without_entities.push(key.name.clone());
             }
             expanded.max_lost.extend(part.max_lost.map(|max_lost| (key.name.clone(), max_lost)));
+            expanded.passed_over.extend(part.passed_over.into_iter().map(|said| (key.name.clone(), said)));
             for flow in part.flows {
                 match names.insert(flow.name.clone(), flow.at) {
                     None => expanded.flows.push(flow),
@@ -117,6 +120,7 @@ impl<'c> Expander<'c> {
             flows: Vec::new(),
             is_empty: false,
             max_lost: None,
+            passed_over: Vec::new(),
             spare: Vec::new(),
             problems: Problems::new(&self.sources),
             warnings: Vec::new(),
@@ -161,8 +165,8 @@ impl<'c> Expander<'c> {
     fn entities(&self, key: &Key, origin: &Origin<'_>, base: &Node, part: &mut Part) {
         let called = format!("flow {}", key.name);
         let problems = &mut part.problems;
-        let Entities { list: entities, may_be_none, max_lost } = origin.entities(problems, &mut part.warnings);
-        part.max_lost = max_lost;
+        let Entities { list: entities, may_be_none, max_lost, passed_over } = origin.entities(problems, &mut part.warnings);
+        (part.max_lost, part.passed_over) = (max_lost, passed_over);
         if entities.is_empty() {
             // One whose pattern may not find nothing is a problem already.
             if may_be_none {

@@ -2,16 +2,16 @@
 
 use std::path::{Component, Path};
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 
 use super::absolute;
-use super::entities::Matches;
+use super::entities::Matched;
 use crate::fs::{self, FsError};
 
 /// What a pattern found, and where it looked.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
-    pub(super) matches: Matches,
+    pub(super) matched: Matched,
     /// The folders that were listed.
     pub(super) folders: Vec<String>,
     /// Something that matches and cannot be an entity, in words.
@@ -20,6 +20,9 @@ pub(super) struct Listed {
 
 /// Signs that make a part of a path a pattern.
 const SIGNS: [char; 4] = ['*', '?', '[', '{'];
+
+/// Endings that files of a format also have, in small letters.
+pub const ENDINGS: &[(&str, &[&str])] = &[("parquet", &["parquet", "parq", "pq", "par"])];
 
 /// Refuses a pattern that finds nothing or means something else.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
@@ -39,18 +42,26 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
 pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
     let mut listed = Listed::default();
     let mut found: Vec<String> = vec![if pattern.starts_with('/') { "/".into() } else { String::new() }];
-    for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    for (number, part) in parts.iter().copied().enumerate() {
         let Some(glob) = part.contains(SIGNS).then(|| GlobBuilder::new(part).literal_separator(true).build()).transpose().unwrap_or(None)
         else {
             found.iter_mut().for_each(|folder| *folder = joined(folder, part));
             continue;
         };
         let glob = glob.compile_matcher();
+        let alike = Alike::new(part, number + 1 == parts.len());
         let mut next = Vec::new();
         for folder in found {
             let entries = fs::list(&absolute(root, &folder), fs::is_hidden)?.unwrap_or_default();
-            for entry in entries.into_iter().filter(|entry| glob.is_match(&entry.relative)) {
+            for entry in entries {
                 match entry.relative.to_str() {
+                    name if !glob.is_match(&entry.relative) => {
+                        listed
+                            .matched
+                            .passed_over
+                            .extend(name.filter(|name| alike.has(name, entry.is_folder)).map(|name| joined(&folder, name)));
+                    }
                     Some(name) if entry.is_folder || entry.is_file => next.push(joined(&folder, name)),
                     Some(name) => listed.refused.push(format!("{} is neither a folder nor a file", joined(&folder, name))),
                     None => listed.refused.push(format!("the name {} is not UTF-8", joined(&folder, &entry.relative.to_string_lossy()))),
@@ -61,13 +72,38 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
         found = next;
     }
     found.sort();
+    listed.matched.passed_over.sort();
     for path in found {
         let Some(entry) = fs::stat(&absolute(root, &path))? else { continue };
         let Some(Component::Normal(name)) = Path::new(&path).components().next_back() else { continue };
         let stem = if entry.is_file { Path::new(name).file_stem().unwrap_or(name) } else { name };
-        listed.matches.push((stem.to_string_lossy().into_owned(), path));
+        listed.matched.entities.push((stem.to_string_lossy().into_owned(), path));
     }
     Ok(listed)
+}
+
+/// Names that a part of a pattern does not match, although they may have been meant: with other letters, and of files with another
+/// ending of the format, or folders.
+struct Alike {
+    globs: Vec<GlobMatcher>,
+    is_of_files: bool,
+}
+
+impl Alike {
+    fn new(part: &str, is_last: bool) -> Self {
+        let of_format = part.rsplit_once('.').filter(|_| is_last).and_then(|(stem, ending)| {
+            let (_, endings) = ENDINGS.iter().find(|(format, _)| *format == ending)?;
+            Some(endings.iter().map(|ending| format!("{stem}.{ending}")).collect::<Vec<_>>())
+        });
+        let is_of_files = of_format.is_some();
+        let texts = of_format.unwrap_or_else(|| vec![part.to_string()]);
+        let glob = |text: &String| GlobBuilder::new(text).literal_separator(true).case_insensitive(true).build().ok();
+        Self { globs: texts.iter().filter_map(glob).map(|glob| glob.compile_matcher()).collect(), is_of_files }
+    }
+
+    fn has(&self, name: &str, is_folder: bool) -> bool {
+        is_folder && self.is_of_files || self.globs.iter().any(|glob| glob.is_match(name))
+    }
 }
 
 fn joined(folder: &str, name: &str) -> String {

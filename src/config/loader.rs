@@ -224,7 +224,7 @@ impl Found {
                 self.problems.push(problem.hint("move it away, or write a pattern that does not match it"));
             }
             self.folders.extend(listed.folders.iter().map(|folder| absolute(&self.root, folder)));
-            self.listings.insert(pattern, listed.matches);
+            self.listings.insert(pattern, listed.matched);
         }
         Ok(())
     }

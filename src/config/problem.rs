@@ -261,8 +261,8 @@ impl Problems {
             let marked = line.get(..inside.min(line.len())).unwrap_or(line).chars().take(40).count().max(1);
             let after: String = line.chars().take(40).collect();
             writeln!(f, "   ╭─[{}]", self.place(*at))?;
-            writeln!(f, " {} │ …{}", at.line.max(1), shown(&format!("{before}{after}…")))?;
-            let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 3);
+            writeln!(f, " {} │ ...{}", at.line.max(1), shown(&format!("{before}{after}...")))?;
+            let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 5);
             writeln!(f, "{margin} {}", "─".repeat(marked))?;
             writeln!(f, "{margin} ╰── {}", escape::line(label))?;
             writeln!(f, "   ╰────")?;

@@ -17,6 +17,9 @@ pub type Variables = BTreeMap<String, String>;
 /// What stands in for a text that could not be filled in; no config can write it.
 pub(super) const UNSET: &str = "\0unset";
 
+/// What stands for a value that is not UTF-8: no variable can have it.
+pub const NOT_UTF8: &str = "\0not UTF-8";
+
 /// Why a text cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
@@ -35,6 +38,9 @@ pub enum VariableError {
     /// It is empty, and a path would begin at the root of the file system, or have a folder less.
     #[error("the variable {0} is empty")]
     Empty(String),
+    /// Its value is no text.
+    #[error("the value of the variable {0} is not UTF-8")]
+    NotUtf8(String),
 }
 
 /// Puts the values of variables into every text below a key. Texts of connections are left alone.
@@ -133,6 +139,7 @@ fn problem(error: &VariableError, at: Span) -> Problem {
             let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
             (format!("{name} is no variable of the environment"), hint)
         }
+        VariableError::NotUtf8(name) => ("it has no text to put in here".to_string(), format!("give {name} a value in UTF-8")),
         VariableError::Unreadable(_) => {
             let hint = "letters, digits and _ make a name; $$ writes a dollar";
             ("expected ${NAME} or ${NAME:-default}".to_string(), hint.to_string())
@@ -250,6 +257,7 @@ fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, Varia
     }
     let set = variables.get(name).map(String::as_str);
     match (set, default) {
+        (Some(NOT_UTF8), _) => Err(VariableError::NotUtf8(name.to_string())),
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default),

@@ -10,6 +10,7 @@ use super::failure::ConnectionError;
 use crate::config::absolute;
 use crate::config::connection::{Connection, UrlError};
 use crate::config::url::Url;
+use crate::config::variables::VariableError;
 use crate::fs;
 
 /// The files of certificates that a connection names are there.
@@ -89,8 +90,12 @@ pub(super) fn unusable(error: &sqlx::Error, url: &str) -> ConnectionError {
 impl From<UrlError> for ConnectionError {
     fn from(error: UrlError) -> Self {
         let hint = match &error {
+            UrlError::Variable(errors) if errors.0.iter().any(|error| matches!(error, VariableError::NotUtf8(_))) => {
+                "give it a value in UTF-8"
+            }
+            UrlError::Variable(errors) if errors.0.iter().any(|error| matches!(error, VariableError::Empty(_))) => "give it a value",
             UrlError::Variable(_) => "export it, or name a file of variables by options.env_file",
-            UrlError::Scheme => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
+            UrlError::Empty | UrlError::Scheme => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
             UrlError::Unreadable(_) => ENCODE,
         };
         Self::Url { reason: error.to_string(), hint }

@@ -122,10 +122,10 @@ pub fn any_folder() -> Arc<dyn Store> {
 }
 
 /// The stores that a table of this name may be, one for each connection.
-pub fn tables(root: &Path, connections: &[Connection], table: &str) -> Vec<Arc<dyn Store>> {
+pub fn tables<'c>(root: &Path, connections: impl IntoIterator<Item = &'c Connection>, table: &str) -> Vec<Arc<dyn Store>> {
     let databases = Arc::new(Databases::new(root));
     let of = |connection| SqlStore::of_table(connection, table, root, &databases);
-    connections.iter().filter_map(of).map(|store| Arc::new(store) as _).collect()
+    connections.into_iter().filter_map(of).map(|store| Arc::new(store) as _).collect()
 }
 
 /// Makes homes and stores by name.

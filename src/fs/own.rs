@@ -167,9 +167,15 @@ pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, bytes: &[u8])
         step(Step::Write(&shown), || io::Write::write_all(&mut &file, bytes))?;
         step(Step::SyncFile(&shown), || file.sync_data())
     })();
-    written.map_err(FsError::at("write", &shown))?;
-    let renamed = step(Step::Rename(&shown, path), || Ok(rustix::fs::renameat(folder, &beside, folder, name)?));
-    renamed.map_err(FsError::at("rename to", path))
+    let renamed = written.map_err(FsError::at("write", &shown)).and_then(|()| {
+        let renamed = step(Step::Rename(&shown, path), || Ok(rustix::fs::renameat(folder, &beside, folder, name)?));
+        renamed.map_err(FsError::at("rename to", path))
+    });
+    if renamed.is_err() {
+        // Why it failed is what matters.
+        rustix::fs::unlinkat(folder, &beside, AtFlags::empty()).ok();
+    }
+    renamed
 }
 
 /// Copies a file of hygge's own; see [`copy`](super::copy).

@@ -299,10 +299,52 @@ pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
     Ok(if metadata.nlink() > 1 { 0 } else { metadata.blocks() * 512 })
 }
 
-/// Fails where nothing may be written into a folder.
+/// Fails where nothing may be written into a folder, or it is none.
 pub fn check_writable(folder: &Path) -> Result<(), FsError> {
+    if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
+        return Err(FsError::at("write into", folder)(Errno::NOTDIR));
+    }
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(FsError::at("write into", folder))
 }
+
+/// The nearest of a path and the folders above it where something is.
+pub fn nearest(path: &Path) -> Result<&Path, FsError> {
+    for above in path.ancestors() {
+        if stat(above)?.is_some() || is_link(above)? {
+            return Ok(above);
+        }
+    }
+    Ok(path)
+}
+
+/// Fails where a file of hygge's own may not be written to, if it is there.
+pub fn check_own_file(path: &Path) -> Result<(), FsError> {
+    match rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK) {
+        Err(Errno::NOENT) => Ok(()),
+        asked => asked.map_err(FsError::at("write to", path)),
+    }
+}
+
+/// Fails where a name in a folder cannot be given to something else, or be taken away: nothing may be written into the folder, or it
+/// is one as /tmp, where that is for the owners alone.
+pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_writable(folder)?;
+    let above = fs::metadata(folder).map_err(FsError::at("look at", folder))?;
+    let user = own_user()?;
+    // Who may do anything may do this too.
+    if above.mode() & STICKY == 0 || user == 0 || above.uid() == user {
+        return Ok(());
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.uid() != user => Err(FsError::at("replace", path)(io::Error::from(io::ErrorKind::PermissionDenied))),
+        Err(error) if !is_absent(&error) => Err(FsError::at("look at", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The bit of a folder in which each may remove only what is his own.
+const STICKY: u32 = 0o1000;
 
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -311,10 +353,15 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 /// How many bytes the list of users may have.
 const USERS_BYTES: u64 = 16 << 20;
 
+/// The number of the user whose process this is.
+fn own_user() -> Result<u32, FsError> {
+    let own = Path::new("/proc/self");
+    Ok(fs::metadata(own).map_err(FsError::at("look at", own))?.uid())
+}
+
 /// The name of the user whose process this is, as `/etc/passwd` has it; nothing where it does not.
 pub fn user_name() -> Result<Option<String>, FsError> {
-    let own = Path::new("/proc/self");
-    let user = fs::metadata(own).map_err(FsError::at("look at", own))?.uid().to_string();
+    let user = own_user()?.to_string();
     let known = match read(Path::new("/etc/passwd"), USERS_BYTES) {
         Err(error) if error.is_absent() => return Ok(None),
         known => known?,

@@ -8,10 +8,8 @@ use globset::{Glob, GlobBuilder};
 
 use super::HomeError;
 use super::files::is_deep;
+use crate::config::listing::ENDINGS;
 use crate::fs;
-
-/// Endings that files of a format also have, in small letters.
-const ENDINGS: &[(&str, &[&str])] = &[("parquet", &["parquet", "parq", "pq", "par"])];
 
 /// How many names are shown.
 const SHOWN: usize = 3;

@@ -2,8 +2,9 @@
 //!
 //! Nothing is fingerprinted, and nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -21,6 +22,7 @@ use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
 use crate::fs;
+use crate::graph::Graph;
 use crate::home::{Answer, Before, HomeError, Listing, Place};
 use crate::store::Naming;
 
@@ -77,44 +79,81 @@ pub async fn ask_tables(project: &Project) -> Answers {
 }
 
 /// Looks at the homes and stores of all flows, in their order.
-pub fn check(project: &Project, answers: &Answers) -> Vec<Checked> {
+pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
     let graph = &project.graph;
+    let place = |flow: &'p Arc<Flow>| (flow.name.as_str(), (project.store_path(flow), project.input_format(flow)));
+    let places: Places<'_> = graph.flows().map(place).collect();
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
-        let upstreams = graph.upstreams(name.as_str()).into_iter();
-        let stores = upstreams.filter_map(|name| graph.flow(name.as_str())).map(|flow| (flow.as_ref(), project.store_path(flow)));
-        Some(Look {
-            flow,
-            format: project.input_format(flow),
-            store: project.store_path(flow),
-            within: project.confined(),
-            upstreams: stores.collect(),
-            answer: answers.get(name),
-            answers,
-        })
+        let (store, format) = *places.get(name.as_str())?;
+        Some(Look { graph, places: &places, within: project.confined(), flow, format, store, answer: answers.get(name), answers })
     };
     let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
     let checked: Vec<[Checked; 2]> = looks.par_iter().map(|look| [look.check(Part::Home, home), look.check(Part::Store, store)]).collect();
     checked.into_iter().flatten().collect()
 }
 
+/// The store of each flow, links resolved, and the format of what it reads.
+type Places<'p> = HashMap<&'p str, (&'p Path, &'static dyn Format)>;
+
 /// A flow with what the project knows of it.
 struct Look<'p> {
+    graph: &'p Graph,
+    places: &'p Places<'p>,
+    /// The folder that no link of its home may leave.
+    within: Option<&'p Path>,
     flow: &'p Flow,
     format: &'static dyn Format,
     /// Its store, links resolved.
     store: &'p Path,
-    /// The folder that no link of its home may leave.
-    within: Option<&'p Path>,
-    /// The flows that it needs, with their stores.
-    upstreams: Vec<(&'p Flow, &'p Path)>,
     /// What its table answered.
     answer: Option<&'p (Result<Answer>, Duration)>,
     /// The same of all tables.
     answers: &'p Answers,
 }
 
-impl Look<'_> {
+impl<'p> Look<'p> {
+    /// The flows that a flow needs, with their stores.
+    fn upstreams(&self, flow: &Flow) -> impl Iterator<Item = (&'p Flow, &'p Path)> {
+        let (graph, places) = (self.graph, self.places);
+        let upstreams = graph.upstreams(flow.name.as_str()).into_iter().filter_map(|name| graph.flow(name.as_str()));
+        upstreams.filter_map(|flow| Some((flow.as_ref(), places.get(flow.name.as_str())?.0)))
+    }
+
+    /// The format of what a flow reads.
+    fn format_of(&self, flow: &Flow) -> &'static dyn Format {
+        self.places.get(flow.name.as_str()).map_or(self.format, |(_, format)| *format)
+    }
+
+    /// The flow whose files a flow reads, or will read once they are there; nothing where its home is no other's store.
+    fn source(&self, flow: &Flow) -> Option<&'p Flow> {
+        match flow.upstream() {
+            Some(upstream) => self.graph.flow(upstream).map(|flow| flow.as_ref()),
+            None if flow.home.list().is_err() => self.fills(flow),
+            None => None,
+        }
+    }
+
+    /// The flow that will fill a home which is not there yet.
+    fn fills(&self, flow: &Flow) -> Option<&'p Flow> {
+        let Place::Path { path, .. } = flow.home.place() else { return None };
+        let home = fs::real_path(path).ok()?;
+        self.upstreams(flow).find(|(_, store)| home.starts_with(store)).map(|(flow, _)| flow)
+    }
+
+    /// The flows that files go through before they come to this one, the nearest first, and last the one whose home is no other's
+    /// store. Files have the columns there that they will have here.
+    fn sources(&self) -> Vec<&'p Flow> {
+        let mut sources: Vec<&Flow> = Vec::new();
+        let mut next = self.source(self.flow);
+        // Without cycles, no flow comes twice.
+        while let Some(flow) = next.filter(|flow| flow.store.table().is_none()) {
+            sources.push(flow);
+            next = self.source(flow);
+        }
+        sources
+    }
+
     fn check(&self, part: Part, look: fn(&Self) -> Result<Seen>) -> Checked {
         let began = Instant::now();
         let seen = catch_panic(|| look(self)).flatten();
@@ -147,6 +186,7 @@ impl From<String> for Seen {
 fn home(look: &Look<'_>) -> Result<Seen> {
     let Look { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
+        to_come(look)?;
         return Ok(format!("is flow {upstream}").into());
     }
     if let Some((answer, _)) = look.answer {
@@ -159,7 +199,9 @@ fn home(look: &Look<'_>) -> Result<Seen> {
     let listing = match flow.home.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
-            return made_by(look).map(Seen::from).ok_or_else(|| error.into());
+            let maker = look.fills(flow).ok_or(error)?;
+            to_come(look)?;
+            return Ok(format!("will be made by flow {}", maker.name).into());
         }
         Err(error) => return Err(error.into()),
     };
@@ -187,16 +229,41 @@ fn table(flow: &Flow, answer: &Answer) -> Result<String> {
 /// A table that another flow of the config will make.
 fn filled_by(look: &Look<'_>) -> Option<String> {
     let is_to_come = |flow: &Flow, store: &Path| flow.store.table().is_some() && matches!(flow.store.receipt(store), Ok(None));
-    let (flow, _) = look.upstreams.iter().find(|(flow, store)| is_to_come(flow, store))?;
+    let (flow, _) = look.upstreams(look.flow).find(|(flow, store)| is_to_come(flow, store))?;
     Some(format!("will be made by flow {}", flow.name))
 }
 
-/// A home that another flow of the config will fill.
-fn made_by(look: &Look<'_>) -> Option<String> {
-    let Place::Path { path, .. } = look.flow.home.place() else { return None };
-    let home = fs::real_path(path).ok()?;
-    let (flow, _) = look.upstreams.iter().find(|(_, store)| home.starts_with(store))?;
-    Some(format!("will be made by flow {}", flow.name))
+/// What other flows will give can become parts of the store, as far as their homes tell. Those that cannot be read are failures of
+/// their own.
+fn to_come(look: &Look<'_>) -> Result<()> {
+    let sources = look.sources();
+    let Some(first) = sources.last().copied() else { return Ok(()) };
+    let Some((listing, layouts)) = files_of(look, first) else { return Ok(()) };
+    let target = look.flow.store.target();
+    let mut names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
+    // Files that are packed on their way are as many as the rows make, and have other groups.
+    for flow in sources.iter().rev() {
+        if flow.store.target().rows_per_file.is_some() || flow.store.names_by_digest() {
+            return Ok(());
+        }
+        // What is wrong with their names is said of that flow.
+        let Ok(made) = part_names(flow, names.iter().map(String::as_str)) else { return Ok(()) };
+        names = made;
+    }
+    let known: Vec<&Layout> = layouts.iter().collect();
+    check_names(look.flow, &names.iter().map(String::as_str).collect::<Vec<_>>(), &known, &listing)?;
+    if let Passage::Decoded { .. } = look.format.passage(&known, &target)? {
+        listing.files.par_iter().map(|file| Ok(look.format.decodable(&open(&listing, &file.name)?)?)).collect::<Result<()>>()?;
+    }
+    Ok(())
+}
+
+/// The files of a flow's home; nothing where it has none that can be read.
+fn files_of(look: &Look<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
+    let listing = flow.home.list().ok()?;
+    let format = look.format_of(flow);
+    let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>().ok()?;
+    Some((listing, layouts))
 }
 
 fn open(listing: &Listing, name: &str) -> Result<Opened> {
@@ -216,7 +283,7 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     let opened = |file: usize| open(listing, names[file]);
     check_schemas(format, &known, opened)?;
     check_folders(flow.home.as_ref(), format, &names, opened)?;
-    check_names(flow, &names)?;
+    check_names(flow, &names, &known, listing)?;
     slice::check_number(names.iter().copied().zip(known.iter().copied()), flow.store.target().rows_per_file)?;
     if flow.store.table().is_some() {
         listing.files.par_iter().map(|file| Ok(format.readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
@@ -230,23 +297,34 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     }
 }
 
-/// Where each file becomes a part, no two of them get one name. What is made of a digest, only a build knows.
-fn check_names(flow: &Flow, names: &[&str]) -> Result<()> {
-    if flow.store.table().is_some() || flow.store.target().rows_per_file.is_some() {
+/// No two parts get one name. What is made of a digest, only a build knows.
+fn check_names(flow: &Flow, names: &[&str], layouts: &[&Layout], listing: &Listing) -> Result<()> {
+    if flow.store.table().is_some() || flow.store.names_by_digest() {
         return Ok(());
     }
+    let rows_per_file = flow.store.target().rows_per_file;
+    let sizes: Vec<u64> = listing.files.iter().map(|file| file.stat.size).collect();
+    let of_slices = rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file));
+    let firsts: Vec<&str> = match &of_slices {
+        Some(slices) => slices.iter().map(|slice| slice.pieces.first().map_or("", |piece| names[piece.file])).collect(),
+        None => names.to_vec(),
+    };
+    part_names(flow, firsts.iter().copied()).map(drop)
+}
+
+/// The names of the parts that are made of these files, one of each.
+fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<Vec<String>> {
     let mut owners: BTreeMap<String, &str> = BTreeMap::new();
-    for (sequence, name) in (1..).zip(names) {
+    let mut parts = Vec::new();
+    for (sequence, name) in (1..).zip(files) {
         let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let part = flow.store.part_name(&Naming { sequence, stem: &stem, digest: None })?;
-        if part.contains('?') {
-            return Ok(());
-        }
         if let Some(first) = owners.insert(part.clone(), name) {
             return Err(same_name(&part, first, name));
         }
+        parts.push(part);
     }
-    Ok(())
+    Ok(parts)
 }
 
 fn store(look: &Look<'_>) -> Result<Seen> {
@@ -266,21 +344,11 @@ fn store(look: &Look<'_>) -> Result<Seen> {
 
 /// The columns that come, as far as they can be told before a build.
 fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
-    if let Some((answer, _)) = look.answer {
-        return Ok(answer.as_ref().ok().map(|answer| answer.columns.clone()));
+    let flow = look.sources().last().copied().unwrap_or(look.flow);
+    if flow.home.table().is_some() {
+        return Ok(look.answers.get(&flow.name).and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
     }
-    let mut home = &look.flow.home;
-    if let Some(upstream) = look.flow.upstream() {
-        // Its files have the columns of its own home.
-        let Some((flow, _)) = look.upstreams.iter().find(|(flow, _)| flow.name.as_str() == upstream) else { return Ok(None) };
-        if flow.home.table().is_some() {
-            return Ok(look.answers.get(&flow.name).and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
-        }
-        if flow.upstream().is_some() {
-            return Ok(None);
-        }
-        home = &flow.home;
-    }
-    let listing = home.list()?;
-    listing.files.first().map(|file| columns::of_file(look.format, &open(&listing, &file.name)?)).transpose()
+    let listing = flow.home.list()?;
+    let format = look.format_of(flow);
+    listing.files.first().map(|file| columns::of_file(format, &open(&listing, &file.name)?)).transpose()
 }

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::home::Table;
+use crate::publish::check_shrink;
 use crate::store::StoreError;
 use crate::store::receipt::Published;
 
@@ -68,10 +69,32 @@ impl Planner {
         Ok(steps)
     }
 
-    /// Judges one flow, whose upstreams are done but for those it waits for.
+    /// Judges one flow, whose upstreams are done but for those it waits for. Where nobody will build, what would stop a build at
+    /// its end is found too.
     pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
+        let step = self.judge_home(name, waits).await?;
+        if self.is_building || matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. }) {
+            return Ok(step);
+        }
+        match self.check_publication(&step) {
+            Ok(()) => Ok(step),
+            Err(error) => Ok(Step { verdict: blocked(&error), work: None, ..step }),
+        }
+    }
+
+    /// What is planned can be published, as far as that is known.
+    fn check_publication(&self, step: &Step) -> Result<()> {
+        let flow = self.flow(&step.flow)?;
+        flow.store.check(self.project.store_path(&flow))?;
+        let work = step.work.as_ref().filter(|work| !work.is_only_to_settle && !self.request.accept_shrink);
+        match work.and_then(|work| work.rows()) {
+            Some(rows) => check_shrink(&flow, self.receipt(&step.flow).map(Arc::as_ref), rows),
+            None => Ok(()),
+        }
+    }
+
+    async fn judge_home(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
         let step = |verdict, work| Step { flow: name.clone(), verdict, work };
-        let blocked = |error: &Error| Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) };
         if let Some(lost) = self.lost.iter().find(|lost| self.is_entity_of(name, &lost.flow)) {
             return Ok(step(blocked(&lost.error(lost::count(&self.lost))), None));
         }
@@ -343,6 +366,10 @@ impl Planner {
         }
         Ok(Arc::new(inputs))
     }
+}
+
+fn blocked(error: &Error) -> Verdict {
+    Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) }
 }
 
 pub(super) fn not_as_built(upstream: &str) -> Error {

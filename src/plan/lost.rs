@@ -2,10 +2,10 @@
 //!
 //! It knows the receipts by the names of their flows, and compares names only: what a home holds it does not know.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::orphans;
+use super::orphans::{self, Owners};
 use super::project::Project;
 use crate::cache::index::KnownStore;
 use crate::cache::{Access, Cache};
@@ -62,7 +62,8 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
     }
     let mut there: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut gone: BTreeMap<&str, Vec<(&str, &Path)>> = BTreeMap::new();
-    for (store, known) in stores.iter().filter(|(_, known)| known.project == project.config.name) {
+    let names = names(project, stores);
+    for (store, known) in stores.iter().filter(|(_, known)| names.contains(known.project.as_str())) {
         let Some((flow, entity)) = entity(&known.flow, limits) else { continue };
         if project.graph.flow(&known.flow).is_some() {
             there.entry(flow).or_default().insert(entity);
@@ -70,18 +71,17 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
             gone.entry(flow).or_default().push((entity, store));
         }
     }
+    let owners = Owners::new(project, names);
     let lost = gone.into_iter().filter_map(|(flow, gone)| {
         let allowed = *limits.get(flow)?;
-        // A flow that may have none is one that said so.
-        let is_allowed = project.config.without_entities.iter().any(|name| name == flow);
         let there = there.get(flow).map_or(0, BTreeSet::len);
         let is_too_many = |gone: usize| gone * 100 > usize::from(allowed) * (gone + there);
         let number = |gone: &[(&str, &Path)]| gone.iter().map(|(entity, _)| entity).collect::<BTreeSet<_>>().len();
-        if is_allowed || !is_too_many(number(&gone)) {
+        if !is_too_many(number(&gone)) {
             return None;
         }
         // Only what is still there counts: who removed a store does not miss it.
-        let gone: Vec<_> = gone.into_iter().filter(|(_, store)| orphans::is_ours(project, store)).collect();
+        let gone: Vec<_> = gone.into_iter().filter(|(_, store)| owners.have(store)).collect();
         is_too_many(number(&gone)).then(|| Lost {
             flow: flow.to_string(),
             entities: gone.iter().map(|(entity, _)| (*entity).to_string()).collect(),
@@ -93,6 +93,14 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
     lost.collect()
 }
 
+/// What a project is called, and was when its flows published to the stores that they still have: one without a name is called
+/// like its folder, which may be moved.
+fn names<'s>(project: &'s Project, stores: &'s HashMap<PathBuf, KnownStore>) -> HashSet<&'s str> {
+    let known =
+        project.graph.flows().filter_map(|flow| stores.get(project.store_path(flow)).filter(|known| known.flow == flow.name.as_str()));
+    known.map(|known| known.project.as_str()).chain([project.config.name.as_str()]).collect()
+}
+
 /// The same, by what the cache knows, or the receipts beside the stores where there is none. Changes nothing.
 ///
 /// # Errors
@@ -100,9 +108,9 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
 pub async fn look(project: &Project) -> Result<Vec<Lost>> {
     let cache = Cache::open(&project.cache_folder(), Access::Look).await?;
     let mut stores = cache.index.stores;
-    if cache.index.begun.is_some() {
-        for (store, _, receipt) in orphans::receipts(project)? {
-            let known = KnownStore { project: receipt.project, flow: receipt.flow, witness: None, is_given_up: false };
+    if cache.index.begun.is_some() || orphans::is_elsewhere(project, &stores) {
+        for orphans::Found { store, receipt, is_given_up, .. } in orphans::receipts(project)? {
+            let known = KnownStore { project: receipt.project, flow: receipt.flow, witness: None, is_given_up };
             stores.insert(store, known);
         }
     }
@@ -114,7 +122,7 @@ pub fn found_again(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> 
     if project.config.max_lost.is_empty() {
         return Vec::new();
     }
-    let given_up = stores.iter().filter(|(_, known)| known.is_given_up && known.project == project.config.name);
+    let given_up = stores.iter().filter(|(_, known)| known.is_given_up);
     given_up.filter(|(_, known)| project.graph.flow(&known.flow).is_some()).map(|(store, _)| store.clone()).collect()
 }
 

@@ -10,14 +10,15 @@ use std::sync::atomic::Ordering;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::Request;
 use super::look::{self, Look, Sight};
 use super::lost::{self, Lost};
 use super::memory::Memory;
 use super::orphans;
 use super::probe::{self, Input, Observed, StoreState};
 use super::project::Project;
+use super::stale::Verdict;
 use super::table::Seen;
+use super::{Plan, Request, Step};
 use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
 use crate::cache::{Access, Cache, CacheError};
 use crate::connection::Databases;
@@ -30,6 +31,7 @@ use crate::fs::Stat;
 use crate::graph::selection::Selected;
 use crate::home::{Listing, Reading};
 use crate::store::Live;
+use crate::store::given_up;
 use crate::store::receipt::Receipt;
 
 /// Judges flows, and judges them again when something has changed.
@@ -101,14 +103,18 @@ impl Planner {
             readings: HashMap::new(),
             lost: Vec::new(),
         };
-        if planner.cache.index.begun.is_some() {
+        if planner.cache.index.begun.is_some() || orphans::is_elsewhere(&planner.project, &planner.memory.stores) {
             planner.find_receipts()?;
         }
-        for store in lost::found_again(&planner.project, &planner.memory.stores) {
-            planner.memory.give_up(&store, false);
+        if is_building {
+            for store in lost::found_again(&planner.project, &planner.memory.stores) {
+                planner.give_up(&store, false)?;
+            }
         }
-        let lost = lost::find(&planner.project, &planner.memory.stores).into_iter();
-        planner.lost = lost.filter(|lost| planner.request.put_back.is_none() && planner.is_about(lost)).collect();
+        // All of them, whatever is selected: their number is the one to accept in every command.
+        if planner.request.put_back.is_none() {
+            planner.lost = lost::find(&planner.project, &planner.memory.stores);
+        }
         planner.vouch_or_observe(&names).await?;
         Ok(planner)
     }
@@ -323,7 +329,11 @@ impl Planner {
         if !self.cache.is_writable() {
             return Ok(());
         }
-        Ok(self.cache.index.apply(changes).await?)
+        match self.cache.index.apply(changes).await {
+            // Who only looks has what was asked for.
+            Err(_) if !self.is_building => Ok(()),
+            applied => Ok(applied?),
+        }
     }
 
     /// Closes the index, so that one file has everything.
@@ -335,13 +345,20 @@ impl Planner {
         }
     }
 
-    /// True where a flow of the run has lost them.
-    fn is_about(&self, lost: &Lost) -> bool {
-        self.request.selected.flows.iter().any(|name| self.is_entity_of(name, &lost.flow))
-    }
-
     pub(super) fn is_entity_of(&self, name: &FlowName, flow: &str) -> bool {
         self.project.graph.flow(name.as_str()).and_then(|flow| flow.entity.as_ref()).is_some_and(|(of, _)| of == flow)
+    }
+
+    /// True for an entity of a flow that has lost more than it allows.
+    pub fn misses_entities_of(&self, name: &FlowName) -> bool {
+        self.lost.iter().any(|lost| self.is_entity_of(name, &lost.flow))
+    }
+
+    /// True where a plan publishes an entity of a flow for the first time.
+    pub fn is_first_of(&self, plan: &Plan, flow: &str) -> bool {
+        let is_new =
+            |step: &Step| step.verdict != Verdict::Fresh && self.is_entity_of(&step.flow, flow) && self.receipt(&step.flow).is_none();
+        plan.steps.iter().any(is_new)
     }
 
     /// Accepts that entities are lost, from now on, where they are as many.
@@ -360,15 +377,27 @@ impl Planner {
         }
         let stores = std::mem::take(&mut self.lost).into_iter().flat_map(|lost| lost.stores);
         if self.is_building {
-            stores.for_each(|store| self.memory.give_up(&store, true));
+            for store in stores.collect::<Vec<_>>() {
+                self.give_up(&store, true)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Remembers it beside the store, because the cache may be deleted, and in the cache, where it is asked.
+    fn give_up(&mut self, store: &Path, is_given_up: bool) -> Result<()> {
+        given_up::give_up(store, is_given_up).map_err(|error| Error::new(ErrorKind::Start, error))?;
+        self.memory.give_up(store, is_given_up);
         Ok(())
     }
 
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
-        for (store, stat, receipt) in orphans::receipts(&self.project)? {
+        for orphans::Found { store, stat, receipt, is_given_up } in orphans::receipts(&self.project)? {
             self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
+            if is_given_up {
+                self.memory.give_up(&store, true);
+            }
         }
         Ok(())
     }

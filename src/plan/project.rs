@@ -11,6 +11,7 @@ use salsa::Setter;
 use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
 use crate::cache::CacheFolder;
 use crate::config::loader::{FILE_NAMES, Found};
+use crate::config::node::Node;
 use crate::config::{Config, absolute};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -65,6 +66,11 @@ impl Project {
     /// The folders in which flows had stores that have no entities now.
     pub fn bases(&self) -> &[PathBuf] {
         &self.bases
+    }
+
+    /// What the stores of flows say that have no entities now.
+    pub(super) fn stores_of_none(&self) -> impl Iterator<Item = &Node> {
+        stores_of_none(&self.config)
     }
 
     /// The folder that nothing may leave, where the config says so.
@@ -137,13 +143,19 @@ impl Project {
     }
 }
 
+fn stores_of_none(config: &Config) -> impl Iterator<Item = &Node> {
+    let store = |flow: &String| {
+        let called = format!("store of flow {flow}");
+        config.spare.iter().find(|spare| spare.what == "store" && spare.called == called).map(|spare| &spare.block)
+    };
+    config.without_entities.iter().filter_map(store)
+}
+
 /// Where the stores of entities lay: the folder that their names are joined to, or that the placeholder stands in.
 fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
     let mut bases = Vec::new();
-    for flow in &config.without_entities {
-        let called = format!("store of flow {flow}");
-        let store = config.spare.iter().find(|spare| spare.what == "store" && spare.called == called);
-        let Some(path) = store.and_then(|store| store.block.get("path")?.text()) else { continue };
+    for store in stores_of_none(config) {
+        let Some(path) = store.get("path").and_then(Node::text) else { continue };
         let folder = match path.split_once('{') {
             Some((before, _)) => before.rsplit_once('/').map_or(".", |(folder, _)| folder),
             None => path,

@@ -179,6 +179,11 @@ impl Work {
         (whole, records)
     }
 
+    /// How many rows all parts have; `None` where some must be read first.
+    pub fn rows(&self) -> Option<u64> {
+        self.parts.iter().map(|part| part.unit.is_none().then_some(part.slice.rows)).sum()
+    }
+
     /// How many parts must be made.
     pub fn parts_to_make(&self) -> usize {
         self.parts.iter().filter(|part| part.made.is_none()).count()
@@ -211,7 +216,7 @@ impl Work {
                 _ => name,
             };
             if let Some(first) = owners.insert(name.clone(), number)
-                && !(digests.is_empty() && name.contains('?'))
+                && !(digests.is_empty() && flow.store.names_by_digest())
             {
                 return Err(same_name(&name, self.source(first), self.source(number)));
             }

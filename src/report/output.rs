@@ -64,16 +64,14 @@ static IS_DUMB: AtomicBool = AtomicBool::new(false);
 impl Output {
     /// Says a line, in which others have a part.
     pub fn line(self, text: &str) {
-        self.say(&escape::line(text));
+        self.bytes(format!("{}\n", escape::line(text)).as_bytes());
     }
 
-    /// Says lines that are hygge's own, as they are set.
+    /// Says lines that are hygge's own, as they are set, with what it draws at the beginning of each.
     pub fn lines(self, text: &str) {
-        self.say(&escape::lines(text));
-    }
-
-    fn say(self, text: &str) {
-        let text = if IS_PLAIN.load(Ordering::Relaxed) { plain(text) } else { text.to_string() };
+        let text = escape::lines(text);
+        let text =
+            if IS_PLAIN.load(Ordering::Relaxed) { text.split('\n').map(plain_margin).collect::<Vec<_>>().join("\n") } else { text.into() };
         self.bytes(format!("{text}\n").as_bytes());
     }
 
@@ -190,6 +188,17 @@ impl Screen {
             self.failure.get_or_insert(error);
         }
     }
+}
+
+/// A line whose margin is drawn with letters. Behind that, and behind the number of a line, stands what others have written.
+fn plain_margin(line: &str) -> String {
+    let is_drawn = |letter: char| letter == ' ' || letter.is_ascii_digit() || BOXES.iter().any(|(sign, _)| *sign == letter);
+    let has_number = line.trim_start().starts_with(|letter: char| letter.is_ascii_digit());
+    let end = match line.split_once('│').filter(|_| has_number) {
+        Some((number, _)) if number.chars().all(is_drawn) => number.len() + '│'.len_utf8(),
+        _ => line.find(|letter| !is_drawn(letter)).unwrap_or(line.len()),
+    };
+    plain(&line[..end]) + &line[end..]
 }
 
 fn plain(text: &str) -> String {

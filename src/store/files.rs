@@ -11,6 +11,7 @@ mod latest;
 mod old;
 mod pattern;
 mod publish;
+mod rights;
 mod settle;
 
 use std::collections::{BTreeMap, HashSet};
@@ -285,6 +286,10 @@ impl Store for FilesStore {
         Err(StoreError::Name { pattern: self.file_pattern.clone(), name, reason })
     }
 
+    fn names_by_digest(&self) -> bool {
+        self.file_pattern.contains("{digest}")
+    }
+
     fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError> {
         Ok(own::stat(&self.site(real)?.receipt)?.map(|found| found.stat))
     }
@@ -316,14 +321,7 @@ impl Store for FilesStore {
     fn check(&self, real: &Path) -> Result<(), StoreError> {
         let site = self.site(real)?;
         check_place(&site)?;
-        let mut folder = site.hidden.as_path();
-        while fs::stat(folder)?.is_none() {
-            folder = folder.parent().ok_or_else(|| StoreError::NotAFolder(site.live.clone()))?;
-        }
-        fs::check_writable(folder)?;
-        if self.how == How::InPlace && fs::stat(&site.live)?.is_some() {
-            fs::check_writable(&site.live)?;
-        }
+        rights::check(&site)?;
         if read_receipt(&site)?.is_none() && !self.adopt {
             let live = live(real)?;
             let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();

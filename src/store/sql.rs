@@ -47,7 +47,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
 use crate::format::{Compression, Format, Target};
-use crate::fs::{Lock, Stat, own};
+use crate::fs::{self, Lock, Stat, own};
 use crate::home::Home;
 use crate::home::sql::{SqlHome, condition, connection_of};
 
@@ -208,6 +208,11 @@ impl SqlStore {
         Ok(wait(asked)??)
     }
 
+    /// The folder of the config.
+    fn root(&self) -> &Path {
+        self.path.ancestors().nth(3).unwrap_or(&self.path)
+    }
+
     fn lock_file(&self, real: &Path) -> PathBuf {
         real.with_extension("lock")
     }
@@ -272,13 +277,7 @@ impl Store for SqlStore {
 
     fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
         let found = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
-        // Whatever tells one receipt from another.
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let digest = |found: receipts::Found| found.digest.parse::<Fingerprint>().ok();
-        Ok(found.and_then(digest).map(|digest| {
-            let bytes = digest.as_bytes();
-            Stat { size: number(&bytes[..8]), mtime_ns: 0, ctime_ns: 0, inode: number(&bytes[8..16]) }
-        }))
+        Ok(found.and_then(|found| found.stat()))
     }
 
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
@@ -289,8 +288,21 @@ impl Store for SqlStore {
         found.map(|found| self.understood(&found.text)).transpose()
     }
 
-    fn neighbours(&self, _: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        Ok(Vec::new())
+    fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
+        let rows = self.ask(|_, database| async move { receipts::all(&database).await })?;
+        let neighbour = |row: receipts::Row| {
+            // One that cannot be read is reported by the flow that owns it, if there is one.
+            let receipt = self.understood(&row.found.text).ok()?;
+            let relation = Relation::of_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
+            let is_here = match relation.table()? {
+                [schema, _] => schema.eq_ignore_ascii_case(&row.schema),
+                _ => row.is_default,
+            };
+            // A path by the name as it was written is that of the store, wherever the project lies.
+            let path = Self::plain(self.connection.clone(), relation, self.root(), &self.databases).path;
+            Some((real.with_file_name(path.file_name().filter(|_| is_here)?), row.found.stat()?, receipt))
+        };
+        Ok(rows.into_iter().filter_map(neighbour).collect())
     }
 
     fn live(&self, _: &Path) -> Result<Live, StoreError> {
@@ -299,14 +311,8 @@ impl Store for SqlStore {
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
-        let has_receipt = self.receipt(real)?.is_some();
-        let is_foreign = !has_receipt && !self.adopt;
-        let found = self.ask(move |store, database| async move { look::look(&store, &database).await })?;
-        match found {
-            look::Found::Rows if is_foreign => Err(self.foreign()),
-            look::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
-            _ => Ok(()),
-        }
+        self.check_rights(real)?;
+        self.check_rows(real)
     }
 
     fn check_columns(&self, columns: &ArrowSchema, change: Change) -> Result<Vec<String>, StoreError> {
@@ -321,7 +327,7 @@ impl Store for SqlStore {
             own::create_folder(folder)?;
         }
         let lock = Lock::try_exclusive(&self.lock_file(&place), holder)?;
-        self.check(real)?;
+        self.check_rows(real)?;
         Ok(lock)
     }
 
@@ -362,6 +368,31 @@ impl Store for SqlStore {
 }
 
 impl SqlStore {
+    /// The lock and the file of SQLite may be written to, or be made.
+    fn check_rights(&self, real: &Path) -> Result<(), StoreError> {
+        let lock = self.lock_file(&self.path.with_file_name(real.file_name().unwrap_or_default()));
+        let database = self.database()?;
+        for file in [Some(&lock), database.file.as_ref()].into_iter().flatten() {
+            let there = fs::nearest(file)?;
+            let folder = if there == file { file.parent().unwrap_or(there) } else { there };
+            fs::check_writable(folder)?;
+            fs::check_own_file(file)?;
+        }
+        Ok(())
+    }
+
+    /// No rows of others are where its own shall be.
+    fn check_rows(&self, real: &Path) -> Result<(), StoreError> {
+        let has_receipt = self.receipt(real)?.is_some();
+        let is_foreign = !has_receipt && !self.adopt;
+        let found = self.ask(move |store, database| async move { look::look(&store, &database).await })?;
+        match found {
+            look::Found::Rows if is_foreign => Err(self.foreign()),
+            look::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
+            _ => Ok(()),
+        }
+    }
+
     fn understood(&self, text: &str) -> Result<Receipt, StoreError> {
         let receipt: Receipt = serde_json::from_str(text).map_err(|error| self.unreadable(error.to_string()))?;
         receipt.check().map_err(|reason| self.unreadable(reason))?;

@@ -168,7 +168,7 @@ impl From<SqlError> for Error {
             SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
             SqlError::ManySlices { .. } => "make the slices wider, or leave odd values out by where".into(),
             SqlError::NoWatermark { .. } => "a watermark is a date, a time stamp or a whole number that grows".into(),
-            SqlError::NoBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000".into(),
+            SqlError::NoBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000; of a date or a time stamp it is a time: lag: 1h".into(),
             SqlError::NoBound { .. } => "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a number 1000".into(),
             SqlError::NoValue { is_added: true, .. } => {
                 "nulls: skip of the watermark leaves them out; mode: merge can take them each time".into()

@@ -94,14 +94,11 @@ impl<'a> Scale<'a> {
 
     /// How far behind the largest value rows may still come.
     pub(super) fn lag(&self, lag: Lag) -> Result<i128, SqlError> {
-        if self.is_calendar() {
-            return Ok(i128::from(lag.value) * 1_000_000);
-        }
-        if !lag.is_plain && lag.value > 0 {
+        if lag.is_plain == self.is_calendar() && lag.value > 0 {
             let (column, declared) = (self.column.name.clone(), self.column.declared.clone());
-            return Err(SqlError::NoBound { what: "lag", value: format!("{}s", lag.value), column, declared });
+            return Err(SqlError::NoBound { what: "lag", value: lag.shown(), column, declared });
         }
-        Ok(i128::from(lag.value))
+        Ok(i128::from(lag.value) * if self.is_calendar() { 1_000_000 } else { 1 })
     }
 
     pub(super) fn start(&self, start: &str) -> Result<i128, SqlError> {

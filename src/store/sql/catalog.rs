@@ -35,6 +35,8 @@ pub(super) struct Column {
     pub(super) holds: Holds,
     /// False where a null would fail, or become something else.
     pub(super) takes_null: bool,
+    /// True where a row without it is refused: it takes no null, and nothing gives it a value.
+    pub(super) is_needed: bool,
     /// True where the database computes it.
     pub(super) is_computed: bool,
     /// True where it always numbers its rows by itself, unless it is overridden; such a value cannot be changed.
@@ -97,6 +99,14 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
         Dialect::Postgres => postgres::table(place, session).await,
         Dialect::MySql => mysql::table(place, session).await,
         Dialect::Sqlite => sqlite::table(place, session).await,
+    }
+}
+
+/// What is in a table that this session has made for itself.
+pub(super) async fn own_table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
+    match session.database().dialect {
+        Dialect::MySql => mysql::of_session(&Dialect::MySql.quoted(&place.table), session).await.map(Some),
+        _ => table(place, session).await,
     }
 }
 

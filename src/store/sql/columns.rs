@@ -241,6 +241,23 @@ pub(super) fn matched(store: &SqlStore, dialect: Dialect, coming: &[Coming], tab
     Ok((targets, missing))
 }
 
+/// What a table needs of each row comes, or something may give it a value.
+///
+/// # Errors
+/// Columns that do not come: all of them are named.
+pub(super) fn check_needed(store: &SqlStore, dialect: Dialect, coming: &[Coming], table: &Table) -> Result<()> {
+    let is_same = |one: &str, other: &str| if dialect == Dialect::Postgres { one == other } else { one.eq_ignore_ascii_case(other) };
+    let comes = |column: &Column| coming.iter().any(|(name, _)| is_same(name, &column.name));
+    let needed = table.columns.iter().filter(|column| column.is_needed && !table.has_triggers && !comes(column));
+    let said =
+        |column: &Column| format!("column {} of table {} takes no null and has no default, and does not come", column.name, store.relation);
+    let list: Vec<String> = needed.map(said).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Flow, list.join("; ")).with_hint("let it come from the home, or give the column a default by hand"))
+}
+
 /// Names that the database would take for others, or would keep as others.
 fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Misfits<'_>) {
     const LONGEST: usize = 63;

@@ -9,6 +9,7 @@ use super::place::Place;
 use crate::connection::{Database, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
+use crate::fs::Stat;
 use crate::store::StoreError;
 use crate::store::receipt::Receipt;
 
@@ -29,6 +30,66 @@ pub(super) struct Found {
     pub(super) digest: String,
     /// Itself, as it was written.
     pub(super) text: String,
+}
+
+/// A receipt of a database.
+pub(super) struct Row {
+    /// The schema that it stands in.
+    pub(super) schema: String,
+    /// True where a name without a schema may mean a table of that.
+    pub(super) is_default: bool,
+    pub(super) found: Found,
+}
+
+impl Found {
+    /// Whatever tells one receipt from another.
+    pub(super) fn stat(&self) -> Option<Stat> {
+        let digest = self.digest.parse::<Fingerprint>().ok()?;
+        let (size, inode) = digest.as_bytes().split_at(8);
+        let number = |bytes: &[u8]| bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        Some(Stat { size: number(size), mtime_ns: 0, ctime_ns: 0, inode: number(inode) })
+    }
+}
+
+/// All receipts of a database that its user may read.
+pub(super) async fn all(database: &Arc<Database>) -> Result<Vec<Row>, Error> {
+    if database.is_missing()? {
+        return Ok(Vec::new());
+    }
+    let mut session = super::look::reading_session(database).await?;
+    let found = all_in(&mut session).await;
+    session.end().await;
+    found
+}
+
+async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
+    let dialect = session.database().dialect;
+    let tables = match dialect {
+        Dialect::Postgres => format!(
+            "SELECT n.nspname, CASE WHEN n.nspname = ANY(current_schemas(false)) THEN 1 END \
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relname = '{TABLE}' AND c.relkind IN ('r', 'p') \
+             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+        ),
+        Dialect::MySql => format!(
+            "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END FROM information_schema.tables WHERE table_name = '{TABLE}'"
+        ),
+        Dialect::Sqlite => format!("SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"),
+    };
+    let mut found = Vec::new();
+    for table in session.ask("look for receipts", &tables).await? {
+        let mut table = table.into_iter();
+        let (Some(schema), is_default) = (table.next().flatten(), table.next().flatten().is_some()) else { continue };
+        let relation = Relation::Table(vec![schema.clone(), TABLE.into()]);
+        let asked = format!("SELECT name, digest, receipt FROM {}", relation.from(dialect));
+        for row in session.ask("read its receipts", &asked).await? {
+            if let Ok([Some(name), Some(digest), Some(text)]) = <[Option<String>; 3]>::try_from(row) {
+                let found_here = Found { relation: relation.clone(), name, digest, text };
+                found.push(Row { schema: schema.clone(), is_default, found: found_here });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The receipt, if there is one.

@@ -26,12 +26,56 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
     };
     let asked = format!(
         "SELECT column_name, data_type, column_type, character_maximum_length, character_octet_length, numeric_precision, \
-         numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, extra \
+         numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, extra, column_default \
          FROM information_schema.columns WHERE {here} ORDER BY ordinal_position"
     );
     let rows = session.ask("read its columns", &asked).await?;
     let columns = rows.into_iter().map(column).collect();
     Ok(Some(Table { columns, has_triggers: triggers.as_deref() != Some("0"), refused }))
+}
+
+/// A table of this session alone, which only `SHOW COLUMNS` describes.
+pub(super) async fn of_session(relation: &str, session: &mut Session) -> Result<Table> {
+    let rows = session.ask("read its columns", &format!("SHOW FULL COLUMNS FROM {relation}")).await?;
+    Ok(Table { columns: rows.into_iter().map(shown_column).collect(), has_triggers: false, refused: None })
+}
+
+/// What `information_schema.columns` would have of a column, by its type as the server writes it.
+fn shown_column(row: Vec<Option<String>>) -> Column {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten();
+    let (name, declared, collation, nullable, _, default, extra) = (next(), next(), next(), next(), next(), next(), next());
+    let declared = declared.unwrap_or_default();
+    let kind: String = declared.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let inside = declared.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inside, _)| inside);
+    let mut numbers = inside.split(',').map(|number| number.trim().parse::<u64>().ok().map(|number| number.to_string()));
+    let (first, second) = (numbers.next().flatten(), numbers.next().flatten());
+    let long = |bytes: u64| (None, Some(bytes.to_string()));
+    let (characters, octets) = match kind.as_str() {
+        "tinytext" | "tinyblob" => long((1 << 8) - 1),
+        "text" | "blob" => long((1 << 16) - 1),
+        "mediumtext" | "mediumblob" => long((1 << 24) - 1),
+        "longtext" | "longblob" => long((1 << 32) - 1),
+        "binary" | "varbinary" => (None, first.clone()),
+        _ => (first.clone(), None),
+    };
+    let charset = collation.as_ref().and_then(|collation| collation.split('_').next().map(String::from));
+    let (precision, fraction) = (first.clone(), first);
+    column(vec![
+        name,
+        Some(kind),
+        Some(declared),
+        characters,
+        octets,
+        precision,
+        second,
+        fraction,
+        charset,
+        collation,
+        nullable,
+        extra,
+        default,
+    ])
 }
 
 fn column(row: Vec<Option<String>>) -> Column {
@@ -44,6 +88,7 @@ fn column(row: Vec<Option<String>>) -> Column {
     let scale: Option<i32> = next().parse().ok();
     let fraction: u32 = next().parse().unwrap_or(0);
     let (charset, collation, nullable, extra) = (next(), next(), next(), next().to_ascii_lowercase());
+    let has_default = row.next().flatten().is_some() || extra.contains("auto_increment") || extra.contains("generated");
     let is_unsigned = declared.contains("unsigned");
     let whole = |bits: u32| {
         let (least, most) = if is_unsigned { (0, (1 << bits) - 1) } else { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) };
@@ -97,6 +142,7 @@ fn column(row: Vec<Option<String>>) -> Column {
         declared,
         holds,
         takes_null: nullable == "YES" && !extra.contains("auto_increment"),
+        is_needed: nullable == "NO" && !has_default,
         is_computed: ["virtual generated", "stored generated", "persistent"].iter().any(|word| extra.contains(word)),
         is_numbered: false,
         folds: !is_exact,

@@ -65,14 +65,14 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
 async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
     let asked = format!(
         "WITH RECURSIVE bases AS (\
-         SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, a.attcollation, \
+         SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, a.attcollation, a.atthasdef AS given, \
          format_type(a.atttypid, a.atttypmod) AS declared, a.atttypid AS oid, a.atttypmod AS typmod \
          FROM pg_attribute a WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped \
          UNION ALL \
-         SELECT b.attnum, b.attname, b.filled OR t.typnotnull, b.attidentity, b.attgenerated, b.attcollation, b.declared, \
+         SELECT b.attnum, b.attname, b.filled OR t.typnotnull, b.attidentity, b.attgenerated, b.attcollation, b.given OR t.typdefault IS NOT NULL, b.declared, \
          t.typbasetype, t.typtypmod FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') \
          SELECT b.attname, b.declared, b.typmod, b.filled, b.attidentity, b.attgenerated, t.typname, n.nspname, \
-         e.typname, e.oid, coalesce(o.collisdeterministic, true) \
+         e.typname, e.oid, coalesce(o.collisdeterministic, true), b.given \
          FROM bases b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace \
          LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem AND t.typlen = -1 \
          LEFT JOIN pg_collation o ON o.oid = b.attcollation \
@@ -83,7 +83,7 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
         let (name, declared, typmod, filled, identity, computed) = (next(), next(), next(), next(), next(), next());
-        let (base, namespace, element, element_oid, is_deterministic) = (next(), next(), next(), next(), next());
+        let (base, namespace, element, element_oid, is_deterministic, given) = (next(), next(), next(), next(), next(), next());
         let typmod: i32 = typmod.parse().unwrap_or(-1);
         // A UUID has the same digits in all its forms. JSON loses blanks, the order of its names, and names that stand twice.
         let own = || {
@@ -103,6 +103,7 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
         columns.push(Column {
             folds: is_deterministic == "f" || matches!(base.as_str(), "bpchar" | "citext") || namespace != "pg_catalog",
             takes_null: filled != "t",
+            is_needed: filled == "t" && given != "t" && identity.is_empty() && computed.is_empty(),
             is_computed: !computed.is_empty(),
             is_numbered: identity == "a",
             name,

@@ -14,7 +14,7 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
     let found = format!("SELECT type, strict FROM pragma_table_list({name}) WHERE schema = {schema}");
     let found = session.ask("find its table", &found).await?;
     let Some([Some(kind), Some(is_strict)]) = found.first().map(Vec::as_slice) else { return Ok(None) };
-    let asked = format!("SELECT name, type, \"notnull\", pk, hidden FROM pragma_table_xinfo({name}, {schema}) ORDER BY cid");
+    let asked = format!("SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo({name}, {schema}) ORDER BY cid");
     let info = session.ask("read its columns", &asked).await?;
     // A key that has an index of its own does not number the rows.
     let indexed = format!("SELECT 1 FROM pragma_index_list({name}, {schema}) WHERE origin = 'pk'");
@@ -34,11 +34,12 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
 fn column(row: Vec<Option<String>>, is_strict: bool, numbers_rows: bool) -> Column {
     let mut row = row.into_iter();
     let mut next = || row.next().flatten().unwrap_or_default();
-    let (name, declared, not_null, key, hidden) = (next(), next(), next(), next(), next());
+    let (name, declared, not_null, key, hidden, default) = (next(), next(), next(), next(), next(), next());
     let is_number = numbers_rows && key != "0" && declared.eq_ignore_ascii_case("integer");
     Column {
         holds: holds(&declared, is_strict),
         takes_null: not_null != "1" && !is_number,
+        is_needed: not_null == "1" && !is_number && default.is_empty() && hidden == "0",
         is_computed: matches!(hidden.as_str(), "2" | "3"),
         is_numbered: false,
         // Which order its indexes have, the rows themselves are asked for.
