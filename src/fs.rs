@@ -31,8 +31,8 @@ pub use read::{
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, remove_empty_folder, remove_file,
-    remove_folder, rename, set_permissions, touch, write_atomically,
+    DigestWriter, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, place_for_writing, remove_empty_folder,
+    remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
 };
 
 /// A step on the filesystem that failed.

@@ -303,8 +303,15 @@ fn check_places(build: &Build) -> Result<()> {
         if fs::stat(path)?.is_some_and(|found| found.is_folder) {
             return fail(format!("{option} {}: a folder is there", path.display()), "name a file");
         }
-        // A depfile takes the place of the one before.
-        if option == "--depfile" || fs::stat(path)?.is_none() {
+        // A depfile takes the place of the one before, and of nothing else.
+        let replaced = match option {
+            "--depfile" => {
+                Some(fs::place_for_writing(path).map_err(|error| Error::new(ErrorKind::Config, error).with_hint("name a file"))?)
+            }
+            _ => None,
+        };
+        let folder = replaced.as_deref().and_then(Path::parent).unwrap_or(folder);
+        if replaced.is_some() || fs::stat(path)?.is_none() {
             fs::check_writable(folder).map_err(|error| Error::new(ErrorKind::Start, error))?;
         }
     }
