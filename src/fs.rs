@@ -4,6 +4,7 @@
 //! followed; what somebody has named, homes and configs, through the functions of the same names beside it.
 
 mod barrier;
+mod beside;
 mod clone;
 mod exchange;
 mod holders;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
+pub use beside::{BESIDE, beside, names_another_file};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
 pub use holders::words;

@@ -16,6 +16,7 @@ mod exact;
 mod filesystems;
 mod hostile;
 mod inputs;
+mod journals;
 mod kills;
 mod links;
 mod loader;
