@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::fs::{self, FsError, Held, Lock, LockError, own};
+use crate::fs::{self, Found, FsError, Held, Lock, LockError, own};
 use crate::threads;
 
 use index::{Index, Place};
@@ -36,6 +36,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The name of the file that marks it.
 const TAG_NAME: &str = "CACHEDIR.TAG";
+
+/// Where it is written first.
+const UNFINISHED_TAG: &str = "CACHEDIR.TAG.tmp";
+
+/// The lock of what takes a moment: making a folder a cache, opening its index, setting that aside.
+const OPENING: &str = "index.lock";
+
+/// How long that is waited for at least, whatever was asked for: two that begin at the same time meet there.
+const A_MOMENT: Duration = Duration::from_secs(5);
 
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +109,9 @@ pub enum CacheError {
         /// Something in it.
         name: String,
     },
+    /// SQLite opens no file by such a path.
+    #[error("folder {} is to be the cache, and its path is not UTF-8", .0.display())]
+    NotText(PathBuf),
     /// The run shall end.
     #[error("interrupted")]
     Interrupted,
@@ -120,6 +132,7 @@ impl From<CacheError> for Error {
             CacheError::Foreign { .. } => {
                 "name a folder of its own by options.cache.dir, or one that is not there yet; a cache that lost its CACHEDIR.TAG may be removed whole"
             }
+            CacheError::NotText(_) => "rename it or the folder that it lies in, or name another one by options.cache.dir",
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
             CacheError::Threads(words) => return threads::refused(words),
             CacheError::Fs(error) if error.is_forbidden() => {
@@ -142,6 +155,16 @@ pub enum Access {
     Build(Wait),
     /// It only looks: it never waits, and nothing is made where there is no cache.
     Look,
+}
+
+impl Access {
+    /// How long the lock of what takes a moment is waited for.
+    fn opening(&self) -> Wait {
+        match self {
+            Self::Build(wait) => Wait { limit: wait.limit.map(|limit| limit.max(A_MOMENT)), ..wait.clone() },
+            Self::Look => Wait { limit: Some(A_MOMENT), interrupted: Arc::default(), said: Said::default() },
+        }
+    }
 }
 
 /// For how long to wait for a lock.
@@ -202,6 +225,7 @@ impl Cache {
         let is_marked = is_marked(folder)?;
         let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
         let (staging, ledger) = (Staging::new(folder.join("staging")), Ledger::new(folder.join("staging/parts.log")));
+        let opening_wait = access.opening();
         let wait = match access {
             Access::Look if !may_be_used(folder)? => {
                 let index = Index::open(Place::ReadOnly(&path), root).await?;
@@ -210,19 +234,22 @@ impl Cache {
             Access::Look => None,
             Access::Build(wait) => Some(wait),
         };
+        if path.to_str().is_none() {
+            return Err(CacheError::NotText(folder.clone()));
+        }
         if !is_marked {
             own::create_folder(folder)?;
         }
         fs::check_writable(folder)?;
         if !is_marked {
-            mark(folder)?;
+            mark(folder, &opening_wait).await?;
         }
         let shared = match wait {
             Some(wait) => Some(patiently(&wait, || Lock::try_shared(&folder.join("lock"))).await?),
             None => None,
         };
         // Two that open it for the first time would both set it up.
-        let opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
+        let opening = alone_for_a_moment(folder, &opening_wait).await?;
         let index = Index::open(Place::Writable { path: &path, is_network }, root).await?;
         drop(opening);
         if shared.is_some() {
@@ -312,35 +339,45 @@ fn may_be_used(folder: &Path) -> Result<bool, CacheError> {
 /// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was set aside of it,
 /// the locks, parts, and the marks.
 fn is_own(name: &str) -> bool {
-    is_index(name) || matches!(name, "index.lock" | "lock" | "staging" | "damaged" | "CACHEDIR.TAG" | "CACHEDIR.TAG.tmp" | ".gitignore")
+    is_index(name) || matches!(name, OPENING | "lock" | "staging" | "damaged" | TAG_NAME | UNFINISHED_TAG | ".gitignore")
 }
 
 fn is_index(name: &str) -> bool {
-    name.strip_prefix("index.db").is_some_and(|rest| matches!(rest, "" | "-wal" | "-shm" | "-journal" | ".damaged"))
+    let Some(rest) = name.strip_prefix("index.db") else { return false };
+    // Where one is set aside and something else has the name, the next one has a number.
+    let is_number = |rest: &str| rest.is_empty() || rest.strip_prefix('.').is_some_and(|number| number.parse::<u32>().is_ok());
+    rest.is_empty() || fs::BESIDE.contains(&rest) || rest.strip_prefix(index::DAMAGED_NAME).is_some_and(is_number)
 }
 
 /// What may be in a folder that becomes a cache: what is never removed, and what was made before the mark when a process died.
-fn may_be_there(name: &str) -> bool {
-    fs::is_hidden(name) || matches!(name, "lock" | "index.lock" | "CACHEDIR.TAG.tmp")
+fn may_be_there(folder: &Path, entry: &Found) -> Result<bool, FsError> {
+    Ok(match entry.relative.to_str() {
+        Some("lock" | OPENING) => entry.is_file && entry.stat.size == 0,
+        Some(UNFINISHED_TAG) if entry.is_file && entry.stat.size <= TAG.len() as u64 => {
+            let found = own::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
+            found.is_some_and(|found| TAG.as_bytes().starts_with(&found))
+        }
+        name => fs::is_hidden(&name.map_or_else(|| entry.relative.to_string_lossy(), Into::into)),
+    })
 }
 
 /// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark. Refuses one that somebody else uses,
 /// because a cache is emptied one day.
 fn is_marked(folder: &Path) -> Result<bool, CacheError> {
-    let Some(found) = own::list(folder, |_| false)? else { return Ok(false) };
-    let named = |name: &str| found.iter().find(|entry| entry.relative.as_os_str() == name);
-    // A build with nothing to do opens no file more. Nobody else's mark has as many bytes, and it is read before anything is removed.
-    let looks_right = named(TAG_NAME).is_some_and(|tag| tag.is_file && tag.stat.size == TAG.len() as u64);
-    if looks_right && named("index.db").is_some() || named(TAG_NAME).is_some() && has_tag(folder)? {
+    // Somebody else's mark may be as long: its bytes are read before anything is opened, made or set aside.
+    if has_tag(folder)? {
         return Ok(true);
     }
-    let foreign = found.iter().map(|entry| entry.relative.to_string_lossy()).find(|name| !may_be_there(name));
-    match foreign {
+    let Some(found) = own::list(folder, |_| false)? else { return Ok(false) };
+    for entry in &found {
+        if may_be_there(folder, entry)? {
+            continue;
+        }
         // Another process may have made it a cache while its names were listed.
-        Some(_) if has_tag(folder)? => Ok(true),
-        Some(name) => Err(CacheError::Foreign { folder: folder.to_path_buf(), name: name.into_owned() }),
-        None => Ok(false),
+        let name = entry.relative.to_string_lossy().into_owned();
+        return if has_tag(folder)? { Ok(true) } else { Err(CacheError::Foreign { folder: folder.to_path_buf(), name }) };
     }
+    Ok(false)
 }
 
 /// True where the mark of a folder is hygge's.
@@ -353,6 +390,10 @@ fn has_tag(folder: &Path) -> Result<bool, FsError> {
 
 fn check_tag(folder: &Path) -> Result<(), CacheError> {
     if has_tag(folder)? { Ok(()) } else { Err(CacheError::Foreign { folder: folder.to_path_buf(), name: "files".into() }) }
+}
+
+async fn alone_for_a_moment(folder: &Path, wait: &Wait) -> Result<Lock, CacheError> {
+    patiently(wait, || Lock::try_alone(&folder.join(OPENING))).await
 }
 
 async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
@@ -374,16 +415,16 @@ async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> R
 ///
 /// # Errors
 /// It cannot be renamed.
-pub fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
-    let _opening = Lock::wait_exclusive(&folder.join("index.lock"))?;
+pub async fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
+    let _opening = alone_for_a_moment(folder, &Access::Look.opening()).await?;
     index::set_aside(&folder.join("index.db"))
 }
 
 /// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells backups that it need not be kept,
 /// and git that it is not its business.
-fn mark(folder: &Path) -> Result<(), CacheError> {
+async fn mark(folder: &Path, wait: &Wait) -> Result<(), CacheError> {
     // Another who begins at the same time may have done it by now.
-    let _marking = Lock::wait_exclusive(&folder.join("index.lock"))?;
+    let _marking = alone_for_a_moment(folder, wait).await?;
     if is_marked(folder)? {
         return Ok(());
     }

@@ -232,6 +232,7 @@ impl Database {
     /// Opens a session. A server that has answered before and lets nobody in now may be starting again, or be full for a moment: that is
     /// no failure of who comes then, as long as it does not take longer than opening may.
     async fn connected(&self, access: Access, is_waited_for: bool) -> Result<(Link, Arc<Watch>), ConnectionError> {
+        self.file.as_deref().map_or(Ok(()), |file| self.check_beside(file, access))?;
         let began = Instant::now();
         loop {
             let failure = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
@@ -247,6 +248,20 @@ impl Database {
                 return Err(self.failed_with("open a session", failure));
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What lies beside a SQLite file is no reason to wait, and nothing that removes a file somewhere else.
+    fn check_beside(&self, file: &Path, access: Access) -> Result<(), ConnectionError> {
+        // SQLite names it after the file that links lead to.
+        let names_another = fs::real_path(file).and_then(|file| fs::names_another_file(&file));
+        match names_another {
+            // Who only reads rolls nothing back.
+            Ok(true) if access == Access::Write => Err(ConnectionError::Journal(self.name.clone())),
+            Ok(_) => Ok(()),
+            Err(error) if error.odd().is_some() => Err(ConnectionError::OddBeside(self.name.clone())),
+            // What cannot be looked at, SQLite cannot open either.
+            Err(_) => Ok(()),
         }
     }
 

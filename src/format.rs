@@ -152,6 +152,13 @@ impl Layout {
         *schema == self.columns || *schema == self.schema
     }
 
+    /// True where its numbers can be those of a file: its groups have its rows, and all can be counted.
+    pub fn adds_up(&self) -> bool {
+        let sum = |number: fn(&Group) -> u64| self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(number(group)));
+        let bytes = sum(|group| group.bytes).filter(|bytes| i64::try_from(*bytes).is_ok());
+        sum(|group| group.rows) == Some(self.rows) && i64::try_from(self.rows).is_ok() && bytes.is_some()
+    }
+
     /// True where groups of both files can come into one part.
     pub fn packs_with(&self, other: &Self) -> bool {
         self.packing.is_some() && self.packing == other.packing

@@ -4,6 +4,7 @@
 //! followed; what somebody has named, homes and configs, through the functions of the same names beside it.
 
 mod barrier;
+mod beside;
 mod clone;
 mod exchange;
 mod holders;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
+pub use beside::{BESIDE, beside, names_another_file};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
 pub use holders::words;
@@ -33,8 +35,8 @@ pub use read::{
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, check_touchable, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, remove_empty_folder,
-    remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
+    DigestWriter, check_touchable, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, place_for_writing,
+    remove_empty_folder, remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
 };
 
 /// A step on the filesystem that failed.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::files;
 use crate::common::locks::Held;
+use crate::common::outside::{differences, seen};
 use crate::common::sandbox::Sandbox;
 
 const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
@@ -345,5 +346,168 @@ fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
         // What the hint says helps.
         fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
         assert!(sandbox.run(&["build"]).text.ends_with(FRESH));
+    }
+}
+
+/// What somebody else keeps in a folder, by a name that hygge has a use for too.
+#[test]
+fn a_folder_with_such_names_of_others_becomes_no_cache_and_nothing_becomes_of_them() {
+    let ours = fs::read(built().path(".hygge-cache/CACHEDIR.TAG")).expect("a tag");
+    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n";
+    let same_size: Vec<u8> = cargos.iter().copied().cycle().take(ours.len()).collect();
+    for names in [
+        &[("CACHEDIR.TAG", &same_size[..]), ("index.db", b"theirs")][..],
+        &[("CACHEDIR.TAG", &same_size[..]), ("index.db", b"")],
+        &[("lock", b"theirs")],
+        &[("index.lock", b"theirs")],
+        &[("CACHEDIR.TAG.tmp", b"theirs")],
+        &[("CACHEDIR.TAG.tmp", &same_size[..])],
+    ] {
+        for command in [&["build"][..], &["log"], &["build", "--check"], &["clean"], &["cache", "gc"]] {
+            let sandbox = Sandbox::new(CONFIG);
+            files::ints(&sandbox, "home/a.parquet", 0..10);
+            names.iter().for_each(|(name, bytes)| sandbox.write(&format!(".hygge-cache/{name}"), bytes));
+            let before = seen(&sandbox.path(".hygge-cache"));
+            let ran = sandbox.run(command);
+            assert_eq!(differences(&before, &sandbox.path(".hygge-cache")), [""; 0], "{names:?}, {command:?}: {}", ran.text);
+            assert!(ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"), "{names:?}, {command:?}: {}", ran.text);
+        }
+    }
+    // What a process leaves that died while it made one.
+    let sandbox = Sandbox::new(CONFIG);
+    files::ints(&sandbox, "home/a.parquet", 0..10);
+    for (name, bytes) in [("CACHEDIR.TAG.tmp", &ours[..20]), ("index.lock", b""), (".gitignore.tmp", b"*")] {
+        sandbox.write(&format!(".hygge-cache/{name}"), bytes);
+    }
+    assert_eq!(sandbox.run(&["build"]).code, 0);
+}
+
+#[test]
+fn what_has_the_name_of_an_index_that_was_set_aside_is_no_obstacle() {
+    let sandbox = built();
+    for number in [2, 3] {
+        sandbox.write(".hygge-cache/index.db.damaged/theirs", "theirs");
+        fs::write(sandbox.path(".hygge-cache/index.db"), "no index").expect("a write");
+        drop(fs::remove_file(sandbox.path(".hygge-cache/index.db-wal")));
+        let ran = sandbox.run(&["build"]);
+        assert!(ran.code == 0 && ran.text.contains(&format!("index.db.damaged.{number}")), "{}", ran.text);
+    }
+    assert_eq!(fs::read(sandbox.path(".hygge-cache/index.db.damaged/theirs")).expect("a file"), b"theirs");
+    assert_eq!(sandbox.run(&["build"]).text, FRESH);
+    assert_eq!(sandbox.run(&["clean"]).code, 0);
+    assert!(!sandbox.path(".hygge-cache/index.db.damaged.2").exists());
+}
+
+#[test]
+fn the_lock_of_what_takes_a_moment_is_not_waited_for_without_end() {
+    let sandbox = built();
+    files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
+    let held = Held::alone(&sandbox.path(".hygge-cache/index.lock"));
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_hygge"), "build", "--no-wait"]).current_dir(sandbox.path("")).env_clear();
+    let output = command.output().expect("timeout runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(4) && text.contains("index.lock is locked by"), "{text}");
+    // Whoever waits says so, and ends when asked to.
+    let mut build = sandbox.start(&[]);
+    build.wait_for("cache_waiting");
+    build.signal("INT");
+    let ran = build.end();
+    assert_eq!(ran.code, 130, "{}", ran.text);
+    drop(held);
+    assert_eq!(sandbox.run(&["build"]).code, 0);
+}
+
+#[test]
+fn an_index_whose_runs_have_numbers_that_none_has_is_begun_anew() {
+    for statement in ["UPDATE run SET id = 9223372036854775807 WHERE id = 1", "UPDATE sqlite_sequence SET seq = 9223372036854775807"] {
+        let sandbox = built();
+        let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\nbase.execute(sys.argv[2])";
+        let changed = crate::common::peers::run(lines, &[sandbox.path(".hygge-cache/index.db").as_os_str(), statement.as_ref()]);
+        assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+        files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
+        let ran = sandbox.run(&["build"]);
+        assert!(ran.code == 0 && ran.text.contains("index.db.damaged"), "{statement}: {}", ran.text);
+        assert_eq!(sandbox.run(&["build"]).text, FRESH);
+    }
+}
+
+/// A number as postcard writes it.
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 127 {
+        bytes.push((number & 127) as u8 | 128);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn read_varint(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..).step_by(7) {
+        let (first, rest) = bytes.split_first().expect("a number");
+        *bytes = rest;
+        number |= u64::from(first & 127) << shift;
+        if first & 128 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+/// What a layout may say of its groups that nothing adds up to; sealed as the index seals it.
+fn forged(record: &[u8], change: impl Fn(u64, Vec<(u64, u64)>) -> (u64, Vec<(u64, u64)>)) -> Vec<u8> {
+    let mut rest = &record[..record.len() - 8];
+    let rows = read_varint(&mut rest);
+    let count = read_varint(&mut rest);
+    let groups = (0..count).map(|_| (read_varint(&mut rest), read_varint(&mut rest))).collect();
+    let (rows, groups) = change(rows, groups);
+    let mut forged = [varint(rows), varint(groups.len() as u64)].concat();
+    groups.iter().for_each(|(rows, bytes)| forged.extend([varint(*rows), varint(*bytes)].concat()));
+    forged.extend(rest);
+    let seal = blake3::hash(&forged);
+    forged.extend(&seal.as_bytes()[..8]);
+    forged
+}
+
+type Groups = Vec<(u64, u64)>;
+
+#[test]
+fn a_layout_whose_groups_do_not_add_up_is_read_again() {
+    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 10}}\n");
+    files::ints(&sandbox, "home/a.parquet", 0..100);
+    assert_eq!(sandbox.build(&[]).code, 0);
+    let (saved, first) = (sandbox.save(), sandbox.digests("store"));
+    let changes: [fn(u64, Groups) -> (u64, Groups); 5] = [
+        |rows, groups| (rows, groups.iter().cycle().take(3).map(|group| (1 << 63, group.1)).collect()),
+        |rows, groups| (rows, groups.iter().map(|group| (1 << 60, group.1)).collect()),
+        |_, groups| (1, groups.iter().map(|group| (1, group.1)).chain([(7, 1)]).collect()),
+        |_, groups| (u64::MAX, groups),
+        |rows, groups| (rows, groups.iter().map(|group| (group.0, u64::MAX)).collect()),
+    ];
+    let lines = "
+import sqlite3, sys
+base = sqlite3.connect(sys.argv[1])
+if len(sys.argv) == 2:
+    print(base.execute('SELECT hex(record) FROM layout').fetchone()[0])
+else:
+    base.execute('UPDATE layout SET record = ?', (bytes.fromhex(sys.argv[2]),))
+    base.execute('DELETE FROM part')
+    base.commit()
+";
+    for (number, change) in changes.into_iter().enumerate() {
+        sandbox.reset(&saved);
+        let index = sandbox.path(".hygge-cache/index.db");
+        let record = crate::common::peers::run(lines, &[index.as_os_str()]);
+        let record = String::from_utf8(record.stdout).expect("a record");
+        let digits = record.trim().as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+        let record: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).expect("a byte")).collect();
+        let record: String = forged(&record, change).iter().map(|byte| format!("{byte:02x}")).collect();
+        let changed = crate::common::peers::run(lines, &[index.as_os_str(), record.as_ref()]);
+        assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+        fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
+        let (code, text) = sandbox.run_bounded(4_000_000, 60, &["build", "--force"]);
+        assert_eq!((code, sandbox.digests("store")), (Some(0), first.clone()), "change {number}: {text}");
     }
 }

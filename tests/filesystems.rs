@@ -159,3 +159,82 @@ fn a_store_that_another_user_built_first_says_whose_it_is() {
     let (code, text) = as_user(&sandbox, "\"$0\" build");
     assert_eq!((code, sandbox.digests("out/n").len()), (Some(0), 3), "{text}");
 }
+
+#[test]
+fn a_copy_is_never_run_as_whoever_has_the_original() {
+    let no_links = [("HYGGE_LINK_ERROR", "1")];
+    for how in ["", ", publish: in_place"] {
+        let sandbox = Sandbox::new(&format!("flows: {{n: {{home: home, store: {{path: out{how}}}}}}}\n"));
+        for name in ["a", "b"] {
+            files::ints(&sandbox, &format!("home/{name}.parquet"), 0..10);
+        }
+        assert_eq!(sandbox.run_with(&no_links, &["build"]).code, 0);
+        for name in ["00000000000000000001.parquet", ".hidden"] {
+            let path = sandbox.path(&format!("out/{name}"));
+            sandbox.write(&format!("out/{name}"), fs::read(&path).unwrap_or_default());
+            fs::set_permissions(path, fs::Permissions::from_mode(0o7755)).expect("permissions");
+        }
+        sandbox.write("out/00000000000000000002.parquet", "altered");
+        fs::set_permissions(sandbox.path("out/00000000000000000002.parquet"), fs::Permissions::from_mode(0o6755)).expect("permissions");
+        let inodes = |name: &str| fs::metadata(sandbox.path(name)).expect("a file").ino();
+        let (part, hidden) = (inodes("out/00000000000000000001.parquet"), inodes("out/.hidden"));
+        files::ints(&sandbox, "home/c.parquet", 0..20);
+        let ran = sandbox.run_with(&no_links, &["build"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        let mut found = Vec::new();
+        let mut ahead = vec![sandbox.path("")];
+        while let Some(folder) = ahead.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+                let metadata = entry.metadata().expect("metadata");
+                if metadata.is_dir() {
+                    ahead.push(entry.path());
+                } else if metadata.mode() & 0o7000 != 0 && ![part, hidden].contains(&metadata.ino()) {
+                    found.push(entry.path());
+                }
+            }
+        }
+        // What was altered has moved aside itself, where it could.
+        found.retain(|path| fs::read(path).expect("a file") != b"altered" || how.is_empty());
+        assert_eq!(found, [""; 0].map(std::path::PathBuf::from), "{how}");
+    }
+}
+
+#[test]
+fn hidden_files_that_can_have_no_second_name_stay_what_they_are() {
+    let sandbox = Sandbox::new("flows: {n: {home: home, store: out}}\n");
+    let no_links = [("HYGGE_LINK_ERROR", "95")];
+    let mut inodes = std::collections::BTreeSet::new();
+    for rows in [10, 20, 30] {
+        files::ints(&sandbox, "home/a.parquet", 0..rows);
+        let ran = sandbox.run_with(&no_links, &["build"]);
+        assert_eq!(ran.code, 0, "{}", ran.text);
+        if rows == 10 {
+            sandbox.write("out/.mine", "mine");
+        }
+        inodes.insert(fs::metadata(sandbox.path("out/.mine")).expect("a hidden file").ino());
+    }
+    assert_eq!(inodes.len(), 1, "it is the file that it was");
+    assert!(!sandbox.path(".hygge/displaced").exists(), "nothing was altered");
+    assert_eq!(fs::read(sandbox.path("out/.mine")).expect("a hidden file"), b"mine");
+}
+
+/// Where `fs.protected_hardlinks` keeps users from linking a file that is another's, and it cannot be read either.
+#[test]
+fn a_hidden_file_of_another_user_stops_no_publication() {
+    let sandbox = Sandbox::new("flows: {n: {home: home, store: out/n}}\n");
+    if !is_root() {
+        return;
+    }
+    files::ints(&sandbox, "home/a.parquet", 0..20);
+    let (code, text) = as_user(&sandbox, "\"$0\" build");
+    assert_eq!(code, Some(0), "{text}");
+    files::ints(&sandbox, "home/a.parquet", 0..30);
+    sandbox.write("out/n/.theirs", "theirs");
+    fs::set_permissions(sandbox.path("out/n/.theirs"), fs::Permissions::from_mode(0o600)).expect("permissions");
+    let script = "setpriv --reuid=54321 --regid=54321 --clear-groups ./hygge build";
+    let output = Command::new("sh").args(["-c", script]).current_dir(sandbox.path("")).env_clear().output().expect("sh runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(sandbox.path("out/n/.theirs")).expect("a hidden file"), b"theirs");
+    assert_eq!(fs::metadata(sandbox.path("out/n/.theirs")).expect("a hidden file").uid(), 0);
+    assert!(!sandbox.path("out/.hygge/displaced").exists());
+}

@@ -237,3 +237,54 @@ fn a_link_in_a_store_is_read_and_never_moved_on() {
         }
     }
 }
+
+#[test]
+fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
+    for how in ["", ", publish: in_place"] {
+        for kind in ["link", "file"] {
+            for name in ["old", "next"] {
+                let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store{how}}}}}\n"));
+                for rows in [10, 20] {
+                    files::ints(&sandbox, "home/a.parquet", 0..rows);
+                    assert_eq!(sandbox.build(&[]).code, 0);
+                }
+                // As a build leaves it that died between two renames.
+                let receipt = sandbox.path(".hygge/store.json");
+                let mut said: serde_json::Value = serde_json::from_slice(&fs::read(&receipt).expect("a receipt")).expect("JSON");
+                said["pending"] = said["published"].clone();
+                if !how.is_empty() {
+                    said["pending_in_place"] = true.into();
+                }
+                let part = said["published"]["manifest"]["parts"][0].clone();
+                fs::rename(sandbox.path("store"), sandbox.path("away")).expect("a store");
+                sandbox.write(".hygge/store.json", said.to_string());
+                let place = match (how, name) {
+                    ("", name) => format!(".hygge/store.{name}"),
+                    (_, "old") => continue,
+                    _ => format!("store/.hygge/next/{}", part["name"].as_str().expect("a name")),
+                };
+                sandbox.write("outside/theirs", "theirs");
+                sandbox.write(&format!("{place}.tmp"), "");
+                let path = sandbox.path(&place);
+                fs::remove_file(sandbox.path(&format!("{place}.tmp"))).expect("a file");
+                drop(fs::remove_dir_all(&path));
+                // A link has as many bytes as the name that it leads to.
+                let target = match how {
+                    "" => sandbox.path("outside").to_str().expect("a path").to_string(),
+                    _ => format!("{:0>width$}", "outside", width = part["bytes"].as_u64().expect("bytes") as usize),
+                };
+                match kind {
+                    "link" => symlink(&target, &path).expect("a link"),
+                    _ => sandbox.write(&place, "theirs"),
+                }
+                let before = seen(&sandbox.path("outside"));
+                let ran = sandbox.build(&[]);
+                assert_eq!(differences(&before, &sandbox.path("outside")), [""; 0], "{how}, {kind}, {name}: {}", ran.text);
+                assert!(!sandbox.path("store").is_symlink() && !sandbox.path("store").is_file(), "{how}, {kind}, {name}: {}", ran.text);
+                let parts = fs::read_dir(sandbox.path("store")).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+                assert!(parts.into_iter().all(|part| !part.is_symlink()), "{how}, {kind}, {name}: {}", ran.text);
+                assert!(ran.code == 0 || ran.error().contains(".hygge"), "{how}, {kind}, {name}: {}", ran.text);
+            }
+        }
+    }
+}

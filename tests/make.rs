@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::databases::{Database, Kind};
+use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
 fn make(sandbox: &Sandbox) -> String {
@@ -357,19 +358,11 @@ fn a_depfile_that_cannot_be_written_in_the_end_hides_nothing_of_the_build() {
 #[test]
 fn a_depfile_that_cannot_be_written_leaves_no_stamp() {
     let sandbox = Sandbox::numbers();
-    sandbox.write("deps/x", "");
-    // A folder takes the place of the depfile while the flow runs.
-    let script = "mkdir -p deps/d.mk.tmp/x; exec \"$0\" build --stamp stamp --changed-stamp changed --depfile deps/d.mk";
-    let ran = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_hygge")])
-        .current_dir(sandbox.path(""))
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .status();
-    assert_eq!(ran.expect("sh runs").code(), Some(1));
+    // A name that is too long once it is written beside the old one.
+    let ran = sandbox.run(&["build", "--stamp", "stamp", "--changed-stamp", "changed", "--depfile", &"d".repeat(255)]);
+    assert!(ran.code == 1 && ran.text.contains("File name too long"), "{}", ran.text);
     assert!(!sandbox.path("stamp").exists() && sandbox.path("changed").exists(), "the stamp says that all is done");
-    fs::remove_dir_all(sandbox.path("deps/d.mk.tmp")).expect("a folder");
-    assert_eq!(sandbox.run(&["build", "--stamp", "stamp", "--depfile", "deps/d.mk"]).code, 0);
+    assert_eq!(sandbox.run(&["build", "--stamp", "stamp", "--depfile", "d.mk"]).code, 0);
     assert!(sandbox.path("stamp").exists());
 }
 
@@ -398,4 +391,114 @@ fn a_stamp_is_a_file_of_its_own_that_can_be_touched() {
         let ran = sandbox.run_obedient(&["build", "--stamp", "stamp"]);
         assert!(ran.code == 3 && ran.text.contains("failed to touch stamp") && !sandbox.path("store").exists(), "{}", ran.text);
     }
+}
+
+#[test]
+fn rules_of_the_makefile_are_made_use_of_whatever_they_match() {
+    for rule in ["%: %.in", "%.parquet: %.csv", "home/%: made/%", "%: %.sh"] {
+        let step = Step::new(&[], false);
+        step.sandbox.write("hygge.yml", "flows: {a: {home: {path: home, glob: ok.parquet}, store: out}}\n");
+        for name in ["home/ok.parquet.in", "home/ok.csv", "made/ok.parquet", "home/ok.parquet.sh"] {
+            step.sandbox.write(name, "");
+            let old = fs::File::options().append(true).open(step.sandbox.path(name)).expect("a file");
+            old.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("a time");
+        }
+        // Of make's own form it has to stand behind the depfile.
+        let own = fs::read_to_string(step.sandbox.path("Makefile")).expect("a Makefile") + &format!("{rule}\n\techo mine $<\n");
+        step.sandbox.write("Makefile", own);
+        step.run(&[]);
+        assert!(!step.is_stale(), "{rule}");
+        let from = match rule {
+            "%: %.in" => "home/ok.parquet.in",
+            "%.parquet: %.csv" => "home/ok.csv",
+            "home/%: made/%" => "made/ok.parquet",
+            _ => "home/ok.parquet.sh",
+        };
+        let file = fs::File::options().append(true).open(step.sandbox.path(from)).expect("a file");
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)).expect("a time");
+        let (_, text) = step.run(&["-n"]);
+        assert!(text.contains(&format!("echo mine {from}")) && text.contains("build --stamp"), "{rule}: {text}");
+    }
+}
+
+#[test]
+fn make_makes_no_name_with_an_ending_that_it_knows() {
+    let names = ["a.c", "a.o", "a.tex", "a.dvi", "a.out", "a", "a.f", "a.p", "a.m", "a.r", "a.s", "a.info", "a.sym", "a.ln"];
+    let step = Step::new(&names.map(String::from), false);
+    let letters = ["c", "y", "l", "w", "ch", "web", "ym", "S", "F", "r", "def", "texi", "txinfo", "texinfo", "sh", "cc", "C", "cpp", "mod"];
+    step.sandbox.write("known.mk", "");
+    for ending in letters.iter().filter(|ending| !names.contains(&format!("a.{ending}").as_str())) {
+        step.sandbox.write(&format!("home/a.{ending}"), "touch PWNED");
+    }
+    for other in ["home/a,v", "home/RCS/a,v", "home/RCS/a", "home/s.a", "home/SCCS/s.a", "home/a.c,v"] {
+        step.sandbox.write(other, "touch PWNED");
+    }
+    for name in names {
+        let file = fs::File::options().append(true).open(step.sandbox.path("home").join(name)).expect("a file");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("a time");
+    }
+    let (_, said) = step.run(&["-n"]);
+    let is_hygge = |line: &str| line.contains(" build --stamp") || line.starts_with("make");
+    assert!(said.contains("build --stamp") && said.lines().all(is_hygge), "{said}");
+}
+
+#[test]
+fn logs_of_databases_are_seen_whatever_their_names() {
+    let names =
+        ["shop data/s.db", "shop,data/s,1.db", "a=b/s=1.db", "$x/s$.db", "pc%/s%1.db", "co:l/s:1.db", "st*r/s?[1].db", "q'q/s\"1.db"];
+    for name in names {
+        let sandbox = Sandbox::new("");
+        let lines =
+            "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
+        fs::create_dir_all(sandbox.path(name).parent().expect("a folder")).expect("a folder");
+        assert!(peers::run(lines, &[sandbox.path(name).as_os_str()]).status.success());
+        let url: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        sandbox.write(
+            "hygge.yml",
+            format!("connections: {{s: {{url: \"sqlite:{url}\"}}}}\nflows: {{a: {{home: {{connection: s, table: t}}, store: out}}}}\n"),
+        );
+        sandbox.write("Makefile", "stamp:\n\t@echo RUN\n-include d.mk\n");
+        let old = fs::File::options().append(true).open(sandbox.path(name)).expect("a file");
+        old.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("a time");
+        let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", "d.mk", "--depfile-syntax", "make"]);
+        assert!(ran.code == 0 && !ran.text.contains("warning"), "{name}: {}", ran.text);
+        let step = Step { sandbox, is_ninja: false };
+        assert!(!step.run(&["-n"]).1.contains("RUN"), "{name}");
+        let log = step.sandbox.path(&format!("{name}-wal"));
+        let file = fs::File::options().append(true).create(true).open(&log).expect("a file");
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)).expect("a time");
+        assert!(step.run(&["-n"]).1.contains("RUN"), "{name}: its log is written to");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("a time");
+        assert!(!step.run(&["-n"]).1.contains("RUN"), "{name}");
+    }
+    // What cannot be looked for is said.
+    let sandbox = Sandbox::new("connections: {s: {url: \"sqlite:a(b.db\"}}\nflows: {a: {home: {connection: s, table: t}, store: out}}\n");
+    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
+    assert!(peers::run(lines, &[sandbox.path("a(b.db").as_os_str()]).status.success());
+    let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", "d.mk", "--depfile-syntax", "make"]);
+    assert!(ran.code == 0 && ran.text.contains("cannot be told these names") && ran.text.contains("a(b.db-wal"), "{}", ran.text);
+}
+
+#[test]
+fn a_depfile_takes_the_place_of_a_file_only() {
+    let sandbox = Sandbox::numbers();
+    sandbox.write("kept/d.mk", "before");
+    std::os::unix::fs::symlink("kept/d.mk", sandbox.path("link.mk")).expect("a link");
+    std::os::unix::fs::symlink("nowhere", sandbox.path("nowhere.mk")).expect("a link");
+    std::os::unix::fs::symlink("/dev/null", sandbox.path("null.mk")).expect("a link");
+    assert!(Command::new("mkfifo").arg(sandbox.path("pipe.mk")).status().expect("mkfifo runs").success());
+    for (name, said) in [("/dev/null", "a device"), ("null.mk", "a device"), ("pipe.mk", "a pipe"), ("nowhere.mk", "a link to nowhere")] {
+        let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", name]);
+        assert!(ran.code == 2 && ran.text.contains(said) && ran.text.contains("hint: "), "{name}: {}", ran.text);
+        assert!(!sandbox.path("store").exists(), "{name}");
+        assert!(!fs::symlink_metadata(sandbox.path(name)).expect("what was there").is_file(), "{name}");
+    }
+    // Links are followed, and no file of another name is touched.
+    sandbox.write("kept/d.mk.tmp", "mine");
+    let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", "link.mk"]);
+    assert_eq!(ran.code, 0, "{}", ran.text);
+    assert!(sandbox.path("link.mk").is_symlink());
+    assert!(fs::read_to_string(sandbox.path("kept/d.mk")).expect("a depfile").starts_with("stamp:"));
+    assert_eq!(fs::read(sandbox.path("kept/d.mk.tmp")).expect("a file"), b"mine");
+    assert_eq!(fs::read_dir(sandbox.path("kept")).expect("a folder").count(), 2);
 }

@@ -384,3 +384,24 @@ fn clean_removes_what_hygge_made_and_nothing_else() {
     assert_eq!(sandbox.run(&["clean", "--stores", "c", "--no-wait", "--yes"]).code, 0);
     assert!(!sandbox.path("out/c").exists() && !sandbox.path("out/.hygge/c.json").exists());
 }
+
+#[test]
+fn a_cache_whose_path_is_not_utf_8_is_refused_with_a_way_out() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::new("");
+    let folder = sandbox.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("hygge.yml"), PLAIN).expect("a config");
+    let build = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hygge"));
+        let output = command.arg("build").current_dir(&folder).env_clear().output().expect("the binary runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = build();
+    assert!(code == Some(3) && text.contains("is not UTF-8") && text.contains("options.cache.dir"), "{text}");
+    assert!(!folder.join(".hygge-cache").exists());
+    let elsewhere = format!("options: {{cache: {{dir: \"{}\"}}}}\n{PLAIN}", sandbox.path("cache").display());
+    fs::write(folder.join("hygge.yml"), elsewhere).expect("a config");
+    let (_, text) = build();
+    assert!(!text.contains("UTF-8"), "{text}");
+}

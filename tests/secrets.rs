@@ -384,3 +384,48 @@ fn an_empty_variable_makes_no_other_path() {
     assert_eq!(sandbox.run_with(&[("A", ""), ("B", "")], &["build"]).code, 0);
     assert!(sandbox.path("out/x").exists());
 }
+
+/// Of a file of variables too, everything is known to be a secret before anything is shown.
+#[test]
+fn no_text_is_shown_before_the_secrets_of_the_file_of_variables_are_known() {
+    let uses = ["flows_dir: '${PW}'\n", "flows_dir: 'x${PW}'\n", "flows_dir: '${URL}'\n", "flows_dir: '${HYGGE_CONNECTION_LITE}'\n"];
+    for (number, line) in uses.iter().enumerate() {
+        let sandbox = Sandbox::new(&format!(
+            "options: {{env_file: my.env}}\n{line}connections:\n  shop: {{url: 'postgres://bob:${{PW}}@127.0.0.1:1/db'}}\n  other: {{url: '${{URL}}'}}\n\
+             flows:\n  a: {{home: home, store: out}}\n"
+        ));
+        sandbox.sample("north", "home/a.parquet");
+        sandbox.write(
+            "my.env",
+            "PW=hunter2secretPW\nURL=postgres://bob:hunter2secretPW@127.0.0.1:1/db\nHYGGE_CONNECTION_LITE=postgres://bob:hunter2secretPW@127.0.0.1:1/x\n",
+        );
+        for command in [&["check", "--offline"][..], &["build", "--dry-run"], &["graph", "--format", "make"]] {
+            let ran = sandbox.run(command);
+            assert!(!ran.text.contains("hunter2"), "{number}, {command:?} shows it: {}", ran.text);
+            assert_eq!(ran.code, 2, "{number}, {command:?}: {}", ran.text);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_variables_takes_neither_all_memory_nor_all_day() {
+    let sandbox = Sandbox::new("options: {env_file: my.env}\nflows: {a: {home: home, store: out}}\n");
+    sandbox.sample("north", "home/a.parquet");
+    let double: String = (1..64).map(|number| format!("V{number}=${{V{}}}${{V{}}}\n", number - 1, number - 1)).collect();
+    let one_line = format!("V0={}\nV1={}\n", "x".repeat(100_000), "$V0".repeat(100_000));
+    for (text, said) in [
+        (format!("V0=xxxxxxxxxxxxxxxx\n{double}"), "its values have more than 16 MiB"),
+        (one_line, "line 2: its values have more than 16 MiB"),
+        ("bad line\n".repeat(400_000), "env_file my.env, line 10 cannot be read"),
+        ("A='1\n2'\nbad\nB=2\n".to_string(), "env_file my.env, line 3 cannot be read"),
+        ("A=1\n\n# x\nB='1\n2\n".to_string(), "env_file my.env, line 4 cannot be read"),
+    ] {
+        sandbox.write("my.env", text);
+        let (code, shown) = sandbox.run_bounded(2_000_000, 20, &["check", "--offline"]);
+        assert!(code == Some(2) && shown.contains(said), "{code:?}: {}", shown.chars().take(2000).collect::<String>());
+        assert!(shown.matches("cannot be read").count() <= 10);
+    }
+    sandbox.write("my.env", format!("A=1\nB='{}\n'\nC=$A$A\n", "x".repeat(1 << 20)));
+    let (code, shown) = sandbox.run_bounded(2_000_000, 20, &["check", "--offline"]);
+    assert_eq!(code, Some(0), "{shown}");
+}

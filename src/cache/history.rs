@@ -16,6 +16,9 @@ use crate::store::receipt::Published;
 /// How many runs are remembered.
 pub const RUNS: i64 = 1000;
 
+/// A number that no run comes to.
+const LAST_RUN: i64 = 1 << 48;
+
 /// How many sets of each store are remembered.
 pub const SETS: i64 = 10;
 
@@ -83,6 +86,13 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let fail = failed(self.path());
         let mut transaction = connection.begin().await.map_err(&fail)?;
+        // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last there is no room for another.
+        let last =
+            "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'), 0), coalesce((SELECT max(id) FROM run), 0))";
+        let last: i64 = sqlx::query_scalar(last).fetch_one(&mut *transaction).await.map_err(&fail)?;
+        if !(0..LAST_RUN).contains(&last) {
+            return Err(fail(sqlx::Error::Protocol("its runs have numbers that hygge gives none".into())));
+        }
         let begun = sqlx::query("INSERT INTO run (project, began) VALUES (?, ?)").bind(project).bind(now).execute(&mut *transaction).await;
         let run = begun.map_err(&fail)?.last_insert_rowid();
         for table in ["DELETE FROM run WHERE id <= ?", "DELETE FROM flow_run WHERE run <= ?"] {

@@ -25,7 +25,7 @@ use super::CacheError;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
-use crate::fs::{self, FsError, Stat, Step, own, step_async};
+use crate::fs::{self, BESIDE, FsError, Stat, Step, beside, own, step_async};
 use crate::store::receipt::Receipt;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26), and of one whose tables are others than those that are asked for:
@@ -35,8 +35,8 @@ const DAMAGED: &[u32] = &[1, 11, 18, 19, 20, 26];
 /// What it says where there is no room.
 const FULL: u32 = 13;
 
-/// What SQLite keeps beside an index.
-const BESIDE: &[&str] = &["-wal", "-shm", "-journal"];
+/// What the name of one that was set aside ends with.
+pub(super) const DAMAGED_NAME: &str = ".damaged";
 
 /// What it says of a file that is shorter than its head says.
 const SHORT_READ: u32 = 522;
@@ -124,6 +124,16 @@ pub struct PartRecord {
     pub bytes: u64,
 }
 
+/// No part has more rows or bytes, and all of a set can be counted.
+const LARGEST: u64 = (u32::MAX as u64) << 16;
+
+impl PartRecord {
+    /// True where its numbers can be those of a part; of the others, nothing is believed.
+    pub(super) fn can_be(&self) -> bool {
+        self.rows <= LARGEST && self.bytes <= LARGEST
+    }
+}
+
 /// The version of what a layout says. Version 2: columns as their values are, and what files have in common that share parts.
 const LAYOUT: u32 = 2;
 
@@ -141,19 +151,18 @@ impl Index {
     pub async fn open(place: Place<'_>, root: &Path) -> Result<Self, CacheError> {
         let path = place.path();
         let exists = is_there(path)?;
-        match Self::connect(place, exists, root).await {
-            Err(CacheError::Index { is_damaged: true, .. }) if exists && matches!(place, Place::Writable { .. }) => {
-                let damaged = set_aside(path)?;
-                let index = Self::connect(place, false, root).await?;
-                Ok(Self { begun: Some(Begun::Damaged(damaged)), ..index })
+        // Of one that is only read, nothing beside it is opened.
+        let is_writable = matches!(place, Place::Writable { .. });
+        // hygge works in one file at a time: a journal that names another is nobody's who means well.
+        if !(is_writable && fs::names_another_file(path)?) {
+            match Self::connect(place, exists, root).await {
+                Err(CacheError::Index { is_damaged: true, .. }) if exists && is_writable => {}
+                opened => return opened,
             }
-            // SQLite follows no link to what it keeps beside its file, and does not say so.
-            Err(error @ CacheError::Index { .. }) => {
-                BESIDE.iter().try_for_each(|ending| is_there(&beside(path, ending)).map(drop))?;
-                Err(error)
-            }
-            other => other,
         }
+        let damaged = set_aside(path)?;
+        let index = Self::connect(place, false, root).await?;
+        Ok(Self { begun: Some(Begun::Damaged(damaged)), ..index })
     }
 
     async fn connect(place: Place<'_>, exists: bool, root: &Path) -> Result<Self, CacheError> {
@@ -255,12 +264,14 @@ impl Index {
 
     /// The parts that were made under these keys.
     pub async fn parts(&self, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
-        self.records("SELECT key, record FROM part WHERE key IN (", keys).await
+        let parts = self.records("SELECT key, record FROM part WHERE key IN (", keys).await?;
+        Ok(parts.into_iter().filter(|(_, part): &(_, PartRecord)| part.can_be()).collect())
     }
 
     /// The layouts under these [`layout_key`]s.
     pub async fn layouts(&self, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, Layout>, CacheError> {
-        self.records("SELECT key, record FROM layout WHERE key IN (", keys).await
+        let layouts = self.records("SELECT key, record FROM layout WHERE key IN (", keys).await?;
+        Ok(layouts.into_iter().filter(|(_, layout): &(_, Layout)| layout.adds_up()).collect())
     }
 
     async fn records<T: DeserializeOwned>(&self, query: &str, keys: &[Fingerprint]) -> Result<HashMap<Fingerprint, T>, CacheError> {
@@ -307,7 +318,8 @@ impl Index {
 
     /// Every part with its key.
     pub async fn all_parts(&self) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
-        self.all("SELECT key, record FROM part").await
+        let parts = self.all("SELECT key, record FROM part").await?;
+        Ok(parts.into_iter().filter(|(_, part): &(_, PartRecord)| part.can_be()).collect())
     }
 
     /// The keys of all layouts.
@@ -386,16 +398,16 @@ fn is_there(path: &Path) -> Result<bool, FsError> {
     }
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
 /// Renames a damaged index, and removes what SQLite keeps beside it.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
-    let damaged = beside(path, ".damaged");
-    fs::rename(path, &damaged)?;
+    let mut damaged = beside(path, DAMAGED_NAME);
+    if own::stat(&damaged)?.is_some_and(|found| !found.is_file) {
+        // A folder is nothing that a file takes the place of.
+        damaged = fs::free_name(path.parent().unwrap_or(path), &damaged.file_name().unwrap_or_default().to_string_lossy());
+    }
+    if own::stat(path)?.is_some() {
+        fs::rename(path, &damaged)?;
+    }
     for ending in BESIDE {
         fs::remove_file(&beside(path, ending))?;
     }

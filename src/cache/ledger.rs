@@ -66,7 +66,7 @@ fn parse(line: &str) -> Option<(Fingerprint, PartRecord)> {
     let mut words = text.split(' ');
     let mut word = || words.next();
     let (key, digest) = (word()?.parse().ok()?, word()?.parse().ok()?);
-    // No part is larger, and all of a set can be counted.
-    let mut number = || word()?.parse().ok().filter(|number| *number <= u64::from(u32::MAX) << 16);
-    Some((key, PartRecord { digest, rows: number()?, bytes: number()? }))
+    let mut number = || word()?.parse().ok();
+    let record = PartRecord { digest, rows: number()?, bytes: number()? };
+    record.can_be().then_some((key, record))
 }

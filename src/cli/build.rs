@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
-                attempt.mended = Some(Begun::Damaged(set_index_aside(&folder)?));
+                attempt.mended = Some(Begun::Damaged(set_index_aside(&folder).await?));
                 attempt.run(load(args.file.as_deref())?.1).await
             }
             ended => ended,
@@ -171,7 +171,7 @@ impl Attempt<'_> {
         report.summary(&summary, planner.hashed_bytes());
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
             // The next build begins a new one.
-            set_index_aside(&folder)?;
+            set_index_aside(&folder).await?;
         } else if summary.ran() > 0 {
             if let Err(error) = collect(&planner).await {
                 report.warn(&format!("the cache was not cleaned: {error}"));

@@ -2,6 +2,7 @@
 //!
 //! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks after it itself.
 
+mod builtin;
 mod names;
 mod reader;
 
@@ -75,10 +76,18 @@ pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, pl
             }
         }
     }
+    let mut logs = Vec::new();
+    for log in &needed.logs {
+        match log_as_written(log, syntax) {
+            Some(log) => logs.extend(Some(log).filter(|log| !log.is_empty())),
+            // Not its folder instead: who reads the database changes that.
+            None => lost.push(log.display().to_string()),
+        }
+    }
     let stamp = written(stamp, syntax).map(|name| name.target).unwrap_or_default();
     let text = match syntax {
-        Syntax::Make => rules_of_make(&stamp, &kept, &needed.logs),
-        Syntax::Ninja => rule_of_ninja(&stamp, &kept, &needed.logs),
+        Syntax::Make => rules_of_make(&stamp, &kept, &logs),
+        Syntax::Ninja => rule_of_ninja(&stamp, &kept, &logs),
     };
     fs::write_atomically(path, text.as_bytes())?;
     let mut warnings = Vec::new();
@@ -161,29 +170,36 @@ fn written(path: &Path, syntax: Syntax) -> Option<Written> {
     }
 }
 
+/// The log of a SQLite database as its reader reads it, empty where that needs not know it; `None` where it has no way to write it.
+fn log_as_written(log: &Path, syntax: Syntax) -> Option<String> {
+    match syntax {
+        // make looks for it when it reads this: a target that is not there would be new each time.
+        Syntax::Make => names::found_by_make(log),
+        // One that is not there is dirty for ninja each time.
+        Syntax::Ninja if !fs::stat(log).is_ok_and(|found| found.is_some()) => Some(String::new()),
+        Syntax::Ninja => written(log, syntax).map(|name| name.needed),
+    }
+}
+
 /// Each file is a target without a recipe too, so that one that is gone is no error.
-fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &BTreeSet<PathBuf>) -> String {
-    let mut names: Vec<String> = kept.iter().map(|name| name.needed.clone()).collect();
-    // One that make finds when it reads this; a target that is not there would be new each time.
-    names.extend(logs.iter().filter_map(|log| names::found_by_make(log)));
-    let equals = if names.iter().any(|name| name.contains(names::EQUALS)) || stamp.contains(names::EQUALS) { "eq := =\n\n" } else { "" };
-    let mut text = format!("{equals}{stamp}: \\\n  {}\n", names.join(" \\\n  "));
+fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
+    let names: Vec<&str> = kept.iter().map(|name| name.needed.as_str()).chain(logs.iter().map(String::as_str)).collect();
+    let mut text = String::new();
+    for (word, line) in [(names::EQUALS, "eq := =\n\n"), (names::COMMA, "comma := ,\n\n")] {
+        if stamp.contains(word) || names.iter().any(|name| name.contains(word)) {
+            text.push_str(line);
+        }
+    }
+    text.push_str(&format!("{stamp}: \\\n  {}\n", names.join(" \\\n  ")));
     for name in kept {
         text.push_str(&format!("\n{}:\n", name.target));
     }
-    // Else make would make x of x.sh, x.c and the like by rules of its own, where such a file lies beside x.
-    let patterns: BTreeSet<String> = kept.iter().filter_map(|name| names::specific(&name.target)).collect();
-    text.push_str("\n# Files of types that make has no rules for.\n");
-    for pattern in patterns {
-        text.push_str(&format!("{pattern}:\n"));
-    }
+    text.push_str("\n# Takes away rules of its own, by which make would make x of x.sh, x.c and the like.\n");
+    text.push_str(&builtin::taken_away(kept.iter().map(|name| name.target.as_str())));
     text
 }
 
-/// One that is not there is dirty for ninja each time.
-fn rule_of_ninja(stamp: &str, kept: &BTreeSet<Written>, logs: &BTreeSet<PathBuf>) -> String {
-    let there = logs.iter().filter(|log| fs::stat(log).is_ok_and(|found| found.is_some()));
-    let logs = there.filter_map(|log| written(log, Syntax::Ninja)).map(|name| name.needed);
-    let names: Vec<String> = kept.iter().map(|name| name.needed.clone()).chain(logs).collect();
+fn rule_of_ninja(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
+    let names: Vec<&str> = kept.iter().map(|name| name.needed.as_str()).chain(logs.iter().map(String::as_str)).collect();
     format!("{stamp}: \\\n  {}\n", names.join(" \\\n  "))
 }

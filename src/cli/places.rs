@@ -81,17 +81,18 @@ fn check_place(option: &str, path: &Path) -> Result<()> {
     let found = fs::stat(path)?;
     match &found {
         Some(found) if found.is_folder => return fail(format!("{option} {}: a folder is there", path.display()), "name a file"),
+        // It takes the place of the one before, and of nothing else.
+        _ if option == "--depfile" => {
+            let place = fs::place_for_writing(path).map_err(|error| Error::new(ErrorKind::Config, error).with_hint("name a file"))?;
+            let checked = if found.is_some() { fs::check_replaceable(&place) } else { fs::check_writable(folder) };
+            return checked.map_err(|error| Error::new(ErrorKind::Start, error));
+        }
         Some(found) if !found.is_file => return fail(format!("{option} {}: it is no file", path.display()), "name a file"),
         None if fs::is_link(path)? => {
             return fail(format!("{option} {}: it is a link that leads nowhere", path.display()), "remove the link, or name a file");
         }
         _ => {}
     }
-    // A depfile takes the place of the one before.
-    let checked = match found {
-        Some(_) if option == "--depfile" => fs::check_replaceable(path),
-        Some(_) => fs::check_touchable(path),
-        None => fs::check_writable(folder),
-    };
+    let checked = if found.is_some() { fs::check_touchable(path) } else { fs::check_writable(folder) };
     checked.map_err(|error| Error::new(ErrorKind::Start, error))
 }

@@ -1,6 +1,9 @@
 //! The variables that a config may use: of the environment, and of the file that it names.
 
+use std::cell::Cell;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::absolute;
 use super::file::{FILE_BYTES, start};
@@ -10,6 +13,12 @@ use super::secrets::Secrets;
 use super::variables::{self, Variables};
 use crate::error::Result;
 use crate::fs;
+
+/// How many bytes all values may have: each line may name what the ones before it say, and double it.
+const VALUES_BYTES: usize = 16 << 20;
+
+/// How many lines that cannot be read are told.
+const TOLD: usize = 10;
 
 /// The environment, behind it the variables of the file that `options.env_file` names, and that file.
 pub(super) fn variables_of(
@@ -37,23 +46,95 @@ pub(super) fn variables_of(
         }
     };
     let mut values = Variables::new();
-    for line in dotenvy::from_read_iter(bytes.as_slice()) {
-        match line {
-            Ok((name, value)) => drop(values.insert(name, value)),
+    let problem = |words: String, label: &str| Problem::new(at, format!("env_file {text}{words}"), label);
+    match Lines::read_all(&bytes, environment, &mut values) {
+        Ok(bad) => said.extend(bad.into_iter().map(|line| {
             // The line is not shown: it may be a secret.
-            Err(error) => {
-                let number = match error {
-                    dotenvy::Error::LineParse(line, _) => {
-                        let found = String::from_utf8_lossy(&bytes).lines().position(|other| other.contains(line.trim()));
-                        format!(", line {}", found.unwrap_or_default() + 1)
-                    }
-                    _ => String::new(),
-                };
-                let problem = Problem::new(at, format!("env_file {text}{number} cannot be read"), "expected lines of NAME=value");
-                said.push(problem.hint("put a value with spaces or # in quotes"));
-            }
+            let problem = problem(format!(", line {line} cannot be read"), "expected lines of NAME=value");
+            problem.hint("put a value with spaces or # in quotes")
+        })),
+        Err(TooMuch { line }) => {
+            let words = format!(", line {line}: its values have more than {} MiB", VALUES_BYTES >> 20);
+            said.push(problem(words, "expected variables of a config").hint("write values without the variables before them"));
         }
     }
     values.extend(environment.iter().map(|(name, value)| (name.clone(), value.clone())));
     Ok((values, Some(path)))
+}
+
+/// The values have become too large at a line.
+struct TooMuch {
+    line: usize,
+}
+
+/// A file of variables that is read line by line, so that it is known where it is, and what the next line may become.
+struct Lines<'b> {
+    rest: &'b [u8],
+    /// True where the rest begins in the middle of a line.
+    is_inside: bool,
+    state: Rc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The line that was given out last.
+    number: Cell<usize>,
+    /// The bytes of the longest value that a line may name.
+    longest: Cell<usize>,
+    /// How many bytes the lines since the last value may become.
+    becoming: Cell<usize>,
+}
+
+impl Lines<'_> {
+    /// Gives the lines that cannot be read, the first few of them.
+    fn read_all(bytes: &[u8], environment: &Variables, values: &mut Variables) -> Result<Vec<usize>, TooMuch> {
+        let state = Rc::new(State::default());
+        state.longest.set(environment.values().map(String::len).max().unwrap_or_default());
+        let (mut bad, mut size) = (Vec::new(), 0_usize);
+        for line in dotenvy::from_read_iter(Lines { rest: bytes, is_inside: false, state: state.clone() }) {
+            let too_much = || TooMuch { line: state.number.get() };
+            state.becoming.set(0);
+            match line {
+                Ok((name, value)) => {
+                    size += name.len() + value.len();
+                    state.longest.set(state.longest.get().max(value.len()));
+                    values.insert(name, value);
+                    if size > VALUES_BYTES {
+                        return Err(too_much());
+                    }
+                }
+                Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(too_much()),
+                Err(error) => {
+                    let further = match &error {
+                        dotenvy::Error::LineParse(line, _) => line.trim_end().matches('\n').count(),
+                        _ => 0,
+                    };
+                    bad.push(state.number.get().saturating_sub(further).max(1));
+                    if bad.len() == TOLD || !matches!(error, dotenvy::Error::LineParse(..)) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(bad)
+    }
+}
+
+impl Read for Lines<'_> {
+    /// Never more than one line.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ahead = &self.rest[..self.rest.len().min(buffer.len())];
+        let end = ahead.iter().position(|byte| *byte == b'\n');
+        let length = end.map_or(ahead.len(), |end| end + 1);
+        let (given, rest) = self.rest.split_at(length);
+        buffer[..length].copy_from_slice(given);
+        self.rest = rest;
+        let state = &self.state;
+        state.number.set(state.number.get() + usize::from(length > 0 && !self.is_inside));
+        self.is_inside = end.is_none();
+        // Each `$` may stand for the longest value.
+        let named = given.iter().filter(|byte| **byte == b'$').count().saturating_mul(state.longest.get());
+        state.becoming.set(state.becoming.get().saturating_add(named).saturating_add(length));
+        if state.becoming.get() > VALUES_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(length) }
+    }
 }

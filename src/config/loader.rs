@@ -79,7 +79,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut secrets = Secrets::default();
-    environment.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX)).for_each(|(_, value)| secrets.add(value));
+    connections_of(environment).for_each(|(_, value)| secrets.add(value));
     let mut main = Parsed::new(File { role: Role::Project, path, text: text.clone() }, 0);
     main.keep_secrets(&mut secrets);
     secrets.learn(environment);
@@ -88,6 +88,9 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         Ok(tree) => variables_of(tree, &root, environment, &secrets, &mut said)?,
         Err(_) => (environment.clone(), None),
     };
+    // All that is a secret is known before anything more is read, or shown.
+    connections_of(&values).filter(|(name, _)| !environment.contains_key(*name)).for_each(|(_, value)| secrets.add(value));
+    secrets.learn(&values);
     let folder = FlowsFolder::new(main.tree.as_ref().ok(), &values, &secrets);
     let FlowFiles { further, mut strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
     strays.extend(twin(&absolute_path)?);
@@ -118,6 +121,11 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     found.fill(&text, &values, &secrets);
     found.list()?;
     Ok(found)
+}
+
+/// The variables that are the URL of a connection.
+fn connections_of(variables: &Variables) -> impl Iterator<Item = (&String, &String)> {
+    variables.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX))
 }
 
 /// True where the config asks for nothing to leave its folder.

@@ -52,6 +52,12 @@ pub enum ConnectionError {
     /// A folder, a pipe or a device.
     #[error("at the path of connection {0} is something else than a file")]
     NotAFile(String),
+    /// What SQLite keeps beside its file is a link, a folder, a pipe or a device.
+    #[error("beside the SQLite database of connection {0}, its -wal, -shm or -journal is something else than a file")]
+    OddBeside(String),
+    /// A journal that names another file, which SQLite would remove.
+    #[error("the -journal beside the SQLite database of connection {0} names another file, which would be removed")]
+    Journal(String),
     /// With `confine`, a SQLite database that lies somewhere else, also behind a link.
     #[error("the SQLite database of connection {0} lies outside of the folder of the config")]
     Outside(String),
@@ -218,6 +224,7 @@ impl ConnectionError {
             Self::Silent(failure) | Self::Failed { failure, .. } => failure.is_transient,
             Self::Late(_) => true,
             Self::Url { .. } | Self::Unusable { .. } | Self::NoFile(_) | Self::NotAFile(_) | Self::Outside(_) => false,
+            Self::OddBeside(_) | Self::Journal(_) => false,
         }
     }
 }
@@ -265,6 +272,10 @@ impl From<ConnectionError> for Error {
             ConnectionError::Silent(failure) => failure.hint_of_opening().or(Some(UNREACHED)),
             ConnectionError::Late(_) => Some(UNREACHED),
             ConnectionError::Outside(_) => Some("options.confine: true asks for that: put it below that folder"),
+            ConnectionError::OddBeside(_) => Some("move it away"),
+            ConnectionError::Journal(_) => Some(
+                "a program died while it wrote to several databases: undo that with it, or by sqlite3; if nobody knows of one, move the journal away",
+            ),
             ConnectionError::NoFile(_) | ConnectionError::NotAFile(_) => {
                 Some("check its URL; a relative path begins at the folder of the config")
             }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::AtFlags;
 
+use super::link::plain;
 use super::step::{Step, step};
 use super::{File, FsError, own};
 
@@ -36,11 +37,11 @@ impl Cloner {
     }
 }
 
-/// A new file with the blocks and the permissions of another; nothing is left where that fails.
+/// A new file with the blocks of another, and what it may be used for; nothing is left where that fails.
 fn share_blocks(source: &File, to: &Path) -> Result<(), FsError> {
     let (folder, name) = own::parent("clone to", to)?;
     let target = own::create_in(&folder, name).map_err(FsError::at("clone to", to))?;
-    let permissions = |()| target.set_permissions(source.metadata()?.permissions());
+    let permissions = |()| target.set_permissions(plain(&source.metadata()?));
     reflink_copy::reflink_file(source, &target).and_then(permissions).map_err(|error| {
         // Who copies instead says so where the name is still taken.
         _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());

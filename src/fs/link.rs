@@ -3,6 +3,8 @@
 //! exFAT, FAT and many network filesystems know no second names, a file may have only so many, and Linux keeps users from
 //! giving one to a file of another's (`fs.protected_hardlinks`).
 
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -69,11 +71,16 @@ fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
     let (digest, _) = write::copy_from(&source, to, |_| Ok(()))?;
     let target = own::open(to)?;
     let times = source.metadata().and_then(|found| {
-        target.set_permissions(found.permissions())?;
+        target.set_permissions(plain(&found))?;
         target.set_modified(found.modified()?)
     });
     times.map_err(FsError::at("copy to", to))?;
     Ok(digest)
+}
+
+/// What a copy may be used for: what the original is, but never as its owner, who may be another than the copy's.
+pub(super) fn plain(found: &Metadata) -> Permissions {
+    Permissions::from_mode(found.permissions().mode() & 0o777)
 }
 
 /// For the tests: the number of an error that every link fails with.

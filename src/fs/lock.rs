@@ -72,11 +72,14 @@ impl Lock {
         Ok(Self { file, is_signed: true })
     }
 
-    /// Takes the lock alone, as soon as nobody has it: for what takes a moment.
-    pub fn wait_exclusive(path: &Path) -> Result<Self, FsError> {
-        let file = own::open_or_create(path)?;
-        file.lock().map_err(FsError::at("lock", path))?;
-        Ok(Self { file, is_signed: false })
+    /// The same without a word of who has it: for what takes a moment.
+    pub fn try_alone(path: &Path) -> Result<Self, LockError> {
+        let mut file = own::open_or_create(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, is_signed: false }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
+        }
     }
 
     /// Takes a file inside a folder as a lock on the folder, if nobody has it and it is still there; `None` if not.

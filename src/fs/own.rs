@@ -3,7 +3,7 @@
 //! Paths that come here are real ones: the links that lead to a store or to the cache were resolved before. So a link on one of
 //! them is not hygge's, and is refused by its name. It does not know what the files are for.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -153,29 +153,35 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// may write it at a time; what a killed one left is replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let (folder, name) = parent("write", path)?;
-    replace(&folder, name, path, bytes)
+    let beside = with_ending(name, ".tmp");
+    write::ignore_missing(rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into))
+        .map_err(FsError::at("write", &path.with_file_name(&beside)))?;
+    replace(&folder, name, path, &beside, bytes)
 }
 
-/// [`write_atomically`] in a folder that is open.
-pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let mut beside = name.to_os_string();
-    beside.push(".tmp");
-    let shown = path.with_file_name(&beside);
+/// Writes a file under a name that nothing has, and renames it.
+pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, beside: &OsStr, bytes: &[u8]) -> Result<(), FsError> {
+    let shown = path.with_file_name(beside);
+    let file = step(Step::Create(&shown), || create_in(folder, beside)).map_err(FsError::at("write", &shown))?;
     let written = (|| {
-        write::ignore_missing(rustix::fs::unlinkat(folder, &beside, AtFlags::empty()).map_err(Into::into))?;
-        let file = step(Step::Create(&shown), || create_in(folder, &beside))?;
         step(Step::Write(&shown), || io::Write::write_all(&mut &file, bytes))?;
         step(Step::SyncFile(&shown), || file.sync_data())
     })();
     let renamed = written.map_err(FsError::at("write", &shown)).and_then(|()| {
-        let renamed = step(Step::Rename(&shown, path), || Ok(rustix::fs::renameat(folder, &beside, folder, name)?));
+        let renamed = step(Step::Rename(&shown, path), || Ok(rustix::fs::renameat(folder, beside, folder, name)?));
         renamed.map_err(FsError::at("rename to", path))
     });
     if renamed.is_err() {
         // Why it failed is what matters.
-        rustix::fs::unlinkat(folder, &beside, AtFlags::empty()).ok();
+        rustix::fs::unlinkat(folder, beside, AtFlags::empty()).ok();
     }
     renamed
+}
+
+pub(super) fn with_ending(name: &OsStr, ending: &str) -> OsString {
+    let mut name = name.to_os_string();
+    name.push(ending);
+    name
 }
 
 /// Copies a file of hygge's own; see [`copy`](super::copy).

@@ -67,13 +67,30 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
     step(Step::Folder(path), || fs::create_dir_all(path)).map_err(FsError::at("create folder", path))
 }
 
-/// Writes a small file that somebody has named beside its place, syncs it and renames it: readers see old or new. Only one
-/// may write it at a time; what a killed one left is replaced.
+/// Writes a small file that somebody has named beside its place, under a name that nothing has, syncs it and renames it: readers see
+/// old or new. Links that lead there are followed.
+///
+/// # Errors
+/// What is there is no file: nothing takes the place of a device, a pipe or a folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(FsError::at("write", path))?;
-    own::replace(&opened, path.file_name().unwrap_or_default(), path, bytes)
+    let place = place_for_writing(path)?;
+    let (folder, name) = own::parent("write", &place)?;
+    let beside = free_name(place.parent().unwrap_or(&place), &own::with_ending(name, ".tmp").to_string_lossy());
+    own::replace(&folder, name, &place, beside.file_name().unwrap_or_default(), bytes)
+}
+
+/// Where a file that somebody has named is written: where links lead.
+///
+/// # Errors
+/// What is there is no file, or a link leads to nowhere.
+pub fn place_for_writing(path: &Path) -> Result<PathBuf, FsError> {
+    let place = super::real_path(&std::path::absolute(path).map_err(FsError::at("resolve", path))?)?;
+    match fs::symlink_metadata(&place) {
+        Ok(found) if found.is_symlink() => Err(FsError::at("write", path)(io::Error::other("it is a link to nowhere"))),
+        Ok(found) => own::Odd::check(&found, u64::MAX).map(|()| place).map_err(FsError::at("write", path)),
+        Err(error) if super::read::is_absent(&error) => Ok(place),
+        Err(error) => Err(FsError::at("look at", path)(error)),
+    }
 }
 
 /// Renames within one filesystem; an existing file of the new name is replaced. Both paths are real ones.

@@ -102,6 +102,11 @@ impl Receipt {
         for set in [&self.published, &self.pending, &self.latest].into_iter().flatten() {
             set.check()?;
         }
+        for name in self.adopted.iter().flat_map(|adopted| &adopted.names) {
+            if name.is_empty() || name.contains(['/', '\0']) {
+                return Err(format!("it has a file that was there before with the name {name:?}, and no file has such a name"));
+            }
+        }
         self.previous.as_ref().map_or(Ok(()), |previous| previous.manifest.check())?;
         check_number("rows", self.table.map_or(0, |table| table.rows.max(table.of_others)))
     }
@@ -179,6 +184,7 @@ impl Published {
     /// Why not.
     pub fn check(&self) -> Result<(), String> {
         check_number("parts", self.sequence)?;
+        self.components.inputs.keys().try_for_each(|name| check_input(name))?;
         self.manifest.check()
     }
 }
@@ -196,6 +202,13 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("it has a part with the name {name:?}, and hygge gives no part such a name"));
     }
     Ok(())
+}
+
+/// The longest name of an input: a path, or the bounds of a window.
+const LONGEST_INPUT: usize = 1 << 20;
+
+fn check_input(name: &str) -> Result<(), String> {
+    if name.len() > LONGEST_INPUT { Err(format!("it has an input whose name has {} bytes", name.len())) } else { Ok(()) }
 }
 
 /// The parts of a set in order.
@@ -249,6 +262,7 @@ impl Manifest {
                 return Err(format!("it has two parts with the name {:?}", part.name));
             }
             check_number("parts", part.sequence)?;
+            part.inputs.iter().try_for_each(|input| check_input(&input.name))?;
             (rows, bytes) = (rows.saturating_add(part.rows), bytes.saturating_add(part.bytes));
         }
         check_number("rows", rows)?;

@@ -32,21 +32,19 @@ pub(in crate::cli) fn of_make(name: &str) -> Option<String> {
     Some(written)
 }
 
-/// A pattern without a rule, which a target matches: make's own rules for any file are for none that matches one. Rules of
-/// the Makefile are not concerned. <https://www.gnu.org/software/make/manual/html_node/Match_002dAnything-Rules.html>
-pub(super) fn specific(target: &str) -> Option<String> {
-    match target.rsplit_once('/') {
-        // Everything would lie below the root.
-        Some((folder, _)) => (!folder.is_empty()).then(|| format!("{folder}/%")),
-        None => target.strip_suffix(|letter: char| letter.is_ascii_alphanumeric()).map(|rest| format!("{rest}%")),
-    }
-}
+/// What stands for `,`, which would part what a function is given.
+pub(super) const COMMA: &str = "$(comma)";
 
-/// A name that make looks for when it reads it, and that is nothing where it is not there.
+/// A name that make looks for when it reads it, and that is nothing where it is not there; `None` for one that it has no way to
+/// write there.
+///
+/// A parenthesis would end the function or begin another one, and `#` keeps its backslash in it.
 pub(super) fn found_by_make(path: &Path) -> Option<String> {
-    let name = path.to_str()?;
-    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '/' | '.' | '_' | '-' | '+' | '@' | '~');
-    name.chars().all(is_plain).then(|| format!("$(wildcard {name})"))
+    let name = path.to_str().filter(|name| !name.contains(['(', ')', '#']))?;
+    let written = of_make(name)?.replace("\\%", "%");
+    // A colon means nothing in what is looked for.
+    let wanted = written.replace("\\:", ":").replace(',', COMMA);
+    Some(format!("$(if $(wildcard {wanted}),{})", written.replace(',', COMMA)))
 }
 
 /// A name as ninja reads it; `None` for one that ninja has no way to write.

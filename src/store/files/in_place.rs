@@ -41,7 +41,7 @@ pub(super) fn finish(site: &Site, receipt: &mut Receipt, altered: Option<&[Strin
     }
     for part in &pending.manifest.parts {
         let (from, to) = (next.join(&part.name), site.live.join(&part.name));
-        let Some(laid_out) = own::stat(&from)?.filter(|laid_out| laid_out.stat.size == part.bytes) else { continue };
+        let Some(laid_out) = own::stat(&from)?.filter(|laid_out| laid_out.is_file && laid_out.stat.size == part.bytes) else { continue };
         if own::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
             // Two names of one file: the one in the store was the right one already.
             fs::remove_file(&from)?;

@@ -125,10 +125,11 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
         placed.entry(part.digest).or_insert(to);
     }
     for entry in fs::list(&site.live, |_| false)?.filter(|_| next == site.next).unwrap_or_default() {
-        // What is no file, a link among them, follows after the exchange.
+        // What is no file, a link among them, follows after the exchange, and so does what can have no second name: a copy
+        // would not be it.
         let from = site.live.join(&entry.relative);
         if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !entry.is_link {
-            room.link(&from, &next.join(&entry.relative))?;
+            fs::link(&from, &next.join(&entry.relative))?;
         }
     }
     Ok(())

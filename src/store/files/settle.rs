@@ -33,7 +33,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         room.note_recovery(Recovery::Finished);
     } else {
         room.note_recovery(Recovery::Undone);
-        if fs::stat(&site.live)?.is_none() && own::stat(&site.old)?.is_some() {
+        if fs::stat(&site.live)?.is_none() && is_folder(&site.old)? {
             fs::rename(&site.old, &site.live)?;
         }
         // A power cut may lose the exchange, and keep the rename behind it with some of what was laid out.
@@ -55,7 +55,7 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
 /// What was being laid out goes back to staging.
 fn undo(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
     for next in [&site.next, &site.next_inside()] {
-        if own::stat(next)?.is_some() {
+        if is_folder(next)? {
             room.note_recovery(Recovery::Undone);
             return_parts(site, next, room)?;
         }
@@ -67,9 +67,10 @@ fn undo(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
 fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_>) -> Result<(), StoreError> {
     if fs::stat(&site.live)?.is_none() {
         // Between the two renames of a filesystem without exchange.
+        is_folder(&site.next)?;
         fs::rename(&site.next, &site.live)?;
     }
-    if own::stat(&site.next)?.is_some() {
+    if is_folder(&site.next)? {
         // Exchanged, and the folder before was not yet renamed.
         retire(site, Some(receipt), room)?;
         fs::rename(&site.next, &site.old)?;
@@ -81,13 +82,26 @@ fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_
     Ok(())
 }
 
+/// False where nothing is there.
+///
+/// # Errors
+/// It is no folder, or a link to one: hygge put none there, and it must not become the store.
+fn is_folder(path: &Path) -> Result<bool, StoreError> {
+    match own::stat(path)? {
+        None => Ok(false),
+        Some(found) if found.is_folder => Ok(true),
+        // What it is instead is an error of its own.
+        Some(_) => own::open(path).map_err(StoreError::from).and_then(|_| Err(StoreError::NotAFolder(path.to_path_buf()))),
+    }
+}
+
 /// True where the folder that was laid out is the live one, or where nothing is live any more
 /// because it was about to become it.
 fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<bool, StoreError> {
     let inode = |path: &Path| -> Result<Option<u64>, StoreError> { Ok(own::stat(path)?.map(|found| found.stat.inode)) };
     let (live, next) = (inode(&site.live)?, inode(&site.next)?);
     if live.is_none() {
-        return Ok(next.is_some() && own::stat(&site.old)?.is_some() && shows(&site.next, &pending.manifest)?);
+        return Ok(next.is_some() && is_folder(&site.old)? && shows(&site.next, &pending.manifest)?);
     }
     match receipt.pending_inode {
         Some(laid_out) if live == Some(laid_out) => Ok(true),

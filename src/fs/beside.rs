@@ -1,0 +1,61 @@
+//! What SQLite keeps beside a file of its own: looked at before SQLite opens it, for it believes whatever is there.
+//!
+//! It does not know what the file is for.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::{File, FsError, own};
+
+/// What the names of what it keeps end with: a log, the memory that is shared for it, a journal.
+pub const BESIDE: [&str; 3] = ["-wal", "-shm", JOURNAL];
+
+const JOURNAL: &str = "-journal";
+
+/// What a journal ends with that names another one: its length, a sum and these bytes.
+/// See <https://www.sqlite.org/fileformat.html#the_rollback_journal>.
+const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// How many bytes that is.
+const TRAILER: usize = 16;
+
+/// The path of a file with something behind its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// True where the journal of a file of SQLite's names another journal, as those of transactions in several files do: SQLite
+/// removes the file of that name when it rolls back, wherever it lies. The path is a real one.
+///
+/// # Errors
+/// Something beside it is no file, which SQLite would wait for, or cannot be read.
+pub fn names_another_file(path: &Path) -> Result<bool, FsError> {
+    let mut is_named = false;
+    for ending in BESIDE {
+        let path = beside(path, ending);
+        match own::stat(&path)? {
+            None => {}
+            Some(found) if found.is_file && (ending != JOURNAL || found.stat.size < TRAILER as u64) => {}
+            // What it is instead of a file is an error of its own.
+            Some(_) => match own::open(&path) {
+                Ok(file) if ending == JOURNAL => is_named = ends_with_a_name(&file).map_err(FsError::at("read", &path))?,
+                // It was removed meanwhile.
+                Err(error) if error.is_absent() => {}
+                opened => drop(opened?),
+            },
+        }
+    }
+    Ok(is_named)
+}
+
+fn ends_with_a_name(mut journal: &File) -> io::Result<bool> {
+    let mut trailer = [0; TRAILER];
+    if journal.metadata()?.len() < TRAILER as u64 {
+        return Ok(false);
+    }
+    journal.seek(SeekFrom::End(-(TRAILER as i64)))?;
+    journal.read_exact(&mut trailer)?;
+    Ok(trailer[8..] == MAGIC && trailer[..4] != [0; 4])
+}
