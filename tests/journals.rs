@@ -35,7 +35,7 @@ fn put_journal(database: &Path, victim: &Path) {
     fs::write(path, journal).expect("a journal");
 }
 
-/// A file outside of the project that journals name: itself the start of a journal, which names no file that is there.
+/// A folder that is none of the project's, with a file that journals name.
 fn outside() -> tempfile::TempDir {
     let outside = tempfile::tempdir().expect("a folder");
     fs::write(outside.path().join("precious"), "precious").expect("a file");

@@ -417,7 +417,7 @@ fn rules_of_the_makefile_are_made_use_of_whatever_they_match() {
         let file = fs::File::options().append(true).open(step.sandbox.path(from)).expect("a file");
         file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)).expect("a time");
         let (_, text) = step.run(&["-n"]);
-        assert!(text.contains(&format!("echo mine {from}")) && text.contains("build --stamp"), "{rule}: {text}");
+        assert!(text.contains("echo mine ") && text.contains(from) && text.contains("build --stamp"), "{rule}: {text}");
     }
 }
 

@@ -416,7 +416,7 @@ fn a_file_of_variables_takes_neither_all_memory_nor_all_day() {
     for (text, said) in [
         (format!("V0=xxxxxxxxxxxxxxxx\n{double}"), "its values have more than 16 MiB"),
         (one_line, "line 2: its values have more than 16 MiB"),
-        ("bad line\n".repeat(400_000), "env_file my.env, line 10 cannot be read"),
+        ("bad line\n".repeat(400_000), "env_file my.env, line 1 cannot be read"),
         ("A='1\n2'\nbad\nB=2\n".to_string(), "env_file my.env, line 3 cannot be read"),
         ("A=1\n\n# x\nB='1\n2\n".to_string(), "env_file my.env, line 4 cannot be read"),
     ] {
