@@ -221,3 +221,56 @@ fn texts_of_sqlite_that_are_none_are_refused() {
     assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
     built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
 }
+
+/// Whatever SQL stands in a config, and however a server reads it: no command runs another statement than it names.
+#[test]
+fn no_sql_of_a_config_changes_a_row() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        database.run("CREATE TABLE victim (a integer); INSERT INTO victim VALUES (1), (2), (3)");
+        let escaped = match kind {
+            Kind::Postgres => "select E'\\'' as a; commit; delete from victim",
+            Kind::MySql => "select '\\'' as a; commit; delete from victim",
+            Kind::Sqlite => "select $a('), 1; delete from victim; --')",
+        };
+        let queries = [
+            escaped,
+            "select 1 as a /*! ; commit; delete from victim */",
+            "select 1 as a -- \u{a0}\n; commit; delete from victim",
+            "select 1 as a) as x; commit; delete from victim; select * from (select 1",
+            "analyze delete from victim where a = 3",
+            "delete from victim where a = 2 returning a",
+            "explain analyze delete from victim where a = 1",
+        ];
+        let shown = |text: &str| serde_json::to_string(text).expect("a text");
+        let homes = queries.iter().flat_map(|query| {
+            let condition = format!("1 = 1); commit; delete from victim where ({}", query.split(';').next().unwrap_or_default());
+            [
+                format!("home: {{connection: shop, query: {}}}", shown(query)),
+                format!("home: {{connection: shop, table: victim, probe: {{query: {}}}}}", shown(query)),
+                format!("home: {{connection: shop, query: {}, probe: {{every: 1h}}}}", shown(query)),
+                format!("home: {{connection: shop, table: victim, where: {}}}", shown(&condition)),
+            ]
+        });
+        for home in homes {
+            let sandbox = database.project(&format!("  a: {{{home}, store: out, retries: 0}}\n"));
+            for arguments in [["build"].as_slice(), &["check"], &["build", "--dry-run"], &["build"], &["why", "a"]] {
+                sandbox.run(arguments);
+                assert_eq!(database.ask("SELECT count(*) FROM victim"), "3", "{arguments:?}: {home}");
+            }
+        }
+        let stores = [
+            "delete_where: 'a = 1); delete from victim; select (1'",
+            "columns: {a: 'integer); drop table victim; create table x (b integer'}",
+        ];
+        for fields in stores {
+            let flows = format!(
+                "  a: {{home: {{connection: shop, table: victim, watermark: {{column: a}}}}, mode: merge, \
+                 store: {{connection: shop, table: copy, key: a, {fields}}}}}\n"
+            );
+            let ran = database.project(&flows).build(&[]);
+            assert_eq!(ran.code, 2, "{fields}: {}", ran.text);
+            assert_eq!(database.ask("SELECT count(*) FROM victim"), "3", "{fields}");
+        }
+    }
+}
