@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod dialect;
 pub mod digits;
 pub mod failure;
+pub mod lexer;
 mod options;
 mod redaction;
 pub mod relation;

@@ -221,3 +221,155 @@ fn texts_of_sqlite_that_are_none_are_refused() {
     assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
     built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
 }
+
+/// Whatever SQL stands in a config, and however a server reads it: no command runs another statement than it names.
+#[test]
+fn no_sql_of_a_config_changes_a_row() {
+    for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
+        let database = Database::new(kind);
+        database.run("CREATE TABLE victim (a integer); INSERT INTO victim VALUES (1), (2), (3)");
+        let escaped = match kind {
+            Kind::Postgres => "select E'\\'' as a; commit; delete from victim",
+            Kind::MySql => "select '\\'' as a; commit; delete from victim",
+            Kind::Sqlite => "select $a('), 1; delete from victim; --')",
+        };
+        let queries = [
+            escaped,
+            "select 1 as a /*! ; commit; delete from victim */",
+            "select 1 as a -- \u{a0}\n; commit; delete from victim",
+            "select 1 as a) as x; commit; delete from victim; select * from (select 1",
+            "analyze delete from victim where a = 3",
+            "delete from victim where a = 2 returning a",
+            "explain analyze delete from victim where a = 1",
+        ];
+        let shown = |text: &str| serde_json::to_string(text).expect("a text");
+        let homes = queries.iter().flat_map(|query| {
+            let condition = format!("1 = 1); commit; delete from victim where ({}", query.split(';').next().unwrap_or_default());
+            [
+                format!("home: {{connection: shop, query: {}}}", shown(query)),
+                format!("home: {{connection: shop, table: victim, probe: {{query: {}}}}}", shown(query)),
+                format!("home: {{connection: shop, query: {}, probe: {{every: 1h}}}}", shown(query)),
+                format!("home: {{connection: shop, table: victim, where: {}}}", shown(&condition)),
+            ]
+        });
+        for home in homes {
+            let sandbox = database.project(&format!("  a: {{{home}, store: out, retries: 0}}\n"));
+            for arguments in [["build"].as_slice(), &["check"], &["build", "--dry-run"], &["build"], &["why", "a"]] {
+                sandbox.run(arguments);
+                assert_eq!(database.ask("SELECT count(*) FROM victim"), "3", "{arguments:?}: {home}");
+            }
+        }
+        let stores = [
+            "delete_where: 'a = 1); delete from victim; select (1'",
+            "columns: {a: 'integer); drop table victim; create table x (b integer'}",
+        ];
+        for fields in stores {
+            let flows = format!(
+                "  a: {{home: {{connection: shop, table: victim, watermark: {{column: a}}}}, mode: merge, \
+                 store: {{connection: shop, table: copy, key: a, {fields}}}}}\n"
+            );
+            let ran = database.project(&flows).build(&[]);
+            assert_eq!(ran.code, 2, "{fields}: {}", ran.text);
+            assert_eq!(database.ask("SELECT count(*) FROM victim"), "3", "{fields}");
+        }
+    }
+}
+
+/// What is written behind the `?` of a URL changes no value.
+mod parameters {
+    mod mysql {
+        use super::super::*;
+
+        #[test]
+        fn of_a_url_decide_no_value() {
+            let database = Database::new(Kind::MySql);
+            let name = "sm\u{f8}r \u{1d11e} \u{20ac}";
+            database.run(&format!(
+                "SET time_zone = '+00:00'; CREATE TABLE t (id integer PRIMARY KEY, at timestamp(6), name varchar(40)) CHARACTER SET utf8mb4; \
+                 INSERT INTO t VALUES (1, '2026-01-02 03:04:05', '{name}')"
+            ));
+            let flows = "  a: {home: {connection: shop, table: t}, store: a}\n  \
+                         b: {home: {flow: a}, store: {connection: shop, table: copy, columns: {name: varchar(40)}}}\n";
+            let mut plain = None;
+            for query in [
+                "",
+                "?timezone=%2B02:00",
+                "?time-zone=-05:00&charset=latin1",
+                "?charset=utf8",
+                "?collation=latin1_swedish_ci&ch%61rset=latin1",
+            ] {
+                let sandbox = Sandbox::new(&database.config(flows).replace(&database.url(), &(database.url() + query)));
+                built(&sandbox);
+                let found = (lines(&sandbox, "a"), database.ask("SET time_zone = '+00:00'; SELECT at, name FROM copy"));
+                assert!(found.0[0].contains("03:04:05") && found.0[0].contains(name), "{query}: {found:?}");
+                assert!(found.1.contains("03:04:05") && found.1.contains(name), "{query}: {found:?}");
+                assert_eq!(plain.get_or_insert_with(|| found.clone()), &found, "{query}");
+                database.run("DROP TABLE copy, hygge_receipts");
+                let checked = sandbox.run(&["check"]);
+                assert_eq!(checked.text.contains("hygge's sessions have UTC and utf8mb4"), !query.is_empty(), "{query}: {}", checked.text);
+            }
+        }
+    }
+}
+
+/// The order of day and month is that of the database, of the role or of the URL, also behind a pooler; what values look like is not.
+mod days_and_months {
+    mod postgres {
+        use super::super::*;
+        use crate::common::databases::Pooler;
+
+        #[test]
+        fn are_in_the_order_of_the_database() {
+            let database = Database::new(Kind::Postgres);
+            database.run(
+                "CREATE TABLE t (id integer PRIMARY KEY, d date, r daterange); \
+                 INSERT INTO t VALUES (1, '2026-02-03', '[2026-02-03,2026-02-05)'), (2, '2026-03-02', '[2026-03-02,2026-03-05)'); \
+                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = %L', current_database(), 'SQL, DMY'); END $$",
+            );
+            let flows = "  a: {home: {connection: shop, table: t, where: \"d = '03/02/2026'\"}, store: a}\n  \
+                         b: {home: {connection: shop, query: \"select *, '03/02/2026'::date as s from t where d = '03/02/2026'\"}, store: b}\n  \
+                         c: {home: {connection: shop, table: t, watermark: {column: id}}, mode: merge, \
+                             store: {connection: shop, table: copy, key: id, delete_where: \"d = '03/02/2026'\"}}\n";
+            let pooler = Pooler::start(&[]);
+            for database in [&database, &database.by(&pooler.port)] {
+                let sandbox = database.project(flows);
+                built(&sandbox);
+                assert_eq!(lines(&sandbox, "a"), ["1|2026-02-03|[2026-02-03,2026-02-05)"]);
+                assert_eq!(lines(&sandbox, "b"), ["1|2026-02-03|[2026-02-03,2026-02-05)|2026-02-03"]);
+                assert_eq!(database.ask("SELECT id FROM copy"), "2");
+                database.run("DROP TABLE copy, hygge_receipts");
+            }
+        }
+
+        #[test]
+        fn are_in_the_order_of_the_url() {
+            let database = Database::new(Kind::Postgres);
+            let flows = "  a: {home: {connection: shop, query: \"select '03/02/2026'::date as d\"}, store: a}\n";
+            let url = database.url() + "?options=-c%20datestyle=SQL,DMY";
+            let sandbox = Sandbox::new(&database.config(flows).replace(&database.url(), &url));
+            built(&sandbox);
+            assert_eq!(lines(&sandbox, "a"), ["2026-02-03"]);
+        }
+    }
+}
+
+mod faults_of_queries {
+    mod postgres {
+        use super::super::*;
+
+        #[test]
+        fn are_told_as_of_the_query_alone() {
+            let database = Database::new(Kind::Postgres);
+            for (query, wanted) in [
+                ("select 1 as a from", "syntax error at the end of the query (code 42601)"),
+                ("select 1 as a, (2", "syntax error at the end of the query (code 42601)"),
+                ("selec 1 as a", "syntax error at or near"),
+                ("delete from pg_class", "syntax error at or near"),
+            ] {
+                let flows = format!("  a: {{home: {{connection: shop, query: '{query}'}}, store: a, retries: 0}}\n");
+                let ran = failed(&database.project(&flows));
+                assert!(ran.error().contains(wanted), "{query}: {}", ran.error());
+            }
+        }
+    }
+}

@@ -181,6 +181,9 @@ impl Connection {
         let warn = |name: String| {
             let message = format!("the URL of connection {} has the parameter {name}, which nobody reads", self.name);
             let problem = Problem::new(self.at.unwrap_or(project), message, "its URL");
+            if url::NO_EFFECT.contains(&name.as_str()) {
+                return problem.hint("take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as they are");
+            }
             match nearest(&name, known.iter().copied()).or((name == "unix_socket").then_some("socket")) {
                 Some(near) => problem.hint(format!("did you mean {near}?")),
                 None => problem.hint(format!("parameters that are read: {}", known.join(", "))),

@@ -122,6 +122,21 @@ impl<'u> Url<'u> {
 const OPEN: &[&str] =
     &["sslmode", "ssl-mode", "application_name", "dbname", "charset", "collation", "timezone", "time-zone", "connect_timeout"];
 
+/// Parameters of MySQL's drivers that decide what values look like on their way: hygge's sessions have UTC and utf8mb4, by which values
+/// arrive as they are.
+pub const NO_EFFECT: &[&str] = &["charset", "collation", "timezone", "time-zone"];
+
+/// A URL without these parameters.
+pub fn without_parameters(text: &str, names: &[&str]) -> String {
+    let Some((place, query)) = text.split_once('?') else { return text.to_string() };
+    let stays = |pair: &&str| {
+        let name = percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
+        !names.contains(&name.as_str())
+    };
+    let kept: Vec<&str> = query.split('&').filter(stays).collect();
+    if kept.is_empty() { place.to_string() } else { format!("{place}?{}", kept.join("&")) }
+}
+
 /// Parameters that name files.
 const FILES: &[&str] = &["sslrootcert", "ssl-root-cert", "ssl-ca", "sslca", "sslcert", "ssl-cert", "sslkey", "ssl-key"];
 
@@ -146,22 +161,8 @@ const POSTGRES: &[&str] = &[
     "application_name",
     "options",
 ];
-const MYSQL: &[&str] = &[
-    "sslmode",
-    "ssl-mode",
-    "sslca",
-    "ssl-ca",
-    "charset",
-    "collation",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "statement-cache-capacity",
-    "socket",
-    "timezone",
-    "time-zone",
-];
+const MYSQL: &[&str] =
+    &["sslmode", "ssl-mode", "sslca", "ssl-ca", "sslcert", "ssl-cert", "sslkey", "ssl-key", "statement-cache-capacity", "socket"];
 
 /// Parameters of a URL that nobody reads, and those that are read.
 pub fn unknown_parameters(text: &str) -> (Vec<String>, &'static [&'static str]) {

@@ -17,7 +17,7 @@ use super::url::{self, check_files, unusable};
 use super::{ConnectionError, Dialect};
 use crate::config::absolute;
 use crate::config::connection::{Connection, SslMode, TLS};
-use crate::config::url::Url;
+use crate::config::url::{NO_EFFECT, Url, without_parameters};
 use crate::fs;
 
 /// How long SQLite waits for a lock that another process holds.
@@ -125,6 +125,7 @@ fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> R
 }
 
 fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<MySqlConnectOptions, ConnectionError> {
+    let url = &without_parameters(url, NO_EFFECT);
     let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(|error| unusable(&error, url))?;
     // What is written into a home is SQL of its user's, which means what the server says.
     let mut options = options.disable_statement_logging().statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);

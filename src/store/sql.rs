@@ -42,6 +42,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
 use crate::config::words::{Number, Words};
 use crate::connection::Relation;
+use crate::connection::lexer::{Rest, rest_of};
 use crate::connection::{self, Database, Databases, Dialect, wait};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -147,7 +148,16 @@ impl SqlStore {
                 parsed
             }
         };
-        let delete_where = condition(fields.delete_where, "delete_where", node, name, problems);
+        let dialect = connection.as_ref().and_then(Dialect::of_connection);
+        let delete_where = condition(dialect, fields.delete_where, "delete_where", node, name, problems);
+        let columns = fields.columns.unwrap_or_default();
+        let is_statement = |written: &&String| dialect.is_some_and(|dialect| rest_of(dialect, written) != Rest::None);
+        if let Some((column, _)) = columns.iter().find(|(_, written)| is_statement(written)) {
+            let at = node.get("columns").map_or(node.at, |columns| columns.place_of(column));
+            let message = format!("columns of {name} gives the column {column} a type with a semicolon");
+            problems.push(Problem::new(at, message, "expected a type of the database"));
+            return None;
+        }
         if let Some(table) =
             relation.as_ref().and_then(|relation| relation.table()?.last()).filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
         {
@@ -157,7 +167,7 @@ impl SqlStore {
         }
         Some(Self {
             create: fields.create.unwrap_or_default(),
-            columns: fields.columns.unwrap_or_default(),
+            columns,
             key: fields.key.map(|words| words.0).unwrap_or_default(),
             delete_where: delete_where?,
             rows_per_file: fields.rows_per_file.map(|rows| rows.0),

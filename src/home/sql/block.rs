@@ -163,7 +163,7 @@ impl SqlHome {
         let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
         let dialect = connection.as_ref().and_then(Dialect::of_connection);
         let relation = relation(&fields, dialect, node, name, problems);
-        let condition = written::condition(fields.r#where.clone(), "where", node, name, problems);
+        let condition = written::condition(dialect, fields.r#where.clone(), "where", node, name, problems);
         let lists = [
             (node.get("columns"), format!("columns of {name}")),
             (node.get("probe").and_then(|probe| probe.get("columns")), format!("probe of {name}")),

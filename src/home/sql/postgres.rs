@@ -4,6 +4,7 @@ mod copy;
 
 pub(super) use copy::read;
 
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{AssertSqlSafe, Column as _, Executor, Row as _, raw_sql};
 
 use super::answer::Described;
@@ -118,11 +119,11 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
         "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n) AS hygge_query LIMIT 0) AS hygge_query ON true"
     );
     let Link::Postgres(link) = &mut session.link else { return Err(SqlError::Protocol("it is no PostgreSQL".into()).into()) };
-    let row = match link.as_mut().fetch_one(raw_sql(AssertSqlSafe(asked))).await {
+    let row = match link.as_mut().fetch_one(raw_sql(AssertSqlSafe(asked.as_str()))).await {
         Ok(row) => row,
         Err(error) => {
-            let error = session.failed("understand its query", &error);
-            return Err(own_words(session, query, error).await.into());
+            let failed = session.failed("understand its query", &error);
+            return Err(at_its_end(&asked, query, &error, failed).into());
         }
     };
     let rows: Vec<String> = row
@@ -150,15 +151,19 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
     Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
 }
 
-/// What the server says of a query that it does not understand: within another statement it finds the fault elsewhere.
-async fn own_words(session: &mut Session, query: &str, error: ConnectionError) -> ConnectionError {
-    if !matches!(&error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42601")) {
-        return error;
-    }
-    let action = "understand its query";
-    match session.roll_back(action).await {
-        Ok(()) => session.execute(action, &format!("EXPLAIN {query}")).await.err().unwrap_or(error),
-        Err(_) => error,
+/// What the server says of a query that ends too early. It sees what stands around the query, and finds the fault behind its end.
+fn at_its_end(asked: &str, query: &str, error: &sqlx::Error, failed: ConnectionError) -> ConnectionError {
+    let said = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    let Some(PgErrorPosition::Original(place)) = said.filter(|said| said.code() == "42601").and_then(PgDatabaseError::position) else {
+        return failed;
+    };
+    let end = asked.find(query).map(|start| asked[..start + query.len()].chars().count());
+    match failed {
+        ConnectionError::Failed { connection, action, mut failure } if end.is_some_and(|end| place > end) => {
+            failure.words = "syntax error at the end of the query (code 42601)".into();
+            ConnectionError::Failed { connection, action, failure }
+        }
+        other => other,
     }
 }
 

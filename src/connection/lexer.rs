@@ -1,0 +1,248 @@
+//! Where a statement ends that a config has: behind it, a server would run another one.
+//!
+//! It knows where texts, names and comments end in each database, and nothing else of SQL. What depends on the settings of a
+//! session is read in each of the ways in which it could be meant.
+
+use std::collections::BTreeSet;
+
+use super::Dialect;
+
+/// What stands behind a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing.
+    None,
+    /// A semicolon ends it there, and something may follow.
+    Behind(usize),
+    /// That depends on who reads it.
+    Unclear,
+}
+
+/// How a session reads what its settings decide.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// A backslash takes away what the next sign means, in texts between single quotes.
+    escapes_single: bool,
+    /// The same between double quotes.
+    escapes_double: bool,
+}
+
+/// Where the first statement ends, however it is read.
+pub fn rest_of(dialect: Dialect, sql: &str) -> Rest {
+    let reading = |escapes_single, escapes_double| Reading { escapes_single, escapes_double };
+    let readings: &[Reading] = match dialect {
+        Dialect::Sqlite => &[reading(false, false)],
+        // As standard_conforming_strings says.
+        Dialect::Postgres => &[reading(false, false), reading(true, false)],
+        // As NO_BACKSLASH_ESCAPES says; and ANSI_QUOTES, with which double quotes are around names.
+        Dialect::MySql => &[reading(true, true), reading(true, false), reading(false, false)],
+    };
+    // What stands in such a comment is run by some servers, and by others not.
+    if dialect == Dialect::MySql && (sql.contains("/*!") || sql.contains("/*M!")) {
+        let end = sql.trim_end_matches(|sign: char| sign.is_whitespace() || sign == ';');
+        let rest = if end.len() < sql.len() { sql[end.len()..].find(';').map(|at| end.len() + at) } else { None };
+        return if end.contains(';') { Rest::Unclear } else { rest.map_or(Rest::None, Rest::Behind) };
+    }
+    let ends = readings.iter().map(|reading| Lexer { dialect, reading: *reading, sql }.end_of_statement());
+    let ends: BTreeSet<Option<usize>> = ends.collect();
+    let mut found = ends.iter().flatten();
+    match (found.next(), found.next()) {
+        (None, _) => Rest::None,
+        (Some(end), None) if ends.len() == 1 || is_blank(Some(dialect), &sql[end + 1..]) => Rest::Behind(*end),
+        _ => Rest::Unclear,
+    }
+}
+
+/// True where there is nothing but blanks, comments and semicolons.
+pub fn is_blank(dialect: Option<Dialect>, sql: &str) -> bool {
+    let dialect = dialect.unwrap_or(Dialect::Sqlite);
+    let mut rest = sql;
+    loop {
+        rest = rest.trim_start_matches(|sign: char| sign.is_whitespace() || sign == ';');
+        if rest.is_empty() {
+            return true;
+        }
+        match comment(dialect, rest) {
+            Some(length) => rest = &rest[length..],
+            None => return false,
+        }
+    }
+}
+
+/// A statement that is read in one way.
+struct Lexer<'s> {
+    dialect: Dialect,
+    reading: Reading,
+    sql: &'s str,
+}
+
+impl Lexer<'_> {
+    /// Where the semicolon behind the first statement stands; nothing where there is none. A text or a name without an end is the
+    /// rest: no server runs a statement of that kind.
+    fn end_of_statement(&self) -> Option<usize> {
+        let (sql, mut at) = (self.sql, 0);
+        // A text of PostgreSQL's that goes on in another line is escaped as it began.
+        let mut goes_on_escaped = false;
+        while let Some(sign) = sql[at..].chars().next() {
+            let rest = &sql[at..];
+            if let Some(length) = comment(self.dialect, rest) {
+                at += length;
+                continue;
+            }
+            let is_postgres = self.dialect == Dialect::Postgres;
+            let was_escaped = std::mem::take(&mut goes_on_escaped);
+            at += match sign {
+                ';' => return Some(at),
+                '\'' => {
+                    goes_on_escaped = was_escaped;
+                    quoted(rest, sign, was_escaped || self.reading.escapes_single)?
+                }
+                '"' => quoted(rest, sign, self.reading.escapes_double)?,
+                '`' if !is_postgres => quoted(rest, sign, false)?,
+                '[' if self.dialect == Dialect::Sqlite => rest.find(']')? + 1,
+                '$' if is_postgres => dollars(rest)?,
+                '$' | '@' | '#' | ':' if self.dialect == Dialect::Sqlite => variable(rest),
+                'e' | 'E' if is_postgres && rest[1..].starts_with('\'') => {
+                    goes_on_escaped = true;
+                    1
+                }
+                sign if is_in_name(sign) => rest.find(|sign| !is_in_name(sign)).unwrap_or(rest.len()),
+                sign => {
+                    goes_on_escaped = was_escaped && sign.is_whitespace();
+                    sign.len_utf8()
+                }
+            };
+        }
+        None
+    }
+}
+
+/// True for what a name goes on with, and a number.
+fn is_in_name(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || matches!(sign, '_' | '$') || !sign.is_ascii()
+}
+
+/// The length of a comment at the beginning of a text.
+fn comment(dialect: Dialect, sql: &str) -> Option<usize> {
+    let is_blank = |sign: char| sign <= ' ' || sign == '\x7f';
+    let is_line = match dialect {
+        Dialect::MySql => sql.starts_with('#') || sql == "--" || sql.starts_with("--") && sql[2..].starts_with(is_blank),
+        _ => sql.starts_with("--"),
+    };
+    if is_line {
+        let is_end = |sign| sign == '\n' || sign == '\r' && dialect == Dialect::Postgres;
+        return Some(sql.find(is_end).map_or(sql.len(), |end| end + 1));
+    }
+    if !sql.starts_with("/*") {
+        return None;
+    }
+    let (mut depth, mut at) = (1, 2);
+    while depth > 0 {
+        let rest = sql.get(at..)?;
+        let (end, begin) = (rest.find("*/"), rest.find("/*").filter(|_| dialect == Dialect::Postgres));
+        match (end, begin) {
+            (Some(end), Some(begin)) if begin < end => (depth, at) = (depth + 1, at + begin + 2),
+            (Some(end), _) => (depth, at) = (depth - 1, at + end + 2),
+            // One without an end is the rest.
+            (None, _) => return Some(sql.len()),
+        }
+    }
+    Some(at)
+}
+
+/// The length of a text or a name in quotes, at the beginning of a text. One that stands in it twice begins another behind it.
+fn quoted(sql: &str, quote: char, escapes: bool) -> Option<usize> {
+    let mut signs = sql.char_indices().skip(1);
+    while let Some((at, sign)) = signs.next() {
+        if sign == quote {
+            return Some(at + 1);
+        }
+        if escapes && sign == '\\' {
+            signs.next();
+        }
+    }
+    None
+}
+
+/// The length of a text between dollars, or of a parameter's number.
+fn dollars(sql: &str) -> Option<usize> {
+    let is_tag = |sign: char| is_in_name(sign) && sign != '$';
+    let length = sql[1..].find(|sign| !is_tag(sign)).unwrap_or(sql.len() - 1);
+    let is_number = sql[1..].starts_with(|sign: char| sign.is_ascii_digit());
+    if is_number || !sql[1 + length..].starts_with('$') {
+        return Some(1 + if is_number { sql[1..].find(|sign: char| !sign.is_ascii_digit()).unwrap_or(length) } else { 0 });
+    }
+    let tag = &sql[..length + 2];
+    let end = sql[tag.len()..].find(tag)?;
+    Some(end + 2 * tag.len())
+}
+
+/// The length of a parameter of SQLite's, to whose name belongs what stands in brackets behind it.
+fn variable(sql: &str) -> usize {
+    let length = 1 + sql[1..].find(|sign| !(is_in_name(sign) || sign == ':')).unwrap_or(sql.len() - 1);
+    match sql[length..].strip_prefix('(').filter(|_| length > 1) {
+        Some(inner) => length + 1 + inner.find(|sign: char| sign == ')' || sign.is_ascii_whitespace()).map_or(inner.len(), |end| end + 1),
+        None => length,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_ends_where_the_database_ends_it() {
+        use Rest::{Behind, None, Unclear};
+        let cases = [
+            (Dialect::Sqlite, "select 1", None),
+            (Dialect::Sqlite, "select 1; select 2", Behind(8)),
+            (Dialect::Sqlite, "select ';', \";\", `;`, [;] -- ;\n from t", None),
+            (Dialect::Sqlite, "select 'it''s;' /* ; */; x", Behind(23)),
+            (Dialect::Sqlite, "select a[1]; x", Behind(11)),
+            (Dialect::Sqlite, "select 'a\\'; x", Behind(11)),
+            (Dialect::Sqlite, "select $a('); x; '", Behind(12)),
+            (Dialect::Postgres, "select a[1]; x", Behind(11)),
+            (Dialect::Postgres, "select $$;$$, $a$;$$;$a$, $1; x", Behind(28)),
+            (Dialect::Postgres, "select $\u{2014}$ ' $\u{2014}$; x; '", Behind(20)),
+            (Dialect::Postgres, "select a$$ from t; x $$", Behind(17)),
+            (Dialect::Postgres, "select $1$; x $1$", Behind(10)),
+            (Dialect::Postgres, "select E'\\';' ; x", Behind(14)),
+            (Dialect::Postgres, "select E'\\'' as a; delete from t where a = 1", Behind(17)),
+            (Dialect::Postgres, "select e'a\\\\'; x", Behind(13)),
+            (Dialect::Postgres, "select E'a'\n'\\';' ; x", Behind(18)),
+            (Dialect::Postgres, "select E'\\';'", None),
+            (Dialect::Postgres, "select namE'a\\'; x", Unclear),
+            (Dialect::Postgres, "select 'a\\\\b;' ; x", Behind(15)),
+            (Dialect::Postgres, "select '\\'; x", Unclear),
+            (Dialect::Postgres, "select '\\' as a", None),
+            (Dialect::Postgres, "select '\\' as a;", Behind(15)),
+            (Dialect::Postgres, "select 1 -- a\r; x", Behind(14)),
+            (Dialect::Postgres, "select 1 /* /* ; */ ; */; x", Behind(24)),
+            (Dialect::MySql, "select 1 # ;\n; x", Behind(13)),
+            (Dialect::MySql, "select 2--1; x", Behind(11)),
+            (Dialect::MySql, "select 2 -- 1; x", None),
+            (Dialect::MySql, "select 2 --\u{a0}1; x", Behind(14)),
+            (Dialect::MySql, "select '\\'; x", Unclear),
+            (Dialect::MySql, "select '\\';', 'a'", Unclear),
+            (Dialect::MySql, "select 'a\\nb'; x", Behind(13)),
+            (Dialect::MySql, "select 1 /*! ; delete from t */", Unclear),
+            (Dialect::MySql, "select /*M! ; */ 1", Unclear),
+            (Dialect::MySql, "select /*! straight_join */ 1 ;\n", Behind(30)),
+            (Dialect::MySql, "select '", None),
+        ];
+        for (dialect, sql, end) in cases {
+            assert_eq!(rest_of(dialect, sql), end, "{dialect:?}: {sql}");
+        }
+    }
+
+    #[test]
+    fn comments_and_blanks_are_no_statement() {
+        for blank in ["", " ;\n;", "-- a", "/* a */ -- b\n ;", "/* open"] {
+            assert!(is_blank(Some(Dialect::Postgres), blank), "{blank}");
+        }
+        for full in ["x", "/* a */ select", "# a", "-"] {
+            assert!(!is_blank(Some(Dialect::Postgres), full), "{full}");
+        }
+        assert!(is_blank(Some(Dialect::MySql), "# a"));
+    }
+}
