@@ -138,7 +138,7 @@ fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
     let opened = sandbox.run(&["check"]);
     assert_eq!(opened.code, 1);
     assert!(opened.text.contains("connection shop: it cannot be opened: the variable SHOP is not set"), "{}", opened.text);
-    assert!(opened.text.contains("connection here: there is no SQLite database at its path (connection here)"), "{}", opened.text);
+    assert!(opened.text.contains("connection here: no flow uses it, and its file is not there"), "{}", opened.text);
     assert!(!sandbox.path("here.db").exists(), "nothing is made by looking");
     // An empty file is an empty database.
     sandbox.write("here.db", "");
