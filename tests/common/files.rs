@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::Cursor;
 use std::ops::Range;
 
-use polars_arrow::array::{Array, PrimitiveArray, Utf8ViewArray};
+use polars_arrow::array::{Array, PrimitiveArray, Utf8ViewArray, new_empty_array};
 use polars_arrow::compute::concatenate::concatenate;
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowSchema, Field};
 use polars_arrow::record_batch::RecordBatch;
 use polars_buffer::Buffer;
-use polars_parquet::read::{BasicDecompressor, PageReader, column_iter_to_arrays, infer_schema, read_metadata};
+use polars_parquet::read::{BasicDecompressor, PageReader, column_iter_to_arrays, infer_schema, n_columns, read_metadata};
 use polars_parquet::write::{
     CompressionOptions, FileWriter, RowGroupIterator, StatisticsOptions, Version, WriteOptions, get_dtype_encoding,
 };
@@ -64,7 +64,7 @@ fn write(sandbox: &Sandbox, name: &str, groups: Vec<Columns>, compression: Compr
     writer.end(None).expect("a written file");
 }
 
-/// What is in a file whose columns have no columns in them.
+/// What is in a file.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Read {
     /// The columns, in their order.
@@ -88,18 +88,22 @@ pub(crate) fn read(sandbox: &Sandbox, name: &str) -> Read {
     let bytes = Buffer::from(fs::read(sandbox.path(name)).expect("a file"));
     let metadata = read_metadata(&mut Cursor::new(&bytes)).expect("a sound file");
     let columns = infer_schema(&metadata).expect("a schema");
-    let column = |(number, field): (usize, &Field)| {
-        let mut arrays = vec![polars_arrow::array::new_empty_array(field.dtype.clone())];
+    let mut left = 0;
+    let column = |field: &Field| {
+        let leaves = left..left + n_columns(&field.dtype);
+        left = leaves.end;
+        let mut arrays = vec![new_empty_array(field.dtype.clone())];
         for group in &metadata.row_groups {
-            let chunk = &group.parquet_columns()[number];
-            let range = chunk.byte_range();
-            let bytes = bytes.clone().sliced(range.start as usize..range.end as usize);
-            let pages = BasicDecompressor::new(PageReader::new(Cursor::new(bytes), chunk, Vec::new(), usize::MAX), Vec::new());
-            let kind = &chunk.descriptor().descriptor.primitive_type;
-            arrays.extend(column_iter_to_arrays(vec![pages], vec![kind], field.clone(), None).expect("values").0);
+            let chunks = &group.parquet_columns()[leaves.clone()];
+            let pages = chunks.iter().map(|chunk| {
+                let range = chunk.byte_range();
+                let bytes = Cursor::new(bytes.clone().sliced(range.start as usize..range.end as usize));
+                BasicDecompressor::new(PageReader::new(bytes, chunk, Vec::new(), usize::MAX), Vec::new())
+            });
+            let types = chunks.iter().map(|chunk| &chunk.descriptor().descriptor.primitive_type).collect();
+            arrays.extend(column_iter_to_arrays(pages.collect(), types, field.clone(), None).expect("values").0);
         }
-        assert!(!matches!(field.dtype, ArrowDataType::LargeList(_) | ArrowDataType::Struct(_)), "columns in a column");
         (field.name.to_string(), concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).expect("one array"))
     };
-    Read { columns: columns.iter_values().enumerate().map(column).collect(), rows: metadata.num_rows }
+    Read { columns: columns.iter_values().map(column).collect(), rows: metadata.num_rows }
 }
