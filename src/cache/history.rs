@@ -85,14 +85,15 @@ impl Index {
     pub async fn begin_run(&self, project: &str, now: &str) -> Result<i64, CacheError> {
         let mut connection = self.connection.lock().await;
         let fail = failed(self.path());
-        let mut transaction = connection.begin().await.map_err(&fail)?;
-        // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last there is no room for another.
+        // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last there is no room for another. It is asked outside
+        // of the transaction: one that begins by reading is refused as soon as somebody else has written.
         let last =
             "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'), 0), coalesce((SELECT max(id) FROM run), 0))";
-        let last: i64 = sqlx::query_scalar(last).fetch_one(&mut *transaction).await.map_err(&fail)?;
+        let last: i64 = sqlx::query_scalar(last).fetch_one(&mut *connection).await.map_err(&fail)?;
         if !(0..LAST_RUN).contains(&last) {
             return Err(fail(sqlx::Error::Protocol("its runs have numbers that hygge gives none".into())));
         }
+        let mut transaction = connection.begin().await.map_err(&fail)?;
         let begun = sqlx::query("INSERT INTO run (project, began) VALUES (?, ?)").bind(project).bind(now).execute(&mut *transaction).await;
         let run = begun.map_err(&fail)?.last_insert_rowid();
         for table in ["DELETE FROM run WHERE id <= ?", "DELETE FROM flow_run WHERE run <= ?"] {
