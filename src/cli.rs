@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cache::{Access, Cache};
 use crate::config::loader::{self, Found};
@@ -175,9 +176,22 @@ fn parse_time(text: &str) -> std::result::Result<Duration, String> {
     words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }
 
+/// How long a command waits at its end for what nobody waits for any more: SQLite may be in the middle of waiting for a lock.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// The runtime that waits; work is done on its blocking threads.
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    threads::runtime(tokio::runtime::Builder::new_multi_thread().enable_all())
+struct Waiting(Runtime);
+
+impl Waiting {
+    fn block_on<T>(self, work: impl Future<Output = T>) -> T {
+        let done = self.0.block_on(work);
+        self.0.shutdown_timeout(LEAVING);
+        done
+    }
+}
+
+fn runtime() -> Result<Waiting> {
+    threads::runtime(Builder::new_multi_thread().enable_all()).map(Waiting)
 }
 
 #[cfg(test)]

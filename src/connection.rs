@@ -16,27 +16,26 @@ pub mod stepping;
 mod trust;
 pub mod types;
 mod url;
+mod waiting;
 pub mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, raw_sql};
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::config::connection::Connection;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::catch_panic_of;
 use crate::fs::{self, FsError};
-use crate::threads;
 
 use options::{ConnectWith, Opening};
 use redaction::Redaction;
@@ -47,12 +46,16 @@ pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
 pub use session::{Link, Session};
+pub use waiting::{TookLonger, UnderWay, end_waits_by, finishing, spawn, until, wait, within};
 
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
 
 /// How often a server that lets nobody in for a moment is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it counts for everybody that nothing answers at the place of a database: shorter than any flow rests.
+const SILENT: Duration = Duration::from_millis(500);
 
 /// How long a session that nobody had may take to answer: opening another one takes no longer.
 const ANSWERING: Duration = Duration::from_secs(2);
@@ -89,6 +92,11 @@ impl Databases {
         Ok(database)
     }
 
+    /// Closes the sessions that nobody has.
+    pub fn close_idle(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|database| database.close_idle());
+    }
+
     /// Waits for queries to end that were given up. A process that ends before leaves them running.
     pub async fn end_queries(&self) {
         let databases: Vec<_> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
@@ -112,6 +120,10 @@ pub struct Database {
     pub file: Option<PathBuf>,
     /// The file of root certificates that the config names.
     certificate: Option<PathBuf>,
+    /// Who asks for TLS, where somebody does.
+    tls: Option<&'static str>,
+    /// Why no table can be filled there.
+    unwritable: Option<&'static str>,
     redaction: Redaction,
     options: ConnectWith,
     /// How long opening a session may take.
@@ -119,6 +131,8 @@ pub struct Database {
     statement_timeout: Option<Duration>,
     /// True where a session was opened before.
     has_answered: AtomicBool,
+    /// When nothing answered at its place for the last time, and what came of that.
+    silent: Mutex<Option<(Instant, Failure)>>,
     permits: Arc<Semaphore>,
     /// Whose turn it is to write to a SQLite database, of the flows of this process.
     pub writing: tokio::sync::Mutex<()>,
@@ -145,22 +159,35 @@ enum Access {
 
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let Opening { options, dialect, file, certificate } = Opening::of(connection, root)?;
+        let Opening { options, dialect, file, certificate, tls, unwritable } = Opening::of(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,
             file,
             certificate,
+            tls,
+            unwritable,
             options,
             connect_timeout: connection.connect_timeout,
             statement_timeout: connection.statement_timeout,
             has_answered: AtomicBool::new(false),
+            silent: Mutex::default(),
             permits: Arc::new(Semaphore::new(usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS))),
             writing: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
             cancelling: Mutex::default(),
             redaction: Redaction::new(connection),
         })
+    }
+
+    /// Fails where no table can be filled, by what its URL says.
+    ///
+    /// # Errors
+    /// It is for reading only, or goes with the process.
+    pub fn check_writable(&self) -> Result<(), ConnectionError> {
+        let Some(reason) = self.unwritable else { return Ok(()) };
+        let hint = "a store needs a file that may be written to: sqlite:FILE";
+        Err(ConnectionError::Unusable { connection: self.name.clone(), reason: reason.into(), hint })
     }
 
     /// True for a SQLite database that is not there yet.
@@ -234,6 +261,11 @@ impl Database {
     /// no failure of who comes then, as long as it does not take longer than opening may.
     async fn connected(&self, access: Access, is_waited_for: bool) -> Result<(Link, Arc<Watch>), ConnectionError> {
         self.file.as_deref().map_or(Ok(()), |file| self.check_beside(file, access))?;
+        // Who waited for his turn while others waited for an answer does not begin anew.
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, failure)) = silent.filter(|(at, _)| at.elapsed() < SILENT) {
+            return Err(self.failed_with("open a session", failure));
+        }
         let began = Instant::now();
         loop {
             let failure = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
@@ -246,6 +278,9 @@ impl Database {
             };
             let may_come_back = failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
             if !may_come_back || began.elapsed() >= self.connect_timeout {
+                if is_waited_for && failure.code.is_none() {
+                    *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), failure.clone()));
+                }
                 return Err(self.failed_with("open a session", failure));
             }
             tokio::time::sleep(PAUSE).await;
@@ -268,7 +303,7 @@ impl Database {
 
     /// Why no session was opened.
     fn not_opened(&self, error: &sqlx::Error) -> Failure {
-        Failure::of_opening(error, &self.redaction, self.dialect, self.certificate.as_deref())
+        Failure::of_opening(error, &self.redaction, self.dialect, (self.tls, self.certificate.as_deref()))
     }
 
     /// A session that nobody has, for what it was opened for. One that is for something else is closed where it is one too many.
@@ -284,8 +319,13 @@ impl Database {
         None
     }
 
-    /// A new connection, and how others may end what it does.
+    /// A new connection, and how others may end what it does. What answers may be anything: a driver that panics at it has met no server.
     async fn connect(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
+        let connected = catch_panic_of(self.connect_by_driver(access)).await;
+        connected.unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string())))
+    }
+
+    async fn connect_by_driver(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
         let watch = Arc::new(Watch::new());
         let link = match &self.options {
             // Who opens one for writing and is the last to close it changes its file, for its log is worked in.
@@ -320,6 +360,11 @@ impl Database {
         Ok((link, watch))
     }
 
+    /// Closes the sessions that nobody has: others may need their places at the server.
+    fn close_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn keep(&self, link: Link, watch: Arc<Watch>, access: Access) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { link, watch, access });
     }
@@ -332,74 +377,6 @@ impl Database {
     fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
         ConnectionError::Failed { connection: self.name.clone(), action: action.to_string(), failure }
     }
-}
-
-/// How often it is looked whether the run shall end.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Waits until a run shall end.
-pub async fn until(interrupted: &AtomicBool) {
-    while !interrupted.load(Ordering::Relaxed) {
-        tokio::time::sleep(TICK).await;
-    }
-}
-
-/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one worker, for where a second one
-/// cannot be begun, tokio waits for the first, which never ends.
-static WAITING: [LazyLock<Result<Runtime>>; 2] = [LazyLock::new(waiting), LazyLock::new(waiting)];
-
-/// Whose turn it is.
-static TURN: AtomicUsize = AtomicUsize::new(0);
-
-fn waiting() -> Result<Runtime> {
-    threads::runtime(Builder::new_multi_thread().thread_name("hygge tables").enable_all())
-}
-
-/// Work that is under way, for whoever waits for it on a thread.
-#[derive(Debug)]
-pub struct UnderWay<T>(mpsc::Receiver<Result<T>>);
-
-impl<T> UnderWay<T> {
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// A library panicked in it.
-    pub fn wait(self) -> Result<T> {
-        self.0.recv().map_err(|error| Error::new(ErrorKind::Flow, error))?
-    }
-}
-
-fn joined(error: JoinError) -> Error {
-    match error.try_into_panic() {
-        Ok(panic) => Error::of_panic(panic),
-        Err(error) => Error::new(ErrorKind::Flow, error),
-    }
-}
-
-/// Begins work on a database, whatever thread this is.
-pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> UnderWay<T> {
-    let (sender, receiver) = mpsc::channel();
-    let turn = TURN.fetch_add(1, Ordering::Relaxed) % WAITING.len();
-    // One is enough, where another cannot be begun.
-    match WAITING[turn].as_ref().or_else(|_| WAITING[0].as_ref()) {
-        Ok(waiting) => {
-            let working = waiting.spawn(work);
-            waiting.spawn(async move {
-                // Who waited may have gone.
-                drop(sender.send(working.await.map_err(joined)));
-            });
-        }
-        Err(error) => drop(sender.send(Err(error.clone()))),
-    }
-    UnderWay(receiver)
-}
-
-/// Does work on a database and waits for it, whatever thread this is.
-///
-/// # Errors
-/// A library panicked in it.
-pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
-    spawn(work).wait()
 }
 
 /// What tells one database from another, without anything secret: its kind, host, port and name. A SQLite database
@@ -458,6 +435,7 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
             Link::MySql(link) => link.close().await,
         }
     };
+    let asked = async { catch_panic_of(asked).await.unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string()))) };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(true),
         Ok(Err(error)) => Err(ConnectionError::Silent(database.not_opened(&error))),

@@ -9,8 +9,11 @@ use std::any::Any;
 use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// What an error means for the whole run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,15 @@ impl Error {
         }
         Self::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
             .with_hint("please report it with the file; nothing was published")
+    }
+
+    /// A panic of a driver becomes the error of the connection that it spoke by.
+    pub fn of_panic_at_a_server(panic: Box<dyn Any + Send>) -> Self {
+        let hint = "check that a database answers at the URL of its connection; nothing was published";
+        match Self::of_panic(panic) {
+            error if error.kind == ErrorKind::Flow => error.with_hint(hint),
+            error => error,
+        }
     }
 
     /// An error of the filesystem, with what to do where that follows from it.
@@ -127,6 +139,16 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(before);
     result.map_err(Error::of_panic)
+}
+
+/// The same of what is waited for.
+pub async fn catch_panic_of<T>(work: impl Future<Output = T>) -> Result<T> {
+    let mut work = pin!(work);
+    poll_fn(move |context| match catch_panic(|| work.as_mut().poll(context)) {
+        Ok(polled) => polled.map(Ok),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await
 }
 
 /// From now on a panic prints only where nobody catches it. On threads other than the main one it

@@ -65,6 +65,9 @@ pub trait Store: Debug + Send + Sync {
     /// receipt stands beside its store, so that a project that was moved is as fresh as before.
     fn placement(&self) -> BTreeMap<String, String>;
 
+    /// Its flow rests: what it keeps open at a server and has no use for meanwhile is closed.
+    fn let_go(&self) {}
+
     /// True where it takes over a folder that holds what hygge did not make.
     fn adopts(&self) -> bool;
 

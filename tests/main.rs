@@ -60,6 +60,7 @@ mod sql_stores;
 mod sql_targets;
 mod sql_tls;
 mod sql_types;
+mod sql_waits;
 mod sql_watermarks;
 mod sql_windows;
 mod sql_writers;

@@ -373,3 +373,29 @@ mod faults_of_queries {
         }
     }
 }
+
+/// No table is filled where its rows would be lost, or its URL says that nobody writes.
+#[test]
+fn a_database_that_is_not_for_writing_is_refused_by_name() {
+    let database = Database::new(Kind::Sqlite);
+    database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let file = database.url();
+    for (url, wanted) in [
+        (format!("{file}?mode=ro"), "its URL says mode=ro"),
+        (format!("{file}?immutable=1"), "its URL says that nobody changes it"),
+        ("sqlite::memory:".to_string(), "in memory only"),
+        ("sqlite:a.db?mode=memory".to_string(), "in memory only"),
+    ] {
+        let config = format!(
+            "connections:\n  shop: {{url: '{file}'}}\n  other: {{url: '{url}'}}\nflows:\n  \
+             a: {{home: {{connection: shop, table: t}}, store: {{connection: other, table: copy}}}}\n"
+        );
+        let sandbox = Sandbox::new(&config);
+        for arguments in [["check"].as_slice(), &["build", "--dry-run"], &["build"]] {
+            let ran = sandbox.run(arguments);
+            assert!(ran.text.contains(wanted), "{url}, {arguments:?}: {} {}", ran.code, ran.text);
+            assert!(ran.code == 1 || arguments.len() == 2, "{url}, {arguments:?}: {} {}", ran.code, ran.text);
+        }
+    }
+    assert_eq!(database.ask("SELECT count(*) FROM sqlite_master"), "1");
+}

@@ -110,6 +110,9 @@ fn a_password_goes_in_clear_only_where_that_is_said() {
         let said = listener.said();
         assert!(said.contains(PASSWORD), "{host} {query}{fields} {variable:?}: {}", ran.text);
     }
+    let ran = listener.sandbox("postgres", "127.0.0.1", "", "").run_with(&[("PGSSLMODE", "verify-full")], &["build"]);
+    refused(&ran);
+    assert!(ran.text.contains("for which PGSSLMODE of the environment asks") && !ran.text.contains("off this machine"), "{}", ran.text);
     // What the config says goes before the environment.
     let sandbox = listener.sandbox("postgres", "127.0.0.1", "", ", sslmode: require");
     refused(&sandbox.run_with(&[("PGSSLMODE", "disable")], &["build"]));
@@ -145,6 +148,34 @@ fn somebody_else_who_answers_is_told_apart() {
     let ran = listener.sandbox("postgres", "127.0.0.1", "?sslmode=disable", "").run(&["check"]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     assert!(ran.text.contains("in the middle of an answer, which may be none of PostgreSQL's"), "{}", ran.text);
+}
+
+/// Has no TLS, and says of who comes no more than the beginning of an answer.
+fn cut(client: &mut TcpStream, said: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+    heard(client, said)?;
+    client.write_all(b"N")?;
+    heard(client, said)?;
+    client.write_all(b"R\0\0\0\0")?;
+    heard(client, said).map(drop)
+}
+
+/// What a driver panics at is the error of its connection; others go on.
+#[test]
+fn an_answer_that_a_driver_panics_at_is_an_error_of_its_connection() {
+    let listener = Listener::start(cut);
+    let sandbox = listener.sandbox("postgres", "127.0.0.1", "", "");
+    sandbox.sample("north", "home/north.parquet");
+    let config = std::fs::read_to_string(sandbox.path("hygge.yml")).expect("the config");
+    let config = format!("options: {{continue_on_error: true}}\n{config}");
+    sandbox
+        .write("hygge.yml", config + "  b: {home: home, store: b}\n  c: {home: home, store: {connection: shop, table: t}, retries: 0}\n");
+    for command in [["check"].as_slice(), &["build", "--dry-run"], &["build"], &["why", "a"], &["why", "c"]] {
+        let ran = sandbox.run(command);
+        assert!(matches!(ran.code, 0 | 1), "{command:?}: {}", ran.text);
+        assert!(!ran.text.contains("panicked") && !ran.text.contains("with the file"), "{command:?}: {}", ran.text);
+        assert!(command[0] != "check" || ran.text.contains("what answers there speaks no PostgreSQL"), "{command:?}: {}", ran.text);
+    }
+    assert!(sandbox.path("b").exists());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use super::args::Format;
 use super::parse_time;
 use crate::cache::{Said, Wait};
+use crate::connection::end_waits_by;
 use crate::error::ErrorKind;
 use crate::report::json::Json;
 use crate::report::output::{self, Output};
@@ -67,6 +68,7 @@ fn waiting_for_cache(format: Format) -> Said {
 /// second ends the process.
 pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
+    end_waits_by(&interrupted);
     let seen = interrupted.clone();
     tokio::spawn(async move {
         let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };

@@ -82,24 +82,30 @@ const POSTGRES: &[&str] =
     &["08", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "72000"];
 
 /// Numbers of MySQL's and MariaDB's errors that may pass: too many connections, a server that stops, broken connections, rows that
-/// changed since they were looked at, locks that were waited for, deadlocks, a table that changed since, a connection that was killed.
+/// changed since they were looked at, locks that were waited for, deadlocks, a table that changed since, a connection that was killed, a
+/// server that is for reading only or no part of its cluster for a while.
 /// See <https://mariadb.com/kb/en/mariadb-error-code-reference/> and
 /// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
-const MYSQL: &[u16] =
-    &[1020, 1040, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1412, 1614, 1637, 1927, 2006, 2013, 3101, 3168, 3169, 4031];
+const MYSQL: &[u16] = &[
+    1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1412, 1614, 1637, 1927, 2006, 2013, 3101, 3168, 3169,
+    4031,
+];
 
 /// What poolers of PostgreSQL say to a parameter that they do not pass on.
 const UNSUPPORTED: &str = "unsupported startup parameter";
 
-/// Results of SQLite that may pass, without what extends them: busy and locked.
+/// Results of SQLite that may pass, without what extends them: busy, locked, and a log that others are about to begin anew.
 /// See <https://www.sqlite.org/rescode.html>.
-pub const SQLITE: &[i32] = &[5, 6];
+pub const SQLITE: &[i32] = &[5, 6, 15];
 
 /// The hint where nothing answers.
 const UNREACHED: &str = "check its URL, and that the server runs and lets this machine in";
 
 /// What stands for a code where a server has no TLS.
 const NO_TLS: &str = "no TLS";
+
+/// The same where somebody asked for it.
+const NO_TLS_THAT_IS_ASKED_FOR: &str = "no TLS that is asked for";
 
 /// What stands for a code where something else answers than a server.
 const NO_SERVER: &str = "no server";
@@ -110,6 +116,9 @@ impl Failure {
         match self.code.as_deref() {
             Some(NO_TLS) => Some(
                 "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
+            ),
+            Some(NO_TLS_THAT_IS_ASKED_FOR) => Some(
+                "turn TLS on at the server; or sslmode: prefer of the connection, which goes before what its URL and the environment say",
             ),
             Some(NO_SERVER) => {
                 Some("check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
@@ -144,11 +153,20 @@ impl Failure {
     }
 
     /// Takes an error apart that came before there was a session: who answers may be somebody else.
-    pub(super) fn of_opening(error: &sqlx::Error, redaction: &Redaction, dialect: Dialect, certificate: Option<&Path>) -> Self {
+    pub(super) fn of_opening(
+        error: &sqlx::Error,
+        redaction: &Redaction,
+        dialect: Dialect,
+        (tls, certificate): (Option<&'static str>, Option<&Path>),
+    ) -> Self {
         let mut failure = Self::new(error, redaction);
         match error {
             sqlx::Error::Tls(reason) if reason.to_string().contains("does not support TLS") => {
-                failure = Self { code: Some(NO_TLS.into()), ..Self::of_words("the server has no TLS".into(), false) };
+                let (words, code) = match tls {
+                    Some(tls) => (format!("the server has no TLS, for which {tls} asks"), NO_TLS_THAT_IS_ASKED_FOR),
+                    None => ("the server has no TLS".to_string(), NO_TLS),
+                };
+                failure = Self { code: Some(code.into()), ..Self::of_words(words, false) };
             }
             // One byte that is none of the two which a server of PostgreSQL answers a request for TLS with.
             sqlx::Error::Protocol(reason) if reason.contains("response from SSLRequest") => {
@@ -285,7 +303,7 @@ impl From<ConnectionError> for Error {
                 Some("42703" | "1054") => Some("check the columns that the home names"),
                 Some("776") => Some("somebody died while writing to it: a program that may write, such as sqlite3, undoes that"),
                 Some("57014" | "1969" | "3024" | "9") => {
-                    Some("it ran into statement_timeout of its connection, or into the limit that its user has at the server")
+                    Some("it ran into statement_timeout of its connection, or into a limit of the server; or somebody cancelled it there")
                 }
                 _ if failure.words.contains(UNSUPPORTED) => {
                     Some("a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …")

@@ -40,6 +40,10 @@ pub(super) struct Opening {
     pub(super) file: Option<PathBuf>,
     /// The file of root certificates that the config names.
     pub(super) certificate: Option<PathBuf>,
+    /// Who asks for TLS, where somebody does.
+    pub(super) tls: Option<&'static str>,
+    /// Why no table can be filled there.
+    pub(super) unwritable: Option<&'static str>,
 }
 
 impl Opening {
@@ -53,17 +57,38 @@ impl Opening {
         let dialect = Dialect::of(url);
         check_files(connection, url, root)?;
         let certificate = connection.sslrootcert()?.map(|path| absolute(root, &path));
-        let mut file = None;
+        let (mut file, mut unwritable) = (None, None);
         let options = match dialect {
             Dialect::Sqlite => {
                 let options;
                 (options, file) = sqlite(url, connection, root)?;
+                unwritable = unwritable_in(url, file.is_none());
                 ConnectWith::Sqlite(Box::new(options))
             }
             Dialect::Postgres => ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?)),
             Dialect::MySql => ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?)),
         };
-        Ok(Self { options, dialect, file, certificate })
+        let of_environment = connection.pgsslmode.as_ref().filter(|_| dialect == Dialect::Postgres);
+        let tls = if connection.sslmode.is_some() {
+            Some("sslmode of the connection")
+        } else if says_tls(url) {
+            Some("sslmode of its URL")
+        } else {
+            of_environment.map(|_| "PGSSLMODE of the environment")
+        };
+        Ok(Self { options, dialect, file, certificate, tls, unwritable })
+    }
+}
+
+/// Why no table can be filled in a database of SQLite's.
+fn unwritable_in(url: &str, is_memory: bool) -> Option<&'static str> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let says = |pair: &str| query.split('&').any(|said| said.eq_ignore_ascii_case(pair));
+    match () {
+        () if is_memory => Some("a table cannot be filled in a database that is in memory only: its rows would go with the process"),
+        () if says("mode=ro") => Some("a table cannot be filled in it: its URL says mode=ro"),
+        () if says("immutable=1") || says("immutable=true") => Some("a table cannot be filled in it: its URL says that nobody changes it"),
+        () => None,
     }
 }
 

@@ -128,7 +128,8 @@ impl Session {
     /// The statement that limits the next ones within PostgreSQL's transaction, where the config does.
     fn timeout(&self) -> Option<String> {
         let limited = self.database.statement_timeout.filter(|_| self.database.dialect == Dialect::Postgres);
-        limited.map(|time| format!("SET LOCAL statement_timeout = {}", time.as_millis().max(1)))
+        // The server takes no more than this, nearly 25 days.
+        limited.map(|time| format!("SET LOCAL statement_timeout = {}", time.as_millis().clamp(1, i32::MAX as u128)))
     }
 
     /// The same statements; outside of a transaction, as one that has its own limit.

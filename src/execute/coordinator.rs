@@ -29,6 +29,7 @@ use crate::cache::CacheError;
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
 use crate::flow::FlowName;
 use crate::fs::Barriers;
 use crate::home::Reading;
@@ -71,6 +72,8 @@ pub struct Coordinator<'r> {
     ready_flows: VecDeque<Step>,
     ready_stores: VecDeque<FlowName>,
     running: BTreeMap<FlowName, Running>,
+    /// Flows whose tables are to be opened.
+    ready_openings: VecDeque<FlowName>,
     ready_parts: VecDeque<(FlowName, usize)>,
     ready_sets: VecDeque<FlowName>,
     tries: HashMap<FlowName, usize>,
@@ -151,6 +154,7 @@ impl<'r> Coordinator<'r> {
             ready_flows: VecDeque::new(),
             ready_stores: VecDeque::new(),
             running: BTreeMap::new(),
+            ready_openings: VecDeque::new(),
             ready_parts: VecDeque::new(),
             ready_sets: VecDeque::new(),
             tries: HashMap::new(),
@@ -317,6 +321,16 @@ impl<'r> Coordinator<'r> {
             self.start_part(&flow, number);
             parts += 1;
         }
+        // A table that is open keeps a transaction, which a server may end where nothing is asked in it: none is opened before somebody
+        // is there who reads it.
+        let mut opening = self.count(|doing| doing == Doing::Opening);
+        while parts + opening < self.options.jobs
+            && self.ready_parts.is_empty()
+            && let Some(flow) = self.ready_openings.pop_front()
+        {
+            self.open(&flow).await?;
+            opening += 1;
+        }
         let mut sets = self.count(|doing| doing == Doing::Publishing);
         while sets < PUBLISHERS
             && let Some(flow) = self.ready_sets.pop_front()
@@ -342,7 +356,7 @@ impl<'r> Coordinator<'r> {
             (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
             (Ok((_, Finished::Opened(Ok((reading, stay))))), _) => {
                 self.planner.note_opened(&flow, reading, stay);
-                self.go_on(&flow, true).await?;
+                self.opened(&flow).await?;
             }
             (Ok((_, Finished::Rested(step))), _) => self.begin_again(step),
             (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
@@ -384,6 +398,12 @@ impl<'r> Coordinator<'r> {
         }
         *failures += 1;
         let rest = FIRST_REST * 2_u32.saturating_pow(u32::try_from(*failures - 1).unwrap_or(u32::MAX).min(6));
+        // Flows that were in each other's way do not come back at the same moment, and leave their places at the server meanwhile.
+        let rest = rest.mul_f64(1.0 + f64::from(Fingerprint::of_bytes(flow.as_str().as_bytes()).as_bytes()[0]) / 512.0);
+        self.planner.databases.close_idle();
+        if let Ok(described) = self.planner.flow(flow) {
+            described.store.let_go();
+        }
         (self.tell)(Event::Retrying { flow: flow.clone(), error: error.clone(), rest });
         let (step, interrupted) = (step.clone(), self.options.interrupted.clone());
         let task = self.tasks.spawn(async move {
@@ -413,6 +433,7 @@ impl<'r> Coordinator<'r> {
     /// A flow has failed; it ends when its last task has come back.
     fn fail(&mut self, flow: &FlowName, error: Error) {
         self.ready_parts.retain(|(other, _)| other != flow);
+        self.ready_openings.retain(|other| other != flow);
         if let Some(running) = self.running.get_mut(flow) {
             running.error.get_or_insert(error);
         }
@@ -472,6 +493,7 @@ impl<'r> Coordinator<'r> {
     /// Lets go of what has not begun to work; what is being published is finished.
     fn give_up(&mut self) {
         self.ready_stores.clear();
+        self.ready_openings.clear();
         self.ready_parts.clear();
         self.ready_sets.clear();
         let busy: BTreeSet<&FlowName> = self.busy.values().map(|(flow, _)| flow).collect();

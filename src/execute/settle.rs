@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use crate::cache::Cache;
+use crate::connection::within;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::fs::{self, Barriers, Lock, LockError, Stat};
@@ -47,8 +48,10 @@ impl Taker {
     pub(super) fn take(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Taken> {
         let lock = self.lock(holder, waiting)?;
         let room = self.room()?;
-        let receipt = self.flow.store.settle(&self.store, &room)?;
-        Ok(Taken { lock, receipt_stat: self.flow.store.receipt_stat(&self.store)?, receipt, notes: room.into_notes() })
+        let (receipt, receipt_stat) = within(self.flow.timeout, || {
+            Ok::<_, StoreError>((self.flow.store.settle(&self.store, &room)?, self.flow.store.receipt_stat(&self.store)?))
+        })?;
+        Ok(Taken { lock, receipt_stat, receipt, notes: room.into_notes() })
     }
 
     /// Room for the store, which is locked: the folder above it is there.

@@ -17,7 +17,7 @@ use super::prepare::check_schemas;
 use super::project::Project;
 use super::slice;
 use super::work::same_name;
-use crate::connection::Databases;
+use crate::connection::{Databases, TookLonger, within};
 use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
@@ -71,7 +71,9 @@ pub async fn ask_tables(project: &Project) -> Answers {
         let before = Before { is_final: flow.is_final(), ..Before::default() };
         Some(async move {
             let began = Instant::now();
-            let answer = table.probe(databases, &before).await;
+            let limit = flow.timeout.unwrap_or(Duration::MAX);
+            let answer = tokio::time::timeout(limit, table.probe(databases, &before)).await;
+            let answer = answer.unwrap_or_else(|_| Err(TookLonger(limit).into()));
             (flow.name.clone(), (answer, began.elapsed()))
         })
     });
@@ -156,7 +158,7 @@ impl<'p> Look<'p> {
 
     fn check(&self, part: Part, look: fn(&Self) -> Result<Seen>) -> Checked {
         let began = Instant::now();
-        let seen = catch_panic(|| look(self)).flatten();
+        let seen = catch_panic(|| within(self.flow.timeout, || look(self))).flatten();
         let answer = self.answer.filter(|_| part == Part::Home);
         let of_table = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
         let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);

@@ -1,9 +1,13 @@
 //! Columns that come to a table: whether they have a place there, before anything is read or written.
 
+use std::time::Duration;
+
 use polars_arrow::datatypes::ArrowSchema;
 
+use super::table::is_transient;
 use super::work::Work;
-use crate::error::Result;
+use crate::connection::{TookLonger, within};
+use crate::error::{Error, Result};
 use crate::flow::Flow;
 use crate::format::{Format, Opened};
 
@@ -20,8 +24,21 @@ pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn
         None if work.files.is_empty() => None,
         None => Some(of_file(format, &open(0)?)?),
     };
-    Ok(columns.map(|columns| flow.store.check_columns(&columns, flow.mode.change())).transpose()?.unwrap_or_default())
+    let Some(columns) = columns else { return Ok(Vec::new()) };
+    let check = || flow.store.check_columns(&columns, flow.mode.change());
+    if work.table.as_ref().is_none_or(|table| table.reading.is_none()) {
+        return Ok(check()?);
+    }
+    // The session that its home is read by may be the last that there is for this user, or that a pooler has. What is not found now is
+    // found when the table is filled.
+    match within(Some(SPARE), check).map_err(Error::from) {
+        Err(error) if is_transient(&error) || error.cause::<TookLonger>().is_some() => Ok(Vec::new()),
+        checked => checked,
+    }
 }
+
+/// How long a table is asked for its columns while its flow's home is open.
+const SPARE: Duration = Duration::from_secs(3);
 
 /// The columns of a file whose values can all be read.
 ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
+use crate::connection::within;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -59,7 +60,7 @@ pub fn look(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<Look> 
 }
 
 fn look_at_store(flow: &Flow, real: &Path) -> Result<StoreLook> {
-    Ok(StoreLook { receipt: flow.store.receipt_stat(real)?, live: flow.store.live(real)? })
+    within(flow.timeout, || Ok(StoreLook { receipt: flow.store.receipt_stat(real)?, live: flow.store.live(real)? }))
 }
 
 /// Everything that decides whether a flow is fresh, as far as it can be seen without reading.

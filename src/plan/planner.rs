@@ -21,7 +21,7 @@ use super::table::Seen;
 use super::{Plan, Request, Step};
 use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
 use crate::cache::{Access, Cache, CacheError};
-use crate::connection::Databases;
+use crate::connection::{Databases, finishing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::Remembered;
@@ -30,9 +30,9 @@ use crate::format::Layout;
 use crate::fs::Stat;
 use crate::graph::selection::Selected;
 use crate::home::{Listing, Reading};
-use crate::store::Live;
 use crate::store::given_up;
 use crate::store::receipt::Receipt;
+use crate::store::{Live, StoreError};
 
 /// Judges flows, and judges them again when something has changed.
 #[derive(Debug)]
@@ -130,8 +130,20 @@ impl Planner {
         self.observe(names).await
     }
 
+    /// Looks at a flow anew, and at what its store holds; its table is asked when it is opened.
+    pub async fn probe_store(&mut self, name: &FlowName) -> Result<()> {
+        self.looks.extend(look(&self.project, std::slice::from_ref(name)));
+        self.observe_files(std::slice::from_ref(name)).await.map(drop)
+    }
+
     /// Finds out what flows hold that were looked at; their flow homes' stores as well.
     pub async fn observe(&mut self, names: &[FlowName]) -> Result<()> {
+        let asked = self.observe_files(names).await?;
+        self.ask_tables(&asked).await
+    }
+
+    /// The same without their tables; gives all flows that were looked at.
+    async fn observe_files(&mut self, names: &[FlowName]) -> Result<Vec<FlowName>> {
         let mut wanted: BTreeSet<FlowName> = names.iter().cloned().collect();
         // What a flow home gave must be known, and of its own home too, for it is judged as well.
         let mut ahead: Vec<FlowName> = names.to_vec();
@@ -159,7 +171,7 @@ impl Planner {
         self.vouched.retain(|name| !wanted.contains(name));
         let asked: Vec<FlowName> = wanted.iter().cloned().collect();
         self.observed.extend(wanted.into_iter().zip(observed));
-        self.ask_tables(&asked).await
+        Ok(asked)
     }
 
     /// Takes those flows for fresh that a witness vouches for, and observes the others.
@@ -261,11 +273,10 @@ impl Planner {
     pub fn note_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
         let flow = self.flow(name)?;
         let store = self.project.store_path(&flow).to_path_buf();
-        let live = flow.store.live(&store)?;
+        let (live, receipt_stat) = finishing(|| Ok::<_, StoreError>((flow.store.live(&store)?, flow.store.receipt_stat(&store)?)))?;
         self.carry_over(name, &store, &live);
         let published = receipt.published.iter().flat_map(|published| &published.manifest.parts);
         let intact = published.filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?))).collect();
-        let receipt_stat = flow.store.receipt_stat(&store)?;
         let receipt = Arc::new(receipt);
         if let Some(stat) = receipt_stat {
             self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: receipt.clone() });
@@ -283,6 +294,10 @@ impl Planner {
     /// The store cannot be looked at.
     pub fn note_settled(&mut self, name: &FlowName) -> Result<()> {
         let flow = self.flow(name)?;
+        // It has no files; and where its home is open, a pooler may have no session left to ask it by.
+        if flow.store.table().is_some() {
+            return Ok(());
+        }
         let store = self.project.store_path(&flow).to_path_buf();
         let live = flow.store.live(&store)?;
         self.carry_over(name, &store, &live);

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rayon::iter::{IntoParallelRefMutIterator, ParallelIterator};
+use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use super::Hashing;
 use super::look::{Look, StoreLook};
 use super::memory::Memory;
 use crate::cache::index::IndexedReceipt;
+use crate::connection::within;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
@@ -105,9 +106,11 @@ struct ProbedStore {
 ///
 /// Where it is interrupted, what was not hashed by then is an error of its flow.
 pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory, interrupted: &AtomicBool) -> Vec<Observed> {
+    // What is asked of databases is asked at once.
+    let known = &*memory;
     let mut probed: Vec<Probed<'_>> = looks
-        .iter()
-        .map(|(flow, real, look)| Probed { real, inputs: inputs(look, memory), store: store(flow, real, look, memory) })
+        .par_iter()
+        .map(|(flow, real, look)| Probed { real, inputs: inputs(look, known), store: store(flow, real, look, known) })
         .collect();
     let hashing = &memory.hashing;
     let wanted = probed.iter_mut().flat_map(Probed::wanted);
@@ -202,7 +205,7 @@ fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<Probe
     let indexed = memory.receipts.get(real).filter(|indexed| Some(indexed.stat) == receipt_stat);
     let (receipt, is_new) = match (indexed, receipt_stat) {
         (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
-        (None, Some(_)) => (flow.store.receipt(real)?.map(Arc::new), true),
+        (None, Some(_)) => (within(flow.timeout, || flow.store.receipt(real))?.map(Arc::new), true),
         (None, None) => (None, false),
     };
     let memo = memory.memos.get(real);

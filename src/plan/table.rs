@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
@@ -14,7 +15,7 @@ use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
 use super::{Planner, schema};
-use crate::connection::{ConnectionError, until};
+use crate::connection::{ConnectionError, TookLonger, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
@@ -93,12 +94,21 @@ impl Planner {
             let table = flow.home.table()?;
             let databases = &databases;
             let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false, stay: stay.clone() };
-            Some(async move { (flow.name.clone(), table.probe(databases, before).await.map(seen)) })
+            // While it is planned, no clock of the flow counts.
+            let limit = flow.timeout.unwrap_or(Duration::MAX);
+            Some(async move {
+                let answer = tokio::time::timeout(limit, table.probe(databases, before)).await;
+                (flow.name.clone(), answer.unwrap_or_else(|_| Err(TookLonger(limit).into())).map(seen))
+            })
         });
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {
-            answers = join_all(probes) => answers,
-            () = until(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            answers = join_all(probes) => Some(answers),
+            () = until(&interrupted) => None,
+        };
+        let Some(answers) = answers else {
+            self.databases.end_queries().await;
+            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         };
         self.tables.extend(answers);
         Ok(())

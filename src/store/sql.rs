@@ -205,7 +205,9 @@ impl SqlStore {
     }
 
     fn database(&self) -> Result<Arc<Database>, StoreError> {
-        Ok(self.databases.of(&self.connection).map_err(Error::from)?)
+        let database = self.databases.of(&self.connection).map_err(Error::from)?;
+        database.check_writable().map_err(Error::from)?;
+        Ok(database)
     }
 
     /// Asks the database, whatever thread this is.
@@ -274,6 +276,10 @@ impl Store for SqlStore {
         placement.extend((!self.key.is_empty()).then(|| ("store.key".into(), self.key.join(", "))));
         placement.extend(self.delete_where.clone().map(|condition| ("store.delete_where".into(), condition)));
         placement
+    }
+
+    fn let_go(&self) {
+        self.databases.close_idle();
     }
 
     fn adopts(&self) -> bool {

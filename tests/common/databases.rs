@@ -1,7 +1,7 @@
 //! Databases of one's own: a SQLite file, or a database on one of the servers that `tests/run` starts.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -120,6 +120,36 @@ impl Database {
     pub(crate) fn session(&self) -> Session {
         let mut command = self.command(&self.name);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("a client");
+        Session { child }
+    }
+
+    /// A session in which these statements were run, and which stays open.
+    pub(crate) fn hold(&self, sql: &str) -> Session {
+        let (mut command, end) = match self.kind {
+            Kind::Sqlite => {
+                let script = "import sqlite3, sys\n\
+                              db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                              db.execute(sys.argv[2])\n\
+                              print('held', flush=True)\n\
+                              sys.stdin.read()\n";
+                let mut command = peers::command(script);
+                command.arg(&self.file).arg(sql);
+                (command, "")
+            }
+            Kind::Postgres => (self.command(&self.name), "SELECT 'held';\n"),
+            Kind::MySql => {
+                let mut command = self.command(&self.name);
+                command.arg("--unbuffered");
+                (command, "SELECT 'held';\n")
+            }
+        };
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("a client");
+        if !end.is_empty() {
+            let pipe = child.stdin.as_mut().expect("a pipe");
+            write!(pipe, "{sql};\n{end}").and_then(|()| pipe.flush()).expect("what is written");
+        }
+        let said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        assert!(said.map_while(Result::ok).any(|line| line.contains("held")), "{sql} was not run");
         Session { child }
     }
 

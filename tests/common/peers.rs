@@ -12,7 +12,14 @@ pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
 
 /// Runs a few lines of Python.
 pub(crate) fn run(lines: &str, arguments: &[&OsStr]) -> Output {
-    interpreter().args(["-c", lines]).args(arguments).output().expect("Python runs")
+    command(lines).args(arguments).output().expect("Python runs")
+}
+
+/// A few lines of Python, to be run.
+pub(crate) fn command(lines: &str) -> Command {
+    let mut command = interpreter();
+    command.args(["-c", lines]);
+    command
 }
 
 fn interpreter() -> Command {

@@ -130,8 +130,13 @@ impl Sandbox {
 
     /// Begins a build with events, which goes on while the test does.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        self.begin(&[&["build", "--format", "json"], arguments].concat())
+    }
+
+    /// Begins any command, which goes on while the test does.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-        command.args(["build", "--format", "json"]).args(arguments).current_dir(self.folder.path()).env_clear();
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
         Running { child, lines, text: String::new() }

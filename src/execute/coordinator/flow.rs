@@ -18,6 +18,7 @@ use crate::execute::task;
 use crate::execute::unit::UnitTask;
 use crate::flow::FlowName;
 use crate::fs;
+use crate::plan::Step;
 use crate::plan::stale::Reason;
 use crate::plan::work::MadeAt;
 use crate::publish;
@@ -148,14 +149,25 @@ impl Coordinator<'_> {
         running.receipt = taken.receipt;
         self.planner.note_locked(flow);
         let must_judge = has_recovered || running.work.is_only_to_settle || running.work.receipt_stat != taken.receipt_stat;
-        if self.planner.must_open(flow) {
-            return self.open(flow).await;
+        if !self.planner.must_open(flow) {
+            return self.go_on(flow, must_judge).await;
         }
-        self.go_on(flow, must_judge).await
+        if must_judge {
+            // Once its home is open, there may be no session left to ask its store by.
+            match self.planner.probe_store(flow).await {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    self.stopping = true;
+                    return Ok(());
+                }
+                probed => probed?,
+            }
+        }
+        self.ready_openings.push_back(flow.clone());
+        Ok(())
     }
 
     /// Opens the table of a flow: what is read of it is of one moment from now on.
-    async fn open(&mut self, flow: &FlowName) -> Result<()> {
+    pub(super) async fn open(&mut self, flow: &FlowName) -> Result<()> {
         let described = self.planner.flow(flow)?;
         let (before, stay) = self.planner.before_opening(flow).await?;
         let databases = self.planner.databases.clone();
@@ -173,10 +185,28 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Its store is locked, its table open if it has one: the flow is judged if it must be, and its parts begin.
-    pub(super) async fn go_on(&mut self, flow: &FlowName, must_judge: bool) -> Result<()> {
-        if must_judge {
-            let Some(step) = self.judge_anew(flow).await? else { return Ok(()) };
+    /// Its store is locked: the flow is judged anew if it must be, and its parts begin.
+    async fn go_on(&mut self, flow: &FlowName, must_judge: bool) -> Result<()> {
+        let step = if must_judge { self.judge_anew(flow).await? } else { None };
+        if must_judge && step.is_none() {
+            return Ok(());
+        }
+        self.begin_work(flow, step)
+    }
+
+    /// Its table is open: only now it is known what is to be done.
+    pub(super) async fn opened(&mut self, flow: &FlowName) -> Result<()> {
+        // A table that is its store was asked before: there may be no session left for that.
+        let judged = match self.planner.flow(flow)?.store.table() {
+            Some(_) => Some(self.planner.judge(flow, &[]).await?),
+            None => self.judge_anew(flow).await?,
+        };
+        judged.map_or(Ok(()), |step| self.begin_work(flow, Some(step)))
+    }
+
+    /// Its parts begin, those that it was planned with or those of another judgement.
+    fn begin_work(&mut self, flow: &FlowName, judged: Option<Step>) -> Result<()> {
+        if let Some(step) = judged {
             let Some(work) = step.work.clone() else {
                 // Another process built it meanwhile, or made it impossible.
                 self.running.remove(flow);

@@ -208,7 +208,7 @@ pub(super) async fn ask(home: &SqlHome, mut session: Session, before: &Before) -
     });
     guard.task = Some(asking.abort_handle());
     guard.finish(asking).await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => Error::of_panic(panic),
+        Ok(panic) => Error::of_panic_at_a_server(panic),
         Err(error) => Error::new(ErrorKind::Flow, error),
     })
 }

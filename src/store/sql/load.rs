@@ -96,13 +96,20 @@ impl Job {
         if let Some(folder) = database.file.as_deref().and_then(Path::parent) {
             fs::create_folder(folder)?;
         }
-        // Flows of this process that fill one SQLite database wait for each other here, as long as it takes.
-        let _turn = match database.dialect {
-            Dialect::Sqlite => Some(database.writing.lock().await),
-            _ => None,
+        let interrupted = self.patience.interrupted.clone();
+        let opening = async {
+            // Flows of this process that fill one SQLite database wait for each other here, as long as it takes.
+            let turn = match database.dialect {
+                Dialect::Sqlite => Some(database.writing.lock().await),
+                _ => None,
+            };
+            Ok::<_, Error>((turn, database.writing_session().await?))
         };
-        let mut session = database.writing_session().await?;
-        let (canceller, interrupted) = (session.canceller(), self.patience.interrupted.clone());
+        let (_turn, mut session) = tokio::select! {
+            opened = opening => opened?,
+            () = until(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        };
+        let canceller = session.canceller();
         let mut watching = JoinSet::new();
         if database.dialect == Dialect::Sqlite {
             // A thread may be in the middle of a statement, and with it the task that waits here.

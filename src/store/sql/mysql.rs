@@ -20,8 +20,9 @@ const LONG: usize = 1 << 18;
 const STRICT: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
 
 /// The modes that say what SQL means. See <https://mariadb.com/kb/en/sql-mode/>.
-const MEANINGS: [&str; 7] = [
+const MEANINGS: [&str; 8] = [
     "ANSI_QUOTES",
+    "EMPTY_STRING_IS_NULL",
     "HIGH_NOT_PRECEDENCE",
     "IGNORE_SPACE",
     "NO_BACKSLASH_ESCAPES",

@@ -1,0 +1,156 @@
+//! Waiting for databases, on threads of whoever waits: how long, and what ends it before.
+//!
+//! It knows neither databases nor what is asked of them.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock, mpsc};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinError;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::threads;
+
+/// How long something that is being finished is waited for after an interruption.
+const FINISHING: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the run shall end.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Waits until a run shall end.
+pub async fn until(interrupted: &AtomicBool) {
+    while !interrupted.load(Ordering::Relaxed) {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one worker, for where a second one
+/// cannot be begun, tokio waits for the first, which never ends.
+static WAITING: [LazyLock<Result<Runtime>>; 2] = [LazyLock::new(waiting), LazyLock::new(waiting)];
+
+/// Whose turn it is.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
+fn waiting() -> Result<Runtime> {
+    threads::runtime(Builder::new_multi_thread().thread_name("hygge tables").enable_all())
+}
+
+/// Work that is under way, for whoever waits for it on a thread.
+#[derive(Debug)]
+pub struct UnderWay<T>(mpsc::Receiver<Result<T>>);
+
+impl<T> UnderWay<T> {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// A library panicked in it.
+    pub fn wait(self) -> Result<T> {
+        self.0.recv().map_err(|error| Error::new(ErrorKind::Flow, error))?
+    }
+}
+
+fn joined(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => Error::of_panic_at_a_server(panic),
+        Err(error) => Error::new(ErrorKind::Flow, error),
+    }
+}
+
+/// Begins work on a database, whatever thread this is.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> UnderWay<T> {
+    let (sender, receiver) = mpsc::channel();
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) % WAITING.len();
+    // One is enough, where another cannot be begun.
+    match WAITING[turn].as_ref().or_else(|_| WAITING[0].as_ref()) {
+        Ok(waiting) => {
+            let working = waiting.spawn(work);
+            waiting.spawn(async move {
+                // Who waited may have gone.
+                drop(sender.send(working.await.map_err(joined)));
+            });
+        }
+        Err(error) => drop(sender.send(Err(error.clone()))),
+    }
+    UnderWay(receiver)
+}
+
+/// What ends every wait for a database, once the process is told to end.
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on no wait for a database lasts longer than the run.
+pub fn end_waits_by(interrupted: &Arc<AtomicBool>) {
+    // A process has one run.
+    drop(INTERRUPTED.set(interrupted.clone()));
+}
+
+thread_local! {
+    /// How long the work on this thread waits for a database.
+    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::AsLongAsItTakes) };
+}
+
+/// How long a database is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Until the run is interrupted.
+    AsLongAsItTakes,
+    /// The same, and no longer than that.
+    For(Duration),
+    /// A moment, also in a run that was interrupted: something is being finished.
+    Finishing,
+}
+
+/// Does what asks databases on this thread; each question may take so long.
+pub fn within<T>(limit: Option<Duration>, work: impl FnOnce() -> T) -> T {
+    with_patience(limit.map_or(Patience::AsLongAsItTakes, Patience::For), work)
+}
+
+/// Does what asks databases on this thread and finishes something: an interrupted run waits for it a moment.
+pub fn finishing<T>(work: impl FnOnce() -> T) -> T {
+    with_patience(Patience::Finishing, work)
+}
+
+fn with_patience<T>(patience: Patience, work: impl FnOnce() -> T) -> T {
+    let before = PATIENCE.replace(patience);
+    let done = work();
+    PATIENCE.set(before);
+    done
+}
+
+/// Does work on a database and waits for it, whatever thread this is.
+///
+/// # Errors
+/// A library panicked in it, it took longer than it may, or the run was interrupted.
+pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let patience = PATIENCE.get();
+    spawn(async move {
+        let interrupted = async {
+            match INTERRUPTED.get() {
+                Some(interrupted) => until(interrupted).await,
+                None => pending().await,
+            }
+            if patience == Patience::Finishing {
+                tokio::time::sleep(FINISHING).await;
+            }
+        };
+        let limit = if let Patience::For(limit) = patience { limit } else { Duration::MAX };
+        tokio::select! {
+            done = tokio::time::timeout(limit, work) => done.map_err(|_| TookLonger(limit).into()),
+            () = interrupted => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        }
+    })
+    .wait()?
+}
+
+/// A flow waited for a database for longer than it may.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("its database was waited for longer than its timeout of {0:?}: nothing was published")]
+pub struct TookLonger(pub Duration);
+
+impl From<TookLonger> for Error {
+    fn from(error: TookLonger) -> Self {
+        Self::new(ErrorKind::Flow, error).with_hint("something may hold a lock there; timeout of the flow allows more")
+    }
+}
