@@ -473,13 +473,16 @@ fn forged(record: &[u8], change: impl Fn(u64, Vec<(u64, u64)>) -> (u64, Vec<(u64
 
 type Groups = Vec<(u64, u64)>;
 
+/// What becomes of a layout's rows and groups.
+type Change = fn(u64, Groups) -> (u64, Groups);
+
 #[test]
 fn a_layout_whose_groups_do_not_add_up_is_read_again() {
     let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 10}}\n");
     files::ints(&sandbox, "home/a.parquet", 0..100);
     assert_eq!(sandbox.build(&[]).code, 0);
     let (saved, first) = (sandbox.save(), sandbox.digests("store"));
-    let changes: [fn(u64, Groups) -> (u64, Groups); 5] = [
+    let changes: [Change; 5] = [
         |rows, groups| (rows, groups.iter().cycle().take(3).map(|group| (1 << 63, group.1)).collect()),
         |rows, groups| (rows, groups.iter().map(|group| (1 << 60, group.1)).collect()),
         |_, groups| (1, groups.iter().map(|group| (1, group.1)).chain([(7, 1)]).collect()),
