@@ -355,7 +355,8 @@ fn may_be_there(folder: &Path, entry: &Found) -> Result<bool, FsError> {
         Some("lock" | OPENING) => entry.is_file && entry.stat.size == 0,
         Some(UNFINISHED_TAG) if entry.is_file && entry.stat.size <= TAG.len() as u64 => {
             let found = own::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
-            found.is_some_and(|found| TAG.as_bytes().starts_with(&found))
+            // A power cut leaves the beginning of what was written, and zeros for what was not.
+            found.is_some_and(|found| found.iter().zip(TAG.as_bytes()).all(|(byte, written)| *byte == 0 || byte == written))
         }
         name => fs::is_hidden(&name.map_or_else(|| entry.relative.to_string_lossy(), Into::into)),
     })

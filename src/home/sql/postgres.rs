@@ -123,7 +123,7 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
         Ok(row) => row,
         Err(error) => {
             let failed = session.failed("understand its query", &error);
-            return Err(at_its_end(&asked, query, &error, failed).into());
+            return Err(in_its_place(&asked, query, &error, failed).into());
         }
     };
     let rows: Vec<String> = row
@@ -151,20 +151,29 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
     Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
 }
 
-/// What the server says of a query that ends too early. It sees what stands around the query, and finds the fault behind its end.
-fn at_its_end(asked: &str, query: &str, error: &sqlx::Error, failed: ConnectionError) -> ConnectionError {
+/// What the server says of a query that it does not understand. It sees what stands around the query too, and may find the fault
+/// behind its end; else it is told what stands before the fault.
+fn in_its_place(asked: &str, query: &str, error: &sqlx::Error, failed: ConnectionError) -> ConnectionError {
+    const SHOWN: usize = 40;
     let said = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     let Some(PgErrorPosition::Original(place)) = said.filter(|said| said.code() == "42601").and_then(PgDatabaseError::position) else {
         return failed;
     };
-    let end = asked.find(query).map(|start| asked[..start + query.len()].chars().count());
-    match failed {
-        ConnectionError::Failed { connection, action, mut failure } if end.is_some_and(|end| place > end) => {
-            failure.words = "syntax error at the end of the query (code 42601)".into();
-            ConnectionError::Failed { connection, action, failure }
+    let (ConnectionError::Failed { connection, action, mut failure }, Some(start)) = (failed.clone(), asked.find(query)) else {
+        return failed;
+    };
+    // The place counts letters from 1.
+    let within = place.saturating_sub(1).checked_sub(asked[..start].chars().count());
+    match within {
+        Some(within) if within < query.chars().count() => {
+            let before: Vec<char> = query.chars().take(within).collect();
+            let shown: String = before[before.len().saturating_sub(SHOWN)..].iter().collect();
+            failure.words = format!("{}, behind {:?}", failure.words, shown.trim());
         }
-        other => other,
+        Some(_) => failure.words = "syntax error at the end of the query (code 42601)".into(),
+        None => {}
     }
+    ConnectionError::Failed { connection, action, failure }
 }
 
 /// Columns by their number, name, type and its modifier: a domain is what it is made of, a list is told by its elements.
