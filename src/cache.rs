@@ -274,7 +274,7 @@ impl Cache {
             fs::check_writable(&staging)?;
         }
         let path = folder.join("index.db");
-        for name in ["lock", "index.lock", "index.db", "index.db-wal", "index.db-shm", "staging/parts.log"] {
+        for name in ["lock", OPENING, "index.db", "index.db-wal", "index.db-shm", "staging/parts.log"] {
             fs::check_own_file(&folder.join(name))?;
         }
         match Index::open(Place::ReadOnly(&path), root).await {
@@ -333,7 +333,7 @@ impl Cache {
 /// True where a cache is there, and what every command writes to may be written to.
 fn may_be_used(folder: &Path) -> Result<bool, CacheError> {
     let may = |name: &str| fs::check_own_file(&folder.join(name)).is_ok();
-    Ok(fs::stat(folder)?.is_some() && fs::check_writable(folder).is_ok() && may("index.db") && may("index.lock"))
+    Ok(fs::stat(folder)?.is_some() && fs::check_writable(folder).is_ok() && may("index.db") && may(OPENING))
 }
 
 /// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was set aside of it,

@@ -46,7 +46,7 @@ pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
 pub use session::{Link, Session};
-pub use waiting::{TookLonger, UnderWay, end_waits_by, finishing, spawn, until, wait, within};
+pub use waiting::{TookLonger, UnderWay, end_waits_by, finishing, limited, spawn, until, wait, within};
 
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);

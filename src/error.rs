@@ -133,6 +133,12 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The first of some names, and how many there are besides.
+pub fn some(names: &[impl ToString], most: usize) -> String {
+    let told = names.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if names.len() > most { format!("{told} and {} more", names.len() - most) } else { told }
+}
+
 /// Runs what may panic in a library; a panic becomes an error, and nothing is printed of it.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
     let before = CAUGHT.replace(true);

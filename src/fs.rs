@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
-pub use beside::{BESIDE, beside, names_another_file};
+pub use beside::{BESIDE, names_another_file};
 pub use clone::Cloner;
 pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
 pub use holders::words;
@@ -38,6 +38,13 @@ pub use write::{
     DigestWriter, check_touchable, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, place_for_writing,
     remove_empty_folder, remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
 };
+
+/// The path of a file with something behind its name.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
 
 /// A step on the filesystem that failed.
 #[derive(Debug, thiserror::Error)]

@@ -56,6 +56,13 @@ pub struct Request {
     pub hashing: Arc<Hashing>,
 }
 
+impl Request {
+    /// Of these flows, and nothing besides.
+    pub fn new(selected: Selected, interrupted: Arc<AtomicBool>, hashing: Arc<Hashing>) -> Self {
+        Self { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing }
+    }
+}
+
 /// An earlier set that shall be published again.
 #[derive(Clone, Debug)]
 pub struct PutBack {

@@ -97,13 +97,14 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
     let (found, project) = load(args.file.as_deref())?;
+    let places = build.places();
     if !(build.dry_run || build.check) {
-        build.places().check()?;
+        places.check()?;
     }
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
         let folder = project.cache_folder().real;
-        let mut attempt = Attempt { build, found: &found, began, interrupted, mended: None };
+        let mut attempt = Attempt { build, places, found: &found, began, interrupted, mended: None };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
@@ -125,6 +126,7 @@ impl Build {
 /// One way through the command: where the index turns out to be damaged there are two.
 struct Attempt<'a> {
     build: &'a Build,
+    places: Places<'a>,
     found: &'a Found,
     began: (SystemTime, Instant),
     interrupted: Arc<AtomicBool>,
@@ -155,7 +157,7 @@ impl Attempt<'_> {
             }
             return Ok(pending_code(build, &plan));
         }
-        build.places().check_others(self.found, &planner)?;
+        self.places.check_others(self.found, &planner)?;
         let options = options(build, &planner, self.interrupted.clone());
         let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
@@ -199,8 +201,10 @@ impl Attempt<'_> {
 
     /// Gives what its reader is to be warned of.
     fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
-        match (&self.build.depfile, &self.build.stamp) {
-            (Some(path), Some(stamp)) => depfile::write(path, stamp, Syntax::or_guess(self.build.depfile_syntax), self.found, planner),
+        match self.places {
+            Places { depfile: Some(path), stamp: Some(stamp), syntax: Some(syntax), .. } => {
+                depfile::write(path, stamp, syntax, self.found, planner)
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -214,9 +218,8 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, ha
         flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
     }
     let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted, build.format)) };
-    let (interrupted, accept_shrink) = (interrupted.clone(), build.accept_shrink);
-    let request =
-        Request { selected, force: build.force, slices: build.slice.clone(), accept_shrink, put_back: None, interrupted, hashing };
+    let (force, slices, accept_shrink) = (build.force, build.slice.clone(), build.accept_shrink);
+    let request = Request { force, slices, accept_shrink, ..Request::new(selected, interrupted.clone(), hashing) };
     let mut planner = Planner::new(project, request, access).await?;
     if let Some(number) = build.accept_lost {
         planner.accept_lost(number)?;

@@ -100,15 +100,7 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left alone.
 async fn orphans(project: Project) -> Result<Vec<Target>> {
     let selected = select(&Selection::default(), &project)?;
-    let request = Request {
-        selected,
-        force: false,
-        slices: None,
-        accept_shrink: false,
-        put_back: None,
-        interrupted: Arc::default(),
-        hashing: Arc::default(),
-    };
+    let request = Request::new(selected, Arc::default(), Arc::default());
     let mut planner = Planner::new(project, request, Access::Look).await?;
     let (removable, others) = planner.removable().await?;
     for orphan in others {

@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::config::loader::Found;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, some};
 use crate::flow::Flow;
 use crate::fs;
 use crate::plan::Planner;
-use crate::report::plain::some;
 
 pub(super) use names::of_make;
 
@@ -143,9 +142,7 @@ fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
     let Some(file) = database.file.clone() else {
         return needed.of_servers.push(format!("flow {}", flow.name));
     };
-    let mut log = file.clone().into_os_string();
-    log.push("-wal");
-    needed.logs.insert(log.into());
+    needed.logs.insert(fs::beside(&file, "-wal"));
     needed.paths.insert(file);
 }
 

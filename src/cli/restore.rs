@@ -55,15 +55,7 @@ pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
         let hashing: Arc<Hashing> = Arc::default();
         let mut report = report(restore.format, &hashing);
-        let request = Request {
-            selected,
-            force: false,
-            slices: None,
-            accept_shrink: true,
-            put_back: Some(put_back),
-            interrupted: interrupted.clone(),
-            hashing,
-        };
+        let request = Request { accept_shrink: true, put_back: Some(put_back), ..Request::new(selected, interrupted.clone(), hashing) };
         let access = Access::Build(restore.patience.wait(&interrupted, restore.format));
         let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;

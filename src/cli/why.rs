@@ -10,14 +10,14 @@ use super::patience::{OF_OTHERS, watch_for_interrupts};
 use super::{load, runtime, say, select};
 use crate::cache::Access;
 use crate::cache::history::Run;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, some};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
 use crate::plan::{Hashing, Planner, Request, Step};
 use crate::report::json::{self as objects, Json};
 use crate::report::output::{self, Output};
-use crate::report::plain::{Plain, count, moment, some};
+use crate::report::plain::{Plain, count, moment};
 use crate::report::progress::Progress;
 
 /// How many inputs of a fresh flow are listed.
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
     runtime()?.block_on(async {
         let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
         let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
-        let request = Request { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing };
+        let request = Request::new(selected, interrupted, hashing);
         let mut planner = Planner::new(project, request, Access::Look).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;

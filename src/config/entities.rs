@@ -11,6 +11,7 @@ use super::problem::{Problem, Problems, Span, nearest};
 use super::read::{keys_of, read};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
 use super::{Document, Role};
+use crate::error::some;
 
 /// What a pattern of entities found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -208,10 +209,7 @@ impl Origin<'_> {
 const SHOWN: usize = 3;
 
 fn said(others: &[String], pattern: &str) -> Option<String> {
-    let mut names = others.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if others.len() > SHOWN {
-        names.push_str(&format!(" and {} more", others.len() - SHOWN));
-    }
+    let names = some(others, SHOWN);
     let (verb, them) = if others.len() == 1 { ("is", "it") } else { ("are", "them") };
     (!others.is_empty()).then(|| format!("no entity {verb} {names}: {pattern} does not match {them}, and large letters are other letters"))
 }

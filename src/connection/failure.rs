@@ -117,9 +117,9 @@ impl Failure {
             Some(NO_TLS) => Some(
                 "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
             ),
-            Some(NO_TLS_THAT_IS_ASKED_FOR) => Some(
-                "turn TLS on at the server; or sslmode: prefer of the connection, which goes before what its URL and the environment say",
-            ),
+            Some(NO_TLS_THAT_IS_ASKED_FOR) => {
+                Some("turn TLS on at the server; or sslmode: prefer of the connection, which overrides its URL and the environment")
+            }
             Some(NO_SERVER) => {
                 Some("check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
             }

@@ -135,13 +135,22 @@ pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
                 tokio::time::sleep(FINISHING).await;
             }
         };
-        let limit = if let Patience::For(limit) = patience { limit } else { Duration::MAX };
+        let limit = if let Patience::For(limit) = patience { Some(limit) } else { None };
         tokio::select! {
-            done = tokio::time::timeout(limit, work) => done.map_err(|_| TookLonger(limit).into()),
+            done = limited(limit, work) => done,
             () = interrupted => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         }
     })
     .wait()?
+}
+
+/// Waits for what a database is asked, no longer than it may take.
+///
+/// # Errors
+/// It took longer.
+pub async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T> {
+    let limit = limit.unwrap_or(Duration::MAX);
+    tokio::time::timeout(limit, work).await.map_err(|_| TookLonger(limit).into())
 }
 
 /// A flow waited for a database for longer than it may.

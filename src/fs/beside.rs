@@ -3,9 +3,9 @@
 //! It does not know what the file is for.
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{File, FsError, own};
+use super::{File, FsError, beside, own};
 
 /// What the names of what it keeps end with: a log, the memory that is shared for it, a journal.
 pub const BESIDE: [&str; 3] = ["-wal", "-shm", JOURNAL];
@@ -18,13 +18,6 @@ const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
 /// How many bytes that is.
 const TRAILER: usize = 16;
-
-/// The path of a file with something behind its name.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(ending);
-    PathBuf::from(name)
-}
 
 /// True where the journal of a file of SQLite's names another journal, as those of transactions in several files do: SQLite
 /// removes the file of that name when it rolls back, wherever it lies. The path is a real one.

@@ -3,7 +3,7 @@
 //! Paths that come here are real ones: the links that lead to a store or to the cache were resolved before. So a link on one of
 //! them is not hygge's, and is refused by its name. It does not know what the files are for.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::step::{Step, step};
-use super::{File, Found, FsError, write};
+use super::{File, Found, FsError, beside, write};
 
 /// What a new file may be used for where its creator's mask allows it.
 const FILE: Mode = Mode::from_raw_mode(0o666);
@@ -153,7 +153,7 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// may write it at a time; what a killed one left is replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let (folder, name) = parent("write", path)?;
-    let beside = with_ending(name, ".tmp");
+    let beside = beside(Path::new(name), ".tmp").into_os_string();
     write::ignore_missing(rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into))
         .map_err(FsError::at("write", &path.with_file_name(&beside)))?;
     replace(&folder, name, path, &beside, bytes)
@@ -176,12 +176,6 @@ pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, beside: &OsSt
         rustix::fs::unlinkat(folder, beside, AtFlags::empty()).ok();
     }
     renamed
-}
-
-pub(super) fn with_ending(name: &OsStr, ending: &str) -> OsString {
-    let mut name = name.to_os_string();
-    name.push(ending);
-    name
 }
 
 /// Copies a file of hygge's own; see [`copy`](super::copy).

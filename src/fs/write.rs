@@ -13,7 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::step::{Step, step};
-use super::{File, FsError, own};
+use super::{File, FsError, beside, own};
 
 /// Bytes that are read and written at once: large enough that BLAKE3 hashes at full width.
 const BUFFER: usize = 1 << 20;
@@ -75,7 +75,7 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let place = place_for_writing(path)?;
     let (folder, name) = own::parent("write", &place)?;
-    let beside = free_name(place.parent().unwrap_or(&place), &own::with_ending(name, ".tmp").to_string_lossy());
+    let beside = free_name(place.parent().unwrap_or(&place), &beside(Path::new(name), ".tmp").to_string_lossy());
     own::replace(&folder, name, &place, beside.file_name().unwrap_or_default(), bytes)
 }
 

@@ -9,6 +9,7 @@ use globset::{Glob, GlobBuilder};
 use super::HomeError;
 use super::files::is_deep;
 use crate::config::listing::ENDINGS;
+use crate::error::some;
 use crate::fs;
 
 /// How many names are shown.
@@ -65,10 +66,7 @@ impl Names<'_> {
 
 fn said(mut names: Vec<PathBuf>, why: impl Fn(String) -> String) -> Option<String> {
     names.sort();
-    let mut shown = names.iter().take(SHOWN).map(|name| name.display().to_string()).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        shown.push_str(&format!(" and {} more", names.len() - SHOWN));
-    }
+    let shown = some(&names.iter().map(|name| name.display()).collect::<Vec<_>>(), SHOWN);
     let verb = if names.len() == 1 { "is" } else { "are" };
     (!names.is_empty()).then(|| format!("not read {verb} {}", why(shown)))
 }

@@ -17,7 +17,7 @@ use super::prepare::check_schemas;
 use super::project::Project;
 use super::slice;
 use super::work::same_name;
-use crate::connection::{Databases, TookLonger, within};
+use crate::connection::{Databases, limited, within};
 use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, Passage};
@@ -71,9 +71,7 @@ pub async fn ask_tables(project: &Project) -> Answers {
         let before = Before { is_final: flow.is_final(), ..Before::default() };
         Some(async move {
             let began = Instant::now();
-            let limit = flow.timeout.unwrap_or(Duration::MAX);
-            let answer = tokio::time::timeout(limit, table.probe(databases, &before)).await;
-            let answer = answer.unwrap_or_else(|_| Err(TookLonger(limit).into()));
+            let answer = limited(flow.timeout, table.probe(databases, &before)).await.flatten();
             (flow.name.clone(), (answer, began.elapsed()))
         })
     });

@@ -9,7 +9,7 @@ use super::orphans::{self, Owners};
 use super::project::Project;
 use crate::cache::index::KnownStore;
 use crate::cache::{Access, Cache};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, some};
 
 /// How many names are shown.
 const SHOWN: usize = 3;
@@ -32,10 +32,7 @@ pub struct Lost {
 impl Lost {
     /// Why the flow is not built; `all` is the number of entities that all flows of the run have lost.
     pub fn error(&self, all: usize) -> Error {
-        let mut names = self.entities.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        if self.entities.len() > SHOWN {
-            names.push_str(&format!(" and {} more", self.entities.len() - SHOWN));
-        }
+        let names = some(&self.entities.iter().collect::<Vec<_>>(), SHOWN);
         let error = format!(
             "{} of the {} entities that flow {} had are not found any more ({names}), and max_lost allows {}%",
             self.entities.len(),

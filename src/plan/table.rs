@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
@@ -15,7 +14,7 @@ use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::work::{PlannedPart, Work};
 use super::{Planner, schema};
-use crate::connection::{ConnectionError, TookLonger, until};
+use crate::connection::{ConnectionError, limited, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
@@ -95,11 +94,7 @@ impl Planner {
             let databases = &databases;
             let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false, stay: stay.clone() };
             // While it is planned, no clock of the flow counts.
-            let limit = flow.timeout.unwrap_or(Duration::MAX);
-            Some(async move {
-                let answer = tokio::time::timeout(limit, table.probe(databases, before)).await;
-                (flow.name.clone(), answer.unwrap_or_else(|_| Err(TookLonger(limit).into())).map(seen))
-            })
+            Some(async move { (flow.name.clone(), limited(flow.timeout, table.probe(databases, before)).await.flatten().map(seen)) })
         });
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::output::Output;
 use super::{Notices, Report};
 use crate::cache::index::Begun;
+use crate::error::some;
 use crate::execute::event::{Done, Event, Outcome, Summary};
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::{Plan, Step};
@@ -219,12 +220,6 @@ pub fn after(retries: u64) -> String {
         1 => ", after 1 retry".into(),
         more => format!(", after {more} retries"),
     }
-}
-
-/// The first of some names, and how many there are besides.
-pub fn some(names: &[impl ToString], most: usize) -> String {
-    let told = names.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if names.len() > most { format!("{told} and {} more", names.len() - most) } else { told }
 }
 
 /// A moment that is recorded in RFC 3339, as a person reads it.

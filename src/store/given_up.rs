@@ -28,8 +28,7 @@ pub fn give_up(store: &Path, is_given_up: bool) -> Result<(), FsError> {
 }
 
 fn mark(store: &Path) -> PathBuf {
-    let mut name = store.file_name().unwrap_or_default().to_os_string();
-    name.push(".lost");
+    let name = fs::beside(Path::new(store.file_name().unwrap_or_default()), ".lost");
     // A table has nothing else of its own on the disk.
     if is_table(store) { store.with_file_name(name) } else { store.with_file_name(".hygge").join(name) }
 }

@@ -48,17 +48,16 @@ impl SqlHome {
     /// How the file of a SQLite database looks, with its log.
     pub(super) fn look(&self, session: &Session) -> Result<Option<Fingerprint>> {
         let Some(file) = session.database().file.as_ref().filter(|_| self.probe == Probe::File) else { return Ok(None) };
-        let mut log = file.clone().into_os_string();
-        log.push("-wal");
+        let log = fs::beside(file, "-wal");
         let now = Now::take();
         let mut writer = KeyWriter::new(KeyKind::Probe);
-        for path in [file, std::path::Path::new(&log)] {
+        for path in [file, &log] {
             let Some(found) = fs::stat(path)?.filter(|found| found.stat.size > 0) else {
                 writer.text("nothing");
                 continue;
             };
             let mut stat = found.stat;
-            if path == std::path::Path::new(&log) {
+            if *path == log {
                 // For root, SQLite gives the log to the owner of the database each time it opens it.
                 stat.ctime_ns = stat.mtime_ns;
             }
