@@ -70,6 +70,17 @@ fn a_signal_ends_a_wait_for_a_silent_server(kind: Kind) {
     }
 }
 
+/// It is asked when all flows have been planned with and looked at.
+fn a_signal_ends_a_check_of_a_connection_that_no_flow_uses(kind: Kind) {
+    let (port, seen) = silent();
+    let sandbox = Sandbox::new(&format!(
+        "connections: {{shop: {{url: '{}://u@127.0.0.1:{port}/d', connect_timeout: 10m}}}}\nflows:\n  a: {{home: home, store: out}}\n",
+        scheme(kind)
+    ));
+    ints(&sandbox, "home/a.parquet", 0..10);
+    ends_when_told(&sandbox, &["check"], "INT", || seen.load(Ordering::Relaxed) > 0);
+}
+
 /// Somebody has the table of receipts, or the file, for a long time.
 fn a_signal_ends_a_wait_for_a_lock(kind: Kind) {
     let database = Database::new(kind);
@@ -165,7 +176,12 @@ on_each_database!(a_signal_ends_a_wait_for_a_lock, a_long_limit_is_one);
 
 mod servers {
     use super::*;
-    on_servers!(a_signal_ends_a_wait_for_a_silent_server, a_flow_waits_no_longer_than_its_timeout, a_dead_database_is_asked_once);
+    on_servers!(
+        a_signal_ends_a_wait_for_a_silent_server,
+        a_signal_ends_a_check_of_a_connection_that_no_flow_uses,
+        a_flow_waits_no_longer_than_its_timeout,
+        a_dead_database_is_asked_once
+    );
 }
 
 mod poolers {

@@ -1,8 +1,9 @@
 //! `hygge check`: is the config sound, can every home be read and every store be written?
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
@@ -15,7 +16,7 @@ use crate::cache::{Access, Cache};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
 use crate::config::variables::{VariableError, VariableErrors};
-use crate::connection::{ConnectionError, ping};
+use crate::connection::{ConnectionError, ping, until};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::resolved::resolved;
 use crate::flow::{Flow, FlowName};
@@ -73,40 +74,7 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     shown.looked(&Looked { what: "config", name: files, found: Ok(said), took: None });
     let edges = flows.iter().map(|flow| project.graph.upstreams(flow.name.as_str()).len()).sum();
     shown.looked(&Looked { what: "graph", name: count(edges, "edge"), found: Ok("no circle, no store twice".into()), took: None });
-    let mut remarks = Vec::new();
-    let mut project = project;
-    if !command.offline {
-        let folder = project.cache_folder();
-        let cache = runtime()?.block_on(Cache::check(&folder)).map_err(Error::from);
-        let name = folder.real.strip_prefix(project.root()).unwrap_or(&folder.real).display().to_string();
-        let mut stuck = HashMap::new();
-        if cache.is_ok() {
-            (project, stuck) = runtime()?.block_on(blocked(project))?;
-        }
-        shown.looked(&Looked { what: "cache", name, found: cache.map(|()| "can be used".to_string()), took: None });
-        let tables = runtime()?.block_on(check::ask_tables(&project));
-        let checked = check::check(&project, &tables);
-        checked.iter().filter(|checked| checked.found.is_err()).for_each(|checked| drop(stuck.remove(&checked.flow)));
-        for mut checked in checked {
-            let name = checked.flow.to_string();
-            if checked.part == Part::Store
-                && let Some(error) = stuck.remove(&checked.flow)
-            {
-                checked.found = Err(error);
-            }
-            remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
-            shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
-        }
-        for looked in lost(&project)? {
-            shown.looked(&looked);
-        }
-        let stores = flows.iter().filter_map(|flow| flow.store.table());
-        let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
-        let used = flows.iter().flat_map(|flow| connections_of(flow)).collect();
-        for looked in answers(connections, &Uses { filled, used }, &found.root)? {
-            shown.looked(&looked);
-        }
-    }
+    let (project, remarks) = if command.offline { (project, Vec::new()) } else { runtime()?.block_on(look(project, &mut shown))? };
     let warnings = Problems::of_warnings(&found.sources, &config.warnings);
     let passed_over = config.passed_over.iter().map(|(flow, said)| format!("flow {flow}: {said}"));
     let notes = flows.iter().flat_map(|flow| notes(flow)).chain(passed_over);
@@ -119,12 +87,56 @@ pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
     Ok(code)
 }
 
+/// Looks at what the config speaks of, and shows what was found; gives what is to be said of it besides.
+async fn look(project: Project, shown: &mut Shown) -> Result<(Project, Vec<String>)> {
+    // All of it ends by one of these: what has begun to see signals keeps them from ending the process.
+    let interrupted = watch_for_interrupts(OF_OTHERS);
+    let folder = project.cache_folder();
+    let cache = Cache::check(&folder).await.map_err(Error::from);
+    let name = folder.real.strip_prefix(project.root()).unwrap_or(&folder.real).display().to_string();
+    let (project, mut stuck) = if cache.is_ok() { blocked(project, &interrupted).await? } else { (project, HashMap::new()) };
+    shown.looked(&Looked { what: "cache", name, found: cache.map(|()| "can be used".to_string()), took: None });
+    let tables = unless_interrupted(&interrupted, check::ask_tables(&project)).await?;
+    let checked = check::check(&project, &tables);
+    // What was given up is no finding.
+    unless_interrupted(&interrupted, ready(())).await?;
+    let mut remarks = Vec::new();
+    checked.iter().filter(|checked| checked.found.is_err()).for_each(|checked| drop(stuck.remove(&checked.flow)));
+    for mut checked in checked {
+        let name = checked.flow.to_string();
+        if checked.part == Part::Store
+            && let Some(error) = stuck.remove(&checked.flow)
+        {
+            checked.found = Err(error);
+        }
+        remarks.extend(checked.remarks.iter().map(|remark| format!("flow {name}: {remark}")));
+        shown.looked(&Looked { what: checked.part.word(), name, found: checked.found, took: Some(checked.took) });
+    }
+    for looked in lost(&project).await? {
+        shown.looked(&looked);
+    }
+    for looked in unless_interrupted(&interrupted, answers(&project)).await? {
+        shown.looked(&looked);
+    }
+    Ok((project, remarks))
+}
+
+/// Waits for something, but no longer than the command goes on.
+async fn unless_interrupted<T>(interrupted: &AtomicBool, work: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        // Whatever it has found by then.
+        biased;
+        () = until(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        done = work => Ok(done),
+    }
+}
+
 /// Why a build would not make flows whose home and store are well by themselves.
-async fn blocked(project: Project) -> Result<(Project, HashMap<FlowName, Error>)> {
+async fn blocked(project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Project, HashMap<FlowName, Error>)> {
     let selected = select(&Selection::default(), &project)?;
-    let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
+    let hashing = Arc::<Hashing>::default();
     let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
-    let request = Request { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing };
+    let request = Request::new(selected, interrupted.clone(), hashing);
     let mut planner = Planner::new(project, request, Access::Look).await?;
     let plan = planner.plan().await?;
     planner.write_back().await?;
@@ -158,22 +170,14 @@ fn notes(flow: &Flow) -> Vec<String> {
 }
 
 /// Flows that have lost more entities than they allow, by what the cache knows, or the receipts where there is none.
-fn lost(project: &Project) -> Result<Vec<Looked>> {
+async fn lost(project: &Project) -> Result<Vec<Looked>> {
     if project.config.max_lost.is_empty() {
         return Ok(Vec::new());
     }
-    let lost = runtime()?.block_on(lost::look(project))?;
+    let lost = lost::look(project).await?;
     let all = lost::count(&lost);
     let looked = |lost: &Lost| Looked { what: "entities", name: lost.flow.clone(), found: Err(lost.error(all)), took: None };
     Ok(lost.iter().map(looked).collect())
-}
-
-/// Which connections flows use.
-struct Uses<'f> {
-    /// To fill tables.
-    filled: BTreeSet<&'f str>,
-    /// At all.
-    used: BTreeSet<&'f str>,
 }
 
 /// The names of the connections that a flow uses.
@@ -191,38 +195,37 @@ fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
 }
 
 /// Asks all connections at once.
-fn answers(connections: &[Connection], uses: &Uses<'_>, root: &Path) -> Result<Vec<Looked>> {
-    if connections.is_empty() {
-        return Ok(Vec::new());
+async fn answers(project: &Project) -> Vec<Looked> {
+    let (flows, connections) = (|| project.graph.flows(), &project.config.connections);
+    let stores = flows().filter_map(|flow| flow.store.table());
+    let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
+    let used: BTreeSet<&str> = flows().flat_map(|flow| connections_of(flow)).collect();
+    let mut asked = tokio::task::JoinSet::new();
+    for (number, connection) in connections.iter().cloned().enumerate() {
+        let (root, name) = (project.root().to_path_buf(), connection.name.as_str());
+        let (is_filled, is_used) = (filled.contains(name), used.contains(name));
+        asked.spawn(async move {
+            let began = Instant::now();
+            let answer = ping(&connection, &root).await;
+            let found = match answer {
+                Ok(true) => Ok("answers".to_string()),
+                // The flow that fills it makes it.
+                Ok(false) if is_filled => Ok("its file is not there yet".to_string()),
+                Ok(false) if !is_used => Ok("no flow uses it, and its file is not there".to_string()),
+                Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
+                // Nobody will ask for it.
+                Err(_) if !is_used && !connection.lacks().is_empty() => {
+                    Ok(format!("no flow uses it, and {}", VariableErrors(connection.lacks())))
+                }
+                Err(error) => Err(error),
+            };
+            let found = found.map_err(Error::from);
+            (number, Looked { what: "connection", name: connection.name, found, took: Some(began.elapsed()) })
+        });
     }
-    runtime()?.block_on(async {
-        let mut asked = tokio::task::JoinSet::new();
-        for (number, connection) in connections.iter().cloned().enumerate() {
-            let (root, name) = (root.to_path_buf(), connection.name.as_str());
-            let (is_filled, is_used) = (uses.filled.contains(name), uses.used.contains(name));
-            asked.spawn(async move {
-                let began = Instant::now();
-                let answer = ping(&connection, &root).await;
-                let found = match answer {
-                    Ok(true) => Ok("answers".to_string()),
-                    // The flow that fills it makes it.
-                    Ok(false) if is_filled => Ok("its file is not there yet".to_string()),
-                    Ok(false) if !is_used => Ok("no flow uses it, and its file is not there".to_string()),
-                    Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
-                    // Nobody will ask for it.
-                    Err(_) if !is_used && !connection.lacks().is_empty() => {
-                        Ok(format!("no flow uses it, and {}", VariableErrors(connection.lacks())))
-                    }
-                    Err(error) => Err(error),
-                };
-                let found = found.map_err(Error::from);
-                (number, Looked { what: "connection", name: connection.name, found, took: Some(began.elapsed()) })
-            });
-        }
-        let mut looked = asked.join_all().await;
-        looked.sort_by_key(|(number, _)| *number);
-        Ok(looked.into_iter().map(|(_, looked)| looked).collect())
-    })
+    let mut looked = asked.join_all().await;
+    looked.sort_by_key(|(number, _)| *number);
+    looked.into_iter().map(|(_, looked)| looked).collect()
 }
 
 /// Shows what was found as it comes.
