@@ -193,14 +193,16 @@ impl Flow {
         match self.home.table() {
             Some(table) => recipe.settings.extend(table.recipe()),
             None => {
-                recipe.set("home.format", input.name());
+                recipe.set("home.format", input.id());
                 recipe.set("home.format.version", input.version());
+                input.settings().iter().for_each(|(key, value)| recipe.set(format!("home.{key}"), text_of(value)));
             }
         }
-        recipe.set("store.format", target.format.name());
+        recipe.set("store.format", target.format.id());
         // Rows of a table that become files are made by the format; other files may pass whole, which their parts tell.
         let is_made = self.home.table().is_some() && self.store.table().is_none();
         recipe.set("store.format.version", if is_made { target.format.made_version() } else { target.format.version() });
+        target.format.settings().iter().for_each(|(key, value)| recipe.set(format!("store.{key}"), text_of(value)));
         recipe.set("store.compression", target.compression.word);
         if let Some(level) = target.compression.level {
             recipe.set("store.compression_level", level);
@@ -246,6 +248,11 @@ impl Flow {
             Place::Path { .. } | Place::Table { .. } => None,
         }
     }
+}
+
+/// A setting as a recipe has it.
+fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 
 /// Makes the flows of a config. Every problem of every flow is given, with those found before.

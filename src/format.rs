@@ -2,39 +2,46 @@
 //!
 //! It knows bytes and columns; where files lie and who owns them is for homes and stores.
 
+mod arrays;
 pub mod batch;
+mod error;
 pub mod foreign;
+pub mod ipc;
 pub mod parquet;
 pub mod shared;
+mod transfer;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use batch::RecordBatch;
-use foreign::Foreign;
 use polars_arrow::datatypes::ArrowSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorKind};
+use crate::config::Settings;
+use crate::error::Error;
 use crate::fingerprint::Fingerprint;
-use crate::fs::{File, FsError};
+use crate::fs::File;
 use shared::Shared;
 
-/// A file format: one value for the whole process.
+pub use error::FormatError;
+pub use transfer::{TransferMode, check_recodable, recode};
+
+/// A file format, made from the options that the config gives it.
 ///
-/// A format checks before it moves: [`Format::inspect`] refuses a file that is not sound, so that
-/// what passes undecoded is as good as what was decoded. Nothing here maps a file into memory: a
-/// file that is cut off while it is read is an error and not a crash.
+/// Where home and store have one format, its [`Passthrough`] moves files; else what the [`Reader`] of one decodes goes through
+/// the [`Writer`] of the other.
 pub trait Format: Debug + Send + Sync {
     /// The `type:` in the config.
-    fn name(&self) -> &'static str;
+    fn id(&self) -> &'static str;
 
-    /// The ending of its files, without the dot.
-    fn extension(&self) -> &'static str;
+    /// The endings of the files that a home reads, without the dot; the first is that of files that are made.
+    fn extensions(&self) -> &'static [&'static str];
 
     /// The version of everything: it goes up when what passed whole before would not be the same today.
     fn version(&self) -> u32;
@@ -43,24 +50,36 @@ pub trait Format: Debug + Send + Sync {
     /// compressed anew or decoded, or where what was made so must be made again. What passed whole stays as it is.
     fn made_version(&self) -> u32;
 
-    /// The words that `compression:` may be, the default first.
-    fn compressions(&self) -> &'static [&'static str];
+    /// The options that are not the default, by the words of the config. Each may decide bytes: they are in the recipe, and in
+    /// what layouts are kept under.
+    fn settings(&self) -> Settings {
+        Settings::new()
+    }
 
-    /// The levels of a compression; `None` for one that has none.
-    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>>;
+    /// Reads its files.
+    fn reader(&self) -> &dyn Reader;
 
+    /// Writes its files; `None` where they are only read.
+    fn writer(&self) -> Option<&dyn Writer>;
+
+    /// Moves files of the same format, whatever their options, into its own; `None` where everything is decoded.
+    fn passthrough(&self) -> Option<&dyn Passthrough>;
+}
+
+/// Reads files of a format.
+///
+/// A reader checks before anything is moved: [`Reader::inspect`] refuses a file that is not sound, so that
+/// what passes undecoded is as good as what was decoded. Nothing here maps a file into memory: a
+/// file that is cut off while it is read is an error and not a crash.
+pub trait Reader: Send + Sync {
     /// Reads what is needed to check and to slice a file, and none of its values.
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError>;
-
-    /// Refuses a sound file that has a column which would not come out of the decoder as it went
-    /// in. Nothing is decoded to find that out.
-    fn decodable(&self, source: &Opened) -> Result<(), FormatError>;
 
     /// Refuses a sound file that has a column whose values would not be the same once they are decoded, into
     /// whatever they are written afterwards. Nothing is decoded to find that out.
     fn readable(&self, source: &Opened) -> Result<(), FormatError>;
 
-    /// The columns of a sound file, as they are decoded.
+    /// The columns of a sound file, as [`Reader::decode`] gives them.
     fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError>;
 
     /// The names of a sound file's columns, in order.
@@ -72,40 +91,54 @@ pub trait Format: Debug + Send + Sync {
     /// Names the first column in which the values of two sound files differ in name, order or type, and how.
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 
+    /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those that all formats and stores
+    /// know: of numbers, texts and bytes as views, lists with offsets of 64 bits, and groups of them.
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError>;
+}
+
+/// Writes files of a format.
+pub trait Writer: Send + Sync {
+    /// The words that `compression:` may be, the default first.
+    fn compressions(&self) -> &'static [&'static str];
+
+    /// The levels of a compression; `None` for one that has none.
+    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>>;
+
+    /// The compression of files whose rows come from no file of the format, where none is asked for.
+    fn own_compression(&self) -> Compression;
+
+    /// Begins a file with these columns; each batch that is written becomes one group.
+    ///
+    /// # Errors
+    /// A column that the format cannot hold as it is, by its name.
+    fn begin<'w>(
+        &self,
+        columns: &ArrowSchema,
+        compression: Compression,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
+}
+
+/// Moves files into files of the same format.
+pub trait Passthrough: Send + Sync {
+    /// How files of these layouts become parts of `target`, which has this format: never decoded where they need not be.
+    fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError>;
+
     /// Says what keeps the groups of two sound files out of one part, in words.
     fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 
-    /// How files of these layouts become parts of `target`: never decoded where they need not be.
-    fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError>;
-
     /// Moves whole groups into one file without decoding them, with another compression where one is
-    /// given. Gives the rows.
-    fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
+    /// given. Gives the rows. Only asked for where [`Passthrough::transfer`] says so.
+    fn move_groups(&self, _: &Cut<'_>, _: Option<Compression>, _: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+        Err(FormatError::Encode("files of this format are only moved whole".into()))
+    }
 
-    /// Decodes pieces and hands their rows on, one group at a time and in order.
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError>;
+    /// Refuses a sound file that has a column which would not come out of [`Passthrough::recode`] as it went
+    /// in. Nothing is decoded to find that out.
+    fn recodable(&self, source: &Opened) -> Result<(), FormatError>;
 
-    /// Begins a file of `target`'s format with these columns, for rows that come from no file; each batch that is written
-    /// becomes one group.
-    fn encoder_of<'w>(
-        &self,
-        columns: &ArrowSchema,
-        target: &Target,
-        out: Box<dyn Write + Send + 'w>,
-    ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
-
-    /// The compression of files whose rows come from no file, where none is asked for.
-    fn own_compression(&self) -> Compression;
-
-    /// Begins a file of `target`'s format; each batch that is written becomes one group.
-    /// `model` is the first file of `cut`, whose schema and metadata the new file takes over.
-    fn encoder<'w>(
-        &self,
-        model: &Opened,
-        cut: &Cut<'_>,
-        target: &Target,
-        out: Box<dyn Write + Send + 'w>,
-    ) -> Result<Box<dyn Encoder + 'w>, FormatError>;
+    /// Decodes pieces and encodes their rows. The file takes over the schema and the metadata of the first piece's. Gives the rows.
+    fn recode(&self, cut: &Cut<'_>, compression: Compression, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
 }
 
 /// Writes record batches into one file.
@@ -126,7 +159,7 @@ pub struct Opened {
     pub path: PathBuf,
 }
 
-/// What a format found in a file. It depends on nothing but the file's bytes.
+/// What a format found in a file. It depends on nothing but the file's bytes and the format's options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// All rows.
@@ -137,6 +170,8 @@ pub struct Layout {
     pub schema: Fingerprint,
     /// The compressions that occur in the file, as `compression:` names them.
     pub compressions: BTreeSet<String>,
+    /// How the file is built, where its format knows several ways; empty where it knows one.
+    pub container: String,
     /// True where some of it is encrypted: it can only pass whole.
     pub encrypted: bool,
     /// The digest of the columns as their values are: equal where files can be of one flow.
@@ -184,39 +219,14 @@ pub struct Compression {
 }
 
 /// What parts are to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// Their format.
-    pub format: &'static dyn Format,
+    pub format: Arc<dyn Format>,
     /// Their compression.
     pub compression: Compression,
     /// How many rows a part should have; `None` for one part a file.
     pub rows_per_file: Option<u64>,
-}
-
-impl Target {
-    /// The same for rows that come from no file, whose compression cannot be kept.
-    pub fn of_rows(self) -> Self {
-        let compression = if self.compression.word == "keep" { self.format.own_compression() } else { self.compression };
-        Self { compression, ..self }
-    }
-}
-
-/// How data gets from home to part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Passage {
-    /// Nothing is decoded: files pass whole, or as groups where they are cut or packed.
-    Undecoded,
-    /// Groups pass, and what is in them is packed with another compression; no value is decoded.
-    Recompressed {
-        /// One of the target format's.
-        compression: Compression,
-    },
-    /// Everything is decoded and encoded with this compression.
-    Decoded {
-        /// One of the target format's.
-        compression: Compression,
-    },
 }
 
 /// The files of a flow, opened one at a time: a part may be packed from more of them than a process
@@ -255,119 +265,27 @@ pub struct Piece {
     pub rows: Option<(u64, u64)>,
 }
 
-/// Why a format cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// The file is not what its name says, or not whole.
-    #[error("{} is not a sound {format} file: {reason}", path.display())]
-    Unsound {
-        /// The file.
-        path: PathBuf,
-        /// The format it should be.
-        format: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file is something else.
-    #[error("{} is not a sound {format} file: it is {}", path.display(), foreign.what)]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// The format it should be.
-        format: &'static str,
-        /// What it seems to be.
-        foreign: Foreign,
-    },
-    /// Some columns would not arrive as they were.
-    #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
-    Undecodable {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// What would be lost.
-        reason: String,
-    },
-    /// `keep` has no answer, because the input has several compressions and must be decoded.
-    #[error("compression: keep cannot be kept: the files must be cut inside a group, and have several compressions ({0})")]
-    MixedCompressions(String),
-    /// What is encrypted can be neither packed nor cut nor compressed anew.
-    #[error("the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep")]
-    Encrypted,
-    /// The files of one flow differ in their columns.
-    #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// The file it is compared with.
-        sibling: PathBuf,
-        /// The column, and how it differs.
-        difference: String,
-    },
-    /// A file or a part could not be read or written.
-    #[error("failed to {action} {}: {reason}", path.display())]
-    Codec {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The library's words.
-        reason: String,
-    },
-    /// The part could not be written.
-    #[error("failed to encode a part: {0}")]
-    Encode(String),
-    /// The work was interrupted.
-    #[error("interrupted")]
-    Interrupted,
-    /// A file of the flow cannot be opened, or is not what it was.
-    #[error(transparent)]
-    Source(#[from] Error),
-    /// The filesystem said no.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-}
-
-impl FormatError {
-    /// For `map_err`: the error of one action on one file.
-    pub fn at<E: std::fmt::Display>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |error| Self::Codec { action, path: path.to_path_buf(), reason: error.to_string() }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
-            Self::Foreign { foreign, .. } => Some(foreign.hint),
-            Self::Undecodable { .. } => {
-                Some("leave rows_per_file out or make it larger: row groups that are not cut inside are moved without decoding them")
-            }
-            Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
-            Self::Schema { .. } => Some(
-                "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
-            ),
-            _ => None,
-        }
-    }
-}
-
-impl From<FormatError> for Error {
-    fn from(error: FormatError) -> Self {
-        if let FormatError::Source(error) = error {
-            return error;
-        }
-        let kind = if matches!(error, FormatError::Interrupted) { ErrorKind::Interrupted } else { ErrorKind::Flow };
-        let hint = error.hint();
-        let error = Self::new(kind, error);
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    }
-}
-
 /// True where a group is so large that parts of about `rows` rows need it to be cut inside.
 ///
 /// Groups up to one and a half times the asked size are taken whole.
 pub fn must_cut(group: u64, rows: u64) -> bool {
     group > rows.saturating_add(rows / 2)
+}
+
+/// The compression that `keep` means where files are decoded: the one that all of them have.
+///
+/// # Errors
+/// They have several.
+fn kept_compression(writer: &dyn Writer, layouts: &[&Layout]) -> Result<Compression, FormatError> {
+    let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
+    found.sort_unstable();
+    found.dedup();
+    let known = |name: &str| writer.compressions().iter().copied().find(|word| *word == name);
+    match found.as_slice() {
+        [one] => known(one).map(|word| Compression { word, level: None }),
+        // Rows without columns.
+        [] => Some(writer.own_compression()),
+        _ => None,
+    }
+    .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))
 }

@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod flow;
+mod glob;
 mod marks;
 pub mod sql;
 mod unread;
@@ -51,7 +52,7 @@ pub trait Home: Debug + Send + Sync {
     fn place(&self) -> Place<'_>;
 
     /// The format of its files; `None` where another flow's store decides it, or where there are none.
-    fn format(&self) -> Option<&'static dyn Format>;
+    fn format(&self) -> Option<Arc<dyn Format>>;
 
     /// Itself, where it has rows to be asked for and no files.
     fn table(&self) -> Option<&dyn Table> {
@@ -385,7 +386,8 @@ impl From<HomeError> for Error {
     fn from(error: HomeError) -> Self {
         let of_kind = |others: &[String]| {
             let foreign = others.iter().find_map(|name| by_ending(name))?;
-            Some(format!("{} is not read from files here: {}", foreign.what, foreign.hint))
+            let verb = if foreign.is_read() { "is another format" } else { "is not read from files here" };
+            Some(format!("{} {verb}: {}", foreign.what, foreign.hint))
         };
         let hint = match &error {
             HomeError::NothingMatches { others, .. } if of_kind(others).is_some() => {

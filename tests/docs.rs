@@ -16,13 +16,14 @@ const BLOCKS: &[(&str, &str)] = &[
     ("### An entity", "/$defs/entity"),
     ("### A pattern of entities", "/$defs/pattern"),
     ("## `home` of files", "/$defs/home/anyOf/0"),
-    ("## `home` of another flow", "/$defs/home/anyOf/1"),
-    ("## `home` in a database", "/$defs/home/anyOf/2"),
+    ("## `home` of another flow", "/$defs/home/anyOf/2"),
+    ("## `home` in a database", "/$defs/home/anyOf/3"),
     ("### A slice", "/$defs/slice"),
     ("### A probe", "/$defs/probe"),
     ("### A watermark", "/$defs/watermark"),
     ("## `store` of files", "/$defs/store/anyOf/0"),
-    ("## `store` in a database", "/$defs/store/anyOf/1"),
+    ("### A store of Arrow IPC", "/$defs/store/anyOf/1"),
+    ("## `store` in a database", "/$defs/store/anyOf/2"),
     ("## A connection", "/$defs/connection"),
 ];
 
@@ -39,7 +40,9 @@ fn table(schema: &Value, place: &str) -> String {
     let mut rows = String::from("| key | type | default | meaning | example |\n| --- | --- | --- | --- | --- |\n");
     let properties = schema.pointer(place).expect("a block")["properties"].as_object().expect("keys");
     let shared = schema["$defs"]["shared"]["properties"].as_object().expect("keys");
-    for (key, said) in properties {
+    // What all files have is said of parquet.
+    let usual = if place == "/$defs/store/anyOf/1" { &schema["$defs"]["store"]["anyOf"][0]["properties"] } else { &Value::Null };
+    for (key, said) in properties.iter().filter(|(key, said)| usual[key.as_str()] != **said) {
         // What an entity has of a flow is said of the flow.
         if place == "/$defs/entity" && shared.contains_key(key) {
             continue;

@@ -17,6 +17,7 @@ mod filesystems;
 mod foresight;
 mod hostile;
 mod inputs;
+mod ipc;
 mod journals;
 mod kills;
 mod links;

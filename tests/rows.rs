@@ -20,6 +20,7 @@ fn layout(groups: &[u64], kind: u8) -> Layout {
         groups: groups.iter().map(|rows| Group { rows: *rows, bytes: rows * 8 }).collect(),
         schema: Fingerprint::of_bytes(b"schema"),
         compressions: BTreeSet::new(),
+        container: String::new(),
         encrypted: false,
         columns: Fingerprint::of_bytes(b"columns"),
         packing: (kind > 0).then(|| Fingerprint::of_bytes(&[kind])),

@@ -130,7 +130,8 @@ impl Cache {
         let memos = self.index.memos().await?;
         let (gone, there): (Vec<_>, Vec<_>) = memos.iter().partition(|(folder, _)| matches!(fs::stat(folder), Ok(None)));
         let seen = there.into_iter().flat_map(|(_, memo)| memo.digests()).chain(published.iter().copied());
-        let usable: HashSet<Fingerprint> = seen.flat_map(|digest| formats().map(move |format| layout_key(format, &digest))).collect();
+        let usable: HashSet<Fingerprint> =
+            seen.flat_map(|digest| formats().map(move |format| layout_key(format.as_ref(), &digest))).collect();
         let layouts: Vec<_> = self.index.all_layouts().await?.into_iter().filter(|key| !usable.contains(key)).collect();
         let gone: Vec<PathBuf> = gone.into_iter().map(|(folder, _)| folder.clone()).collect();
         self.index.forget(&parts, &layouts, &gone).await?;

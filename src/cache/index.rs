@@ -25,7 +25,7 @@ use super::CacheError;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
-use crate::fs::{self, BESIDE, FsError, Stat, Step, beside, own, step_async};
+use crate::fs::{self, BESIDE, FsError, Stat, Step, own, step_async, with_ending};
 use crate::store::receipt::Receipt;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26), and of one whose tables are others than those that are asked for:
@@ -135,13 +135,14 @@ impl PartRecord {
 }
 
 /// The version of what a layout says. Version 2: columns as their values are, and what files have in common that share parts.
-const LAYOUT: u32 = 2;
+/// Version 3: how the file is built.
+const LAYOUT: u32 = 3;
 
 /// What a layout is kept under: the format, its version, that of layouts and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
     // Layouts are found by what a format refuses, too, which changes with what it makes.
-    bytes.extend(format!("{} {} {LAYOUT}", format.name(), format.made_version()).into_bytes());
+    bytes.extend(format!("{} {} {LAYOUT}", format.id(), format.made_version()).into_bytes());
     Fingerprint::of_bytes(&bytes)
 }
 
@@ -400,7 +401,7 @@ fn is_there(path: &Path) -> Result<bool, FsError> {
 
 /// Renames a damaged index, and removes what SQLite keeps beside it.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
-    let mut damaged = beside(path, DAMAGED_NAME);
+    let mut damaged = with_ending(path, DAMAGED_NAME);
     if own::stat(&damaged)?.is_some_and(|found| !found.is_file) {
         // A folder is nothing that a file takes the place of.
         damaged = fs::free_name(path.parent().unwrap_or(path), &damaged.file_name().unwrap_or_default().to_string_lossy());
@@ -409,7 +410,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
         fs::rename(path, &damaged)?;
     }
     for ending in BESIDE {
-        fs::remove_file(&beside(path, ending))?;
+        fs::remove_file(&with_ending(path, ending))?;
     }
     Ok(damaged)
 }

@@ -22,7 +22,7 @@ pub(super) struct Listed {
 const SIGNS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Endings that files of a format also have, in small letters.
-pub const ENDINGS: &[(&str, &[&str])] = &[("parquet", &["parquet", "parq", "pq", "par"])];
+pub const ENDINGS: &[(&str, &[&str])] = &[("parquet", &["parquet", "parq", "pq", "par"]), ("arrow", &["arrow", "feather", "ipc"])];
 
 /// Refuses a pattern that finds nothing or means something else.
 pub(super) fn check(pattern: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared::Shared;
-use crate::format::{Cut, Format, FormatError, Opened, Passage, Piece, Sources, Target};
+use crate::format::{Compression, Cut, Format, FormatError, Opened, Piece, Sources, Target, TransferMode, recode};
 use crate::fs::{self, DigestWriter, FsError, own};
 use crate::plan::table::PartMoved;
 use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
@@ -56,7 +56,7 @@ impl From<InputError> for Error {
 pub(super) fn make(
     work: &Work,
     part: &PlannedPart,
-    format: &'static dyn Format,
+    format: &dyn Format,
     target: &Target,
     cache: &Cache,
     interrupted: &AtomicBool,
@@ -79,22 +79,17 @@ pub(super) fn make(
     let sources = Planned { work, format };
     let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };
     let unfinished = staging.begin()?;
-    let written = match (&work.passage, part.slice.pieces.as_slice()) {
-        (Passage::Undecoded, [Piece { file, group: None, rows: None }]) => {
+    let written = match (work.transfer, part.slice.pieces.as_slice()) {
+        (TransferMode::Undecoded, [Piece { file, group: None, rows: None }]) => {
             let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
             if digest != work.files[*file].digest {
                 return Err(InputError::Changed(work.files[*file].path.clone()).into());
             }
             Written { digest, bytes, rows: part.slice.rows }
         }
-        (Passage::Undecoded, _) => write(&unfinished, |out| format.move_groups(&cut, None, Box::new(out)))?,
-        (Passage::Recompressed { compression }, _) => {
-            write(&unfinished, |out| format.move_groups(&cut, Some(*compression), Box::new(out)))?
-        }
-        (Passage::Decoded { compression }, _) => {
-            let target = Target { compression: *compression, ..*target };
-            write(&unfinished, |out| recode(format, &cut, &target, out))?
-        }
+        (TransferMode::Undecoded, _) => write(&unfinished, |out| move_groups(format, &cut, None, out))?,
+        (TransferMode::Recompressed { compression }, _) => write(&unfinished, |out| move_groups(format, &cut, Some(compression), out))?,
+        (TransferMode::Decoded { compression }, _) => write(&unfinished, |out| recode(format, &cut, target, compression, Box::new(out)))?,
     };
     sources.check_unchanged(part)?;
     if written.rows != part.slice.rows {
@@ -109,7 +104,7 @@ pub(super) fn make(
 /// The files of a flow as they were planned with.
 struct Planned<'a> {
     work: &'a Work,
-    format: &'static dyn Format,
+    format: &'a dyn Format,
 }
 
 impl Sources for Planned<'_> {
@@ -123,7 +118,7 @@ impl Sources for Planned<'_> {
             return Ok(opened);
         }
         // What the index knows of the file decided which of its rows are read.
-        if self.format.inspect(&opened)? != self.work.layouts[file] {
+        if self.format.reader().inspect(&opened)? != self.work.layouts[file] {
             return Err(InputError::Layout(input.path.clone()).into());
         }
         self.work.checked.note(file);
@@ -205,14 +200,14 @@ pub(super) fn write(
     Ok(Written { digest: Fingerprint::from_bytes(digest), bytes, rows })
 }
 
-fn recode(format: &dyn Format, cut: &Cut<'_>, target: &Target, out: &mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError> {
-    let first = cut.pieces.first().map_or(0, |piece| piece.file);
-    let mut encoder = target.format.encoder(&cut.sources.open(first)?, cut, target, Box::new(out))?;
-    let mut rows = 0;
-    format.decode(cut, &mut |batch| {
-        rows += batch.height() as u64;
-        encoder.write(batch)
-    })?;
-    encoder.finish()?;
-    Ok(rows)
+fn move_groups(
+    format: &dyn Format,
+    cut: &Cut<'_>,
+    compression: Option<Compression>,
+    out: &mut BufWriter<DigestWriter<fs::File>>,
+) -> Result<u64, FormatError> {
+    match format.passthrough() {
+        Some(passthrough) => passthrough.move_groups(cut, compression, Box::new(out)),
+        None => Err(FormatError::Encode(format!("groups of {} cannot be moved", format.id()))),
+    }
 }

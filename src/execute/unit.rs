@@ -108,9 +108,8 @@ impl UnitTask<'_> {
 
     /// Encodes batches until a part ends.
     fn encode(&self, first: Batch, coming: &mut Coming<'_>, unfinished: &Unfinished) -> Result<Written> {
-        let target = self.target.of_rows();
         write(unfinished, |out| {
-            let mut encoder = target.format.encoder_of(&self.table.answer.columns, &target, Box::new(out))?;
+            let mut encoder = self.target.begin(&self.table.answer.columns, Box::new(out))?;
             let mut group = Vec::new();
             let mut count = 0;
             let mut next = Some(first);

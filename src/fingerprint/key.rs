@@ -3,7 +3,7 @@
 //! | key | covers | so that |
 //! | --- | --- | --- |
 //! | flow key | adapter versions, recipe, home | another recipe or another input makes a flow stale |
-//! | part key | adapter versions, recipe, passage, slice | an unchanged slice is not made again, wherever it lies |
+//! | part key | adapter versions, recipe, transfer mode, slice | an unchanged slice is not made again, wherever it lies |
 //! | output digest | part names, digests, rows, bytes | an upstream rebuilt to equal bytes stops there |
 //! | witness | recipe, placement, names and stats of home, store and receipt | what looks as it did is fresh, and nothing is loaded |
 //!

@@ -1,6 +1,6 @@
 //! The Factory: turns the `type:` of a home or a store into its implementation.
 //!
-//! This is the one registry. A new format is one line in `FORMATS`; a home or store that is no
+//! This is the one registry. A new format is one entry of `FORMATS`; a home or store that is no
 //! folder of files is one line in `HOMES` or `STORES`.
 
 use std::path::Path;
@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::config::connection::{Connection, SCHEMES, SPOKEN, foreign_name};
-use crate::config::node::{Key, Node, Value};
+use crate::config::node::{Key, Node, Value as Written};
 use crate::config::problem::{Problem, Problems, nearest};
 use crate::config::read::keys_of;
 use crate::connection::Databases;
 use crate::format::Format;
 use crate::format::foreign::by_ending;
+use crate::format::ipc::{Ipc, IpcStoreFields};
 use crate::format::parquet::Parquet;
 use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
@@ -26,12 +28,22 @@ use crate::store::files::{FilesStore, FilesStoreFields};
 use crate::store::sql::{SqlStore, SqlStoreFields};
 
 /// The formats of files, the default first.
-const FORMATS: &[&dyn Format] = &[&Parquet];
+const FORMATS: &[FormatKind] = &[
+    FormatKind { id: "parquet", home: Options::none(|| Arc::new(Parquet)), store: Some(Options::none(|| Arc::new(Parquet))) },
+    FormatKind {
+        id: "ipc",
+        home: Options::none(|| Arc::new(Ipc::default())),
+        store: Some(Options::of::<IpcStoreFields>(
+            |node, name, problems| Some(Arc::new(Ipc::from_block(node, name, problems)?)),
+            || Arc::new(Ipc::default()),
+        )),
+    },
+];
 
 /// The kinds of homes, the default first.
 const HOMES: &[Kind<dyn Home>] = &[
-    Kind::new::<FilesHomeFields>(Make::OfFiles(|format, at| {
-        FilesHome::from_block(format, at.node, at.name, at.root, at.problems).map(|home| Arc::new(home) as _)
+    Kind::new::<FilesHomeFields>(Make::OfFiles(HOME_OPTIONS, |format, keys, at| {
+        FilesHome::from_block(format, keys, at.node, at.name, at.root, at.problems).map(|home| Arc::new(home) as _)
     })),
     Kind::new::<FlowHomeFields>(Make::Named("flow", |at| {
         FlowHome::from_block(at.node, at.name, at.problems).map(|home| Arc::new(home) as _)
@@ -46,8 +58,8 @@ const MARKS: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
 
 /// The kinds of stores, the default first.
 const STORES: &[Kind<dyn Store>] = &[
-    Kind::new::<FilesStoreFields>(Make::OfFiles(|format, at| {
-        FilesStore::from_block(format, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
+    Kind::new::<FilesStoreFields>(Make::OfFiles(STORE_OPTIONS, |format, keys, at| {
+        FilesStore::from_block(format, keys, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
     })),
     Kind::new::<SqlStoreFields>(Make::Named("sql", |at| {
         let store = SqlStore::from_block(at.node, at.name, at.root, (at.connections, at.databases), at.problems);
@@ -55,21 +67,70 @@ const STORES: &[Kind<dyn Store>] = &[
     })),
 ];
 
+/// A format of files, and what homes and stores of it may say besides what all files have.
+struct FormatKind {
+    /// Its `type:`.
+    id: &'static str,
+    home: Options,
+    /// None where files are only read.
+    store: Option<Options>,
+}
+
+/// The keys of a format's own.
+#[derive(Clone, Copy)]
+struct Options {
+    make: fn(&Node, &str, &mut Problems) -> Option<Arc<dyn Format>>,
+    keys: fn() -> &'static [&'static str],
+    /// As a JSON Schema.
+    schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+    /// The format where nothing is said.
+    default: fn() -> Arc<dyn Format>,
+}
+
+impl Options {
+    const fn none(default: fn() -> Arc<dyn Format>) -> Self {
+        Self { make: |_, _, _| None, keys: || &[], schema: None, default }
+    }
+
+    const fn of<F: DeserializeOwned + JsonSchema>(
+        make: fn(&Node, &str, &mut Problems) -> Option<Arc<dyn Format>>,
+        default: fn() -> Arc<dyn Format>,
+    ) -> Self {
+        Self { make, keys: keys_of::<F>, schema: Some(F::json_schema), default }
+    }
+
+    /// The format of a block.
+    fn format(&self, node: &Node, name: &str, problems: &mut Problems) -> Option<Arc<dyn Format>> {
+        match self.schema {
+            Some(_) => (self.make)(&only(node, |key| (self.keys)().contains(&key.name.as_str())), name, problems),
+            None => Some((self.default)()),
+        }
+    }
+}
+
+/// Which of a format's options a home or a store has.
+type Which = fn(&FormatKind) -> Option<&Options>;
+
+const HOME_OPTIONS: Which = |format| Some(&format.home);
+const STORE_OPTIONS: Which = |format| format.store.as_ref();
+
 /// A kind of homes or stores: its `type:`, its keys, and how it is made.
 pub struct Kind<T: ?Sized> {
     make: Make<T>,
     keys: fn() -> &'static [&'static str],
-    /// Its keys as a JSON Schema.
-    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// How a home or a store is made from its block.
 enum Make<T: ?Sized> {
-    /// Of files: its words are the formats.
-    OfFiles(fn(&'static dyn Format, Block<'_>) -> Option<Arc<T>>),
+    /// Of files: its words are the formats. What makes it is told which keys are the format's.
+    OfFiles(Which, OfFiles<T>),
     /// By a word of its own.
     Named(&'static str, fn(Block<'_>) -> Option<Arc<T>>),
 }
+
+/// Makes a home or a store of files of a format, of whose keys it is told.
+type OfFiles<T> = fn(Arc<dyn Format>, &[&str], Block<'_>) -> Option<Arc<T>>;
 
 /// A block that is being read.
 struct Block<'a> {
@@ -93,32 +154,63 @@ impl<T: ?Sized> Kind<T> {
     /// The words of `type:` that mean this kind.
     pub fn words(&self) -> Vec<&'static str> {
         match self.make {
-            Make::OfFiles(_) => FORMATS.iter().map(|format| format.name()).collect(),
+            Make::OfFiles(which, _) => FORMATS.iter().filter(|format| which(format).is_some()).map(|format| format.id).collect(),
             Make::Named(word, _) => vec![word],
         }
     }
 
+    /// The keys of a word, but for `type`.
+    fn keys(&self, word: &str) -> Vec<&'static str> {
+        let own = self.options(word).map_or(&[][..], |options| (options.keys)());
+        (self.keys)().iter().chain(own).copied().collect()
+    }
+
+    /// All keys, of whichever word.
+    fn all_keys(&self) -> Vec<&'static str> {
+        self.words().into_iter().flat_map(|word| self.keys(word)).collect()
+    }
+
+    /// What of a word is its format's.
+    fn options(&self, word: &str) -> Option<&'static Options> {
+        match self.make {
+            Make::OfFiles(which, _) => FORMATS.iter().find(|format| format.id == word).and_then(which),
+            Make::Named(..) => None,
+        }
+    }
+
+    /// The keys of a word, as JSON Schemas: those of the kind, and those of its format.
+    pub fn schemas(&self, word: &str, generator: &mut SchemaGenerator) -> (Value, Option<Value>) {
+        let own = self.options(word).and_then(|options| options.schema).map(|schema| schema(generator).to_value());
+        ((self.schema)(generator).to_value(), own)
+    }
+
+    /// The format of a word, where it is of files.
+    pub fn format(&self, word: &str) -> Option<Arc<dyn Format>> {
+        self.options(word).map(|options| (options.default)())
+    }
+
     fn make(&self, word: &str, block: Block<'_>) -> Option<Arc<T>> {
         match self.make {
-            Make::OfFiles(make) => make(format(word)?, block),
+            Make::OfFiles(_, make) => {
+                let options = self.options(word)?;
+                let format = options.format(block.node, block.name, block.problems);
+                // The rest of the block is looked at all the same.
+                let made = make(format.clone().unwrap_or_else(options.default), (options.keys)(), block);
+                format.and(made)
+            }
             Make::Named(_, make) => make(block),
         }
     }
 }
 
-/// All formats.
-pub fn formats() -> impl Iterator<Item = &'static dyn Format> {
-    FORMATS.iter().copied()
-}
-
-/// The format of a name.
-pub fn format(name: &str) -> Option<&'static dyn Format> {
-    FORMATS.iter().copied().find(|format| format.name() == name)
+/// All formats, as they are where nothing is said.
+pub fn formats() -> impl Iterator<Item = Arc<dyn Format>> {
+    FORMATS.iter().map(|format| (format.home.default)())
 }
 
 /// A store that reads the receipts of any folder, whatever its own says, and can clear it.
 pub fn any_folder() -> Arc<dyn Store> {
-    Arc::new(FilesStore::of_any(FORMATS[0]))
+    Arc::new(FilesStore::of_any((FORMATS[0].home.default)()))
 }
 
 /// The stores that a table of this name may be, one for each connection.
@@ -159,8 +251,8 @@ impl<'a> Factory<'a> {
 
     /// The keys of homes and stores, and in which of them each belongs.
     pub fn belongs() -> Vec<(&'static str, &'static str)> {
-        let homes: Vec<&str> = HOMES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
-        let stores: Vec<&str> = STORES.iter().flat_map(|kind| (kind.keys)()).copied().collect();
+        let homes: Vec<&'static str> = HOMES.iter().flat_map(Kind::all_keys).collect();
+        let stores: Vec<&'static str> = STORES.iter().flat_map(Kind::all_keys).collect();
         let place = |key: &&'static str| match (homes.contains(key), stores.contains(key)) {
             (true, true) => (*key, "home or store"),
             (true, false) => (*key, "home"),
@@ -198,8 +290,9 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     });
     let usual = default.words()[0];
     let (kind, word) = found.unwrap_or((default, usual));
-    let is_own = |key: &str| key == "type" || (kind.keys)().contains(&key);
-    let is_others = |key: &str| kinds.iter().any(|kind| (kind.keys)().contains(&key));
+    let own = kind.keys(word);
+    let is_own = |key: &str| key == "type" || own.contains(&key);
+    let is_others = |key: &str| kinds.iter().any(|kind| kind.all_keys().contains(&key));
     if let (None, Some(written)) = (found, written) {
         let words: Vec<&str> = kinds.iter().flat_map(Kind::words).collect();
         let is_mistyped = written.text().is_some_and(|text| nearest(text, words.iter().copied()).is_some());
@@ -209,9 +302,9 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
             return None;
         }
         let mut rest = only(node, |key| is_own(&key.name));
-        let has_path = (kind.keys)().contains(&"path");
-        if let (Value::Map(entries), true) = (&mut rest.value, has_path && node.get("path").is_none()) {
-            let path = Node { value: Value::Text(".".into()), at: node.at };
+        let has_path = own.contains(&"path");
+        if let (Written::Map(entries), true) = (&mut rest.value, has_path && node.get("path").is_none()) {
+            let path = Node { value: Written::Text(".".into()), at: node.at };
             entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
         }
         kind.make(word, Block { node: &rest, name, root, connections, databases, problems });
@@ -237,6 +330,9 @@ fn unknown_type(name: &str, written: &Node, has_connection: bool, known: Vec<&'s
     if has_connection || SCHEMES.contains(&text.as_str()) {
         return problem.hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
     }
+    if let Some(format) = FORMATS.iter().find(|format| (format.home.default)().extensions().contains(&text.as_str())) {
+        return problem.hint(format!("did you mean {}?", format.id));
+    }
     if let Some(other) = by_ending(&format!("x.{text}")) {
         return problem.hint(format!("{} is not read from files here: {}", other.what, other.hint));
     }
@@ -246,5 +342,5 @@ fn unknown_type(name: &str, written: &Node, has_connection: bool, known: Vec<&'s
 /// The entries of a map whose keys fit.
 fn only(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
     let kept = node.entries().iter().filter(|(key, _)| fits(key)).cloned().collect();
-    Node { value: Value::Map(kept), at: node.at }
+    Node { value: Written::Map(kept), at: node.at }
 }

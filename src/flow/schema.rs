@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::factory::{self, Factory, Kind};
+use super::factory::{Factory, Kind};
 use crate::config::flows::FLOW_ALIASES;
 use crate::config::merge::Aliases;
 use crate::config::named::STORE_ALIASES;
@@ -56,11 +56,16 @@ fn kinds<T: ?Sized>(kinds: &[Kind<T>], aliases: &Aliases, generator: &mut Schema
     let mut schemas = Vec::new();
     for kind in kinds {
         for word in kind.words() {
-            let mut schema = (kind.schema)(generator).to_value();
-            let format = factory::format(word);
+            let (mut schema, of_format) = kind.schemas(word, generator);
+            let format = kind.format(word);
             let properties = entry(&mut schema, "properties");
-            if let (Some(format), Some(compression)) = (format, properties.get_mut("compression")) {
-                compression["enum"] = json!(format.compressions());
+            if let (Some(writer), Some(compression)) =
+                (format.as_ref().and_then(|format| format.writer()), properties.get_mut("compression"))
+            {
+                compression["enum"] = json!(writer.compressions());
+            }
+            if let Some(mut of_format) = of_format {
+                properties.append(entry(&mut of_format, "properties"));
             }
             add_aliases(properties, aliases);
             let default = if schemas.is_empty() { json!(word) } else { Value::Null };

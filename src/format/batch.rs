@@ -8,7 +8,7 @@ use polars_arrow::datatypes::ArrowSchema;
 pub use polars_arrow::record_batch::RecordBatch;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::FormatError;
+use super::{FormatError, arrays};
 
 /// Columns without a row.
 pub fn empty(columns: &ArrowSchema) -> RecordBatch {
@@ -41,7 +41,15 @@ pub fn concatenated(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, Format
     }
     let column = |number: usize| {
         let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.arrays()[number].as_ref()).collect();
-        concatenate(&arrays).map_err(|error| failed(error.to_string()))
+        let dtype = arrays[0].dtype();
+        let with_lists = arrays::type_with_lists(dtype);
+        if with_lists == *dtype {
+            return concatenate(&arrays).map_err(|error| failed(error.to_string()));
+        }
+        // polars-arrow does not join maps.
+        let lists = arrays.iter().map(|array| arrays::with_lists(*array, &with_lists)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let lists = concatenate(&lists.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| failed(error.to_string()))?;
+        arrays::with_maps(lists.as_ref(), dtype).map_err(failed)
     };
     let arrays = (0..first.width()).into_par_iter().map(column).collect::<Result<_, _>>()?;
     Ok(RecordBatch::new(batches.iter().map(|batch| batch.height()).sum(), schema(first), arrays))

@@ -9,11 +9,21 @@ pub struct Foreign {
     pub hint: &'static str,
 }
 
+impl Foreign {
+    /// True for a format that is read, where it is asked for.
+    pub fn is_read(&self) -> bool {
+        [PARQUET, ARROW].contains(&self.hint)
+    }
+}
+
 /// How many bytes from the beginning say what a file is.
 pub const LOOKED_AT: usize = 4096;
 
-const NOT_READ: &str = "hygge reads parquet files, and databases by connections: make it a parquet file, or choose other files by glob";
-const UNPACK: &str = "hygge reads parquet files as they are, without another packing around them: unpack it";
+const NOT_READ: &str =
+    "hygge reads parquet and Arrow IPC files, and databases by connections: make it a parquet file, or choose other files by glob";
+const UNPACK: &str = "hygge reads files as they are, without another packing around them: unpack it";
+const PARQUET: &str = "home: {type: parquet} reads it";
+const ARROW: &str = "home: {type: ipc} reads it";
 const AGAIN: &str = "write or fetch the file again, or move it out of the home; a name that begins with _ is not read";
 const DATABASE: &str =
     "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
@@ -23,9 +33,10 @@ const KEYS: &str = "hygge has no keys: give the home files that are not encrypte
 const SIGNS: &[(&[u8], &str, &str)] = &[
     (b"PARE", "a parquet file with an encrypted footer", KEYS),
     (b"SQLite format 3\0", "a SQLite database", DATABASE),
-    (b"ARROW1", "an Arrow IPC file (Feather)", NOT_READ),
-    (b"FEA1", "a Feather file", NOT_READ),
-    (b"\xff\xff\xff\xff", "a stream of Arrow IPC, as it seems", NOT_READ),
+    (b"PAR1", "a parquet file", PARQUET),
+    (b"ARROW1", "an Arrow IPC file (Feather)", ARROW),
+    (b"FEA1", "a file of Feather V1", "Feather V1 is not read: write it as Feather V2, which is Arrow IPC"),
+    (b"\xff\xff\xff\xff", "a stream of Arrow IPC, as it seems", ARROW),
     (b"ORC", "an ORC file", NOT_READ),
     (b"Obj\x01", "an Avro file", NOT_READ),
     (b"\x1f\x8b", "a gzip file", UNPACK),
@@ -107,7 +118,8 @@ pub fn by_ending(name: &str) -> Option<Foreign> {
         "json" | "jsonl" | "ndjson" => found("JSON", NOT_READ),
         "db" | "sqlite" | "sqlite3" | "db3" => found("SQLite", DATABASE),
         "duckdb" => found("DuckDB", NOT_READ),
-        "arrow" | "feather" | "ipc" => found("Arrow IPC", NOT_READ),
+        "arrow" | "feather" | "ipc" => found("Arrow IPC", ARROW),
+        "parquet" => found("parquet", PARQUET),
         "orc" => found("ORC", NOT_READ),
         "avro" => found("Avro", NOT_READ),
         "xls" | "xlsx" | "ods" => found("a sheet", NOT_READ),

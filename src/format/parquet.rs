@@ -10,13 +10,16 @@ mod columns;
 mod encode;
 mod exact;
 mod footer;
+mod layout;
 mod leaves;
 mod levels;
 mod lists;
 mod logical;
 mod moved;
+mod nodes;
 mod notes;
 mod pages;
+mod plain;
 mod recode;
 mod recompress;
 mod schema;
@@ -38,19 +41,19 @@ use polars_arrow::datatypes::ArrowSchema;
 use codec::{Codec, KEEP};
 
 use super::batch::RecordBatch;
-use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passage, Target};
+use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Reader, Target, TransferMode, Writer};
 
 /// The parquet format.
 #[derive(Debug)]
 pub struct Parquet;
 
 impl Format for Parquet {
-    fn name(&self) -> &'static str {
+    fn id(&self) -> &'static str {
         "parquet"
     }
 
-    fn extension(&self) -> &'static str {
-        "parquet"
+    fn extensions(&self) -> &'static [&'static str] {
+        &["parquet"]
     }
 
     /// Version 1: the first.
@@ -64,30 +67,31 @@ impl Format for Parquet {
         2
     }
 
-    fn compressions(&self) -> &'static [&'static str] {
-        codec::WORDS
+    fn reader(&self) -> &dyn Reader {
+        self
     }
 
-    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>> {
-        codec::levels(compression)
+    fn writer(&self) -> Option<&dyn Writer> {
+        Some(self)
     }
 
+    fn passthrough(&self) -> Option<&dyn Passthrough> {
+        Some(self)
+    }
+}
+
+impl Reader for Parquet {
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
-        footer::inspect(source)
-    }
-
-    fn decodable(&self, source: &Opened) -> Result<(), FormatError> {
-        footer::check_annotations(source)?;
-        exact::decodable(source)
-    }
-
-    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
-        recode::columns(source)
+        layout::inspect(source)
     }
 
     fn readable(&self, source: &Opened) -> Result<(), FormatError> {
         footer::check_annotations(source)?;
         exact::readable(source)
+    }
+
+    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
+        plain::columns(source)
     }
 
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
@@ -102,11 +106,36 @@ impl Format for Parquet {
         Ok(logical::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
     }
 
-    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(notes::apart(&footer::read(one)?, &footer::read(other)?))
+    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+        plain::decode(cut, each)
+    }
+}
+
+impl Writer for Parquet {
+    fn compressions(&self) -> &'static [&'static str] {
+        codec::WORDS
     }
 
-    fn passage(&self, layouts: &[&Layout], target: &Target) -> Result<Passage, FormatError> {
+    fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>> {
+        codec::levels(compression)
+    }
+
+    fn own_compression(&self) -> Compression {
+        Compression { word: "snappy", level: None }
+    }
+
+    fn begin<'w>(
+        &self,
+        columns: &ArrowSchema,
+        compression: Compression,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+        plain::begin(columns, &known_codec(compression)?, out)
+    }
+}
+
+impl Passthrough for Parquet {
+    fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError> {
         let compression = target.compression;
         // No file says which level it was packed with.
         let same = |layout: &&Layout| compression.level.is_none() && layout.compressions.iter().all(|found| found == compression.word);
@@ -119,22 +148,15 @@ impl Format for Parquet {
             return Err(FormatError::Encrypted);
         }
         match (kept, cuts_inside) {
-            (true, false) => return Ok(Passage::Undecoded),
-            (false, false) => return Ok(Passage::Recompressed { compression }),
-            (_, true) if compression.word != KEEP => return Ok(Passage::Decoded { compression }),
-            _ => {}
+            (true, false) => Ok(TransferMode::Undecoded),
+            (false, false) => Ok(TransferMode::Recompressed { compression }),
+            (_, true) if compression.word != KEEP => Ok(TransferMode::Decoded { compression }),
+            _ => Ok(TransferMode::Decoded { compression: super::kept_compression(self, layouts)? }),
         }
-        let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
-        found.sort_unstable();
-        found.dedup();
-        let known = |name: &str| self.compressions().iter().copied().find(|word| *word == name);
-        match found.as_slice() {
-            [one] => known(one).map(|word| Passage::Decoded { compression: Compression { word, level: None } }),
-            // Rows without columns.
-            [] => Some(Passage::Decoded { compression: self.own_compression() }),
-            _ => None,
-        }
-        .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))
+    }
+
+    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
+        Ok(notes::apart(&footer::read(one)?, &footer::read(other)?))
     }
 
     fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
@@ -142,32 +164,22 @@ impl Format for Parquet {
         chunks::move_groups(cut, codec.as_ref(), out)
     }
 
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
-        recode::decode(cut, each)
+    fn recodable(&self, source: &Opened) -> Result<(), FormatError> {
+        footer::check_annotations(source)?;
+        exact::decodable(source)
     }
 
-    fn encoder_of<'w>(
-        &self,
-        columns: &ArrowSchema,
-        target: &Target,
-        out: Box<dyn Write + Send + 'w>,
-    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        recode::encoder_of(columns, &known_codec(target.compression)?, out)
-    }
-
-    fn own_compression(&self) -> Compression {
-        Compression { word: "snappy", level: None }
-    }
-
-    fn encoder<'w>(
-        &self,
-        model: &Opened,
-        cut: &Cut<'_>,
-        target: &Target,
-        out: Box<dyn Write + Send + 'w>,
-    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        let notes = notes::of_cut(cut, &footer::read(model)?)?;
-        recode::encoder(model, notes.unwrap_or_default(), &known_codec(target.compression)?, out)
+    fn recode(&self, cut: &Cut<'_>, compression: Compression, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+        let model = cut.sources.open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+        let notes = notes::of_cut(cut, &footer::read(&model)?)?;
+        let mut encoder = recode::encoder(&model, notes.unwrap_or_default(), &known_codec(compression)?, out)?;
+        let mut rows = 0;
+        recode::decode(cut, &mut |batch| {
+            rows += batch.height() as u64;
+            encoder.write(batch)
+        })?;
+        encoder.finish()?;
+        Ok(rows)
     }
 }
 

@@ -1,12 +1,14 @@
 //! A home of files: one file, or the files of a folder that match a glob.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::glob::{check_glob, is_deep, usual_glob};
 use super::marks::{self, Marks};
 use super::unread::Names;
 use super::{Home, HomeError, ListedFile, Listing, Place};
@@ -26,9 +28,9 @@ pub struct FilesHomeFields {
     #[schemars(example = &"data/home/numbers", extend("x-default" = "required"))]
     path: Option<PathText>,
     /// Which files of the folder; `**` goes deeper.
-    #[schemars(example = &"**/*.parquet", extend("x-default" = "`*.` and the ending of the format", "x-type" = "glob"))]
+    #[schemars(example = &"**/*.parquet", extend("x-default" = "`*.` and the endings of the format", "x-type" = "glob"))]
     glob: Option<String>,
-    /// How many rows are read at once. Parquet is read a row group at a time, whatever it says.
+    /// How many rows are read at once. Parquet is read a row group at a time and Arrow IPC a batch at a time, whatever it says.
     #[schemars(example = 10_000, extend("x-default" = "what the format has"))]
     batch_size: Option<Number<1, { u64::MAX }>>,
 }
@@ -36,7 +38,7 @@ pub struct FilesHomeFields {
 /// Files of one format.
 #[derive(Debug)]
 pub struct FilesHome {
-    format: &'static dyn Format,
+    format: Arc<dyn Format>,
     path: PathBuf,
     glob: String,
     /// None for the files of the format, as most homes have it. It is compiled when the home is listed.
@@ -45,16 +47,23 @@ pub struct FilesHome {
 }
 
 impl FilesHome {
-    /// Reads a home's block; paths are relative to `root`.
-    pub fn from_block(format: &'static dyn Format, node: &Node, name: &str, root: &Path, problems: &mut Problems) -> Option<Self> {
-        let fields: FilesHomeFields = read(node, name, &["type"], problems)?;
+    /// Reads a home's block, of which `keys` are the format's; paths are relative to `root`.
+    pub fn from_block(
+        format: Arc<dyn Format>,
+        keys: &[&str],
+        node: &Node,
+        name: &str,
+        root: &Path,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let fields: FilesHomeFields = read(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
             let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
             problems.push(problem.hint("write the folder or file to read, relative to the folder of the config"));
         }
         let path = fields.path.map(|path| checked_path(root, node, &path.0, problems));
         let batch_size = fields.batch_size.map(|size| size.0);
-        let usual = format!("*.{}", format.extension());
+        let usual = usual_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
             return Some(Self { format, path: path?, glob: usual, pattern: None, batch_size });
         };
@@ -65,7 +74,7 @@ impl FilesHome {
         match built {
             Ok(pattern) => Some(Self { format, path: path?, glob, pattern: Some(pattern), batch_size }),
             Err(reason) => {
-                let example = format!("expected a glob such as \"**/*.{}\"", format.extension());
+                let example = format!("expected a glob such as \"**/{}\"", usual_glob(format.as_ref()));
                 problems.push(Problem::new(node.place_of("glob"), format!("glob {glob:?} cannot be used: {reason}"), example));
                 None
             }
@@ -75,7 +84,7 @@ impl FilesHome {
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
-            None => relative.extension().is_some_and(|ending| ending == self.format.extension()),
+            None => relative.extension().is_some_and(|ending| self.format.extensions().iter().any(|known| ending == *known)),
         }
     }
 
@@ -123,7 +132,7 @@ impl FilesHome {
 
 impl Home for FilesHome {
     fn kind(&self) -> &'static str {
-        self.format.name()
+        self.format.id()
     }
 
     fn settings(&self) -> Settings {
@@ -131,11 +140,12 @@ impl Home for FilesHome {
         if let Some(rows) = self.batch_size {
             settings.insert("batch_size", json!(rows));
         }
+        settings.extend(self.format.settings());
         settings
     }
 
     fn without_effect(&self) -> Vec<String> {
-        let note = || format!("batch_size of its home has no effect: {} is read a row group at a time", self.format.name());
+        let note = || format!("batch_size of its home has no effect: {} is read a row group at a time", self.format.id());
         self.batch_size.map(|_| note()).into_iter().collect()
     }
 
@@ -143,8 +153,8 @@ impl Home for FilesHome {
         Place::Path { path: &self.path, deep: is_deep(&self.glob) }
     }
 
-    fn format(&self) -> Option<&'static dyn Format> {
-        Some(self.format)
+    fn format(&self) -> Option<Arc<dyn Format>> {
+        Some(self.format.clone())
     }
 
     fn list(&self) -> Result<Listing, HomeError> {
@@ -173,7 +183,7 @@ impl Home for FilesHome {
     }
 
     fn unread(&self) -> Result<Vec<String>, HomeError> {
-        Names { folder: &self.path, glob: &self.glob, pattern: self.pattern.as_ref(), ending: self.format.extension() }.look()
+        Names { folder: &self.path, glob: &self.glob, pattern: self.pattern.as_ref(), endings: self.format.extensions() }.look()
     }
 
     fn values_in_folders(&self, name: &str) -> Vec<(String, String)> {
@@ -182,19 +192,4 @@ impl Home for FilesHome {
         let values = marks::values_in_folders(name).filter(|(folder, ..)| !is_named(folder));
         values.map(|(_, column, value)| (column, value)).collect()
     }
-}
-
-/// Refuses a glob that no file below the home can match.
-fn check_glob(glob: &str) -> Result<(), String> {
-    match glob {
-        "" => Err("it is empty".into()),
-        glob if glob.starts_with('/') => Err("it begins at the root, and is relative to the home".into()),
-        glob if glob.split('/').any(|part| part == "." || part == "..") => Err("it has . or .., and is relative to the home".into()),
-        _ => Ok(()),
-    }
-}
-
-/// True where a pattern asks for files in folders below.
-pub(super) fn is_deep(glob: &str) -> bool {
-    glob.contains('/') || glob.contains("**")
 }

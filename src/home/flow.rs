@@ -1,5 +1,7 @@
 //! A home that is another flow's store.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -52,7 +54,7 @@ impl Home for FlowHome {
         Place::Flow(&self.flow)
     }
 
-    fn format(&self) -> Option<&'static dyn Format> {
+    fn format(&self) -> Option<Arc<dyn Format>> {
         None
     }
 

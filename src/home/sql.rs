@@ -23,6 +23,7 @@ mod window;
 mod written;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -178,7 +179,7 @@ impl Home for SqlHome {
         Place::Table { database: &self.database, table: self.relation.table() }
     }
 
-    fn format(&self) -> Option<&'static dyn Format> {
+    fn format(&self) -> Option<Arc<dyn Format>> {
         None
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder};
 
 use super::HomeError;
-use super::files::is_deep;
+use super::glob::is_deep;
 use crate::config::listing::ENDINGS;
 use crate::error::some;
 use crate::fs;
@@ -21,8 +21,8 @@ pub(super) struct Names<'h> {
     pub(super) glob: &'h str,
     /// None for the files of the format.
     pub(super) pattern: Option<&'h Glob>,
-    /// The ending of the format.
-    pub(super) ending: &'h str,
+    /// The endings of the format.
+    pub(super) endings: &'h [&'h str],
 }
 
 impl Names<'_> {
@@ -32,7 +32,8 @@ impl Names<'_> {
         let found = if is_deep { fs::walk(self.folder, fs::is_hidden)? } else { fs::list(self.folder, fs::is_hidden)? };
         let matcher = self.pattern.map(Glob::compile_matcher);
         let is_read = |path: &Path| {
-            matcher.as_ref().map_or_else(|| path.extension().is_some_and(|ending| ending == self.ending), |matcher| matcher.is_match(path))
+            let is_own = || path.extension().is_some_and(|ending| self.endings.iter().any(|known| ending == *known));
+            matcher.as_ref().map_or_else(is_own, |matcher| matcher.is_match(path))
         };
         let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
         for fs::Found { relative, is_folder, is_file, .. } in found.unwrap_or_default() {
@@ -58,7 +59,7 @@ impl Names<'_> {
             let loose = GlobBuilder::new(self.glob).literal_separator(is_deep(self.glob)).case_insensitive(true).build();
             return loose.is_ok_and(|glob| glob.compile_matcher().is_match(path));
         }
-        let known = ENDINGS.iter().find(|(format, _)| *format == self.ending).map_or(&[][..], |(_, endings)| endings);
+        let known = ENDINGS.iter().find(|(format, _)| self.endings.first() == Some(format)).map_or(&[][..], |(_, endings)| endings);
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
         known.contains(&ending.as_str())
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Format, Layout, Opened};
 use crate::home::{Home, HomeError};
 
@@ -20,7 +20,7 @@ pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str]
         }
     }
     for number in kinds.into_values() {
-        let columns = format.columns(&open(number)?)?;
+        let columns = format.reader().columns(&open(number)?)?;
         let mut values = home.values_in_folders(names[number]).into_iter();
         if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
             return Err(HomeError::InFolders { file: names[number].to_string(), column, value }.into());
@@ -40,7 +40,9 @@ pub(super) fn remarks_on_packing(
     let apart: Vec<(usize, usize)> =
         filled.windows(2).map(|pair| (pair[0], pair[1])).filter(|(one, other)| !layouts[*one].packs_with(layouts[*other])).collect();
     let Some((one, other)) = apart.first().copied() else { return Ok(Vec::new()) };
-    let difference = format.apart(&open(one)?, &open(other)?)?.unwrap_or_else(|| "what they say of their values differs".into());
+    let passthrough = format.passthrough();
+    let difference = passthrough.map(|format| format.apart(&open(one)?, &open(other)?).map_err(Error::from)).transpose()?.flatten();
+    let difference = difference.unwrap_or_else(|| "what they say of their values differs".into());
     let more = match apart.len() - 1 {
         0 => String::new(),
         1 => "; a part ends so between two other files too".into(),

@@ -20,7 +20,7 @@ use super::work::same_name;
 use crate::connection::{Databases, limited, within};
 use crate::error::{Result, catch_panic};
 use crate::flow::{Flow, FlowName};
-use crate::format::{Format, Layout, Opened, Passage};
+use crate::format::{Format, Layout, Opened, TransferMode, check_recodable};
 use crate::fs;
 use crate::graph::Graph;
 use crate::home::{Answer, Before, HomeError, Listing, Place};
@@ -85,7 +85,7 @@ pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
     let places: Places<'_> = graph.flows().map(place).collect();
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
-        let (store, format) = *places.get(name.as_str())?;
+        let (store, format) = places.get(name.as_str()).map(|(store, format)| (*store, format.as_ref()))?;
         Some(Look { graph, places: &places, within: project.confined(), flow, format, store, answer: answers.get(name), answers })
     };
     let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
@@ -94,7 +94,7 @@ pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
 }
 
 /// The store of each flow, links resolved, and the format of what it reads.
-type Places<'p> = HashMap<&'p str, (&'p Path, &'static dyn Format)>;
+type Places<'p> = HashMap<&'p str, (&'p Path, Arc<dyn Format>)>;
 
 /// A flow with what the project knows of it.
 struct Look<'p> {
@@ -103,7 +103,7 @@ struct Look<'p> {
     /// The folder that no link of its home may leave.
     within: Option<&'p Path>,
     flow: &'p Flow,
-    format: &'static dyn Format,
+    format: &'p dyn Format,
     /// Its store, links resolved.
     store: &'p Path,
     /// What its table answered.
@@ -121,8 +121,8 @@ impl<'p> Look<'p> {
     }
 
     /// The format of what a flow reads.
-    fn format_of(&self, flow: &Flow) -> &'static dyn Format {
-        self.places.get(flow.name.as_str()).map_or(self.format, |(_, format)| *format)
+    fn format_of(&self, flow: &Flow) -> &'p dyn Format {
+        self.places.get(flow.name.as_str()).map_or(self.format, |(_, format)| format.as_ref())
     }
 
     /// The flow whose files a flow reads, or will read once they are there; nothing where its home is no other's store.
@@ -217,7 +217,7 @@ fn home(look: &Look<'_>) -> Result<Seen> {
 /// The columns can be written into the store's files.
 fn table(flow: &Flow, answer: &Answer) -> Result<String> {
     let target = flow.store.target();
-    target.format.encoder_of(&answer.columns, &target.of_rows(), Box::new(std::io::sink()))?;
+    target.begin(&answer.columns, Box::new(std::io::sink()))?;
     let counted = |number: usize, what: &str| if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") };
     Ok(format!(
         "{}, read in {}",
@@ -252,8 +252,16 @@ fn to_come(look: &Look<'_>) -> Result<()> {
     }
     let known: Vec<&Layout> = layouts.iter().collect();
     check_names(look.flow, &names.iter().map(String::as_str).collect::<Vec<_>>(), &known, &listing)?;
-    if let Passage::Decoded { .. } = look.format.passage(&known, &target)? {
-        listing.files.par_iter().map(|file| Ok(look.format.decodable(&open(&listing, &file.name)?)?)).collect::<Result<()>>()?;
+    // What becomes of another format's columns on their way is said of the flow that changes it.
+    if look.format_of(first).id() != look.format.id() {
+        return Ok(());
+    }
+    if let TransferMode::Decoded { .. } = TransferMode::new(look.format, &known, &target)? {
+        listing
+            .files
+            .par_iter()
+            .map(|file| Ok(check_recodable(look.format, &open(&listing, &file.name)?, &target)?))
+            .collect::<Result<()>>()?;
     }
     Ok(())
 }
@@ -272,7 +280,7 @@ fn open(listing: &Listing, name: &str) -> Result<Opened> {
 }
 
 fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout> {
-    Ok(format.inspect(&open(listing, name)?)?)
+    Ok(format.reader().inspect(&open(listing, name)?)?)
 }
 
 /// The files can become parts of the store: the same columns, none of them lost, and nothing that cannot be decoded where it
@@ -286,10 +294,11 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     check_names(flow, &names, &known, listing)?;
     slice::check_number(names.iter().copied().zip(known.iter().copied()), flow.store.target().rows_per_file)?;
     if flow.store.table().is_some() {
-        listing.files.par_iter().map(|file| Ok(format.readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
+        listing.files.par_iter().map(|file| Ok(format.reader().readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
-    if let Passage::Decoded { .. } = format.passage(&known, &flow.store.target())? {
-        listing.files.par_iter().map(|file| Ok(format.decodable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
+    let target = flow.store.target();
+    if let TransferMode::Decoded { .. } = TransferMode::new(format, &known, &target)? {
+        listing.files.par_iter().map(|file| Ok(check_recodable(format, &open(listing, &file.name)?, &target)?)).collect::<Result<()>>()?;
     }
     match flow.store.target().rows_per_file {
         Some(_) => remarks_on_packing(format, &known, &names, opened),

@@ -45,6 +45,6 @@ const SPARE: Duration = Duration::from_secs(3);
 /// # Errors
 /// It has a column whose values would be others.
 pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<ArrowSchema> {
-    format.readable(file)?;
-    Ok(format.arrow_columns(file)?)
+    format.reader().readable(file)?;
+    Ok(format.reader().arrow_columns(file)?)
 }

@@ -141,7 +141,7 @@ pub fn flow<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths,
 pub fn recipe<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths, id: FlowId<'db>) -> Option<Arc<Components>> {
     let flow = flow(db, files, paths, id)?;
     let input = input_format(db, files, paths, &flow)?;
-    Some(Arc::new(flow.recipe(input)))
+    Some(Arc::new(flow.recipe(input.as_ref())))
 }
 
 /// A flow's key.
@@ -159,7 +159,7 @@ pub fn flow_key<'db>(
 }
 
 /// The format of a home's files: its own, or that of the store which it names.
-fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: &Flow) -> Option<&'static dyn Format> {
+fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: &Flow) -> Option<Arc<dyn Format>> {
     match (of.home.format(), of.upstream()) {
         (Some(format), _) => Some(format),
         (None, Some(name)) => {

@@ -64,14 +64,14 @@ fn look_at_store(flow: &Flow, real: &Path) -> Result<StoreLook> {
 }
 
 /// Everything that decides whether a flow is fresh, as far as it can be seen without reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sight<'a> {
     /// The flow.
     pub flow: &'a Flow,
     /// The real path of its store.
     pub store: &'a Path,
     /// The format of what it reads.
-    pub input: &'static dyn Format,
+    pub input: Arc<dyn Format>,
     /// How its home and its store look.
     pub look: &'a Look,
     /// How the receipt of the flow looks that is its home.
@@ -89,7 +89,7 @@ impl Sight<'_> {
             return None;
         }
         let mut writer = KeyWriter::new(KeyKind::Witness);
-        writer.map(&self.flow.recipe(self.input).settings).map(&self.flow.placement());
+        writer.map(&self.flow.recipe(self.input.as_ref()).settings).map(&self.flow.placement());
         writer.text(&format!("{:?}", self.flow.mode));
         writer.bytes(home.folder.as_os_str().as_encoded_bytes()).count(home.files.len());
         for file in &home.files {

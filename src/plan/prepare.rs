@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
+use super::again;
 use super::append::{self, AppendError};
 use super::beside::{check_folders, remarks_on_packing};
 use super::columns;
@@ -24,7 +25,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, Mode};
 use crate::format::shared::Shared;
-use crate::format::{Format, FormatError, Layout, Opened, Passage, Target};
+use crate::format::{Format, FormatError, Layout, Opened, Target, TransferMode, check_recodable};
 use crate::fs;
 use crate::store::receipt::{Moved, Part, Published};
 
@@ -47,6 +48,7 @@ impl Planner {
         let flow = self.flow(name)?;
         let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
         let format = self.project.input_format(&flow);
+        let format = format.as_ref();
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
             let mut work = self.work_of_table(&flow, key, state, seen).await?;
             let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
@@ -67,9 +69,9 @@ impl Planner {
         }
         let target = flow.store.target();
         slice::check_number(files.iter().map(|file| file.name.as_str()).zip(known.iter().copied()), target.rows_per_file)?;
-        let passage = if files.is_empty() { Passage::Undecoded } else { format.passage(&known, &target)? };
+        let transfer = if files.is_empty() { TransferMode::Undecoded } else { TransferMode::new(format, &known, &target)? };
         let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
-        let mut new = new_parts(&files, &known, &recipe, &passage, &target);
+        let mut new = new_parts(&files, &known, &recipe, transfer, &target);
         if !self.is_forced(name) {
             self.find_made(&flow, &state, &mut new).await?;
         }
@@ -93,15 +95,15 @@ impl Planner {
             None => before.unwrap_or_default(),
         };
         let mut work =
-            Work { schema, columns, files, layouts, passage, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
+            Work { schema, columns, files, layouts, transfer, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
-        if stays || work.passage != Passage::Undecoded || target.rows_per_file.is_some() {
+        if stays || work.transfer != TransferMode::Undecoded || target.rows_per_file.is_some() {
             work.components.set(MADE, target.format.made_version());
         }
         work.names(&flow, &[])?;
-        if matches!(work.passage, Passage::Decoded { .. }) {
-            check_decodable(format, &work)?;
+        if matches!(work.transfer, TransferMode::Decoded { .. }) {
+            check_decodable(format, &work, &target)?;
         }
         let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
         work.remarks.extend(of_columns);
@@ -117,11 +119,8 @@ impl Planner {
         };
         let digests = self.digests(flow)?;
         let parts = &published.manifest.parts;
-        let mut lost = if self.is_forced(&flow.name) {
-            append::can_be_made_again(&digests, parts)
-        } else {
-            stale::outdated(flow, published, &digests)
-        };
+        let mut lost =
+            if self.is_forced(&flow.name) { again::can_be_made_again(&digests, parts) } else { stale::outdated(flow, published, &digests) };
         loop {
             let appending = append::compare(&digests, published, flow.mode, &lost)?;
             let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
@@ -140,14 +139,16 @@ impl Planner {
 
     /// How the columns of the first new input differ from those of a part that stays; `None` where they only are stored in
     /// other ways, which receipts of older versions do not tell apart.
-    fn other_columns(&self, flow: &Flow, format: &'static dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Option<Error>> {
+    fn other_columns(&self, flow: &Flow, format: &dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Option<Error>> {
         let (Some(new), Some(part)) = (files.first(), stay.iter().find_map(|part| part.name.as_ref())) else {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
         let path = self.project.store_path(flow).join(part);
         let difference = match fs::open(&path) {
-            Ok(file) => format.difference(&open(new)?, &Opened { file, path })?,
-            Err(_) => Some("the schemas differ".to_string()),
+            Ok(file) if flow.store.target().format.id() == format.id() => {
+                format.reader().difference(&open(new)?, &Opened { file, path })?
+            }
+            _ => Some("the schemas differ".to_string()),
         };
         Ok(difference.map(|difference| AppendError::Columns { input: new.name.clone(), difference }.into()))
     }
@@ -210,7 +211,7 @@ impl Planner {
     }
 
     /// The layouts of files: from the index where their bytes were seen before.
-    async fn layouts(&mut self, format: &'static dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
+    async fn layouts(&mut self, format: &dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
         let keys: Vec<Fingerprint> = files.iter().map(|file| layout_key(format, &file.digest)).collect();
         let unknown: Vec<Fingerprint> = keys.iter().filter(|key| !self.layouts.contains_key(key)).copied().collect();
         self.layouts.extend(self.cache.index.layouts(&unknown).await?);
@@ -358,14 +359,14 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>
 }
 
 /// The parts that files become.
-fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, passage: &Passage, target: &Target) -> Vec<PlannedPart> {
+fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, transfer: TransferMode, target: &Target) -> Vec<PlannedPart> {
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
     let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest, is_replaced: false };
     let mut parts = Vec::new();
     for slice in slice::slices(layouts, &sizes, target.rows_per_file) {
-        let key = slice::part_key(recipe, passage, &slice, &digests, target.format.made_version());
+        let key = slice::part_key(recipe, transfer, &slice, &digests, target.format.made_version());
         let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
         used.dedup();
         used.iter().for_each(|file| unused[*file] = false);
@@ -394,7 +395,7 @@ fn still(file: &Input, opened: &Opened) -> Result<()> {
 
 fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
     let opened = open(file)?;
-    let layout = format.inspect(&opened)?;
+    let layout = format.reader().inspect(&opened)?;
     // It is recorded under the digest of these bytes.
     still(file, &opened)?;
     Ok(layout)
@@ -413,18 +414,18 @@ pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl
     let alike = layouts.iter().filter(|layout| layout.columns == first.columns).count();
     let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
     let (odd, usual) = (open(odd)?, open(usual)?);
-    let difference = format.difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
+    let difference = format.reader().difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
     Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
 }
 
 /// Nothing is decoded before every file of every part that must be made was found decodable.
-fn check_decodable(format: &dyn Format, work: &Work) -> Result<()> {
+fn check_decodable(format: &dyn Format, work: &Work, target: &Target) -> Result<()> {
     let mut files: Vec<usize> =
         work.parts.iter().filter(|part| part.made.is_none()).flat_map(|part| &part.slice.pieces).map(|piece| piece.file).collect();
     files.sort_unstable();
     files.dedup();
     for file in files {
-        format.decodable(&open(&work.files[file])?)?;
+        check_recodable(format, &open(&work.files[file])?, target)?;
     }
     Ok(())
 }

@@ -117,7 +117,7 @@ impl Project {
     }
 
     /// The format of what a flow reads.
-    pub fn input_format(&self, flow: &Flow) -> &'static dyn Format {
+    pub fn input_format(&self, flow: &Flow) -> Arc<dyn Format> {
         let upstream = flow.upstream().and_then(|name| self.graph.flow(name));
         flow.home.format().unwrap_or_else(|| upstream.map_or(flow, |upstream| upstream).store.target().format)
     }

@@ -18,7 +18,7 @@ const RECORDED: usize = 1000;
 
 /// The columns of a file, as they are recorded.
 pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<Vec<KnownColumn>> {
-    let typed = format.typed_columns(file)?;
+    let typed = format.reader().typed_columns(file)?;
     let known = |(name, kind): (String, String)| KnownColumn { name, declared: kind.clone(), becomes: kind };
     Ok(if typed.len() > RECORDED { Vec::new() } else { typed.into_iter().map(known).collect() })
 }
@@ -36,10 +36,10 @@ impl Planner {
         if !before.is_empty() {
             *named = changes(&before, &work.columns);
         } else if let Some(before) = self.columns_of_store(flow) {
-            // What a database calls a type is known of neither.
+            // What a database or another format calls a type is known of neither.
             let without = |columns: &[KnownColumn]| columns.iter().map(|column| KnownColumn::named(&column.name)).collect::<Vec<_>>();
-            let is_table = flow.home.table().is_some();
-            *named = if is_table { changes(&without(&before), &without(&work.columns)) } else { changes(&before, &work.columns) };
+            let is_other = flow.home.table().is_some() || self.project.input_format(flow).id() != flow.store.target().format.id();
+            *named = if is_other { changes(&without(&before), &without(&work.columns)) } else { changes(&before, &work.columns) };
         }
     }
 
@@ -48,7 +48,7 @@ impl Planner {
         let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
         let path = self.project.store_path(flow).join(part);
         let opened = Opened { file: fs::open(&path).ok()?, path };
-        of_file(flow.store.target().format, &opened).ok()
+        of_file(flow.store.target().format.as_ref(), &opened).ok()
     }
 }
 

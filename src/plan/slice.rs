@@ -8,7 +8,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::{Layout, Passage, Piece, must_cut};
+use crate::format::{Layout, Piece, TransferMode, must_cut};
 
 /// More parts than any flow has: a file may say that it has more rows than it could.
 const MOST_PARTS: u64 = 1_000_000;
@@ -170,13 +170,13 @@ impl Cutter {
 
 /// The key of a slice's part: no path is in it, so that a part is found again wherever it lies. `version` is that of what
 /// the format makes, which does not matter where a file passes whole.
-pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests: &[Fingerprint], version: u32) -> Fingerprint {
+pub fn part_key(recipe: &Fingerprint, transfer: TransferMode, slice: &Slice, digests: &[Fingerprint], version: u32) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
     key.digest(recipe);
-    match passage {
-        Passage::Undecoded => key.text("undecoded"),
-        Passage::Recompressed { compression } => key.text("recompressed").text(compression.word),
-        Passage::Decoded { compression } => key.text("decoded").text(compression.word),
+    match transfer {
+        TransferMode::Undecoded => key.text("undecoded"),
+        TransferMode::Recompressed { compression } => key.text("recompressed").text(compression.word),
+        TransferMode::Decoded { compression } => key.text("decoded").text(compression.word),
     };
     key.count(slice.pieces.len());
     for piece in &slice.pieces {
@@ -185,7 +185,7 @@ pub fn part_key(recipe: &Fingerprint, passage: &Passage, slice: &Slice, digests:
         let (first, rows) = piece.rows.unwrap_or((0, u64::MAX));
         key.number(first).number(rows);
     }
-    let passes_whole = *passage == Passage::Undecoded && matches!(slice.pieces.as_slice(), [Piece { group: None, rows: None, .. }]);
+    let passes_whole = transfer == TransferMode::Undecoded && matches!(slice.pieces.as_slice(), [Piece { group: None, rows: None, .. }]);
     if !passes_whole {
         key.text("version").number(version.into());
     }
@@ -208,6 +208,7 @@ mod tests {
             groups: groups.iter().map(|rows| Group { rows: *rows, bytes: *rows }).collect(),
             schema: digest,
             compressions: BTreeSet::new(),
+            container: String::new(),
             encrypted: false,
             columns: digest,
             packing: Some(digest),

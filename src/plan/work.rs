@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::format::shared::Shared;
-use crate::format::{Layout, Passage};
+use crate::format::{Layout, TransferMode};
 use crate::fs::Stat;
 use crate::home::KnownColumn;
 use crate::store::Naming;
@@ -38,7 +38,7 @@ pub struct Work {
     /// What is in each of them.
     pub layouts: Vec<Layout>,
     /// How they become parts.
-    pub passage: Passage,
+    pub transfer: TransferMode,
     /// The parts in order.
     pub parts: Vec<PlannedPart>,
     /// The highest number in the name of a part that is taken as it is.
@@ -143,7 +143,7 @@ impl Work {
             columns: Vec::new(),
             files: Vec::new(),
             layouts: Vec::new(),
-            passage: Passage::Undecoded,
+            transfer: TransferMode::Undecoded,
             parts: Vec::new(),
             sequence: 0,
             pinned: None,

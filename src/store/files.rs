@@ -9,6 +9,7 @@ mod clear;
 mod in_place;
 mod latest;
 mod old;
+mod parts;
 mod pattern;
 mod publish;
 mod rights;
@@ -16,6 +17,7 @@ mod settle;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,14 +42,14 @@ pub struct FilesStoreFields {
     /// The folder to fill: hygge's own, empty or missing.
     #[schemars(example = &"data/store/orders", extend("x-default" = "required"))]
     path: Option<PathText>,
-    /// Of the column chunks; files that have it already are taken over as they are, others are packed anew without decoding a value.
+    /// Of the column chunks, of Arrow IPC its buffers; files that have it already are taken over as they are, others are packed anew, in parquet without decoding a value.
     #[schemars(example = &"zstd", extend("default" = "keep"))]
     compression: Option<String>,
     /// How hard `gzip` (0 to 9), `brotli` (0 to 11) or `zstd` (1 to 22) try. Files that have the compression already are packed anew too.
     #[schemars(example = 9, extend("x-default" = "6, 1 and 3"))]
     compression_level: Option<Number<0, 22>>,
     /// The name of each file, with [placeholders](#placeholders).
-    #[schemars(example = &"orders_{sequence:05d}.parquet", extend("default" = "{sequence:020d}.parquet"))]
+    #[schemars(example = &"orders_{sequence:05d}.parquet", extend("x-default" = "`{sequence:020d}.` and the ending of the format"))]
     file_pattern: Option<String>,
     /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
     #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
@@ -81,7 +83,7 @@ pub enum How {
 /// A folder of files of one format.
 #[derive(Debug)]
 pub struct FilesStore {
-    format: &'static dyn Format,
+    format: Arc<dyn Format>,
     path: PathBuf,
     compression: &'static str,
     level: Option<u8>,
@@ -156,18 +158,26 @@ impl Site {
 }
 
 impl FilesStore {
-    /// Reads a store's block; paths are relative to `root`.
-    pub fn from_block(format: &'static dyn Format, node: &Node, name: &str, root: &Path, problems: &mut Problems) -> Option<Self> {
-        let fields: FilesStoreFields = read(node, name, &["type"], problems)?;
+    /// Reads a store's block, of which `keys` are the format's; paths are relative to `root`.
+    pub fn from_block(
+        format: Arc<dyn Format>,
+        keys: &[&str],
+        node: &Node,
+        name: &str,
+        root: &Path,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let fields: FilesStoreFields = read(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
             let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
             problems.push(problem.hint("write the folder to fill, relative to the folder of the config"));
         }
-        let compression = compression(format, fields.compression.as_deref(), node, problems);
+        let compression = compression(format.as_ref(), fields.compression.as_deref(), node, problems);
         let level = fields.compression_level.map(|level| (level, node.place_of("compression_level")));
         let around = node.get("compression").map(|node| node.at);
-        let level = level.zip(compression).and_then(|((level, at), word)| check_level(format, word, level.0, (at, around), problems));
-        let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extension()));
+        let level =
+            level.zip(compression).and_then(|((level, at), word)| check_level(format.as_ref(), word, level.0, (at, around), problems));
+        let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extensions()[0]));
         if let Err(reason) = pattern::check(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
             let problem = Problem::new(node.place_of("file_pattern"), message, "expected a file name with placeholders");
@@ -181,8 +191,8 @@ impl FilesStore {
     }
 
     /// One of no config, which is asked about the folders of others.
-    pub fn of_any(format: &'static dyn Format) -> Self {
-        let compression = format.compressions().first().copied().unwrap_or_default();
+    pub fn of_any(format: Arc<dyn Format>) -> Self {
+        let compression = known_compressions(format.as_ref()).first().copied().unwrap_or_default();
         Self {
             format,
             path: PathBuf::new(),
@@ -201,12 +211,27 @@ impl FilesStore {
     }
 }
 
-fn compression(format: &'static dyn Format, written: Option<&str>, node: &Node, problems: &mut Problems) -> Option<&'static str> {
-    let known = format.compressions();
+/// The words of `compression:`.
+fn known_compressions(format: &dyn Format) -> &'static [&'static str] {
+    format.writer().map_or(&[], |writer| writer.compressions())
+}
+
+/// The compressions that have levels, in words.
+fn with_levels(format: &dyn Format) -> String {
+    let has_levels = |word: &&str| format.writer().is_some_and(|writer| writer.levels(word).is_some());
+    let words: Vec<&str> = known_compressions(format).iter().copied().filter(has_levels).collect();
+    match words.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => words.join(""),
+    }
+}
+
+fn compression(format: &dyn Format, written: Option<&str>, node: &Node, problems: &mut Problems) -> Option<&'static str> {
+    let known = known_compressions(format);
     let Some(word) = written else { return known.first().copied() };
     let found = known.iter().copied().find(|known| *known == word);
     if found.is_none() {
-        let message = format!("{} has no compression {word:?}", format.name());
+        let message = format!("{} has no compression {word:?}", format.id());
         let problem = Problem::new(node.place_of("compression"), message, format!("expected one of {}", known.join(", ")));
         problems.push(problem.did_you_mean(word, known.iter().copied(), None));
     }
@@ -215,7 +240,7 @@ fn compression(format: &'static dyn Format, written: Option<&str>, node: &Node, 
 
 /// A level that the compression has.
 fn check_level(
-    format: &'static dyn Format,
+    format: &dyn Format,
     compression: &str,
     level: u64,
     (at, around): (Span, Option<Span>),
@@ -225,9 +250,9 @@ fn check_level(
         Some(around) => problem.also(around, "of this compression"),
         None => problem,
     };
-    let Some(levels) = format.levels(compression) else {
+    let Some(levels) = format.writer().and_then(|writer| writer.levels(compression)) else {
         let problem = Problem::new(at, format!("compression {compression} has no levels"), "expected no level");
-        problems.push(with(problem).hint("gzip, brotli and zstd have levels: name one of them, or compression_level: null"));
+        problems.push(with(problem).hint(format!("{} have levels: name one of them, or compression_level: null", with_levels(format))));
         return None;
     };
     let found = u8::try_from(level).ok().filter(|level| levels.contains(level));
@@ -241,7 +266,7 @@ fn check_level(
 
 impl Store for FilesStore {
     fn kind(&self) -> &'static str {
-        self.format.name()
+        self.format.id()
     }
 
     fn settings(&self) -> Settings {
@@ -254,6 +279,7 @@ impl Store for FilesStore {
         settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
         settings.extend((self.how != How::default()).then(|| ("publish", json!(self.how))));
         settings.extend(self.adopt.then_some(("adopt", json!(true))));
+        settings.extend(self.format.settings());
         settings
     }
 
@@ -263,7 +289,7 @@ impl Store for FilesStore {
 
     fn target(&self) -> Target {
         let compression = Compression { word: self.compression, level: self.level };
-        Target { format: self.format, compression, rows_per_file: self.rows_per_file }
+        Target { format: self.format.clone(), compression, rows_per_file: self.rows_per_file }
     }
 
     fn placement(&self) -> BTreeMap<String, String> {

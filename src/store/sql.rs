@@ -47,7 +47,7 @@ use crate::connection::{self, Database, Databases, Dialect, wait};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
-use crate::format::{Compression, Format, Target};
+use crate::format::{Compression, Target};
 use crate::fs::{self, Lock, Stat, own};
 use crate::home::Home;
 use crate::home::sql::{SqlHome, condition, connection_of};
@@ -117,7 +117,7 @@ pub struct SqlStore {
 }
 
 /// The parts are loaded in this format.
-static FORMAT: &dyn Format = &Parquet;
+const FORMAT: Parquet = Parquet;
 
 impl SqlStore {
     /// Reads a store's block.
@@ -267,7 +267,7 @@ impl Store for SqlStore {
     }
 
     fn target(&self) -> Target {
-        Target { format: FORMAT, compression: Compression { word: "keep", level: None }, rows_per_file: self.rows_per_file }
+        Target { format: Arc::new(FORMAT), compression: Compression { word: "keep", level: None }, rows_per_file: self.rows_per_file }
     }
 
     fn placement(&self) -> BTreeMap<String, String> {

@@ -89,7 +89,7 @@ impl Coordinator<'_> {
                 let task = UnitTask { table, unit, target, queue, cache: &cache, interrupted: &interrupted, runtime: &runtime };
                 return Finished::Made(task.make());
             }
-            let made = task::make(&work, part, format, &target, &cache, &interrupted);
+            let made = task::make(&work, part, format.as_ref(), &target, &cache, &interrupted);
             Finished::Made(made.map(|record| vec![(part.key, record)]))
         });
     }

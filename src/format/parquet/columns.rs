@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use ::parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
 use ::parquet::schema::types::Type;
 
-use super::lists::{Element, element};
-use super::logical::{is_map, logical};
+use super::nodes::{Element, element, fields, is_map, is_repeated, logical, words};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
@@ -77,7 +76,7 @@ pub(super) fn unreadable(root: &Type) -> Option<(String, String)> {
 /// The first column whose values are another thing than the bytes that they are stored as, and what it is.
 pub(super) fn misread(root: &Type) -> Option<(String, String)> {
     find(root, &|node| match logical(node) {
-        _ if is_map(node) => Some("a map"),
+        _ if is_map(node) && !has_entries(node) => Some("a map without entries of key and value"),
         Some(LogicalType::List) if element(node).is_none() => Some("a list without elements"),
         Some(LogicalType::_Unknown { .. }) => Some("a type that hygge does not know"),
         _ if matches!(node, Type::PrimitiveType { precision, .. } if *precision > MAX_PRECISION) => {
@@ -85,6 +84,11 @@ pub(super) fn misread(root: &Type) -> Option<(String, String)> {
         }
         _ => None,
     })
+}
+
+/// True for a map whose entries have a key and a value.
+fn has_entries(node: &Type) -> bool {
+    matches!(fields(node), [entries] if is_repeated(entries) && fields(entries).len() == 2)
 }
 
 /// The first column in which something is found, and what it is. What only makes a list of its elements has no name in the path.
@@ -216,31 +220,5 @@ pub(super) fn describe(node: &Type) -> String {
             format!("{repetition}{physical_type}{length}{logical}{digits}")
         }
         Type::GroupType { .. } => format!("{repetition}group{logical}"),
-    }
-}
-
-/// A logical type in words of the parquet documentation. Digests of schemas are made of them.
-pub(super) fn words(logical: &LogicalType) -> String {
-    let unit = |unit: &TimeUnit| match unit {
-        TimeUnit::MILLIS => "milliseconds",
-        TimeUnit::MICROS => "microseconds",
-        TimeUnit::NANOS => "nanoseconds",
-    };
-    let adjusted = |is_utc: bool| if is_utc { ", UTC" } else { "" };
-    match logical {
-        LogicalType::Time(time) => format!("time({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
-        LogicalType::Timestamp(time) => format!("timestamp({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
-        LogicalType::Integer(int) => format!("{}int{}", if int.is_signed { "" } else { "u" }, int.bit_width),
-        // Their digits stand beside them.
-        LogicalType::Decimal(_) => "decimal".into(),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
-
-/// The children of a node; a leaf has none.
-pub(super) fn fields(node: &Type) -> &[Arc<Type>] {
-    match node {
-        Type::GroupType { fields, .. } => fields,
-        Type::PrimitiveType { .. } => &[],
     }
 }

@@ -3,17 +3,16 @@
 //! It is read as a tree that keeps what is not known ([`Footer`]), and given to the parquet crate, which knows the types
 //! of columns, in the form that it takes. Nothing is allocated by what a file says before that is bounded.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::leaves::{Leaf, leaves};
+use super::strict;
 use super::thrift::{self, Fields, Value};
-use super::{codec, columns, logical, notes, strict};
 use crate::fingerprint::Fingerprint;
 use crate::format::foreign::{Foreign, LOOKED_AT, recognise};
-use crate::format::{FormatError, Group, Layout, Opened};
+use crate::format::{FormatError, Opened};
 use crate::fs;
 
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -68,32 +67,6 @@ pub(super) struct Chunk {
     pub(super) length: u64,
 }
 
-/// Checks that a file is whole and says what is in it.
-///
-/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row group between magic and
-/// footer, and as many rows in the groups as in the file. Old writers say 0 rows of a file that has groups: then the
-/// groups are believed, as other readers do.
-pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
-    let footer = Footer::read(source)?;
-    let types = footer.types(source)?;
-    let root = super::root(&types);
-    let mut compressions = BTreeSet::new();
-    let mut groups = Vec::new();
-    for group in &footer.groups {
-        compressions.extend(group.chunks.iter().filter(|chunk| chunk.codec >= 0).map(|chunk| codec::word(chunk.codec).to_string()));
-        groups.push(Group { rows: group.rows, bytes: group.chunks.iter().map(|chunk| chunk.length).sum() });
-    }
-    Ok(Layout {
-        rows: groups.iter().map(|group| group.rows).sum(),
-        groups,
-        schema: columns::digest(root),
-        compressions,
-        encrypted: footer.is_encrypted,
-        columns: logical::digest(root),
-        packing: notes::packing(&types).map(|packing| footer.with_unknown_types(packing)),
-    })
-}
-
 impl Footer {
     /// Reads a file's footer and checks what it says of itself.
     pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
@@ -123,13 +96,13 @@ impl Footer {
     }
 
     /// The types of the columns, as the parquet crate knows them.
-    fn types(&self, source: &Opened) -> Result<ParquetMetaData, FormatError> {
+    pub(super) fn types(&self, source: &Opened) -> Result<ParquetMetaData, FormatError> {
         crate_metadata(&self.file, Vec::new()).map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
     }
 
     /// The digest of what files must have in common that share parts, where types that no library knows stand in the schema: then
     /// it must be the same to the byte.
-    fn with_unknown_types(&self, packing: Fingerprint) -> Fingerprint {
+    pub(super) fn with_unknown_types(&self, packing: Fingerprint) -> Fingerprint {
         let mut schema = Fields::default();
         schema.set_or_remove(2, self.file.get(2).cloned());
         if self.file.get(2) == Some(&strict::schema(self.file.list(2))) {
@@ -159,7 +132,8 @@ pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
 
 /// A column that would not come out of the decoder as it went in.
 pub(super) fn undecodable(source: &Opened, (column, reason): (String, String)) -> FormatError {
-    FormatError::Undecodable { path: source.path.clone(), column, reason }
+    let hint = "leave rows_per_file out or make it larger: row groups that are not cut inside are moved without decoding them";
+    FormatError::Undecodable { path: source.path.clone(), column, reason, hint }
 }
 
 /// Refuses a column with an annotation that no version of the format has: nobody can say what its values are.

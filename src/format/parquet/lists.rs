@@ -8,36 +8,7 @@ use ::parquet::basic::{ConvertedType, LogicalType, Repetition};
 use ::parquet::errors::ParquetError;
 use ::parquet::schema::types::Type;
 
-use super::columns::fields;
-use super::logical::is_map;
-
-/// Where the elements of a list are.
-pub(super) enum Element<'s> {
-    /// The repeated field is the element, which cannot be null: lists of two levels.
-    Repeated(&'s Type),
-    /// The element is the one field of the repeated group: lists of three levels.
-    Inside(&'s Type),
-}
-
-/// The elements of a list; `None` for what is no list.
-pub(super) fn element(node: &Type) -> Option<Element<'_>> {
-    let info = node.get_basic_info();
-    let is_list = matches!(info.logical_type_ref(), Some(LogicalType::List)) || info.converted_type() == ConvertedType::LIST;
-    let [repeated] = fields(node) else { return None };
-    if !is_list || !is_repeated(repeated) {
-        return None;
-    }
-    let name = repeated.name();
-    Some(match fields(repeated) {
-        [inside] if !is_repeated(inside) && name != "array" && name != format!("{}_tuple", node.name()) => Element::Inside(inside),
-        _ => Element::Repeated(repeated),
-    })
-}
-
-pub(super) fn is_repeated(node: &Type) -> bool {
-    let info = node.get_basic_info();
-    info.has_repetition() && info.repetition() == Repetition::REPEATED
-}
+use super::nodes::{Element, element, fields, is_map, is_repeated};
 
 /// The same columns with the same levels, each list in the form in which polars takes its elements for what they are;
 /// `None` where all are already.

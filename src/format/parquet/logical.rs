@@ -3,11 +3,10 @@
 //! It knows nothing of how wide a decimal is stored, what a list calls its elements, whether nulls may come, or by which
 //! of two ways a writer says the same type.
 
-use ::parquet::basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type as Physical};
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
 use ::parquet::schema::types::Type;
 
-use super::columns::{fields, words};
-use super::lists::{Element, element};
+use super::nodes::{Element, element, fields, is_map, logical, words};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 
@@ -110,13 +109,6 @@ fn map_entry(node: &Type) -> Option<&Type> {
     (fields(entry).len() <= 2).then_some(entry)
 }
 
-/// True for a map, by its annotation of today or of old.
-pub(super) fn is_map(node: &Type) -> bool {
-    let info = node.get_basic_info();
-    matches!(info.logical_type_ref(), Some(LogicalType::Map))
-        || matches!(info.converted_type(), ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE)
-}
-
 /// The type of a node's values in words, where equal words mean equal types.
 fn kind(node: &Type) -> String {
     let logical = logical(node);
@@ -140,38 +132,4 @@ fn kind(node: &Type) -> String {
         // Of others it is not known here that they may be stored in several ways.
         Some(other) => format!("{} in {stored}", words(&other)),
     }
-}
-
-/// The logical type of a node: that which it has, or what its old annotation means by
-/// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>.
-pub(super) fn logical(node: &Type) -> Option<LogicalType> {
-    let info = node.get_basic_info();
-    if let Some(logical) = info.logical_type_ref() {
-        return Some(logical.clone());
-    }
-    Some(match info.converted_type() {
-        ConvertedType::UTF8 => LogicalType::String,
-        ConvertedType::DATE => LogicalType::Date,
-        ConvertedType::ENUM => LogicalType::Enum,
-        ConvertedType::JSON => LogicalType::Json,
-        ConvertedType::BSON => LogicalType::Bson,
-        ConvertedType::LIST => LogicalType::List,
-        ConvertedType::DECIMAL => {
-            let Type::PrimitiveType { precision, scale, .. } = node else { return None };
-            LogicalType::decimal(*scale, *precision)
-        }
-        ConvertedType::TIME_MILLIS => LogicalType::time(true, TimeUnit::MILLIS),
-        ConvertedType::TIME_MICROS => LogicalType::time(true, TimeUnit::MICROS),
-        ConvertedType::TIMESTAMP_MILLIS => LogicalType::timestamp(true, TimeUnit::MILLIS),
-        ConvertedType::TIMESTAMP_MICROS => LogicalType::timestamp(true, TimeUnit::MICROS),
-        ConvertedType::INT_8 => LogicalType::integer(8, true),
-        ConvertedType::INT_16 => LogicalType::integer(16, true),
-        ConvertedType::INT_32 => LogicalType::integer(32, true),
-        ConvertedType::INT_64 => LogicalType::integer(64, true),
-        ConvertedType::UINT_8 => LogicalType::integer(8, false),
-        ConvertedType::UINT_16 => LogicalType::integer(16, false),
-        ConvertedType::UINT_32 => LogicalType::integer(32, false),
-        ConvertedType::UINT_64 => LogicalType::integer(64, false),
-        _ => return None,
-    })
 }

@@ -5,7 +5,6 @@
 //! shrinks or is damaged is an error, and one that has more rows than polars can count is no problem.
 
 use std::io::{Cursor, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -164,7 +163,7 @@ pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
         return Ok(ArrowSchema::default());
     }
     let read = read_schema(&footer).map_err(FormatError::at("read the schema of", &source.path))?;
-    Ok(ArrowSchema::clone(&read.arrow))
+    Ok(read.with_zones())
 }
 
 /// The columns of a file as they are decoded and encoded, with these texts of the new file's own.
@@ -183,13 +182,4 @@ pub(super) fn encoder<'w>(
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let pairs = notes.into_iter().map(|note| (note.key, note.value)).collect();
     encode::begin(schema(model, &Footer::read(model)?, pairs)?, model.path.clone(), codec, out)
-}
-
-/// Begins a parquet file with columns that come from no file.
-pub(super) fn encoder_of<'w>(
-    columns: &ArrowSchema,
-    codec: &Codec,
-    out: Box<dyn Write + Send + 'w>,
-) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    encode::begin(FileSchema::of_columns(columns)?, PathBuf::from("the columns of the home"), codec, out)
 }

@@ -19,7 +19,7 @@ use polars_utils::pl_str::PlSmallStr;
 use super::leaves::column_elements;
 use super::pages::OPTIONS;
 use super::thrift::{self, Fields, Value};
-use super::{columns, root};
+use super::{columns, nodes, root};
 use crate::error::catch_panic;
 use crate::format::FormatError;
 
@@ -44,6 +44,8 @@ pub(super) struct Read {
     /// Their leaves.
     pub(super) leaves: Vec<Descriptor>,
     types: Vec<ParquetType>,
+    /// What Arrow's metadata calls them.
+    labelled: Option<ArrowSchema>,
 }
 
 /// Reads the columns of a file without rows, which has the form that polars reads (`shape`).
@@ -59,23 +61,46 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
         Ok((labelled, infer_schema(&metadata)?, metadata.schema_descr))
     });
     let (labelled, plain, stored) = read.map_err(failed)?.map_err(failed)?;
-    let arrow: ArrowSchema = match labelled {
-        Ok(Ok(labelled)) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field, false)).map(named).collect(),
-        _ => plain,
+    let labelled = labelled.ok().and_then(Result::ok);
+    let arrow: ArrowSchema = match &labelled {
+        Some(labelled) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field, false)).map(named).collect(),
+        None => plain,
     };
     let leaves: Vec<Descriptor> = stored.columns().iter().map(|column| column.descriptor.clone()).collect();
     let mut left = leaves.iter();
-    let arrow: ArrowSchema = arrow.iter_values().map(|field| named(with_half_floats(field, &mut left))).collect();
-    Ok(Read { arrow: Arc::new(arrow), leaves, types: stored.fields().to_vec() })
+    let arrow: ArrowSchema = arrow.iter_values().map(|field| named(as_logical(field, &mut left))).collect();
+    Ok(Read { arrow: Arc::new(arrow), leaves, types: stored.fields().to_vec(), labelled })
 }
 
-/// polars reads half floats as what they are only where Arrow's metadata says so too.
-fn with_half_floats<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descriptor>) -> Field {
+impl Read {
+    /// The columns with the names of their time zones, which are in Arrow's metadata and nowhere else.
+    pub(super) fn with_zones(&self) -> ArrowSchema {
+        let label = |field: &Field| self.labelled.as_ref().and_then(|labelled| labelled.get(&field.name));
+        self.arrow.iter_values().map(|field| named(label(field).map_or_else(|| field.clone(), |label| zoned(label, field)))).collect()
+    }
+}
+
+fn zoned(label: &Field, field: &Field) -> Field {
+    use ArrowDataType::{FixedSizeList, LargeList, List, Struct, Timestamp};
+    let dtype = match (&label.dtype, &field.dtype) {
+        (Timestamp(_, Some(zone)), Timestamp(unit, Some(_))) => Timestamp(*unit, Some(zone.clone())),
+        (List(label) | LargeList(label) | FixedSizeList(label, _), LargeList(inner)) => LargeList(Box::new(zoned(label, inner))),
+        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => {
+            Struct(labels.iter().zip(fields).map(|(label, field)| zoned(label, field)).collect())
+        }
+        (_, same) => same.clone(),
+    };
+    Field { dtype, ..field.clone() }
+}
+
+/// polars reads half floats as what they are only where Arrow's metadata says so too, and JSON as bytes.
+fn as_logical<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descriptor>) -> Field {
     let dtype = match &field.dtype {
-        ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(with_half_floats(inner, leaves))),
-        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(|field| with_half_floats(field, leaves)).collect()),
+        ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(as_logical(inner, leaves))),
+        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(|field| as_logical(field, leaves)).collect()),
         leaf => match (leaf, leaves.next().and_then(|leaf| leaf.primitive_type.logical_type)) {
             (ArrowDataType::FixedSizeBinary(2), Some(PrimitiveLogicalType::Float16)) => ArrowDataType::Float16,
+            (ArrowDataType::BinaryView, Some(PrimitiveLogicalType::Json)) => ArrowDataType::Utf8View,
             (leaf, _) => leaf.clone(),
         },
     };
@@ -116,7 +141,7 @@ impl FileSchema {
     pub(super) fn of_file(read: Read, source: &ParquetMetaData, elements: &[Value], pairs: Pairs) -> Result<Self, (String, String)> {
         let names: Vec<String> = read.arrow.iter_values().map(|field| field.name.to_string()).collect();
         let of_file = |error: FormatError| (names.join(", "), error.to_string());
-        if names.len() != columns::fields(root(source)).len() {
+        if names.len() != nodes::fields(root(source)).len() {
             return Err((names.join(", "), "its fields would change".into()));
         }
         let derived = |field: &Field| catch_panic(|| to_parquet_type(field)).ok().and_then(Result::ok);
@@ -124,7 +149,7 @@ impl FileSchema {
             read.arrow.iter_values().zip(&read.types).map(|(field, own)| derived(field).unwrap_or_else(|| own.clone())).collect();
         let footer = footer(&read.arrow, &types, &pairs).map_err(of_file)?;
         let written = parsed(&footer).map_err(of_file)?;
-        let (source, written) = (columns::fields(root(source)), columns::fields(root(&written)));
+        let (source, written) = (nodes::fields(root(source)), nodes::fields(root(&written)));
         let own: Vec<usize> =
             (0..types.len()).filter(|number| columns::changed(&source[*number..=*number], &written[*number..=*number]).is_some()).collect();
         if own.is_empty() {
@@ -148,14 +173,19 @@ impl FileSchema {
         Ok(Self { arrow: read.arrow, types, footer })
     }
 
-    /// Those of columns that come from no file.
+    /// Those of columns that come from no file: their arrays, what pages are made of, what the file says that they are, and what it
+    /// notes besides.
     ///
     /// # Errors
-    /// A column has a type that parquet has not.
-    pub(super) fn of_columns(columns: &ArrowSchema) -> Result<Self, FormatError> {
-        let types = columns.iter_values().map(to_parquet_type).collect::<PolarsResult<Vec<_>>>().map_err(failed)?;
-        let footer = footer(columns, &types, &Pairs::new())?;
-        Ok(Self { arrow: Arc::new(columns.clone()), types, footer })
+    /// They cannot be written.
+    pub(super) fn of_columns(
+        arrow: Arc<ArrowSchema>,
+        types: Vec<ParquetType>,
+        stored: &[ParquetType],
+        pairs: Pairs,
+    ) -> Result<Self, FormatError> {
+        let footer = footer(&arrow, stored, &pairs)?;
+        Ok(Self { arrow, types, footer })
     }
 }
 

@@ -48,7 +48,7 @@ impl SqlHome {
     /// How the file of a SQLite database looks, with its log.
     pub(super) fn look(&self, session: &Session) -> Result<Option<Fingerprint>> {
         let Some(file) = session.database().file.as_ref().filter(|_| self.probe == Probe::File) else { return Ok(None) };
-        let log = fs::beside(file, "-wal");
+        let log = fs::with_ending(file, "-wal");
         let now = Now::take();
         let mut writer = KeyWriter::new(KeyKind::Probe);
         for path in [file, &log] {

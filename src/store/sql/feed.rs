@@ -10,7 +10,7 @@ use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::batch::{RecordBatch, empty};
-use crate::format::{Cut, FormatError, Opened, Piece, Sources};
+use crate::format::{Cut, FormatError, Opened, Piece, Reader, Sources};
 use crate::fs::own;
 use crate::store::StoreError;
 use crate::store::receipt::Part;

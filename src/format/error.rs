@@ -1,0 +1,139 @@
+//! Why a format cannot do what was asked, and what to do then.
+
+use std::path::{Path, PathBuf};
+
+use super::foreign::Foreign;
+use crate::error::{Error, ErrorKind};
+use crate::fs::FsError;
+
+/// Why a format cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The file is not what its name says, or not whole.
+    #[error("{} is not a sound {format} file: {reason}", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// The format it should be.
+        format: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is something else.
+    #[error("{} is not a sound {format} file: it is {}", path.display(), foreign.what)]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The format it should be.
+        format: &'static str,
+        /// What it seems to be.
+        foreign: Foreign,
+    },
+    /// Some columns would not arrive as they were.
+    #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What would be lost.
+        reason: String,
+        /// How it could pass.
+        hint: &'static str,
+    },
+    /// A column has a type that only its own format has.
+    #[error("{}: column {column} is {found}, which other formats do not have", path.display())]
+    NotPlain {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+    },
+    /// A column has a type that files of the target's format cannot hold as it is.
+    #[error("column {column} is {found}, which {format} has no type for")]
+    NoType {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+        /// The format of the target.
+        format: &'static str,
+    },
+    /// `keep` has no answer, because the input has several compressions and must be decoded.
+    #[error("compression: keep cannot be kept: the files must be cut inside a group, and have several compressions ({0})")]
+    MixedCompressions(String),
+    /// What is encrypted can be neither packed nor cut nor compressed anew.
+    #[error("the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep")]
+    Encrypted,
+    /// The files of one flow differ in their columns.
+    #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The file it is compared with.
+        sibling: PathBuf,
+        /// The column, and how it differs.
+        difference: String,
+    },
+    /// A file or a part could not be read or written.
+    #[error("failed to {action} {}: {reason}", path.display())]
+    Codec {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The library's words.
+        reason: String,
+    },
+    /// The part could not be written.
+    #[error("failed to encode a part: {0}")]
+    Encode(String),
+    /// The work was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// A file of the flow cannot be opened, or is not what it was.
+    #[error(transparent)]
+    Source(#[from] Error),
+    /// The filesystem said no.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+}
+
+impl FormatError {
+    /// For `map_err`: the error of one action on one file.
+    pub fn at<E: std::fmt::Display>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |error| Self::Codec { action, path: path.to_path_buf(), reason: error.to_string() }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
+            Self::Foreign { foreign, .. } => Some(foreign.hint),
+            Self::NotPlain { .. } => Some("give the home files without the column, or the store the format of the home"),
+            Self::Undecodable { hint, .. } => Some(hint),
+            Self::NoType { .. } => Some("give the home files without the column, or the store another format"),
+            Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
+            Self::Schema { .. } => Some(
+                "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl From<FormatError> for Error {
+    fn from(error: FormatError) -> Self {
+        if let FormatError::Source(error) = error {
+            return error;
+        }
+        let kind = if matches!(error, FormatError::Interrupted) { ErrorKind::Interrupted } else { ErrorKind::Flow };
+        let hint = error.hint();
+        let error = Self::new(kind, error);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}

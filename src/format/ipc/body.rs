@@ -1,0 +1,197 @@
+//! Bodies of messages: their buffers, unpacked and packed.
+//!
+//! Streams are read to their end and compared with the sizes that are said of them, as pages of parquet are. What polars-arrow gets and
+//! gives is never packed, so that no option of a library decides a byte.
+
+use std::io::{Read, Write};
+
+use polars_arrow::io::ipc::format::ipc as flat;
+use polars_arrow::io::ipc::format::ipc::planus::{Builder, ReadAsRoot};
+use polars_arrow::io::ipc::write::EncodedData;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::messages::{self, Message};
+use super::types::damaged;
+use crate::format::{Compression, FormatError, Opened};
+
+/// The level of zstd where nothing is said.
+const ZSTD_LEVEL: u8 = 3;
+
+/// Stands before a buffer that is not packed, where others are: it would not have become smaller.
+const NOT_PACKED: i64 = -1;
+
+/// How bodies are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    None,
+    Lz4,
+    Zstd(u8),
+}
+
+impl Codec {
+    pub(super) fn new(compression: Compression) -> Result<Self, FormatError> {
+        match compression.word {
+            "uncompressed" => Ok(Self::None),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd(compression.level.unwrap_or(ZSTD_LEVEL))),
+            other => Err(FormatError::Encode(format!("Arrow IPC has no compression {other}"))),
+        }
+    }
+
+    /// The word for one that was found.
+    pub(super) fn word(found: Option<flat::CompressionType>) -> &'static str {
+        match found {
+            None => "uncompressed",
+            Some(flat::CompressionType::Lz4Frame) => "lz4",
+            Some(flat::CompressionType::Zstd) => "zstd",
+        }
+    }
+}
+
+/// A message that has its own place and whose body is not packed.
+pub(super) struct Unpacked {
+    /// Head and body.
+    pub(super) bytes: Vec<u8>,
+    pub(super) head: usize,
+}
+
+/// Reads a message, and unpacks its body.
+///
+/// # Errors
+/// It is not what was said of it, in words.
+pub(super) fn read(source: &Opened, message: &Message) -> Result<Unpacked, String> {
+    let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?.ok_or("a message is gone")?;
+    let packed = messages::bytes(&source.file, start, message.body)?;
+    let mut found = flat::Message::try_from(flat::MessageRef::read_as_root(&head).map_err(damaged)?).map_err(damaged)?;
+    let batch = match &mut found.header {
+        Some(flat::MessageHeader::RecordBatch(batch)) => batch,
+        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => dictionary.data.as_mut().ok_or("a dictionary is empty")?,
+        _ => return Err("a message is neither a batch nor a dictionary".into()),
+    };
+    let Some(compression) = batch.compression.take() else { return Ok(joined(&head, &[&packed])) };
+    let buffers = batch.buffers.get_or_insert_default();
+    let unpack = |buffer: &flat::Buffer| {
+        let place = |number: i64| usize::try_from(number).map_err(damaged);
+        let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
+        let bytes = offset.checked_add(length).and_then(|end| packed.get(offset..end));
+        unpacked(compression.codec, bytes.ok_or("a buffer does not lie in its message")?)
+    };
+    let bodies = buffers.clone().into_par_iter().map(|buffer| unpack(&buffer)).collect::<Result<Vec<_>, _>>()?;
+    let mut at = 0_usize;
+    let mut pieces: Vec<&[u8]> = Vec::with_capacity(bodies.len() * 2);
+    for (buffer, body) in buffers.iter_mut().zip(&bodies) {
+        buffer.offset = i64::try_from(at).map_err(damaged)?;
+        buffer.length = i64::try_from(body.len()).map_err(damaged)?;
+        pieces.extend([body.as_slice(), padding(body.len())]);
+        at = at.checked_add(body.len().next_multiple_of(ALIGNED)).ok_or("a body is too large")?;
+    }
+    found.body_length = i64::try_from(at).map_err(damaged)?;
+    Ok(joined(Builder::new().finish(found, None), &pieces))
+}
+
+/// Where buffers begin in a body: at places that this divides.
+const ALIGNED: usize = 64;
+
+fn padding(length: usize) -> &'static [u8] {
+    &[0; ALIGNED][..length.next_multiple_of(ALIGNED) - length]
+}
+
+fn joined(head: &[u8], body: &[&[u8]]) -> Unpacked {
+    let length = head.len().next_multiple_of(8);
+    let mut bytes = Vec::with_capacity(8 + length + body.iter().map(|piece| piece.len()).sum::<usize>());
+    bytes.extend([0xff; 4]);
+    bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend(head);
+    bytes.resize(8 + length, 0);
+    body.iter().for_each(|piece| bytes.extend_from_slice(piece));
+    Unpacked { bytes, head: 8 + length }
+}
+
+fn unpacked(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (size, packed) = bytes.split_first_chunk::<8>().ok_or("a packed buffer does not say its size")?;
+    let stated = i64::from_le_bytes(*size);
+    if stated == NOT_PACKED {
+        return Ok(packed.to_vec());
+    }
+    let size = u64::try_from(stated).map_err(|_| format!("a buffer says that it has {stated} bytes"))?;
+    let mut out = Vec::new();
+    // Nothing is allocated before it is there, and one byte more than was said is looked for.
+    let most = size.saturating_add(1);
+    match codec {
+        flat::CompressionType::Lz4Frame if !packed.is_empty() => {
+            let mut stream = lz4::Decoder::new(packed).map_err(damaged)?;
+            Read::by_ref(&mut stream).take(most).read_to_end(&mut out).map_err(damaged)?;
+            stream.finish().1.map_err(damaged)?;
+        }
+        flat::CompressionType::Zstd if !packed.is_empty() => {
+            zstd::Decoder::with_buffer(packed).map_err(damaged)?.take(most).read_to_end(&mut out).map_err(damaged)?;
+        }
+        _ => {}
+    }
+    if out.len() as u64 != size {
+        return Err(format!("a buffer says that it has {size} bytes, and unpacks to {}", out.len()));
+    }
+    Ok(out)
+}
+
+/// Packs the body of a message that polars-arrow made.
+pub(super) fn packed(encoded: EncodedData, codec: Codec) -> Result<EncodedData, FormatError> {
+    let kind = match codec {
+        Codec::None => return Ok(encoded),
+        Codec::Lz4 => flat::CompressionType::Lz4Frame,
+        Codec::Zstd(_) => flat::CompressionType::Zstd,
+    };
+    pack(&encoded, codec, kind).map_err(FormatError::Encode)
+}
+
+fn pack(encoded: &EncodedData, codec: Codec, kind: flat::CompressionType) -> Result<EncodedData, String> {
+    let mut message = flat::Message::try_from(flat::MessageRef::read_as_root(&encoded.ipc_message).map_err(damaged)?).map_err(damaged)?;
+    let batch = match &mut message.header {
+        Some(flat::MessageHeader::RecordBatch(batch)) => batch,
+        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => dictionary.data.as_mut().ok_or("a dictionary is empty")?,
+        _ => return Err("a message is neither a batch nor a dictionary".into()),
+    };
+    batch.compression = Some(Box::new(flat::BodyCompression { codec: kind, method: flat::BodyCompressionMethod::Buffer }));
+    let buffers = batch.buffers.get_or_insert_default();
+    let pack = |buffer: &flat::Buffer| {
+        let place = |number: i64| usize::try_from(number).map_err(damaged);
+        let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
+        let bytes = offset.checked_add(length).and_then(|end| encoded.arrow_data.get(offset..end));
+        pack_buffer(codec, bytes.ok_or("a buffer does not lie in its message")?)
+    };
+    let bodies = buffers.clone().into_par_iter().map(|buffer| pack(&buffer)).collect::<Result<Vec<_>, _>>()?;
+    let mut arrow_data = Vec::with_capacity(bodies.iter().map(|body| body.len().next_multiple_of(ALIGNED)).sum());
+    for (buffer, body) in buffers.iter_mut().zip(&bodies) {
+        buffer.offset = i64::try_from(arrow_data.len()).map_err(damaged)?;
+        buffer.length = i64::try_from(body.len()).map_err(damaged)?;
+        arrow_data.extend_from_slice(body);
+        arrow_data.extend_from_slice(padding(body.len()));
+    }
+    message.body_length = i64::try_from(arrow_data.len()).map_err(damaged)?;
+    Ok(EncodedData { ipc_message: Builder::new().finish(message, None).to_vec(), arrow_data })
+}
+
+fn pack_buffer(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut out = i64::try_from(bytes.len()).map_err(damaged)?.to_le_bytes().to_vec();
+    match codec {
+        Codec::Lz4 => {
+            let mut stream = lz4::EncoderBuilder::new().build(&mut out).map_err(damaged)?;
+            stream.write_all(bytes).map_err(damaged)?;
+            stream.finish().1.map_err(damaged)?;
+        }
+        Codec::Zstd(level) => zstd::stream::copy_encode(bytes, &mut out, level.into()).map_err(damaged)?,
+        Codec::None => {}
+    }
+    if codec == Codec::None || out.len() >= bytes.len() + 8 {
+        out.truncate(0);
+        out.extend(NOT_PACKED.to_le_bytes());
+        out.extend(bytes);
+    }
+    Ok(out)
+}

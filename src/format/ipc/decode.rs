@@ -1,0 +1,218 @@
+//! Decoding by polars-arrow, one batch at a time.
+//!
+//! Each message is lifted into memory by plain reads and unpacked there: so memory is bounded by a batch, and a file that
+//! shrinks or is damaged is an error.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use polars_arrow::datatypes::{ArrowSchema, Field};
+use polars_arrow::io::ipc::IpcSchema;
+use polars_arrow::io::ipc::format::ipc::Block;
+use polars_arrow::io::ipc::read::{Dictionaries, FileMetadata, deserialize_schema, read_batch, read_dictionary_block};
+use polars_error::PolarsResult;
+use polars_utils::bool::UnsafeBool;
+
+use super::body::{self, Unpacked};
+use super::messages::{Contents, Message, unsound};
+use super::types;
+use crate::error::catch_panic;
+use crate::format::arrays::{held_type, plain, plain_type};
+use crate::format::batch::{RecordBatch, sliced};
+use crate::format::{Cut, FormatError, Opened};
+
+/// How a column passes that cannot be decoded.
+const PASS: &str = "files pass whole into a store of type ipc: without rows_per_file, with compression: keep, and with their container";
+
+/// Refuses a file that has a column which nobody can decode.
+pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatError> {
+    types::unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| Err(undecodable(source, column, reason)))
+}
+
+pub(super) fn undecodable(source: &Opened, column: String, reason: String) -> FormatError {
+    FormatError::Undecodable { path: source.path.clone(), column, reason, hint: PASS }
+}
+
+/// The columns as [`decode`] gives them.
+pub(super) fn plain_columns(source: &Opened, contents: &Contents) -> Result<ArrowSchema, FormatError> {
+    check(source, contents)?;
+    let (columns, _) = schema(source, contents)?;
+    let plain = |field: &Field| match plain_type(&field.dtype) {
+        Ok(dtype) => Ok((field.name.clone(), Field { dtype, ..field.clone() })),
+        Err(found) => Err(FormatError::NotPlain { path: source.path.clone(), column: field.name.to_string(), found }),
+    };
+    columns.iter_values().map(plain).collect()
+}
+
+/// A field of the type whose arrays hold its values.
+pub(super) fn held(field: &Field) -> Field {
+    Field { dtype: held_type(&field.dtype), ..field.clone() }
+}
+
+/// The columns as polars-arrow has them, with the numbers of their dictionaries.
+pub(super) fn schema(source: &Opened, contents: &Contents) -> Result<(ArrowSchema, IpcSchema), FormatError> {
+    let read = catch_panic(|| deserialize_schema(&contents.schema)).map_err(|panic| unsound(source, panic.to_string()))?;
+    read.map(|(columns, numbers, _)| (columns, numbers)).map_err(|error| unsound(source, error.to_string()))
+}
+
+/// Decodes the pieces of a cut into plain arrays, batch by batch.
+pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    let mut columns: Option<(usize, Arc<ArrowSchema>)> = None;
+    each_batch(
+        cut,
+        &mut |source, number| {
+            if columns.as_ref().is_none_or(|(file, _)| *file != source.file) {
+                columns = Some((source.file, Arc::new(plain_columns(source.opened, source.contents)?)));
+            }
+            let batch = source.batch(number)?;
+            let arrays = batch.iter().zip(source.columns.iter_values()).map(|(array, field)| {
+                let made = catch_panic(|| plain(array.as_ref(), &field.dtype)).map_err(|panic| panic.to_string()).and_then(|made| made);
+                made.map_err(|found| source.in_batch(number, &format!(", column {}: {found}", field.name)))
+            });
+            let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+            let columns = columns.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
+            RecordBatch::try_new(batch.height(), columns, arrays).map_err(|error| source.in_batch(number, &format!(": {error}")))
+        },
+        each,
+    )
+}
+
+/// Hands on what `decoded` makes of the batches of a cut, and the rows of those of which it has only some.
+pub(super) fn each_batch(
+    cut: &Cut<'_>,
+    decoded: &mut dyn FnMut(&mut Source<'_>, usize) -> Result<RecordBatch, FormatError>,
+    each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let mut next = 0;
+    while let Some(first) = cut.pieces.get(next) {
+        let pieces = cut.pieces[next..].iter().take_while(|piece| piece.file == first.file);
+        let opened = cut.sources.open(first.file)?;
+        let contents = Contents::read(&opened)?;
+        let mut source = Source::new(first.file, &opened, &contents)?;
+        for piece in pieces {
+            next += 1;
+            let batches = match piece.group {
+                Some(batch) => batch..batch + 1,
+                None => 0..source.batches.len(),
+            };
+            for number in batches {
+                if cut.interrupted.load(Ordering::Relaxed) {
+                    return Err(FormatError::Interrupted);
+                }
+                if source.batches.get(number).is_none_or(|(_, batch)| batch.rows == 0) {
+                    continue;
+                }
+                match (piece.rows, cut.sources.shared()) {
+                    (None, _) => each(decoded(&mut source, number)?)?,
+                    (Some((start, count)), Some(shared)) => {
+                        let batch = shared.batch((piece.file, number), || decoded(&mut source, number))?;
+                        each(rows(&batch, start, count))?;
+                    }
+                    (Some((start, count)), None) => each(rows(&decoded(&mut source, number)?, start, count))?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    sliced(batch, number(first), number(count))
+}
+
+/// A file whose batches are decoded, with the dictionaries that hold for them.
+pub(super) struct Source<'a> {
+    /// Which of the flow's files.
+    pub(super) file: usize,
+    pub(super) opened: &'a Opened,
+    pub(super) contents: &'a Contents,
+    /// The columns; arrays of some types only hold their values.
+    columns: ArrowSchema,
+    pub(super) metadata: FileMetadata,
+    pub(super) dictionaries: Dictionaries,
+    /// Each batch, with its place among the messages.
+    batches: Vec<(usize, Message)>,
+    /// How many of the messages have been looked at for dictionaries.
+    loaded: usize,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: usize, opened: &'a Opened, contents: &'a Contents) -> Result<Self, FormatError> {
+        check(opened, contents)?;
+        let (columns, ipc_schema) = schema(opened, contents)?;
+        let metadata = FileMetadata {
+            schema: Arc::new(columns.iter_values().map(|field| (field.name.clone(), held(field))).collect()),
+            custom_schema_metadata: None,
+            custom_metadata: None,
+            ipc_schema,
+            blocks: Vec::new(),
+            dictionaries: None,
+            size: 0,
+        };
+        let batches = contents.messages.iter().copied().enumerate().filter(|(_, message)| message.dictionary.is_none()).collect();
+        Ok(Self { file, opened, contents, columns, metadata, dictionaries: Dictionaries::default(), batches, loaded: 0 })
+    }
+
+    pub(super) fn in_batch(&self, number: usize, what: &str) -> FormatError {
+        unsound(self.opened, format!("batch {number}{what}"))
+    }
+
+    /// Decodes a batch, with the types that the file has.
+    pub(super) fn batch(&mut self, number: usize) -> Result<RecordBatch, FormatError> {
+        let found = self.batches.get(number).copied();
+        let (place, message) = found.ok_or_else(|| self.in_batch(number, " is not there"))?;
+        self.load(place)?;
+        let decoded = self.lifted(&message, |metadata, dictionaries, bytes| {
+            let (mut head, mut scratch) = (Vec::new(), Vec::new());
+            read_batch(bytes, dictionaries, metadata, None, None, 0, true, &mut head, &mut scratch, checked())
+        });
+        let batch = decoded.map_err(|error| self.in_batch(number, &format!(" cannot be decoded: {error}")))?;
+        if batch.height() as u64 != message.rows {
+            return Err(self.in_batch(number, &format!(" has {} rows, and {} were decoded", message.rows, batch.height())));
+        }
+        Ok(batch)
+    }
+
+    /// Reads the dictionaries that stand before a message. In a file with a footer all of them do.
+    pub(super) fn load(&mut self, place: usize) -> Result<(), FormatError> {
+        if place < self.loaded {
+            self.dictionaries.clear();
+            self.loaded = 0;
+        }
+        let messages = &self.contents.messages[self.loaded..place.max(self.loaded)];
+        for message in messages.iter().filter(|message| message.dictionary.is_some()) {
+            let mut dictionaries = std::mem::take(&mut self.dictionaries);
+            let read = self.lifted(message, |metadata, _, bytes| {
+                let (mut head, mut scratch) = (Vec::new(), Vec::new());
+                let block = metadata.blocks[0];
+                read_dictionary_block(bytes, metadata, &block, true, &mut dictionaries, &mut head, &mut scratch, checked())
+            });
+            read.map_err(|error| unsound(self.opened, format!("a dictionary cannot be decoded: {error}")))?;
+            self.dictionaries = dictionaries;
+        }
+        self.loaded = place.max(self.loaded);
+        Ok(())
+    }
+
+    /// Unpacks a message, and has something done with it as the only one of its file.
+    fn lifted<T>(
+        &self,
+        message: &Message,
+        work: impl FnOnce(&FileMetadata, &Dictionaries, &mut Cursor<Vec<u8>>) -> PolarsResult<T>,
+    ) -> Result<T, String> {
+        let Unpacked { bytes, head } = body::read(self.opened, message)?;
+        let too_large = |error: std::num::TryFromIntError| error.to_string();
+        let body_length = i64::try_from(bytes.len() - head).map_err(too_large)?;
+        let block = Block { offset: 0, meta_data_length: i32::try_from(head).map_err(too_large)?, body_length };
+        let metadata = FileMetadata { blocks: vec![block], ..self.metadata.clone() };
+        let worked = catch_panic(|| work(&metadata, &self.dictionaries, &mut Cursor::new(bytes)));
+        worked.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+    }
+}
+
+/// That texts are UTF-8 and offsets lie where they should: polars-arrow looks.
+fn checked() -> UnsafeBool {
+    UnsafeBool::default()
+}

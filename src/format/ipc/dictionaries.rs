@@ -1,0 +1,214 @@
+//! Dictionaries of the files of one part, which may differ, made one: a file with a footer has one for each column.
+
+use std::collections::HashMap;
+
+use polars_arrow::array::{
+    Array, BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray,
+    PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray,
+};
+use polars_arrow::compute::concatenate::concatenate;
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, PhysicalType};
+use polars_arrow::io::ipc::IpcField;
+use polars_arrow::io::ipc::write::default_ipc_fields;
+use polars_arrow::types::NativeType;
+use polars_arrow::{match_integer_type, with_match_primitive_type_full};
+
+use super::decode::{Source, undecodable};
+use super::messages::Contents;
+use crate::format::batch::RecordBatch;
+use crate::format::{Cut, FormatError};
+
+/// The dictionaries of a part, by the numbers that they have in it.
+pub(super) struct Unified {
+    numbers: Vec<IpcField>,
+    made: HashMap<i64, Dictionary>,
+}
+
+/// What several dictionaries became.
+struct Dictionary {
+    values: Box<dyn Array>,
+    /// Where each value stands.
+    places: HashMap<Value, usize>,
+}
+
+/// A value by its bytes; nothing where a dictionary has a null.
+type Value = Option<Vec<u8>>;
+
+impl Unified {
+    /// Reads the dictionaries of all files of a cut. Without any there is nothing to do.
+    ///
+    /// # Errors
+    /// One cannot be read, or they have more values than their keys can count.
+    pub(super) fn collect(cut: &Cut<'_>, columns: &ArrowSchema) -> Result<Self, FormatError> {
+        let numbers = default_ipc_fields(columns.iter_values());
+        let mut found: HashMap<i64, Vec<Box<dyn Array>>> = HashMap::new();
+        if !numbers.iter().any(IpcField::contains_dictionary) {
+            return Ok(Self { numbers, made: HashMap::new() });
+        }
+        let mut files: Vec<usize> = cut.pieces.iter().map(|piece| piece.file).collect();
+        files.dedup();
+        for file in files {
+            let opened = cut.sources.open(file)?;
+            let contents = Contents::read(&opened)?;
+            let mut source = Source::new(file, &opened, &contents)?;
+            for place in 1..=contents.messages.len() {
+                let Some(own) = contents.messages[place - 1].dictionary else { continue };
+                source.load(place)?;
+                let Some(values) = source.dictionaries.get(&own) else { continue };
+                for number in pairs(&source.metadata.ipc_schema.fields, &numbers).into_iter().filter(|(other, _)| *other == own) {
+                    let arrays = found.entry(number.1).or_default();
+                    if arrays.last().is_none_or(|last| last.as_ref() != values.as_ref()) {
+                        arrays.push(values.clone());
+                    }
+                }
+            }
+        }
+        let made = found.into_iter().map(|(number, arrays)| Ok((number, Dictionary::new(&arrays)?)));
+        Ok(Self { numbers, made: made.collect::<Result<_, FormatError>>()? })
+    }
+
+    /// The same rows by the dictionaries of the part.
+    pub(super) fn apply(&self, source: &Source<'_>, number: usize, batch: RecordBatch) -> Result<RecordBatch, FormatError> {
+        if self.made.is_empty() {
+            return Ok(batch);
+        }
+        let own = &source.metadata.ipc_schema.fields;
+        let columns = batch.arrays().iter().zip(own).zip(&self.numbers).zip(&source.contents.columns);
+        let arrays = columns.map(|(((array, own), number), column)| {
+            let made = self.rekeyed(array.as_ref(), own, number);
+            made.map_err(|reason| undecodable(source.opened, column.name.clone(), reason))
+        });
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        let height = batch.height();
+        let (schema, _) = batch.into_schema_and_arrays();
+        RecordBatch::try_new(height, schema, arrays).map_err(|error| source.in_batch(number, &format!(": {error}")))
+    }
+
+    /// An array whose keys are those of the part's dictionaries.
+    fn rekeyed(&self, array: &dyn Array, own: &IpcField, number: &IpcField) -> Result<Box<dyn Array>, String> {
+        if !own.contains_dictionary() {
+            return Ok(array.to_boxed());
+        }
+        let inner = |values: &dyn Array| match (own.fields.first(), number.fields.first()) {
+            (Some(own), Some(number)) => self.rekeyed(values, own, number),
+            _ => Ok(values.to_boxed()),
+        };
+        let dtype = array.dtype().clone();
+        if let Some(list) = array.as_any().downcast_ref::<ListArray<i32>>() {
+            let values = inner(list.values().as_ref())?;
+            return Ok(ListArray::try_new(dtype, list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed());
+        }
+        if let Some(list) = array.as_any().downcast_ref::<ListArray<i64>>() {
+            let values = inner(list.values().as_ref())?;
+            return Ok(ListArray::try_new(dtype, list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed());
+        }
+        if let Some(list) = array.as_any().downcast_ref::<FixedSizeListArray>() {
+            let values = inner(list.values().as_ref())?;
+            return Ok(FixedSizeListArray::try_new(dtype, list.len(), values, list.validity().cloned()).map_err(text)?.boxed());
+        }
+        if let Some(map) = array.as_any().downcast_ref::<MapArray>() {
+            let entries = inner(map.field().as_ref())?;
+            return Ok(MapArray::try_new(dtype, map.offsets().clone(), entries, map.validity().cloned()).map_err(text)?.boxed());
+        }
+        if let Some(group) = array.as_any().downcast_ref::<StructArray>() {
+            let fields = group.values().iter().zip(&own.fields).zip(&number.fields);
+            let values = fields.map(|((values, own), number)| self.rekeyed(values.as_ref(), own, number)).collect::<Result<_, _>>()?;
+            return Ok(StructArray::try_new(dtype, group.len(), values, group.validity().cloned()).map_err(text)?.boxed());
+        }
+        let PhysicalType::Dictionary(keys) = dtype.to_physical_type() else {
+            return Err("its dictionaries lie in a union, where they are not made one".into());
+        };
+        let dictionary = number.dictionary_id.and_then(|number| self.made.get(&number)).ok_or("its dictionary is gone")?;
+        match_integer_type!(keys, |$T| {
+            let array: &DictionaryArray<$T> = array.as_any().downcast_ref().ok_or("its keys are of another type")?;
+            dictionary.keys(array)
+        })
+    }
+}
+
+/// The numbers of each dictionary in a file and in the part.
+fn pairs(own: &[IpcField], numbers: &[IpcField]) -> Vec<(i64, i64)> {
+    let mut found = Vec::new();
+    for (own, number) in own.iter().zip(numbers) {
+        found.extend(own.dictionary_id.zip(number.dictionary_id));
+        found.extend(pairs(&own.fields, &number.fields));
+    }
+    found
+}
+
+impl Dictionary {
+    fn new(arrays: &[Box<dyn Array>]) -> Result<Self, FormatError> {
+        let failed = |error: String| FormatError::Encode(error);
+        let all = concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| failed(error.to_string()))?;
+        let (mut places, mut kept) = (HashMap::new(), Vec::new());
+        for row in 0..all.len() {
+            let value = value(all.as_ref(), row).map_err(failed)?;
+            places.entry(value).or_insert_with(|| {
+                kept.push(row);
+                kept.len() - 1
+            });
+        }
+        // One that is alone stays what it was, whatever stands in it twice.
+        let is_one = arrays.len() == 1;
+        let values = if is_one || kept.len() == all.len() { all } else { only(all.as_ref(), &kept).map_err(failed)? };
+        if is_one {
+            places.clear();
+        }
+        Ok(Self { values, places })
+    }
+
+    fn keys<K: polars_arrow::array::DictionaryKey>(&self, array: &DictionaryArray<K>) -> Result<Box<dyn Array>, String> {
+        if self.places.is_empty() {
+            return Ok(Box::new(array.clone()));
+        }
+        let own = array.values();
+        let moved = (0..own.len()).map(|row| Ok(self.places.get(&value(own.as_ref(), row)?).copied()));
+        let moved: Vec<Option<usize>> = moved.collect::<Result<_, String>>()?;
+        let mut keys = Vec::with_capacity(array.len());
+        for key in array.keys_iter() {
+            let place = match key {
+                Some(key) => moved.get(key).copied().flatten().ok_or("a key has no value")?,
+                None => 0,
+            };
+            let most = || format!("its dictionaries have together {} values, more than their keys can count", self.values.len());
+            keys.push(K::try_from(place).map_err(|_| most())?);
+        }
+        let keys = PrimitiveArray::new(K::PRIMITIVE.into(), keys.into(), array.keys().validity().cloned());
+        DictionaryArray::try_new(array.dtype().clone(), keys, self.values.clone()).map(|array| array.boxed()).map_err(text)
+    }
+}
+
+/// Some of the values, which are in order.
+fn only(all: &dyn Array, rows: &[usize]) -> Result<Box<dyn Array>, String> {
+    let pieces: Vec<_> = rows.chunk_by(|one, next| one + 1 == *next).map(|run| all.sliced(run[0], run.len())).collect();
+    concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// A value by its bytes.
+fn value(array: &dyn Array, row: usize) -> Result<Value, String> {
+    fn of_number<T: NativeType>(array: &dyn Array, row: usize) -> Option<Vec<u8>> {
+        Some(array.as_any().downcast_ref::<PrimitiveArray<T>>()?.value(row).to_le_bytes().as_ref().to_vec())
+    }
+    if array.is_null(row) {
+        return Ok(None);
+    }
+    let any = array.as_any();
+    let bytes = match array.dtype().to_physical_type() {
+        PhysicalType::Utf8 => any.downcast_ref::<Utf8Array<i32>>().map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::LargeUtf8 => any.downcast_ref::<Utf8Array<i64>>().map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::Utf8View => any.downcast_ref::<Utf8ViewArray>().map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::Binary => any.downcast_ref::<BinaryArray<i32>>().map(|array| array.value(row).to_vec()),
+        PhysicalType::LargeBinary => any.downcast_ref::<BinaryArray<i64>>().map(|array| array.value(row).to_vec()),
+        PhysicalType::BinaryView => any.downcast_ref::<BinaryViewArray>().map(|array| array.value(row).to_vec()),
+        PhysicalType::FixedSizeBinary => any.downcast_ref::<FixedSizeBinaryArray>().map(|array| array.value(row).to_vec()),
+        PhysicalType::Boolean => any.downcast_ref::<BooleanArray>().map(|array| vec![array.value(row).into()]),
+        PhysicalType::Primitive(kind) => with_match_primitive_type_full!(kind, |$T| of_number::<$T>(array, row)),
+        PhysicalType::Null => None,
+        other => return Err(format!("its dictionary has values of {other:?}")),
+    };
+    bytes.map(Some).ok_or_else(|| format!("its dictionary has values of {:?}", ArrowDataType::clone(array.dtype())))
+}

@@ -1,0 +1,248 @@
+//! The messages of a file: whether it is sound, and what is in it. No body is read.
+//!
+//! Nothing is allocated by what a file says before that is bounded.
+
+use std::os::unix::fs::FileExt;
+
+use polars_arrow::io::ipc::format::ipc as flat;
+use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
+
+use super::types::{self, Column, Notes, damaged};
+use super::{Container, NAME};
+use crate::format::foreign::{LOOKED_AT, recognise};
+use crate::format::{FormatError, Opened};
+use crate::fs::{self, File};
+
+/// The magic at both ends of a file with a footer.
+const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// Stands before the length of a message.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// The bytes that a footer or the head of a message may have: it is read into memory whole.
+const LARGEST: u64 = 64 << 20;
+
+/// More rows than any file has: sums of them overflow nowhere.
+const MOST_ROWS: u64 = 1 << 48;
+
+/// What is in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Contents {
+    pub(super) container: Container,
+    pub(super) columns: Vec<Column>,
+    /// What the file says of all its columns, by name.
+    pub(super) notes: Notes,
+    /// The message that has the schema.
+    pub(super) schema: Vec<u8>,
+    /// Dictionaries and batches. A dictionary of a stream holds for the batches behind it, one of a file for all.
+    pub(super) messages: Vec<Message>,
+}
+
+/// A dictionary or a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    /// Which dictionary it is; nothing for a batch.
+    pub(super) dictionary: Option<i64>,
+    /// Where its head begins.
+    pub(super) at: u64,
+    /// The bytes of its head.
+    pub(super) head: u64,
+    /// The bytes of its body, which follows.
+    pub(super) body: u64,
+    pub(super) rows: u64,
+    pub(super) codec: Option<flat::CompressionType>,
+}
+
+impl Contents {
+    /// Reads the heads of all messages.
+    ///
+    /// # Errors
+    /// The file is something else, or not sound.
+    pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
+        let size = fs::stat_open(&source.file, &source.path)?.size;
+        let mut head = vec![0; usize::try_from(size).unwrap_or(LOOKED_AT).min(LOOKED_AT)];
+        source.file.read_exact_at(&mut head, 0).map_err(FormatError::at("read", &source.path))?;
+        let found = if head.starts_with(MAGIC) {
+            with_footer(&source.file, size)
+        } else if is_stream(&source.file, size) {
+            stream(&source.file, size)
+        } else {
+            return Err(match recognise(&head) {
+                Some(foreign) => FormatError::Foreign { path: source.path.clone(), format: NAME, foreign },
+                None => unsound(source, "it begins neither with ARROW1 nor with a schema"),
+            });
+        };
+        let contents = found.map_err(|reason| unsound(source, reason))?;
+        let rows = contents.batches().try_fold(0_u64, |sum, batch| sum.checked_add(batch.rows)).filter(|rows| *rows <= MOST_ROWS);
+        if rows.is_none() {
+            return Err(unsound(source, "its batches say that they have more rows than a file can"));
+        }
+        Ok(contents)
+    }
+
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().filter(|message| message.dictionary.is_none())
+    }
+}
+
+pub(super) fn unsound(source: &Opened, reason: impl Into<String>) -> FormatError {
+    FormatError::Unsound { path: source.path.clone(), format: NAME, reason: reason.into() }
+}
+
+/// A file with a footer.
+fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
+    const TAIL: u64 = 10;
+    let cut_off = || "it does not end with ARROW1: it may have been cut off".to_string();
+    let end = size.checked_sub(TAIL).filter(|end| *end >= 8).ok_or_else(cut_off)?;
+    let tail = bytes(file, end, TAIL)?;
+    if tail[4..] != MAGIC[..] {
+        return Err(cut_off());
+    }
+    let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
+    let start = end.checked_sub(length).filter(|start| *start >= 8 && length <= LARGEST);
+    let start = start.ok_or_else(|| format!("its footer says that it has {length} bytes"))?;
+    let footer = bytes(file, start, length)?;
+    let footer = flat::FooterRef::read_as_root(&footer).map_err(damaged)?;
+    let schema = footer.schema().map_err(damaged)?.ok_or("its footer has no schema")?;
+    let mut messages = Vec::new();
+    for (blocks, is_dictionary) in [(footer.dictionaries(), true), (footer.record_batches(), false)] {
+        for block in blocks.map_err(damaged)?.into_iter().flatten() {
+            let at = u64::try_from(block.offset()).map_err(damaged)?;
+            let (head, body) =
+                (u64::try_from(block.meta_data_length()).map_err(damaged)?, u64::try_from(block.body_length()).map_err(damaged)?);
+            if at.checked_add(head).and_then(|at| at.checked_add(body)).is_none_or(|behind| behind > start) {
+                return Err(format!("a block of {head} and {body} bytes at {at} does not end before the footer"));
+            }
+            let found = message(file, at, start)?.ok_or("a block is empty")?;
+            if found.dictionary.is_some() != is_dictionary || found.head != head || found.body > body {
+                return Err(format!("the block at {at} is not what its footer says"));
+            }
+            messages.push(found);
+        }
+    }
+    let mut ids: Vec<i64> = messages.iter().filter_map(|message| message.dictionary).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err("it has two dictionaries of one column, of which a file with a footer has one".into());
+    }
+    contents(Container::File, &schema, messages)
+}
+
+/// Messages up to the one that says that they end.
+fn stream(file: &File, size: u64) -> Result<Contents, String> {
+    let schema_bytes = head(file, 0, size)?.ok_or("it has no schema")?;
+    let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
+    let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else { return Err("it has no schema".into()) };
+    let mut messages = Vec::new();
+    let mut at = schema_bytes.0;
+    loop {
+        if at >= size {
+            return Err("it does not say that it ends: it may have been cut off".into());
+        }
+        let Some(found) = message(file, at, size)? else { break };
+        messages.push(found);
+        at += found.head + found.body;
+    }
+    let rest = bytes(file, at, (size - at).min(LARGEST))?;
+    let marker = if rest.starts_with(&CONTINUATION) { 8 } else { 4 };
+    if rest.iter().skip(marker).any(|byte| *byte != 0) || size - at > LARGEST {
+        return Err("something stands behind the end of its stream, as of two that were joined".into());
+    }
+    contents(Container::Stream, &schema, messages)
+}
+
+fn is_stream(file: &File, size: u64) -> bool {
+    let Ok(Some((_, head))) = head(file, 0, size) else { return false };
+    let header = flat::MessageRef::read_as_root(&head).and_then(|message| message.header());
+    matches!(header, Ok(Some(flat::MessageHeaderRef::Schema(_))))
+}
+
+fn contents(container: Container, schema: &flat::SchemaRef<'_>, messages: Vec<Message>) -> Result<Contents, String> {
+    if schema.endianness().map_err(damaged)? == flat::Endianness::Big {
+        return Err("its numbers are big-endian, which is not read".into());
+    }
+    let columns = types::columns(schema)?;
+    let mut notes = Vec::new();
+    for pair in schema.custom_metadata().map_err(damaged)?.into_iter().flatten() {
+        let pair = pair.map_err(damaged)?;
+        let text = |found: Option<&str>| found.unwrap_or_default().to_string();
+        notes.push((text(pair.key().map_err(damaged)?), text(pair.value().map_err(damaged)?)));
+    }
+    // A message of its own, of which polars makes its schema.
+    let schema = flat::Schema::try_from(*schema).map_err(damaged)?;
+    let message = flat::Message {
+        version: flat::MetadataVersion::V5,
+        header: Some(flat::MessageHeader::Schema(Box::new(schema))),
+        body_length: 0,
+        custom_metadata: None,
+    };
+    let schema = flat::planus::Builder::new().finish(message, None).to_vec();
+    Ok(Contents { container, columns, notes, schema, messages })
+}
+
+/// The dictionary or the batch at a place; nothing where the messages end.
+fn message(file: &File, at: u64, end: u64) -> Result<Option<Message>, String> {
+    let Some((behind, bytes)) = head(file, at, end)? else { return Ok(None) };
+    let found = flat::MessageRef::read_as_root(&bytes).map_err(damaged)?;
+    if !matches!(found.version().map_err(damaged)?, flat::MetadataVersion::V4 | flat::MetadataVersion::V5) {
+        return Err("it is of a version of Arrow before 0.8, which is not read".into());
+    }
+    let body = u64::try_from(found.body_length().map_err(damaged)?).map_err(damaged)?;
+    if behind.checked_add(body).is_none_or(|behind| behind > end) {
+        return Err(format!("a message at {at} has {body} bytes, and the file ends before: it may have been cut off"));
+    }
+    let (dictionary, batch) = match found.header().map_err(damaged)? {
+        Some(flat::MessageHeaderRef::RecordBatch(batch)) => (None, batch),
+        Some(flat::MessageHeaderRef::DictionaryBatch(dictionary)) => {
+            if dictionary.is_delta().map_err(damaged)? {
+                return Err("it has delta dictionaries, which are not read: write it with whole ones".into());
+            }
+            (Some(dictionary.id().map_err(damaged)?), dictionary.data().map_err(damaged)?.ok_or("a dictionary is empty")?)
+        }
+        _ => return Err(format!("the message at {at} is neither a batch nor a dictionary")),
+    };
+    let rows = batch.length().map_err(damaged)?;
+    let rows = u64::try_from(rows).map_err(|_| format!("a batch says that it has {rows} rows"))?;
+    for buffer in batch.buffers().map_err(damaged)?.into_iter().flatten() {
+        let bounds = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
+        if bounds.and_then(|(start, length)| start.checked_add(length)).is_none_or(|behind| behind > body) {
+            return Err(format!("a buffer of the message at {at} does not lie in it"));
+        }
+    }
+    let codec = batch.compression().map_err(damaged)?.map(|compression| compression.codec().map_err(damaged)).transpose()?;
+    Ok(Some(Message { dictionary, at, head: behind - at, body, rows, codec }))
+}
+
+/// The head of the message at a place, with where its body begins; nothing where the messages end.
+pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8>)>, String> {
+    let cut_off = || format!("the message at {at} is longer than the file: it may have been cut off");
+    let within = |behind: u64| if behind <= end { Ok(()) } else { Err(cut_off()) };
+    within(at.checked_add(4).ok_or_else(cut_off)?)?;
+    let mut length = bytes(file, at, 4)?;
+    let mut start = at + 4;
+    // Before Arrow 0.15 nothing stood before the length.
+    if length == CONTINUATION {
+        within(at + 8)?;
+        length = bytes(file, start, 4)?;
+        start = at + 8;
+    }
+    let length = u64::from(u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+    if length == 0 {
+        return Ok(None);
+    }
+    if length > LARGEST {
+        return Err(format!("the head of the message at {at} says that it has {length} bytes"));
+    }
+    within(start + length)?;
+    Ok(Some((start + length, bytes(file, start, length)?)))
+}
+
+/// Some bytes of the file, as many as were asked for.
+pub(super) fn bytes(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
+    let length = usize::try_from(length).map_err(damaged)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| format!("{length} bytes of it do not fit into memory"))?;
+    bytes.resize(length, 0);
+    file.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}

@@ -1,0 +1,265 @@
+//! Columns as their values are, and as they are stored: what files of one flow, and of one part, must have in common.
+//!
+//! They are read from the schema's message itself, so that a file passes whole whose types nothing here can decode.
+
+use polars_arrow::io::ipc::format::ipc as flat;
+
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+
+/// For `map_err`: flatbuffers that do not hold together.
+pub(super) fn damaged(error: impl std::fmt::Display) -> String {
+    format!("a message cannot be read: {error}")
+}
+
+/// Schemas have fewer levels: they are walked down.
+const DEEPEST: usize = 100;
+
+/// Schemas have fewer fields.
+const MOST_FIELDS: usize = 1_000_000;
+
+/// What a file says of all its columns, by name.
+pub(super) type Notes = Vec<(String, String)>;
+
+/// A column, or a field of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// What its values are, in words; equal words mean equal types.
+    pub(super) kind: String,
+    /// How they are stored, whether nulls may come, and what is said of them.
+    stored: String,
+    /// Why it cannot be decoded, in words.
+    pub(super) unreadable: Option<&'static str>,
+    pub(super) fields: Vec<Self>,
+}
+
+/// The columns of a schema.
+///
+/// # Errors
+/// It is damaged, or too deep.
+pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, String> {
+    let mut left = MOST_FIELDS;
+    let fields = schema.fields().map_err(damaged)?.ok_or("its schema has no fields")?;
+    let mut columns: Vec<Column> = Vec::new();
+    for field in fields {
+        let mut column = column(&field.map_err(damaged)?, 0, &mut left)?;
+        if columns.iter().any(|other| other.name == column.name) {
+            column.unreadable = Some("two columns have this name");
+        }
+        columns.push(column);
+    }
+    Ok(columns)
+}
+
+fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<Column, String> {
+    *left = left.checked_sub(1).filter(|_| depth < DEEPEST).ok_or("its schema is too large")?;
+    let name = field.name().map_err(damaged)?.unwrap_or_default().to_string();
+    let kind = field.type_().map_err(damaged)?.ok_or_else(|| format!("column {name} has no type"))?;
+    let mut fields = Vec::new();
+    for child in field.children().map_err(damaged)?.into_iter().flatten() {
+        fields.push(self::column(&child.map_err(damaged)?, depth + 1, left)?);
+    }
+    let (mut words, mut stored, unreadable) = words(&kind)?;
+    // What only names the elements says nothing of values.
+    match &kind {
+        flat::TypeRef::List(_) | flat::TypeRef::LargeList(_) | flat::TypeRef::FixedSizeList(_) => {
+            fields.iter_mut().for_each(|element| element.name = "element".into());
+        }
+        flat::TypeRef::Map(_) => {
+            fields = fields.into_iter().flat_map(|entries| entries.fields).collect();
+            fields.iter_mut().zip(["key", "value"]).for_each(|(field, name)| field.name = name.into());
+        }
+        _ => {}
+    }
+    if let Some(dictionary) = field.dictionary().map_err(damaged)? {
+        let keys = dictionary.index_type().map_err(damaged)?;
+        let keys =
+            keys.map(|keys| Ok::<_, String>((keys.bit_width().map_err(damaged)?, keys.is_signed().map_err(damaged)?))).transpose()?;
+        let (bits, is_signed) = keys.unwrap_or((32, true));
+        let order = if dictionary.is_ordered().map_err(damaged)? { " ordered" } else { "" };
+        stored = format!("dictionary of {stored} by {}int{bits}{order}", if is_signed { "" } else { "u" });
+    }
+    stored.push_str(if field.nullable().map_err(damaged)? { " null" } else { "" });
+    let mut said: Vec<(String, String)> = Vec::new();
+    for pair in field.custom_metadata().map_err(damaged)?.into_iter().flatten() {
+        let pair = pair.map_err(damaged)?;
+        let text = |found: Option<&str>| found.unwrap_or_default().to_string();
+        said.push((text(pair.key().map_err(damaged)?), text(pair.value().map_err(damaged)?)));
+    }
+    if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION) {
+        words = format!("{extension} in {words}");
+    }
+    said.sort();
+    said.iter().for_each(|(key, value)| stored.push_str(&format!(" {key:?}={value:?}")));
+    Ok(Column { name, kind: words, stored, unreadable, fields })
+}
+
+/// The key under which the type of a field is called that is built upon another.
+pub(super) const EXTENSION: &str = "ARROW:extension:name";
+
+/// What values are, how they are stored, and why they cannot be decoded.
+fn words(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static str>), String> {
+    use flat::TypeRef;
+    let both = |words: String| Ok((words.clone(), words, None));
+    let one = |words: &str, stored: &str| Ok((words.to_string(), stored.to_string(), None));
+    match kind {
+        TypeRef::Null(_) => one("null", "null"),
+        TypeRef::Bool(_) => one("boolean", "boolean"),
+        TypeRef::Int(int) => {
+            let sign = if int.is_signed().map_err(damaged)? { "" } else { "u" };
+            both(format!("{sign}int{}", int.bit_width().map_err(damaged)?))
+        }
+        TypeRef::FloatingPoint(float) => match float.precision().map_err(damaged)? {
+            flat::Precision::Half => one("float16", "float16"),
+            flat::Precision::Single => one("float", "float"),
+            flat::Precision::Double => one("double", "double"),
+        },
+        TypeRef::Utf8(_) => one("string", "utf8"),
+        TypeRef::LargeUtf8(_) => one("string", "large_utf8"),
+        TypeRef::Utf8View(_) => one("string", "utf8_view"),
+        TypeRef::Binary(_) => one("binary", "binary"),
+        TypeRef::LargeBinary(_) => one("binary", "large_binary"),
+        TypeRef::BinaryView(_) => one("binary", "binary_view"),
+        TypeRef::FixedSizeBinary(fixed) => both(format!("binary[{}]", fixed.byte_width().map_err(damaged)?)),
+        TypeRef::Date(date) => match date.unit().map_err(damaged)? {
+            flat::DateUnit::Day => one("date", "date32"),
+            flat::DateUnit::Millisecond => one("date", "date64"),
+        },
+        TypeRef::Time(time) => both(format!("time({})", unit(time.unit().map_err(damaged)?))),
+        TypeRef::Timestamp(time) => {
+            let zone = time.timezone().map_err(damaged)?.map_or_else(String::new, |zone| format!(", {zone}"));
+            both(format!("timestamp({}{zone})", unit(time.unit().map_err(damaged)?)))
+        }
+        TypeRef::Duration(time) => both(format!("duration({})", unit(time.unit().map_err(damaged)?))),
+        TypeRef::Interval(interval) => match interval.unit().map_err(damaged)? {
+            flat::IntervalUnit::YearMonth => one("interval of months", "interval of months"),
+            flat::IntervalUnit::DayTime => one("interval of days", "interval of days"),
+            flat::IntervalUnit::MonthDayNano => one("interval", "interval"),
+        },
+        TypeRef::Decimal(decimal) => {
+            let (precision, scale) = (decimal.precision().map_err(damaged)?, decimal.scale().map_err(damaged)?);
+            let words = format!("decimal({precision},{scale})");
+            let unreadable = (scale < 0 || precision < 1).then_some("its decimals have their point behind the last digit");
+            Ok((words.clone(), format!("{words} of {} bits", decimal.bit_width().map_err(damaged)?), unreadable))
+        }
+        TypeRef::List(_) => one("list", "list"),
+        TypeRef::LargeList(_) => one("list", "large_list"),
+        TypeRef::FixedSizeList(list) => {
+            let size = list.list_size().map_err(damaged)?;
+            Ok(("list".into(), format!("list[{size}]"), (size < 1).then_some("its lists have no elements")))
+        }
+        TypeRef::Struct(_) => one("group", "group"),
+        TypeRef::Map(map) => one("map", if map.keys_sorted().map_err(damaged)? { "map sorted" } else { "map" }),
+        TypeRef::Union(union) => {
+            let ids: Vec<i32> = union.type_ids().map_err(damaged)?.into_iter().flatten().collect();
+            Ok(("union".into(), format!("union {:?} {ids:?}", union.mode().map_err(damaged)?), None))
+        }
+        TypeRef::RunEndEncoded(_) => Ok(("runs".into(), "runs".into(), Some("it is stored as runs (run-end encoded)"))),
+        TypeRef::ListView(_) | TypeRef::LargeListView(_) => Ok(("list".into(), "list_view".into(), Some("it is a view of lists"))),
+    }
+}
+
+fn unit(unit: flat::TimeUnit) -> &'static str {
+    match unit {
+        flat::TimeUnit::Second => "seconds",
+        flat::TimeUnit::Millisecond => "milliseconds",
+        flat::TimeUnit::Microsecond => "microseconds",
+        flat::TimeUnit::Nanosecond => "nanoseconds",
+    }
+}
+
+/// The digest of names, order and types of values.
+pub(super) fn digest(columns: &[Column]) -> Fingerprint {
+    digest_by(columns, |column| &column.kind)
+}
+
+/// The digest of names, order and how values are stored.
+pub(super) fn stored_digest(columns: &[Column]) -> Fingerprint {
+    digest_by(columns, |column| &column.stored)
+}
+
+fn digest_by(columns: &[Column], by: fn(&Column) -> &str) -> Fingerprint {
+    fn walk(columns: &[Column], by: fn(&Column) -> &str, writer: &mut KeyWriter) {
+        writer.count(columns.len());
+        for column in columns {
+            writer.text(&column.name).text(by(column));
+            walk(&column.fields, by, writer);
+        }
+    }
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("ipc");
+    walk(columns, by, &mut writer);
+    writer.finish()
+}
+
+/// The digest of all that two files must have in common to share a part.
+pub(super) fn packing(columns: &[Column], notes: &Notes) -> Fingerprint {
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.digest(&stored_digest(columns)).count(notes.len());
+    for (key, value) in notes {
+        writer.text(key).text(value);
+    }
+    writer.finish()
+}
+
+/// The path of each column that has values itself, with their type.
+pub(super) fn typed(columns: &[Column]) -> Vec<(String, String)> {
+    fn walk(above: &str, column: &Column, typed: &mut Vec<(String, String)>) {
+        let path = format!("{above}{}", column.name);
+        if column.fields.is_empty() {
+            return typed.push((path, column.kind.clone()));
+        }
+        column.fields.iter().for_each(|field| walk(&format!("{path}."), field, typed));
+    }
+    let mut typed = Vec::new();
+    columns.iter().for_each(|column| walk("", column, &mut typed));
+    typed
+}
+
+/// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
+pub(super) fn difference(one: &[Column], other: &[Column]) -> Option<String> {
+    compare("", one, other, |column| &column.kind)
+}
+
+/// What keeps two files from sharing a part, in words.
+pub(super) fn apart(one: (&[Column], &Notes), other: (&[Column], &Notes)) -> Option<String> {
+    if let Some(difference) = compare("", one.0, other.0, |column| &column.stored) {
+        return Some(difference);
+    }
+    let key = one.1.iter().find(|note| !other.1.contains(note)).or_else(|| other.1.iter().find(|note| !one.1.contains(note)));
+    key.map(|(key, _)| format!("their metadata {key:?} differs"))
+}
+
+fn compare(above: &str, ours: &[Column], theirs: &[Column], by: fn(&Column) -> &str) -> Option<String> {
+    let has = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
+    if let Some(missing) = theirs.iter().find(|column| !has(ours, &column.name)) {
+        return Some(format!("column {above}{} is missing", missing.name));
+    }
+    if let Some(added) = ours.iter().find(|column| !has(theirs, &column.name)) {
+        return Some(format!("column {above}{} is not in the other", added.name));
+    }
+    if ours.len() != theirs.len() {
+        return Some(format!("it has {} columns, and the other {}", ours.len(), theirs.len()));
+    }
+    ours.iter().zip(theirs).find_map(|(column, sibling)| {
+        let path = format!("{above}{}", column.name);
+        if column.name != sibling.name {
+            return Some(format!("column {path} stands where the other has {above}{}", sibling.name));
+        }
+        if by(column) != by(sibling) {
+            return Some(format!("column {path} is {}, and {} in the other", by(column), by(sibling)));
+        }
+        compare(&format!("{path}."), &column.fields, &sibling.fields, by)
+    })
+}
+
+/// The first column that cannot be decoded, and why.
+pub(super) fn unreadable(columns: &[Column]) -> Option<(String, String)> {
+    fn walk(above: &str, column: &Column) -> Option<(String, String)> {
+        let path = format!("{above}{}", column.name);
+        let own = column.unreadable.map(|why| (path.clone(), why.to_string()));
+        own.or_else(|| column.fields.iter().find_map(|field| walk(&format!("{path}."), field)))
+    }
+    columns.iter().find_map(|column| walk("", column))
+}

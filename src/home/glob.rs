@@ -1,0 +1,26 @@
+//! Globs of homes of files: which are the usual ones, and which can be used.
+
+use crate::format::Format;
+
+/// The glob of the files of a format.
+pub(super) fn usual_glob(format: &dyn Format) -> String {
+    match format.extensions() {
+        [one] => format!("*.{one}"),
+        several => format!("*.{{{}}}", several.join(",")),
+    }
+}
+
+/// Refuses a glob that no file below the home can match.
+pub(super) fn check_glob(glob: &str) -> Result<(), String> {
+    match glob {
+        "" => Err("it is empty".into()),
+        glob if glob.starts_with('/') => Err("it begins at the root, and is relative to the home".into()),
+        glob if glob.split('/').any(|part| part == "." || part == "..") => Err("it has . or .., and is relative to the home".into()),
+        _ => Ok(()),
+    }
+}
+
+/// True where a pattern asks for files in folders below.
+pub(super) fn is_deep(glob: &str) -> bool {
+    glob.contains('/') || glob.contains("**")
+}

@@ -1,0 +1,167 @@
+"""Writes Arrow IPC files with pyarrow, and compares tables of Arrow IPC and parquet in pairs.
+
+Usage: ipc.py write FOLDER            one file a case of type_cases.py, in FOLDER/file and FOLDER/stream
+       ipc.py odd FOLDER              files that few writers make: see `odd`
+       ipc.py compare [--types] LEFT RIGHT [LEFT RIGHT ...]
+                                      files or folders of them; prints a line of JSON for each pair
+
+--types compares the types and the metadata of fields and schema as well; else values are compared, whatever the width of
+texts, lists, decimals and dictionaries, the unit of times and the names of time zones.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from compare import Differs, expect_equal, first_difference
+from type_cases import cases
+
+CODECS = [None, "lz4", "zstd"]
+
+
+def write_ipc(path, table, container, compression=None, batch_rows=20, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opened = pa.ipc.new_file if container == "file" else pa.ipc.new_stream
+    options = pa.ipc.IpcWriteOptions(compression=compression, **options)
+    with opened(str(path), table.schema, options=options) as writer:
+        for batch in table.to_batches(max_chunksize=batch_rows):
+            writer.write_batch(batch)
+
+
+def is_own(name, options):
+    """True for a case that is about types and not about how parquet stores them."""
+    return not options and not name.endswith("_noschema")
+
+
+def write(folder):
+    folder = Path(folder)
+    written = []
+    for number, (name, _, table, options) in enumerate(cases()):
+        if not is_own(name, options):
+            continue
+        for container in ("file", "stream"):
+            path = folder / container / f"{name}.arrow"
+            write_ipc(path, table, container, CODECS[number % 3], unify_dictionaries=container == "file")
+        written.append(name)
+    print(json.dumps(written))
+
+
+def odd(folder):
+    folder = Path(folder)
+    texts = lambda values, index=pa.int32(): pa.DictionaryArray.from_arrays(
+        pa.array(range(len(values)), index), pa.array(values))
+    colours = [texts(["red", "green", None, "blue"]), texts(["blue", "black", "red", "white"]), texts(["white", "white", "red", "black"])]
+    for number, column in enumerate(colours):
+        write_ipc(folder / "dictionaries" / f"{number}.arrow", pa.table({"id": range(4), "colour": column}), "file")
+    batches = [pa.record_batch({"id": pa.array(range(4)), "colour": column}) for column in colours]
+    with pa.ipc.new_stream(str(folder / "replaced.arrow"), batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    many = [texts([f"{part}-{n}" for n in range(100)], pa.int8()) for part in range(2)]
+    for number, column in enumerate(many):
+        write_ipc(folder / "keys" / f"{number}.arrow", pa.table({"colour": column}), "file")
+    grown = [texts(["red"]), texts(["red", "green"])]
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    with pa.ipc.new_stream(str(folder / "delta.arrow"), pa.schema({"colour": grown[0].type}), options=options) as writer:
+        for column in grown:
+            writer.write_batch(pa.record_batch({"colour": column}))
+    plain = pa.table({"id": range(100), "name": [f"name {n}" for n in range(100)]})
+    write_ipc(folder / "legacy.arrow", plain, "stream", use_legacy_format=True)
+    write_ipc(folder / "version4.arrow", plain, "file", metadata_version=pa.ipc.MetadataVersion.V4)
+    masked = pa.ListArray.from_arrays(pa.array([0, 2, 4, 5], pa.int32()), pa.array([1, 2, 3, 4, 5]), mask=pa.array([True, False, True]))
+    groups = pa.StructArray.from_arrays([pa.array([1, 2, 3]), pa.array(["a", "b", "c"])], names=["n", "t"],
+                                        mask=pa.array([False, True, False]))
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array([1, 2, 3, 4, 5, 6]), 2, mask=pa.array([False, True, False]))
+    write_ipc(folder / "behind_nulls.arrow", pa.table({"list": masked, "group": groups, "fixed": fixed}), "file")
+    write_ipc(folder / "sliced.arrow", pa.table({"id": range(50), "list": [[n, n] for n in range(50)],
+                                                 "text": [str(n) for n in range(50)]}).slice(7, 20), "file", batch_rows=9)
+    union = pa.UnionArray.from_sparse(pa.array([0, 1, 0], pa.int8()), [pa.array([1, 2, 3]), pa.array(["a", "b", "c"])])
+    write_ipc(folder / "union.arrow", pa.table({"either": union}), "file")
+
+
+def read_one(path):
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    with pa.OSFile(str(path)) as file:
+        head = file.read(6)
+    with pa.OSFile(str(path)) as file:
+        return (pa.ipc.open_file(file) if head == b"ARROW1" else pa.ipc.open_stream(file)).read_all()
+
+
+def read(path):
+    path = Path(path)
+    paths = sorted(found for found in path.iterdir() if not found.name.startswith(".")) if path.is_dir() else [path]
+    tables = [read_one(found) for found in paths]
+    for other in tables[1:]:
+        expect_equal("schemas of one side", tables[0].schema, other.schema)
+    return pa.concat_tables(tables)
+
+
+def plain(array):
+    """Without what several types have for equal values."""
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain(array.storage)
+    if pa.types.is_dictionary(kind):
+        return plain(array.dictionary_decode())
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
+        return array.cast(pa.large_binary())
+    if pa.types.is_decimal(kind):
+        return array.cast(pa.decimal256(76, kind.scale))
+    if pa.types.is_date64(kind):
+        return array.cast(pa.date32())
+    if pa.types.is_timestamp(kind):
+        array = array.cast(pa.timestamp("ms", kind.tz)) if kind.unit == "s" else array
+        return array
+    if pa.types.is_time32(kind):
+        return array.cast(pa.time32("ms"))
+    if pa.types.is_struct(kind):
+        fields = [plain(field) for field in array.flatten()]
+        return pa.StructArray.from_arrays(fields, names=[field.name for field in kind], mask=array.is_null()) if fields else array
+    if pa.types.is_map(kind):
+        return plain(array.cast(pa.list_(pa.struct([kind.key_field, kind.item_field]))))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        sizes = pc.fill_null(pc.list_value_length(array).cast(pa.int64()), 0)
+        offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(sizes)])
+        return pa.LargeListArray.from_arrays(offsets, plain(array.flatten()), mask=array.is_null())
+    return array
+
+
+def joined(column):
+    """Chunk by chunk, since pyarrow does not join all dictionaries."""
+    chunks = [plain(chunk) for chunk in column.chunks] or [plain(pa.array([], column.type))]
+    return pa.concat_arrays(chunks)
+
+
+def compare(*paths):
+    types = paths[0] == "--types"
+    paths = paths[types:]
+    is_equal = True
+    for left, right in zip(paths[::2], paths[1::2]):
+        said = {"left": left, "right": right, "equal": True}
+        try:
+            one, other = read(left), read(right)
+            expect_equal("column names", one.column_names, other.column_names)
+            expect_equal("rows", one.num_rows, other.num_rows)
+            if types and not one.schema.equals(other.schema, check_metadata=True):
+                raise Differs(f"schemas: {one.schema} and {other.schema}")
+            for name, ours, theirs in zip(one.column_names, one.columns, other.columns):
+                ours, theirs = joined(ours), joined(theirs)
+                expect_equal(f"type of column {name!r}", str(ours.type), str(theirs.type))
+                row = first_difference(ours, theirs)
+                if row is not None:
+                    raise Differs(f"column {name!r}, row {row}: {ours.slice(row, 1)} and {theirs.slice(row, 1)}")
+        except (Differs, pa.ArrowException, OSError) as error:
+            is_equal, said = False, {**said, "equal": False, "differs": str(error)}
+        print(json.dumps(said))
+    sys.exit(0 if is_equal else 1)
+
+
+{"write": write, "odd": odd, "compare": compare}[sys.argv[1]](*sys.argv[2:])
