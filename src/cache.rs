@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, Found, FsError, Held, Lock, LockError, own};
-use crate::threads;
 
 use index::{Index, Place};
 use ledger::Ledger;
@@ -134,7 +133,7 @@ impl From<CacheError> for Error {
             }
             CacheError::NotText(_) => "rename it or the folder that it lies in, or name another one by options.cache.dir",
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
-            CacheError::Threads(words) => return threads::refused(words),
+            CacheError::Threads(words) => return crate::error::no_threads::refused(words),
             CacheError::Fs(error) if error.is_forbidden() => {
                 "it belongs to another user, or the disk can only be read: change that, or name another folder for the cache by options.cache.dir"
             }
@@ -384,7 +383,7 @@ fn is_marked(folder: &Path) -> Result<bool, CacheError> {
 /// True where the mark of a folder is hygge's.
 fn has_tag(folder: &Path) -> Result<bool, FsError> {
     match own::read(&folder.join(TAG_NAME), TAG.len() as u64) {
-        Err(error) if matches!(error.odd(), Some(own::Odd::TooLarge { .. })) => Ok(false),
+        Err(error) if matches!(error.odd(), Some(fs::Odd::TooLarge { .. })) => Ok(false),
         read => Ok(read?.as_deref() == Some(TAG.as_bytes())),
     }
 }

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cache::{Access, Cache};
@@ -36,7 +36,34 @@ use crate::plan::project::Project;
 use crate::report::output::{self, Output};
 use crate::threads;
 
-use args::{Args, Command};
+use args::Global;
+
+/// make for data: builds only what is stale.
+#[derive(Debug, Parser)]
+#[command(name = "hygge", version, arg_required_else_help = true)]
+struct Args {
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Check(check::Check),
+    Build(build::Build),
+    Why(why::Why),
+    Graph(graph::GraphArgs),
+    Log(log::Log),
+    Restore(restore::Restore),
+    Cache(cache::CacheArgs),
+    Clean(clean::Clean),
+    Schema(schema::Schema),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
 
 /// Runs one command line, and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -87,19 +114,20 @@ fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 fn run_command(args: &Args) -> u8 {
     crate::error::keep_caught_panics_quiet();
+    let global = &args.global;
     let result = match &args.command {
         Command::Init(init) => init::run(init),
-        Command::Check(check) => check::run(args, check),
-        Command::Build(build) => build::run(args, build),
-        Command::Why(why) => why::run(args, why),
-        Command::Graph(graph) => graph::run(args, graph),
-        Command::Log(log) => log::run(args, log),
-        Command::Restore(restore) => restore::run(args, restore),
-        Command::Cache(cache) => cache::run(args, cache),
-        Command::Clean(clean) => clean::run(args, clean),
+        Command::Check(check) => check::run(global, check),
+        Command::Build(build) => build::run(global, build),
+        Command::Why(why) => why::run(global, why),
+        Command::Graph(graph) => graph::run(global, graph),
+        Command::Log(log) => log::run(global, log),
+        Command::Restore(restore) => restore::run(global, restore),
+        Command::Cache(cache) => cache::run(global, cache),
+        Command::Clean(clean) => clean::run(global, clean),
         Command::Schema(schema) => schema::run(schema),
-        Command::Completions(completions) => shell::completions(completions),
-        Command::Man(man) => shell::man(man),
+        Command::Completions(completions) => shell::completions(completions, Args::command()),
+        Command::Man(man) => shell::man(man, Args::command()),
     };
     match result {
         Ok(code) => code,

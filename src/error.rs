@@ -4,6 +4,7 @@
 //! into this one, and the kind alone decides the exit code.
 
 pub mod escape;
+pub(crate) mod no_threads;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -64,7 +65,7 @@ impl Error {
     pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");
-        if let Some(error) = crate::threads::of_panic(text) {
+        if let Some(error) = no_threads::of_panic(text) {
             return error;
         }
         Self::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))

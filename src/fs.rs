@@ -10,7 +10,9 @@ mod exchange;
 mod holders;
 mod link;
 mod lock;
+mod odd;
 pub mod own;
+mod pass;
 mod processes;
 mod read;
 mod step;
@@ -28,6 +30,8 @@ pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two}
 pub use holders::words;
 pub use link::{Linked, Linker, link};
 pub use lock::{Held, Lock, LockError};
+pub use odd::Odd;
+pub use pass::{DigestWriter, copy_open, digest, go_on};
 pub use processes::ancestors;
 pub use read::{
     Found, Stat, check_own_file, check_replaceable, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network,
@@ -35,12 +39,12 @@ pub use read::{
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    DigestWriter, check_touchable, copy, copy_open, create_folder, digest, free_name, go_on, permissions_of, place_for_writing,
-    remove_empty_folder, remove_file, remove_folder, rename, set_permissions, touch, write_atomically,
+    check_touchable, copy, create_folder, free_name, permissions_of, place_for_writing, remove_empty_folder, remove_file, remove_folder,
+    rename, set_permissions, touch, write_atomically,
 };
 
 /// The path of a file with something behind its name.
-pub fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(ending);
     PathBuf::from(name)
@@ -90,15 +94,15 @@ impl FsError {
     }
 
     /// What stands there, where that is nothing that hygge would open.
-    pub fn odd(&self) -> Option<&own::Odd> {
+    pub fn odd(&self) -> Option<&Odd> {
         self.source.get_ref()?.downcast_ref()
     }
 
     /// What to do next, where that follows from the error alone.
     pub fn hint(&self) -> Option<&'static str> {
         match (self.odd(), self.source.kind()) {
-            (Some(own::Odd::Link), _) => Some("remove the link, or move what it leads to into its place"),
-            (Some(own::Odd::NotAFile(_) | own::Odd::TooLarge { .. }), _) => Some("move it away, and bring back what should be there"),
+            (Some(Odd::Link), _) => Some("remove the link, or move what it leads to into its place"),
+            (Some(Odd::NotAFile(_) | Odd::TooLarge { .. }), _) => Some("move it away, and bring back what should be there"),
             (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 Some("the disk is full: make room on it, and build again; what is published stays, and what was made is used")
             }
@@ -109,5 +113,16 @@ impl FsError {
             ),
             _ => None,
         }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }

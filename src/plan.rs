@@ -1,5 +1,6 @@
 //! Planning: what must be done, with reasons, before anything is done.
 
+mod again;
 pub mod append;
 mod backfill;
 mod beside;

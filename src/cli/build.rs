@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::depfile::Syntax;
 use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
 use super::places::Places;
@@ -93,10 +93,10 @@ pub(super) struct Build {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
+pub(super) fn run(global: &Global, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
-    let (found, project) = load(args.file.as_deref())?;
+    let (found, project) = load(global.file.as_deref())?;
     let places = build.places();
     if !(build.dry_run || build.check) {
         places.check()?;
@@ -109,7 +109,7 @@ pub(super) fn run(args: &Args, build: &Build) -> Result<u8> {
             // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
                 attempt.mended = Some(Begun::Damaged(set_index_aside(&folder).await?));
-                attempt.run(load(args.file.as_deref())?.1).await
+                attempt.run(load(global.file.as_deref())?.1).await
             }
             ended => ended,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::patience::unless;
 use super::{load, open_cache, parse_time, runtime, say};
 use crate::cache::gc::Limits;
@@ -61,8 +61,8 @@ enum Action {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, cache: &CacheArgs) -> Result<u8> {
-    let (_, project) = load(args.file.as_deref())?;
+pub(super) fn run(global: &Global, cache: &CacheArgs) -> Result<u8> {
+    let (_, project) = load(global.file.as_deref())?;
     let out = Out { format: cache.format };
     runtime()?.block_on(async {
         match &cache.action {

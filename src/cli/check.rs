@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::patience::{OF_OTHERS, watch_for_interrupts};
 use super::{print_error, read, runtime, say, select};
 use crate::cache::{Access, Cache};
@@ -51,8 +51,8 @@ struct Looked {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, command: &Check) -> Result<u8> {
-    let found = Arc::new(read(args.file.as_deref())?);
+pub(super) fn run(global: &Global, command: &Check) -> Result<u8> {
+    let found = Arc::new(read(global.file.as_deref())?);
     let mut shown = Shown::new(command.format);
     let project = match Project::new(found.clone()) {
         Ok(project) => project,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::patience::unless;
 use super::{load, open_cache, runtime, say, select};
 use crate::cache::index::Batch;
@@ -48,12 +48,12 @@ const LISTED: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, clean: &Clean) -> Result<u8> {
+pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
     if clean.yes.is_some() && clean.stores.is_empty() && !clean.orphans {
         let error = Error::new(ErrorKind::Config, "--yes is for --stores and --orphans: the cache is emptied without it");
         return Err(error.with_hint("hygge clean empties the cache; hygge clean --stores FLOW --yes removes what was published"));
     }
-    let (_, project) = load(args.file.as_deref())?;
+    let (_, project) = load(global.file.as_deref())?;
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;

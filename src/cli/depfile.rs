@@ -142,7 +142,7 @@ fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
     let Some(file) = database.file.clone() else {
         return needed.of_servers.push(format!("flow {}", flow.name));
     };
-    needed.logs.insert(fs::beside(&file, "-wal"));
+    needed.logs.insert(fs::with_ending(&file, "-wal"));
     needed.paths.insert(file);
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 
-use super::args::Args;
+use super::args::Global;
 use super::depfile::of_make;
 use super::{load, print};
 use crate::error::{Error, ErrorKind, Result, escape};
@@ -35,8 +35,8 @@ enum GraphFormat {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, command: &GraphArgs) -> Result<u8> {
-    let (found, project) = load(args.file.as_deref())?;
+pub(super) fn run(global: &Global, command: &GraphArgs) -> Result<u8> {
+    let (found, project) = load(global.file.as_deref())?;
     let text = match command.format {
         GraphFormat::Dot => dot(&project.graph),
         GraphFormat::Mermaid => mermaid(&project.graph),

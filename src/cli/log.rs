@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::{load, open_cache, runtime, say};
 use crate::cache::history::{FlowRun, Run};
 use crate::cache::{Access, Cache};
@@ -29,8 +29,8 @@ pub(super) struct Log {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, log: &Log) -> Result<u8> {
-    let (_, project) = load(args.file.as_deref())?;
+pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
+    let (_, project) = load(global.file.as_deref())?;
     runtime()?.block_on(async {
         let cache = Arc::new(open_cache(&project, Access::Look).await?);
         let flows = match &log.flow {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::build::{exit_code, keep, report};
 use super::patience::{OF_A_BUILD, Patience, watch_for_interrupts};
 use super::{load, open_cache, runtime, select};
@@ -40,9 +40,9 @@ pub(super) struct Restore {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, restore: &Restore) -> Result<u8> {
+pub(super) fn run(global: &Global, restore: &Restore) -> Result<u8> {
     let began = Instant::now();
-    let (_, project) = load(args.file.as_deref())?;
+    let (_, project) = load(global.file.as_deref())?;
     let mut selected = select(&Selection { include: vec![restore.flow.clone()], only: true, ..Selection::default() }, &project)?;
     let names: Vec<FlowName> = selected.named.iter().cloned().collect();
     let [flow] = names.as_slice() else {

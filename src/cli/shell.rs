@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use clap::{Args as ClapArgs, CommandFactory};
+use clap::{Args as ClapArgs, Command};
 use clap_complete::Shell;
 
-use super::args::Args;
 use super::print;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,15 +20,14 @@ pub(super) struct Completions {
 pub(super) struct Man {}
 
 /// Runs the command; gives the exit code.
-pub(super) fn completions(command: &Completions) -> Result<u8> {
+pub(super) fn completions(command: &Completions, mut line: Command) -> Result<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(command.shell, &mut Args::command(), "hygge", &mut text);
+    clap_complete::generate(command.shell, &mut line, "hygge", &mut text);
     print(&text)
 }
 
 /// Runs the command; gives the exit code. The page has every command in it.
-pub(super) fn man(_: &Man) -> Result<u8> {
-    let mut command = Args::command();
+pub(super) fn man(_: &Man, mut command: Command) -> Result<u8> {
     command.build();
     let failed = |error: io::Error| Error::new(ErrorKind::Start, error);
     let mut text = Vec::new();

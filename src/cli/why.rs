@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::args::{Args, Format};
+use super::args::{Format, Global};
 use super::patience::{OF_OTHERS, watch_for_interrupts};
 use super::{load, runtime, say, select};
 use crate::cache::Access;
@@ -40,8 +40,8 @@ pub(super) struct Why {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(args: &Args, why: &Why) -> Result<u8> {
-    let (_, project) = load(args.file.as_deref())?;
+pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
+    let (_, project) = load(global.file.as_deref())?;
     let selected = select(&Selection { include: vec![why.flow.clone()], ..Selection::default() }, &project)?;
     let names: Vec<&str> = selected.named.iter().map(FlowName::as_str).collect();
     let [name] = names.as_slice() else {

@@ -12,7 +12,7 @@ use super::secrets::{Secrets, keep_secrets};
 use super::yaml;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-use crate::fs::own::Odd;
+use crate::fs::Odd;
 
 /// How large a file of the config may be, in bytes.
 pub const FILE_BYTES: u64 = 16 << 20;

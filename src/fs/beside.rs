@@ -5,7 +5,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::{File, FsError, beside, own};
+use super::{File, FsError, own, with_ending};
 
 /// What the names of what it keeps end with: a log, the memory that is shared for it, a journal.
 pub const BESIDE: [&str; 3] = ["-wal", "-shm", JOURNAL];
@@ -27,7 +27,7 @@ const TRAILER: usize = 16;
 pub fn names_another_file(path: &Path) -> Result<bool, FsError> {
     let mut is_named = false;
     for ending in BESIDE {
-        let path = beside(path, ending);
+        let path = with_ending(path, ending);
         match own::stat(&path)? {
             None => {}
             Some(found) if found.is_file && (ending != JOURNAL || found.stat.size < TRAILER as u64) => {}

@@ -12,7 +12,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::step::{Step, step};
-use super::{FsError, own, write};
+use super::{FsError, own};
 
 /// How a file came to its second place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ fn has_no_links(error: &FsError) -> bool {
 
 fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
     let source = own::open(from)?;
-    let (digest, _) = write::copy_from(&source, to, |_| Ok(()))?;
+    let (digest, _) = own::copy_from(&source, to, |_| Ok(()))?;
     let target = own::open(to)?;
     let times = source.metadata().and_then(|found| {
         target.set_permissions(plain(&found))?;

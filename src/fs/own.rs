@@ -4,7 +4,6 @@
 //! them is not hygge's, and is refused by its name. It does not know what the files are for.
 
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,53 +12,16 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::odd::Odd;
+use super::pass::copy_open;
 use super::step::{Step, step};
-use super::{File, Found, FsError, beside, write};
+use super::{File, Found, FsError, with_ending};
 
 /// What a new file may be used for where its creator's mask allows it.
 const FILE: Mode = Mode::from_raw_mode(0o666);
 
 /// The same of a folder.
 const FOLDER: Mode = Mode::from_raw_mode(0o777);
-
-/// What stands where a file should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Odd {
-    /// A link, where hygge puts none.
-    #[error("it is a link, and nothing of hygge's own is opened through one")]
-    Link,
-    /// A folder, a pipe, a device or a socket.
-    #[error("it is no file, but {0}")]
-    NotAFile(&'static str),
-    /// Nobody wrote that.
-    #[error("it has {found} bytes, and may have {limit}")]
-    TooLarge {
-        /// Its bytes.
-        found: u64,
-        /// How many it may have.
-        limit: u64,
-    },
-}
-
-impl Odd {
-    /// Fails where it is no file, or a larger one than `limit`.
-    pub(super) fn check(metadata: &Metadata, limit: u64) -> io::Result<()> {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = metadata.file_type();
-        let what = match kind {
-            _ if kind.is_file() && metadata.len() > limit => {
-                return Err(io::Error::other(Self::TooLarge { found: metadata.len(), limit }));
-            }
-            _ if kind.is_file() => return Ok(()),
-            _ if kind.is_dir() => "a folder",
-            _ if kind.is_symlink() => return Err(io::Error::other(Self::Link)),
-            _ if kind.is_fifo() => "a pipe",
-            _ if kind.is_socket() => "a socket",
-            _ => "a device",
-        };
-        Err(io::Error::other(Self::NotAFile(what)))
-    }
-}
 
 /// Opens a file for reading. What is no file is an error, at once.
 pub fn open(path: &Path) -> Result<File, FsError> {
@@ -69,7 +31,7 @@ pub fn open(path: &Path) -> Result<File, FsError> {
 /// The bytes of a file of at most so many; `None` where nothing is.
 pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
     let file = match open(path) {
-        Err(error) if super::read::is_absent(&error.source) => return Ok(None),
+        Err(error) if super::is_absent(&error.source) => return Ok(None),
         opened => opened?,
     };
     let mut bytes = Vec::new();
@@ -83,7 +45,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
 pub fn stat(path: &Path) -> Result<Option<Found>, FsError> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(Found::new(PathBuf::new(), &metadata))),
-        Err(error) if super::read::is_absent(&error) => Ok(None),
+        Err(error) if super::is_absent(&error) => Ok(None),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
@@ -92,7 +54,7 @@ pub fn stat(path: &Path) -> Result<Option<Found>, FsError> {
 pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
     match open_at("list", folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
         Ok(opened) => super::read::entries(&opened, folder, skip, AtFlags::SYMLINK_NOFOLLOW).map(Some),
-        Err(error) if super::read::is_absent(&error.source) => Ok(None),
+        Err(error) if super::is_absent(&error.source) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -153,8 +115,8 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// may write it at a time; what a killed one left is replaced.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let (folder, name) = parent("write", path)?;
-    let beside = beside(Path::new(name), ".tmp").into_os_string();
-    write::ignore_missing(rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into))
+    let beside = with_ending(Path::new(name), ".tmp").into_os_string();
+    super::ignore_missing(rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into))
         .map_err(FsError::at("write", &path.with_file_name(&beside)))?;
     replace(&folder, name, path, &beside, bytes)
 }
@@ -180,7 +142,14 @@ pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, beside: &OsSt
 
 /// Copies a file of hygge's own; see [`copy`](super::copy).
 pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
-    write::copy_from(&open(from)?, to, each)
+    copy_from(&open(from)?, to, each)
+}
+
+/// [`copy`] of a file that is open.
+pub(super) fn copy_from(source: &File, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
+    let target = create(to)?;
+    let copied = copy_open(source, &target, each);
+    copied.and_then(|copied| step(Step::Write(to), || Ok(copied))).map_err(FsError::at("copy to", to))
 }
 
 /// A folder, opened to name what is in it.

@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::own::Odd;
-use super::{File, FsError};
+use super::odd::Odd;
+use super::{File, FsError, is_absent};
 
 /// Bytes of names that are asked for at once.
 const LISTED_AT_ONCE: usize = 16 << 10;
@@ -345,10 +345,6 @@ pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
 
 /// The bit of a folder in which each may remove only what is his own.
 const STICKY: u32 = 0o1000;
-
-pub(super) fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
 
 /// How many bytes the list of users may have.
 const USERS_BYTES: u64 = 16 << 20;

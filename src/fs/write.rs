@@ -1,63 +1,18 @@
 //! Changing: files are written whole beside their place and renamed into it.
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::odd::Odd;
 use super::step::{Step, step};
-use super::{File, FsError, beside, own};
-
-/// Bytes that are read and written at once: large enough that BLAKE3 hashes at full width.
-const BUFFER: usize = 1 << 20;
-
-/// A writer that digests and counts what passes through it.
-#[derive(Debug)]
-pub struct DigestWriter<W> {
-    inner: W,
-    hasher: blake3::Hasher,
-    bytes: u64,
-    /// The system's number of the error that ended it.
-    failed: Option<i32>,
-}
-
-impl<W: Write> DigestWriter<W> {
-    /// Wraps a writer; nothing has passed yet.
-    pub fn new(inner: W) -> Self {
-        Self { inner, hasher: blake3::Hasher::new(), bytes: 0, failed: None }
-    }
-
-    /// Why nothing more could be written, whatever became of the error on its way through libraries.
-    pub fn failure(&self) -> Option<io::Error> {
-        self.failed.map(io::Error::from_raw_os_error)
-    }
-
-    /// The writer, the BLAKE3 digest and the number of all bytes that passed.
-    pub fn finish(mut self) -> io::Result<(W, [u8; 32], u64)> {
-        self.inner.flush()?;
-        Ok((self.inner, *self.hasher.finalize().as_bytes(), self.bytes))
-    }
-}
-
-impl<W: Write> Write for DigestWriter<W> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer).inspect_err(|error| self.failed = error.raw_os_error())?;
-        self.hasher.update(&buffer[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
+use super::{File, FsError, ignore_missing, is_absent, own, with_ending};
 
 /// A folder that somebody has named, with all its parents, whether it was there or not.
 pub fn create_folder(path: &Path) -> Result<(), FsError> {
@@ -75,7 +30,7 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let place = place_for_writing(path)?;
     let (folder, name) = own::parent("write", &place)?;
-    let beside = free_name(place.parent().unwrap_or(&place), &beside(Path::new(name), ".tmp").to_string_lossy());
+    let beside = free_name(place.parent().unwrap_or(&place), &with_ending(Path::new(name), ".tmp").to_string_lossy());
     own::replace(&folder, name, &place, beside.file_name().unwrap_or_default(), bytes)
 }
 
@@ -87,8 +42,8 @@ pub fn place_for_writing(path: &Path) -> Result<PathBuf, FsError> {
     let place = super::real_path(&std::path::absolute(path).map_err(FsError::at("resolve", path))?)?;
     match fs::symlink_metadata(&place) {
         Ok(found) if found.is_symlink() => Err(FsError::at("write", path)(io::Error::other("it is a link to nowhere"))),
-        Ok(found) => own::Odd::check(&found, u64::MAX).map(|()| place).map_err(FsError::at("write", path)),
-        Err(error) if super::read::is_absent(&error) => Ok(place),
+        Ok(found) => Odd::check(&found, u64::MAX).map(|()| place).map_err(FsError::at("write", path)),
+        Err(error) if is_absent(&error) => Ok(place),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
@@ -103,50 +58,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
 /// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
 /// of the bytes that were written. `each` is told how many, from time to time, and may end it. Links that lead to `from` are followed.
 pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
-    copy_from(&File::open(from).map_err(FsError::at("open", from))?, to, each)
-}
-
-/// [`copy`] of a file that is open.
-pub(super) fn copy_from(source: &File, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
-    let target = own::create(to)?;
-    let copied = copy_open(source, &target, each);
-    copied.and_then(|copied| step(Step::Write(to), || Ok(copied))).map_err(FsError::at("copy to", to))
-}
-
-/// [`copy`] between files that are open.
-pub fn copy_open(source: &File, target: &File, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
-    pass(source, target, each)
-}
-
-/// Digests a reader to its end: the digest and the number of bytes.
-pub fn digest(reader: impl Read, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
-    pass(reader, io::sink(), each)
-}
-
-thread_local! {
-    /// What passes: to clear a new one for each small file would take longer than to hash it.
-    static PASSING: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Passes a reader's bytes on to a writer, and digests and counts them on the way.
-fn pass(mut reader: impl Read, writer: impl Write, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
-    let mut writer = DigestWriter::new(writer);
-    PASSING.with_borrow_mut(|buffer| {
-        buffer.resize(BUFFER, 0);
-        loop {
-            match reader.read(buffer) {
-                Ok(0) => return Ok(()),
-                Ok(read) => {
-                    writer.write_all(&buffer[..read])?;
-                    each(writer.bytes)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    })?;
-    let (_, digest, bytes) = writer.finish()?;
-    Ok((digest, bytes))
+    own::copy_from(&File::open(from).map_err(FsError::at("open", from))?, to, each)
 }
 
 /// The permissions of a path; `None` where nothing is there.
@@ -214,16 +126,4 @@ fn folder_of<'p>(action: &'static str, path: &'p Path) -> Result<Option<(OwnedFd
         Err(error) if error.is_absent() => Ok(None),
         opened => opened.map(Some),
     }
-}
-
-pub(super) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Fails where a run shall end: for work that goes on for long.
-pub fn go_on(interrupted: &AtomicBool) -> io::Result<()> {
-    if interrupted.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::append;
+use super::again;
 use super::probe::StoreState;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::Components;
@@ -163,7 +163,7 @@ pub(super) fn outdated(flow: &Flow, published: &Published, inputs: &BTreeMap<Str
         return HashSet::new();
     }
     let parts = &published.manifest.parts;
-    let mut again = append::can_be_made_again(inputs, parts);
+    let mut again = again::can_be_made_again(inputs, parts);
     again.retain(|name| parts.iter().any(|part| part.name == *name && !passed_whole(part)));
     again
 }

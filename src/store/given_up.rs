@@ -28,7 +28,7 @@ pub fn give_up(store: &Path, is_given_up: bool) -> Result<(), FsError> {
 }
 
 fn mark(store: &Path) -> PathBuf {
-    let name = fs::beside(Path::new(store.file_name().unwrap_or_default()), ".lost");
+    let name = fs::with_ending(Path::new(store.file_name().unwrap_or_default()), ".lost");
     // A table has nothing else of its own on the disk.
     if is_table(store) { store.with_file_name(name) } else { store.with_file_name(".hygge").join(name) }
 }

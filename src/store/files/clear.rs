@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::latest;
-use super::old::{digest, parts as parts_before};
+use super::old::parts as parts_before;
+use super::parts::digest;
 use super::{Site, live, read_receipt};
 use crate::fs::{self, own};
 use crate::store::receipt::Part;

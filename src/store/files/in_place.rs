@@ -5,7 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::old::{is_part, put_aside, retire, return_parts, shelve};
+use super::old::retire;
+use super::parts::{is_part, put_aside, return_parts, shelve};
 use super::publish::{intent, lay_out};
 use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Site;
-use super::old::{is_part, return_parts};
+use super::parts::{is_part, return_parts};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, own};
 use crate::store::StoreError;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::old::{rescue, retire, return_parts};
+use super::old::{rescue, retire};
+use super::parts::return_parts;
 use super::{Site, latest, write_receipt};
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat, own};

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::old::{by_name, digest, rescue, retire, return_known, return_parts};
+use super::old::{by_name, rescue, retire, return_known};
+use super::parts::{digest, return_parts};
 use super::{Site, in_place, read_receipt, write_receipt};
 use crate::fs::{self, Found, own};
 use crate::store::StoreError;

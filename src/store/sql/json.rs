@@ -27,10 +27,7 @@ pub(super) fn check(text: &str, numbers_of_64_bits: bool) -> Result<(), String> 
                 if let (true, Some(Open::Object(names))) = (wants_name, open.last_mut()) {
                     let Ok(name) = serde_json::from_str::<String>(&rest[..=end]) else { return Ok(()) };
                     if !names.insert(name.clone()) {
-                        return Err(format!(
-                            "the name {} stands twice in one object, and the column keeps one of them",
-                            super::rule::shown(&name)
-                        ));
+                        return Err(format!("the name {} stands twice in one object, and the column keeps one of them", shown(&name)));
                     }
                     wants_name = false;
                 }
@@ -84,6 +81,12 @@ fn check_number(text: &str) -> Result<(), String> {
         Ok(number) if is_held && digits <= 15 && number.is_finite() => Ok(()),
         _ => Err(format!("the column keeps the number {text} in 64 bits, which do not hold it exactly")),
     }
+}
+
+/// A text in quotes, shortened.
+pub(super) fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    if text.chars().count() > MOST { format!("{:?}…", text.chars().take(MOST).collect::<String>()) } else { format!("{text:?}") }
 }
 
 #[cfg(test)]

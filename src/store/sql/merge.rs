@@ -10,7 +10,7 @@ use super::columns::Target;
 use super::load::Changes;
 use super::look::count;
 use super::place::Place;
-use super::{mysql, postgres, rule};
+use super::{json, mysql, postgres};
 use crate::connection::types::Type;
 use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
@@ -299,7 +299,7 @@ impl<'a> Side<'a> {
 
 /// A value of an answer, in quotes.
 fn shown(row: &[Option<String>], place: usize) -> String {
-    row.get(place).and_then(Option::as_deref).map_or_else(|| "null".into(), rule::shown)
+    row.get(place).and_then(Option::as_deref).map_or_else(|| "null".into(), json::shown)
 }
 
 /// A name that nobody else has.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::cells::{Cell, decimal};
-use super::json;
+use super::json::{self, shown};
 use crate::connection::types::Type;
 
 /// What a value must be like.
@@ -301,12 +301,6 @@ fn is_number(text: &str) -> bool {
         && is_digits(fraction)
         && !(whole.is_empty() && fraction.is_empty())
         && exponent.is_none_or(|exponent| !exponent.is_empty() && is_digits(exponent))
-}
-
-/// A text in quotes, shortened.
-pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 40;
-    if text.chars().count() > MOST { format!("{:?}…", text.chars().take(MOST).collect::<String>()) } else { format!("{text:?}") }
 }
 
 #[cfg(test)]
