@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind};
 use crate::fs::{self, Found, FsError, Held, Lock, LockError, own};
 
-use index::{Index, Place};
+use crate::fingerprint::Fingerprint;
+use index::{Index, PartRecord, Place};
 use ledger::Ledger;
 use staging::Staging;
 
@@ -218,6 +219,14 @@ impl Wait {
 }
 
 impl Cache {
+    /// Notes a part that lies finished in staging, at once: a process that dies now has made it.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn note(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), CacheError> {
+        Ok(self.ledger.add(key, record)?)
+    }
+
     /// Opens the cache; who builds makes it where it is missing.
     pub async fn open(CacheFolder { real: folder, root }: &CacheFolder, access: Access) -> Result<Self, CacheError> {
         let path = folder.join("index.db");

@@ -9,6 +9,7 @@ mod depfile;
 mod graph;
 mod init;
 mod log;
+mod part;
 mod patience;
 mod places;
 mod restore;
@@ -60,6 +61,8 @@ enum Command {
     Restore(restore::Restore),
     Cache(cache::CacheArgs),
     Clean(clean::Clean),
+    #[command(hide = true)]
+    Part(part::Part),
     Schema(schema::Schema),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -125,6 +128,7 @@ fn run_command(args: &Args) -> u8 {
         Command::Restore(restore) => restore::run(global, restore),
         Command::Cache(cache) => cache::run(global, cache),
         Command::Clean(clean) => clean::run(global, clean),
+        Command::Part(part) => part::run(part),
         Command::Schema(schema) => schema::run(schema),
         Command::Completions(completions) => shell::completions(completions, Args::command()),
         Command::Man(man) => shell::man(man, Args::command()),

@@ -2,6 +2,7 @@
 
 pub mod coordinator;
 pub mod event;
+pub mod job;
 mod settle;
 mod task;
 mod unit;

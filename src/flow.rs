@@ -25,7 +25,7 @@ use crate::config::{Config, FlowBlock};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
-use crate::home::{Chosen, Home, Place, SliceRange};
+use crate::home::{Chosen, Home, SliceRange};
 use crate::store::{Change, Store};
 use factory::Factory;
 
@@ -190,7 +190,7 @@ impl Flow {
     pub fn recipe(&self, input: &dyn Format) -> Components {
         let target = self.store.target();
         let mut recipe = Components::default();
-        match self.home.table() {
+        match self.home.rows() {
             Some(table) => recipe.settings.extend(table.recipe()),
             None => {
                 recipe.set("home.format", input.id());
@@ -200,7 +200,7 @@ impl Flow {
         }
         recipe.set("store.format", target.format.id());
         // Rows of a table that become files are made by the format; other files may pass whole, which their parts tell.
-        let is_made = self.home.table().is_some() && self.store.table().is_none();
+        let is_made = self.home.rows().is_some() && self.store.capabilities().parts_readable;
         recipe.set("store.format.version", if is_made { target.format.made_version() } else { target.format.version() });
         target.format.settings().iter().for_each(|(key, value)| recipe.set(format!("store.{key}"), text_of(value)));
         recipe.set("store.compression", target.compression.word);
@@ -222,7 +222,7 @@ impl Flow {
 
     /// True where rows that were moved cannot be taken back: they are added to a table.
     pub fn is_final(&self) -> bool {
-        self.mode.appends() && self.store.table().is_some()
+        self.mode.appends() && !self.store.capabilities().append_revocable
     }
 
     /// Which units of its home slices mean that were asked for.
@@ -231,7 +231,7 @@ impl Flow {
     /// It has no slices, or cannot replace them.
     pub fn choose(&self, slices: &SliceRange) -> Result<Chosen, Error> {
         let wrong = |error: String, hint: &str| Error::new(ErrorKind::Config, error).with_hint(hint);
-        let Some(table) = self.home.table() else {
+        let Some(table) = self.home.rows() else {
             return Err(wrong(format!("flow {} has no slices: its home is no table", self.name), "leave --slice out"));
         };
         if self.is_final() {
@@ -243,10 +243,7 @@ impl Flow {
 
     /// The flow whose store this flow's home names.
     pub fn upstream(&self) -> Option<&str> {
-        match self.home.place() {
-            Place::Flow(name) => Some(name),
-            Place::Path { .. } | Place::Table { .. } => None,
-        }
+        self.home.flow()
     }
 }
 
@@ -377,7 +374,7 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
 
 /// A flow that makes its set anew gives equal parts other names, which would be added again.
 fn check_repeated(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
-    let Some(Place::Flow(upstream)) = home.map(Home::place).filter(|_| block.on_repeated == Some(OnRepeated::Add)) else { return };
+    let Some(upstream) = home.and_then(|home| home.flow()).filter(|_| block.on_repeated == Some(OnRepeated::Add)) else { return };
     let appends = |flow: &FlowBlock| flow.name == upstream && flow.mode == Some(ModeWord::Append);
     if !config.flows.iter().any(appends) {
         let message = format!("flow {} adds what is repeated, and its home, flow {upstream}, makes its set anew", block.name);
@@ -388,7 +385,7 @@ fn check_repeated(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, p
 
 /// What a database has is added by a watermark, and a watermark adds.
 fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
-    let Some(table) = home.and_then(Home::table) else { return };
+    let Some(table) = home.and_then(|home| home.rows()) else { return };
     let (mode, node) = (block.mode.unwrap_or_default(), block.home.as_ref());
     let at = node.map_or(block.at, |home| home.at);
     let keys = [
@@ -443,10 +440,8 @@ fn check_references(
     said: &AtomicUsize,
     problems: &mut Problems,
 ) {
-    let named = match home.map(Home::place) {
-        Some(Place::Flow(name)) => Some((name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow")))),
-        _ => None,
-    };
+    let named = home.and_then(|home| home.flow());
+    let named = named.map(|name| (name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow"))));
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
     for (name, at) in named.into_iter().chain(needs).filter(|(name, _)| !known.contains(name)) {
         if config.without_entities.iter().any(|other| other == name) {

@@ -255,7 +255,7 @@ pub struct Cut<'a> {
 }
 
 /// Some rows of one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Which of the flow's files.
     pub file: usize,

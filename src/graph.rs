@@ -19,7 +19,6 @@ use crate::config::Config;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::flow::{Flow, FlowName};
 use crate::fs;
-use crate::home::Place;
 
 /// Paths of homes and stores as the config has them, with links resolved.
 pub type RealPaths = HashMap<PathBuf, PathBuf>;
@@ -137,10 +136,7 @@ struct Placed<'a> {
 
 impl<'a> Placed<'a> {
     fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
-        let home = match flow.home.place() {
-            Place::Path { path, deep } => Some((resolved(path, real), deep)),
-            Place::Flow(_) | Place::Table { .. } => None,
-        };
+        let home = flow.home.files().map(|files| (resolved(files.path(), real), files.is_deep()));
         Self { flow, home, store: resolved(flow.store.path(), real) }
     }
 }
@@ -164,8 +160,9 @@ impl<'a> Tables<'a> {
 
 /// The flow that fills the table which a home reads. Schemas are compared where both say one.
 fn filler<'a>(place: &Placed<'a>, tables: &Tables<'a>) -> Option<&'a str> {
-    let Place::Table { database, table: Some(names) } = place.flow.home.place() else { return None };
-    let flows = tables.0.get(&(database, names.last()?.as_str()))?;
+    let rows = place.flow.home.rows()?;
+    let names = rows.table()?;
+    let flows = tables.0.get(&(rows.database(), names.last()?.as_str()))?;
     let fits = |flow: &&&Flow| flow.store.table().is_some_and(|table| table.names.len() != names.len() || table.names == names);
     flows.iter().find(fits).map(|flow| flow.name.as_str())
 }

@@ -48,16 +48,48 @@ pub trait Home: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Where it looks.
-    fn place(&self) -> Place<'_>;
+    /// What it is made of.
+    fn source(&self) -> Source<'_>;
+}
 
-    /// The format of its files; `None` where another flow's store decides it, or where there are none.
-    fn format(&self) -> Option<Arc<dyn Format>>;
+/// What a home is made of: that decides how it is planned, read and compared.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// Files, which are listed.
+    Files(&'a dyn FileSource),
+    /// Rows of a database, which are asked for.
+    Rows(&'a dyn RowSource),
+    /// What another flow has published, by its name. That is known from its manifest, never from its folder.
+    Flow(&'a str),
+}
 
-    /// Itself, where it has rows to be asked for and no files.
-    fn table(&self) -> Option<&dyn Table> {
-        None
+impl dyn Home + '_ {
+    /// Its files, where it has some.
+    pub fn files(&self) -> Option<&dyn FileSource> {
+        if let Source::Files(files) = self.source() { Some(files) } else { None }
     }
+
+    /// Its rows, where a database has them.
+    pub fn rows(&self) -> Option<&dyn RowSource> {
+        if let Source::Rows(rows) = self.source() { Some(rows) } else { None }
+    }
+
+    /// The flow that it is, by its name.
+    pub fn flow(&self) -> Option<&str> {
+        if let Source::Flow(flow) = self.source() { Some(flow) } else { None }
+    }
+}
+
+/// Files that are listed.
+pub trait FileSource: Debug + Send + Sync {
+    /// Where they are: the absolute path of a file or a folder, links not resolved.
+    fn path(&self) -> &Path;
+
+    /// True where folders below it are read as well.
+    fn is_deep(&self) -> bool;
+
+    /// Their format.
+    fn format(&self) -> Arc<dyn Format>;
 
     /// What is there now, sorted by name. Nothing is read but folders and stats.
     ///
@@ -70,23 +102,17 @@ pub trait Home: Debug + Send + Sync {
     ///
     /// # Errors
     /// There is such a thing, by its name.
-    fn check_surroundings(&self) -> Result<(), HomeError> {
-        Ok(())
-    }
+    fn check_surroundings(&self) -> Result<(), HomeError>;
 
     /// What lies there and is not read, although it may have been meant, in words. The place is listed once more, so that it
     /// is asked only where somebody checks, or builds for the first time.
     ///
     /// # Errors
     /// It cannot be listed.
-    fn unread(&self) -> Result<Vec<String>, HomeError> {
-        Ok(Vec::new())
-    }
+    fn unread(&self) -> Result<Vec<String>, HomeError>;
 
     /// Values that stand in the names of the folders of a file that was listed, and may be in no file: column and value.
-    fn values_in_folders(&self, _name: &str) -> Vec<(String, String)> {
-        Vec::new()
-    }
+    fn values_in_folders(&self, name: &str) -> Vec<(String, String)>;
 }
 
 impl PartialEq for dyn Home {
@@ -97,10 +123,16 @@ impl PartialEq for dyn Home {
 
 impl Eq for dyn Home {}
 
-/// A home whose rows a database gives.
-pub trait Table: Debug + Send + Sync {
+/// Rows that a database gives.
+pub trait RowSource: Debug + Send + Sync {
     /// The connection to its database.
     fn connection(&self) -> &Connection;
+
+    /// What tells the database from others.
+    fn database(&self) -> &str;
+
+    /// The table, with its schema if that is said; `None` for a query.
+    fn table(&self) -> Option<&[String]>;
 
     /// What decides its rows and what they become, field by field.
     fn recipe(&self) -> BTreeMap<String, String>;
@@ -260,27 +292,6 @@ pub struct Batch {
     pub ends_group: bool,
     /// True where the file ends behind them.
     pub ends_part: bool,
-}
-
-/// Where a home looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// A file or a folder.
-    Path {
-        /// The absolute path, links not resolved.
-        path: &'a Path,
-        /// True where folders below it are read as well.
-        deep: bool,
-    },
-    /// The store of another flow.
-    Flow(&'a str),
-    /// A table of a database, by what tells the database from others.
-    Table {
-        /// The database.
-        database: &'a str,
-        /// The table, with the schema if that is said; `None` for a query.
-        table: Option<&'a [String]>,
-    },
 }
 
 /// What a home holds.

@@ -48,6 +48,9 @@ pub trait Store: Debug + Send + Sync {
         None
     }
 
+    /// What it can do, by which flows are planned.
+    fn capabilities(&self) -> Capabilities;
+
     /// What people call it.
     fn shown(&self, real: &Path) -> String {
         real.display().to_string()
@@ -136,6 +139,17 @@ impl PartialEq for dyn Store {
 }
 
 impl Eq for dyn Store {}
+
+/// What a store can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Its parts are files that others read as they are: one that was published can be published again, and its bytes are known.
+    pub parts_readable: bool,
+    /// What was added to it can be taken back.
+    pub append_revocable: bool,
+    /// Rows can be merged by a key.
+    pub merges: bool,
+}
 
 /// A table that a store fills.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,7 @@ mod foresight;
 mod hostile;
 mod inputs;
 mod ipc;
+mod jobs;
 mod journals;
 mod kills;
 mod links;

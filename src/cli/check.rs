@@ -161,10 +161,8 @@ async fn blocked(project: Project, interrupted: &Arc<AtomicBool>) -> Result<(Pro
 
 /// What the config says and has no effect.
 fn notes(flow: &Flow) -> Vec<String> {
-    let queue = flow
-        .queue_size
-        .filter(|_| flow.home.table().is_none())
-        .map(|_| "queue_size has no effect: nothing waits between files".to_string());
+    let queue =
+        flow.queue_size.filter(|_| flow.home.rows().is_none()).map(|_| "queue_size has no effect: nothing waits between files".to_string());
     let of_home = flow.home.without_effect();
     of_home.into_iter().chain(queue).map(|note| format!("flow {}: {note}", flow.name)).collect()
 }
@@ -183,7 +181,7 @@ async fn lost(project: &Project) -> Result<Vec<Looked>> {
 /// The names of the connections that a flow uses.
 fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
     let store = flow.store.table().map(|table| table.connection.name.as_str());
-    flow.home.table().map(|table| table.connection().name.as_str()).into_iter().chain(store)
+    flow.home.rows().map(|table| table.connection().name.as_str()).into_iter().chain(store)
 }
 
 /// Variables of connections that flows use, and that have no value.

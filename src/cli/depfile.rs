@@ -136,7 +136,7 @@ fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool)
 
 /// What a flow reads of a database: a file, or what no file shows.
 fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
-    let Some(table) = flow.home.table() else { return };
+    let Some(table) = flow.home.rows() else { return };
     // Without a URL that can be used its flow has failed.
     let Ok(database) = planner.databases.of(table.connection()) else { return };
     let Some(file) = database.file.clone() else {

@@ -3,19 +3,19 @@
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
 use std::io::{self, BufWriter, Seek};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, Unfinished};
-use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared::Shared;
-use crate::format::{Compression, Cut, Format, FormatError, Opened, Piece, Sources, Target, TransferMode, recode};
-use crate::fs::{self, DigestWriter, FsError, own};
+use crate::format::{Compression, Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode, recode};
+use crate::fs::{self, DigestWriter, FsError, Stat, own};
 use crate::plan::table::PartMoved;
-use crate::plan::work::{Made, MadeAt, PlannedPart, Work};
+use crate::plan::work::{Checked, Made, MadeAt, PlannedPart, Work};
 use crate::store::StoreError;
 
 /// The bytes that are gathered before they are hashed and written.
@@ -56,14 +56,13 @@ impl From<InputError> for Error {
 pub(super) fn make(
     work: &Work,
     part: &PlannedPart,
-    format: &dyn Format,
+    home: &dyn Format,
     target: &Target,
     cache: &Cache,
     interrupted: &AtomicBool,
 ) -> Result<PartRecord> {
-    let staging = &cache.staging;
     if let Some(made) = &part.made
-        && ensure(made, staging, interrupted)?
+        && ensure(made, &cache.staging, interrupted)?
     {
         return Ok(made.record);
     }
@@ -76,70 +75,133 @@ pub(super) fn make(
         let unit = part.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
         return Err(PartMoved(unit).into());
     }
-    let sources = Planned { work, format };
-    let cut = Cut { sources: &sources, pieces: &part.slice.pieces, interrupted };
-    let unfinished = staging.begin()?;
-    let written = match (work.transfer, part.slice.pieces.as_slice()) {
-        (TransferMode::Undecoded, [Piece { file, group: None, rows: None }]) => {
-            let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
-            if digest != work.files[*file].digest {
-                return Err(InputError::Changed(work.files[*file].path.clone()).into());
-            }
-            Written { digest, bytes, rows: part.slice.rows }
-        }
-        (TransferMode::Undecoded, _) => write(&unfinished, |out| move_groups(format, &cut, None, out))?,
-        (TransferMode::Recompressed { compression }, _) => write(&unfinished, |out| move_groups(format, &cut, Some(compression), out))?,
-        (TransferMode::Decoded { compression }, _) => write(&unfinished, |out| recode(format, &cut, target, compression, Box::new(out)))?,
-    };
-    sources.check_unchanged(part)?;
-    if written.rows != part.slice.rows {
-        return Err(InputError::Rows { read: part.slice.rows, written: written.rows }.into());
-    }
-    staging.finish(unfinished, &written.digest)?;
-    let record = PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes };
-    cache.ledger.add(&part.key, &record).map_err(CacheError::from)?;
+    let files = FilesOfWork { work, home };
+    let record = make_of_files(&files, work.transfer, (&part.slice.pieces, part.slice.rows), target, &cache.staging, interrupted)?;
+    cache.note(&part.key, &record)?;
     Ok(record)
 }
 
-/// The files of a flow as they were planned with.
-struct Planned<'a> {
-    work: &'a Work,
-    format: &'a dyn Format,
+/// Files that parts are made from, as they were planned with.
+pub(super) trait PlannedFiles: Sync {
+    /// Their format.
+    fn home(&self) -> &dyn Format;
+
+    /// One of them.
+    fn file(&self, file: usize) -> PlannedFile<'_>;
+
+    /// Which of them hold what their layouts say.
+    fn checked(&self) -> &Checked;
+
+    /// Groups from which several of the parts are cut.
+    fn shared_groups(&self) -> &Shared;
 }
+
+/// A file as it was planned with.
+pub(super) struct PlannedFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) stat: Stat,
+    pub(super) digest: Fingerprint,
+    pub(super) layout: &'a Layout,
+}
+
+/// Makes a part of these pieces, which have so many rows, and leaves it in staging.
+pub(super) fn make_of_files(
+    files: &dyn PlannedFiles,
+    transfer: TransferMode,
+    (pieces, rows): (&[Piece], u64),
+    target: &Target,
+    staging: &Staging,
+    interrupted: &AtomicBool,
+) -> Result<PartRecord> {
+    let sources = Planned(files);
+    let cut = Cut { sources: &sources, pieces, interrupted };
+    let unfinished = staging.begin()?;
+    let written = match (transfer, pieces) {
+        (TransferMode::Undecoded, [Piece { file, group: None, rows: None }]) => {
+            let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
+            let planned = files.file(*file);
+            if digest != planned.digest {
+                return Err(InputError::Changed(planned.path.to_path_buf()).into());
+            }
+            Written { digest, bytes, rows }
+        }
+        (TransferMode::Undecoded, _) => write(&unfinished, |out| move_groups(files.home(), &cut, None, out))?,
+        (TransferMode::Recompressed { compression }, _) => {
+            write(&unfinished, |out| move_groups(files.home(), &cut, Some(compression), out))?
+        }
+        (TransferMode::Decoded { compression }, _) => {
+            write(&unfinished, |out| recode(files.home(), &cut, target, compression, Box::new(out)))?
+        }
+    };
+    sources.check_unchanged(pieces)?;
+    if written.rows != rows {
+        return Err(InputError::Rows { read: rows, written: written.rows }.into());
+    }
+    staging.finish(unfinished, &written.digest)?;
+    Ok(PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes })
+}
+
+/// The files of a flow that is being built.
+struct FilesOfWork<'a> {
+    work: &'a Work,
+    home: &'a dyn Format,
+}
+
+impl PlannedFiles for FilesOfWork<'_> {
+    fn home(&self) -> &dyn Format {
+        self.home
+    }
+
+    fn file(&self, file: usize) -> PlannedFile<'_> {
+        let input = &self.work.files[file];
+        PlannedFile { path: &input.path, stat: input.stat, digest: input.digest, layout: &self.work.layouts[file] }
+    }
+
+    fn checked(&self) -> &Checked {
+        &self.work.checked
+    }
+
+    fn shared_groups(&self) -> &Shared {
+        &self.work.shared
+    }
+}
+
+/// Opens files that are as they were planned with.
+struct Planned<'a>(&'a dyn PlannedFiles);
 
 impl Sources for Planned<'_> {
     fn open(&self, file: usize) -> Result<Opened> {
-        let input = &self.work.files[file];
-        let opened = Opened { file: fs::open(&input.path)?, path: input.path.clone() };
-        if fs::stat_open(&opened.file, &opened.path)? != input.stat {
-            return Err(InputError::Changed(input.path.clone()).into());
+        let planned = self.0.file(file);
+        let opened = Opened { file: fs::open(planned.path)?, path: planned.path.to_path_buf() };
+        if fs::stat_open(&opened.file, &opened.path)? != planned.stat {
+            return Err(InputError::Changed(opened.path).into());
         }
-        if self.work.checked.has(file) {
+        if self.0.checked().has(file) {
             return Ok(opened);
         }
         // What the index knows of the file decided which of its rows are read.
-        if self.format.reader().inspect(&opened)? != self.work.layouts[file] {
-            return Err(InputError::Layout(input.path.clone()).into());
+        if self.0.home().reader().inspect(&opened)? != *planned.layout {
+            return Err(InputError::Layout(opened.path).into());
         }
-        self.work.checked.note(file);
+        self.0.checked().note(file);
         // The footer was read at the end; whole files are copied from the beginning.
         (&opened.file).rewind().map_err(FsError::at("read", &opened.path))?;
         Ok(opened)
     }
 
     fn shared(&self) -> Option<&Shared> {
-        Some(&self.work.shared)
+        Some(self.0.shared_groups())
     }
 }
 
 impl Planned<'_> {
     /// What the paths of a part's files lead to looks as it did when it was fingerprinted.
-    fn check_unchanged(&self, part: &PlannedPart) -> Result<()> {
-        let mut files: Vec<usize> = part.slice.pieces.iter().map(|piece| piece.file).collect();
+    fn check_unchanged(&self, pieces: &[Piece]) -> Result<()> {
+        let mut files: Vec<usize> = pieces.iter().map(|piece| piece.file).collect();
         files.dedup();
-        for input in files.into_iter().map(|file| &self.work.files[file]) {
-            if fs::stat(&input.path)?.map(|found| found.stat) != Some(input.stat) {
-                return Err(InputError::Changed(input.path.clone()).into());
+        for planned in files.into_iter().map(|file| self.0.file(file)) {
+            if fs::stat(planned.path)?.map(|found| found.stat) != Some(planned.stat) {
+                return Err(InputError::Changed(planned.path.to_path_buf()).into());
             }
         }
         Ok(())

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::task::{InputError, Written, write};
+use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::Unfinished;
-use crate::cache::{Cache, CacheError};
 use crate::connection::until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
@@ -134,7 +134,7 @@ impl UnitTask<'_> {
         let key = part_key(recipe, answer, &answer.units[self.unit], number, is_last);
         self.cache.staging.finish(unfinished, &written.digest)?;
         let record = PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes };
-        self.cache.ledger.add(&key, &record).map_err(CacheError::from)?;
+        self.cache.note(&key, &record)?;
         Ok((key, record))
     }
 }

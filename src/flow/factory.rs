@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::config::connection::{Connection, SCHEMES, SPOKEN, foreign_name};
 use crate::config::node::{Key, Node, Value as Written};
-use crate::config::problem::{Problem, Problems, nearest};
+use crate::config::problem::{Problem, Problems, Sources, Span, nearest};
 use crate::config::read::keys_of;
 use crate::connection::Databases;
 use crate::format::Format;
@@ -206,6 +206,22 @@ impl<T: ?Sized> Kind<T> {
 /// All formats, as they are where nothing is said.
 pub fn formats() -> impl Iterator<Item = Arc<dyn Format>> {
     FORMATS.iter().map(|format| (format.home.default)())
+}
+
+/// A format by its name and its options, as [`Format::settings`] gives them.
+pub fn format(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
+    let kind = FORMATS.iter().find(|format| format.id == id)?;
+    let written: Vec<(&String, &str)> =
+        settings.as_object()?.iter().map(|(key, value)| Some((key, value.as_str()?))).collect::<Option<_>>()?;
+    if written.is_empty() {
+        return Some((kind.home.default)());
+    }
+    let at = Span::default();
+    let entry =
+        |(key, value): (&String, &str)| (Key { name: key.clone(), at, is_default: false }, Node { value: Written::Text(value.into()), at });
+    let node = Node { value: Written::Map(written.into_iter().map(entry).collect()), at };
+    let mut problems = Problems::new(&Sources::default());
+    kind.store.as_ref()?.format(&node, id, &mut problems).filter(|_| problems.is_empty())
 }
 
 /// A store that reads the receipts of any folder, whatever its own says, and can clear it.

@@ -73,7 +73,7 @@ fn block(flow: &Flow) -> Value {
     if let Mode::Append { on_changed, on_vanished, on_repeated } = flow.mode {
         block["mode"] = "append".into();
         // Files are meant by them.
-        if flow.home.table().is_none() {
+        if flow.home.rows().is_none() {
             block["on_changed"] = json!(on_changed);
             block["on_vanished"] = json!(on_vanished);
             block["on_repeated"] = json!(on_repeated);

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::glob::{check_glob, is_deep, usual_glob};
 use super::marks::{self, Marks};
 use super::unread::Names;
-use super::{Home, HomeError, ListedFile, Listing, Place};
+use super::{FileSource, Home, HomeError, ListedFile, Listing, Source};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
@@ -149,12 +149,22 @@ impl Home for FilesHome {
         self.batch_size.map(|_| note()).into_iter().collect()
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::Path { path: &self.path, deep: is_deep(&self.glob) }
+    fn source(&self) -> Source<'_> {
+        Source::Files(self)
+    }
+}
+
+impl FileSource for FilesHome {
+    fn path(&self) -> &Path {
+        &self.path
     }
 
-    fn format(&self) -> Option<Arc<dyn Format>> {
-        Some(self.format.clone())
+    fn is_deep(&self) -> bool {
+        is_deep(&self.glob)
+    }
+
+    fn format(&self) -> Arc<dyn Format> {
+        self.format.clone()
     }
 
     fn list(&self) -> Result<Listing, HomeError> {

@@ -1,17 +1,14 @@
 //! A home that is another flow's store.
 
-use std::sync::Arc;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Home, HomeError, Listing, Place};
+use super::{Home, Source};
 use crate::config::Settings;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::read::read;
-use crate::format::Format;
 
 /// A home that is another flow.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -50,16 +47,7 @@ impl Home for FlowHome {
         Settings::from([("flow", json!(self.flow))])
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::Flow(&self.flow)
-    }
-
-    fn format(&self) -> Option<Arc<dyn Format>> {
-        None
-    }
-
-    /// What it holds is known from the manifest that the flow published, never from its folder.
-    fn list(&self) -> Result<Listing, HomeError> {
-        Ok(Listing::default())
+    fn source(&self) -> Source<'_> {
+        Source::Flow(&self.flow)
     }
 }

@@ -23,19 +23,17 @@ mod window;
 mod written;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::{Answer, Before, Chosen, Home, HomeError, Listing, Place, Reading, SliceRange, Table};
+use super::{Answer, Before, Chosen, Home, Reading, RowSource, SliceRange, Source};
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::words::Step;
 use crate::connection::types::Type;
 use crate::connection::{self, ConnectionError, Databases, Relation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Format;
 
 pub use block::{Nulls, OnInvalid, OnMismatch, SqlHomeFields, connection_of};
 pub use error::SqlError;
@@ -175,25 +173,20 @@ impl Home for SqlHome {
         settings
     }
 
-    fn place(&self) -> Place<'_> {
-        Place::Table { database: &self.database, table: self.relation.table() }
-    }
-
-    fn format(&self) -> Option<Arc<dyn Format>> {
-        None
-    }
-
-    fn table(&self) -> Option<&dyn Table> {
-        Some(self)
-    }
-
-    /// It has no files.
-    fn list(&self) -> Result<Listing, HomeError> {
-        Ok(Listing::default())
+    fn source(&self) -> Source<'_> {
+        Source::Rows(self)
     }
 }
 
-impl Table for SqlHome {
+impl RowSource for SqlHome {
+    fn database(&self) -> &str {
+        &self.database
+    }
+
+    fn table(&self) -> Option<&[String]> {
+        self.relation.table()
+    }
+
     fn connection(&self) -> &Connection {
         &self.connection
     }

@@ -41,7 +41,7 @@ impl Planner {
             return Err(Error::new(ErrorKind::Flow, "it was never built: there are no slices to replace").with_hint(build));
         };
         let settings = key.map(|key| &key.components.settings);
-        let is_other = flow.home.table().is_none_or(|table| match table.watermark() {
+        let is_other = flow.home.rows().is_none_or(|table| match table.watermark() {
             Some(_) => !follows(table, published),
             None => settings != Some(&published.components.settings),
         });

@@ -10,6 +10,7 @@ use crate::home::{Home, HomeError};
 
 /// Nothing is lost of what other programs keep beside files: a log that says which of them count, values in names of folders.
 pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
+    let Some(home) = home.files() else { return Ok(()) };
     home.check_surroundings()?;
     // All files have the same columns, so that one of each kind of folders says it.
     let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();

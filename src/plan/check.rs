@@ -18,12 +18,12 @@ use super::project::Project;
 use super::slice;
 use super::work::same_name;
 use crate::connection::{Databases, limited, within};
-use crate::error::{Result, catch_panic};
+use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::flow::{Flow, FlowName};
 use crate::format::{Format, Layout, Opened, TransferMode, check_recodable};
 use crate::fs;
 use crate::graph::Graph;
-use crate::home::{Answer, Before, HomeError, Listing, Place};
+use crate::home::{Answer, Before, HomeError, Listing};
 use crate::store::Naming;
 
 /// One thing that was looked at.
@@ -67,7 +67,7 @@ pub type Answers = BTreeMap<FlowName, (Result<Answer>, Duration)>;
 pub async fn ask_tables(project: &Project) -> Answers {
     let databases = Databases::new(project.root());
     let asked = project.graph.flows().filter_map(|flow| {
-        let (table, databases) = (flow.home.table()?, &databases);
+        let (table, databases) = (flow.home.rows()?, &databases);
         let before = Before { is_final: flow.is_final(), ..Before::default() };
         Some(async move {
             let began = Instant::now();
@@ -129,15 +129,14 @@ impl<'p> Look<'p> {
     fn source(&self, flow: &Flow) -> Option<&'p Flow> {
         match flow.upstream() {
             Some(upstream) => self.graph.flow(upstream).map(|flow| flow.as_ref()),
-            None if flow.home.list().is_err() => self.fills(flow),
+            None if flow.home.files().is_some_and(|files| files.list().is_err()) => self.fills(flow),
             None => None,
         }
     }
 
     /// The flow that will fill a home which is not there yet.
     fn fills(&self, flow: &Flow) -> Option<&'p Flow> {
-        let Place::Path { path, .. } = flow.home.place() else { return None };
-        let home = fs::real_path(path).ok()?;
+        let home = fs::real_path(flow.home.files()?.path()).ok()?;
         self.upstreams(flow).find(|(_, store)| home.starts_with(store)).map(|(flow, _)| flow)
     }
 
@@ -147,7 +146,7 @@ impl<'p> Look<'p> {
         let mut sources: Vec<&Flow> = Vec::new();
         let mut next = self.source(self.flow);
         // Without cycles, no flow comes twice.
-        while let Some(flow) = next.filter(|flow| flow.store.table().is_none()) {
+        while let Some(flow) = next.filter(|flow| flow.store.capabilities().parts_readable) {
             sources.push(flow);
             next = self.source(flow);
         }
@@ -196,7 +195,8 @@ fn home(look: &Look<'_>) -> Result<Seen> {
             Err(error) => filled_by(look).map(Seen::from).ok_or_else(|| error.clone()),
         };
     }
-    let listing = match flow.home.list() {
+    let Some(files) = flow.home.files() else { return Err(Error::new(ErrorKind::Flow, "its home is neither files nor rows")) };
+    let listing = match files.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
             let maker = look.fills(flow).ok_or(error)?;
@@ -208,7 +208,7 @@ fn home(look: &Look<'_>) -> Result<Seen> {
     look.within.map_or(Ok(()), |root| listing.check_confined(root))?;
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
     let mut remarks = passes(format, &listing, &layouts, flow)?;
-    remarks.extend(flow.home.unread()?);
+    remarks.extend(files.unread()?);
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
     Ok(Seen { found: format!("{files}, {rows} rows"), remarks })
@@ -228,7 +228,7 @@ fn table(flow: &Flow, answer: &Answer) -> Result<String> {
 
 /// A table that another flow of the config will make.
 fn filled_by(look: &Look<'_>) -> Option<String> {
-    let is_to_come = |flow: &Flow, store: &Path| flow.store.table().is_some() && matches!(flow.store.receipt(store), Ok(None));
+    let is_to_come = |flow: &Flow, store: &Path| !flow.store.capabilities().parts_readable && matches!(flow.store.receipt(store), Ok(None));
     let (flow, _) = look.upstreams(look.flow).find(|(flow, store)| is_to_come(flow, store))?;
     Some(format!("will be made by flow {}", flow.name))
 }
@@ -268,7 +268,7 @@ fn to_come(look: &Look<'_>) -> Result<()> {
 
 /// The files of a flow's home; nothing where it has none that can be read.
 fn files_of(look: &Look<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
-    let listing = flow.home.list().ok()?;
+    let listing = flow.home.files()?.list().ok()?;
     let format = look.format_of(flow);
     let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>().ok()?;
     Some((listing, layouts))
@@ -293,7 +293,7 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
     check_folders(flow.home.as_ref(), format, &names, opened)?;
     check_names(flow, &names, &known, listing)?;
     slice::check_number(names.iter().copied().zip(known.iter().copied()), flow.store.target().rows_per_file)?;
-    if flow.store.table().is_some() {
+    if !flow.store.capabilities().parts_readable {
         listing.files.par_iter().map(|file| Ok(format.reader().readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
     }
     let target = flow.store.target();
@@ -308,7 +308,7 @@ fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flo
 
 /// No two parts get one name. What is made of a digest, only a build knows.
 fn check_names(flow: &Flow, names: &[&str], layouts: &[&Layout], listing: &Listing) -> Result<()> {
-    if flow.store.table().is_some() || flow.store.names_by_digest() {
+    if !flow.store.capabilities().parts_readable || flow.store.names_by_digest() {
         return Ok(());
     }
     let rows_per_file = flow.store.target().rows_per_file;
@@ -339,7 +339,7 @@ fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<V
 fn store(look: &Look<'_>) -> Result<Seen> {
     look.flow.store.check(look.store)?;
     // Where the home cannot be read, that is said of the home.
-    let columns = if look.flow.store.table().is_some() { incoming(look).ok().flatten() } else { None };
+    let columns = if look.flow.store.capabilities().parts_readable { None } else { incoming(look).ok().flatten() };
     let change = look.flow.mode.change();
     let remarks = columns.map(|columns| look.flow.store.check_columns(&columns, change)).transpose()?.unwrap_or_default();
     let receipt = look.flow.store.receipt(look.store)?;
@@ -354,10 +354,11 @@ fn store(look: &Look<'_>) -> Result<Seen> {
 /// The columns that come, as far as they can be told before a build.
 fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
     let flow = look.sources().last().copied().unwrap_or(look.flow);
-    if flow.home.table().is_some() {
+    if flow.home.rows().is_some() {
         return Ok(look.answers.get(&flow.name).and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
     }
-    let listing = flow.home.list()?;
+    let Some(files) = flow.home.files() else { return Ok(None) };
+    let listing = files.list()?;
     let format = look.format_of(flow);
     listing.files.first().map(|file| columns::of_file(format, &open(&listing, &file.name)?)).transpose()
 }

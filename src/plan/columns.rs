@@ -16,7 +16,7 @@ use crate::format::{Format, Opened};
 /// # Errors
 /// Columns that do not fit: all of them are named.
 pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn(usize) -> Result<Opened>) -> Result<Vec<String>> {
-    if flow.store.table().is_none() {
+    if flow.store.capabilities().parts_readable {
         return Ok(Vec::new());
     }
     let columns = match &work.table {

@@ -19,6 +19,7 @@ use crate::flow::factory::Factory;
 use crate::flow::{Flow, FlowName, make_flows};
 use crate::format::Format;
 use crate::graph::{Graph, RealPaths};
+use crate::home::Source;
 
 /// The config as it was read: its files, the variables it names, what its patterns found.
 #[salsa::input(debug)]
@@ -160,13 +161,13 @@ pub fn flow_key<'db>(
 
 /// The format of a home's files: its own, or that of the store which it names.
 fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: &Flow) -> Option<Arc<dyn Format>> {
-    match (of.home.format(), of.upstream()) {
-        (Some(format), _) => Some(format),
-        (None, Some(name)) => {
+    match of.home.source() {
+        Source::Files(files) => Some(files.format()),
+        Source::Flow(name) => {
             let upstream = flow(db, files, paths, FlowId::new(db, FlowName::from(name)))?;
             Some(upstream.store.target().format)
         }
         // A table has no files: what is made of it has the format of the store.
-        (None, None) => Some(of.store.target().format),
+        Source::Rows(_) => Some(of.store.target().format),
     }
 }

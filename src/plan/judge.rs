@@ -15,7 +15,7 @@ use super::{Plan, Step, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
-use crate::home::Table;
+use crate::home::RowSource;
 use crate::publish::check_shrink;
 use crate::store::StoreError;
 use crate::store::receipt::Published;
@@ -135,7 +135,7 @@ impl Planner {
             self.remember_fresh(name);
             return Ok(step(Verdict::Fresh, None));
         }
-        let is_table = self.flow(name)?.home.table().is_some();
+        let is_table = self.flow(name)?.home.rows().is_some();
         if is_table && !self.readings.contains_key(name) {
             // Only what reads it can say what it holds.
             if self.is_building {
@@ -258,7 +258,7 @@ impl Planner {
     /// Compares what is recorded with what is there.
     fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
         let flow = self.flow(name)?;
-        if let Some(table) = flow.home.table() {
+        if let Some(table) = flow.home.rows() {
             table.check_place()?;
         }
         let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
@@ -269,7 +269,7 @@ impl Planner {
             return Err(AppendError::Lost(self.project.store_path(&flow).to_path_buf()).into());
         }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let watermark = flow.home.table().filter(|table| table.watermark().is_some());
+        let watermark = flow.home.rows().filter(|table| table.watermark().is_some());
         let mut reasons = match published.filter(|_| flow.mode.appends() || watermark.is_some()) {
             _ if self.is_backfilled(name) => self.reasons_of_slices(&flow, key.as_deref(), state)?,
             Some(published) => {
@@ -296,7 +296,7 @@ impl Planner {
                 reasons
             }
         };
-        if reasons.is_empty() && flow.home.table().is_some_and(|table| !table.is_probed()) {
+        if reasons.is_empty() && flow.home.rows().is_some_and(|table| !table.is_probed()) {
             reasons.push(Reason::NoProbe);
         }
         if state.receipt.is_none() && !state.added.is_empty() {
@@ -320,7 +320,7 @@ impl Planner {
     }
 
     /// What was read by another watermark says nothing of this one.
-    fn check_watermark(&self, flow: &Flow, table: &dyn Table, published: &Published) -> Result<()> {
+    fn check_watermark(&self, flow: &Flow, table: &dyn RowSource, published: &Published) -> Result<()> {
         if self.is_forced(&flow.name) && flow.is_final() {
             let error = "everything would be added to its table once more";
             return Err(Error::new(ErrorKind::Flow, error)
@@ -359,7 +359,7 @@ impl Planner {
                 return Err(not_as_built(upstream));
             }
             inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
-        } else if flow.home.table().is_some() {
+        } else if flow.home.rows().is_some() {
             inputs = self.table_inputs(&flow.name)?;
         } else {
             inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));

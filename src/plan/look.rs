@@ -46,7 +46,8 @@ pub fn look(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<Look> 
         .map(|(flow, store)| {
             let (at, store) = (Now::take(), look_at_store(flow, store));
             let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
-            let listed = flow.home.list().and_then(|listing| within.map_or(Ok(()), |root| listing.check_confined(root)).map(|()| listing));
+            let listed = flow.home.files().map_or_else(|| Ok(Listing::default()), |files| files.list());
+            let listed = listed.and_then(|listing| within.map_or(Ok(()), |root| listing.check_confined(root)).map(|()| listing));
             let home = match listed {
                 // All that was in it was moved: there is nothing to add.
                 Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
@@ -85,7 +86,7 @@ impl Sight<'_> {
     pub fn witness(&self) -> Option<Fingerprint> {
         let (home, shown) = (self.look.home.as_ref().ok()?, self.look.store.as_ref().ok()?);
         // How a table looks is not to be seen.
-        if self.flow.home.table().is_some() || self.flow.upstream().is_some() != self.upstream.is_some() {
+        if self.flow.home.rows().is_some() || self.flow.upstream().is_some() != self.upstream.is_some() {
             return None;
         }
         let mut writer = KeyWriter::new(KeyKind::Witness);

@@ -56,7 +56,7 @@ pub(super) fn is_elsewhere(project: &Project, stores: &HashMap<PathBuf, KnownSto
 
 /// The receipts that stand beside all stores: what tells, without an index, what this project ever published.
 pub(super) fn receipts(project: &Project) -> Result<Vec<Found>> {
-    let flows = project.graph.flows().filter(|flow| flow.store.table().is_none());
+    let flows = project.graph.flows().filter(|flow| flow.store.capabilities().parts_readable);
     let folders: HashSet<&Path> =
         flows.filter_map(|flow| project.store_path(flow).parent()).chain(project.bases().iter().map(PathBuf::as_path)).collect();
     let mut found = Vec::new();

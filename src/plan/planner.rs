@@ -295,7 +295,7 @@ impl Planner {
     pub fn note_settled(&mut self, name: &FlowName) -> Result<()> {
         let flow = self.flow(name)?;
         // It has no files; and where its home is open, a pooler may have no session left to ask it by.
-        if flow.store.table().is_some() {
+        if !flow.store.capabilities().parts_readable {
             return Ok(());
         }
         let store = self.project.store_path(&flow).to_path_buf();

@@ -84,7 +84,7 @@ impl Planner {
         };
         // What is passed over is said once.
         if state.receipt.is_none() {
-            remarks.extend(flow.home.unread()?);
+            remarks.extend(flow.home.files().map(|files| files.unread()).transpose()?.unwrap_or_default());
         }
         let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
         let shared = Shared::of(missing);
@@ -237,7 +237,7 @@ impl Planner {
             .map(|part| part.digest)
             .collect();
         // The rows of a table are no parts again; where only new parts are loaded, the others need not be at hand.
-        if flow.store.table().is_some() && (flow.mode == Mode::Replace || !state.exists) {
+        if !flow.store.capabilities().parts_readable && (flow.mode == Mode::Replace || !state.exists) {
             live.clear();
         }
         if let Some(receipt) = state.receipt.as_ref().filter(|receipt| receipt.latest.is_some()) {
@@ -258,7 +258,7 @@ impl Planner {
         }
         made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
         let mut before: Option<HashSet<Fingerprint>> = None;
-        let mut in_table = flow.store.table().is_some().then(|| InTable::new(flow, published));
+        let mut in_table = (!flow.store.capabilities().parts_readable).then(|| InTable::new(flow, published));
         for part in parts.iter_mut() {
             let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
             let place = if live.contains(&record.digest) && in_table.as_mut().is_none_or(|table| table.has(part)) {
@@ -316,7 +316,7 @@ impl InTable {
         for part in published.iter().flat_map(|published| &published.manifest.parts) {
             *loaded.entry(part.key).or_default() += 1;
         }
-        Self { adds: flow.mode.appends() && flow.home.table().is_none(), loaded }
+        Self { adds: flow.mode.appends() && flow.home.rows().is_none(), loaded }
     }
 
     fn has(&mut self, part: &PlannedPart) -> bool {

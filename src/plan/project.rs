@@ -19,7 +19,7 @@ use crate::flow::{Flow, FlowName};
 use crate::format::Format;
 use crate::fs::{self, FsError};
 use crate::graph::{Graph, RealPaths};
-use crate::home::Place;
+use crate::home::Source;
 
 /// A project whose config is understood.
 #[derive(Debug)]
@@ -111,15 +111,19 @@ impl Project {
 
     /// True where a flow's home lies in a folder, or the folder in its home.
     pub fn reads(&self, flow: &Flow, folder: &Path) -> bool {
-        let Place::Path { path, deep } = flow.home.place() else { return false };
-        let home = self.real.get(path).map_or(path, PathBuf::as_path);
-        home.starts_with(folder) || (deep && folder.starts_with(home))
+        let Some(files) = flow.home.files() else { return false };
+        let home = self.real.get(files.path()).map_or(files.path(), PathBuf::as_path);
+        home.starts_with(folder) || (files.is_deep() && folder.starts_with(home))
     }
 
     /// The format of what a flow reads.
     pub fn input_format(&self, flow: &Flow) -> Arc<dyn Format> {
-        let upstream = flow.upstream().and_then(|name| self.graph.flow(name));
-        flow.home.format().unwrap_or_else(|| upstream.map_or(flow, |upstream| upstream).store.target().format)
+        match flow.home.source() {
+            Source::Files(files) => files.format(),
+            Source::Flow(name) => self.graph.flow(name).map_or(flow, |upstream| upstream).store.target().format,
+            // What is made of rows has the format of the store.
+            Source::Rows(_) => flow.store.target().format,
+        }
     }
 
     /// A flow's key where its home holds these inputs. The queries are told only what differs.
@@ -167,10 +171,7 @@ fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
 
 /// Resolves the links of every home and store. A parent is resolved once for all that lie in it.
 fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
-    let homes = flows.iter().filter_map(|flow| match flow.home.place() {
-        Place::Path { path, .. } => Some(path),
-        Place::Flow(_) | Place::Table { .. } => None,
-    });
+    let homes = flows.iter().filter_map(|flow| flow.home.files()).map(|files| files.path());
     let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).chain([cache]).collect();
     let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
     let parents = parents.into_iter().map(|parent| Ok((parent, fs::real_path(parent)?))).collect::<Result<HashMap<_, _>>>()?;

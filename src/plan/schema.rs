@@ -38,7 +38,7 @@ impl Planner {
         } else if let Some(before) = self.columns_of_store(flow) {
             // What a database or another format calls a type is known of neither.
             let without = |columns: &[KnownColumn]| columns.iter().map(|column| KnownColumn::named(&column.name)).collect::<Vec<_>>();
-            let is_other = flow.home.table().is_some() || self.project.input_format(flow).id() != flow.store.target().format.id();
+            let is_other = flow.home.rows().is_some() || self.project.input_format(flow).id() != flow.store.target().format.id();
             *named = if is_other { changes(&without(&before), &without(&work.columns)) } else { changes(&before, &work.columns) };
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn check(published: &Published, answer: &Answer, flow: &Flow) -> Resu
     if published.schema.is_none_or(|schema| schema == answer.schema) {
         return Ok(());
     }
-    let is_table = flow.store.table().is_some();
+    let is_table = !flow.store.capabilities().parts_readable;
     let named = |column: &KnownColumn| format!("{} ({})", column.name, column.declared);
     let mut told: Vec<String> = differences(&published.columns, &answer.known);
     if published.columns.is_empty() {

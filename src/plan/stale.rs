@@ -147,7 +147,7 @@ fn passed_whole(part: &Part) -> bool {
 
 /// True for flows whose parts may pass whole: what becomes of other rows is in their keys.
 fn may_pass_whole(flow: &Flow) -> bool {
-    flow.home.table().is_none() && flow.store.table().is_none()
+    flow.home.rows().is_none() && flow.store.capabilities().parts_readable
 }
 
 /// Why a set must be made again though its config and its home are what they were.

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 use crate::flow::{Flow, FlowName};
-use crate::home::{Answer, Before, Reading, Table, Unit};
+use crate::home::{Answer, Before, Reading, RowSource, Unit};
 use crate::store::receipt::{Moved, Published};
 
 /// How many rows a part has that is made from a table, where nothing is said.
@@ -90,7 +90,7 @@ impl Planner {
         }
         let databases = self.databases.clone();
         let probes = questions.iter().filter_map(|(before, stay, flow)| {
-            let table = flow.home.table()?;
+            let table = flow.home.rows()?;
             let databases = &databases;
             let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false, stay: stay.clone() };
             // While it is planned, no clock of the flow counts.
@@ -118,7 +118,7 @@ impl Planner {
     /// The parts that a table with a watermark settled, and that are at hand: what they hold is not read again.
     async fn settled(&mut self, flow: &Flow) -> Result<(Before, Arc<[PlannedPart]>)> {
         let mut before = Before { is_final: flow.is_final(), ..Before::default() };
-        let Some(table) = flow.home.table().filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name)) else {
+        let Some(table) = flow.home.rows().filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name)) else {
             return Ok((before, Arc::default()));
         };
         // What cannot be seen is told when the flow is judged.
@@ -141,7 +141,7 @@ impl Planner {
 
     /// True where a probe says something that is not known anyway.
     fn asks(&self, name: &FlowName) -> bool {
-        let is_probed = self.flow(name).is_ok_and(|flow| flow.home.table().is_some_and(|table| table.is_probed()));
+        let is_probed = self.flow(name).is_ok_and(|flow| flow.home.rows().is_some_and(|table| table.is_probed()));
         let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_read);
         let is_certain = self.is_building && (self.is_forced(name) || self.receipt(name).is_none());
         is_probed && !is_read && !is_certain
@@ -149,7 +149,7 @@ impl Planner {
 
     /// True where a flow's table must be opened before it is known what is to be done.
     pub fn must_open(&self, name: &FlowName) -> bool {
-        let is_table = self.flow(name).is_ok_and(|flow| flow.home.table().is_some());
+        let is_table = self.flow(name).is_ok_and(|flow| flow.home.rows().is_some());
         let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_read);
         is_table && !is_read && self.stays_at(name).is_none()
     }
@@ -188,12 +188,12 @@ impl Planner {
     pub(super) async fn work_of_table(&mut self, flow: &Flow, key: &FlowKey, state: StoreState, seen: Seen) -> Result<Work> {
         let Seen { answer, stay, .. } = seen;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.table().is_some_and(|table| table.watermark().is_none())) {
+        if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.rows().is_some_and(|table| table.watermark().is_none())) {
             return self.work_of_slices(flow, key, &state, answer, &chosen).await;
         }
-        let has_watermark = flow.home.table().is_some_and(|table| table.watermark().is_some());
+        let has_watermark = flow.home.rows().is_some_and(|table| table.watermark().is_some());
         // Rows of a file are read again where nothing of the set stays; those of a table stay whatever is read.
-        let stays = if flow.store.table().is_some() { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
+        let stays = if !flow.store.capabilities().parts_readable { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
         if let Some(published) = published.filter(|_| stays) {
             schema::check(published, &answer, flow)?;
         }
@@ -286,7 +286,7 @@ pub(super) fn recipe_of(key: &FlowKey) -> Fingerprint {
 }
 
 /// True where a set was made by the watermark that the table has now.
-pub(super) fn follows(table: &dyn Table, published: &Published) -> bool {
+pub(super) fn follows(table: &dyn RowSource, published: &Published) -> bool {
     published.components.settings.get(WATERMARK).map(String::as_str) == table.watermark()
 }
 

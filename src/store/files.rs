@@ -25,7 +25,7 @@ use serde_json::json;
 
 use super::receipt::Receipt;
 use super::room::Room;
-use super::{Clearing, Live, Naming, Publication, Store, StoreError};
+use super::{Capabilities, Clearing, Live, Naming, Publication, Store, StoreError};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::read::read;
@@ -285,6 +285,10 @@ impl Store for FilesStore {
 
     fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { parts_readable: true, append_revocable: true, merges: false }
     }
 
     fn target(&self) -> Target {

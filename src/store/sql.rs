@@ -34,7 +34,7 @@ use serde_json::json;
 
 use super::receipt::{Published, Receipt};
 use super::room::Room;
-use super::{Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName};
+use super::{Capabilities, Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName};
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::node::Node;
@@ -254,6 +254,11 @@ impl Store for SqlStore {
     fn table(&self) -> Option<TableName<'_>> {
         let names = self.relation.table()?;
         Some(TableName { database: &self.identity, names, connection: &self.connection, key: &self.key })
+    }
+
+    /// Rows that were added cannot be told from others.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { parts_readable: false, append_revocable: false, merges: !self.key.is_empty() }
     }
 
     fn shown(&self, _: &Path) -> String {

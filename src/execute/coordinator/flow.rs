@@ -175,7 +175,7 @@ impl Coordinator<'_> {
         running.begin_part();
         let interrupted = running.clock.as_ref().map_or(&self.options.interrupted, Clock::stopped).clone();
         let task = self.tasks.spawn(async move {
-            let Some(table) = described.home.table() else { return Finished::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
+            let Some(table) = described.home.rows() else { return Finished::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
             tokio::select! {
                 opened = table.open(&databases, &before) => Finished::Opened(opened.map(|reading| (reading, stay))),
                 () = until(&interrupted) => Finished::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),

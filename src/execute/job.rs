@@ -1,0 +1,282 @@
+//! Jobs: parts of files that are to be made, with all that is needed for it. Whoever can read the files makes the same bytes of them:
+//! a thread of this process, or another process on another machine (`hygge part --job FILE`).
+//!
+//! It knows no flow, no index and no store. Nobody publishes by it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::task;
+use crate::cache::index::PartRecord;
+use crate::cache::staging::Staging;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::flow::factory;
+use crate::format::shared::Shared;
+use crate::format::{Compression, Format, Layout, Piece, Target, TransferMode};
+use crate::fs::{Stat, own};
+use crate::plan::work::{Checked, PlannedPart, Work};
+
+/// The version of what a job says. A process that does not know it refuses the job.
+const VERSION: u32 = 1;
+
+/// How large the record of a part may be, in bytes.
+const RECORD_BYTES: u64 = 1 << 20;
+
+/// Parts that are to be made of some files. Those that are cut from one group stand in one job: they share its decoding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    version: u32,
+    /// The format of the files.
+    home: FormatSpec,
+    /// What the parts are to be.
+    target: TargetSpec,
+    files: Vec<FileSpec>,
+    /// The parts.
+    pub parts: Vec<PartSpec>,
+}
+
+/// A format, by its name and its options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormatSpec {
+    id: String,
+    version: u32,
+    made_version: u32,
+    settings: Value,
+}
+
+/// What parts are to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetSpec {
+    format: FormatSpec,
+    compression: CompressionSpec,
+    rows_per_file: Option<u64>,
+}
+
+/// A compression, by its word.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CompressionSpec {
+    word: String,
+    level: Option<u8>,
+}
+
+/// A file as it was planned with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSpec {
+    path: PathBuf,
+    stat: Stat,
+    digest: Fingerprint,
+    layout: Layout,
+}
+
+/// How the files become parts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum TransferSpec {
+    Undecoded,
+    Recompressed(CompressionSpec),
+    Decoded(CompressionSpec),
+}
+
+/// One part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartSpec {
+    /// Its key.
+    pub key: Fingerprint,
+    transfer: TransferSpec,
+    pieces: Vec<Piece>,
+    rows: u64,
+}
+
+/// What a part became: one file, or several of different kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartDone {
+    /// Its key.
+    pub key: Fingerprint,
+    /// The files.
+    pub outputs: Vec<Output>,
+}
+
+/// A file that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// What it is for.
+    pub kind: OutputKind,
+    /// Its digest, rows and bytes.
+    #[serde(flatten)]
+    pub record: PartRecord,
+}
+
+/// What a file is for that was made for a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// The part's rows.
+    Part,
+}
+
+impl FormatSpec {
+    fn new(format: &dyn Format) -> Self {
+        let (version, made_version) = (format.version(), format.made_version());
+        Self { id: format.id().to_string(), version, made_version, settings: serde_json::json!(format.settings()) }
+    }
+
+    /// The format, where this hygge makes the same of it.
+    fn format(&self) -> Result<Arc<dyn Format>> {
+        let made = factory::format(&self.id, &self.settings);
+        made.filter(|format| (format.version(), format.made_version()) == (self.version, self.made_version))
+            .ok_or_else(|| unknown(&format!("the format {} of version {}", self.id, self.made_version)))
+    }
+}
+
+fn unknown(what: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("the job has {what}, which this hygge does not know"))
+        .with_hint("the job was written by another version: use the same hygge on all machines")
+}
+
+impl CompressionSpec {
+    fn new(compression: Compression) -> Self {
+        Self { word: compression.word.to_string(), level: compression.level }
+    }
+
+    fn compression(&self, format: &dyn Format) -> Result<Compression> {
+        let words = format.writer().map_or(&[][..], |writer| writer.compressions());
+        let word = words.iter().copied().find(|word| *word == self.word);
+        let word = word.ok_or_else(|| unknown(&format!("the compression {}", self.word)))?;
+        Ok(Compression { word, level: self.level })
+    }
+}
+
+impl TransferSpec {
+    fn new(transfer: TransferMode) -> Self {
+        match transfer {
+            TransferMode::Undecoded => Self::Undecoded,
+            TransferMode::Recompressed { compression } => Self::Recompressed(CompressionSpec::new(compression)),
+            TransferMode::Decoded { compression } => Self::Decoded(CompressionSpec::new(compression)),
+        }
+    }
+
+    fn mode(&self, format: &dyn Format) -> Result<TransferMode> {
+        Ok(match self {
+            Self::Undecoded => TransferMode::Undecoded,
+            Self::Recompressed(spec) => TransferMode::Recompressed { compression: spec.compression(format)? },
+            Self::Decoded(spec) => TransferMode::Decoded { compression: spec.compression(format)? },
+        })
+    }
+}
+
+impl JobSpec {
+    /// All parts of a flow that are to be made of files; nothing where there are none.
+    pub fn new(work: &Work, home: &dyn Format, target: &Target) -> Option<Self> {
+        let to_make = |part: &&PlannedPart| part.made.is_none() && part.name.is_none() && part.unit.is_none();
+        let part = |part: &PlannedPart| PartSpec {
+            key: part.key,
+            transfer: TransferSpec::new(work.transfer),
+            pieces: part.slice.pieces.clone(),
+            rows: part.slice.rows,
+        };
+        let parts: Vec<PartSpec> = work.parts.iter().filter(to_make).map(part).collect();
+        let files = work.files.iter().zip(&work.layouts);
+        let file = |(input, layout): (&crate::plan::probe::Input, &Layout)| FileSpec {
+            path: input.path.clone(),
+            stat: input.stat,
+            digest: input.digest,
+            layout: layout.clone(),
+        };
+        let target = TargetSpec {
+            format: FormatSpec::new(target.format.as_ref()),
+            compression: CompressionSpec::new(target.compression),
+            rows_per_file: target.rows_per_file,
+        };
+        let job = Self { version: VERSION, home: FormatSpec::new(home), target, files: files.map(file).collect(), parts };
+        (!job.parts.is_empty()).then_some(job)
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// It is none, or one of another version.
+    pub fn read(text: &str) -> Result<Self> {
+        let job: Self =
+            serde_json::from_str(text).map_err(|error| Error::new(ErrorKind::Config, format!("the job cannot be read: {error}")))?;
+        if job.version != VERSION {
+            return Err(unknown(&format!("version {}", job.version)));
+        }
+        let outside = job.parts.iter().flat_map(|part| &part.pieces).any(|piece| piece.file >= job.files.len());
+        if outside {
+            return Err(Error::new(ErrorKind::Config, "the job has a part of a file that is not in it"));
+        }
+        Ok(job)
+    }
+
+    /// Makes all parts into a folder: each is named after its digest there, and has a record that is written once, last.
+    ///
+    /// # Errors
+    /// A part cannot be made. Those that were made before stay.
+    pub fn run(&self, folder: PathBuf, interrupted: &AtomicBool) -> Result<Vec<PartDone>> {
+        let (home, format) = (self.home.format()?, self.target.format.format()?);
+        let compression = self.target.compression.compression(format.as_ref())?;
+        let target = Target { format, compression, rows_per_file: self.target.rows_per_file };
+        let (checked, shared) = (Checked::default(), Shared::of(self.parts.iter().map(|part| part.pieces.as_slice())));
+        let files = Files { files: &self.files, home: home.as_ref(), checked: &checked, shared: &shared };
+        let done = folder.join("done");
+        own::create_folder(&done)?;
+        let staging = Staging::new(folder);
+        let mut made = Vec::new();
+        for part in &self.parts {
+            let place = done.join(format!("{}.json", part.key));
+            if let Some(bytes) = own::read(&place, RECORD_BYTES)? {
+                // Another process, or this one before it died, has made it.
+                made.push(serde_json::from_slice(&bytes).map_err(|error| Error::new(ErrorKind::Flow, error))?);
+                continue;
+            }
+            let transfer = part.transfer.mode(target.format.as_ref())?;
+            let record = task::make_of_files(&files, transfer, (&part.pieces, part.rows), &target, &staging, interrupted)?;
+            let part = PartDone { key: part.key, outputs: vec![Output { kind: OutputKind::Part, record }] };
+            let text = serde_json::to_vec(&part).map_err(|error| Error::new(ErrorKind::Flow, error))?;
+            own::write_atomically(&place, &text)?;
+            made.push(part);
+        }
+        staging.end();
+        Ok(made)
+    }
+}
+
+/// The files of a job.
+struct Files<'a> {
+    files: &'a [FileSpec],
+    home: &'a dyn Format,
+    checked: &'a Checked,
+    shared: &'a Shared,
+}
+
+impl task::PlannedFiles for Files<'_> {
+    fn home(&self) -> &dyn Format {
+        self.home
+    }
+
+    fn file(&self, file: usize) -> task::PlannedFile<'_> {
+        let found = &self.files[file];
+        task::PlannedFile { path: &found.path, stat: found.stat, digest: found.digest, layout: &found.layout }
+    }
+
+    fn checked(&self) -> &Checked {
+        self.checked
+    }
+
+    fn shared_groups(&self) -> &Shared {
+        self.shared
+    }
+}
