@@ -9,6 +9,7 @@ mod build;
 mod cache;
 mod common;
 mod config;
+mod conformance;
 mod damage;
 mod docs;
 mod entities;

@@ -1,0 +1,3 @@
+//! What every implementation of a trait must hold, whichever it is: a new one runs through the same.
+
+mod format;
