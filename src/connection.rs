@@ -276,6 +276,10 @@ impl Database {
                 Ok(Err(error)) => self.not_opened(&error),
                 Err(_) => Failure::of_words(format!("it does not answer within {:?}", self.connect_timeout), true),
             };
+            if failure.is_transient {
+                // A server that is full may have room then.
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            }
             let may_come_back = failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
             if !may_come_back || began.elapsed() >= self.connect_timeout {
                 if is_waited_for && failure.code.is_none() {
@@ -311,6 +315,10 @@ impl Database {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = idle.iter().rposition(|idle| idle.access == access) {
             return Some(idle.remove(place));
+        }
+        // A server's sessions are for both, and who writes sets what he needs when he begins.
+        if access == Access::Write && self.dialect != Dialect::Sqlite && !idle.is_empty() {
+            return idle.pop();
         }
         // Each that is in use has a permit. Who reads a SQLite file does not keep its log from being worked in.
         if idle.len() > self.permits.available_permits() || self.dialect == Dialect::Sqlite {

@@ -121,6 +121,38 @@ mod postgres {
         assert_eq!(ran.code, 0, "{}", ran.text);
     }
 
+    /// Out of a database into the same one, by a pooler that has one session: the home is let go before the table is filled.
+    #[test]
+    fn a_pooler_with_one_session_is_enough_for_both_ends() {
+        let database = Database::new(Kind::Postgres);
+        database.run("CREATE TABLE t AS SELECT g AS id, 'n' || g AS name FROM generate_series(1, 300) g");
+        let pooler = Pooler::start(&["default_pool_size = 1"]);
+        let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: copy}, timeout: 2m, retries: 0}\n";
+        let sandbox = Sandbox::new(&database.by(&pooler.port).config(flows).replace("url:", "connect_timeout: 5s, url:"));
+        built(&sandbox);
+        assert_eq!(
+            database.ask("SELECT count(*), sum(id), max(name) FROM copy"),
+            database.ask("SELECT count(*), sum(id), max(name) FROM t")
+        );
+    }
+
+    /// What nobody uses at the moment is no reason for a server to refuse who comes: flows take turns.
+    #[test]
+    fn two_flows_of_a_user_with_two_connections_are_built() {
+        let database = Database::new(Kind::Postgres);
+        let user = format!("two_{}", std::process::id());
+        database.run(&format!(
+            "CREATE ROLE {user} LOGIN CONNECTION LIMIT 2; GRANT ALL ON SCHEMA public TO {user}; \
+             CREATE TABLE t AS SELECT g AS id, 'n' || g AS name FROM generate_series(1, 3000) g; GRANT SELECT ON t TO {user}"
+        ));
+        let flow = |name: &str| format!("  {name}: {{home: {{connection: shop, table: t}}, store: {{connection: shop, table: {name}}}}}\n");
+        let config = database.config(&(flow("a") + &flow("b"))).replace(&database.url(), &database.url_of(&user, database.port()));
+        built(&Sandbox::new(&config.replace("url:", "connect_timeout: 5s, url:")));
+        for table in ["a", "b"] {
+            assert_eq!(database.ask(&format!("SELECT count(*), sum(id) FROM {table}")), database.ask("SELECT count(*), sum(id) FROM t"));
+        }
+    }
+
     /// What a user is limited to stays, unless the config says otherwise.
     #[test]
     fn the_settings_of_a_user_stay() {
