@@ -243,6 +243,7 @@ fn damaged_files_are_refused_or_read_as_others_do() {
         "hygge.yml",
         "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/a, rows_per_file: 3}, retries: 0}\n",
     );
+    let mut taken = Vec::new();
     for name in ["dictionaries/0", "replaced", "version4"] {
         let whole = fs::read(sandbox.path(&format!("odd/{name}.arrow"))).expect("a file");
         for end in (0..whole.len()).step_by(whole.len() / 20 + 1) {
@@ -260,8 +261,18 @@ fn damaged_files_are_refused_or_read_as_others_do() {
             let ran = sandbox.build(&[]);
             assert!(ran.code == 0 || ran.code == 1, "{name}, byte {place}: {}", ran.text);
             assert!(!ran.text.contains("gave up"), "{name}, byte {place}: {}", ran.text);
+            if ran.code == 0 {
+                let seen = format!("seen/{}", taken.len());
+                sandbox.write(&format!("{seen}.arrow"), &bytes);
+                fs::rename(sandbox.path("out/a"), sandbox.path(&seen)).expect("a folder");
+                fs::remove_dir_all(sandbox.path("out")).expect("a removed folder");
+                fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a removed cache");
+                taken.push((sandbox.path(&format!("{seen}.arrow")), sandbox.path(&seen)));
+            }
         }
     }
+    assert!(taken.len() > 20, "{}", taken.len());
+    compare(&taken, &["--damaged"]);
 }
 
 #[test]
