@@ -3,9 +3,11 @@
 //! It knows the blocks that every flow has. What a home or a store may say is for their own files.
 
 pub mod connection;
+mod covering;
 pub mod entities;
 mod environment;
 pub mod file;
+mod filling;
 pub mod flows;
 mod folder;
 pub mod listing;
@@ -175,6 +177,15 @@ pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Prob
 
 /// The fields of a home or a store by name, as they were understood.
 pub type Settings = BTreeMap<&'static str, serde_json::Value>;
+
+/// The names that are looked for, the first one first.
+pub const FILE_NAMES: [&str; 2] = ["hygge.yml", "hygge.yaml"];
+
+/// What a variable's name begins with that gives a connection its URL.
+pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
+
+/// The variable that PostgreSQL's clients take for `sslmode` where nothing else says it.
+pub const PGSSLMODE: &str = "PGSSLMODE";
 
 /// How much history the cache has where nothing is said: 10 GB.
 const CACHE_SIZE: Bytes = Bytes(10_000_000_000);

@@ -4,6 +4,7 @@
 
 mod arrays;
 pub mod batch;
+mod columns;
 mod error;
 pub mod foreign;
 pub mod ipc;

@@ -138,11 +138,14 @@ impl PartRecord {
 /// Version 3: how the file is built.
 const LAYOUT: u32 = 3;
 
-/// What a layout is kept under: the format, its version, that of layouts and the file's digest.
+/// What a layout is kept under: the format, its version and its options, that of layouts and the file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
     // Layouts are found by what a format refuses, too, which changes with what it makes.
     bytes.extend(format!("{} {} {LAYOUT}", format.id(), format.made_version()).into_bytes());
+    for (key, value) in format.settings() {
+        bytes.extend(format!("\0{key}={value}").into_bytes());
+    }
     Fingerprint::of_bytes(&bytes)
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::loader::{CONNECTION_PREFIX, PGSSLMODE};
 use super::named::without;
 use super::node::{Node, Secret, Value};
 use super::problem::{Problem, Problems, Span};
@@ -18,6 +17,7 @@ pub use super::schema::SslMode;
 use super::suggest::nearest;
 use super::url::{self, LEAST, Url};
 use super::variables::{self, NOT_UTF8, VariableError, VariableErrors, Variables};
+use super::{CONNECTION_PREFIX, PGSSLMODE};
 
 /// What a URL may begin with.
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];

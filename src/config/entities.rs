@@ -1,10 +1,10 @@
 //! Entities: what makes one flow of the config several that run.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::listing::{Listings, Matched};
 use super::named::with_path;
 use super::node::{Key, Node, Value};
 use super::problem::{Problem, Problems, Span, nearest};
@@ -12,18 +12,6 @@ use super::read::{keys_of, read};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
 use super::{Document, Role};
 use crate::error::some;
-
-/// What a pattern of entities found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Matched {
-    /// Each entity's name and its path, in order.
-    pub entities: Vec<(String, String)>,
-    /// Paths that it does not match, and that may have been meant.
-    pub passed_over: Vec<String>,
-}
-
-/// What each pattern of the config found.
-pub type Listings = BTreeMap<String, Matched>;
 
 /// Every `from` of a config with its place: the patterns that are to be listed.
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {

@@ -7,10 +7,11 @@ use std::rc::Rc;
 
 use super::absolute;
 use super::file::{FILE_BYTES, start};
+use super::filling;
 use super::node::Node;
 use super::problem::Problem;
 use super::secrets::Secrets;
-use super::variables::{self, Variables};
+use super::variables::Variables;
 use crate::error::Result;
 use crate::fs;
 
@@ -29,7 +30,7 @@ pub(super) fn variables_of(
     said: &mut Vec<Problem>,
 ) -> Result<(Variables, Option<PathBuf>)> {
     let named = tree.get("options").and_then(|options| options.get("env_file"));
-    let named = named.and_then(|node| Some((node.at, variables::filled(node.text()?, environment, secrets).ok()?)));
+    let named = named.and_then(|node| Some((node.at, filling::filled(node.text()?, environment, secrets).ok()?)));
     let Some((at, text)) = named else { return Ok((environment.clone(), None)) };
     let path = absolute(root, &text);
     let bytes = match fs::read(&path, FILE_BYTES) {

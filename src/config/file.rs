@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 
-use super::Role;
-use super::loader::FILE_NAMES;
 use super::node::Node;
 use super::problem::Problem;
 use super::secrets::{Secrets, keep_secrets};
 use super::yaml;
+use super::{FILE_NAMES, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::fs::Odd;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::entities::{Entities, Entity, Listings, Origin, check_file_name, entities_of, join};
+use super::entities::{Entities, Entity, Origin, check_file_name, entities_of, join};
+use super::listing::Listings;
 use super::loader::Found;
 use super::merge::{Aliases, flattened, mark_defaults, merge};
 use super::named::{Named, Spare, without};

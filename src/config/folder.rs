@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::file::{File, read, start};
+use super::filling;
 use super::node::{Node, Value};
 use super::problem::Span;
 use super::secrets::Secrets;
-use super::variables::{self, Variables};
+use super::variables::Variables;
 use super::{Role, absolute};
 use crate::error::Result;
 use crate::fs;
@@ -40,7 +41,7 @@ impl FlowsFolder {
             Some((_, Value::Null)) => None,
             Some((at, Value::Text(text))) => {
                 // A variable without a value is a problem where texts are filled in.
-                let path = variables::filled(text, values, secrets).ok()?;
+                let path = filling::filled(text, values, secrets).ok()?;
                 Some(Self { path: path.into_owned(), at: Some(at) })
             }
             _ => Some(Self { path: FLOWS_FOLDER.into(), at: None }),

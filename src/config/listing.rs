@@ -1,12 +1,24 @@
 //! Listing what the patterns of entities match.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::absolute;
-use super::entities::Matched;
 use crate::fs::{self, FsError};
+
+/// What a pattern of entities found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matched {
+    /// Each entity's name and its path, in order.
+    pub entities: Vec<(String, String)>,
+    /// Paths that it does not match, and that may have been meant.
+    pub passed_over: Vec<String>,
+}
+
+/// What each pattern of the config found.
+pub type Listings = BTreeMap<String, Matched>;
 
 /// What a pattern found, and where it looked.
 #[derive(Debug, Default)]

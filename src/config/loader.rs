@@ -8,27 +8,19 @@ use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-use super::entities::{self, Listings};
+use super::entities;
 use super::environment::variables_of;
 use super::file::{File, LoadError, Parsed, read, start};
+use super::filling;
 use super::folder::{FlowFiles, FlowsFolder};
-use super::listing;
+use super::listing::{self, Listings};
 use super::node::{self, Value};
 use super::problem::{Problem, Problems, Source, Sources, Span};
 use super::secrets::Secrets;
 use super::variables::{self, Variables};
-use super::{Document, Role, absolute, yaml};
+use super::{CONNECTION_PREFIX, Document, FILE_NAMES, PGSSLMODE, Role, absolute, yaml};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-
-/// The names that are looked for, the first one first.
-pub const FILE_NAMES: [&str; 2] = ["hygge.yml", "hygge.yaml"];
-
-/// What a variable's name begins with that gives a connection its URL.
-pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
-
-/// The variable that PostgreSQL's clients take for `sslmode` where nothing else says it.
-pub const PGSSLMODE: &str = "PGSSLMODE";
 
 /// A config as it was read.
 #[derive(Clone, PartialEq)]
@@ -207,7 +199,7 @@ impl Found {
         let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX) || *name == PGSSLMODE);
         self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            let mut fill = |key, node| variables::fill(key, node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
+            let mut fill = |key, node| filling::fill(key, node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
             // What is for anchors is filled in where it is used.
             if let Value::Map(entries) = &mut document.tree.value {
                 entries.iter_mut().filter(|(key, _)| !key.name.starts_with("x-")).for_each(|(key, node)| fill(&key.name, node));

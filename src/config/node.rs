@@ -9,7 +9,12 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer};
 
 use super::problem::{Problem, Problems, Span};
-use super::yaml;
+
+/// What stands in for a text that could not be filled in; no config can write it.
+pub(super) const UNSET: &str = "\0unset";
+
+/// What a key begins with that is no text, until its letters are taken from the file.
+pub(super) const NO_TEXT: &str = "\0";
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +193,7 @@ impl Node {
             Value::List(items) => items.iter_mut().for_each(|item| item.take_keys_from(text)),
             Value::Map(entries) => {
                 for (key, node) in entries {
-                    if let Some(read) = key.name.strip_prefix(yaml::NO_TEXT) {
+                    if let Some(read) = key.name.strip_prefix(NO_TEXT) {
                         key.name = text.get(key.at.offset..key.at.offset + key.at.length).unwrap_or(read).to_string();
                     }
                     node.take_keys_from(text);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
-use super::secrets::{shown, without_urls};
+use super::covering::{shown, without_urls};
 pub use super::suggest::nearest;
 use crate::error::{Error, ErrorKind, escape};
 

@@ -13,10 +13,9 @@ use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::node::{Key, Node, Value};
+use super::node::{Key, Node, UNSET, Value};
 use super::problem::{Problem, Problems};
 use super::schema::SharedFields;
-use super::variables::UNSET;
 
 /// What is known of the keys of a block besides its type.
 #[derive(Clone, Copy, Debug, Default)]

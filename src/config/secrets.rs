@@ -6,12 +6,11 @@ use std::ops::Range;
 use super::node::{Node, Secret, Value};
 use super::suggest::nearest;
 use super::url::{self, LEAST, Url};
-use super::variables::{self, Variables};
-use crate::error::escape;
+use super::variables::{self, Kind, Variables};
 
 /// What connections are made of, so that it is recognised elsewhere.
 #[derive(Clone, Default)]
-pub struct Secrets {
+pub(super) struct Secrets {
     /// Their texts.
     texts: Vec<String>,
     /// Variables that are a whole URL.
@@ -22,17 +21,6 @@ pub struct Secrets {
     pieces: BTreeSet<String>,
     /// Passwords.
     passwords: BTreeSet<String>,
-}
-
-/// What a text that must not be shown has in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The URL of a database, or a variable that is one.
-    Url,
-    /// A variable that is a piece of a connection.
-    Piece,
-    /// The password of a connection.
-    Password,
 }
 
 impl Secrets {
@@ -84,7 +72,7 @@ impl Secrets {
     /// The same of a variable, as it stands between the braces.
     pub(super) fn found_in_variable(&self, inside: &str) -> Option<Kind> {
         let name = inside.split(":-").next().unwrap_or_default();
-        if name.starts_with(super::loader::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name) {
+        if name.starts_with(super::CONNECTION_PREFIX) || self.variables.iter().any(|variable| variable == name) {
             return Some(Kind::Url);
         }
         self.pieces.contains(name).then_some(Kind::Piece)
@@ -157,11 +145,6 @@ pub(super) fn may_have_password(text: &str) -> bool {
     text.contains("://") && (text.contains('@') || text.contains("password="))
 }
 
-/// The text as a terminal may have it: no secrets, and no signs that would do something there. Places count its bytes.
-pub(super) fn shown(text: &str) -> String {
-    escape::same_length(&without_urls(text)).into_owned()
-}
-
 /// The text of a config with these places covered: letters of the same length stand for what is there.
 fn covered(text: &str, places: &[Range<usize>]) -> String {
     let mut covered = text.to_string();
@@ -198,39 +181,4 @@ fn covered_by_guess(text: &str) -> String {
         _ => covered(line),
     };
     text.split_inclusive('\n').map(line).collect()
-}
-
-/// Signs that stand behind a URL and are none of it.
-const CLOSING: [char; 7] = ['"', '\'', '}', ']', ')', ',', ';'];
-
-/// True for a place that has no secret in it: of no database, without a login, without parameters.
-fn is_open(before: &str, url: &str) -> bool {
-    let scheme =
-        before.trim_end_matches("://").rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '+').next().unwrap_or_default();
-    let is_known = ["s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "http", "https"].contains(&scheme);
-    is_known && !url.contains(['@', '?', '*', '$'])
-}
-
-/// The text with everything behind `://` covered, where it may have a secret in it, up to the end of the word and letter by letter, so
-/// that places stay where they are: a URL may have a password in it.
-pub(super) fn without_urls(text: &str) -> String {
-    let mut covered = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://") {
-        let (before, url) = rest.split_at(start + 3);
-        covered.push_str(before);
-        let line = url.lines().next().unwrap_or_default();
-        // A password may have a space in it.
-        let from = line.rfind('@').unwrap_or(0);
-        let end = line[from..].find(char::is_whitespace).map_or(line.len(), |end| from + end);
-        // What closes it is seen.
-        let end = from + line[from..end].trim_end_matches(CLOSING).len();
-        if is_open(before, &line[..end]) {
-            covered.push_str(&line[..end]);
-        } else {
-            covered.push_str(&"*".repeat(end));
-        }
-        rest = &url[end..];
-    }
-    covered + rest
 }

@@ -7,18 +7,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::node::{Node, Value};
-use super::problem::{Problem, Problems, Span};
-use super::secrets::{Kind, Secrets};
-
 /// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
 pub type Variables = BTreeMap<String, String>;
 
-/// What stands in for a text that could not be filled in; no config can write it.
-pub(super) const UNSET: &str = "\0unset";
-
 /// What stands for a value that is not UTF-8: no variable can have it.
 pub const NOT_UTF8: &str = "\0not UTF-8";
+
+/// What a text that must not be shown has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The URL of a database, or a variable that is one.
+    Url,
+    /// A variable that is a piece of a connection.
+    Piece,
+    /// The password of a connection.
+    Password,
+}
 
 /// Why a text cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,57 +45,6 @@ pub enum VariableError {
     /// Its value is no text.
     #[error("the value of the variable {0} is not UTF-8")]
     NotUtf8(String),
-}
-
-/// Puts the values of variables into every text below a key. Texts of connections are left alone.
-pub fn fill(key: &str, node: &mut Node, variables: &Variables, secrets: &Secrets, problems: &mut Problems, warnings: &mut Vec<Problem>) {
-    let mut put_in = |text: &mut String, at: Span, is_path: bool| match fill_in(text, variables, Some(secrets)) {
-        Ok(filled) if secrets.found_in(&filled).is_some() => {
-            let problem = match secrets.found_in(&filled) {
-                Some(Kind::Password) => {
-                    Problem::new(at, "the password of a connection stands outside connections", "a password is a secret")
-                }
-                _ => Problem::new(at, "the URL of a database stands outside connections", "a URL of a database is a secret"),
-            };
-            problems.push(problem.hint("write it under connections: what is there is never shown"));
-            *text = UNSET.into();
-        }
-        Ok(Cow::Borrowed(_)) => {}
-        Ok(Cow::Owned(_)) if let (true, Some(name)) = (is_path, empty_in(text, variables)) => {
-            problems.push(problem(&VariableError::Empty(name), at));
-            *text = UNSET.into();
-        }
-        Ok(Cow::Owned(filled)) => {
-            if let Some(name) = without_braces(text) {
-                let problem = Problem::new(at, format!("${name} is written as it is"), "no variable is put in here");
-                warnings.push(problem.hint(format!("did you mean ${{{name}}}? $$ writes a dollar without doubt")));
-            }
-            *text = filled;
-        }
-        Err(errors) => {
-            errors.0.iter().for_each(|error| problems.push(problem(error, at)));
-            // It is a problem already: what reads it says nothing more.
-            *text = UNSET.into();
-        }
-    };
-    each_text(node, key, false, &mut put_in);
-}
-
-/// Keys whose texts are paths, and blocks whose entries are.
-const PATHS: &[&str] = &["home", "store", "path", "dir", "from", "flows_dir", "env_file"];
-const BLOCKS_OF_PATHS: &[&str] = &["homes", "stores"];
-
-/// Calls `change` with every text below, and whether it is a path.
-fn each_text(node: &mut Node, key: &str, is_below_paths: bool, change: &mut dyn FnMut(&mut String, Span, bool)) {
-    match &mut node.value {
-        Value::Text(text) => change(text, node.at, is_below_paths || PATHS.contains(&key)),
-        Value::List(items) => items.iter_mut().for_each(|item| each_text(item, key, false, change)),
-        Value::Map(entries) => {
-            let are_paths = BLOCKS_OF_PATHS.contains(&key);
-            entries.iter_mut().for_each(|(key, node)| each_text(node, &key.name, are_paths, change));
-        }
-        _ => {}
-    }
 }
 
 /// The variable without which a path is another one: it is empty and stands where a folder's name does. In front of a path that
@@ -133,33 +86,6 @@ fn parts_of(path: &str) -> Vec<&str> {
     parts
 }
 
-fn problem(error: &VariableError, at: Span) -> Problem {
-    let (label, hint) = match error {
-        VariableError::Unset(name) => {
-            let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
-            (format!("{name} is no variable of the environment"), hint)
-        }
-        VariableError::NotUtf8(name) => ("it has no text to put in here".to_string(), format!("give {name} a value in UTF-8")),
-        VariableError::Unreadable(_) => {
-            let hint = "letters, digits and _ make a name; $$ writes a dollar";
-            ("expected ${NAME} or ${NAME:-default}".to_string(), hint.to_string())
-        }
-        VariableError::Secret(name) => {
-            let hint = format!("use {name} under connections only: what is there is never shown");
-            ("a URL of a database is a secret".to_string(), hint)
-        }
-        VariableError::Piece(name) => {
-            let hint = format!("use {name} under connections only, where nothing is ever shown, and another variable here");
-            ("what is in a connection is a secret".to_string(), hint)
-        }
-        VariableError::Empty(name) => {
-            let hint = format!("give {name} a value, or leave it out of the path");
-            ("the path would be another one without it".to_string(), hint)
-        }
-    };
-    Problem::new(at, error.to_string(), label).hint(hint)
-}
-
 /// Every reason why a text cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VariableErrors(pub Vec<VariableError>);
@@ -173,15 +99,7 @@ impl fmt::Display for VariableErrors {
 
 impl std::error::Error for VariableErrors {}
 
-/// A text with the values of its variables; one that has a secret in it is refused.
-///
-/// # Errors
-/// A variable has no value, or is not written as it should be.
-pub fn filled<'t>(text: &'t str, variables: &Variables, secrets: &Secrets) -> Result<Cow<'t, str>, VariableErrors> {
-    fill_in(text, variables, Some(secrets))
-}
-
-/// The same for the URL of a connection itself.
+/// The URL of a connection with the values of its variables.
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
@@ -189,9 +107,12 @@ pub fn filled_secret<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t,
     fill_in(text, variables, None)
 }
 
-/// `secrets` must not be in it; `None` where it is one itself.
-fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) -> Result<Cow<'t, str>, VariableErrors> {
-    let is_secret = secrets.is_none();
+/// Says of a value, and of what stands between the braces for it, what of a connection it is.
+pub(super) type KindOf<'k> = &'k dyn Fn(&str, &str) -> Option<Kind>;
+
+/// What `kind` knows must not be in it; `None` where it is a secret itself.
+pub(super) fn fill_in<'t>(text: &'t str, variables: &Variables, kind: Option<KindOf<'_>>) -> Result<Cow<'t, str>, VariableErrors> {
+    let is_secret = kind.is_none();
     let Some(first) = text.find('$') else { return Ok(Cow::Borrowed(text)) };
     let (before, mut rest) = text.split_at(first);
     let mut filled = before.to_string();
@@ -208,10 +129,7 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) 
                 break;
             };
             match value(inside, variables) {
-                Ok(value)
-                    if let Some(kind) =
-                        secrets.and_then(|secrets| secrets.found_in(value).or_else(|| secrets.found_in_variable(inside))) =>
-                {
+                Ok(value) if let Some(kind) = kind.and_then(|kind| kind(value, inside)) => {
                     let name = inside.split(":-").next().unwrap_or_default().to_string();
                     errors.push(if kind == Kind::Url { VariableError::Secret(name) } else { VariableError::Piece(name) });
                 }
@@ -226,18 +144,6 @@ fn fill_in<'t>(text: &'t str, variables: &Variables, secrets: Option<&Secrets>) 
     }
     filled.push_str(rest);
     if errors.is_empty() { Ok(Cow::Owned(filled)) } else { Err(VariableErrors(errors)) }
-}
-
-/// The first name behind a dollar without braces.
-fn without_braces(text: &str) -> Option<&str> {
-    let text = text.trim_start_matches("$$");
-    let rest = text.match_indices('$').find_map(|(at, _)| {
-        let rest = &text[at + 1..];
-        let is_alone = !text[..at].ends_with('$') && rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
-        is_alone.then_some(rest)
-    })?;
-    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
-    Some(&rest[..end])
 }
 
 /// What is written in a URL is not shown.

@@ -6,9 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::node::{Key, Node, Value};
+use super::node::{Key, NO_TEXT, Node, UNSET, Value};
 use super::problem::{Problem, Problems, Span};
-use super::variables::UNSET;
 
 /// How deep a config may be nested: hygge's own keys need ten.
 pub const DEPTH: usize = 64;
@@ -55,9 +54,6 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         }
     }
 }
-
-/// What a key begins with that is no text, until its letters are taken from the file.
-pub(super) const NO_TEXT: &str = "\0";
 
 /// The error of a key that is no text.
 const KEY: &str = "a key is a list or a map";

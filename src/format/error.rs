@@ -62,7 +62,7 @@ pub enum FormatError {
         format: &'static str,
     },
     /// `keep` has no answer, because the input has several compressions and must be decoded.
-    #[error("compression: keep cannot be kept: the files must be cut inside a group, and have several compressions ({0})")]
+    #[error("compression: keep cannot be kept: the files must be decoded, and have several compressions ({0})")]
     MixedCompressions(String),
     /// What is encrypted can be neither packed nor cut nor compressed anew.
     #[error("the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep")]

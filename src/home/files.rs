@@ -145,7 +145,7 @@ impl Home for FilesHome {
     }
 
     fn without_effect(&self) -> Vec<String> {
-        let note = || format!("batch_size of its home has no effect: {} is read a row group at a time", self.format.id());
+        let note = || format!("batch_size of its home has no effect: {} is read in the groups that its files have", self.format.id());
         self.batch_size.map(|_| note()).into_iter().collect()
     }
 

@@ -10,9 +10,9 @@ use salsa::Setter;
 
 use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
 use crate::cache::CacheFolder;
-use crate::config::loader::{FILE_NAMES, Found};
+use crate::config::loader::Found;
 use crate::config::node::Node;
-use crate::config::{Config, absolute};
+use crate::config::{Config, FILE_NAMES, absolute};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};

@@ -6,6 +6,7 @@ use polars_arrow::io::ipc::format::ipc as flat;
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::columns;
 
 /// For `map_err`: flatbuffers that do not hold together.
 pub(super) fn damaged(error: impl std::fmt::Display) -> String {
@@ -34,6 +35,16 @@ pub(super) struct Column {
     pub(super) fields: Vec<Self>,
 }
 
+impl columns::Column for Column {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fields(&self) -> &[Self] {
+        &self.fields
+    }
+}
+
 /// The columns of a schema.
 ///
 /// # Errors
@@ -41,15 +52,15 @@ pub(super) struct Column {
 pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, String> {
     let mut left = MOST_FIELDS;
     let fields = schema.fields().map_err(damaged)?.ok_or("its schema has no fields")?;
-    let mut columns: Vec<Column> = Vec::new();
+    let mut found: Vec<Column> = Vec::new();
     for field in fields {
         let mut column = column(&field.map_err(damaged)?, 0, &mut left)?;
-        if columns.iter().any(|other| other.name == column.name) {
+        if found.iter().any(|other| other.name == column.name) {
             column.unreadable = Some("two columns have this name");
         }
-        columns.push(column);
+        found.push(column);
     }
-    Ok(columns)
+    Ok(found)
 }
 
 fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<Column, String> {
@@ -203,55 +214,23 @@ pub(super) fn packing(columns: &[Column], notes: &Notes) -> Fingerprint {
     writer.finish()
 }
 
-/// The path of each column that has values itself, with their type.
-pub(super) fn typed(columns: &[Column]) -> Vec<(String, String)> {
-    fn walk(above: &str, column: &Column, typed: &mut Vec<(String, String)>) {
-        let path = format!("{above}{}", column.name);
-        if column.fields.is_empty() {
-            return typed.push((path, column.kind.clone()));
-        }
-        column.fields.iter().for_each(|field| walk(&format!("{path}."), field, typed));
-    }
-    let mut typed = Vec::new();
-    columns.iter().for_each(|column| walk("", column, &mut typed));
-    typed
-}
-
 /// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
 pub(super) fn difference(one: &[Column], other: &[Column]) -> Option<String> {
-    compare("", one, other, |column| &column.kind)
+    columns::difference(one, other, &|column| column.kind.clone())
+}
+
+/// The path of each column that has values itself, with their type.
+pub(super) fn typed(columns: &[Column]) -> Vec<(String, String)> {
+    columns::typed(columns, &|column| column.kind.clone())
 }
 
 /// What keeps two files from sharing a part, in words.
 pub(super) fn apart(one: (&[Column], &Notes), other: (&[Column], &Notes)) -> Option<String> {
-    if let Some(difference) = compare("", one.0, other.0, |column| &column.stored) {
+    if let Some(difference) = columns::difference(one.0, other.0, &|column| column.stored.clone()) {
         return Some(difference);
     }
     let key = one.1.iter().find(|note| !other.1.contains(note)).or_else(|| other.1.iter().find(|note| !one.1.contains(note)));
     key.map(|(key, _)| format!("their metadata {key:?} differs"))
-}
-
-fn compare(above: &str, ours: &[Column], theirs: &[Column], by: fn(&Column) -> &str) -> Option<String> {
-    let has = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
-    if let Some(missing) = theirs.iter().find(|column| !has(ours, &column.name)) {
-        return Some(format!("column {above}{} is missing", missing.name));
-    }
-    if let Some(added) = ours.iter().find(|column| !has(theirs, &column.name)) {
-        return Some(format!("column {above}{} is not in the other", added.name));
-    }
-    if ours.len() != theirs.len() {
-        return Some(format!("it has {} columns, and the other {}", ours.len(), theirs.len()));
-    }
-    ours.iter().zip(theirs).find_map(|(column, sibling)| {
-        let path = format!("{above}{}", column.name);
-        if column.name != sibling.name {
-            return Some(format!("column {path} stands where the other has {above}{}", sibling.name));
-        }
-        if by(column) != by(sibling) {
-            return Some(format!("column {path} is {}, and {} in the other", by(column), by(sibling)));
-        }
-        compare(&format!("{path}."), &column.fields, &sibling.fields, by)
-    })
 }
 
 /// The first column that cannot be decoded, and why.

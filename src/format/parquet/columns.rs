@@ -8,6 +8,7 @@ use ::parquet::schema::types::Type;
 use super::nodes::{Element, element, fields, is_map, is_repeated, logical, words};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::columns;
 
 /// The digits of the widest decimal that tables have.
 const MAX_PRECISION: i32 = 38;
@@ -27,37 +28,19 @@ pub(super) fn digest(root: &Type) -> Fingerprint {
     writer.finish()
 }
 
-/// The first column that two files store in different ways, and how; `None` where they store all in the same.
-pub(super) fn stored_otherwise(one: &Type, other: &Type) -> Option<String> {
-    compare("", one, other)
+impl columns::Column for Arc<Type> {
+    fn name(&self) -> &str {
+        Type::name(self)
+    }
+
+    fn fields(&self) -> &[Self] {
+        fields(self)
+    }
 }
 
-fn compare(above: &str, one: &Type, other: &Type) -> Option<String> {
-    let names = |node: &Type| fields(node).iter().map(|field| field.name().to_string()).collect::<Vec<_>>();
-    let (ours, theirs) = (names(one), names(other));
-    if let Some(missing) = theirs.iter().find(|name| !ours.contains(name)) {
-        return Some(format!("column {above}{missing} is missing"));
-    }
-    if let Some(added) = ours.iter().find(|name| !theirs.contains(name)) {
-        return Some(format!("column {above}{added} is not in the other"));
-    }
-    if ours.len() != theirs.len() {
-        return Some(format!("it has {} columns, and the other {}", ours.len(), theirs.len()));
-    }
-    for (field, sibling) in fields(one).iter().zip(fields(other)) {
-        let path = format!("{above}{}", field.name());
-        if field.name() != sibling.name() {
-            return Some(format!("column {path} stands where the other has {above}{}", sibling.name()));
-        }
-        let (ours, theirs) = (describe(field), describe(sibling));
-        if ours != theirs {
-            return Some(format!("column {path} is {ours}, and {theirs} in the other"));
-        }
-        if let Some(difference) = compare(&format!("{path}."), field, sibling) {
-            return Some(difference);
-        }
-    }
-    None
+/// The first column that two files store in different ways, and how; `None` where they store all in the same.
+pub(super) fn stored_otherwise(one: &Type, other: &Type) -> Option<String> {
+    columns::difference(fields(one), fields(other), &|node| describe(node))
 }
 
 /// The first column of which nobody can say what its values are, or that is called like another, and why.

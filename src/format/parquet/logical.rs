@@ -9,12 +9,23 @@ use ::parquet::schema::types::Type;
 use super::nodes::{Element, element, fields, is_map, logical, words};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::columns;
 
 /// A column, or a field of one.
 struct Column {
     name: String,
     kind: String,
     fields: Vec<Self>,
+}
+
+impl columns::Column for Column {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fields(&self) -> &[Self] {
+        &self.fields
+    }
 }
 
 /// The digest of a schema's names, order and logical types.
@@ -31,44 +42,12 @@ pub(super) fn digest(root: &Type) -> Fingerprint {
 
 /// The path of each column that has values itself, with their type.
 pub(super) fn typed(root: &Type) -> Vec<(String, String)> {
-    fn walk(above: &str, column: Column, typed: &mut Vec<(String, String)>) {
-        let path = format!("{above}{}", column.name);
-        if column.fields.is_empty() {
-            return typed.push((path, column.kind));
-        }
-        column.fields.into_iter().for_each(|field| walk(&format!("{path}."), field, typed));
-    }
-    let mut typed = Vec::new();
-    columns(root).into_iter().for_each(|column| walk("", column, &mut typed));
-    typed
+    columns::typed(&columns(root), &|column| column.kind.clone())
 }
 
 /// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
 pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
-    compare("", &columns(one), &columns(other))
-}
-
-fn compare(above: &str, ours: &[Column], theirs: &[Column]) -> Option<String> {
-    let has = |columns: &[Column], name: &str| columns.iter().any(|column| column.name == name);
-    if let Some(missing) = theirs.iter().find(|column| !has(ours, &column.name)) {
-        return Some(format!("column {above}{} is missing", missing.name));
-    }
-    if let Some(added) = ours.iter().find(|column| !has(theirs, &column.name)) {
-        return Some(format!("column {above}{} is not in the other", added.name));
-    }
-    if ours.len() != theirs.len() {
-        return Some(format!("it has {} columns, and the other {}", ours.len(), theirs.len()));
-    }
-    ours.iter().zip(theirs).find_map(|(column, sibling)| {
-        let path = format!("{above}{}", column.name);
-        if column.name != sibling.name {
-            return Some(format!("column {path} stands where the other has {above}{}", sibling.name));
-        }
-        if column.kind != sibling.kind {
-            return Some(format!("column {path} is {}, and {} in the other", column.kind, sibling.kind));
-        }
-        compare(&format!("{path}."), &column.fields, &sibling.fields)
-    })
+    columns::difference(&columns(one), &columns(other), &|column| column.kind.clone())
 }
 
 fn columns(root: &Type) -> Vec<Column> {
