@@ -185,7 +185,7 @@ fn dictionaries_that_differ_become_one() {
 #[test]
 fn files_of_other_times_and_writers_are_read() {
     let sandbox = odd();
-    let names = ["legacy", "version4", "behind_nulls", "sliced"];
+    let names = ["legacy", "version4", "behind_nulls", "sliced", "unlooked", "unlooked_packed"];
     let flow = |name: &str| {
         format!(
             "  {name}: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{type: ipc, path: out/{name}, compression: zstd}}}}\n  \
@@ -211,6 +211,7 @@ fn what_is_not_read_is_called_by_its_name() {
     let stream = fs::read(sandbox.path("odd/replaced.arrow")).expect("a file");
     sandbox.write("odd/without_end.arrow", &stream[..stream.len() - 8]);
     sandbox.write("odd/twice.arrow", [stream.clone(), stream].concat());
+    sandbox.write("odd/joined.arrow", [whole.clone(), fs::read(sandbox.path("odd/rows.arrow")).expect("a file")].concat());
     for (name, said, hint) in [
         ("delta", "it has delta dictionaries", "write the file again"),
         ("feather", "it is a file of Feather V1", "write it as Feather V2"),
@@ -220,6 +221,7 @@ fn what_is_not_read_is_called_by_its_name() {
         ("short", "it does not end with ARROW1: it may have been cut off", "write the file again"),
         ("without_end", "it does not say that it ends: it may have been cut off", "write the file again"),
         ("twice", "something stands behind the end of its stream", "write the file again"),
+        ("joined", "it may be several files that were joined", "write the file again"),
         ("union", "column either is a union, which other formats do not have", "the format of the home"),
     ] {
         sandbox.write("hygge.yml", format!("flows:\n  a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: out/a, retries: 0}}\n"));
@@ -233,6 +235,93 @@ fn what_is_not_read_is_called_by_its_name() {
     sandbox.write("hygge.yml", "flows:\n  a: {home: {path: odd/version4.arrow}, store: out/a, retries: 0}\n");
     let ran = failed(&sandbox);
     assert!(ran.text.contains("it is an Arrow IPC file (Feather)") && ran.text.contains("type: ipc"), "{}", ran.text);
+}
+
+#[test]
+fn a_null_in_a_column_that_has_none_is_refused() {
+    let sandbox = odd();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: {type: ipc, path: odd/not_null.arrow}, store: {type: ipc, path: out/a, rows_per_file: 9}, retries: 0}\n  \
+         b: {home: {type: ipc, path: odd/not_null.arrow}, store: out/b, retries: 0}\n",
+    );
+    let ran = failed(&sandbox);
+    let said = "not_null.arrow is not a sound Arrow IPC file: batch 0, column total: 1 values are null, and its schema says none is";
+    let ended: Vec<_> = ran.events.iter().filter(|event| event["event"] == "flow_finished").collect();
+    let is_said = |flow: &&&serde_json::Value| flow["error"].as_str().is_some_and(|error| error.contains(said));
+    assert_eq!(ended.iter().filter(is_said).count(), 2, "{}", ran.text);
+}
+
+#[test]
+fn what_is_said_of_columns_comes_along() {
+    let sandbox = odd();
+    let script = "import pyarrow as pa, pyarrow.parquet as pq, sys\n\
+                  total = pa.field('total', pa.float64(), metadata={'unit': 'EUR'})\n\
+                  schema = pa.schema([pa.field('id', pa.int64()), total], metadata={'origin': 'till 7', 'pandas': '{}'})\n\
+                  table = pa.table({'id': [1, 2], 'total': [1.5, None]}, schema=schema)\n\
+                  pq.write_table(table, sys.argv[1])\n\
+                  with pa.ipc.new_file(sys.argv[2], table.schema) as writer: writer.write_table(table)\n";
+    let made = peers::run(script, &[sandbox.path("x.parquet").as_os_str(), sandbox.path("x.arrow").as_os_str()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: out/a}\n  b: {home: x.parquet, store: {type: ipc, path: out/b}}\n  \
+         c: {home: x.parquet, store: {type: ipc, path: out/c, container: stream}}\n  \
+         d: {home: {flow: a}, store: {type: ipc, path: out/d, rows_per_file: 1}}\n",
+    );
+    built(&sandbox);
+    compare(&["a", "b", "c", "d"].map(|flow| (sandbox.path("x.arrow"), sandbox.path(&format!("out/{flow}")))), &["--types"]);
+}
+
+/// Numbers of a message that contradict each other would otherwise be rows that are gone, or nulls that are values.
+#[test]
+fn numbers_that_contradict_each_other_are_refused() {
+    let sandbox = odd();
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  whole: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/whole}, retries: 0}\n  \
+         parquet: {home: {type: ipc, path: x.arrow}, store: {path: out/parquet}, retries: 0}\n",
+    );
+    for name in ["rows", "rows_of_stream"] {
+        let whole = fs::read(sandbox.path(&format!("odd/{name}.arrow"))).expect("a file");
+        sandbox.write("x.arrow", &whole);
+        built(&sandbox);
+        let mut tried = 0;
+        for (number, others) in [(77_i64, [0, 76, 78, -1]), (11, [-1, 78, i64::MIN, i64::MAX])] {
+            let places = (0..whole.len() - 8).filter(|at| whole[*at..at + 8] == number.to_le_bytes());
+            for (place, other) in places.flat_map(|place| others.map(|other| (place, other))) {
+                let mut bytes = whole.clone();
+                bytes[place..place + 8].copy_from_slice(&other.to_le_bytes());
+                sandbox.write("x.arrow", &bytes);
+                let ran = failed(&sandbox);
+                let ended: Vec<_> = ran.events.iter().filter(|event| event["event"] == "flow_finished").collect();
+                assert!(ended.len() == 2 && ended.iter().all(|flow| flow["error"].is_string()), "{name}, {place}: {}", ran.text);
+                tried += 1;
+            }
+        }
+        // The rows of the batch and of its two columns, and the nulls of one.
+        assert_eq!(tried, 16, "{name}");
+    }
+}
+
+#[test]
+fn an_order_of_values_is_kept_or_the_files_are_not_packed() {
+    let sandbox = odd();
+    let config = |folder: &str| {
+        let store = "store: {type: ipc, path: out/a, rows_per_file: 100}";
+        sandbox.write("hygge.yml", format!("flows:\n  a: {{home: {{type: ipc, path: odd/{folder}}}, {store}, retries: 0}}\n"));
+    };
+    config("ordered");
+    built(&sandbox);
+    assert_eq!(sandbox.digests("out/a").len(), 1);
+    compare(&[(sandbox.path("odd/ordered"), sandbox.path("out/a"))], &[]);
+    config("disordered");
+    let ran = failed(&sandbox);
+    assert!(ran.error().contains("column level: its values are ordered, in one batch or file in another order"), "{}", ran.text);
+    // What elements are called is no difference of columns, and yet stays what it is.
+    config("elements");
+    built(&sandbox);
+    assert_eq!(sandbox.digests("out/a").len(), 2);
 }
 
 /// A file that is cut off anywhere is refused, and no damage to it makes hygge give up or store something else than pyarrow reads.
@@ -303,6 +392,31 @@ fn rows_of_tables_become_arrow_and_come_back() {
     let said = String::from_utf8_lossy(&held.stdout).into_owned();
     for words in ["name: large_string", "price: decimal128(9, 2)", "Decimal('12.50')", "123456", "b'\\x00\\xff'"] {
         assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn what_has_no_place_in_a_table_is_called_by_its_name() {
+    let sandbox = odd();
+    for (name, said) in [
+        (
+            "shapes",
+            "column group is a group of fields, which has no place in a table; column lists is a list of lists, which has no place in a \
+             table; column groups is a list, of which each element is a group of fields, which has no place in a table; column map is a \
+             map, which has no place in a table; column nothing is null in every row, of no type, which has no place in a table; column \
+             long is a duration, which has no place in a table",
+        ),
+        ("bare", "its home has no columns, and a table has some"),
+    ] {
+        sandbox.write(
+            "hygge.yml",
+            format!(
+                "connections: {{shop: {{url: \"sqlite:shop.db\"}}}}\nflows:\n  \
+                 a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{connection: shop, table: t}}, retries: 0}}\n"
+            ),
+        );
+        let ran = failed(&sandbox);
+        assert!(ran.error().contains(said), "{}", ran.text);
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) struct Listed {
 const SIGNS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Endings that files of a format also have, in small letters.
-pub const ENDINGS: &[(&str, &[&str])] = &[("parquet", &["parquet", "parq", "pq", "par"]), ("arrow", &["arrow", "feather", "ipc"])];
+pub const ENDINGS: &[(&str, &[&str])] =
+    &[("parquet", &["parquet", "parq", "pq", "par"]), ("arrow", &["arrow", "arrows", "feather", "ipc"])];
 
 /// Refuses a pattern that finds nothing or means something else.
 pub(super) fn check(pattern: &str) -> Result<(), String> {

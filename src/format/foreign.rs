@@ -118,7 +118,7 @@ pub fn by_ending(name: &str) -> Option<Foreign> {
         "json" | "jsonl" | "ndjson" => found("JSON", NOT_READ),
         "db" | "sqlite" | "sqlite3" | "db3" => found("SQLite", DATABASE),
         "duckdb" => found("DuckDB", NOT_READ),
-        "arrow" | "feather" | "ipc" => found("Arrow IPC", ARROW),
+        "arrow" | "arrows" | "feather" | "ipc" => found("Arrow IPC", ARROW),
         "parquet" => found("parquet", PARQUET),
         "orc" => found("ORC", NOT_READ),
         "avro" => found("Avro", NOT_READ),

@@ -8,6 +8,7 @@ mod decode;
 mod dictionaries;
 mod encode;
 mod messages;
+mod nodes;
 mod types;
 
 use std::collections::BTreeSet;
@@ -86,7 +87,7 @@ impl Format for Ipc {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        &["arrow", "feather", "ipc"]
+        &["arrow", "arrows", "feather", "ipc"]
     }
 
     /// Version 1: the first.

@@ -81,6 +81,33 @@ def odd(folder):
     write_ipc(folder / "behind_nulls.arrow", pa.table({"list": masked, "group": groups, "fixed": fixed}), "file")
     write_ipc(folder / "sliced.arrow", pa.table({"id": range(50), "list": [[n, n] for n in range(50)],
                                                  "text": [str(n) for n in range(50)]}).slice(7, 20), "file", batch_rows=9)
+    ordered = [pa.DictionaryArray.from_arrays([0, 1, 0], values, ordered=True) for values in (["low", "high"], ["low", "high", "top"], ["high", "low"])]
+    for folder_name, columns in (("ordered", ordered[:2]), ("disordered", ordered[1:])):
+        for number, column in enumerate(columns):
+            write_ipc(folder / folder_name / f"{number}.arrow", pa.table({"level": column}), "file")
+    validity = pa.py_buffer(bytes([0b101]))
+    keys = pa.py_buffer(bytes([1, 0xff, 0]))
+    text = [validity, pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0])), pa.py_buffer(b"a\xffc")]
+    view = [validity, pa.py_buffer(b"".join(bytes([1, 0, 0, 0]) + byte + bytes(11) for byte in (b"a", b"\xff", b"c")))]
+    unlooked = pa.table({
+        "category": pa.DictionaryArray.from_buffers(pa.dictionary(pa.int8(), pa.string()), 3, [validity, keys], pa.array(["x", "y"])),
+        "text": pa.Array.from_buffers(pa.string(), 3, text),
+        "view": pa.Array.from_buffers(pa.string_view(), 3, view),
+    })
+    write_ipc(folder / "unlooked.arrow", unlooked, "file")
+    write_ipc(folder / "unlooked_packed.arrow", unlooked, "stream", "zstd")
+    rows = pa.table({"id": range(1000, 1077), "text": [None if n % 7 == 3 else "t" for n in range(77)]})
+    write_ipc(folder / "rows.arrow", rows, "file", batch_rows=77)
+    write_ipc(folder / "rows_of_stream.arrow", rows, "stream", batch_rows=77)
+    shapes = pa.table({"id": [1], "group": [{"n": 1}], "lists": [[[1]]], "groups": [[{"n": 1}]], "map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+                       "nothing": pa.nulls(1), "long": pa.array([1], pa.duration("s"))})
+    write_ipc(folder / "shapes.arrow", shapes, "file")
+    write_ipc(folder / "bare.arrow", shapes.select([]), "file")
+    full = pa.schema([pa.field("id", pa.int64()), pa.field("total", pa.int64(), nullable=False)])
+    write_ipc(folder / "not_null.arrow", pa.table({"id": [1, 2], "total": [1, None]}, schema=full), "file")
+    for number, name in enumerate(("item", "element")):
+        kind = pa.list_(pa.field(name, pa.int32()))
+        write_ipc(folder / "elements" / f"{number}.arrow", pa.table({"list": pa.array([[number], None], kind)}), "file")
     union = pa.UnionArray.from_sparse(pa.array([0, 1, 0], pa.int8()), [pa.array([1, 2, 3]), pa.array(["a", "b", "c"])])
     write_ipc(folder / "union.arrow", pa.table({"either": union}), "file")
 

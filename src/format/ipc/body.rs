@@ -11,6 +11,7 @@ use polars_arrow::io::ipc::write::EncodedData;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::messages::{self, Message};
+use super::nodes::{self, Nodes};
 use super::types::damaged;
 use crate::format::{Compression, FormatError, Opened};
 
@@ -59,7 +60,7 @@ pub(super) struct Unpacked {
 ///
 /// # Errors
 /// It is not what was said of it, in words.
-pub(super) fn read(source: &Opened, message: &Message) -> Result<Unpacked, String> {
+pub(super) fn read(source: &Opened, message: &Message, nodes: &Nodes) -> Result<Unpacked, String> {
     let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?.ok_or("a message is gone")?;
     let packed = messages::bytes(&source.file, start, message.body)?;
     let mut found = flat::Message::try_from(flat::MessageRef::read_as_root(&head).map_err(damaged)?).map_err(damaged)?;
@@ -68,8 +69,14 @@ pub(super) fn read(source: &Opened, message: &Message) -> Result<Unpacked, Strin
         Some(flat::MessageHeader::DictionaryBatch(dictionary)) => dictionary.data.as_mut().ok_or("a dictionary is empty")?,
         _ => return Err("a message is neither a batch nor a dictionary".into()),
     };
-    let Some(compression) = batch.compression.take() else { return Ok(joined(&head, &[&packed])) };
+    let is_version_4 = found.version == flat::MetadataVersion::V4;
+    let stated = batch.clone();
+    let emptied = |mut unpacked: Unpacked, buffers: &[flat::Buffer]| {
+        nodes::empty_nulls(&mut unpacked.bytes[unpacked.head..], &stated, is_version_4, buffers, nodes.of(message.dictionary)?);
+        Ok(unpacked)
+    };
     let buffers = batch.buffers.get_or_insert_default();
+    let Some(compression) = batch.compression.take() else { return emptied(joined(&head, &[&packed]), buffers) };
     let unpack = |buffer: &flat::Buffer| {
         let place = |number: i64| usize::try_from(number).map_err(damaged);
         let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
@@ -85,8 +92,9 @@ pub(super) fn read(source: &Opened, message: &Message) -> Result<Unpacked, Strin
         pieces.extend([body.as_slice(), padding(body.len())]);
         at = at.checked_add(body.len().next_multiple_of(ALIGNED)).ok_or("a body is too large")?;
     }
+    let places = buffers.clone();
     found.body_length = i64::try_from(at).map_err(damaged)?;
-    Ok(joined(Builder::new().finish(found, None), &pieces))
+    emptied(joined(Builder::new().finish(found, None), &pieces), &places)
 }
 
 /// Where buffers begin in a body: at places that this divides.

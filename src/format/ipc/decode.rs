@@ -42,7 +42,9 @@ pub(super) fn plain_columns(source: &Opened, contents: &Contents) -> Result<Arro
         Ok(dtype) => Ok((field.name.clone(), Field { dtype, ..field.clone() })),
         Err(found) => Err(FormatError::NotPlain { path: source.path.clone(), column: field.name.to_string(), found }),
     };
-    columns.iter_values().map(plain).collect()
+    let mut columns: ArrowSchema = columns.iter_values().map(plain).collect::<Result<_, _>>()?;
+    *columns.metadata_mut() = contents.notes.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+    Ok(columns)
 }
 
 /// A field of the type whose arrays hold its values.
@@ -164,13 +166,25 @@ impl<'a> Source<'a> {
         let found = self.batches.get(number).copied();
         let (place, message) = found.ok_or_else(|| self.in_batch(number, " is not there"))?;
         self.load(place)?;
-        let decoded = self.lifted(&message, |metadata, dictionaries, bytes| {
-            let (mut head, mut scratch) = (Vec::new(), Vec::new());
-            read_batch(bytes, dictionaries, metadata, None, None, 0, true, &mut head, &mut scratch, checked())
-        });
-        let batch = decoded.map_err(|error| self.in_batch(number, &format!(" cannot be decoded: {error}")))?;
+        let decoded = |only: Option<&[usize]>| {
+            self.lifted(&message, |metadata, dictionaries, bytes| {
+                let (mut head, mut scratch) = (Vec::new(), Vec::new());
+                read_batch(bytes, dictionaries, metadata, only, None, 0, true, &mut head, &mut scratch, checked())
+            })
+        };
+        let batch = decoded(None).map_err(|error| {
+            let alone = (0..self.columns.len()).find_map(|column| Some((column, decoded(Some(&[column])).err()?)));
+            let name = |column: usize| self.columns.get_at_index(column).map_or_else(String::new, |(name, _)| format!(", column {name},"));
+            let (column, error) = alone.map_or_else(|| (String::new(), error), |(column, error)| (name(column), error));
+            self.in_batch(number, &format!("{column} cannot be decoded: {error}"))
+        })?;
         if batch.height() as u64 != message.rows {
             return Err(self.in_batch(number, &format!(" has {} rows, and {} were decoded", message.rows, batch.height())));
+        }
+        let mut columns = batch.iter().zip(self.columns.iter_values());
+        if let Some((array, field)) = columns.find(|(array, field)| !field.is_nullable && array.null_count() > 0) {
+            let nulls = array.null_count();
+            return Err(self.in_batch(number, &format!(", column {}: {nulls} values are null, and its schema says none is", field.name)));
         }
         Ok(batch)
     }
@@ -202,7 +216,7 @@ impl<'a> Source<'a> {
         message: &Message,
         work: impl FnOnce(&FileMetadata, &Dictionaries, &mut Cursor<Vec<u8>>) -> PolarsResult<T>,
     ) -> Result<T, String> {
-        let Unpacked { bytes, head } = body::read(self.opened, message)?;
+        let Unpacked { bytes, head } = body::read(self.opened, message, &self.contents.nodes)?;
         let too_large = |error: std::num::TryFromIntError| error.to_string();
         let body_length = i64::try_from(bytes.len() - head).map_err(too_large)?;
         let block = Block { offset: 0, meta_data_length: i32::try_from(head).map_err(too_large)?, body_length };

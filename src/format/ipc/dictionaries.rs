@@ -1,6 +1,6 @@
 //! Dictionaries of the files of one part, which may differ, made one: a file with a footer has one for each column.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use polars_arrow::array::{
     Array, BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray,
@@ -21,7 +21,8 @@ use crate::format::{Cut, FormatError};
 /// The dictionaries of a part, by the numbers that they have in it.
 pub(super) struct Unified {
     numbers: Vec<IpcField>,
-    made: HashMap<i64, Dictionary>,
+    /// What they became, or why that cannot be.
+    made: HashMap<i64, Result<Dictionary, String>>,
 }
 
 /// What several dictionaries became.
@@ -63,8 +64,10 @@ impl Unified {
                 }
             }
         }
-        let made = found.into_iter().map(|(number, arrays)| Ok((number, Dictionary::new(&arrays)?)));
-        Ok(Self { numbers, made: made.collect::<Result<_, FormatError>>()? })
+        let mut ordered = HashSet::new();
+        columns.iter_values().zip(&numbers).for_each(|(field, number)| ordered_ones(&field.dtype, number, &mut ordered));
+        let made = found.into_iter().map(|(number, arrays)| (number, Dictionary::new(&arrays, ordered.contains(&number))));
+        Ok(Self { numbers, made: made.collect() })
     }
 
     /// The same rows by the dictionaries of the part.
@@ -118,11 +121,25 @@ impl Unified {
         let PhysicalType::Dictionary(keys) = dtype.to_physical_type() else {
             return Err("its dictionaries lie in a union, where they are not made one".into());
         };
-        let dictionary = number.dictionary_id.and_then(|number| self.made.get(&number)).ok_or("its dictionary is gone")?;
+        let dictionary = number.dictionary_id.and_then(|number| self.made.get(&number)).ok_or("its dictionary is gone")?.as_ref()?;
         match_integer_type!(keys, |$T| {
             let array: &DictionaryArray<$T> = array.as_any().downcast_ref().ok_or("its keys are of another type")?;
             dictionary.keys(array)
         })
+    }
+}
+
+/// The numbers of those dictionaries whose values have an order.
+fn ordered_ones(dtype: &ArrowDataType, number: &IpcField, found: &mut HashSet<i64>) {
+    use ArrowDataType as T;
+    match dtype {
+        T::Dictionary(_, _, true) => found.extend(number.dictionary_id),
+        T::Extension(extension) => ordered_ones(&extension.inner, number, found),
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) | T::Map(inner, _) => {
+            number.fields.iter().for_each(|number| ordered_ones(&inner.dtype, number, found));
+        }
+        T::Struct(fields) => fields.iter().zip(&number.fields).for_each(|(field, number)| ordered_ones(&field.dtype, number, found)),
+        _ => {}
     }
 }
 
@@ -137,20 +154,26 @@ fn pairs(own: &[IpcField], numbers: &[IpcField]) -> Vec<(i64, i64)> {
 }
 
 impl Dictionary {
-    fn new(arrays: &[Box<dyn Array>]) -> Result<Self, FormatError> {
-        let failed = |error: String| FormatError::Encode(error);
-        let all = concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| failed(error.to_string()))?;
+    /// Values keep the order in which they are met first. Where that says which is more, one dictionary must go on where others end.
+    fn new(arrays: &[Box<dyn Array>], is_ordered: bool) -> Result<Self, String> {
+        let longest = arrays.iter().max_by_key(|array| array.len()).filter(|_| is_ordered);
+        let begins = |array: &dyn Array| longest.is_none_or(|longest| longest.sliced(0, array.len()).as_ref() == array);
+        if !arrays.iter().all(|array| begins(array.as_ref())) {
+            return Err("its values are ordered, in one batch or file in another order than in the next".into());
+        }
+        // One that is alone stays what it was, whatever stands in it twice.
+        let is_one = arrays.len() == 1;
+        let arrays = longest.map_or(arrays, std::slice::from_ref);
+        let all = concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?;
         let (mut places, mut kept) = (HashMap::new(), Vec::new());
         for row in 0..all.len() {
-            let value = value(all.as_ref(), row).map_err(failed)?;
+            let value = value(all.as_ref(), row)?;
             places.entry(value).or_insert_with(|| {
                 kept.push(row);
                 kept.len() - 1
             });
         }
-        // One that is alone stays what it was, whatever stands in it twice.
-        let is_one = arrays.len() == 1;
-        let values = if is_one || kept.len() == all.len() { all } else { only(all.as_ref(), &kept).map_err(failed)? };
+        let values = if is_one || kept.len() == all.len() { all } else { only(all.as_ref(), &kept)? };
         if is_one {
             places.clear();
         }

@@ -38,8 +38,9 @@ pub(super) fn begin<'w>(
         Ok(plain) => Ok((field.name.clone(), with_extension(Field { dtype: type_without_views(&plain), ..field.clone() }))),
         Err(found) => Err(FormatError::NoType { column: field.name.to_string(), found, format: super::NAME }),
     };
+    let notes = columns.metadata().clone();
     let columns: ArrowSchema = columns.iter_values().map(written).collect::<Result<_, FormatError>>()?;
-    Ok(Box::new(Rows(BatchWriter::begin(Arc::new(columns), Metadata::default(), container, codec, out)?)))
+    Ok(Box::new(Rows(BatchWriter::begin(Arc::new(columns), notes, container, codec, out)?)))
 }
 
 /// Writes rows whose arrays are plain.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use polars_arrow::io::ipc::format::ipc as flat;
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 
+use super::nodes::{self, Nodes};
 use super::types::{self, Column, Notes, damaged};
 use super::{Container, NAME};
 use crate::format::foreign::{LOOKED_AT, recognise};
@@ -15,6 +16,9 @@ use crate::fs::{self, File};
 
 /// The magic at both ends of a file with a footer.
 const MAGIC: &[u8; 6] = b"ARROW1";
+
+/// Where the messages of a file with a footer begin.
+const MESSAGES_AT: u64 = 8;
 
 /// Stands before the length of a message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -30,6 +34,7 @@ const MOST_ROWS: u64 = 1 << 48;
 pub(super) struct Contents {
     pub(super) container: Container,
     pub(super) columns: Vec<Column>,
+    pub(super) nodes: Nodes,
     /// What the file says of all its columns, by name.
     pub(super) notes: Notes,
     /// The message that has the schema.
@@ -104,7 +109,8 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
     let footer = bytes(file, start, length)?;
     let footer = flat::FooterRef::read_as_root(&footer).map_err(damaged)?;
     let schema = footer.schema().map_err(damaged)?.ok_or("its footer has no schema")?;
-    let mut messages = Vec::new();
+    let mut contents = contents(Container::File, &schema)?;
+    let messages = &mut contents.messages;
     for (blocks, is_dictionary) in [(footer.dictionaries(), true), (footer.record_batches(), false)] {
         for block in blocks.map_err(damaged)?.into_iter().flatten() {
             let at = u64::try_from(block.offset()).map_err(damaged)?;
@@ -113,7 +119,7 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
             if at.checked_add(head).and_then(|at| at.checked_add(body)).is_none_or(|behind| behind > start) {
                 return Err(format!("a block of {head} and {body} bytes at {at} does not end before the footer"));
             }
-            let found = message(file, at, start)?.ok_or("a block is empty")?;
+            let found = message(file, at, start, &contents.nodes)?.ok_or("a block is empty")?;
             if found.dictionary.is_some() != is_dictionary || found.head != head || found.body > body {
                 return Err(format!("the block at {at} is not what its footer says"));
             }
@@ -125,7 +131,27 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err("it has two dictionaries of one column, of which a file with a footer has one".into());
     }
-    contents(Container::File, &schema, messages)
+    nothing_between(file, messages, start)?;
+    Ok(contents)
+}
+
+/// Refuses a file whose footer knows only some of what stands before it, as that of the last of several that were joined.
+fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(), String> {
+    let schema = head(file, MESSAGES_AT, footer)?.ok_or("it has no schema")?.0;
+    let mut taken: Vec<(u64, u64)> = messages.iter().map(|message| (message.at, message.at + message.head + message.body)).collect();
+    taken.push((footer, footer));
+    taken.sort_unstable();
+    let mut behind = schema;
+    for (start, end) in taken {
+        let length = start.saturating_sub(behind);
+        let between = if length > LARGEST { Vec::new() } else { bytes(file, behind, length)? };
+        let between = between.strip_prefix(&CONTINUATION).unwrap_or(&between);
+        if length > LARGEST || between.iter().any(|byte| *byte != 0) {
+            return Err(format!("its footer knows nothing of {length} bytes at {behind}: it may be several files that were joined"));
+        }
+        behind = behind.max(end);
+    }
+    Ok(())
 }
 
 /// Messages up to the one that says that they end.
@@ -133,14 +159,14 @@ fn stream(file: &File, size: u64) -> Result<Contents, String> {
     let schema_bytes = head(file, 0, size)?.ok_or("it has no schema")?;
     let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
     let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else { return Err("it has no schema".into()) };
-    let mut messages = Vec::new();
+    let mut contents = contents(Container::Stream, &schema)?;
     let mut at = schema_bytes.0;
     loop {
         if at >= size {
             return Err("it does not say that it ends: it may have been cut off".into());
         }
-        let Some(found) = message(file, at, size)? else { break };
-        messages.push(found);
+        let Some(found) = message(file, at, size, &contents.nodes)? else { break };
+        contents.messages.push(found);
         at += found.head + found.body;
     }
     let rest = bytes(file, at, (size - at).min(LARGEST))?;
@@ -148,7 +174,7 @@ fn stream(file: &File, size: u64) -> Result<Contents, String> {
     if rest.iter().skip(marker).any(|byte| *byte != 0) || size - at > LARGEST {
         return Err("something stands behind the end of its stream, as of two that were joined".into());
     }
-    contents(Container::Stream, &schema, messages)
+    Ok(contents)
 }
 
 fn is_stream(file: &File, size: u64) -> bool {
@@ -157,11 +183,13 @@ fn is_stream(file: &File, size: u64) -> bool {
     matches!(header, Ok(Some(flat::MessageHeaderRef::Schema(_))))
 }
 
-fn contents(container: Container, schema: &flat::SchemaRef<'_>, messages: Vec<Message>) -> Result<Contents, String> {
+/// What a schema says, without a message.
+fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Contents, String> {
     if schema.endianness().map_err(damaged)? == flat::Endianness::Big {
         return Err("its numbers are big-endian, which is not read".into());
     }
     let columns = types::columns(schema)?;
+    let nodes = Nodes::read(schema)?;
     let mut notes = Vec::new();
     for pair in schema.custom_metadata().map_err(damaged)?.into_iter().flatten() {
         let pair = pair.map_err(damaged)?;
@@ -177,14 +205,15 @@ fn contents(container: Container, schema: &flat::SchemaRef<'_>, messages: Vec<Me
         custom_metadata: None,
     };
     let schema = flat::planus::Builder::new().finish(message, None).to_vec();
-    Ok(Contents { container, columns, notes, schema, messages })
+    Ok(Contents { container, columns, nodes, notes, schema, messages: Vec::new() })
 }
 
 /// The dictionary or the batch at a place; nothing where the messages end.
-fn message(file: &File, at: u64, end: u64) -> Result<Option<Message>, String> {
+fn message(file: &File, at: u64, end: u64, nodes: &Nodes) -> Result<Option<Message>, String> {
     let Some((behind, bytes)) = head(file, at, end)? else { return Ok(None) };
     let found = flat::MessageRef::read_as_root(&bytes).map_err(damaged)?;
-    if !matches!(found.version().map_err(damaged)?, flat::MetadataVersion::V4 | flat::MetadataVersion::V5) {
+    let version = found.version().map_err(damaged)?;
+    if !matches!(version, flat::MetadataVersion::V4 | flat::MetadataVersion::V5) {
         return Err("it is of a version of Arrow before 0.8, which is not read".into());
     }
     let body = u64::try_from(found.body_length().map_err(damaged)?).map_err(damaged)?;
@@ -203,12 +232,9 @@ fn message(file: &File, at: u64, end: u64) -> Result<Option<Message>, String> {
     };
     let rows = batch.length().map_err(damaged)?;
     let rows = u64::try_from(rows).map_err(|_| format!("a batch says that it has {rows} rows"))?;
-    for buffer in batch.buffers().map_err(damaged)?.into_iter().flatten() {
-        let bounds = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
-        if bounds.and_then(|(start, length)| start.checked_add(length)).is_none_or(|behind| behind > body) {
-            return Err(format!("a buffer of the message at {at} does not lie in it"));
-        }
-    }
+    let is_version_4 = version == flat::MetadataVersion::V4;
+    let checked = nodes.of(dictionary).and_then(|nodes| nodes::check(&batch, is_version_4, body, nodes));
+    checked.map_err(|reason| format!("the message at {at} {reason}"))?;
     let codec = batch.compression().map_err(damaged)?.map(|compression| compression.codec().map_err(damaged)).transpose()?;
     Ok(Some(Message { dictionary, at, head: behind - at, body, rows, codec }))
 }

@@ -2,6 +2,8 @@
 //!
 //! They are read from the schema's message itself, so that a file passes whole whose types nothing here can decode.
 
+use std::collections::HashSet;
+
 use polars_arrow::io::ipc::format::ipc as flat;
 
 use crate::fingerprint::Fingerprint;
@@ -52,10 +54,10 @@ impl columns::Column for Column {
 pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, String> {
     let mut left = MOST_FIELDS;
     let fields = schema.fields().map_err(damaged)?.ok_or("its schema has no fields")?;
-    let mut found: Vec<Column> = Vec::new();
+    let (mut found, mut names) = (Vec::new(), HashSet::new());
     for field in fields {
         let mut column = column(&field.map_err(damaged)?, 0, &mut left)?;
-        if found.iter().any(|other| other.name == column.name) {
+        if !names.insert(column.name.clone()) {
             column.unreadable = Some("two columns have this name");
         }
         found.push(column);
@@ -72,14 +74,15 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
         fields.push(self::column(&child.map_err(damaged)?, depth + 1, left)?);
     }
     let (mut words, mut stored, unreadable) = words(&kind)?;
-    // What only names the elements says nothing of values.
+    // What only names the elements says nothing of values, and is of how they are stored.
     match &kind {
         flat::TypeRef::List(_) | flat::TypeRef::LargeList(_) | flat::TypeRef::FixedSizeList(_) => {
-            fields.iter_mut().for_each(|element| element.name = "element".into());
+            fields.iter_mut().for_each(|element| renamed(element, "element", &mut stored));
         }
         flat::TypeRef::Map(_) => {
+            fields.iter().for_each(|entries| stored.push_str(&format!(" {:?}", entries.name)));
             fields = fields.into_iter().flat_map(|entries| entries.fields).collect();
-            fields.iter_mut().zip(["key", "value"]).for_each(|(field, name)| field.name = name.into());
+            fields.iter_mut().zip(["key", "value"]).for_each(|(field, name)| renamed(field, name, &mut stored));
         }
         _ => {}
     }
@@ -104,6 +107,12 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     said.sort();
     said.iter().for_each(|(key, value)| stored.push_str(&format!(" {key:?}={value:?}")));
     Ok(Column { name, kind: words, stored, unreadable, fields })
+}
+
+/// Calls a field by the name that it has in every file.
+fn renamed(field: &mut Column, name: &str, stored: &mut String) {
+    stored.push_str(&format!(" of {:?}", field.name));
+    field.name = name.into();
 }
 
 /// The key under which the type of a field is called that is built upon another.

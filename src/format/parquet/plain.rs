@@ -18,7 +18,7 @@ use super::codec::Codec;
 use super::footer;
 use super::nodes::{Element, element, fields, is_map, is_repeated, logical};
 use super::schema::{FileSchema, Pairs};
-use super::{encode, recode, root};
+use super::{encode, notes, recode, root};
 use crate::format::arrays::{self, plain, plain_type, type_with_lists, type_without_views, with_lists};
 use crate::format::batch::RecordBatch;
 use crate::format::{Cut, Encoder, FormatError, Opened};
@@ -64,7 +64,15 @@ fn columns_of(source: &Opened) -> Result<Vec<Column>, FormatError> {
 
 /// The columns of a file as [`decode`] gives them.
 pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
-    Ok(columns_of(source)?.into_iter().map(|column| (column.given.name.clone(), column.given)).collect())
+    let (notes, mut said) = notes::of_columns(&footer::read(source)?);
+    let given = columns_of(source)?.into_iter().map(|Column { given, .. }| {
+        let mut all = said.remove(&given.name).unwrap_or_default();
+        all.extend(given.metadata.iter().flat_map(|own| own.iter()).map(|(key, value)| (key.clone(), value.clone())));
+        (given.name.clone(), Field { metadata: (!all.is_empty()).then(|| Arc::new(all)), ..given })
+    });
+    let mut columns: ArrowSchema = given.collect();
+    *columns.metadata_mut() = notes;
+    Ok(columns)
 }
 
 /// Decodes the pieces of a cut into plain arrays, group by group.
@@ -150,19 +158,27 @@ pub(super) fn begin<'w>(
     Ok(Box::new(Rows { arrow, encoder: encode::begin(schema, PathBuf::from("the columns of the home"), codec, out)? }))
 }
 
-/// Durations are numbers in parquet, and instants have no name of a zone. That they are more is noted beside the columns, as all who
-/// know Arrow do.
+/// Durations are numbers in parquet, and instants have no name of a zone. That they are more, and what is said of a column, is noted
+/// beside the columns, as all who know Arrow do.
 fn note(columns: &ArrowSchema) -> Result<Pairs, FormatError> {
-    if !columns.iter_values().any(|field| is_noted(&field.dtype)) {
-        return Ok(Pairs::new());
+    let mut pairs: Pairs = columns.metadata().iter().map(|(key, value)| (key.to_string(), Some(value.to_string()))).collect();
+    if !columns.iter_values().any(|field| is_noted(&field.dtype) || is_described(field)) {
+        return Ok(pairs);
     }
     let noted = |field: &Field| {
         let dtype = plain_type(&field.dtype).map_err(FormatError::Encode)?;
         Ok((field.name.clone(), Field { dtype: type_without_views(&dtype), ..field.clone() }))
     };
-    let noted: ArrowSchema = columns.iter_values().map(noted).collect::<Result<_, FormatError>>()?;
+    let mut noted: ArrowSchema = columns.iter_values().map(noted).collect::<Result<_, FormatError>>()?;
+    *noted.metadata_mut() = columns.metadata().clone();
     let pair = schema_to_metadata_key(&noted);
-    Ok(vec![(pair.key, pair.value)])
+    pairs.push((pair.key, pair.value));
+    Ok(pairs)
+}
+
+/// Whether more is said of a column than which type of parquet's it has.
+fn is_described(field: &Field) -> bool {
+    field.metadata.iter().flat_map(|said| said.keys()).any(|key| *key != EXTENSION)
 }
 
 fn is_noted(dtype: &ArrowDataType) -> bool {

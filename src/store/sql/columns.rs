@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polars_arrow::datatypes::{ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::SqlStore;
 use super::catalog::{Column, Holds, Table, Wire};
@@ -64,13 +64,17 @@ impl Target {
 /// What comes, as the columns of a file or of a table say it.
 ///
 /// # Errors
-/// Columns that databases have no type for: all of them are named.
+/// There are none, or databases have no type for some: all of these are named.
 pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
+    if columns.is_empty() {
+        let error = Error::new(ErrorKind::Flow, "its home has no columns, and a table has some");
+        return Err(error.with_hint("a store of files takes rows without columns"));
+    }
     let (mut coming, mut unknown) = (Vec::new(), Vec::new());
     for Field { name, dtype, .. } in columns.iter_values() {
         match type_of(dtype) {
             Some((kind, _)) => coming.push((name.to_string(), kind)),
-            None => unknown.push(format!("column {name} is {dtype:?}, which has no place in a table")),
+            None => unknown.push(format!("column {name} is {}, which has no place in a table", words(dtype))),
         }
     }
     if unknown.is_empty() {
@@ -78,6 +82,23 @@ pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
     }
     let hint = "databases have no type that holds it exactly: give the home files without it";
     Err(Error::new(ErrorKind::Flow, unknown.join("; ")).with_hint(hint))
+}
+
+/// A type that no column of a table has, in words.
+fn words(dtype: &ArrowDataType) -> String {
+    use ArrowDataType as T;
+    match dtype {
+        T::Null => "null in every row, of no type".into(),
+        T::Duration(_) => "a duration".into(),
+        T::Struct(_) => "a group of fields".into(),
+        T::Map(..) => "a map".into(),
+        T::FixedSizeList(..) => "a list of a fixed number of elements".into(),
+        T::LargeList(element) => match &element.dtype {
+            T::LargeList(_) => "a list of lists".into(),
+            dtype => format!("a list, of which each element is {}", words(dtype)),
+        },
+        dtype => format!("{dtype:?}"),
+    }
 }
 
 /// The type of a column that holds the values exactly; `None` where there is none.
