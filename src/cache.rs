@@ -43,7 +43,8 @@ const UNFINISHED_TAG: &str = "CACHEDIR.TAG.tmp";
 /// The lock of what takes a moment: making a folder a cache, opening its index, setting that aside.
 const OPENING: &str = "index.lock";
 
-/// How long that is waited for at least, whatever was asked for: two that begin at the same time meet there.
+/// How long that is waited for at least, whatever was asked for: two that begin at the same time
+/// meet there.
 const A_MOMENT: Duration = Duration::from_secs(5);
 
 /// Where a cache is.
@@ -123,16 +124,26 @@ pub enum CacheError {
 impl From<CacheError> for Error {
     fn from(error: CacheError) -> Self {
         let hint = match &error {
-            CacheError::Newer { .. } => "use that hygge, or delete the cache: what is fresh stays fresh",
+            CacheError::Newer { .. } => {
+                "use that hygge, or delete the cache: what is fresh stays fresh"
+            }
             CacheError::Index { is_full: true, .. } => FULL,
-            CacheError::Index { is_damaged: true, .. } => "the next build sets it aside and begins a new one: what is fresh stays fresh",
-            CacheError::Index { .. } => "if it stays so, delete the index: it is made anew, and what is fresh stays fresh",
+            CacheError::Index {
+                is_damaged: true, ..
+            } => "the next build sets it aside and begins a new one: what is fresh stays fresh",
+            CacheError::Index { .. } => {
+                "if it stays so, delete the index: it is made anew, and what is fresh stays fresh"
+            }
             CacheError::Lock(LockError::Held(_)) => "wait until it has ended",
-            CacheError::Lock(LockError::Fs(error)) => error.hint().unwrap_or("move it away: it is made anew"),
+            CacheError::Lock(LockError::Fs(error)) => {
+                error.hint().unwrap_or("move it away: it is made anew")
+            }
             CacheError::Foreign { .. } => {
                 "name a folder of its own by options.cache.dir, or one that is not there yet; a cache that lost its CACHEDIR.TAG may be removed whole"
             }
-            CacheError::NotText(_) => "rename it or the folder that it lies in, or name another one by options.cache.dir",
+            CacheError::NotText(_) => {
+                "rename it or the folder that it lies in, or name another one by options.cache.dir"
+            }
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
             CacheError::Threads(words) => return crate::error::no_threads::refused(words),
             CacheError::Fs(error) if error.is_forbidden() => {
@@ -141,9 +152,15 @@ impl From<CacheError> for Error {
             CacheError::Fs(error) if error.source.kind() == io::ErrorKind::NotADirectory => {
                 "a file is in its place: move it away, or name another folder for the cache by options.cache.dir"
             }
-            CacheError::Fs(error) => error.hint().unwrap_or("move it away, or name another folder for the cache by options.cache.dir"),
+            CacheError::Fs(error) => error.hint().unwrap_or(
+                "move it away, or name another folder for the cache by options.cache.dir",
+            ),
         };
-        let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) { ErrorKind::Locked } else { ErrorKind::Start };
+        let kind = if matches!(error, CacheError::Lock(LockError::Held(_))) {
+            ErrorKind::Locked
+        } else {
+            ErrorKind::Start
+        };
         Self::new(kind, error).with_hint(hint)
     }
 }
@@ -161,8 +178,15 @@ impl Access {
     /// How long the lock of what takes a moment is waited for.
     fn opening(&self) -> Wait {
         match self {
-            Self::Build(wait) => Wait { limit: wait.limit.map(|limit| limit.max(A_MOMENT)), ..wait.clone() },
-            Self::Look => Wait { limit: Some(A_MOMENT), interrupted: Arc::default(), said: Said::default() },
+            Self::Build(wait) => Wait {
+                limit: wait.limit.map(|limit| limit.max(A_MOMENT)),
+                ..wait.clone()
+            },
+            Self::Look => Wait {
+                limit: Some(A_MOMENT),
+                interrupted: Arc::default(),
+                said: Said::default(),
+            },
         }
     }
 }
@@ -214,7 +238,8 @@ impl Wait {
 
     /// True as long as who began to wait then shall go on.
     pub fn goes_on(&self, began: Instant) -> bool {
-        !self.interrupted.load(Ordering::Relaxed) && self.limit.is_none_or(|limit| began.elapsed() < limit)
+        !self.interrupted.load(Ordering::Relaxed)
+            && self.limit.is_none_or(|limit| began.elapsed() < limit)
     }
 }
 
@@ -228,16 +253,29 @@ impl Cache {
     }
 
     /// Opens the cache; who builds makes it where it is missing.
-    pub async fn open(CacheFolder { real: folder, root }: &CacheFolder, access: Access) -> Result<Self, CacheError> {
+    pub async fn open(
+        CacheFolder { real: folder, root }: &CacheFolder,
+        access: Access,
+    ) -> Result<Self, CacheError> {
         let path = folder.join("index.db");
         let is_marked = is_marked(folder)?;
         let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
-        let (staging, ledger) = (Staging::new(folder.join("staging")), Ledger::new(folder.join("staging/parts.log")));
+        let (staging, ledger) = (
+            Staging::new(folder.join("staging")),
+            Ledger::new(folder.join("staging/parts.log")),
+        );
         let opening_wait = access.opening();
         let wait = match access {
             Access::Look if !may_be_used(folder)? => {
                 let index = Index::open(Place::ReadOnly(&path), root).await?;
-                return Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::default(), is_writable: false });
+                return Ok(Self {
+                    folder: folder.to_path_buf(),
+                    index,
+                    staging,
+                    ledger,
+                    shared: Mutex::default(),
+                    is_writable: false,
+                });
             }
             Access::Look => None,
             Access::Build(wait) => Some(wait),
@@ -258,15 +296,30 @@ impl Cache {
         };
         // Two that open it for the first time would both set it up.
         let opening = alone_for_a_moment(folder, &opening_wait).await?;
-        let index = Index::open(Place::Writable { path: &path, is_network }, root).await?;
+        let index = Index::open(
+            Place::Writable {
+                path: &path,
+                is_network,
+            },
+            root,
+        )
+        .await?;
         drop(opening);
         if shared.is_some() {
             staging.clear_unfinished(|| check_tag(folder))?;
         }
-        Ok(Self { folder: folder.to_path_buf(), index, staging, ledger, shared: Mutex::new(shared), is_writable: true })
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            index,
+            staging,
+            ledger,
+            shared: Mutex::new(shared),
+            is_writable: true,
+        })
     }
 
-    /// What would keep a build from using a cache, as far as that shows without making or changing anything.
+    /// What would keep a build from using a cache, as far as that shows without making or changing
+    /// anything.
     ///
     /// # Errors
     /// Something would.
@@ -282,7 +335,14 @@ impl Cache {
             fs::check_writable(&staging)?;
         }
         let path = folder.join("index.db");
-        for name in ["lock", OPENING, "index.db", "index.db-wal", "index.db-shm", "staging/parts.log"] {
+        for name in [
+            "lock",
+            OPENING,
+            "index.db",
+            "index.db-wal",
+            "index.db-shm",
+            "staging/parts.log",
+        ] {
             fs::check_own_file(&folder.join(name))?;
         }
         match Index::open(Place::ReadOnly(&path), root).await {
@@ -307,12 +367,21 @@ impl Cache {
         // What is removed next is removed of a cache of hygge's only.
         check_tag(&self.folder)?;
         // Its own share stands in the way.
-        drop(self.shared.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let holder = fs::words("which cleans it");
-        patiently(wait, || Lock::try_exclusive(&self.folder.join("lock"), &holder)).await
+        patiently(wait, || {
+            Lock::try_exclusive(&self.folder.join("lock"), &holder)
+        })
+        .await
     }
 
-    /// Removes everything of hygge's but the locks and the marks, as soon as nobody builds; gives the number of files, and their bytes.
+    /// Removes everything of hygge's but the locks and the marks, as soon as nobody builds; gives
+    /// the number of files, and their bytes.
     pub async fn empty(self, wait: &Wait) -> Result<(usize, u64), CacheError> {
         if !self.is_writable {
             if fs::stat(&self.folder)?.is_some() {
@@ -322,12 +391,19 @@ impl Cache {
         }
         let _alone = self.alone(wait).await?;
         let mut sizes = Vec::new();
-        let stays = |name: &str| !is_own(name) || name.ends_with("lock") || matches!(name, TAG_NAME | ".gitignore");
+        let stays = |name: &str| {
+            !is_own(name) || name.ends_with("lock") || matches!(name, TAG_NAME | ".gitignore")
+        };
         for entry in own::list(&self.folder, stays)?.unwrap_or_default() {
             let path = self.folder.join(&entry.relative);
             if entry.is_folder {
                 let files = fs::walk(&path, |_| false)?.unwrap_or_default();
-                sizes.extend(files.iter().filter(|entry| entry.is_file).map(|entry| entry.stat.size));
+                sizes.extend(
+                    files
+                        .iter()
+                        .filter(|entry| entry.is_file)
+                        .map(|entry| entry.stat.size),
+                );
                 fs::remove_folder(&path)?;
             } else {
                 sizes.push(entry.stat.size);
@@ -341,50 +417,84 @@ impl Cache {
 /// True where a cache is there, and what every command writes to may be written to.
 fn may_be_used(folder: &Path) -> Result<bool, CacheError> {
     let may = |name: &str| fs::check_own_file(&folder.join(name)).is_ok();
-    Ok(fs::stat(folder)?.is_some() && fs::check_writable(folder).is_ok() && may("index.db") && may(OPENING))
+    Ok(fs::stat(folder)?.is_some()
+        && fs::check_writable(folder).is_ok()
+        && may("index.db")
+        && may(OPENING))
 }
 
-/// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was set aside of it,
-/// the locks, parts, and the marks.
+/// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was
+/// set aside of it, the locks, parts, and the marks.
 fn is_own(name: &str) -> bool {
-    is_index(name) || matches!(name, OPENING | "lock" | "staging" | "damaged" | TAG_NAME | UNFINISHED_TAG | ".gitignore")
+    is_index(name)
+        || matches!(
+            name,
+            OPENING | "lock" | "staging" | "damaged" | TAG_NAME | UNFINISHED_TAG | ".gitignore"
+        )
 }
 
 fn is_index(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix("index.db") else { return false };
+    let Some(rest) = name.strip_prefix("index.db") else {
+        return false;
+    };
     // Where one is set aside and something else has the name, the next one has a number.
-    let is_number = |rest: &str| rest.is_empty() || rest.strip_prefix('.').is_some_and(|number| number.parse::<u32>().is_ok());
-    rest.is_empty() || fs::BESIDE.contains(&rest) || rest.strip_prefix(index::DAMAGED_NAME).is_some_and(is_number)
+    let is_number = |rest: &str| {
+        rest.is_empty()
+            || rest
+                .strip_prefix('.')
+                .is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    rest.is_empty()
+        || fs::BESIDE.contains(&rest)
+        || rest
+            .strip_prefix(index::DAMAGED_NAME)
+            .is_some_and(is_number)
 }
 
-/// What may be in a folder that becomes a cache: what is never removed, and what was made before the mark when a process died.
+/// What may be in a folder that becomes a cache: what is never removed, and what was made before
+/// the mark when a process died.
 fn may_be_there(folder: &Path, entry: &Found) -> Result<bool, FsError> {
     Ok(match entry.relative.to_str() {
         Some("lock" | OPENING) => entry.is_file && entry.stat.size == 0,
         Some(UNFINISHED_TAG) if entry.is_file && entry.stat.size <= TAG.len() as u64 => {
             let found = own::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
             // A power cut leaves the beginning of what was written, and zeros for what was not.
-            found.is_some_and(|found| found.iter().zip(TAG.as_bytes()).all(|(byte, written)| *byte == 0 || byte == written))
+            found.is_some_and(|found| {
+                found
+                    .iter()
+                    .zip(TAG.as_bytes())
+                    .all(|(byte, written)| *byte == 0 || byte == written)
+            })
         }
         name => fs::is_hidden(&name.map_or_else(|| entry.relative.to_string_lossy(), Into::into)),
     })
 }
 
-/// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark. Refuses one that somebody else uses,
-/// because a cache is emptied one day.
+/// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark.
+/// Refuses one that somebody else uses, because a cache is emptied one day.
 fn is_marked(folder: &Path) -> Result<bool, CacheError> {
-    // Somebody else's mark may be as long: its bytes are read before anything is opened, made or set aside.
+    // Somebody else's mark may be as long: its bytes are read before anything is opened, made or
+    // set aside.
     if has_tag(folder)? {
         return Ok(true);
     }
-    let Some(found) = own::list(folder, |_| false)? else { return Ok(false) };
+    let Some(found) = own::list(folder, |_| false)? else {
+        return Ok(false);
+    };
     for entry in &found {
         if may_be_there(folder, entry)? {
             continue;
         }
         // Another process may have made it a cache while its names were listed.
         let name = entry.relative.to_string_lossy().into_owned();
-        return if has_tag(folder)? { Ok(true) } else { Err(CacheError::Foreign { folder: folder.to_path_buf(), name }) };
+        return if has_tag(folder)? {
+            Ok(true)
+        } else {
+            Err(CacheError::Foreign {
+                folder: folder.to_path_buf(),
+                name,
+            })
+        };
     }
     Ok(false)
 }
@@ -398,14 +508,24 @@ fn has_tag(folder: &Path) -> Result<bool, FsError> {
 }
 
 fn check_tag(folder: &Path) -> Result<(), CacheError> {
-    if has_tag(folder)? { Ok(()) } else { Err(CacheError::Foreign { folder: folder.to_path_buf(), name: "files".into() }) }
+    if has_tag(folder)? {
+        Ok(())
+    } else {
+        Err(CacheError::Foreign {
+            folder: folder.to_path_buf(),
+            name: "files".into(),
+        })
+    }
 }
 
 async fn alone_for_a_moment(folder: &Path, wait: &Wait) -> Result<Lock, CacheError> {
     patiently(wait, || Lock::try_alone(&folder.join(OPENING))).await
 }
 
-async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> Result<Lock, CacheError> {
+async fn patiently(
+    wait: &Wait,
+    take: impl Fn() -> Result<Lock, LockError>,
+) -> Result<Lock, CacheError> {
     let began = Instant::now();
     let mut is_told = false;
     loop {
@@ -414,7 +534,9 @@ async fn patiently(wait: &Wait, take: impl Fn() -> Result<Lock, LockError>) -> R
                 wait.tell(began, &held, &mut is_told);
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => return Err(CacheError::Interrupted),
+            Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => {
+                return Err(CacheError::Interrupted);
+            }
             other => return Ok(other?),
         }
     }
@@ -429,8 +551,8 @@ pub async fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
     index::set_aside(&folder.join("index.db"))
 }
 
-/// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells backups that it need not be kept,
-/// and git that it is not its business.
+/// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells
+/// backups that it need not be kept, and git that it is not its business.
 async fn mark(folder: &Path, wait: &Wait) -> Result<(), CacheError> {
     // Another who begins at the same time may have done it by now.
     let _marking = alone_for_a_moment(folder, wait).await?;

@@ -82,19 +82,42 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => run_command(&args),
         Err(error) => show_usage(&in_one_line(&arguments).unwrap_or(error)),
     };
-    let Some(error) = output::failure() else { return ExitCode::from(code) };
-    let error = Error::new(ErrorKind::Start, format!("failed to write the output: {error}"));
+    let Some(error) = output::failure() else {
+        return ExitCode::from(code);
+    };
+    let error = Error::new(
+        ErrorKind::Start,
+        format!("failed to write the output: {error}"),
+    );
     let is_done = matches!(code, 0 | build::PENDING);
-    print_error(&if is_done { error.with_hint("what was asked for was done, and could not be said") } else { error });
+    print_error(&if is_done {
+        error.with_hint("what was asked for was done, and could not be said")
+    } else {
+        error
+    });
     // What failed before is what matters more.
-    ExitCode::from(if is_done { ErrorKind::Start.exit_code() } else { code })
+    ExitCode::from(if is_done {
+        ErrorKind::Start.exit_code()
+    } else {
+        code
+    })
 }
 
 /// The same error of arguments in which nothing acts on a terminal; nothing where nothing did.
 fn in_one_line(arguments: &[OsString]) -> Option<clap::Error> {
-    let shown: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
-    let escaped: Vec<_> = shown.iter().map(|argument| escape::line(argument)).collect();
-    if escaped == shown { None } else { Args::try_parse_from(escaped.iter().map(|argument| OsString::from(&**argument))).err() }
+    let shown: Vec<_> = arguments
+        .iter()
+        .map(|argument| argument.to_string_lossy())
+        .collect();
+    let escaped: Vec<_> = shown
+        .iter()
+        .map(|argument| escape::line(argument))
+        .collect();
+    if escaped == shown {
+        None
+    } else {
+        Args::try_parse_from(escaped.iter().map(|argument| OsString::from(&**argument))).err()
+    }
 }
 
 /// Help and version are no errors; clap knows where each belongs.
@@ -111,7 +134,10 @@ fn show_usage(error: &clap::Error) -> u8 {
 
 /// True where a locale is for UTF-8, or where none is said, as in many a container. The first that is set counts.
 fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(variable)
+        .find(|value| !value.is_empty());
     set.is_none_or(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
@@ -182,9 +208,17 @@ fn read(file: Option<&Path>) -> Result<Found> {
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
     })?;
     // One that is no text is an error where it is used.
-    let variable =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().unwrap_or_else(|_| NOT_UTF8.into())));
-    loader::load(file, &working, &std::env::vars_os().filter_map(variable).collect())
+    let variable = |(name, value): (OsString, OsString)| {
+        Some((
+            name.into_string().ok()?,
+            value.into_string().unwrap_or_else(|_| NOT_UTF8.into()),
+        ))
+    };
+    loader::load(
+        file,
+        &working,
+        &std::env::vars_os().filter_map(variable).collect(),
+    )
 }
 
 /// The flows that a selection means. One without entities is said to be that, not to be unknown.
@@ -192,7 +226,8 @@ fn select(selection: &Selection, project: &Project) -> Result<Selected> {
     selection.resolve(&project.graph).map_err(|error| {
         let without = &project.config.without_entities;
         match selection.include.iter().find(|name| without.contains(name)) {
-            Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities")).with_hint("hygge check --offline says why"),
+            Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities"))
+                .with_hint("hygge check --offline says why"),
             None => error,
         }
     })
@@ -233,10 +268,22 @@ mod tests {
     #[test]
     fn the_first_locale_that_is_set_says_whether_boxes_are_drawn() {
         let with = |set: &'static [(&str, &str)]| {
-            speaks_utf8(move |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_string()))
+            speaks_utf8(move |name| {
+                set.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_string())
+            })
         };
-        assert!(with(&[]) && with(&[("LANG", "")]) && with(&[("LANG", "de_DE.UTF-8")]) && with(&[("LC_CTYPE", "C.utf8")]));
-        assert!(with(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")]), "LC_ALL overrides the others");
+        assert!(
+            with(&[])
+                && with(&[("LANG", "")])
+                && with(&[("LANG", "de_DE.UTF-8")])
+                && with(&[("LC_CTYPE", "C.utf8")])
+        );
+        assert!(
+            with(&[("LC_ALL", "C.UTF-8"), ("LANG", "C")]),
+            "LC_ALL overrides the others"
+        );
         assert!(!with(&[("LANG", "C")]) && !with(&[("LC_ALL", "POSIX"), ("LANG", "C.UTF-8")]));
     }
 }

@@ -37,7 +37,10 @@ use named::Spare;
 use node::{Key, Node, Value};
 use problem::{Problem, Problems, Span, nearest};
 use read::{Known, keys_of, read_known};
-use schema::{CacheFields, CacheKeep, ModeWord, OnChanged, OnRepeated, OnVanished, OptionsFields, ProjectFields, SharedFields};
+use schema::{
+    CacheFields, CacheKeep, ModeWord, OnChanged, OnRepeated, OnVanished, OptionsFields,
+    ProjectFields, SharedFields,
+};
 use words::{Bytes, Number, Percentage, Time};
 
 /// The config of one project.
@@ -53,7 +56,8 @@ pub struct Config {
     pub flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
     pub without_entities: Vec<String>,
-    /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were published before.
+    /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were
+    /// published before.
     pub max_lost: BTreeMap<String, u8>,
     /// What patterns of entities pass over although it may have been meant: the flow, and words.
     pub passed_over: Vec<(String, String)>,
@@ -145,8 +149,9 @@ pub enum Role {
     Entity(String, String),
 }
 
-/// A path as the config means it: relative to the folder of the config, whose own path has no links,
-/// so that `..` at the beginning of `written` leads to the folder above and need not be shown.
+/// A path as the config means it: relative to the folder of the config, whose own path has no
+/// links, so that `..` at the beginning of `written` leads to the folder above and need not be
+/// shown.
 pub fn absolute(root: &Path, written: &str) -> PathBuf {
     let mut path = root.to_path_buf();
     let mut parts = Path::new(written).components().peekable();
@@ -163,14 +168,27 @@ pub fn absolute(root: &Path, written: &str) -> PathBuf {
 pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Problems) -> PathBuf {
     let at = node.place_of("path");
     if written == "~" || written.starts_with("~/") {
-        let problem = Problem::new(at, format!("the path {written:?} begins with ~, which only shells know"), "expected a path without ~");
+        let problem = Problem::new(
+            at,
+            format!("the path {written:?} begins with ~, which only shells know"),
+            "expected a path without ~",
+        );
         problems.push(problem.hint("write ${HOME} for it"));
     }
-    let placeholder = written.find('{').and_then(|open| Some(&written[open..=open + written[open..].find('}')?]));
+    let placeholder = written
+        .find('{')
+        .and_then(|open| Some(&written[open..=open + written[open..].find('}')?]));
     if let Some(placeholder) = placeholder {
-        let problem =
-            Problem::new(at, format!("the path {written:?} has the unknown placeholder {placeholder}"), "expected {entity} or {flow}");
-        problems.push(problem.did_you_mean(placeholder, ["{entity}", "{flow}"].into_iter(), Some("paths know {entity} and {flow}".into())));
+        let problem = Problem::new(
+            at,
+            format!("the path {written:?} has the unknown placeholder {placeholder}"),
+            "expected {entity} or {flow}",
+        );
+        problems.push(problem.did_you_mean(
+            placeholder,
+            ["{entity}", "{flow}"].into_iter(),
+            Some("paths know {entity} and {flow}".into()),
+        ));
     }
     absolute(root, written)
 }
@@ -194,22 +212,37 @@ const CACHE_SIZE: Bytes = Bytes(10_000_000_000);
 const CACHE_AGE: Time = Time(Duration::from_secs(30 * 86_400));
 
 /// What the example of a config in a hint is.
-const EXAMPLE: &str = "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
+const EXAMPLE: &str =
+    "write:\nflows:\n  NAME:\n    home: folder/to/read\n    store: folder/to/fill";
 
-/// Makes sense of a config. What is usable is given even where there are problems, so that the flows
-/// can be looked at too and every problem is reported at once.
+/// Makes sense of a config. What is usable is given even where there are problems, so that the
+/// flows can be looked at too and every problem is reported at once.
 ///
-/// `belongs` says of keys of homes and stores where they belong, for those who write them elsewhere.
-pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Option<Config>, Problems) {
+/// `belongs` says of keys of homes and stores where they belong, for those who write them
+/// elsewhere.
+pub fn resolve(
+    found: &Found,
+    belongs: &[(&'static str, &'static str)],
+) -> (Option<Config>, Problems) {
     let mut problems = found.problems.clone();
-    let Some(project) = found.documents.first().filter(|document| document.role == Role::Project) else {
+    let Some(project) = found
+        .documents
+        .first()
+        .filter(|document| document.role == Role::Project)
+    else {
         return (None, problems);
     };
-    let empty = Node { value: Value::Map(Vec::new()), at: project.tree.at };
+    let empty = Node {
+        value: Value::Map(Vec::new()),
+        at: project.tree.at,
+    };
     let mut tree = &project.tree;
     if tree.value == Value::Null {
         if found.documents.len() == 1 {
-            problems.push(Problem::new(tree.at, "the config is empty", "expected the key flows").hint(EXAMPLE));
+            problems.push(
+                Problem::new(tree.at, "the config is empty", "expected the key flows")
+                    .hint(EXAMPLE),
+            );
             return (None, problems);
         }
         tree = &empty;
@@ -218,21 +251,55 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     let spoken = connection::without_foreign(whole, &mut problems);
     let tree = spoken.as_ref().unwrap_or(whole);
     // Keys for anchors, as other tools have them.
-    let extensions: Vec<&str> = tree.entries().iter().map(|(key, _)| key.name.as_str()).filter(|key| key.starts_with("x-")).collect();
-    let of_options = keys_of::<OptionsFields>().iter().map(|key| (*key, "options"));
-    let of_cache = keys_of::<CacheFields>().iter().map(|key| (*key, "options.cache"));
-    let of_flows = keys_of::<SharedFields>().iter().map(|key| (*key, "a flow: flows: {NAME: {home: …, store: …}}"));
+    let extensions: Vec<&str> = tree
+        .entries()
+        .iter()
+        .map(|(key, _)| key.name.as_str())
+        .filter(|key| key.starts_with("x-"))
+        .collect();
+    let of_options = keys_of::<OptionsFields>()
+        .iter()
+        .map(|key| (*key, "options"));
+    let of_cache = keys_of::<CacheFields>()
+        .iter()
+        .map(|key| (*key, "options.cache"));
+    let of_flows = keys_of::<SharedFields>()
+        .iter()
+        .map(|key| (*key, "a flow: flows: {NAME: {home: …, store: …}}"));
     let below: Vec<_> = of_options.chain(of_cache).chain(of_flows).collect();
-    let known = Known { also: &extensions, belongs: &below };
-    let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else { return (None, problems) };
-    let cache_at = tree.get("options").map_or(tree.at, |options| options.get("cache").map_or(options.at, |cache| cache.place_of("dir")));
+    let known = Known {
+        also: &extensions,
+        belongs: &below,
+    };
+    let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else {
+        return (None, problems);
+    };
+    let cache_at = tree.get("options").map_or(tree.at, |options| {
+        options
+            .get("cache")
+            .map_or(options.at, |cache| cache.place_of("dir"))
+    });
     let options = options(fields.options.unwrap_or_default(), cache_at, found);
-    let mut connections = connection::resolve(fields.connections.unwrap_or_default(), whole, &found.variables, &mut problems);
-    connections.iter_mut().for_each(|connection| connection.is_confined = options.confine);
+    let mut connections = connection::resolve(
+        fields.connections.unwrap_or_default(),
+        whole,
+        &found.variables,
+        &mut problems,
+    );
+    connections
+        .iter_mut()
+        .for_each(|connection| connection.is_confined = options.confine);
     let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
-    let written = tree.get("flows").into_iter().flat_map(Node::entries).map(|(key, node)| (key, node));
-    let written: Vec<(&Key, &Node)> = written.chain(folders.iter().map(|(key, node)| (key, *node))).collect();
-    let of_project = ["homes", "stores", "connections", "flows_dir"].map(|key| (key, "hygge.yml, beside flows"));
+    let written = tree
+        .get("flows")
+        .into_iter()
+        .flat_map(Node::entries)
+        .map(|(key, node)| (key, node));
+    let written: Vec<(&Key, &Node)> = written
+        .chain(folders.iter().map(|(key, node)| (key, *node)))
+        .collect();
+    let of_project =
+        ["homes", "stores", "connections", "flows_dir"].map(|key| (key, "hygge.yml, beside flows"));
     let belongs = [belongs, &of_project].concat();
     let expander = Expander::new(tree, found, &belongs, &mut problems);
     let expanded = expander.expand(&written, &mut problems);
@@ -243,28 +310,70 @@ pub fn resolve(found: &Found, belongs: &[(&'static str, &'static str)]) -> (Opti
     if options.confine {
         check_confined(found, tree, &mut problems);
     }
-    let flows::Expanded { flows, without_entities, max_lost, passed_over, spare, mut warnings } = expanded;
+    let flows::Expanded {
+        flows,
+        without_entities,
+        max_lost,
+        passed_over,
+        spare,
+        mut warnings,
+    } = expanded;
     warnings.extend(found.warnings.iter().cloned());
-    let blocks = flows.iter().flat_map(|flow| flow.home.iter().chain(&flow.store));
-    let used: BTreeSet<&str> = blocks.filter_map(|block| block.get("connection")?.text()).collect();
+    let blocks = flows
+        .iter()
+        .flat_map(|flow| flow.home.iter().chain(&flow.store));
+    let used: BTreeSet<&str> = blocks
+        .filter_map(|block| block.get("connection")?.text())
+        .collect();
     warnings.extend(connections.iter().filter_map(Connection::unverified));
-    warnings.extend(connections.iter().filter(|connection| !used.contains(connection.name.as_str())).filter_map(Connection::unused));
+    warnings.extend(
+        connections
+            .iter()
+            .filter(|connection| !used.contains(connection.name.as_str()))
+            .filter_map(Connection::unused),
+    );
     warnings.extend(connection::warnings(&connections, tree.at));
     let name = fields.name.unwrap_or_else(|| default_name(found));
-    (Some(Config { name, options, connections, flows, without_entities, max_lost, passed_over, spare, warnings }), problems)
+    (
+        Some(Config {
+            name,
+            options,
+            connections,
+            flows,
+            without_entities,
+            max_lost,
+            passed_over,
+            spare,
+            warnings,
+        }),
+        problems,
+    )
 }
 
 /// With `confine`, the config's own files stay in its folder too.
 fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
-    let places = found.flows_folder.iter().chain(&found.env_file).filter(|path| !path.starts_with(&found.root));
+    let places = found
+        .flows_folder
+        .iter()
+        .chain(&found.env_file)
+        .filter(|path| !path.starts_with(&found.root));
     for path in places.chain(&found.leaving) {
         let at = if found.env_file.as_ref() == Some(path) {
-            tree.get("options").map_or(tree.at, |options| options.place_of("env_file"))
+            tree.get("options")
+                .map_or(tree.at, |options| options.place_of("env_file"))
         } else {
             tree.place_of("flows_dir")
         };
-        let by_link = if path.starts_with(&found.root) { " by a link" } else { "" };
-        let problem = Problem::new(at, format!("the config leaves its folder{by_link}: {}", path.display()), "expected a path below it");
+        let by_link = if path.starts_with(&found.root) {
+            " by a link"
+        } else {
+            ""
+        };
+        let problem = Problem::new(
+            at,
+            format!("the config leaves its folder{by_link}: {}", path.display()),
+            "expected a path below it",
+        );
         problems.push(problem.hint("options.confine: true asks for that"));
     }
 }
@@ -272,35 +381,57 @@ fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
 /// A config has flows; a key that was meant as `flows` is a problem of its own.
 fn check_any_flow(tree: &Node, problems: &mut Problems) {
     let written = tree.entries().iter().find(|(key, _)| key.name == "flows");
-    let is_mistyped = tree.entries().iter().any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
+    let is_mistyped = tree
+        .entries()
+        .iter()
+        .any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
     let (at, message) = match written.map(|(key, node)| (key, &node.value)) {
         Some((key, Value::Null)) => (key.at, "flows is nothing"),
         Some((key, Value::Map(flows))) if flows.is_empty() => (key.at, "flows is empty"),
         None if !is_mistyped => (tree.at, "the config has no flows"),
         _ => return,
     };
-    problems.push(Problem::new(at, message, "expected at least one flow under flows").hint(EXAMPLE));
+    problems
+        .push(Problem::new(at, message, "expected at least one flow under flows").hint(EXAMPLE));
 }
 
 /// The flow of a `flow.yml`, as if it stood under `flows`.
 fn flow_of_folder(document: &Document) -> Option<(Key, &Node)> {
-    let Role::Flow(name) = &document.role else { return None };
-    Some((Key { name: name.clone(), at: beginning(&document.tree), is_default: false }, &document.tree))
+    let Role::Flow(name) = &document.role else {
+        return None;
+    };
+    Some((
+        Key {
+            name: name.clone(),
+            at: beginning(&document.tree),
+            is_default: false,
+        },
+        &document.tree,
+    ))
 }
 
 /// A project without a name is called after its file.
 fn default_name(found: &Found) -> String {
     let folder = found.root.file_name().unwrap_or_default().to_string_lossy();
-    let file = found.path().file_name().unwrap_or_default().to_string_lossy();
+    let file = found
+        .path()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     format!("{folder}/{file}")
 }
 
 fn options(fields: OptionsFields, cache_at: Span, found: &Found) -> Options {
     let cache = fields.cache.unwrap_or_default();
     Options {
-        concurrency: fields.concurrency.and_then(|number| usize::try_from(number.0).ok()),
+        concurrency: fields
+            .concurrency
+            .and_then(|number| usize::try_from(number.0).ok()),
         continue_on_error: fields.continue_on_error.unwrap_or(true),
-        cache_folder: absolute(&found.root, cache.dir.as_ref().map_or(".hygge-cache", |dir| &dir.0)),
+        cache_folder: absolute(
+            &found.root,
+            cache.dir.as_ref().map_or(".hygge-cache", |dir| &dir.0),
+        ),
         cache_keep: cache.keep.unwrap_or_default(),
         cache_size: cache.max_size.unwrap_or(CACHE_SIZE),
         cache_age: cache.max_age.unwrap_or(CACHE_AGE),

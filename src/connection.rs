@@ -46,7 +46,9 @@ pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
 pub use session::{Link, Session};
-pub use waiting::{TookLonger, UnderWay, end_waits_by, finishing, limited, spawn, until, wait, within};
+pub use waiting::{
+    TookLonger, UnderWay, end_waits_by, finishing, limited, spawn, until, wait, within,
+};
 
 /// How long ending a query may take.
 const CANCELLING: Duration = Duration::from_secs(2);
@@ -54,14 +56,15 @@ const CANCELLING: Duration = Duration::from_secs(2);
 /// How often a server that lets nobody in for a moment is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long it counts for everybody that nothing answers at the place of a database: shorter than any flow rests.
+/// How long it counts for everybody that nothing answers at the place of a database: shorter than
+/// any flow rests.
 const SILENT: Duration = Duration::from_millis(500);
 
 /// How long a session that nobody had may take to answer: opening another one takes no longer.
 const ANSWERING: Duration = Duration::from_secs(2);
 
-/// Takes away from a session of MySQL's what the driver asked for and the server does not have by itself: function names that
-/// are reserved words.
+/// Takes away from a session of MySQL's what the driver asked for and the server does not have by
+/// itself: function names that are reserved words.
 const OWN_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
      TRIM(BOTH ',' FROM REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',IGNORE_SPACE,', ',')))";
 
@@ -75,7 +78,10 @@ pub struct Databases {
 impl Databases {
     /// None is open. Paths of SQLite are relative to `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), open: Mutex::default() }
+        Self {
+            root: root.to_path_buf(),
+            open: Mutex::default(),
+        }
     }
 
     /// The database of a connection. Nothing is sent to it.
@@ -87,21 +93,38 @@ impl Databases {
         if let Some(database) = open.get(&connection.name) {
             return Ok(database.clone());
         }
-        let database = Arc::new(Database::new(connection, &self.root).map_err(|error| error.of(&connection.name))?);
+        let database = Arc::new(
+            Database::new(connection, &self.root).map_err(|error| error.of(&connection.name))?,
+        );
         open.insert(connection.name.clone(), database.clone());
         Ok(database)
     }
 
     /// Closes the sessions that nobody has.
     pub fn close_idle(&self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|database| database.close_idle());
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .for_each(|database| database.close_idle());
     }
 
     /// Waits for queries to end that were given up. A process that ends before leaves them running.
     pub async fn end_queries(&self) {
-        let databases: Vec<_> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let databases: Vec<_> = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
         for database in databases {
-            let cancelling = std::mem::take(&mut *database.cancelling.lock().unwrap_or_else(PoisonError::into_inner));
+            let cancelling = std::mem::take(
+                &mut *database
+                    .cancelling
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
             for query in cancelling {
                 drop(query.await);
             }
@@ -146,7 +169,8 @@ pub struct Database {
 struct Idle {
     link: Link,
     watch: Arc<Watch>,
-    /// What it is for: who writes gives his sessions settings of his own, by which a home would read something else.
+    /// What it is for: who writes gives his sessions settings of his own, by which a home would
+    /// read something else.
     access: Access,
 }
 
@@ -159,7 +183,14 @@ enum Access {
 
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let Opening { options, dialect, file, certificate, tls, unwritable } = Opening::of(connection, root)?;
+        let Opening {
+            options,
+            dialect,
+            file,
+            certificate,
+            tls,
+            unwritable,
+        } = Opening::of(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,
@@ -172,7 +203,9 @@ impl Database {
             statement_timeout: connection.statement_timeout,
             has_answered: AtomicBool::new(false),
             silent: Mutex::default(),
-            permits: Arc::new(Semaphore::new(usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(
+                usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS),
+            )),
             writing: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
             cancelling: Mutex::default(),
@@ -185,9 +218,15 @@ impl Database {
     /// # Errors
     /// It is for reading only, or goes with the process.
     pub fn check_writable(&self) -> Result<(), ConnectionError> {
-        let Some(reason) = self.unwritable else { return Ok(()) };
+        let Some(reason) = self.unwritable else {
+            return Ok(());
+        };
         let hint = "a store needs a file that may be written to: sqlite:FILE";
-        Err(ConnectionError::Unusable { connection: self.name.clone(), reason: reason.into(), hint })
+        Err(ConnectionError::Unusable {
+            connection: self.name.clone(),
+            reason: reason.into(),
+            hint,
+        })
     }
 
     /// True for a SQLite database that is not there yet.
@@ -195,7 +234,9 @@ impl Database {
     /// # Errors
     /// It cannot be looked for.
     pub fn is_missing(&self) -> Result<bool, FsError> {
-        self.file.as_ref().map_or(Ok(false), |file| Ok(fs::stat(file)?.is_none()))
+        self.file
+            .as_ref()
+            .map_or(Ok(false), |file| Ok(fs::stat(file)?.is_none()))
     }
 
     /// A session that reads, once there is one free.
@@ -219,7 +260,12 @@ impl Database {
     async fn permit(&self) -> Result<OwnedSemaphorePermit, ConnectionError> {
         // It is never closed.
         let permit = self.permits.clone().acquire_owned().await;
-        permit.map_err(|error| self.failed_with("open a session", Failure::of_words(error.to_string(), false)))
+        permit.map_err(|error| {
+            self.failed_with(
+                "open a session",
+                Failure::of_words(error.to_string(), false),
+            )
+        })
     }
 
     /// A session, if there is one free.
@@ -243,9 +289,20 @@ impl Database {
         let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
         let session = |(link, watch), permit| {
             let (database, is_in_transaction) = (self.clone(), false);
-            Session { link, watch, is_in_transaction, database, access, is_kept, _permit: permit }
+            Session {
+                link,
+                watch,
+                is_in_transaction,
+                database,
+                access,
+                is_kept,
+                _permit: permit,
+            }
         };
-        while let Some(Idle { mut link, watch, .. }) = self.idle_for(access) {
+        while let Some(Idle {
+            mut link, watch, ..
+        }) = self.idle_for(access)
+        {
             // Of a connection that something on the way has forgotten, nothing is heard any more.
             if tokio::time::timeout(ANSWERING, Session::answers(&mut link)).await == Ok(true) {
                 return Ok(session((link, watch), permit));
@@ -254,36 +311,58 @@ impl Database {
         if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
             return Err(ConnectionError::NoFile(self.name.clone()));
         }
-        self.connected(access, is_waited_for).await.map(|opened| session(opened, permit))
+        self.connected(access, is_waited_for)
+            .await
+            .map(|opened| session(opened, permit))
     }
 
-    /// Opens a session. A server that has answered before and lets nobody in now may be starting again, or be full for a moment: that is
-    /// no failure of who comes then, as long as it does not take longer than opening may.
-    async fn connected(&self, access: Access, is_waited_for: bool) -> Result<(Link, Arc<Watch>), ConnectionError> {
-        self.file.as_deref().map_or(Ok(()), |file| self.check_beside(file, access))?;
+    /// Opens a session. A server that has answered before and lets nobody in now may be starting
+    /// again, or be full for a moment: that is no failure of who comes then, as long as it does not
+    /// take longer than opening may.
+    async fn connected(
+        &self,
+        access: Access,
+        is_waited_for: bool,
+    ) -> Result<(Link, Arc<Watch>), ConnectionError> {
+        self.file
+            .as_deref()
+            .map_or(Ok(()), |file| self.check_beside(file, access))?;
         // Who waited for his turn while others waited for an answer does not begin anew.
-        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let silent = self
+            .silent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some((_, failure)) = silent.filter(|(at, _)| at.elapsed() < SILENT) {
             return Err(self.failed_with("open a session", failure));
         }
         let began = Instant::now();
         loop {
-            let failure = match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
-                Ok(Ok(opened)) => {
-                    self.has_answered.store(true, Ordering::Relaxed);
-                    return Ok(opened);
-                }
-                Ok(Err(error)) => self.not_opened(&error),
-                Err(_) => Failure::of_words(format!("it does not answer within {:?}", self.connect_timeout), true),
-            };
+            let failure =
+                match tokio::time::timeout(self.connect_timeout, self.connect(access)).await {
+                    Ok(Ok(opened)) => {
+                        self.has_answered.store(true, Ordering::Relaxed);
+                        return Ok(opened);
+                    }
+                    Ok(Err(error)) => self.not_opened(&error),
+                    Err(_) => Failure::of_words(
+                        format!("it does not answer within {:?}", self.connect_timeout),
+                        true,
+                    ),
+                };
             if failure.is_transient {
                 // A server that is full may have room then.
-                self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                self.idle
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop();
             }
-            let may_come_back = failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
+            let may_come_back =
+                failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
             if !may_come_back || began.elapsed() >= self.connect_timeout {
                 if is_waited_for && failure.code.is_none() {
-                    *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), failure.clone()));
+                    *self.silent.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some((Instant::now(), failure.clone()));
                 }
                 return Err(self.failed_with("open a session", failure));
             }
@@ -291,7 +370,8 @@ impl Database {
         }
     }
 
-    /// What lies beside a SQLite file is no reason to wait, and nothing that removes a file somewhere else.
+    /// What lies beside a SQLite file is no reason to wait, and nothing that removes a file
+    /// somewhere else.
     fn check_beside(&self, file: &Path, access: Access) -> Result<(), ConnectionError> {
         // SQLite names it after the file that links lead to.
         let names_another = fs::real_path(file).and_then(|file| fs::names_another_file(&file));
@@ -299,7 +379,9 @@ impl Database {
             // Who only reads rolls nothing back.
             Ok(true) if access == Access::Write => Err(ConnectionError::Journal(self.name.clone())),
             Ok(_) => Ok(()),
-            Err(error) if error.odd().is_some() => Err(ConnectionError::OddBeside(self.name.clone())),
+            Err(error) if error.odd().is_some() => {
+                Err(ConnectionError::OddBeside(self.name.clone()))
+            }
             // What cannot be looked at, SQLite cannot open either.
             Err(_) => Ok(()),
         }
@@ -307,10 +389,16 @@ impl Database {
 
     /// Why no session was opened.
     fn not_opened(&self, error: &sqlx::Error) -> Failure {
-        Failure::of_opening(error, &self.redaction, self.dialect, (self.tls, self.certificate.as_deref()))
+        Failure::of_opening(
+            error,
+            &self.redaction,
+            self.dialect,
+            (self.tls, self.certificate.as_deref()),
+        )
     }
 
-    /// A session that nobody has, for what it was opened for. One that is for something else is closed where it is one too many.
+    /// A session that nobody has, for what it was opened for. One that is for something else is
+    /// closed where it is one too many.
     fn idle_for(&self, access: Access) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = idle.iter().rposition(|idle| idle.access == access) {
@@ -320,14 +408,16 @@ impl Database {
         if access == Access::Write && self.dialect != Dialect::Sqlite && !idle.is_empty() {
             return idle.pop();
         }
-        // Each that is in use has a permit. Who reads a SQLite file does not keep its log from being worked in.
+        // Each that is in use has a permit. Who reads a SQLite file does not keep its log from
+        // being worked in.
         if idle.len() > self.permits.available_permits() || self.dialect == Dialect::Sqlite {
             idle.pop();
         }
         None
     }
 
-    /// A new connection, and how others may end what it does. What answers may be anything: a driver that panics at it has met no server.
+    /// A new connection, and how others may end what it does. What answers may be anything: a
+    /// driver that panics at it has met no server.
     async fn connect(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
         let connected = catch_panic_of(self.connect_by_driver(access)).await;
         connected.unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string())))
@@ -336,7 +426,8 @@ impl Database {
     async fn connect_by_driver(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
         let watch = Arc::new(Watch::new());
         let link = match &self.options {
-            // Who opens one for writing and is the last to close it changes its file, for its log is worked in.
+            // Who opens one for writing and is the last to close it changes its file, for its log
+            // is worked in.
             ConnectWith::Sqlite(options) => {
                 let options = options.as_ref().clone();
                 let options = options
@@ -351,16 +442,24 @@ impl Database {
                 let mut link = options.connect().await?;
                 link.execute(raw_sql(OWN_MODE)).await?;
                 if let Some(time) = self.statement_timeout {
-                    let (version,): (String,) = sqlx::query_as("SELECT VERSION()").persistent(false).fetch_one(&mut link).await?;
+                    let (version,): (String,) = sqlx::query_as("SELECT VERSION()")
+                        .persistent(false)
+                        .fetch_one(&mut link)
+                        .await?;
                     let setting = if version.contains("MariaDB") {
-                        format!("SET SESSION max_statement_time = {}", time.as_millis() as f64 / 1e3)
+                        format!(
+                            "SET SESSION max_statement_time = {}",
+                            time.as_millis() as f64 / 1e3
+                        )
                     } else {
                         format!("SET SESSION max_execution_time = {}", time.as_millis())
                     };
                     link.execute(raw_sql(AssertSqlSafe(setting))).await?;
                 }
-                let (id,): (u64,) =
-                    sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").persistent(false).fetch_one(&mut link).await?;
+                let (id,): (u64,) = sqlx::query_as("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+                    .persistent(false)
+                    .fetch_one(&mut link)
+                    .await?;
                 watch.note_server(i64::try_from(id).unwrap_or_default());
                 Link::MySql(Box::new(link))
             }
@@ -370,11 +469,21 @@ impl Database {
 
     /// Closes the sessions that nobody has: others may need their places at the server.
     fn close_idle(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn keep(&self, link: Link, watch: Arc<Watch>, access: Access) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(Idle { link, watch, access });
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Idle {
+                link,
+                watch,
+                access,
+            });
     }
 
     /// What became of something that it was asked to do.
@@ -383,12 +492,16 @@ impl Database {
     }
 
     fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
-        ConnectionError::Failed { connection: self.name.clone(), action: action.to_string(), failure }
+        ConnectionError::Failed {
+            connection: self.name.clone(),
+            action: action.to_string(),
+            failure,
+        }
     }
 }
 
-/// What tells one database from another, without anything secret: its kind, host, port and name. A SQLite database
-/// is known by its path as it is written, so that a project may move.
+/// What tells one database from another, without anything secret: its kind, host, port and name. A
+/// SQLite database is known by its path as it is written, so that a project may move.
 ///
 /// # Errors
 /// The URL cannot be used.
@@ -407,18 +520,32 @@ pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
         Dialect::Postgres => {
             let options = url::postgres(url).map_err(&unusable)?;
             let name = options.get_database().unwrap_or(options.get_username());
-            let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
+            let host = options
+                .get_socket()
+                .map_or(options.get_host().to_string(), |socket| {
+                    socket.display().to_string()
+                });
             format!("postgres://{host}:{}/{name}", options.get_port())
         }
         Dialect::MySql => {
-            let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(&unusable)?;
-            let host = options.get_socket().map_or(options.get_host().to_string(), |socket| socket.display().to_string());
-            format!("mysql://{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
+            let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1))
+                .map_err(&unusable)?;
+            let host = options
+                .get_socket()
+                .map_or(options.get_host().to_string(), |socket| {
+                    socket.display().to_string()
+                });
+            format!(
+                "mysql://{host}:{}/{}",
+                options.get_port(),
+                options.get_database().unwrap_or_default()
+            )
         }
     })
 }
 
-/// Opens a session for reading, asks for a sign of life, and closes it; false for a SQLite database that is not there yet.
+/// Opens a session for reading, asks for a sign of life, and closes it; false for a SQLite database
+/// that is not there yet.
 ///
 /// # Errors
 /// A variable of the URL is not set, or the database does not answer.
@@ -430,7 +557,8 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
     let asked = async {
         let (mut link, _) = database.connect(Access::Read).await?;
         if let Link::Sqlite(link) = &mut link {
-            link.execute(raw_sql("SELECT count(*) FROM sqlite_master")).await?;
+            link.execute(raw_sql("SELECT count(*) FROM sqlite_master"))
+                .await?;
         }
         match &mut link {
             Link::Sqlite(_) => {}
@@ -443,7 +571,11 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
             Link::MySql(link) => link.close().await,
         }
     };
-    let asked = async { catch_panic_of(asked).await.unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string()))) };
+    let asked = async {
+        catch_panic_of(asked)
+            .await
+            .unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string())))
+    };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(true),
         Ok(Err(error)) => Err(ConnectionError::Silent(database.not_opened(&error))),

@@ -58,23 +58,34 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind; the source's text is the message.
     pub fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, source: Arc::from(source.into()), hint: None }
+        Self {
+            kind,
+            source: Arc::from(source.into()),
+            hint: None,
+        }
     }
 
     /// A panic of a library becomes the error of the flow whose data it met.
     pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");
         if let Some(error) = no_threads::of_panic(text) {
             return error;
         }
-        Self::new(ErrorKind::Flow, format!("a library gave up on this data: {text}"))
-            .with_hint("please report it with the file; nothing was published")
+        Self::new(
+            ErrorKind::Flow,
+            format!("a library gave up on this data: {text}"),
+        )
+        .with_hint("please report it with the file; nothing was published")
     }
 
     /// A panic of a driver becomes the error of the connection that it spoke by.
     pub fn of_panic_at_a_server(panic: Box<dyn Any + Send>) -> Self {
-        let hint = "check that a database answers at the URL of its connection; nothing was published";
+        let hint =
+            "check that a database answers at the URL of its connection; nothing was published";
         match Self::of_panic(panic) {
             error if error.kind == ErrorKind::Flow => error.with_hint(hint),
             error => error,
@@ -84,7 +95,8 @@ impl Error {
     /// An error of the filesystem, with what to do where that follows from it.
     pub fn of_fs(kind: ErrorKind, error: crate::fs::FsError) -> Self {
         let hint = error.hint();
-        hint.into_iter().fold(Self::new(kind, error), Self::with_hint)
+        hint.into_iter()
+            .fold(Self::new(kind, error), Self::with_hint)
     }
 
     /// The same error with a hint, which says what to do next.
@@ -136,8 +148,17 @@ thread_local! {
 
 /// The first of some names, and how many there are besides.
 pub fn some(names: &[impl ToString], most: usize) -> String {
-    let told = names.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if names.len() > most { format!("{told} and {} more", names.len() - most) } else { told }
+    let told = names
+        .iter()
+        .take(most)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > most {
+        format!("{told} and {} more", names.len() - most)
+    } else {
+        told
+    }
 }
 
 /// Runs what may panic in a library; a panic becomes an error, and nothing is printed of it.
@@ -151,10 +172,12 @@ pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
 /// The same of what is waited for.
 pub async fn catch_panic_of<T>(work: impl Future<Output = T>) -> Result<T> {
     let mut work = pin!(work);
-    poll_fn(move |context| match catch_panic(|| work.as_mut().poll(context)) {
-        Ok(polled) => polled.map(Ok),
-        Err(error) => Poll::Ready(Err(error)),
-    })
+    poll_fn(
+        move |context| match catch_panic(|| work.as_mut().poll(context)) {
+            Ok(polled) => polled.map(Ok),
+            Err(error) => Poll::Ready(Err(error)),
+        },
+    )
     .await
 }
 

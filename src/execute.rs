@@ -42,6 +42,14 @@ pub struct Options {
 ///
 /// # Errors
 /// The cache cannot be used.
-pub async fn run(planner: &mut Planner, plan: Plan, options: Options, tell: &mut dyn FnMut(Event)) -> Result<Summary> {
-    Coordinator::new(planner, options, tell).await?.run(plan).await
+pub async fn run(
+    planner: &mut Planner,
+    plan: Plan,
+    options: Options,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Summary> {
+    Coordinator::new(planner, options, tell)
+        .await?
+        .run(plan)
+        .await
 }

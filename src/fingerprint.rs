@@ -30,7 +30,10 @@ impl Fingerprint {
     }
 
     /// The digest of an open file from its position to its end, and the number of bytes.
-    pub fn of_file(file: &File, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<(Self, u64)> {
+    pub fn of_file(
+        file: &File,
+        each: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<(Self, u64)> {
         let (digest, bytes) = fs::digest(file, each)?;
         Ok((Self(digest), bytes))
     }
@@ -76,7 +79,11 @@ impl FromStr for Fingerprint {
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 

@@ -110,7 +110,8 @@ pub enum Mode {
         /// What becomes of an input that has the bytes of one that was moved and is gone.
         on_repeated: OnRepeated,
     },
-    /// It makes the whole set, and the rows of parts that are new take the place of those with their keys.
+    /// It makes the whole set, and the rows of parts that are new take the place of those with
+    /// their keys.
     Merge,
 }
 
@@ -140,17 +141,29 @@ impl Mode {
 
     /// What becomes of an input that was moved and has other bytes now.
     pub fn on_changed(self) -> OnChanged {
-        if let Self::Append { on_changed, .. } = self { on_changed } else { OnChanged::Rewrite }
+        if let Self::Append { on_changed, .. } = self {
+            on_changed
+        } else {
+            OnChanged::Rewrite
+        }
     }
 
     /// What becomes of an input that has the bytes of one that was moved and is gone.
     pub fn on_repeated(self) -> OnRepeated {
-        if let Self::Append { on_repeated, .. } = self { on_repeated } else { OnRepeated::Skip }
+        if let Self::Append { on_repeated, .. } = self {
+            on_repeated
+        } else {
+            OnRepeated::Skip
+        }
     }
 
     /// What becomes of the rows of an input that is gone.
     pub fn on_vanished(self) -> OnVanished {
-        if let Self::Append { on_vanished, .. } = self { on_vanished } else { OnVanished::Remove }
+        if let Self::Append { on_vanished, .. } = self {
+            on_vanished
+        } else {
+            OnVanished::Remove
+        }
     }
 }
 
@@ -174,8 +187,21 @@ const MAX_SHRINK: u8 = 99;
 impl PartialEq for Flow {
     fn eq(&self, other: &Self) -> bool {
         let rest = |flow: &Self| {
-            let names = (flow.name.clone(), flow.entity.clone(), flow.needs.clone(), flow.tags.clone());
-            (names, flow.mode, flow.max_shrink, flow.timeout, (flow.queue_size, flow.retries), flow.continue_on_error, flow.at)
+            let names = (
+                flow.name.clone(),
+                flow.entity.clone(),
+                flow.needs.clone(),
+                flow.tags.clone(),
+            );
+            (
+                names,
+                flow.mode,
+                flow.max_shrink,
+                flow.timeout,
+                (flow.queue_size, flow.retries),
+                flow.continue_on_error,
+                flow.at,
+            )
         };
         *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
     }
@@ -195,14 +221,29 @@ impl Flow {
             None => {
                 recipe.set("home.format", input.id());
                 recipe.set("home.format.version", input.version());
-                input.settings().iter().for_each(|(key, value)| recipe.set(format!("home.{key}"), text_of(value)));
+                input
+                    .settings()
+                    .iter()
+                    .for_each(|(key, value)| recipe.set(format!("home.{key}"), text_of(value)));
             }
         }
         recipe.set("store.format", target.format.id());
-        // Rows of a table that become files are made by the format; other files may pass whole, which their parts tell.
+        // Rows of a table that become files are made by the format; other files may pass whole,
+        // which their parts tell.
         let is_made = self.home.rows().is_some() && self.store.capabilities().parts_readable;
-        recipe.set("store.format.version", if is_made { target.format.made_version() } else { target.format.version() });
-        target.format.settings().iter().for_each(|(key, value)| recipe.set(format!("store.{key}"), text_of(value)));
+        recipe.set(
+            "store.format.version",
+            if is_made {
+                target.format.made_version()
+            } else {
+                target.format.version()
+            },
+        );
+        target
+            .format
+            .settings()
+            .iter()
+            .for_each(|(key, value)| recipe.set(format!("store.{key}"), text_of(value)));
         recipe.set("store.compression", target.compression.word);
         if let Some(level) = target.compression.level {
             recipe.set("store.compression_level", level);
@@ -230,12 +271,19 @@ impl Flow {
     /// # Errors
     /// It has no slices, or cannot replace them.
     pub fn choose(&self, slices: &SliceRange) -> Result<Chosen, Error> {
-        let wrong = |error: String, hint: &str| Error::new(ErrorKind::Config, error).with_hint(hint);
+        let wrong =
+            |error: String, hint: &str| Error::new(ErrorKind::Config, error).with_hint(hint);
         let Some(table) = self.home.rows() else {
-            return Err(wrong(format!("flow {} has no slices: its home is no table", self.name), "leave --slice out"));
+            return Err(wrong(
+                format!("flow {} has no slices: its home is no table", self.name),
+                "leave --slice out",
+            ));
         };
         if self.is_final() {
-            let error = format!("flow {} adds to a table, which cannot tell the rows of a slice from others", self.name);
+            let error = format!(
+                "flow {} adds to a table, which cannot tell the rows of a slice from others",
+                self.name
+            );
             return Err(wrong(error, "mode: merge with a key, or mode: replace"));
         }
         table.choose(slices)
@@ -249,11 +297,17 @@ impl Flow {
 
 /// A setting as a recipe has it.
 fn text_of(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_string)
 }
 
 /// Makes the flows of a config. Every problem of every flow is given, with those found before.
-pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<Arc<Flow>>, Problems) {
+pub fn make_flows(
+    root: &Path,
+    config: &Config,
+    mut problems: Problems,
+) -> (Vec<Arc<Flow>>, Problems) {
     let factory = Factory::new(root, &config.connections);
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
     let none = problems.none();
@@ -264,32 +318,61 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
         .map(|block| {
             let mut problems = none.clone();
             let home = block.home.as_ref();
-            let home = home.and_then(|node| factory.home(&format!("home of flow {}", block.name), node, &mut problems));
+            let home = home.and_then(|node| {
+                factory.home(&format!("home of flow {}", block.name), node, &mut problems)
+            });
             let store = block.store.as_ref();
-            let store = store.and_then(|node| factory.store(&format!("store of flow {}", block.name), node, &mut problems));
+            let store = store.and_then(|node| {
+                factory.store(
+                    &format!("store of flow {}", block.name),
+                    node,
+                    &mut problems,
+                )
+            });
             check_mode(block, store.as_deref(), &mut problems);
             check_references(config, block, home.as_deref(), &known, &said, &mut problems);
             check_watermark(block, home.as_deref(), &mut problems);
             check_repeated(config, block, home.as_deref(), &mut problems);
-            if block.mode == Some(ModeWord::Append) && store.as_ref().is_some_and(|store| store.adopts()) {
-                let at = block.store.as_ref().map_or(block.at, |store| store.place_of("adopt"));
-                let message = format!("flow {} adds to a store that it shall take over", block.name);
+            if block.mode == Some(ModeWord::Append)
+                && store.as_ref().is_some_and(|store| store.adopts())
+            {
+                let at = block
+                    .store
+                    .as_ref()
+                    .map_or(block.at, |store| store.place_of("adopt"));
+                let message = format!(
+                    "flow {} adds to a store that it shall take over",
+                    block.name
+                );
                 let problem = Problem::new(at, message, "expected no adopt with mode: append");
-                problems.push(problem.hint("build it once with mode: replace, or let it begin with an empty folder"));
+                problems.push(problem.hint(
+                    "build it once with mode: replace, or let it begin with an empty folder",
+                ));
             }
-            (home.zip(store).map(|(home, store)| Arc::new(flow(block, home, store))), problems)
+            (
+                home.zip(store)
+                    .map(|(home, store)| Arc::new(flow(block, home, store))),
+                problems,
+            )
         })
         .collect();
     let mut flows = Vec::with_capacity(made.len());
     for (block, (flow, found)) in config.flows.iter().zip(made) {
         // Never leave a flow out without a word.
         if flow.is_none() && problems.is_empty() && found.is_empty() {
-            problems.push(Problem::new(block.at, format!("flow {} cannot be used", block.name), "its home or its store"));
+            problems.push(Problem::new(
+                block.at,
+                format!("flow {} cannot be used", block.name),
+                "its home or its store",
+            ));
         }
         problems.append(found);
         flows.extend(flow);
     }
-    config.spare.iter().for_each(|spare| check_spare(spare, &factory, &mut problems));
+    config
+        .spare
+        .iter()
+        .for_each(|spare| check_spare(spare, &factory, &mut problems));
     read_tables(&mut flows);
     (flows, problems)
 }
@@ -298,16 +381,34 @@ pub fn make_flows(root: &Path, config: &Config, mut problems: Problems) -> (Vec<
 fn check_spare(spare: &Spare, factory: &Factory<'_>, problems: &mut Problems) {
     let mut block = spare.block.clone();
     let at = block.at;
-    let Value::Map(entries) = &mut block.value else { return };
-    let has = |keys: &[&str]| entries.iter().any(|(key, _)| keys.contains(&key.name.as_str()));
-    let missing = match (has(&["connection", "table", "query"]), has(&["path", "flow"])) {
+    let Value::Map(entries) = &mut block.value else {
+        return;
+    };
+    let has = |keys: &[&str]| {
+        entries
+            .iter()
+            .any(|(key, _)| keys.contains(&key.name.as_str()))
+    };
+    let missing = match (
+        has(&["connection", "table", "query"]),
+        has(&["path", "flow"]),
+    ) {
         (true, _) if has(&["table", "query"]) => None,
         (true, _) => Some("table"),
         (false, true) => None,
         (false, false) => Some("path"),
     };
     let value = Value::Text(if missing == Some("table") { "x" } else { "." }.into());
-    entries.extend(missing.map(|name| (Key { name: name.into(), at, is_default: false }, Node { value, at })));
+    entries.extend(missing.map(|name| {
+        (
+            Key {
+                name: name.into(),
+                at,
+                is_default: false,
+            },
+            Node { value, at },
+        )
+    }));
     block.each_text(&mut |text, _| {
         for placeholder in ["{entity}", "{flow}", "{flow_name}"] {
             *text = text.replace(placeholder, "x");
@@ -325,8 +426,15 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         name: FlowName::from(block.name.as_str()),
         home,
         store,
-        needs: block.needs.iter().map(|(name, _)| FlowName::from(name.as_str())).collect(),
-        entity: block.entity.clone().map(|entity| (block.flow.clone(), entity)),
+        needs: block
+            .needs
+            .iter()
+            .map(|(name, _)| FlowName::from(name.as_str()))
+            .collect(),
+        entity: block
+            .entity
+            .clone()
+            .map(|entity| (block.flow.clone(), entity)),
         tags: block.tags.clone(),
         mode: match block.mode.unwrap_or_default() {
             ModeWord::Replace => Mode::Replace,
@@ -337,12 +445,18 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
                 on_repeated: block.on_repeated.unwrap_or_default(),
             },
         },
-        max_shrink: block.max_shrink.map_or(MAX_SHRINK, |percentage| percentage.0),
+        max_shrink: block
+            .max_shrink
+            .map_or(MAX_SHRINK, |percentage| percentage.0),
         timeout: block.timeout.map(|time| time.0),
         queue_size: block.queue_size.map(|size| size.0),
         retries: block.retries.map_or(RETRIES, |retries| retries.0),
         continue_on_error: block.continue_on_error,
-        at: Places { name: block.at, home: place(&block.home), store: place(&block.store) },
+        at: Places {
+            name: block.at,
+            home: place(&block.home),
+            store: place(&block.store),
+        },
     }
 }
 
@@ -353,18 +467,32 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
     match (block.mode.unwrap_or_default(), store.table()) {
         (ModeWord::Merge, None) => {
             let message = format!("flow {} merges, and its store is no table", block.name);
-            problems.push(Problem::new(at, message, "expected a table").hint("mode: replace makes only the parts whose inputs changed"));
+            problems.push(
+                Problem::new(at, message, "expected a table")
+                    .hint("mode: replace makes only the parts whose inputs changed"),
+            );
         }
         (ModeWord::Merge, Some(table)) if table.key.is_empty() => {
             let message = format!("flow {} merges, and its store has no key", block.name);
-            problems.push(Problem::new(at, message, "expected the key key here").hint("key: [id] names the columns that tell rows apart"));
+            problems.push(
+                Problem::new(at, message, "expected the key key here")
+                    .hint("key: [id] names the columns that tell rows apart"),
+            );
         }
         (ModeWord::Append, Some(_)) => {
             let rewrites = block.on_changed == Some(OnChanged::Rewrite);
             if rewrites || block.on_vanished == Some(OnVanished::Remove) {
-                let what = if rewrites { "on_changed: rewrite" } else { "on_vanished: remove" };
+                let what = if rewrites {
+                    "on_changed: rewrite"
+                } else {
+                    "on_vanished: remove"
+                };
                 let message = format!("flow {} adds to a table with {what}", block.name);
-                let problem = Problem::new(at, message, "a table does not know which rows came from which input");
+                let problem = Problem::new(
+                    at,
+                    message,
+                    "a table does not know which rows came from which input",
+                );
                 problems.push(problem.hint("mode: merge with a key, or mode: replace"));
             }
         }
@@ -373,19 +501,40 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
 }
 
 /// A flow that makes its set anew gives equal parts other names, which would be added again.
-fn check_repeated(config: &Config, block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
-    let Some(upstream) = home.and_then(|home| home.flow()).filter(|_| block.on_repeated == Some(OnRepeated::Add)) else { return };
+fn check_repeated(
+    config: &Config,
+    block: &FlowBlock,
+    home: Option<&dyn Home>,
+    problems: &mut Problems,
+) {
+    let Some(upstream) = home
+        .and_then(|home| home.flow())
+        .filter(|_| block.on_repeated == Some(OnRepeated::Add))
+    else {
+        return;
+    };
     let appends = |flow: &FlowBlock| flow.name == upstream && flow.mode == Some(ModeWord::Append);
     if !config.flows.iter().any(appends) {
-        let message = format!("flow {} adds what is repeated, and its home, flow {upstream}, makes its set anew", block.name);
-        let problem = Problem::new(block.home.as_ref().map_or(block.at, |home| home.at), message, "its parts may change their names");
-        problems.push(problem.hint("take on_repeated: add out, or let the other flow have mode: append"));
+        let message = format!(
+            "flow {} adds what is repeated, and its home, flow {upstream}, makes its set anew",
+            block.name
+        );
+        let problem = Problem::new(
+            block.home.as_ref().map_or(block.at, |home| home.at),
+            message,
+            "its parts may change their names",
+        );
+        problems.push(
+            problem.hint("take on_repeated: add out, or let the other flow have mode: append"),
+        );
     }
 }
 
 /// What a database has is added by a watermark, and a watermark adds.
 fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
-    let Some(table) = home.and_then(|home| home.rows()) else { return };
+    let Some(table) = home.and_then(|home| home.rows()) else {
+        return;
+    };
     let (mode, node) = (block.mode.unwrap_or_default(), block.home.as_ref());
     let at = node.map_or(block.at, |home| home.at);
     let keys = [
@@ -397,33 +546,47 @@ fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Pr
         if is_said {
             let message = format!("flow {} has {key}, and its home is a table", block.name);
             let problem = Problem::new(at, message, "files that change or vanish are meant by it");
-            problems.push(problem.hint("take it out; lag of the watermark says how late rows may come"));
+            problems.push(
+                problem.hint("take it out; lag of the watermark says how late rows may come"),
+            );
         }
     }
     if mode == ModeWord::Append && table.watermark().is_none() {
-        let message = format!("flow {} adds what a database has, and nothing tells what is new", block.name);
+        let message = format!(
+            "flow {} adds what a database has, and nothing tells what is new",
+            block.name
+        );
         let problem = Problem::new(at, message, "expected the key watermark here");
         problems
             .push(problem.hint("watermark: {column: updated_at}; or mode: replace with slice and probe, which reads only what changed"));
     }
     if mode == ModeWord::Replace && table.watermark().is_some() {
         let at = node.map_or(block.at, |home| home.place_of("watermark"));
-        let message = format!("flow {} has a watermark, and makes the whole set", block.name);
+        let message = format!(
+            "flow {} has a watermark, and makes the whole set",
+            block.name
+        );
         let problem = Problem::new(at, message, "expected mode: append, or merge into a table");
         problems.push(problem.hint("mode: append adds what is new; slice and probe with mode: replace read only what changed"));
     }
 }
 
-/// A flow whose home is another's output reads the table where that is one. Whether it changed is told by the table's receipt.
+/// A flow whose home is another's output reads the table where that is one. Whether it changed is
+/// told by the table's receipt.
 fn read_tables(flows: &mut [Arc<Flow>]) {
-    let tables: HashMap<FlowName, Arc<dyn Home>> =
-        flows.iter().filter_map(|flow| Some((flow.name.clone(), flow.store.as_home()?))).collect();
+    let tables: HashMap<FlowName, Arc<dyn Home>> = flows
+        .iter()
+        .filter_map(|flow| Some((flow.name.clone(), flow.store.as_home()?)))
+        .collect();
     if tables.is_empty() {
         return;
     }
     for flow in flows {
         if let Some(home) = flow.upstream().and_then(|upstream| tables.get(upstream)) {
-            *flow = Arc::new(Flow { home: home.clone(), ..Flow::clone(flow) });
+            *flow = Arc::new(Flow {
+                home: home.clone(),
+                ..Flow::clone(flow)
+            });
         }
     }
 }
@@ -441,25 +604,56 @@ fn check_references(
     problems: &mut Problems,
 ) {
     let named = home.and_then(|home| home.flow());
-    let named = named.map(|name| (name, block.home.as_ref().map_or(block.at, |home| home.place_of("flow"))));
+    let named = named.map(|name| {
+        (
+            name,
+            block
+                .home
+                .as_ref()
+                .map_or(block.at, |home| home.place_of("flow")),
+        )
+    });
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
-    for (name, at) in named.into_iter().chain(needs).filter(|(name, _)| !known.contains(name)) {
+    for (name, at) in named
+        .into_iter()
+        .chain(needs)
+        .filter(|(name, _)| !known.contains(name))
+    {
         if config.without_entities.iter().any(|other| other == name) {
-            let message = format!("flow {} needs the flow {name:?}, which has no entities", block.name);
+            let message = format!(
+                "flow {} needs the flow {name:?}, which has no entities",
+                block.name
+            );
             problems.push(Problem::new(at, message, "expected a flow that is built"));
             continue;
         }
-        let message = format!("flow {} needs the flow {name:?}, which is not in the config", block.name);
-        let together = config.flows.iter().filter(|flow| flow.entity.is_some()).map(|flow| flow.flow.as_str());
+        let message = format!(
+            "flow {} needs the flow {name:?}, which is not in the config",
+            block.name
+        );
+        let together = config
+            .flows
+            .iter()
+            .filter(|flow| flow.entity.is_some())
+            .map(|flow| flow.flow.as_str());
         let problem = Problem::new(at, message, "expected the name of a flow");
         // To look for a name among all takes long: who has more mistakes mends these first.
         if said.fetch_add(1, Ordering::Relaxed) > SUGGESTED {
             problems.push(problem);
             continue;
         }
-        let known = || known.iter().copied().chain(together.clone()).filter(|known| *known != block.name);
+        let known = || {
+            known
+                .iter()
+                .copied()
+                .chain(together.clone())
+                .filter(|known| *known != block.name)
+        };
         let names: BTreeSet<&str> = known().collect();
-        let otherwise = format!("flows of the config: {}", names.into_iter().take(10).collect::<Vec<_>>().join(", "));
+        let otherwise = format!(
+            "flows of the config: {}",
+            names.into_iter().take(10).collect::<Vec<_>>().join(", ")
+        );
         problems.push(problem.did_you_mean(name, known(), Some(otherwise)));
     }
 }

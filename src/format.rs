@@ -35,24 +35,27 @@ pub use transfer::{TransferMode, check_recodable, recode};
 
 /// A file format, made from the options that the config gives it.
 ///
-/// Where home and store have one format, its [`Passthrough`] moves files; else what the [`Reader`] of one decodes goes through
-/// the [`Writer`] of the other.
+/// Where home and store have one format, its [`Passthrough`] moves files; else what the [`Reader`]
+/// of one decodes goes through the [`Writer`] of the other.
 pub trait Format: Debug + Send + Sync {
     /// The `type:` in the config.
     fn id(&self) -> &'static str;
 
-    /// The endings of the files that a home reads, without the dot; the first is that of files that are made.
+    /// The endings of the files that a home reads, without the dot; the first is that of files that
+    /// are made.
     fn extensions(&self) -> &'static [&'static str];
 
-    /// The version of everything: it goes up when what passed whole before would not be the same today.
+    /// The version of everything: it goes up when what passed whole before would not be the same
+    /// today.
     fn version(&self) -> u32;
 
-    /// The version of what this format makes of rows: it goes up when equal input gives other bytes where groups are packed,
-    /// compressed anew or decoded, or where what was made so must be made again. What passed whole stays as it is.
+    /// The version of what this format makes of rows: it goes up when equal input gives other bytes
+    /// where groups are packed, compressed anew or decoded, or where what was made so must be made
+    /// again. What passed whole stays as it is.
     fn made_version(&self) -> u32;
 
-    /// The options that are not the default, by the words of the config. Each may decide bytes: they are in the recipe, and in
-    /// what layouts are kept under.
+    /// The options that are not the default, by the words of the config. Each may decide bytes:
+    /// they are in the recipe, and in what layouts are kept under.
     fn settings(&self) -> Settings {
         Settings::new()
     }
@@ -63,21 +66,22 @@ pub trait Format: Debug + Send + Sync {
     /// Writes its files; `None` where they are only read.
     fn writer(&self) -> Option<&dyn Writer>;
 
-    /// Moves files of the same format, whatever their options, into its own; `None` where everything is decoded.
+    /// Moves files of the same format, whatever their options, into its own; `None` where
+    /// everything is decoded.
     fn passthrough(&self) -> Option<&dyn Passthrough>;
 }
 
 /// Reads files of a format.
 ///
-/// A reader checks before anything is moved: [`Reader::inspect`] refuses a file that is not sound, so that
-/// what passes undecoded is as good as what was decoded. Nothing here maps a file into memory: a
-/// file that is cut off while it is read is an error and not a crash.
+/// A reader checks before anything is moved: [`Reader::inspect`] refuses a file that is not sound,
+/// so that what passes undecoded is as good as what was decoded. Nothing here maps a file into
+/// memory: a file that is cut off while it is read is an error and not a crash.
 pub trait Reader: Send + Sync {
     /// Reads what is needed to check and to slice a file, and none of its values.
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError>;
 
-    /// Refuses a sound file that has a column whose values would not be the same once they are decoded, into
-    /// whatever they are written afterwards. Nothing is decoded to find that out.
+    /// Refuses a sound file that has a column whose values would not be the same once they are
+    /// decoded, into whatever they are written afterwards. Nothing is decoded to find that out.
     fn readable(&self, source: &Opened) -> Result<(), FormatError>;
 
     /// The columns of a sound file, as [`Reader::decode`] gives them.
@@ -86,15 +90,22 @@ pub trait Reader: Send + Sync {
     /// The names of a sound file's columns, in order.
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
 
-    /// The columns of a sound file as their values are: the path of each that has values itself, and its type, in order.
+    /// The columns of a sound file as their values are: the path of each that has values itself,
+    /// and its type, in order.
     fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError>;
 
-    /// Names the first column in which the values of two sound files differ in name, order or type, and how.
+    /// Names the first column in which the values of two sound files differ in name, order or type,
+    /// and how.
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 
-    /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those that all formats and stores
-    /// know: of numbers, texts and bytes as views, lists with offsets of 64 bits, and groups of them.
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError>;
+    /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those
+    /// that all formats and stores know: of numbers, texts and bytes as views, lists with offsets
+    /// of 64 bits, and groups of them.
+    fn decode(
+        &self,
+        cut: &Cut<'_>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError>;
 }
 
 /// Writes files of a format.
@@ -105,7 +116,8 @@ pub trait Writer: Send + Sync {
     /// The levels of a compression; `None` for one that has none.
     fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>>;
 
-    /// The compression of files whose rows come from no file of the format, where none is asked for.
+    /// The compression of files whose rows come from no file of the format, where none is asked
+    /// for.
     fn own_compression(&self) -> Compression;
 
     /// Begins a file with these columns; each batch that is written becomes one group.
@@ -122,24 +134,38 @@ pub trait Writer: Send + Sync {
 
 /// Moves files into files of the same format.
 pub trait Passthrough: Send + Sync {
-    /// How files of these layouts become parts of `target`, which has this format: never decoded where they need not be.
+    /// How files of these layouts become parts of `target`, which has this format: never decoded
+    /// where they need not be.
     fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError>;
 
     /// Says what keeps the groups of two sound files out of one part, in words.
     fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
 
-    /// Moves whole groups into one file without decoding them, with another compression where one is
-    /// given. Gives the rows. Only asked for where [`Passthrough::transfer`] says so.
-    fn move_groups(&self, _: &Cut<'_>, _: Option<Compression>, _: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
-        Err(FormatError::Encode("files of this format are only moved whole".into()))
+    /// Moves whole groups into one file without decoding them, with another compression where one
+    /// is given. Gives the rows. Only asked for where [`Passthrough::transfer`] says so.
+    fn move_groups(
+        &self,
+        _: &Cut<'_>,
+        _: Option<Compression>,
+        _: Box<dyn Write + Send + '_>,
+    ) -> Result<u64, FormatError> {
+        Err(FormatError::Encode(
+            "files of this format are only moved whole".into(),
+        ))
     }
 
-    /// Refuses a sound file that has a column which would not come out of [`Passthrough::recode`] as it went
-    /// in. Nothing is decoded to find that out.
+    /// Refuses a sound file that has a column which would not come out of [`Passthrough::recode`]
+    /// as it went in. Nothing is decoded to find that out.
     fn recodable(&self, source: &Opened) -> Result<(), FormatError>;
 
-    /// Decodes pieces and encodes their rows. The file takes over the schema and the metadata of the first piece's. Gives the rows.
-    fn recode(&self, cut: &Cut<'_>, compression: Compression, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError>;
+    /// Decodes pieces and encodes their rows. The file takes over the schema and the metadata of
+    /// the first piece's. Gives the rows.
+    fn recode(
+        &self,
+        cut: &Cut<'_>,
+        compression: Compression,
+        out: Box<dyn Write + Send + '_>,
+    ) -> Result<u64, FormatError>;
 }
 
 /// Writes record batches into one file.
@@ -160,14 +186,16 @@ pub struct Opened {
     pub path: PathBuf,
 }
 
-/// What a format found in a file. It depends on nothing but the file's bytes and the format's options.
+/// What a format found in a file. It depends on nothing but the file's bytes and the format's
+/// options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// All rows.
     pub rows: u64,
     /// The groups that can be moved or decoded one by one.
     pub groups: Vec<Group>,
-    /// The digest of the schema as it is stored: equal where the columns are the same in name, order and every detail.
+    /// The digest of the schema as it is stored: equal where the columns are the same in name,
+    /// order and every detail.
     pub schema: Fingerprint,
     /// The compressions that occur in the file, as `compression:` names them.
     pub compressions: BTreeSet<String>,
@@ -177,22 +205,30 @@ pub struct Layout {
     pub encrypted: bool,
     /// The digest of the columns as their values are: equal where files can be of one flow.
     pub columns: Fingerprint,
-    /// The digest of what files must have in common whose groups come into one part; `None` for one that shares none.
+    /// The digest of what files must have in common whose groups come into one part; `None` for one
+    /// that shares none.
     pub packing: Option<Fingerprint>,
 }
 
 impl Layout {
-    /// True where a digest of a schema is that of this file: of its columns as their values are, or, as older receipts have
-    /// it, as they are stored.
+    /// True where a digest of a schema is that of this file: of its columns as their values are,
+    /// or, as older receipts have it, as they are stored.
     pub fn is_of(&self, schema: &Fingerprint) -> bool {
         *schema == self.columns || *schema == self.schema
     }
 
-    /// True where its numbers can be those of a file: its groups have its rows, and all can be counted.
+    /// True where its numbers can be those of a file: its groups have its rows, and all can be
+    /// counted.
     pub fn adds_up(&self) -> bool {
-        let sum = |number: fn(&Group) -> u64| self.groups.iter().try_fold(0_u64, |sum, group| sum.checked_add(number(group)));
+        let sum = |number: fn(&Group) -> u64| {
+            self.groups
+                .iter()
+                .try_fold(0_u64, |sum, group| sum.checked_add(number(group)))
+        };
         let bytes = sum(|group| group.bytes).filter(|bytes| i64::try_from(*bytes).is_ok());
-        sum(|group| group.rows) == Some(self.rows) && i64::try_from(self.rows).is_ok() && bytes.is_some()
+        sum(|group| group.rows) == Some(self.rows)
+            && i64::try_from(self.rows).is_ok()
+            && bytes.is_some()
     }
 
     /// True where groups of both files can come into one part.
@@ -239,7 +275,8 @@ pub trait Sources: Sync {
     /// It cannot be opened, or it is not as it was.
     fn open(&self, file: usize) -> Result<Opened, Error>;
 
-    /// Where decoded groups are kept from which several parts are cut; `None` where each is decoded for itself.
+    /// Where decoded groups are kept from which several parts are cut; `None` where each is decoded
+    /// for itself.
     fn shared(&self) -> Option<&Shared> {
         None
     }
@@ -278,10 +315,20 @@ pub fn must_cut(group: u64, rows: u64) -> bool {
 /// # Errors
 /// They have several.
 fn kept_compression(writer: &dyn Writer, layouts: &[&Layout]) -> Result<Compression, FormatError> {
-    let mut found: Vec<&str> = layouts.iter().flat_map(|layout| &layout.compressions).map(String::as_str).collect();
+    let mut found: Vec<&str> = layouts
+        .iter()
+        .flat_map(|layout| &layout.compressions)
+        .map(String::as_str)
+        .collect();
     found.sort_unstable();
     found.dedup();
-    let known = |name: &str| writer.compressions().iter().copied().find(|word| *word == name);
+    let known = |name: &str| {
+        writer
+            .compressions()
+            .iter()
+            .copied()
+            .find(|word| *word == name)
+    };
     match found.as_slice() {
         [one] => known(one).map(|word| Compression { word, level: None }),
         // Rows without columns.

@@ -1,7 +1,8 @@
 //! The filesystem: the only user of `std::fs`, so that every durable step has one place.
 //!
-//! It knows paths, bytes and stats, and nothing of flows, parts or parquet. What is hygge's own goes through [`own`], where no link is
-//! followed; what somebody has named, homes and configs, through the functions of the same names beside it.
+//! It knows paths, bytes and stats, and nothing of flows, parts or parquet. What is hygge's own
+//! goes through [`own`], where no link is followed; what somebody has named, homes and configs,
+//! through the functions of the same names beside it.
 
 mod barrier;
 mod beside;
@@ -34,13 +35,15 @@ pub use odd::Odd;
 pub use pass::{DigestWriter, copy_open, digest, go_on};
 pub use processes::ancestors;
 pub use read::{
-    Found, Stat, check_own_file, check_replaceable, check_writable, freed_by_removing, is_hidden, is_link, is_mount_point, is_network,
-    is_overlay, list, nearest, open, read, real_path, stat, stat_open, user_name, walk,
+    Found, Stat, check_own_file, check_replaceable, check_writable, freed_by_removing, is_hidden,
+    is_link, is_mount_point, is_network, is_overlay, list, nearest, open, read, real_path, stat,
+    stat_open, user_name, walk,
 };
 pub(crate) use step::{Step, step_async};
 pub use write::{
-    check_touchable, copy, create_folder, free_name, permissions_of, place_for_writing, remove_empty_folder, remove_file, remove_folder,
-    rename, set_permissions, touch, write_atomically,
+    check_touchable, copy, create_folder, free_name, permissions_of, place_for_writing,
+    remove_empty_folder, remove_file, remove_folder, rename, set_permissions, touch,
+    write_atomically,
 };
 
 /// The path of a file with something behind its name.
@@ -65,7 +68,11 @@ pub struct FsError {
 impl FsError {
     /// For `map_err`: the error of one action on one path.
     pub fn at<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |source| Self { action, path: path.to_path_buf(), source: source.into() }
+        move |source| Self {
+            action,
+            path: path.to_path_buf(),
+            source: source.into(),
+        }
     }
 
     /// True where nothing is at the path.
@@ -85,12 +92,18 @@ impl FsError {
 
     /// True where the disk has no room.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
     }
 
     /// True where it may not be changed: it is somebody else's, or the disk is only for reading.
     pub fn is_forbidden(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        )
     }
 
     /// What stands there, where that is nothing that hygge would open.
@@ -101,13 +114,21 @@ impl FsError {
     /// What to do next, where that follows from the error alone.
     pub fn hint(&self) -> Option<&'static str> {
         match (self.odd(), self.source.kind()) {
-            (Some(Odd::Link), _) => Some("remove the link, or move what it leads to into its place"),
-            (Some(Odd::NotAFile(_) | Odd::TooLarge { .. }), _) => Some("move it away, and bring back what should be there"),
-            (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                Some("the disk is full: make room on it, and build again; what is published stays, and what was made is used")
+            (Some(Odd::Link), _) => {
+                Some("remove the link, or move what it leads to into its place")
             }
-            (_, io::ErrorKind::NotADirectory) => Some("a file is where a folder should be: move it away, or name another place"),
-            (_, io::ErrorKind::ReadOnlyFilesystem) => Some("the disk can only be read: mount it for writing"),
+            (Some(Odd::NotAFile(_) | Odd::TooLarge { .. }), _) => {
+                Some("move it away, and bring back what should be there")
+            }
+            (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Some(
+                "the disk is full: make room on it, and build again; what is published stays, and what was made is used",
+            ),
+            (_, io::ErrorKind::NotADirectory) => {
+                Some("a file is where a folder should be: move it away, or name another place")
+            }
+            (_, io::ErrorKind::ReadOnlyFilesystem) => {
+                Some("the disk can only be read: mount it for writing")
+            }
             (_, io::ErrorKind::PermissionDenied) => Some(
                 "it may belong to another user, whose build was the first here (sudo?): build as that user, or give it to yours by chown -R",
             ),
@@ -117,7 +138,10 @@ impl FsError {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

@@ -33,8 +33,17 @@ pub struct Graph {
 
 impl PartialEq for Graph {
     fn eq(&self, other: &Self) -> bool {
-        let edges = |graph: &Self| graph.graph.raw_edges().iter().map(|edge| (edge.source(), edge.target())).collect::<Vec<_>>();
-        self.order == other.order && self.graph.node_weights().eq(other.graph.node_weights()) && edges(self) == edges(other)
+        let edges = |graph: &Self| {
+            graph
+                .graph
+                .raw_edges()
+                .iter()
+                .map(|edge| (edge.source(), edge.target()))
+                .collect::<Vec<_>>()
+        };
+        self.order == other.order
+            && self.graph.node_weights().eq(other.graph.node_weights())
+            && edges(self) == edges(other)
     }
 }
 
@@ -43,7 +52,13 @@ impl Eq for Graph {}
 impl Graph {
     /// Makes the graph. Cycles and stores that overlap are problems that name the flows; they are
     /// given with those that were found before.
-    pub fn new(flows: &[Arc<Flow>], real: &RealPaths, root: &Path, config: &Config, mut problems: Problems) -> Result<Self, Problems> {
+    pub fn new(
+        flows: &[Arc<Flow>],
+        real: &RealPaths,
+        root: &Path,
+        config: &Config,
+        mut problems: Problems,
+    ) -> Result<Self, Problems> {
         let placed: Vec<Placed<'_>> = flows.iter().map(|flow| Placed::new(flow, real)).collect();
         let stores = StorePaths::new(&placed);
         let cache = resolved(&config.options.cache_folder, real);
@@ -52,19 +67,43 @@ impl Graph {
             check_cache(place, cache, &mut problems);
         }
         if config.options.confine {
-            check_confined("the cache", cache, config.options.cache_at, root, &mut problems);
+            check_confined(
+                "the cache",
+                cache,
+                config.options.cache_at,
+                root,
+                &mut problems,
+            );
             for Placed { flow, home, store } in &placed {
                 if let Some((home, _)) = home {
-                    check_confined(&format!("the home of flow {}", flow.name), home, flow.at.home, root, &mut problems);
+                    check_confined(
+                        &format!("the home of flow {}", flow.name),
+                        home,
+                        flow.at.home,
+                        root,
+                        &mut problems,
+                    );
                 }
-                check_confined(&format!("the store of flow {}", flow.name), store, flow.at.store, root, &mut problems);
+                check_confined(
+                    &format!("the store of flow {}", flow.name),
+                    store,
+                    flow.at.store,
+                    root,
+                    &mut problems,
+                );
             }
         }
         let tables = Tables::new(flows);
         let mut graph = DiGraph::new();
-        let nodes: HashMap<FlowName, NodeIndex> = flows.iter().map(|flow| (flow.name.clone(), graph.add_node(flow.clone()))).collect();
+        let nodes: HashMap<FlowName, NodeIndex> = flows
+            .iter()
+            .map(|flow| (flow.name.clone(), graph.add_node(flow.clone())))
+            .collect();
         for place in &placed {
-            for upstream in upstreams(place, &stores).into_iter().chain(filler(place, &tables)) {
+            for upstream in upstreams(place, &stores)
+                .into_iter()
+                .chain(filler(place, &tables))
+            {
                 if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&place.flow.name)) {
                     graph.update_edge(*from, *to, ());
                 }
@@ -74,8 +113,15 @@ impl Graph {
             check_cycle(&graph, &circle, &mut problems);
         }
         let order = toposort(&graph, None).unwrap_or_default();
-        let order = order.into_iter().map(|node| graph[node].name.clone()).collect();
-        problems.or(Self { graph, nodes, order })
+        let order = order
+            .into_iter()
+            .map(|node| graph[node].name.clone())
+            .collect();
+        problems.or(Self {
+            graph,
+            nodes,
+            order,
+        })
     }
 
     /// The flows, each behind all that it needs.
@@ -105,22 +151,36 @@ impl Graph {
 
     /// The flow with everything that it needs.
     pub fn with_upstreams(&self, name: &str) -> BTreeSet<FlowName> {
-        let Some(start) = self.nodes.get(name) else { return BTreeSet::new() };
+        let Some(start) = self.nodes.get(name) else {
+            return BTreeSet::new();
+        };
         let reversed = Reversed(&self.graph);
         let mut search = Bfs::new(reversed, *start);
-        std::iter::from_fn(|| search.next(reversed)).map(|node| self.graph[node].name.clone()).collect()
+        std::iter::from_fn(|| search.next(reversed))
+            .map(|node| self.graph[node].name.clone())
+            .collect()
     }
 
     /// The flow with everything that depends on it.
     pub fn with_downstreams(&self, name: &str) -> BTreeSet<FlowName> {
-        let Some(start) = self.nodes.get(name) else { return BTreeSet::new() };
+        let Some(start) = self.nodes.get(name) else {
+            return BTreeSet::new();
+        };
         let mut search = Bfs::new(&self.graph, *start);
-        std::iter::from_fn(|| search.next(&self.graph)).map(|node| self.graph[node].name.clone()).collect()
+        std::iter::from_fn(|| search.next(&self.graph))
+            .map(|node| self.graph[node].name.clone())
+            .collect()
     }
 
     fn neighbours(&self, name: &str, direction: petgraph::Direction) -> Vec<FlowName> {
-        let Some(node) = self.nodes.get(name) else { return Vec::new() };
-        let mut names: Vec<_> = self.graph.neighbors_directed(*node, direction).map(|other| self.graph[other].name.clone()).collect();
+        let Some(node) = self.nodes.get(name) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = self
+            .graph
+            .neighbors_directed(*node, direction)
+            .map(|other| self.graph[other].name.clone())
+            .collect();
         names.sort();
         names
     }
@@ -136,8 +196,15 @@ struct Placed<'a> {
 
 impl<'a> Placed<'a> {
     fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
-        let home = flow.home.files().map(|files| (resolved(files.path(), real), files.is_deep()));
-        Self { flow, home, store: resolved(flow.store.path(), real) }
+        let home = flow
+            .home
+            .files()
+            .map(|files| (resolved(files.path(), real), files.is_deep()));
+        Self {
+            flow,
+            home,
+            store: resolved(flow.store.path(), real),
+        }
     }
 }
 
@@ -151,7 +218,10 @@ impl<'a> Tables<'a> {
             if let Some(table) = flow.store.table()
                 && let Some(name) = table.names.last()
             {
-                tables.entry((table.database, name.as_str())).or_default().push(flow);
+                tables
+                    .entry((table.database, name.as_str()))
+                    .or_default()
+                    .push(flow);
             }
         }
         Self(tables)
@@ -163,7 +233,11 @@ fn filler<'a>(place: &Placed<'a>, tables: &Tables<'a>) -> Option<&'a str> {
     let rows = place.flow.home.rows()?;
     let names = rows.table()?;
     let flows = tables.0.get(&(rows.database(), names.last()?.as_str()))?;
-    let fits = |flow: &&&Flow| flow.store.table().is_some_and(|table| table.names.len() != names.len() || table.names == names);
+    let fits = |flow: &&&Flow| {
+        flow.store
+            .table()
+            .is_some_and(|table| table.names.len() != names.len() || table.names == names)
+    };
     flows.iter().find(fits).map(|flow| flow.name.as_str())
 }
 
@@ -178,23 +252,39 @@ impl<'a> StorePaths<'a> {
     fn new(placed: &'a [Placed<'a>]) -> Self {
         let mut owners: HashMap<&[u8], Vec<&Placed<'_>>> = HashMap::with_capacity(placed.len());
         for place in placed {
-            owners.entry(place.store.as_os_str().as_bytes()).or_default().push(place);
+            owners
+                .entry(place.store.as_os_str().as_bytes())
+                .or_default()
+                .push(place);
         }
-        let is_needed = placed.iter().any(|place| matches!(place.home, Some((_, true))));
-        let ordered = if is_needed { owners.keys().copied().collect() } else { BTreeSet::new() };
+        let is_needed = placed
+            .iter()
+            .any(|place| matches!(place.home, Some((_, true))));
+        let ordered = if is_needed {
+            owners.keys().copied().collect()
+        } else {
+            BTreeSet::new()
+        };
         Self { owners, ordered }
     }
 
-    /// The flows whose store is the path or a folder above it, the nearest first; of each folder only the
-    /// first two, since more than one is a problem.
+    /// The flows whose store is the path or a folder above it, the nearest first; of each folder
+    /// only the first two, since more than one is a problem.
     fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Placed<'a>> {
         let mut end = Some(path.as_os_str().as_bytes());
         let folders = std::iter::from_fn(move || {
             let folder = end?;
-            end = folder.iter().rposition(|byte| *byte == b'/').filter(|slash| *slash > 0).map(|slash| &folder[..slash]);
+            end = folder
+                .iter()
+                .rposition(|byte| *byte == b'/')
+                .filter(|slash| *slash > 0)
+                .map(|slash| &folder[..slash]);
             Some(folder)
         });
-        folders.filter_map(|folder| self.owners.get(folder)).flat_map(|flows| flows.iter().take(2)).copied()
+        folders
+            .filter_map(|folder| self.owners.get(folder))
+            .flat_map(|flows| flows.iter().take(2))
+            .copied()
     }
 
     /// The flows whose store lies below the path.
@@ -202,8 +292,17 @@ impl<'a> StorePaths<'a> {
         // `join("")` puts one slash at the end.
         let folder = path.join("").into_os_string().into_vec();
         let from = (Bound::Included(folder.as_slice()), Bound::Unbounded);
-        let below: Vec<&[u8]> = self.ordered.range::<[u8], _>(from).copied().take_while(|store| store.starts_with(&folder)).collect();
-        below.into_iter().filter_map(|store| self.owners.get(store)).flatten().copied()
+        let below: Vec<&[u8]> = self
+            .ordered
+            .range::<[u8], _>(from)
+            .copied()
+            .take_while(|store| store.starts_with(&folder))
+            .collect();
+        below
+            .into_iter()
+            .filter_map(|store| self.owners.get(store))
+            .flatten()
+            .copied()
     }
 }
 
@@ -213,17 +312,30 @@ fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
 
 fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Problems) {
     let Placed { flow, home, store } = place;
-    // Each flow is reported once, beside one other: the first of its folder, or the nearest around it.
-    if let Some(other) = stores.around(store).find(|other| other.flow.name != flow.name) {
+    // Each flow is reported once, beside one other: the first of its folder, or the nearest around
+    // it.
+    if let Some(other) = stores
+        .around(store)
+        .find(|other| other.flow.name != flow.name)
+    {
         let is_same = other.store == *store;
         let (same, hint) = match flow.store.table() {
             Some(_) => ("are the same table", "give each flow a table of its own"),
             None => ("are the same folder", "give each flow a folder of its own"),
         };
-        let (first, how) = (other.flow, if is_same { same } else { "lie in one another" });
+        let (first, how) = (
+            other.flow,
+            if is_same { same } else { "lie in one another" },
+        );
         if !is_same || first.at.name < flow.at.name {
-            let message = format!("the stores of flows {} and {} {how}: {}", first.name, flow.name, flow.store.shown(store));
-            let problem = Problem::new(flow.at.store, message, "this flow's store").also(first.at.store, "and this one's");
+            let message = format!(
+                "the stores of flows {} and {} {how}: {}",
+                first.name,
+                flow.name,
+                flow.store.shown(store)
+            );
+            let problem = Problem::new(flow.at.store, message, "this flow's store")
+                .also(first.at.store, "and this one's");
             problems.push(problem.hint(hint));
         }
     }
@@ -235,7 +347,8 @@ fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Pr
             _ => "lie in one another: its store is in its home",
         };
         let message = format!("home and store of flow {} {how}", flow.name);
-        let problem = Problem::new(flow.at.store, message, "it would read what it writes").also(flow.at.home, "its home");
+        let problem = Problem::new(flow.at.store, message, "it would read what it writes")
+            .also(flow.at.home, "its home");
         problems.push(problem.hint("choose a store beside the home"));
     }
 }
@@ -245,18 +358,36 @@ fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
     let Placed { flow, home, store } = place;
     let other_cache = "options.cache.dir names another folder for the cache";
     if store.starts_with(cache) || cache.starts_with(store) {
-        let message = format!("the store of flow {} and the cache lie in one another: {}", flow.name, cache.display());
+        let message = format!(
+            "the store of flow {} and the cache lie in one another: {}",
+            flow.name,
+            cache.display()
+        );
         problems.push(Problem::new(flow.at.store, message, "its store").hint(other_cache));
     }
     if store.file_name().is_some_and(|name| name == ".hygge") {
-        let problem = Problem::new(flow.at.store, format!("the store of flow {} is called .hygge", flow.name), "its store");
-        problems.push(problem.hint("that is the name of the folder in which receipts lie: choose another"));
+        let problem = Problem::new(
+            flow.at.store,
+            format!("the store of flow {} is called .hygge", flow.name),
+            "its store",
+        );
+        problems.push(
+            problem.hint("that is the name of the folder in which receipts lie: choose another"),
+        );
     }
     let Some((home, deep)) = *home else { return };
     // What is hidden is not read.
     let is_hidden = |name: &OsStr| name.to_str().is_some_and(fs::is_hidden);
-    if home.starts_with(cache) || cache.strip_prefix(home).is_ok_and(|below| deep && !below.iter().any(is_hidden)) {
-        let message = format!("flow {} would read the cache: {}", flow.name, cache.display());
+    if home.starts_with(cache)
+        || cache
+            .strip_prefix(home)
+            .is_ok_and(|below| deep && !below.iter().any(is_hidden))
+    {
+        let message = format!(
+            "flow {} would read the cache: {}",
+            flow.name,
+            cache.display()
+        );
         problems.push(Problem::new(flow.at.home, message, "its home").hint(other_cache));
     }
 }
@@ -273,10 +404,17 @@ fn check_confined(what: &str, path: &Path, at: Span, root: &Path, problems: &mut
 /// The names of the flows that a flow needs.
 fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str> {
     let flow = place.flow;
-    let mut names: Vec<&str> = flow.needs.iter().map(FlowName::as_str).chain(flow.upstream()).collect();
+    let mut names: Vec<&str> = flow
+        .needs
+        .iter()
+        .map(FlowName::as_str)
+        .chain(flow.upstream())
+        .collect();
     if let Some((home, deep)) = place.home {
         // That a flow reads its own store is a problem of its own.
-        let around = stores.around(home).filter(|other| other.flow.name != flow.name);
+        let around = stores
+            .around(home)
+            .filter(|other| other.flow.name != flow.name);
         names.extend(around.map(|other| other.flow.name.as_str()));
         if deep {
             names.extend(stores.below(home).map(|other| other.flow.name.as_str()));
@@ -287,15 +425,22 @@ fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str>
 
 /// Reports a strongly connected group as the whole circle, once.
 fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], problems: &mut Problems) {
-    let Some(first) = circle.iter().copied().min() else { return };
+    let Some(first) = circle.iter().copied().min() else {
+        return;
+    };
     if circle.len() == 1 && !graph.contains_edge(first, first) {
         return;
     }
     let mut path = vec![first];
     let members: BTreeSet<_> = circle.iter().copied().collect();
     // Every member has a way back to the first: the shortest one is shown.
-    let next = graph.neighbors(first).filter(|node| members.contains(node)).min();
-    if let Some((_, way)) = next.and_then(|next| astar(graph, next, |node| node == first, |_| 1, |_| 0)) {
+    let next = graph
+        .neighbors(first)
+        .filter(|node| members.contains(node))
+        .min();
+    if let Some((_, way)) =
+        next.and_then(|next| astar(graph, next, |node| node == first, |_| 1, |_| 0))
+    {
         path.extend(way);
     }
     let names: Vec<&str> = path.iter().map(|node| graph[*node].name.as_str()).collect();
@@ -308,5 +453,6 @@ fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], problems: &
     for node in path.iter().skip(1).filter(|node| **node != first) {
         problem = problem.also(graph[*node].at.name, "and comes by here");
     }
-    problems.push(problem.hint("take one of the edges away: a needs:, or a home that lies in a store"));
+    problems
+        .push(problem.hint("take one of the edges away: a needs:, or a home that lies in a store"));
 }

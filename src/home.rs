@@ -59,24 +59,37 @@ pub enum Source<'a> {
     Files(&'a dyn FileSource),
     /// Rows of a database, which are asked for.
     Rows(&'a dyn RowSource),
-    /// What another flow has published, by its name. That is known from its manifest, never from its folder.
+    /// What another flow has published, by its name. That is known from its manifest, never from
+    /// its folder.
     Flow(&'a str),
 }
 
 impl dyn Home + '_ {
     /// Its files, where it has some.
     pub fn files(&self) -> Option<&dyn FileSource> {
-        if let Source::Files(files) = self.source() { Some(files) } else { None }
+        if let Source::Files(files) = self.source() {
+            Some(files)
+        } else {
+            None
+        }
     }
 
     /// Its rows, where a database has them.
     pub fn rows(&self) -> Option<&dyn RowSource> {
-        if let Source::Rows(rows) = self.source() { Some(rows) } else { None }
+        if let Source::Rows(rows) = self.source() {
+            Some(rows)
+        } else {
+            None
+        }
     }
 
     /// The flow that it is, by its name.
     pub fn flow(&self) -> Option<&str> {
-        if let Source::Flow(flow) = self.source() { Some(flow) } else { None }
+        if let Source::Flow(flow) = self.source() {
+            Some(flow)
+        } else {
+            None
+        }
     }
 }
 
@@ -97,21 +110,24 @@ pub trait FileSource: Debug + Send + Sync {
     /// Nothing is there, nothing matches, or a name is not UTF-8.
     fn list(&self) -> Result<Listing, HomeError>;
 
-    /// Looks around the place for what another program keeps there, and which says that not all files count. A few stats
-    /// for each folder above, so that it is asked only for a flow that is about to read.
+    /// Looks around the place for what another program keeps there, and which says that not all
+    /// files count. A few stats for each folder above, so that it is asked only for a flow that is
+    /// about to read.
     ///
     /// # Errors
     /// There is such a thing, by its name.
     fn check_surroundings(&self) -> Result<(), HomeError>;
 
-    /// What lies there and is not read, although it may have been meant, in words. The place is listed once more, so that it
-    /// is asked only where somebody checks, or builds for the first time.
+    /// What lies there and is not read, although it may have been meant, in words. The place is
+    /// listed once more, so that it is asked only where somebody checks, or builds for the first
+    /// time.
     ///
     /// # Errors
     /// It cannot be listed.
     fn unread(&self) -> Result<Vec<String>, HomeError>;
 
-    /// Values that stand in the names of the folders of a file that was listed, and may be in no file: column and value.
+    /// Values that stand in the names of the folders of a file that was listed, and may be in no
+    /// file: column and value.
     fn values_in_folders(&self, name: &str) -> Vec<(String, String)>;
 }
 
@@ -140,13 +156,15 @@ pub trait RowSource: Debug + Send + Sync {
     /// True where it can be told without reading whether something changed.
     fn is_probed(&self) -> bool;
 
-    /// Fails where it is not known which database is meant: then nothing can be compared with what was read before.
+    /// Fails where it is not known which database is meant: then nothing can be compared with what
+    /// was read before.
     ///
     /// # Errors
     /// A variable of its connection is not set, or its URL cannot be used.
     fn check_place(&self) -> Outcome<()>;
 
-    /// What it adds by, where it has a watermark: then a build reads what has come since, and what it settled stays.
+    /// What it adds by, where it has a watermark: then a build reads what has come since, and what
+    /// it settled stays.
     fn watermark(&self) -> Option<&str> {
         None
     }
@@ -161,10 +179,18 @@ pub trait RowSource: Debug + Send + Sync {
     fn choose(&self, slices: &SliceRange) -> Outcome<Chosen>;
 
     /// Asks what is there now. No rows are read but those that the probe needs.
-    fn probe<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Outcome<Answer>>;
+    fn probe<'a>(
+        &'a self,
+        databases: &'a Databases,
+        before: &'a Before,
+    ) -> BoxFuture<'a, Outcome<Answer>>;
 
     /// Opens a reading: everything that is read in it, its own answer included, is of one moment.
-    fn open<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
+    fn open<'a>(
+        &'a self,
+        databases: &'a Databases,
+        before: &'a Before,
+    ) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
 }
 
 /// What was read before of a table with a watermark.
@@ -194,15 +220,24 @@ impl FromStr for SliceRange {
         let (from, to) = text.split_once("..").unwrap_or((text, text));
         let is_empty = from.trim().is_empty() || to.trim().is_empty();
         if is_empty {
-            return Err("expected a slice such as 2026-09, or a range such as 2026-01..2026-09".into());
+            return Err(
+                "expected a slice such as 2026-09, or a range such as 2026-01..2026-09".into(),
+            );
         }
-        Ok(Self { from: from.trim().to_string(), to: to.trim().to_string() })
+        Ok(Self {
+            from: from.trim().to_string(),
+            to: to.trim().to_string(),
+        })
     }
 }
 
 impl fmt::Display for SliceRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from == self.to { f.write_str(&self.from) } else { write!(f, "{}..{}", self.from, self.to) }
+        if self.from == self.to {
+            f.write_str(&self.from)
+        } else {
+            write!(f, "{}..{}", self.from, self.to)
+        }
     }
 }
 
@@ -214,12 +249,18 @@ pub trait Reading: Debug + Send + Sync {
     /// What is there at that moment.
     fn answer(&self) -> &Arc<Answer>;
 
-    /// Reads a unit and sends its rows in order, in parts of no more than so many; gives their number. A unit without
-    /// rows is one batch without rows. Dropped, it ends the query, at the server too.
+    /// Reads a unit and sends its rows in order, in parts of no more than so many; gives their
+    /// number. A unit without rows is one batch without rows. Dropped, it ends the query, at the
+    /// server too.
     ///
     /// # Errors
     /// The database fails, or a value has no place in its column.
-    fn read(self: Arc<Self>, unit: usize, rows_per_part: u64, rows: mpsc::Sender<Batch>) -> BoxFuture<'static, Outcome<u64>>;
+    fn read(
+        self: Arc<Self>,
+        unit: usize,
+        rows_per_part: u64,
+        rows: mpsc::Sender<Batch>,
+    ) -> BoxFuture<'static, Outcome<u64>>;
 
     /// Ends the reading.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -262,13 +303,21 @@ pub struct KnownColumn {
 impl KnownColumn {
     /// One of which nothing but the name is known.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_string(), declared: String::new(), becomes: String::new() }
+        Self {
+            name: name.to_string(),
+            declared: String::new(),
+            becomes: String::new(),
+        }
     }
 }
 
 impl From<&Column> for KnownColumn {
     fn from(column: &Column) -> Self {
-        Self { name: column.name.clone(), declared: column.declared.clone(), becomes: column.kind.to_string() }
+        Self {
+            name: column.name.clone(),
+            declared: column.declared.clone(),
+            becomes: column.kind.to_string(),
+        }
     }
 }
 
@@ -358,7 +407,9 @@ pub enum HomeError {
         marked: Marked,
     },
     /// A column that is in no file.
-    #[error("{file}: the column {column} stands only in the name of a folder, {column}={value}, and would be lost")]
+    #[error(
+        "{file}: the column {column} stands only in the name of a folder, {column}={value}, and would be lost"
+    )]
     InFolders {
         /// The file, below the home.
         file: String,
@@ -397,7 +448,11 @@ impl From<HomeError> for Error {
     fn from(error: HomeError) -> Self {
         let of_kind = |others: &[String]| {
             let foreign = others.iter().find_map(|name| by_ending(name))?;
-            let verb = if foreign.is_read() { "is another format" } else { "is not read from files here" };
+            let verb = if foreign.is_read() {
+                "is another format"
+            } else {
+                "is not read from files here"
+            };
             Some(format!("{} {verb}: {}", foreign.what, foreign.hint))
         };
         let hint = match &error {
@@ -414,13 +469,17 @@ impl From<HomeError> for Error {
             HomeError::Missing(path) if path.to_string_lossy().contains('*') => Some(
                 "a glob stands beside the path: {path: folder, glob: \"*.parquet\"}; entities: {from: \"folder/*\"} makes one flow of each",
             ),
-            HomeError::Missing(_) => Some("check home.path; it is relative to the folder of the config file"),
-            HomeError::NothingMatches { .. } => {
-                Some("name the files by glob:, for example glob: \"**/*.parquet\"; names that begin with . or _ are never read")
+            HomeError::Missing(_) => {
+                Some("check home.path; it is relative to the folder of the config file")
             }
+            HomeError::NothingMatches { .. } => Some(
+                "name the files by glob:, for example glob: \"**/*.parquet\"; names that begin with . or _ are never read",
+            ),
             HomeError::NotUtf8(_) => Some("rename the file"),
             HomeError::NotAFile(_) => Some("remove it, or choose the files by glob:"),
-            HomeError::Outside { .. } => Some("options.confine: true asks for that: remove the link, or put the file itself there"),
+            HomeError::Outside { .. } => Some(
+                "options.confine: true asks for that: remove the link, or put the file itself there",
+            ),
             HomeError::Fs(error) => error.hint(),
         };
         let error = Self::new(ErrorKind::Flow, error);

@@ -1,8 +1,8 @@
 //! hygge is make for data: flows move data from homes to stores, and only what is stale runs.
 //!
-//! The modules stand in the order in which a build passes through them, and a module uses only
-//! what stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it):
-//! config -> connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute -> report.
+//! The modules stand in the order in which a build passes through them, and a module uses only what
+//! stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it): config ->
+//! connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute -> report.
 
 pub mod error;
 pub mod fs;

@@ -60,7 +60,15 @@ pub struct Request {
 impl Request {
     /// Of these flows, and nothing besides.
     pub fn new(selected: Selected, interrupted: Arc<AtomicBool>, hashing: Arc<Hashing>) -> Self {
-        Self { selected, force: false, slices: None, accept_shrink: false, put_back: None, interrupted, hashing }
+        Self {
+            selected,
+            force: false,
+            slices: None,
+            accept_shrink: false,
+            put_back: None,
+            interrupted,
+            hashing,
+        }
     }
 }
 
@@ -102,7 +110,14 @@ pub struct Step {
 impl Step {
     /// What its reader should know of its tables, in words.
     pub fn remarks(&self) -> Vec<String> {
-        let Some(work) = &self.work else { return Vec::new() };
-        work.table.iter().flat_map(|table| &table.remarks).chain(&work.remarks).cloned().collect()
+        let Some(work) = &self.work else {
+            return Vec::new();
+        };
+        work.table
+            .iter()
+            .flat_map(|table| &table.remarks)
+            .chain(&work.remarks)
+            .cloned()
+            .collect()
     }
 }

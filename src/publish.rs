@@ -34,7 +34,9 @@ pub enum PublishError {
         expected: u64,
     },
     /// Too much of the store would vanish.
-    #[error("the store has {before} rows, and would have {after}: more than max_shrink ({allowed}%) allows")]
+    #[error(
+        "the store has {before} rows, and would have {after}: more than max_shrink ({allowed}%) allows"
+    )]
     Shrink {
         /// Rows now.
         before: u64,
@@ -51,7 +53,9 @@ impl From<PublishError> for Error {
             PublishError::Rows { .. } | PublishError::FlowRows { .. } => {
                 "this is a fault of hygge: please report it; nothing was published"
             }
-            PublishError::Shrink { .. } => "check the home; --accept-shrink publishes it this once, max_shrink of the flow always",
+            PublishError::Shrink { .. } => {
+                "check the home; --accept-shrink publishes it this once, max_shrink of the flow always"
+            }
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
     }
@@ -61,16 +65,40 @@ impl From<PublishError> for Error {
 ///
 /// # Errors
 /// Two parts have one name, rows were lost or doubled, or too many would vanish.
-pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&Receipt>, accept_shrink: bool) -> Result<Published> {
+pub fn assemble(
+    flow: &Flow,
+    work: &Work,
+    made: &[PartRecord],
+    receipt: Option<&Receipt>,
+    accept_shrink: bool,
+) -> Result<Published> {
     let digests: Vec<Fingerprint> = made.iter().map(|record| record.digest).collect();
     let names = work.names(flow, &digests)?;
     let mut parts = Vec::with_capacity(made.len());
-    for (((name, sequence), planned), record) in names.into_iter().zip(work.sequences()).zip(&work.parts).zip(made) {
+    for (((name, sequence), planned), record) in names
+        .into_iter()
+        .zip(work.sequences())
+        .zip(&work.parts)
+        .zip(made)
+    {
         if record.rows != planned.slice.rows {
-            return Err(PublishError::Rows { name, found: record.rows, expected: planned.slice.rows }.into());
+            return Err(PublishError::Rows {
+                name,
+                found: record.rows,
+                expected: planned.slice.rows,
+            }
+            .into());
         }
         let inputs = planned.inputs.clone();
-        parts.push(Part { name, key: planned.key, digest: record.digest, rows: record.rows, bytes: record.bytes, sequence, inputs });
+        parts.push(Part {
+            name,
+            key: planned.key,
+            digest: record.digest,
+            rows: record.rows,
+            bytes: record.bytes,
+            sequence,
+            inputs,
+        });
     }
     let (expected, found) = work.rows_to_make();
     if expected != found {
@@ -98,10 +126,17 @@ pub fn assemble(flow: &Flow, work: &Work, made: &[PartRecord], receipt: Option<&
 /// # Errors
 /// Too many would vanish.
 pub fn check_shrink(flow: &Flow, receipt: Option<&Receipt>, after: u64) -> Result<()> {
-    let before = receipt.and_then(|receipt| receipt.published.as_ref()).map_or(0, |published| published.manifest.rows());
+    let before = receipt
+        .and_then(|receipt| receipt.published.as_ref())
+        .map_or(0, |published| published.manifest.rows());
     // What is merged is not all that there is.
     if flow.mode != Mode::Merge && shrinks_too_much(before, after, flow.max_shrink) {
-        return Err(PublishError::Shrink { before, after, allowed: flow.max_shrink }.into());
+        return Err(PublishError::Shrink {
+            before,
+            after,
+            allowed: flow.max_shrink,
+        }
+        .into());
     }
     Ok(())
 }

@@ -88,19 +88,19 @@ pub trait Store: Debug + Send + Sync {
     /// The receipt.
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError>;
 
-    /// Every receipt that stands beside this store, of a table all of its database, by the real path of the store it is for:
-    /// what tells, without an index, what was ever published here.
+    /// Every receipt that stands beside this store, of a table all of its database, by the real
+    /// path of the store it is for: what tells, without an index, what was ever published here.
     fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError>;
 
     /// What readers find there now; nothing is read but stats.
     fn live(&self, real: &Path) -> Result<Live, StoreError>;
 
-    /// Fails where nothing could be published: the path is no folder, nothing may be written there, or
-    /// it holds what hygge did not make. Changes nothing.
+    /// Fails where nothing could be published: the path is no folder, nothing may be written there,
+    /// or it holds what hygge did not make. Changes nothing.
     fn check(&self, real: &Path) -> Result<(), StoreError>;
 
-    /// Fails where columns do not fit by their types alone, naming all of them, or where such a change is refused; gives what is to be known of the others, in words.
-    /// Changes nothing.
+    /// Fails where columns do not fit by their types alone, naming all of them, or where such a
+    /// change is refused; gives what is to be known of the others, in words. Changes nothing.
     fn check_columns(&self, _: &ArrowSchema, _: Change) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
@@ -109,16 +109,21 @@ pub trait Store: Debug + Send + Sync {
     /// The lock goes with the value or the process.
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError>;
 
-    /// The digests of the parts that wait beside the store while an earlier set is published that was put back: the
-    /// latest set has them, and they can be published as if they were in it.
+    /// The digests of the parts that wait beside the store while an earlier set is published that
+    /// was put back: the latest set has them, and they can be published as if they were in it.
     fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError>;
 
-    /// The digests of the parts that lie beside the store since the publication before, or since one that died: they
-    /// are in staging once the store is settled.
-    fn beside(&self, real: &Path, receipt: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError>;
+    /// The digests of the parts that lie beside the store since the publication before, or since
+    /// one that died: they are in staging once the store is settled.
+    fn beside(
+        &self,
+        real: &Path,
+        receipt: Option<&Receipt>,
+    ) -> Result<HashSet<Fingerprint>, StoreError>;
 
-    /// Finishes or undoes a publication that died; parts that are not needed, also those of the set before,
-    /// go to `staging`. Needs the lock. Gives the receipt as it is afterwards; what was done is noted in `room`.
+    /// Finishes or undoes a publication that died; parts that are not needed, also those of the set
+    /// before, go to `staging`. Needs the lock. Gives the receipt as it is afterwards; what was
+    /// done is noted in `room`.
     fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError>;
 
     /// What clearing the store removes: only what hygge made. Changes nothing.
@@ -129,7 +134,12 @@ pub trait Store: Debug + Send + Sync {
 
     /// Puts a whole new set in the place of the old one. Needs the lock and a settled receipt.
     /// Readers see the old set or the new set; after a crash, `settle` makes it one of them.
-    fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError>;
+    fn publish(
+        &self,
+        real: &Path,
+        publication: &Publication<'_>,
+        room: &Room<'_>,
+    ) -> Result<Receipt, StoreError>;
 }
 
 impl PartialEq for dyn Store {
@@ -143,7 +153,8 @@ impl Eq for dyn Store {}
 /// What a store can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Its parts are files that others read as they are: one that was published can be published again, and its bytes are known.
+    /// Its parts are files that others read as they are: one that was published can be published
+    /// again, and its bytes are known.
     pub parts_readable: bool,
     /// What was added to it can be taken back.
     pub append_revocable: bool,
@@ -223,9 +234,11 @@ pub struct Publication<'a> {
     pub altered: &'a [String],
     /// How the new set changes what is there.
     pub change: Change,
-    /// True when the run shall end: what is loaded into a table is given up, what takes a moment is finished.
+    /// True when the run shall end: what is loaded into a table is given up, what takes a moment is
+    /// finished.
     pub interrupted: &'a Arc<AtomicBool>,
-    /// How long to wait for another process that fills the same table; nothing where it is as long as it takes.
+    /// How long to wait for another process that fills the same table; nothing where it is as long
+    /// as it takes.
     pub wait: Option<Duration>,
     /// Is told once that another process is waited for.
     pub waiting: &'a UnboundedSender<String>,
@@ -301,7 +314,8 @@ pub enum StoreError {
     /// A part that should be published is not there or not what it should be.
     #[error("part {0} is missing or damaged")]
     Part(String),
-    /// Another process has published to a table since it was looked at: what was planned may be wrong by now.
+    /// Another process has published to a table since it was looked at: what was planned may be
+    /// wrong by now.
     #[error("another process has published to {0} meanwhile")]
     Overtaken(String),
     /// Another process builds into the store.
@@ -327,20 +341,28 @@ impl From<StoreError> for Error {
             StoreError::Foreign { .. } => Some(
                 "move them away, choose another folder, or adopt: true of the store, which puts them aside once; a store that was moved needs its .json from .hygge too",
             ),
-            StoreError::Added { .. } => Some("move them away; files whose name begins with _ or . may stay"),
-            StoreError::Altered { .. } => Some("move it away, or build the flow first: then it is put aside"),
+            StoreError::Added { .. } => {
+                Some("move them away; files whose name begins with _ or . may stay")
+            }
+            StoreError::Altered { .. } => {
+                Some("move it away, or build the flow first: then it is put aside")
+            }
             StoreError::Unsettled(_) => Some("build the flow first: that finishes or undoes it"),
             StoreError::NotAFolder(_) => Some("choose a folder"),
             StoreError::LongName { .. } => Some("choose a shorter name for its folder"),
-            StoreError::LinkToNowhere(_) => Some("make the folder that it leads to, or mount what belongs there"),
-            StoreError::MountPoint(_) | StoreError::LowerLayer(_) => {
-                Some("choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic")
+            StoreError::LinkToNowhere(_) => {
+                Some("make the folder that it leads to, or mount what belongs there")
             }
+            StoreError::MountPoint(_) | StoreError::LowerLayer(_) => Some(
+                "choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic",
+            ),
             StoreError::Receipt { .. } => Some(
                 "bring it back from a backup, or move it and the store away to build anew; with mode: append, rows of inputs that are gone are only there",
             ),
             StoreError::Part(_) => Some("build again: the part is made anew"),
-            StoreError::Overtaken(_) => Some("build again: what it published is looked at first; nothing of this build was"),
+            StoreError::Overtaken(_) => {
+                Some("build again: what it published is looked at first; nothing of this build was")
+            }
             StoreError::Fs(error) | StoreError::Locked(LockError::Fs(error)) => error.hint(),
             _ => None,
         };

@@ -1,7 +1,7 @@
 //! Threads: as many as the system gives, and an error where it gives none.
 //!
-//! Left to themselves, tokio and rayon panic where no thread can be begun, or wait for one for ever. It does not know what is done
-//! on them.
+//! Left to themselves, tokio and rayon panic where no thread can be begun, or wait for one for
+//! ever. It does not know what is done on them.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -26,12 +26,15 @@ use crate::error::{Error, ErrorKind, Result, catch_panic};
 pub fn begin_pool() -> Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         // Else they were begun before.
-        Err(error) => error.source().map_or(Ok(()), |source| Err(NoThread(source.to_string()).into())),
+        Err(error) => error
+            .source()
+            .map_or(Ok(()), |source| Err(NoThread(source.to_string()).into())),
         Ok(()) => Ok(()),
     }
 }
 
-/// A runtime that waits. It has one worker: where a second one cannot be begun, tokio waits for the first for ever.
+/// A runtime that waits. It has one worker: where a second one cannot be begun, tokio waits for the
+/// first for ever.
 ///
 /// # Errors
 /// Its threads cannot be begun.
@@ -59,7 +62,10 @@ impl Threads {
     ///
     /// # Errors
     /// Of what is given: there is no thread to be had, and nothing was done.
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T>> + Send + 'static {
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
         let (done, waited) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
         let begun = self.begin(Box::new(move || {
             // Who waited may have gone.
@@ -77,10 +83,17 @@ impl Threads {
 
     fn begin(&self, job: Job) -> io::Result<()> {
         let mut idle = self.idle();
-        let free = idle.threads.keys().next().copied().and_then(|number| idle.threads.remove(&number));
+        let free = idle
+            .threads
+            .keys()
+            .next()
+            .copied()
+            .and_then(|number| idle.threads.remove(&number));
         if let Some(thread) = free {
             // A thread that is idle has not ended.
-            return thread.send(job).map_err(|_| io::Error::other("it has ended"));
+            return thread
+                .send(job)
+                .map_err(|_| io::Error::other("it has ended"));
         }
         idle.last += 1;
         let (number, threads) = (idle.last, Arc::downgrade(&self.0));
@@ -90,7 +103,9 @@ impl Threads {
             loop {
                 job();
                 let (sender, next) = channel();
-                let Some(threads) = threads.upgrade() else { return };
+                let Some(threads) = threads.upgrade() else {
+                    return;
+                };
                 Threads(threads).idle().threads.insert(number, sender);
                 match next.recv() {
                     Ok(more) => job = more,
@@ -98,7 +113,10 @@ impl Threads {
                 }
             }
         };
-        thread::Builder::new().name("hygge work".into()).spawn(work).map(drop)
+        thread::Builder::new()
+            .name("hygge work".into())
+            .spawn(work)
+            .map(drop)
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {

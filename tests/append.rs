@@ -1,4 +1,5 @@
-//! `mode: append`: every input is moved once, whatever becomes of names, bytes, the cache and the store.
+//! `mode: append`: every input is moved once, whatever becomes of names, bytes, the cache and the
+//! store.
 
 use std::fs;
 
@@ -7,7 +8,9 @@ use crate::common::sandbox::{Ran, Sandbox};
 
 /// A flow that adds, with these further keys of the flow and of its store.
 fn adding(keys: &str, store: &str) -> Sandbox {
-    Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store{store}}}, mode: append{keys}}}\n"))
+    Sandbox::new(&format!(
+        "flows:\n  ids: {{home: home, store: {{path: store{store}}}, mode: append{keys}}}\n"
+    ))
 }
 
 /// The ids of a store, sorted.
@@ -24,12 +27,20 @@ fn built(sandbox: &Sandbox) -> Ran {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     let again = sandbox.run(&["build"]);
-    assert!(again.text.ends_with("fresh\n") && again.code == 0, "{}", again.text);
+    assert!(
+        again.text.ends_with("fresh\n") && again.code == 0,
+        "{}",
+        again.text
+    );
     ran
 }
 
 fn rename(sandbox: &Sandbox, from: &str, to: &str) {
-    fs::rename(sandbox.path(&format!("home/{from}.parquet")), sandbox.path(&format!("home/{to}.parquet"))).expect("a rename");
+    fs::rename(
+        sandbox.path(&format!("home/{from}.parquet")),
+        sandbox.path(&format!("home/{to}.parquet")),
+    )
+    .expect("a rename");
 }
 
 fn remove(sandbox: &Sandbox, name: &str) {
@@ -49,17 +60,33 @@ fn what_was_not_moved_yet_is_added_and_nothing_else_is_made() {
     input(&sandbox, "a", 10..12);
     let ran = built(&sandbox);
     let ended = ran.event("flow_finished");
-    assert_eq!((ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()), (Some(1), Some(1)), "{}", ran.text);
+    assert_eq!(
+        (ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()),
+        (Some(1), Some(1)),
+        "{}",
+        ran.text
+    );
     let now = sandbox.digests("store");
-    assert!(before.iter().all(|(name, digest)| now[name] == *digest), "what was there keeps its name");
+    assert!(
+        before.iter().all(|(name, digest)| now[name] == *digest),
+        "what was there keeps its name"
+    );
     assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11]);
     fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
-    assert_eq!(sandbox.build(&["--check"]).code, 0, "a lost cache changes nothing");
+    assert_eq!(
+        sandbox.build(&["--check"]).code,
+        0,
+        "a lost cache changes nothing"
+    );
 }
 
 #[test]
 fn equal_bytes_are_moved_under_each_of_their_names() {
-    for pattern in ["", ", file_pattern: \"{digest}.parquet\"", ", file_pattern: \"{stem}.parquet\""] {
+    for pattern in [
+        "",
+        ", file_pattern: \"{digest}.parquet\"",
+        ", file_pattern: \"{stem}.parquet\"",
+    ] {
         let sandbox = adding("", pattern);
         input(&sandbox, "a", 0..2);
         built(&sandbox);
@@ -72,7 +99,11 @@ fn equal_bytes_are_moved_under_each_of_their_names() {
 
 #[test]
 fn a_renamed_input_was_moved_already_and_is_known_by_its_new_name() {
-    for (on_changed, code, expected) in [("fail", 1, &[0, 1][..]), ("rewrite", 0, &[0, 1, 2]), ("ignore", 0, &[0, 1])] {
+    for (on_changed, code, expected) in [
+        ("fail", 1, &[0, 1][..]),
+        ("rewrite", 0, &[0, 1, 2]),
+        ("ignore", 0, &[0, 1]),
+    ] {
         let sandbox = adding(&format!(", on_changed: {on_changed}"), "");
         input(&sandbox, "a", 0..2);
         built(&sandbox);
@@ -99,14 +130,21 @@ fn files_that_move_up_when_a_new_one_comes_are_not_moved_twice() {
             }
             input(&sandbox, "log", 20..22);
             built(&sandbox);
-            assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21], "{on_changed} {builds_between}");
+            assert_eq!(
+                ids(&sandbox, "store"),
+                [0, 1, 10, 11, 20, 21],
+                "{on_changed} {builds_between}"
+            );
         }
     }
 }
 
 #[test]
 fn a_name_may_have_been_that_of_several_inputs() {
-    for (keys, expected) in [("", &[0, 1, 10, 11, 20, 21, 30, 31][..]), (", on_vanished: remove", &[10, 11, 20, 21, 30, 31])] {
+    for (keys, expected) in [
+        ("", &[0, 1, 10, 11, 20, 21, 30, 31][..]),
+        (", on_vanished: remove", &[10, 11, 20, 21, 30, 31]),
+    ] {
         let sandbox = adding(keys, "");
         for (name, values) in [("log2", 0..2), ("log1", 10..12), ("log", 20..22)] {
             input(&sandbox, name, values);
@@ -118,21 +156,39 @@ fn a_name_may_have_been_that_of_several_inputs() {
         input(&sandbox, "log", 30..32);
         built(&sandbox);
         assert_eq!(ids(&sandbox, "store"), expected, "{keys}");
-        // Its bytes come back under another name: they were moved already, if their rows are still there.
+        // Its bytes come back under another name: they were moved already, if their rows are still
+        // there.
         input(&sandbox, "old", 0..2);
         built(&sandbox);
-        assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21, 30, 31], "{keys}");
+        assert_eq!(
+            ids(&sandbox, "store"),
+            [0, 1, 10, 11, 20, 21, 30, 31],
+            "{keys}"
+        );
         // An input that takes the name of one with other rows is the one that changes.
         input(&sandbox, "log2", 40..42);
         let ran = sandbox.build(&[]);
-        assert!(ran.code == 1 && ran.error().contains("input log2.parquet was moved already"), "{}", ran.text);
+        assert!(
+            ran.code == 1 && ran.error().contains("input log2.parquet was moved already"),
+            "{}",
+            ran.text
+        );
     }
 }
 
 #[test]
 fn equal_bytes_under_another_name_are_said_or_added() {
-    for (keys, expected) in [("", &[0, 1][..]), (", on_repeated: skip", &[0, 1]), (", on_repeated: add", &[0, 0, 1, 1])] {
-        for rows in ["", ", rows_per_file: 100", ", file_pattern: \"{digest}.parquet\"", ", compression: zstd"] {
+    for (keys, expected) in [
+        ("", &[0, 1][..]),
+        (", on_repeated: skip", &[0, 1]),
+        (", on_repeated: add", &[0, 0, 1, 1]),
+    ] {
+        for rows in [
+            "",
+            ", rows_per_file: 100",
+            ", file_pattern: \"{digest}.parquet\"",
+            ", compression: zstd",
+        ] {
             let sandbox = adding(keys, rows);
             input(&sandbox, "day1", 0..2);
             built(&sandbox);
@@ -141,11 +197,19 @@ fn equal_bytes_under_another_name_are_said_or_added() {
             let said = "input day2.parquet has the bytes of day1.parquet, which was added before: skipped; on_repeated: add adds it";
             for command in [&["build", "--dry-run"][..], &["build"]] {
                 let ran = sandbox.run(command);
-                assert_eq!((ran.code, ran.text.contains(said)), (0, !keys.contains("add")), "{keys}{rows}: {}", ran.text);
+                assert_eq!(
+                    (ran.code, ran.text.contains(said)),
+                    (0, !keys.contains("add")),
+                    "{keys}{rows}: {}",
+                    ran.text
+                );
             }
             assert_eq!(ids(&sandbox, "store"), expected, "{keys}{rows}");
             drop(fs::remove_dir_all(sandbox.path(".hygge-cache")));
-            assert!(sandbox.run(&["build"]).text.contains("nothing to do"), "{keys}{rows}: once");
+            assert!(
+                sandbox.run(&["build"]).text.contains("nothing to do"),
+                "{keys}{rows}: once"
+            );
             assert_eq!(ids(&sandbox, "store"), expected, "{keys}{rows}");
         }
     }
@@ -161,7 +225,10 @@ fn equal_files_come_into_a_table_each() {
     let count = |sandbox: &Sandbox| {
         let ask = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('select count(*) from ids').fetchone()[0])";
         let ran = crate::common::peers::run(ask, &[sandbox.path("db.sqlite").as_os_str()]);
-        String::from_utf8_lossy(&ran.stdout).trim().parse::<usize>().expect("a number")
+        String::from_utf8_lossy(&ran.stdout)
+            .trim()
+            .parse::<usize>()
+            .expect("a number")
     };
     for cache in [true, false] {
         // The other one is still there, or was taken away.
@@ -196,14 +263,22 @@ fn what_is_repeated_is_not_added_from_a_flow_that_renames_its_parts() {
     let sandbox = Sandbox::new(&config(""));
     input(&sandbox, "a", 0..2);
     let ran = sandbox.build(&[]);
-    assert!(ran.code == 2 && ran.text.contains("makes its set anew"), "{}", ran.text);
+    assert!(
+        ran.code == 2 && ran.text.contains("makes its set anew"),
+        "{}",
+        ran.text
+    );
     sandbox.write("hygge.yml", config(", mode: append"));
     assert_eq!(sandbox.build(&[]).code, 0);
 }
 
 #[test]
 fn on_changed_decides_about_an_input_with_other_bytes() {
-    for (on_changed, code, expected) in [("fail", 1, &[0, 1, 10][..]), ("rewrite", 0, &[5, 10]), ("ignore", 0, &[0, 1, 10])] {
+    for (on_changed, code, expected) in [
+        ("fail", 1, &[0, 1, 10][..]),
+        ("rewrite", 0, &[5, 10]),
+        ("ignore", 0, &[0, 1, 10]),
+    ] {
         for rows in ["", ", rows_per_file: 100"] {
             let sandbox = adding(&format!(", on_changed: {on_changed}"), rows);
             input(&sandbox, "a", 0..2);
@@ -212,7 +287,11 @@ fn on_changed_decides_about_an_input_with_other_bytes() {
             input(&sandbox, "a", 5..6);
             let ran = sandbox.build(&[]);
             assert_eq!(ran.code, code, "{on_changed}{rows}: {}", ran.text);
-            assert!(code == 0 || ran.error().contains("input a.parquet was moved already"), "{}", ran.text);
+            assert!(
+                code == 0 || ran.error().contains("input a.parquet was moved already"),
+                "{}",
+                ran.text
+            );
             assert_eq!(ids(&sandbox, "store"), expected, "{on_changed}{rows}");
         }
     }
@@ -240,7 +319,10 @@ fn a_home_that_was_emptied_has_nothing_to_add() {
     input(&sandbox, "a", 0..2);
     built(&sandbox);
     remove(&sandbox, "a");
-    assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
+    assert_eq!(
+        sandbox.run(&["build"]).text,
+        "hygge: nothing to do, 1 flow is fresh\n"
+    );
     input(&sandbox, "b", 2..3);
     built(&sandbox);
     assert_eq!(ids(&sandbox, "store"), [0, 1, 2]);
@@ -260,7 +342,13 @@ fn who_reads_what_was_rewritten_learns_of_it() {
     };
     let sandbox = config("");
     let ran = sandbox.build(&[]);
-    assert!(ran.code == 1 && ran.outcome("up") == "built" && ran.error().contains("has other bytes now"), "{}", ran.text);
+    assert!(
+        ran.code == 1
+            && ran.outcome("up") == "built"
+            && ran.error().contains("has other bytes now"),
+        "{}",
+        ran.text
+    );
     let sandbox = config(", on_changed: rewrite");
     assert_eq!(sandbox.build(&[]).code, 0);
     assert_eq!(ids(&sandbox, "out/down"), [0, 1, 2, 10, 11]);
@@ -279,7 +367,11 @@ fn a_lost_output_comes_back_from_its_input_or_the_flow_fails() {
     remove(&sandbox, "a");
     fs::remove_file(sandbox.path("store/00000000000000000001.parquet")).expect("a part");
     let ran = sandbox.build(&[]);
-    assert!(ran.code == 1 && ran.error().contains("its input a.parquet is gone"), "{}", ran.text);
+    assert!(
+        ran.code == 1 && ran.error().contains("its input a.parquet is gone"),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -290,7 +382,11 @@ fn new_columns_are_refused_by_name() {
     files::ints_and_texts(&sandbox, "home/b.parquet", 0..2);
     remove(&sandbox, "a");
     let ran = sandbox.build(&[]);
-    assert!(ran.code == 1 && ran.error().contains("input b.parquet") && ran.error().contains("text"), "{}", ran.text);
+    assert!(
+        ran.code == 1 && ran.error().contains("input b.parquet") && ran.error().contains("text"),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -303,7 +399,11 @@ fn inputs_without_rows_are_moved_too() {
         input(&sandbox, "c", 0..25);
         input(&sandbox, "d", 0..0);
         built(&sandbox);
-        assert_eq!(ids(&sandbox, "store"), (0..25).collect::<Vec<i64>>(), "{rows}");
+        assert_eq!(
+            ids(&sandbox, "store"),
+            (0..25).collect::<Vec<i64>>(),
+            "{rows}"
+        );
     }
 }
 
@@ -331,8 +431,17 @@ fn a_store_without_a_receipt_is_not_begun_again() {
     built(&sandbox);
     fs::remove_dir_all(sandbox.path(".hygge")).expect("receipts");
     let ran = sandbox.build(&[]);
-    assert!(ran.code == 1 && ran.error().contains("that hygge did not make"), "{}", ran.text);
-    assert!(sandbox.run(&["build"]).text.contains("bring .hygge/store.json along"));
+    assert!(
+        ran.code == 1 && ran.error().contains("that hygge did not make"),
+        "{}",
+        ran.text
+    );
+    assert!(
+        sandbox
+            .run(&["build"])
+            .text
+            .contains("bring .hygge/store.json along")
+    );
     assert_eq!(ids(&sandbox, "store"), [0, 1]);
 }
 
@@ -345,14 +454,25 @@ fn what_is_forced_is_made_from_the_inputs_that_are_there() {
     let before = sandbox.digests("store");
     remove(&sandbox, "a");
     let ran = sandbox.build(&["--force"]);
-    assert_eq!((ran.code, ran.event("flow_finished")["parts_made"].as_u64()), (0, Some(1)), "{}", ran.text);
+    assert_eq!(
+        (ran.code, ran.event("flow_finished")["parts_made"].as_u64()),
+        (0, Some(1)),
+        "{}",
+        ran.text
+    );
     assert_eq!(sandbox.digests("store"), before);
 }
 
 #[test]
 fn what_cannot_be_made_again_stays_where_all_is_forced() {
     let sandbox = adding("", ", rows_per_file: 100");
-    for (name, values) in [("a", 0..50), ("b", 50..100), ("c", 100..150), ("d", 150..200), ("e", 200..300)] {
+    for (name, values) in [
+        ("a", 0..50),
+        ("b", 50..100),
+        ("c", 100..150),
+        ("d", 150..200),
+        ("e", 200..300),
+    ] {
         input(&sandbox, name, values);
     }
     built(&sandbox);
@@ -360,7 +480,12 @@ fn what_cannot_be_made_again_stays_where_all_is_forced() {
     let ran = sandbox.build(&["--force", "ids"]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     let ended = ran.event("flow_finished");
-    assert_eq!((ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()), (Some(2), Some(1)), "{}", ran.text);
+    assert_eq!(
+        (ended["parts_made"].as_u64(), ended["parts_kept"].as_u64()),
+        (Some(2), Some(1)),
+        "{}",
+        ran.text
+    );
     assert_eq!(ids(&sandbox, "store"), (0..300).collect::<Vec<_>>());
 }
 
@@ -375,7 +500,15 @@ fn a_name_that_is_taken_by_a_part_that_stays_gets_a_number() {
         built(&sandbox);
     }
     let names: Vec<String> = sandbox.digests("store").into_keys().collect();
-    assert_eq!(names, ["log-2.parquet", "log-3.parquet", "log-4.parquet", "log.parquet"]);
+    assert_eq!(
+        names,
+        [
+            "log-2.parquet",
+            "log-3.parquet",
+            "log-4.parquet",
+            "log.parquet"
+        ]
+    );
     assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21, 30, 31]);
     assert_eq!(sandbox.build(&["--force", "ids"]).code, 0);
     assert_eq!(ids(&sandbox, "store"), [0, 1, 10, 11, 20, 21, 30, 31]);
@@ -391,7 +524,11 @@ fn a_store_that_is_gone_with_its_receipt_is_not_begun_again() {
     fs::rename(sandbox.path("out"), sandbox.path("away")).expect("a folder");
     for _ in 0..2 {
         let ran = sandbox.build(&[]);
-        assert!(ran.code == 1 && ran.error().contains("is gone with its receipt"), "{}", ran.text);
+        assert!(
+            ran.code == 1 && ran.error().contains("is gone with its receipt"),
+            "{}",
+            ran.text
+        );
     }
     drop(fs::remove_dir_all(sandbox.path("out")));
     fs::rename(sandbox.path("away"), sandbox.path("out")).expect("a folder");
@@ -410,7 +547,11 @@ fn a_store_that_is_gone_with_its_receipt_is_not_begun_again() {
 fn what_stays_is_not_read_again() {
     let sandbox = adding("", "");
     for number in 0..5 {
-        input(&sandbox, &number.to_string(), number * 10_000..number * 10_000 + 5_000);
+        input(
+            &sandbox,
+            &number.to_string(),
+            number * 10_000..number * 10_000 + 5_000,
+        );
     }
     built(&sandbox);
     std::thread::sleep(std::time::Duration::from_millis(2100));
@@ -418,7 +559,12 @@ fn what_stays_is_not_read_again() {
     for number in 5..8 {
         input(&sandbox, &number.to_string(), number..number + 1);
         let ran = sandbox.build(&[]);
-        let (hashed, small) = (ran.event("build_finished")["bytes_hashed"].as_u64().expect("bytes"), 8 * 1024);
+        let (hashed, small) = (
+            ran.event("build_finished")["bytes_hashed"]
+                .as_u64()
+                .expect("bytes"),
+            8 * 1024,
+        );
         assert!(hashed < small, "{hashed} bytes were hashed: {}", ran.text);
     }
 }

@@ -1,16 +1,19 @@
-//! Random sequences of what happens to the inputs of a flow with `mode: append`, and a model of what its store holds.
+//! Random sequences of what happens to the inputs of a flow with `mode: append`, and a model of
+//! what its store holds.
 //!
-//! `HYGGE_MODEL_CASES` sets the number of sequences. The rules, for inputs that are known by name and content:
+//! `HYGGE_MODEL_CASES` sets the number of sequences. The rules, for inputs that are known by name
+//! and content:
 //!
-//! 1. An input whose name has another content, or none, is gone. A file that has the content of one that is gone is that
-//!    one, and gives it its name: of several the one whose name comes first.
-//! 2. Another file whose name is that of an input that is gone has changed: the build fails, or its rows take the place of
-//!    the old ones, or are left out. Every other file that is no input yet becomes one.
-//! 3. Inputs that are gone keep their rows, or lose them. One whose name belongs to another input now is known by its
-//!    content only.
+//! 1. An input whose name has another content, or none, is gone. A file that has the content of one
+//!    that is gone is that one, and gives it its name: of several the one whose name comes first.
+//! 2. Another file whose name is that of an input that is gone has changed: the build fails, or its
+//!    rows take the place of the old ones, or are left out. Every other file that is no input yet
+//!    becomes one.
+//! 3. Inputs that are gone keep their rows, or lose them. One whose name belongs to another input
+//!    now is known by its content only.
 //!
-//! Where a part is lost, or is made of several inputs, and one of them is gone, a build may also fail over that.
-//! A build that fails leaves the store as it was.
+//! Where a part is lost, or is made of several inputs, and one of them is gone, a build may also
+//! fail over that. A build that fails leaves the store as it was.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,8 +81,13 @@ struct Project {
 }
 
 impl Project {
-    fn new((on_changed, on_vanished, on_repeated): (&'static str, &'static str, &'static str), rows: &str) -> Self {
-        let policies = format!("on_changed: {on_changed}, on_vanished: {on_vanished}, on_repeated: {on_repeated}");
+    fn new(
+        (on_changed, on_vanished, on_repeated): (&'static str, &'static str, &'static str),
+        rows: &str,
+    ) -> Self {
+        let policies = format!(
+            "on_changed: {on_changed}, on_vanished: {on_vanished}, on_repeated: {on_repeated}"
+        );
         let flow = format!("home: home, store: {{path: store{rows}}}, mode: append, {policies}");
         let sandbox = Sandbox::new(&format!("flows:\n  ids: {{{flow}, max_shrink: 100%}}\n"));
         sandbox.write("home/readme.txt", "");
@@ -97,25 +105,35 @@ impl Project {
     /// What will have been moved after a build; nothing where it fails.
     fn after_a_build(&self) -> Option<Vec<Moved>> {
         let has = |moved: &Moved| self.files.get(moved.name) == Some(&moved.content);
-        let (mut there, mut gone): (Vec<Moved>, Vec<Moved>) = self.moved.iter().cloned().partition(has);
+        let (mut there, mut gone): (Vec<Moved>, Vec<Moved>) =
+            self.moved.iter().cloned().partition(has);
         gone.sort_by_key(|moved| (moved.name, !moved.has_name));
         let mut others = Vec::new();
         for (name, content) in &self.files {
             if there.iter().any(|moved| moved.name == *name) {
                 continue;
             }
-            match gone.iter().position(|moved| moved.content == *content && self.on_repeated == "skip") {
+            match gone
+                .iter()
+                .position(|moved| moved.content == *content && self.on_repeated == "skip")
+            {
                 Some(place) => drop(gone.remove(place)),
                 None => {
                     others.push((*name, *content));
                     continue;
                 }
             }
-            there.push(Moved { name, content: *content, has_name: true });
+            there.push(Moved {
+                name,
+                content: *content,
+                has_name: true,
+            });
         }
         let mut ignored = Vec::new();
         for (name, content) in others {
-            let changed = gone.iter().position(|moved| moved.name == name && moved.has_name);
+            let changed = gone
+                .iter()
+                .position(|moved| moved.name == name && moved.has_name);
             match (changed, self.on_changed) {
                 (Some(_), "fail") => return None,
                 (Some(place), "ignore") => {
@@ -125,12 +143,17 @@ impl Project {
                 (Some(place), _) => drop(gone.remove(place)),
                 (None, _) => {}
             }
-            there.push(Moved { name, content, has_name: true });
+            there.push(Moved {
+                name,
+                content,
+                has_name: true,
+            });
         }
         there.iter_mut().for_each(|moved| moved.has_name = true);
         if self.on_vanished == "keep" {
             for moved in &mut gone {
-                moved.has_name &= !self.files.contains_key(moved.name) || ignored.iter().any(|other| other.name == moved.name);
+                moved.has_name &= !self.files.contains_key(moved.name)
+                    || ignored.iter().any(|other| other.name == moved.name);
             }
             there.append(&mut gone);
         }
@@ -145,11 +168,17 @@ impl Project {
     fn happens(&mut self, operation: Operation) -> Result<(), TestCaseError> {
         match operation {
             Operation::Write(name, content) => {
-                files::ints(&self.sandbox, &format!("home/{name}.parquet"), content * 10..content * 10 + 2);
+                files::ints(
+                    &self.sandbox,
+                    &format!("home/{name}.parquet"),
+                    content * 10..content * 10 + 2,
+                );
                 self.files.insert(name, content);
             }
             Operation::Rename(from, to) | Operation::Copy(from, to) if from != to => {
-                let Some(content) = self.files.get(from).copied() else { return Ok(()) };
+                let Some(content) = self.files.get(from).copied() else {
+                    return Ok(());
+                };
                 if matches!(operation, Operation::Rename(..)) {
                     fs::rename(self.path(from), self.path(to)).expect("a rename");
                     self.files.remove(from);
@@ -183,21 +212,49 @@ impl Project {
         let after = self.after_a_build();
         if ran.code != 0 {
             let error = ran.error();
-            let is_expected = (self.moved.is_empty() && self.files.is_empty() && error.contains("no file"))
-                || (after.is_none() && error.contains("was moved already"))
-                || (self.may_lack && error.contains("must be made again"));
-            prop_assert!(ran.code == 1 && is_expected, "{:?} {:?}: {}", self.moved, self.files, ran.text);
-            prop_assert_eq!(&before, &self.sandbox.digests("store"), "a failed build left something: {}", ran.text);
+            let is_expected =
+                (self.moved.is_empty() && self.files.is_empty() && error.contains("no file"))
+                    || (after.is_none() && error.contains("was moved already"))
+                    || (self.may_lack && error.contains("must be made again"));
+            prop_assert!(
+                ran.code == 1 && is_expected,
+                "{:?} {:?}: {}",
+                self.moved,
+                self.files,
+                ran.text
+            );
+            prop_assert_eq!(
+                &before,
+                &self.sandbox.digests("store"),
+                "a failed build left something: {}",
+                ran.text
+            );
             return Ok(());
         }
         let Some(after) = after else {
-            return Err(TestCaseError::fail(format!("an input changed: {:?} {:?}: {}", self.moved, self.files, ran.text)));
+            return Err(TestCaseError::fail(format!(
+                "an input changed: {:?} {:?}: {}",
+                self.moved, self.files, ran.text
+            )));
         };
         let mut expected = BTreeMap::new();
-        after.iter().for_each(|moved| *expected.entry(moved.content).or_default() += 1);
-        prop_assert_eq!(counted(&self.sandbox, "store"), expected, "{:?} {:?}: {}", self.moved, self.files, ran.text);
+        after
+            .iter()
+            .for_each(|moved| *expected.entry(moved.content).or_default() += 1);
+        prop_assert_eq!(
+            counted(&self.sandbox, "store"),
+            expected,
+            "{:?} {:?}: {}",
+            self.moved,
+            self.files,
+            ran.text
+        );
         let again = self.sandbox.run(&["build"]);
-        prop_assert!(again.code == 0 && again.text.ends_with("nothing to do, 1 flow is fresh\n"), "{}", again.text);
+        prop_assert!(
+            again.code == 0 && again.text.ends_with("nothing to do, 1 flow is fresh\n"),
+            "{}",
+            again.text
+        );
         self.moved = after;
         Ok(())
     }
@@ -205,9 +262,18 @@ impl Project {
 
 #[test]
 fn whatever_becomes_of_inputs_the_store_has_what_the_model_says() {
-    let cases = std::env::var("HYGGE_MODEL_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(80);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let cases = std::env::var("HYGGE_MODEL_CASES")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(80);
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Config::default()
+    };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let policies = prop::sample::select(&[
         ("rewrite", "remove", "skip"),
         ("fail", "keep", "skip"),
@@ -216,7 +282,12 @@ fn whatever_becomes_of_inputs_the_store_has_what_the_model_says() {
         ("ignore", "keep", "add"),
         ("rewrite", "remove", "add"),
     ]);
-    let rows = prop::sample::select(&["", "", ", rows_per_file: 3", ", file_pattern: \"{digest}.parquet\""]);
+    let rows = prop::sample::select(&[
+        "",
+        "",
+        ", rows_per_file: 3",
+        ", file_pattern: \"{digest}.parquet\"",
+    ]);
     let sequence = (policies, rows, prop::collection::vec(operation(), 5..40));
     let played = runner.run(&sequence, |(policies, rows, operations)| {
         let mut project = Project::new(policies, rows);

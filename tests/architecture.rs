@@ -1,5 +1,5 @@
-//! The plan of the house: the order of the modules, files that need each other, the rooms in which kinds are named, and the one user of
-//! `std::fs`.
+//! The plan of the house: the order of the modules, files that need each other, the rooms in which
+//! kinds are named, and the one user of `std::fs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,16 +18,29 @@ const GROUPS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Files that need each other, each group with why it may stay for now. A module and what lies in it do not count.
+/// Files that need each other, each group with why it may stay for now. A module and what lies in
+/// it do not count.
 const CIRCLES: &[(&[&str], &str)] = &[
-    (&["home::sql"], "what is asked and how each database answers: one trait for the databases is to come"),
-    (&["plan", "publish"], "the planner's methods lie in several files: it is to be cut into types that each own one thing"),
-    (&["store::sql"], "how each database loads: one trait for the databases is to come"),
+    (
+        &["home::sql"],
+        "what is asked and how each database answers: one trait for the databases is to come",
+    ),
+    (
+        &["plan", "publish"],
+        "the planner's methods lie in several files: it is to be cut into types that each own one thing",
+    ),
+    (
+        &["store::sql"],
+        "how each database loads: one trait for the databases is to come",
+    ),
 ];
 
 /// Words that name one kind of homes, stores or formats, and the rooms in which they may stand.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("Parquet", &["format::parquet", "flow::factory", "store::sql"]),
+    (
+        "Parquet",
+        &["format::parquet", "flow::factory", "store::sql"],
+    ),
     ("Ipc", &["format::ipc", "flow::factory"]),
     ("FilesHome", &["home::files", "flow::factory"]),
     ("FilesStore", &["store::files", "flow::factory"]),
@@ -40,18 +53,35 @@ fn modules() -> BTreeMap<String, String> {
     fn find(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() { find(&path, found) } else { found.push(path) }
+            if path.is_dir() {
+                find(&path, found)
+            } else {
+                found.push(path)
+            }
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     find(&root, &mut files);
     let mut modules = BTreeMap::new();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
-        let relative = file.strip_prefix(&root).expect("below src").with_extension("");
-        let name = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("::");
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
+    {
+        let relative = file
+            .strip_prefix(&root)
+            .expect("below src")
+            .with_extension("");
+        let name = relative
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect::<Vec<_>>()
+            .join("::");
         let text = fs::read_to_string(file).expect("a source");
-        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let text = text
+            .split("#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or_default();
         let code = |line: &str| line.split("//").next().unwrap_or_default().to_string();
         modules.insert(name, text.lines().map(code).collect::<Vec<_>>().join("\n"));
     }
@@ -62,8 +92,19 @@ fn modules() -> BTreeMap<String, String> {
 /// The paths that a tree of `use` has: `a::{b, c::d}` is `a::b` and `a::c::d`.
 fn paths(tree: &str) -> Vec<String> {
     let tree = tree.trim();
-    let Some(start) = tree.find('{') else { return vec![tree.split(" as ").next().unwrap_or_default().trim().to_string()] };
-    let inner = tree[start + 1..].trim_end().strip_suffix('}').unwrap_or_else(|| panic!("{tree}"));
+    let Some(start) = tree.find('{') else {
+        return vec![
+            tree.split(" as ")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_string(),
+        ];
+    };
+    let inner = tree[start + 1..]
+        .trim_end()
+        .strip_suffix('}')
+        .unwrap_or_else(|| panic!("{tree}"));
     let (mut depth, mut last, mut pieces) = (0, 0, Vec::new());
     for (place, letter) in inner.char_indices() {
         match letter {
@@ -78,19 +119,29 @@ fn paths(tree: &str) -> Vec<String> {
     }
     pieces.push(&inner[last..]);
     let above = &tree[..start];
-    pieces.into_iter().filter(|piece| !piece.trim().is_empty()).flat_map(|piece| paths(&format!("{above}{}", piece.trim()))).collect()
+    pieces
+        .into_iter()
+        .filter(|piece| !piece.trim().is_empty())
+        .flat_map(|piece| paths(&format!("{above}{}", piece.trim())))
+        .collect()
 }
 
 /// The paths below `crate` that a module uses.
 fn used(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for tree in ["\nuse ", "\npub use ", "\npub(crate) use "].into_iter().flat_map(|word| text.split(word).skip(1)) {
+    for tree in ["\nuse ", "\npub use ", "\npub(crate) use "]
+        .into_iter()
+        .flat_map(|word| text.split(word).skip(1))
+    {
         found.extend(paths(tree.split(';').next().unwrap_or_default()));
     }
     for root in ["crate::", "super::"] {
         let starts = text.match_indices(root).map(|(place, _)| &text[place..]);
-        found
-            .extend(starts.map(|rest| rest.chars().take_while(|letter| letter.is_alphanumeric() || matches!(letter, '_' | ':')).collect()));
+        found.extend(starts.map(|rest| {
+            rest.chars()
+                .take_while(|letter| letter.is_alphanumeric() || matches!(letter, '_' | ':'))
+                .collect()
+        }));
     }
     let own: Vec<&str> = name.split("::").collect();
     let below = |path: String| {
@@ -126,18 +177,34 @@ fn edges(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> {
             path = path.rsplit_once("::")?.0;
         }
     };
-    let is_in = |inner: &str, outer: &str| inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with("::"));
-    let of = |(name, text): (&'_ String, &'_ String)| {
-        let targets = used(name, text).into_iter().filter_map(|path| module_of(&path));
-        targets.filter(|target| !is_in(name, target) && !is_in(target, name)).collect::<BTreeSet<&str>>()
+    let is_in = |inner: &str, outer: &str| {
+        inner == outer
+            || inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.starts_with("::"))
     };
-    modules.iter().map(|(name, text)| (name.as_str(), of((name, text)))).collect()
+    let of = |(name, text): (&'_ String, &'_ String)| {
+        let targets = used(name, text)
+            .into_iter()
+            .filter_map(|path| module_of(&path));
+        targets
+            .filter(|target| !is_in(name, target) && !is_in(target, name))
+            .collect::<BTreeSet<&str>>()
+    };
+    modules
+        .iter()
+        .map(|(name, text)| (name.as_str(), of((name, text))))
+        .collect()
 }
 
 #[test]
 fn modules_use_only_what_stands_before_them() {
     let modules = modules();
-    let group = |path: &str| GROUPS.iter().position(|group| group.contains(&path.split("::").next().unwrap_or_default()));
+    let group = |path: &str| {
+        GROUPS
+            .iter()
+            .position(|group| group.contains(&path.split("::").next().unwrap_or_default()))
+    };
     let mut checked = 0;
     for (name, text) in &modules {
         let Some(own) = group(name) else { continue };
@@ -146,10 +213,16 @@ fn modules_use_only_what_stands_before_them() {
             assert!(other <= own, "{name} uses {path}, which stands behind it");
             checked += 1;
         }
-        assert!(name.starts_with("fs") || !text.contains("std::fs"), "{name} uses std::fs");
+        assert!(
+            name.starts_with("fs") || !text.contains("std::fs"),
+            "{name} uses std::fs"
+        );
     }
     assert!(checked > 1000, "{checked}");
-    assert_eq!(paths("crate::{a::{b, c as d}, e}"), ["crate::a::b", "crate::a::c", "crate::e"]);
+    assert_eq!(
+        paths("crate::{a::{b, c as d}, e}"),
+        ["crate::a::b", "crate::a::c", "crate::e"]
+    );
 }
 
 /// Two files that need each other are one file in two places, but for those that are listed.
@@ -168,30 +241,46 @@ fn no_files_need_each_other() {
         }
         seen
     };
-    let reached: BTreeMap<&str, BTreeSet<&str>> = edges.keys().map(|name| (*name, reach(name))).collect();
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        edges.keys().map(|name| (*name, reach(name))).collect();
     let mut left: BTreeSet<&str> = edges.keys().copied().collect();
     let mut unused: Vec<&str> = CIRCLES.iter().map(|(rooms, _)| rooms[0]).collect();
     while let Some(name) = left.pop_first() {
-        let circle: Vec<&str> = reached[name].iter().copied().filter(|other| reached[other].contains(name)).collect();
+        let circle: Vec<&str> = reached[name]
+            .iter()
+            .copied()
+            .filter(|other| reached[other].contains(name))
+            .collect();
         left.retain(|other| !circle.contains(other));
         if circle.len() < 2 {
             continue;
         }
         let is_in = |room: &str| circle.iter().any(|name| name.starts_with(room));
-        let known = CIRCLES.iter().find(|(rooms, _)| circle.iter().all(|name| rooms.iter().any(|room| name.starts_with(room))));
+        let known = CIRCLES.iter().find(|(rooms, _)| {
+            circle
+                .iter()
+                .all(|name| rooms.iter().any(|room| name.starts_with(room)))
+        });
         assert!(known.is_some(), "these files need each other: {circle:?}");
         unused.retain(|room| !is_in(room));
     }
-    assert!(unused.is_empty(), "these circles are gone, and need no reason any more: {unused:?}");
+    assert!(
+        unused.is_empty(),
+        "these circles are gone, and need no reason any more: {unused:?}"
+    );
 }
 
 /// Who names one kind of homes, stores or formats must be changed for the next one.
 #[test]
 fn kinds_are_named_in_their_rooms() {
     for (name, text) in &modules() {
-        let words: BTreeSet<&str> = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+        let words: BTreeSet<&str> = text
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .collect();
         for (word, rooms) in ROOMS {
-            let is_room = rooms.iter().any(|room| name.starts_with(room) || room.starts_with(&format!("{name}::")));
+            let is_room = rooms
+                .iter()
+                .any(|room| name.starts_with(room) || room.starts_with(&format!("{name}::")));
             assert!(!words.contains(word) || is_room, "{name} names {word}");
         }
     }

@@ -10,8 +10,20 @@ fn printed(files: &[(&str, &str)]) -> String {
     }
     let ran = sandbox.run(&["check", "--offline"]);
     assert_eq!(ran.code, 2, "{}", ran.text);
-    assert_eq!(sandbox.run(&["build"]).text, ran.text, "every command says the same");
-    ran.text.replace(&sandbox.path("").canonicalize().expect("a folder").display().to_string(), "PROJECT")
+    assert_eq!(
+        sandbox.run(&["build"]).text,
+        ran.text,
+        "every command says the same"
+    );
+    ran.text.replace(
+        &sandbox
+            .path("")
+            .canonicalize()
+            .expect("a folder")
+            .display()
+            .to_string(),
+        "PROJECT",
+    )
 }
 
 macro_rules! broken {
@@ -160,18 +172,48 @@ flows:
 
 /// Slips of YAML, each with words that must be in what is printed.
 const SLIPS: &[(&str, &[&str])] = &[
-    ("flows:\n\ta: {home: h, store: s}\n", &["hygge.yml:2:", "indent with spaces"]),
-    ("flows:\n  a: {home: {entity}.parquet, store: s}\n", &["hygge.yml:2:", "quotes"]),
-    ("flows:\n  a: {home: @data, store: s}\n", &["hygge.yml:2:", "quotes"]),
-    ("flows:\n  a: {home: \"C:\\data\", store: s}\n", &["hygge.yml:2:", "single quotes"]),
-    ("flows:\n  a:\n    home: h\n   store: s\n", &["hygge.yml:4:", "one column"]),
-    ("flows:\n  a:\n    home: \"h\n    store: s\n", &["hygge.yml:", "quote"]),
-    ("flows:\n  a:\n    home: out: x\n    store: s\n", &["hygge.yml:3:", "quotes"]),
+    (
+        "flows:\n\ta: {home: h, store: s}\n",
+        &["hygge.yml:2:", "indent with spaces"],
+    ),
+    (
+        "flows:\n  a: {home: {entity}.parquet, store: s}\n",
+        &["hygge.yml:2:", "quotes"],
+    ),
+    (
+        "flows:\n  a: {home: @data, store: s}\n",
+        &["hygge.yml:2:", "quotes"],
+    ),
+    (
+        "flows:\n  a: {home: \"C:\\data\", store: s}\n",
+        &["hygge.yml:2:", "single quotes"],
+    ),
+    (
+        "flows:\n  a:\n    home: h\n   store: s\n",
+        &["hygge.yml:4:", "one column"],
+    ),
+    (
+        "flows:\n  a:\n    home: \"h\n    store: s\n",
+        &["hygge.yml:", "quote"],
+    ),
+    (
+        "flows:\n  a:\n    home: out: x\n    store: s\n",
+        &["hygge.yml:3:", "quotes"],
+    ),
     ("flows:\n  a: [home: h\n", &["hygge.yml:", "bracket"]),
     ("a: 1\n---\nb: 2\n", &["take out the ---"]),
-    ("flows:\n  {{name}}: {home: h, store: s}\n", &["hygge.yml:2:", "quotes"]),
-    ("flows:\n  a: &a {home: h, store: s, needs: *a}\n", &["an alias stands in what it repeats"]),
-    ("flows:\n  a: {home: *nothing, store: s}\n", &["hygge.yml:2:", "alias"]),
+    (
+        "flows:\n  {{name}}: {home: h, store: s}\n",
+        &["hygge.yml:2:", "quotes"],
+    ),
+    (
+        "flows:\n  a: &a {home: h, store: s, needs: *a}\n",
+        &["an alias stands in what it repeats"],
+    ),
+    (
+        "flows:\n  a: {home: *nothing, store: s}\n",
+        &["hygge.yml:2:", "alias"],
+    ),
 ];
 
 #[test]
@@ -187,7 +229,9 @@ fn slips_of_yaml_are_explained() {
 }
 
 fn many_flows(number: usize, more: &str) -> String {
-    (0..number).map(|number| format!("  f{number}: {{home: h{number}, store: s{number}{more}}}\n")).collect()
+    (0..number)
+        .map(|number| format!("  f{number}: {{home: h{number}, store: s{number}{more}}}\n"))
+        .collect()
 }
 
 /// Documents that cost much to read, if they are read to the end.
@@ -206,59 +250,104 @@ fn what_would_cost_too_much_is_refused() {
         (bomb(12), "repeat more values"),
         ("[".repeat(100_000), "nested more than 64"),
         ("{a: ".repeat(100_000), "nested more than 64"),
-        (format!("flows:\n  {}", "- ".repeat(10_000)), "nested more than 64"),
+        (
+            format!("flows:\n  {}", "- ".repeat(10_000)),
+            "nested more than 64",
+        ),
         (many, "more values than a config may have"),
         (" ".repeat((16 << 20) + 1), "16777216"),
-        (format!("flows:\n  a: {{home: h, store: s, tags: [{}]}}\n", "1, ".repeat(100_000)), "100000 problems"),
-        (format!("defaults: {{tags: [{}]}}\nflows:\n{}", "w, ".repeat(20_000), many_flows(3_000, "")), "more than a config may have"),
+        (
+            format!(
+                "flows:\n  a: {{home: h, store: s, tags: [{}]}}\n",
+                "1, ".repeat(100_000)
+            ),
+            "100000 problems",
+        ),
+        (
+            format!(
+                "defaults: {{tags: [{}]}}\nflows:\n{}",
+                "w, ".repeat(20_000),
+                many_flows(3_000, "")
+            ),
+            "more than a config may have",
+        ),
         (
             format!(
                 "flows:\n  a: {{home: h, store: s, entities: [{0}]}}\n  b: {{home: i, store: t, needs: a, entities: [{0}]}}\n",
-                (0..3_000).map(|number| format!("e{number}, ")).collect::<String>()
+                (0..3_000)
+                    .map(|number| format!("e{number}, "))
+                    .collect::<String>()
             ),
             "too many edges",
         ),
-        (format!("flows:\n{}", many_flows(3_000, ", needs: [missing]")), "3000 problems"),
+        (
+            format!("flows:\n{}", many_flows(3_000, ", needs: [missing]")),
+            "3000 problems",
+        ),
     ];
     for (config, words) in cases {
         let sandbox = Sandbox::new(&config);
         // A quarter of a gigabyte of memory, ten seconds of work.
         let (code, text) = sandbox.run_bounded(1_000_000, 10, &["check", "--offline"]);
         assert_eq!(code, Some(2), "{words}: {}", &text[..text.len().min(500)]);
-        assert!(text.contains(words), "{words:?} is not in {}", &text[..text.len().min(500)]);
+        assert!(
+            text.contains(words),
+            "{words:?} is not in {}",
+            &text[..text.len().min(500)]
+        );
         assert!(text.len() < 100_000, "{} bytes are printed", text.len());
     }
 }
 
 #[test]
 fn problems_far_out_on_a_line_are_shown() {
-    let flows: String = (0..5_000).map(|number| format!("f{number}: {{home: h{number}, store: s{number}}}, ")).collect();
-    let ran = Sandbox::new(&format!("flows: {{{flows} é: {{home: h, store: ö, unknwon: 1}}, y: {{home: h, store: s0}}}}\n"))
-        .run(&["check", "--offline"]);
+    let flows: String = (0..5_000)
+        .map(|number| format!("f{number}: {{home: h{number}, store: s{number}}}, "))
+        .collect();
+    let ran = Sandbox::new(&format!(
+        "flows: {{{flows} é: {{home: h, store: ö, unknwon: 1}}, y: {{home: h, store: s0}}}}\n"
+    ))
+    .run(&["check", "--offline"]);
     assert_eq!(ran.code, 2, "{}", &ran.text[..ran.text.len().min(500)]);
     assert!(
-        ran.text.contains("─────\n") && ran.text.contains("store: ö, unknwon: 1}") && ran.text.contains("╰── not a key of this block"),
+        ran.text.contains("─────\n")
+            && ran.text.contains("store: ö, unknwon: 1}")
+            && ran.text.contains("╰── not a key of this block"),
         "{}",
         ran.text
     );
-    assert!(ran.text.contains("and this one's") && ran.text.len() < 3_000, "{}", ran.text);
+    assert!(
+        ran.text.contains("and this one's") && ran.text.len() < 3_000,
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
 fn what_is_no_file_is_no_config() {
     let sandbox = Sandbox::new("");
     for device in ["/dev/zero", "/dev/null"] {
-        let (code, text) = sandbox.run_bounded(1_000_000, 10, &["-f", device, "check", "--offline"]);
+        let (code, text) =
+            sandbox.run_bounded(1_000_000, 10, &["-f", device, "check", "--offline"]);
         assert_eq!(code, Some(2), "{text}");
-        assert!(text.contains(&format!("{device} is no file, but a device")) && text.contains("hint: "), "{text}");
+        assert!(
+            text.contains(&format!("{device} is no file, but a device")) && text.contains("hint: "),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn thousands_of_problems_cost_no_more_than_their_number() {
-    let flows: String = (0..3000).map(|number| format!("  f{number}: {{home: h, store: same, unknown: {number}}}\n")).collect();
+    let flows: String = (0..3000)
+        .map(|number| format!("  f{number}: {{home: h, store: same, unknown: {number}}}\n"))
+        .collect();
     let sandbox = Sandbox::new(&format!("flows:\n{flows}"));
     let (code, text) = sandbox.run_bounded(1_000_000, 20, &["check", "--offline"]);
     assert_eq!(code, Some(2), "{}", &text[..500]);
-    assert!(text.contains("5999 problems in hygge.yml") && text.contains("and 5899 more"), "{}", &text[text.len() - 500..]);
+    assert!(
+        text.contains("5999 problems in hygge.yml") && text.contains("and 5899 more"),
+        "{}",
+        &text[text.len() - 500..]
+    );
 }

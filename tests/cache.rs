@@ -8,8 +8,13 @@ use crate::common::sandbox::{Sandbox, built};
 const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
 
 fn staged(sandbox: &Sandbox) -> usize {
-    let folders = fs::read_dir(sandbox.path(".hygge-cache/staging")).expect("staging").map(|entry| entry.expect("an entry").path());
-    folders.filter(|folder| folder.is_dir() && !folder.ends_with("tmp")).map(|folder| fs::read_dir(folder).expect("a folder").count()).sum()
+    let folders = fs::read_dir(sandbox.path(".hygge-cache/staging"))
+        .expect("staging")
+        .map(|entry| entry.expect("an entry").path());
+    folders
+        .filter(|folder| folder.is_dir() && !folder.ends_with("tmp"))
+        .map(|folder| fs::read_dir(folder).expect("a folder").count())
+        .sum()
 }
 
 #[test]
@@ -17,11 +22,20 @@ fn a_damaged_index_is_set_aside_and_what_is_fresh_stays_fresh() {
     let sandbox = Sandbox::numbers();
     sandbox.build(&[]);
     let index = sandbox.path(".hygge-cache/index.db");
-    for damage in [&b"this is no database at all, but it is long enough to look like one to somebody"[..], b""] {
+    for damage in [
+        &b"this is no database at all, but it is long enough to look like one to somebody"[..],
+        b"",
+    ] {
         fs::write(&index, damage).expect("a write");
         let ran = sandbox.run(&["build"]);
         assert!(ran.code == 0 && ran.text.ends_with(FRESH), "{}", ran.text);
-        assert!(ran.text.contains("begun anew from 1 receipt; the old one is ") || damage.is_empty(), "{}", ran.text);
+        assert!(
+            ran.text
+                .contains("begun anew from 1 receipt; the old one is ")
+                || damage.is_empty(),
+            "{}",
+            ran.text
+        );
     }
     assert!(sandbox.path(".hygge-cache/index.db.damaged").exists());
 }
@@ -37,8 +51,16 @@ fn an_index_of_a_newer_hygge_is_refused() {
     fs::write(&index, &bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
     assert_eq!(ran.code, 3, "{}", ran.text);
-    assert!(ran.text.contains("version 99") && ran.text.contains("delete the cache"), "{}", ran.text);
-    assert_eq!(fs::read(&index).expect("an index"), bytes, "it is left alone");
+    assert!(
+        ran.text.contains("version 99") && ran.text.contains("delete the cache"),
+        "{}",
+        ran.text
+    );
+    assert_eq!(
+        fs::read(&index).expect("an index"),
+        bytes,
+        "it is left alone"
+    );
 }
 
 #[test]
@@ -50,12 +72,17 @@ fn an_index_of_an_older_hygge_is_begun_anew() {
     bytes[60..64].copy_from_slice(&1_u32.to_be_bytes());
     fs::write(&index, &bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
-    assert!(ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH), "{}", ran.text);
+    assert!(
+        ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
 fn a_damaged_part_in_staging_is_noticed_and_made_again() {
-    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n");
+    let sandbox =
+        Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n");
     files::ints(&sandbox, "home/a.parquet", 0..1000);
     files::ints(&sandbox, "home/b.parquet", 0..10);
     sandbox.build(&[]);
@@ -84,21 +111,28 @@ fn a_damaged_part_in_staging_is_noticed_and_made_again() {
 
 #[test]
 fn what_was_published_before_comes_back_without_reading_the_home() {
-    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n");
+    let sandbox =
+        Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n");
     for values in [0..1000, 0..2000, 0..3000, 0..1000] {
         files::ints(&sandbox, "home/a.parquet", values.clone());
         let ran = sandbox.build(&[]);
         let again = values == (0..1000) && ran.outcome("ids") == "restored";
         assert!(again || ran.outcome("ids") == "built", "{}", ran.text);
     }
-    assert_eq!(sandbox.build(&["--force"]).outcome("ids"), "built", "what is forced is made");
+    assert_eq!(
+        sandbox.build(&["--force"]).outcome("ids"),
+        "built",
+        "what is forced is made"
+    );
 }
 
 #[test]
 fn keep_decides_whether_staging_has_its_own_copy() {
     for (keep, copies) in [("always", 4), ("never", 0)] {
         let sandbox = Sandbox::numbers();
-        let config = format!("options: {{cache: {{keep: {keep}}}}}\nflows:\n  numbers: {{home: home, store: store}}\n");
+        let config = format!(
+            "options: {{cache: {{keep: {keep}}}}}\nflows:\n  numbers: {{home: home, store: store}}\n"
+        );
         sandbox.write("hygge.yml", config);
         sandbox.build(&[]);
         assert_eq!(staged(&sandbox), copies, "{keep}");
@@ -112,7 +146,10 @@ fn keep_decides_whether_staging_has_its_own_copy() {
 #[test]
 fn a_project_that_was_moved_is_as_fresh_as_before() {
     let sandbox = Sandbox::new("");
-    sandbox.write("one/hygge.yml", "name: p\nflows:\n  numbers: {home: home, store: store}\n");
+    sandbox.write(
+        "one/hygge.yml",
+        "name: p\nflows:\n  numbers: {home: home, store: store}\n",
+    );
     sandbox.sample("north", "one/home/north.parquet");
     assert_eq!(sandbox.build(&["-f", "one/hygge.yml"]).code, 0);
     fs::rename(sandbox.path("one"), sandbox.path("two")).expect("a rename");
@@ -124,17 +161,33 @@ fn a_project_that_was_moved_is_as_fresh_as_before() {
 fn inputs_that_have_aged_are_not_read_again() {
     // The samples of the repository are older than two seconds, what was just published is not.
     let home = concat!(env!("CARGO_MANIFEST_DIR"), "/data/home/numbers");
-    let sandbox = Sandbox::new(&format!("flows:\n  numbers: {{home: {home}, store: store}}\n"));
+    let sandbox = Sandbox::new(&format!(
+        "flows:\n  numbers: {{home: {home}, store: store}}\n"
+    ));
     let first = sandbox.build(&[]);
-    let published = first.event("flow_finished")["bytes"].as_u64().expect("a number");
-    assert_eq!(first.event("build_finished")["bytes_hashed"].as_u64(), Some(published), "the inputs, which pass as they are");
+    let published = first.event("flow_finished")["bytes"]
+        .as_u64()
+        .expect("a number");
+    assert_eq!(
+        first.event("build_finished")["bytes_hashed"].as_u64(),
+        Some(published),
+        "the inputs, which pass as they are"
+    );
     let second = sandbox.build(&[]);
-    assert_eq!(second.event("build_finished")["bytes_hashed"].as_u64(), Some(published), "the outputs, which are too young");
+    assert_eq!(
+        second.event("build_finished")["bytes_hashed"].as_u64(),
+        Some(published),
+        "the outputs, which are too young"
+    );
     fs::remove_dir_all(sandbox.path("store")).expect("the store");
     let third = sandbox.build(&["--dry-run"]);
     assert_eq!(third.event("plan")["verdict"], "stale", "{}", third.text);
     let fourth = sandbox.build(&[]);
-    assert_eq!(fourth.event("build_finished")["bytes_hashed"].as_u64(), Some(0), "neither inputs nor outputs");
+    assert_eq!(
+        fourth.event("build_finished")["bytes_hashed"].as_u64(),
+        Some(0),
+        "neither inputs nor outputs"
+    );
 }
 
 #[test]
@@ -154,7 +207,11 @@ fn an_index_with_a_bad_page_is_set_aside() {
     bytes[4096..].fill(0x5a);
     fs::write(&index, bytes).expect("a write");
     let ran = sandbox.run(&["build"]);
-    assert!(ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH), "{}", ran.text);
+    assert!(
+        ran.code == 0 && ran.text.contains("begun anew") && ran.text.ends_with(FRESH),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -163,10 +220,22 @@ fn who_only_looks_needs_no_right_to_write_the_index() {
     let sandbox = Sandbox::numbers();
     built(&sandbox);
     for name in ["index.db", "index.lock"] {
-        if chown(sandbox.path(&format!(".hygge-cache/{name}")), Some(65534), Some(65534)).is_err() {
+        if chown(
+            sandbox.path(&format!(".hygge-cache/{name}")),
+            Some(65534),
+            Some(65534),
+        )
+        .is_err()
+        {
             return;
         }
-        for arguments in [&["log"][..], &["why", "numbers"], &["build", "--dry-run"], &["cache", "stats"], &["graph"]] {
+        for arguments in [
+            &["log"][..],
+            &["why", "numbers"],
+            &["build", "--dry-run"],
+            &["cache", "stats"],
+            &["graph"],
+        ] {
             let ran = sandbox.run_obedient(arguments);
             assert_eq!(ran.code, 0, "{name}, {arguments:?}: {}", ran.text);
         }

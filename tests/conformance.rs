@@ -1,3 +1,4 @@
-//! What every implementation of a trait must hold, whichever it is: a new one runs through the same.
+//! What every implementation of a trait must hold, whichever it is: a new one runs through the
+//! same.
 
 mod format;

@@ -1,4 +1,5 @@
-//! Damage: whatever becomes of a file of the cache, what is published is right, and what was fresh is fresh.
+//! Damage: whatever becomes of a file of the cache, what is published is right, and what was fresh
+//! is fresh.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +26,10 @@ const DAMAGES: &[Damage] = &[
     ("bits flipped", |path| {
         let mut bytes = fs::read(path).expect("a file");
         let step = (bytes.len() / 40).max(1);
-        bytes.iter_mut().step_by(step).for_each(|byte| *byte ^= 0x10);
+        bytes
+            .iter_mut()
+            .step_by(step)
+            .for_each(|byte| *byte ^= 0x10);
         fs::write(path, bytes).expect("a write");
     }),
     ("one bit flipped", |path| {
@@ -42,13 +46,19 @@ const DAMAGES: &[Damage] = &[
         fs::remove_file(path).expect("a file");
         fs::create_dir(path).expect("a folder");
     }),
-    ("unreadable", |path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("permissions")),
+    ("unreadable", |path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("permissions")
+    }),
 ];
 
 fn all_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() { all_files(&path, found) } else { found.push(path) }
+        if path.is_dir() {
+            all_files(&path, found)
+        } else {
+            found.push(path)
+        }
     }
 }
 
@@ -69,7 +79,11 @@ fn ends_well(sandbox: &Sandbox, arguments: &[&str], case: &str) -> bool {
     if ran.code == 0 {
         return true;
     }
-    assert!(ran.text.contains(".hygge-cache") && ran.text.contains("hint: "), "{case} is neither mended nor refused by name: {}", ran.text);
+    assert!(
+        ran.text.contains(".hygge-cache") && ran.text.contains("hint: "),
+        "{case} is neither mended nor refused by name: {}",
+        ran.text
+    );
     false
 }
 
@@ -79,7 +93,11 @@ fn is_mended(sandbox: &Sandbox, first: &BTreeMap<String, String>, case: &str) ->
         return false;
     }
     assert!(sandbox.run(&["build"]).text.ends_with(FRESH), "{case}");
-    assert_eq!(sandbox.digests("store"), *first, "{case}: what was fresh is fresh");
+    assert_eq!(
+        sandbox.digests("store"),
+        *first,
+        "{case}: what was fresh is fresh"
+    );
     // A part that is needed from the cache is what it says, or made again.
     fs::remove_file(sandbox.path("store/00000000000000000002.parquet")).expect("a part");
     let mut is_mended = ends_well(sandbox, &["build"], case);
@@ -97,7 +115,10 @@ fn each_file_of_the_cache_may_be_damaged() {
     let (saved, first) = (sandbox.save(), sandbox.digests("store"));
     let mut found = Vec::new();
     all_files(&sandbox.path(".hygge-cache"), &mut found);
-    assert!(found.iter().any(|path| path.ends_with("parts.log")) && found.len() > 6, "{found:?}");
+    assert!(
+        found.iter().any(|path| path.ends_with("parts.log")) && found.len() > 6,
+        "{found:?}"
+    );
     let mut refused = Vec::new();
     for path in &found {
         for (damage, spoil) in DAMAGES {
@@ -109,27 +130,56 @@ fn each_file_of_the_cache_may_be_damaged() {
             }
         }
     }
-    // What is a file and can be read is always mended, but for the mark: without it, nobody knows that the folder may be emptied.
-    let may_be_refused = |case: &String| case.ends_with("made a folder") || case.ends_with("unreadable") || case.contains("CACHEDIR.TAG");
-    assert!(refused.iter().all(may_be_refused) && refused.len() < 2 * found.len(), "{refused:?}");
+    // What is a file and can be read is always mended, but for the mark: without it, nobody knows
+    // that the folder may be emptied.
+    let may_be_refused = |case: &String| {
+        case.ends_with("made a folder")
+            || case.ends_with("unreadable")
+            || case.contains("CACHEDIR.TAG")
+    };
+    assert!(
+        refused.iter().all(may_be_refused) && refused.len() < 2 * found.len(),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn verify_finds_what_is_damaged_and_the_next_build_makes_it_again() {
     let sandbox = built();
     let sound = sandbox.run(&["cache", "verify"]);
-    assert!(sound.code == 0 && sound.text.contains("verified 3 parts") && sound.text.contains("0 damaged"), "{}", sound.text);
+    assert!(
+        sound.code == 0
+            && sound.text.contains("verified 3 parts")
+            && sound.text.contains("0 damaged"),
+        "{}",
+        sound.text
+    );
     let mut found = Vec::new();
     all_files(&sandbox.path(".hygge-cache/staging"), &mut found);
-    let part = found.iter().find(|path| path.file_name().is_some_and(|name| name.len() == 64)).expect("a part");
+    let part = found
+        .iter()
+        .find(|path| path.file_name().is_some_and(|name| name.len() == 64))
+        .expect("a part");
     let mut bytes = fs::read(part).expect("a part");
     bytes[5] ^= 1;
     fs::write(part, &bytes).expect("a write");
     let ran = sandbox.run(&["cache", "verify", "--format", "json"]);
     let damaged = &ran.event("cache_verify")["damaged"];
-    assert_eq!((ran.code, damaged.as_array().map(Vec::len)), (1, Some(1)), "{}", ran.text);
-    assert_eq!(fs::read(damaged[0]["now"].as_str().expect("a path")).expect("what was set aside"), bytes);
-    assert_eq!(sandbox.run(&["cache", "verify"]).code, 0, "it is found once");
+    assert_eq!(
+        (ran.code, damaged.as_array().map(Vec::len)),
+        (1, Some(1)),
+        "{}",
+        ran.text
+    );
+    assert_eq!(
+        fs::read(damaged[0]["now"].as_str().expect("a path")).expect("what was set aside"),
+        bytes
+    );
+    assert_eq!(
+        sandbox.run(&["cache", "verify"]).code,
+        0,
+        "it is found once"
+    );
     let before = sandbox.digests("store");
     for folder in ["store", ".hygge/store.old"] {
         fs::remove_dir_all(sandbox.path(folder)).expect("a store");
@@ -144,13 +194,40 @@ fn verify_finds_what_is_damaged_and_the_next_build_makes_it_again() {
 #[test]
 fn what_is_in_the_cache_is_let_go_by_age_and_by_size() {
     let sandbox = built();
-    let stats = |sandbox: &Sandbox| sandbox.run(&["cache", "stats", "--format", "json"]).event("cache_stats")["parts"].as_u64();
+    let stats = |sandbox: &Sandbox| {
+        sandbox
+            .run(&["cache", "stats", "--format", "json"])
+            .event("cache_stats")["parts"]
+            .as_u64()
+    };
     assert_eq!(stats(&sandbox), Some(3));
-    let dry = sandbox.run(&["cache", "gc", "--max-size", "1", "--dry-run", "--format", "json"]);
-    assert_eq!((dry.event("cache_gc")["parts"].as_u64(), stats(&sandbox)), (Some(3), Some(3)), "{}", dry.text);
+    let dry = sandbox.run(&[
+        "cache",
+        "gc",
+        "--max-size",
+        "1",
+        "--dry-run",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(
+        (dry.event("cache_gc")["parts"].as_u64(), stats(&sandbox)),
+        (Some(3), Some(3)),
+        "{}",
+        dry.text
+    );
     let one = sandbox.run(&["cache", "gc", "--max-size", "9kB", "--format", "json"]);
     let gone = one.event("cache_gc");
-    assert_eq!((gone["parts"].as_u64(), gone["bytes"].as_u64(), stats(&sandbox)), (Some(1), Some(4096), Some(2)), "{}", one.text);
+    assert_eq!(
+        (
+            gone["parts"].as_u64(),
+            gone["bytes"].as_u64(),
+            stats(&sandbox)
+        ),
+        (Some(1), Some(4096), Some(2)),
+        "{}",
+        one.text
+    );
     let old = sandbox.run(&["cache", "gc", "--max-age", "1d", "--format", "json"]);
     assert_eq!(old.event("cache_gc")["parts"], 0, "nothing is a day old");
     assert_eq!(sandbox.run(&["cache", "gc", "--max-age", "0"]).code, 0);
@@ -165,20 +242,31 @@ fn a_build_keeps_the_limits_by_itself() {
         files::ints_and_texts(&sandbox, "home/a.parquet", 0..rows);
         assert_eq!(sandbox.build(&[]).code, 0);
         let stats = sandbox.run(&["cache", "stats", "--format", "json"]);
-        assert!(stats.event("cache_stats")["parts"].as_u64() <= Some(1), "{}", stats.text);
+        assert!(
+            stats.event("cache_stats")["parts"].as_u64() <= Some(1),
+            "{}",
+            stats.text
+        );
     }
 }
 
 #[test]
 fn what_was_made_and_not_published_is_not_let_go_for_its_size() {
-    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, compression: zstd}, max_shrink: 0%}\n");
+    let sandbox = Sandbox::new(
+        "flows:\n  ids: {home: home, store: {path: store, compression: zstd}, max_shrink: 0%}\n",
+    );
     files::ints(&sandbox, "home/a.parquet", 0..100);
     assert_eq!(sandbox.build(&[]).code, 0);
     files::ints(&sandbox, "home/a.parquet", 0..50);
     assert_eq!(sandbox.build(&[]).code, 1, "it would shrink");
     assert_eq!(sandbox.run(&["cache", "gc", "--max-size", "0"]).code, 0);
     let ran = sandbox.build(&["--accept-shrink"]);
-    assert_eq!((ran.code, ran.event("flow_finished")["parts_made"].as_u64()), (0, Some(0)), "{}", ran.text);
+    assert_eq!(
+        (ran.code, ran.event("flow_finished")["parts_made"].as_u64()),
+        (0, Some(0)),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -198,8 +286,14 @@ fn gc_waits_for_builds_or_gives_up() {
 fn the_cache_says_what_it_is() {
     let sandbox = built();
     let tag = fs::read_to_string(sandbox.path(".hygge-cache/CACHEDIR.TAG")).expect("a tag");
-    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"), "{tag}");
-    assert_eq!(fs::read_to_string(sandbox.path(".hygge-cache/.gitignore")).expect("a list"), "*\n");
+    assert!(
+        tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"),
+        "{tag}"
+    );
+    assert_eq!(
+        fs::read_to_string(sandbox.path(".hygge-cache/.gitignore")).expect("a list"),
+        "*\n"
+    );
 }
 
 #[test]
@@ -236,25 +330,42 @@ print(index.execute('SELECT count(*) FROM part').fetchone()[0])
 ";
     let index = sandbox.path(".hygge-cache/index.db");
     let old = crate::common::peers::run(lines, &[index.as_os_str()]);
-    assert!(old.status.success(), "{}", String::from_utf8_lossy(&old.stderr));
+    assert!(
+        old.status.success(),
+        "{}",
+        String::from_utf8_lossy(&old.stderr)
+    );
     assert_eq!(String::from_utf8_lossy(&old.stdout).trim(), "3");
     assert_eq!(sandbox.run(&["build"]).text, FRESH);
     fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
     fs::remove_dir_all(sandbox.path("store")).expect("a store");
     fs::remove_file(sandbox.path(".hygge/store.json")).expect("a receipt");
     let ran = sandbox.build(&[]);
-    assert_eq!(ran.event("flow_finished")["parts_made"], 0, "its parts are known: {}", ran.text);
+    assert_eq!(
+        ran.event("flow_finished")["parts_made"],
+        0,
+        "its parts are known: {}",
+        ran.text
+    );
 }
 
 #[test]
 fn an_index_of_a_killed_build_that_was_cut_off_anywhere_is_begun_anew() {
     let sandbox = Sandbox::new(CONFIG);
     for number in 0..40 {
-        files::ints_and_texts(&sandbox, &format!("home/{number}.parquet"), number * 100..number * 100 + 2000);
+        files::ints_and_texts(
+            &sandbox,
+            &format!("home/{number}.parquet"),
+            number * 100..number * 100 + 2000,
+        );
     }
     assert_eq!(sandbox.build(&[]).code, 0);
     for number in 0..40 {
-        files::ints_and_texts(&sandbox, &format!("home/{number}.parquet"), number * 100..number * 100 + 2100);
+        files::ints_and_texts(
+            &sandbox,
+            &format!("home/{number}.parquet"),
+            number * 100..number * 100 + 2100,
+        );
     }
     let mut build = sandbox.start(&["-j", "1"]);
     for _ in 0..20 {
@@ -263,21 +374,38 @@ fn an_index_of_a_killed_build_that_was_cut_off_anywhere_is_begun_anew() {
     build.signal("KILL");
     build.end();
     let saved = sandbox.save();
-    let pages = fs::metadata(sandbox.path(".hygge-cache/index.db")).expect("an index").len() / 4096;
+    let pages = fs::metadata(sandbox.path(".hygge-cache/index.db"))
+        .expect("an index")
+        .len()
+        / 4096;
     assert!(pages > 4, "{pages} pages");
     let mut begun_anew = 0;
     for page in 0..pages {
         for log in [true, false] {
             sandbox.reset(&saved);
-            let index = fs::OpenOptions::new().write(true).open(sandbox.path(".hygge-cache/index.db")).expect("an index");
+            let index = fs::OpenOptions::new()
+                .write(true)
+                .open(sandbox.path(".hygge-cache/index.db"))
+                .expect("an index");
             index.set_len(page * 4096).expect("a cut");
             if !log {
                 drop(fs::remove_file(sandbox.path(".hygge-cache/index.db-wal")));
             }
             let ran = sandbox.build(&[]);
-            assert_eq!(ran.code, 0, "{page} of {pages} pages are left, log {log}: {}", ran.text);
-            begun_anew += usize::from(ran.events.iter().any(|event| event["event"] == "index_anew"));
-            assert!(sandbox.run(&["build"]).text.ends_with(FRESH), "{page} pages, log {log}");
+            assert_eq!(
+                ran.code, 0,
+                "{page} of {pages} pages are left, log {log}: {}",
+                ran.text
+            );
+            begun_anew += usize::from(
+                ran.events
+                    .iter()
+                    .any(|event| event["event"] == "index_anew"),
+            );
+            assert!(
+                sandbox.run(&["build"]).text.ends_with(FRESH),
+                "{page} pages, log {log}"
+            );
         }
     }
     assert!(begun_anew > 2, "begun anew {begun_anew} times");
@@ -309,17 +437,36 @@ fn an_index_with_other_tables_is_begun_anew() {
             sandbox.reset(&saved);
             let index = sandbox.path(".hygge-cache/index.db");
             let changed = crate::common::peers::run(lines, &[index.as_os_str(), change.as_ref()]);
-            assert!(changed.status.success(), "{change}: {}", String::from_utf8_lossy(&changed.stderr));
-            let ran = sandbox.run(if command == "why" { &["why", "ids"] } else { std::slice::from_ref(&command) });
+            assert!(
+                changed.status.success(),
+                "{change}: {}",
+                String::from_utf8_lossy(&changed.stderr)
+            );
+            let ran = sandbox.run(if command == "why" {
+                &["why", "ids"]
+            } else {
+                std::slice::from_ref(&command)
+            });
             assert_eq!(ran.code, 0, "{change}, {command}: {}", ran.text);
-            assert!(command != "build" || ran.text.contains("index.db.damaged"), "{change}: it is said: {}", ran.text);
-            assert!(sandbox.path(".hygge-cache/index.db.damaged").is_file(), "{change}, {command}: it is set aside");
+            assert!(
+                command != "build" || ran.text.contains("index.db.damaged"),
+                "{change}: it is said: {}",
+                ran.text
+            );
+            assert!(
+                sandbox.path(".hygge-cache/index.db.damaged").is_file(),
+                "{change}, {command}: it is set aside"
+            );
             files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
             assert_eq!(sandbox.build(&[]).code, 0, "{change}, {command}");
             files::ints_and_texts(&sandbox, "home/20.parquet", 0..20);
             assert_eq!(sandbox.build(&[]).code, 0, "{change}, {command}");
             assert_eq!(sandbox.digests("store"), first, "{change}, {command}");
-            assert_eq!(sandbox.run(&["log"]).text.matches("run ").count(), 2, "{change}, {command}: the history begins anew");
+            assert_eq!(
+                sandbox.run(&["log"]).text.matches("run ").count(),
+                2,
+                "{change}, {command}: the history begins anew"
+            );
         }
     }
 }
@@ -331,7 +478,12 @@ fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
     let ours = fs::read(sandbox.path(tag)).expect("a tag");
     let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n".to_vec();
     let same_size: Vec<u8> = cargos.iter().copied().cycle().take(ours.len()).collect();
-    for (other, has_index) in [(Vec::new(), true), (cargos, true), (same_size.clone(), true), (same_size, false)] {
+    for (other, has_index) in [
+        (Vec::new(), true),
+        (cargos, true),
+        (same_size.clone(), true),
+        (same_size, false),
+    ] {
         sandbox.reset(&saved);
         fs::write(sandbox.path(tag), &other).expect("a write");
         if !has_index {
@@ -339,10 +491,20 @@ fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
         }
         for command in [&["clean"][..], &["cache", "gc", "--max-age", "0"]] {
             let ran = sandbox.run(command);
-            assert!(ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"), "{command:?}: {}", ran.text);
+            assert!(
+                ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"),
+                "{command:?}: {}",
+                ran.text
+            );
         }
         assert!(sandbox.path(".hygge-cache/staging/parts.log").is_file());
-        assert!(fs::read_dir(sandbox.path(".hygge-cache/staging")).expect("staging").count() > 2, "nothing is removed");
+        assert!(
+            fs::read_dir(sandbox.path(".hygge-cache/staging"))
+                .expect("staging")
+                .count()
+                > 2,
+            "nothing is removed"
+        );
         // What the hint says helps.
         fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
         assert!(sandbox.run(&["build"]).text.ends_with(FRESH));
@@ -363,20 +525,41 @@ fn a_folder_with_such_names_of_others_becomes_no_cache_and_nothing_becomes_of_th
         &[("CACHEDIR.TAG.tmp", b"theirs")],
         &[("CACHEDIR.TAG.tmp", &same_size[..])],
     ] {
-        for command in [&["build"][..], &["log"], &["build", "--check"], &["clean"], &["cache", "gc"]] {
+        for command in [
+            &["build"][..],
+            &["log"],
+            &["build", "--check"],
+            &["clean"],
+            &["cache", "gc"],
+        ] {
             let sandbox = Sandbox::new(CONFIG);
             files::ints(&sandbox, "home/a.parquet", 0..10);
-            names.iter().for_each(|(name, bytes)| sandbox.write(&format!(".hygge-cache/{name}"), bytes));
+            names
+                .iter()
+                .for_each(|(name, bytes)| sandbox.write(&format!(".hygge-cache/{name}"), bytes));
             let before = seen(&sandbox.path(".hygge-cache"));
             let ran = sandbox.run(command);
-            assert_eq!(differences(&before, &sandbox.path(".hygge-cache")), [""; 0], "{names:?}, {command:?}: {}", ran.text);
-            assert!(ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"), "{names:?}, {command:?}: {}", ran.text);
+            assert_eq!(
+                differences(&before, &sandbox.path(".hygge-cache")),
+                [""; 0],
+                "{names:?}, {command:?}: {}",
+                ran.text
+            );
+            assert!(
+                ran.code == 3 && ran.text.contains("without hygge's own CACHEDIR.TAG"),
+                "{names:?}, {command:?}: {}",
+                ran.text
+            );
         }
     }
     // What a process leaves that died while it made one.
     let sandbox = Sandbox::new(CONFIG);
     files::ints(&sandbox, "home/a.parquet", 0..10);
-    for (name, bytes) in [("CACHEDIR.TAG.tmp", &ours[..20]), ("index.lock", b""), (".gitignore.tmp", b"*")] {
+    for (name, bytes) in [
+        ("CACHEDIR.TAG.tmp", &ours[..20]),
+        ("index.lock", b""),
+        (".gitignore.tmp", b"*"),
+    ] {
         sandbox.write(&format!(".hygge-cache/{name}"), bytes);
     }
     assert_eq!(sandbox.run(&["build"]).code, 0);
@@ -390,9 +573,16 @@ fn what_has_the_name_of_an_index_that_was_set_aside_is_no_obstacle() {
         fs::write(sandbox.path(".hygge-cache/index.db"), "no index").expect("a write");
         drop(fs::remove_file(sandbox.path(".hygge-cache/index.db-wal")));
         let ran = sandbox.run(&["build"]);
-        assert!(ran.code == 0 && ran.text.contains(&format!("index.db.damaged.{number}")), "{}", ran.text);
+        assert!(
+            ran.code == 0 && ran.text.contains(&format!("index.db.damaged.{number}")),
+            "{}",
+            ran.text
+        );
     }
-    assert_eq!(fs::read(sandbox.path(".hygge-cache/index.db.damaged/theirs")).expect("a file"), b"theirs");
+    assert_eq!(
+        fs::read(sandbox.path(".hygge-cache/index.db.damaged/theirs")).expect("a file"),
+        b"theirs"
+    );
     assert_eq!(sandbox.run(&["build"]).text, FRESH);
     assert_eq!(sandbox.run(&["clean"]).code, 0);
     assert!(!sandbox.path(".hygge-cache/index.db.damaged.2").exists());
@@ -404,10 +594,16 @@ fn the_lock_of_what_takes_a_moment_is_not_waited_for_without_end() {
     files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
     let held = Held::alone(&sandbox.path(".hygge-cache/index.lock"));
     let mut command = std::process::Command::new("timeout");
-    command.args(["60", env!("CARGO_BIN_EXE_hygge"), "build", "--no-wait"]).current_dir(sandbox.path("")).env_clear();
+    command
+        .args(["60", env!("CARGO_BIN_EXE_hygge"), "build", "--no-wait"])
+        .current_dir(sandbox.path(""))
+        .env_clear();
     let output = command.output().expect("timeout runs");
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(4) && text.contains("index.lock is locked by"), "{text}");
+    assert!(
+        output.status.code() == Some(4) && text.contains("index.lock is locked by"),
+        "{text}"
+    );
     // Whoever waits says so, and ends when asked to.
     let mut build = sandbox.start(&[]);
     build.wait_for("cache_waiting");
@@ -420,14 +616,31 @@ fn the_lock_of_what_takes_a_moment_is_not_waited_for_without_end() {
 
 #[test]
 fn an_index_whose_runs_have_numbers_that_none_has_is_begun_anew() {
-    for statement in ["UPDATE run SET id = 9223372036854775807 WHERE id = 1", "UPDATE sqlite_sequence SET seq = 9223372036854775807"] {
+    for statement in [
+        "UPDATE run SET id = 9223372036854775807 WHERE id = 1",
+        "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+    ] {
         let sandbox = built();
         let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\nbase.execute(sys.argv[2])";
-        let changed = crate::common::peers::run(lines, &[sandbox.path(".hygge-cache/index.db").as_os_str(), statement.as_ref()]);
-        assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+        let changed = crate::common::peers::run(
+            lines,
+            &[
+                sandbox.path(".hygge-cache/index.db").as_os_str(),
+                statement.as_ref(),
+            ],
+        );
+        assert!(
+            changed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&changed.stderr)
+        );
         files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
         let ran = sandbox.run(&["build"]);
-        assert!(ran.code == 0 && ran.text.contains("index.db.damaged"), "{statement}: {}", ran.text);
+        assert!(
+            ran.code == 0 && ran.text.contains("index.db.damaged"),
+            "{statement}: {}",
+            ran.text
+        );
         assert_eq!(sandbox.run(&["build"]).text, FRESH);
     }
 }
@@ -457,14 +670,21 @@ fn read_varint(bytes: &mut &[u8]) -> u64 {
 }
 
 /// What a layout may say of its groups that nothing adds up to; sealed as the index seals it.
-fn forged(record: &[u8], change: impl Fn(u64, Vec<(u64, u64)>) -> (u64, Vec<(u64, u64)>)) -> Vec<u8> {
+fn forged(
+    record: &[u8],
+    change: impl Fn(u64, Vec<(u64, u64)>) -> (u64, Vec<(u64, u64)>),
+) -> Vec<u8> {
     let mut rest = &record[..record.len() - 8];
     let rows = read_varint(&mut rest);
     let count = read_varint(&mut rest);
-    let groups = (0..count).map(|_| (read_varint(&mut rest), read_varint(&mut rest))).collect();
+    let groups = (0..count)
+        .map(|_| (read_varint(&mut rest), read_varint(&mut rest)))
+        .collect();
     let (rows, groups) = change(rows, groups);
     let mut forged = [varint(rows), varint(groups.len() as u64)].concat();
-    groups.iter().for_each(|(rows, bytes)| forged.extend([varint(*rows), varint(*bytes)].concat()));
+    groups
+        .iter()
+        .for_each(|(rows, bytes)| forged.extend([varint(*rows), varint(*bytes)].concat()));
     forged.extend(rest);
     let seal = blake3::hash(&forged);
     forged.extend(&seal.as_bytes()[..8]);
@@ -478,16 +698,46 @@ type Change = fn(u64, Groups) -> (u64, Groups);
 
 #[test]
 fn a_layout_whose_groups_do_not_add_up_is_read_again() {
-    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 10}}\n");
+    let sandbox =
+        Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 10}}\n");
     files::ints(&sandbox, "home/a.parquet", 0..100);
     assert_eq!(sandbox.build(&[]).code, 0);
     let (saved, first) = (sandbox.save(), sandbox.digests("store"));
     let changes: [Change; 5] = [
-        |rows, groups| (rows, groups.iter().cycle().take(3).map(|group| (1 << 63, group.1)).collect()),
-        |rows, groups| (rows, groups.iter().map(|group| (1 << 60, group.1)).collect()),
-        |_, groups| (1, groups.iter().map(|group| (1, group.1)).chain([(7, 1)]).collect()),
+        |rows, groups| {
+            (
+                rows,
+                groups
+                    .iter()
+                    .cycle()
+                    .take(3)
+                    .map(|group| (1 << 63, group.1))
+                    .collect(),
+            )
+        },
+        |rows, groups| {
+            (
+                rows,
+                groups.iter().map(|group| (1 << 60, group.1)).collect(),
+            )
+        },
+        |_, groups| {
+            (
+                1,
+                groups
+                    .iter()
+                    .map(|group| (1, group.1))
+                    .chain([(7, 1)])
+                    .collect(),
+            )
+        },
         |_, groups| (u64::MAX, groups),
-        |rows, groups| (rows, groups.iter().map(|group| (group.0, u64::MAX)).collect()),
+        |rows, groups| {
+            (
+                rows,
+                groups.iter().map(|group| (group.0, u64::MAX)).collect(),
+            )
+        },
     ];
     let lines = "
 import sqlite3, sys
@@ -504,13 +754,30 @@ else:
         let index = sandbox.path(".hygge-cache/index.db");
         let record = crate::common::peers::run(lines, &[index.as_os_str()]);
         let record = String::from_utf8(record.stdout).expect("a record");
-        let digits = record.trim().as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
-        let record: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).expect("a byte")).collect();
-        let record: String = forged(&record, change).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = record
+            .trim()
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).expect("digits"));
+        let record: Vec<u8> = digits
+            .map(|pair| u8::from_str_radix(pair, 16).expect("a byte"))
+            .collect();
+        let record: String = forged(&record, change)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let changed = crate::common::peers::run(lines, &[index.as_os_str(), record.as_ref()]);
-        assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+        assert!(
+            changed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&changed.stderr)
+        );
         fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
         let (code, text) = sandbox.run_bounded(4_000_000, 60, &["build", "--force"]);
-        assert_eq!((code, sandbox.digests("store")), (Some(0), first.clone()), "change {number}: {text}");
+        assert_eq!(
+            (code, sandbox.digests("store")),
+            (Some(0), first.clone()),
+            "change {number}: {text}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The documentation says what the types say: its tables are made from the schema, its examples are read.
+//! The documentation says what the types say: its tables are made from the schema, its examples are
+//! read.
 
 use std::fs;
 use std::path::Path;
@@ -37,12 +38,25 @@ fn schema() -> Value {
 
 /// The table of a block, as the page should have it.
 fn table(schema: &Value, place: &str) -> String {
-    let mut rows = String::from("| key | type | default | meaning | example |\n| --- | --- | --- | --- | --- |\n");
-    let properties = schema.pointer(place).expect("a block")["properties"].as_object().expect("keys");
-    let shared = schema["$defs"]["shared"]["properties"].as_object().expect("keys");
+    let mut rows = String::from(
+        "| key | type | default | meaning | example |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let properties = schema.pointer(place).expect("a block")["properties"]
+        .as_object()
+        .expect("keys");
+    let shared = schema["$defs"]["shared"]["properties"]
+        .as_object()
+        .expect("keys");
     // What all files have is said of parquet.
-    let usual = if place == "/$defs/store/anyOf/1" { &schema["$defs"]["store"]["anyOf"][0]["properties"] } else { &Value::Null };
-    for (key, said) in properties.iter().filter(|(key, said)| usual[key.as_str()] != **said) {
+    let usual = if place == "/$defs/store/anyOf/1" {
+        &schema["$defs"]["store"]["anyOf"][0]["properties"]
+    } else {
+        &Value::Null
+    };
+    for (key, said) in properties
+        .iter()
+        .filter(|(key, said)| usual[key.as_str()] != **said)
+    {
         // What an entity has of a flow is said of the flow.
         if place == "/$defs/entity" && shared.contains_key(key) {
             continue;
@@ -53,8 +67,15 @@ fn table(schema: &Value, place: &str) -> String {
             (_, value) => format!("`{}`", yaml(value)),
         };
         let example = said["examples"][0].clone();
-        let example = if example.is_null() { String::new() } else { format!("`{}`", yaml(&example)) };
-        let meaning = said["description"].as_str().unwrap_or_else(|| panic!("{key} is not described")).trim_end_matches('.');
+        let example = if example.is_null() {
+            String::new()
+        } else {
+            format!("`{}`", yaml(&example))
+        };
+        let meaning = said["description"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{key} is not described"))
+            .trim_end_matches('.');
         let kind = said["x-type"].as_str().expect("a type");
         let is_block = ["cache", "defaults", "options"].contains(&key.as_str());
         assert!(kind != "map" || is_block, "{key} of {place} is no map");
@@ -67,16 +88,30 @@ fn table(schema: &Value, place: &str) -> String {
 /// A value as it is written on one line of YAML.
 fn yaml(value: &Value) -> String {
     match value {
-        Value::String(text) if text.starts_with(['*', '{', '$']) || text.contains([':', '#', '{']) => format!("\"{text}\""),
+        Value::String(text)
+            if text.starts_with(['*', '{', '$']) || text.contains([':', '#', '{']) =>
+        {
+            format!("\"{text}\"")
+        }
         Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(yaml).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(yaml).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(fields) => {
             // Between braces, a comma ends a text.
             let quoted = |value: &Value| match value {
                 Value::String(text) if text.contains([',', '(']) => format!("\"{text}\""),
                 other => yaml(other),
             };
-            format!("{{{}}}", fields.iter().map(|(name, value)| format!("{name}: {}", quoted(value))).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{{}}}",
+                fields
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {}", quoted(value)))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
         other => other.to_string(),
     }
@@ -87,14 +122,22 @@ fn yaml(value: &Value) -> String {
 fn every_example_of_a_key_is_yaml() {
     let page = read("docs/config.md");
     let mut checked = 0;
-    for row in page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4) {
+    for row in page
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4)
+    {
         let cells: Vec<&str> = row.split(" | ").collect();
-        let (key, example) = (cells[0].trim_start_matches("| ").trim_matches('`'), cells[4].trim_end_matches(" |").trim_matches('`'));
+        let (key, example) = (
+            cells[0].trim_start_matches("| ").trim_matches('`'),
+            cells[4].trim_end_matches(" |").trim_matches('`'),
+        );
         if example.is_empty() || example == "|" {
             continue;
         }
-        let parsed =
-            Sandbox::new(&format!("x-any: {{{key}: {example}}}\nflows: {{a: {{home: h, store: s}}}}\n")).run(&["check", "--offline"]);
+        let parsed = Sandbox::new(&format!(
+            "x-any: {{{key}: {example}}}\nflows: {{a: {{home: h, store: s}}}}\n"
+        ))
+        .run(&["check", "--offline"]);
         assert_eq!(parsed.code, 0, "{key}: {example}: {}", parsed.text);
         checked += 1;
     }
@@ -103,10 +146,24 @@ fn every_example_of_a_key_is_yaml() {
 
 /// Replaces the table behind a heading.
 fn with_table(page: &str, heading: &str, table: &str) -> String {
-    let start = page.find(&format!("{heading}\n")).unwrap_or_else(|| panic!("docs/config.md has no heading {heading}")) + heading.len() + 1;
-    let first = start + page[start..].find("| key ").unwrap_or_else(|| panic!("{heading} has no table"));
-    assert!(!page[start..first].contains("\n#"), "{heading} has no table of its own");
-    let length: usize = page[first..].split_inclusive('\n').take_while(|line| line.starts_with('|')).map(str::len).sum();
+    let start = page
+        .find(&format!("{heading}\n"))
+        .unwrap_or_else(|| panic!("docs/config.md has no heading {heading}"))
+        + heading.len()
+        + 1;
+    let first = start
+        + page[start..]
+            .find("| key ")
+            .unwrap_or_else(|| panic!("{heading} has no table"));
+    assert!(
+        !page[start..first].contains("\n#"),
+        "{heading} has no table of its own"
+    );
+    let length: usize = page[first..]
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('|'))
+        .map(str::len)
+        .sum();
     format!("{}{table}{}", &page[..first], &page[first + length..])
 }
 
@@ -119,16 +176,30 @@ fn the_tables_of_the_config_are_those_of_the_types() {
         expected = with_table(&expected, heading, &table(&schema, place));
     }
     if std::env::var_os("HYGGE_UPDATE_DOCS").is_some() {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md"), &expected).expect("a written page");
+        fs::write(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md"),
+            &expected,
+        )
+        .expect("a written page");
     } else {
-        assert!(page == expected, "docs/config.md is not what the types say: HYGGE_UPDATE_DOCS=1 tests/run -- docs:: writes it anew");
+        assert!(
+            page == expected,
+            "docs/config.md is not what the types say: HYGGE_UPDATE_DOCS=1 tests/run -- docs:: writes it anew"
+        );
     }
-    assert_eq!(page.matches("| key | type |").count(), BLOCKS.len(), "every table is made");
+    assert_eq!(
+        page.matches("| key | type |").count(),
+        BLOCKS.len(),
+        "every table is made"
+    );
 }
 
 /// The blocks of a language in a page.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
-    page.split(&format!("```{language}\n")).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+    page.split(&format!("```{language}\n"))
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect()
 }
 
 #[test]
@@ -151,15 +222,34 @@ fn every_example_of_a_config_is_one() {
 #[test]
 fn the_readme_names_every_command_and_every_sample() {
     let (readme, help) = (read("README.md"), Sandbox::new("").run(&["--help"]).text);
-    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    let commands = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
     assert!(names.len() >= 8, "{names:?}");
     for name in names {
-        assert!(readme.contains(&format!("`hygge {name}")), "the readme does not name hygge {name}");
+        assert!(
+            readme.contains(&format!("`hygge {name}")),
+            "the readme does not name hygge {name}"
+        );
     }
-    for sample in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")).expect("samples") {
-        let name = sample.expect("a sample").file_name().to_string_lossy().into_owned();
-        assert!(readme.contains(&format!("`samples/{name}")), "the readme does not name samples/{name}");
+    for sample in
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")).expect("samples")
+    {
+        let name = sample
+            .expect("a sample")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        assert!(
+            readme.contains(&format!("`samples/{name}")),
+            "the readme does not name samples/{name}"
+        );
     }
 }
 
@@ -168,7 +258,10 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
     let page = read("docs/config.md");
     let limits = [
         format!("{} MiB", hygge::config::file::FILE_BYTES >> 20),
-        format!("{},000,000\nvalues", hygge::config::yaml::VALUES / 1_000_000),
+        format!(
+            "{},000,000\nvalues",
+            hygge::config::yaml::VALUES / 1_000_000
+        ),
         format!("{} levels", hygge::config::yaml::DEPTH),
     ];
     for limit in limits {
@@ -180,15 +273,27 @@ fn the_limits_of_the_docs_are_those_of_the_code() {
 fn every_link_within_the_page_leads_somewhere() {
     let page = read("docs/config.md");
     let slug = |heading: &str| {
-        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+        let kept = heading
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
         kept.collect::<String>().to_lowercase().replace(' ', "-")
     };
-    let headings: Vec<String> =
-        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| slug(line.trim_start_matches('#').trim())).collect();
-    let links: Vec<&str> = page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let headings: Vec<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|line| slug(line.trim_start_matches('#').trim()))
+        .collect();
+    let links: Vec<&str> = page
+        .split("](#")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .collect();
     assert!(links.len() > 5);
     for link in links {
-        assert!(headings.iter().any(|heading| heading == link), "#{link} is no heading");
+        assert!(
+            headings.iter().any(|heading| heading == link),
+            "#{link} is no heading"
+        );
     }
 }
 
@@ -198,9 +303,21 @@ fn the_placeholders_of_the_docs_are_those_that_are_known() {
     let table = page.split("## Placeholders").nth(1).expect("a section");
     let rows = table.lines().filter(|line| line.starts_with("| `{"));
     let mut checked = 0;
-    for placeholder in rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').filter(|word| word.starts_with('{'))) {
-        let sandbox = Sandbox::new(&format!("flows:\n  a: {{home: h, store: {{path: s, file_pattern: \"{placeholder}.parquet\"}}}}\n"));
-        assert_eq!(sandbox.run(&["check", "--offline"]).code, 0, "{placeholder}");
+    for placeholder in rows.flat_map(|row| {
+        row.split('|')
+            .nth(1)
+            .unwrap_or_default()
+            .split('`')
+            .filter(|word| word.starts_with('{'))
+    }) {
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  a: {{home: h, store: {{path: s, file_pattern: \"{placeholder}.parquet\"}}}}\n"
+        ));
+        assert_eq!(
+            sandbox.run(&["check", "--offline"]).code,
+            0,
+            "{placeholder}"
+        );
         checked += 1;
     }
     assert!(checked >= 6, "{checked}");
@@ -210,10 +327,16 @@ fn the_placeholders_of_the_docs_are_those_that_are_known() {
 #[test]
 fn promises_are_held_by_tests() {
     let page = read("docs/promises.md");
-    let names: Vec<(&str, &str)> = page.split('`').filter_map(|word| word.split_once("::")).collect();
+    let names: Vec<(&str, &str)> = page
+        .split('`')
+        .filter_map(|word| word.split_once("::"))
+        .collect();
     assert!(names.len() > 20, "{names:?}");
     for (module, name) in names {
         let tests = read(&format!("tests/{module}.rs"));
-        assert!(tests.contains(&format!("fn {name}(")), "docs/promises.md: there is no test {name} in tests/{module}.rs");
+        assert!(
+            tests.contains(&format!("fn {name}(")),
+            "docs/promises.md: there is no test {name} in tests/{module}.rs"
+        );
     }
 }

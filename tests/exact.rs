@@ -8,8 +8,14 @@ use crate::common::sandbox::{Ran, Sandbox};
 
 /// What is not decoded: one type, texts that are none, and encodings of bytes of a fixed length.
 const REFUSED: [(&str, &str); 10] = [
-    ("decimal128_38_10_byte_stream_split", "its bytes of fixed length have the encoding 9"),
-    ("fixed_size_binary_16_delta_byte_array", "its bytes of fixed length have the encoding 7"),
+    (
+        "decimal128_38_10_byte_stream_split",
+        "its bytes of fixed length have the encoding 9",
+    ),
+    (
+        "fixed_size_binary_16_delta_byte_array",
+        "its bytes of fixed length have the encoding 7",
+    ),
     ("mixed_spark", "column timestamp_us_utc: an INT96 timestamp"),
     ("string_invalid_utf8", "invalid UTF-8"),
     ("timestamp_ms_int96", "an INT96 timestamp"),
@@ -30,7 +36,11 @@ impl Cases {
     fn new() -> Self {
         let sandbox = Sandbox::new("");
         let made = peers::python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let names: Vec<String> = sandbox.digests("cases").into_keys().collect();
         assert!(names.len() > 300);
         Self { sandbox, names }
@@ -38,16 +48,31 @@ impl Cases {
 
     /// Builds every case with these fields of its store.
     fn build(&self, fields: &str) -> Ran {
-        let flow = |(number, name)| format!("  f{number}: {{home: cases/{name}, store: {{path: out/f{number}, {fields}}}}}\n");
-        self.sandbox.write("hygge.yml", format!("flows:\n{}", self.names.iter().enumerate().map(flow).collect::<String>()));
+        let flow = |(number, name)| {
+            format!(
+                "  f{number}: {{home: cases/{name}, store: {{path: out/f{number}, {fields}}}}}\n"
+            )
+        };
+        self.sandbox.write(
+            "hygge.yml",
+            format!(
+                "flows:\n{}",
+                self.names.iter().enumerate().map(flow).collect::<String>()
+            ),
+        );
         self.sandbox.build(&[])
     }
 
     /// Every case that was built, with what it became.
     fn built(&self, ran: &Ran) -> Vec<(PathBuf, PathBuf)> {
-        let is_built = |number: &usize| matches!(ran.outcome(&format!("f{number}")), "built" | "restored");
-        let pair =
-            |number: usize| (self.sandbox.path(&format!("cases/{}", self.names[number])), self.sandbox.path(&format!("out/f{number}")));
+        let is_built =
+            |number: &usize| matches!(ran.outcome(&format!("f{number}")), "built" | "restored");
+        let pair = |number: usize| {
+            (
+                self.sandbox.path(&format!("cases/{}", self.names[number])),
+                self.sandbox.path(&format!("out/f{number}")),
+            )
+        };
         (0..self.names.len()).filter(is_built).map(pair).collect()
     }
 }
@@ -64,30 +89,50 @@ fn every_type_passes_with_another_compression() {
     }
 }
 
-/// Whoever sees this fail after an update has a library that writes other bytes: then the version of
-/// the format goes up, so that every store is built anew once, and these digests are taken again.
+/// Whoever sees this fail after an update has a library that writes other bytes: then the version
+/// of the format goes up, so that every store is built anew once, and these digests are taken
+/// again.
 #[test]
 fn equal_input_gives_the_bytes_that_it_gave() {
     let sandbox = Sandbox::new("");
     sandbox.sample("north", "samples/north.parquet");
     let made = peers::python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     let mut flows = String::new();
     for compression in ["zstd", "lz4", "brotli", "gzip", "snappy", "uncompressed"] {
         flows.push_str(&format!("  {compression}: {{home: samples, store: {{path: out/{compression}, compression: {compression}}}}}\n"));
     }
-    flows.push_str("  packed: {home: samples, store: {path: out/packed, rows_per_file: 1000000}}\n");
-    for case in ["int64", "string", "float64", "list_of_struct", "decimal128_38_10", "timestamp_us_utc"] {
+    flows
+        .push_str("  packed: {home: samples, store: {path: out/packed, rows_per_file: 1000000}}\n");
+    for case in [
+        "int64",
+        "string",
+        "float64",
+        "list_of_struct",
+        "decimal128_38_10",
+        "timestamp_us_utc",
+    ] {
         flows.push_str(&format!("  cut_{case}: {{home: cases/{case}.parquet, store: {{path: out/cut_{case}, rows_per_file: 10}}}}\n"));
     }
     sandbox.write("hygge.yml", format!("flows:\n{flows}"));
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     let mut lines = Vec::new();
-    for flow in flows.lines().filter_map(|line| line.trim().split(':').next()) {
+    for flow in flows
+        .lines()
+        .filter_map(|line| line.trim().split(':').next())
+    {
         let parts = sandbox.digests(&format!("out/{flow}"));
         let all: String = parts.values().map(String::as_str).collect();
-        lines.push(format!("{flow} {} {}", parts.len(), blake3::hash(all.as_bytes())));
+        lines.push(format!(
+            "{flow} {} {}",
+            parts.len(),
+            blake3::hash(all.as_bytes())
+        ));
     }
     insta::assert_snapshot!("bytes", lines.join("\n"));
 }
@@ -96,12 +141,23 @@ fn equal_input_gives_the_bytes_that_it_gave() {
 fn every_type_is_cut_exactly() {
     let cases = Cases::new();
     let ran = cases.build("compression: zstd, rows_per_file: 10");
-    for (number, name) in cases.names.iter().map(|name| name.trim_end_matches(".parquet")).enumerate() {
+    for (number, name) in cases
+        .names
+        .iter()
+        .map(|name| name.trim_end_matches(".parquet"))
+        .enumerate()
+    {
         let flow = format!("f{number}");
-        let ended = ran.events.iter().find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
+        let ended = ran
+            .events
+            .iter()
+            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
         let error = ended.and_then(|event| event["error"].as_str());
         match REFUSED.iter().find(|(refused, _)| *refused == name) {
-            Some((_, said)) => assert!(error.is_some_and(|error| error.contains(said)), "{name}: {error:?}"),
+            Some((_, said)) => assert!(
+                error.is_some_and(|error| error.contains(said)),
+                "{name}: {error:?}"
+            ),
             None => assert_eq!(error, None, "{name}"),
         }
     }

@@ -1,4 +1,5 @@
-//! Names that would do something on a terminal, or look like lines of hygge's: in every command, nothing of them does.
+//! Names that would do something on a terminal, or look like lines of hygge's: in every command,
+//! nothing of them does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +10,8 @@ use crate::common::databases::{Database, Kind};
 use crate::common::locks::Held;
 use crate::common::sandbox::{Sandbox, built};
 
-/// What names are made of: all that does something on a terminal, lines that look like hygge's own, and ordinary letters.
+/// What names are made of: all that does something on a terminal, lines that look like hygge's own,
+/// and ordinary letters.
 const PIECES: &[&str] = &[
     "\u{1b}]0;owned\u{7}",
     "\u{1b}[31m",
@@ -53,7 +55,9 @@ fn hostile_names(count: usize) -> Vec<String> {
     };
     let mut names = BTreeSet::new();
     while names.len() < count {
-        let pieces: String = (0..2 + next() % 5).map(|_| PIECES[next() % PIECES.len()]).collect();
+        let pieces: String = (0..2 + next() % 5)
+            .map(|_| PIECES[next() % PIECES.len()])
+            .collect();
         if pieces.contains(acts) {
             names.insert(format!("n{}{pieces}", names.len()));
         }
@@ -70,10 +74,23 @@ fn acts(letter: char) -> bool {
 /// Runs a command, of which nothing may act on a terminal; gives its code and text.
 fn looked_at(sandbox: &Sandbox, arguments: &[&str]) -> (i32, String) {
     let ran = sandbox.run(arguments);
-    let hostile = ran.text.chars().find(|letter| *letter != '\n' && acts(*letter));
-    assert!(hostile.is_none(), "{arguments:?} says {hostile:?}: {:?}", ran.text);
-    let forged = ran.text.lines().find(|line| line.starts_with("failed   b") || line.starts_with("hygge: all is well"));
-    assert!(forged.is_none() || arguments.contains(&"check") && ran.code == 0, "{arguments:?} has a line that is not hygge's: {forged:?}");
+    let hostile = ran
+        .text
+        .chars()
+        .find(|letter| *letter != '\n' && acts(*letter));
+    assert!(
+        hostile.is_none(),
+        "{arguments:?} says {hostile:?}: {:?}",
+        ran.text
+    );
+    let forged = ran
+        .text
+        .lines()
+        .find(|line| line.starts_with("failed   b") || line.starts_with("hygge: all is well"));
+    assert!(
+        forged.is_none() || arguments.contains(&"check") && ran.code == 0,
+        "{arguments:?} has a line that is not hygge's: {forged:?}"
+    );
     (ran.code, ran.text)
 }
 
@@ -111,25 +128,51 @@ fn look_at_all(sandbox: &Sandbox) {
 #[test]
 fn names_of_files_never_act_on_a_terminal() {
     let names = hostile_names(500);
-    let sandbox = Sandbox::new("flows: {a: {home: {path: home, glob: \"*\"}, store: {path: out, file_pattern: \"{stem}.parquet\"}}}\n");
+    let sandbox = Sandbox::new(
+        "flows: {a: {home: {path: home, glob: \"*\"}, store: {path: out, file_pattern: \"{stem}.parquet\"}}}\n",
+    );
     sandbox.sample("north", "home/ok.parquet");
     built(&sandbox);
-    names.iter().for_each(|name| sandbox.sample("north", &format!("home/{name}")));
+    names
+        .iter()
+        .for_each(|name| sandbox.sample("north", &format!("home/{name}")));
     let (_, all) = looked_at(&sandbox, &["why", "a", "--all"]);
     assert_eq!(all.matches(" is new").count(), 500, "each has one line");
     let (_, objects) = looked_at(&sandbox, &["why", "a", "--format", "json"]);
     let why: Value = serde_json::from_str(&objects).expect("an object");
-    let exact: BTreeSet<&str> = why["reasons"].as_array().expect("reasons").iter().filter_map(|reason| reason["name"].as_str()).collect();
-    assert_eq!(exact, names.iter().map(String::as_str).collect(), "programs get them as they are");
+    let exact: BTreeSet<&str> = why["reasons"]
+        .as_array()
+        .expect("reasons")
+        .iter()
+        .filter_map(|reason| reason["name"].as_str())
+        .collect();
+    assert_eq!(
+        exact,
+        names.iter().map(String::as_str).collect(),
+        "programs get them as they are"
+    );
     look_at_all(&sandbox);
-    let published: Vec<_> = fs::read_dir(sandbox.path("out")).expect("a store").map(|entry| entry.expect("an entry").path()).collect();
-    assert!(published.len() > 400, "{} files are published under their names", published.len());
+    let published: Vec<_> = fs::read_dir(sandbox.path("out"))
+        .expect("a store")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert!(
+        published.len() > 400,
+        "{} files are published under their names",
+        published.len()
+    );
     for (number, path) in published.iter().enumerate() {
         // Some are gone, some are altered.
-        if number % 2 == 0 { fs::remove_file(path).expect("a file") } else { fs::write(path, "altered").expect("a file") }
+        if number % 2 == 0 {
+            fs::remove_file(path).expect("a file")
+        } else {
+            fs::write(path, "altered").expect("a file")
+        }
     }
     look_at_all(&sandbox);
-    names.iter().for_each(|name| fs::remove_file(sandbox.path(&format!("home/{name}"))).expect("a file"));
+    names
+        .iter()
+        .for_each(|name| fs::remove_file(sandbox.path(&format!("home/{name}"))).expect("a file"));
     look_at_all(&sandbox);
     sandbox.write(&format!("out/{}", names[0]), "added");
     let (_, text) = looked_at(&sandbox, &["build"]);
@@ -140,7 +183,12 @@ fn names_of_files_never_act_on_a_terminal() {
         sandbox.write(&format!("home/{name}"), "junk");
         let (code, _) = looked_at(&sandbox, &["build"]);
         assert_eq!(code, 1);
-        for arguments in [&["build", "--dry-run"][..], &["check"], &["why", "a"], &["log", "-n", "1"]] {
+        for arguments in [
+            &["build", "--dry-run"][..],
+            &["check"],
+            &["why", "a"],
+            &["log", "-n", "1"],
+        ] {
             looked_at(&sandbox, arguments);
         }
         fs::remove_file(sandbox.path(&format!("home/{name}"))).expect("a file");
@@ -151,7 +199,9 @@ fn names_of_files_never_act_on_a_terminal() {
 fn other_texts_of_others_never_act_on_a_terminal() {
     for name in hostile_names(20) {
         let sandbox = Sandbox::numbers();
-        let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config").replace("numbers", "a");
+        let config = fs::read_to_string(sandbox.path("hygge.yml"))
+            .expect("a config")
+            .replace("numbers", "a");
         sandbox.write("hygge.yml", config);
         built(&sandbox);
         // Whose a store was, and who builds into it.
@@ -195,12 +245,18 @@ fn names_of_tables_and_columns_never_act_on_a_terminal() {
     shop.run(&format!("CREATE TABLE \"{name}\" (\"{name}\" INTEGER, x TEXT); INSERT INTO \"{name}\" VALUES ('no number', 'x')"));
     let quoted = json!(name).to_string();
     let config = |home: &str| {
-        format!("connections: {{s: {{url: \"{}\"}}}}\nflows: {{a: {{home: {{connection: s, {home}}}, store: out}}}}\n", shop.url())
+        format!(
+            "connections: {{s: {{url: \"{}\"}}}}\nflows: {{a: {{home: {{connection: s, {home}}}, store: out}}}}\n",
+            shop.url()
+        )
     };
     for home in [
         format!("table: {quoted}"),
         format!("query: {}", json!(format!("select * from \"{name}x\""))),
-        format!("query: {}", json!(format!("select \"{name}\" from \"{name}\""))),
+        format!(
+            "query: {}",
+            json!(format!("select \"{name}\" from \"{name}\""))
+        ),
         format!("table: {quoted}, slice: {{column: {quoted}, by: 10}}"),
         format!("table: {quoted}, columns: [{quoted}]"),
     ] {

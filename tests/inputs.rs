@@ -31,7 +31,11 @@ fn meanwhile(store: &str, change: Change<'_>) {
     assert!(ran.error().contains("east.parquet"), "{}", ran.text);
     assert_eq!(sandbox.digests("store"), before, "nothing is published");
     files::ints(&sandbox, "home/east.parquet", 2..2000);
-    assert_eq!(sandbox.build(&[]).outcome("ids"), "built", "and nothing is lost");
+    assert_eq!(
+        sandbox.build(&[]).outcome("ids"),
+        "built",
+        "and nothing is lost"
+    );
 }
 
 #[test]
@@ -45,7 +49,13 @@ fn an_input_that_changes_while_it_is_read_fails_its_flow() {
             bytes[middle] ^= 1;
             fs::write(path, bytes).expect("a write");
         },
-        &|_, path| File::options().write(true).open(path).and_then(|file| file.set_len(1000)).expect("a cut"),
+        &|_, path| {
+            File::options()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(1000))
+                .expect("a cut")
+        },
         &|_, path| fs::remove_file(path).expect("an input"),
         &|sandbox, path| {
             fs::copy(path, sandbox.path("home/_twin")).expect("a copy");
@@ -53,7 +63,10 @@ fn an_input_that_changes_while_it_is_read_fails_its_flow() {
         },
     ];
     let passed = "{path: store}";
-    let (encoded, cut) = ("{path: store, compression: zstd}", "{path: store, rows_per_file: 300}");
+    let (encoded, cut) = (
+        "{path: store, compression: zstd}",
+        "{path: store, rows_per_file: 300}",
+    );
     let packed = "{path: store, rows_per_file: 5000}";
     for store in [passed, encoded, cut, packed] {
         for change in changes {
@@ -67,13 +80,25 @@ fn run_as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, String)
     let binary = sandbox.path("hygge");
     fs::copy(env!("CARGO_BIN_EXE_hygge"), &binary).expect("a copy of the binary");
     fs::set_permissions(sandbox.path(""), PermissionsExt::from_mode(0o777)).expect("permissions");
-    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-    let mut command = if is_root { Command::new("setpriv") } else { Command::new(&binary) };
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let mut command = if is_root {
+        Command::new("setpriv")
+    } else {
+        Command::new(&binary)
+    };
     if is_root {
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary);
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&binary);
     }
-    let output = command.args(arguments).current_dir(sandbox.path("")).output().expect("the binary runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let output = command
+        .args(arguments)
+        .current_dir(sandbox.path(""))
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     (output.status.code(), text)
 }
 
@@ -87,25 +112,40 @@ fn an_input_that_may_not_be_read_is_named() {
     permit(&sandbox, "home/east.parquet", 0o000);
     let (code, text) = run_as_nobody(&sandbox, &["build"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("home/east.parquet") && text.contains("ermission denied"), "{text}");
+    assert!(
+        text.contains("home/east.parquet") && text.contains("ermission denied"),
+        "{text}"
+    );
     assert!(!sandbox.path("store").exists());
     permit(&sandbox, "home", 0o000);
     let (code, text) = run_as_nobody(&sandbox, &["build"]);
     permit(&sandbox, "home", 0o755);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("home") && text.contains("ermission denied"), "{text}");
+    assert!(
+        text.contains("home") && text.contains("ermission denied"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_store_that_may_not_be_written_is_named() {
     let sandbox = Sandbox::numbers();
-    sandbox.write("hygge.yml", "flows:\n  numbers: {home: home, store: out/store}\n  other: {home: home, store: fine}\n");
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  numbers: {home: home, store: out/store}\n  other: {home: home, store: fine}\n",
+    );
     fs::create_dir(sandbox.path("out")).expect("a folder");
     permit(&sandbox, "out", 0o555);
     let (code, text) = run_as_nobody(&sandbox, &["build"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("out/.hygge") && text.contains("ermission denied"), "{text}");
-    assert!(text.contains("built    other"), "the other flow goes on: {text}");
+    assert!(
+        text.contains("out/.hygge") && text.contains("ermission denied"),
+        "{text}"
+    );
+    assert!(
+        text.contains("built    other"),
+        "the other flow goes on: {text}"
+    );
 }
 
 #[test]
@@ -115,7 +155,10 @@ fn a_cache_that_may_not_be_written_stops_the_run() {
     permit(&sandbox, ".hygge-cache", 0o555);
     let (code, text) = run_as_nobody(&sandbox, &["build"]);
     assert_eq!(code, Some(3), "{text}");
-    assert!(text.contains(".hygge-cache") && text.contains("options.cache.dir"), "{text}");
+    assert!(
+        text.contains(".hygge-cache") && text.contains("options.cache.dir"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -128,7 +171,11 @@ fn damaged_pages_never_end_the_program() {
         let mut bytes = whole.clone();
         bytes[position] ^= 0b0101_1010;
         sandbox.write(&format!("home/{position}.parquet"), bytes);
-        for (kind, store) in [("cut", "rows_per_file: 20"), ("packed", "compression: zstd"), ("moved", "rows_per_file: 1000")] {
+        for (kind, store) in [
+            ("cut", "rows_per_file: 20"),
+            ("packed", "compression: zstd"),
+            ("moved", "rows_per_file: 1000"),
+        ] {
             flows.push_str(&format!(
                 "  {kind}{position}: {{home: home/{position}.parquet, store: {{path: out/{kind}{position}, {store}}}}}\n"
             ));
@@ -138,14 +185,23 @@ fn damaged_pages_never_end_the_program() {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     assert!(!ran.text.contains("panicked"), "{}", ran.text);
-    let ended: Vec<_> = ran.events.iter().filter(|event| event["event"] == "flow_finished").collect();
+    let ended: Vec<_> = ran
+        .events
+        .iter()
+        .filter(|event| event["event"] == "flow_finished")
+        .collect();
     assert_eq!(ended.len(), flows.lines().count());
-    let errors = ended.iter().filter_map(|event| Some((event["flow"].as_str()?, event["error"].as_str()?)));
+    let errors = ended
+        .iter()
+        .filter_map(|event| Some((event["flow"].as_str()?, event["error"].as_str()?)));
     for (flow, error) in errors {
         // The damage is found before a library meets it.
         assert!(!error.contains("a library gave up"), "{flow}: {error}");
         let position = flow.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
-        assert!(error.contains(&format!("home/{position}.parquet")), "{flow}: {error}");
+        assert!(
+            error.contains(&format!("home/{position}.parquet")),
+            "{flow}: {error}"
+        );
     }
 }
 
@@ -157,8 +213,23 @@ fn one_bad_flow_does_not_stop_the_others_unless_asked() {
     sandbox.write("bad/x.parquet", "not parquet");
     files::ints(&sandbox, "good/x.parquet", 0..10);
     let ran = sandbox.build(&[]);
-    assert_eq!((ran.code, ran.outcome("a"), ran.outcome("b"), ran.outcome("c")), (1, "failed", "skipped", "built"), "{}", ran.text);
+    assert_eq!(
+        (
+            ran.code,
+            ran.outcome("a"),
+            ran.outcome("b"),
+            ran.outcome("c")
+        ),
+        (1, "failed", "skipped", "built"),
+        "{}",
+        ran.text
+    );
     fs::remove_dir_all(sandbox.path("out")).expect("the stores");
     let ran = sandbox.build(&["--fail-fast", "-j", "1"]);
-    assert_eq!((ran.code, ran.outcome("a"), ran.outcome("c")), (1, "failed", "skipped"), "{}", ran.text);
+    assert_eq!(
+        (ran.code, ran.outcome("a"), ran.outcome("c")),
+        (1, "failed", "skipped"),
+        "{}",
+        ran.text
+    );
 }

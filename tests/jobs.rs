@@ -1,4 +1,5 @@
-//! Parts are made in other processes, by what their jobs say and nothing else, and have the same bytes.
+//! Parts are made in other processes, by what their jobs say and nothing else, and have the same
+//! bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,24 +33,44 @@ fn project() -> Sandbox {
                  table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * 35).dictionary_encode()}); \
                  writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); writer.write_table(table, 20); writer.close()";
     let wrote = peers::run(write, &[sandbox.path("arrow").as_os_str()]);
-    assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
+    assert!(
+        wrote.status.success(),
+        "{}",
+        String::from_utf8_lossy(&wrote.stderr)
+    );
     sandbox
 }
 
 /// The jobs of all flows that are to be built.
 fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
-    let found = loader::load(Some(&sandbox.path("hygge.yml")), &sandbox.path(""), &BTreeMap::new()).expect("a config");
+    let found = loader::load(
+        Some(&sandbox.path("hygge.yml")),
+        &sandbox.path(""),
+        &BTreeMap::new(),
+    )
+    .expect("a config");
     let project = Project::new(Arc::new(found)).expect("a project");
     let selected = Selection::default().resolve(&project.graph).expect("flows");
     let request = Request::new(selected, Arc::default(), Arc::new(Hashing::default()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let mut planner = Planner::new(project, request, Access::Look).await.expect("a planner");
+        let mut planner = Planner::new(project, request, Access::Look)
+            .await
+            .expect("a planner");
         let plan = planner.plan().await.expect("a plan");
         let job = |step: &hygge::plan::Step| {
-            let (flow, work) = (planner.flow(&step.flow).expect("a flow"), step.work.as_ref()?);
+            let (flow, work) = (
+                planner.flow(&step.flow).expect("a flow"),
+                step.work.as_ref()?,
+            );
             let home = planner.project.input_format(&flow);
-            Some((step.flow.to_string(), JobSpec::new(work, home.as_ref(), &flow.store.target())?))
+            Some((
+                step.flow.to_string(),
+                JobSpec::new(work, home.as_ref(), &flow.store.target())?,
+            ))
         };
         plan.steps.iter().filter_map(job).collect()
     })
@@ -69,24 +90,53 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
         for line in ran.text.lines() {
             let part: PartDone = serde_json::from_str(line).expect("a part");
             let record = part.outputs[0].record;
-            let path = sandbox.find(&format!("made/{flow}"), &record.digest.to_string()).unwrap_or_else(|| panic!("{flow}: {line}"));
+            let path = sandbox
+                .find(&format!("made/{flow}"), &record.digest.to_string())
+                .unwrap_or_else(|| panic!("{flow}: {line}"));
             let bytes = fs::read(path).expect("a part");
-            assert_eq!((blake3::hash(&bytes).to_string(), bytes.len() as u64), (record.digest.to_string(), record.bytes), "{flow}");
-            made.entry(flow).or_default().insert(record.digest.to_string());
+            assert_eq!(
+                (blake3::hash(&bytes).to_string(), bytes.len() as u64),
+                (record.digest.to_string(), record.bytes),
+                "{flow}"
+            );
+            made.entry(flow)
+                .or_default()
+                .insert(record.digest.to_string());
         }
         assert_eq!(job.parts.len(), ran.text.lines().count(), "{flow}");
         // What was made is not made again.
-        let before = fs::metadata(sandbox.find(&format!("made/{flow}"), made[flow.as_str()].first().expect("a part")).expect("a part"));
+        let before = fs::metadata(
+            sandbox
+                .find(
+                    &format!("made/{flow}"),
+                    made[flow.as_str()].first().expect("a part"),
+                )
+                .expect("a part"),
+        );
         let again = sandbox.run(&["part", "--job", &file, "--into", &format!("made/{flow}")]);
         assert_eq!(again.text, ran.text, "{flow}");
-        let after = fs::metadata(sandbox.find(&format!("made/{flow}"), made[flow.as_str()].first().expect("a part")).expect("a part"));
-        assert_eq!(before.expect("a file").modified().ok(), after.expect("a file").modified().ok(), "{flow}");
+        let after = fs::metadata(
+            sandbox
+                .find(
+                    &format!("made/{flow}"),
+                    made[flow.as_str()].first().expect("a part"),
+                )
+                .expect("a part"),
+        );
+        assert_eq!(
+            before.expect("a file").modified().ok(),
+            after.expect("a file").modified().ok(),
+            "{flow}"
+        );
     }
     // Nothing was published by that, and no cache was begun.
     assert!(!sandbox.path("out").exists() && !sandbox.path(".hygge-cache").exists());
     built(&sandbox);
     for flow in jobs.keys() {
-        let published: BTreeSet<String> = sandbox.digests(&format!("out/{flow}")).into_values().collect();
+        let published: BTreeSet<String> = sandbox
+            .digests(&format!("out/{flow}"))
+            .into_values()
+            .collect();
         assert_eq!(published, made[flow.as_str()], "{flow}");
     }
 }
@@ -99,14 +149,30 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     let refused = |text: &str, said: &str| {
         sandbox.write("job.json", text);
         let ran = sandbox.run(&["part", "--job", "job.json", "--into", "made"]);
-        assert!(ran.code > 0 && ran.text.contains(said), "{said}: {}", ran.text);
+        assert!(
+            ran.code > 0 && ran.text.contains(said),
+            "{said}: {}",
+            ran.text
+        );
         assert_eq!(sandbox.digests("made/done").len(), 0, "{said}");
     };
     refused("{", "the job cannot be read");
-    refused(&job.replace("\"version\":1,\"home\"", "\"version\":2,\"home\""), "the job has version 2, which this hygge does not know");
-    refused(&job.replace("\"id\":\"parquet\"", "\"id\":\"orc\""), "the job has the format orc");
-    refused(&job.replace("\"word\":\"gzip\"", "\"word\":\"zip\""), "the job has the compression zip");
-    refused(&job.replace("\"file\":0", "\"file\":9"), "a part of a file that is not in it");
+    refused(
+        &job.replace("\"version\":1,\"home\"", "\"version\":2,\"home\""),
+        "the job has version 2, which this hygge does not know",
+    );
+    refused(
+        &job.replace("\"id\":\"parquet\"", "\"id\":\"orc\""),
+        "the job has the format orc",
+    );
+    refused(
+        &job.replace("\"word\":\"gzip\"", "\"word\":\"zip\""),
+        "the job has the compression zip",
+    );
+    refused(
+        &job.replace("\"file\":0", "\"file\":9"),
+        "a part of a file that is not in it",
+    );
     sandbox.sample("north", "numbers/east.parquet");
     refused(&job, "east.parquet changed while it was read");
 }

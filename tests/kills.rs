@@ -41,9 +41,14 @@ fn read_open(path: &Path) -> Result<Set, String> {
     let through = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let mut set = Set::new();
     for entry in fs::read_dir(&through).map_err(|error| format!("the open folder: {error}"))? {
-        let name = entry.map_err(|error| format!("the open folder: {error}"))?.file_name().to_string_lossy().into_owned();
+        let name = entry
+            .map_err(|error| format!("the open folder: {error}"))?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         if !name.starts_with(['.', '_']) {
-            let bytes = fs::read(through.join(&name)).map_err(|error| format!("{name}, which was listed: {error}"))?;
+            let bytes = fs::read(through.join(&name))
+                .map_err(|error| format!("{name}, which was listed: {error}"))?;
             set.insert(name, blake3::hash(&bytes).to_string());
         }
     }
@@ -55,7 +60,8 @@ struct Reader(Arc<Reading>);
 
 struct Reading {
     store: PathBuf,
-    /// Goes up where whoever is just reading may notice something; odd as long as there are no promises.
+    /// Goes up where whoever is just reading may notice something; odd as long as there are no
+    /// promises.
     moment: AtomicU64,
     is_over: AtomicBool,
     seen: Mutex<Seen>,
@@ -71,7 +77,12 @@ impl Reader {
     /// Someone who begins to look when there is a store.
     fn of(store: PathBuf) -> Self {
         let (moment, is_over, seen) = (AtomicU64::new(1), AtomicBool::new(false), Mutex::default());
-        let reading = Arc::new(Reading { store, moment, is_over, seen });
+        let reading = Arc::new(Reading {
+            store,
+            moment,
+            is_over,
+            seen,
+        });
         let other = Arc::clone(&reading);
         thread::spawn(move || other.go_on());
         Self(reading)
@@ -81,7 +92,8 @@ impl Reader {
         self.0.moment.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// A build begins: it removes the folder before the live one, which someone may still have open.
+    /// A build begins: it removes the folder before the live one, which someone may still have
+    /// open.
     fn a_build_begins(&self) {
         self.0.moment.fetch_add(2, Ordering::SeqCst);
     }
@@ -130,7 +142,8 @@ struct Project {
     reader: Reader,
     sandbox: Sandbox,
     dice: Dice,
-    /// What `out/a` may have: its home as it was at some moment, and what was left when we deleted a file.
+    /// What `out/a` may have: its home as it was at some moment, and what was left when we deleted
+    /// a file.
     legal: BTreeSet<Set>,
     /// All that the reader saw.
     seen: BTreeSet<Set>,
@@ -146,7 +159,15 @@ impl Project {
         let sandbox = Sandbox::new(CONFIG);
         let reader = Reader::of(sandbox.path("out/a"));
         let (legal, seen, usual) = (BTreeSet::new(), BTreeSet::new(), Duration::ZERO);
-        let mut project = Self { reader, sandbox, dice: Dice::new(seed), legal, seen, next: 0, usual };
+        let mut project = Self {
+            reader,
+            sandbox,
+            dice: Dice::new(seed),
+            legal,
+            seen,
+            next: 0,
+            usual,
+        };
         for home in HOMES {
             for _ in 0..12 {
                 project.add(home);
@@ -174,7 +195,10 @@ impl Project {
     /// What `out/a` has when it is fresh: the files of its home, numbered by their names.
     fn due(&self) -> Set {
         let digests = self.sandbox.digests("home/a").into_values();
-        digests.zip(1..).map(|(digest, number)| (format!("{number:020}.parquet"), digest)).collect()
+        digests
+            .zip(1..)
+            .map(|(digest, number)| (format!("{number:020}.parquet"), digest))
+            .collect()
     }
 
     fn remember(&mut self) {
@@ -233,10 +257,13 @@ impl Project {
     fn lose(&mut self, store: &str) -> String {
         let name = self.pick_file(store);
         let path = self.sandbox.path(&name);
-        self.reader.unseen(|| fs::remove_file(path)).expect("an output");
+        self.reader
+            .unseen(|| fs::remove_file(path))
+            .expect("an output");
         if store == "out/a" {
             // It was one of the legal sets: that is looked at after every build.
-            self.legal.insert(read_open(&self.sandbox.path(store)).expect("a store"));
+            self.legal
+                .insert(read_open(&self.sandbox.path(store)).expect("a store"));
         }
         format!("{name} is lost")
     }
@@ -261,18 +288,28 @@ impl Project {
         what
     }
 
-    /// Begins a build of some flows and kills it. Says what became of it, and whether it was still at work.
+    /// Begins a build of some flows and kills it. Says what became of it, and whether it was still
+    /// at work.
     fn kill_a_build(&mut self) -> (String, bool) {
-        let mut arguments: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|_| self.dice.roll(2) == 0).collect();
+        let mut arguments: Vec<&str> = ["a", "b", "c", "d"]
+            .into_iter()
+            .filter(|_| self.dice.roll(2) == 0)
+            .collect();
         let is_alone = !arguments.is_empty() && self.dice.roll(2) == 0;
         if is_alone {
             arguments.push("--only");
         }
         arguments.extend(["-j", self.pick(&["1", "2", "3", "4"])]);
-        let delay = self.usual.mul_f64(1.2 * self.dice.roll(1000) as f64 / 1000.0);
+        let delay = self
+            .usual
+            .mul_f64(1.2 * self.dice.roll(1000) as f64 / 1000.0);
         let log = File::create(self.sandbox.path("log")).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-        command.args(["build", "--format", "json"]).args(&arguments).current_dir(self.sandbox.path("")).env_clear();
+        command
+            .args(["build", "--format", "json"])
+            .args(&arguments)
+            .current_dir(self.sandbox.path(""))
+            .env_clear();
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         self.reader.a_build_begins();
         let mut child = command.spawn().expect("the binary runs");
@@ -283,7 +320,10 @@ impl Project {
         // Load comes and goes: about two of three builds shall not come to their end.
         self.usual = self.usual.mul_f64(if was_killed { 1.05 } else { 0.9 });
         let said = fs::read_to_string(self.sandbox.path("log")).expect("a log");
-        let text = format!("build {} had {delay:?} and ended with {status}: {said}", arguments.join(" "));
+        let text = format!(
+            "build {} had {delay:?} and ended with {status}: {said}",
+            arguments.join(" ")
+        );
         // Alone, `d` is refused where a file of `out/a` is lost.
         assert!(was_killed || status.success() || is_alone, "{text}");
         (text, was_killed)
@@ -295,7 +335,10 @@ impl Project {
         assert!(faults.is_empty(), "a reader met {faults:?}; {moment}");
         let live = read_open(&self.sandbox.path("out/a")).expect("a store");
         for set in sets.iter().chain([&live]) {
-            assert!(self.legal.contains(set), "a reader saw {set:?}, which was never a state of the home; {moment}");
+            assert!(
+                self.legal.contains(set),
+                "a reader saw {set:?}, which was never a state of the home; {moment}"
+            );
         }
         self.seen.append(&mut sets);
     }
@@ -305,16 +348,37 @@ impl Project {
         let text = self.builds(moment);
         let undisturbed = self.undisturbed();
         for store in ["out/a", "out/b", "out/d"] {
-            assert_eq!(self.sandbox.digests(store), undisturbed.digests(store), "{store}: {text}; {moment}");
+            assert_eq!(
+                self.sandbox.digests(store),
+                undisturbed.digests(store),
+                "{store}: {text}; {moment}"
+            );
         }
-        assert_eq!(read_open(&self.sandbox.path("out/a")), Ok(self.due()), "out/a: {text}; {moment}");
+        assert_eq!(
+            read_open(&self.sandbox.path("out/a")),
+            Ok(self.due()),
+            "out/a: {text}; {moment}"
+        );
         let (moved, due) = (ids(&self.sandbox, "out/c"), ids(&self.sandbox, "home/c"));
-        assert!(moved == due, "out/c has {} rows, its home {}, or others: {text}; {moment}", moved.len(), due.len());
+        assert!(
+            moved == due,
+            "out/c has {} rows, its home {}, or others: {text}; {moment}",
+            moved.len(),
+            due.len()
+        );
         assert_eq!(self.builds(moment), FRESH, "after {text}; {moment}");
-        let left = fs::read_dir(self.sandbox.path(".hygge-cache/staging/tmp")).expect("staging").count();
+        let left = fs::read_dir(self.sandbox.path(".hygge-cache/staging/tmp"))
+            .expect("staging")
+            .count();
         assert_eq!(left, 0, "what was half done is gone: {text}; {moment}");
         for flow in ["a", "b", "c", "d"] {
-            assert!(!self.sandbox.path(&format!("out/.hygge/{flow}.next")).exists(), "{flow}: {text}; {moment}");
+            assert!(
+                !self
+                    .sandbox
+                    .path(&format!("out/.hygge/{flow}.next"))
+                    .exists(),
+                "{flow}: {text}; {moment}"
+            );
         }
     }
 
@@ -344,11 +408,17 @@ fn ids(sandbox: &Sandbox, folder: &str) -> Vec<i64> {
 }
 
 fn asked(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+    std::env::var(variable)
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what a reader wants to see")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the counts are what a reader wants to see"
+)]
 fn builds_that_are_killed_at_any_moment_harm_nothing_and_no_reader_notices() {
     let (runs, seed) = (asked("HYGGE_KILLS", 300), asked("HYGGE_KILLS_SEED", 1));
     let mut project = Project::new(seed);
@@ -366,7 +436,10 @@ fn builds_that_are_killed_at_any_moment_harm_nothing_and_no_reader_notices() {
     }
     let sets = project.seen.len();
     println!("{runs} builds, {killed} of them killed before their end; the reader saw {sets} sets");
-    assert!(killed * 3 >= runs, "seed {seed}: only {killed} of {runs} were killed before their end");
+    assert!(
+        killed * 3 >= runs,
+        "seed {seed}: only {killed} of {runs} were killed before their end"
+    );
     assert!(sets >= 3, "seed {seed}: the reader saw {sets} sets");
 }
 
@@ -376,7 +449,11 @@ fn a_build_that_is_killed_late_repeats_only_what_was_in_flight() {
     let store = "{path: store, compression: zstd, compression_level: 22}";
     let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {store}}}\n"));
     for number in 0..100 {
-        files::ints_and_texts(&sandbox, &format!("home/{number:02}.parquet"), number * 4000..number * 4000 + 4000);
+        files::ints_and_texts(
+            &sandbox,
+            &format!("home/{number:02}.parquet"),
+            number * 4000..number * 4000 + 4000,
+        );
     }
     let mut build = sandbox.start(&["-j", "2"]);
     for _ in 0..90 {
@@ -385,11 +462,23 @@ fn a_build_that_is_killed_late_repeats_only_what_was_in_flight() {
     build.signal("KILL");
     let killed = build.end();
     assert_eq!(killed.code, -1, "{}", killed.text);
-    let told = killed.events.iter().filter(|event| event["event"] == "part_made").count() as u64;
+    let told = killed
+        .events
+        .iter()
+        .filter(|event| event["event"] == "part_made")
+        .count() as u64;
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
-    let number = |field: &str| ran.event("flow_finished")[field].as_u64().expect("a number");
+    let number = |field: &str| {
+        ran.event("flow_finished")[field]
+            .as_u64()
+            .expect("a number")
+    };
     let (made, kept) = (number("parts_made"), number("parts_kept"));
     assert_eq!(made + kept, 100, "{}", ran.text);
-    assert!(told >= 90 && made <= 100 - told + 2 && kept + 2 >= told, "{told} were told of, {made} made, {kept} kept: {}", ran.text);
+    assert!(
+        told >= 90 && made <= 100 - told + 2 && kept + 2 >= told,
+        "{told} were told of, {made} made, {kept} kept: {}",
+        ran.text
+    );
 }

@@ -1,4 +1,5 @@
-//! Links where hygge keeps its own files: none of them is opened, and the cache and the stores may lie behind others.
+//! Links where hygge keeps its own files: none of them is opened, and the cache and the stores may
+//! lie behind others.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -58,7 +59,8 @@ const FOLDERS: &[&str] = &[
     ".hygge-cache/damaged",
 ];
 
-/// Those that a build meets: it names them. The others are replaced by what should be there, or are looked for by other commands.
+/// Those that a build meets: it names them. The others are replaced by what should be there, or are
+/// looked for by other commands.
 const REFUSED: &[&str] = &[
     "out/.hygge",
     "out/.hygge/ids.lock",
@@ -100,11 +102,21 @@ fn project() -> Sandbox {
     files::ints(&sandbox, "project/home/40.parquet", 0..40);
     sandbox.write("project/out/ids/00000000000000000001.parquet", "altered");
     sandbox.write("project/out/place/00000000000000000001.parquet", "altered");
-    let part = fs::read(sandbox.path("project/out/ids/00000000000000000002.parquet")).expect("a part");
-    for name in ["file", "folder/00000000000000000001.parquet", "folder/deep/file", "folder/next/a.parquet", "folder/lock"] {
+    let part =
+        fs::read(sandbox.path("project/out/ids/00000000000000000002.parquet")).expect("a part");
+    for name in [
+        "file",
+        "folder/00000000000000000001.parquet",
+        "folder/deep/file",
+        "folder/next/a.parquet",
+        "folder/lock",
+    ] {
         sandbox.write(&format!("outside/{name}"), &part);
     }
-    sandbox.write("outside/index.db", fs::read(sandbox.path("project/.hygge-cache/index.db")).expect("an index"));
+    sandbox.write(
+        "outside/index.db",
+        fs::read(sandbox.path("project/.hygge-cache/index.db")).expect("an index"),
+    );
     sandbox
 }
 
@@ -112,17 +124,38 @@ fn project() -> Sandbox {
 fn place(sandbox: &Sandbox, name: &str) -> String {
     let first = |folder: &str, fits: fn(&str) -> bool| {
         let names = fs::read_dir(sandbox.path(&format!("project/{folder}"))).expect("a folder");
-        let mut names: Vec<_> = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
+        let mut names: Vec<_> = names
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("a name")
+            })
+            .collect();
         names.sort();
-        names.into_iter().find(|name| fits(name)).unwrap_or_else(|| panic!("{folder} has no such name"))
+        names
+            .into_iter()
+            .find(|name| fits(name))
+            .unwrap_or_else(|| panic!("{folder} has no such name"))
     };
     let mut name = name.to_string();
     if name.contains("TABLE") {
-        name = name.replace("TABLE.lock", &first(".hygge/tables", |name| name.ends_with(".lock")));
+        name = name.replace(
+            "TABLE.lock",
+            &first(".hygge/tables", |name| name.ends_with(".lock")),
+        );
     }
     if name.contains("AB") {
         let folder = first(".hygge-cache/staging", |name| name.len() == 2);
-        name = name.replace("DIGEST", &first(&format!(".hygge-cache/staging/{folder}"), |name| name.len() == 64)).replace("AB", &folder);
+        name = name
+            .replace(
+                "DIGEST",
+                &first(&format!(".hygge-cache/staging/{folder}"), |name| {
+                    name.len() == 64
+                }),
+            )
+            .replace("AB", &folder);
     }
     format!("project/{name}")
 }
@@ -151,13 +184,36 @@ fn tried(sandbox: &Sandbox, name: &str, commands: &[&[&str]], variables: &[(&str
     let before = seen(&sandbox.path("outside"));
     let mut named = 0;
     for command in commands {
-        let ran = sandbox.run_with(variables, &[&["-f", "project/hygge.yml"], *command].concat());
-        assert!([0, 1, 2, 3, 4].contains(&ran.code), "{name}, {command:?}: {}", ran.text);
-        assert!(!ran.text.contains("panicked") && !ran.text.contains("a library gave up"), "{name}, {command:?}: {}", ran.text);
-        assert_eq!(differences(&before, &sandbox.path("outside")), [""; 0], "{name}, {command:?}: {}", ran.text);
+        let ran = sandbox.run_with(
+            variables,
+            &[&["-f", "project/hygge.yml"], *command].concat(),
+        );
+        assert!(
+            [0, 1, 2, 3, 4].contains(&ran.code),
+            "{name}, {command:?}: {}",
+            ran.text
+        );
+        assert!(
+            !ran.text.contains("panicked") && !ran.text.contains("a library gave up"),
+            "{name}, {command:?}: {}",
+            ran.text
+        );
+        assert_eq!(
+            differences(&before, &sandbox.path("outside")),
+            [""; 0],
+            "{name}, {command:?}: {}",
+            ran.text
+        );
         // What the history says of an earlier command is no error of this one.
         if ran.code != 0 && ran.text.contains("it is a link") {
-            assert!(ran.text.contains("hint: ") && ran.text.contains(sandbox.path(&place).to_str().expect("a path")), "{}", ran.text);
+            assert!(
+                ran.text.contains("hint: ")
+                    && ran
+                        .text
+                        .contains(sandbox.path(&place).to_str().expect("a path")),
+                "{}",
+                ran.text
+            );
             named += 1;
         }
     }
@@ -176,16 +232,23 @@ fn nothing_of_hygges_own_is_opened_through_a_link() {
         }
     }
     for name in REFUSED {
-        assert!(refused.contains(name), "{name} is refused by its name; those that are: {refused:?}");
+        assert!(
+            refused.contains(name),
+            "{name} is refused by its name; those that are: {refused:?}"
+        );
         // The same where the kernel has no openat2.
         sandbox.reset(&saved);
-        assert!(tried(&sandbox, name, &COMMANDS[..3], &[("HYGGE_NO_OPENAT2", "1")]) > 0, "{name} is refused by its name");
+        assert!(
+            tried(&sandbox, name, &COMMANDS[..3], &[("HYGGE_NO_OPENAT2", "1")]) > 0,
+            "{name} is refused by its name"
+        );
     }
 }
 
 #[test]
 fn the_cache_and_the_folders_of_stores_may_be_links() {
-    let sandbox = Sandbox::new("flows:\n  ids: {home: home, store: {path: out/ids, compression: zstd}}\n");
+    let sandbox =
+        Sandbox::new("flows:\n  ids: {home: home, store: {path: out/ids, compression: zstd}}\n");
     for (link, to) in [("out", "disk/out"), (".hygge-cache", "disk/cache")] {
         fs::create_dir_all(sandbox.path(to)).expect("a folder");
         symlink(sandbox.path(to), sandbox.path(link)).expect("a link");
@@ -197,27 +260,56 @@ fn the_cache_and_the_folders_of_stores_may_be_links() {
         assert_eq!(ran.code, 0, "{}", ran.text);
         sets.push(sandbox.digests("out/ids"));
     }
-    assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n");
-    assert!(sandbox.path("disk/cache/CACHEDIR.TAG").is_file() && sandbox.path("disk/out/.hygge/ids.json").is_file());
+    assert_eq!(
+        sandbox.run(&["build"]).text,
+        "hygge: nothing to do, 1 flow is fresh\n"
+    );
+    assert!(
+        sandbox.path("disk/cache/CACHEDIR.TAG").is_file()
+            && sandbox.path("disk/out/.hygge/ids.json").is_file()
+    );
     // The history calls stores as before, wherever the cache is.
     let ran = sandbox.run(&["restore", "ids"]);
-    assert_eq!((ran.code, sandbox.digests("out/ids")), (0, sets.remove(0)), "{}", ran.text);
+    assert_eq!(
+        (ran.code, sandbox.digests("out/ids")),
+        (0, sets.remove(0)),
+        "{}",
+        ran.text
+    );
     // A store that is a link itself fills the folder that it leads to.
     symlink("../far", sandbox.path("out/link")).expect("a link");
     fs::create_dir(sandbox.path("disk/far")).expect("a folder");
-    sandbox.write("hygge.yml", "flows:\n  ids: {home: home, store: out/link}\n");
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  ids: {home: home, store: out/link}\n",
+    );
     let ran = sandbox.build(&[]);
-    assert_eq!((ran.code, sandbox.digests("disk/far").len()), (0, 1), "{}", ran.text);
+    assert_eq!(
+        (ran.code, sandbox.digests("disk/far").len()),
+        (0, 1),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
 fn a_link_in_a_store_is_read_and_never_moved_on() {
     for how in ["", ", publish: in_place"] {
-        let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store{how}}}}}\n"));
+        let sandbox = Sandbox::new(&format!(
+            "flows:\n  ids: {{home: home, store: {{path: store{how}}}}}\n"
+        ));
         files::ints(&sandbox, "home/a.parquet", 0..10);
         assert_eq!(sandbox.build(&[]).code, 0);
-        fs::rename(sandbox.path("store/00000000000000000001.parquet"), sandbox.path("moved.parquet")).expect("a rename");
-        symlink(sandbox.path("moved.parquet"), sandbox.path("store/00000000000000000001.parquet")).expect("a link");
+        fs::rename(
+            sandbox.path("store/00000000000000000001.parquet"),
+            sandbox.path("moved.parquet"),
+        )
+        .expect("a rename");
+        symlink(
+            sandbox.path("moved.parquet"),
+            sandbox.path("store/00000000000000000001.parquet"),
+        )
+        .expect("a link");
         files::ints(&sandbox, "home/b.parquet", 0..20);
         for _ in 0..2 {
             let ran = sandbox.build(&[]);
@@ -225,14 +317,24 @@ fn a_link_in_a_store_is_read_and_never_moved_on() {
             assert_eq!(sandbox.digests("store").len(), 2, "{}", ran.text);
             files::ints(&sandbox, "home/b.parquet", 0..30);
         }
-        let part = fs::symlink_metadata(sandbox.path("store/00000000000000000001.parquet")).expect("a part");
+        let part = fs::symlink_metadata(sandbox.path("store/00000000000000000001.parquet"))
+            .expect("a part");
         assert!(how.is_empty() || part.is_file() || part.is_symlink());
-        assert_eq!(files::read(&sandbox, "moved.parquet").rows, 10, "what the link leads to stays");
-        let staged = sandbox.find(".hygge-cache", "lock").map(|_| sandbox.path(".hygge-cache/staging"));
+        assert_eq!(
+            files::read(&sandbox, "moved.parquet").rows,
+            10,
+            "what the link leads to stays"
+        );
+        let staged = sandbox
+            .find(".hygge-cache", "lock")
+            .map(|_| sandbox.path(".hygge-cache/staging"));
         for folder in fs::read_dir(staged.expect("a cache")).expect("staging") {
             let folder = folder.expect("an entry").path();
             for part in fs::read_dir(&folder).into_iter().flatten() {
-                assert!(!part.expect("an entry").path().is_symlink(), "no link comes into the cache");
+                assert!(
+                    !part.expect("an entry").path().is_symlink(),
+                    "no link comes into the cache"
+                );
             }
         }
     }
@@ -243,14 +345,17 @@ fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
     for how in ["", ", publish: in_place"] {
         for kind in ["link", "file"] {
             for name in ["old", "next"] {
-                let sandbox = Sandbox::new(&format!("flows:\n  ids: {{home: home, store: {{path: store{how}}}}}\n"));
+                let sandbox = Sandbox::new(&format!(
+                    "flows:\n  ids: {{home: home, store: {{path: store{how}}}}}\n"
+                ));
                 for rows in [10, 20] {
                     files::ints(&sandbox, "home/a.parquet", 0..rows);
                     assert_eq!(sandbox.build(&[]).code, 0);
                 }
                 // As a build leaves it that died between two renames.
                 let receipt = sandbox.path(".hygge/store.json");
-                let mut said: serde_json::Value = serde_json::from_slice(&fs::read(&receipt).expect("a receipt")).expect("JSON");
+                let mut said: serde_json::Value =
+                    serde_json::from_slice(&fs::read(&receipt).expect("a receipt")).expect("JSON");
                 said["pending"] = said["published"].clone();
                 if !how.is_empty() {
                     said["pending_in_place"] = true.into();
@@ -261,7 +366,10 @@ fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
                 let place = match (how, name) {
                     ("", name) => format!(".hygge/store.{name}"),
                     (_, "old") => continue,
-                    _ => format!("store/.hygge/next/{}", part["name"].as_str().expect("a name")),
+                    _ => format!(
+                        "store/.hygge/next/{}",
+                        part["name"].as_str().expect("a name")
+                    ),
                 };
                 sandbox.write("outside/theirs", "theirs");
                 sandbox.write(&format!("{place}.tmp"), "");
@@ -270,8 +378,16 @@ fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
                 drop(fs::remove_dir_all(&path));
                 // A link has as many bytes as the name that it leads to.
                 let target = match how {
-                    "" => sandbox.path("outside").to_str().expect("a path").to_string(),
-                    _ => format!("{:0>width$}", "outside", width = part["bytes"].as_u64().expect("bytes") as usize),
+                    "" => sandbox
+                        .path("outside")
+                        .to_str()
+                        .expect("a path")
+                        .to_string(),
+                    _ => format!(
+                        "{:0>width$}",
+                        "outside",
+                        width = part["bytes"].as_u64().expect("bytes") as usize
+                    ),
                 };
                 match kind {
                     "link" => symlink(&target, &path).expect("a link"),
@@ -279,11 +395,31 @@ fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
                 }
                 let before = seen(&sandbox.path("outside"));
                 let ran = sandbox.build(&[]);
-                assert_eq!(differences(&before, &sandbox.path("outside")), [""; 0], "{how}, {kind}, {name}: {}", ran.text);
-                assert!(!sandbox.path("store").is_symlink() && !sandbox.path("store").is_file(), "{how}, {kind}, {name}: {}", ran.text);
-                let parts = fs::read_dir(sandbox.path("store")).into_iter().flatten().map(|entry| entry.expect("an entry").path());
-                assert!(parts.into_iter().all(|part| !part.is_symlink()), "{how}, {kind}, {name}: {}", ran.text);
-                assert!(ran.code == 0 || ran.error().contains(".hygge"), "{how}, {kind}, {name}: {}", ran.text);
+                assert_eq!(
+                    differences(&before, &sandbox.path("outside")),
+                    [""; 0],
+                    "{how}, {kind}, {name}: {}",
+                    ran.text
+                );
+                assert!(
+                    !sandbox.path("store").is_symlink() && !sandbox.path("store").is_file(),
+                    "{how}, {kind}, {name}: {}",
+                    ran.text
+                );
+                let parts = fs::read_dir(sandbox.path("store"))
+                    .into_iter()
+                    .flatten()
+                    .map(|entry| entry.expect("an entry").path());
+                assert!(
+                    parts.into_iter().all(|part| !part.is_symlink()),
+                    "{how}, {kind}, {name}: {}",
+                    ran.text
+                );
+                assert!(
+                    ran.code == 0 || ran.error().contains(".hygge"),
+                    "{how}, {kind}, {name}: {}",
+                    ran.text
+                );
             }
         }
     }

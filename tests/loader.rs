@@ -1,6 +1,7 @@
 //! No input makes the loader panic, hang or use unbounded memory; what it understood is a config.
 //!
-//! `HYGGE_LOADER_CASES` sets the number of cases; CI has a few thousand, a million take some minutes.
+//! `HYGGE_LOADER_CASES` sets the number of cases; CI has a few thousand, a million take some
+//! minutes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,10 @@ use crate::common::tree;
 fn load(folder: &Path, text: &[u8]) -> Result<serde_json::Value, String> {
     let file = folder.join("hygge.yml");
     fs::write(&file, text).map_err(|error| error.to_string())?;
-    let variables = BTreeMap::from([("ROWS".to_string(), "100".to_string()), ("LAKE".to_string(), "lake".to_string())]);
+    let variables = BTreeMap::from([
+        ("ROWS".to_string(), "100".to_string()),
+        ("LAKE".to_string(), "lake".to_string()),
+    ]);
     let found = loader::load(Some(&file), folder, &variables).map_err(|error| error.to_string())?;
     let project = Project::new(Arc::new(found)).map_err(|error| error.to_string())?;
     let flows: Vec<_> = project.graph.flows().cloned().collect();
@@ -30,7 +34,11 @@ fn load(folder: &Path, text: &[u8]) -> Result<serde_json::Value, String> {
 /// Loads it; if it is a config, what it was resolved to is one too and means the same.
 fn check(folder: &Path, text: &[u8]) -> Result<(), TestCaseError> {
     match load(folder, text) {
-        Err(said) => prop_assert!(!said.is_empty() && said.len() < 2_000_000, "{} bytes are said", said.len()),
+        Err(said) => prop_assert!(
+            !said.is_empty() && said.len() < 2_000_000,
+            "{} bytes are said",
+            said.len()
+        ),
         Ok(config) => {
             let again = load(folder, config.to_string().as_bytes());
             prop_assert_eq!(again, Ok(config));
@@ -161,24 +169,40 @@ fn shaped() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop::sample::select(WORDS).prop_map(str::to_string);
     let value = leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(", "))),
+            prop::collection::vec(inner.clone(), 0..4)
+                .prop_map(|items| format!("[{}]", items.join(", "))),
             prop::collection::vec((prop::sample::select(WORDS), inner), 0..4).prop_map(|entries| {
-                let entries: Vec<String> = entries.into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+                let entries: Vec<String> = entries
+                    .into_iter()
+                    .map(|(key, value)| format!("{key}: {value}"))
+                    .collect();
                 format!("{{{}}}", entries.join(", "))
             }),
         ]
     });
     let block = prop::collection::vec((prop::sample::select(WORDS), value.clone()), 0..5);
-    let flows = prop::collection::vec((prop::sample::select(&["a", "b", "c", "d-e"][..]), block), 1..4);
-    (flows, prop::collection::vec((prop::sample::select(WORDS), value), 0..3)).prop_map(|(flows, top)| {
-        let mut text = String::from("flows:\n");
-        for (name, block) in flows {
-            text.push_str(&format!("  {name}:\n    home: h/{name}\n    store: s/{name}\n"));
-            block.iter().for_each(|(key, value)| text.push_str(&format!("    {key}: {value}\n")));
-        }
-        top.iter().for_each(|(key, value)| text.push_str(&format!("{key}: {value}\n")));
-        text.into_bytes()
-    })
+    let flows = prop::collection::vec(
+        (prop::sample::select(&["a", "b", "c", "d-e"][..]), block),
+        1..4,
+    );
+    (
+        flows,
+        prop::collection::vec((prop::sample::select(WORDS), value), 0..3),
+    )
+        .prop_map(|(flows, top)| {
+            let mut text = String::from("flows:\n");
+            for (name, block) in flows {
+                text.push_str(&format!(
+                    "  {name}:\n    home: h/{name}\n    store: s/{name}\n"
+                ));
+                block
+                    .iter()
+                    .for_each(|(key, value)| text.push_str(&format!("    {key}: {value}\n")));
+            }
+            top.iter()
+                .for_each(|(key, value)| text.push_str(&format!("{key}: {value}\n")));
+            text.into_bytes()
+        })
 }
 
 /// The samples with some bytes changed, taken out or doubled.
@@ -190,33 +214,47 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
         .map(|file| fs::read(file).expect("a sample"))
         .collect();
     let change = (any::<prop::sample::Index>(), any::<u8>(), 0..4_u8);
-    (prop::sample::select(samples), prop::collection::vec(change, 1..6)).prop_map(|(mut text, changes)| {
-        for (place, byte, how) in changes {
-            if text.is_empty() {
-                break;
+    (
+        prop::sample::select(samples),
+        prop::collection::vec(change, 1..6),
+    )
+        .prop_map(|(mut text, changes)| {
+            for (place, byte, how) in changes {
+                if text.is_empty() {
+                    break;
+                }
+                let place = place.index(text.len());
+                match how {
+                    0 => text[place] = byte,
+                    1 => drop(text.remove(place)),
+                    2 => text.insert(place, byte),
+                    _ => text.truncate(place),
+                }
             }
-            let place = place.index(text.len());
-            match how {
-                0 => text[place] = byte,
-                1 => drop(text.remove(place)),
-                2 => text.insert(place, byte),
-                _ => text.truncate(place),
-            }
-        }
-        text
-    })
+            text
+        })
 }
 
 fn cases() -> u32 {
-    std::env::var("HYGGE_LOADER_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(3_000)
+    std::env::var("HYGGE_LOADER_CASES")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(3_000)
 }
 
 fn run(strategy: impl Strategy<Value = Vec<u8>>, cases: u32) {
     let folder = tempfile::tempdir().expect("a folder");
     // A panic would be shown with the case; none is caught before.
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    });
     let result = runner.run(&strategy, |text| {
-        check(folder.path(), &text).map_err(|error| TestCaseError::fail(format!("{error}\n{}", String::from_utf8_lossy(&text))))
+        check(folder.path(), &text).map_err(|error| {
+            TestCaseError::fail(format!("{error}\n{}", String::from_utf8_lossy(&text)))
+        })
     });
     result.unwrap_or_else(|error| panic!("{error}"));
 }
@@ -224,8 +262,14 @@ fn run(strategy: impl Strategy<Value = Vec<u8>>, cases: u32) {
 /// The most memory that this process ever had, in KiB.
 fn peak() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("a peak");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number")
 }
 
 #[test]
@@ -266,9 +310,18 @@ fn memory_and_time_are_bounded() {
     let output = std::process::Command::new("sh")
         .args(["-c", &script])
         .arg(child)
-        .args(["--exact", "loader::memory_and_time_are_bounded", "--nocapture"])
+        .args([
+            "--exact",
+            "loader::memory_and_time_are_bounded",
+            "--nocapture",
+        ])
         .env("HYGGE_LOADER_CHILD", "1")
         .output()
         .expect("the child runs");
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -1,7 +1,9 @@
-//! Mutated receipts, ledgers, indexes, env files and configs: whatever they say, nothing outside of the project is touched, nothing
-//! panics, hangs or is aborted, and what is built without an error is right.
+//! Mutated receipts, ledgers, indexes, env files and configs: whatever they say, nothing outside of
+//! the project is touched, nothing panics, hangs or is aborted, and what is built without an error
+//! is right.
 //!
-//! `HYGGE_FILE_MUTANTS` sets how many there are; where it is not set, a small share of them is tried.
+//! `HYGGE_FILE_MUTANTS` sets how many there are; where it is not set, a small share of them is
+//! tried.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +39,8 @@ flows:
 /// Stores whose content follows from the homes alone, whatever their receipts say.
 const JUDGED: &[&str] = &["lake/ids", "lake/place", "lake/copy"];
 
-/// Numbers that differ with each seed, and are the same for each: <https://prng.di.unimi.it/splitmix64.c>.
+/// Numbers that differ with each seed, and are the same for each:
+/// <https://prng.di.unimi.it/splitmix64.c>.
 struct Random(u64);
 
 impl Random {
@@ -69,14 +72,24 @@ fn project() -> Sandbox {
         assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.text);
     };
     for rows in [10, 20, 30] {
-        files::ints(&sandbox, &format!("project/home/{rows}.parquet"), rows..2 * rows);
+        files::ints(
+            &sandbox,
+            &format!("project/home/{rows}.parquet"),
+            rows..2 * rows,
+        );
         run(&["build"]);
     }
     sandbox.write("project/lake/ids/00000000000000000002.parquet", "altered");
     run(&["build", "ids"]);
     run(&["restore", "kept", "--build", "2"]);
-    let part = fs::read(sandbox.path("project/lake/ids/00000000000000000001.parquet")).expect("a part");
-    for name in ["key.parquet", "folder/00000000000000000001.parquet", "folder/deep/key.parquet", "lock"] {
+    let part =
+        fs::read(sandbox.path("project/lake/ids/00000000000000000001.parquet")).expect("a part");
+    for name in [
+        "key.parquet",
+        "folder/00000000000000000001.parquet",
+        "folder/deep/key.parquet",
+        "lock",
+    ] {
         sandbox.write(&format!("outside/{name}"), &part);
     }
     sandbox
@@ -92,8 +105,15 @@ enum Target {
     Config,
 }
 
-const TARGETS: &[Target] =
-    &[Target::Receipt, Target::Receipt, Target::Ledger, Target::Index, Target::Index, Target::EnvFile, Target::Config];
+const TARGETS: &[Target] = &[
+    Target::Receipt,
+    Target::Receipt,
+    Target::Ledger,
+    Target::Index,
+    Target::Index,
+    Target::EnvFile,
+    Target::Config,
+];
 
 fn file_of(target: Target, random: &mut Random) -> String {
     let receipts = ["ids", "place", "more", "kept", "copy"];
@@ -121,7 +141,11 @@ fn spoiled(mut bytes: Vec<u8>, random: &mut Random) -> Vec<u8> {
             bytes.drain(place..end);
         }
         4 => {
-            let piece: Vec<u8> = bytes[place..].iter().take(1 + random.below(200)).copied().collect();
+            let piece: Vec<u8> = bytes[place..]
+                .iter()
+                .take(1 + random.below(200))
+                .copied()
+                .collect();
             let other = random.below(bytes.len());
             bytes.splice(other..other, piece);
         }
@@ -154,7 +178,11 @@ fn forged(bytes: &[u8], root: &Path, random: &mut Random) -> Vec<u8> {
             _ => {
                 let places = places(&receipt, String::new());
                 let place = random.one_of(&places).clone();
-                let value = another_value(receipt.pointer(&place).unwrap_or(&Value::Null), root, random);
+                let value = another_value(
+                    receipt.pointer(&place).unwrap_or(&Value::Null),
+                    root,
+                    random,
+                );
                 if let Some(found) = receipt.pointer_mut(&place) {
                     *found = value;
                 }
@@ -169,9 +197,16 @@ fn places(value: &Value, at: String) -> Vec<String> {
     let below: Vec<String> = match value {
         Value::Object(fields) => {
             let key = |key: &str| format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
-            fields.iter().flat_map(|(name, value)| places(value, key(name))).collect()
+            fields
+                .iter()
+                .flat_map(|(name, value)| places(value, key(name)))
+                .collect()
         }
-        Value::Array(items) => items.iter().enumerate().flat_map(|(number, value)| places(value, format!("{at}/{number}"))).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(number, value)| places(value, format!("{at}/{number}")))
+            .collect(),
         _ => Vec::new(),
     };
     std::iter::once(at).chain(below).collect()
@@ -194,9 +229,13 @@ fn another_value(value: &Value, root: &Path, random: &mut Random) -> Value {
     match (value, random.below(6)) {
         (_, 0) => Value::Null,
         (_, 1) => json!([]),
-        (Value::Number(_), _) => json!(*random.one_of(&[0, 1, 7, u64::from(u32::MAX), i64::MAX as u64, u64::MAX])),
+        (Value::Number(_), _) => {
+            json!(*random.one_of(&[0, 1, 7, u64::from(u32::MAX), i64::MAX as u64, u64::MAX]))
+        }
         (Value::Bool(known), _) => json!(!known),
-        (Value::String(known), 2) if !known.is_empty() => Value::String(known.chars().rev().collect()),
+        (Value::String(known), 2) if !known.is_empty() => {
+            Value::String(known.chars().rev().collect())
+        }
         (Value::String(_), _) => Value::String((*random.one_of(&texts)).to_string()),
         (Value::Array(items), 2 | 3) if !items.is_empty() => {
             let mut items = items.clone();
@@ -211,24 +250,44 @@ fn another_value(value: &Value, root: &Path, random: &mut Random) -> Value {
 
 /// A part of one of the sets has a name that leads out, and perhaps another digest.
 fn name_elsewhere(receipt: &mut Value, root: &Path, random: &mut Random) {
-    let depth = random.one_of(&["../../outside/", "../../../outside/", "../outside/", "./", "/"]);
+    let depth = random.one_of(&[
+        "../../outside/",
+        "../../../outside/",
+        "../outside/",
+        "./",
+        "/",
+    ]);
     let absolute = root.join("outside/key.parquet").display().to_string();
     let name = if random.below(3) == 0 {
         absolute
     } else {
-        format!("{depth}{}", random.one_of(&["key.parquet", "folder", "folder/deep/key.parquet"]))
+        format!(
+            "{depth}{}",
+            random.one_of(&["key.parquet", "folder", "folder/deep/key.parquet"])
+        )
     };
     let set = *random.one_of(&["published", "pending", "previous", "latest"]);
     if receipt[set].is_null() {
         receipt[set] = receipt["published"].clone();
     }
-    let Some(parts) = receipt[set].pointer_mut("/manifest/parts").and_then(Value::as_array_mut) else { return };
-    let Some(mut part) = parts.first().cloned().filter(Value::is_object) else { return };
+    let Some(parts) = receipt[set]
+        .pointer_mut("/manifest/parts")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    let Some(mut part) = parts.first().cloned().filter(Value::is_object) else {
+        return;
+    };
     part["name"] = name.into();
     if random.below(2) == 0 {
         part["digest"] = "0".repeat(64).into();
     }
-    if random.below(2) == 0 { parts.push(part) } else { parts[0] = part }
+    if random.below(2) == 0 {
+        parts.push(part)
+    } else {
+        parts[0] = part
+    }
 }
 
 /// One of the sets stands where another one should.
@@ -237,7 +296,9 @@ fn move_sets(receipt: &mut Value, random: &mut Random) {
     let (from, to) = (*random.one_of(&sets), *random.one_of(&sets));
     receipt[to] = receipt[from].clone();
     receipt["pending_in_place"] = (random.below(2) == 0).into();
-    receipt["pending_inode"] = random.one_of(&[Value::Null, json!(1), json!(u64::MAX)]).clone();
+    receipt["pending_inode"] = random
+        .one_of(&[Value::Null, json!(1), json!(u64::MAX)])
+        .clone();
 }
 
 /// A whole page of the index is another one, or names in the history lead out.
@@ -315,17 +376,41 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let sandbox = project();
-        let expected = JUDGED.iter().map(|store| (*store, sandbox.digests(&format!("project/{store}")))).collect();
+        let expected = JUDGED
+            .iter()
+            .map(|store| (*store, sandbox.digests(&format!("project/{store}"))))
+            .collect();
         let saved = sandbox.save();
-        Self { sandbox, saved, expected }
+        Self {
+            sandbox,
+            saved,
+            expected,
+        }
     }
 
     /// Runs a command; gives its exit code, and what it said.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = Command::new("timeout");
-        command.args(["-k", "5", PATIENCE, env!("CARGO_BIN_EXE_hygge"), "-f", "project/hygge.yml"]).args(arguments);
-        let output = command.current_dir(self.sandbox.path("")).env_clear().output().expect("timeout runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        command
+            .args([
+                "-k",
+                "5",
+                PATIENCE,
+                env!("CARGO_BIN_EXE_hygge"),
+                "-f",
+                "project/hygge.yml",
+            ])
+            .args(arguments);
+        let output = command
+            .current_dir(self.sandbox.path(""))
+            .env_clear()
+            .output()
+            .expect("timeout runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr),
+        )
     }
 
     fn try_one(&self, seed: u64, counts: &mut Counts) {
@@ -335,26 +420,47 @@ impl Lab {
         let target = *random.one_of(TARGETS);
         let file = file_of(target, &mut random);
         let bytes = fs::read(self.sandbox.path(&file)).expect("a file");
-        fs::write(self.sandbox.path(&file), mutant(target, bytes, &root, &mut random)).expect("a write");
+        fs::write(
+            self.sandbox.path(&file),
+            mutant(target, bytes, &root, &mut random),
+        )
+        .expect("a write");
         if random.below(3) == 0 {
             files::ints(&self.sandbox, "project/home/10.parquet", 10..20);
         }
         let before = seen(&self.sandbox.path("outside"));
         let further = *random.one_of(COMMANDS);
-        let order: [&[&str]; 3] = if random.below(2) == 0 { [&["build"], further, &["build"]] } else { [further, &["build"], &["build"]] };
+        let order: [&[&str]; 3] = if random.below(2) == 0 {
+            [&["build"], further, &["build"]]
+        } else {
+            [further, &["build"], &["build"]]
+        };
         let mut said = Vec::new();
         for command in order {
             let (code, text) = self.run(command);
-            let case = format!("mutant {seed} ({target:?}, {file}), {command:?}: exit {code:?}: {text}");
+            let case =
+                format!("mutant {seed} ({target:?}, {file}), {command:?}: exit {code:?}: {text}");
             assert!(matches!(code, Some(0 | 1 | 2 | 3 | 4 | 10)), "{case}");
-            assert!(!text.contains("panicked") && !text.contains("a library gave up"), "{case}");
             assert!(
-                code == Some(0) || text.contains("error") || text.contains("failed") || command.contains(&"--check"),
+                !text.contains("panicked") && !text.contains("a library gave up"),
+                "{case}"
+            );
+            assert!(
+                code == Some(0)
+                    || text.contains("error")
+                    || text.contains("failed")
+                    || command.contains(&"--check"),
                 "without a word: {case}"
             );
-            assert_eq!(differences(&before, &self.sandbox.path("outside")), [""; 0], "{case}");
-            let names: Vec<_> =
-                fs::read_dir(self.sandbox.path("")).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+            assert_eq!(
+                differences(&before, &self.sandbox.path("outside")),
+                [""; 0],
+                "{case}"
+            );
+            let names: Vec<_> = fs::read_dir(self.sandbox.path(""))
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").file_name())
+                .collect();
             assert_eq!(names.len(), 2, "{names:?}: {case}");
             counts.commands += 1;
             said.push(format!("{command:?}: {code:?} {text}"));
@@ -362,7 +468,10 @@ impl Lab {
                 counts.refused += u64::from(code != Some(0));
                 counts.right += u64::from(code == Some(0));
                 // A config that says something else asks for something else.
-                if code == Some(0) && !matches!(target, Target::Config) && !further.contains(&"restore") {
+                if code == Some(0)
+                    && !matches!(target, Target::Config)
+                    && !further.contains(&"restore")
+                {
                     for (store, expected) in &self.expected {
                         assert_eq!(
                             &self.sandbox.digests(&format!("project/{store}")),
@@ -378,7 +487,10 @@ impl Lab {
 
 #[test]
 fn nothing_outside_is_touched_whatever_a_file_of_hygges_says() {
-    let all = std::env::var("HYGGE_FILE_MUTANTS").ok().and_then(|count| count.parse().ok()).unwrap_or(FEW);
+    let all = std::env::var("HYGGE_FILE_MUTANTS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(FEW);
     // Two copies, so that two processors have something to do.
     let counts: Vec<Counts> = std::thread::scope(|scope| {
         let tried = |first: u64| {
@@ -391,12 +503,30 @@ fn nothing_outside_is_touched_whatever_a_file_of_hygges_says() {
             }
             counts
         };
-        let labs: Vec<_> = (0..2).map(|first| scope.spawn(move || tried(first))).collect();
-        labs.into_iter().map(|lab| lab.join().expect("all mutants are harmless")).collect()
+        let labs: Vec<_> = (0..2)
+            .map(|first| scope.spawn(move || tried(first)))
+            .collect();
+        labs.into_iter()
+            .map(|lab| lab.join().expect("all mutants are harmless"))
+            .collect()
     });
     let sum = |count: fn(&Counts) -> u64| counts.iter().map(count).sum::<u64>();
-    let (right, refused, commands) = (sum(|counts| counts.right), sum(|counts| counts.refused), sum(|counts| counts.commands));
-    drop(writeln!(std::io::stderr(), "{all} mutants, {commands} commands: {right} builds right, {refused} refused"));
-    assert_eq!(sum(|counts| counts.wrong), 0, "mutants are not harmless: see above");
-    assert!(right > all / 4 && refused > all / 20, "{right} builds of {all} mutants are right, {refused} are refused");
+    let (right, refused, commands) = (
+        sum(|counts| counts.right),
+        sum(|counts| counts.refused),
+        sum(|counts| counts.commands),
+    );
+    drop(writeln!(
+        std::io::stderr(),
+        "{all} mutants, {commands} commands: {right} builds right, {refused} refused"
+    ));
+    assert_eq!(
+        sum(|counts| counts.wrong),
+        0,
+        "mutants are not harmless: see above"
+    );
+    assert!(
+        right > all / 4 && refused > all / 20,
+        "{right} builds of {all} mutants are right, {refused} are refused"
+    );
 }

@@ -1,4 +1,5 @@
-//! Files of other writers, old and odd: they arrive as they are, or are refused by their column; judged by pyarrow and duckdb.
+//! Files of other writers, old and odd: they arrive as they are, or are refused by their column;
+//! judged by pyarrow and duckdb.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -15,7 +16,11 @@ pub(crate) fn python(sandbox: &Sandbox, folder: &str, lines: &str) {
          os.chdir(sys.argv[1])\n{lines}"
     );
     let ran = peers::run(&lines, &[sandbox.path(folder).as_os_str()]);
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }
 
 /// Builds one flow for each file of `home` with these fields of its store.
@@ -33,15 +38,28 @@ fn build_each(sandbox: &Sandbox, fields: &str) -> Ran {
 fn pairs(sandbox: &Sandbox, without: &[&str]) -> Vec<(PathBuf, PathBuf)> {
     let pair = |name: String| {
         let stem = name.trim_end_matches(".parquet").to_string();
-        (!without.contains(&stem.as_str())).then(|| (sandbox.path(&format!("home/{name}")), sandbox.path(&format!("out/{stem}"))))
+        (!without.contains(&stem.as_str())).then(|| {
+            (
+                sandbox.path(&format!("home/{name}")),
+                sandbox.path(&format!("out/{stem}")),
+            )
+        })
     };
-    sandbox.digests("home").into_keys().filter_map(pair).collect()
+    sandbox
+        .digests("home")
+        .into_keys()
+        .filter_map(pair)
+        .collect()
 }
 
 fn handmade() -> Sandbox {
     let sandbox = Sandbox::new("");
     let made = peers::python("handmade.py", &[sandbox.path("home").as_os_str()]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     sandbox
 }
 
@@ -53,12 +71,21 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
     let sandbox = handmade();
     let ran = build_each(&sandbox, "rows_per_file: 1");
     for (name, column) in NOT_DECODED {
-        let ended = ran.events.iter().find(|event| event["event"] == "flow_finished" && event["flow"] == *name);
-        let error = ended.and_then(|event| event["error"].as_str()).unwrap_or_else(|| panic!("{name} was decoded"));
+        let ended = ran
+            .events
+            .iter()
+            .find(|event| event["event"] == "flow_finished" && event["flow"] == *name);
+        let error = ended
+            .and_then(|event| event["error"].as_str())
+            .unwrap_or_else(|| panic!("{name} was decoded"));
         assert!(error.contains(column), "{name}: {error}");
     }
     let mut names: Vec<&str> = NOT_DECODED.iter().map(|(name, _)| *name).collect();
-    let failed: Vec<_> = ran.events.iter().filter(|event| event["outcome"] == "failed").collect();
+    let failed: Vec<_> = ran
+        .events
+        .iter()
+        .filter(|event| event["outcome"] == "failed")
+        .collect();
     assert_eq!(failed.len(), names.len(), "{failed:?}");
     names.extend(BY_PYARROW);
     let exact = pairs(&sandbox, &names);
@@ -66,14 +93,26 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
     peers::compare_all(&exact, &["--values-only"]);
     let read = "import sys, glob, pyarrow as pa, pyarrow.parquet as pq\nread = lambda p: pa.concat_tables([pq.read_table(f) for f in sorted(glob.glob(p + '/*') or [p])]).to_pylist()\n\
                 assert read(sys.argv[1]) == read(sys.argv[2]), (read(sys.argv[1]), read(sys.argv[2]))";
-    for (from, to) in pairs(&sandbox, &[]).into_iter().filter(|(_, to)| BY_PYARROW.iter().any(|name| to.ends_with(name))) {
+    for (from, to) in pairs(&sandbox, &[])
+        .into_iter()
+        .filter(|(_, to)| BY_PYARROW.iter().any(|name| to.ends_with(name)))
+    {
         let ran = peers::run(read, &[from.as_os_str(), to.as_os_str()]);
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
     }
 }
 
-/// Files with a repeated group of one field that is the element itself: duckdb takes the field for the element, against the format.
-const BY_PYARROW: [&str; 3] = ["list_avro_one_field", "list_thrift", "repeated_group_one_field"];
+/// Files with a repeated group of one field that is the element itself: duckdb takes the field for
+/// the element, against the format.
+const BY_PYARROW: [&str; 3] = [
+    "list_avro_one_field",
+    "list_thrift",
+    "repeated_group_one_field",
+];
 
 #[test]
 fn handmade_files_pass_with_another_compression_and_packed() {
@@ -112,13 +151,31 @@ fn files_of_duckdb_are_cut_exactly() {
 fn what_must_be_there_in_what_may_be_missing_stays_required() {
     let sandbox = handmade();
     build_each(&sandbox, "rows_per_file: 1");
-    for name in ["required_in_optional", "required_in_required_in_optional", "optional_in_optional", "required_list_in_optional"] {
+    for name in [
+        "required_in_optional",
+        "required_in_required_in_optional",
+        "optional_in_optional",
+        "required_list_in_optional",
+    ] {
         let schema = "import sys, glob, pyarrow.parquet as pq; print(sorted({str(pq.ParquetFile(f).schema_arrow) for f in sys.argv[1:]}))";
         let shown = |paths: Vec<PathBuf>| {
-            let ran = peers::run(schema, &paths.iter().map(|path| path.as_os_str()).collect::<Vec<&OsStr>>());
+            let ran = peers::run(
+                schema,
+                &paths
+                    .iter()
+                    .map(|path| path.as_os_str())
+                    .collect::<Vec<&OsStr>>(),
+            );
             String::from_utf8_lossy(&ran.stdout).into_owned()
         };
-        let parts = sandbox.digests(&format!("out/{name}")).into_keys().map(|part| sandbox.path(&format!("out/{name}/{part}")));
-        assert_eq!(shown(vec![sandbox.path(&format!("home/{name}.parquet"))]), shown(parts.collect()), "{name}");
+        let parts = sandbox
+            .digests(&format!("out/{name}"))
+            .into_keys()
+            .map(|part| sandbox.path(&format!("out/{name}/{part}")));
+        assert_eq!(
+            shown(vec![sandbox.path(&format!("home/{name}.parquet"))]),
+            shown(parts.collect()),
+            "{name}"
+        );
     }
 }

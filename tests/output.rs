@@ -44,30 +44,61 @@ const SAYING: &[(&[&str], i32)] = &[
     (&["clean"], 0),
 ];
 
-fn with_output(sandbox: &Sandbox, arguments: &[&str], output: impl Into<Stdio>) -> (Option<i32>, String) {
+fn with_output(
+    sandbox: &Sandbox,
+    arguments: &[&str],
+    output: impl Into<Stdio>,
+) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-    command.args(arguments).current_dir(sandbox.path("")).env_clear().stdout(output).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .stdout(output)
+        .stderr(Stdio::piped());
     let ran = command.output().expect("the binary runs");
-    (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    (
+        ran.status.code(),
+        String::from_utf8_lossy(&ran.stderr).into_owned(),
+    )
 }
 
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let sandbox = project();
     for (arguments, code) in SAYING {
-        let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+        let full = fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full disk");
         let (ended, errors) = with_output(&sandbox, arguments, full);
         let expected = if *code == 2 { 2 } else { 3 };
         assert_eq!(ended, Some(expected), "{arguments:?}: {errors}");
-        assert!(*code == 2 || errors.contains("failed to write the output: No space left on device"), "{arguments:?}: {errors}");
+        assert!(
+            *code == 2 || errors.contains("failed to write the output: No space left on device"),
+            "{arguments:?}: {errors}"
+        );
     }
     // What happens in a build is said on standard error.
     sandbox.sample("south", "home/another.parquet");
-    let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+    let full = fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("a full disk");
     let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-    let ended = command.arg("build").current_dir(sandbox.path("")).env_clear().stderr(full).status().expect("the binary runs");
+    let ended = command
+        .arg("build")
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .stderr(full)
+        .status()
+        .expect("the binary runs");
     assert_eq!(ended.code(), Some(3));
-    assert_eq!(sandbox.build(&[]).outcome("numbers"), "none", "it was built all the same");
+    assert_eq!(
+        sandbox.build(&[]).outcome("numbers"),
+        "none",
+        "it was built all the same"
+    );
 }
 
 #[test]
@@ -78,13 +109,22 @@ fn a_reader_that_has_gone_is_no_error() {
         drop(reader);
         let (ended, errors) = with_output(&sandbox, arguments, writer);
         assert_eq!(ended, Some(*code), "{arguments:?}: {errors}");
-        assert!(!errors.to_lowercase().contains("pipe"), "{arguments:?}: {errors}");
+        assert!(
+            !errors.to_lowercase().contains("pipe"),
+            "{arguments:?}: {errors}"
+        );
     }
     sandbox.sample("south", "home/another.parquet");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-    let ended = command.arg("build").current_dir(sandbox.path("")).env_clear().stderr(writer).status().expect("the binary runs");
+    let ended = command
+        .arg("build")
+        .current_dir(sandbox.path(""))
+        .env_clear()
+        .stderr(writer)
+        .status()
+        .expect("the binary runs");
     assert_eq!(ended.code(), Some(0));
     assert!(sandbox.path("store").exists());
 }
@@ -94,19 +134,37 @@ fn a_working_directory_that_is_gone_is_named() {
     let sandbox = Sandbox::numbers();
     let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\" build";
     let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_hygge")]).current_dir(sandbox.path("")).env_clear();
+    command
+        .args(["-c", script, env!("CARGO_BIN_EXE_hygge")])
+        .current_dir(sandbox.path(""))
+        .env_clear();
     let ran = command.output().expect("sh runs");
     let text = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(3) && text.contains("the working directory cannot be used") && text.contains("hint: "), "{text}");
+    assert!(
+        ran.status.code() == Some(3)
+            && text.contains("the working directory cannot be used")
+            && text.contains("hint: "),
+        "{text}"
+    );
 }
 
 #[test]
 fn output_that_cannot_be_written_is_said_beside_a_failure() {
     let sandbox = project();
     sandbox.write("store/mine", "x");
-    for arguments in [&["build", "--format", "json"][..], &["check"], &["build", "--dry-run", "--format", "json"]] {
-        let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+    for arguments in [
+        &["build", "--format", "json"][..],
+        &["check"],
+        &["build", "--dry-run", "--format", "json"],
+    ] {
+        let full = fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a full disk");
         let (ended, errors) = with_output(&sandbox, arguments, full);
-        assert!(ended == Some(1) && errors.contains("failed to write the output"), "{arguments:?}: {ended:?} {errors}");
+        assert!(
+            ended == Some(1) && errors.contains("failed to write the output"),
+            "{arguments:?}: {ended:?} {errors}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What parts say of their values is true of them, judged by pyarrow: nulls, bounds, orders, filters and indexes, also where
-//! a part has more rows than one page.
+//! What parts say of their values is true of them, judged by pyarrow: nulls, bounds, orders,
+//! filters and indexes, also where a part has more rows than one page.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -22,17 +22,31 @@ fn made() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
     let home = sandbox.path("home");
     let made = peers::python("statistics.py", &[OsStr::new("--make"), home.as_os_str()]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     sandbox
 }
 
 fn stores(sandbox: &Sandbox) -> Vec<PathBuf> {
-    let names = CONFIG.lines().filter_map(|line| line.trim().split_once(": {")).map(|(name, _)| name);
-    names.map(|name| sandbox.path(&format!("out/{name}"))).collect()
+    let names = CONFIG
+        .lines()
+        .filter_map(|line| line.trim().split_once(": {"))
+        .map(|(name, _)| name);
+    names
+        .map(|name| sandbox.path(&format!("out/{name}")))
+        .collect()
 }
 
 fn built(ran: &Ran, flows: usize) {
-    assert_eq!((ran.code, ran.event("build_finished")["built"].as_u64()), (0, Some(flows as u64)), "{}", ran.text);
+    assert_eq!(
+        (ran.code, ran.event("build_finished")["built"].as_u64()),
+        (0, Some(flows as u64)),
+        "{}",
+        ran.text
+    );
 }
 
 #[test]
@@ -42,19 +56,35 @@ fn statistics_are_those_of_the_rows() {
     built(&sandbox.build(&[]), flows.len());
     let folders: Vec<&OsStr> = flows.iter().map(|folder| folder.as_os_str()).collect();
     let checked = peers::python("statistics.py", &folders);
-    let (lines, errors) = (String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
-    assert!(checked.status.success() && lines.contains(" 0 wrong"), "{lines}{errors}");
+    let (lines, errors) = (
+        String::from_utf8_lossy(&checked.stdout),
+        String::from_utf8_lossy(&checked.stderr),
+    );
+    assert!(
+        checked.status.success() && lines.contains(" 0 wrong"),
+        "{lines}{errors}"
+    );
     // The one without rows that readers find by statistics is the one that has none.
-    for (store, text) in [("cut", "few_texts is not null"), ("cut", "u32 > 3000000000"), ("cut", "small_decimal < 0"), ("cut", "nan > 1e8")]
-    {
+    for (store, text) in [
+        ("cut", "few_texts is not null"),
+        ("cut", "u32 > 3000000000"),
+        ("cut", "small_decimal < 0"),
+        ("cut", "nan > 1e8"),
+    ] {
         let query = format!(
             "import duckdb, sys; print(*[duckdb.execute(f\"select count(*) from read_parquet('{{f}}') where {text}\").fetchone()[0] for f in sys.argv[1:]])"
         );
-        let (home, cut) = (sandbox.path("home/one_group/*.parquet"), sandbox.path(&format!("out/{store}/*.parquet")));
+        let (home, cut) = (
+            sandbox.path("home/one_group/*.parquet"),
+            sandbox.path(&format!("out/{store}/*.parquet")),
+        );
         let counted = peers::run(&query, &[home.as_os_str(), cut.as_os_str()]);
         let counted = String::from_utf8_lossy(&counted.stdout).into_owned();
         let counts: Vec<&str> = counted.split_whitespace().collect();
-        assert!(matches!(counts.as_slice(), [wanted, found] if wanted == found && *wanted != "0"), "{text}: {counts:?}");
+        assert!(
+            matches!(counts.as_slice(), [wanted, found] if wanted == found && *wanted != "0"),
+            "{text}: {counts:?}"
+        );
     }
 }
 
@@ -65,7 +95,12 @@ fn no_environment_variable_decides_a_byte() {
     let digests = |sandbox: &Sandbox| -> Vec<_> {
         stores(sandbox)
             .iter()
-            .map(|store| sandbox.digests(&format!("out/{}", store.file_name().expect("a name").to_string_lossy())))
+            .map(|store| {
+                sandbox.digests(&format!(
+                    "out/{}",
+                    store.file_name().expect("a name").to_string_lossy()
+                ))
+            })
             .collect()
     };
     let first = digests(&sandbox);

@@ -14,7 +14,10 @@ use hygge::plan::project::Project;
 use crate::common::sandbox::Sandbox;
 
 fn inputs(name: &str) -> Arc<BTreeMap<String, Fingerprint>> {
-    Arc::new(BTreeMap::from([(name.to_string(), Fingerprint::of_bytes(name.as_bytes()))]))
+    Arc::new(BTreeMap::from([(
+        name.to_string(),
+        Fingerprint::of_bytes(name.as_bytes()),
+    )]))
 }
 
 fn executed(project: &Project) -> BTreeMap<String, usize> {
@@ -23,8 +26,14 @@ fn executed(project: &Project) -> BTreeMap<String, usize> {
 
 #[test]
 fn queries_run_only_for_what_changed() {
-    let sandbox = Sandbox::new("flows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n");
-    let found = loader::load(Some(&sandbox.path("hygge.yml")), &sandbox.path(""), &BTreeMap::new()).expect("a config");
+    let sandbox =
+        Sandbox::new("flows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n");
+    let found = loader::load(
+        Some(&sandbox.path("hygge.yml")),
+        &sandbox.path(""),
+        &BTreeMap::new(),
+    )
+    .expect("a config");
     let mut project = Project::new(Arc::new(found)).expect("a project");
     let once = ["flows", "graph", "resolved"].map(|query| (query.to_string(), 1));
     assert_eq!(executed(&project), BTreeMap::from(once));
@@ -35,15 +44,28 @@ fn queries_run_only_for_what_changed() {
     assert_eq!(project.flow_key(&a, inputs("x")), Some(first.clone()));
     assert_eq!(executed(&project), BTreeMap::new(), "nothing changed");
     assert_ne!(project.flow_key(&a, inputs("y")), Some(first.clone()));
-    assert_eq!(executed(&project), BTreeMap::from([("flow_key".to_string(), 1)]), "other inputs, the same recipe");
-    assert_eq!(project.flow_key(&b, inputs("x")).expect("a key").key, first.key, "no name and no path is in a key");
+    assert_eq!(
+        executed(&project),
+        BTreeMap::from([("flow_key".to_string(), 1)]),
+        "other inputs, the same recipe"
+    );
+    assert_eq!(
+        project.flow_key(&b, inputs("x")).expect("a key").key,
+        first.key,
+        "no name and no path is in a key"
+    );
     assert_eq!(executed(&project), BTreeMap::from(counts));
 }
 
 #[test]
 fn a_file_is_trusted_only_when_it_was_two_seconds_old() {
     const SECOND: i64 = 1_000_000_000;
-    let stat = |mtime_ns, ctime_ns| Stat { size: 1, mtime_ns, ctime_ns, inode: 1 };
+    let stat = |mtime_ns, ctime_ns| Stat {
+        size: 1,
+        mtime_ns,
+        ctime_ns,
+        inode: 1,
+    };
     let digest = Fingerprint::of_bytes(b"1");
     for (stat, is_trusted) in [
         (stat(8 * SECOND, 8 * SECOND), true),
@@ -52,10 +74,32 @@ fn a_file_is_trusted_only_when_it_was_two_seconds_old() {
         (stat(20 * SECOND, 8 * SECOND), false),
     ] {
         let mut memo = FolderMemo::default();
-        memo.remember("f".into(), Remembered::new(stat, digest, Now::at(10 * SECOND)));
-        assert_eq!(memo.digest("f", &stat), is_trusted.then_some(digest), "{stat:?}");
-        for other in [Stat { size: 2, ..stat }, Stat { mtime_ns: 1, ..stat }, Stat { ctime_ns: 1, ..stat }, Stat { inode: 2, ..stat }] {
-            assert_eq!(memo.digest("f", &other), None, "any difference means hash again");
+        memo.remember(
+            "f".into(),
+            Remembered::new(stat, digest, Now::at(10 * SECOND)),
+        );
+        assert_eq!(
+            memo.digest("f", &stat),
+            is_trusted.then_some(digest),
+            "{stat:?}"
+        );
+        for other in [
+            Stat { size: 2, ..stat },
+            Stat {
+                mtime_ns: 1,
+                ..stat
+            },
+            Stat {
+                ctime_ns: 1,
+                ..stat
+            },
+            Stat { inode: 2, ..stat },
+        ] {
+            assert_eq!(
+                memo.digest("f", &other),
+                None,
+                "any difference means hash again"
+            );
         }
     }
 }
@@ -66,7 +110,15 @@ fn a_file_is_trusted_only_when_it_was_two_seconds_old() {
 fn keys_are_what_they_were() {
     let mut components = Components::default();
     components.set("store.compression", "zstd");
-    components.inputs.insert("a.parquet".into(), Fingerprint::of_bytes(b"a"));
-    let keys = [KeyKind::Flow, KeyKind::Part, KeyKind::Output, KeyKind::Schema].map(|kind| components.key(kind).to_string());
+    components
+        .inputs
+        .insert("a.parquet".into(), Fingerprint::of_bytes(b"a"));
+    let keys = [
+        KeyKind::Flow,
+        KeyKind::Part,
+        KeyKind::Output,
+        KeyKind::Schema,
+    ]
+    .map(|kind| components.key(kind).to_string());
     insta::assert_snapshot!("keys", keys.join("\n"));
 }

@@ -13,20 +13,43 @@ fn a_project_that_was_begun_builds_at_once() {
     let sandbox = Sandbox::new("");
     let begun = sandbox.run(&["init", "my shop"]);
     assert_eq!(begun.code, 0, "{}", begun.text);
-    assert!(begun.text.contains("next: cd 'my shop'; hygge build"), "{}", begun.text);
+    assert!(
+        begun.text.contains("next: cd 'my shop'; hygge build"),
+        "{}",
+        begun.text
+    );
     let built = sandbox.run(&["-f", "my shop/hygge.yml", "build"]);
     assert_eq!(built.code, 0, "{}", built.text);
     assert_eq!(sandbox.digests("my shop/data/store/numbers").len(), 2);
-    assert_eq!(sandbox.run(&["-f", "my shop/hygge.yml", "build"]).text, "hygge: nothing to do, 2 flows are fresh\n");
+    assert_eq!(
+        sandbox.run(&["-f", "my shop/hygge.yml", "build"]).text,
+        "hygge: nothing to do, 2 flows are fresh\n"
+    );
     assert_eq!(sandbox.run(&["-f", "my shop/hygge.yml", "check"]).code, 0);
     let config = fs::read_to_string(sandbox.path("my shop/hygge.yml")).expect("a config");
-    assert!(config.starts_with("# yaml-language-server: $schema=hygge.schema.json\n") && config.contains("name: \"my shop\""));
-    let schema: Value = serde_json::from_slice(&fs::read(sandbox.path("my shop/hygge.schema.json")).expect("a schema")).expect("JSON");
+    assert!(
+        config.starts_with("# yaml-language-server: $schema=hygge.schema.json\n")
+            && config.contains("name: \"my shop\"")
+    );
+    let schema: Value = serde_json::from_slice(
+        &fs::read(sandbox.path("my shop/hygge.schema.json")).expect("a schema"),
+    )
+    .expect("JSON");
     assert_eq!(schema["title"], "hygge.yml");
     // Every line that says something stands behind a comment.
-    let lines: Vec<&str> = config.lines().filter(|line| !line.trim().is_empty()).collect();
-    for pair in lines.windows(2).filter(|pair| !pair[1].trim_start().starts_with('#')) {
-        assert!(pair[0].trim_start().starts_with('#'), "{} is not explained", pair[1]);
+    let lines: Vec<&str> = config
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    for pair in lines
+        .windows(2)
+        .filter(|pair| !pair[1].trim_start().starts_with('#'))
+    {
+        assert!(
+            pair[0].trim_start().starts_with('#'),
+            "{} is not explained",
+            pair[1]
+        );
     }
 }
 
@@ -36,26 +59,48 @@ fn nothing_is_overwritten() {
     sandbox.write(".gitignore", "mine");
     let refused = sandbox.run(&["init"]);
     assert_eq!(refused.code, 2, "{}", refused.text);
-    assert!(refused.text.contains("hygge.yml would be overwritten: nothing was written"), "{}", refused.text);
+    assert!(
+        refused
+            .text
+            .contains("hygge.yml would be overwritten: nothing was written"),
+        "{}",
+        refused.text
+    );
     assert!(!sandbox.path("data").exists() && !sandbox.path("hygge.schema.json").exists());
     fs::remove_file(sandbox.path("hygge.yml")).expect("a file");
     let begun = sandbox.run(&["init"]);
     assert_eq!(begun.code, 0, "{}", begun.text);
-    assert!(begun.text.contains(".gitignore was there already"), "{}", begun.text);
-    assert_eq!(fs::read(sandbox.path(".gitignore")).expect("a file"), b"mine");
+    assert!(
+        begun.text.contains(".gitignore was there already"),
+        "{}",
+        begun.text
+    );
+    assert_eq!(
+        fs::read(sandbox.path(".gitignore")).expect("a file"),
+        b"mine"
+    );
 }
 
 #[test]
 fn a_check_says_one_line_for_each_thing() {
-    let sandbox =
-        Sandbox::new("flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n");
+    let sandbox = Sandbox::new(
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n",
+    );
     sandbox.sample("north", "home/north.parquet");
     let shown = sandbox.run(&["check"]);
     assert_eq!(shown.code, 0, "{}", shown.text);
     insta::assert_snapshot!("check", shown.text);
-    assert!(!sandbox.path("out").exists() && !sandbox.path(".hygge-cache").exists(), "nothing is changed by looking");
+    assert!(
+        !sandbox.path("out").exists() && !sandbox.path(".hygge-cache").exists(),
+        "nothing is changed by looking"
+    );
     sandbox.build(&[]);
-    assert!(sandbox.run(&["check"]).text.contains("store      a: can be written, has 180 rows of 2"));
+    assert!(
+        sandbox
+            .run(&["check"])
+            .text
+            .contains("store      a: can be written, has 180 rows of 2")
+    );
 }
 
 #[test]
@@ -69,15 +114,32 @@ fn a_check_finds_what_would_fail_at_night() {
     sandbox.write("torn/x.parquet", "PAR1 torn");
     files::ints(&sandbox, "mixed/a.parquet", 0..10);
     files::ints_and_texts(&sandbox, "mixed/b.parquet", 0..10);
-    files::ints_in_groups(&sandbox, "many/a.parquet", 0..10, 10, CompressionOptions::Snappy);
-    files::ints_in_groups(&sandbox, "many/b.parquet", 0..10, 10, CompressionOptions::Zstd(None));
+    files::ints_in_groups(
+        &sandbox,
+        "many/a.parquet",
+        0..10,
+        10,
+        CompressionOptions::Snappy,
+    );
+    files::ints_in_groups(
+        &sandbox,
+        "many/b.parquet",
+        0..10,
+        10,
+        CompressionOptions::Zstd(None),
+    );
     sandbox.write("taken/mine.txt", "mine");
     sandbox.write("a_file", "mine");
     let ran = sandbox.run(&["check", "--format", "json"]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     let failed = |what: &str, name: &str| {
-        let found = ran.events.iter().find(|event| event["event"] == "checked" && event["what"] == what && event["name"] == name);
-        found.and_then(|event| event["error"].as_str()).unwrap_or_default().to_string()
+        let found = ran.events.iter().find(|event| {
+            event["event"] == "checked" && event["what"] == what && event["name"] == name
+        });
+        found
+            .and_then(|event| event["error"].as_str())
+            .unwrap_or_default()
+            .to_string()
     };
     for (what, name, words) in [
         ("home", "gone", "does not exist"),
@@ -88,13 +150,21 @@ fn a_check_finds_what_would_fail_at_night() {
         ("store", "taken", "did not make: mine.txt"),
         ("store", "file", "is not a folder"),
     ] {
-        assert!(failed(what, name).contains(words), "{words:?} is not in {:?}", failed(what, name));
+        assert!(
+            failed(what, name).contains(words),
+            "{words:?} is not in {:?}",
+            failed(what, name)
+        );
     }
     assert_eq!(ran.event("check_finished")["failed"], 7);
     assert_eq!(ran.event("check_finished")["ok"], false);
     // What fails at night fails by the same words.
     let built = sandbox.build(&[]);
-    for (_, name, _) in [("home", "gone", ""), ("home", "torn", ""), ("store", "taken", "")] {
+    for (_, name, _) in [
+        ("home", "gone", ""),
+        ("home", "torn", ""),
+        ("store", "taken", ""),
+    ] {
         assert_eq!(built.outcome(name), "failed");
     }
 }
@@ -103,9 +173,14 @@ fn a_check_finds_what_would_fail_at_night() {
 fn a_store_that_nothing_may_be_written_to_is_found() {
     let sandbox = Sandbox::new("flows:\n  a: {home: home, store: disk/deep/a}\n");
     sandbox.sample("north", "home/north.parquet");
-    let (code, text) = sandbox.with_mounts("mkdir disk && mount -t tmpfs -o ro none disk && \"$0\" check");
+    let (code, text) =
+        sandbox.with_mounts("mkdir disk && mount -t tmpfs -o ro none disk && \"$0\" check");
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("failed  store      a: failed to write into") && text.contains("Read-only file system"), "{text}");
+    assert!(
+        text.contains("failed  store      a: failed to write into")
+            && text.contains("Read-only file system"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -113,7 +188,10 @@ fn problems_of_a_config_are_objects_too() {
     let sandbox = Sandbox::new("flows:\n  a: {home: home, stor: out}\n");
     let ran = sandbox.run(&["check", "--format", "json"]);
     assert_eq!(ran.code, 2);
-    let problems = ran.event("check_finished")["problems"].as_array().expect("problems").clone();
+    let problems = ran.event("check_finished")["problems"]
+        .as_array()
+        .expect("problems")
+        .clone();
     assert_eq!(problems.len(), 1, "{}", ran.text);
     assert_eq!(problems[0]["hint"], "did you mean store?");
     assert_eq!(problems[0]["places"][0]["line"], 2);
@@ -153,11 +231,24 @@ fn shells_and_manuals_are_told_every_command() {
 fn a_depfile_has_every_file_and_folder_that_the_config_is_made_of() {
     let sandbox = Sandbox::new("options: {env_file: my.env}\n");
     sandbox.write("my.env", "A=1\n");
-    sandbox.write("flows/a/flow.yml", "store: out\nentities: {from: \"home/*\"}\n");
+    sandbox.write(
+        "flows/a/flow.yml",
+        "store: out\nentities: {from: \"home/*\"}\n",
+    );
     sandbox.sample("north", "home/x/north.parquet");
-    assert_eq!(sandbox.run(&["build", "--stamp", "stamp", "--depfile", "deps.mk"]).code, 0);
+    assert_eq!(
+        sandbox
+            .run(&["build", "--stamp", "stamp", "--depfile", "deps.mk"])
+            .code,
+        0
+    );
     let deps = fs::read_to_string(sandbox.path("deps.mk")).expect("a depfile");
-    let root = sandbox.path("").canonicalize().expect("a folder").display().to_string();
+    let root = sandbox
+        .path("")
+        .canonicalize()
+        .expect("a folder")
+        .display()
+        .to_string();
     for needed in [
         "hygge.yml",
         "flows/a/flow.yml",
@@ -166,6 +257,10 @@ fn a_depfile_has_every_file_and_folder_that_the_config_is_made_of() {
         &format!("{root}/my.env"),
         &format!("{root}/home"),
     ] {
-        assert!(deps.lines().any(|line| line.trim().trim_end_matches(" \\") == needed), "{needed} is not in\n{deps}");
+        assert!(
+            deps.lines()
+                .any(|line| line.trim().trim_end_matches(" \\") == needed),
+            "{needed} is not in\n{deps}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Receipts, histories, env files and configs that hygge did not write, or that are no files: refused by their name, and nothing
-//! outside of a store is touched.
+//! Receipts, histories, env files and configs that hygge did not write, or that are no files:
+//! refused by their name, and nothing outside of a store is touched.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -14,14 +14,27 @@ use crate::common::peers;
 use crate::common::sandbox::{Ran, Sandbox};
 
 /// Names that no part has.
-const NAMES: &[&str] =
-    &["../../precious/key.parquet", "ABSOLUTE", "", ".", "..", "a/b.parquet", "../x", ".hidden", "_hidden", "nul\0", "LONG"];
+const NAMES: &[&str] = &[
+    "../../precious/key.parquet",
+    "ABSOLUTE",
+    "",
+    ".",
+    "..",
+    "a/b.parquet",
+    "../x",
+    ".hidden",
+    "_hidden",
+    "nul\0",
+    "LONG",
+];
 
 /// What a receipt may say of a part with such a name.
 const KINDS: &[&str] = &["published", "gone", "previous", "latest", "pending"];
 
 fn project(how: &str) -> Sandbox {
-    let sandbox = Sandbox::new(&format!("flows: {{a: {{home: home, store: {{path: p/out{how}}}}}}}\n"));
+    let sandbox = Sandbox::new(&format!(
+        "flows: {{a: {{home: home, store: {{path: p/out{how}}}}}}}\n"
+    ));
     for rows in [10, 20] {
         files::ints(&sandbox, "home/a.parquet", 0..rows);
         assert_eq!(sandbox.build(&[]).code, 0);
@@ -39,20 +52,40 @@ fn forge(receipt: &mut Value, name: &str, kind: &str) {
         part["digest"] = "0".repeat(64).into();
     }
     match kind {
-        "previous" => receipt["previous"] = json!({ "manifest": { "parts": [part] }, "at": "2999-01-01T00:00:00Z" }),
-        "published" => receipt["published"]["manifest"]["parts"].as_array_mut().expect("parts").push(part),
+        "previous" => {
+            receipt["previous"] =
+                json!({ "manifest": { "parts": [part] }, "at": "2999-01-01T00:00:00Z" })
+        }
+        "published" => receipt["published"]["manifest"]["parts"]
+            .as_array_mut()
+            .expect("parts")
+            .push(part),
         _ => {
             let mut set = receipt["published"].clone();
             set["manifest"]["parts"] = json!([part]);
-            receipt[if kind == "latest" { "latest" } else { "pending" }] = set;
+            receipt[if kind == "latest" {
+                "latest"
+            } else {
+                "pending"
+            }] = set;
             receipt["pending_in_place"] = true.into();
         }
     }
 }
 
 fn is_refused(ran: &Ran, what: &str) {
-    assert!(ran.code == 1 || ran.code == 3, "{what}: exit {}: {}", ran.code, ran.text);
-    assert!(ran.text.contains("cannot be read: it has a part with the name"), "{what}: {}", ran.text);
+    assert!(
+        ran.code == 1 || ran.code == 3,
+        "{what}: exit {}: {}",
+        ran.code,
+        ran.text
+    );
+    assert!(
+        ran.text
+            .contains("cannot be read: it has a part with the name"),
+        "{what}: {}",
+        ran.text
+    );
 }
 
 #[test]
@@ -66,15 +99,25 @@ fn names_in_a_receipt_that_lead_elsewhere_are_refused() {
         let absolute = sandbox.path("precious/key.parquet").display().to_string();
         for name in NAMES {
             for kind in KINDS {
-                let name = name.replace("ABSOLUTE", &absolute).replace("LONG", &"x".repeat(300));
+                let name = name
+                    .replace("ABSOLUTE", &absolute)
+                    .replace("LONG", &"x".repeat(300));
                 let mut receipt: Value = serde_json::from_slice(&sound).expect("a receipt");
                 forge(&mut receipt, &name, kind);
                 fs::write(&path, receipt.to_string()).expect("a write");
-                for command in [&["build"][..], &["build", "--force"], &["clean", "--stores", "a", "--yes"]] {
+                for command in [
+                    &["build"][..],
+                    &["build", "--force"],
+                    &["clean", "--stores", "a", "--yes"],
+                ] {
                     let what = format!("{name:?} as {kind}{how}, {command:?}");
                     let ran = sandbox.run(command);
                     is_refused(&ran, &what);
-                    assert_eq!(differences(&before, &sandbox.path("precious")), [""; 0], "{what}");
+                    assert_eq!(
+                        differences(&before, &sandbox.path("precious")),
+                        [""; 0],
+                        "{what}"
+                    );
                     tried += 1;
                 }
             }
@@ -92,19 +135,35 @@ fn numbers_in_a_receipt_that_nothing_can_have_are_refused() {
     let sandbox = project("");
     let path = sandbox.path("p/.hygge/out.json");
     let sound = fs::read(&path).expect("a receipt");
-    for (field, number) in [("rows", u64::MAX), ("bytes", u64::MAX), ("sequence", u64::MAX), ("rows", 1 << 63)] {
+    for (field, number) in [
+        ("rows", u64::MAX),
+        ("bytes", u64::MAX),
+        ("sequence", u64::MAX),
+        ("rows", 1 << 63),
+    ] {
         let mut receipt: Value = serde_json::from_slice(&sound).expect("a receipt");
         receipt["published"]["manifest"]["parts"][0][field] = number.into();
         fs::write(&path, receipt.to_string()).expect("a write");
         let ran = sandbox.run(&["build"]);
-        assert!(ran.code == 1 && ran.text.contains("cannot be read: it counts"), "{field} {number}: {}", ran.text);
+        assert!(
+            ran.code == 1 && ran.text.contains("cannot be read: it counts"),
+            "{field} {number}: {}",
+            ran.text
+        );
     }
     let mut receipt: Value = serde_json::from_slice(&sound).expect("a receipt");
     let part = receipt["published"]["manifest"]["parts"][0].clone();
-    receipt["published"]["manifest"]["parts"].as_array_mut().expect("parts").push(part);
+    receipt["published"]["manifest"]["parts"]
+        .as_array_mut()
+        .expect("parts")
+        .push(part);
     fs::write(&path, receipt.to_string()).expect("a write");
     let ran = sandbox.run(&["build"]);
-    assert!(ran.code == 1 && ran.text.contains("it has two parts with the name"), "{}", ran.text);
+    assert!(
+        ran.code == 1 && ran.text.contains("it has two parts with the name"),
+        "{}",
+        ran.text
+    );
 }
 
 /// Runs statements in a SQLite file.
@@ -112,7 +171,11 @@ fn in_sqlite(sandbox: &Sandbox, file: &str, statement: &str) {
     let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute(sys.argv[2])\nbase.commit()\nassert base.total_changes > 0 or base.execute('SELECT count(*) FROM sqlite_master').fetchone()[0] == 1";
     let path = sandbox.path(file);
     let ran = peers::run(lines, &[path.as_os_str(), statement.as_ref()]);
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }
 
 #[test]
@@ -123,7 +186,9 @@ fn a_set_of_the_history_with_such_a_name_is_not_put_back() {
     in_sqlite(
         &sandbox,
         ".hygge-cache/index.db",
-        &format!("UPDATE past_set SET record = replace(record, '\"{name}\"', '\"../../precious/key.parquet\"')"),
+        &format!(
+            "UPDATE past_set SET record = replace(record, '\"{name}\"', '\"../../precious/key.parquet\"')"
+        ),
     );
     for command in [&["restore", "a"][..], &["restore", "a", "--build", "1"]] {
         let ran = sandbox.run(command);
@@ -135,8 +200,9 @@ fn a_set_of_the_history_with_such_a_name_is_not_put_back() {
 
 #[test]
 fn the_receipt_of_a_table_is_believed_no_more_than_that_of_a_folder() {
-    let sandbox =
-        Sandbox::new("connections: {shop: {url: \"sqlite:shop.db\"}}\nflows: {a: {home: home, store: {connection: shop, table: ids}}}\n");
+    let sandbox = Sandbox::new(
+        "connections: {shop: {url: \"sqlite:shop.db\"}}\nflows: {a: {home: home, store: {connection: shop, table: ids}}}\n",
+    );
     files::ints(&sandbox, "home/a.parquet", 0..10);
     assert_eq!(sandbox.build(&[]).code, 0);
     in_sqlite(
@@ -160,13 +226,19 @@ fn put_odd(path: &Path, kind: &str) {
     }
     match kind {
         "pipe" => {
-            let made = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+            let made = Command::new("mkfifo")
+                .arg(path)
+                .status()
+                .expect("mkfifo runs");
             assert!(made.success());
         }
         "zero" => symlink("/dev/zero", path).expect("a link"),
         "folder" => fs::create_dir(path).expect("a folder"),
         "socket" => drop(std::os::unix::net::UnixListener::bind(path).expect("a socket")),
-        _ => File::create(path).expect("a file").set_len(3 << 40).expect("a sparse file"),
+        _ => File::create(path)
+            .expect("a file")
+            .set_len(3 << 40)
+            .expect("a sparse file"),
     }
 }
 
@@ -195,14 +267,23 @@ fn what_is_no_file_is_refused_at_once() {
     ];
     for name in names {
         for kind in ODD {
-            // A lock, an input and a database may be as large as they like, and who builds everything anew has no use for a ledger.
-            let is_fine = *kind == "huge" && ["lock", ".db", ".log", ".parquet"].iter().any(|ending| name.ends_with(ending));
+            // A lock, an input and a database may be as large as they like, and who builds
+            // everything anew has no use for a ledger.
+            let is_fine = *kind == "huge"
+                && ["lock", ".db", ".log", ".parquet"]
+                    .iter()
+                    .any(|ending| name.ends_with(ending));
             if is_fine {
                 continue;
             }
             sandbox.reset(&saved);
             put_odd(&sandbox.path(name), kind);
-            for command in [&["build", "--force"][..], &["why", "a"], &["log"], &["check"]] {
+            for command in [
+                &["build", "--force"][..],
+                &["why", "a"],
+                &["log"],
+                &["check"],
+            ] {
                 let (code, text) = sandbox.run_bounded(4_000_000, 20, command);
                 let what = format!("{name} is a {kind}, {command:?}: {text}");
                 assert!(matches!(code, Some(0..=4)), "exit {code:?}: {what}");
@@ -211,7 +292,9 @@ fn what_is_no_file_is_refused_at_once() {
                 let is_lost = name == "flows/b/flow.yml" && *kind == "folder";
                 assert!(!is_build || code != Some(0) || is_lost, "{what}");
                 let file = name.rsplit('/').next().expect("a name");
-                let is_named = text.contains(file) || text.contains("connection shop") || (file == "hygge.yml" && text.contains("hint: "));
+                let is_named = text.contains(file)
+                    || text.contains("connection shop")
+                    || (file == "hygge.yml" && text.contains("hint: "));
                 assert!(!is_build || is_named || is_lost, "{what}");
             }
         }

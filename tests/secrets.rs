@@ -14,19 +14,45 @@ fn variables_come_from_the_environment_and_from_the_file_that_is_named() {
     let home = |sandbox: &Sandbox, variables: &[(&str, &str)]| {
         let ran = sandbox.run_with(variables, &["check", "--offline", "--format", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.text);
-        ran.event("config")["config"]["flows"]["a"]["home"]["path"].as_str().expect("a path").rsplit('/').next().map(str::to_string)
+        ran.event("config")["config"]["flows"]["a"]["home"]["path"]
+            .as_str()
+            .expect("a path")
+            .rsplit('/')
+            .next()
+            .map(str::to_string)
     };
     let unset = sandbox.run(&["check", "--offline"]);
     assert_eq!(unset.code, 2);
-    assert!(unset.text.contains("hygge.yml:1:19: the variable PLACE is not set"), "a file that is not named is not read: {}", unset.text);
-    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()));
-    sandbox.write("hygge.yml", "options: {env_file: .env}\nflows: {a: {home: '${PLACE}', store: s}}");
+    assert!(
+        unset
+            .text
+            .contains("hygge.yml:1:19: the variable PLACE is not set"),
+        "a file that is not named is not read: {}",
+        unset.text
+    );
+    assert_eq!(
+        home(&sandbox, &[("PLACE", "outside")]),
+        Some("outside".into())
+    );
+    sandbox.write(
+        "hygge.yml",
+        "options: {env_file: .env}\nflows: {a: {home: '${PLACE}', store: s}}",
+    );
     assert_eq!(home(&sandbox, &[]), Some("of_file".into()));
-    assert_eq!(home(&sandbox, &[("PLACE", "outside")]), Some("outside".into()), "the environment goes before it");
+    assert_eq!(
+        home(&sandbox, &[("PLACE", "outside")]),
+        Some("outside".into()),
+        "the environment goes before it"
+    );
     sandbox.write(".env", "A=1\nPLACE=hunter2 and more\n");
     let broken = sandbox.run(&["check", "--offline"]);
     assert_eq!(broken.code, 2);
-    assert!(broken.text.contains("env_file .env, line 2 cannot be read") && !broken.text.contains("hunter2"), "{}", broken.text);
+    assert!(
+        broken.text.contains("env_file .env, line 2 cannot be read")
+            && !broken.text.contains("hunter2"),
+        "{}",
+        broken.text
+    );
 }
 
 /// A config with a connection, run in every way that shows something.
@@ -43,9 +69,18 @@ fn shows(config: &str, variables: &[(&str, &str)]) -> String {
         &["graph", "--format", "json"],
         &["graph", "--format", "make"],
     ];
-    let mut shown: String = commands.iter().map(|command| sandbox.run_with(variables, command).text).collect();
-    for file in [".hygge-cache/index.db", ".hygge-cache/index.db-wal", ".hygge/store.json"] {
-        shown.push_str(&String::from_utf8_lossy(&fs::read(sandbox.path(file)).unwrap_or_default()));
+    let mut shown: String = commands
+        .iter()
+        .map(|command| sandbox.run_with(variables, command).text)
+        .collect();
+    for file in [
+        ".hygge-cache/index.db",
+        ".hygge-cache/index.db-wal",
+        ".hygge/store.json",
+    ] {
+        shown.push_str(&String::from_utf8_lossy(
+            &fs::read(sandbox.path(file)).unwrap_or_default(),
+        ));
     }
     shown
 }
@@ -53,7 +88,14 @@ fn shows(config: &str, variables: &[(&str, &str)]) -> String {
 #[test]
 fn what_is_in_a_connections_url_is_never_shown() {
     let url = "postgres://bobby:hunter2@db.secret.example:5999/vault?sslkey=topsecret";
-    let secrets = ["bobby", "hunter2", "db.secret.example", "5999", "vault", "topsecret"];
+    let secrets = [
+        "bobby",
+        "hunter2",
+        "db.secret.example",
+        "5999",
+        "vault",
+        "topsecret",
+    ];
     let flows = "flows: {a: {home: home, store: store}}\n";
     let configs = [
         (format!("connections: {{shop: {{url: '{url}'}}}}\n{flows}"), vec![]),
@@ -89,7 +131,10 @@ fn what_is_in_a_connections_url_is_never_shown() {
         let shown = shows(&config, &variables);
         assert!(shown.len() > 200, "{shown}");
         for secret in secrets {
-            assert!(!says(&shown, secret), "{secret} is in\n{shown}\nof\n{config}");
+            assert!(
+                !says(&shown, secret),
+                "{secret} is in\n{shown}\nof\n{config}"
+            );
         }
     }
 }
@@ -98,8 +143,15 @@ fn what_is_in_a_connections_url_is_never_shown() {
 fn says(shown: &str, secret: &str) -> bool {
     let is_number = secret.bytes().all(|byte| byte.is_ascii_digit());
     shown.match_indices(secret).any(|(at, _)| {
-        let beside = [shown[..at].chars().next_back(), shown[at + secret.len()..].chars().next()];
-        !(is_number && beside.into_iter().flatten().any(|letter| letter.is_ascii_alphanumeric()))
+        let beside = [
+            shown[..at].chars().next_back(),
+            shown[at + secret.len()..].chars().next(),
+        ];
+        !(is_number
+            && beside
+                .into_iter()
+                .flatten()
+                .any(|letter| letter.is_ascii_alphanumeric()))
     })
 }
 
@@ -123,7 +175,12 @@ fn words_of_connections_may_stand_elsewhere() {
     let sandbox = Sandbox::new(
         "connections: {warehouse: {url: 'sqlite:${STAGE}.db'}}\nflows: {numbers: {home: data/numbers, store: 'out/${STAGE}'}}\n",
     );
-    assert_eq!(sandbox.run_with(&[("STAGE", "production")], &["check", "--offline"]).code, 0);
+    assert_eq!(
+        sandbox
+            .run_with(&[("STAGE", "production")], &["check", "--offline"])
+            .code,
+        0
+    );
 }
 
 #[test]
@@ -137,9 +194,24 @@ fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
     assert_eq!(sandbox.build(&["a"]).code, 0);
     let opened = sandbox.run(&["check"]);
     assert_eq!(opened.code, 1);
-    assert!(opened.text.contains("connection shop: it cannot be opened: the variable SHOP is not set"), "{}", opened.text);
-    assert!(opened.text.contains("connection here: no flow uses it, and its file is not there"), "{}", opened.text);
-    assert!(!sandbox.path("here.db").exists(), "nothing is made by looking");
+    assert!(
+        opened
+            .text
+            .contains("connection shop: it cannot be opened: the variable SHOP is not set"),
+        "{}",
+        opened.text
+    );
+    assert!(
+        opened
+            .text
+            .contains("connection here: no flow uses it, and its file is not there"),
+        "{}",
+        opened.text
+    );
+    assert!(
+        !sandbox.path("here.db").exists(),
+        "nothing is made by looking"
+    );
     // An empty file is an empty database.
     sandbox.write("here.db", "");
     sandbox.write(
@@ -147,10 +219,22 @@ fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
         "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n",
     );
     let unused = sandbox.run(&["check"]);
-    assert!(unused.code == 0 && unused.text.contains("no flow uses it, and the variable SHOP is not set"), "{}", unused.text);
+    assert!(
+        unused.code == 0
+            && unused
+                .text
+                .contains("no flow uses it, and the variable SHOP is not set"),
+        "{}",
+        unused.text
+    );
     let opened = sandbox.run_with(&[("HYGGE_CONNECTION_SHOP", "sqlite::memory:")], &["check"]);
     assert_eq!(opened.code, 0, "{}", opened.text);
-    assert!(opened.text.contains("connection here: answers (") && opened.text.contains("connection shop: answers ("), "{}", opened.text);
+    assert!(
+        opened.text.contains("connection here: answers (")
+            && opened.text.contains("connection shop: answers ("),
+        "{}",
+        opened.text
+    );
 }
 
 /// Every command that shows something of a config.
@@ -182,8 +266,15 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
                   \x20       path = os.path.join(folder, name)\n\
                   \x20       if os.path.isfile(path) and sys.argv[2].encode() in open(path, 'rb').read() or sys.argv[2] in name: print(path)\n";
     let ran = peers::run(script, &[folder.as_os_str(), text.as_ref()]);
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8_lossy(&ran.stdout).lines().map(str::to_string).collect()
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    String::from_utf8_lossy(&ran.stdout)
+        .lines()
+        .map(str::to_string)
+        .collect()
 }
 
 /// A database that can be read, and so leaves receipts.
@@ -203,13 +294,28 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
     let whole = [("PW", VALUE), ("SHOP", url)];
     // What the connection says, and the variables.
     let connections: [(&str, &[(&str, &str)]); 10] = [
-        ("{url: 'postgres://bob:${PW}@127.0.0.1:1/db'}", &[("PW", VALUE)]),
-        ("{url: 'postgres://${PW}:x@127.0.0.1:1/db'}", &[("PW", VALUE)]),
+        (
+            "{url: 'postgres://bob:${PW}@127.0.0.1:1/db'}",
+            &[("PW", VALUE)],
+        ),
+        (
+            "{url: 'postgres://${PW}:x@127.0.0.1:1/db'}",
+            &[("PW", VALUE)],
+        ),
         ("{url: 'mysql://bob:x@${PW}:1/db'}", &[("PW", VALUE)]),
         ("{url: 'mysql://bob:x@127.0.0.1:1/${PW}'}", &[("PW", VALUE)]),
-        ("{url: 'postgres://127.0.0.1:1/db?user=bob&password=${PW}'}", &[("PW", VALUE)]),
-        ("{url: 'postgres://bob:x${PW}${NONE:-}@127.0.0.1:1/db'}", &[("PW", VALUE)]),
-        ("{url: 'postgres://bob:x@127.0.0.1:1/db', sslrootcert: '${PW}/ca.pem'}", &[("PW", VALUE)]),
+        (
+            "{url: 'postgres://127.0.0.1:1/db?user=bob&password=${PW}'}",
+            &[("PW", VALUE)],
+        ),
+        (
+            "{url: 'postgres://bob:x${PW}${NONE:-}@127.0.0.1:1/db'}",
+            &[("PW", VALUE)],
+        ),
+        (
+            "{url: 'postgres://bob:x@127.0.0.1:1/db', sslrootcert: '${PW}/ca.pem'}",
+            &[("PW", VALUE)],
+        ),
         ("{url: '${SHOP}'}", &whole),
         ("{}", &[("HYGGE_CONNECTION_SHOP", url), ("PW", VALUE)]),
         // Of a file.
@@ -226,10 +332,18 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
     ];
     for (number, (connection, variables)) in connections.into_iter().enumerate() {
         let place = places[number % places.len()];
-        for flow in [places[0], place, "a: {home: {connection: lite, table: t}, store: out}\nname: '${PW}'"] {
+        for flow in [
+            places[0],
+            place,
+            "a: {home: {connection: lite, table: t}, store: out}\nname: '${PW}'",
+        ] {
             let sandbox = Sandbox::new("");
             lite(&sandbox);
-            let env_file = if variables.is_empty() { "options: {env_file: my.env}\n" } else { "" };
+            let env_file = if variables.is_empty() {
+                "options: {env_file: my.env}\n"
+            } else {
+                ""
+            };
             let flow = match flow.split_once('\n') {
                 Some((flow, rest)) => format!("{rest}\nflows:\n  {flow}\n"),
                 None => format!("flows:\n  {flow}\n"),
@@ -240,12 +354,27 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
             }
             for command in COMMANDS {
                 let ran = sandbox.run_with(variables, command);
-                assert!(!ran.text.contains("hunter2"), "{command:?} shows it: {}\nof {connection} and {flow}", ran.text);
-                assert_eq!(ran.code, 2, "{command:?} of {connection} and {flow}: {}", ran.text);
-                assert!(ran.text.contains("PW"), "the variable is named: {}", ran.text);
+                assert!(
+                    !ran.text.contains("hunter2"),
+                    "{command:?} shows it: {}\nof {connection} and {flow}",
+                    ran.text
+                );
+                assert_eq!(
+                    ran.code, 2,
+                    "{command:?} of {connection} and {flow}: {}",
+                    ran.text
+                );
+                assert!(
+                    ran.text.contains("PW"),
+                    "the variable is named: {}",
+                    ran.text
+                );
             }
             let stored = files_with(&sandbox.path(""), VALUE);
-            assert!(stored.iter().all(|file| file.ends_with("my.env")), "{stored:?}");
+            assert!(
+                stored.iter().all(|file| file.ends_with("my.env")),
+                "{stored:?}"
+            );
         }
     }
 }
@@ -254,26 +383,51 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
 fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
     let query = "a: {home: {connection: lite, query: \"select x from t where 'password=hunter2secretPW' <> ''\"}, store: out}";
     for (connection, variables) in [
-        ("{url: 'postgres://bob:hunter2secretPW@127.0.0.1:1/db'}", vec![]),
-        ("{url: '${SHOP}'}", vec![("SHOP", "postgres://bob:hunter2secretPW@127.0.0.1:1/db")]),
-        ("{url: 'mysql://bob:${PW:-hunter2secretPW}@127.0.0.1:1/db'}", vec![]),
-        ("{url: 'mysql://bob:hunter2secret%50W@127.0.0.1:1/db'}", vec![]),
+        (
+            "{url: 'postgres://bob:hunter2secretPW@127.0.0.1:1/db'}",
+            vec![],
+        ),
+        (
+            "{url: '${SHOP}'}",
+            vec![("SHOP", "postgres://bob:hunter2secretPW@127.0.0.1:1/db")],
+        ),
+        (
+            "{url: 'mysql://bob:${PW:-hunter2secretPW}@127.0.0.1:1/db'}",
+            vec![],
+        ),
+        (
+            "{url: 'mysql://bob:hunter2secret%50W@127.0.0.1:1/db'}",
+            vec![],
+        ),
     ] {
-        let config = format!("connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\nflows:\n  {query}\n");
+        let config = format!(
+            "connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\nflows:\n  {query}\n"
+        );
         let sandbox = Sandbox::new(&config);
         lite(&sandbox);
         let inputs = files_with(&sandbox.path(""), "hunter2");
         for command in COMMANDS {
             let ran = sandbox.run_with(&variables, command);
-            assert!(ran.code == 2 && !ran.text.contains("hunter2"), "{command:?} of {config}: {}", ran.text);
-            assert!(ran.text.contains("the password of a connection stands outside connections"), "{}", ran.text);
+            assert!(
+                ran.code == 2 && !ran.text.contains("hunter2"),
+                "{command:?} of {config}: {}",
+                ran.text
+            );
+            assert!(
+                ran.text
+                    .contains("the password of a connection stands outside connections"),
+                "{}",
+                ran.text
+            );
         }
         assert_eq!(files_with(&sandbox.path(""), "hunter2"), inputs);
     }
     // A word that is no secret where it stands is none elsewhere, and neither is a short one.
-    for url in
-        ["postgres://postgres:postgres@127.0.0.1:1/postgres", "postgres://bob:data@127.0.0.1:1/x", "mysql://root:${STAGE}@127.0.0.1:1/x"]
-    {
+    for url in [
+        "postgres://postgres:postgres@127.0.0.1:1/postgres",
+        "postgres://bob:data@127.0.0.1:1/x",
+        "mysql://root:${STAGE}@127.0.0.1:1/x",
+    ] {
         let sandbox = Sandbox::new(&format!(
             "connections: {{shop: {{url: '{url}'}}}}\nflows: {{a: {{home: data/postgres, store: 'out/${{STAGE}}'}}}}\n"
         ));
@@ -294,24 +448,54 @@ fn only_whole_secrets_are_covered_in_what_servers_say() {
     };
     for kind in [Kind::Postgres, Kind::MySql] {
         let database = Database::new(kind);
-        let user = if kind == Kind::Postgres { "postgres" } else { "root" };
-        let scheme = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+        let user = if kind == Kind::Postgres {
+            "postgres"
+        } else {
+            "root"
+        };
+        let scheme = if kind == Kind::Postgres {
+            "postgres"
+        } else {
+            "mysql"
+        };
         let place = format!("127.0.0.1:{}", database.port());
         let text = said(&format!("{scheme}://{user}@{place}/nowhere"), &[]);
-        assert!(text.contains("nowhere") && text.contains("check the name of the database in its URL"), "{text}");
-        let text = said(&format!("{scheme}://{user}@{place}/${{DB}}"), &[("DB", "nowhere")]);
-        assert!(!text.contains("nowhere") && text.contains("check the name of the database in its URL"), "{text}");
+        assert!(
+            text.contains("nowhere") && text.contains("check the name of the database in its URL"),
+            "{text}"
+        );
+        let text = said(
+            &format!("{scheme}://{user}@{place}/${{DB}}"),
+            &[("DB", "nowhere")],
+        );
+        assert!(
+            !text.contains("nowhere") && text.contains("check the name of the database in its URL"),
+            "{text}"
+        );
         let text = said(&format!("{scheme}://nobody_here@{place}/x"), &[]);
-        assert!(!text.contains("nobody_here") && text.contains("[redacted]"), "{text}");
+        assert!(
+            !text.contains("nobody_here") && text.contains("[redacted]"),
+            "{text}"
+        );
         // A password that ends early: no piece of it is shown, and what to do is said.
         for password in ["p@ss/w#rd", "p/ass@h", "p?ssw@rd", "pa#ss"] {
             let text = said(&format!("{scheme}://bob:{password}@db.invalid/x"), &[]);
-            assert!(text.contains("ends its user or its password early") && text.contains("write %40 for @"), "{text}");
-            assert!(!text.contains(&password[2..]) && !text.contains("addre[redacted]"), "{text}");
+            assert!(
+                text.contains("ends its user or its password early")
+                    && text.contains("write %40 for @"),
+                "{text}"
+            );
+            assert!(
+                !text.contains(&password[2..]) && !text.contains("addre[redacted]"),
+                "{text}"
+            );
         }
     }
     let text = said("postgres://bob:ss@db.invalid/many", &[]);
-    assert!(text.contains("failed to lookup address information"), "{text}");
+    assert!(
+        text.contains("failed to lookup address information"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -324,7 +508,11 @@ fn a_variable_that_is_not_set_is_said_by_its_name() {
     assert_eq!(sandbox.run_with(&set, &["build"]).code, 0);
     let made = sandbox.digests("out/f");
     for (name, flow) in [("SHOP_URL", "f"), ("SHOP_FILE", "g")] {
-        let others: Vec<_> = set.iter().copied().filter(|(other, _)| *other != name).collect();
+        let others: Vec<_> = set
+            .iter()
+            .copied()
+            .filter(|(other, _)| *other != name)
+            .collect();
         let said = format!("the variable {name} is not set");
         for (arguments, code) in [
             (&["build", "--dry-run"][..], 1),
@@ -337,8 +525,17 @@ fn a_variable_that_is_not_set_is_said_by_its_name() {
             (&["check", "--offline"], 0),
         ] {
             let ran = sandbox.run_with(&others, arguments);
-            assert!(ran.code == code && ran.text.contains(&said), "{arguments:?} gives {}: {}", ran.code, ran.text);
-            assert!(!ran.text.contains("home.database was"), "{arguments:?}: {}", ran.text);
+            assert!(
+                ran.code == code && ran.text.contains(&said),
+                "{arguments:?} gives {}: {}",
+                ran.code,
+                ran.text
+            );
+            assert!(
+                !ran.text.contains("home.database was"),
+                "{arguments:?}: {}",
+                ran.text
+            );
         }
     }
     assert_eq!(sandbox.digests("out/f"), made, "nothing was changed");
@@ -346,7 +543,8 @@ fn a_variable_that_is_not_set_is_said_by_its_name() {
 
 #[test]
 fn an_empty_variable_makes_no_other_path() {
-    let flow = |home: &str, store: &str| format!("flows: {{n: {{home: '{home}', store: '{store}'}}}}\n");
+    let flow =
+        |home: &str, store: &str| format!("flows: {{n: {{home: '{home}', store: '{store}'}}}}\n");
     let cases = [
         (flow("home", "${OUT}/x"), "OUT"),
         (flow("${IN}/home", "out"), "IN"),
@@ -355,40 +553,88 @@ fn an_empty_variable_makes_no_other_path() {
         (flow("home", "out/${A}"), "A"),
         (flow("home", "out/${A}/x"), "A"),
         (flow("home", "${OUT}"), "OUT"),
-        ("homes: {h: '${IN}/home'}\nflows: {n: {home: h, store: out}}\n".into(), "IN"),
-        ("stores: {h: {path: '${OUT}/home'}}\nflows: {n: {home: home, store: {use: h}}}\n".into(), "OUT"),
-        (format!("options: {{cache: {{dir: '${{OUT}}/cache'}}}}\n{}", flow("home", "out")), "OUT"),
-        (format!("options: {{env_file: '${{OUT}}/my.env'}}\n{}", flow("home", "out")), "OUT"),
-        (format!("flows_dir: '${{OUT}}/flows'\n{}", flow("home", "out")), "OUT"),
-        ("flows: {n: {store: out, entities: {from: '${IN}/home/*'}}}\n".into(), "IN"),
+        (
+            "homes: {h: '${IN}/home'}\nflows: {n: {home: h, store: out}}\n".into(),
+            "IN",
+        ),
+        (
+            "stores: {h: {path: '${OUT}/home'}}\nflows: {n: {home: home, store: {use: h}}}\n"
+                .into(),
+            "OUT",
+        ),
+        (
+            format!(
+                "options: {{cache: {{dir: '${{OUT}}/cache'}}}}\n{}",
+                flow("home", "out")
+            ),
+            "OUT",
+        ),
+        (
+            format!(
+                "options: {{env_file: '${{OUT}}/my.env'}}\n{}",
+                flow("home", "out")
+            ),
+            "OUT",
+        ),
+        (
+            format!("flows_dir: '${{OUT}}/flows'\n{}", flow("home", "out")),
+            "OUT",
+        ),
+        (
+            "flows: {n: {store: out, entities: {from: '${IN}/home/*'}}}\n".into(),
+            "IN",
+        ),
     ];
     for (config, name) in cases {
         let sandbox = Sandbox::new(&config);
         sandbox.sample("north", "home/north.parquet");
         for command in [&["check", "--offline"][..], &["build"]] {
             let ran = sandbox.run_with(&[("OUT", ""), ("IN", ""), ("A", ""), ("B", "")], command);
-            assert!(ran.code == 2 && ran.text.contains(&format!("the variable {name} is empty")), "{config}: {}", ran.text);
+            assert!(
+                ran.code == 2 && ran.text.contains(&format!("the variable {name} is empty")),
+                "{config}: {}",
+                ran.text
+            );
         }
     }
-    for url in ["sqlite:${OUT}/a.db", "sqlite://${OUT}/a.db?mode=ro", "sqlite:${A}${B}"] {
+    for url in [
+        "sqlite:${OUT}/a.db",
+        "sqlite://${OUT}/a.db?mode=ro",
+        "sqlite:${A}${B}",
+    ] {
         let sandbox = Sandbox::new(&format!(
             "connections: {{s: {{url: '{url}'}}}}\nflows: {{n: {{home: {{connection: s, table: t}}, store: out}}}}\n"
         ));
         let ran = sandbox.run_with(&[("OUT", ""), ("A", ""), ("B", "")], &["build"]);
-        assert!(ran.code == 1 && ran.text.contains("connection s cannot be opened: the variable"), "{url}: {}", ran.text);
+        assert!(
+            ran.code == 1
+                && ran
+                    .text
+                    .contains("connection s cannot be opened: the variable"),
+            "{url}: {}",
+            ran.text
+        );
         assert!(ran.text.contains("is empty"), "{url}: {}", ran.text);
     }
     // One that may be empty, and one that is a piece of a name.
     let sandbox = Sandbox::new(&flow("home${A}", "out/${A:-}/x${B}"));
     sandbox.sample("north", "home/north.parquet");
-    assert_eq!(sandbox.run_with(&[("A", ""), ("B", "")], &["build"]).code, 0);
+    assert_eq!(
+        sandbox.run_with(&[("A", ""), ("B", "")], &["build"]).code,
+        0
+    );
     assert!(sandbox.path("out/x").exists());
 }
 
 /// Of a file of variables too, everything is known to be a secret before anything is shown.
 #[test]
 fn no_text_is_shown_before_the_secrets_of_the_file_of_variables_are_known() {
-    let uses = ["flows_dir: '${PW}'\n", "flows_dir: 'x${PW}'\n", "flows_dir: '${URL}'\n", "flows_dir: '${HYGGE_CONNECTION_LITE}'\n"];
+    let uses = [
+        "flows_dir: '${PW}'\n",
+        "flows_dir: 'x${PW}'\n",
+        "flows_dir: '${URL}'\n",
+        "flows_dir: '${HYGGE_CONNECTION_LITE}'\n",
+    ];
     for (number, line) in uses.iter().enumerate() {
         let sandbox = Sandbox::new(&format!(
             "options: {{env_file: my.env}}\n{line}connections:\n  shop: {{url: 'postgres://bob:${{PW}}@127.0.0.1:1/db'}}\n  other: {{url: '${{URL}}'}}\n\
@@ -399,9 +645,17 @@ fn no_text_is_shown_before_the_secrets_of_the_file_of_variables_are_known() {
             "my.env",
             "PW=hunter2secretPW\nURL=postgres://bob:hunter2secretPW@127.0.0.1:1/db\nHYGGE_CONNECTION_LITE=postgres://bob:hunter2secretPW@127.0.0.1:1/x\n",
         );
-        for command in [&["check", "--offline"][..], &["build", "--dry-run"], &["graph", "--format", "make"]] {
+        for command in [
+            &["check", "--offline"][..],
+            &["build", "--dry-run"],
+            &["graph", "--format", "make"],
+        ] {
             let ran = sandbox.run(command);
-            assert!(!ran.text.contains("hunter2"), "{number}, {command:?} shows it: {}", ran.text);
+            assert!(
+                !ran.text.contains("hunter2"),
+                "{number}, {command:?} shows it: {}",
+                ran.text
+            );
             assert_eq!(ran.code, 2, "{number}, {command:?}: {}", ran.text);
         }
     }
@@ -409,23 +663,45 @@ fn no_text_is_shown_before_the_secrets_of_the_file_of_variables_are_known() {
 
 #[test]
 fn a_file_of_variables_takes_neither_all_memory_nor_all_day() {
-    let sandbox = Sandbox::new("options: {env_file: my.env}\nflows: {a: {home: home, store: out}}\n");
+    let sandbox =
+        Sandbox::new("options: {env_file: my.env}\nflows: {a: {home: home, store: out}}\n");
     sandbox.sample("north", "home/a.parquet");
-    let double: String = (1..64).map(|number| format!("V{number}=${{V{}}}${{V{}}}\n", number - 1, number - 1)).collect();
+    let double: String = (1..64)
+        .map(|number| format!("V{number}=${{V{}}}${{V{}}}\n", number - 1, number - 1))
+        .collect();
     let one_line = format!("V0={}\nV1={}\n", "x".repeat(100_000), "$V0".repeat(100_000));
     for (text, said) in [
-        (format!("V0=xxxxxxxxxxxxxxxx\n{double}"), "its values have more than 16 MiB"),
+        (
+            format!("V0=xxxxxxxxxxxxxxxx\n{double}"),
+            "its values have more than 16 MiB",
+        ),
         (one_line, "line 2: its values have more than 16 MiB"),
-        ("bad line\n".repeat(400_000), "env_file my.env, line 1 cannot be read"),
-        ("A='1\n2'\nbad\nB=2\n".to_string(), "env_file my.env, line 3 cannot be read"),
-        ("A=1\n\n# x\nB='1\n2\n".to_string(), "env_file my.env, line 4 cannot be read"),
+        (
+            "bad line\n".repeat(400_000),
+            "env_file my.env, line 1 cannot be read",
+        ),
+        (
+            "A='1\n2'\nbad\nB=2\n".to_string(),
+            "env_file my.env, line 3 cannot be read",
+        ),
+        (
+            "A=1\n\n# x\nB='1\n2\n".to_string(),
+            "env_file my.env, line 4 cannot be read",
+        ),
     ] {
         sandbox.write("my.env", text);
         let (code, shown) = sandbox.run_bounded(2_000_000, 20, &["check", "--offline"]);
-        assert!(code == Some(2) && shown.contains(said), "{code:?}: {}", shown.chars().take(2000).collect::<String>());
+        assert!(
+            code == Some(2) && shown.contains(said),
+            "{code:?}: {}",
+            shown.chars().take(2000).collect::<String>()
+        );
         assert!(shown.matches("cannot be read").count() <= 10);
     }
-    sandbox.write("my.env", format!("A=1\nB='{}\n'\nC=$A$A\n", "x".repeat(1 << 20)));
+    sandbox.write(
+        "my.env",
+        format!("A=1\nB='{}\n'\nC=$A$A\n", "x".repeat(1 << 20)),
+    );
     let (code, shown) = sandbox.run_bounded(2_000_000, 20, &["check", "--offline"]);
     assert_eq!(code, Some(0), "{shown}");
 }

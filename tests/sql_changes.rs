@@ -1,4 +1,5 @@
-//! Tables whose columns change under a build: what is published is what one moment had, with the columns of that moment.
+//! Tables whose columns change under a build: what is published is what one moment had, with the
+//! columns of that moment.
 
 use crate::common::databases::{Database, Kind, on_servers};
 use crate::common::locks::Held;
@@ -23,15 +24,24 @@ type Change = (&'static str, &'static [&'static str]);
 
 fn changes(kind: Kind) -> [Change; 4] {
     let [other_type, other_column] = match kind {
-        Kind::Postgres => ["ALTER TABLE t ALTER COLUMN v TYPE text", "ALTER TABLE t DROP COLUMN v, ADD COLUMN v real DEFAULT 1.5"],
-        Kind::MySql => ["ALTER TABLE t MODIFY v varchar(20)", "ALTER TABLE t DROP COLUMN v, ADD COLUMN v float DEFAULT 1.5"],
+        Kind::Postgres => [
+            "ALTER TABLE t ALTER COLUMN v TYPE text",
+            "ALTER TABLE t DROP COLUMN v, ADD COLUMN v real DEFAULT 1.5",
+        ],
+        Kind::MySql => [
+            "ALTER TABLE t MODIFY v varchar(20)",
+            "ALTER TABLE t DROP COLUMN v, ADD COLUMN v float DEFAULT 1.5",
+        ],
         Kind::Sqlite => [
             "ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t ADD COLUMN v text; UPDATE t SET v = w; ALTER TABLE t DROP COLUMN w",
             "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v real DEFAULT 1.5",
         ],
     };
     [
-        ("ALTER TABLE t ADD COLUMN w integer DEFAULT 7", &["1|10|7", "2|20|7", "3|30|7"]),
+        (
+            "ALTER TABLE t ADD COLUMN w integer DEFAULT 7",
+            &["1|10|7", "2|20|7", "3|30|7"],
+        ),
         (other_type, &["1|10", "2|20", "3|30"]),
         (other_column, &["1|1.5", "2|1.5", "3|1.5"]),
         ("ALTER TABLE t DROP COLUMN v", &["1", "2", "3"]),
@@ -41,14 +51,18 @@ fn changes(kind: Kind) -> [Change; 4] {
 /// A table of whole numbers.
 fn numbers(kind: Kind) -> Database {
     let database = Database::new(kind);
-    database.run("CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t VALUES (1, 10), (2, 20)");
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, v integer); INSERT INTO t VALUES (1, 10), (2, 20)",
+    );
     database
 }
 
 fn columns_that_change_behind_the_plan_arrive_as_they_are(kind: Kind) {
     for (change, wanted) in changes(kind) {
         let database = numbers(kind);
-        let sandbox = database.project("  a: {home: {connection: shop, table: t, probe: {columns: [id]}}, store: out}\n");
+        let sandbox = database.project(
+            "  a: {home: {connection: shop, table: t, probe: {columns: [id]}}, store: out}\n",
+        );
         assert_eq!(sandbox.build(&[]).code, 0);
         database.run("INSERT INTO t VALUES (3, 30)");
         let held = Held::alone(&sandbox.path(".hygge/out.lock"));
@@ -58,18 +72,31 @@ fn columns_that_change_behind_the_plan_arrive_as_they_are(kind: Kind) {
         drop(held);
         let ran = build.end();
         assert_eq!(ran.code, 0, "{change}: {}", ran.text);
-        assert_eq!(peers::rows(&sandbox.path("out")).lines(), wanted, "{change}");
-        assert_eq!(sandbox.run(&["build"]).text, "hygge: nothing to do, 1 flow is fresh\n", "{change}: what was read is recorded");
+        assert_eq!(
+            peers::rows(&sandbox.path("out")).lines(),
+            wanted,
+            "{change}"
+        );
+        assert_eq!(
+            sandbox.run(&["build"]).text,
+            "hygge: nothing to do, 1 flow is fresh\n",
+            "{change}: what was read is recorded"
+        );
     }
 }
 
 /// Who has the table locked changes it, and a build that has begun to ask goes on behind that.
 fn a_table_that_changes_while_it_is_waited_for_arrives_as_it_is(kind: Kind) {
     let homes = ["table: t", "query: select * from t order by id"];
-    let cases = changes(kind).into_iter().flat_map(|change| homes.map(|home| (change, home)));
+    let cases = changes(kind)
+        .into_iter()
+        .flat_map(|change| homes.map(|home| (change, home)));
     // Its rows are written anew, and the view has the columns that it had.
     let seen = (
-        ("ALTER TABLE t ADD COLUMN w double precision DEFAULT rand()", ["1|10", "2|20", "3|30"].as_slice()),
+        (
+            "ALTER TABLE t ADD COLUMN w double precision DEFAULT rand()",
+            ["1|10", "2|20", "3|30"].as_slice(),
+        ),
         "table: seen, slice: {column: id, by: 2}",
     );
     for ((change, wanted), home) in cases.chain([seen]) {
@@ -78,18 +105,36 @@ fn a_table_that_changes_while_it_is_waited_for_arrives_as_it_is(kind: Kind) {
         if !home.contains("seen") {
             database.run("DROP VIEW seen");
         }
-        let sandbox = database.project(&format!("  a: {{home: {{connection: shop, {home}}}, store: out}}\n"));
+        let sandbox = database.project(&format!(
+            "  a: {{home: {{connection: shop, {home}}}, store: out}}\n"
+        ));
         let mut other = database.session();
-        other.say(if kind == Kind::Postgres { "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE" } else { "LOCK TABLES t WRITE" });
+        other.say(if kind == Kind::Postgres {
+            "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE"
+        } else {
+            "LOCK TABLES t WRITE"
+        });
         wait_until("the lock", || !may_be_read(&database));
         let build = sandbox.start(&[]);
         wait_until("a build that waits", || is_waited_for(&database));
-        other.say(&if kind == Kind::Postgres { change.replace("rand()", "random()") } else { change.to_string() });
-        other.say(if kind == Kind::Postgres { "COMMIT" } else { "UNLOCK TABLES" });
+        other.say(&if kind == Kind::Postgres {
+            change.replace("rand()", "random()")
+        } else {
+            change.to_string()
+        });
+        other.say(if kind == Kind::Postgres {
+            "COMMIT"
+        } else {
+            "UNLOCK TABLES"
+        });
         other.end();
         let ran = build.end();
         assert_eq!(ran.code, 0, "{change}, {home}: {}", ran.text);
-        assert_eq!(peers::rows(&sandbox.path("out")).lines(), wanted, "{change}, {home}");
+        assert_eq!(
+            peers::rows(&sandbox.path("out")).lines(),
+            wanted,
+            "{change}, {home}"
+        );
     }
 }
 
@@ -104,8 +149,12 @@ fn may_be_read(database: &Database) -> bool {
 /// True where a session waits for the table.
 fn is_waited_for(database: &Database) -> bool {
     let asked = match database.kind {
-        Kind::Postgres => "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass",
-        _ => "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state LIKE 'Waiting for table metadata lock%'",
+        Kind::Postgres => {
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"
+        }
+        _ => {
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state LIKE 'Waiting for table metadata lock%'"
+        }
     };
     database.ask(asked) != "0"
 }
@@ -142,14 +191,30 @@ fn a_table_that_is_read_is_not_changed_meanwhile(kind: Kind) {
     wait_until("the gate", || database.ask(is_shut) != "0");
     let running = sandbox.start(&[]);
     wait_until("a build that reads", || database.ask(waits) != "0");
-    for change in ["ALTER TABLE t DROP COLUMN v", "ALTER TABLE t ADD COLUMN w integer DEFAULT 7", "DROP TABLE t"] {
-        assert!(!database.try_run(&format!("{briefly}; {change}")), "{change} has to wait");
+    for change in [
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE t ADD COLUMN w integer DEFAULT 7",
+        "DROP TABLE t",
+    ] {
+        assert!(
+            !database.try_run(&format!("{briefly}; {change}")),
+            "{change} has to wait"
+        );
     }
     other.end();
     let ran = running.end();
     assert_eq!(ran.code, 0, "{}", ran.text);
     let found = peers::rows(&sandbox.path("out")).rows;
-    let found: Vec<String> = found.into_iter().map(|row| row.into_iter().take(2).flatten().collect::<Vec<_>>().join("|")).collect();
+    let found: Vec<String> = found
+        .into_iter()
+        .map(|row| {
+            row.into_iter()
+                .take(2)
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("|")
+        })
+        .collect();
     assert_eq!(found, ["1|10", "2|20"]);
     database.run("ALTER TABLE t DROP COLUMN v");
 }

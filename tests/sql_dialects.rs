@@ -1,4 +1,5 @@
-//! What the SQL of a home means: as the server says it, whatever hygge's own sessions have, and one statement.
+//! What the SQL of a home means: as the server says it, whatever hygge's own sessions have, and one
+//! statement.
 
 use crate::common::databases::{Database, Kind, Server};
 use crate::common::peers;
@@ -21,18 +22,28 @@ fn the_sql_of_a_home_means_what_the_server_says() {
            d: {{home: {{connection: shop, query: \"select @@sql_mode as mode, @@time_zone as zone\"}}, needs: c, store: d}}\n"
     );
     for pool in [1, 4] {
-        let sandbox = Sandbox::new(&database.config(&flows).replace("url:", &format!("pool_size: {pool}, url:")));
+        let sandbox = Sandbox::new(
+            &database
+                .config(&flows)
+                .replace("url:", &format!("pool_size: {pool}, url:")),
+        );
         for _ in 0..2 {
             let ran = sandbox.build(&["--force"]);
             assert_eq!(ran.code, 0, "{}", ran.text);
             let wanted = database.ask("SELECT id FROM t WHERE a = 1 || b = 1 ORDER BY id");
             for store in ["a", "c"] {
-                let ids: Vec<String> = lines(&sandbox, store).iter().map(|line| line[..1].to_string()).collect();
+                let ids: Vec<String> = lines(&sandbox, store)
+                    .iter()
+                    .map(|line| line[..1].to_string())
+                    .collect();
                 assert_eq!(ids.join("\n"), wanted);
             }
             assert_eq!(database.ask("SELECT id FROM copy ORDER BY id"), wanted);
             // Its time zone is what makes time stamps exact.
-            assert_eq!(lines(&sandbox, "d"), [format!("{}|+00:00", database.ask("SELECT @@sql_mode"))]);
+            assert_eq!(
+                lines(&sandbox, "d"),
+                [format!("{}|+00:00", database.ask("SELECT @@sql_mode"))]
+            );
         }
         database.run("DROP TABLE copy, hygge_receipts");
     }
@@ -52,14 +63,22 @@ fn the_sql_of_a_store_means_what_the_server_says() {
                delete_where: \"\\\"name\\\" = 'a' || 'b\\\\'\"}}\n",
     );
     built(&sandbox);
-    assert_eq!(database.ask("SELECT id, name, v FROM copy"), database.ask("SELECT id, name, v FROM t WHERE id = 2"));
+    assert_eq!(
+        database.ask("SELECT id, name, v FROM copy"),
+        database.ask("SELECT id, name, v FROM t WHERE id = 2")
+    );
     assert_eq!(database.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'copy' AND column_name = 'v'"), "float");
 }
 
 /// What a backslash means is not the same in each session.
 #[test]
 fn a_name_with_a_backslash_is_found_in_any_mode() {
-    for mode in ["NO_BACKSLASH_ESCAPES", "ORACLE", "ANSI", "STRICT_ALL_TABLES"] {
+    for mode in [
+        "NO_BACKSLASH_ESCAPES",
+        "ORACLE",
+        "ANSI",
+        "STRICT_ALL_TABLES",
+    ] {
         let server = Server::with_options(Kind::MySql, &[&format!("--sql-mode={mode}")]);
         let database = server.database();
         database
@@ -71,7 +90,10 @@ fn a_name_with_a_backslash_is_found_in_any_mode() {
         built(&sandbox);
         for store in ["out", "again"] {
             assert_eq!(
-                (lines(&sandbox, store), peers::rows(&sandbox.path(store)).schema[1].as_str()),
+                (
+                    lines(&sandbox, store),
+                    peers::rows(&sandbox.path(store)).schema[1].as_str()
+                ),
                 (vec!["1|z".into()], "x\\y: string"),
                 "{mode}"
             );
@@ -94,10 +116,19 @@ fn values_of_mysql_as_texts_are_exact() {
     );
     built(&sandbox);
     let asked = "SELECT id, bin(b), bin(w), y, t, u, s FROM t ORDER BY id";
-    let found: Vec<String> = lines(&sandbox, "a").iter().map(|line| line.rsplit_once('|').expect("a date").0.to_string()).collect();
+    let found: Vec<String> = lines(&sandbox, "a")
+        .iter()
+        .map(|line| line.rsplit_once('|').expect("a date").0.to_string())
+        .collect();
     assert_eq!(found.join("\n"), database.ask(asked));
-    assert_eq!(lines(&sandbox, "q").join("\n"), database.ask("SELECT id, t, u, y + 0 FROM t ORDER BY id"));
-    assert_eq!(peers::rows(&sandbox.path("q")).schema[1..3], ["t: uint8", "u: uint64"]);
+    assert_eq!(
+        lines(&sandbox, "q").join("\n"),
+        database.ask("SELECT id, t, u, y + 0 FROM t ORDER BY id")
+    );
+    assert_eq!(
+        peers::rows(&sandbox.path("q")).schema[1..3],
+        ["t: uint8", "u: uint64"]
+    );
 }
 
 /// Two values that a probe takes for one would never arrive.
@@ -105,11 +136,21 @@ fn values_of_mysql_as_texts_are_exact() {
 fn a_probe_tells_all_values_apart() {
     let changes = [
         (Kind::MySql, "float", "1.2345678", "1.2345679"),
-        (Kind::MySql, "double", "1.23456789012345678", "1.2345678901234567"),
+        (
+            Kind::MySql,
+            "double",
+            "1.23456789012345678",
+            "1.2345678901234567",
+        ),
         (Kind::MySql, "varchar(9)", "'a'", "'A'"),
         (Kind::MySql, "varchar(9)", "'null'", "NULL"),
         (Kind::MySql, "varchar(9)", "'n'", "NULL"),
-        (Kind::MySql, "longtext", "repeat('x', 9000000)", "concat(repeat('x', 8999999), 'y')"),
+        (
+            Kind::MySql,
+            "longtext",
+            "repeat('x', 9000000)",
+            "concat(repeat('x', 8999999), 'y')",
+        ),
         (Kind::Postgres, "real", "1.2345678", "1.2345679"),
         (Kind::Postgres, "double precision", "0", "'-0'"),
         (Kind::Postgres, "text", "'null'", "NULL"),
@@ -128,20 +169,34 @@ fn a_probe_tells_all_values_apart() {
         database.run(&format!(
             "CREATE TABLE t (id integer PRIMARY KEY, v {declared}, w {declared}); INSERT INTO t VALUES (1, {before}, {before})"
         ));
-        if database.ask(&format!("SELECT count(*) FROM t WHERE v = {before}")) == "1" && declared == "double" {
+        if database.ask(&format!("SELECT count(*) FROM t WHERE v = {before}")) == "1"
+            && declared == "double"
+        {
             continue;
         }
-        let on_mismatch = if kind == Kind::Sqlite { ", on_mismatch: text" } else { "" };
+        let on_mismatch = if kind == Kind::Sqlite {
+            ", on_mismatch: text"
+        } else {
+            ""
+        };
         for columns in ["[v]", "[v, w]"] {
             database.run(&format!("UPDATE t SET v = {before}"));
             let sandbox = database.project(&format!(
                 "  a: {{home: {{connection: shop, table: t, columns: [id], probe: {{columns: {columns}}}{on_mismatch}}}, store: out}}\n"
             ));
             built(&sandbox);
-            assert_eq!(sandbox.run(&["build"]).text.trim(), "hygge: nothing to do, 1 flow is fresh", "{declared}");
+            assert_eq!(
+                sandbox.run(&["build"]).text.trim(),
+                "hygge: nothing to do, 1 flow is fresh",
+                "{declared}"
+            );
             database.run(&format!("UPDATE t SET v = {after}"));
             let ran = sandbox.run(&["build", "--check"]);
-            assert_eq!(ran.code, 10, "{kind:?} {declared} {columns}: {before} became {after}: {}", ran.text);
+            assert_eq!(
+                ran.code, 10,
+                "{kind:?} {declared} {columns}: {before} became {after}: {}",
+                ran.text
+            );
         }
     }
 }
@@ -160,12 +215,19 @@ fn a_query_is_one_statement() {
             ("select id from t; /* ; */ ;", None),
             ("select id from t where '';'' <> ''a''", None),
         ] {
-            let sandbox = database.project(&format!("  a:\n    home: {{connection: shop, query: '{query}'}}\n    store: out\n"));
+            let sandbox = database.project(&format!(
+                "  a:\n    home: {{connection: shop, query: '{query}'}}\n    store: out\n"
+            ));
             let checked = sandbox.run(&["check", "--offline"]);
             match wanted {
                 Some(rest) => {
                     assert_eq!(checked.code, 2, "{query}: {}", checked.text);
-                    assert!(checked.text.contains("another statement behind its first") && checked.text.contains(rest), "{}", checked.text);
+                    assert!(
+                        checked.text.contains("another statement behind its first")
+                            && checked.text.contains(rest),
+                        "{}",
+                        checked.text
+                    );
                     assert!(checked.text.contains("hygge.yml:5:"), "{}", checked.text);
                 }
                 None => {
@@ -192,7 +254,11 @@ fn texts_of_sqlite_that_are_none_are_refused() {
     for half in ["whole", "half"] {
         let database = Database::new(Kind::Sqlite);
         let file = database.file().with_file_name("wide.db");
-        assert!(peers::run(script, &[file.as_os_str(), half.as_ref()]).status.success());
+        assert!(
+            peers::run(script, &[file.as_os_str(), half.as_ref()])
+                .status
+                .success()
+        );
         let config = |home: &str| {
             format!(
                 "connections: {{shop: {{url: 'sqlite:{}'}}}}\nflows: {{a: {{home: {{connection: shop, {home}}}, store: out}}}}\n",
@@ -205,7 +271,10 @@ fn texts_of_sqlite_that_are_none_are_refused() {
             assert_eq!(lines(&sandbox, "out"), ["1|é 😀", "2|"]);
         } else {
             let text = failed(&sandbox).error().to_string();
-            assert!(text.contains("column v has a text with half a letter of UTF-16 in it, 0xd83d"), "{text}");
+            assert!(
+                text.contains("column v has a text with half a letter of UTF-16 in it, 0xd83d"),
+                "{text}"
+            );
             built(&Sandbox::new(&config("query: select id from t")));
         }
     }
@@ -216,13 +285,25 @@ fn texts_of_sqlite_that_are_none_are_refused() {
                   db.execute('INSERT INTO t VALUES (1, 2)')\n\
                   db.execute('PRAGMA writable_schema = on')\n\
                   db.execute(\"UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) WHERE name = 't'\")\n";
-    assert!(peers::run(script, &[database.file().as_os_str()]).status.success());
-    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n")).error().to_string();
-    assert!(text.contains("name of column 2") && text.contains("not UTF-8"), "{text}");
-    built(&database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"));
+    assert!(
+        peers::run(script, &[database.file().as_os_str()])
+            .status
+            .success()
+    );
+    let text = failed(&database.project("  a: {home: {connection: shop, table: t}, store: out}\n"))
+        .error()
+        .to_string();
+    assert!(
+        text.contains("name of column 2") && text.contains("not UTF-8"),
+        "{text}"
+    );
+    built(
+        &database.project("  a: {home: {connection: shop, query: select id from t}, store: out}\n"),
+    );
 }
 
-/// Whatever SQL stands in a config, and however a server reads it: no command runs another statement than it names.
+/// Whatever SQL stands in a config, and however a server reads it: no command runs another
+/// statement than it names.
 #[test]
 fn no_sql_of_a_config_changes_a_row() {
     for kind in [Kind::Sqlite, Kind::Postgres, Kind::MySql] {
@@ -244,19 +325,41 @@ fn no_sql_of_a_config_changes_a_row() {
         ];
         let shown = |text: &str| serde_json::to_string(text).expect("a text");
         let homes = queries.iter().flat_map(|query| {
-            let condition = format!("1 = 1); commit; delete from victim where ({}", query.split(';').next().unwrap_or_default());
+            let condition = format!(
+                "1 = 1); commit; delete from victim where ({}",
+                query.split(';').next().unwrap_or_default()
+            );
             [
                 format!("home: {{connection: shop, query: {}}}", shown(query)),
-                format!("home: {{connection: shop, table: victim, probe: {{query: {}}}}}", shown(query)),
-                format!("home: {{connection: shop, query: {}, probe: {{every: 1h}}}}", shown(query)),
-                format!("home: {{connection: shop, table: victim, where: {}}}", shown(&condition)),
+                format!(
+                    "home: {{connection: shop, table: victim, probe: {{query: {}}}}}",
+                    shown(query)
+                ),
+                format!(
+                    "home: {{connection: shop, query: {}, probe: {{every: 1h}}}}",
+                    shown(query)
+                ),
+                format!(
+                    "home: {{connection: shop, table: victim, where: {}}}",
+                    shown(&condition)
+                ),
             ]
         });
         for home in homes {
             let sandbox = database.project(&format!("  a: {{{home}, store: out, retries: 0}}\n"));
-            for arguments in [["build"].as_slice(), &["check"], &["build", "--dry-run"], &["build"], &["why", "a"]] {
+            for arguments in [
+                ["build"].as_slice(),
+                &["check"],
+                &["build", "--dry-run"],
+                &["build"],
+                &["why", "a"],
+            ] {
                 sandbox.run(arguments);
-                assert_eq!(database.ask("SELECT count(*) FROM victim"), "3", "{arguments:?}: {home}");
+                assert_eq!(
+                    database.ask("SELECT count(*) FROM victim"),
+                    "3",
+                    "{arguments:?}: {home}"
+                );
             }
         }
         let stores = [
@@ -298,21 +401,46 @@ mod parameters {
                 "?charset=utf8",
                 "?collation=latin1_swedish_ci&ch%61rset=latin1",
             ] {
-                let sandbox = Sandbox::new(&database.config(flows).replace(&database.url(), &(database.url() + query)));
+                let sandbox = Sandbox::new(
+                    &database
+                        .config(flows)
+                        .replace(&database.url(), &(database.url() + query)),
+                );
                 built(&sandbox);
-                let found = (lines(&sandbox, "a"), database.ask("SET time_zone = '+00:00'; SELECT at, name FROM copy"));
-                assert!(found.0[0].contains("03:04:05") && found.0[0].contains(name), "{query}: {found:?}");
-                assert!(found.1.contains("03:04:05") && found.1.contains(name), "{query}: {found:?}");
-                assert_eq!(plain.get_or_insert_with(|| found.clone()), &found, "{query}");
+                let found = (
+                    lines(&sandbox, "a"),
+                    database.ask("SET time_zone = '+00:00'; SELECT at, name FROM copy"),
+                );
+                assert!(
+                    found.0[0].contains("03:04:05") && found.0[0].contains(name),
+                    "{query}: {found:?}"
+                );
+                assert!(
+                    found.1.contains("03:04:05") && found.1.contains(name),
+                    "{query}: {found:?}"
+                );
+                assert_eq!(
+                    plain.get_or_insert_with(|| found.clone()),
+                    &found,
+                    "{query}"
+                );
                 database.run("DROP TABLE copy, hygge_receipts");
                 let checked = sandbox.run(&["check"]);
-                assert_eq!(checked.text.contains("hygge's sessions have UTC and utf8mb4"), !query.is_empty(), "{query}: {}", checked.text);
+                assert_eq!(
+                    checked
+                        .text
+                        .contains("hygge's sessions have UTC and utf8mb4"),
+                    !query.is_empty(),
+                    "{query}: {}",
+                    checked.text
+                );
             }
         }
     }
 }
 
-/// The order of day and month is that of the database, of the role or of the URL, also behind a pooler; what values look like is not.
+/// The order of day and month is that of the database, of the role or of the URL, also behind a
+/// pooler; what values look like is not.
 mod days_and_months {
     mod postgres {
         use super::super::*;
@@ -334,8 +462,14 @@ mod days_and_months {
             for database in [&database, &database.by(&pooler.port)] {
                 let sandbox = database.project(flows);
                 built(&sandbox);
-                assert_eq!(lines(&sandbox, "a"), ["1|2026-02-03|[2026-02-03,2026-02-05)"]);
-                assert_eq!(lines(&sandbox, "b"), ["1|2026-02-03|[2026-02-03,2026-02-05)|2026-02-03"]);
+                assert_eq!(
+                    lines(&sandbox, "a"),
+                    ["1|2026-02-03|[2026-02-03,2026-02-05)"]
+                );
+                assert_eq!(
+                    lines(&sandbox, "b"),
+                    ["1|2026-02-03|[2026-02-03,2026-02-05)|2026-02-03"]
+                );
                 assert_eq!(database.ask("SELECT id FROM copy"), "2");
                 database.run("DROP TABLE copy, hygge_receipts");
             }
@@ -361,12 +495,20 @@ mod faults_of_queries {
         fn are_told_as_of_the_query_alone() {
             let database = Database::new(Kind::Postgres);
             for (query, wanted) in [
-                ("select 1 as a from", "syntax error at the end of the query (code 42601)"),
-                ("select 1 as a, (2", "syntax error at the end of the query (code 42601)"),
+                (
+                    "select 1 as a from",
+                    "syntax error at the end of the query (code 42601)",
+                ),
+                (
+                    "select 1 as a, (2",
+                    "syntax error at the end of the query (code 42601)",
+                ),
                 ("selec 1 as a", "syntax error at or near"),
                 ("delete from pg_class", "syntax error at or near"),
             ] {
-                let flows = format!("  a: {{home: {{connection: shop, query: '{query}'}}, store: a, retries: 0}}\n");
+                let flows = format!(
+                    "  a: {{home: {{connection: shop, query: '{query}'}}, store: a, retries: 0}}\n"
+                );
                 let ran = failed(&database.project(&flows));
                 assert!(ran.error().contains(wanted), "{query}: {}", ran.error());
             }
@@ -382,7 +524,10 @@ fn a_database_that_is_not_for_writing_is_refused_by_name() {
     let file = database.url();
     for (url, wanted) in [
         (format!("{file}?mode=ro"), "its URL says mode=ro"),
-        (format!("{file}?immutable=1"), "its URL says that nobody changes it"),
+        (
+            format!("{file}?immutable=1"),
+            "its URL says that nobody changes it",
+        ),
         ("sqlite::memory:".to_string(), "in memory only"),
         ("sqlite:a.db?mode=memory".to_string(), "in memory only"),
     ] {
@@ -393,8 +538,18 @@ fn a_database_that_is_not_for_writing_is_refused_by_name() {
         let sandbox = Sandbox::new(&config);
         for arguments in [["check"].as_slice(), &["build", "--dry-run"], &["build"]] {
             let ran = sandbox.run(arguments);
-            assert!(ran.text.contains(wanted), "{url}, {arguments:?}: {} {}", ran.code, ran.text);
-            assert!(ran.code == 1 || arguments.len() == 2, "{url}, {arguments:?}: {} {}", ran.code, ran.text);
+            assert!(
+                ran.text.contains(wanted),
+                "{url}, {arguments:?}: {} {}",
+                ran.code,
+                ran.text
+            );
+            assert!(
+                ran.code == 1 || arguments.len() == 2,
+                "{url}, {arguments:?}: {} {}",
+                ran.code,
+                ran.text
+            );
         }
     }
     assert_eq!(database.ask("SELECT count(*) FROM sqlite_master"), "1");

@@ -1,4 +1,5 @@
-//! What may go wrong between a database and a file: nothing is lost, nothing is published by half, nothing goes on at the server.
+//! What may go wrong between a database and a file: nothing is lost, nothing is published by half,
+//! nothing goes on at the server.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -38,7 +39,9 @@ fn slow(database: &Database) {
 fn slow_home(kind: Kind) -> &'static str {
     match kind {
         Kind::Postgres => "query: 'select id, pause() as pause from numbers order by id'",
-        _ => "query: 'select id, sleep((select pause from knob)) as pause from numbers order by id'",
+        _ => {
+            "query: 'select id, sleep((select pause from knob)) as pause from numbers order by id'"
+        }
     }
 }
 
@@ -66,7 +69,10 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn whole(sandbox: &Sandbox) {
     let found = peers::rows(&sandbox.path("out")).lines();
     let wanted: Vec<String> = (0..2000).map(|id| id.to_string()).collect();
-    let ids: Vec<&str> = found.iter().map(|line| line.split('|').next().unwrap_or_default()).collect();
+    let ids: Vec<&str> = found
+        .iter()
+        .map(|line| line.split('|').next().unwrap_or_default())
+        .collect();
     assert_eq!(ids, wanted, "every row is there once");
 }
 
@@ -79,7 +85,11 @@ fn a_query_is_gone_after_an_interruption(kind: Kind) {
     running.signal("INT");
     let ran = running.end();
     assert_eq!(ran.code, 130, "{}", ran.text);
-    assert_eq!(queries(&database), Vec::<String>::new(), "it was ended before the process ended");
+    assert_eq!(
+        queries(&database),
+        Vec::<String>::new(),
+        "it was ended before the process ended"
+    );
     assert!(!sandbox.path("out").exists());
 }
 
@@ -114,7 +124,12 @@ fn a_flow_without_retries_fails_and_publishes_nothing(kind: Kind) {
     }
     let ran = running.end();
     assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.error().starts_with("connection shop failed to read its rows: "), "{}", ran.error());
+    assert!(
+        ran.error()
+            .starts_with("connection shop failed to read its rows: "),
+        "{}",
+        ran.error()
+    );
     assert!(!sandbox.path("out").exists());
 }
 
@@ -144,24 +159,42 @@ fn a_cut_connection_loses_and_doubles_nothing(kind: Kind) {
     database.run("UPDATE knob SET pause = 0");
     for after in [1, 100, 700, 1500, 3000, 9000, 20_000, 40_000] {
         let proxy = Proxy::new(database.port(), after);
-        let user = if kind == Kind::Postgres { "postgres" } else { "root" };
-        let config = database.config(&flow("table: numbers, slice: {column: id, by: 500}, probe: {columns: [id]}", ", retries: 5"));
-        let sandbox = Sandbox::new(&config.replace(&database.url(), &database.url_of(user, &proxy.port)));
+        let user = if kind == Kind::Postgres {
+            "postgres"
+        } else {
+            "root"
+        };
+        let config = database.config(&flow(
+            "table: numbers, slice: {column: id, by: 500}, probe: {columns: [id]}",
+            ", retries: 5",
+        ));
+        let sandbox =
+            Sandbox::new(&config.replace(&database.url(), &database.url_of(user, &proxy.port)));
         let ran = sandbox.build(&[]);
         assert_eq!(ran.code, 0, "cut after {after} bytes: {}", ran.text);
         whole(&sandbox);
-        assert!(proxy.cuts.load(Ordering::Relaxed) > 0 || after > 20_000, "cut after {after} bytes");
+        assert!(
+            proxy.cuts.load(Ordering::Relaxed) > 0 || after > 20_000,
+            "cut after {after} bytes"
+        );
     }
 }
 
 fn a_slow_statement_ends_in_time(kind: Kind) {
     let database = Database::new(kind);
     slow(&database);
-    let config = database.config(&flow(slow_home(kind), ", retries: 0")).replace("url:", "statement_timeout: 1s, url:");
+    let config = database
+        .config(&flow(slow_home(kind), ", retries: 0"))
+        .replace("url:", "statement_timeout: 1s, url:");
     let sandbox = Sandbox::new(&config);
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.text.contains("it ran into statement_timeout of its connection"), "{}", ran.text);
+    assert!(
+        ran.text
+            .contains("it ran into statement_timeout of its connection"),
+        "{}",
+        ran.text
+    );
     wait_until("the end of the query", || queries(&database).is_empty());
 }
 
@@ -172,7 +205,9 @@ fn a_locked_table_is_waited_for(kind: Kind) {
     let holder = {
         let database = database.clone();
         std::thread::spawn(move || match kind {
-            Kind::Postgres => database.run("BEGIN; LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT"),
+            Kind::Postgres => database.run(
+                "BEGIN; LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2); COMMIT",
+            ),
             _ => database.run("LOCK TABLES numbers WRITE; SELECT SLEEP(2); UNLOCK TABLES"),
         })
     };
@@ -192,17 +227,34 @@ fn a_wrong_password_is_not_shown(kind: Kind) {
             "keyed"
         }
         _ => {
-            database.run(&format!("CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY 'right'"));
+            database.run(&format!(
+                "CREATE OR REPLACE USER {name}@'127.0.0.1' IDENTIFIED BY 'right'"
+            ));
             &name
         }
     };
     let config = database.config(&flow("table: t", ""));
-    let sandbox = Sandbox::new(&config.replace(&database.url(), &database.url_of(&format!("{user}:hunter2"), database.port())));
-    for command in [["build"].as_slice(), &["build", "--format", "json"], &["check"]] {
+    let sandbox = Sandbox::new(&config.replace(
+        &database.url(),
+        &database.url_of(&format!("{user}:hunter2"), database.port()),
+    ));
+    for command in [
+        ["build"].as_slice(),
+        &["build", "--format", "json"],
+        &["check"],
+    ] {
         let ran = sandbox.run(command);
         assert_eq!(ran.code, 1, "{}", ran.text);
-        assert!(!ran.text.contains("hunter2") && !ran.text.contains(user), "{}", ran.text);
-        assert!(!ran.text.contains("retrying") && !ran.text.contains("tried again"), "it would not pass: {}", ran.text);
+        assert!(
+            !ran.text.contains("hunter2") && !ran.text.contains(user),
+            "{}",
+            ran.text
+        );
+        assert!(
+            !ran.text.contains("retrying") && !ran.text.contains("tried again"),
+            "it would not pass: {}",
+            ran.text
+        );
     }
 }
 
@@ -210,14 +262,23 @@ fn a_wrong_password_is_not_shown(kind: Kind) {
 fn a_silent_server_is_not_waited_for_long(kind: Kind) {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
-    let scheme = if kind == Kind::Postgres { "postgres" } else { "mysql" };
+    let scheme = if kind == Kind::Postgres {
+        "postgres"
+    } else {
+        "mysql"
+    };
     let sandbox = Sandbox::new(&format!(
         "connections: {{shop: {{url: '{scheme}://u@127.0.0.1:{port}/d', connect_timeout: 1s}}}}\nflows:\n{}",
         flow("table: t", ", retries: 0")
     ));
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.error().contains("connection shop failed to open a session: it does not answer within 1s"), "{}", ran.error());
+    assert!(
+        ran.error()
+            .contains("connection shop failed to open a session: it does not answer within 1s"),
+        "{}",
+        ran.error()
+    );
 }
 
 /// What a server says may pass or not, and each flow has one more try.
@@ -229,8 +290,10 @@ fn what_may_pass_is_tried_again(kind: Kind) {
                 "CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS \
                  $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = code; RETURN 1; END $$",
             );
-            let passing: &[&str] =
-                &["08006", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "72000"];
+            let passing: &[&str] = &[
+                "08006", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01",
+                "57P02", "57P03", "57P05", "72000",
+            ];
             (passing, ["22012", "42501"])
         }
         _ => {
@@ -238,19 +301,35 @@ fn what_may_pass_is_tried_again(kind: Kind) {
                 "DELIMITER //\nCREATE FUNCTION fail(code int) RETURNS int BEGIN \
                  SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = code, MESSAGE_TEXT = 'no'; RETURN 1; END //",
             );
-            let passing: &[&str] =
-                &["1020", "1040", "1203", "1205", "1213", "1226", "1412", "1614", "1637", "1927", "2006", "2013", "3169", "4031"];
+            let passing: &[&str] = &[
+                "1020", "1040", "1203", "1205", "1213", "1226", "1412", "1614", "1637", "1927",
+                "2006", "2013", "3169", "4031",
+            ];
             (passing, ["1365", "1142"])
         }
     };
     let flow = |code: &&str| {
-        format!("  f{code}: {{home: {{connection: shop, query: \"select fail('{code}') as f\"}}, store: out/f{code}, retries: 1}}\n")
+        format!(
+            "  f{code}: {{home: {{connection: shop, query: \"select fail('{code}') as f\"}}, store: out/f{code}, retries: 1}}\n"
+        )
     };
-    let ran = database.project(&passing.iter().chain(&staying).map(flow).collect::<String>()).build(&[]);
+    let ran = database
+        .project(&passing.iter().chain(&staying).map(flow).collect::<String>())
+        .build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     for code in passing.iter().chain(&staying) {
-        let of_flow = |event: &str| ran.events.iter().filter(|told| told["event"] == event && told["flow"] == format!("f{code}")).count();
-        assert_eq!((of_flow("flow_retrying"), of_flow("flow_finished")), (usize::from(passing.contains(code)), 1), "{code}: {}", ran.text);
+        let of_flow = |event: &str| {
+            ran.events
+                .iter()
+                .filter(|told| told["event"] == event && told["flow"] == format!("f{code}"))
+                .count()
+        };
+        assert_eq!(
+            (of_flow("flow_retrying"), of_flow("flow_finished")),
+            (usize::from(passing.contains(code)), 1),
+            "{code}: {}",
+            ran.text
+        );
     }
 }
 
@@ -270,10 +349,22 @@ fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
     };
     database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
     let flow = |name: &str, needs: &str| {
-        format!("  {name}: {{home: {{connection: shop, table: t}}, needs: [{needs}], store: {name}, retries: 0}}\n")
+        format!(
+            "  {name}: {{home: {{connection: shop, table: t}}, needs: [{needs}], store: {name}, retries: 0}}\n"
+        )
     };
-    let flows = [flow("a", ""), flow("b", ""), flow("c", ""), flow("e", "d"), flow("f", "d"), flow("g", "d")].concat();
-    let killer = format!("  d: {{home: {{connection: shop, query: '{killing}'}}, needs: [a, b, c], store: d, retries: 0}}\n");
+    let flows = [
+        flow("a", ""),
+        flow("b", ""),
+        flow("c", ""),
+        flow("e", "d"),
+        flow("f", "d"),
+        flow("g", "d"),
+    ]
+    .concat();
+    let killer = format!(
+        "  d: {{home: {{connection: shop, query: '{killing}'}}, needs: [a, b, c], store: d, retries: 0}}\n"
+    );
     let ran = database.project(&(flows + &killer)).build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     drop(server);
@@ -284,10 +375,19 @@ fn a_restart_fails_only_who_had_a_session(kind: Kind) {
     let server = Server::start(kind);
     let database = server.database();
     slow(&database);
-    let others: String =
-        (0..4).map(|n| format!("  b{n}: {{home: {{connection: shop, table: numbers}}, store: b{n}, retries: 0}}\n")).collect();
+    let others: String = (0..4)
+        .map(|n| {
+            format!(
+                "  b{n}: {{home: {{connection: shop, table: numbers}}, store: b{n}, retries: 0}}\n"
+            )
+        })
+        .collect();
     let flows = flow(slow_home(kind), ", retries: 9") + &others;
-    let sandbox = Sandbox::new(&database.config(&flows).replace("url:", "pool_size: 1, connect_timeout: 60s, url:"));
+    let sandbox = Sandbox::new(
+        &database
+            .config(&flows)
+            .replace("url:", "pool_size: 1, connect_timeout: 60s, url:"),
+    );
     outlives_a_restart(&server, &database, &sandbox, &["-j", "8"]);
 }
 
@@ -297,22 +397,30 @@ fn is_locked(database: &Database) -> bool {
         Kind::Postgres => {
             "SELECT count(*) FROM pg_locks WHERE mode IN ('AccessExclusiveLock', 'ExclusiveLock') AND granted AND relation = 'numbers'::regclass"
         }
-        _ => "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(%'",
+        _ => {
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(%'"
+        }
     };
     database.ask(asked) != "0"
 }
 
 /// A project that loads files into the table `numbers`, which is locked by another for a while.
-fn with_a_locked_store(kind: Kind, test: impl FnOnce(&Sandbox, &Database, &dyn Fn() -> Vec<String>)) {
+fn with_a_locked_store(
+    kind: Kind,
+    test: impl FnOnce(&Sandbox, &Database, &dyn Fn() -> Vec<String>),
+) {
     let database = Arc::new(Database::new(kind));
-    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: numbers}, mode: append, retries: 9}\n");
+    let sandbox = database.project(
+        "  a: {home: home, store: {connection: shop, table: numbers}, mode: append, retries: 9}\n",
+    );
     ints(&sandbox, "home/a.parquet", 0..1000);
     assert_eq!(sandbox.build(&[]).code, 0);
     ints(&sandbox, "home/b.parquet", 1000..2000);
     let holder = {
         let database = database.clone();
         std::thread::spawn(move || match kind {
-            Kind::Postgres => database.run("BEGIN; LOCK TABLE numbers IN EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT"),
+            Kind::Postgres => database
+                .run("BEGIN; LOCK TABLE numbers IN EXCLUSIVE MODE; SELECT pg_sleep(3); COMMIT"),
             _ => database.run("LOCK TABLES numbers READ; SELECT SLEEP(3); UNLOCK TABLES"),
         })
     };
@@ -326,12 +434,20 @@ fn with_a_locked_store(kind: Kind, test: impl FnOnce(&Sandbox, &Database, &dyn F
                 "SELECT id FROM information_schema.processlist WHERE db = database() AND info LIKE 'INSERT INTO%' AND id <> connection_id()"
             }
         };
-        database.ask(asked).lines().map(String::from).collect::<Vec<_>>()
+        database
+            .ask(asked)
+            .lines()
+            .map(String::from)
+            .collect::<Vec<_>>()
     };
     test(&sandbox, &database, &waiting);
     holder.join().expect("the lock's holder");
     assert_eq!(sandbox.build(&[]).code, 0);
-    assert_eq!(database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"), "2000|2000", "every row is there once");
+    assert_eq!(
+        database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"),
+        "2000|2000",
+        "every row is there once"
+    );
 }
 
 fn an_interrupted_load_ends_at_the_server(kind: Kind) {
@@ -352,7 +468,9 @@ fn a_load_whose_session_is_killed_is_tried_again(kind: Kind) {
         wait_until("the load", || !waiting().is_empty());
         let session = waiting().remove(0);
         match kind {
-            Kind::Postgres => drop(database.ask(&format!("SELECT pg_terminate_backend({session})"))),
+            Kind::Postgres => {
+                drop(database.ask(&format!("SELECT pg_terminate_backend({session})")))
+            }
             _ => database.run(&format!("KILL CONNECTION {session}")),
         }
         let ran = running.end();
@@ -361,19 +479,30 @@ fn a_load_whose_session_is_killed_is_tried_again(kind: Kind) {
     });
 }
 
-/// A process that dies at any moment, also between the commit and its own record of it, has loaded each part once or not at all.
+/// A process that dies at any moment, also between the commit and its own record of it, has loaded
+/// each part once or not at all.
 fn a_build_that_is_killed_loads_nothing_twice(kind: Kind) {
     let database = Database::new(kind);
-    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: numbers}, mode: append}\n");
+    let sandbox = database
+        .project("  a: {home: home, store: {connection: shop, table: numbers}, mode: append}\n");
     for number in 0..12 {
-        ints(&sandbox, &format!("home/{number:02}.parquet"), number * 500..(number + 1) * 500);
+        ints(
+            &sandbox,
+            &format!("home/{number:02}.parquet"),
+            number * 500..(number + 1) * 500,
+        );
         let running = sandbox.start(&[]);
-        std::thread::sleep(Duration::from_millis(u64::try_from(number).expect("a number") * 12));
+        std::thread::sleep(Duration::from_millis(
+            u64::try_from(number).expect("a number") * 12,
+        ));
         running.signal("KILL");
         running.end();
     }
     assert_eq!(sandbox.build(&[]).code, 0);
-    assert_eq!(database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"), "6000|6000");
+    assert_eq!(
+        database.ask("SELECT count(*), count(DISTINCT id) FROM numbers"),
+        "6000|6000"
+    );
 }
 
 on_servers!(
@@ -394,8 +523,8 @@ on_servers!(
     a_build_that_is_killed_loads_nothing_twice,
 );
 
-/// Passes bytes on between a client and a server, and cuts the connection in which so many have come from the server; later
-/// connections pass.
+/// Passes bytes on between a client and a server, and cuts the connection in which so many have
+/// come from the server; later connections pass.
 struct Proxy {
     port: String,
     cuts: Arc<AtomicUsize>,
@@ -404,13 +533,22 @@ struct Proxy {
 impl Proxy {
     fn new(to: &str, after: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port().to_string();
+        let port = listener
+            .local_addr()
+            .expect("an address")
+            .port()
+            .to_string();
         let (to, cuts) = (format!("127.0.0.1:{to}"), Arc::new(AtomicUsize::new(0)));
         let (left, counted) = (Arc::new(AtomicI64::new(after)), cuts.clone());
         std::thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
-                let Ok(server) = TcpStream::connect(&to) else { continue };
-                let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
+                let Ok(server) = TcpStream::connect(&to) else {
+                    continue;
+                };
+                let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone())
+                else {
+                    continue;
+                };
                 std::thread::spawn(move || pass(from_client, to_server, None));
                 let (left, cuts) = (left.clone(), counted.clone());
                 std::thread::spawn(move || pass(server, client, Some((&left, &cuts))));

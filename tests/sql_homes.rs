@@ -36,7 +36,9 @@ fn orders(database: &Database, rows: u32) {
 }
 
 fn add(database: &Database, from: u32, to: u32) {
-    let rows: Vec<String> = (from..=to).map(|id| format!("({id}, 'name {id}', '2024-{:02}-15')", id % 12 + 1)).collect();
+    let rows: Vec<String> = (from..=to)
+        .map(|id| format!("({id}, 'name {id}', '2024-{:02}-15')", id % 12 + 1))
+        .collect();
     database.run(&format!("INSERT INTO orders VALUES {}", rows.join(", ")));
 }
 
@@ -50,7 +52,10 @@ fn outcome<'r>(ran: &'r Ran, flow: &str) -> &'r str {
 
 fn made(ran: &Ran) -> (u64, u64) {
     let ended = ran.event("flow_finished");
-    (ended["parts_made"].as_u64().unwrap_or(0), ended["parts_kept"].as_u64().unwrap_or(0))
+    (
+        ended["parts_made"].as_u64().unwrap_or(0),
+        ended["parts_kept"].as_u64().unwrap_or(0),
+    )
 }
 
 fn lines(sandbox: &Sandbox, store: &str) -> Vec<String> {
@@ -64,8 +69,15 @@ fn a_table_arrives_in_the_order_of_its_key(kind: Kind) {
     let sandbox = database.project("  a: {home: {connection: shop, table: orders}, store: out}\n");
     built(&sandbox);
     let found = peers::rows(&sandbox.path("out"));
-    let id = if kind == Kind::Sqlite { "int64" } else { "int32" };
-    assert_eq!(found.schema, [format!("id: {id} not null"), "name: string".into()]);
+    let id = if kind == Kind::Sqlite {
+        "int64"
+    } else {
+        "int32"
+    };
+    assert_eq!(
+        found.schema,
+        [format!("id: {id} not null"), "name: string".into()]
+    );
     assert_eq!(found.lines(), ["1|a", "2|", "3|c"]);
 }
 
@@ -89,10 +101,15 @@ fn names_need_not_be_tame(kind: Kind) {
 fn a_probe_says_what_is_fresh(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 50);
-    let sandbox = database.project("  a: {home: {connection: shop, table: orders, probe: {columns: [name]}}, store: out}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: orders, probe: {columns: [name]}}, store: out}\n",
+    );
     built(&sandbox);
     let again = sandbox.run(&["build"]);
-    assert_eq!((again.code, again.text.trim()), (0, "hygge: nothing to do, 1 flow is fresh"));
+    assert_eq!(
+        (again.code, again.text.trim()),
+        (0, "hygge: nothing to do, 1 flow is fresh")
+    );
     database.run("UPDATE orders SET name = 'other' WHERE id = 7");
     let ran = built(&sandbox);
     assert_eq!(outcome(&ran, "a"), "built");
@@ -106,10 +123,14 @@ fn a_probe_says_what_is_fresh(kind: Kind) {
 fn a_late_commit_with_an_older_value_shows(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 5);
-    let sandbox = database.project("  a: {home: {connection: shop, table: orders, probe: {columns: [at]}}, store: out}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: orders, probe: {columns: [at]}}, store: out}\n",
+    );
     built(&sandbox);
     // The number of rows and the largest value stay as they are.
-    database.run("DELETE FROM orders WHERE id = 1; INSERT INTO orders VALUES (6, 'late', '2023-01-01')");
+    database.run(
+        "DELETE FROM orders WHERE id = 1; INSERT INTO orders VALUES (6, 'late', '2023-01-01')",
+    );
     assert_eq!(outcome(&built(&sandbox), "a"), "built");
     assert!(lines(&sandbox, "out").contains(&"6|late|2023-01-01".to_string()));
 }
@@ -130,7 +151,10 @@ fn only_slices_that_changed_are_read(kind: Kind) {
     let ran = built(&sandbox);
     assert_eq!(made(&ran), (0, 12), "{}", ran.text);
     let reasons = &ran.event("flow_started")["reasons"];
-    assert_eq!((&reasons[0]["kind"], &reasons[0]["name"]), (&"input_removed".into(), &"2024-01".into()));
+    assert_eq!(
+        (&reasons[0]["kind"], &reasons[0]["name"]),
+        (&"input_removed".into(), &"2024-01".into())
+    );
     let wanted = database.ask("SELECT id, name, at FROM orders ORDER BY id");
     let mut found = lines(&sandbox, "out");
     found.sort_by_key(|line| line.split('|').next().and_then(|id| id.parse::<u32>().ok()));
@@ -164,7 +188,10 @@ fn keys_are_sliced_by_fixed_multiples(kind: Kind) {
     // A range from the smallest to the largest would have moved all slices.
     assert_eq!(made(&built(&sandbox)), (1, 3));
     let found = lines(&sandbox, "out");
-    assert_eq!((found.len(), found[0].as_str()), (24, "-3|below zero|2024-01-01"));
+    assert_eq!(
+        (found.len(), found[0].as_str()),
+        (24, "-3|below zero|2024-01-01")
+    );
     assert_eq!(outcome(&built(&sandbox), "a"), "fresh");
 }
 
@@ -182,7 +209,11 @@ fn queries_columns_and_conditions(kind: Kind) {
     assert_eq!(lines(&sandbox, "b"), ["2024-02-15|1", "2024-03-15|2"]);
     database.run("UPDATE orders SET name = 'x' WHERE id = 15");
     let ran = built(&sandbox);
-    assert_eq!((outcome(&ran, "a"), outcome(&ran, "b")), ("fresh", "fresh"), "nothing that they read has changed");
+    assert_eq!(
+        (outcome(&ran, "a"), outcome(&ran, "b")),
+        ("fresh", "fresh"),
+        "nothing that they read has changed"
+    );
 }
 
 fn an_empty_table_has_its_columns(kind: Kind) {
@@ -207,7 +238,9 @@ fn an_empty_table_has_its_columns(kind: Kind) {
 fn another_column_makes_it_stale(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 3);
-    let sandbox = database.project("  a: {home: {connection: shop, table: orders, probe: {columns: [id]}}, store: out}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: orders, probe: {columns: [id]}}, store: out}\n",
+    );
     built(&sandbox);
     database.run("ALTER TABLE orders ADD COLUMN paid integer");
     let ran = built(&sandbox);
@@ -222,16 +255,31 @@ fn without_a_probe_it_is_read_each_time(kind: Kind) {
     built(&sandbox);
     let again = built(&sandbox);
     if kind == Kind::Sqlite {
-        // A file that changed just now could change once more and look the same. Who wrote it last has left its log.
-        assert!(database.file().with_extension("db-wal").metadata().is_ok_and(|log| log.len() > 0));
+        // A file that changed just now could change once more and look the same. Who wrote it last
+        // has left its log.
+        assert!(
+            database
+                .file()
+                .with_extension("db-wal")
+                .metadata()
+                .is_ok_and(|log| log.len() > 0)
+        );
         let ages = (0..1000).any(|_| outcome(&built(&sandbox), "a") == "fresh");
         return assert!(ages, "how the file looks says enough");
     }
-    assert_eq!(again.event("flow_started")["reasons"][0]["kind"], "no_probe");
+    assert_eq!(
+        again.event("flow_started")["reasons"][0]["kind"],
+        "no_probe"
+    );
     assert_eq!(outcome(&again, "a"), "built");
     assert_eq!(outcome(&again, "b"), "fresh", "equal bytes stop there");
     let plan = sandbox.run(&["build", "--dry-run"]);
-    assert!(plan.text.contains("add probe: {columns: [...]} to its home"), "{}", plan.text);
+    assert!(
+        plan.text
+            .contains("add probe: {columns: [...]} to its home"),
+        "{}",
+        plan.text
+    );
 }
 
 fn a_probe_of_time_and_one_of_a_query(kind: Kind) {
@@ -258,25 +306,61 @@ fn what_is_not_there_is_named(kind: Kind) {
     orders(&database, 3);
     let cases = [
         ("table: ordres", "has no table ordres"),
-        ("table: orders, columns: [id, nmae]", "orders has no column nmae"),
-        ("table: orders, probe: {columns: [changed]}", "orders has no column changed"),
-        ("table: orders, slice: {column: day, by: month}", "orders has no column day"),
-        ("table: orders, slice: {column: name, by: month}", "has no slices by month"),
-        ("table: orders, types: {nmae: text}", "orders has no column nmae"),
+        (
+            "table: orders, columns: [id, nmae]",
+            "orders has no column nmae",
+        ),
+        (
+            "table: orders, probe: {columns: [changed]}",
+            "orders has no column changed",
+        ),
+        (
+            "table: orders, slice: {column: day, by: month}",
+            "orders has no column day",
+        ),
+        (
+            "table: orders, slice: {column: name, by: month}",
+            "has no slices by month",
+        ),
+        (
+            "table: orders, types: {nmae: text}",
+            "orders has no column nmae",
+        ),
         ("table: orders, columns: [ID]", "did you mean id?"),
         ("table: orders, types: {Name: text}", "did you mean name?"),
-        ("table: orders, slice: {column: AT, by: month}", "did you mean at?"),
+        (
+            "table: orders, slice: {column: AT, by: month}",
+            "did you mean at?",
+        ),
         ("table: orders, probe: {columns: [Id]}", "did you mean id?"),
-        ("table: orders, watermark: {column: at, primary_key: [ID]}}, mode: append, options: {retries: 0", "did you mean id?"),
+        (
+            "table: orders, watermark: {column: at, primary_key: [ID]}}, mode: append, options: {retries: 0",
+            "did you mean id?",
+        ),
         ("table: orders, where: 'nothing = 1'", "nothing"),
         ("query: 'selekt 1'", "selekt"),
-        ("table: orders, types: {name: int64}", if kind == Kind::Sqlite { "" } else { "cannot arrive as int64" }),
+        (
+            "table: orders, types: {name: int64}",
+            if kind == Kind::Sqlite {
+                ""
+            } else {
+                "cannot arrive as int64"
+            },
+        ),
     ];
     for (home, wanted) in cases {
-        let sandbox = database.project(&format!("  a: {{home: {{connection: shop, {home}}}, store: out}}\n"));
+        let sandbox = database.project(&format!(
+            "  a: {{home: {{connection: shop, {home}}}, store: out}}\n"
+        ));
         let ran = sandbox.build(&[]);
         assert_eq!(ran.code, 1, "{home}: {}", ran.text);
-        let said = format!("{}; {}", ran.error(), ran.event("flow_finished")["hint"].as_str().unwrap_or_default());
+        let said = format!(
+            "{}; {}",
+            ran.error(),
+            ran.event("flow_finished")["hint"]
+                .as_str()
+                .unwrap_or_default()
+        );
         assert!(said.contains(wanted), "{home}: {said}");
         assert!(!sandbox.path("out").exists());
     }
@@ -285,8 +369,13 @@ fn what_is_not_there_is_named(kind: Kind) {
 fn a_rebuild_from_nothing_gives_the_same_bytes(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 500);
-    for home in ["probe: {columns: [name]}", "probe: {columns: [name]}, batch_size: 7", "slice: {column: id, by: 100}"] {
-        let config = format!("  a: {{home: {{connection: shop, table: orders, {home}}}, store: out}}\n");
+    for home in [
+        "probe: {columns: [name]}",
+        "probe: {columns: [name]}, batch_size: 7",
+        "slice: {column: id, by: 100}",
+    ] {
+        let config =
+            format!("  a: {{home: {{connection: shop, table: orders, {home}}}, store: out}}\n");
         let sandbox = database.project(&config);
         built(&sandbox);
         let before = sandbox.digests("out");
@@ -296,31 +385,59 @@ fn a_rebuild_from_nothing_gives_the_same_bytes(kind: Kind) {
         assert_eq!(sandbox.digests("out"), before);
     }
     let of = |batch: &str| {
-        let sandbox = database.project(&format!("  a: {{home: {{connection: shop, table: orders{batch}}}, store: out}}\n"));
+        let sandbox = database.project(&format!(
+            "  a: {{home: {{connection: shop, table: orders{batch}}}, store: out}}\n"
+        ));
         built(&sandbox);
         sandbox.digests("out")
     };
-    assert_eq!(of(""), of(", batch_size: 3"), "how many rows are handed on decides no bytes");
+    assert_eq!(
+        of(""),
+        of(", batch_size: 3"),
+        "how many rows are handed on decides no bytes"
+    );
 }
 
 fn invalid_dates_fail_by_their_row_or_are_null(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 2);
     let (insert, wanted) = match kind {
-        Kind::Sqlite => ("INSERT INTO orders VALUES (3, 'odd', '0000-00-00')", "\"0000-00-00\" does not fit date"),
-        Kind::Postgres => ("INSERT INTO orders VALUES (3, 'odd', 'infinity')", "the date is infinity"),
-        Kind::MySql => ("SET sql_mode = ''; INSERT INTO orders VALUES (3, 'odd', '0000-00-00')", "0000-00-00 is no date"),
+        Kind::Sqlite => (
+            "INSERT INTO orders VALUES (3, 'odd', '0000-00-00')",
+            "\"0000-00-00\" does not fit date",
+        ),
+        Kind::Postgres => (
+            "INSERT INTO orders VALUES (3, 'odd', 'infinity')",
+            "the date is infinity",
+        ),
+        Kind::MySql => (
+            "SET sql_mode = ''; INSERT INTO orders VALUES (3, 'odd', '0000-00-00')",
+            "0000-00-00 is no date",
+        ),
     };
     database.run(insert);
     let sandbox = database.project("  a: {home: {connection: shop, table: orders}, store: out}\n");
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     let error = ran.error();
-    let row = if kind == Kind::Sqlite { "rowid 3" } else { "id = 3" };
-    assert!(error.contains("column at, row 3 of orders") && error.contains(row) && error.contains(wanted), "{error}");
-    let sandbox = database.project("  a: {home: {connection: shop, table: orders, on_invalid: null}, store: out}\n");
+    let row = if kind == Kind::Sqlite {
+        "rowid 3"
+    } else {
+        "id = 3"
+    };
+    assert!(
+        error.contains("column at, row 3 of orders")
+            && error.contains(row)
+            && error.contains(wanted),
+        "{error}"
+    );
+    let sandbox = database
+        .project("  a: {home: {connection: shop, table: orders, on_invalid: null}, store: out}\n");
     built(&sandbox);
-    assert_eq!(lines(&sandbox, "out"), ["1|name 1|2024-02-15", "2|name 2|2024-03-15", "3|odd|"]);
+    assert_eq!(
+        lines(&sandbox, "out"),
+        ["1|name 1|2024-02-15", "2|name 2|2024-03-15", "3|odd|"]
+    );
 }
 
 fn a_check_and_a_dry_run_say_what_is_to_be_known(kind: Kind) {
@@ -330,16 +447,37 @@ fn a_check_and_a_dry_run_say_what_is_to_be_known(kind: Kind) {
         Kind::Postgres => "span interval",
         Kind::MySql => "span uuid",
     };
-    database.run(&format!("CREATE TABLE events (name varchar(9), {odd}); INSERT INTO events (name) VALUES ('a')"));
-    let sandbox = database.project("  a: {home: {connection: shop, table: events, probe: {columns: [name]}}, store: out}\n");
-    let text = if kind == Kind::Sqlite { "" } else { "column span is " };
+    database.run(&format!(
+        "CREATE TABLE events (name varchar(9), {odd}); INSERT INTO events (name) VALUES ('a')"
+    ));
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: events, probe: {columns: [name]}}, store: out}\n",
+    );
+    let text = if kind == Kind::Sqlite {
+        ""
+    } else {
+        "column span is "
+    };
     for command in [["check"].as_slice(), &["build", "--dry-run"]] {
         let ran = sandbox.run(command);
         assert_eq!(ran.code, 0, "{}", ran.text);
-        assert!(kind == Kind::Sqlite || ran.text.contains("events has no primary key: rows come"), "{}", ran.text);
-        assert!(ran.text.contains(text) && !ran.text.contains("no flow uses"), "{}", ran.text);
+        assert!(
+            kind == Kind::Sqlite || ran.text.contains("events has no primary key: rows come"),
+            "{}",
+            ran.text
+        );
+        assert!(
+            ran.text.contains(text) && !ran.text.contains("no flow uses"),
+            "{}",
+            ran.text
+        );
     }
-    assert!(sandbox.run(&["build", "--dry-run"]).text.contains("nothing was done but to ask probes"));
+    assert!(
+        sandbox
+            .run(&["build", "--dry-run"])
+            .text
+            .contains("nothing was done but to ask probes")
+    );
     assert!(!sandbox.path("out").exists());
 }
 
@@ -360,9 +498,13 @@ fn flows_share_the_sessions_of_a_connection(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 100);
     let flow = |number: u32| {
-        format!("  f{number}: {{home: {{connection: shop, table: orders, slice: {{column: id, by: 10}}}}, store: out/{number}}}\n")
+        format!(
+            "  f{number}: {{home: {{connection: shop, table: orders, slice: {{column: id, by: 10}}}}, store: out/{number}}}\n"
+        )
     };
-    let config = database.config(&(0..8).map(flow).collect::<String>()).replace("url:", "pool_size: 1, url:");
+    let config = database
+        .config(&(0..8).map(flow).collect::<String>())
+        .replace("url:", "pool_size: 1, url:");
     let sandbox = Sandbox::new(&config);
     built(&sandbox);
     for number in 0..8 {
@@ -373,10 +515,16 @@ fn flows_share_the_sessions_of_a_connection(kind: Kind) {
 fn two_columns_of_one_name_are_refused(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 2);
-    let sandbox = database.project("  a: {home: {connection: shop, query: 'select id, name as id from orders'}, store: out}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, query: 'select id, name as id from orders'}, store: out}\n",
+    );
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1);
-    assert!(ran.error().contains("two columns the name id"), "{}", ran.error());
+    assert!(
+        ran.error().contains("two columns the name id"),
+        "{}",
+        ran.error()
+    );
 }
 
 /// A home of SQLite's is never changed, nor is its log worked in.
@@ -384,16 +532,27 @@ fn two_columns_of_one_name_are_refused(kind: Kind) {
 fn a_sqlite_database_stays_as_it_is() {
     let database = Database::new(Kind::Sqlite);
     orders(&database, 50);
-    let digest =
-        || (blake3::hash(&fs::read(database.file()).expect("a file")), fs::metadata(database.file()).expect("a file").modified().ok());
+    let digest = || {
+        (
+            blake3::hash(&fs::read(database.file()).expect("a file")),
+            fs::metadata(database.file())
+                .expect("a file")
+                .modified()
+                .ok(),
+        )
+    };
     let before = digest();
     let sandbox = database.project("  a: {home: {connection: shop, table: orders}, store: out}\n");
     built(&sandbox);
     assert_eq!(digest(), before);
-    let sandbox =
-        Sandbox::new("connections: {shop: {url: 'sqlite:none.db'}}\nflows: {a: {home: {connection: shop, table: t}, store: out}}\n");
+    let sandbox = Sandbox::new(
+        "connections: {shop: {url: 'sqlite:none.db'}}\nflows: {a: {home: {connection: shop, table: t}, store: out}}\n",
+    );
     let ran = sandbox.build(&[]);
-    assert_eq!(ran.error(), "there is no SQLite database at its path (connection shop)");
+    assert_eq!(
+        ran.error(),
+        "there is no SQLite database at its path (connection shop)"
+    );
     assert!(!sandbox.path("none.db").exists());
 }
 
@@ -401,24 +560,44 @@ fn a_sqlite_database_stays_as_it_is() {
 #[test]
 fn a_connection_is_told_how_to_be_opened() {
     let fields = "connect_timeout: 5s, statement_timeout: 10m, pool_size: 2, sslmode: verify-full, sslrootcert: a.pem, identity: shop";
-    let config = |fields: &str| format!("connections: {{shop: {{url: 'sqlite:s.db', {fields}}}}}\nflows: {{a: {{home: h, store: s}}}}\n");
+    let config = |fields: &str| {
+        format!(
+            "connections: {{shop: {{url: 'sqlite:s.db', {fields}}}}}\nflows: {{a: {{home: h, store: s}}}}\n"
+        )
+    };
     let ran = Sandbox::new(&config(fields)).run(&["check", "--offline"]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     let ran = Sandbox::new(&config("sslmode: verify-al")).run(&["check", "--offline"]);
-    assert!(ran.code == 2 && ran.text.contains("verify-al") && ran.text.contains("verify-full"), "{}", ran.text);
-    let ran = Sandbox::new(&config("sslmode: 'postgres://u:hunter2@h/d'")).run(&["check", "--offline"]);
-    assert!(ran.code == 2 && !ran.text.contains("hunter2"), "{}", ran.text);
+    assert!(
+        ran.code == 2 && ran.text.contains("verify-al") && ran.text.contains("verify-full"),
+        "{}",
+        ran.text
+    );
+    let ran =
+        Sandbox::new(&config("sslmode: 'postgres://u:hunter2@h/d'")).run(&["check", "--offline"]);
+    assert!(
+        ran.code == 2 && !ran.text.contains("hunter2"),
+        "{}",
+        ran.text
+    );
 }
 
 /// A condition that says nothing is none.
 #[test]
 fn a_condition_of_a_store_says_something() {
     let store = "store: {connection: shop, table: t, key: [id], delete_where: ' '}";
-    let sandbox =
-        Sandbox::new(&format!("connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{home: numbers, mode: merge, {store}}}\n"));
+    let sandbox = Sandbox::new(&format!(
+        "connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{home: numbers, mode: merge, {store}}}\n"
+    ));
     let ran = sandbox.run(&["check", "--offline"]);
     assert_eq!(ran.code, 2, "{}", ran.text);
-    assert!(ran.text.contains("delete_where of store of flow a is empty") && ran.text.contains("hygge.yml:3:"), "{}", ran.text);
+    assert!(
+        ran.text
+            .contains("delete_where of store of flow a is empty")
+            && ran.text.contains("hygge.yml:3:"),
+        "{}",
+        ran.text
+    );
 }
 
 fn flow_name(flow: &serde_json::Value) -> &str {
@@ -434,22 +613,45 @@ fn entities_are_tables() {
     let tables = |flows: &str| {
         let ran = database.project(flows).run(&["graph", "--format", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.text);
-        let of = |flow: &serde_json::Value, part: &str| flow[part]["settings"]["table"].as_str().unwrap_or("-").to_string();
+        let of = |flow: &serde_json::Value, part: &str| {
+            flow[part]["settings"]["table"]
+                .as_str()
+                .unwrap_or("-")
+                .to_string()
+        };
         let graph = ran.event("graph");
         let flows = graph["flows"].as_array().expect("flows").iter();
-        let shown = |flow| format!("{} {} {}", flow_name(flow), of(flow, "home"), of(flow, "store"));
+        let shown = |flow| {
+            format!(
+                "{} {} {}",
+                flow_name(flow),
+                of(flow, "home"),
+                of(flow, "store")
+            )
+        };
         let mut tables: Vec<String> = flows.map(shown).collect();
         tables.sort();
         tables
     };
     let named = "  shop: {home: {connection: shop}, store: data, entities: [orders, users]}\n";
-    assert_eq!(tables(named), ["shop.orders orders -", "shop.users users -"]);
     assert_eq!(
-        tables("  s: {home: {connection: shop, table: main}, store: data, entities: [orders, a.b, {name: users, home: {table: other}}]}\n"),
-        ["s.a.b main.\"a.b\" -", "s.orders main.orders -", "s.users other -"]
+        tables(named),
+        ["shop.orders orders -", "shop.users users -"]
     );
     assert_eq!(
-        tables("  s: {home: data, store: {connection: shop, table: 'raw_{entity}'}, entities: [orders]}\n"),
+        tables(
+            "  s: {home: {connection: shop, table: main}, store: data, entities: [orders, a.b, {name: users, home: {table: other}}]}\n"
+        ),
+        [
+            "s.a.b main.\"a.b\" -",
+            "s.orders main.orders -",
+            "s.users other -"
+        ]
+    );
+    assert_eq!(
+        tables(
+            "  s: {home: data, store: {connection: shop, table: 'raw_{entity}'}, entities: [orders]}\n"
+        ),
         ["s.orders - raw_orders"]
     );
     let sandbox = database.project(named);
@@ -463,8 +665,12 @@ fn entities_are_tables() {
 fn defaults_may_name_a_connection() {
     let database = Database::new(Kind::Sqlite);
     orders(&database, 3);
-    let flows = "  a: {home: {table: orders}, store: out}\n  b: {home: numbers, store: {path: other}}\n";
-    let config = format!("defaults: {{home: {{connection: shop}}}}\n{}", database.config(flows));
+    let flows =
+        "  a: {home: {table: orders}, store: out}\n  b: {home: numbers, store: {path: other}}\n";
+    let config = format!(
+        "defaults: {{home: {{connection: shop}}}}\n{}",
+        database.config(flows)
+    );
     let sandbox = Sandbox::new(&config);
     sandbox.sample("north", "numbers/north.parquet");
     built(&sandbox);
@@ -477,27 +683,74 @@ fn defaults_may_name_a_connection() {
 fn a_config_with_a_table_is_checked() {
     let cases = [
         ("home: {connection: shop}", "home of flow a has no table"),
-        ("home: {connection: shop, table: t, query: select 1}", "has a table and a query"),
-        ("home: {connection: shpo, table: t}", "needs the connection \"shpo\""),
+        (
+            "home: {connection: shop, table: t, query: select 1}",
+            "has a table and a query",
+        ),
+        (
+            "home: {connection: shpo, table: t}",
+            "needs the connection \"shpo\"",
+        ),
         ("home: {type: sql, table: t}", "has no connection"),
         ("home: {connection: shop, table: a.b.c}", "names no table"),
-        ("home: {connection: shop, table: t, slice: {column: at}}", "slice of home of flow a has no by"),
-        ("home: {connection: shop, table: t, slice: {column: at, by: week}}", "week"),
-        ("home: {connection: shop, table: t, probe: {columns: [a], every: 6h}}", "is not one probe"),
-        ("home: {connection: shop, table: t, types: {a: strng}}", "the unknown type \"strng\""),
-        ("home: {connection: shop, table: t, on_invalid: skip}", "skip"),
+        (
+            "home: {connection: shop, table: t, slice: {column: at}}",
+            "slice of home of flow a has no by",
+        ),
+        (
+            "home: {connection: shop, table: t, slice: {column: at, by: week}}",
+            "week",
+        ),
+        (
+            "home: {connection: shop, table: t, probe: {columns: [a], every: 6h}}",
+            "is not one probe",
+        ),
+        (
+            "home: {connection: shop, table: t, types: {a: strng}}",
+            "the unknown type \"strng\"",
+        ),
+        (
+            "home: {connection: shop, table: t, on_invalid: skip}",
+            "skip",
+        ),
         ("home: {connection: shop, tabel: t}", "tabel"),
-        ("home: {connection: shop, table: t, columns: [id, name, id]}", "names the column id twice"),
-        ("home: {connection: shop, table: t, columns: []}", "names no column"),
-        ("home: {connection: shop, table: t, probe: {columns: [a, a]}}", "names the column a twice"),
-        ("home: {connection: shop, table: t, watermark: {column: a, primary_key: [b, b]}}, mode: append", "names the column b twice"),
-        ("home: {connection: shop, table: t, where: ''}", "where of home of flow a is empty"),
-        ("home: {connection: shop, table: t, where: ' -- id = 1'}", "where of home of flow a is empty"),
-        ("home: {connection: shop, query: 'select 1; delete from t'}", "another statement behind its first: delete from t"),
-        ("home: {connection: shop, table: t, probe: {query: 'select 1; delete from t'}}", "another statement behind its first"),
+        (
+            "home: {connection: shop, table: t, columns: [id, name, id]}",
+            "names the column id twice",
+        ),
+        (
+            "home: {connection: shop, table: t, columns: []}",
+            "names no column",
+        ),
+        (
+            "home: {connection: shop, table: t, probe: {columns: [a, a]}}",
+            "names the column a twice",
+        ),
+        (
+            "home: {connection: shop, table: t, watermark: {column: a, primary_key: [b, b]}}, mode: append",
+            "names the column b twice",
+        ),
+        (
+            "home: {connection: shop, table: t, where: ''}",
+            "where of home of flow a is empty",
+        ),
+        (
+            "home: {connection: shop, table: t, where: ' -- id = 1'}",
+            "where of home of flow a is empty",
+        ),
+        (
+            "home: {connection: shop, query: 'select 1; delete from t'}",
+            "another statement behind its first: delete from t",
+        ),
+        (
+            "home: {connection: shop, table: t, probe: {query: 'select 1; delete from t'}}",
+            "another statement behind its first",
+        ),
     ];
     for (home, wanted) in cases {
-        let sandbox = Sandbox::new(&format!("connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{{home}, store: out}}\n"));
+        let sandbox = Sandbox::new(&format!(
+            "connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{{home}, store: out}}\n"
+        ));
         let ran = sandbox.run(&["check", "--offline"]);
         assert_eq!(ran.code, 2, "{home}: {}", ran.text);
         assert!(ran.text.contains(wanted), "{home}: {}", ran.text);
@@ -508,13 +761,21 @@ fn a_config_with_a_table_is_checked() {
 fn a_table_that_is_nearly_called_so_is_proposed(kind: Kind) {
     let database = Database::new(kind);
     database.run("CREATE TABLE customers (id integer); CREATE TABLE zebra (id integer)");
-    for (table, wanted) in
-        [("custmers", "did you mean customers?"), ("Customer", "did you mean customers?"), ("nothing", "check home.table")]
-    {
-        let sandbox = database.project(&format!("  a: {{home: {{connection: shop, table: {table}}}, store: out}}\n"));
+    for (table, wanted) in [
+        ("custmers", "did you mean customers?"),
+        ("Customer", "did you mean customers?"),
+        ("nothing", "check home.table"),
+    ] {
+        let sandbox = database.project(&format!(
+            "  a: {{home: {{connection: shop, table: {table}}}, store: out}}\n"
+        ));
         for command in ["check", "build"] {
             let ran = sandbox.run(&[command]);
-            assert!(ran.code == 1 && ran.text.contains(wanted), "{table}: {}", ran.text);
+            assert!(
+                ran.code == 1 && ran.text.contains(wanted),
+                "{table}: {}",
+                ran.text
+            );
         }
     }
 }

@@ -32,11 +32,17 @@ impl Listener {
 
     /// What clients said since it was last asked.
     fn said(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut *self.said.lock().expect("what was said"))).into_owned()
+        String::from_utf8_lossy(&std::mem::take(
+            &mut *self.said.lock().expect("what was said"),
+        ))
+        .into_owned()
     }
 
     fn sandbox(&self, scheme: &str, host: &str, query: &str, fields: &str) -> Sandbox {
-        let url = format!("{scheme}://someone:{PASSWORD}@{host}:{}/d{query}", self.port);
+        let url = format!(
+            "{scheme}://someone:{PASSWORD}@{host}:{}/d{query}",
+            self.port
+        );
         Sandbox::new(&format!(
             "connections: {{shop: {{url: '{url}', connect_timeout: 5s{fields}}}}}\n\
              flows:\n  a: {{home: {{connection: shop, table: t}}, store: out, retries: 0}}\n"
@@ -50,7 +56,11 @@ fn heard(client: &mut TcpStream, said: &Mutex<Vec<u8>>) -> std::io::Result<Vec<u
     let length = client.read(&mut bytes)?;
     bytes.truncate(length);
     said.lock().expect("what was said").extend(&bytes);
-    if length == 0 { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
+    if length == 0 {
+        Err(std::io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// Says that it has no TLS, and asks for the password in clear.
@@ -93,7 +103,10 @@ fn a_password_goes_in_clear_only_where_that_is_said() {
     for command in [["build"], ["check"]] {
         refused(&sandbox.run(&command));
         let said = listener.said();
-        assert!(!said.contains(PASSWORD) && !said.contains("someone"), "{said:?}");
+        assert!(
+            !said.contains(PASSWORD) && !said.contains("someone"),
+            "{said:?}"
+        );
     }
     let said = [
         ("0.0.0.0", "?sslmode=prefer", "", None),
@@ -108,11 +121,23 @@ fn a_password_goes_in_clear_only_where_that_is_said() {
         let ran = sandbox.run_with(variable.as_slice(), &["build"]);
         assert_eq!(ran.code, 1, "{}", ran.text);
         let said = listener.said();
-        assert!(said.contains(PASSWORD), "{host} {query}{fields} {variable:?}: {}", ran.text);
+        assert!(
+            said.contains(PASSWORD),
+            "{host} {query}{fields} {variable:?}: {}",
+            ran.text
+        );
     }
-    let ran = listener.sandbox("postgres", "127.0.0.1", "", "").run_with(&[("PGSSLMODE", "verify-full")], &["build"]);
+    let ran = listener
+        .sandbox("postgres", "127.0.0.1", "", "")
+        .run_with(&[("PGSSLMODE", "verify-full")], &["build"]);
     refused(&ran);
-    assert!(ran.text.contains("for which PGSSLMODE of the environment asks") && !ran.text.contains("off this machine"), "{}", ran.text);
+    assert!(
+        ran.text
+            .contains("for which PGSSLMODE of the environment asks")
+            && !ran.text.contains("off this machine"),
+        "{}",
+        ran.text
+    );
     // What the config says goes before the environment.
     let sandbox = listener.sandbox("postgres", "127.0.0.1", "", ", sslmode: require");
     refused(&sandbox.run_with(&[("PGSSLMODE", "disable")], &["build"]));
@@ -126,10 +151,20 @@ fn a_server_of_mysql_without_tls_is_not_told_who_comes() {
         refused(&listener.sandbox(scheme, "0.0.0.0", "", "").run(&["build"]));
         assert_eq!(listener.said(), "");
     }
-    for (host, query, fields) in [("0.0.0.0", "?ssl-mode=PREFERRED", ""), ("0.0.0.0", "", ", sslmode: disable"), ("127.0.0.1", "", "")] {
-        let ran = listener.sandbox("mysql", host, query, fields).run(&["build"]);
+    for (host, query, fields) in [
+        ("0.0.0.0", "?ssl-mode=PREFERRED", ""),
+        ("0.0.0.0", "", ", sslmode: disable"),
+        ("127.0.0.1", "", ""),
+    ] {
+        let ran = listener
+            .sandbox("mysql", host, query, fields)
+            .run(&["build"]);
         assert_eq!(ran.code, 1, "{}", ran.text);
-        assert!(listener.said().contains("someone"), "{host} {query}{fields}: {}", ran.text);
+        assert!(
+            listener.said().contains("someone"),
+            "{host} {query}{fields}: {}",
+            ran.text
+        );
     }
 }
 
@@ -142,12 +177,27 @@ fn stranger(client: &mut TcpStream, said: &Mutex<Vec<u8>>) -> std::io::Result<()
 #[test]
 fn somebody_else_who_answers_is_told_apart() {
     let listener = Listener::start(stranger);
-    let ran = listener.sandbox("postgres", "0.0.0.0", "", "").run(&["build"]);
+    let ran = listener
+        .sandbox("postgres", "0.0.0.0", "", "")
+        .run(&["build"]);
     assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.text.contains("what answers there is no PostgreSQL server: to a request for TLS it says 0x48"), "{}", ran.text);
-    let ran = listener.sandbox("postgres", "127.0.0.1", "?sslmode=disable", "").run(&["check"]);
+    assert!(
+        ran.text.contains(
+            "what answers there is no PostgreSQL server: to a request for TLS it says 0x48"
+        ),
+        "{}",
+        ran.text
+    );
+    let ran = listener
+        .sandbox("postgres", "127.0.0.1", "?sslmode=disable", "")
+        .run(&["check"]);
     assert_eq!(ran.code, 1, "{}", ran.text);
-    assert!(ran.text.contains("in the middle of an answer, which may be none of PostgreSQL's"), "{}", ran.text);
+    assert!(
+        ran.text
+            .contains("in the middle of an answer, which may be none of PostgreSQL's"),
+        "{}",
+        ran.text
+    );
 }
 
 /// Has no TLS, and says of who comes no more than the beginning of an answer.
@@ -169,11 +219,25 @@ fn an_answer_that_a_driver_panics_at_is_an_error_of_its_connection() {
     let config = format!("options: {{continue_on_error: true}}\n{config}");
     sandbox
         .write("hygge.yml", config + "  b: {home: home, store: b}\n  c: {home: home, store: {connection: shop, table: t}, retries: 0}\n");
-    for command in [["check"].as_slice(), &["build", "--dry-run"], &["build"], &["why", "a"], &["why", "c"]] {
+    for command in [
+        ["check"].as_slice(),
+        &["build", "--dry-run"],
+        &["build"],
+        &["why", "a"],
+        &["why", "c"],
+    ] {
         let ran = sandbox.run(command);
         assert!(matches!(ran.code, 0 | 1), "{command:?}: {}", ran.text);
-        assert!(!ran.text.contains("panicked") && !ran.text.contains("with the file"), "{command:?}: {}", ran.text);
-        assert!(command[0] != "check" || ran.text.contains("what answers there speaks no PostgreSQL"), "{command:?}: {}", ran.text);
+        assert!(
+            !ran.text.contains("panicked") && !ran.text.contains("with the file"),
+            "{command:?}: {}",
+            ran.text
+        );
+        assert!(
+            command[0] != "check" || ran.text.contains("what answers there speaks no PostgreSQL"),
+            "{command:?}: {}",
+            ran.text
+        );
     }
     assert!(sandbox.path("b").exists());
 }
@@ -185,14 +249,23 @@ fn root_certificates_that_verify_nothing_are_warned_of() {
     for (query, fields, is_warned) in [
         ("", ", sslrootcert: root.pem", true),
         ("?sslrootcert=root.pem", "", true),
-        ("?sslmode=verify-full", ", sslrootcert: root.pem, sslmode: require", true),
+        (
+            "?sslmode=verify-full",
+            ", sslrootcert: root.pem, sslmode: require",
+            true,
+        ),
         ("?sslmode=VERIFY_CA&sslrootcert=root.pem", "", false),
         ("", ", sslrootcert: root.pem, sslmode: verify-full", false),
         ("", "", false),
     ] {
         let sandbox = listener.sandbox("postgres", "127.0.0.1", query, fields);
         let ran = sandbox.run(&["check", "--offline"]);
-        assert_eq!((ran.code, ran.text.contains(warning)), (0, is_warned), "{query}{fields}: {}", ran.text);
+        assert_eq!(
+            (ran.code, ran.text.contains(warning)),
+            (0, is_warned),
+            "{query}{fields}: {}",
+            ran.text
+        );
     }
 }
 
@@ -207,7 +280,14 @@ fn no_tls(client: &mut TcpStream, said: &Mutex<Vec<u8>>) -> std::io::Result<()> 
 #[test]
 fn a_file_of_certificates_that_is_not_there_is_named() {
     let listener = Listener::start(no_tls);
-    let ran = listener.sandbox("postgres", "0.0.0.0", "", ", sslrootcert: nowhere/root.pem, sslmode: verify-full").run(&["build"]);
+    let ran = listener
+        .sandbox(
+            "postgres",
+            "0.0.0.0",
+            "",
+            ", sslrootcert: nowhere/root.pem, sslmode: verify-full",
+        )
+        .run(&["build"]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     assert!(ran.text.contains("nowhere/root.pem"), "{}", ran.text);
 }

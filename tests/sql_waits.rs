@@ -1,4 +1,5 @@
-//! What waits for a database ends: when it is told to, when its time is over, and where it would wait for itself.
+//! What waits for a database ends: when it is told to, when its time is over, and where it would
+//! wait for itself.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -16,7 +17,14 @@ const SOON: Duration = Duration::from_secs(8);
 /// A port that takes connections and says nothing; it counts them.
 fn silent() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (port, seen) = (listener.local_addr().expect("an address").port().to_string(), Arc::new(AtomicUsize::new(0)));
+    let (port, seen) = (
+        listener
+            .local_addr()
+            .expect("an address")
+            .port()
+            .to_string(),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let counted = seen.clone();
     std::thread::spawn(move || {
         let mut kept: Vec<TcpStream> = Vec::new();
@@ -29,12 +37,22 @@ fn silent() -> (String, Arc<AtomicUsize>) {
 }
 
 fn scheme(kind: Kind) -> &'static str {
-    if kind == Kind::Postgres { "postgres" } else { "mysql" }
+    if kind == Kind::Postgres {
+        "postgres"
+    } else {
+        "mysql"
+    }
 }
 
 /// Every command that looks at a database, in a project that was built before.
-const COMMANDS: [&[&str]; 6] =
-    [&["build", "--format", "json"], &["build", "--dry-run"], &["check"], &["why", "a"], &["restore", "a"], &["clean", "--stores", "a"]];
+const COMMANDS: [&[&str]; 6] = [
+    &["build", "--format", "json"],
+    &["build", "--dry-run"],
+    &["check"],
+    &["why", "a"],
+    &["restore", "a"],
+    &["clean", "--stores", "a"],
+];
 
 /// Tells a command to end once it waits, and has it end soon.
 fn ends_when_told(sandbox: &Sandbox, command: &[&str], signal: &str, waits: impl Fn() -> bool) {
@@ -43,16 +61,23 @@ fn ends_when_told(sandbox: &Sandbox, command: &[&str], signal: &str, waits: impl
     running.signal(signal);
     let told = Instant::now();
     let ran = running.end();
-    assert!(told.elapsed() < SOON, "{command:?} went on for {:?}: {}", told.elapsed(), ran.text);
+    assert!(
+        told.elapsed() < SOON,
+        "{command:?} went on for {:?}: {}",
+        told.elapsed(),
+        ran.text
+    );
     assert!(ran.code != 0, "{command:?}: {}", ran.text);
 }
 
 fn a_signal_ends_a_wait_for_a_silent_server(kind: Kind) {
     let (port, seen) = silent();
-    for (number, flow) in
-        ["home: home, store: {connection: shop, table: t}", "home: {connection: shop, table: t, probe: {columns: [a]}}, store: out"]
-            .into_iter()
-            .enumerate()
+    for (number, flow) in [
+        "home: home, store: {connection: shop, table: t}",
+        "home: {connection: shop, table: t, probe: {columns: [a]}}, store: out",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let sandbox = Sandbox::new(&format!(
             "connections: {{shop: {{url: '{}://u@127.0.0.1:{port}/d', connect_timeout: 10m}}}}\nflows:\n  a: {{{flow}}}\n",
@@ -65,7 +90,12 @@ fn a_signal_ends_a_wait_for_a_silent_server(kind: Kind) {
                 continue;
             }
             let before = seen.load(Ordering::Relaxed);
-            ends_when_told(&sandbox, command, if number == 0 { "INT" } else { "TERM" }, || seen.load(Ordering::Relaxed) > before);
+            ends_when_told(
+                &sandbox,
+                command,
+                if number == 0 { "INT" } else { "TERM" },
+                || seen.load(Ordering::Relaxed) > before,
+            );
         }
     }
 }
@@ -78,7 +108,9 @@ fn a_signal_ends_a_check_of_a_connection_that_no_flow_uses(kind: Kind) {
         scheme(kind)
     ));
     ints(&sandbox, "home/a.parquet", 0..10);
-    ends_when_told(&sandbox, &["check"], "INT", || seen.load(Ordering::Relaxed) > 0);
+    ends_when_told(&sandbox, &["check"], "INT", || {
+        seen.load(Ordering::Relaxed) > 0
+    });
 }
 
 /// Somebody has the table of receipts, or the file, for a long time.
@@ -87,25 +119,33 @@ fn a_signal_ends_a_wait_for_a_lock(kind: Kind) {
     if kind == Kind::Sqlite {
         database.run("PRAGMA journal_mode = delete");
     }
-    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: numbers}}\n");
+    let sandbox =
+        database.project("  a: {home: home, store: {connection: shop, table: numbers}}\n");
     ints(&sandbox, "home/a.parquet", 0..10);
     assert_eq!(sandbox.build(&[]).code, 0);
     let holder = match kind {
-        Kind::Postgres => database.hold("BEGIN; LOCK TABLE hygge_receipts, numbers IN ACCESS EXCLUSIVE MODE; SELECT 1"),
+        Kind::Postgres => database
+            .hold("BEGIN; LOCK TABLE hygge_receipts, numbers IN ACCESS EXCLUSIVE MODE; SELECT 1"),
         Kind::MySql => database.hold("LOCK TABLES hygge_receipts WRITE, numbers WRITE"),
         Kind::Sqlite => database.hold("BEGIN EXCLUSIVE"),
     };
-    let waiting = || match kind {
+    let waiting = || {
+        match kind {
         Kind::Postgres => database.ask("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'hygge_receipts'::regclass"),
         Kind::MySql => database.ask("SELECT id FROM information_schema.processlist WHERE db = database() AND state LIKE 'Waiting for%'"),
         Kind::Sqlite => String::new(),
+    }
     };
     for command in COMMANDS {
-        ends_when_told(&sandbox, command, "INT", || kind == Kind::Sqlite || !waiting().is_empty());
+        ends_when_told(&sandbox, command, "INT", || {
+            kind == Kind::Sqlite || !waiting().is_empty()
+        });
         // Who is gone may still wait at the server.
         for session in waiting().lines() {
             match kind {
-                Kind::Postgres => drop(database.ask(&format!("SELECT pg_terminate_backend({session})"))),
+                Kind::Postgres => {
+                    drop(database.ask(&format!("SELECT pg_terminate_backend({session})")))
+                }
                 _ => drop(database.try_run(&format!("KILL {session}"))),
             }
         }
@@ -121,21 +161,38 @@ fn a_flow_waits_no_longer_than_its_timeout(kind: Kind) {
     database
         .run("CREATE TABLE numbers (id integer PRIMARY KEY); INSERT INTO numbers VALUES (1); CREATE TABLE free (id integer PRIMARY KEY)");
     let home = |name: &str, table: &str, fields: &str| {
-        format!("  {name}: {{home: {{connection: shop, table: {table}, probe: {{columns: [id]}}}}, store: {name}, retries: 0{fields}}}\n")
+        format!(
+            "  {name}: {{home: {{connection: shop, table: {table}, probe: {{columns: [id]}}}}, store: {name}, retries: 0{fields}}}\n"
+        )
     };
     let flows = home("a", "numbers", ", timeout: 1s") + &home("b", "free", "");
     let sandbox = database.project(&flows);
     assert_eq!(sandbox.build(&[]).code, 0);
     database.run("INSERT INTO free VALUES (1)");
     let holder = match kind {
-        Kind::Postgres => database.hold("BEGIN; LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE; SELECT 1"),
+        Kind::Postgres => {
+            database.hold("BEGIN; LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE; SELECT 1")
+        }
         _ => database.hold("LOCK TABLES numbers WRITE"),
     };
     let ran = sandbox.build(&[]);
-    assert_eq!((ran.code, ran.outcome("a"), ran.outcome("b")), (1, "failed", "built"), "{}", ran.text);
-    assert!(ran.error().contains("longer than its timeout of 1s"), "{}", ran.error());
+    assert_eq!(
+        (ran.code, ran.outcome("a"), ran.outcome("b")),
+        (1, "failed", "built"),
+        "{}",
+        ran.text
+    );
+    assert!(
+        ran.error().contains("longer than its timeout of 1s"),
+        "{}",
+        ran.error()
+    );
     let ran = sandbox.run(&["check"]);
-    assert!(ran.code == 1 && ran.text.contains("longer than its timeout of 1s"), "{}", ran.text);
+    assert!(
+        ran.code == 1 && ran.text.contains("longer than its timeout of 1s"),
+        "{}",
+        ran.text
+    );
     holder.end();
 }
 
@@ -156,8 +213,16 @@ fn a_dead_database_is_asked_once(kind: Kind) {
     ));
     ints(&sandbox, "home/a.parquet", 0..10);
     let ran = sandbox.run(&["build", "--dry-run"]);
-    assert!(ran.text.contains("it does not answer within 1s"), "{}", ran.text);
-    assert!(seen.load(Ordering::Relaxed) <= 20, "{} of 80 flows asked", seen.load(Ordering::Relaxed));
+    assert!(
+        ran.text.contains("it does not answer within 1s"),
+        "{}",
+        ran.text
+    );
+    assert!(
+        seen.load(Ordering::Relaxed) <= 20,
+        "{} of 80 flows asked",
+        seen.load(Ordering::Relaxed)
+    );
 }
 
 /// A limit beyond what the server takes is the longest that it takes.
@@ -166,7 +231,11 @@ fn a_long_limit_is_one(kind: Kind) {
     database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
     for limit in ["25d", "30d", "365d"] {
         let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: copy}, retries: 0}\n";
-        let sandbox = Sandbox::new(&database.config(flows).replace("url:", &format!("statement_timeout: {limit}, url:")));
+        let sandbox = Sandbox::new(
+            &database
+                .config(flows)
+                .replace("url:", &format!("statement_timeout: {limit}, url:")),
+        );
         let ran = sandbox.build(&["--force"]);
         assert_eq!(ran.code, 0, "{limit}: {}", ran.text);
     }
@@ -221,7 +290,13 @@ mod poolers {
             for flow in ["a", "b"] {
                 let ran = sandbox.build(&[flow]);
                 assert_eq!(ran.code, 1, "{}", ran.text);
-                assert!(ran.error().contains("terminating connection due to administrator command (code 57P01)"), "{}", ran.error());
+                assert!(
+                    ran.error().contains(
+                        "terminating connection due to administrator command (code 57P01)"
+                    ),
+                    "{}",
+                    ran.error()
+                );
             }
             assert!(!sandbox.path("out").exists());
         }

@@ -28,13 +28,21 @@ on_each_database!(
 
 /// A table `events` with a key, a time stamp and a text.
 fn events(database: &Database) {
-    let kind = if database.kind == Kind::Postgres { "timestamp" } else { "datetime" };
-    database.run(&format!("CREATE TABLE events (id integer NOT NULL PRIMARY KEY, at {kind}, name varchar(40))"));
+    let kind = if database.kind == Kind::Postgres {
+        "timestamp"
+    } else {
+        "datetime"
+    };
+    database.run(&format!(
+        "CREATE TABLE events (id integer NOT NULL PRIMARY KEY, at {kind}, name varchar(40))"
+    ));
 }
 
 /// Rows of consecutive ids at a moment.
 fn add(database: &Database, from: u32, to: u32, at: &str) {
-    let rows: Vec<String> = (from..=to).map(|id| format!("({id}, {at}, 'name {id}')")).collect();
+    let rows: Vec<String> = (from..=to)
+        .map(|id| format!("({id}, {at}, 'name {id}')"))
+        .collect();
     database.run(&format!("INSERT INTO events VALUES {}", rows.join(", ")));
 }
 
@@ -53,13 +61,19 @@ fn made(ran: &Ran) -> (u64, u64) {
         return (0, 0);
     }
     let ended = ran.event("flow_finished");
-    (ended["parts_made"].as_u64().expect("a number"), ended["parts_kept"].as_u64().expect("a number"))
+    (
+        ended["parts_made"].as_u64().expect("a number"),
+        ended["parts_kept"].as_u64().expect("a number"),
+    )
 }
 
 /// The ids of the rows in a store, in order.
 fn ids(sandbox: &Sandbox) -> Vec<u32> {
     let lines = peers::rows(&sandbox.path("out")).lines();
-    lines.iter().filter_map(|line| line.split('|').next()?.parse().ok()).collect()
+    lines
+        .iter()
+        .filter_map(|line| line.split('|').next()?.parse().ok())
+        .collect()
 }
 
 fn failed(sandbox: &Sandbox, arguments: &[&str]) -> String {
@@ -77,7 +91,10 @@ fn only_new_rows_are_read(kind: Kind) {
     let sandbox = project(&database, "watermark: {column: id}");
     assert_eq!(made(&built(&sandbox)), (1, 0));
     let again = sandbox.run(&["build"]);
-    assert_eq!((again.code, again.text.trim()), (0, "hygge: nothing to do, 1 flow is fresh"));
+    assert_eq!(
+        (again.code, again.text.trim()),
+        (0, "hygge: nothing to do, 1 flow is fresh")
+    );
     add(&database, 6, 8, "NULL");
     assert_eq!(made(&built(&sandbox)), (1, 1));
     // What was read once is not looked at again.
@@ -101,11 +118,19 @@ fn rows_of_the_largest_value_are_read_until_there_is_a_larger_one(kind: Kind) {
     // A transaction that was begun earlier is committed now, with the same time.
     add(&database, 4, 4, "'2026-01-11 10:00:00'");
     let ran = built(&sandbox);
-    assert_eq!((made(&ran), ids(&sandbox)), ((1, 1), vec![1, 2, 3, 4]), "{}", ran.text);
+    assert_eq!(
+        (made(&ran), ids(&sandbox)),
+        ((1, 1), vec![1, 2, 3, 4]),
+        "{}",
+        ran.text
+    );
     add(&database, 5, 5, "'2026-01-12 10:00:00'");
     built(&sandbox);
     assert_eq!(ids(&sandbox), [1, 2, 3, 4, 5]);
-    assert_eq!(sandbox.run(&["build"]).text.trim(), "hygge: nothing to do, 1 flow is fresh");
+    assert_eq!(
+        sandbox.run(&["build"]).text.trim(),
+        "hygge: nothing to do, 1 flow is fresh"
+    );
 }
 
 fn rows_that_come_late_are_found_as_far_as_the_lag(kind: Kind) {
@@ -150,7 +175,10 @@ fn rows_without_a_value_fail_or_are_what_is_asked_for(kind: Kind) {
     add(&database, 1, 2, "'2026-01-01 00:00:00'");
     add(&database, 3, 4, "NULL");
     let text = failed(&by_time(&database, ""), &[]);
-    assert!(text.contains("2 rows of events have no value in at") && text.contains("nulls"), "{text}");
+    assert!(
+        text.contains("2 rows of events have no value in at") && text.contains("nulls"),
+        "{text}"
+    );
     let skipping = by_time(&database, ", nulls: skip");
     built(&skipping);
     assert_eq!(ids(&skipping), [1, 2]);
@@ -189,7 +217,10 @@ fn a_lost_cache_is_no_loss(kind: Kind) {
     built(&sandbox);
     fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
     let again = sandbox.run(&["build"]).text;
-    assert!(again.ends_with("hygge: nothing to do, 1 flow is fresh\n"), "{again}");
+    assert!(
+        again.ends_with("hygge: nothing to do, 1 flow is fresh\n"),
+        "{again}"
+    );
     add(&database, 6, 6, "'2026-01-02 00:00:00'");
     built(&sandbox);
     assert_eq!(ids(&sandbox), [1, 2, 3, 4, 5, 6]);
@@ -208,7 +239,11 @@ fn an_empty_table_has_its_columns(kind: Kind) {
     assert_eq!(ids(&sandbox), [1, 2]);
     database.run("DELETE FROM events");
     assert_eq!(sandbox.build(&["--accept-shrink"]).code, 0);
-    assert_eq!(ids(&sandbox), Vec::<u32>::new(), "rows of the largest value are taken back where they are gone");
+    assert_eq!(
+        ids(&sandbox),
+        Vec::<u32>::new(),
+        "rows of the largest value are taken back where they are gone"
+    );
 }
 
 fn the_first_reading_is_cut_into_slices(kind: Kind) {
@@ -218,7 +253,10 @@ fn the_first_reading_is_cut_into_slices(kind: Kind) {
         add(&database, id, id, &format!("'2026-0{month}-15 12:00:00'"));
     }
     database.run("DELETE FROM events WHERE id = 3");
-    let sandbox = project(&database, "watermark: {column: at}, slice: {column: at, by: month}");
+    let sandbox = project(
+        &database,
+        "watermark: {column: at}, slice: {column: at, by: month}",
+    );
     // Five months with rows, of which the last is not settled.
     assert_eq!(made(&built(&sandbox)), (5, 0));
     assert_eq!(ids(&sandbox), [1, 2, 4, 5, 6]);
@@ -235,7 +273,10 @@ fn a_build_that_died_leaves_what_it_read(kind: Kind) {
     for id in 1..=28 {
         add(&database, id, id, &format!("'2026-01-{id:02} 12:00:00'"));
     }
-    let sandbox = project(&database, "watermark: {column: at}, slice: {column: at, by: day}");
+    let sandbox = project(
+        &database,
+        "watermark: {column: at}, slice: {column: at, by: day}",
+    );
     let mut build = sandbox.start(&["-j", "1"]);
     build.wait_for("part_made");
     build.signal("KILL");
@@ -261,9 +302,22 @@ fn windows_are_read_again_by_the_slices_they_lie_in(kind: Kind) {
     assert_eq!(ran.code, 0, "{}", ran.text);
     let lines = peers::rows(&sandbox.path("out")).lines();
     let named = |name: &str| lines.iter().filter(|line| line.ends_with(name)).count();
-    assert_eq!((lines.len(), named("|name 3"), named("|name 4")), (4, 1, 1), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("2|") && line.ends_with("|other")), "{lines:?}");
-    assert_eq!(ids(&sandbox), [1, 2, 3, 4], "a part that is read again keeps its number");
+    assert_eq!(
+        (lines.len(), named("|name 3"), named("|name 4")),
+        (4, 1, 1),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("2|") && line.ends_with("|other")),
+        "{lines:?}"
+    );
+    assert_eq!(
+        ids(&sandbox),
+        [1, 2, 3, 4],
+        "a part that is read again keeps its number"
+    );
 }
 
 fn all_is_read_anew_where_that_is_asked_for(kind: Kind) {
@@ -297,11 +351,19 @@ fn rows_are_added_to_a_table_once(kind: Kind) {
     add(&database, 3, 3, "'2026-01-02 00:00:00'");
     let sandbox = into_a_table(&database, "append", "{column: at}");
     built(&sandbox);
-    let found = || database.ask("SELECT id FROM copy ORDER BY id").replace('\n', " ");
+    let found = || {
+        database
+            .ask("SELECT id FROM copy ORDER BY id")
+            .replace('\n', " ")
+    };
     // A row of the largest value could get company, and cannot be taken back.
     assert_eq!(found(), "1 2");
     let plan = sandbox.run(&["build", "--dry-run", "--force"]);
-    assert!(plan.text.contains("would be added to its table once more"), "{}", plan.text);
+    assert!(
+        plan.text.contains("would be added to its table once more"),
+        "{}",
+        plan.text
+    );
     add(&database, 4, 4, "'2026-01-03 00:00:00'");
     built(&sandbox);
     assert_eq!(found(), "1 2 3");
@@ -312,10 +374,18 @@ fn rows_are_added_to_a_table_once(kind: Kind) {
     assert_eq!(found(), "1 2 3 4");
     let by_key = into_a_table(&database, "append", "{column: id}");
     let refused = failed(&by_key, &[]);
-    assert!(refused.contains("was filled by the watermark at"), "{refused}");
+    assert!(
+        refused.contains("was filled by the watermark at"),
+        "{refused}"
+    );
     let ran = sandbox.run(&["build", "a", "--slice", "2026-01"]);
     assert_eq!(ran.code, 2, "{}", ran.text);
-    assert!(ran.text.contains("cannot tell the rows of a slice from others"), "{}", ran.text);
+    assert!(
+        ran.text
+            .contains("cannot tell the rows of a slice from others"),
+        "{}",
+        ran.text
+    );
 }
 
 fn rows_that_changed_are_merged_into_a_table(kind: Kind) {
@@ -327,7 +397,10 @@ fn rows_that_changed_are_merged_into_a_table(kind: Kind) {
     database.run("UPDATE events SET name = 'other', at = '2026-01-05 00:00:00' WHERE id = 2");
     add(&database, 4, 4, "'2026-01-06 00:00:00'");
     built(&sandbox);
-    assert_eq!(database.ask("SELECT id, name FROM copy ORDER BY id"), "1|name 1\n2|other\n3|name 3\n4|name 4");
+    assert_eq!(
+        database.ask("SELECT id, name FROM copy ORDER BY id"),
+        "1|name 1\n2|other\n3|name 3\n4|name 4"
+    );
     assert_eq!(made(&built(&sandbox)), (0, 0));
 }
 
@@ -340,10 +413,18 @@ fn another_watermark_is_refused(kind: Kind) {
     let config = fs::read_to_string(sandbox.path("hygge.yml")).expect("a config");
     sandbox.write("hygge.yml", config.replace("column: at", "column: id"));
     let text = failed(&sandbox, &[]);
-    assert!(text.contains("filled by the watermark at, and its home is read by the watermark id now"), "{text}");
+    assert!(
+        text.contains("filled by the watermark at, and its home is read by the watermark id now"),
+        "{text}"
+    );
     assert_eq!(sandbox.build(&["--force"]).code, 0);
     assert_eq!(ids(&sandbox), [1, 2, 3]);
-    sandbox.write("hygge.yml", config.replace("mode: append", "mode: replace").replace(", watermark: {column: at}", ""));
+    sandbox.write(
+        "hygge.yml",
+        config
+            .replace("mode: append", "mode: replace")
+            .replace(", watermark: {column: at}", ""),
+    );
     built(&sandbox);
     assert_eq!(ids(&sandbox), [1, 2, 3]);
 }
@@ -357,7 +438,10 @@ fn other_columns_are_refused(kind: Kind) {
     built(&sandbox);
     database.run("ALTER TABLE events ADD COLUMN more integer");
     let text = failed(&sandbox, &[]);
-    assert!(text.contains("other columns than what was moved before"), "{text}");
+    assert!(
+        text.contains("other columns than what was moved before"),
+        "{text}"
+    );
     assert_eq!(ids(&sandbox), [1, 2, 3, 4]);
 }
 
@@ -368,10 +452,22 @@ fn what_cannot_be_a_watermark_is_named(kind: Kind) {
     let cases = [
         ("{column: name}", "column name is"),
         ("{column: nothing}", "events has no column nothing"),
-        ("{column: id, lag: 1h}", "lag of the watermark is 3600s, and its column id is"),
-        ("{column: at, lag: 5}", "lag of the watermark is 5, and its column at is"),
-        ("{column: id, start: 2026-01-01}", "start of the watermark is 2026-01-01, and its column id is"),
-        ("{column: at, start: 5}", "start of the watermark is 5, and its column at is"),
+        (
+            "{column: id, lag: 1h}",
+            "lag of the watermark is 3600s, and its column id is",
+        ),
+        (
+            "{column: at, lag: 5}",
+            "lag of the watermark is 5, and its column at is",
+        ),
+        (
+            "{column: id, start: 2026-01-01}",
+            "start of the watermark is 2026-01-01, and its column id is",
+        ),
+        (
+            "{column: at, start: 5}",
+            "start of the watermark is 5, and its column at is",
+        ),
     ];
     for (watermark, expected) in cases {
         let text = failed(&project(&database, &format!("watermark: {watermark}")), &[]);
@@ -382,9 +478,18 @@ fn what_cannot_be_a_watermark_is_named(kind: Kind) {
 #[test]
 fn a_watermark_and_the_mode_fit_together() {
     let cases = [
-        ("mode: append\n    home: {connection: shop, table: t}", "nothing tells what is new"),
-        ("home: {connection: shop, table: t, watermark: {column: id}}", "has a watermark, and makes the whole set"),
-        ("mode: append\n    home: {connection: shop, table: t, watermark: {lag: 1h}}", "has no column"),
+        (
+            "mode: append\n    home: {connection: shop, table: t}",
+            "nothing tells what is new",
+        ),
+        (
+            "home: {connection: shop, table: t, watermark: {column: id}}",
+            "has a watermark, and makes the whole set",
+        ),
+        (
+            "mode: append\n    home: {connection: shop, table: t, watermark: {lag: 1h}}",
+            "has no column",
+        ),
         (
             "mode: append\n    on_changed: ignore\n    home: {connection: shop, table: t, watermark: {column: id}}",
             "has on_changed, and its home is a table",
@@ -395,8 +500,9 @@ fn a_watermark_and_the_mode_fit_together() {
         ),
     ];
     for (flow, expected) in cases {
-        let sandbox =
-            Sandbox::new(&format!("connections:\n  shop: {{url: \"sqlite:shop.db\"}}\nflows:\n  a:\n    {flow}\n    store: out\n"));
+        let sandbox = Sandbox::new(&format!(
+            "connections:\n  shop: {{url: \"sqlite:shop.db\"}}\nflows:\n  a:\n    {flow}\n    store: out\n"
+        ));
         let ran = sandbox.run(&["check", "--offline"]);
         assert_eq!(ran.code, 2, "{}", ran.text);
         assert!(ran.text.contains(expected), "{flow}: {}", ran.text);

@@ -19,17 +19,50 @@ struct Case {
 }
 
 const REPLACE: &str = "flows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
-const APPEND: &str = "flows:\n  ids: {home: home, store: {path: store, compression: zstd}, mode: append}\n";
-const IN_PLACE: &str = "flows:\n  ids: {home: home, store: {path: store, compression: zstd, publish: in_place}}\n";
-const ADOPT: &str = "flows:\n  ids: {home: home, store: {path: store, compression: zstd, adopt: true}}\n";
+const APPEND: &str =
+    "flows:\n  ids: {home: home, store: {path: store, compression: zstd}, mode: append}\n";
+const IN_PLACE: &str =
+    "flows:\n  ids: {home: home, store: {path: store, compression: zstd, publish: in_place}}\n";
+const ADOPT: &str =
+    "flows:\n  ids: {home: home, store: {path: store, compression: zstd, adopt: true}}\n";
 const BUILD: &[&str] = &["build", "--format", "json", "-j", "1"];
 
 const CASES: &[Case] = &[
-    Case { name: "first build", config: REPLACE, prepare: three, command: BUILD, again: BUILD },
-    Case { name: "rebuild", config: REPLACE, prepare: changed, command: BUILD, again: BUILD },
-    Case { name: "append", config: APPEND, prepare: one_more, command: BUILD, again: BUILD },
-    Case { name: "in place", config: IN_PLACE, prepare: changed, command: BUILD, again: BUILD },
-    Case { name: "adopt", config: ADOPT, prepare: foreign, command: BUILD, again: BUILD },
+    Case {
+        name: "first build",
+        config: REPLACE,
+        prepare: three,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "rebuild",
+        config: REPLACE,
+        prepare: changed,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "append",
+        config: APPEND,
+        prepare: one_more,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "in place",
+        config: IN_PLACE,
+        prepare: changed,
+        command: BUILD,
+        again: BUILD,
+    },
+    Case {
+        name: "adopt",
+        config: ADOPT,
+        prepare: foreign,
+        command: BUILD,
+        again: BUILD,
+    },
     Case {
         name: "restore",
         config: REPLACE,
@@ -116,34 +149,68 @@ impl Case {
     fn is_mended(&self, sandbox: &Sandbox, undisturbed: &Sandbox, moment: &str) -> Ran {
         let ran = sandbox.run(self.again);
         assert_eq!(ran.code, 0, "{}, {moment}: {}", self.name, ran.text);
-        assert_eq!(sandbox.digests("store"), undisturbed.digests("store"), "{}, {moment}: {}", self.name, ran.text);
+        assert_eq!(
+            sandbox.digests("store"),
+            undisturbed.digests("store"),
+            "{}, {moment}: {}",
+            self.name,
+            ran.text
+        );
         let fresh = sandbox.run(&["build"]);
         assert!(
-            fresh.code == 0 && fresh.text.ends_with("hygge: nothing to do, 1 flow is fresh\n"),
+            fresh.code == 0
+                && fresh
+                    .text
+                    .ends_with("hygge: nothing to do, 1 flow is fresh\n"),
             "{}, {moment}: {}",
             self.name,
             fresh.text
         );
         for left in [".hygge/store.next", "store/.hygge/next"] {
-            assert!(!sandbox.path(left).exists(), "{}, {moment}: {left} is left", self.name);
+            assert!(
+                !sandbox.path(left).exists(),
+                "{}, {moment}: {left} is left",
+                self.name
+            );
         }
-        let runs = fs::read_dir(sandbox.path(".hygge-cache/staging/tmp")).into_iter().flatten().map(|run| run.expect("an entry").path());
-        let unfinished: usize = runs.map(|run| fs::read_dir(run).map_or(0, Iterator::count)).sum();
-        assert_eq!(unfinished, 0, "{}, {moment}: parts are left unfinished", self.name);
+        let runs = fs::read_dir(sandbox.path(".hygge-cache/staging/tmp"))
+            .into_iter()
+            .flatten()
+            .map(|run| run.expect("an entry").path());
+        let unfinished: usize = runs
+            .map(|run| fs::read_dir(run).map_or(0, Iterator::count))
+            .sum();
+        assert_eq!(
+            unfinished, 0,
+            "{}, {moment}: parts are left unfinished",
+            self.name
+        );
         if self.name == "adopt" {
             let aside = sandbox.find(".hygge", "mine.txt");
-            assert_eq!(aside.map(|path| fs::read(path).expect("my file")).as_deref(), Some(&b"mine"[..]), "{moment}");
+            assert_eq!(
+                aside
+                    .map(|path| fs::read(path).expect("my file"))
+                    .as_deref(),
+                Some(&b"mine"[..]),
+                "{moment}"
+            );
         }
         ran
     }
 }
 
 fn made(ran: &Ran) -> usize {
-    ran.events.iter().filter(|event| event["event"] == "part_made").count()
+    ran.events
+        .iter()
+        .filter(|event| event["event"] == "part_made")
+        .count()
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what a reader wants to see")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the counts are what a reader wants to see"
+)]
 fn a_process_that_ends_at_any_step_is_made_good_by_the_next() {
     for case in CASES {
         let (sandbox, undisturbed) = (case.prepared(), case.prepared());
@@ -165,35 +232,60 @@ fn a_process_that_ends_at_any_step_is_made_good_by_the_next() {
             if !case.name.contains("in place") {
                 let seen = sandbox.digests("store");
                 let is_one_set = seen == before || seen == undisturbed.digests("store");
-                assert!(is_one_set, "{}, {moment}: a reader finds {seen:?}", case.name);
+                assert!(
+                    is_one_set,
+                    "{}, {moment}: a reader finds {seen:?}",
+                    case.name
+                );
             }
             let ran = case.is_mended(&sandbox, &undisturbed, &moment);
             let again = made(&ended) + made(&ran);
             // Without an event the part was in flight.
-            assert!(again <= needed + 1, "{}, {moment}: {again} parts were made, {needed} are needed", case.name);
+            assert!(
+                again <= needed + 1,
+                "{}, {moment}: {again} parts were made, {needed} are needed",
+                case.name
+            );
             twice = twice.max(again.saturating_sub(needed));
         }
-        println!("{:<16} ended at each of {:>3} steps: equal to an undisturbed run, at most {twice} part made twice", case.name, step - 1);
+        println!(
+            "{:<16} ended at each of {:>3} steps: equal to an undisturbed run, at most {twice} part made twice",
+            case.name,
+            step - 1
+        );
         assert!(step > 4, "{} has only {step} steps", case.name);
     }
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what a reader wants to see")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the counts are what a reader wants to see"
+)]
 fn a_power_cut_after_any_step_loses_nothing() {
     // More of them, and others, for who has the time.
-    let number = |name: &str, otherwise: u64| std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"));
+    let number = |name: &str, otherwise: u64| {
+        std::env::var(name)
+            .ok()
+            .map_or(otherwise, |text| text.parse().expect("a number"))
+    };
     let mut dice = Dice::new(number("HYGGE_CUTS_SEED", 7));
     let at_each_step = number("HYGGE_CUTS", 2);
     for case in CASES {
         let (sandbox, undisturbed) = (case.prepared(), case.prepared());
         let (saved, before) = (sandbox.save(), sandbox.digests("store"));
         let steps = tempfile::tempdir().expect("a folder");
-        let ran = sandbox.run_with(&[("HYGGE_STEPS", &steps.path().display().to_string())], case.command);
+        let ran = sandbox.run_with(
+            &[("HYGGE_STEPS", &steps.path().display().to_string())],
+            case.command,
+        );
         assert_eq!(ran.code, 0, "{}: {}", case.name, ran.text);
         assert_eq!(undisturbed.run(case.command).code, 0);
         let text = fs::read_to_string(steps.path().join("steps.jsonl")).expect("steps");
-        let written: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a step")).collect();
+        let written: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a step"))
+            .collect();
         let mut cuts = 0;
         for end in 0..=written.len() {
             for _ in 0..at_each_step {
@@ -204,12 +296,19 @@ fn a_power_cut_after_any_step_loses_nothing() {
                 if !case.name.contains("in place") {
                     let seen = sandbox.digests("store");
                     let is_one_set = seen == before || seen == undisturbed.digests("store");
-                    assert!(is_one_set, "{}, {moment}: a reader finds {seen:?}", case.name);
+                    assert!(
+                        is_one_set,
+                        "{}, {moment}: a reader finds {seen:?}",
+                        case.name
+                    );
                 }
                 case.is_mended(&sandbox, &undisturbed, &moment);
                 cuts += 1;
             }
         }
-        println!("{:<16} {:>3} power cuts: equal to an undisturbed run", case.name, cuts);
+        println!(
+            "{:<16} {:>3} power cuts: equal to an undisturbed run",
+            case.name, cuts
+        );
     }
 }

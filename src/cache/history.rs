@@ -1,4 +1,5 @@
-//! The history of runs: what `hygge log` shows, and the sets that `hygge restore` can publish again.
+//! The history of runs: what `hygge log` shows, and the sets that `hygge restore` can publish
+//! again.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -85,29 +86,49 @@ impl Index {
     pub async fn begin_run(&self, project: &str, now: &str) -> Result<i64, CacheError> {
         let mut connection = self.connection.lock().await;
         let fail = failed(self.path());
-        // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last there is no room for another. It is asked outside
-        // of the transaction: one that begins by reading is refused as soon as somebody else has written.
-        let last =
-            "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'), 0), coalesce((SELECT max(id) FROM run), 0))";
-        let last: i64 = sqlx::query_scalar(last).fetch_one(&mut *connection).await.map_err(&fail)?;
+        // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last
+        // there is no room for another. It is asked outside of the transaction: one that begins by
+        // reading is refused as soon as somebody else has written.
+        let last = "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'run'), 0), coalesce((SELECT max(id) FROM run), 0))";
+        let last: i64 = sqlx::query_scalar(last)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(&fail)?;
         if !(0..LAST_RUN).contains(&last) {
-            return Err(fail(sqlx::Error::Protocol("its runs have numbers that hygge gives none".into())));
+            return Err(fail(sqlx::Error::Protocol(
+                "its runs have numbers that hygge gives none".into(),
+            )));
         }
         let mut transaction = connection.begin().await.map_err(&fail)?;
-        let begun = sqlx::query("INSERT INTO run (project, began) VALUES (?, ?)").bind(project).bind(now).execute(&mut *transaction).await;
+        let begun = sqlx::query("INSERT INTO run (project, began) VALUES (?, ?)")
+            .bind(project)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await;
         let run = begun.map_err(&fail)?.last_insert_rowid();
-        for table in ["DELETE FROM run WHERE id <= ?", "DELETE FROM flow_run WHERE run <= ?"] {
-            sqlx::query(table).bind(run - RUNS).execute(&mut *transaction).await.map_err(&fail)?;
+        for table in [
+            "DELETE FROM run WHERE id <= ?",
+            "DELETE FROM flow_run WHERE run <= ?",
+        ] {
+            sqlx::query(table)
+                .bind(run - RUNS)
+                .execute(&mut *transaction)
+                .await
+                .map_err(&fail)?;
         }
-        step_async(Step::Commit(self.path()), transaction.commit()).await.map_err(&fail)?;
+        step_async(Step::Commit(self.path()), transaction.commit())
+            .await
+            .map_err(&fail)?;
         Ok(run)
     }
 
     /// The number of the run that began last; 0 where none did.
     pub async fn last_run(&self) -> Result<i64, CacheError> {
         let mut connection = self.connection.lock().await;
-        let last: Option<i64> =
-            sqlx::query_scalar("SELECT max(id) FROM run").fetch_one(&mut *connection).await.map_err(failed(self.path()))?;
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM run")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed(self.path()))?;
         Ok(last.unwrap_or_default())
     }
 
@@ -116,14 +137,21 @@ impl Index {
         let mut connection = self.connection.lock().await;
         let last = "SELECT CASE WHEN ended IS NULL THEN id END FROM run WHERE project = ? AND id < ? ORDER BY id DESC LIMIT 1";
         let query = sqlx::query_scalar(last).bind(project).bind(before);
-        let killed: Option<Option<i64>> = query.fetch_optional(&mut *connection).await.map_err(failed(self.path()))?;
+        let killed: Option<Option<i64>> = query
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed(self.path()))?;
         Ok(killed.flatten())
     }
 
     /// Writes down that a run has ended.
     pub async fn end_run(&self, run: i64, now: &str) -> Result<(), CacheError> {
         let mut connection = self.connection.lock().await;
-        let ended = sqlx::query("UPDATE run SET ended = ? WHERE id = ?").bind(now).bind(run).execute(&mut *connection).await;
+        let ended = sqlx::query("UPDATE run SET ended = ? WHERE id = ?")
+            .bind(now)
+            .bind(run)
+            .execute(&mut *connection)
+            .await;
         ended.map(drop).map_err(failed(self.path()))
     }
 
@@ -131,17 +159,33 @@ impl Index {
     pub async fn flows(&self, project: &str) -> Result<Vec<String>, CacheError> {
         let mut connection = self.connection.lock().await;
         let query = "SELECT DISTINCT flow FROM flow_run WHERE run IN (SELECT id FROM run WHERE project = ?) ORDER BY flow";
-        sqlx::query_scalar(query).bind(project).fetch_all(&mut *connection).await.map_err(failed(self.path()))
+        sqlx::query_scalar(query)
+            .bind(project)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed(self.path()))
     }
 
-    /// The last runs of a project, or those of them that had to do with one of these flows, the newest first.
-    pub async fn runs(&self, project: &str, flows: Option<&[String]>, most: i64) -> Result<Vec<Run>, CacheError> {
+    /// The last runs of a project, or those of them that had to do with one of these flows, the
+    /// newest first.
+    pub async fn runs(
+        &self,
+        project: &str,
+        flows: Option<&[String]>,
+        most: i64,
+    ) -> Result<Vec<Run>, CacheError> {
         let flows = flows.map(|flows| Value::from(flows).to_string());
         let mut connection = self.connection.lock().await;
         let fail = failed(self.path());
         let query = "SELECT id, began, ended FROM run WHERE project = ?1
             AND (?2 IS NULL OR EXISTS (SELECT 1 FROM flow_run WHERE run = id AND flow IN (SELECT value FROM json_each(?2)))) ORDER BY id DESC LIMIT ?3";
-        let rows = sqlx::query(query).bind(project).bind(&flows).bind(most).fetch_all(&mut *connection).await.map_err(&fail)?;
+        let rows = sqlx::query(query)
+            .bind(project)
+            .bind(&flows)
+            .bind(most)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(&fail)?;
         let mut runs = Vec::with_capacity(rows.len());
         for row in rows {
             let run = row.try_get(0).map_err(&fail)?;
@@ -153,11 +197,23 @@ impl Index {
             .fetch_all(&mut *connection)
             .await
             .map_err(&fail)?;
-            let mut flows: Vec<FlowRun> = records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
+            let mut flows: Vec<FlowRun> = records
+                .iter()
+                .filter_map(|record| serde_json::from_str(record).ok())
+                .collect();
             // Causes stand before what they caused.
             flows.sort_by_key(|flow| flow.number);
-            let (began, ended) = (row.try_get(1).map_err(&fail)?, row.try_get(2).map_err(&fail)?);
-            runs.push(Run { run, project: project.to_string(), began, ended, flows });
+            let (began, ended) = (
+                row.try_get(1).map_err(&fail)?,
+                row.try_get(2).map_err(&fail)?,
+            );
+            runs.push(Run {
+                run,
+                project: project.to_string(),
+                began,
+                ended,
+                flows,
+            });
         }
         Ok(runs)
     }
@@ -165,7 +221,9 @@ impl Index {
     /// Every set that is remembered.
     pub async fn all_past_sets(&self) -> Result<Vec<Published>, CacheError> {
         let mut connection = self.connection.lock().await;
-        let rows: Result<Vec<Vec<u8>>, _> = sqlx::query_scalar("SELECT record FROM past_set").fetch_all(&mut *connection).await;
+        let rows: Result<Vec<Vec<u8>>, _> = sqlx::query_scalar("SELECT record FROM past_set")
+            .fetch_all(&mut *connection)
+            .await;
         let rows = rows.map_err(failed(self.path()))?;
         Ok(rows.iter().filter_map(|record| set(record)).collect())
     }
@@ -173,12 +231,20 @@ impl Index {
     /// The sets that were published to a store, the newest first.
     pub async fn past_sets(&self, store: &Path) -> Result<Vec<PastSet>, CacheError> {
         let mut connection = self.connection.lock().await;
-        let query = sqlx::query("SELECT run, record FROM past_set WHERE store = ? ORDER BY run DESC");
+        let query =
+            sqlx::query("SELECT run, record FROM past_set WHERE store = ? ORDER BY run DESC");
         let store = self.history_key(store);
-        let rows = query.bind(store.as_os_str().as_bytes()).fetch_all(&mut *connection).await.map_err(failed(self.path()))?;
+        let rows = query
+            .bind(store.as_os_str().as_bytes())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed(self.path()))?;
         let past = |row: SqliteRow| {
             let record: &[u8] = row.try_get(1).ok()?;
-            Some(PastSet { run: row.try_get(0).ok()?, published: set(record)? })
+            Some(PastSet {
+                run: row.try_get(0).ok()?,
+                published: set(record)?,
+            })
         };
         Ok(rows.into_iter().filter_map(past).collect())
     }
@@ -186,5 +252,7 @@ impl Index {
 
 /// A set as it was written; one that hygge did not write is as good as none.
 fn set(record: &[u8]) -> Option<Published> {
-    serde_json::from_slice(record).ok().filter(|set: &Published| set.check().is_ok())
+    serde_json::from_slice(record)
+        .ok()
+        .filter(|set: &Published| set.check().is_ok())
 }

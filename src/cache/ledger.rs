@@ -1,8 +1,9 @@
 //! The ledger: which part was made under which key, a line for each as it happens.
 //!
-//! A line costs one small write, so that a killed build loses only what was in flight. It may say too
-//! much after a power cut: the index records a part only when its data is on the disk, and what only
-//! the ledger knows is compared with what lies in staging. From it a lost index finds parts again.
+//! A line costs one small write, so that a killed build loses only what was in flight. It may say
+//! too much after a power cut: the index records a part only when its data is on the disk, and what
+//! only the ledger knows is compared with what lies in staging. From it a lost index finds parts
+//! again.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -37,7 +38,10 @@ impl Ledger {
     /// All lines that are whole; of two with one key the last.
     pub fn read(&self) -> Result<HashMap<Fingerprint, PartRecord>, FsError> {
         let bytes = own::read(&self.path, LEDGER_BYTES)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect())
+        Ok(String::from_utf8_lossy(&bytes)
+            .lines()
+            .filter_map(parse)
+            .collect())
     }
 
     /// Has these lines and no others from now on. Nobody else may be building.
@@ -45,7 +49,10 @@ impl Ledger {
         if own::stat(&self.path)?.is_none() && lines.is_empty() {
             return Ok(());
         }
-        let mut lines: Vec<String> = lines.iter().map(|(key, record)| line(key, record)).collect();
+        let mut lines: Vec<String> = lines
+            .iter()
+            .map(|(key, record)| line(key, record))
+            .collect();
         lines.sort_unstable();
         own::write_atomically(&self.path, lines.concat().as_bytes())
     }
@@ -60,13 +67,21 @@ fn line(key: &Fingerprint, record: &PartRecord) -> String {
 
 fn parse(line: &str) -> Option<(Fingerprint, PartRecord)> {
     let (text, check) = line.rsplit_once(' ')?;
-    if !Fingerprint::of_bytes(text.as_bytes()).to_string().starts_with(check) || check.len() != CHECK {
+    if !Fingerprint::of_bytes(text.as_bytes())
+        .to_string()
+        .starts_with(check)
+        || check.len() != CHECK
+    {
         return None;
     }
     let mut words = text.split(' ');
     let mut word = || words.next();
     let (key, digest) = (word()?.parse().ok()?, word()?.parse().ok()?);
     let mut number = || word()?.parse().ok();
-    let record = PartRecord { digest, rows: number()?, bytes: number()? };
+    let record = PartRecord {
+        digest,
+        rows: number()?,
+        bytes: number()?,
+    };
     record.can_be().then_some((key, record))
 }

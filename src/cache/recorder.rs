@@ -1,8 +1,8 @@
 //! The recorder: the one writer of the index while a build runs.
 //!
-//! A part is recorded when its data is on the disk. So parts gather for up to half a second, and one
-//! sync serves them all: a power cut costs at most the last second, and no small part waits for a sync
-//! of its own. Until then the ledger knows them. Everything else is written at once.
+//! A part is recorded when its data is on the disk. So parts gather for up to half a second, and
+//! one sync serves them all: a power cut costs at most the last second, and no small part waits for
+//! a sync of its own. Until then the ledger knows them. Everything else is written at once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,9 +41,16 @@ pub struct Syncer {
 impl Recorder {
     /// Begins to record. The handle ends, with the first error if there was one, when the last
     /// clone of the recorder is dropped and everything is written.
-    pub fn start(cache: Arc<Cache>, syncer: Syncer, threads: Threads) -> (Self, JoinHandle<Result<(), CacheError>>) {
+    pub fn start(
+        cache: Arc<Cache>,
+        syncer: Syncer,
+        threads: Threads,
+    ) -> (Self, JoinHandle<Result<(), CacheError>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender }, tokio::spawn(record(cache, syncer, threads, receiver)))
+        (
+            Self { sender },
+            tokio::spawn(record(cache, syncer, threads, receiver)),
+        )
     }
 
     /// Records changes soon.
@@ -94,7 +101,18 @@ async fn record_parts(
     let parts = std::mem::take(waiting);
     let syncer = syncer.clone();
     // Without a thread nothing is synced, and nothing recorded: the ledger has it.
-    let Ok(synced) = threads.run(move || syncer.barrier.wait(&syncer.folder)).await else { return Ok(()) };
+    let Ok(synced) = threads
+        .run(move || syncer.barrier.wait(&syncer.folder))
+        .await
+    else {
+        return Ok(());
+    };
     synced?;
-    cache.index.apply(Batch { parts, ..Batch::default() }).await
+    cache
+        .index
+        .apply(Batch {
+            parts,
+            ..Batch::default()
+        })
+        .await
 }

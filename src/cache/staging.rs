@@ -34,7 +34,10 @@ struct Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is removed when the next build begins.
-        drop(fs::remove_file(&self.folder.join("lock")).and_then(|()| fs::remove_empty_folder(&self.folder)));
+        drop(
+            fs::remove_file(&self.folder.join("lock"))
+                .and_then(|()| fs::remove_empty_folder(&self.folder)),
+        );
     }
 }
 
@@ -49,11 +52,22 @@ impl Staging {
     /// The staging at a folder, which is made by [`Staging::prepare`].
     pub fn new(folder: PathBuf) -> Self {
         let (run, unfinished, claims) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
-        Self { folder, run, unfinished, cloner: Cloner::default(), links: Linker::default(), claims }
+        Self {
+            folder,
+            run,
+            unfinished,
+            cloner: Cloner::default(),
+            links: Linker::default(),
+            claims,
+        }
     }
 
-    /// Removes what dead runs left half done. Where there is something, `check` says first whether that may be.
-    pub fn clear_unfinished(&self, check: impl FnOnce() -> Result<(), CacheError>) -> Result<(), CacheError> {
+    /// Removes what dead runs left half done. Where there is something, `check` says first whether
+    /// that may be.
+    pub fn clear_unfinished(
+        &self,
+        check: impl FnOnce() -> Result<(), CacheError>,
+    ) -> Result<(), CacheError> {
         let found = own::list(&self.tmp(), |_| false)?.unwrap_or_default();
         if !found.is_empty() {
             check()?;
@@ -79,31 +93,54 @@ impl Staging {
             if let Some(scratch) = run.as_ref() {
                 return Ok(scratch.folder.clone());
             }
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let folder = self.tmp().join(format!("{}-{}", std::process::id(), since.as_nanos()));
+            let since = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            let folder = self
+                .tmp()
+                .join(format!("{}-{}", std::process::id(), since.as_nanos()));
             own::create_folder(&folder)?;
-            *run = Lock::try_inside(&folder)?.map(|lock| Scratch { folder, _lock: lock });
+            *run = Lock::try_inside(&folder)?.map(|lock| Scratch {
+                folder,
+                _lock: lock,
+            });
         }
     }
 
     /// Nothing more will be written by this run.
     pub fn end(&self) {
-        drop(self.run.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.run
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// A new place to write a part to.
     pub fn begin(&self) -> Result<Unfinished, FsError> {
-        Ok(Unfinished { path: self.scratch()?, finished: false })
+        Ok(Unfinished {
+            path: self.scratch()?,
+            finished: false,
+        })
     }
 
     /// Every finished part by its digest. Nothing is read but folders and stats.
     pub fn parts(&self) -> Result<Vec<(Fingerprint, PathBuf, Found)>, FsError> {
         let mut parts = Vec::new();
-        for folder in own::list(&self.folder, |name| name == "tmp")?.unwrap_or_default().into_iter().filter(|entry| entry.is_folder) {
+        for folder in own::list(&self.folder, |name| name == "tmp")?
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|entry| entry.is_folder)
+        {
             let folder = self.folder.join(folder.relative);
             for entry in own::list(&folder, |_| false)?.unwrap_or_default() {
                 let digest = entry.relative.to_str().and_then(|name| name.parse().ok());
-                parts.extend(digest.filter(|_| entry.is_file).map(|digest| (digest, folder.join(&entry.relative), entry)));
+                parts.extend(
+                    digest
+                        .filter(|_| entry.is_file)
+                        .map(|digest| (digest, folder.join(&entry.relative), entry)),
+                );
             }
         }
         Ok(parts)
@@ -138,7 +175,9 @@ impl Staging {
 
     /// The bytes of a staged part; `None` where it is not there.
     pub fn size(&self, digest: &Fingerprint) -> Result<Option<u64>, FsError> {
-        Ok(own::stat(&self.path(digest))?.filter(|found| found.is_file).map(|found| found.stat.size))
+        Ok(own::stat(&self.path(digest))?
+            .filter(|found| found.is_file)
+            .map(|found| found.stat.size))
     }
 
     /// True where the staged part has the digest that it is named after: then it stays until it is
@@ -147,7 +186,10 @@ impl Staging {
         let path = self.path(digest);
         *self.claims().entry(*digest).or_default() += 1;
         // What cannot be read is as good as not there: it is made again, and takes its place.
-        let found = own::open(&path).ok().and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok()).map(|(digest, _)| digest);
+        let found = own::open(&path)
+            .ok()
+            .and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok())
+            .map(|(digest, _)| digest);
         if found == Some(*digest) {
             return Ok(true);
         }
@@ -192,7 +234,11 @@ impl StagedParts for Staging {
 
     fn let_go(&self, digest: &Fingerprint) -> Result<(), FsError> {
         let mut claims = self.claims();
-        if release(&mut claims, digest) == 0 { fs::remove_file(&self.path(digest)) } else { Ok(()) }
+        if release(&mut claims, digest) == 0 {
+            fs::remove_file(&self.path(digest))
+        } else {
+            Ok(())
+        }
     }
 
     fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<Taken, FsError> {
@@ -227,7 +273,11 @@ impl StagedParts for Staging {
             return Ok(Taken::Copied);
         }
         release(&mut claims, digest);
-        Ok(if is_copied { Taken::Moved } else { Taken::Absent })
+        Ok(if is_copied {
+            Taken::Moved
+        } else {
+            Taken::Absent
+        })
     }
 }
 

@@ -20,16 +20,23 @@ pub struct Verified {
 }
 
 impl Cache {
-    /// Reads so many of a hundred parts and compares each with its name. A damaged part is moved to `damaged/`,
-    /// and what is recorded of it is forgotten. Which parts a sample has is another matter each day.
+    /// Reads so many of a hundred parts and compares each with its name. A damaged part is moved to
+    /// `damaged/`, and what is recorded of it is forgotten. Which parts a sample has is another
+    /// matter each day.
     ///
     /// # Errors
     /// A part cannot be read or moved, or the index not be written.
-    pub async fn verify(&self, percent: u8, interrupted: &AtomicBool) -> Result<Verified, CacheError> {
+    pub async fn verify(
+        &self,
+        percent: u8,
+        interrupted: &AtomicBool,
+    ) -> Result<Verified, CacheError> {
         let mut verified = Verified::default();
         let day = jiff::Timestamp::now().as_second() / 86_400;
         for (digest, path, found) in self.staging.parts()? {
-            let draw = Fingerprint::of_bytes(&[digest.as_bytes().as_slice(), &day.to_le_bytes()].concat()).as_bytes()[0];
+            let draw =
+                Fingerprint::of_bytes(&[digest.as_bytes().as_slice(), &day.to_le_bytes()].concat())
+                    .as_bytes()[0];
             if u32::from(draw) * 100 >= u32::from(percent) * 256 {
                 continue;
             }
@@ -65,10 +72,16 @@ impl Cache {
         let damaged: HashSet<&Fingerprint> = damaged.iter().map(|(digest, _)| digest).collect();
         let is_damaged = |digest: &Fingerprint| damaged.contains(digest);
         let recorded = self.index.all_parts().await?;
-        let keys: Vec<_> = recorded.iter().filter(|(_, record)| is_damaged(&record.digest)).map(|(key, _)| *key).collect();
+        let keys: Vec<_> = recorded
+            .iter()
+            .filter(|(_, record)| is_damaged(&record.digest))
+            .map(|(key, _)| *key)
+            .collect();
         self.index.forget(&keys, &[], &[]).await?;
         let mut noted = self.ledger.read()?;
         noted.retain(|_, record| !is_damaged(&record.digest));
-        self.ledger.rewrite(&noted).map_err(|error: FsError| error.into())
+        self.ledger
+            .rewrite(&noted)
+            .map_err(|error: FsError| error.into())
     }
 }

@@ -59,7 +59,13 @@ pub(super) struct Build {
     #[arg(long)]
     force: bool,
     /// Read slices of the selected flows again and replace their parts: 2026-09, 2026-01..2026-09, 5000..9000
-    #[arg(long, value_name = "SLICES", requires = "selection", conflicts_with = "force", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "SLICES",
+        requires = "selection",
+        conflicts_with = "force",
+        allow_hyphen_values = true
+    )]
     slice: Option<SliceRange>,
     /// Begin nothing new when a flow has failed
     #[arg(long)]
@@ -104,7 +110,14 @@ pub(super) fn run(global: &Global, build: &Build) -> Result<u8> {
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(OF_A_BUILD);
         let folder = project.cache_folder().real;
-        let mut attempt = Attempt { build, places, found: &found, began, interrupted, mended: None };
+        let mut attempt = Attempt {
+            build,
+            places,
+            found: &found,
+            began,
+            interrupted,
+            mended: None,
+        };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
@@ -118,8 +131,16 @@ pub(super) fn run(global: &Global, build: &Build) -> Result<u8> {
 
 impl Build {
     fn places(&self) -> Places<'_> {
-        let syntax = self.depfile.is_some().then(|| Syntax::or_guess(self.depfile_syntax));
-        Places { stamp: self.stamp.as_deref(), changed_stamp: self.changed_stamp.as_deref(), depfile: self.depfile.as_deref(), syntax }
+        let syntax = self
+            .depfile
+            .is_some()
+            .then(|| Syntax::or_guess(self.depfile_syntax));
+        Places {
+            stamp: self.stamp.as_deref(),
+            changed_stamp: self.changed_stamp.as_deref(),
+            depfile: self.depfile.as_deref(),
+            syntax,
+        }
     }
 }
 
@@ -141,9 +162,24 @@ impl Attempt<'_> {
         let hashing: Arc<Hashing> = Arc::default();
         let mut report = report(build.format, &hashing);
         let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;
-        let left_alone = if build.only { stale_elsewhere(&mut planner).await? } else { Vec::new() };
-        let index = self.mended.as_ref().or_else(|| planner.begun_anew()).map(|begun| (begun, planner.known_stores()));
-        report.notes(&plan, &Notices { left_alone: &left_alone, without_entities: &planner.project.config.without_entities, index });
+        let left_alone = if build.only {
+            stale_elsewhere(&mut planner).await?
+        } else {
+            Vec::new()
+        };
+        let index = self
+            .mended
+            .as_ref()
+            .or_else(|| planner.begun_anew())
+            .map(|begun| (begun, planner.known_stores()));
+        report.notes(
+            &plan,
+            &Notices {
+                left_alone: &left_alone,
+                without_entities: &planner.project.config.without_entities,
+                index,
+            },
+        );
         for (flow, said) in &planner.project.config.passed_over {
             if build.dry_run || build.check || planner.is_first_of(&plan, flow) {
                 report.warn(&format!("flow {flow}: {said}"));
@@ -161,7 +197,10 @@ impl Attempt<'_> {
         let options = options(build, &planner, self.interrupted.clone());
         let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
-            Summary { fresh: plan.steps.len(), ..Summary::default() }
+            Summary {
+                fresh: plan.steps.len(),
+                ..Summary::default()
+            }
         } else {
             let mut tell = |event| report.event(&event);
             execute::run(&mut planner, plan, options, &mut tell).await?
@@ -190,7 +229,8 @@ impl Attempt<'_> {
     /// The stamp last: what has it is done. Gives what is to be warned of.
     fn write_files(&self, planner: &Planner, summary: &Summary) -> Result<Vec<String>> {
         let warnings = self.write_depfile(planner);
-        // What was published has changed, whatever else failed: the next build finds it fresh, and would not say so.
+        // What was published has changed, whatever else failed: the next build finds it fresh, and
+        // would not say so.
         touch_changed(self.build, summary, self.began.0)?;
         let warnings = warnings?;
         if let Some(path) = self.build.stamp.as_ref().filter(|_| summary.is_good()) {
@@ -202,24 +242,50 @@ impl Attempt<'_> {
     /// Gives what its reader is to be warned of.
     fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
         match self.places {
-            Places { depfile: Some(path), stamp: Some(stamp), syntax: Some(syntax), .. } => {
-                depfile::write(path, stamp, syntax, self.found, planner)
-            }
+            Places {
+                depfile: Some(path),
+                stamp: Some(stamp),
+                syntax: Some(syntax),
+                ..
+            } => depfile::write(path, stamp, syntax, self.found, planner),
             _ => Ok(Vec::new()),
         }
     }
 }
 
-async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, hashing: Arc<Hashing>) -> Result<(Planner, Plan)> {
-    let selection = Selection { include: build.selection.clone(), exclude: build.exclude.clone(), only: build.only };
+async fn plan(
+    build: &Build,
+    project: Project,
+    interrupted: &Arc<AtomicBool>,
+    hashing: Arc<Hashing>,
+) -> Result<(Planner, Plan)> {
+    let selection = Selection {
+        include: build.selection.clone(),
+        exclude: build.exclude.clone(),
+        only: build.only,
+    };
     let selected = select(&selection, &project)?;
     if let Some(slices) = &build.slice {
-        let flows = selected.named.iter().filter_map(|name| project.graph.flow(name.as_str()));
-        flows.map(|flow| flow.choose(slices)).collect::<Result<Vec<_>>>()?;
+        let flows = selected
+            .named
+            .iter()
+            .filter_map(|name| project.graph.flow(name.as_str()));
+        flows
+            .map(|flow| flow.choose(slices))
+            .collect::<Result<Vec<_>>>()?;
     }
-    let access = if build.dry_run || build.check { Access::Look } else { Access::Build(build.patience.wait(interrupted, build.format)) };
+    let access = if build.dry_run || build.check {
+        Access::Look
+    } else {
+        Access::Build(build.patience.wait(interrupted, build.format))
+    };
     let (force, slices, accept_shrink) = (build.force, build.slice.clone(), build.accept_shrink);
-    let request = Request { force, slices, accept_shrink, ..Request::new(selected, interrupted.clone(), hashing) };
+    let request = Request {
+        force,
+        slices,
+        accept_shrink,
+        ..Request::new(selected, interrupted.clone(), hashing)
+    };
     let mut planner = Planner::new(project, request, access).await?;
     if let Some(number) = build.accept_lost {
         planner.accept_lost(number)?;
@@ -230,14 +296,24 @@ async fn plan(build: &Build, project: Project, interrupted: &Arc<AtomicBool>, ha
 
 /// True where the index can be begun anew.
 fn is_damaged(error: &Error) -> bool {
-    matches!(error.cause(), Some(CacheError::Index { is_damaged: true, .. }))
+    matches!(
+        error.cause(),
+        Some(CacheError::Index {
+            is_damaged: true,
+            ..
+        })
+    )
 }
 
 fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> execute::Options {
     let config = &planner.project.config.options;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     execute::Options {
-        jobs: build.jobs.map(usize::from).or(config.concurrency).unwrap_or(processors),
+        jobs: build
+            .jobs
+            .map(usize::from)
+            .or(config.concurrency)
+            .unwrap_or(processors),
         fail_fast: build.fail_fast,
         continue_on_error: config.continue_on_error,
         wait: build.patience.limit(),
@@ -250,7 +326,9 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
 /// What shows a run, from its planning on.
 pub(super) fn report(format: Format, hashing: &Arc<Hashing>) -> Box<dyn Report> {
     match format {
-        Format::Text if output::is_terminal() => Box::new(Fancy::new(Progress::new(hashing.clone()))),
+        Format::Text if output::is_terminal() => {
+            Box::new(Fancy::new(Progress::new(hashing.clone())))
+        }
         Format::Text => Box::new(Plain::new(Output::Error)),
         Format::Json => Box::new(Json),
     }
@@ -288,7 +366,10 @@ async fn collect(planner: &Planner) -> Result<()> {
         Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
         alone => alone?,
     };
-    let limits = Limits { size: config.cache_size.0, age: config.cache_age.0 };
+    let limits = Limits {
+        size: config.cache_size.0,
+        age: config.cache_age.0,
+    };
     let freed = cache.collect(limits, false).await?;
     if freed.parts > 0 || cache.index.last_run().await? % TIDYING == 0 {
         cache.forget_unusable().await?;
@@ -298,7 +379,10 @@ async fn collect(planner: &Planner) -> Result<()> {
 }
 
 fn pending_code(build: &Build, plan: &Plan) -> u8 {
-    let is_blocked = plan.steps.iter().any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
+    let is_blocked = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
     let is_work = |step: &Step| !matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. });
     match (build.check, plan.steps.iter().any(is_work), is_blocked) {
         (true, true, _) => PENDING,

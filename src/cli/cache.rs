@@ -63,13 +63,23 @@ enum Action {
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &Global, cache: &CacheArgs) -> Result<u8> {
     let (_, project) = load(global.file.as_deref())?;
-    let out = Out { format: cache.format };
+    let out = Out {
+        format: cache.format,
+    };
     runtime()?.block_on(async {
         match &cache.action {
             Action::Stats => stats(&project, &out).await,
-            Action::Gc { dry_run, max_size, max_age, no_wait } => {
+            Action::Gc {
+                dry_run,
+                max_size,
+                max_age,
+                no_wait,
+            } => {
                 let options = &project.config.options;
-                let limits = Limits { size: max_size.unwrap_or(options.cache_size.0), age: max_age.unwrap_or(options.cache_age.0) };
+                let limits = Limits {
+                    size: max_size.unwrap_or(options.cache_size.0),
+                    age: max_age.unwrap_or(options.cache_age.0),
+                };
                 gc(&project, limits, *dry_run, *no_wait, &out).await
             }
             Action::Verify { sample, no_wait } => verify(&project, *sample, *no_wait, &out).await,
@@ -98,41 +108,84 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
     for (digest, path, found) in cache.staging.parts()? {
         parts += 1;
         size += found.stat.size;
-        shared += if fs::freed_by_removing(&path)? == 0 { found.stat.size } else { 0 };
+        shared += if fs::freed_by_removing(&path)? == 0 {
+            found.stat.size
+        } else {
+            0
+        };
         staged.insert(digest, found.stat.size);
     }
     let mut flows: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     let mut of_flows = HashSet::new();
     for flow in project.graph.flows() {
         let sets = cache.index.past_sets(project.store_path(flow)).await?;
-        let digests: HashSet<_> = sets.iter().flat_map(|set| &set.published.manifest.parts).map(|part| part.digest).collect();
-        let there: Vec<_> = digests.iter().filter_map(|digest| staged.get(digest)).collect();
+        let digests: HashSet<_> = sets
+            .iter()
+            .flat_map(|set| &set.published.manifest.parts)
+            .map(|part| part.digest)
+            .collect();
+        let there: Vec<_> = digests
+            .iter()
+            .filter_map(|digest| staged.get(digest))
+            .collect();
         if !there.is_empty() {
-            flows.insert(flow.name.to_string(), (there.len(), there.into_iter().sum()));
+            flows.insert(
+                flow.name.to_string(),
+                (there.len(), there.into_iter().sum()),
+            );
         }
         of_flows.extend(digests);
     }
-    let rest: Vec<u64> = staged.iter().filter(|(digest, _)| !of_flows.contains(*digest)).map(|(_, size)| *size).collect();
-    let by_flow: BTreeMap<&String, _> =
-        flows.iter().map(|(flow, (parts, size))| (flow, json!({ "parts": parts, "bytes": size }))).collect();
+    let rest: Vec<u64> = staged
+        .iter()
+        .filter(|(digest, _)| !of_flows.contains(*digest))
+        .map(|(_, size)| *size)
+        .collect();
+    let by_flow: BTreeMap<&String, _> = flows
+        .iter()
+        .map(|(flow, (parts, size))| (flow, json!({ "parts": parts, "bytes": size })))
+        .collect();
     let mut lines = vec![
         format!("cache    {}", cache.folder().display()),
-        format!("staging  {}, {}, of which {} are shared with another name", count(parts, "part"), bytes(size), bytes(shared)),
+        format!(
+            "staging  {}, {}, of which {} are shared with another name",
+            count(parts, "part"),
+            bytes(size),
+            bytes(shared)
+        ),
     ];
-    lines.extend(
-        flows.iter().map(|(flow, (parts, size))| format!("         {flow}: {} of earlier sets, {}", count(*parts, "part"), bytes(*size))),
-    );
+    lines.extend(flows.iter().map(|(flow, (parts, size))| {
+        format!(
+            "         {flow}: {} of earlier sets, {}",
+            count(*parts, "part"),
+            bytes(*size)
+        )
+    }));
     if !rest.is_empty() {
-        lines.push(format!("         of no set that is remembered: {}, {}", count(rest.len(), "part"), bytes(rest.iter().sum())));
+        lines.push(format!(
+            "         of no set that is remembered: {}, {}",
+            count(rest.len(), "part"),
+            bytes(rest.iter().sum())
+        ));
     }
     let options = &project.config.options;
-    lines.push(format!("limits   {}, {}", bytes(options.cache_size.0), shown(options.cache_age.0)));
+    lines.push(format!(
+        "limits   {}, {}",
+        bytes(options.cache_size.0),
+        shown(options.cache_age.0)
+    ));
     let fields = json!({ "folder": cache.folder(), "parts": parts, "bytes": size, "shared_bytes": shared, "flows": by_flow, "unpublished": { "parts": rest.len(), "bytes": rest.iter().sum::<u64>() } });
     out.show("cache_stats", fields, &lines);
     Ok(0)
 }
 
-async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out: &Out) -> Result<u8> {
+async fn gc(
+    project: &Project,
+    limits: Limits,
+    is_dry: bool,
+    no_wait: bool,
+    out: &Out,
+) -> Result<u8> {
     let cache = open_cache(project, Access::Look).await?;
     if !is_dry && !cache.is_writable() && fs::stat(cache.folder())?.is_some() {
         fs::check_writable(cache.folder()).map_err(CacheError::from)?;
@@ -145,7 +198,11 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out:
         cache.forget_unusable().await?;
         freed
     };
-    let (verb, free) = if is_dry { ("would remove", "would be free") } else { ("removed", "are free") };
+    let (verb, free) = if is_dry {
+        ("would remove", "would be free")
+    } else {
+        ("removed", "are free")
+    };
     let line = format!(
         "{verb} {}, {} {free}; {} stay, with {}",
         count(freed.parts, "part"),
@@ -153,42 +210,95 @@ async fn gc(project: &Project, limits: Limits, is_dry: bool, no_wait: bool, out:
         count(freed.kept, "part"),
         bytes(freed.kept_bytes)
     );
-    let fields =
-        json!({ "dry_run": is_dry, "parts": freed.parts, "bytes": freed.bytes, "parts_kept": freed.kept, "bytes_kept": freed.kept_bytes });
+    let fields = json!({ "dry_run": is_dry, "parts": freed.parts, "bytes": freed.bytes, "parts_kept": freed.kept, "bytes_kept": freed.kept_bytes });
     out.show("cache_gc", fields, &[line]);
     Ok(0)
 }
 
-async fn verify(project: &Project, sample: Option<Percentage>, no_wait: bool, out: &Out) -> Result<u8> {
+async fn verify(
+    project: &Project,
+    sample: Option<Percentage>,
+    no_wait: bool,
+    out: &Out,
+) -> Result<u8> {
     let cache: Cache = open_cache(project, Access::Look).await?;
     let wait = unless(no_wait, out.format);
-    let _alone = if cache.is_writable() { Some(cache.alone(&wait).await?) } else { None };
-    let verified = cache.verify(sample.map_or(100, |sample| sample.0), &wait.interrupted).await?;
-    let mut lines: Vec<String> =
-        verified.damaged.iter().map(|(digest, place)| format!("damaged  part {}: it is {} now", digest.short(), place.display())).collect();
-    lines.push(format!("verified {}, {}: {} damaged", count(verified.parts, "part"), bytes(verified.bytes), verified.damaged.len()));
-    let damaged: Vec<_> = verified.damaged.iter().map(|(digest, place)| json!({ "digest": digest, "now": place })).collect();
-    out.show("cache_verify", json!({ "parts": verified.parts, "bytes": verified.bytes, "damaged": damaged }), &lines);
-    Ok(match (wait.interrupted.load(Ordering::Relaxed), verified.damaged.is_empty()) {
-        (true, _) => ErrorKind::Interrupted.exit_code(),
-        (false, true) => 0,
-        (false, false) => ErrorKind::Flow.exit_code(),
-    })
+    let _alone = if cache.is_writable() {
+        Some(cache.alone(&wait).await?)
+    } else {
+        None
+    };
+    let verified = cache
+        .verify(sample.map_or(100, |sample| sample.0), &wait.interrupted)
+        .await?;
+    let mut lines: Vec<String> = verified
+        .damaged
+        .iter()
+        .map(|(digest, place)| {
+            format!(
+                "damaged  part {}: it is {} now",
+                digest.short(),
+                place.display()
+            )
+        })
+        .collect();
+    lines.push(format!(
+        "verified {}, {}: {} damaged",
+        count(verified.parts, "part"),
+        bytes(verified.bytes),
+        verified.damaged.len()
+    ));
+    let damaged: Vec<_> = verified
+        .damaged
+        .iter()
+        .map(|(digest, place)| json!({ "digest": digest, "now": place }))
+        .collect();
+    out.show(
+        "cache_verify",
+        json!({ "parts": verified.parts, "bytes": verified.bytes, "damaged": damaged }),
+        &lines,
+    );
+    Ok(
+        match (
+            wait.interrupted.load(Ordering::Relaxed),
+            verified.damaged.is_empty(),
+        ) {
+            (true, _) => ErrorKind::Interrupted.exit_code(),
+            (false, true) => 0,
+            (false, false) => ErrorKind::Flow.exit_code(),
+        },
+    )
 }
 
 /// A time in its largest whole unit.
 fn shown(time: Duration) -> String {
     let seconds = time.as_secs();
-    let units = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
-    let (size, unit) = units.into_iter().find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size)).unwrap_or((1, "second"));
+    let units = [
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (size, unit) = units
+        .into_iter()
+        .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size))
+        .unwrap_or((1, "second"));
     count(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
 }
 
 fn parse_size(text: &str) -> std::result::Result<u64, String> {
-    parse_bytes(text).ok_or_else(|| "expected a number of bytes such as 500MB, 10GB or 1TiB".to_string())
+    parse_bytes(text)
+        .ok_or_else(|| "expected a number of bytes such as 500MB, 10GB or 1TiB".to_string())
 }
 
 fn parse_sample(text: &str) -> std::result::Result<Percentage, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| (1..=100).contains(number));
-    number.map(Percentage).ok_or_else(|| "expected a percentage from 1% to 100%".to_string())
+    let number = text
+        .strip_suffix('%')
+        .unwrap_or(text)
+        .parse()
+        .ok()
+        .filter(|number| (1..=100).contains(number));
+    number
+        .map(Percentage)
+        .ok_or_else(|| "expected a percentage from 1% to 100%".to_string())
 }

@@ -50,7 +50,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
     if clean.yes.is_some() && clean.stores.is_empty() && !clean.orphans {
-        let error = Error::new(ErrorKind::Config, "--yes is for --stores and --orphans: the cache is emptied without it");
+        let error = Error::new(
+            ErrorKind::Config,
+            "--yes is for --stores and --orphans: the cache is emptied without it",
+        );
         return Err(error.with_hint("hygge clean empties the cache; hygge clean --stores FLOW --yes removes what was published"));
     }
     let (_, project) = load(global.file.as_deref())?;
@@ -58,21 +61,46 @@ pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
         if clean.stores.is_empty() && !clean.orphans {
             let cache = open_cache(&project, Access::Look).await?;
             let freed = cache.empty(&unless(clean.no_wait, Format::Text)).await?;
-            say(&format!("the cache is empty: {}, {}", count(freed.0, "file"), bytes(freed.1)));
+            say(&format!(
+                "the cache is empty: {}, {}",
+                count(freed.0, "file"),
+                bytes(freed.1)
+            ));
             return Ok(0);
         }
         let folder = project.cache_folder();
-        let entities = project.graph.flows().filter_map(|flow| Some(flow.entity.as_ref()?.0.clone()));
-        let with_entities = entities.chain(project.config.max_lost.keys().cloned()).collect();
-        let cleaning = Cleaning { project: project.config.name.clone(), with_entities, wait: unless(clean.no_wait, Format::Text) };
-        let targets = if clean.orphans { orphans(project).await? } else { published(&project, &clean.stores)? };
+        let entities = project
+            .graph
+            .flows()
+            .filter_map(|flow| Some(flow.entity.as_ref()?.0.clone()));
+        let with_entities = entities
+            .chain(project.config.max_lost.keys().cloned())
+            .collect();
+        let cleaning = Cleaning {
+            project: project.config.name.clone(),
+            with_entities,
+            wait: unless(clean.no_wait, Format::Text),
+        };
+        let targets = if clean.orphans {
+            orphans(project).await?
+        } else {
+            published(&project, &clean.stores)?
+        };
         let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
-        let gone = targets.iter().filter(|target| matches!(target.store.receipt_stat(&target.path), Ok(None)));
+        let gone = targets
+            .iter()
+            .filter(|target| matches!(target.store.receipt_stat(&target.path), Ok(None)));
         let receipts = gone.map(|target| (target.path.clone(), None)).collect();
         let cache = Cache::open(&folder, Access::Look).await?;
         if cache.is_writable() {
-            cache.index.apply(Batch { receipts, ..Batch::default() }).await?;
+            cache
+                .index
+                .apply(Batch {
+                    receipts,
+                    ..Batch::default()
+                })
+                .await?;
         }
         cleared
     })
@@ -89,11 +117,20 @@ struct Target {
 
 /// The stores of flows of the config.
 fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
-    let selection = Selection { include: flows.to_vec(), only: true, ..Selection::default() };
+    let selection = Selection {
+        include: flows.to_vec(),
+        only: true,
+        ..Selection::default()
+    };
     let named = select(&selection, project)?.named;
-    let flows = named.iter().filter_map(|name| project.graph.flow(name.as_str()));
-    let target =
-        |flow: &Arc<Flow>| Target { flow: flow.name.to_string(), path: project.store_path(flow).to_path_buf(), store: flow.store.clone() };
+    let flows = named
+        .iter()
+        .filter_map(|name| project.graph.flow(name.as_str()));
+    let target = |flow: &Arc<Flow>| Target {
+        flow: flow.name.to_string(),
+        path: project.store_path(flow).to_path_buf(),
+        store: flow.store.clone(),
+    };
     Ok(flows.map(target).collect())
 }
 
@@ -104,14 +141,25 @@ async fn orphans(project: Project) -> Result<Vec<Target>> {
     let mut planner = Planner::new(project, request, Access::Look).await?;
     let (removable, others) = planner.removable().await?;
     for orphan in others {
-        say(&format!("left alone: a table of flow {}: the config has no connection to it any more", orphan.flow));
+        say(&format!(
+            "left alone: a table of flow {}: the config has no connection to it any more",
+            orphan.flow
+        ));
     }
     let mut targets = Vec::new();
     for orphan in removable {
         let mut flows = planner.project.graph.flows();
         match flows.find(|flow| planner.project.reads(flow, &orphan.path)) {
-            Some(reader) => say(&format!("left alone: {}: flow {} reads it", orphan.path.display(), reader.name)),
-            None => targets.push(Target { flow: orphan.flow, path: orphan.path, store: orphan.store }),
+            Some(reader) => say(&format!(
+                "left alone: {}: flow {} reads it",
+                orphan.path.display(),
+                reader.name
+            )),
+            None => targets.push(Target {
+                flow: orphan.flow,
+                path: orphan.path,
+                store: orphan.store,
+            }),
         }
     }
     targets.sort_by(|a, b| a.flow.cmp(&b.flow));
@@ -140,17 +188,33 @@ impl Cleaning {
     /// The flow that an entity is of, as far as the config has it.
     fn flow_of_config<'n>(&self, name: &'n str) -> &'n str {
         let mut bases = name.match_indices('.').map(|(at, _)| &name[..at]);
-        bases.find(|base| self.with_entities.contains(*base)).unwrap_or(name)
+        bases
+            .find(|base| self.with_entities.contains(*base))
+            .unwrap_or(name)
     }
 
     async fn run(&self, targets: &[Target], clean: &Clean) -> Result<u8> {
         let mut listed = self.go_over(targets, false).await;
         let wanted = listed.stores;
         if clean.orphans {
-            listed.lines.extend(listed.flows.iter().map(|(flow, stores)| format!("flow {flow}: {}", count(*stores, "store"))));
+            listed.lines.extend(
+                listed
+                    .flows
+                    .iter()
+                    .map(|(flow, stores)| format!("flow {flow}: {}", count(*stores, "store"))),
+            );
         }
         let is_sure = wanted > 0 && clean.is_sure(wanted, &listed)?;
-        let Listed { stores, lines, failed, .. } = if is_sure { self.go_over(targets, true).await } else { listed };
+        let Listed {
+            stores,
+            lines,
+            failed,
+            ..
+        } = if is_sure {
+            self.go_over(targets, true).await
+        } else {
+            listed
+        };
         // Before a question they are shown already.
         if is_sure || !clean.asks() {
             lines.iter().for_each(|line| say(line));
@@ -158,7 +222,9 @@ impl Cleaning {
         match failed {
             Some(error) if error.kind() == ErrorKind::Locked => Err(error),
             Some(error) => {
-                let hint = error.hint().unwrap_or("what is left alone can be removed by hand, with its .json in .hygge beside it");
+                let hint = error.hint().unwrap_or(
+                    "what is left alone can be removed by hand, with its .json in .hygge beside it",
+                );
                 Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(hint))
             }
             None if stores == 0 => {
@@ -166,8 +232,14 @@ impl Cleaning {
                 Ok(0)
             }
             None if !is_sure => {
-                let hint =
-                    format!("--yes{} removes what is listed above", if clean.orphans { format!("={wanted}") } else { String::new() });
+                let hint = format!(
+                    "--yes{} removes what is listed above",
+                    if clean.orphans {
+                        format!("={wanted}")
+                    } else {
+                        String::new()
+                    }
+                );
                 Err(Error::new(ErrorKind::Config, "nothing was removed yet").with_hint(hint))
             }
             None => Ok(0),
@@ -181,12 +253,17 @@ impl Cleaning {
             match self.clear_one(target, is_sure).await {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => {
-                    *listed.flows.entry(self.flow_of_config(&target.flow).to_string()).or_default() += 1;
+                    *listed
+                        .flows
+                        .entry(self.flow_of_config(&target.flow).to_string())
+                        .or_default() += 1;
                     listed.stores += 1;
                     listed.lines.extend(lines);
                 }
                 Err(error) => {
-                    listed.lines.push(format!("left alone: {}: {error}", target.path.display()));
+                    listed
+                        .lines
+                        .push(format!("left alone: {}: {error}", target.path.display()));
                     listed.failed = Some(error);
                 }
             }
@@ -195,18 +272,31 @@ impl Cleaning {
     }
 
     /// Lists what would go, and removes it if that is sure. Nothing where there is nothing.
-    async fn clear_one(&self, Target { flow, path, store }: &Target, is_sure: bool) -> Result<Vec<String>> {
+    async fn clear_one(
+        &self,
+        Target { flow, path, store }: &Target,
+        is_sure: bool,
+    ) -> Result<Vec<String>> {
         if store.receipt_stat(path)?.is_none() {
             return Ok(Vec::new());
         }
         let _lock = self.lock(store.as_ref(), path).await?;
         let receipt = store.receipt(path)?;
-        if let Some(receipt) = receipt.as_ref().filter(|receipt| (receipt.project.as_str(), receipt.flow.as_str()) != (&self.project, flow))
-        {
-            let error = format!("flow {} of {} published there last", receipt.flow, receipt.project);
-            return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("it is for {} to remove it", receipt.project)));
+        if let Some(receipt) = receipt.as_ref().filter(|receipt| {
+            (receipt.project.as_str(), receipt.flow.as_str()) != (&self.project, flow)
+        }) {
+            let error = format!(
+                "flow {} of {} published there last",
+                receipt.flow, receipt.project
+            );
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint(format!("it is for {} to remove it", receipt.project)));
         }
-        let Clearing { files, bytes: size, table } = store.clearing(path)?;
+        let Clearing {
+            files,
+            bytes: size,
+            table,
+        } = store.clearing(path)?;
         if files.is_empty() && table.is_none() {
             return Ok(Vec::new());
         }
@@ -220,7 +310,12 @@ impl Cleaning {
             store.shown(path),
             table.unwrap_or_else(|| format!("{}, {}", count(files.len(), "file"), bytes(size)))
         )];
-        lines.extend(files.iter().take(LISTED).map(|file| format!("  {}", file.display())));
+        lines.extend(
+            files
+                .iter()
+                .take(LISTED)
+                .map(|file| format!("  {}", file.display())),
+        );
         if files.len() > LISTED {
             lines.push(format!("  and {} more", files.len() - LISTED));
         }
@@ -236,9 +331,17 @@ impl Cleaning {
         let began = Instant::now();
         let said = Said::new({
             let store = store.shown(path);
-            move |held| Output::Error.line(&format!("waiting  for store {store}, which is in use by {}", held.who()))
+            move |held| {
+                Output::Error.line(&format!(
+                    "waiting  for store {store}, which is in use by {}",
+                    held.who()
+                ))
+            }
         });
-        let wait = Wait { said, ..self.wait.clone() };
+        let wait = Wait {
+            said,
+            ..self.wait.clone()
+        };
         let mut is_told = false;
         loop {
             match store.lock(path, &holder) {
@@ -254,14 +357,20 @@ impl Cleaning {
 
 /// True where the rows of what was published may be nowhere else.
 fn appends(receipt: &Receipt) -> bool {
-    let mode = receipt.published.as_ref().and_then(|published| published.placement.get("mode"));
+    let mode = receipt
+        .published
+        .as_ref()
+        .and_then(|published| published.placement.get("mode"));
     mode.is_some_and(|mode| mode == "append")
 }
 
 impl Clean {
     /// True where somebody sits there who can be asked.
     fn asks(&self) -> bool {
-        self.orphans && self.yes.is_none() && io::stdin().is_terminal() && io::stdout().is_terminal()
+        self.orphans
+            && self.yes.is_none()
+            && io::stdin().is_terminal()
+            && io::stdout().is_terminal()
     }
 
     /// True where so many stores shall really go: how many they are is said for orphans, because a config that has lost its
@@ -269,15 +378,17 @@ impl Clean {
     fn is_sure(&self, stores: usize, listed: &Listed) -> Result<bool> {
         let wrong = |error: String| {
             listed.lines.iter().for_each(|line| say(line));
-            Err(Error::new(ErrorKind::Config, error).with_hint(format!("--yes={stores} removes what is listed above")))
+            Err(Error::new(ErrorKind::Config, error)
+                .with_hint(format!("--yes={stores} removes what is listed above")))
         };
         match self.yes {
-            Some(Some(number)) if number != stores => {
-                wrong(format!("nothing was removed: --yes={number}, and there are {}", count(stores, "store")))
-            }
-            Some(None) if self.orphans => {
-                wrong(format!("nothing was removed: orphans are removed by their number, and there are {stores}"))
-            }
+            Some(Some(number)) if number != stores => wrong(format!(
+                "nothing was removed: --yes={number}, and there are {}",
+                count(stores, "store")
+            )),
+            Some(None) if self.orphans => wrong(format!(
+                "nothing was removed: orphans are removed by their number, and there are {stores}"
+            )),
             Some(_) => Ok(true),
             None if self.asks() => {
                 listed.lines.iter().for_each(|line| say(line));
@@ -291,8 +402,15 @@ impl Clean {
 /// Asks for a number; true where it is typed.
 fn is_typed(number: usize) -> bool {
     let mut out = io::stdout().lock();
-    let asked = write!(out, "type {number} to remove {}: ", if number == 1 { "it" } else { "them" }).and_then(|()| out.flush());
+    let asked = write!(
+        out,
+        "type {number} to remove {}: ",
+        if number == 1 { "it" } else { "them" }
+    )
+    .and_then(|()| out.flush());
     let mut answer = String::new();
     // Who cannot be asked has said nothing.
-    asked.is_ok() && io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == number.to_string()
+    asked.is_ok()
+        && io::stdin().lock().read_line(&mut answer).is_ok()
+        && answer.trim() == number.to_string()
 }

@@ -1,6 +1,7 @@
 //! The depfile: what a build depends on, as a rule for make or for ninja.
 //!
-//! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks after it itself.
+//! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks
+//! after it itself.
 
 mod builtin;
 mod names;
@@ -47,30 +48,58 @@ struct Needed {
 /// Its name has letters that its reader has no way to write.
 pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
     let hint = "name it with letters, digits, -, _ and .";
-    let error = || Error::new(ErrorKind::Config, format!("--stamp {}: {} cannot be told this name", stamp.display(), syntax.word()));
-    written(stamp, syntax).map(drop).ok_or_else(|| error().with_hint(hint))
+    let error = || {
+        Error::new(
+            ErrorKind::Config,
+            format!(
+                "--stamp {}: {} cannot be told this name",
+                stamp.display(),
+                syntax.word()
+            ),
+        )
+    };
+    written(stamp, syntax)
+        .map(drop)
+        .ok_or_else(|| error().with_hint(hint))
 }
 
 /// True for a file that the build reads, whoever makes it: one of the config, of a home, of a database.
 pub(super) fn reads(found: &Found, planner: &Planner, file: &Path) -> bool {
     let needed = needed(found, planner, |_| false);
-    needed.paths.iter().any(|path| path.file_name() == file.file_name() && fs::real_path(path).is_ok_and(|real| real == file))
+    needed.paths.iter().any(|path| {
+        path.file_name() == file.file_name() && fs::real_path(path).is_ok_and(|real| real == file)
+    })
 }
 
 /// Writes the rule: the stamp depends on the config, on every input file, on every folder that is listed, and on the
 /// files of SQLite databases. Gives what its reader is to be warned of, in words.
-pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, planner: &Planner) -> Result<Vec<String>> {
+pub(super) fn write(
+    path: &Path,
+    stamp: &Path,
+    syntax: Syntax,
+    found: &Found,
+    planner: &Planner,
+) -> Result<Vec<String>> {
     let graph = &planner.project.graph;
-    let made: BTreeSet<&Path> = graph.flows().map(|flow| planner.project.store_path(flow)).collect();
+    let made: BTreeSet<&Path> = graph
+        .flows()
+        .map(|flow| planner.project.store_path(flow))
+        .collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
-    let needed = needed(found, planner, |path| fs::real_path(path).is_ok_and(|real| is_made(&real)));
+    let needed = needed(found, planner, |path| {
+        fs::real_path(path).is_ok_and(|real| is_made(&real))
+    });
     let (mut kept, mut lost) = (BTreeSet::new(), Vec::new());
     for path in &needed.paths {
         match written(path, syntax) {
             Some(name) => drop(kept.insert(name)),
             None => {
                 // What is made, removed or renamed there is seen all the same.
-                kept.extend(path.ancestors().skip(1).find_map(|folder| written(folder, syntax)));
+                kept.extend(
+                    path.ancestors()
+                        .skip(1)
+                        .find_map(|folder| written(folder, syntax)),
+                );
                 lost.push(path.display().to_string());
             }
         }
@@ -83,7 +112,9 @@ pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, pl
             None => lost.push(log.display().to_string()),
         }
     }
-    let stamp = written(stamp, syntax).map(|name| name.target).unwrap_or_default();
+    let stamp = written(stamp, syntax)
+        .map(|name| name.target)
+        .unwrap_or_default();
     let text = match syntax {
         Syntax::Make => rules_of_make(&stamp, &kept, &logs),
         Syntax::Ninja => rule_of_ninja(&stamp, &kept, &logs),
@@ -91,7 +122,11 @@ pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, found: &Found, pl
     fs::write_atomically(path, text.as_bytes())?;
     let mut warnings = Vec::new();
     if !lost.is_empty() {
-        warnings.push(format!("{} cannot be told these names, and sees no change of their contents: {}", syntax.word(), some(&lost, TOLD)));
+        warnings.push(format!(
+            "{} cannot be told these names, and sees no change of their contents: {}",
+            syntax.word(),
+            some(&lost, TOLD)
+        ));
     }
     if !needed.of_servers.is_empty() {
         warnings.push(format!(
@@ -118,7 +153,14 @@ impl Syntax {
 }
 
 fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool) -> Needed {
-    let mut needed = Needed { paths: found.sources.iter().map(|source| source.path.clone()).collect(), ..Needed::default() };
+    let mut needed = Needed {
+        paths: found
+            .sources
+            .iter()
+            .map(|source| source.path.clone())
+            .collect(),
+        ..Needed::default()
+    };
     needed.paths.extend(found.folders.iter().cloned());
     needed.paths.extend(found.env_file.clone());
     for name in &planner.selected().flows {
@@ -126,8 +168,13 @@ fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool)
             note_database(flow, planner, &mut needed);
         }
         // A home that cannot be read has failed its flow; there is nothing to depend on.
-        let Ok(listing) = planner.listing(name) else { continue };
-        let files = listing.files.iter().map(|file| listing.folder.join(&file.name));
+        let Ok(listing) = planner.listing(name) else {
+            continue;
+        };
+        let files = listing
+            .files
+            .iter()
+            .map(|file| listing.folder.join(&file.name));
         let paths = files.chain(listing.folders.iter().cloned());
         needed.paths.extend(paths.filter(|path| !is_left_out(path)));
     }
@@ -136,9 +183,13 @@ fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool)
 
 /// What a flow reads of a database: a file, or what no file shows.
 fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
-    let Some(table) = flow.home.rows() else { return };
+    let Some(table) = flow.home.rows() else {
+        return;
+    };
     // Without a URL that can be used its flow has failed.
-    let Ok(database) = planner.databases.of(table.connection()) else { return };
+    let Ok(database) = planner.databases.of(table.connection()) else {
+        return;
+    };
     let Some(file) = database.file.clone() else {
         return needed.of_servers.push(format!("flow {}", flow.name));
     };
@@ -161,9 +212,15 @@ fn written(path: &Path, syntax: Syntax) -> Option<Written> {
         Syntax::Make => {
             let target = names::of_make(path)?;
             // Only in a target does a percent sign mean a pattern.
-            Some(Written { needed: target.replace("\\%", "%"), target })
+            Some(Written {
+                needed: target.replace("\\%", "%"),
+                target,
+            })
         }
-        Syntax::Ninja => names::of_ninja(path).map(|name| Written { needed: name.clone(), target: name }),
+        Syntax::Ninja => names::of_ninja(path).map(|name| Written {
+            needed: name.clone(),
+            target: name,
+        }),
     }
 }
 
@@ -180,9 +237,16 @@ fn log_as_written(log: &Path, syntax: Syntax) -> Option<String> {
 
 /// Each file is a target without a recipe too, so that one that is gone is no error.
 fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
-    let names: Vec<&str> = kept.iter().map(|name| name.needed.as_str()).chain(logs.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = kept
+        .iter()
+        .map(|name| name.needed.as_str())
+        .chain(logs.iter().map(String::as_str))
+        .collect();
     let mut text = String::new();
-    for (word, line) in [(names::EQUALS, "eq := =\n\n"), (names::COMMA, "comma := ,\n\n")] {
+    for (word, line) in [
+        (names::EQUALS, "eq := =\n\n"),
+        (names::COMMA, "comma := ,\n\n"),
+    ] {
         if stamp.contains(word) || names.iter().any(|name| name.contains(word)) {
             text.push_str(line);
         }
@@ -191,12 +255,20 @@ fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> Stri
     for name in kept {
         text.push_str(&format!("\n{}:\n", name.target));
     }
-    text.push_str("\n# Takes away rules of its own, by which make would make x of x.sh, x.c and the like.\n");
-    text.push_str(&builtin::taken_away(kept.iter().map(|name| name.target.as_str())));
+    text.push_str(
+        "\n# Takes away rules of its own, by which make would make x of x.sh, x.c and the like.\n",
+    );
+    text.push_str(&builtin::taken_away(
+        kept.iter().map(|name| name.target.as_str()),
+    ));
     text
 }
 
 fn rule_of_ninja(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
-    let names: Vec<&str> = kept.iter().map(|name| name.needed.as_str()).chain(logs.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = kept
+        .iter()
+        .map(|name| name.needed.as_str())
+        .chain(logs.iter().map(String::as_str))
+        .collect();
     format!("{stamp}: \\\n  {}\n", names.join(" \\\n  "))
 }

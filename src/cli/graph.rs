@@ -49,7 +49,12 @@ pub(super) fn run(global: &Global, command: &GraphArgs) -> Result<u8> {
 fn edges(graph: &Graph) -> Vec<(String, String)> {
     let names = graph.order().iter();
     names
-        .flat_map(|name| graph.upstreams(name.as_str()).into_iter().map(move |upstream| (upstream.to_string(), name.to_string())))
+        .flat_map(|name| {
+            graph
+                .upstreams(name.as_str())
+                .into_iter()
+                .map(move |upstream| (upstream.to_string(), name.to_string()))
+        })
         .collect()
 }
 
@@ -67,7 +72,13 @@ fn dot(graph: &Graph) -> String {
 
 fn mermaid(graph: &Graph) -> String {
     let mut text = String::from("flowchart LR\n");
-    let number = |name: &str| graph.order().iter().position(|other| other.as_str() == name).unwrap_or_default();
+    let number = |name: &str| {
+        graph
+            .order()
+            .iter()
+            .position(|other| other.as_str() == name)
+            .unwrap_or_default()
+    };
     for name in graph.order() {
         _ = writeln!(text, "  f{}[\"{name}\"]", number(name.as_str()));
     }
@@ -78,7 +89,10 @@ fn mermaid(graph: &Graph) -> String {
 }
 
 fn object(graph: &Graph) -> String {
-    let flows = graph.order().iter().filter_map(|name| graph.flow(name.as_str()));
+    let flows = graph
+        .order()
+        .iter()
+        .filter_map(|name| graph.flow(name.as_str()));
     let flows: Vec<_> = flows
         .map(|flow| {
             json!({
@@ -88,27 +102,54 @@ fn object(graph: &Graph) -> String {
             })
         })
         .collect();
-    let object = json!({ "schema_version": SCHEMA_VERSION, "event": "graph", "flows": flows }).to_string();
+    let object =
+        json!({ "schema_version": SCHEMA_VERSION, "event": "graph", "flows": flows }).to_string();
     format!("{}\n", escape::json(&object))
 }
 
 /// One phony target a flow: make decides the order, hygge what is stale.
 fn make(graph: &Graph, file: &Path) -> Result<String> {
     // A line end would end the recipe, and begin another.
-    let Some(file) = file.to_str().filter(|file| !file.contains(char::is_control)) else {
-        let error = Error::new(ErrorKind::Config, format!("make cannot be told the name of the config, {}", file.display()));
-        return Err(error.with_hint("name the file and its folder with letters, digits, -, _ and ."));
+    let Some(file) = file
+        .to_str()
+        .filter(|file| !file.contains(char::is_control))
+    else {
+        let error = Error::new(
+            ErrorKind::Config,
+            format!(
+                "make cannot be told the name of the config, {}",
+                file.display()
+            ),
+        );
+        return Err(
+            error.with_hint("name the file and its folder with letters, digits, -, _ and .")
+        );
     };
-    let written = |names: &[FlowName]| names.iter().filter_map(|name| of_make(name.as_str())).collect::<Vec<_>>().join(" ");
+    let written = |names: &[FlowName]| {
+        names
+            .iter()
+            .filter_map(|name| of_make(name.as_str()))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let mut all = String::from("all");
     while graph.flow(&all).is_some() {
         all.push('_');
     }
-    let mut text = format!("HYGGE ?= hygge\n\n.PHONY: {all} {0}\n{all}: {0}\n", written(graph.order()));
+    let mut text = format!(
+        "HYGGE ?= hygge\n\n.PHONY: {all} {0}\n{all}: {0}\n",
+        written(graph.order())
+    );
     for name in graph.order() {
-        let (target, upstreams) = (written(std::slice::from_ref(name)), written(&graph.upstreams(name.as_str())));
+        let (target, upstreams) = (
+            written(std::slice::from_ref(name)),
+            written(&graph.upstreams(name.as_str())),
+        );
         let file = file.replace('\'', "'\\''").replace('$', "$$");
-        _ = writeln!(text, "{target}: {upstreams}\n\t$(HYGGE) -f '{file}' build --only '{name}'");
+        _ = writeln!(
+            text,
+            "{target}: {upstreams}\n\t$(HYGGE) -f '{file}' build --only '{name}'"
+        );
     }
     Ok(text)
 }

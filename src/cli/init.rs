@@ -44,7 +44,8 @@ pub(super) fn run(init: &Init) -> Result<u8> {
         }
     }
     if !there.is_empty() {
-        return Err(Error::new(ErrorKind::Config, Overwrites(there)).with_hint("name another folder: hygge init FOLDER"));
+        return Err(Error::new(ErrorKind::Config, Overwrites(there))
+            .with_hint("name another folder: hygge init FOLDER"));
     }
     for (name, bytes) in files {
         write(&folder.join(name), bytes)?;
@@ -60,9 +61,21 @@ pub(super) fn run(init: &Init) -> Result<u8> {
 
 /// A project is called after its folder, as far as YAML lets it.
 fn project_name(folder: &Path) -> Result<String> {
-    let real = fs::real_path(&std::path::absolute(folder).map_err(|error| Error::new(ErrorKind::Start, error))?).map_err(start)?;
-    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(serde_json::Value::String(if name.is_empty() { "hygge".into() } else { name.replace('$', "$$") }).to_string())
+    let real = fs::real_path(
+        &std::path::absolute(folder).map_err(|error| Error::new(ErrorKind::Start, error))?,
+    )
+    .map_err(start)?;
+    let name = real
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(serde_json::Value::String(if name.is_empty() {
+        "hygge".into()
+    } else {
+        name.replace('$', "$$")
+    })
+    .to_string())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -78,10 +91,19 @@ fn start(error: fs::FsError) -> Error {
 
 fn tell(folder: &Path, has_ignored: bool) {
     let quoted = folder.display().to_string().replace('\'', "'\\''");
-    let at = if folder == Path::new(".") { String::new() } else { format!("cd '{quoted}'; ") };
-    super::say(&format!("wrote {} and a small sample that it reads", folder.join("hygge.yml").display()));
+    let at = if folder == Path::new(".") {
+        String::new()
+    } else {
+        format!("cd '{quoted}'; ")
+    };
+    super::say(&format!(
+        "wrote {} and a small sample that it reads",
+        folder.join("hygge.yml").display()
+    ));
     if has_ignored {
-        super::say(".gitignore was there already: it should have .hygge-cache/, .hygge/ and your stores");
+        super::say(
+            ".gitignore was there already: it should have .hygge-cache/, .hygge/ and your stores",
+        );
     }
     super::say(&format!("next: {at}hygge build"));
 }

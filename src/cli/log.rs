@@ -37,9 +37,15 @@ pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
             Some(flow) => Some(flows(flow, &project, &cache).await?),
             None => None,
         };
-        let runs = cache.index.runs(&project.config.name, flows.as_deref(), log.runs.into()).await?;
+        let runs = cache
+            .index
+            .runs(&project.config.name, flows.as_deref(), log.runs.into())
+            .await?;
         match log.format {
-            Format::Json => runs.iter().rev().for_each(|run| Json.object("run", json!(run))),
+            Format::Json => runs
+                .iter()
+                .rev()
+                .for_each(|run| Json.object("run", json!(run))),
             Format::Text if runs.is_empty() => say("no run had anything to do yet"),
             Format::Text => runs.iter().rev().for_each(show),
         }
@@ -49,40 +55,79 @@ pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
 
 /// The flows that are meant: of the config, else those that the history knows by this name, with their entities.
 async fn flows(asked: &str, project: &Project, cache: &Cache) -> Result<Vec<String>> {
-    let selection = Selection { include: vec![asked.to_string()], only: true, ..Selection::default() };
+    let selection = Selection {
+        include: vec![asked.to_string()],
+        only: true,
+        ..Selection::default()
+    };
     if let Ok(selected) = selection.resolve(&project.graph) {
         return Ok(selected.named.iter().map(ToString::to_string).collect());
     }
     let mut known = cache.index.flows(&project.config.name).await?;
-    known.retain(|flow| flow.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
+    known.retain(|flow| {
+        flow.strip_prefix(asked)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
     if known.is_empty() {
-        let error = Error::new(ErrorKind::Config, format!("flow {asked:?} is neither in the config nor in the history"));
+        let error = Error::new(
+            ErrorKind::Config,
+            format!("flow {asked:?} is neither in the config nor in the history"),
+        );
         return Err(error.with_hint("hygge log shows all runs, hygge graph all flows"));
     }
     Ok(known)
 }
 
 fn show(run: &Run) {
-    let ended = if run.ended.is_some() { "" } else { ", which has not ended: it is still going on, or was killed" };
+    let ended = if run.ended.is_some() {
+        ""
+    } else {
+        ", which has not ended: it is still going on, or was killed"
+    };
     say(&format!("run {} of {}{ended}", run.run, moment(&run.began)));
     run.flows.iter().for_each(show_flow);
 }
 
 fn show_flow(flow: &FlowRun) {
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let parts = format!("{} made, {} kept", count(number(flow.parts_made), "part"), flow.parts_kept);
+    let parts = format!(
+        "{} made, {} kept",
+        count(number(flow.parts_made), "part"),
+        flow.parts_kept
+    );
     let what = match &flow.error {
         Some(error) => error.clone(),
-        None => format!("{parts}, {}, {}", count(number(flow.rows), "row"), bytes(flow.bytes)),
+        None => format!(
+            "{parts}, {}, {}",
+            count(number(flow.rows), "row"),
+            bytes(flow.bytes)
+        ),
     };
     let took = seconds(std::time::Duration::try_from_secs_f64(flow.seconds).unwrap_or_default());
-    say(&format!("  {:<8} {}: {what}, in {took}{}", flow.outcome, flow.flow, after(flow.retries)));
+    say(&format!(
+        "  {:<8} {}: {what}, in {took}{}",
+        flow.outcome,
+        flow.flow,
+        after(flow.retries)
+    ));
     if let Some(hint) = &flow.hint {
         say(&format!("           hint: {hint}"));
     }
     if !flow.why.is_empty() {
         let more = flow.why.len().saturating_sub(3);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        say(&format!("           {}{more}", flow.why.iter().take(3).cloned().collect::<Vec<_>>().join("; ")));
+        let more = if more > 0 {
+            format!("; and {more} more")
+        } else {
+            String::new()
+        };
+        say(&format!(
+            "           {}{more}",
+            flow.why
+                .iter()
+                .take(3)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("; ")
+        ));
     }
 }

@@ -1,4 +1,5 @@
-//! `hygge part`: makes the parts of a job in a process of its own. It is hidden: who runs jobs writes them.
+//! `hygge part`: makes the parts of a job in a process of its own. It is hidden: who runs jobs
+//! writes them.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -28,15 +29,23 @@ pub(super) struct Part {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(command: &Part) -> Result<u8> {
-    let failed =
-        |error: std::io::Error| Error::new(ErrorKind::Config, format!("failed to read the job {}: {error}", command.job.display()));
+    let failed = |error: std::io::Error| {
+        Error::new(
+            ErrorKind::Config,
+            format!("failed to read the job {}: {error}", command.job.display()),
+        )
+    };
     let mut text = String::new();
-    fs::open(&command.job)?.take(JOB_BYTES).read_to_string(&mut text).map_err(failed)?;
+    fs::open(&command.job)?
+        .take(JOB_BYTES)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     fs::create_folder(&command.into)?;
     let made = JobSpec::read(&text)?.run(fs::real_path(&command.into)?, &AtomicBool::new(false))?;
     let mut lines = Vec::new();
     for part in made {
-        serde_json::to_writer(&mut lines, &part).map_err(|error| Error::new(ErrorKind::Start, error))?;
+        serde_json::to_writer(&mut lines, &part)
+            .map_err(|error| Error::new(ErrorKind::Start, error))?;
         lines.push(b'\n');
     }
     print(&lines)

@@ -18,7 +18,8 @@ use crate::report::json::Json;
 use crate::report::output::{self, Output};
 
 /// What becomes of a run that is interrupted.
-pub(super) const OF_A_BUILD: &str = "what is being published is finished, parts that are being made are dropped";
+pub(super) const OF_A_BUILD: &str =
+    "what is being published is finished, parts that are being made are dropped";
 
 /// What becomes of anything else.
 pub(super) const OF_OTHERS: &str = "it ends after the file that it has in hand";
@@ -37,29 +38,48 @@ pub(super) struct Patience {
 impl Patience {
     /// How long; nothing where it is as long as it takes.
     pub(super) fn limit(&self) -> Option<Duration> {
-        if self.no_wait { Some(Duration::ZERO) } else { self.wait }
+        if self.no_wait {
+            Some(Duration::ZERO)
+        } else {
+            self.wait
+        }
     }
 
     /// The same, until the run is interrupted.
     pub(super) fn wait(&self, interrupted: &Arc<AtomicBool>, format: Format) -> Wait {
-        Wait { limit: self.limit(), interrupted: interrupted.clone(), said: waiting_for_cache(format) }
+        Wait {
+            limit: self.limit(),
+            interrupted: interrupted.clone(),
+            said: waiting_for_cache(format),
+        }
     }
 }
 
 /// Not waiting at all.
 pub(super) fn at_once() -> Wait {
-    Wait { limit: Some(Duration::ZERO), interrupted: Arc::default(), said: Said::default() }
+    Wait {
+        limit: Some(Duration::ZERO),
+        interrupted: Arc::default(),
+        said: Said::default(),
+    }
 }
 
 /// Waiting for who has the cache as long as it takes, or not at all; until Ctrl-C.
 pub(super) fn unless(no_wait: bool, format: Format) -> Wait {
-    Wait { limit: no_wait.then_some(Duration::ZERO), interrupted: watch_for_interrupts(OF_OTHERS), said: waiting_for_cache(format) }
+    Wait {
+        limit: no_wait.then_some(Duration::ZERO),
+        interrupted: watch_for_interrupts(OF_OTHERS),
+        said: waiting_for_cache(format),
+    }
 }
 
 /// Says who has the cache that is waited for.
 fn waiting_for_cache(format: Format) -> Said {
     Said::new(move |held| match format {
-        Format::Text => Output::Error.line(&format!("waiting  for the cache, which is in use by {}", held.who())),
+        Format::Text => Output::Error.line(&format!(
+            "waiting  for the cache, which is in use by {}",
+            held.who()
+        )),
         Format::Json => Json.object("cache_waiting", json!({ "holder": held.who() })),
     })
 }
@@ -71,7 +91,9 @@ pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
     end_waits_by(&interrupted);
     let seen = interrupted.clone();
     tokio::spawn(async move {
-        let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
+        let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+            return;
+        };
         loop {
             let received = tokio::select! {
                 received = tokio::signal::ctrl_c() => received.is_ok(),
@@ -85,7 +107,11 @@ pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
                 std::process::exit(ErrorKind::Interrupted.exit_code().into());
             }
             // Whoever does not read what is said does not hold up the second.
-            drop(spawn_blocking(move || Output::Error.line(&format!("hygge: interrupted: {then}; once more ends it at once"))));
+            drop(spawn_blocking(move || {
+                Output::Error.line(&format!(
+                    "hygge: interrupted: {then}; once more ends it at once"
+                ))
+            }));
         }
     });
     interrupted

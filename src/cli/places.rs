@@ -1,5 +1,5 @@
-//! The files that a build writes at its end: that they can be, so that nobody builds for an hour to learn that they cannot, and that
-//! they are nothing else.
+//! The files that a build writes at its end: that they can be, so that nobody builds for an hour to
+//! learn that they cannot, and that they are nothing else.
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,14 @@ pub(super) struct Places<'b> {
 
 impl<'b> Places<'b> {
     fn named(&self) -> impl Iterator<Item = (&'static str, &'b Path)> {
-        let places = [("--stamp", self.stamp), ("--changed-stamp", self.changed_stamp), ("--depfile", self.depfile)];
-        places.into_iter().filter_map(|(option, path)| Some((option, path?)))
+        let places = [
+            ("--stamp", self.stamp),
+            ("--changed-stamp", self.changed_stamp),
+            ("--depfile", self.depfile),
+        ];
+        places
+            .into_iter()
+            .filter_map(|(option, path)| Some((option, path?)))
     }
 
     /// They can be written, and are files of their own.
@@ -31,7 +37,10 @@ impl<'b> Places<'b> {
             check_place(option, path)?;
             let real = real(path)?;
             if let Some((other, _)) = known.iter().find(|(_, other)| *other == real) {
-                return fail(format!("{option} {}: it is the file of {other} too", path.display()), "name two files");
+                return fail(
+                    format!("{option} {}: it is the file of {other} too", path.display()),
+                    "name two files",
+                );
             }
             known.push((option, real));
         }
@@ -45,7 +54,10 @@ impl<'b> Places<'b> {
     pub(super) fn check_others(&self, found: &Found, planner: &Planner) -> Result<()> {
         for (option, path) in self.named() {
             if fs::stat(path)?.is_some() && depfile::reads(found, planner, &fs::real_path(path)?) {
-                return fail(format!("{option} {}: the build reads this file", path.display()), "name another file");
+                return fail(
+                    format!("{option} {}: the build reads this file", path.display()),
+                    "name another file",
+                );
             }
         }
         Ok(())
@@ -61,7 +73,9 @@ fn real(path: &Path) -> Result<PathBuf> {
 }
 
 fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn fail<T>(error: String, hint: &str) -> Result<T> {
@@ -72,27 +86,65 @@ fn check_place(option: &str, path: &Path) -> Result<()> {
     let folder = folder(path);
     match fs::stat(folder)? {
         Some(found) if found.is_folder => {}
-        Some(_) => return fail(format!("{option} {}: {} is not a folder", path.display(), folder.display()), "name another place"),
+        Some(_) => {
+            return fail(
+                format!(
+                    "{option} {}: {} is not a folder",
+                    path.display(),
+                    folder.display()
+                ),
+                "name another place",
+            );
+        }
         None => {
-            let error = format!("{option} {}: the folder {} does not exist", path.display(), folder.display());
+            let error = format!(
+                "{option} {}: the folder {} does not exist",
+                path.display(),
+                folder.display()
+            );
             return fail(error, "make the folder first");
         }
     }
     let found = fs::stat(path)?;
     match &found {
-        Some(found) if found.is_folder => return fail(format!("{option} {}: a folder is there", path.display()), "name a file"),
+        Some(found) if found.is_folder => {
+            return fail(
+                format!("{option} {}: a folder is there", path.display()),
+                "name a file",
+            );
+        }
         // It takes the place of the one before, and of nothing else.
         _ if option == "--depfile" => {
-            let place = fs::place_for_writing(path).map_err(|error| Error::new(ErrorKind::Config, error).with_hint("name a file"))?;
-            let checked = if found.is_some() { fs::check_replaceable(&place) } else { fs::check_writable(folder) };
+            let place = fs::place_for_writing(path)
+                .map_err(|error| Error::new(ErrorKind::Config, error).with_hint("name a file"))?;
+            let checked = if found.is_some() {
+                fs::check_replaceable(&place)
+            } else {
+                fs::check_writable(folder)
+            };
             return checked.map_err(|error| Error::new(ErrorKind::Start, error));
         }
-        Some(found) if !found.is_file => return fail(format!("{option} {}: it is no file", path.display()), "name a file"),
+        Some(found) if !found.is_file => {
+            return fail(
+                format!("{option} {}: it is no file", path.display()),
+                "name a file",
+            );
+        }
         None if fs::is_link(path)? => {
-            return fail(format!("{option} {}: it is a link that leads nowhere", path.display()), "remove the link, or name a file");
+            return fail(
+                format!(
+                    "{option} {}: it is a link that leads nowhere",
+                    path.display()
+                ),
+                "remove the link, or name a file",
+            );
         }
         _ => {}
     }
-    let checked = if found.is_some() { fs::check_touchable(path) } else { fs::check_writable(folder) };
+    let checked = if found.is_some() {
+        fs::check_touchable(path)
+    } else {
+        fs::check_writable(folder)
+    };
     checked.map_err(|error| Error::new(ErrorKind::Start, error))
 }

@@ -31,8 +31,13 @@ pub(super) fn man(_: &Man, mut command: Command) -> Result<u8> {
     command.build();
     let failed = |error: io::Error| Error::new(ErrorKind::Start, error);
     let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut text).map_err(failed)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    clap_mangen::Man::new(command.clone())
+        .render(&mut text)
+        .map_err(failed)?;
+    for sub in command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+    {
         let page = clap_mangen::Man::new(sub.clone());
         writeln!(text, ".SH HYGGE {}", sub.get_name().to_uppercase()).map_err(failed)?;
         page.render_description_section(&mut text).map_err(failed)?;

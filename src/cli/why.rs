@@ -42,11 +42,28 @@ pub(super) struct Why {
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
     let (_, project) = load(global.file.as_deref())?;
-    let selected = select(&Selection { include: vec![why.flow.clone()], ..Selection::default() }, &project)?;
+    let selected = select(
+        &Selection {
+            include: vec![why.flow.clone()],
+            ..Selection::default()
+        },
+        &project,
+    )?;
     let names: Vec<&str> = selected.named.iter().map(FlowName::as_str).collect();
     let [name] = names.as_slice() else {
-        let error = Error::new(ErrorKind::Config, format!("{:?} is {} flows", why.flow, names.len()));
-        return Err(error.with_hint(format!("hygge why asks about one: {}", names.iter().take(10).copied().collect::<Vec<_>>().join(", "))));
+        let error = Error::new(
+            ErrorKind::Config,
+            format!("{:?} is {} flows", why.flow, names.len()),
+        );
+        return Err(error.with_hint(format!(
+            "hygge why asks about one: {}",
+            names
+                .iter()
+                .take(10)
+                .copied()
+                .collect::<Vec<_>>()
+                .join(", ")
+        )));
     };
     let flow = FlowName::from(*name);
     runtime()?.block_on(async {
@@ -62,25 +79,45 @@ pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
         let step = plan.steps.iter().find(|step| step.flow == flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;
         // A failure is over where nothing is left to do.
-        let last = if step.verdict == Verdict::Fresh { None } else { last_failure(&planner, &flow).await? };
+        let last = if step.verdict == Verdict::Fresh {
+            None
+        } else {
+            last_failure(&planner, &flow).await?
+        };
         match why.format {
             Format::Json => Json.object("why", explain(&planner, &step, last.as_ref())),
             Format::Text => show(&planner, &step, last.as_ref(), why.all),
         }
         planner.write_back().await?;
-        Ok(if matches!(step.verdict, Verdict::Blocked { .. }) { ErrorKind::Flow.exit_code() } else { 0 })
+        Ok(if matches!(step.verdict, Verdict::Blocked { .. }) {
+            ErrorKind::Flow.exit_code()
+        } else {
+            0
+        })
     })
 }
 
 /// The last run that had to do with a flow, if the flow failed in it, or was skipped.
 async fn last_failure(planner: &Planner, flow: &FlowName) -> Result<Option<Run>> {
-    let runs = planner.cache.index.runs(&planner.project.config.name, Some(&[flow.to_string()]), 1).await?;
-    Ok(runs.into_iter().find(|run| run.flows.iter().any(|flow| matches!(flow.outcome.as_str(), "failed" | "skipped"))))
+    let runs = planner
+        .cache
+        .index
+        .runs(&planner.project.config.name, Some(&[flow.to_string()]), 1)
+        .await?;
+    Ok(runs.into_iter().find(|run| {
+        run.flows
+            .iter()
+            .any(|flow| matches!(flow.outcome.as_str(), "failed" | "skipped"))
+    }))
 }
 
 fn explain(planner: &Planner, step: &Step, last: Option<&Run>) -> serde_json::Value {
     let mut fields = objects::step(step);
-    fields["published"] = json!(planner.receipt(&step.flow).and_then(|receipt| receipt.published.as_ref()));
+    fields["published"] = json!(
+        planner
+            .receipt(&step.flow)
+            .and_then(|receipt| receipt.published.as_ref())
+    );
     fields["last_failure"] = json!(last);
     fields
 }
@@ -94,8 +131,16 @@ fn show(planner: &Planner, step: &Step, last: Option<&Run>, all: bool) {
     }
     let Some(run) = last else { return };
     for flow in &run.flows {
-        let error = flow.error.as_deref().unwrap_or("nothing was said of the cause");
-        say(&format!("         its last run, {} of {}: {}: {error}", run.run, moment(&run.began), flow.outcome));
+        let error = flow
+            .error
+            .as_deref()
+            .unwrap_or("nothing was said of the cause");
+        say(&format!(
+            "         its last run, {} of {}: {}: {error}",
+            run.run,
+            moment(&run.began),
+            flow.outcome
+        ));
         if let Some(hint) = &flow.hint {
             say(&format!("         hint: {hint}"));
         }
@@ -104,17 +149,38 @@ fn show(planner: &Planner, step: &Step, last: Option<&Run>, all: bool) {
 
 fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
     say(&format!("fresh    {flow}"));
-    let Some(published) = planner.receipt(flow).and_then(|receipt| receipt.published.as_ref()) else { return };
+    let Some(published) = planner
+        .receipt(flow)
+        .and_then(|receipt| receipt.published.as_ref())
+    else {
+        return;
+    };
     if let Some(run) = published.pinned {
-        say(&format!("         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"));
+        say(&format!(
+            "         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"
+        ));
     }
     let manifest = &published.manifest;
-    let (parts, rows) = (count(manifest.parts.len(), "part"), count(usize::try_from(manifest.rows()).unwrap_or(usize::MAX), "row"));
-    say(&format!("         published {}, {parts}, {rows}, key {}", moment(&published.at), published.key.short()));
+    let (parts, rows) = (
+        count(manifest.parts.len(), "part"),
+        count(
+            usize::try_from(manifest.rows()).unwrap_or(usize::MAX),
+            "row",
+        ),
+    );
+    say(&format!(
+        "         published {}, {parts}, {rows}, key {}",
+        moment(&published.at),
+        published.key.short()
+    ));
     for (name, value) in &published.components.settings {
         say(&format!("         {name} is {value}"));
     }
-    let columns: Vec<String> = published.columns.iter().map(|column| format!("{} ({})", column.name, column.declared)).collect();
+    let columns: Vec<String> = published
+        .columns
+        .iter()
+        .map(|column| format!("{} ({})", column.name, column.declared))
+        .collect();
     if !columns.is_empty() {
         say(&format!("         columns {}", some(&columns, most)));
     }
@@ -123,6 +189,9 @@ fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
     }
     let more = published.components.inputs.len().saturating_sub(most);
     if more > 0 {
-        say(&format!("         and {}: --all lists them", count(more, "more input")));
+        say(&format!(
+            "         and {}: --all lists them",
+            count(more, "more input")
+        ));
     }
 }

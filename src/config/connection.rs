@@ -98,7 +98,11 @@ impl Connection {
 
     /// SQLite in memory, by the name of another connection.
     pub fn in_memory(name: &str) -> Self {
-        Self { name: name.to_string(), written: "sqlite::memory:".to_string().into(), ..Self::plain() }
+        Self {
+            name: name.to_string(),
+            written: "sqlite::memory:".to_string().into(),
+            ..Self::plain()
+        }
     }
 
     /// The URL, its variables filled in.
@@ -109,9 +113,20 @@ impl Connection {
         let written = self.written.expose_secret();
         let filled = variables::filled_secret(written, &self.variables)?;
         if let Some(path) = written.strip_prefix("sqlite:") {
-            check_empty(path.strip_prefix("//").unwrap_or(path).split('?').next().unwrap_or_default(), &self.variables)?;
+            check_empty(
+                path.strip_prefix("//")
+                    .unwrap_or(path)
+                    .split('?')
+                    .next()
+                    .unwrap_or_default(),
+                &self.variables,
+            )?;
         }
-        if !SCHEMES.iter().any(|scheme| filled.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':'))) {
+        if !SCHEMES.iter().any(|scheme| {
+            filled
+                .strip_prefix(scheme)
+                .is_some_and(|rest| rest.starts_with(':'))
+        }) {
             let is_empty = |name: &&str| self.variables.get(*name).is_some_and(String::is_empty);
             return Err(match variables::names_in(written).find(is_empty) {
                 Some(name) => VariableErrors(vec![VariableError::Empty(name.to_string())]).into(),
@@ -119,7 +134,9 @@ impl Connection {
                 None => UrlError::Scheme,
             });
         }
-        Ok(url::understood(&filled).map_err(UrlError::Unreadable)?.into())
+        Ok(url::understood(&filled)
+            .map_err(UrlError::Unreadable)?
+            .into())
     }
 
     /// The path of root certificates, relative to the folder of the config.
@@ -127,9 +144,13 @@ impl Connection {
     /// # Errors
     /// A variable is not set.
     pub fn sslrootcert(&self) -> Result<Option<String>, UrlError> {
-        let Some(written) = &self.sslrootcert else { return Ok(None) };
+        let Some(written) = &self.sslrootcert else {
+            return Ok(None);
+        };
         check_empty(written, &self.variables)?;
-        Ok(Some(variables::filled_secret(written, &self.variables)?.into_owned()))
+        Ok(Some(
+            variables::filled_secret(written, &self.variables)?.into_owned(),
+        ))
     }
 
     /// The path of root certificates as it is written, which may be shown.
@@ -142,12 +163,16 @@ impl Connection {
     /// # Errors
     /// A variable is not set.
     pub fn identity(&self) -> Result<Option<String>, UrlError> {
-        let filled = self.identity.as_ref().map(|written| variables::filled_secret(written, &self.variables)).transpose()?;
+        let filled = self
+            .identity
+            .as_ref()
+            .map(|written| variables::filled_secret(written, &self.variables))
+            .transpose()?;
         Ok(filled.map(std::borrow::Cow::into_owned))
     }
 
-    /// What must not be shown of it: what is in its URL, and what variables put into it, where they are long enough to be told
-    /// from other words.
+    /// What must not be shown of it: what is in its URL, and what variables put into it, where they
+    /// are long enough to be told from other words.
     pub fn secrets(&self) -> Vec<String> {
         let written = self.written.expose_secret();
         let url = self.url();
@@ -157,7 +182,12 @@ impl Connection {
             return Vec::new();
         }
         let is_whole = |value: &&String| value.as_str() != url;
-        let values = self.variables.values().filter(|value| value.chars().count() >= LEAST).filter(is_whole).cloned();
+        let values = self
+            .variables
+            .values()
+            .filter(|value| value.chars().count() >= LEAST)
+            .filter(is_whole)
+            .cloned();
         let mut secrets: Vec<String> = vec![url.to_string()];
         secrets.extend(values);
         secrets.extend(Url::parse(url).iter().flat_map(Url::secrets));
@@ -166,7 +196,13 @@ impl Connection {
 
     /// What it lacks of the variables that it needs.
     pub fn lacks(&self) -> Vec<VariableError> {
-        let errors = [self.url().err(), self.sslrootcert().err(), self.identity().err()].into_iter().flatten();
+        let errors = [
+            self.url().err(),
+            self.sslrootcert().err(),
+            self.identity().err(),
+        ]
+        .into_iter()
+        .flatten();
         let of_variables = errors.filter_map(|error| match error {
             UrlError::Variable(errors) => Some(errors.0),
             _ => None,
@@ -176,15 +212,22 @@ impl Connection {
 
     /// Warnings about parameters of its URL that nobody reads.
     fn unread(&self, project: Span) -> Vec<Problem> {
-        let Ok(url) = self.url() else { return Vec::new() };
+        let Ok(url) = self.url() else {
+            return Vec::new();
+        };
         let (unknown, known) = url::unknown_parameters(url.expose_secret());
         let warn = |name: String| {
-            let message = format!("the URL of connection {} has the parameter {name}, which nobody reads", self.name);
+            let message = format!(
+                "the URL of connection {} has the parameter {name}, which nobody reads",
+                self.name
+            );
             let problem = Problem::new(self.at.unwrap_or(project), message, "its URL");
             if url::NO_EFFECT.contains(&name.as_str()) {
                 return problem.hint("take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as they are");
             }
-            match nearest(&name, known.iter().copied()).or((name == "unix_socket").then_some("socket")) {
+            match nearest(&name, known.iter().copied())
+                .or((name == "unix_socket").then_some("socket"))
+            {
                 Some(near) => problem.hint(format!("did you mean {near}?")),
                 None => problem.hint(format!("parameters that are read: {}", known.join(", "))),
             }
@@ -192,13 +235,22 @@ impl Connection {
         unknown.into_iter().map(warn).collect()
     }
 
-    /// The URL as far as it may be shown: one that is nothing but variables, or no more than that it is there.
+    /// The URL as far as it may be shown: one that is nothing but variables, or no more than that
+    /// it is there.
     pub fn shown(&self) -> &str {
         let written = self.written.expose_secret();
-        let is_variable =
-            written.starts_with("${") && written.ends_with('}') && !written.contains("://") && written.matches('}').count() == 1;
-        let is_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '$' | '{' | '}');
-        if is_variable && written.chars().all(is_name) { written } else { REDACTED }
+        let is_variable = written.starts_with("${")
+            && written.ends_with('}')
+            && !written.contains("://")
+            && written.matches('}').count() == 1;
+        let is_name = |letter: char| {
+            letter.is_ascii_alphanumeric() || matches!(letter, '_' | '$' | '{' | '}')
+        };
+        if is_variable && written.chars().all(is_name) {
+            written
+        } else {
+            REDACTED
+        }
     }
 
     /// The warning of root certificates that nothing is compared with.
@@ -207,23 +259,40 @@ impl Connection {
         let url = url.expose_secret();
         let parameter = |names| Url::parse(url)?.parameter(names);
         let is_named = self.sslrootcert.is_some() || parameter(CERTIFICATES).is_some();
-        let of_environment = || self.pgsslmode.clone().filter(|_| url.starts_with("postgres"));
+        let of_environment = || {
+            self.pgsslmode
+                .clone()
+                .filter(|_| url.starts_with("postgres"))
+        };
         let verifies = match self.sslmode {
             Some(mode) => matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull),
-            None => parameter(TLS).or_else(of_environment).is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
+            None => parameter(TLS)
+                .or_else(of_environment)
+                .is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
         };
         if !is_named || verifies {
             return None;
         }
-        let message = format!("the root certificates of connection {} verify nothing", self.name);
+        let message = format!(
+            "the root certificates of connection {} verify nothing",
+            self.name
+        );
         let problem = Problem::new(self.at?, message, "its sslmode takes any certificate");
         Some(problem.hint("sslmode: verify-full compares the server's certificate with them, and its name with the host"))
     }
 
     /// The warning of a connection that no flow uses.
     pub(super) fn unused(&self) -> Option<Problem> {
-        let problem = Problem::new(self.at?, format!("no flow uses the connection {}", self.name), "it is not used");
-        Some(problem.hint("home: {connection: NAME, table: TABLE} reads from it; flows of files need none"))
+        let problem = Problem::new(
+            self.at?,
+            format!("no flow uses the connection {}", self.name),
+            "it is not used",
+        );
+        Some(
+            problem.hint(
+                "home: {connection: NAME, table: TABLE} reads from it; flows of files need none",
+            ),
+        )
     }
 }
 
@@ -240,10 +309,21 @@ impl PartialEq for Connection {
     fn eq(&self, other: &Self) -> bool {
         let rest = |connection: &Self| {
             let times = (connection.connect_timeout, connection.statement_timeout);
-            let texts = (connection.name.clone(), connection.sslrootcert.clone(), connection.identity.clone());
+            let texts = (
+                connection.name.clone(),
+                connection.sslrootcert.clone(),
+                connection.identity.clone(),
+            );
             let tls = (connection.sslmode, connection.pgsslmode.clone());
             let pool = (connection.pool_size, connection.is_confined);
-            (texts, connection.at, pool, times, tls, connection.variables.clone())
+            (
+                texts,
+                connection.at,
+                pool,
+                times,
+                tls,
+                connection.variables.clone(),
+            )
         };
         rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
     }
@@ -251,7 +331,10 @@ impl PartialEq for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("name", &self.name).field("url", &self.shown()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("url", &self.shown())
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,16 +345,24 @@ pub(super) fn resolve(
     variables: &Variables,
     problems: &mut Problems,
 ) -> Vec<Connection> {
-    let places: BTreeMap<&str, (Span, &Node)> =
-        project.get("connections").into_iter().flat_map(Node::entries).map(|(key, node)| (key.name.as_str(), (key.at, node))).collect();
-    let mut from_environment: BTreeMap<&str, &String> =
-        variables.iter().filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value))).collect();
+    let places: BTreeMap<&str, (Span, &Node)> = project
+        .get("connections")
+        .into_iter()
+        .flat_map(Node::entries)
+        .map(|(key, node)| (key.name.as_str(), (key.at, node)))
+        .collect();
+    let mut from_environment: BTreeMap<&str, &String> = variables
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(CONNECTION_PREFIX)?, value)))
+        .collect();
     let mut connections = Vec::new();
     for (name, fields) in written {
         let variable = variable_name(&name);
         let at = places.get(name.as_str()).map(|(at, _)| *at);
-        let Some(url) =
-            from_environment.remove(variable.as_str()).map(|value| of_environment(&variable, value)).or(fields.url.map(|url| url.0))
+        let Some(url) = from_environment
+            .remove(variable.as_str())
+            .map(|value| of_environment(&variable, value))
+            .or(fields.url.map(|url| url.0))
         else {
             let node = places.get(name.as_str()).map(|(_, node)| *node);
             if node.is_some_and(|node| node.get("url").is_some()) {
@@ -279,20 +370,34 @@ pub(super) fn resolve(
                 continue;
             }
             let place = node.map_or(project.at, |node| node.at);
-            let problem = Problem::new(place, format!("connection {name} has no url"), "expected the key url here");
-            problems.push(problem.hint(format!("url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}")));
+            let problem = Problem::new(
+                place,
+                format!("connection {name} has no url"),
+                "expected the key url here",
+            );
+            problems.push(problem.hint(format!(
+                "url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}"
+            )));
             continue;
         };
         let (sslrootcert, identity) = (fields.sslrootcert.map(|path| path.0), fields.identity);
-        let texts = [Some(&url), sslrootcert.as_ref(), identity.as_ref()].into_iter().flatten();
-        let used = texts.flat_map(|text| variables::names_in(text)).filter_map(|name| variables.get_key_value(name));
-        let used = used.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let texts = [Some(&url), sslrootcert.as_ref(), identity.as_ref()]
+            .into_iter()
+            .flatten();
+        let used = texts
+            .flat_map(|text| variables::names_in(text))
+            .filter_map(|name| variables.get_key_value(name));
+        let used = used
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let pool_size = fields.pool_size.map_or(POOL_SIZE, |size| size.0);
         connections.push(Connection {
             name,
             at,
             pool_size,
-            connect_timeout: fields.connect_timeout.map_or(CONNECT_TIMEOUT, |time| time.0),
+            connect_timeout: fields
+                .connect_timeout
+                .map_or(CONNECT_TIMEOUT, |time| time.0),
             statement_timeout: fields.statement_timeout.map(|time| time.0),
             sslmode: fields.sslmode,
             pgsslmode: variables.get(PGSSLMODE).cloned(),
@@ -305,45 +410,86 @@ pub(super) fn resolve(
     }
     // What is written wrong is said already, and is not missing.
     for (name, (at, _)) in &places {
-        if !connections.iter().any(|connection| connection.name == *name) {
+        if !connections
+            .iter()
+            .any(|connection| connection.name == *name)
+        {
             let written = format!("{BROKEN}:").into();
             let (name, at) = ((*name).to_string(), Some(*at));
-            connections.push(Connection { name, at, written, ..Connection::plain() });
+            connections.push(Connection {
+                name,
+                at,
+                written,
+                ..Connection::plain()
+            });
         }
     }
     for (variable, url) in from_environment {
         let written = of_environment(variable, url).into();
         let pgsslmode = variables.get(PGSSLMODE).cloned();
-        let used = variables.get_key_value(&format!("{CONNECTION_PREFIX}{variable}")).map(|(name, value)| (name.clone(), value.clone()));
+        let used = variables
+            .get_key_value(&format!("{CONNECTION_PREFIX}{variable}"))
+            .map(|(name, value)| (name.clone(), value.clone()));
         let variables = used.into_iter().collect();
-        connections.push(Connection { name: variable.to_lowercase(), pgsslmode, written, variables, ..Connection::plain() });
+        connections.push(Connection {
+            name: variable.to_lowercase(),
+            pgsslmode,
+            written,
+            variables,
+            ..Connection::plain()
+        });
     }
     connections
 }
 
-/// The URL that a variable of the environment has, as a config would have it. One that is none is known by its name.
+/// The URL that a variable of the environment has, as a config would have it. One that is none is
+/// known by its name.
 fn of_environment(variable: &str, value: &str) -> String {
-    if value.is_empty() || value == NOT_UTF8 { format!("${{{CONNECTION_PREFIX}{variable}}}") } else { value.replace('$', "$$") }
+    if value.is_empty() || value == NOT_UTF8 {
+        format!("${{{CONNECTION_PREFIX}{variable}}}")
+    } else {
+        value.replace('$', "$$")
+    }
 }
 
-/// Takes connections out whose `type` says that they are for a database which hygge does not know: that is all that there is to
-/// say of them. Nothing where there are none.
+/// Takes connections out whose `type` says that they are for a database which hygge does not know:
+/// that is all that there is to say of them. Nothing where there are none.
 pub(super) fn without_foreign(project: &Node, problems: &mut Problems) -> Option<Node> {
-    let (place, connections) = project.entries().iter().enumerate().find(|(_, (key, _))| key.name == "connections")?;
+    let (place, connections) = project
+        .entries()
+        .iter()
+        .enumerate()
+        .find(|(_, (key, _))| key.name == "connections")?;
     let kind = |node: &Node| match &node.get("type")?.value {
         Value::Secret(Secret(text)) | Value::Text(text) => Some(text.to_lowercase()),
         _ => None,
     };
     let is_foreign = |node: &Node| node.get("url").is_none() && kind(node).is_some();
-    let foreign: Vec<_> = connections.1.entries().iter().filter(|(_, node)| is_foreign(node)).collect();
+    let foreign: Vec<_> = connections
+        .1
+        .entries()
+        .iter()
+        .filter(|(_, node)| is_foreign(node))
+        .collect();
     for (key, node) in &foreign {
         let word = kind(node).unwrap_or_default();
         let is_own = SCHEMES.contains(&word.as_str());
         let message = match is_own {
-            true => format!("connection {} has no url: a connection is one URL, and no keys besides", key.name),
-            false => format!("connection {} is for {}", key.name, foreign_name(&word).unwrap_or("something that hygge does not know")),
+            true => format!(
+                "connection {} has no url: a connection is one URL, and no keys besides",
+                key.name
+            ),
+            false => format!(
+                "connection {} is for {}",
+                key.name,
+                foreign_name(&word).unwrap_or("something that hygge does not know")
+            ),
         };
-        let expected = if is_own { "expected the key url" } else { "expected a database that hygge knows" };
+        let expected = if is_own {
+            "expected the key url"
+        } else {
+            "expected a database that hygge knows"
+        };
         problems.push(Problem::new(node.place_of("type"), message, expected).hint(SPOKEN));
     }
     if foreign.is_empty() {
@@ -365,7 +511,9 @@ pub const SPOKEN: &str = "hygge reads and fills SQLite, PostgreSQL, MySQL and Ma
 /// Databases and the like that hygge does not speak to, by what others call them.
 pub fn foreign_name(word: &str) -> Option<&'static str> {
     Some(match word {
-        "mssql" | "sqlserver" | "sql_server" | "azuresql" | "synapse" | "fabric" => "SQL Server, which hygge does not speak to",
+        "mssql" | "sqlserver" | "sql_server" | "azuresql" | "synapse" | "fabric" => {
+            "SQL Server, which hygge does not speak to"
+        }
         "oracle" => "Oracle, which hygge does not speak to",
         "snowflake" => "Snowflake, which hygge does not speak to",
         "bigquery" => "BigQuery, which hygge does not speak to",
@@ -381,7 +529,10 @@ pub fn foreign_name(word: &str) -> Option<&'static str> {
 
 /// Warnings about what connections say and nobody reads.
 pub(super) fn warnings(connections: &[Connection], project: Span) -> Vec<Problem> {
-    connections.iter().flat_map(|connection| connection.unread(project)).collect()
+    connections
+        .iter()
+        .flat_map(|connection| connection.unread(project))
+        .collect()
 }
 
 /// A variable without which a path is another one.
@@ -394,5 +545,13 @@ fn check_empty(path: &str, variables: &Variables) -> Result<(), UrlError> {
 
 /// `my-shop` is `MY_SHOP` in the environment.
 fn variable_name(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }).collect()
+    name.chars()
+        .map(|letter| {
+            if letter.is_ascii_alphanumeric() {
+                letter.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }

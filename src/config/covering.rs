@@ -1,8 +1,10 @@
-//! Texts as a terminal may have them: URLs are covered, whatever they are of. What else is a secret, only `secrets` knows.
+//! Texts as a terminal may have them: URLs are covered, whatever they are of. What else is a
+//! secret, only `secrets` knows.
 
 use crate::error::escape;
 
-/// The text as a terminal may have it: no secrets, and no signs that would do something there. Places count its bytes.
+/// The text as a terminal may have it: no secrets, and no signs that would do something there.
+/// Places count its bytes.
 pub(super) fn shown(text: &str) -> String {
     escape::same_length(&without_urls(text)).into_owned()
 }
@@ -12,14 +14,21 @@ const CLOSING: [char; 7] = ['"', '\'', '}', ']', ')', ',', ';'];
 
 /// True for a place that has no secret in it: of no database, without a login, without parameters.
 fn is_open(before: &str, url: &str) -> bool {
-    let scheme =
-        before.trim_end_matches("://").rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '+').next().unwrap_or_default();
-    let is_known = ["s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "http", "https"].contains(&scheme);
+    let scheme = before
+        .trim_end_matches("://")
+        .rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '+')
+        .next()
+        .unwrap_or_default();
+    let is_known = [
+        "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "file", "http", "https",
+    ]
+    .contains(&scheme);
     is_known && !url.contains(['@', '?', '*', '$'])
 }
 
-/// The text with everything behind `://` covered, where it may have a secret in it, up to the end of the word and letter by letter, so
-/// that places stay where they are: a URL may have a password in it.
+/// The text with everything behind `://` covered, where it may have a secret in it, up to the end
+/// of the word and letter by letter, so that places stay where they are: a URL may have a password
+/// in it.
 pub(super) fn without_urls(text: &str) -> String {
     let mut covered = String::with_capacity(text.len());
     let mut rest = text;
@@ -29,7 +38,9 @@ pub(super) fn without_urls(text: &str) -> String {
         let line = url.lines().next().unwrap_or_default();
         // A password may have a space in it.
         let from = line.rfind('@').unwrap_or(0);
-        let end = line[from..].find(char::is_whitespace).map_or(line.len(), |end| from + end);
+        let end = line[from..]
+            .find(char::is_whitespace)
+            .map_or(line.len(), |end| from + end);
         // What closes it is seen.
         let end = from + line[from..end].trim_end_matches(CLOSING).len();
         if is_open(before, &line[..end]) {

@@ -17,13 +17,22 @@ use crate::error::some;
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
     let mut found = Vec::new();
     let mut look = |flow: &Node| {
-        for from in entities_of(flow).into_iter().flat_map(items).filter_map(|item| item.get("from")) {
+        for from in entities_of(flow)
+            .into_iter()
+            .flat_map(items)
+            .filter_map(|item| item.get("from"))
+        {
             found.extend(from.text().map(|text| (text.to_string(), from.at)));
         }
     };
     for document in documents {
         match &document.role {
-            Role::Project => document.tree.get("flows").into_iter().flat_map(Node::entries).for_each(|(_, flow)| look(flow)),
+            Role::Project => document
+                .tree
+                .get("flows")
+                .into_iter()
+                .flat_map(Node::entries)
+                .for_each(|(_, flow)| look(flow)),
             Role::Flow(_) => look(&document.tree),
             Role::Entity(..) => {}
         }
@@ -33,7 +42,8 @@ pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
 
 /// The entities of a flow, as they are written.
 pub(super) fn entities_of(flow: &Node) -> Option<&Node> {
-    flow.get("entities").or_else(|| flow.get("options")?.get("entities"))
+    flow.get("entities")
+        .or_else(|| flow.get("options")?.get("entities"))
 }
 
 /// The items of `entities`, which may be one pattern.
@@ -61,7 +71,8 @@ pub(super) struct Entities {
     pub(super) list: Vec<Entity>,
     /// Whether the flow may have none: each of its patterns says so.
     pub(super) may_be_none: bool,
-    /// How many of a hundred may be gone that were published before; `None` where no pattern finds any.
+    /// How many of a hundred may be gone that were published before; `None` where no pattern finds
+    /// any.
     pub(super) max_lost: Option<u8>,
     /// What its patterns pass over, in words.
     pub(super) passed_over: Vec<String>,
@@ -81,35 +92,79 @@ pub(super) struct Origin<'c> {
 
 impl Origin<'_> {
     /// The entities: those of files, those that are written, and what patterns found besides them.
-    pub(super) fn entities(&self, problems: &mut Problems, warnings: &mut Vec<Problem>) -> Entities {
+    pub(super) fn entities(
+        &self,
+        problems: &mut Problems,
+        warnings: &mut Vec<Problem>,
+    ) -> Entities {
         let (mut named, mut found, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         let mut patterns: Vec<PatternFields> = Vec::new();
         for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
-            named.push(Entity { name: (*name).to_string(), at: beginning(tree), block: (*tree).clone(), found: None });
+            named.push(Entity {
+                name: (*name).to_string(),
+                at: beginning(tree),
+                block: (*tree).clone(),
+                found: None,
+            });
         }
         if let Some(written) = self.written
             && !matches!(written.value, Value::List(_) | Value::Map(_))
         {
-            let message = format!("entities of flow {} is {}", self.flow, written.value.describe());
-            let problem = Problem::new(written.at, message, "expected a list of names, or a map with from");
+            let message = format!(
+                "entities of flow {} is {}",
+                self.flow,
+                written.value.describe()
+            );
+            let problem = Problem::new(
+                written.at,
+                message,
+                "expected a list of names, or a map with from",
+            );
             problems.push(problem.hint(EXAMPLE));
         }
         for item in self.written.into_iter().flat_map(items) {
-            match (&item.value, item.get("name").and_then(Node::text), item.get("from")) {
-                (Value::Text(name), ..) => named.push(Entity { name: name.clone(), at: item.at, block: empty(item.at), found: None }),
-                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(item, (&mut found, &mut passed_over), problems, warnings)),
+            match (
+                &item.value,
+                item.get("name").and_then(Node::text),
+                item.get("from"),
+            ) {
+                (Value::Text(name), ..) => named.push(Entity {
+                    name: name.clone(),
+                    at: item.at,
+                    block: empty(item.at),
+                    found: None,
+                }),
+                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(
+                    item,
+                    (&mut found, &mut passed_over),
+                    problems,
+                    warnings,
+                )),
                 (Value::Map(_), Some(name), _) => {
-                    named.push(Entity { name: name.to_string(), at: item.place_of("name"), block: item.clone(), found: None });
+                    named.push(Entity {
+                        name: name.to_string(),
+                        at: item.place_of("name"),
+                        block: item.clone(),
+                        found: None,
+                    });
                 }
                 _ => self.refuse(item, problems),
             }
         }
-        let may_be_none = !patterns.is_empty() && patterns.iter().all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
+        let may_be_none = !patterns.is_empty()
+            && patterns
+                .iter()
+                .all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
         // What may find nothing, and does, misses nothing.
         let misses_none = may_be_none && found.is_empty();
-        let allowed =
-            |pattern: &PatternFields| if misses_none { 100 } else { pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0) };
+        let allowed = |pattern: &PatternFields| {
+            if misses_none {
+                100
+            } else {
+                pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0)
+            }
+        };
         let max_lost = patterns.iter().map(allowed).min();
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
@@ -118,7 +173,12 @@ impl Origin<'_> {
                 None => named.push(entity),
             }
         }
-        Entities { list: named, may_be_none, max_lost, passed_over }
+        Entities {
+            list: named,
+            may_be_none,
+            max_lost,
+            passed_over,
+        }
     }
 
     fn refuse(&self, item: &Node, problems: &mut Problems) {
@@ -132,9 +192,13 @@ impl Origin<'_> {
         if problems.count() == before || !item.entries().iter().any(|(key, _)| is_mistyped(key)) {
             let (what, expected) = match &item.value {
                 Value::Map(_) => ("has no name".to_string(), "expected the key name, or from"),
-                other => (format!("is {}", other.describe()), "expected a name, a map with name, or a map with from"),
+                other => (
+                    format!("is {}", other.describe()),
+                    "expected a name, a map with name, or a map with from",
+                ),
             };
-            problems.push(Problem::new(item.at, format!("{called} {what}"), expected).hint(EXAMPLE));
+            problems
+                .push(Problem::new(item.at, format!("{called} {what}"), expected).hint(EXAMPLE));
         }
     }
 
@@ -151,32 +215,57 @@ impl Origin<'_> {
         let from = &fields.from.as_ref()?.0;
         let at = item.place_of("from");
         // A pattern that cannot be listed is a problem already.
-        let Some(Matched { entities: matches, passed_over: others }) = self.listings.get(from) else { return Some(fields) };
+        let Some(Matched {
+            entities: matches,
+            passed_over: others,
+        }) = self.listings.get(from)
+        else {
+            return Some(fields);
+        };
         let mut is_any_left = false;
         let mut excluded = globs(item.get("exclude"), problems);
         for (name, path) in matches {
             let file = path.rsplit('/').next().unwrap_or(path);
             let mut is_out = false;
-            for glob in excluded.iter_mut().filter(|glob| glob.matcher.is_match(name) || glob.matcher.is_match(file)) {
+            for glob in excluded
+                .iter_mut()
+                .filter(|glob| glob.matcher.is_match(name) || glob.matcher.is_match(file))
+            {
                 (is_out, glob.is_used) = (true, true);
             }
             if is_out {
                 continue;
             }
             is_any_left = true;
-            if let Some((other, _)) = found.iter().find(|other| other.name == *name).and_then(|other| other.found.as_ref()) {
-                let problem = Problem::new(at, format!("{other} and {path} are both the entity {name}"), "this pattern finds both");
+            if let Some((other, _)) = found
+                .iter()
+                .find(|other| other.name == *name)
+                .and_then(|other| other.found.as_ref())
+            {
+                let problem = Problem::new(
+                    at,
+                    format!("{other} and {path} are both the entity {name}"),
+                    "this pattern finds both",
+                );
                 problems.push(problem.hint("leave one of them out by exclude"));
                 continue;
             }
-            found.push(Entity { name: name.clone(), at, block: empty(at), found: Some((path.clone(), at)) });
+            found.push(Entity {
+                name: name.clone(),
+                at,
+                block: empty(at),
+                found: Some((path.clone(), at)),
+            });
         }
         let mut others = others.clone();
         others.retain(|path| {
             let file = path.rsplit('/').next().unwrap_or(path);
             let stem = Path::new(file).file_stem().unwrap_or_default();
             let mut is_out = false;
-            for glob in excluded.iter_mut().filter(|glob| glob.matcher.is_match(file) || glob.matcher.is_match(stem)) {
+            for glob in excluded
+                .iter_mut()
+                .filter(|glob| glob.matcher.is_match(file) || glob.matcher.is_match(stem))
+            {
                 (is_out, glob.is_used) = (true, true);
             }
             !is_out
@@ -198,22 +287,34 @@ const SHOWN: usize = 3;
 
 fn said(others: &[String], pattern: &str) -> Option<String> {
     let names = some(others, SHOWN);
-    let (verb, them) = if others.len() == 1 { ("is", "it") } else { ("are", "them") };
+    let (verb, them) = if others.len() == 1 {
+        ("is", "it")
+    } else {
+        ("are", "them")
+    };
     (!others.is_empty()).then(|| format!("no entity {verb} {names}: {pattern} does not match {them}, and large letters are other letters"))
 }
 
 /// A pattern that finds no entity: most likely it is mistyped, or a folder is not mounted.
 fn nothing_left(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem {
     let problem = match excluded {
-        0 => Problem::new(at, format!("nothing matches {pattern:?}, and flow {flow} has no entity by it"), "expected folders or files"),
+        0 => Problem::new(
+            at,
+            format!("nothing matches {pattern:?}, and flow {flow} has no entity by it"),
+            "expected folders or files",
+        ),
         1 => Problem::new(
             at,
-            format!("exclude leaves out the one that {pattern:?} matches, and flow {flow} has no entity by it"),
+            format!(
+                "exclude leaves out the one that {pattern:?} matches, and flow {flow} has no entity by it"
+            ),
             "expected an entity",
         ),
         all => Problem::new(
             at,
-            format!("exclude leaves out all {all} that {pattern:?} matches, and flow {flow} has no entity by it"),
+            format!(
+                "exclude leaves out all {all} that {pattern:?} matches, and flow {flow} has no entity by it"
+            ),
             "expected an entity",
         ),
     };
@@ -223,7 +324,8 @@ fn nothing_left(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem
 /// How many of a hundred entities may be gone where nothing is said.
 const MAX_LOST: u8 = 50;
 
-const EXAMPLE: &str = "entities: [users, {name: orders, store: other/folder}], or entities: {from: \"data/home/*\"}";
+const EXAMPLE: &str =
+    "entities: [users, {name: orders, store: other/folder}], or entities: {from: \"data/home/*\"}";
 
 /// A glob of names that are no entities.
 struct Excluded {
@@ -237,10 +339,19 @@ fn globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<Excluded> {
     let mut globs = Vec::new();
     for (text, at) in exclude.map(Node::texts).unwrap_or_default() {
         match GlobBuilder::new(text).build() {
-            Ok(glob) => globs.push(Excluded { matcher: glob.compile_matcher(), text: text.to_string(), at, is_used: false }),
+            Ok(glob) => globs.push(Excluded {
+                matcher: glob.compile_matcher(),
+                text: text.to_string(),
+                at,
+                is_used: false,
+            }),
             Err(error) => {
                 let message = format!("exclude {text:?} cannot be used: {}", error.kind());
-                problems.push(Problem::new(at, message, "expected a glob such as \"tmp*\""));
+                problems.push(Problem::new(
+                    at,
+                    message,
+                    "expected a glob such as \"tmp*\"",
+                ));
             }
         }
     }
@@ -248,12 +359,21 @@ fn globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<Excluded> {
 }
 
 fn empty(at: Span) -> Node {
-    Node { value: Value::Map(Vec::new()), at }
+    Node {
+        value: Value::Map(Vec::new()),
+        at,
+    }
 }
 
 /// Where a file begins.
 pub(super) fn beginning(tree: &Node) -> Span {
-    Span { offset: 0, length: 1, line: 1, column: 1, ..tree.at }
+    Span {
+        offset: 0,
+        length: 1,
+        line: 1,
+        column: 1,
+        ..tree.at
+    }
 }
 
 /// A file that repeats the name it has must repeat it as it is.
@@ -267,11 +387,20 @@ pub(super) fn check_file_name(what: &str, name: &str, tree: &Node, problems: &mu
     }
 }
 
-/// Joins an entity to the paths that it did not write itself, unless a placeholder keeps them apart.
+/// Joins an entity to the paths that it did not write itself, unless a placeholder keeps them
+/// apart.
 pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
-    let Value::Map(entries) = &mut block.value else { return };
-    for (key, part) in entries.iter_mut().filter(|(key, _)| matches!(key.name.as_str(), "home" | "store")) {
-        if own.get(&key.name).is_some_and(|own| own.get("path").is_some()) {
+    let Value::Map(entries) = &mut block.value else {
+        return;
+    };
+    for (key, part) in entries
+        .iter_mut()
+        .filter(|(key, _)| matches!(key.name.as_str(), "home" | "store"))
+    {
+        if own
+            .get(&key.name)
+            .is_some_and(|own| own.get("path").is_some())
+        {
             continue;
         }
         let found = entity.found.as_ref().filter(|_| key.name == "home");
@@ -285,12 +414,28 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
             join_table(part, &own_keys(own, &key.name), is_apart, entity);
             continue;
         }
-        let Value::Map(fields) = &mut part.value else { continue };
-        let path = fields.iter_mut().find(|(key, _)| key.name == "path").map(|(_, path)| path);
+        let Value::Map(fields) = &mut part.value else {
+            continue;
+        };
+        let path = fields
+            .iter_mut()
+            .find(|(key, _)| key.name == "path")
+            .map(|(_, path)| path);
         match (found, path) {
-            (Some((found, at)), Some(path)) => *path = Node { value: Value::Text(found.clone()), at: *at },
+            (Some((found, at)), Some(path)) => {
+                *path = Node {
+                    value: Value::Text(found.clone()),
+                    at: *at,
+                }
+            }
             (Some((found, at)), None) => fields.push(path_entry(found, *at)),
-            (None, Some(Node { value: Value::Text(path), .. })) if !is_apart => {
+            (
+                None,
+                Some(Node {
+                    value: Value::Text(path),
+                    ..
+                }),
+            ) if !is_apart => {
                 *path = format!("{}/{}", path.trim_end_matches('/'), entity.name);
             }
             (None, _) => {}
@@ -301,33 +446,77 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
         && !entries.iter().any(|(key, _)| key.name == "home")
     {
         let (key, path) = path_entry(found, *at);
-        entries.push((Key { name: "home".into(), ..key }, with_path(&path)));
+        entries.push((
+            Key {
+                name: "home".into(),
+                ..key
+            },
+            with_path(&path),
+        ));
     }
 }
 
 /// The keys that an entity wrote itself.
 fn own_keys<'o>(own: &'o Node, key: &str) -> Vec<&'o str> {
-    own.get(key).into_iter().flat_map(Node::entries).map(|(key, _)| key.name.as_str()).collect()
+    own.get(key)
+        .into_iter()
+        .flat_map(Node::entries)
+        .map(|(key, _)| key.name.as_str())
+        .collect()
 }
 
 /// The table of an entity is called like it: behind a schema, if one is said.
 fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
-    let is_said = part.get("query").is_some() || own.iter().any(|key| matches!(*key, "table" | "query"));
+    let is_said =
+        part.get("query").is_some() || own.iter().any(|key| matches!(*key, "table" | "query"));
     let at = part.at;
-    let Value::Map(fields) = &mut part.value else { return };
-    let name = if entity.name.contains(['.', '"']) { format!("\"{}\"", entity.name.replace('"', "\"\"")) } else { entity.name.clone() };
-    match fields.iter_mut().find(|(key, _)| key.name == "table").map(|(_, table)| table) {
-        Some(Node { value: Value::Text(table), .. }) if !is_said && !is_apart && !table.contains('{') => {
+    let Value::Map(fields) = &mut part.value else {
+        return;
+    };
+    let name = if entity.name.contains(['.', '"']) {
+        format!("\"{}\"", entity.name.replace('"', "\"\""))
+    } else {
+        entity.name.clone()
+    };
+    match fields
+        .iter_mut()
+        .find(|(key, _)| key.name == "table")
+        .map(|(_, table)| table)
+    {
+        Some(Node {
+            value: Value::Text(table),
+            ..
+        }) if !is_said && !is_apart && !table.contains('{') => {
             *table = format!("{table}.{name}");
         }
         None if !is_said => {
-            let key = Key { name: "table".into(), at, is_default: false };
-            fields.push((key, Node { value: Value::Text(name), at }));
+            let key = Key {
+                name: "table".into(),
+                at,
+                is_default: false,
+            };
+            fields.push((
+                key,
+                Node {
+                    value: Value::Text(name),
+                    at,
+                },
+            ));
         }
         _ => {}
     }
 }
 
 fn path_entry(path: &str, at: Span) -> (Key, Node) {
-    (Key { name: "path".into(), at, is_default: false }, Node { value: Value::Text(path.to_string()), at })
+    (
+        Key {
+            name: "path".into(),
+            at,
+            is_default: false,
+        },
+        Node {
+            value: Value::Text(path.to_string()),
+            at,
+        },
+    )
 }

@@ -15,13 +15,15 @@ use super::variables::Variables;
 use crate::error::Result;
 use crate::fs;
 
-/// How many bytes all values may have: each line may name what the ones before it say, and double it.
+/// How many bytes all values may have: each line may name what the ones before it say, and double
+/// it.
 const VALUES_BYTES: usize = 16 << 20;
 
 /// How many lines that cannot be read are told.
 const TOLD: usize = 10;
 
-/// The environment, behind it the variables of the file that `options.env_file` names, and that file.
+/// The environment, behind it the variables of the file that `options.env_file` names, and that
+/// file.
 pub(super) fn variables_of(
     tree: &Node,
     root: &Path,
@@ -29,9 +31,18 @@ pub(super) fn variables_of(
     secrets: &Secrets,
     said: &mut Vec<Problem>,
 ) -> Result<(Variables, Option<PathBuf>)> {
-    let named = tree.get("options").and_then(|options| options.get("env_file"));
-    let named = named.and_then(|node| Some((node.at, filling::filled(node.text()?, environment, secrets).ok()?)));
-    let Some((at, text)) = named else { return Ok((environment.clone(), None)) };
+    let named = tree
+        .get("options")
+        .and_then(|options| options.get("env_file"));
+    let named = named.and_then(|node| {
+        Some((
+            node.at,
+            filling::filled(node.text()?, environment, secrets).ok()?,
+        ))
+    });
+    let Some((at, text)) = named else {
+        return Ok((environment.clone(), None));
+    };
     let path = absolute(root, &text);
     let bytes = match fs::read(&path, FILE_BYTES) {
         Ok(bytes) => bytes,
@@ -41,25 +52,43 @@ pub(super) fn variables_of(
                 None if fs::stat(&path).map_err(start)?.is_none() => "does not exist".into(),
                 None => return Err(start(error)),
             };
-            let problem = Problem::new(at, format!("env_file {text} {reason}"), "expected a file with lines of NAME=value");
+            let problem = Problem::new(
+                at,
+                format!("env_file {text} {reason}"),
+                "expected a file with lines of NAME=value",
+            );
             said.push(problem.hint("it is relative to the folder of the config"));
             return Ok((environment.clone(), None));
         }
     };
     let mut values = Variables::new();
-    let problem = |words: String, label: &str| Problem::new(at, format!("env_file {text}{words}"), label);
+    let problem =
+        |words: String, label: &str| Problem::new(at, format!("env_file {text}{words}"), label);
     match Lines::read_all(&bytes, environment, &mut values) {
         Ok(bad) => said.extend(bad.into_iter().map(|line| {
             // The line is not shown: it may be a secret.
-            let problem = problem(format!(", line {line} cannot be read"), "expected lines of NAME=value");
+            let problem = problem(
+                format!(", line {line} cannot be read"),
+                "expected lines of NAME=value",
+            );
             problem.hint("put a value with spaces or # in quotes")
         })),
         Err(TooMuch { line }) => {
-            let words = format!(", line {line}: its values have more than {} MiB", VALUES_BYTES >> 20);
-            said.push(problem(words, "expected variables of a config").hint("write values without the variables before them"));
+            let words = format!(
+                ", line {line}: its values have more than {} MiB",
+                VALUES_BYTES >> 20
+            );
+            said.push(
+                problem(words, "expected variables of a config")
+                    .hint("write values without the variables before them"),
+            );
         }
     }
-    values.extend(environment.iter().map(|(name, value)| (name.clone(), value.clone())));
+    values.extend(
+        environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     Ok((values, Some(path)))
 }
 
@@ -68,7 +97,8 @@ struct TooMuch {
     line: usize,
 }
 
-/// A file of variables that is read line by line, so that it is known where it is, and what the next line may become.
+/// A file of variables that is read line by line, so that it is known where it is, and what the
+/// next line may become.
 struct Lines<'b> {
     rest: &'b [u8],
     /// True where the rest begins in the middle of a line.
@@ -88,12 +118,28 @@ struct State {
 
 impl Lines<'_> {
     /// Gives the lines that cannot be read, the first few of them.
-    fn read_all(bytes: &[u8], environment: &Variables, values: &mut Variables) -> Result<Vec<usize>, TooMuch> {
+    fn read_all(
+        bytes: &[u8],
+        environment: &Variables,
+        values: &mut Variables,
+    ) -> Result<Vec<usize>, TooMuch> {
         let state = Rc::new(State::default());
-        state.longest.set(environment.values().map(String::len).max().unwrap_or_default());
+        state.longest.set(
+            environment
+                .values()
+                .map(String::len)
+                .max()
+                .unwrap_or_default(),
+        );
         let (mut bad, mut size) = (Vec::new(), 0_usize);
-        for line in dotenvy::from_read_iter(Lines { rest: bytes, is_inside: false, state: state.clone() }) {
-            let too_much = || TooMuch { line: state.number.get() };
+        for line in dotenvy::from_read_iter(Lines {
+            rest: bytes,
+            is_inside: false,
+            state: state.clone(),
+        }) {
+            let too_much = || TooMuch {
+                line: state.number.get(),
+            };
             state.becoming.set(0);
             match line {
                 Ok((name, value)) => {
@@ -104,7 +150,9 @@ impl Lines<'_> {
                         return Err(too_much());
                     }
                 }
-                Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::FileTooLarge => return Err(too_much()),
+                Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                    return Err(too_much());
+                }
                 Err(error) => {
                     let further = match &error {
                         dotenvy::Error::LineParse(line, _) => line.trim_end().matches('\n').count(),
@@ -131,11 +179,27 @@ impl Read for Lines<'_> {
         buffer[..length].copy_from_slice(given);
         self.rest = rest;
         let state = &self.state;
-        state.number.set(state.number.get() + usize::from(length > 0 && !self.is_inside));
+        state
+            .number
+            .set(state.number.get() + usize::from(length > 0 && !self.is_inside));
         self.is_inside = end.is_none();
         // Each `$` may stand for the longest value.
-        let named = given.iter().filter(|byte| **byte == b'$').count().saturating_mul(state.longest.get());
-        state.becoming.set(state.becoming.get().saturating_add(named).saturating_add(length));
-        if state.becoming.get() > VALUES_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(length) }
+        let named = given
+            .iter()
+            .filter(|byte| **byte == b'$')
+            .count()
+            .saturating_mul(state.longest.get());
+        state.becoming.set(
+            state
+                .becoming
+                .get()
+                .saturating_add(named)
+                .saturating_add(length),
+        );
+        if state.becoming.get() > VALUES_BYTES {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(length)
+        }
     }
 }

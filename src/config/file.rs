@@ -36,7 +36,11 @@ impl Parsed {
     /// Parses a file, the config's file of this number.
     pub(super) fn new(file: File, number: usize) -> Self {
         let tree = yaml::parse(&file.text, number);
-        Self { file, tree, places: Vec::new() }
+        Self {
+            file,
+            tree,
+            places: Vec::new(),
+        }
     }
 
     /// Takes the secrets out of sight.
@@ -79,30 +83,45 @@ pub enum LoadError {
 
 /// The text of a file of the config; `None` where no file is.
 pub(super) fn read(path: &Path, shown: &Path) -> Result<Option<Arc<str>>> {
-    let Some(found) = fs::stat(path).map_err(start)? else { return Ok(None) };
+    let Some(found) = fs::stat(path).map_err(start)? else {
+        return Ok(None);
+    };
     if found.is_folder {
         let error = Error::new(ErrorKind::Start, LoadError::Folder(shown.to_path_buf()));
-        return Err(error.with_hint(format!("name the file: {}", shown.join(FILE_NAMES[0]).display())));
+        return Err(error.with_hint(format!(
+            "name the file: {}",
+            shown.join(FILE_NAMES[0]).display()
+        )));
     }
     let too_large = |size| {
         let error = LoadError::TooLarge(shown.to_path_buf(), size);
-        Error::new(ErrorKind::Config, error).with_hint("split it: each flow may have a folder of its own")
+        Error::new(ErrorKind::Config, error)
+            .with_hint("split it: each flow may have a folder of its own")
     };
     let bytes = fs::read(path, FILE_BYTES).map_err(|error| match error.odd() {
         Some(Odd::TooLarge { found, .. }) => too_large(*found),
-        Some(Odd::NotAFile(what)) => Error::new(ErrorKind::Config, LoadError::NotAFile(shown.to_path_buf(), what))
-            .with_hint("write the config into a file, and name that"),
+        Some(Odd::NotAFile(what)) => Error::new(
+            ErrorKind::Config,
+            LoadError::NotAFile(shown.to_path_buf(), what),
+        )
+        .with_hint("write the config into a file, and name that"),
         _ => start(error),
     })?;
     let text = String::from_utf8(bytes).map_err(|error| not_text(shown, &error))?;
     // Some editors begin a file with a mark of its encoding.
-    Ok(Some(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text))))
+    Ok(Some(Arc::from(
+        text.strip_prefix('\u{feff}').unwrap_or(&text),
+    )))
 }
 
 fn not_text(path: &Path, error: &FromUtf8Error) -> Error {
     let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
     let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-    Error::new(ErrorKind::Config, LoadError::NotText(path.to_path_buf(), line)).with_hint("save the file as UTF-8")
+    Error::new(
+        ErrorKind::Config,
+        LoadError::NotText(path.to_path_buf(), line),
+    )
+    .with_hint("save the file as UTF-8")
 }
 
 /// An error of the filesystem before anything began.

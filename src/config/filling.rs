@@ -1,4 +1,5 @@
-//! Filling a config in: the values of variables come into its texts, and no secret of a connection into any other.
+//! Filling a config in: the values of variables come into its texts, and no secret of a connection
+//! into any other.
 
 use std::borrow::Cow;
 
@@ -16,50 +17,84 @@ pub(super) fn fill(
     problems: &mut Problems,
     warnings: &mut Vec<Problem>,
 ) {
-    let mut put_in = |text: &mut String, at: Span, is_path: bool| match filled(text, variables, secrets) {
-        Ok(filled) if secrets.found_in(&filled).is_some() => {
-            let problem = match secrets.found_in(&filled) {
-                Some(Kind::Password) => {
-                    Problem::new(at, "the password of a connection stands outside connections", "a password is a secret")
-                }
-                _ => Problem::new(at, "the URL of a database stands outside connections", "a URL of a database is a secret"),
-            };
-            problems.push(problem.hint("write it under connections: what is there is never shown"));
-            *text = UNSET.into();
-        }
-        Ok(Cow::Borrowed(_)) => {}
-        Ok(Cow::Owned(_)) if let (true, Some(name)) = (is_path, empty_in(text, variables)) => {
-            problems.push(problem(&VariableError::Empty(name), at));
-            *text = UNSET.into();
-        }
-        Ok(Cow::Owned(filled)) => {
-            if let Some(name) = without_braces(text) {
-                let problem = Problem::new(at, format!("${name} is written as it is"), "no variable is put in here");
-                warnings.push(problem.hint(format!("did you mean ${{{name}}}? $$ writes a dollar without doubt")));
+    let mut put_in =
+        |text: &mut String, at: Span, is_path: bool| match filled(text, variables, secrets) {
+            Ok(filled) if secrets.found_in(&filled).is_some() => {
+                let problem = match secrets.found_in(&filled) {
+                    Some(Kind::Password) => Problem::new(
+                        at,
+                        "the password of a connection stands outside connections",
+                        "a password is a secret",
+                    ),
+                    _ => Problem::new(
+                        at,
+                        "the URL of a database stands outside connections",
+                        "a URL of a database is a secret",
+                    ),
+                };
+                problems
+                    .push(problem.hint("write it under connections: what is there is never shown"));
+                *text = UNSET.into();
             }
-            *text = filled;
-        }
-        Err(errors) => {
-            errors.0.iter().for_each(|error| problems.push(problem(error, at)));
-            // It is a problem already: what reads it says nothing more.
-            *text = UNSET.into();
-        }
-    };
+            Ok(Cow::Borrowed(_)) => {}
+            Ok(Cow::Owned(_)) if let (true, Some(name)) = (is_path, empty_in(text, variables)) => {
+                problems.push(problem(&VariableError::Empty(name), at));
+                *text = UNSET.into();
+            }
+            Ok(Cow::Owned(filled)) => {
+                if let Some(name) = without_braces(text) {
+                    let problem = Problem::new(
+                        at,
+                        format!("${name} is written as it is"),
+                        "no variable is put in here",
+                    );
+                    warnings.push(problem.hint(format!(
+                        "did you mean ${{{name}}}? $$ writes a dollar without doubt"
+                    )));
+                }
+                *text = filled;
+            }
+            Err(errors) => {
+                errors
+                    .0
+                    .iter()
+                    .for_each(|error| problems.push(problem(error, at)));
+                // It is a problem already: what reads it says nothing more.
+                *text = UNSET.into();
+            }
+        };
     each_text(node, key, false, &mut put_in);
 }
 
 /// Keys whose texts are paths, and blocks whose entries are.
-const PATHS: &[&str] = &["home", "store", "path", "dir", "from", "flows_dir", "env_file"];
+const PATHS: &[&str] = &[
+    "home",
+    "store",
+    "path",
+    "dir",
+    "from",
+    "flows_dir",
+    "env_file",
+];
 const BLOCKS_OF_PATHS: &[&str] = &["homes", "stores"];
 
 /// Calls `change` with every text below, and whether it is a path.
-fn each_text(node: &mut Node, key: &str, is_below_paths: bool, change: &mut dyn FnMut(&mut String, Span, bool)) {
+fn each_text(
+    node: &mut Node,
+    key: &str,
+    is_below_paths: bool,
+    change: &mut dyn FnMut(&mut String, Span, bool),
+) {
     match &mut node.value {
         Value::Text(text) => change(text, node.at, is_below_paths || PATHS.contains(&key)),
-        Value::List(items) => items.iter_mut().for_each(|item| each_text(item, key, false, change)),
+        Value::List(items) => items
+            .iter_mut()
+            .for_each(|item| each_text(item, key, false, change)),
         Value::Map(entries) => {
             let are_paths = BLOCKS_OF_PATHS.contains(&key);
-            entries.iter_mut().for_each(|(key, node)| each_text(node, &key.name, are_paths, change));
+            entries
+                .iter_mut()
+                .for_each(|(key, node)| each_text(node, &key.name, are_paths, change));
         }
         _ => {}
     }
@@ -69,28 +104,46 @@ fn each_text(node: &mut Node, key: &str, is_below_paths: bool, change: &mut dyn 
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
-pub(super) fn filled<'t>(text: &'t str, variables: &Variables, secrets: &Secrets) -> Result<Cow<'t, str>, VariableErrors> {
-    let kind = |value: &str, inside: &str| secrets.found_in(value).or_else(|| secrets.found_in_variable(inside));
+pub(super) fn filled<'t>(
+    text: &'t str,
+    variables: &Variables,
+    secrets: &Secrets,
+) -> Result<Cow<'t, str>, VariableErrors> {
+    let kind = |value: &str, inside: &str| {
+        secrets
+            .found_in(value)
+            .or_else(|| secrets.found_in_variable(inside))
+    };
     fill_in(text, variables, Some(&kind))
 }
 
 fn problem(error: &VariableError, at: Span) -> Problem {
     let (label, hint) = match error {
         VariableError::Unset(name) => {
-            let hint = format!("export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar");
+            let hint = format!(
+                "export {name}, or give a default: ${{{name}:-default}}; $$ writes a dollar"
+            );
             (format!("{name} is no variable of the environment"), hint)
         }
-        VariableError::NotUtf8(name) => ("it has no text to put in here".to_string(), format!("give {name} a value in UTF-8")),
+        VariableError::NotUtf8(name) => (
+            "it has no text to put in here".to_string(),
+            format!("give {name} a value in UTF-8"),
+        ),
         VariableError::Unreadable(_) => {
             let hint = "letters, digits and _ make a name; $$ writes a dollar";
-            ("expected ${NAME} or ${NAME:-default}".to_string(), hint.to_string())
+            (
+                "expected ${NAME} or ${NAME:-default}".to_string(),
+                hint.to_string(),
+            )
         }
         VariableError::Secret(name) => {
             let hint = format!("use {name} under connections only: what is there is never shown");
             ("a URL of a database is a secret".to_string(), hint)
         }
         VariableError::Piece(name) => {
-            let hint = format!("use {name} under connections only, where nothing is ever shown, and another variable here");
+            let hint = format!(
+                "use {name} under connections only, where nothing is ever shown, and another variable here"
+            );
             ("what is in a connection is a secret".to_string(), hint)
         }
         VariableError::Empty(name) => {
@@ -106,9 +159,12 @@ fn without_braces(text: &str) -> Option<&str> {
     let text = text.trim_start_matches("$$");
     let rest = text.match_indices('$').find_map(|(at, _)| {
         let rest = &text[at + 1..];
-        let is_alone = !text[..at].ends_with('$') && rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+        let is_alone = !text[..at].ends_with('$')
+            && rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
         is_alone.then_some(rest)
     })?;
-    let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+    let end = rest
+        .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .unwrap_or(rest.len());
     Some(&rest[..end])
 }

@@ -35,28 +35,51 @@ pub(super) struct FlowFiles {
 
 impl FlowsFolder {
     /// The folder that is written, or the usual one; `null` is none.
-    pub(super) fn new(project: Option<&Node>, values: &Variables, secrets: &Secrets) -> Option<Self> {
-        let written = project.into_iter().flat_map(Node::entries).find(|(key, _)| key.name == "flows_dir");
+    pub(super) fn new(
+        project: Option<&Node>,
+        values: &Variables,
+        secrets: &Secrets,
+    ) -> Option<Self> {
+        let written = project
+            .into_iter()
+            .flat_map(Node::entries)
+            .find(|(key, _)| key.name == "flows_dir");
         match written.map(|(_, node)| (node.at, &node.value)) {
             Some((_, Value::Null)) => None,
             Some((at, Value::Text(text))) => {
                 // A variable without a value is a problem where texts are filled in.
                 let path = filling::filled(text, values, secrets).ok()?;
-                Some(Self { path: path.into_owned(), at: Some(at) })
+                Some(Self {
+                    path: path.into_owned(),
+                    at: Some(at),
+                })
             }
-            _ => Some(Self { path: FLOWS_FOLDER.into(), at: None }),
+            _ => Some(Self {
+                path: FLOWS_FOLDER.into(),
+                at: None,
+            }),
         }
     }
 
     pub(super) fn files(&self, root: &Path, shown: &Path) -> Result<FlowFiles> {
         let flows = Listed::new(&absolute(root, &self.path))?;
-        let found = flows.folders.par_iter().map(|name| self.flow(root, shown, name)).collect::<Result<Vec<_>>>()?;
+        let found = flows
+            .folders
+            .par_iter()
+            .map(|name| self.flow(root, shown, name))
+            .collect::<Result<Vec<_>>>()?;
         let mut files = FlowFiles::default();
         for one in found {
             files.further.extend(one.further);
             files.strays.extend(one.strays);
         }
-        files.strays.extend(flows.configs.iter().chain(&flows.lost).map(|file| not_read(&Path::new(&self.path).join(file))));
+        files.strays.extend(
+            flows
+                .configs
+                .iter()
+                .chain(&flows.lost)
+                .map(|file| not_read(&Path::new(&self.path).join(file))),
+        );
         Ok(files)
     }
 
@@ -68,7 +91,9 @@ impl FlowsFolder {
         let (mut wanted, mut strays) = (Vec::new(), Vec::new());
         for file in &listed.configs {
             match file.as_str() {
-                "flow.yml" | "flow.yaml" => wanted.push((Role::Flow(name.to_string()), folder.join(file))),
+                "flow.yml" | "flow.yaml" => {
+                    wanted.push((Role::Flow(name.to_string()), folder.join(file)))
+                }
                 _ => strays.push(not_read(&folder.join(file))),
             }
         }
@@ -81,7 +106,10 @@ impl FlowsFolder {
             for file in inside.configs {
                 match file.rsplit_once('.') {
                     Some((entity, _)) if inner == "entities" && has_flow => {
-                        wanted.push((Role::Entity(name.to_string(), entity.to_string()), below.join(&file)));
+                        wanted.push((
+                            Role::Entity(name.to_string(), entity.to_string()),
+                            below.join(&file),
+                        ));
                     }
                     _ => strays.push(not_read(&below.join(&file))),
                 }
@@ -93,10 +121,17 @@ impl FlowsFolder {
         }
         let read = |(role, path): (Role, PathBuf)| {
             let path_shown = shown.join(&path);
-            Ok(read(&at(&path), &path_shown)?.map(|text| File { role, path: path_shown, text }))
+            Ok(read(&at(&path), &path_shown)?.map(|text| File {
+                role,
+                path: path_shown,
+                text,
+            }))
         };
         let files = wanted.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-        Ok(FlowFiles { further: files.into_iter().flatten().collect(), strays })
+        Ok(FlowFiles {
+            further: files.into_iter().flatten().collect(),
+            strays,
+        })
     }
 }
 
@@ -115,14 +150,27 @@ struct Listed {
 
 impl Listed {
     fn new(folder: &Path) -> Result<Self> {
-        let mut listed = Self { folders: Vec::new(), configs: Vec::new(), lost: Vec::new() };
-        for entry in fs::list(folder, fs::is_hidden).map_err(start)?.unwrap_or_default() {
-            let Ok(name) = entry.relative.into_os_string().into_string() else { continue };
-            let ending = Path::new(&name).extension().and_then(OsStr::to_str).unwrap_or_default();
+        let mut listed = Self {
+            folders: Vec::new(),
+            configs: Vec::new(),
+            lost: Vec::new(),
+        };
+        for entry in fs::list(folder, fs::is_hidden)
+            .map_err(start)?
+            .unwrap_or_default()
+        {
+            let Ok(name) = entry.relative.into_os_string().into_string() else {
+                continue;
+            };
+            let ending = Path::new(&name)
+                .extension()
+                .and_then(OsStr::to_str)
+                .unwrap_or_default();
             match ending.to_lowercase().as_str() {
                 _ if entry.is_folder => listed.folders.push(name),
                 "yml" | "yaml" if matches!(ending, "yml" | "yaml") => {
-                    // A pipe or a device is refused by its name when it is read; a link to nowhere is not there then.
+                    // A pipe or a device is refused by its name when it is read; a link to nowhere
+                    // is not there then.
                     if !entry.is_file && entry.is_link {
                         listed.lost.push(name.clone());
                     }

@@ -34,8 +34,10 @@ pub(super) struct Listed {
 const SIGNS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Endings that files of a format also have, in small letters.
-pub const ENDINGS: &[(&str, &[&str])] =
-    &[("parquet", &["parquet", "parq", "pq", "par"]), ("arrow", &["arrow", "arrows", "feather", "ipc"])];
+pub const ENDINGS: &[(&str, &[&str])] = &[
+    ("parquet", &["parquet", "parq", "pq", "par"]),
+    ("arrow", &["arrow", "arrows", "feather", "ipc"]),
+];
 
 /// Refuses a pattern that finds nothing or means something else.
 pub(super) fn check(pattern: &str) -> Result<(), String> {
@@ -46,7 +48,9 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
         if part.contains("**") {
             return Err("** is not known here: write a * for each folder".into());
         }
-        GlobBuilder::new(part).build().map_err(|error| error.kind().to_string())?;
+        GlobBuilder::new(part)
+            .build()
+            .map_err(|error| error.kind().to_string())?;
     }
     Ok(())
 }
@@ -54,12 +58,25 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
 /// The folders and files that match a pattern: entity and path, sorted by path.
 pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
     let mut listed = Listed::default();
-    let mut found: Vec<String> = vec![if pattern.starts_with('/') { "/".into() } else { String::new() }];
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let mut found: Vec<String> = vec![if pattern.starts_with('/') {
+        "/".into()
+    } else {
+        String::new()
+    }];
+    let parts: Vec<&str> = pattern
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
     for (number, part) in parts.iter().copied().enumerate() {
-        let Some(glob) = part.contains(SIGNS).then(|| GlobBuilder::new(part).literal_separator(true).build()).transpose().unwrap_or(None)
+        let Some(glob) = part
+            .contains(SIGNS)
+            .then(|| GlobBuilder::new(part).literal_separator(true).build())
+            .transpose()
+            .unwrap_or(None)
         else {
-            found.iter_mut().for_each(|folder| *folder = joined(folder, part));
+            found
+                .iter_mut()
+                .for_each(|folder| *folder = joined(folder, part));
             continue;
         };
         let glob = glob.compile_matcher();
@@ -70,14 +87,22 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
             for entry in entries {
                 match entry.relative.to_str() {
                     name if !glob.is_match(&entry.relative) => {
-                        listed
-                            .matched
-                            .passed_over
-                            .extend(name.filter(|name| alike.has(name, entry.is_folder)).map(|name| joined(&folder, name)));
+                        listed.matched.passed_over.extend(
+                            name.filter(|name| alike.has(name, entry.is_folder))
+                                .map(|name| joined(&folder, name)),
+                        );
                     }
-                    Some(name) if entry.is_folder || entry.is_file => next.push(joined(&folder, name)),
-                    Some(name) => listed.refused.push(format!("{} is neither a folder nor a file", joined(&folder, name))),
-                    None => listed.refused.push(format!("the name {} is not UTF-8", joined(&folder, &entry.relative.to_string_lossy()))),
+                    Some(name) if entry.is_folder || entry.is_file => {
+                        next.push(joined(&folder, name))
+                    }
+                    Some(name) => listed.refused.push(format!(
+                        "{} is neither a folder nor a file",
+                        joined(&folder, name)
+                    )),
+                    None => listed.refused.push(format!(
+                        "the name {} is not UTF-8",
+                        joined(&folder, &entry.relative.to_string_lossy())
+                    )),
                 }
             }
             listed.folders.push(folder);
@@ -87,16 +112,27 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
     found.sort();
     listed.matched.passed_over.sort();
     for path in found {
-        let Some(entry) = fs::stat(&absolute(root, &path))? else { continue };
-        let Some(Component::Normal(name)) = Path::new(&path).components().next_back() else { continue };
-        let stem = if entry.is_file { Path::new(name).file_stem().unwrap_or(name) } else { name };
-        listed.matched.entities.push((stem.to_string_lossy().into_owned(), path));
+        let Some(entry) = fs::stat(&absolute(root, &path))? else {
+            continue;
+        };
+        let Some(Component::Normal(name)) = Path::new(&path).components().next_back() else {
+            continue;
+        };
+        let stem = if entry.is_file {
+            Path::new(name).file_stem().unwrap_or(name)
+        } else {
+            name
+        };
+        listed
+            .matched
+            .entities
+            .push((stem.to_string_lossy().into_owned(), path));
     }
     Ok(listed)
 }
 
-/// Names that a part of a pattern does not match, although they may have been meant: with other letters, and of files with another
-/// ending of the format, or folders.
+/// Names that a part of a pattern does not match, although they may have been meant: with other
+/// letters, and of files with another ending of the format, or folders.
 struct Alike {
     globs: Vec<GlobMatcher>,
     is_of_files: bool,
@@ -104,14 +140,35 @@ struct Alike {
 
 impl Alike {
     fn new(part: &str, is_last: bool) -> Self {
-        let of_format = part.rsplit_once('.').filter(|_| is_last).and_then(|(stem, ending)| {
-            let (_, endings) = ENDINGS.iter().find(|(format, _)| *format == ending)?;
-            Some(endings.iter().map(|ending| format!("{stem}.{ending}")).collect::<Vec<_>>())
-        });
+        let of_format = part
+            .rsplit_once('.')
+            .filter(|_| is_last)
+            .and_then(|(stem, ending)| {
+                let (_, endings) = ENDINGS.iter().find(|(format, _)| *format == ending)?;
+                Some(
+                    endings
+                        .iter()
+                        .map(|ending| format!("{stem}.{ending}"))
+                        .collect::<Vec<_>>(),
+                )
+            });
         let is_of_files = of_format.is_some();
         let texts = of_format.unwrap_or_else(|| vec![part.to_string()]);
-        let glob = |text: &String| GlobBuilder::new(text).literal_separator(true).case_insensitive(true).build().ok();
-        Self { globs: texts.iter().filter_map(glob).map(|glob| glob.compile_matcher()).collect(), is_of_files }
+        let glob = |text: &String| {
+            GlobBuilder::new(text)
+                .literal_separator(true)
+                .case_insensitive(true)
+                .build()
+                .ok()
+        };
+        Self {
+            globs: texts
+                .iter()
+                .filter_map(glob)
+                .map(|glob| glob.compile_matcher())
+                .collect(),
+            is_of_files,
+        }
     }
 
     fn has(&self, name: &str, is_folder: bool) -> bool {
@@ -120,5 +177,9 @@ impl Alike {
 }
 
 fn joined(folder: &str, name: &str) -> String {
-    if folder.is_empty() || folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") }
+    if folder.is_empty() || folder.ends_with('/') {
+        format!("{folder}{name}")
+    } else {
+        format!("{folder}/{name}")
+    }
 }

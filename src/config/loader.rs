@@ -52,7 +52,9 @@ pub struct Found {
 /// The texts are left out: they may have secrets in them.
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found").field("path", &self.path()).finish_non_exhaustive()
+        f.debug_struct("Found")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,13 +68,22 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         None => search(working)?,
     };
     let absolute_path = working.join(&path);
-    let text = read(&absolute_path, &path)?
-        .ok_or_else(|| Error::new(ErrorKind::Start, LoadError::Missing(path.clone())).with_hint("check the path behind -f"))?;
+    let text = read(&absolute_path, &path)?.ok_or_else(|| {
+        Error::new(ErrorKind::Start, LoadError::Missing(path.clone()))
+            .with_hint("check the path behind -f")
+    })?;
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut secrets = Secrets::default();
     connections_of(environment).for_each(|(_, value)| secrets.add(value));
-    let mut main = Parsed::new(File { role: Role::Project, path, text: text.clone() }, 0);
+    let mut main = Parsed::new(
+        File {
+            role: Role::Project,
+            path,
+            text: text.clone(),
+        },
+        0,
+    );
     main.keep_secrets(&mut secrets);
     secrets.learn(environment);
     let mut said = Vec::new();
@@ -81,32 +92,73 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         Err(_) => (environment.clone(), None),
     };
     // All that is a secret is known before anything more is read, or shown.
-    connections_of(&values).filter(|(name, _)| !environment.contains_key(*name)).for_each(|(_, value)| secrets.add(value));
+    connections_of(&values)
+        .filter(|(name, _)| !environment.contains_key(*name))
+        .for_each(|(_, value)| secrets.add(value));
     secrets.learn(&values);
     let folder = FlowsFolder::new(main.tree.as_ref().ok(), &values, &secrets);
-    let FlowFiles { further, mut strays } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| folder.files(&root, &shown))?;
+    let FlowFiles {
+        further,
+        mut strays,
+    } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| {
+        folder.files(&root, &shown)
+    })?;
     strays.extend(twin(&absolute_path)?);
-    let flows_folder = folder.as_ref().filter(|_| !further.is_empty()).map(|folder| absolute(&root, &folder.path));
+    let flows_folder = folder
+        .as_ref()
+        .filter(|_| !further.is_empty())
+        .map(|folder| absolute(&root, &folder.path));
     if let (None, Some(FlowsFolder { path, at: Some(at) })) = (&flows_folder, &folder) {
-        let problem = Problem::new(*at, format!("{path} has no flow"), "expected a folder with NAME/flow.yml in it");
+        let problem = Problem::new(
+            *at,
+            format!("{path} has no flow"),
+            "expected a folder with NAME/flow.yml in it",
+        );
         said.push(problem.hint("paths are relative to the folder of the config"));
     }
     let mut folders: BTreeSet<PathBuf> = flows_folder.iter().cloned().collect();
-    folders.extend(further.iter().filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?))));
-    let further = further.into_par_iter().enumerate().map(|(number, file)| Parsed::new(file, number + 1));
+    folders.extend(
+        further
+            .iter()
+            .filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?))),
+    );
+    let further = further
+        .into_par_iter()
+        .enumerate()
+        .map(|(number, file)| Parsed::new(file, number + 1));
     let mut files = further.collect::<Vec<_>>();
-    files.iter_mut().for_each(|file| file.keep_secrets(&mut secrets));
+    files
+        .iter_mut()
+        .for_each(|file| file.keep_secrets(&mut secrets));
     secrets.learn(&values);
     files.insert(0, main);
     files.iter_mut().for_each(|file| file.cover(&secrets));
-    let sources = files.iter().map(|Parsed { file, .. }| Source { path: file.path.clone(), text: file.text.clone() }).collect();
+    let sources = files
+        .iter()
+        .map(|Parsed { file, .. }| Source {
+            path: file.path.clone(),
+            text: file.text.clone(),
+        })
+        .collect();
     let mut problems = Problems::new(&sources);
     said.into_iter().for_each(|problem| problems.push(problem));
     let documents = documents(files, &mut problems);
     let warnings = strays.into_iter().map(stray).collect();
     let (variables, listings) = (Variables::new(), Listings::new());
     let leaving = Vec::new();
-    let mut found = Found { sources, root, documents, variables, listings, problems, warnings, env_file, flows_folder, leaving, folders };
+    let mut found = Found {
+        sources,
+        root,
+        documents,
+        variables,
+        listings,
+        problems,
+        warnings,
+        env_file,
+        flows_folder,
+        leaving,
+        folders,
+    };
     if is_confined(&found) {
         found.leaving = leaving_by_links(&found, &shown)?;
     }
@@ -117,32 +169,62 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
 
 /// The variables that are the URL of a connection.
 fn connections_of(variables: &Variables) -> impl Iterator<Item = (&String, &String)> {
-    variables.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX))
+    variables
+        .iter()
+        .filter(|(name, _)| name.starts_with(CONNECTION_PREFIX))
 }
 
 /// True where the config asks for nothing to leave its folder.
 fn is_confined(found: &Found) -> bool {
-    let options = found.documents.first().and_then(|main| main.tree.get("options"));
-    options.and_then(|options| options.get("confine")).is_some_and(|confine| confine.value != Value::Bool(false))
+    let options = found
+        .documents
+        .first()
+        .and_then(|main| main.tree.get("options"));
+    options
+        .and_then(|options| options.get("confine"))
+        .is_some_and(|confine| confine.value != Value::Bool(false))
 }
 
-/// What leads out of the folder of the config by a link, though it does not look so: the main file is who asks.
+/// What leads out of the folder of the config by a link, though it does not look so: the main file
+/// is who asks.
 fn leaving_by_links(found: &Found, shown: &Path) -> Result<Vec<PathBuf>> {
-    let further = found.sources.iter().skip(1).map(|source| found.root.join(source.path.strip_prefix(shown).unwrap_or(&source.path)));
-    let places = found.flows_folder.iter().chain(&found.env_file).cloned().chain(further).filter(|path| path.starts_with(&found.root));
+    let further = found.sources.iter().skip(1).map(|source| {
+        found
+            .root
+            .join(source.path.strip_prefix(shown).unwrap_or(&source.path))
+    });
+    let places = found
+        .flows_folder
+        .iter()
+        .chain(&found.env_file)
+        .cloned()
+        .chain(further)
+        .filter(|path| path.starts_with(&found.root));
     let leaves = |path: &PathBuf| Ok(!fs::real_path(path).map_err(start)?.starts_with(&found.root));
-    places.filter_map(|path| leaves(&path).map(|leaves| leaves.then_some(path)).transpose()).collect()
+    places
+        .filter_map(|path| {
+            leaves(&path)
+                .map(|leaves| leaves.then_some(path))
+                .transpose()
+        })
+        .collect()
 }
 
 /// The same file with the other ending, which is not read.
 fn twin(path: &Path) -> Result<Option<String>> {
     let is_first = path.file_name().is_some_and(|name| name == FILE_NAMES[0]);
-    let there = fs::stat(&path.with_file_name(FILE_NAMES[1])).map_err(start)?.is_some();
+    let there = fs::stat(&path.with_file_name(FILE_NAMES[1]))
+        .map_err(start)?
+        .is_some();
     Ok((is_first && there).then(|| format!("{} is not read", FILE_NAMES[1])))
 }
 
 fn stray(said: String) -> Problem {
-    let at = Span { line: 1, column: 1, ..Span::default() };
+    let at = Span {
+        line: 1,
+        column: 1,
+        ..Span::default()
+    };
     let problem = Problem::new(at, said, "a file of the config that is not read");
     problem.hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml")
 }
@@ -151,8 +233,15 @@ fn search(working: &Path) -> Result<PathBuf> {
     for folder in working.ancestors() {
         for name in FILE_NAMES {
             let path = folder.join(name);
-            if fs::stat(&path).map_err(start)?.is_some_and(|found| found.is_file) {
-                return Ok(if folder == working { PathBuf::from(name) } else { path });
+            if fs::stat(&path)
+                .map_err(start)?
+                .is_some_and(|found| found.is_file)
+            {
+                return Ok(if folder == working {
+                    PathBuf::from(name)
+                } else {
+                    path
+                });
             }
         }
     }
@@ -163,7 +252,12 @@ fn search(working: &Path) -> Result<PathBuf> {
 /// What is YAML, of all files.
 fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
     let mut documents = Vec::new();
-    for Parsed { file: File { role, text, .. }, tree, .. } in files {
+    for Parsed {
+        file: File { role, text, .. },
+        tree,
+        ..
+    } in files
+    {
         match tree {
             Ok(mut tree) => {
                 // A further file may have nothing to say: that it is there is enough.
@@ -188,7 +282,11 @@ impl Found {
 
     /// Puts the variables in. Connections keep theirs until they are opened.
     fn fill(&mut self, main: &str, values: &Variables, secrets: &Secrets) {
-        let further = self.sources.iter().skip(1).map(|source| source.text.as_ref());
+        let further = self
+            .sources
+            .iter()
+            .skip(1)
+            .map(|source| source.text.as_ref());
         for text in std::iter::once(main).chain(further) {
             for name in variables::names_in(text) {
                 if let Some((name, value)) = values.get_key_value(name) {
@@ -196,13 +294,28 @@ impl Found {
                 }
             }
         }
-        let connections = values.iter().filter(|(name, _)| name.starts_with(CONNECTION_PREFIX) || *name == PGSSLMODE);
-        self.variables.extend(connections.map(|(name, value)| (name.clone(), value.clone())));
+        let connections = values
+            .iter()
+            .filter(|(name, _)| name.starts_with(CONNECTION_PREFIX) || *name == PGSSLMODE);
+        self.variables
+            .extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
-            let mut fill = |key, node| filling::fill(key, node, &self.variables, secrets, &mut self.problems, &mut self.warnings);
+            let mut fill = |key, node| {
+                filling::fill(
+                    key,
+                    node,
+                    &self.variables,
+                    secrets,
+                    &mut self.problems,
+                    &mut self.warnings,
+                )
+            };
             // What is for anchors is filled in where it is used.
             if let Value::Map(entries) = &mut document.tree.value {
-                entries.iter_mut().filter(|(key, _)| !key.name.starts_with("x-")).for_each(|(key, node)| fill(&key.name, node));
+                entries
+                    .iter_mut()
+                    .filter(|(key, _)| !key.name.starts_with("x-"))
+                    .for_each(|(key, node)| fill(&key.name, node));
             }
         }
     }
@@ -214,16 +327,28 @@ impl Found {
                 continue;
             }
             if let Err(reason) = listing::check(&pattern) {
-                let problem = Problem::new(at, format!("from {pattern:?} cannot be used: {reason}"), "expected a pattern of paths");
-                self.problems.push(problem.hint("from: \"data/home/*\" finds every folder and file in data/home"));
+                let problem = Problem::new(
+                    at,
+                    format!("from {pattern:?} cannot be used: {reason}"),
+                    "expected a pattern of paths",
+                );
+                self.problems.push(
+                    problem.hint("from: \"data/home/*\" finds every folder and file in data/home"),
+                );
                 continue;
             }
             let listed = listing::list(&self.root, &pattern).map_err(start)?;
             for refused in listed.refused {
                 let problem = Problem::new(at, refused.clone(), format!("it matches {pattern}"));
-                self.problems.push(problem.hint("move it away, or write a pattern that does not match it"));
+                self.problems
+                    .push(problem.hint("move it away, or write a pattern that does not match it"));
             }
-            self.folders.extend(listed.folders.iter().map(|folder| absolute(&self.root, folder)));
+            self.folders.extend(
+                listed
+                    .folders
+                    .iter()
+                    .map(|folder| absolute(&self.root, folder)),
+            );
             self.listings.insert(pattern, listed.matched);
         }
         Ok(())

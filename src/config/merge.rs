@@ -10,7 +10,9 @@ pub type Aliases = [(&'static str, &'static str)];
 ///
 /// A field that is there twice with two values is a problem; anything but a map is given back.
 pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Problems) -> Node {
-    let Value::Map(written) = &node.value else { return node.clone() };
+    let Value::Map(written) = &node.value else {
+        return node.clone();
+    };
     let mut entries: Vec<(Key, Node)> = Vec::with_capacity(written.len());
     for (key, value) in written {
         match &value.value {
@@ -19,7 +21,10 @@ pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Prob
                 for (key, value) in options {
                     if key.name == "options" {
                         let message = format!("options of {name} has the unknown key \"options\"");
-                        problems.push(Problem::new(key.at, message, "not a key of this block").hint("put its keys one level up"));
+                        problems.push(
+                            Problem::new(key.at, message, "not a key of this block")
+                                .hint("put its keys one level up"),
+                        );
                     } else {
                         add(&mut entries, key, value, name, aliases, problems);
                     }
@@ -27,27 +32,50 @@ pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Prob
             }
             _ if key.name == "options" => {
                 let message = format!("options of {name} is {}", value.value.describe());
-                problems.push(Problem::new(value.at, message, "expected a map of keys and values"));
+                problems.push(Problem::new(
+                    value.at,
+                    message,
+                    "expected a map of keys and values",
+                ));
             }
             _ => add(&mut entries, key, value, name, aliases, problems),
         }
     }
-    Node { value: Value::Map(entries), at: node.at }
+    Node {
+        value: Value::Map(entries),
+        at: node.at,
+    }
 }
 
-fn add(entries: &mut Vec<(Key, Node)>, key: &Key, value: &Node, name: &str, aliases: &Aliases, problems: &mut Problems) {
+fn add(
+    entries: &mut Vec<(Key, Node)>,
+    key: &Key,
+    value: &Node,
+    name: &str,
+    aliases: &Aliases,
+    problems: &mut Problems,
+) {
     let alias = aliases.iter().find(|(written, _)| *written == key.name);
     let real = alias.map_or(key.name.as_str(), |(_, real)| real);
     let Some((first, before)) = entries.iter().find(|(other, _)| other.name == real) else {
-        entries.push((Key { name: real.to_string(), ..key.clone() }, value.clone()));
+        entries.push((
+            Key {
+                name: real.to_string(),
+                ..key.clone()
+            },
+            value.clone(),
+        ));
         return;
     };
     // A key that is written twice in one map is a problem of its own.
     if !is_same(before, value) {
         let message = format!("{name} has {real} twice, with two values");
-        let problem = Problem::new(key.at, message, "here it is another").also(first.at, "here it is one");
+        let problem =
+            Problem::new(key.at, message, "here it is another").also(first.at, "here it is one");
         problems.push(problem.hint(match alias {
-            Some((written, real)) => format!("{written} is another name of {real}: keep one of them"),
+            Some((written, real)) => {
+                format!("{written} is another name of {real}: keep one of them")
+            }
             None => "keep one of them: options stand for the fields beside them".to_string(),
         }));
     }
@@ -56,10 +84,21 @@ fn add(entries: &mut Vec<(Key, Node)>, key: &Key, value: &Node, name: &str, alia
 /// Equal values, wherever they stand.
 fn is_same(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
-        (Value::List(one), Value::List(other)) => one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other)),
+        (Value::List(one), Value::List(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|(one, other)| is_same(one, other))
+        }
         (Value::Map(one), Value::Map(other)) => {
             one.len() == other.len()
-                && one.iter().zip(other).all(|((key, one), (other_key, other))| key.name == other_key.name && is_same(one, other))
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|((key, one), (other_key, other))| {
+                        key.name == other_key.name && is_same(one, other)
+                    })
         }
         (one, other) => one == other,
     }
@@ -68,7 +107,9 @@ fn is_same(one: &Node, other: &Node) -> bool {
 /// What is far with what is nearer over it: maps are merged, everything else is replaced, and
 /// `null` takes a key away.
 pub fn merge(far: Node, near: &Node) -> Node {
-    let (Value::Map(mut entries), Value::Map(nearer)) = (far.value, &near.value) else { return near.clone() };
+    let (Value::Map(mut entries), Value::Map(nearer)) = (far.value, &near.value) else {
+        return near.clone();
+    };
     for (key, value) in nearer {
         let position = entries.iter().position(|(other, _)| other.name == key.name);
         match (position, &value.value) {
@@ -81,12 +122,17 @@ pub fn merge(far: Node, near: &Node) -> Node {
             (None, _) => entries.push((key.clone(), value.clone())),
         }
     }
-    Node { value: Value::Map(entries), at: near.at }
+    Node {
+        value: Value::Map(entries),
+        at: near.at,
+    }
 }
 
 /// Marks every key of a map as one of `defaults`.
 pub fn mark_defaults(node: &mut Node) {
     if let Value::Map(entries) = &mut node.value {
-        entries.iter_mut().for_each(|(key, _)| key.is_default = true);
+        entries
+            .iter_mut()
+            .for_each(|(key, _)| key.is_default = true);
     }
 }

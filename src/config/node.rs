@@ -115,8 +115,13 @@ impl Node {
 
     /// The value of a key of a map; `null` counts as missing.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        let found = self.entries().iter().find(|(written, _)| written.name == key);
-        found.map(|(_, node)| node).filter(|node| node.value != Value::Null)
+        let found = self
+            .entries()
+            .iter()
+            .find(|(written, _)| written.name == key);
+        found
+            .map(|(_, node)| node)
+            .filter(|node| node.value != Value::Null)
     }
 
     /// The text, where it is one.
@@ -133,7 +138,10 @@ impl Node {
             Value::List(items) => items.as_slice(),
             _ => std::slice::from_ref(self),
         };
-        items.iter().filter_map(|item| Some((item.text()?, item.at))).collect()
+        items
+            .iter()
+            .filter_map(|item| Some((item.text()?, item.at)))
+            .collect()
     }
 
     /// How many values are in it.
@@ -155,7 +163,9 @@ impl Node {
         match &mut self.value {
             Value::Text(text) => change(text, self.at),
             Value::List(items) => items.iter_mut().for_each(|item| item.each_text(change)),
-            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.each_text(change)),
+            Value::Map(entries) => entries
+                .iter_mut()
+                .for_each(|(_, node)| node.each_text(change)),
             _ => {}
         }
     }
@@ -194,7 +204,10 @@ impl Node {
             Value::Map(entries) => {
                 for (key, node) in entries {
                     if let Some(read) = key.name.strip_prefix(NO_TEXT) {
-                        key.name = text.get(key.at.offset..key.at.offset + key.at.length).unwrap_or(read).to_string();
+                        key.name = text
+                            .get(key.at.offset..key.at.offset + key.at.length)
+                            .unwrap_or(read)
+                            .to_string();
                     }
                     node.take_keys_from(text);
                 }
@@ -222,7 +235,9 @@ impl Node {
 /// Reports every key that stands twice in a map, with both places, and keeps the first.
 pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| take_duplicates(item, problems)),
+        Value::List(items) => items
+            .iter_mut()
+            .for_each(|item| take_duplicates(item, problems)),
         Value::Map(entries) => {
             if has_duplicates(entries) {
                 let mut first: HashMap<String, Span> = HashMap::with_capacity(entries.len());
@@ -231,12 +246,22 @@ pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
                         first.insert(key.name.clone(), key.at);
                         return true;
                     };
-                    let problem = Problem::new(key.at, format!("the key {:?} is written twice", key.name), "here again");
-                    problems.push(problem.also(*before, "first here").hint("a key may stand only once in a map: take one of them out"));
+                    let problem = Problem::new(
+                        key.at,
+                        format!("the key {:?} is written twice", key.name),
+                        "here again",
+                    );
+                    problems.push(
+                        problem
+                            .also(*before, "first here")
+                            .hint("a key may stand only once in a map: take one of them out"),
+                    );
                     false
                 });
             }
-            entries.iter_mut().for_each(|(_, node)| take_duplicates(node, problems));
+            entries
+                .iter_mut()
+                .for_each(|(_, node)| take_duplicates(node, problems));
         }
         _ => {}
     }
@@ -246,18 +271,33 @@ pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
 fn has_duplicates(entries: &[(Key, Node)]) -> bool {
     const FEW: usize = 8;
     if entries.len() <= FEW {
-        return entries.iter().enumerate().any(|(number, (key, _))| entries[..number].iter().any(|(other, _)| other.name == key.name));
+        return entries.iter().enumerate().any(|(number, (key, _))| {
+            entries[..number]
+                .iter()
+                .any(|(other, _)| other.name == key.name)
+        });
     }
     let mut seen = HashSet::with_capacity(entries.len());
-    !entries.iter().all(|(key, _)| seen.insert(key.name.as_str()))
+    !entries
+        .iter()
+        .all(|(key, _)| seen.insert(key.name.as_str()))
 }
 
 /// Keys of a connection whose values are no secrets, as long as they look as they should.
-const OPEN: [&str; 4] = ["pool_size", "connect_timeout", "statement_timeout", "sslmode"];
+const OPEN: [&str; 4] = [
+    "pool_size",
+    "connect_timeout",
+    "statement_timeout",
+    "sslmode",
+];
 
 fn is_open(key: &Key, node: &Node) -> bool {
-    let is_word =
-        |text: &str| text.len() <= "verify-full".len() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+    let is_word = |text: &str| {
+        text.len() <= "verify-full".len()
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+    };
     OPEN.contains(&key.name.as_str())
         && match &node.value {
             Value::Text(text) => is_word(text),

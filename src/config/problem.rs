@@ -7,7 +7,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
 
 use super::covering::{shown, without_urls};
 pub use super::suggest::nearest;
@@ -41,9 +43,21 @@ impl Span {
         if self.offset > 0 || self.line == 0 {
             return self;
         }
-        let before = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum::<usize>();
+        let before = text
+            .split_inclusive('\n')
+            .take(self.line - 1)
+            .map(str::len)
+            .sum::<usize>();
         let line = text[before..].lines().next().unwrap_or_default();
-        Self { offset: before + line.chars().take(self.column.saturating_sub(1)).map(char::len_utf8).sum::<usize>(), ..self }
+        Self {
+            offset: before
+                + line
+                    .chars()
+                    .take(self.column.saturating_sub(1))
+                    .map(char::len_utf8)
+                    .sum::<usize>(),
+            ..self
+        }
     }
 }
 
@@ -70,7 +84,11 @@ pub struct Problem {
 impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: without_urls(&message.into()), labels: vec![(at, without_urls(&label.into()))], hint: None }
+        Self {
+            message: without_urls(&message.into()),
+            labels: vec![(at, without_urls(&label.into()))],
+            hint: None,
+        }
     }
 
     /// Says what to do next.
@@ -80,9 +98,15 @@ impl Problem {
         self
     }
 
-    /// Proposes the known name that a mistyped one most likely meant; without one, says `otherwise`.
+    /// Proposes the known name that a mistyped one most likely meant; without one, says
+    /// `otherwise`.
     #[must_use]
-    pub fn did_you_mean<'k>(self, written: &str, known: impl Iterator<Item = &'k str>, otherwise: Option<String>) -> Self {
+    pub fn did_you_mean<'k>(
+        self,
+        written: &str,
+        known: impl Iterator<Item = &'k str>,
+        otherwise: Option<String>,
+    ) -> Self {
         match (nearest(written, known), otherwise) {
             (Some(near), _) => self.hint(format!("did you mean {near}?")),
             (None, Some(otherwise)) => self.hint(otherwise),
@@ -104,7 +128,14 @@ impl Problem {
     /// The hint as it is shown: an example has lines, and nothing of others in it.
     fn shown_hint(&self) -> Option<String> {
         let hint = self.hint.as_deref()?;
-        Some(if hint.starts_with(EXAMPLE) { escape::lines(hint) } else { escape::line(hint) }.into_owned())
+        Some(
+            if hint.starts_with(EXAMPLE) {
+                escape::lines(hint)
+            } else {
+                escape::line(hint)
+            }
+            .into_owned(),
+        )
     }
 }
 
@@ -119,7 +150,11 @@ pub struct Problems {
 impl Problems {
     /// No problem yet.
     pub fn new(sources: &Sources) -> Self {
-        Self { sources: sources.clone(), list: Vec::new(), noun: "problem" }
+        Self {
+            sources: sources.clone(),
+            list: Vec::new(),
+            noun: "problem",
+        }
     }
 
     /// The same as a list of warnings.
@@ -127,7 +162,11 @@ impl Problems {
     pub fn of_warnings(sources: &Sources, warnings: &[Problem]) -> Self {
         let mut list = warnings.to_vec();
         list.sort_by_key(Problem::at);
-        Self { sources: sources.clone(), list, noun: "warning" }
+        Self {
+            sources: sources.clone(),
+            list,
+            noun: "warning",
+        }
     }
 
     /// No problem of the same files.
@@ -148,7 +187,11 @@ impl Problems {
 
     /// The value, if there was no problem.
     pub fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.list.is_empty() { Ok(value) } else { Err(self.in_order()) }
+        if self.list.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.in_order())
+        }
     }
 
     /// Takes in the problems of another list.
@@ -160,7 +203,8 @@ impl Problems {
     #[must_use]
     pub fn in_order(mut self) -> Self {
         let mut seen = HashSet::new();
-        self.list.retain(|problem| seen.insert(problem.labels.clone()));
+        self.list
+            .retain(|problem| seen.insert(problem.labels.clone()));
         self.list.sort_by_key(Problem::at);
         self
     }
@@ -187,12 +231,22 @@ impl Problems {
     /// `file:line:column`, as editors and terminals know to open.
     fn place(&self, at: Span) -> String {
         let path = self.source(at).path.display().to_string();
-        format!("{}:{}:{}", escape::line(&path), at.line.max(1), at.column.max(1))
+        format!(
+            "{}:{}:{}",
+            escape::line(&path),
+            at.line.max(1),
+            at.column.max(1)
+        )
     }
 
     /// Shows one problem: its place and message, the lines of each file, the hint.
     fn show(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.place(problem.at()), escape::line(&problem.message))?;
+        writeln!(
+            f,
+            "{}: {}",
+            self.place(problem.at()),
+            escape::line(&problem.message)
+        )?;
         let mut files: Vec<usize> = problem.labels.iter().map(|(at, _)| at.file).collect();
         files.dedup();
         let mut shown = HashSet::new();
@@ -204,33 +258,64 @@ impl Problems {
         Ok(())
     }
 
-    fn show_lines(&self, problem: &Problem, file: usize, with_hint: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn show_lines(
+        &self,
+        problem: &Problem,
+        file: usize,
+        with_hint: bool,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         let text = &self.sources[file.min(self.sources.len() - 1)].text;
         let labels = problem.labels.iter().filter(|(at, _)| at.file == file);
-        if labels.clone().any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > WIDTH)) {
-            return self.show_windows(text, labels, problem.shown_hint().filter(|_| with_hint).as_deref(), f);
+        if labels
+            .clone()
+            .any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > WIDTH))
+        {
+            return self.show_windows(
+                text,
+                labels,
+                problem.shown_hint().filter(|_| with_hint).as_deref(),
+                f,
+            );
         }
-        let labels = problem.labels.iter().filter(|(at, _)| at.file == file).enumerate().map(|(number, (at, label))| {
-            let span = (at.offset, at.length.max(1));
-            if number == 0 {
-                LabeledSpan::new_primary_with_span(Some(escape::line(label).into_owned()), span)
-            } else {
-                LabeledSpan::new_with_span(Some(escape::line(label).into_owned()), span)
-            }
-        });
-        let mut diagnostic = MietteDiagnostic::new(escape::line(&problem.message)).with_labels(labels);
+        let labels = problem
+            .labels
+            .iter()
+            .filter(|(at, _)| at.file == file)
+            .enumerate()
+            .map(|(number, (at, label))| {
+                let span = (at.offset, at.length.max(1));
+                if number == 0 {
+                    LabeledSpan::new_primary_with_span(Some(escape::line(label).into_owned()), span)
+                } else {
+                    LabeledSpan::new_with_span(Some(escape::line(label).into_owned()), span)
+                }
+            });
+        let mut diagnostic =
+            MietteDiagnostic::new(escape::line(&problem.message)).with_labels(labels);
         diagnostic.help = problem.shown_hint().filter(|_| with_hint);
         let source = &self.sources[file.min(self.sources.len() - 1)];
         // The text ends with a line end, so that a place behind its last character has a line.
         let text = format!("{}\n", shown(&source.text));
         let report = Report::new(diagnostic).with_source_code(NamedSource::new("", text));
         let theme = GraphicalTheme::unicode_nocolor();
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false).with_context_lines(1);
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(100)
+            .with_links(false)
+            .with_context_lines(1);
         let mut shown = String::new();
         handler.render_report(&mut shown, report.as_ref())?;
         // The message stands above, behind its place: what follows is the lines and the hint.
-        let lines = shown.lines().skip_while(|line| !line.contains("╭─")).filter(|line| !line.trim().is_empty());
-        let first = problem.labels.iter().map(|(at, _)| *at).find(|at| at.file == file).unwrap_or_default();
+        let lines = shown
+            .lines()
+            .skip_while(|line| !line.contains("╭─"))
+            .filter(|line| !line.trim().is_empty());
+        let first = problem
+            .labels
+            .iter()
+            .map(|(at, _)| *at)
+            .find(|at| at.file == file)
+            .unwrap_or_default();
         for line in lines {
             match line.split_once("╭─[") {
                 // Columns are counted in characters, as in the line above.
@@ -255,13 +340,33 @@ impl Problems {
         for (at, label) in labels {
             let begin = text.floor_char_boundary(at.offset.min(text.len()));
             let before = text[..begin].rsplit('\n').next().unwrap_or_default();
-            let before: String = before.chars().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect();
+            let before: String = before
+                .chars()
+                .rev()
+                .take(40)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
             let line = text[begin..].lines().next().unwrap_or_default();
-            let inside = text.floor_char_boundary((at.offset + at.length).min(text.len())).saturating_sub(begin);
-            let marked = line.get(..inside.min(line.len())).unwrap_or(line).chars().take(40).count().max(1);
+            let inside = text
+                .floor_char_boundary((at.offset + at.length).min(text.len()))
+                .saturating_sub(begin);
+            let marked = line
+                .get(..inside.min(line.len()))
+                .unwrap_or(line)
+                .chars()
+                .take(40)
+                .count()
+                .max(1);
             let after: String = line.chars().take(40).collect();
             writeln!(f, "   ╭─[{}]", self.place(*at))?;
-            writeln!(f, " {} │ ...{}", at.line.max(1), shown(&format!("{before}{after}...")))?;
+            writeln!(
+                f,
+                " {} │ ...{}",
+                at.line.max(1),
+                shown(&format!("{before}{after}..."))
+            )?;
             let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 5);
             writeln!(f, "{margin} {}", "─".repeat(marked))?;
             writeln!(f, "{margin} ╰── {}", escape::line(label))?;
@@ -276,8 +381,13 @@ fn lines_around(text: &str, offset: usize) -> impl Iterator<Item = &str> {
     let offset = text.floor_char_boundary(offset.min(text.len()));
     let (before, behind) = text.split_at(offset);
     let line = before.rfind('\n').map_or(0, |end| end + 1);
-    let from = text[..line.saturating_sub(1)].rfind('\n').map_or(0, |end| end + 1);
-    let to = behind.match_indices('\n').nth(1).map_or(text.len(), |(end, _)| offset + end);
+    let from = text[..line.saturating_sub(1)]
+        .rfind('\n')
+        .map_or(0, |end| end + 1);
+    let to = behind
+        .match_indices('\n')
+        .nth(1)
+        .map_or(text.len(), |(end, _)| offset + end);
     text[from..to].lines()
 }
 
@@ -295,10 +405,18 @@ impl fmt::Display for Problems {
         }
         let files: HashSet<usize> = self.list.iter().map(|problem| problem.at().file).collect();
         let noun = self.noun;
-        let count = if self.list.len() == 1 { format!("1 {noun}") } else { format!("{} {noun}s", self.list.len()) };
+        let count = if self.list.len() == 1 {
+            format!("1 {noun}")
+        } else {
+            format!("{} {noun}s", self.list.len())
+        };
         match self.list.first() {
             Some(first) if files.len() == 1 => {
-                write!(f, "{count} in {}", escape::line(&self.source(first.at()).path.display().to_string()))
+                write!(
+                    f,
+                    "{count} in {}",
+                    escape::line(&self.source(first.at()).path.display().to_string())
+                )
             }
             _ => write!(f, "{count} in {} files", files.len()),
         }

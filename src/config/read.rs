@@ -10,7 +10,8 @@ use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, Visitor,
 };
 
 use super::node::{Key, Node, UNSET, Value};
@@ -29,20 +30,42 @@ pub struct Known<'k> {
 /// Reads a map into its type; `name` is how errors call it, `also` are keys that others read.
 ///
 /// `None` where it is no map. Values that do not fit count as missing once they are reported.
-pub fn read<T: DeserializeOwned>(node: &Node, name: &str, also: &[&str], problems: &mut Problems) -> Option<T> {
+pub fn read<T: DeserializeOwned>(
+    node: &Node,
+    name: &str,
+    also: &[&str],
+    problems: &mut Problems,
+) -> Option<T> {
     read_known(node, name, Known { also, belongs: &[] }, problems)
 }
 
 /// [`read`], knowing more of the keys.
-pub fn read_known<T: DeserializeOwned>(node: &Node, name: &str, known: Known<'_>, problems: &mut Problems) -> Option<T> {
-    let reading = Reading { found: RefCell::default(), left_out: RefCell::default(), unknown: RefCell::default(), known };
-    let place = At { key: None, of: name };
+pub fn read_known<T: DeserializeOwned>(
+    node: &Node,
+    name: &str,
+    known: Known<'_>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let reading = Reading {
+        found: RefCell::default(),
+        left_out: RefCell::default(),
+        unknown: RefCell::default(),
+        known,
+    };
+    let place = At {
+        key: None,
+        of: name,
+    };
     let value = loop {
         let before = reading.left_out.borrow().len();
         if before > MOST {
             break None;
         }
-        match T::deserialize(Reader { node, place, reading: &reading }) {
+        match T::deserialize(Reader {
+            node,
+            place,
+            reading: &reading,
+        }) {
             Ok(value) => break Some(value),
             Err(error) if reading.left_out.borrow().len() == before => {
                 reading.report(node, place, error);
@@ -51,7 +74,11 @@ pub fn read_known<T: DeserializeOwned>(node: &Node, name: &str, known: Known<'_>
             Err(_) => {}
         }
     };
-    reading.found.into_inner().into_iter().for_each(|problem| problems.push(problem));
+    reading
+        .found
+        .into_inner()
+        .into_iter()
+        .for_each(|problem| problems.push(problem));
     value
 }
 
@@ -83,9 +110,10 @@ impl Reading<'_> {
             ReadError::Reported => return,
             ReadError::Expected(expected) => (expected, None),
             ReadError::Unusable(reason) => (reason, None),
-            ReadError::Word(written, words) => {
-                (format!("one of {}", words.join(", ")), super::problem::nearest(&written, words.iter().copied()))
-            }
+            ReadError::Word(written, words) => (
+                format!("one of {}", words.join(", ")),
+                super::problem::nearest(&written, words.iter().copied()),
+            ),
         };
         self.left_out.borrow_mut().insert(node);
         if node.text() == Some(UNSET) {
@@ -93,9 +121,16 @@ impl Reading<'_> {
         }
         let message = format!("{place} is {}", node.value.describe());
         let problem = Problem::new(node.at, message, format!("expected {expected}"));
-        let is_other_yaml =
-            expected == BOOLEAN && matches!(node.text(), Some("yes" | "no" | "on" | "off" | "Yes" | "No" | "True" | "False"));
-        let needs_quotes = expected == TEXT && matches!(node.value, Value::Bool(_) | Value::Integer(_) | Value::Float(_));
+        let is_other_yaml = expected == BOOLEAN
+            && matches!(
+                node.text(),
+                Some("yes" | "no" | "on" | "off" | "Yes" | "No" | "True" | "False")
+            );
+        let needs_quotes = expected == TEXT
+            && matches!(
+                node.value,
+                Value::Bool(_) | Value::Integer(_) | Value::Float(_)
+            );
         self.found.borrow_mut().push(match hint {
             Some(near) => problem.hint(format!("did you mean {near}?")),
             None if needs_quotes => problem.hint("put it in quotes"),
@@ -110,14 +145,28 @@ impl Reading<'_> {
         }
         let also = if is_top { self.known.also } else { &[] };
         let known = || known.iter().chain(also).copied();
-        let problem = Problem::new(key.at, format!("{block} has the unknown key {:?}", key.name), "not a key of this block");
-        let elsewhere = self.known.belongs.iter().find(|(other, _)| *other == key.name);
+        let problem = Problem::new(
+            key.at,
+            format!("{block} has the unknown key {:?}", key.name),
+            "not a key of this block",
+        );
+        let elsewhere = self
+            .known
+            .belongs
+            .iter()
+            .find(|(other, _)| *other == key.name);
         let is_of_flow = keys_of::<SharedFields>().contains(&key.name.as_str());
         self.found.borrow_mut().push(match elsewhere {
             Some((name, place)) => problem.hint(format!("{name} belongs into {place}")),
-            None if is_of_flow => problem.hint(format!("{} belongs to a flow: is it indented too far?", key.name)),
+            None if is_of_flow => problem.hint(format!(
+                "{} belongs to a flow: is it indented too far?",
+                key.name
+            )),
             None => {
-                let all = format!("known keys here: {}", known().collect::<Vec<_>>().join(", "));
+                let all = format!(
+                    "known keys here: {}",
+                    known().collect::<Vec<_>>().join(", ")
+                );
                 problem.did_you_mean(&key.name, known(), Some(all))
             }
         });
@@ -247,16 +296,27 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        if self.node.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.node.value == Value::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
-            Value::List(items) => visitor.visit_seq(Items { items: items.iter(), reader: self }),
+            Value::List(items) => visitor.visit_seq(Items {
+                items: items.iter(),
+                reader: self,
+            }),
             _ => expected("a list"),
         }
     }
@@ -274,7 +334,12 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         self.entries(Some(fields), visitor)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, words: &'static [&'static str], visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         match self.node.text() {
             Some(text) if words.contains(&text) => {
                 let word: StrDeserializer<'_, ReadError> = text.into_deserializer();
@@ -295,10 +360,22 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 }
 
 impl<'r> Reader<'r, '_> {
-    fn entries<V: Visitor<'r>>(self, fields: Option<&'static [&'static str]>, visitor: V) -> Result<V::Value, ReadError> {
-        let Value::Map(entries) = &self.node.value else { return expected("a map of keys and values") };
+    fn entries<V: Visitor<'r>>(
+        self,
+        fields: Option<&'static [&'static str]>,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        let Value::Map(entries) = &self.node.value else {
+            return expected("a map of keys and values");
+        };
         let block = self.place.to_string();
-        visitor.visit_map(Entries { entries: entries.iter(), fields, block: &block, value: None, reader: self })
+        visitor.visit_map(Entries {
+            entries: entries.iter(),
+            fields,
+            block: &block,
+            value: None,
+            reader: self,
+        })
     }
 }
 
@@ -323,18 +400,30 @@ struct Entries<'r, 'p> {
 impl<'r> MapAccess<'r> for Entries<'r, '_> {
     type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'r>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+    fn next_key_seed<K: DeserializeSeed<'r>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
         let reading = self.reader.reading;
         for (key, node) in self.entries.by_ref() {
             let name = key.name.as_str();
             if self.fields.is_some_and(|fields| !fields.contains(&name)) {
                 let is_top = self.reader.place.key.is_none();
                 if !(is_top && reading.known.also.contains(&name)) {
-                    reading.report_unknown(key, self.block, self.fields.unwrap_or_default(), is_top);
+                    reading.report_unknown(
+                        key,
+                        self.block,
+                        self.fields.unwrap_or_default(),
+                        is_top,
+                    );
                 }
                 continue;
             }
-            if reading.left_out.borrow().contains(&std::ptr::from_ref(node)) {
+            if reading
+                .left_out
+                .borrow()
+                .contains(&std::ptr::from_ref(node))
+            {
                 continue;
             }
             self.value = Some((key, node));
@@ -345,8 +434,13 @@ impl<'r> MapAccess<'r> for Entries<'r, '_> {
     }
 
     fn next_value_seed<T: DeserializeSeed<'r>>(&mut self, seed: T) -> Result<T::Value, ReadError> {
-        let Some((key, node)) = self.value.take() else { return expected("a key before its value") };
-        let place = At { key: Some(&key.name), of: self.block };
+        let Some((key, node)) = self.value.take() else {
+            return expected("a key before its value");
+        };
+        let place = At {
+            key: Some(&key.name),
+            of: self.block,
+        };
         read_or_report(seed, node, place, self.reader.reading)
     }
 }
@@ -359,10 +453,20 @@ struct Items<'r, 'p> {
 impl<'r> SeqAccess<'r> for Items<'r, '_> {
     type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'r>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
+    fn next_element_seed<T: DeserializeSeed<'r>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
         let reading = self.reader.reading;
-        let is_left = |node: &&Node| !reading.left_out.borrow().contains(&std::ptr::from_ref::<Node>(node));
-        let Some(node) = self.items.by_ref().find(is_left) else { return Ok(None) };
+        let is_left = |node: &&Node| {
+            !reading
+                .left_out
+                .borrow()
+                .contains(&std::ptr::from_ref::<Node>(node))
+        };
+        let Some(node) = self.items.by_ref().find(is_left) else {
+            return Ok(None);
+        };
         read_or_report(seed, node, self.reader.place, reading).map(Some)
     }
 }
@@ -374,7 +478,12 @@ fn read_or_report<'r, T: DeserializeSeed<'r>>(
     place: At<'_>,
     reading: &Reading<'_>,
 ) -> Result<T::Value, ReadError> {
-    seed.deserialize(Reader { node, place, reading }).map_err(|error| {
+    seed.deserialize(Reader {
+        node,
+        place,
+        reading,
+    })
+    .map_err(|error| {
         reading.report(node, place, error);
         ReadError::Reported
     })
@@ -392,7 +501,12 @@ impl<'de> Deserializer<'de> for KeysOf<'_> {
         Err(ReadError::Reported)
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, keys: &'static [&'static str], _: V) -> Result<V::Value, ReadError> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        keys: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, ReadError> {
         self.keys.set(keys);
         Err(ReadError::Reported)
     }

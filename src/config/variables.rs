@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The variables that a config may use: of the environment, and of the file that `options.env_file` names.
+/// The variables that a config may use: of the environment, and of the file that `options.env_file`
+/// names.
 pub type Variables = BTreeMap<String, String>;
 
 /// What stands for a value that is not UTF-8: no variable can have it.
@@ -47,8 +48,9 @@ pub enum VariableError {
     NotUtf8(String),
 }
 
-/// The variable without which a path is another one: it is empty and stands where a folder's name does. In front of a path that
-/// makes it begin at the root; elsewhere, `:-` says that it may be so.
+/// The variable without which a path is another one: it is empty and stands where a folder's name
+/// does. In front of a path that makes it begin at the root; elsewhere, `:-` says that it may be
+/// so.
 pub fn empty_in(path: &str, variables: &Variables) -> Option<String> {
     for (place, part) in parts_of(path).into_iter().enumerate() {
         let mut rest = part;
@@ -103,7 +105,10 @@ impl std::error::Error for VariableErrors {}
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
-pub fn filled_secret<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t, str>, VariableErrors> {
+pub fn filled_secret<'t>(
+    text: &'t str,
+    variables: &Variables,
+) -> Result<Cow<'t, str>, VariableErrors> {
     fill_in(text, variables, None)
 }
 
@@ -111,9 +116,15 @@ pub fn filled_secret<'t>(text: &'t str, variables: &Variables) -> Result<Cow<'t,
 pub(super) type KindOf<'k> = &'k dyn Fn(&str, &str) -> Option<Kind>;
 
 /// What `kind` knows must not be in it; `None` where it is a secret itself.
-pub(super) fn fill_in<'t>(text: &'t str, variables: &Variables, kind: Option<KindOf<'_>>) -> Result<Cow<'t, str>, VariableErrors> {
+pub(super) fn fill_in<'t>(
+    text: &'t str,
+    variables: &Variables,
+    kind: Option<KindOf<'_>>,
+) -> Result<Cow<'t, str>, VariableErrors> {
     let is_secret = kind.is_none();
-    let Some(first) = text.find('$') else { return Ok(Cow::Borrowed(text)) };
+    let Some(first) = text.find('$') else {
+        return Ok(Cow::Borrowed(text));
+    };
     let (before, mut rest) = text.split_at(first);
     let mut filled = before.to_string();
     let mut errors = Vec::new();
@@ -131,7 +142,11 @@ pub(super) fn fill_in<'t>(text: &'t str, variables: &Variables, kind: Option<Kin
             match value(inside, variables) {
                 Ok(value) if let Some(kind) = kind.and_then(|kind| kind(value, inside)) => {
                     let name = inside.split(":-").next().unwrap_or_default().to_string();
-                    errors.push(if kind == Kind::Url { VariableError::Secret(name) } else { VariableError::Piece(name) });
+                    errors.push(if kind == Kind::Url {
+                        VariableError::Secret(name)
+                    } else {
+                        VariableError::Piece(name)
+                    });
                 }
                 Ok(value) => filled.push_str(value),
                 Err(VariableError::Unreadable(text)) => errors.push(unreadable(text, is_secret)),
@@ -143,7 +158,11 @@ pub(super) fn fill_in<'t>(text: &'t str, variables: &Variables, kind: Option<Kin
         }
     }
     filled.push_str(rest);
-    if errors.is_empty() { Ok(Cow::Owned(filled)) } else { Err(VariableErrors(errors)) }
+    if errors.is_empty() {
+        Ok(Cow::Owned(filled))
+    } else {
+        Err(VariableErrors(errors))
+    }
 }
 
 /// What is written in a URL is not shown.
@@ -156,8 +175,11 @@ fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, Varia
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let is_name = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-    let begins_well = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+    let is_name = name
+        .chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let begins_well =
+        name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
     if !is_name || !begins_well || default.is_some_and(|default| default.contains("${")) {
         return Err(VariableError::Unreadable(format!("${{{inside}}}")));
     }
@@ -174,7 +196,9 @@ fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, Varia
 /// The names of the variables that a text may use, wherever they stand.
 pub fn names_in(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).map(|rest| {
-        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .unwrap_or(rest.len());
         &rest[..end]
     })
 }

@@ -25,7 +25,11 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Number<MIN, MAX> 
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
-                if (MIN..=MAX).contains(&number) { Ok(number) } else { Err(E::invalid_value(Unexpected::Unsigned(number), &self)) }
+                if (MIN..=MAX).contains(&number) {
+                    Ok(number)
+                } else {
+                    Err(E::invalid_value(Unexpected::Unsigned(number), &self))
+                }
             }
         }
         deserializer.deserialize_u64(Bounded::<MIN, MAX>).map(Self)
@@ -199,7 +203,11 @@ pub struct Lag {
 impl Lag {
     /// As it is written.
     pub fn shown(&self) -> String {
-        if self.is_plain { self.value.to_string() } else { format!("{}s", self.value) }
+        if self.is_plain {
+            self.value.to_string()
+        } else {
+            format!("{}s", self.value)
+        }
     }
 }
 
@@ -244,7 +252,9 @@ word!(
 /// Reads `500MB`, `10 GiB` or a number of bytes.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim().trim_end_matches('B').trim_end();
-    let (text, step) = text.strip_suffix('i').map_or((text, 1000_u64), |text| (text, 1024));
+    let (text, step) = text
+        .strip_suffix('i')
+        .map_or((text, 1000_u64), |text| (text, 1024));
     let power = match text.chars().next_back()? {
         'k' | 'K' => 1,
         'M' => 2,
@@ -253,7 +263,11 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         _ if step == 1024 => return None,
         _ => 0,
     };
-    let number = if power > 0 { &text[..text.len() - 1] } else { text };
+    let number = if power > 0 {
+        &text[..text.len() - 1]
+    } else {
+        text
+    };
     let number: u64 = number.trim().replace('_', "").parse().ok()?;
     number.checked_mul(step.checked_pow(power)?)
 }

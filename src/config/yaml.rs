@@ -1,5 +1,5 @@
-//! Reading YAML into a tree, within bounds, and what its parser says in the words of those who do not
-//! know YAML well.
+//! Reading YAML into a tree, within bounds, and what its parser says in the words of those who do
+//! not know YAML well.
 
 use std::fmt;
 
@@ -48,9 +48,17 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
             Ok(node)
         }
         Err(error) => {
-            let at = error.location().map_or(Span::default(), |location| span(&location));
+            let at = error
+                .location()
+                .map_or(Span::default(), |location| span(&location));
             let message = error.without_snippet().to_string();
-            Err(problem(&message, Span { file, ..at.within(text) }))
+            Err(problem(
+                &message,
+                Span {
+                    file,
+                    ..at.within(text)
+                },
+            ))
         }
     }
 }
@@ -60,17 +68,41 @@ const KEY: &str = "a key is a list or a map";
 
 /// Words of the parser, what is said instead (or its own words), and what to do.
 const WORDS: &[(&str, Option<&str>, &str)] = &[
-    ("multiple YAML documents", None, "take out the --- between them"),
-    ("tab", None, "indent with spaces, and put spaces between values: YAML has no tabs there"),
+    (
+        "multiple YAML documents",
+        None,
+        "take out the --- between them",
+    ),
+    (
+        "tab",
+        None,
+        "indent with spaces, and put spaces between values: YAML has no tabs there",
+    ),
     (
         "unknown anchor",
         Some("a text begins with *, which YAML takes for an alias"),
         "put it in quotes, such as \"*.parquet\"; or name an anchor that is written above, in the same file",
     ),
-    ("unexpected character", None, "put a text in quotes that begins with @, %, ` or another sign"),
-    ("unknown escape", None, "put the text in single quotes, or write / for \\"),
-    ("mapping values are not allowed", None, "put a text in quotes that has \": \" in it; keys of one map begin in one column"),
-    ("did not find expected key", None, "keys of one map begin in one column; put a text in quotes that begins with { or ["),
+    (
+        "unexpected character",
+        None,
+        "put a text in quotes that begins with @, %, ` or another sign",
+    ),
+    (
+        "unknown escape",
+        None,
+        "put the text in single quotes, or write / for \\",
+    ),
+    (
+        "mapping values are not allowed",
+        None,
+        "put a text in quotes that has \": \" in it; keys of one map begin in one column",
+    ),
+    (
+        "did not find expected key",
+        None,
+        "keys of one map begin in one column; put a text in quotes that begins with { or [",
+    ),
     (
         "did not find expected ',' or",
         None,
@@ -80,32 +112,66 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
     ("quoted scalar", None, "close the quote"),
     ("simple key", None, "a key ends with a colon and a space"),
     (KEY, None, "put a key in quotes that begins with { or ["),
-    ("recursive references", Some("an alias stands in what it repeats"), "repeat something else, or write it out"),
-    ("recursion limit", Some("it is nested more than 64 levels deep"), "a config needs ten: is something missing a closing bracket?"),
-    ("Depth", Some("it is nested more than 64 levels deep"), "a config needs ten: is something missing a closing bracket?"),
-    ("nesting", Some("it is nested more than 64 levels deep"), "a config needs ten: is something missing a closing bracket?"),
+    (
+        "recursive references",
+        Some("an alias stands in what it repeats"),
+        "repeat something else, or write it out",
+    ),
+    (
+        "recursion limit",
+        Some("it is nested more than 64 levels deep"),
+        "a config needs ten: is something missing a closing bracket?",
+    ),
+    (
+        "Depth",
+        Some("it is nested more than 64 levels deep"),
+        "a config needs ten: is something missing a closing bracket?",
+    ),
+    (
+        "nesting",
+        Some("it is nested more than 64 levels deep"),
+        "a config needs ten: is something missing a closing bracket?",
+    ),
     (
         "budget",
         Some("it has more values than a config may have, those that aliases repeat included"),
         "split it: each flow may have a folder of its own",
     ),
-    ("replay", Some("its aliases repeat more values than a config may have"), "use fewer aliases in aliases"),
+    (
+        "replay",
+        Some("its aliases repeat more values than a config may have"),
+        "use fewer aliases in aliases",
+    ),
 ];
 
 /// Signs that YAML takes for something else, and that leave nothing of a text behind them.
 const SIGNS: &[(char, &str)] = &[('&', "an anchor"), ('!', "a tag")];
 
-/// Finds texts that begin with a sign by which YAML reads nothing. Each is a problem, and what reads it says nothing more.
+/// Finds texts that begin with a sign by which YAML reads nothing. Each is a problem, and what
+/// reads it says nothing more.
 pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| take_signs(item, text, problems)),
+        Value::List(items) => items
+            .iter_mut()
+            .for_each(|item| take_signs(item, text, problems)),
         Value::Map(entries) => {
             for (key, value) in entries {
-                let sign = if value.value == Value::Null { sign_behind(key, text) } else { None };
+                let sign = if value.value == Value::Null {
+                    sign_behind(key, text)
+                } else {
+                    None
+                };
                 match sign {
                     Some((at, word, what)) => {
-                        let message = format!("{} begins with {}, which YAML takes for {what}", key.name, &word[..1]);
-                        problems.push(Problem::new(at, message, "read as nothing").hint(format!("put it in quotes: \"{word}\"")));
+                        let message = format!(
+                            "{} begins with {}, which YAML takes for {what}",
+                            key.name,
+                            &word[..1]
+                        );
+                        problems.push(
+                            Problem::new(at, message, "read as nothing")
+                                .hint(format!("put it in quotes: \"{word}\"")),
+                        );
                         value.value = Value::Text(UNSET.into());
                     }
                     None => take_signs(value, text, problems),
@@ -119,7 +185,11 @@ pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
 /// The word behind a key that begins with such a sign, with its place and what YAML takes it for.
 fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static str)> {
     let line = text.get(key.at.offset..)?.lines().next()?;
-    let behind = line.get(key.at.length..)?.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix(':')?.trim_start();
+    let behind = line
+        .get(key.at.length..)?
+        .trim_start_matches(['"', '\'', ' ', '\t'])
+        .strip_prefix(':')?
+        .trim_start();
     let word = behind.split([' ', '\t', ',', '}', ']']).next()?;
     let (_, what) = SIGNS.iter().find(|(sign, _)| word.starts_with(*sign))?;
     // An anchor that is used somewhere is one, and two ! are a type of YAML's own.
@@ -127,8 +197,20 @@ fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static 
         return None;
     }
     let before = &line[..line.len() - behind.len()];
-    let (offset, column) = (key.at.offset + before.len(), key.at.column + before.chars().count());
-    Some((Span { offset, column, length: word.len(), ..key.at }, word, what))
+    let (offset, column) = (
+        key.at.offset + before.len(),
+        key.at.column + before.chars().count(),
+    );
+    Some((
+        Span {
+            offset,
+            column,
+            length: word.len(),
+            ..key.at
+        },
+        word,
+        what,
+    ))
 }
 
 /// The problem that a parser's error is.
@@ -140,7 +222,8 @@ fn problem(said: &str, at: Span) -> Problem {
     let own = own.split("; use ").next().unwrap_or(own);
     match known {
         Some((_, words, hint)) => Problem::new(at, words.unwrap_or(own), "here").hint(*hint),
-        None => Problem::new(at, own, "here").hint("this is where YAML could not be read; the cause may stand on the line above"),
+        None => Problem::new(at, own, "here")
+            .hint("this is where YAML could not be read; the cause may stand on the line above"),
     }
 }
 
@@ -149,7 +232,10 @@ struct Raw(Node);
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(Node { value: spanned.value.0, at: span(&spanned.referenced) }))
+        Ok(Self(Node {
+            value: spanned.value.0,
+            at: span(&spanned.referenced),
+        }))
     }
 }
 
@@ -224,9 +310,18 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 Value::Bool(value) => format!("{NO_TEXT}{value}"),
                 Value::Integer(number) => format!("{NO_TEXT}{number}"),
                 Value::Float(number) => format!("{NO_TEXT}{number}"),
-                Value::List(_) | Value::Map(_) | Value::Secret(_) => return Err(serde::de::Error::custom(KEY)),
+                Value::List(_) | Value::Map(_) | Value::Secret(_) => {
+                    return Err(serde::de::Error::custom(KEY));
+                }
             };
-            map.push((Key { at: key.0.at, name, is_default: false }, node));
+            map.push((
+                Key {
+                    at: key.0.at,
+                    name,
+                    is_default: false,
+                },
+                node,
+            ));
         }
         Ok(Value::Map(map))
     }

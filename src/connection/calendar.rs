@@ -18,7 +18,8 @@ pub fn days(year: i64, month: u32, day: u32) -> i64 {
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let month = i64::from(month);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + i64::from(day) - 1;
+    let day_of_year =
+        (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + i64::from(day) - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + day_of_era - EPOCH
 }
@@ -28,12 +29,17 @@ pub fn date(days: i64) -> (i64, u32, u32) {
     let days = days + EPOCH;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let number = |number: i64| u32::try_from(number).unwrap_or_default();
     let day = number(day_of_year - (153 * shifted + 2) / 5 + 1);
-    let month = number(if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let month = number(if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    });
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -51,17 +57,26 @@ pub fn exists(year: i64, month: u32, day: u32) -> bool {
     (1..=last).contains(&day)
 }
 
-/// The last year that is read: no type of a file or a database has a later one, and all that is counted by it fits.
+/// The last year that is read: no type of a file or a database has a later one, and all that is
+/// counted by it fits.
 const LAST_YEAR: i64 = 9_999_999;
 
 /// The year that texts of four digits end with.
 pub const LAST_SHORT_YEAR: i64 = 9999;
 
-/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows. A year may have up to seven digits.
+/// Reads `YYYY-MM-DD` at the beginning of a text; gives what follows. A year may have up to seven
+/// digits.
 pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
     let bytes = text.as_bytes();
-    let end = bytes.iter().position(|sign| *sign == b'-').filter(|end| *end >= 4)?;
-    let (year, month, day) = (number(bytes.get(..end)?)?, number(bytes.get(end + 1..end + 3)?)?, number(bytes.get(end + 4..end + 6)?)?);
+    let end = bytes
+        .iter()
+        .position(|sign| *sign == b'-')
+        .filter(|end| *end >= 4)?;
+    let (year, month, day) = (
+        number(bytes.get(..end)?)?,
+        number(bytes.get(end + 1..end + 3)?)?,
+        number(bytes.get(end + 4..end + 6)?)?,
+    );
     let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
     let is_date = bytes[end + 3] == b'-' && year <= LAST_YEAR && exists(year, month, day);
     is_date.then_some((year, month, day, &text[end + 6..]))
@@ -69,8 +84,11 @@ pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
 
 /// Reads digits.
 fn number(digits: &[u8]) -> Option<i64> {
-    let add = |number: i64, digit: &u8| number.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
-    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| add(number, digit)).flatten())
+    let add =
+        |number: i64, digit: &u8| number.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
+    digits.iter().try_fold(0, |number, digit| {
+        digit.is_ascii_digit().then(|| add(number, digit)).flatten()
+    })
 }
 
 /// The number of the step that a day lies in.
@@ -87,7 +105,11 @@ pub fn step_of(by: Step, days: i64) -> i64 {
 pub fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
     match by {
         Step::Day | Step::Numbers(_) => date(number),
-        Step::Month => (number.div_euclid(12), u32::try_from(number.rem_euclid(12)).unwrap_or_default() + 1, 1),
+        Step::Month => (
+            number.div_euclid(12),
+            u32::try_from(number.rem_euclid(12)).unwrap_or_default() + 1,
+            1,
+        ),
         Step::Year => (number, 1, 1),
     }
 }
@@ -122,14 +144,25 @@ pub fn put_date(out: &mut String, days: i64) -> Result<(), String> {
     if !(1..=9999).contains(&year) {
         return Err(format!("the year {year} is not one from 1 to 9999"));
     }
-    put_numbers(out, [("", year, 4), ("-", month.into(), 2), ("-", day.into(), 2)]);
+    put_numbers(
+        out,
+        [("", year, 4), ("-", month.into(), 2), ("-", day.into(), 2)],
+    );
     Ok(())
 }
 
 /// Adds microseconds of the day as `HH:MM:SS.FFFFFF`.
 pub fn put_time(out: &mut String, micros: i64) {
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-    put_numbers(out, [("", seconds / 3600, 2), (":", seconds / 60 % 60, 2), (":", seconds % 60, 2), (".", micros, 6)]);
+    put_numbers(
+        out,
+        [
+            ("", seconds / 3600, 2),
+            (":", seconds / 60 % 60, 2),
+            (":", seconds % 60, 2),
+            (".", micros, 6),
+        ],
+    );
 }
 
 /// Adds microseconds since 1970 as `YYYY-MM-DD HH:MM:SS.FFFFFF`.
@@ -160,7 +193,8 @@ fn put_numbers<const N: usize>(out: &mut String, numbers: [(&str, i64, usize); N
     }
 }
 
-/// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in microseconds.
+/// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in
+/// microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Days since 1970.
@@ -172,16 +206,25 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Microseconds since 1970, UTC; without an offset the clock is one of UTC. A far date has more than 64 bits hold.
+    /// Microseconds since 1970, UTC; without an offset the clock is one of UTC. A far date has more
+    /// than 64 bits hold.
     pub fn instant(&self) -> i128 {
-        i128::from(self.days) * i128::from(DAY_MICROS) + i128::from(self.micros) - i128::from(self.offset.unwrap_or(0))
+        i128::from(self.days) * i128::from(DAY_MICROS) + i128::from(self.micros)
+            - i128::from(self.offset.unwrap_or(0))
     }
 }
 
 /// True for digits where a date has them, whether there is such a date or not.
 pub fn looks_like_a_date(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() >= 10 && (0..10).all(|place| if matches!(place, 4 | 7) { bytes[place] == b'-' } else { bytes[place].is_ascii_digit() })
+    bytes.len() >= 10
+        && (0..10).all(|place| {
+            if matches!(place, 4 | 7) {
+                bytes[place] == b'-'
+            } else {
+                bytes[place].is_ascii_digit()
+            }
+        })
 }
 
 /// Reads `YYYY-MM-DD`, with a time behind `T` or a space, with `Z` or `+HH:MM` behind that.
@@ -191,12 +234,22 @@ pub fn parse_moment(text: &str) -> Option<Moment> {
     if year < 1 {
         return None;
     }
-    let Some(rest) = rest.strip_prefix(['T', ' ']) else { return rest.is_empty().then_some(Moment { days, micros: 0, offset: None }) };
+    let Some(rest) = rest.strip_prefix(['T', ' ']) else {
+        return rest.is_empty().then_some(Moment {
+            days,
+            micros: 0,
+            offset: None,
+        });
+    };
     let (clock, offset) = match rest.find(['Z', '+', '-']) {
         Some(at) => (rest[..at].trim_end(), Some(offset(&rest[at..])?)),
         None => (rest, None),
     };
-    Some(Moment { days, micros: parse_time(clock)?, offset })
+    Some(Moment {
+        days,
+        micros: parse_time(clock)?,
+        offset,
+    })
 }
 
 /// Reads `Z`, `+HH:MM`, `+HHMM` or `+HH`.
@@ -210,7 +263,10 @@ fn offset(text: &str) -> Option<i64> {
         return None;
     }
     let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = digits.get(2..).filter(|digits| !digits.is_empty()).map_or(Some(0), |digits| digits.parse().ok())?;
+    let minutes: i64 = digits
+        .get(2..)
+        .filter(|digits| !digits.is_empty())
+        .map_or(Some(0), |digits| digits.parse().ok())?;
     let micros = (hours * 60 + minutes) * 60_000_000;
     (hours < 24 && minutes < 60).then_some(if sign == "-" { -micros } else { micros })
 }
@@ -220,16 +276,33 @@ pub fn parse_time(text: &str) -> Option<i64> {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut fields = clock.split(':').map(|field| {
         let is_number = field.len() == 2 && field.bytes().all(|digit| digit.is_ascii_digit());
-        if is_number { field.parse::<i64>().ok() } else { None }
+        if is_number {
+            field.parse::<i64>().ok()
+        } else {
+            None
+        }
     });
-    let (hour, minute, second) = (fields.next()??, fields.next()??, fields.next().unwrap_or(Some(0))?);
-    if fields.next().is_some() || hour > 23 || minute > 59 || second > 59 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+    let (hour, minute, second) = (
+        fields.next()??,
+        fields.next()??,
+        fields.next().unwrap_or(Some(0))?,
+    );
+    if fields.next().is_some()
+        || hour > 23
+        || minute > 59
+        || second > 59
+        || !fraction.bytes().all(|digit| digit.is_ascii_digit())
+    {
         return None;
     }
     if fraction.len() > 6 && fraction[6..].bytes().any(|digit| digit != b'0') {
         return None;
     }
-    let micros: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<6}")[..6].parse().ok()? };
+    let micros: i64 = if fraction.is_empty() {
+        0
+    } else {
+        format!("{fraction:0<6}")[..6].parse().ok()?
+    };
     Some(((hour * 60 + minute) * 60 + second) * 1_000_000 + micros)
 }
 
@@ -239,16 +312,36 @@ mod tests {
 
     #[test]
     fn far_dates_are_counted_or_are_none() {
-        for none in ["9223372036854775807-12-31", "99999999999-01-01", "10000000-01-01", "2026-02-29", "202-01-01", "2026-1-01"] {
+        for none in [
+            "9223372036854775807-12-31",
+            "99999999999-01-01",
+            "10000000-01-01",
+            "2026-02-29",
+            "202-01-01",
+            "2026-1-01",
+        ] {
             assert_eq!(parse_date(none), None, "{none}");
             assert_eq!(parse_moment(none), None, "{none}");
             assert_eq!(parse_name(Step::Day, none), None, "{none}");
         }
         let last = parse_moment("9999999-12-31 23:59:59.999999-23:59").expect("a moment");
         assert_eq!(date(last.days), (9_999_999, 12, 31));
-        assert_eq!(last.instant(), (i128::from(last.days) + 2) * i128::from(DAY_MICROS) - 60_000_001);
-        assert!(i64::try_from(last.instant()).is_err(), "more than 64 bits hold");
-        assert!(i64::try_from(parse_moment("292277-01-09 04:00:54.775807").expect("a moment").instant()).is_ok());
+        assert_eq!(
+            last.instant(),
+            (i128::from(last.days) + 2) * i128::from(DAY_MICROS) - 60_000_001
+        );
+        assert!(
+            i64::try_from(last.instant()).is_err(),
+            "more than 64 bits hold"
+        );
+        assert!(
+            i64::try_from(
+                parse_moment("292277-01-09 04:00:54.775807")
+                    .expect("a moment")
+                    .instant()
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -262,7 +355,11 @@ mod tests {
             ("1969-12-31 23:59:59.999999 +00:00", -1),
         ];
         for (text, micros) in cases {
-            assert_eq!(parse_moment(text).map(|moment| moment.instant()), Some(micros), "{text}");
+            assert_eq!(
+                parse_moment(text).map(|moment| moment.instant()),
+                Some(micros),
+                "{text}"
+            );
         }
     }
 }

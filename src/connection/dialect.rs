@@ -26,7 +26,10 @@ impl Dialect {
     /// The kind that a connection is for; `None` while its URL is not known.
     pub fn of_connection(connection: &Connection) -> Option<Self> {
         use secrecy::ExposeSecret;
-        connection.url().ok().map(|url| Self::of(url.expose_secret()))
+        connection
+            .url()
+            .ok()
+            .map(|url| Self::of(url.expose_secret()))
     }
 
     /// Its name, as docs and errors have it.
@@ -52,7 +55,8 @@ impl Dialect {
             Self::Sqlite => format!("'{}'", text.replace('\'', "''")),
             // With E, a backslash means the same whatever standard_conforming_strings says.
             Self::Postgres => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")),
-            // What a backslash means depends on the mode of the session; bytes mean the same in each.
+            // What a backslash means depends on the mode of the session; bytes mean the same in
+            // each.
             Self::MySql if text.contains('\\') => {
                 let bytes: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
                 format!("_utf8mb4 X'{bytes}'")

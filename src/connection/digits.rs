@@ -1,6 +1,7 @@
 //! Whole numbers as decimal digits, for texts of which there is one for each value of a column.
 //!
-//! Formats of the standard library take several times as long. It knows nothing of signs and points.
+//! Formats of the standard library take several times as long. It knows nothing of signs and
+//! points.
 
 /// The digits that a number of 128 bits has at most.
 const MOST: usize = 39;
@@ -42,7 +43,16 @@ mod tests {
 
     #[test]
     fn they_are_those_of_the_standard_library() {
-        for number in [0, 1, 9, 10, u128::from(u64::MAX), u128::from(u64::MAX) + 1, 10_u128.pow(38), u128::MAX] {
+        for number in [
+            0,
+            1,
+            9,
+            10,
+            u128::from(u64::MAX),
+            u128::from(u64::MAX) + 1,
+            10_u128.pow(38),
+            u128::MAX,
+        ] {
             assert_eq!(digits(number, 1, &mut [0; 39]), number.to_string());
             assert_eq!(digits(number, 7, &mut [0; 39]), format!("{number:07}"));
         }

@@ -1,4 +1,5 @@
-//! What a database, or the way to it, said no to: in words without a secret, and whether it may pass.
+//! What a database, or the way to it, said no to: in words without a secret, and whether it may
+//! pass.
 
 use std::path::Path;
 use std::time::Duration;
@@ -53,10 +54,14 @@ pub enum ConnectionError {
     #[error("at the path of connection {0} is something else than a file")]
     NotAFile(String),
     /// What SQLite keeps beside its file is a link, a folder, a pipe or a device.
-    #[error("beside the SQLite database of connection {0}, its -wal, -shm or -journal is something else than a file")]
+    #[error(
+        "beside the SQLite database of connection {0}, its -wal, -shm or -journal is something else than a file"
+    )]
     OddBeside(String),
     /// A journal that names another file, which SQLite would remove.
-    #[error("the -journal beside the SQLite database of connection {0} names another file, which would be removed")]
+    #[error(
+        "the -journal beside the SQLite database of connection {0} names another file, which would be removed"
+    )]
     Journal(String),
     /// With `confine`, a SQLite database that lies somewhere else, also behind a link.
     #[error("the SQLite database of connection {0} lies outside of the folder of the config")]
@@ -75,27 +80,31 @@ pub struct Failure {
     pub is_transient: bool,
 }
 
-/// SQLSTATEs of PostgreSQL that may pass, whole or by their class: connections that broke, too many of them, a server
-/// that starts or stops, deadlocks, conflicts, locks, a transaction that was idle for too long, a snapshot that was too old; statements
-/// that a pooler has prepared elsewhere. See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const POSTGRES: &[&str] =
-    &["08", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "57P05", "72000"];
+/// SQLSTATEs of PostgreSQL that may pass, whole or by their class: connections that broke, too many
+/// of them, a server that starts or stops, deadlocks, conflicts, locks, a transaction that was idle
+/// for too long, a snapshot that was too old; statements that a pooler has prepared elsewhere. See
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const POSTGRES: &[&str] = &[
+    "08", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03",
+    "57P05", "72000",
+];
 
-/// Numbers of MySQL's and MariaDB's errors that may pass: too many connections, a server that stops, broken connections, rows that
-/// changed since they were looked at, locks that were waited for, deadlocks, a table that changed since, a connection that was killed, a
-/// server that is for reading only or no part of its cluster for a while.
-/// See <https://mariadb.com/kb/en/mariadb-error-code-reference/> and
+/// Numbers of MySQL's and MariaDB's errors that may pass: too many connections, a server that
+/// stops, broken connections, rows that changed since they were looked at, locks that were waited
+/// for, deadlocks, a table that changed since, a connection that was killed, a server that is for
+/// reading only or no part of its cluster for a while. See
+/// <https://mariadb.com/kb/en/mariadb-error-code-reference/> and
 /// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
 const MYSQL: &[u16] = &[
-    1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1412, 1614, 1637, 1927, 2006, 2013, 3101, 3168, 3169,
-    4031,
+    1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1412, 1614, 1637,
+    1927, 2006, 2013, 3101, 3168, 3169, 4031,
 ];
 
 /// What poolers of PostgreSQL say to a parameter that they do not pass on.
 const UNSUPPORTED: &str = "unsupported startup parameter";
 
-/// Results of SQLite that may pass, without what extends them: busy, locked, and a log that others are about to begin anew.
-/// See <https://www.sqlite.org/rescode.html>.
+/// Results of SQLite that may pass, without what extends them: busy, locked, and a log that others
+/// are about to begin anew. See <https://www.sqlite.org/rescode.html>.
 pub const SQLITE: &[i32] = &[5, 6, 15];
 
 /// The hint where nothing answers.
@@ -117,12 +126,12 @@ impl Failure {
             Some(NO_TLS) => Some(
                 "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
             ),
-            Some(NO_TLS_THAT_IS_ASKED_FOR) => {
-                Some("turn TLS on at the server; or sslmode: prefer of the connection, which overrides its URL and the environment")
-            }
-            Some(NO_SERVER) => {
-                Some("check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:")
-            }
+            Some(NO_TLS_THAT_IS_ASKED_FOR) => Some(
+                "turn TLS on at the server; or sslmode: prefer of the connection, which overrides its URL and the environment",
+            ),
+            Some(NO_SERVER) => Some(
+                "check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:",
+            ),
             Some("3D000" | "1049") => Some(OTHER_DATABASE),
             Some(CLOSED_FOLDER) => Some(IMMUTABLE),
             _ if self.words.contains(CANNOT_OPEN) => Some(IMMUTABLE),
@@ -137,7 +146,8 @@ impl Failure {
             sqlx::Error::Configuration(_) => ("its URL cannot be read".to_string(), None, false),
             sqlx::Error::Io(error) => (error.to_string(), None, true),
             sqlx::Error::Database(error) => {
-                let code = number(error.as_ref()).or_else(|| error.code().map(|code| code.to_string()));
+                let code =
+                    number(error.as_ref()).or_else(|| error.code().map(|code| code.to_string()));
                 let words = match &code {
                     Some(code) => format!("{} (code {code})", error.message()),
                     None => error.message().to_string(),
@@ -149,7 +159,11 @@ impl Failure {
             sqlx::Error::Protocol(_) => (error.to_string(), None, true),
             other => (other.to_string(), None, false),
         };
-        Self { words: redaction.cover(words), code, is_transient }
+        Self {
+            words: redaction.cover(words),
+            code,
+            is_transient,
+        }
     }
 
     /// Takes an error apart that came before there was a session: who answers may be somebody else.
@@ -163,28 +177,55 @@ impl Failure {
         match error {
             sqlx::Error::Tls(reason) if reason.to_string().contains("does not support TLS") => {
                 let (words, code) = match tls {
-                    Some(tls) => (format!("the server has no TLS, for which {tls} asks"), NO_TLS_THAT_IS_ASKED_FOR),
+                    Some(tls) => (
+                        format!("the server has no TLS, for which {tls} asks"),
+                        NO_TLS_THAT_IS_ASKED_FOR,
+                    ),
                     None => ("the server has no TLS".to_string(), NO_TLS),
                 };
-                failure = Self { code: Some(code.into()), ..Self::of_words(words, false) };
+                failure = Self {
+                    code: Some(code.into()),
+                    ..Self::of_words(words, false)
+                };
             }
-            // One byte that is none of the two which a server of PostgreSQL answers a request for TLS with.
+            // One byte that is none of the two which a server of PostgreSQL answers a request for
+            // TLS with.
             sqlx::Error::Protocol(reason) if reason.contains("response from SSLRequest") => {
-                let byte = reason.split("0x").nth(1).map_or("", |rest| rest.get(..2).unwrap_or(rest));
+                let byte = reason
+                    .split("0x")
+                    .nth(1)
+                    .map_or("", |rest| rest.get(..2).unwrap_or(rest));
                 failure = match byte {
                     // Nothing came: the library looks at a byte that nobody wrote.
-                    "00" => Self::of_words("the connection ends before the server says anything".into(), true),
+                    "00" => Self::of_words(
+                        "the connection ends before the server says anything".into(),
+                        true,
+                    ),
                     _ => {
-                        let words = format!("what answers there is no {} server: to a request for TLS it says 0x{byte}", dialect.name());
-                        Self { code: Some(NO_SERVER.into()), ..Self::of_words(words, false) }
+                        let words = format!(
+                            "what answers there is no {} server: to a request for TLS it says 0x{byte}",
+                            dialect.name()
+                        );
+                        Self {
+                            code: Some(NO_SERVER.into()),
+                            ..Self::of_words(words, false)
+                        }
                     }
                 };
             }
-            sqlx::Error::Protocol(_) => failure.words = format!("what answers there speaks no {}: {}", dialect.name(), failure.words),
+            sqlx::Error::Protocol(_) => {
+                failure.words = format!(
+                    "what answers there speaks no {}: {}",
+                    dialect.name(),
+                    failure.words
+                )
+            }
             sqlx::Error::Io(reason) => {
                 if reason.kind() == std::io::ErrorKind::UnexpectedEof {
                     let name = dialect.name();
-                    failure.words = format!("the connection ends in the middle of an answer, which may be none of {name}'s: {reason}");
+                    failure.words = format!(
+                        "the connection ends in the middle of an answer, which may be none of {name}'s: {reason}"
+                    );
                 }
                 if let Some(Err(error)) = certificate.map(fs::open) {
                     failure = Self::of_words(format!("sslrootcert: {error}"), false);
@@ -197,13 +238,19 @@ impl Failure {
 
     /// A failure that is told in words.
     pub fn of_words(words: String, is_transient: bool) -> Self {
-        Self { words, code: None, is_transient }
+        Self {
+            words,
+            code: None,
+            is_transient,
+        }
     }
 }
 
 /// MySQL's own number, which says more than the SQLSTATE that sqlx gives as its code.
 fn number(error: &dyn sqlx::error::DatabaseError) -> Option<String> {
-    error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number().to_string())
+    error
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map(|error| error.number().to_string())
 }
 
 fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
@@ -211,10 +258,15 @@ fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
         return MYSQL.contains(&error.number());
     }
     let code = error.code().unwrap_or_default();
-    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-        return !error.message().contains(UNSUPPORTED) && POSTGRES.iter().any(|passing| code.starts_with(passing));
+    if error
+        .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+        .is_some()
+    {
+        return !error.message().contains(UNSUPPORTED)
+            && POSTGRES.iter().any(|passing| code.starts_with(passing));
     }
-    code.parse::<i32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
+    code.parse::<i32>()
+        .is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
 }
 
 impl ConnectionError {
@@ -222,7 +274,11 @@ impl ConnectionError {
     #[must_use]
     pub fn of(self, connection: &str) -> Self {
         match self {
-            Self::Url { reason, hint } => Self::Unusable { connection: connection.to_string(), reason, hint },
+            Self::Url { reason, hint } => Self::Unusable {
+                connection: connection.to_string(),
+                reason,
+                hint,
+            },
             other => other,
         }
     }
@@ -241,7 +297,11 @@ impl ConnectionError {
         match self {
             Self::Silent(failure) | Self::Failed { failure, .. } => failure.is_transient,
             Self::Late(_) => true,
-            Self::Url { .. } | Self::Unusable { .. } | Self::NoFile(_) | Self::NotAFile(_) | Self::Outside(_) => false,
+            Self::Url { .. }
+            | Self::Unusable { .. }
+            | Self::NoFile(_)
+            | Self::NotAFile(_)
+            | Self::Outside(_) => false,
             Self::OddBeside(_) | Self::Journal(_) => false,
         }
     }
@@ -250,7 +310,8 @@ impl ConnectionError {
 /// What SQLite says of a file that it cannot open, or of a log beside it that it cannot make.
 const CANNOT_OPEN: &str = "unable to open database file";
 
-/// What SQLite says where it may make no log beside the file: <https://www.sqlite.org/rescode.html#readonly_directory>.
+/// What SQLite says where it may make no log beside the file:
+/// <https://www.sqlite.org/rescode.html#readonly_directory>.
 const CLOSED_FOLDER: &str = "1544";
 
 const IMMUTABLE: &str = "a file with a write-ahead log needs a folder that may be written to; on read-only media, sqlite:FILE?immutable=1 reads it without what is in its -wal file";
@@ -261,11 +322,16 @@ fn needed(action: &str) -> &'static str {
         "make the table of receipts" => {
             "its user needs CREATE on the schema, in which hygge keeps the table hygge_receipts, or SELECT, INSERT, UPDATE and DELETE on one that is there"
         }
-        "read its receipt" | "look for its receipt" | "write its receipt" | "remove its receipt" => {
+        "read its receipt"
+        | "look for its receipt"
+        | "write its receipt"
+        | "remove its receipt" => {
             "its user needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another user may have made"
         }
         "make its table" => "its user needs CREATE on the schema; or make the table beforehand",
-        "add a column to its table" => "its user needs to own the table, or ALTER on it; or add the column beforehand",
+        "add a column to its table" => {
+            "its user needs to own the table, or ALTER on it; or add the column beforehand"
+        }
         "make a table beside it" | "empty the table beside it" => {
             "its user needs TEMPORARY on the database: rows that are merged or cast come into a table of its own first"
         }
@@ -274,7 +340,9 @@ fn needed(action: &str) -> &'static str {
         | "remove rows by their keys"
         | "write its rows"
         | "add rows"
-        | "change rows by their keys" => "its user needs SELECT, INSERT, UPDATE and DELETE on the table that it fills",
+        | "change rows by their keys" => {
+            "its user needs SELECT, INSERT, UPDATE and DELETE on the table that it fills"
+        }
         "remove its table" => "its user needs to own the table, or DROP on it",
         _ => "its user needs SELECT on what a home reads, and on the tables that it fills",
     }
@@ -286,10 +354,14 @@ const OTHER_DATABASE: &str = "check the name of the database in its URL";
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
-            ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => Some(*hint),
+            ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => {
+                Some(*hint)
+            }
             ConnectionError::Silent(failure) => failure.hint_of_opening().or(Some(UNREACHED)),
             ConnectionError::Late(_) => Some(UNREACHED),
-            ConnectionError::Outside(_) => Some("options.confine: true asks for that: put it below that folder"),
+            ConnectionError::Outside(_) => {
+                Some("options.confine: true asks for that: put it below that folder")
+            }
             ConnectionError::OddBeside(_) => Some("move it away"),
             ConnectionError::Journal(_) => Some(
                 "a program died while it wrote to several databases: undo that with it, or by sqlite3; if nobody knows of one, move the journal away",
@@ -297,17 +369,23 @@ impl From<ConnectionError> for Error {
             ConnectionError::NoFile(_) | ConnectionError::NotAFile(_) => {
                 Some("check its URL; a relative path begins at the folder of the config")
             }
-            ConnectionError::Failed { action, failure, .. } => match failure.code.as_deref() {
+            ConnectionError::Failed {
+                action, failure, ..
+            } => match failure.code.as_deref() {
                 Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => Some(needed(action)),
-                Some("42P01" | "1146") => Some("check home.table, and the schema or database that it lies in"),
+                Some("42P01" | "1146") => {
+                    Some("check home.table, and the schema or database that it lies in")
+                }
                 Some("42703" | "1054") => Some("check the columns that the home names"),
-                Some("776") => Some("somebody died while writing to it: a program that may write, such as sqlite3, undoes that"),
-                Some("57014" | "1969" | "3024" | "9") => {
-                    Some("it ran into statement_timeout of its connection, or into a limit of the server; or somebody cancelled it there")
-                }
-                _ if failure.words.contains(UNSUPPORTED) => {
-                    Some("a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …")
-                }
+                Some("776") => Some(
+                    "somebody died while writing to it: a program that may write, such as sqlite3, undoes that",
+                ),
+                Some("57014" | "1969" | "3024" | "9") => Some(
+                    "it ran into statement_timeout of its connection, or into a limit of the server; or somebody cancelled it there",
+                ),
+                _ if failure.words.contains(UNSUPPORTED) => Some(
+                    "a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …",
+                ),
                 _ if failure.words.starts_with(UNSAFE) => Some(
                     "hygge does not trust what is written in a database's file: select the columns that you need by a query of the home",
                 ),

@@ -1,7 +1,7 @@
 //! Where a statement ends that a config has: behind it, a server would run another one.
 //!
-//! It knows where texts, names and comments end in each database, and nothing else of SQL. What depends on the settings of a
-//! session is read in each of the ways in which it could be meant.
+//! It knows where texts, names and comments end in each database, and nothing else of SQL. What
+//! depends on the settings of a session is read in each of the ways in which it could be meant.
 
 use std::collections::BTreeSet;
 
@@ -29,26 +29,50 @@ struct Reading {
 
 /// Where the first statement ends, however it is read.
 pub fn rest_of(dialect: Dialect, sql: &str) -> Rest {
-    let reading = |escapes_single, escapes_double| Reading { escapes_single, escapes_double };
+    let reading = |escapes_single, escapes_double| Reading {
+        escapes_single,
+        escapes_double,
+    };
     let readings: &[Reading] = match dialect {
         Dialect::Sqlite => &[reading(false, false)],
         // As standard_conforming_strings says.
         Dialect::Postgres => &[reading(false, false), reading(true, false)],
         // As NO_BACKSLASH_ESCAPES says; and ANSI_QUOTES, with which double quotes are around names.
-        Dialect::MySql => &[reading(true, true), reading(true, false), reading(false, false)],
+        Dialect::MySql => &[
+            reading(true, true),
+            reading(true, false),
+            reading(false, false),
+        ],
     };
     // What stands in such a comment is run by some servers, and by others not.
     if dialect == Dialect::MySql && (sql.contains("/*!") || sql.contains("/*M!")) {
         let end = sql.trim_end_matches(|sign: char| sign.is_whitespace() || sign == ';');
-        let rest = if end.len() < sql.len() { sql[end.len()..].find(';').map(|at| end.len() + at) } else { None };
-        return if end.contains(';') { Rest::Unclear } else { rest.map_or(Rest::None, Rest::Behind) };
+        let rest = if end.len() < sql.len() {
+            sql[end.len()..].find(';').map(|at| end.len() + at)
+        } else {
+            None
+        };
+        return if end.contains(';') {
+            Rest::Unclear
+        } else {
+            rest.map_or(Rest::None, Rest::Behind)
+        };
     }
-    let ends = readings.iter().map(|reading| Lexer { dialect, reading: *reading, sql }.end_of_statement());
+    let ends = readings.iter().map(|reading| {
+        Lexer {
+            dialect,
+            reading: *reading,
+            sql,
+        }
+        .end_of_statement()
+    });
     let ends: BTreeSet<Option<usize>> = ends.collect();
     let mut found = ends.iter().flatten();
     match (found.next(), found.next()) {
         (None, _) => Rest::None,
-        (Some(end), None) if ends.len() == 1 || is_blank(Some(dialect), &sql[end + 1..]) => Rest::Behind(*end),
+        (Some(end), None) if ends.len() == 1 || is_blank(Some(dialect), &sql[end + 1..]) => {
+            Rest::Behind(*end)
+        }
         _ => Rest::Unclear,
     }
 }
@@ -77,8 +101,8 @@ struct Lexer<'s> {
 }
 
 impl Lexer<'_> {
-    /// Where the semicolon behind the first statement stands; nothing where there is none. A text or a name without an end is the
-    /// rest: no server runs a statement of that kind.
+    /// Where the semicolon behind the first statement stands; nothing where there is none. A text
+    /// or a name without an end is the rest: no server runs a statement of that kind.
     fn end_of_statement(&self) -> Option<usize> {
         let (sql, mut at) = (self.sql, 0);
         // A text of PostgreSQL's that goes on in another line is escaped as it began.
@@ -106,7 +130,9 @@ impl Lexer<'_> {
                     goes_on_escaped = true;
                     1
                 }
-                sign if is_in_name(sign) => rest.find(|sign| !is_in_name(sign)).unwrap_or(rest.len()),
+                sign if is_in_name(sign) => {
+                    rest.find(|sign| !is_in_name(sign)).unwrap_or(rest.len())
+                }
                 sign => {
                     goes_on_escaped = was_escaped && sign.is_whitespace();
                     sign.len_utf8()
@@ -126,7 +152,11 @@ fn is_in_name(sign: char) -> bool {
 fn comment(dialect: Dialect, sql: &str) -> Option<usize> {
     let is_blank = |sign: char| sign <= ' ' || sign == '\x7f';
     let is_line = match dialect {
-        Dialect::MySql => sql.starts_with('#') || sql == "--" || sql.starts_with("--") && sql[2..].starts_with(is_blank),
+        Dialect::MySql => {
+            sql.starts_with('#')
+                || sql == "--"
+                || sql.starts_with("--") && sql[2..].starts_with(is_blank)
+        }
         _ => sql.starts_with("--"),
     };
     if is_line {
@@ -139,7 +169,10 @@ fn comment(dialect: Dialect, sql: &str) -> Option<usize> {
     let (mut depth, mut at) = (1, 2);
     while depth > 0 {
         let rest = sql.get(at..)?;
-        let (end, begin) = (rest.find("*/"), rest.find("/*").filter(|_| dialect == Dialect::Postgres));
+        let (end, begin) = (
+            rest.find("*/"),
+            rest.find("/*").filter(|_| dialect == Dialect::Postgres),
+        );
         match (end, begin) {
             (Some(end), Some(begin)) if begin < end => (depth, at) = (depth + 1, at + begin + 2),
             (Some(end), _) => (depth, at) = (depth - 1, at + end + 2),
@@ -150,7 +183,8 @@ fn comment(dialect: Dialect, sql: &str) -> Option<usize> {
     Some(at)
 }
 
-/// The length of a text or a name in quotes, at the beginning of a text. One that stands in it twice begins another behind it.
+/// The length of a text or a name in quotes, at the beginning of a text. One that stands in it
+/// twice begins another behind it.
 fn quoted(sql: &str, quote: char, escapes: bool) -> Option<usize> {
     let mut signs = sql.char_indices().skip(1);
     while let Some((at, sign)) = signs.next() {
@@ -170,7 +204,15 @@ fn dollars(sql: &str) -> Option<usize> {
     let length = sql[1..].find(|sign| !is_tag(sign)).unwrap_or(sql.len() - 1);
     let is_number = sql[1..].starts_with(|sign: char| sign.is_ascii_digit());
     if is_number || !sql[1 + length..].starts_with('$') {
-        return Some(1 + if is_number { sql[1..].find(|sign: char| !sign.is_ascii_digit()).unwrap_or(length) } else { 0 });
+        return Some(
+            1 + if is_number {
+                sql[1..]
+                    .find(|sign: char| !sign.is_ascii_digit())
+                    .unwrap_or(length)
+            } else {
+                0
+            },
+        );
     }
     let tag = &sql[..length + 2];
     let end = sql[tag.len()..].find(tag)?;
@@ -179,9 +221,17 @@ fn dollars(sql: &str) -> Option<usize> {
 
 /// The length of a parameter of SQLite's, to whose name belongs what stands in brackets behind it.
 fn variable(sql: &str) -> usize {
-    let length = 1 + sql[1..].find(|sign| !(is_in_name(sign) || sign == ':')).unwrap_or(sql.len() - 1);
+    let length = 1 + sql[1..]
+        .find(|sign| !(is_in_name(sign) || sign == ':'))
+        .unwrap_or(sql.len() - 1);
     match sql[length..].strip_prefix('(').filter(|_| length > 1) {
-        Some(inner) => length + 1 + inner.find(|sign: char| sign == ')' || sign.is_ascii_whitespace()).map_or(inner.len(), |end| end + 1),
+        Some(inner) => {
+            length
+                + 1
+                + inner
+                    .find(|sign: char| sign == ')' || sign.is_ascii_whitespace())
+                    .map_or(inner.len(), |end| end + 1)
+        }
         None => length,
     }
 }
@@ -196,18 +246,34 @@ mod tests {
         let cases = [
             (Dialect::Sqlite, "select 1", None),
             (Dialect::Sqlite, "select 1; select 2", Behind(8)),
-            (Dialect::Sqlite, "select ';', \";\", `;`, [;] -- ;\n from t", None),
+            (
+                Dialect::Sqlite,
+                "select ';', \";\", `;`, [;] -- ;\n from t",
+                None,
+            ),
             (Dialect::Sqlite, "select 'it''s;' /* ; */; x", Behind(23)),
             (Dialect::Sqlite, "select a[1]; x", Behind(11)),
             (Dialect::Sqlite, "select 'a\\'; x", Behind(11)),
             (Dialect::Sqlite, "select $a('); x; '", Behind(12)),
             (Dialect::Postgres, "select a[1]; x", Behind(11)),
-            (Dialect::Postgres, "select $$;$$, $a$;$$;$a$, $1; x", Behind(28)),
-            (Dialect::Postgres, "select $\u{2014}$ ' $\u{2014}$; x; '", Behind(20)),
+            (
+                Dialect::Postgres,
+                "select $$;$$, $a$;$$;$a$, $1; x",
+                Behind(28),
+            ),
+            (
+                Dialect::Postgres,
+                "select $\u{2014}$ ' $\u{2014}$; x; '",
+                Behind(20),
+            ),
             (Dialect::Postgres, "select a$$ from t; x $$", Behind(17)),
             (Dialect::Postgres, "select $1$; x $1$", Behind(10)),
             (Dialect::Postgres, "select E'\\';' ; x", Behind(14)),
-            (Dialect::Postgres, "select E'\\'' as a; delete from t where a = 1", Behind(17)),
+            (
+                Dialect::Postgres,
+                "select E'\\'' as a; delete from t where a = 1",
+                Behind(17),
+            ),
             (Dialect::Postgres, "select e'a\\\\'; x", Behind(13)),
             (Dialect::Postgres, "select E'a'\n'\\';' ; x", Behind(18)),
             (Dialect::Postgres, "select E'\\';'", None),
@@ -227,7 +293,11 @@ mod tests {
             (Dialect::MySql, "select 'a\\nb'; x", Behind(13)),
             (Dialect::MySql, "select 1 /*! ; delete from t */", Unclear),
             (Dialect::MySql, "select /*M! ; */ 1", Unclear),
-            (Dialect::MySql, "select /*! straight_join */ 1 ;\n", Behind(30)),
+            (
+                Dialect::MySql,
+                "select /*! straight_join */ 1 ;\n",
+                Behind(30),
+            ),
             (Dialect::MySql, "select '", None),
         ];
         for (dialect, sql, end) in cases {

@@ -1,6 +1,7 @@
 //! What a session is opened with: where the database is, and whether a server is spoken to by TLS.
 //!
-//! Off this machine no password goes in clear, unless the config, the URL or the environment says that it may.
+//! Off this machine no password goes in clear, unless the config, the URL or the environment says
+//! that it may.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -65,10 +66,17 @@ impl Opening {
                 unwritable = unwritable_in(url, file.is_none());
                 ConnectWith::Sqlite(Box::new(options))
             }
-            Dialect::Postgres => ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?)),
-            Dialect::MySql => ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?)),
+            Dialect::Postgres => {
+                ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?))
+            }
+            Dialect::MySql => {
+                ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?))
+            }
         };
-        let of_environment = connection.pgsslmode.as_ref().filter(|_| dialect == Dialect::Postgres);
+        let of_environment = connection
+            .pgsslmode
+            .as_ref()
+            .filter(|_| dialect == Dialect::Postgres);
         let tls = if connection.sslmode.is_some() {
             Some("sslmode of the connection")
         } else if says_tls(url) {
@@ -76,7 +84,14 @@ impl Opening {
         } else {
             of_environment.map(|_| "PGSSLMODE of the environment")
         };
-        Ok(Self { options, dialect, file, certificate, tls, unwritable })
+        Ok(Self {
+            options,
+            dialect,
+            file,
+            certificate,
+            tls,
+            unwritable,
+        })
     }
 }
 
@@ -85,17 +100,28 @@ fn unwritable_in(url: &str, is_memory: bool) -> Option<&'static str> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let says = |pair: &str| query.split('&').any(|said| said.eq_ignore_ascii_case(pair));
     match () {
-        () if is_memory => Some("a table cannot be filled in a database that is in memory only: its rows would go with the process"),
+        () if is_memory => Some(
+            "a table cannot be filled in a database that is in memory only: its rows would go with the process",
+        ),
         () if says("mode=ro") => Some("a table cannot be filled in it: its URL says mode=ro"),
-        () if says("immutable=1") || says("immutable=true") => Some("a table cannot be filled in it: its URL says that nobody changes it"),
+        () if says("immutable=1") || says("immutable=true") => {
+            Some("a table cannot be filled in it: its URL says that nobody changes it")
+        }
         () => None,
     }
 }
 
-fn sqlite(url: &str, connection: &Connection, root: &Path) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
+fn sqlite(
+    url: &str,
+    connection: &Connection,
+    root: &Path,
+) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(&error, url))?;
     let name = options.get_filename().to_string_lossy().into_owned();
-    let is_memory = name.is_empty() || name.contains(":memory:") || name.starts_with("file:sqlx-in-memory") || url.contains("mode=memory");
+    let is_memory = name.is_empty()
+        || name.contains(":memory:")
+        || name.starts_with("file:sqlx-in-memory")
+        || url.contains("mode=memory");
     let file = (!is_memory).then(|| absolute(root, &name));
     let options = match &file {
         Some(file) => {
@@ -105,26 +131,49 @@ fn sqlite(url: &str, connection: &Connection, root: &Path) -> Result<(SqliteConn
         None => options,
     };
     // What views, triggers and checks of a file call is whoever's who wrote the file.
-    Ok((options.pragma("trusted_schema", "OFF").busy_timeout(BUSY).disable_statement_logging(), file))
+    Ok((
+        options
+            .pragma("trusted_schema", "OFF")
+            .busy_timeout(BUSY)
+            .disable_statement_logging(),
+        file,
+    ))
 }
 
-/// Fails where no SQLite database can be, or may be: SQLite would wait for a pipe. Nothing is opened.
+/// Fails where no SQLite database can be, or may be: SQLite would wait for a pipe. Nothing is
+/// opened.
 fn check_file(path: &Path, root: &Path, connection: &Connection) -> Result<(), ConnectionError> {
     if fs::stat(path).is_ok_and(|found| found.is_some_and(|found| !found.is_file)) {
         return Err(ConnectionError::NotAFile(connection.name.clone()));
     }
-    let leaves = || !fs::real_path(path).is_ok_and(|real| fs::real_path(root).is_ok_and(|root| real.starts_with(root)));
+    let leaves = || {
+        !fs::real_path(path)
+            .is_ok_and(|real| fs::real_path(root).is_ok_and(|root| real.starts_with(root)))
+    };
     if connection.is_confined && leaves() {
         return Err(ConnectionError::Outside(connection.name.clone()));
     }
     Ok(())
 }
 
-fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<PgConnectOptions, ConnectionError> {
-    let mut options = url::postgres(url).map_err(|error| unusable(&error, url))?.disable_statement_logging();
-    // What is said at the start is only what every pooler takes; the rest is set in each transaction.
-    options = options.application_name("hygge").statement_cache_capacity(0).extra_float_digits(None);
-    let of_environment = connection.pgsslmode.as_deref().and_then(|mode| PgSslMode::from_str(mode).ok());
+fn postgres(
+    url: &str,
+    connection: &Connection,
+    certificate: Option<&Path>,
+) -> Result<PgConnectOptions, ConnectionError> {
+    let mut options = url::postgres(url)
+        .map_err(|error| unusable(&error, url))?
+        .disable_statement_logging();
+    // What is said at the start is only what every pooler takes; the rest is set in each
+    // transaction.
+    options = options
+        .application_name("hygge")
+        .statement_cache_capacity(0)
+        .extra_float_digits(None);
+    let of_environment = connection
+        .pgsslmode
+        .as_deref()
+        .and_then(|mode| PgSslMode::from_str(mode).ok());
     let said = match connection.sslmode {
         Some(SslMode::Disable) => Some(PgSslMode::Disable),
         Some(SslMode::Prefer) => Some(PgSslMode::Prefer),
@@ -134,7 +183,11 @@ fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> R
         None if says_tls(url) => None,
         None => {
             let is_here = options.get_socket().is_some() || is_here(options.get_host());
-            of_environment.or(Some(if is_here { PgSslMode::Prefer } else { PgSslMode::Require }))
+            of_environment.or(Some(if is_here {
+                PgSslMode::Prefer
+            } else {
+                PgSslMode::Require
+            }))
         }
     };
     if let Some(mode) = said {
@@ -149,11 +202,20 @@ fn postgres(url: &str, connection: &Connection, certificate: Option<&Path>) -> R
     })
 }
 
-fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Result<MySqlConnectOptions, ConnectionError> {
+fn mysql(
+    url: &str,
+    connection: &Connection,
+    certificate: Option<&Path>,
+) -> Result<MySqlConnectOptions, ConnectionError> {
     let url = &without_parameters(url, NO_EFFECT);
-    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1)).map_err(|error| unusable(&error, url))?;
+    let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1))
+        .map_err(|error| unusable(&error, url))?;
     // What is written into a home is SQL of its user's, which means what the server says.
-    let mut options = options.disable_statement_logging().statement_cache_capacity(0).pipes_as_concat(false).no_engine_substitution(false);
+    let mut options = options
+        .disable_statement_logging()
+        .statement_cache_capacity(0)
+        .pipes_as_concat(false)
+        .no_engine_substitution(false);
     let said = match connection.sslmode {
         Some(SslMode::Disable) => Some(MySqlSslMode::Disabled),
         Some(SslMode::Prefer) => Some(MySqlSslMode::Preferred),
@@ -161,7 +223,9 @@ fn mysql(url: &str, connection: &Connection, certificate: Option<&Path>) -> Resu
         Some(SslMode::VerifyCa) => Some(MySqlSslMode::VerifyCa),
         Some(SslMode::VerifyFull) => Some(MySqlSslMode::VerifyIdentity),
         None if says_tls(url) => None,
-        None if options.get_socket().is_some() || is_here(options.get_host()) => Some(MySqlSslMode::Preferred),
+        None if options.get_socket().is_some() || is_here(options.get_host()) => {
+            Some(MySqlSslMode::Preferred)
+        }
         None => Some(MySqlSslMode::Required),
     };
     if let Some(mode) = said {
@@ -181,14 +245,19 @@ fn says_tls(url: &str) -> bool {
     Url::parse(url).is_some_and(|url| url.parameter(TLS).is_some())
 }
 
-/// True for a host that is this machine, as it is written: nothing is looked up, for what a name means may be another's to say. So is
-/// the folder of a socket.
+/// True for a host that is this machine, as it is written: nothing is looked up, for what a name
+/// means may be another's to say. So is the folder of a socket.
 fn is_here(host: &str) -> bool {
     let address = without_brackets(host).unwrap_or(host);
-    host.starts_with('/') || host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
-/// The address that stands in brackets in a URL; drivers look for a host of that name, brackets and all.
+/// The address that stands in brackets in a URL; drivers look for a host of that name, brackets and
+/// all.
 fn without_brackets(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
@@ -199,10 +268,28 @@ mod tests {
 
     #[test]
     fn this_machine_is_known_as_it_is_written() {
-        for here in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/postgresql"] {
+        for here in [
+            "localhost",
+            "LocalHost",
+            "127.0.0.1",
+            "127.1.2.3",
+            "::1",
+            "[::1]",
+            "/run/postgresql",
+        ] {
             assert!(is_here(here), "{here}");
         }
-        for elsewhere in ["db.example", "localhost.example", "localhost.", "127.1", "0.0.0.0", "10.0.0.1", "::ffff:127.0.0.1", "[::]", ""] {
+        for elsewhere in [
+            "db.example",
+            "localhost.example",
+            "localhost.",
+            "127.1",
+            "0.0.0.0",
+            "10.0.0.1",
+            "::ffff:127.0.0.1",
+            "[::]",
+            "",
+        ] {
             assert!(!is_here(elsewhere), "{elsewhere}");
         }
     }

@@ -1,6 +1,7 @@
 //! Covering in words of others what must not be shown of a connection.
 //!
-//! It knows no words by itself, and covers whole ones only: a piece that is covered within another word could be read off it.
+//! It knows no words by itself, and covers whole ones only: a piece that is covered within another
+//! word could be read off it.
 
 use std::fmt;
 
@@ -30,7 +31,8 @@ impl Redaction {
         Self(secrets.into_iter().map(SecretString::from).collect())
     }
 
-    /// The words with every secret covered. A short one is covered where it stands in quotes, as servers quote names.
+    /// The words with every secret covered. A short one is covered where it stands in quotes, as
+    /// servers quote names.
     pub(super) fn cover(&self, words: String) -> String {
         self.0.iter().fold(words, |words, secret| {
             let secret = secret.expose_secret();
@@ -38,9 +40,12 @@ impl Redaction {
                 return covered(&words, secret, |_| REDACTED.to_string());
             }
             let quotes = ['"', '\'', '`'];
-            quotes
-                .iter()
-                .fold(words, |words, quote| words.replace(&format!("{quote}{secret}{quote}"), &format!("{quote}{REDACTED}{quote}")))
+            quotes.iter().fold(words, |words, quote| {
+                words.replace(
+                    &format!("{quote}{secret}{quote}"),
+                    &format!("{quote}{REDACTED}{quote}"),
+                )
+            })
         })
     }
 }
@@ -51,10 +56,21 @@ mod tests {
 
     #[test]
     fn words_are_covered_whole_and_short_ones_in_quotes() {
-        let cover = |secret: &str, words: &str| Redaction(vec![SecretString::from(secret)]).cover(words.to_string());
-        assert_eq!(cover("many", "too many connections"), "too many connections");
-        assert_eq!(cover("many", "role \"many\" does not exist"), "role \"[redacted]\" does not exist");
+        let cover = |secret: &str, words: &str| {
+            Redaction(vec![SecretString::from(secret)]).cover(words.to_string())
+        };
+        assert_eq!(
+            cover("many", "too many connections"),
+            "too many connections"
+        );
+        assert_eq!(
+            cover("many", "role \"many\" does not exist"),
+            "role \"[redacted]\" does not exist"
+        );
         assert_eq!(cover("connect", "connection refused"), "connection refused");
-        assert_eq!(cover("hunter2", "user 'hunter2'@'h': hunter2"), "user '[redacted]'@'h': [redacted]");
+        assert_eq!(
+            cover("hunter2", "user 'hunter2'@'h': hunter2"),
+            "user '[redacted]'@'h': [redacted]"
+        );
     }
 }

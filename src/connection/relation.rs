@@ -14,8 +14,8 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// Reads `TABLE` or `SCHEMA.TABLE`. What begins with a double quote ends with one, and says `""` for one in it;
-    /// anything else is taken as it is, up to the next dot.
+    /// Reads `TABLE` or `SCHEMA.TABLE`. What begins with a double quote ends with one, and says
+    /// `""` for one in it; anything else is taken as it is, up to the next dot.
     pub fn of_table(text: &str) -> Option<Self> {
         let mut names = Vec::new();
         let mut rest = text.trim();
@@ -55,7 +55,11 @@ impl Relation {
     /// What stands behind FROM.
     pub fn from(&self, dialect: Dialect) -> String {
         match self {
-            Self::Table(names) => names.iter().map(|name| dialect.quoted(name)).collect::<Vec<_>>().join("."),
+            Self::Table(names) => names
+                .iter()
+                .map(|name| dialect.quoted(name))
+                .collect::<Vec<_>>()
+                .join("."),
             // The line ends, so that a comment at the end of the query does.
             Self::Query(query) => format!("({query}\n) AS hygge_query"),
         }
@@ -64,7 +68,9 @@ impl Relation {
     /// Names of files may be made of it.
     pub fn stem(&self) -> String {
         match self {
-            Self::Table(names) => names.last().map_or_else(String::new, |name| name.replace(['/', '\\'], "_")),
+            Self::Table(names) => names
+                .last()
+                .map_or_else(String::new, |name| name.replace(['/', '\\'], "_")),
             Self::Query(_) => "query".into(),
         }
     }
@@ -94,7 +100,13 @@ impl fmt::Display for Relation {
         match self {
             Self::Table(names) => {
                 let plain = |name: &String| !name.contains('.') && !name.starts_with('"');
-                let shown = |name: &String| if plain(name) { name.clone() } else { format!("\"{}\"", name.replace('"', "\"\"")) };
+                let shown = |name: &String| {
+                    if plain(name) {
+                        name.clone()
+                    } else {
+                        format!("\"{}\"", name.replace('"', "\"\""))
+                    }
+                };
                 f.write_str(&names.iter().map(shown).collect::<Vec<_>>().join("."))
             }
             Self::Query(_) => f.write_str("the query"),

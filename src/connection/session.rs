@@ -13,8 +13,9 @@ use super::failure::{ConnectionError, Failure};
 use super::watch::{Statement, Watch};
 use super::{Access, CANCELLING, Database, Dialect};
 
-/// What values look like as texts in PostgreSQL, and in which order rows without one come, must not depend on how the server is set
-/// up. It is set within a transaction: behind a pooler, what is set outside of one stays with a session that others get next.
+/// What values look like as texts in PostgreSQL, and in which order rows without one come, must not
+/// depend on how the server is set up. It is set within a transaction: behind a pooler, what is set
+/// outside of one stays with a session that others get next.
 const POSTGRES_SETTINGS: &str = "SET LOCAL intervalstyle = iso_8601; SET LOCAL datestyle = ISO; SET LOCAL bytea_output = hex; \
      SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL xmloption = content; SET LOCAL lc_monetary = 'C'; \
      SET LOCAL synchronize_seqscans = off";
@@ -33,7 +34,8 @@ pub enum Link {
     MySql(Box<MySqlConnection>),
 }
 
-/// One conversation with a database. Dropped, it is closed; [`Session::end`] gives it to the next who asks.
+/// One conversation with a database. Dropped, it is closed; [`Session::end`] gives it to the next
+/// who asks.
 #[derive(Debug)]
 pub struct Session {
     /// The driver's connection.
@@ -83,22 +85,37 @@ impl Session {
         &self.database
     }
 
-    /// Begins a transaction by `begin`, which is one statement or several; `then` follows in it at once. What decides how PostgreSQL
-    /// writes values is set in it. Its moment is not taken before all of that is done.
-    pub async fn begin(&mut self, action: &str, begin: &str, then: Option<&str>) -> Result<(), ConnectionError> {
+    /// Begins a transaction by `begin`, which is one statement or several; `then` follows in it at
+    /// once. What decides how PostgreSQL writes values is set in it. Its moment is not taken before
+    /// all of that is done.
+    pub async fn begin(
+        &mut self,
+        action: &str,
+        begin: &str,
+        then: Option<&str>,
+    ) -> Result<(), ConnectionError> {
         if self.database.dialect != Dialect::Postgres {
             self.execute(action, begin).await?;
             if let Some(then) = then {
                 self.execute(action, then).await?;
             }
         } else {
-            let timeout = self.timeout().map(|timeout| format!("; {timeout}")).unwrap_or_default();
+            let timeout = self
+                .timeout()
+                .map(|timeout| format!("; {timeout}"))
+                .unwrap_or_default();
             let then = then.map(|then| format!("; {then}")).unwrap_or_default();
             // All in one message; the last statement is the first that takes a snapshot.
-            let begun = format!("{begin}; {POSTGRES_SETTINGS}{timeout}{then}; SELECT pg_backend_pid()");
+            let begun =
+                format!("{begin}; {POSTGRES_SETTINGS}{timeout}{then}; SELECT pg_backend_pid()");
             self.is_in_transaction = true;
             let answer = self.ask(action, &begun).await?;
-            let server = answer.into_iter().flatten().flatten().next().and_then(|number| number.parse().ok());
+            let server = answer
+                .into_iter()
+                .flatten()
+                .flatten()
+                .next()
+                .and_then(|number| number.parse().ok());
             self.watch.note_server(server.unwrap_or_default());
         }
         self.is_in_transaction = true;
@@ -115,7 +132,8 @@ impl Session {
         self.leave(action, "ROLLBACK").await
     }
 
-    /// Ends a transaction. From the moment that this is said, who worked in it may work for others, and is not ended by us.
+    /// Ends a transaction. From the moment that this is said, who worked in it may work for others,
+    /// and is not ended by us.
     async fn leave(&mut self, action: &str, end: &str) -> Result<(), ConnectionError> {
         if self.database.dialect == Dialect::Postgres {
             self.watch.note_server(0);
@@ -125,11 +143,20 @@ impl Session {
         ended
     }
 
-    /// The statement that limits the next ones within PostgreSQL's transaction, where the config does.
+    /// The statement that limits the next ones within PostgreSQL's transaction, where the config
+    /// does.
     fn timeout(&self) -> Option<String> {
-        let limited = self.database.statement_timeout.filter(|_| self.database.dialect == Dialect::Postgres);
+        let limited = self
+            .database
+            .statement_timeout
+            .filter(|_| self.database.dialect == Dialect::Postgres);
         // The server takes no more than this, nearly 25 days.
-        limited.map(|time| format!("SET LOCAL statement_timeout = {}", time.as_millis().clamp(1, i32::MAX as u128)))
+        limited.map(|time| {
+            format!(
+                "SET LOCAL statement_timeout = {}",
+                time.as_millis().clamp(1, i32::MAX as u128)
+            )
+        })
     }
 
     /// The same statements; outside of a transaction, as one that has its own limit.
@@ -159,10 +186,19 @@ impl Session {
         let _statement = watch.statement(self.database.statement_timeout);
         let sql = AssertSqlSafe(sql.as_ref());
         let done = match &mut self.link {
-            Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
-            Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(|done| done.rows_affected()),
+            Link::Sqlite(link) => link
+                .execute(raw_sql(sql))
+                .await
+                .map(|done| done.rows_affected()),
+            Link::Postgres(link) => link
+                .execute(raw_sql(sql))
+                .await
+                .map(|done| done.rows_affected()),
             Link::MySql(link) => {
-                let done = link.execute(raw_sql(sql)).await.map(|done| done.rows_affected());
+                let done = link
+                    .execute(raw_sql(sql))
+                    .await
+                    .map(|done| done.rows_affected());
                 // What one long statement took is not kept for the next ones.
                 link.shrink_buffers();
                 done
@@ -171,16 +207,26 @@ impl Session {
         done.map_err(|error| self.failed(action, &error))
     }
 
-    /// The same in MySQL, for a statement in which marks stand for values that are sent beside it, as they are: as SQL a long one would be
-    /// there several times over.
-    pub async fn change_with(&mut self, action: &str, sql: &str, values: &[Bound<'_>]) -> Result<u64, ConnectionError> {
-        let Link::MySql(link) = &mut self.link else { return self.change(action, sql).await };
+    /// The same in MySQL, for a statement in which marks stand for values that are sent beside it,
+    /// as they are: as SQL a long one would be there several times over.
+    pub async fn change_with(
+        &mut self,
+        action: &str,
+        sql: &str,
+        values: &[Bound<'_>],
+    ) -> Result<u64, ConnectionError> {
+        let Link::MySql(link) = &mut self.link else {
+            return self.change(action, sql).await;
+        };
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         let query = values.iter().fold(query, |query, value| match value {
             Bound::Text(text) => query.bind(*text),
             Bound::Bytes(bytes) => query.bind(*bytes),
         });
-        let done = query.execute(link.as_mut()).await.map(|done| done.rows_affected());
+        let done = query
+            .execute(link.as_mut())
+            .await
+            .map(|done| done.rows_affected());
         // What one long value took is not kept for the next ones.
         link.shrink_buffers();
         done.map_err(|error| self.failed(action, &error))
@@ -198,17 +244,30 @@ impl Session {
                     if value.is_null() {
                         Ok(None)
                     } else {
-                        <String as Decode<Sqlite>>::decode(value).map(Some).map_err(sqlx::Error::Decode)
+                        <String as Decode<Sqlite>>::decode(value)
+                            .map(Some)
+                            .map_err(sqlx::Error::Decode)
                     }
                 };
-                rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+                    .collect()
             }),
             Link::Postgres(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
                 let text = |row: &sqlx::postgres::PgRow, column| {
                     let value = row.try_get_raw(column)?;
-                    if value.is_null() { Ok(None) } else { value.as_str().map(|text| Some(text.to_string())).map_err(sqlx::Error::Decode) }
+                    if value.is_null() {
+                        Ok(None)
+                    } else {
+                        value
+                            .as_str()
+                            .map(|text| Some(text.to_string()))
+                            .map_err(sqlx::Error::Decode)
+                    }
                 };
-                rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+                    .collect()
             }),
             Link::MySql(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
                 let text = |row: &sqlx::mysql::MySqlRow, column| {
@@ -218,7 +277,9 @@ impl Session {
                         Err(_) => Ok(None),
                     }
                 };
-                rows.iter().map(|row| (0..row.len()).map(|column| text(row, column)).collect()).collect()
+                rows.iter()
+                    .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+                    .collect()
             }),
         };
         rows.map_err(|error| self.failed(action, &error))
@@ -231,10 +292,15 @@ impl Session {
 
     /// What became of something, told in words of the database's.
     pub fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
-        ConnectionError::Failed { connection: self.database.name.clone(), action: action.to_string(), failure }
+        ConnectionError::Failed {
+            connection: self.database.name.clone(),
+            action: action.to_string(),
+            failure,
+        }
     }
 
-    /// Ends the transaction that it is in, and gives it to the next who asks. What cannot be ended is closed.
+    /// Ends the transaction that it is in, and gives it to the next who asks. What cannot be ended
+    /// is closed.
     pub async fn end(mut self) {
         // Whether it is in a transaction or not, nothing may stand before this.
         self.is_in_transaction = true;
@@ -244,17 +310,23 @@ impl Session {
             _ => self.leave("end a transaction", "ROLLBACK").await,
         };
         if ended.is_ok() && self.is_kept && self.watch.is_wanted() {
-            self.database.clone().keep(self.link, self.watch, self.access);
+            self.database
+                .clone()
+                .keep(self.link, self.watch, self.access);
         }
     }
 
     /// Ends what this session is in the middle of, from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        Canceller { database: self.database.clone(), watch: self.watch.clone() }
+        Canceller {
+            database: self.database.clone(),
+            watch: self.watch.clone(),
+        }
     }
 
-    /// Does something with SQLite's own handle that may take long: it ends where the session is given up, where a statement takes
-    /// longer than it may, or where `goes_on` says so. Nothing where this is no SQLite.
+    /// Does something with SQLite's own handle that may take long: it ends where the session is
+    /// given up, where a statement takes longer than it may, or where `goes_on` says so. Nothing
+    /// where this is no SQLite.
     pub async fn with_handle<T>(
         &mut self,
         action: &str,
@@ -262,8 +334,13 @@ impl Session {
         work: impl FnOnce(&mut LockedSqliteHandle<'_>, &Statement<'_>) -> T,
     ) -> Result<Option<T>, ConnectionError> {
         let (database, watch) = (self.database.clone(), self.watch.clone());
-        let Link::Sqlite(link) = &mut self.link else { return Ok(None) };
-        let mut handle = link.lock_handle().await.map_err(|error| database.failed(action, &error))?;
+        let Link::Sqlite(link) = &mut self.link else {
+            return Ok(None);
+        };
+        let mut handle = link
+            .lock_handle()
+            .await
+            .map_err(|error| database.failed(action, &error))?;
         let seen = watch.clone();
         handle.set_progress_handler(INSTRUCTIONS, move || seen.goes_on() && goes_on());
         let statement = watch.statement(database.statement_timeout);
@@ -285,14 +362,19 @@ impl Session {
 }
 
 /// From now on SQLite asks whether its statements shall go on.
-pub(super) async fn watch(link: &mut SqliteConnection, watch: &Arc<Watch>) -> Result<(), sqlx::Error> {
+pub(super) async fn watch(
+    link: &mut SqliteConnection,
+    watch: &Arc<Watch>,
+) -> Result<(), sqlx::Error> {
     let seen = watch.clone();
-    link.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || seen.goes_on());
+    link.lock_handle()
+        .await?
+        .set_progress_handler(INSTRUCTIONS, move || seen.goes_on());
     Ok(())
 }
 
-/// Ends the query of a session at the server: who only closes a connection leaves it running. In SQLite it ends where it is asked
-/// whether it shall go on.
+/// Ends the query of a session at the server: who only closes a connection leaves it running. In
+/// SQLite it ends where it is asked whether it shall go on.
 #[derive(Clone, Debug)]
 pub struct Canceller {
     database: Arc<Database>,
@@ -308,21 +390,31 @@ impl Canceller {
         }
         let database = self.database.clone();
         let cancelling = runtime.spawn(async move { self.cancel().await });
-        database.cancelling.lock().unwrap_or_else(PoisonError::into_inner).push(cancelling);
+        database
+            .cancelling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(cancelling);
     }
 
     /// Ends the query that the session is in. What cannot be reached within two seconds is let be.
     pub async fn cancel(&self) {
         self.watch.give_up();
-        let Some(number) = self.watch.server() else { return };
+        let Some(number) = self.watch.server() else {
+            return;
+        };
         let cancelled = async {
             match self.database.connect(Access::Read).await? {
                 (Link::Sqlite(_), _) => {}
                 (Link::Postgres(mut link), _) => {
-                    link.execute(raw_sql(AssertSqlSafe(format!("SELECT pg_cancel_backend({number})")))).await?;
+                    link.execute(raw_sql(AssertSqlSafe(format!(
+                        "SELECT pg_cancel_backend({number})"
+                    ))))
+                    .await?;
                 }
                 (Link::MySql(mut link), _) => {
-                    link.execute(raw_sql(AssertSqlSafe(format!("KILL QUERY {number}")))).await?;
+                    link.execute(raw_sql(AssertSqlSafe(format!("KILL QUERY {number}"))))
+                        .await?;
                 }
             }
             Ok::<_, sqlx::Error>(())

@@ -1,9 +1,11 @@
-//! Stepping through the rows of a SQLite statement, and running one for many rows, on the handle of a connection of sqlx's.
+//! Stepping through the rows of a SQLite statement, and running one for many rows, on the handle of
+//! a connection of sqlx's.
 //!
-//! sqlx sends a message for each row between two threads, which takes six times as long as the whole reading of a row
-//! here. So this file, and no other, calls SQLite's own functions; that is why it may be unsafe. What keeps it sound:
-//! the handle is locked for as long as a [`Rows`] lives, which is used by one thread at a time; a value is
-//! borrowed from the row, so that it cannot outlive the next step; every pointer that SQLite gives is checked.
+//! sqlx sends a message for each row between two threads, which takes six times as long as the
+//! whole reading of a row here. So this file, and no other, calls SQLite's own functions; that is
+//! why it may be unsafe. What keeps it sound: the handle is locked for as long as a [`Rows`] lives,
+//! which is used by one thread at a time; a value is borrowed from the row, so that it cannot
+//! outlive the next step; every pointer that SQLite gives is checked.
 
 #![expect(unsafe_code, reason = "SQLite's own functions are called here")]
 
@@ -56,7 +58,8 @@ impl<'h, 'g> Rows<'h, 'g> {
     pub fn new(handle: &'h mut LockedSqliteHandle<'g>, sql: &str) -> Result<Self, Failure> {
         let is_wide = {
             let (mut asked, _) = Rows::prepared(&mut *handle, "PRAGMA encoding")?;
-            asked.step()? && matches!(asked.value(0)?, Value::Text(name) if name.starts_with(b"UTF-16"))
+            asked.step()?
+                && matches!(asked.value(0)?, Value::Text(name) if name.starts_with(b"UTF-16"))
         };
         let (mut rows, used) = Self::prepared(handle, sql)?;
         rows.is_wide = is_wide;
@@ -67,7 +70,9 @@ impl<'h, 'g> Rows<'h, 'g> {
                 Err(Failure { code: None, .. }) => {}
                 _ => {
                     let shown: String = rest.trim().chars().take(60).collect();
-                    let words = format!("behind its first statement there is another one, which would never be run: {shown}");
+                    let words = format!(
+                        "behind its first statement there is another one, which would never be run: {shown}"
+                    );
                     return Err(Failure::of_words(words, false));
                 }
             }
@@ -76,21 +81,42 @@ impl<'h, 'g> Rows<'h, 'g> {
     }
 
     /// Understands the first statement of a text; gives how many bytes it has.
-    fn prepared(handle: &'h mut LockedSqliteHandle<'g>, sql: &str) -> Result<(Self, usize), Failure> {
-        let length = c_int::try_from(sql.len()).map_err(|_| Failure::of_words("the statement is too long".into(), false))?;
+    fn prepared(
+        handle: &'h mut LockedSqliteHandle<'g>,
+        sql: &str,
+    ) -> Result<(Self, usize), Failure> {
+        let length = c_int::try_from(sql.len())
+            .map_err(|_| Failure::of_words("the statement is too long".into(), false))?;
         let (mut statement, mut tail) = (ptr::null_mut(), ptr::null());
-        // SAFETY: the handle is locked and open, the text is as long as is said, and the pointers are written to.
+        // SAFETY: the handle is locked and open, the text is as long as is said, and the pointers
+        // are written to.
         let code = unsafe {
-            ffi::sqlite3_prepare_v2(handle.as_raw_handle().as_ptr(), sql.as_ptr().cast(), length, &raw mut statement, &raw mut tail)
+            ffi::sqlite3_prepare_v2(
+                handle.as_raw_handle().as_ptr(),
+                sql.as_ptr().cast(),
+                length,
+                &raw mut statement,
+                &raw mut tail,
+            )
         };
         match NonNull::new(statement) {
             Some(statement) if code == ffi::SQLITE_OK => {
                 // SAFETY: the statement was prepared.
                 let columns = unsafe { ffi::sqlite3_column_count(statement.as_ptr()) };
                 let used = (tail.addr()).saturating_sub(sql.as_ptr().addr());
-                Ok((Self { statement, columns, is_wide: false, handle }, used))
+                Ok((
+                    Self {
+                        statement,
+                        columns,
+                        is_wide: false,
+                        handle,
+                    },
+                    used,
+                ))
             }
-            _ if code == ffi::SQLITE_OK => Err(Failure::of_words("the statement is empty".into(), false)),
+            _ if code == ffi::SQLITE_OK => {
+                Err(Failure::of_words("the statement is empty".into(), false))
+            }
             _ => Err(failure(handle, code)),
         }
     }
@@ -124,10 +150,13 @@ impl<'h, 'g> Rows<'h, 'g> {
     /// # Errors
     /// SQLite has no memory for it.
     pub fn value(&self, column: usize) -> Result<Value<'_>, Failure> {
-        let Some(column) = self.checked(column) else { return Ok(Value::Null) };
+        let Some(column) = self.checked(column) else {
+            return Ok(Value::Null);
+        };
         let statement = self.statement.as_ptr();
-        // SAFETY: the column is one of the statement's. The bytes stay where they are until the next step, for which the
-        // borrow must have ended; their length is asked for behind the pointer, as SQLite wants it.
+        // SAFETY: the column is one of the statement's. The bytes stay where they are until the
+        // next step, for which the borrow must have ended; their length is asked for behind the
+        // pointer, as SQLite wants it.
         unsafe {
             Ok(match ffi::sqlite3_column_type(statement, column) {
                 ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_column_int64(statement, column)),
@@ -143,7 +172,8 @@ impl<'h, 'g> Rows<'h, 'g> {
                 ffi::SQLITE_BLOB => {
                     let start = ffi::sqlite3_column_blob(statement, column);
                     let length = ffi::sqlite3_column_bytes(statement, column);
-                    let is_full = ffi::sqlite3_errcode(ffi::sqlite3_db_handle(statement)) == ffi::SQLITE_NOMEM;
+                    let is_full = ffi::sqlite3_errcode(ffi::sqlite3_db_handle(statement))
+                        == ffi::SQLITE_NOMEM;
                     // An empty one has no place.
                     if start.is_null() && (length > 0 || is_full) {
                         return Err(no_memory());
@@ -158,8 +188,8 @@ impl<'h, 'g> Rows<'h, 'g> {
     /// A text of UTF-16 has no half of a letter, of which SQLite would make another letter.
     fn check_letters(&mut self, column: c_int) -> Result<(), Failure> {
         let statement = self.statement.as_ptr();
-        // SAFETY: as for a value, of which none is borrowed. SQLite gives a place that fits 16 bits, and what is taken from it is gone
-        // before it is asked again.
+        // SAFETY: as for a value, of which none is borrowed. SQLite gives a place that fits 16
+        // bits, and what is taken from it is gone before it is asked again.
         let units = unsafe {
             if ffi::sqlite3_column_type(statement, column) != ffi::SQLITE_TEXT {
                 return Ok(());
@@ -168,14 +198,22 @@ impl<'h, 'g> Rows<'h, 'g> {
             if start.is_null() {
                 return Err(no_memory());
             }
-            let length = usize::try_from(sqlite3_column_bytes16(statement, column)).unwrap_or_default() / 2;
-            if length == 0 { &[] } else { slice::from_raw_parts(start.cast::<u16>(), length) }
+            let length =
+                usize::try_from(sqlite3_column_bytes16(statement, column)).unwrap_or_default() / 2;
+            if length == 0 {
+                &[]
+            } else {
+                slice::from_raw_parts(start.cast::<u16>(), length)
+            }
         };
         match char::decode_utf16(units.iter().copied()).find_map(std::result::Result::err) {
             None => Ok(()),
             Some(half) => {
                 let name = self.name(usize::try_from(column).unwrap_or_default())?;
-                let words = format!("column {name} has a text with half a letter of UTF-16 in it, 0x{:04x}", half.unpaired_surrogate());
+                let words = format!(
+                    "column {name} has a text with half a letter of UTF-16 in it, 0x{:04x}",
+                    half.unpaired_surrogate()
+                );
                 Err(Failure::of_words(words, false))
             }
         }
@@ -186,8 +224,11 @@ impl<'h, 'g> Rows<'h, 'g> {
     /// # Errors
     /// It is not UTF-8.
     pub fn name(&self, column: usize) -> Result<String, Failure> {
-        let Some(number) = self.checked(column) else { return Ok(String::new()) };
-        // SAFETY: the column is one of the statement's; what is given is a text of C or nothing, and stays until the next question.
+        let Some(number) = self.checked(column) else {
+            return Ok(String::new());
+        };
+        // SAFETY: the column is one of the statement's; what is given is a text of C or nothing,
+        // and stays until the next question.
         let name = unsafe {
             let start = ffi::sqlite3_column_name(self.statement.as_ptr(), number);
             if start.is_null() {
@@ -207,12 +248,15 @@ impl<'h, 'g> Rows<'h, 'g> {
     /// The type that a column was declared with; empty for an expression.
     pub fn declared(&self, column: usize) -> String {
         // SAFETY: the column is one of the statement's; what is given is a text of C or nothing.
-        self.checked(column)
-            .map_or_else(String::new, |column| text(unsafe { ffi::sqlite3_column_decltype(self.statement.as_ptr(), column) }))
+        self.checked(column).map_or_else(String::new, |column| {
+            text(unsafe { ffi::sqlite3_column_decltype(self.statement.as_ptr(), column) })
+        })
     }
 
     fn checked(&self, column: usize) -> Option<c_int> {
-        c_int::try_from(column).ok().filter(|column| *column < self.columns)
+        c_int::try_from(column)
+            .ok()
+            .filter(|column| *column < self.columns)
     }
 }
 
@@ -236,7 +280,8 @@ impl<'h, 'g> Insert<'h, 'g> {
         let too_long = |_| Failure::of_words("the value is too long".into(), false);
         let mark = c_int::try_from(mark + 1).map_err(too_long)?;
         let statement = self.0.statement.as_ptr();
-        // SAFETY: the statement was prepared, SQLite checks the mark, and copies texts and bytes before it returns.
+        // SAFETY: the statement was prepared, SQLite checks the mark, and copies texts and bytes
+        // before it returns.
         let code = unsafe {
             match value {
                 Value::Null => ffi::sqlite3_bind_null(statement, mark),
@@ -244,15 +289,31 @@ impl<'h, 'g> Insert<'h, 'g> {
                 Value::Real(number) => ffi::sqlite3_bind_double(statement, mark, number),
                 Value::Text(bytes) => {
                     let length = c_int::try_from(bytes.len()).map_err(too_long)?;
-                    ffi::sqlite3_bind_text(statement, mark, bytes.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT())
+                    ffi::sqlite3_bind_text(
+                        statement,
+                        mark,
+                        bytes.as_ptr().cast(),
+                        length,
+                        ffi::SQLITE_TRANSIENT(),
+                    )
                 }
                 Value::Blob(bytes) => {
                     let length = c_int::try_from(bytes.len()).map_err(too_long)?;
-                    ffi::sqlite3_bind_blob(statement, mark, bytes.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT())
+                    ffi::sqlite3_bind_blob(
+                        statement,
+                        mark,
+                        bytes.as_ptr().cast(),
+                        length,
+                        ffi::SQLITE_TRANSIENT(),
+                    )
                 }
             }
         };
-        if code == ffi::SQLITE_OK { Ok(()) } else { Err(failure(self.0.handle, code)) }
+        if code == ffi::SQLITE_OK {
+            Ok(())
+        } else {
+            Err(failure(self.0.handle, code))
+        }
     }
 
     /// Runs the statement with what was set; gives how many rows it changed by itself.
@@ -272,13 +333,19 @@ impl<'h, 'g> Insert<'h, 'g> {
 /// What a function of SQL makes of a value: a whole number, or nothing.
 pub type Function = fn(Value<'_>) -> Option<i64>;
 
-/// Adds a function of one value, for the connection whose handle it is. The same value gives the same number always.
+/// Adds a function of one value, for the connection whose handle it is. The same value gives the
+/// same number always.
 ///
 /// # Errors
 /// What SQLite met.
-pub fn add_function(handle: &mut LockedSqliteHandle<'_>, name: &CStr, function: Function) -> Result<(), Failure> {
+pub fn add_function(
+    handle: &mut LockedSqliteHandle<'_>,
+    name: &CStr,
+    function: Function,
+) -> Result<(), Failure> {
     let flags = ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_DIRECTONLY;
-    // SAFETY: the handle is locked and open; the name ends with a zero; a function has a place that never goes.
+    // SAFETY: the handle is locked and open; the name ends with a zero; a function has a place that
+    // never goes.
     let code = unsafe {
         ffi::sqlite3_create_function_v2(
             handle.as_raw_handle().as_ptr(),
@@ -292,18 +359,31 @@ pub fn add_function(handle: &mut LockedSqliteHandle<'_>, name: &CStr, function: 
             None,
         )
     };
-    if code == ffi::SQLITE_OK { Ok(()) } else { Err(failure(handle, code)) }
+    if code == ffi::SQLITE_OK {
+        Ok(())
+    } else {
+        Err(failure(handle, code))
+    }
 }
 
 /// Calls a function that was added.
 ///
 /// # Safety
 /// SQLite calls it with a context of [`add_function`]'s, and one value.
-unsafe extern "C" fn call(context: *mut ffi::sqlite3_context, count: c_int, values: *mut *mut ffi::sqlite3_value) {
-    // SAFETY: what is kept with the context is the function, and there are as many values as are said. They stay until this ends.
+unsafe extern "C" fn call(
+    context: *mut ffi::sqlite3_context,
+    count: c_int,
+    values: *mut *mut ffi::sqlite3_value,
+) {
+    // SAFETY: what is kept with the context is the function, and there are as many values as are
+    // said. They stay until this ends.
     unsafe {
         let function: Function = std::mem::transmute(ffi::sqlite3_user_data(context));
-        let value = if count == 1 { *values } else { return ffi::sqlite3_result_null(context) };
+        let value = if count == 1 {
+            *values
+        } else {
+            return ffi::sqlite3_result_null(context);
+        };
         let value = match ffi::sqlite3_value_type(value) {
             ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_value_int64(value)),
             ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_value_double(value)),
@@ -314,14 +394,19 @@ unsafe extern "C" fn call(context: *mut ffi::sqlite3_context, count: c_int, valu
                 }
                 Value::Text(bytes(start, ffi::sqlite3_value_bytes(value)))
             }
-            ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_value_blob(value).cast(), ffi::sqlite3_value_bytes(value))),
+            ffi::SQLITE_BLOB => Value::Blob(bytes(
+                ffi::sqlite3_value_blob(value).cast(),
+                ffi::sqlite3_value_bytes(value),
+            )),
             _ => Value::Null,
         };
         // Nothing may unwind through SQLite.
         match catch_unwind(|| function(value)) {
             Ok(Some(number)) => ffi::sqlite3_result_int64(context, number),
             Ok(None) => ffi::sqlite3_result_null(context),
-            Err(_) => ffi::sqlite3_result_error(context, c"a function of hygge's gave up".as_ptr(), -1),
+            Err(_) => {
+                ffi::sqlite3_result_error(context, c"a function of hygge's gave up".as_ptr(), -1)
+            }
         }
     }
 }
@@ -355,7 +440,9 @@ fn text(start: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: SQLite ends its names with a zero; they stay as long as the statement.
-    unsafe { CStr::from_ptr(start) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(start) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// What SQLite said last.
@@ -363,5 +450,9 @@ fn failure(handle: &mut LockedSqliteHandle<'_>, code: c_int) -> Failure {
     // SAFETY: the handle is locked and open; its words are copied at once.
     let words = text(unsafe { ffi::sqlite3_errmsg(handle.as_raw_handle().as_ptr()) });
     let is_transient = SQLITE.contains(&(code & 0xff));
-    Failure { words: format!("{words} (code {code})"), code: Some(code.to_string()), is_transient }
+    Failure {
+        words: format!("{words} (code {code})"),
+        code: Some(code.to_string()),
+        is_transient,
+    }
 }

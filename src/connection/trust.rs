@@ -1,5 +1,6 @@
 //! What the schema of a SQLite file would have called, and hygge's sessions do not call for it: see
-//! <https://www.sqlite.org/pragma.html#pragma_trusted_schema>. Here it is found which view or trigger that was.
+//! <https://www.sqlite.org/pragma.html#pragma_trusted_schema>. Here it is found which view or
+//! trigger that was.
 
 use super::{ConnectionError, Dialect, Failure, Session};
 use crate::error::Error;
@@ -8,22 +9,48 @@ use crate::error::Error;
 pub(super) const UNSAFE: &str = "unsafe use of ";
 
 impl Session {
-    /// The same error; where it is about what is not called for the schema, with the name of what asks for it.
+    /// The same error; where it is about what is not called for the schema, with the name of what
+    /// asks for it.
     pub async fn with_origin(&mut self, error: Error) -> Error {
-        let Some(ConnectionError::Failed { connection, action, failure }) = error.cause() else { return error };
-        let Some(used) = failure.words.strip_prefix(UNSAFE).filter(|_| self.database().dialect == Dialect::Sqlite) else { return error };
+        let Some(ConnectionError::Failed {
+            connection,
+            action,
+            failure,
+        }) = error.cause()
+        else {
+            return error;
+        };
+        let Some(used) = failure
+            .words
+            .strip_prefix(UNSAFE)
+            .filter(|_| self.database().dialect == Dialect::Sqlite)
+        else {
+            return error;
+        };
         // A function stands before its brackets, a table between quotes.
-        let name = used.split('"').nth(1).or_else(|| used.split(['(', ' ']).next()).unwrap_or_default();
+        let name = used
+            .split('"')
+            .nth(1)
+            .or_else(|| used.split(['(', ' ']).next())
+            .unwrap_or_default();
         let asked = format!(
             "SELECT type || ' ' || name FROM sqlite_master WHERE instr(lower(sql), lower({})) > 0 ORDER BY type <> 'view', name",
             Dialect::Sqlite.text(name)
         );
-        let (connection, action, mut failure): (String, String, Failure) = (connection.clone(), action.clone(), failure.clone());
-        let Ok(found) = self.ask("look for what calls it", &asked).await else { return error };
+        let (connection, action, mut failure): (String, String, Failure) =
+            (connection.clone(), action.clone(), failure.clone());
+        let Ok(found) = self.ask("look for what calls it", &asked).await else {
+            return error;
+        };
         let found: Vec<String> = found.into_iter().flatten().flatten().take(3).collect();
         if !found.is_empty() {
             failure.words = format!("{}, which {} asks for", failure.words, found.join(" or "));
         }
-        ConnectionError::Failed { connection, action, failure }.into()
+        ConnectionError::Failed {
+            connection,
+            action,
+            failure,
+        }
+        .into()
     }
 }

@@ -1,6 +1,7 @@
 //! The types that columns have between a database and a file.
 //!
-//! Each stands for exactly one type of Arrow and of parquet. What a database has besides arrives as text.
+//! Each stands for exactly one type of Arrow and of parquet. What a database has besides arrives as
+//! text.
 
 use std::fmt;
 
@@ -61,15 +62,25 @@ impl Type {
     /// The type that a word of the config means.
     pub fn of_word(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase();
-        if let Some(inner) = word.strip_prefix("list(").and_then(|rest| rest.strip_suffix(')')) {
+        if let Some(inner) = word
+            .strip_prefix("list(")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
             return Self::of_word(inner).map(|inner| Self::List(Box::new(inner)));
         }
-        if let Some(digits) = word.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')')) {
+        if let Some(digits) = word
+            .strip_prefix("decimal(")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
             let (precision, scale) = digits.split_once(',').unwrap_or((digits, "0"));
             let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            return ((1..=MAX_PRECISION).contains(&precision) && scale <= precision).then_some(Self::Decimal { precision, scale });
+            return ((1..=MAX_PRECISION).contains(&precision) && scale <= precision)
+                .then_some(Self::Decimal { precision, scale });
         }
-        WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| kind.clone())
+        WORDS
+            .iter()
+            .find(|(known, _)| *known == word)
+            .map(|(_, kind)| kind.clone())
     }
 
     /// The type of an array that holds it.
@@ -86,14 +97,22 @@ impl Type {
             Self::UInt64 => ArrowDataType::UInt64,
             Self::Float32 => ArrowDataType::Float32,
             Self::Float64 => ArrowDataType::Float64,
-            Self::Decimal { precision, scale } => ArrowDataType::Decimal(usize::from(*precision), usize::from(*scale)),
+            Self::Decimal { precision, scale } => {
+                ArrowDataType::Decimal(usize::from(*precision), usize::from(*scale))
+            }
             Self::Text => ArrowDataType::Utf8View,
             Self::Binary => ArrowDataType::BinaryView,
             Self::Date => ArrowDataType::Date32,
             Self::Time => ArrowDataType::Time64(TimeUnit::Nanosecond),
             Self::Timestamp => ArrowDataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::TimestampUtc => ArrowDataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            Self::List(inner) => ArrowDataType::LargeList(Box::new(Field::new("item".into(), inner.to_arrow(), true))),
+            Self::TimestampUtc => {
+                ArrowDataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
+            Self::List(inner) => ArrowDataType::LargeList(Box::new(Field::new(
+                "item".into(),
+                inner.to_arrow(),
+                true,
+            ))),
         }
     }
 }
@@ -124,7 +143,12 @@ impl fmt::Display for Type {
         match self {
             Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
             Self::List(inner) => write!(f, "list({inner})"),
-            other => f.write_str(WORDS.iter().find(|(_, kind)| kind == other).map_or("", |(word, _)| word)),
+            other => f.write_str(
+                WORDS
+                    .iter()
+                    .find(|(_, kind)| kind == other)
+                    .map_or("", |(word, _)| word),
+            ),
         }
     }
 }
@@ -147,6 +171,10 @@ pub struct Column {
 impl Column {
     /// The field of a file that holds it.
     pub fn to_arrow(&self) -> Field {
-        Field::new(self.name.as_str().into(), self.kind.to_arrow(), self.nullable)
+        Field::new(
+            self.name.as_str().into(),
+            self.kind.to_arrow(),
+            self.nullable,
+        )
     }
 }

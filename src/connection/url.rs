@@ -17,18 +17,28 @@ use crate::fs;
 ///
 /// # Errors
 /// One is not.
-pub(super) fn check_files(connection: &Connection, url: &str, root: &Path) -> Result<(), ConnectionError> {
+pub(super) fn check_files(
+    connection: &Connection,
+    url: &str,
+    root: &Path,
+) -> Result<(), ConnectionError> {
     let missing = |what: String, hint| Err(ConnectionError::Url { reason: what, hint });
     let is_missing = |path: &Path| matches!(fs::stat(path), Ok(None));
     if let Some(path) = connection.sslrootcert()?
         && is_missing(&absolute(root, &path))
     {
-        let reason = format!("its sslrootcert {} does not exist", connection.written_sslrootcert());
+        let reason = format!(
+            "its sslrootcert {} does not exist",
+            connection.written_sslrootcert()
+        );
         return missing(reason, "it is relative to the folder of the config");
     }
     for (name, path) in Url::parse(url).iter().flat_map(Url::files) {
         if is_missing(Path::new(&path)) {
-            return missing(format!("the file does not exist that {name} in its URL names"), "it is relative to the working directory");
+            return missing(
+                format!("the file does not exist that {name} in its URL names"),
+                "it is relative to the working directory",
+            );
         }
     }
     Ok(())
@@ -37,17 +47,26 @@ pub(super) fn check_files(connection: &Connection, url: &str, root: &Path) -> Re
 /// What the driver calls who logs in where nobody says it.
 const NOBODY: [&str; 2] = ["anonymous", "unknown"];
 
-/// PostgreSQL's options. As libpq has it, who logs in is who runs the program, where neither the URL nor `PGUSER` says it.
+/// PostgreSQL's options. As libpq has it, who logs in is who runs the program, where neither the
+/// URL nor `PGUSER` says it.
 pub(super) fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.parse()?;
-    if !NOBODY.contains(&options.get_username()) || Url::parse(url).is_some_and(|url| url.has_user()) {
+    if !NOBODY.contains(&options.get_username())
+        || Url::parse(url).is_some_and(|url| url.has_user())
+    {
         return Ok(options);
     }
     // Who has no name here is told so by the server.
-    let Some(user) = OWN_NAME.as_ref() else { return Ok(options) };
+    let Some(user) = OWN_NAME.as_ref() else {
+        return Ok(options);
+    };
     // The driver looks for a password in ~/.pgpass by the name that is in the URL.
     let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);
-    format!("{url}{}user={user}", if url.contains('?') { '&' } else { '?' }).parse()
+    format!(
+        "{url}{}user={user}",
+        if url.contains('?') { '&' } else { '?' }
+    )
+    .parse()
 }
 
 /// The name of who runs the program.
@@ -60,15 +79,39 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("port", "its port is no number", ENCODE),
     ("invalid digit", "its port is no number", ENCODE),
     ("number too large", "its port is no number", ENCODE),
-    ("empty host", "it has no host", "postgres://USER:PASSWORD@HOST/DATABASE; a socket is postgres:///DATABASE?host=/FOLDER"),
+    (
+        "empty host",
+        "it has no host",
+        "postgres://USER:PASSWORD@HOST/DATABASE; a socket is postgres:///DATABASE?host=/FOLDER",
+    ),
     ("IPv", "its host is no address", ENCODE),
     ("domain", "its host is no name of a machine", ENCODE),
     ("utf-8", "what is percent-encoded in it is no UTF-8", ENCODE),
-    ("IP address", "its hostaddr is no address", "host takes names, hostaddr addresses only"),
-    ("query parameter", "it has a parameter that SQLite does not have", "parameters of SQLite: mode, cache, immutable, vfs"),
-    ("for `mode`", "its mode is none of ro, rw, rwc and memory", "take it out: hygge opens for reading or writing as it needs to"),
-    ("for `cache`", "its cache is none of private and shared", "take it out"),
-    ("for `immutable`", "its immutable is none of 0 and 1", "?immutable=1 reads a file that nobody changes"),
+    (
+        "IP address",
+        "its hostaddr is no address",
+        "host takes names, hostaddr addresses only",
+    ),
+    (
+        "query parameter",
+        "it has a parameter that SQLite does not have",
+        "parameters of SQLite: mode, cache, immutable, vfs",
+    ),
+    (
+        "for `mode`",
+        "its mode is none of ro, rw, rwc and memory",
+        "take it out: hygge opens for reading or writing as it needs to",
+    ),
+    (
+        "for `cache`",
+        "its cache is none of private and shared",
+        "take it out",
+    ),
+    (
+        "for `immutable`",
+        "its immutable is none of 0 and 1",
+        "?immutable=1 reads a file that nobody changes",
+    ),
 ];
 
 /// Why a driver cannot use a URL, in words without a piece of it.
@@ -80,24 +123,51 @@ pub(super) fn unusable(error: &sqlx::Error, url: &str) -> ConnectionError {
             _ => "disable, allow, prefer, require, verify-ca, verify-full",
         };
         let reason = format!("its URL cannot be read: its sslmode is none of {modes}");
-        return ConnectionError::Url { reason, hint: "sslmode of the connection goes before that of its URL" };
+        return ConnectionError::Url {
+            reason,
+            hint: "sslmode of the connection goes before that of its URL",
+        };
     }
-    let known = WORDS.iter().find(|(word, ..)| said.to_lowercase().contains(&word.to_lowercase()));
-    let (reason, hint) = known.map_or(("it has no such form", ENCODE), |(_, reason, hint)| (*reason, *hint));
-    ConnectionError::Url { reason: format!("its URL cannot be read: {reason}"), hint }
+    let known = WORDS
+        .iter()
+        .find(|(word, ..)| said.to_lowercase().contains(&word.to_lowercase()));
+    let (reason, hint) = known.map_or(("it has no such form", ENCODE), |(_, reason, hint)| {
+        (*reason, *hint)
+    });
+    ConnectionError::Url {
+        reason: format!("its URL cannot be read: {reason}"),
+        hint,
+    }
 }
 
 impl From<UrlError> for ConnectionError {
     fn from(error: UrlError) -> Self {
         let hint = match &error {
-            UrlError::Variable(errors) if errors.0.iter().any(|error| matches!(error, VariableError::NotUtf8(_))) => {
+            UrlError::Variable(errors)
+                if errors
+                    .0
+                    .iter()
+                    .any(|error| matches!(error, VariableError::NotUtf8(_))) =>
+            {
                 "give it a value in UTF-8"
             }
-            UrlError::Variable(errors) if errors.0.iter().any(|error| matches!(error, VariableError::Empty(_))) => "give it a value",
+            UrlError::Variable(errors)
+                if errors
+                    .0
+                    .iter()
+                    .any(|error| matches!(error, VariableError::Empty(_))) =>
+            {
+                "give it a value"
+            }
             UrlError::Variable(_) => "export it, or name a file of variables by options.env_file",
-            UrlError::Empty | UrlError::Scheme => "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…",
+            UrlError::Empty | UrlError::Scheme => {
+                "write sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or mysql://…"
+            }
             UrlError::Unreadable(_) => ENCODE,
         };
-        Self::Url { reason: error.to_string(), hint }
+        Self::Url {
+            reason: error.to_string(),
+            hint,
+        }
     }
 }

@@ -27,15 +27,19 @@ pub async fn until(interrupted: &AtomicBool) {
     }
 }
 
-/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one worker, for where a second one
-/// cannot be begun, tokio waits for the first, which never ends.
+/// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one
+/// worker, for where a second one cannot be begun, tokio waits for the first, which never ends.
 static WAITING: [LazyLock<Result<Runtime>>; 2] = [LazyLock::new(waiting), LazyLock::new(waiting)];
 
 /// Whose turn it is.
 static TURN: AtomicUsize = AtomicUsize::new(0);
 
 fn waiting() -> Result<Runtime> {
-    threads::runtime(Builder::new_multi_thread().thread_name("hygge tables").enable_all())
+    threads::runtime(
+        Builder::new_multi_thread()
+            .thread_name("hygge tables")
+            .enable_all(),
+    )
 }
 
 /// Work that is under way, for whoever waits for it on a thread.
@@ -48,7 +52,9 @@ impl<T> UnderWay<T> {
     /// # Errors
     /// A library panicked in it.
     pub fn wait(self) -> Result<T> {
-        self.0.recv().map_err(|error| Error::new(ErrorKind::Flow, error))?
+        self.0
+            .recv()
+            .map_err(|error| Error::new(ErrorKind::Flow, error))?
     }
 }
 
@@ -107,7 +113,8 @@ pub fn within<T>(limit: Option<Duration>, work: impl FnOnce() -> T) -> T {
     with_patience(limit.map_or(Patience::AsLongAsItTakes, Patience::For), work)
 }
 
-/// Does what asks databases on this thread and finishes something: an interrupted run waits for it a moment.
+/// Does what asks databases on this thread and finishes something: an interrupted run waits for it
+/// a moment.
 pub fn finishing<T>(work: impl FnOnce() -> T) -> T {
     with_patience(Patience::Finishing, work)
 }
@@ -135,7 +142,11 @@ pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
                 tokio::time::sleep(FINISHING).await;
             }
         };
-        let limit = if let Patience::For(limit) = patience { Some(limit) } else { None };
+        let limit = if let Patience::For(limit) = patience {
+            Some(limit)
+        } else {
+            None
+        };
         tokio::select! {
             done = limited(limit, work) => done,
             () = interrupted => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
@@ -150,7 +161,9 @@ pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
 /// It took longer.
 pub async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T> {
     let limit = limit.unwrap_or(Duration::MAX);
-    tokio::time::timeout(limit, work).await.map_err(|_| TookLonger(limit).into())
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| TookLonger(limit).into())
 }
 
 /// A flow waited for a database for longer than it may.
@@ -160,6 +173,7 @@ pub struct TookLonger(pub Duration);
 
 impl From<TookLonger> for Error {
     fn from(error: TookLonger) -> Self {
-        Self::new(ErrorKind::Flow, error).with_hint("something may hold a lock there; timeout of the flow allows more")
+        Self::new(ErrorKind::Flow, error)
+            .with_hint("something may hold a lock there; timeout of the flow allows more")
     }
 }

@@ -1,6 +1,7 @@
 //! What ends a statement before its end: somebody gave it up, or it takes longer than it may.
 //!
-//! SQLite asks here while it works. Servers are told by a canceller, which finds here what they call whoever works for a session.
+//! SQLite asks here while it works. Servers are told by a canceller, which finds here what they
+//! call whoever works for a session.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,12 +23,21 @@ pub(super) struct Watch {
 impl Watch {
     /// A session for which nobody works yet.
     pub(super) fn new() -> Self {
-        let (server, is_given_up, ends_at) = (AtomicI64::new(0), AtomicBool::new(false), AtomicU64::new(NEVER));
-        Self { server, is_given_up, ends_at, opened: Instant::now() }
+        let (server, is_given_up, ends_at) = (
+            AtomicI64::new(0),
+            AtomicBool::new(false),
+            AtomicU64::new(NEVER),
+        );
+        Self {
+            server,
+            is_given_up,
+            ends_at,
+            opened: Instant::now(),
+        }
     }
 
-    /// What the server calls whoever works for the session from now on; 0 for nobody. Behind a pooler that is another one in each
-    /// transaction, and between them somebody else's.
+    /// What the server calls whoever works for the session from now on; 0 for nobody. Behind a
+    /// pooler that is another one in each transaction, and between them somebody else's.
     pub(super) fn note_server(&self, number: i64) {
         self.server.store(number, Ordering::Relaxed);
     }
@@ -54,7 +64,10 @@ impl Watch {
 
     /// A statement begins, which may take this long; it ends with what is given.
     pub(super) fn statement(&self, allowed: Option<Duration>) -> Statement<'_> {
-        let statement = Statement { watch: self, allowed };
+        let statement = Statement {
+            watch: self,
+            allowed,
+        };
         statement.again();
         statement
     }
@@ -74,7 +87,9 @@ pub struct Statement<'w> {
 impl Statement<'_> {
     /// It is over, and another one begins, which may take as long.
     pub fn again(&self) {
-        let end = self.allowed.map_or(NEVER, |allowed| self.watch.millis(allowed));
+        let end = self
+            .allowed
+            .map_or(NEVER, |allowed| self.watch.millis(allowed));
         self.watch.ends_at.store(end, Ordering::Relaxed);
     }
 }

@@ -22,7 +22,9 @@ pub(crate) fn refused(words: &str) -> Error {
 
 /// What a library said when it panicked, where the reason is that no thread could be begun.
 pub(crate) fn of_panic(text: &str) -> Option<Error> {
-    // The first who asks for a pool that cannot be begun hears why, those behind him only that it cannot.
-    let is_it = text.contains("spawn") && text.contains("thread") || text.contains("LazyLock instance has previously been poisoned");
+    // The first who asks for a pool that cannot be begun hears why, those behind him only that it
+    // cannot.
+    let is_it = text.contains("spawn") && text.contains("thread")
+        || text.contains("LazyLock instance has previously been poisoned");
     is_it.then(|| refused(text))
 }

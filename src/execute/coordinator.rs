@@ -1,7 +1,8 @@
-//! The Coordinator: owns all state of a run in one task, starts what is ready, collects what is done.
+//! The Coordinator: owns all state of a run in one task, starts what is ready, collects what is
+//! done.
 //!
-//! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of
-//! all flows share one limit. What a flow needs to know of the others is only here.
+//! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of all
+//! flows share one limit. What a flow needs to know of the others is only here.
 
 mod clock;
 mod flow;
@@ -129,12 +130,27 @@ type Opened = (Arc<dyn Reading>, Arc<[PlannedPart]>);
 
 impl<'r> Coordinator<'r> {
     /// Gets ready to run.
-    pub async fn new(planner: &'r mut Planner, options: Options, tell: &'r mut dyn FnMut(Event)) -> Result<Self> {
-        let run = planner.cache.index.begin_run(&planner.project.config.name, &Timestamp::now().to_string()).await?;
-        let killed = planner.cache.index.killed_run(&planner.project.config.name, run).await?;
+    pub async fn new(
+        planner: &'r mut Planner,
+        options: Options,
+        tell: &'r mut dyn FnMut(Event),
+    ) -> Result<Self> {
+        let run = planner
+            .cache
+            .index
+            .begin_run(&planner.project.config.name, &Timestamp::now().to_string())
+            .await?;
+        let killed = planner
+            .cache
+            .index
+            .killed_run(&planner.project.config.name, run)
+            .await?;
         let barriers: Arc<Barriers> = Arc::default();
         let folder = planner.cache.folder().to_path_buf();
-        let syncer = Syncer { barrier: barriers.of(&folder)?, folder };
+        let syncer = Syncer {
+            barrier: barriers.of(&folder)?,
+            folder,
+        };
         let threads = Threads::default();
         let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer, threads.clone());
         let (waiting_said, waiting) = mpsc::unbounded_channel();
@@ -208,7 +224,12 @@ impl<'r> Coordinator<'r> {
         drop(self.recorder);
         // What is published is published: a record that is missing is found out again.
         self.summary.unrecorded = match self.recording.await {
-            Ok(Ok(())) => cache.index.end_run(self.run, &Timestamp::now().to_string()).await.err().map(Error::from),
+            Ok(Ok(())) => cache
+                .index
+                .end_run(self.run, &Timestamp::now().to_string())
+                .await
+                .err()
+                .map(Error::from),
             Ok(Err(error)) => Some(error.into()),
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
@@ -224,7 +245,10 @@ impl<'r> Coordinator<'r> {
         let planned: BTreeSet<FlowName> = plan.steps.iter().map(|step| step.flow.clone()).collect();
         for step in plan.steps {
             let upstreams = self.planner.project.graph.upstreams(step.flow.as_str());
-            let waits: BTreeSet<FlowName> = upstreams.into_iter().filter(|name| planned.contains(name)).collect();
+            let waits: BTreeSet<FlowName> = upstreams
+                .into_iter()
+                .filter(|name| planned.contains(name))
+                .collect();
             if waits.is_empty() {
                 self.ready_flows.push_back(step);
             } else {
@@ -236,7 +260,10 @@ impl<'r> Coordinator<'r> {
     /// Begins a flow whose upstreams have all ended well.
     async fn begin(&mut self, step: Step) -> Result<()> {
         // What it was tried before, and what it rested, is part of its time.
-        let began = *self.begun.entry(step.flow.clone()).or_insert_with(Instant::now);
+        let began = *self
+            .begun
+            .entry(step.flow.clone())
+            .or_insert_with(Instant::now);
         let step = match step.verdict {
             // Only now is it known what its upstreams gave.
             Verdict::Maybe { .. } => match self.judge_anew(&step.flow).await? {
@@ -264,10 +291,15 @@ impl<'r> Coordinator<'r> {
                 };
                 self.end(&flow, Outcome::Failed(error), began);
             }
-            (_, None) => self.end(&flow, Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")), began),
+            (_, None) => self.end(
+                &flow,
+                Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")),
+                began,
+            ),
             (_, Some(work)) => {
                 let allowed = self.planner.flow(&flow)?.timeout;
-                let running = Running::new(step.clone(), work.clone(), began, allowed.map(Clock::new));
+                let running =
+                    Running::new(step.clone(), work.clone(), began, allowed.map(Clock::new));
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
             }
@@ -287,7 +319,12 @@ impl<'r> Coordinator<'r> {
         }
     }
 
-    fn spawn(&mut self, flow: &FlowName, doing: Doing, work: impl FnOnce() -> Finished + Send + 'static) {
+    fn spawn(
+        &mut self,
+        flow: &FlowName,
+        doing: Doing,
+        work: impl FnOnce() -> Finished + Send + 'static,
+    ) {
         let working = self.threads.run(work);
         let task = self.tasks.spawn(async move {
             match working.await {
@@ -299,7 +336,10 @@ impl<'r> Coordinator<'r> {
     }
 
     fn count(&self, is_one: impl Fn(Doing) -> bool) -> usize {
-        self.busy.values().filter(|(_, doing)| is_one(*doing)).count()
+        self.busy
+            .values()
+            .filter(|(_, doing)| is_one(*doing))
+            .count()
     }
 
     /// Takes stores, makes parts and publishes sets, up to their limits.
@@ -321,8 +361,8 @@ impl<'r> Coordinator<'r> {
             self.start_part(&flow, number);
             parts += 1;
         }
-        // A table that is open keeps a transaction, which a server may end where nothing is asked in it: none is opened before somebody
-        // is there who reads it.
+        // A table that is open keeps a transaction, which a server may end where nothing is asked
+        // in it: none is opened before somebody is there who reads it.
         let mut opening = self.count(|doing| doing == Doing::Opening);
         while parts + opening < self.options.jobs
             && self.ready_parts.is_empty()
@@ -336,7 +376,9 @@ impl<'r> Coordinator<'r> {
             && let Some(flow) = self.ready_sets.pop_front()
         {
             let publication = self.publication(&flow).await;
-            self.spawn(&flow, Doing::Publishing, move || Finished::Published(publication.and_then(|publish| publish())));
+            self.spawn(&flow, Doing::Publishing, move || {
+                Finished::Published(publication.and_then(|publish| publish()))
+            });
             sets += 1;
         }
         Ok(())
@@ -347,13 +389,19 @@ impl<'r> Coordinator<'r> {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let Some((flow, doing)) = self.busy.remove(&id) else { return Ok(()) };
-        if let (Doing::Making(_) | Doing::Opening, Some(running)) = (doing, self.running.get_mut(&flow)) {
+        let Some((flow, doing)) = self.busy.remove(&id) else {
+            return Ok(());
+        };
+        if let (Doing::Making(_) | Doing::Opening, Some(running)) =
+            (doing, self.running.get_mut(&flow))
+        {
             running.end_part();
         }
         match (joined, doing) {
             (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
-            (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => self.finish_part(&flow, number, record),
+            (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => {
+                self.finish_part(&flow, number, record)
+            }
             (Ok((_, Finished::Opened(Ok((reading, stay))))), _) => {
                 self.planner.note_opened(&flow, reading, stay);
                 self.opened(&flow).await?;
@@ -377,19 +425,25 @@ impl<'r> Coordinator<'r> {
         Ok(())
     }
 
-    /// True for the first few times that another flow got in the way: it has made a part of the same bytes and taken it
-    /// when it should be published; its store is the home, and another process has published to it; or another checkout
-    /// has published to the same table.
+    /// True for the first few times that another flow got in the way: it has made a part of the
+    /// same bytes and taken it when it should be published; its store is the home, and another
+    /// process has published to it; or another checkout has published to the same table.
     fn lost_a_part(&mut self, flow: &FlowName, error: &Error) -> bool {
-        let reads_a_store = self.planner.flow(flow).is_ok_and(|flow| flow.upstream().is_some());
-        let is_lost = matches!(error.cause(), Some(StoreError::Part(_) | StoreError::Overtaken(_)))
-            || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
+        let reads_a_store = self
+            .planner
+            .flow(flow)
+            .is_ok_and(|flow| flow.upstream().is_some());
+        let is_lost = matches!(
+            error.cause(),
+            Some(StoreError::Part(_) | StoreError::Overtaken(_))
+        ) || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
         let tries = self.tries.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
         is_lost && *tries <= TRIES
     }
 
-    /// Lets a flow rest whose database failed in a way that may pass, and then begin again: each time twice as long.
+    /// Lets a flow rest whose database failed in a way that may pass, and then begin again: each
+    /// time twice as long.
     fn rests(&mut self, flow: &FlowName, step: &Step, error: &Error) -> bool {
         let allowed = self.planner.flow(flow).map_or(0, |flow| flow.retries);
         let failures = self.failures.entry(flow.clone()).or_default();
@@ -397,14 +451,22 @@ impl<'r> Coordinator<'r> {
             return false;
         }
         *failures += 1;
-        let rest = FIRST_REST * 2_u32.saturating_pow(u32::try_from(*failures - 1).unwrap_or(u32::MAX).min(6));
-        // Flows that were in each other's way do not come back at the same moment, and leave their places at the server meanwhile.
-        let rest = rest.mul_f64(1.0 + f64::from(Fingerprint::of_bytes(flow.as_str().as_bytes()).as_bytes()[0]) / 512.0);
+        let rest = FIRST_REST
+            * 2_u32.saturating_pow(u32::try_from(*failures - 1).unwrap_or(u32::MAX).min(6));
+        // Flows that were in each other's way do not come back at the same moment, and leave their
+        // places at the server meanwhile.
+        let rest = rest.mul_f64(
+            1.0 + f64::from(Fingerprint::of_bytes(flow.as_str().as_bytes()).as_bytes()[0]) / 512.0,
+        );
         self.planner.databases.close_idle();
         if let Ok(described) = self.planner.flow(flow) {
             described.store.let_go();
         }
-        (self.tell)(Event::Retrying { flow: flow.clone(), error: error.clone(), rest });
+        (self.tell)(Event::Retrying {
+            flow: flow.clone(),
+            error: error.clone(),
+            rest,
+        });
         let (step, interrupted) = (step.clone(), self.options.interrupted.clone());
         let task = self.tasks.spawn(async move {
             drop(tokio::time::timeout(rest, until(&interrupted)).await);
@@ -426,8 +488,15 @@ impl<'r> Coordinator<'r> {
 
     /// Judges a flow anew, and lets it begin again.
     fn try_again(&mut self, step: &Step) {
-        let verdict = Verdict::Maybe { upstreams: Vec::new(), reasons: step.verdict.reasons().to_vec() };
-        self.ready_flows.push_back(Step { flow: step.flow.clone(), verdict, work: None });
+        let verdict = Verdict::Maybe {
+            upstreams: Vec::new(),
+            reasons: step.verdict.reasons().to_vec(),
+        };
+        self.ready_flows.push_back(Step {
+            flow: step.flow.clone(),
+            verdict,
+            work: None,
+        });
     }
 
     /// A flow has failed; it ends when its last task has come back.
@@ -440,9 +509,20 @@ impl<'r> Coordinator<'r> {
     }
 
     fn end_failed(&mut self, flow: &FlowName) {
-        let is_over = self.running.get(flow).is_some_and(|running| running.error.is_some() && running.in_flight == 0);
-        let Some(mut running) = (if is_over { self.running.remove(flow) } else { None }) else { return };
-        let Some(error) = running.error.take() else { return };
+        let is_over = self
+            .running
+            .get(flow)
+            .is_some_and(|running| running.error.is_some() && running.in_flight == 0);
+        let Some(mut running) = (if is_over {
+            self.running.remove(flow)
+        } else {
+            None
+        }) else {
+            return;
+        };
+        let Some(error) = running.error.take() else {
+            return;
+        };
         self.planner.note_unlocked(flow);
         self.planner.forget_table(flow);
         if self.rests(flow, &running.step, &error) {
@@ -452,7 +532,9 @@ impl<'r> Coordinator<'r> {
             return self.try_again(&running.step);
         }
         let outcome = if self.options.interrupted.load(Ordering::Relaxed) {
-            Outcome::Skipped { because: "interrupted".into() }
+            Outcome::Skipped {
+                because: "interrupted".into(),
+            }
         } else {
             Outcome::Failed(error)
         };
@@ -463,23 +545,44 @@ impl<'r> Coordinator<'r> {
     fn end(&mut self, flow: &FlowName, outcome: Outcome, began: Instant) {
         let mut ended = VecDeque::from([(flow.clone(), outcome, began)]);
         while let Some((flow, outcome, began)) = ended.pop_front() {
-            let is_good = matches!(outcome, Outcome::Fresh | Outcome::Built(_) | Outcome::Restored(_));
+            let is_good = matches!(
+                outcome,
+                Outcome::Fresh | Outcome::Built(_) | Outcome::Restored(_)
+            );
             if let Outcome::Failed(error) = &outcome {
-                let says = self.planner.project.graph.flow(flow.as_str()).and_then(|flow| flow.continue_on_error);
-                self.stopping |= self.options.fail_fast || !says.unwrap_or(self.options.continue_on_error);
+                let says = self
+                    .planner
+                    .project
+                    .graph
+                    .flow(flow.as_str())
+                    .and_then(|flow| flow.continue_on_error);
+                self.stopping |=
+                    self.options.fail_fast || !says.unwrap_or(self.options.continue_on_error);
                 self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
             }
             self.summary.count(&outcome);
-            let (took, retries) = (began.elapsed(), self.failures.get(&flow).copied().unwrap_or_default());
+            let (took, retries) = (
+                began.elapsed(),
+                self.failures.get(&flow).copied().unwrap_or_default(),
+            );
             self.note_ending(&flow, &outcome, took, retries);
-            (self.tell)(Event::Ended { flow: flow.clone(), outcome, took, retries });
+            (self.tell)(Event::Ended {
+                flow: flow.clone(),
+                outcome,
+                took,
+                retries,
+            });
             for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
-                let Some((_, waits)) = self.held.get_mut(&dependent) else { continue };
+                let Some((_, waits)) = self.held.get_mut(&dependent) else {
+                    continue;
+                };
                 waits.remove(&flow);
                 if is_good && !waits.is_empty() {
                     continue;
                 }
-                let Some((step, _)) = self.held.remove(&dependent) else { continue };
+                let Some((step, _)) = self.held.remove(&dependent) else {
+                    continue;
+                };
                 if is_good {
                     self.ready_flows.push_back(step);
                 } else {
@@ -497,7 +600,12 @@ impl<'r> Coordinator<'r> {
         self.ready_parts.clear();
         self.ready_sets.clear();
         let busy: BTreeSet<&FlowName> = self.busy.values().map(|(flow, _)| flow).collect();
-        let idle: Vec<FlowName> = self.running.keys().filter(|flow| !busy.contains(flow)).cloned().collect();
+        let idle: Vec<FlowName> = self
+            .running
+            .keys()
+            .filter(|flow| !busy.contains(flow))
+            .cloned()
+            .collect();
         for flow in idle {
             self.running.remove(&flow);
             let because = self.stop_reason();
@@ -512,7 +620,11 @@ impl<'r> Coordinator<'r> {
     }
 
     fn stop_reason(&self) -> String {
-        if self.options.interrupted.load(Ordering::Relaxed) { "interrupted".into() } else { "another flow failed".into() }
+        if self.options.interrupted.load(Ordering::Relaxed) {
+            "interrupted".into()
+        } else {
+            "another flow failed".into()
+        }
     }
 
     fn record_changes(&mut self) {

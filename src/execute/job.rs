@@ -1,5 +1,6 @@
-//! Jobs: parts of files that are to be made, with all that is needed for it. Whoever can read the files makes the same bytes of them:
-//! a thread of this process, or another process on another machine (`hygge part --job FILE`).
+//! Jobs: parts of files that are to be made, with all that is needed for it. Whoever can read the
+//! files makes the same bytes of them: a thread of this process, or another process on another
+//! machine (`hygge part --job FILE`).
 //!
 //! It knows no flow, no index and no store. Nobody publishes by it.
 
@@ -27,7 +28,8 @@ const VERSION: u32 = 1;
 /// How large the record of a part may be, in bytes.
 const RECORD_BYTES: u64 = 1 << 20;
 
-/// Parts that are to be made of some files. Those that are cut from one group stand in one job: they share its decoding.
+/// Parts that are to be made of some files. Those that are cut from one group stand in one job:
+/// they share its decoding.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
@@ -130,32 +132,55 @@ pub enum OutputKind {
 impl FormatSpec {
     fn new(format: &dyn Format) -> Self {
         let (version, made_version) = (format.version(), format.made_version());
-        Self { id: format.id().to_string(), version, made_version, settings: serde_json::json!(format.settings()) }
+        Self {
+            id: format.id().to_string(),
+            version,
+            made_version,
+            settings: serde_json::json!(format.settings()),
+        }
     }
 
     /// The format, where this hygge makes the same of it.
     fn format(&self) -> Result<Arc<dyn Format>> {
         let made = factory::format(&self.id, &self.settings);
-        made.filter(|format| (format.version(), format.made_version()) == (self.version, self.made_version))
-            .ok_or_else(|| unknown(&format!("the format {} of version {}", self.id, self.made_version)))
+        made.filter(|format| {
+            (format.version(), format.made_version()) == (self.version, self.made_version)
+        })
+        .ok_or_else(|| {
+            unknown(&format!(
+                "the format {} of version {}",
+                self.id, self.made_version
+            ))
+        })
     }
 }
 
 fn unknown(what: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("the job has {what}, which this hygge does not know"))
-        .with_hint("the job was written by another version: use the same hygge on all machines")
+    Error::new(
+        ErrorKind::Config,
+        format!("the job has {what}, which this hygge does not know"),
+    )
+    .with_hint("the job was written by another version: use the same hygge on all machines")
 }
 
 impl CompressionSpec {
     fn new(compression: Compression) -> Self {
-        Self { word: compression.word.to_string(), level: compression.level }
+        Self {
+            word: compression.word.to_string(),
+            level: compression.level,
+        }
     }
 
     fn compression(&self, format: &dyn Format) -> Result<Compression> {
-        let words = format.writer().map_or(&[][..], |writer| writer.compressions());
+        let words = format
+            .writer()
+            .map_or(&[][..], |writer| writer.compressions());
         let word = words.iter().copied().find(|word| *word == self.word);
         let word = word.ok_or_else(|| unknown(&format!("the compression {}", self.word)))?;
-        Ok(Compression { word, level: self.level })
+        Ok(Compression {
+            word,
+            level: self.level,
+        })
     }
 }
 
@@ -163,16 +188,24 @@ impl TransferSpec {
     fn new(transfer: TransferMode) -> Self {
         match transfer {
             TransferMode::Undecoded => Self::Undecoded,
-            TransferMode::Recompressed { compression } => Self::Recompressed(CompressionSpec::new(compression)),
-            TransferMode::Decoded { compression } => Self::Decoded(CompressionSpec::new(compression)),
+            TransferMode::Recompressed { compression } => {
+                Self::Recompressed(CompressionSpec::new(compression))
+            }
+            TransferMode::Decoded { compression } => {
+                Self::Decoded(CompressionSpec::new(compression))
+            }
         }
     }
 
     fn mode(&self, format: &dyn Format) -> Result<TransferMode> {
         Ok(match self {
             Self::Undecoded => TransferMode::Undecoded,
-            Self::Recompressed(spec) => TransferMode::Recompressed { compression: spec.compression(format)? },
-            Self::Decoded(spec) => TransferMode::Decoded { compression: spec.compression(format)? },
+            Self::Recompressed(spec) => TransferMode::Recompressed {
+                compression: spec.compression(format)?,
+            },
+            Self::Decoded(spec) => TransferMode::Decoded {
+                compression: spec.compression(format)?,
+            },
         })
     }
 }
@@ -180,7 +213,8 @@ impl TransferSpec {
 impl JobSpec {
     /// All parts of a flow that are to be made of files; nothing where there are none.
     pub fn new(work: &Work, home: &dyn Format, target: &Target) -> Option<Self> {
-        let to_make = |part: &&PlannedPart| part.made.is_none() && part.name.is_none() && part.unit.is_none();
+        let to_make =
+            |part: &&PlannedPart| part.made.is_none() && part.name.is_none() && part.unit.is_none();
         let part = |part: &PlannedPart| PartSpec {
             key: part.key,
             transfer: TransferSpec::new(work.transfer),
@@ -200,7 +234,13 @@ impl JobSpec {
             compression: CompressionSpec::new(target.compression),
             rows_per_file: target.rows_per_file,
         };
-        let job = Self { version: VERSION, home: FormatSpec::new(home), target, files: files.map(file).collect(), parts };
+        let job = Self {
+            version: VERSION,
+            home: FormatSpec::new(home),
+            target,
+            files: files.map(file).collect(),
+            parts,
+        };
         (!job.parts.is_empty()).then_some(job)
     }
 
@@ -209,28 +249,52 @@ impl JobSpec {
     /// # Errors
     /// It is none, or one of another version.
     pub fn read(text: &str) -> Result<Self> {
-        let job: Self =
-            serde_json::from_str(text).map_err(|error| Error::new(ErrorKind::Config, format!("the job cannot be read: {error}")))?;
+        let job: Self = serde_json::from_str(text).map_err(|error| {
+            Error::new(
+                ErrorKind::Config,
+                format!("the job cannot be read: {error}"),
+            )
+        })?;
         if job.version != VERSION {
             return Err(unknown(&format!("version {}", job.version)));
         }
-        let outside = job.parts.iter().flat_map(|part| &part.pieces).any(|piece| piece.file >= job.files.len());
+        let outside = job
+            .parts
+            .iter()
+            .flat_map(|part| &part.pieces)
+            .any(|piece| piece.file >= job.files.len());
         if outside {
-            return Err(Error::new(ErrorKind::Config, "the job has a part of a file that is not in it"));
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the job has a part of a file that is not in it",
+            ));
         }
         Ok(job)
     }
 
-    /// Makes all parts into a folder: each is named after its digest there, and has a record that is written once, last.
+    /// Makes all parts into a folder: each is named after its digest there, and has a record that
+    /// is written once, last.
     ///
     /// # Errors
     /// A part cannot be made. Those that were made before stay.
     pub fn run(&self, folder: PathBuf, interrupted: &AtomicBool) -> Result<Vec<PartDone>> {
         let (home, format) = (self.home.format()?, self.target.format.format()?);
         let compression = self.target.compression.compression(format.as_ref())?;
-        let target = Target { format, compression, rows_per_file: self.target.rows_per_file };
-        let (checked, shared) = (Checked::default(), Shared::of(self.parts.iter().map(|part| part.pieces.as_slice())));
-        let files = Files { files: &self.files, home: home.as_ref(), checked: &checked, shared: &shared };
+        let target = Target {
+            format,
+            compression,
+            rows_per_file: self.target.rows_per_file,
+        };
+        let (checked, shared) = (
+            Checked::default(),
+            Shared::of(self.parts.iter().map(|part| part.pieces.as_slice())),
+        );
+        let files = Files {
+            files: &self.files,
+            home: home.as_ref(),
+            checked: &checked,
+            shared: &shared,
+        };
         let done = folder.join("done");
         own::create_folder(&done)?;
         let staging = Staging::new(folder);
@@ -239,13 +303,30 @@ impl JobSpec {
             let place = done.join(format!("{}.json", part.key));
             if let Some(bytes) = own::read(&place, RECORD_BYTES)? {
                 // Another process, or this one before it died, has made it.
-                made.push(serde_json::from_slice(&bytes).map_err(|error| Error::new(ErrorKind::Flow, error))?);
+                made.push(
+                    serde_json::from_slice(&bytes)
+                        .map_err(|error| Error::new(ErrorKind::Flow, error))?,
+                );
                 continue;
             }
             let transfer = part.transfer.mode(target.format.as_ref())?;
-            let record = task::make_of_files(&files, transfer, (&part.pieces, part.rows), &target, &staging, interrupted)?;
-            let part = PartDone { key: part.key, outputs: vec![Output { kind: OutputKind::Part, record }] };
-            let text = serde_json::to_vec(&part).map_err(|error| Error::new(ErrorKind::Flow, error))?;
+            let record = task::make_of_files(
+                &files,
+                transfer,
+                (&part.pieces, part.rows),
+                &target,
+                &staging,
+                interrupted,
+            )?;
+            let part = PartDone {
+                key: part.key,
+                outputs: vec![Output {
+                    kind: OutputKind::Part,
+                    record,
+                }],
+            };
+            let text =
+                serde_json::to_vec(&part).map_err(|error| Error::new(ErrorKind::Flow, error))?;
             own::write_atomically(&place, &text)?;
             made.push(part);
         }
@@ -269,7 +350,12 @@ impl task::PlannedFiles for Files<'_> {
 
     fn file(&self, file: usize) -> task::PlannedFile<'_> {
         let found = &self.files[file];
-        task::PlannedFile { path: &found.path, stat: found.stat, digest: found.digest, layout: &found.layout }
+        task::PlannedFile {
+            path: &found.path,
+            stat: found.stat,
+            digest: found.digest,
+            layout: &found.layout,
+        }
     }
 
     fn checked(&self) -> &Checked {

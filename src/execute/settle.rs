@@ -45,19 +45,36 @@ pub(super) struct Taker {
 
 impl Taker {
     /// Locks and settles the store. `waiting` is told once who has the lock.
-    pub(super) fn take(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Taken> {
+    pub(super) fn take(
+        &self,
+        holder: &str,
+        waiting: &mpsc::UnboundedSender<String>,
+    ) -> Result<Taken> {
         let lock = self.lock(holder, waiting)?;
         let room = self.room()?;
         let (receipt, receipt_stat) = within(self.flow.timeout, || {
-            Ok::<_, StoreError>((self.flow.store.settle(&self.store, &room)?, self.flow.store.receipt_stat(&self.store)?))
+            Ok::<_, StoreError>((
+                self.flow.store.settle(&self.store, &room)?,
+                self.flow.store.receipt_stat(&self.store)?,
+            ))
         })?;
-        Ok(Taken { lock, receipt_stat, receipt, notes: room.into_notes() })
+        Ok(Taken {
+            lock,
+            receipt_stat,
+            receipt,
+            notes: room.into_notes(),
+        })
     }
 
     /// Room for the store, which is locked: the folder above it is there.
     pub(super) fn room(&self) -> Result<Room<'_>> {
         // From here on they notice errors of writing.
-        for folder in self.store.parent().into_iter().chain([self.store.as_path()]) {
+        for folder in self
+            .store
+            .parent()
+            .into_iter()
+            .chain([self.store.as_path()])
+        {
             if fs::stat(folder)?.is_some() {
                 self.barriers.of(folder)?;
             }

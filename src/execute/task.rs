@@ -12,7 +12,10 @@ use crate::cache::staging::{Staging, Unfinished};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared::Shared;
-use crate::format::{Compression, Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode, recode};
+use crate::format::{
+    Compression, Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode,
+    recode,
+};
 use crate::fs::{self, DigestWriter, FsError, Stat, own};
 use crate::plan::table::PartMoved;
 use crate::plan::work::{Checked, Made, MadeAt, PlannedPart, Work};
@@ -44,8 +47,12 @@ impl From<InputError> for Error {
     fn from(error: InputError) -> Self {
         let hint = match &error {
             InputError::Changed(_) => "build again when its writer is done; nothing was published",
-            InputError::Layout(_) => "delete the cache: what is fresh stays fresh; nothing was published",
-            InputError::Rows { .. } => "this is a fault of hygge: please report it; nothing was published",
+            InputError::Layout(_) => {
+                "delete the cache: what is fresh stays fresh; nothing was published"
+            }
+            InputError::Rows { .. } => {
+                "this is a fault of hygge: please report it; nothing was published"
+            }
         };
         Self::new(ErrorKind::Flow, error).with_hint(hint)
     }
@@ -71,12 +78,24 @@ pub(super) fn make(
         return Err(StoreError::Part(name.clone()).into());
     }
     if work.table.is_some() {
-        // Its rows are read by units, and which of them it has is known only when that is planned anew.
-        let unit = part.inputs.first().map(|input| input.name.clone()).unwrap_or_default();
+        // Its rows are read by units, and which of them it has is known only when that is planned
+        // anew.
+        let unit = part
+            .inputs
+            .first()
+            .map(|input| input.name.clone())
+            .unwrap_or_default();
         return Err(PartMoved(unit).into());
     }
     let files = FilesOfWork { work, home };
-    let record = make_of_files(&files, work.transfer, (&part.slice.pieces, part.slice.rows), target, &cache.staging, interrupted)?;
+    let record = make_of_files(
+        &files,
+        work.transfer,
+        (&part.slice.pieces, part.slice.rows),
+        target,
+        &cache.staging,
+        interrupted,
+    )?;
     cache.note(&part.key, &record)?;
     Ok(record)
 }
@@ -114,31 +133,59 @@ pub(super) fn make_of_files(
     interrupted: &AtomicBool,
 ) -> Result<PartRecord> {
     let sources = Planned(files);
-    let cut = Cut { sources: &sources, pieces, interrupted };
+    let cut = Cut {
+        sources: &sources,
+        pieces,
+        interrupted,
+    };
     let unfinished = staging.begin()?;
     let written = match (transfer, pieces) {
-        (TransferMode::Undecoded, [Piece { file, group: None, rows: None }]) => {
-            let (digest, bytes) = pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
+        (
+            TransferMode::Undecoded,
+            [
+                Piece {
+                    file,
+                    group: None,
+                    rows: None,
+                },
+            ],
+        ) => {
+            let (digest, bytes) =
+                pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
             let planned = files.file(*file);
             if digest != planned.digest {
                 return Err(InputError::Changed(planned.path.to_path_buf()).into());
             }
-            Written { digest, bytes, rows }
+            Written {
+                digest,
+                bytes,
+                rows,
+            }
         }
-        (TransferMode::Undecoded, _) => write(&unfinished, |out| move_groups(files.home(), &cut, None, out))?,
-        (TransferMode::Recompressed { compression }, _) => {
-            write(&unfinished, |out| move_groups(files.home(), &cut, Some(compression), out))?
-        }
-        (TransferMode::Decoded { compression }, _) => {
-            write(&unfinished, |out| recode(files.home(), &cut, target, compression, Box::new(out)))?
-        }
+        (TransferMode::Undecoded, _) => write(&unfinished, |out| {
+            move_groups(files.home(), &cut, None, out)
+        })?,
+        (TransferMode::Recompressed { compression }, _) => write(&unfinished, |out| {
+            move_groups(files.home(), &cut, Some(compression), out)
+        })?,
+        (TransferMode::Decoded { compression }, _) => write(&unfinished, |out| {
+            recode(files.home(), &cut, target, compression, Box::new(out))
+        })?,
     };
     sources.check_unchanged(pieces)?;
     if written.rows != rows {
-        return Err(InputError::Rows { read: rows, written: written.rows }.into());
+        return Err(InputError::Rows {
+            read: rows,
+            written: written.rows,
+        }
+        .into());
     }
     staging.finish(unfinished, &written.digest)?;
-    Ok(PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes })
+    Ok(PartRecord {
+        digest: written.digest,
+        rows: written.rows,
+        bytes: written.bytes,
+    })
 }
 
 /// The files of a flow that is being built.
@@ -154,7 +201,12 @@ impl PlannedFiles for FilesOfWork<'_> {
 
     fn file(&self, file: usize) -> PlannedFile<'_> {
         let input = &self.work.files[file];
-        PlannedFile { path: &input.path, stat: input.stat, digest: input.digest, layout: &self.work.layouts[file] }
+        PlannedFile {
+            path: &input.path,
+            stat: input.stat,
+            digest: input.digest,
+            layout: &self.work.layouts[file],
+        }
     }
 
     fn checked(&self) -> &Checked {
@@ -172,7 +224,10 @@ struct Planned<'a>(&'a dyn PlannedFiles);
 impl Sources for Planned<'_> {
     fn open(&self, file: usize) -> Result<Opened> {
         let planned = self.0.file(file);
-        let opened = Opened { file: fs::open(planned.path)?, path: planned.path.to_path_buf() };
+        let opened = Opened {
+            file: fs::open(planned.path)?,
+            path: planned.path.to_path_buf(),
+        };
         if fs::stat_open(&opened.file, &opened.path)? != planned.stat {
             return Err(InputError::Changed(opened.path).into());
         }
@@ -185,7 +240,9 @@ impl Sources for Planned<'_> {
         }
         self.0.checked().note(file);
         // The footer was read at the end; whole files are copied from the beginning.
-        (&opened.file).rewind().map_err(FsError::at("read", &opened.path))?;
+        (&opened.file)
+            .rewind()
+            .map_err(FsError::at("read", &opened.path))?;
         Ok(opened)
     }
 
@@ -216,7 +273,10 @@ fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bo
         MadeAt::Elsewhere(path) => {
             let unfinished = staging.begin()?;
             // The other store may have let it go meanwhile: then it is made.
-            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| fs::go_on(interrupted)) else { return Ok(false) };
+            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| fs::go_on(interrupted))
+            else {
+                return Ok(false);
+            };
             let is_whole = Fingerprint::from_bytes(digest) == made.record.digest;
             if is_whole {
                 staging.finish(unfinished, &made.record.digest)?;
@@ -234,16 +294,25 @@ pub(super) struct Written {
 
 /// Takes a file over as it is: a clone where the filesystem can, else a copy. What is digested is
 /// what lies in staging.
-fn pass_whole(source: &Opened, unfinished: &Unfinished, staging: &Staging, interrupted: &AtomicBool) -> Result<(Fingerprint, u64)> {
+fn pass_whole(
+    source: &Opened,
+    unfinished: &Unfinished,
+    staging: &Staging,
+    interrupted: &AtomicBool,
+) -> Result<(Fingerprint, u64)> {
     if staging.clone_into(unfinished, &source.path) {
         let staged = own::open(unfinished.path())?;
-        return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted)).map_err(FsError::at("read", unfinished.path()))?);
+        return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted))
+            .map_err(FsError::at("read", unfinished.path()))?);
     }
     let target = unfinished.create()?;
-    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted)).map_err(|error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FsError::at("write", unfinished.path())(error),
-        _ => FsError::at("copy", &source.path)(error),
-    })?;
+    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                FsError::at("write", unfinished.path())(error)
+            }
+            _ => FsError::at("copy", &source.path)(error),
+        })?;
     Ok((Fingerprint::from_bytes(digest), bytes))
 }
 
@@ -258,8 +327,16 @@ pub(super) fn write(
         None => Error::from(error),
     })?;
     let failed = |error: io::Error| FsError::at("write", unfinished.path())(error);
-    let (_, digest, bytes) = out.into_inner().map_err(|error| failed(error.into_error()))?.finish().map_err(failed)?;
-    Ok(Written { digest: Fingerprint::from_bytes(digest), bytes, rows })
+    let (_, digest, bytes) = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?
+        .finish()
+        .map_err(failed)?;
+    Ok(Written {
+        digest: Fingerprint::from_bytes(digest),
+        bytes,
+        rows,
+    })
 }
 
 fn move_groups(
@@ -270,6 +347,9 @@ fn move_groups(
 ) -> Result<u64, FormatError> {
     match format.passthrough() {
         Some(passthrough) => passthrough.move_groups(cut, compression, Box::new(out)),
-        None => Err(FormatError::Encode(format!("groups of {} cannot be moved", format.id()))),
+        None => Err(FormatError::Encode(format!(
+            "groups of {} cannot be moved",
+            format.id()
+        ))),
     }
 }

@@ -1,6 +1,8 @@
-//! Making the parts of one unit of a table: its rows come through a bounded queue and are encoded as they come.
+//! Making the parts of one unit of a table: its rows come through a bounded queue and are encoded
+//! as they come.
 //!
-//! It runs on a thread of its own. The unit is whole or not at all: only its last part's key says that it is the last.
+//! It runs on a thread of its own. The unit is whole or not at all: only its last part's key says
+//! that it is the last.
 
 use std::sync::atomic::AtomicBool;
 
@@ -58,13 +60,22 @@ impl Coming<'_> {
             return Ok(came);
         }
         // The queue is closed: it was read to its end, or it failed.
-        let Some(reading) = self.reading.take() else { return Ok(None) };
-        let read = self.runtime.block_on(reading).map_err(|error| match error.try_into_panic() {
-            Ok(panic) => Error::of_panic(panic),
-            Err(error) => Error::new(ErrorKind::Flow, error),
-        })??;
+        let Some(reading) = self.reading.take() else {
+            return Ok(None);
+        };
+        let read =
+            self.runtime
+                .block_on(reading)
+                .map_err(|error| match error.try_into_panic() {
+                    Ok(panic) => Error::of_panic(panic),
+                    Err(error) => Error::new(ErrorKind::Flow, error),
+                })??;
         if read != self.rows {
-            return Err(InputError::Rows { read, written: self.rows }.into());
+            return Err(InputError::Rows {
+                read,
+                written: self.rows,
+            }
+            .into());
         }
         Ok(None)
     }
@@ -85,11 +96,19 @@ impl Drop for Coming<'_> {
 impl UnitTask<'_> {
     /// Reads the unit, and gives its parts by their keys.
     pub(super) fn make(&self) -> Result<Vec<(Fingerprint, PartRecord)>> {
-        let Some(reading) = self.table.reading.clone() else { return Err(Error::new(ErrorKind::Flow, "its table was not opened")) };
+        let Some(reading) = self.table.reading.clone() else {
+            return Err(Error::new(ErrorKind::Flow, "its table was not opened"));
+        };
         let (sender, batches) = mpsc::channel(self.queue);
         let rows = self.target.rows_per_file.unwrap_or(ROWS_PER_PART);
         let reading = Some(self.runtime.spawn(reading.read(self.unit, rows, sender)));
-        let mut coming = Coming { batches, reading, runtime: self.runtime, interrupted: self.interrupted, rows: 0 };
+        let mut coming = Coming {
+            batches,
+            reading,
+            runtime: self.runtime,
+            interrupted: self.interrupted,
+            rows: 0,
+        };
         let mut parts = Vec::new();
         let mut next = coming.next()?;
         while let Some(first) = next {
@@ -107,13 +126,25 @@ impl UnitTask<'_> {
     }
 
     /// Encodes batches until a part ends.
-    fn encode(&self, first: Batch, coming: &mut Coming<'_>, unfinished: &Unfinished) -> Result<Written> {
+    fn encode(
+        &self,
+        first: Batch,
+        coming: &mut Coming<'_>,
+        unfinished: &Unfinished,
+    ) -> Result<Written> {
         write(unfinished, |out| {
-            let mut encoder = self.target.begin(&self.table.answer.columns, Box::new(out))?;
+            let mut encoder = self
+                .target
+                .begin(&self.table.answer.columns, Box::new(out))?;
             let mut group = Vec::new();
             let mut count = 0;
             let mut next = Some(first);
-            while let Some(Batch { rows, ends_group, ends_part }) = next {
+            while let Some(Batch {
+                rows,
+                ends_group,
+                ends_part,
+            }) = next
+            {
                 count += rows.height() as u64;
                 group.push(rows);
                 if ends_group {
@@ -129,11 +160,21 @@ impl UnitTask<'_> {
         })
     }
 
-    fn finish(&self, unfinished: Unfinished, written: Written, number: usize, is_last: bool) -> Result<(Fingerprint, PartRecord)> {
+    fn finish(
+        &self,
+        unfinished: Unfinished,
+        written: Written,
+        number: usize,
+        is_last: bool,
+    ) -> Result<(Fingerprint, PartRecord)> {
         let TableWork { answer, recipe, .. } = self.table;
         let key = part_key(recipe, answer, &answer.units[self.unit], number, is_last);
         self.cache.staging.finish(unfinished, &written.digest)?;
-        let record = PartRecord { digest: written.digest, rows: written.rows, bytes: written.bytes };
+        let record = PartRecord {
+            digest: written.digest,
+            rows: written.rows,
+            bytes: written.bytes,
+        };
         self.cache.note(&key, &record)?;
         Ok((key, record))
     }

@@ -21,7 +21,8 @@ use super::Fingerprint;
 /// The kind of a key, which separates hashes of equal components from each other.
 ///
 /// The text is BLAKE3's derive-key context; its number goes up when the meaning of a component
-/// changes. Version 1: the first. Witness 2: stores that were vouched for may hold parts that must be made again.
+/// changes. Version 1: the first. Witness 2: stores that were vouched for may hold parts that must
+/// be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// What decides a flow's output.

@@ -28,7 +28,11 @@ pub struct Remembered {
 impl Remembered {
     /// Remembers a file that was hashed at `now`.
     pub fn new(stat: Stat, digest: Fingerprint, now: Now) -> Self {
-        Self { stat, digest, aged: now.has_aged(&stat) }
+        Self {
+            stat,
+            digest,
+            aged: now.has_aged(&stat),
+        }
     }
 }
 
@@ -39,7 +43,9 @@ pub struct Now(i64);
 impl Now {
     /// This moment.
     pub fn take() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Self(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 

@@ -29,7 +29,11 @@ use crate::store::sql::{SqlStore, SqlStoreFields};
 
 /// The formats of files, the default first.
 const FORMATS: &[FormatKind] = &[
-    FormatKind { id: "parquet", home: Options::none(|| Arc::new(Parquet)), store: Some(Options::none(|| Arc::new(Parquet))) },
+    FormatKind {
+        id: "parquet",
+        home: Options::none(|| Arc::new(Parquet)),
+        store: Some(Options::none(|| Arc::new(Parquet))),
+    },
     FormatKind {
         id: "ipc",
         home: Options::none(|| Arc::new(Ipc::default())),
@@ -43,13 +47,15 @@ const FORMATS: &[FormatKind] = &[
 /// The kinds of homes, the default first.
 const HOMES: &[Kind<dyn Home>] = &[
     Kind::new::<FilesHomeFields>(Make::OfFiles(HOME_OPTIONS, |format, keys, at| {
-        FilesHome::from_block(format, keys, at.node, at.name, at.root, at.problems).map(|home| Arc::new(home) as _)
+        FilesHome::from_block(format, keys, at.node, at.name, at.root, at.problems)
+            .map(|home| Arc::new(home) as _)
     })),
     Kind::new::<FlowHomeFields>(Make::Named("flow", |at| {
         FlowHome::from_block(at.node, at.name, at.problems).map(|home| Arc::new(home) as _)
     })),
     Kind::new::<SqlHomeFields>(Make::Named("sql", |at| {
-        SqlHome::from_block(at.node, at.name, at.connections, at.problems).map(|home| Arc::new(home) as _)
+        SqlHome::from_block(at.node, at.name, at.connections, at.problems)
+            .map(|home| Arc::new(home) as _)
     })),
 ];
 
@@ -59,10 +65,17 @@ const MARKS: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
 /// The kinds of stores, the default first.
 const STORES: &[Kind<dyn Store>] = &[
     Kind::new::<FilesStoreFields>(Make::OfFiles(STORE_OPTIONS, |format, keys, at| {
-        FilesStore::from_block(format, keys, at.node, at.name, at.root, at.problems).map(|store| Arc::new(store) as _)
+        FilesStore::from_block(format, keys, at.node, at.name, at.root, at.problems)
+            .map(|store| Arc::new(store) as _)
     })),
     Kind::new::<SqlStoreFields>(Make::Named("sql", |at| {
-        let store = SqlStore::from_block(at.node, at.name, at.root, (at.connections, at.databases), at.problems);
+        let store = SqlStore::from_block(
+            at.node,
+            at.name,
+            at.root,
+            (at.connections, at.databases),
+            at.problems,
+        );
         store.map(|store| Arc::new(store) as _)
     })),
 ];
@@ -89,20 +102,34 @@ struct Options {
 
 impl Options {
     const fn none(default: fn() -> Arc<dyn Format>) -> Self {
-        Self { make: |_, _, _| None, keys: || &[], schema: None, default }
+        Self {
+            make: |_, _, _| None,
+            keys: || &[],
+            schema: None,
+            default,
+        }
     }
 
     const fn of<F: DeserializeOwned + JsonSchema>(
         make: fn(&Node, &str, &mut Problems) -> Option<Arc<dyn Format>>,
         default: fn() -> Arc<dyn Format>,
     ) -> Self {
-        Self { make, keys: keys_of::<F>, schema: Some(F::json_schema), default }
+        Self {
+            make,
+            keys: keys_of::<F>,
+            schema: Some(F::json_schema),
+            default,
+        }
     }
 
     /// The format of a block.
     fn format(&self, node: &Node, name: &str, problems: &mut Problems) -> Option<Arc<dyn Format>> {
         match self.schema {
-            Some(_) => (self.make)(&only(node, |key| (self.keys)().contains(&key.name.as_str())), name, problems),
+            Some(_) => (self.make)(
+                &only(node, |key| (self.keys)().contains(&key.name.as_str())),
+                name,
+                problems,
+            ),
             None => Some((self.default)()),
         }
     }
@@ -148,39 +175,58 @@ struct Block<'a> {
 
 impl<T: ?Sized> Kind<T> {
     const fn new<F: DeserializeOwned + JsonSchema>(make: Make<T>) -> Self {
-        Self { make, keys: keys_of::<F>, schema: F::json_schema }
+        Self {
+            make,
+            keys: keys_of::<F>,
+            schema: F::json_schema,
+        }
     }
 
     /// The words of `type:` that mean this kind.
     pub fn words(&self) -> Vec<&'static str> {
         match self.make {
-            Make::OfFiles(which, _) => FORMATS.iter().filter(|format| which(format).is_some()).map(|format| format.id).collect(),
+            Make::OfFiles(which, _) => FORMATS
+                .iter()
+                .filter(|format| which(format).is_some())
+                .map(|format| format.id)
+                .collect(),
             Make::Named(word, _) => vec![word],
         }
     }
 
     /// The keys of a word, but for `type`.
     fn keys(&self, word: &str) -> Vec<&'static str> {
-        let own = self.options(word).map_or(&[][..], |options| (options.keys)());
+        let own = self
+            .options(word)
+            .map_or(&[][..], |options| (options.keys)());
         (self.keys)().iter().chain(own).copied().collect()
     }
 
     /// All keys, of whichever word.
     fn all_keys(&self) -> Vec<&'static str> {
-        self.words().into_iter().flat_map(|word| self.keys(word)).collect()
+        self.words()
+            .into_iter()
+            .flat_map(|word| self.keys(word))
+            .collect()
     }
 
     /// What of a word is its format's.
     fn options(&self, word: &str) -> Option<&'static Options> {
         match self.make {
-            Make::OfFiles(which, _) => FORMATS.iter().find(|format| format.id == word).and_then(which),
+            Make::OfFiles(which, _) => FORMATS
+                .iter()
+                .find(|format| format.id == word)
+                .and_then(which),
             Make::Named(..) => None,
         }
     }
 
     /// The keys of a word, as JSON Schemas: those of the kind, and those of its format.
     pub fn schemas(&self, word: &str, generator: &mut SchemaGenerator) -> (Value, Option<Value>) {
-        let own = self.options(word).and_then(|options| options.schema).map(|schema| schema(generator).to_value());
+        let own = self
+            .options(word)
+            .and_then(|options| options.schema)
+            .map(|schema| schema(generator).to_value());
         ((self.schema)(generator).to_value(), own)
     }
 
@@ -195,7 +241,11 @@ impl<T: ?Sized> Kind<T> {
                 let options = self.options(word)?;
                 let format = options.format(block.node, block.name, block.problems);
                 // The rest of the block is looked at all the same.
-                let made = make(format.clone().unwrap_or_else(options.default), (options.keys)(), block);
+                let made = make(
+                    format.clone().unwrap_or_else(options.default),
+                    (options.keys)(),
+                    block,
+                );
                 format.and(made)
             }
             Make::Named(_, make) => make(block),
@@ -211,17 +261,37 @@ pub fn formats() -> impl Iterator<Item = Arc<dyn Format>> {
 /// A format by its name and its options, as [`Format::settings`] gives them.
 pub fn format(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
     let kind = FORMATS.iter().find(|format| format.id == id)?;
-    let written: Vec<(&String, &str)> =
-        settings.as_object()?.iter().map(|(key, value)| Some((key, value.as_str()?))).collect::<Option<_>>()?;
+    let written: Vec<(&String, &str)> = settings
+        .as_object()?
+        .iter()
+        .map(|(key, value)| Some((key, value.as_str()?)))
+        .collect::<Option<_>>()?;
     if written.is_empty() {
         return Some((kind.home.default)());
     }
     let at = Span::default();
-    let entry =
-        |(key, value): (&String, &str)| (Key { name: key.clone(), at, is_default: false }, Node { value: Written::Text(value.into()), at });
-    let node = Node { value: Written::Map(written.into_iter().map(entry).collect()), at };
+    let entry = |(key, value): (&String, &str)| {
+        (
+            Key {
+                name: key.clone(),
+                at,
+                is_default: false,
+            },
+            Node {
+                value: Written::Text(value.into()),
+                at,
+            },
+        )
+    };
+    let node = Node {
+        value: Written::Map(written.into_iter().map(entry).collect()),
+        at,
+    };
     let mut problems = Problems::new(&Sources::default());
-    kind.store.as_ref()?.format(&node, id, &mut problems).filter(|_| problems.is_empty())
+    kind.store
+        .as_ref()?
+        .format(&node, id, &mut problems)
+        .filter(|_| problems.is_empty())
 }
 
 /// A store that reads the receipts of any folder, whatever its own says, and can clear it.
@@ -230,10 +300,18 @@ pub fn any_folder() -> Arc<dyn Store> {
 }
 
 /// The stores that a table of this name may be, one for each connection.
-pub fn tables<'c>(root: &Path, connections: impl IntoIterator<Item = &'c Connection>, table: &str) -> Vec<Arc<dyn Store>> {
+pub fn tables<'c>(
+    root: &Path,
+    connections: impl IntoIterator<Item = &'c Connection>,
+    table: &str,
+) -> Vec<Arc<dyn Store>> {
     let databases = Arc::new(Databases::new(root));
     let of = |connection| SqlStore::of_table(connection, table, root, &databases);
-    connections.into_iter().filter_map(of).map(|store| Arc::new(store) as _).collect()
+    connections
+        .into_iter()
+        .filter_map(of)
+        .map(|store| Arc::new(store) as _)
+        .collect()
 }
 
 /// Makes homes and stores by name.
@@ -248,11 +326,22 @@ pub struct Factory<'a> {
 impl<'a> Factory<'a> {
     /// For a config in a folder, with these connections.
     pub fn new(root: &'a Path, connections: &'a [Connection]) -> Self {
-        Self { root, connections, databases: Arc::new(Databases::new(root)) }
+        Self {
+            root,
+            connections,
+            databases: Arc::new(Databases::new(root)),
+        }
     }
 
     fn block<'b>(&'b self, name: &'b str, node: &'b Node, problems: &'b mut Problems) -> Block<'b> {
-        Block { node, name, root: self.root, connections: self.connections, databases: &self.databases, problems }
+        Block {
+            node,
+            name,
+            root: self.root,
+            connections: self.connections,
+            databases: &self.databases,
+            problems,
+        }
     }
 
     /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
@@ -261,8 +350,17 @@ impl<'a> Factory<'a> {
     }
 
     /// A store; `name` is how errors call it. A block with `connection` needs no type.
-    pub fn store(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Store>> {
-        make(STORES, marked(STORES, node), self.block(name, node, problems))
+    pub fn store(
+        &self,
+        name: &str,
+        node: &Node,
+        problems: &mut Problems,
+    ) -> Option<Arc<dyn Store>> {
+        make(
+            STORES,
+            marked(STORES, node),
+            self.block(name, node, problems),
+        )
     }
 
     /// The keys of homes and stores, and in which of them each belongs.
@@ -274,7 +372,12 @@ impl<'a> Factory<'a> {
             (true, false) => (*key, "home"),
             _ => (*key, "store"),
         };
-        homes.iter().chain(&stores).map(place).chain([("type", "home or store")]).collect()
+        homes
+            .iter()
+            .chain(&stores)
+            .map(place)
+            .chain([("type", "home or store")])
+            .collect()
     }
 
     /// The kinds of homes.
@@ -290,7 +393,11 @@ impl<'a> Factory<'a> {
 
 /// The kind that a block without a type is of.
 fn marked<'k, T: ?Sized>(kinds: &'k [Kind<T>], node: &Node) -> &'k Kind<T> {
-    let is_marked = |kind: &&Kind<T>| MARKS.iter().any(|(key, word)| node.get(key).is_some() && kind.words() == [*word]);
+    let is_marked = |kind: &&Kind<T>| {
+        MARKS
+            .iter()
+            .any(|(key, word)| node.get(key).is_some() && kind.words() == [*word])
+    };
     kinds.iter().find(is_marked).unwrap_or(&kinds[0])
 }
 
@@ -298,10 +405,20 @@ fn marked<'k, T: ?Sized>(kinds: &'k [Kind<T>], node: &Node) -> &'k Kind<T> {
 /// is not known is a problem; the rest is then read as the default's, but for keys that only the
 /// meant type may have.
 fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Option<Arc<T>> {
-    let Block { node, name, root, connections, databases, problems } = block;
+    let Block {
+        node,
+        name,
+        root,
+        connections,
+        databases,
+        problems,
+    } = block;
     let written = node.get("type");
     let found = kinds.iter().find_map(|kind| {
-        let word = kind.words().into_iter().find(|word| written.and_then(Node::text) == Some(word))?;
+        let word = kind
+            .words()
+            .into_iter()
+            .find(|word| written.and_then(Node::text) == Some(word))?;
         Some((kind, word))
     });
     let usual = default.words()[0];
@@ -311,52 +428,135 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     let is_others = |key: &str| kinds.iter().any(|kind| kind.all_keys().contains(&key));
     if let (None, Some(written)) = (found, written) {
         let words: Vec<&str> = kinds.iter().flat_map(Kind::words).collect();
-        let is_mistyped = written.text().is_some_and(|text| nearest(text, words.iter().copied()).is_some());
-        problems.push(unknown_type(name, written, node.get("connection").is_some(), words));
+        let is_mistyped = written
+            .text()
+            .is_some_and(|text| nearest(text, words.iter().copied()).is_some());
+        problems.push(unknown_type(
+            name,
+            written,
+            node.get("connection").is_some(),
+            words,
+        ));
         // The keys of a kind that nobody knows are not known either.
         if !is_mistyped && node.get("connection").is_none() {
             return None;
         }
         let mut rest = only(node, |key| is_own(&key.name));
         let has_path = own.contains(&"path");
-        if let (Written::Map(entries), true) = (&mut rest.value, has_path && node.get("path").is_none()) {
-            let path = Node { value: Written::Text(".".into()), at: node.at };
-            entries.push((Key { name: "path".into(), at: node.at, is_default: true }, path));
+        if let (Written::Map(entries), true) =
+            (&mut rest.value, has_path && node.get("path").is_none())
+        {
+            let path = Node {
+                value: Written::Text(".".into()),
+                at: node.at,
+            };
+            entries.push((
+                Key {
+                    name: "path".into(),
+                    at: node.at,
+                    is_default: true,
+                },
+                path,
+            ));
         }
-        kind.make(word, Block { node: &rest, name, root, connections, databases, problems });
+        kind.make(
+            word,
+            Block {
+                node: &rest,
+                name,
+                root,
+                connections,
+                databases,
+                problems,
+            },
+        );
         return None;
     }
-    if node.entries().iter().any(|(key, _)| key.is_default && !is_own(&key.name)) {
-        let rest = only(node, |key| !key.is_default || is_own(&key.name) || !is_others(&key.name));
-        return kind.make(word, Block { node: &rest, name, root, connections, databases, problems });
+    if node
+        .entries()
+        .iter()
+        .any(|(key, _)| key.is_default && !is_own(&key.name))
+    {
+        let rest = only(node, |key| {
+            !key.is_default || is_own(&key.name) || !is_others(&key.name)
+        });
+        return kind.make(
+            word,
+            Block {
+                node: &rest,
+                name,
+                root,
+                connections,
+                databases,
+                problems,
+            },
+        );
     }
-    kind.make(word, Block { node, name, root, connections, databases, problems })
+    kind.make(
+        word,
+        Block {
+            node,
+            name,
+            root,
+            connections,
+            databases,
+            problems,
+        },
+    )
 }
 
-fn unknown_type(name: &str, written: &Node, has_connection: bool, known: Vec<&'static str>) -> Problem {
+fn unknown_type(
+    name: &str,
+    written: &Node,
+    has_connection: bool,
+    known: Vec<&'static str>,
+) -> Problem {
     let text = written.text().unwrap_or_default().to_lowercase();
     let message = match written.text() {
         Some(text) => format!("{name} has the unknown type {text:?}"),
         None => format!("type of {name} is {}", written.value.describe()),
     };
-    let problem = Problem::new(written.at, message, format!("expected one of {}", known.join(", ")));
+    let problem = Problem::new(
+        written.at,
+        message,
+        format!("expected one of {}", known.join(", ")),
+    );
     if let Some(foreign) = foreign_name(&text) {
         return problem.hint(format!("that is {foreign}; {SPOKEN}, under connections"));
     }
     if has_connection || SCHEMES.contains(&text.as_str()) {
         return problem.hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
     }
-    if let Some(format) = FORMATS.iter().find(|format| (format.home.default)().extensions().contains(&text.as_str())) {
+    if let Some(format) = FORMATS.iter().find(|format| {
+        (format.home.default)()
+            .extensions()
+            .contains(&text.as_str())
+    }) {
         return problem.hint(format!("did you mean {}?", format.id));
     }
     if let Some(other) = by_ending(&format!("x.{text}")) {
-        return problem.hint(format!("{} is not read from files here: {}", other.what, other.hint));
+        return problem.hint(format!(
+            "{} is not read from files here: {}",
+            other.what, other.hint
+        ));
     }
-    problem.did_you_mean(written.text().unwrap_or_default(), known.iter().copied(), None)
+    problem.did_you_mean(
+        written.text().unwrap_or_default(),
+        known.iter().copied(),
+        None,
+    )
 }
 
 /// The entries of a map whose keys fit.
 fn only(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
-    let kept = node.entries().iter().filter(|(key, _)| fits(key)).cloned().collect();
-    Node { value: Written::Map(kept), at: node.at }
+    let kept = node
+        .entries()
+        .iter()
+        .filter(|(key, _)| fits(key))
+        .cloned()
+        .collect();
+    Node {
+        value: Written::Map(kept),
+        at: node.at,
+    }
 }

@@ -1,4 +1,5 @@
-//! A config written out again as it was understood: every default and name put in, every path whole.
+//! A config written out again as it was understood: every default and name put in, every path
+//! whole.
 //!
 //! What is written is itself a config, and means the same. URLs of connections are not in it.
 
@@ -48,9 +49,17 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
         written["flows"][name.as_str()] = json!({ "entities": [] });
     }
     double_dollars(&mut written);
-    let connections = config.connections.iter().filter(|connection| connection.at.is_some());
+    let connections = config
+        .connections
+        .iter()
+        .filter(|connection| connection.at.is_some());
     let connections: Map<String, Value> = connections
-        .map(|connection| (connection.name.clone(), json!({ "url": connection.shown(), "pool_size": connection.pool_size })))
+        .map(|connection| {
+            (
+                connection.name.clone(),
+                json!({ "url": connection.shown(), "pool_size": connection.pool_size }),
+            )
+        })
         .collect();
     if !connections.is_empty() {
         written["connections"] = connections.into();
@@ -70,7 +79,12 @@ fn block(flow: &Flow) -> Value {
         "tags": flow.tags,
         "max_shrink": Percentage(flow.max_shrink),
     });
-    if let Mode::Append { on_changed, on_vanished, on_repeated } = flow.mode {
+    if let Mode::Append {
+        on_changed,
+        on_vanished,
+        on_repeated,
+    } = flow.mode
+    {
         block["mode"] = "append".into();
         // Files are meant by them.
         if flow.home.rows().is_none() {

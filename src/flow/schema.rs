@@ -22,12 +22,18 @@ pub fn schema() -> Value {
     let stores = kinds(Factory::stores(), STORE_ALIASES, &mut generator);
     let mut root = generator.into_root_schema_for::<ProjectFields>().to_value();
     let shared = root["$defs"]["shared"].clone();
-    for (name, mut own) in [("flow", flow), ("entity", entity), ("shared", json!({ "description": shared["description"] }))] {
+    for (name, mut own) in [
+        ("flow", flow),
+        ("entity", entity),
+        ("shared", json!({ "description": shared["description"] })),
+    ] {
         own["type"] = "object".into();
         own["additionalProperties"] = false.into();
         let properties = entry(&mut own, "properties");
         for (key, value) in shared["properties"].as_object().into_iter().flatten() {
-            properties.entry(key.clone()).or_insert_with(|| value.clone());
+            properties
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
         }
         add_aliases(properties, FLOW_ALIASES);
         root["$defs"][name] = own;
@@ -35,12 +41,15 @@ pub fn schema() -> Value {
     for (name, kinds) in [("home", homes), ("store", stores)] {
         // What has a name cannot use another one.
         let mut named = kinds.clone();
-        named.iter_mut().for_each(|kind| drop(entry(kind, "properties").remove("use")));
+        named
+            .iter_mut()
+            .for_each(|kind| drop(entry(kind, "properties").remove("use")));
         root["$defs"][format!("named_{name}")] = json!({ "anyOf": named });
         root["$defs"][name] = json!({ "anyOf": kinds });
     }
     root["title"] = "hygge.yml".into();
-    root["patternProperties"] = json!({ "^x-": { "description": "For anchors: hygge passes over it." } });
+    root["patternProperties"] =
+        json!({ "^x-": { "description": "For anchors: hygge passes over it." } });
     relax(&mut root);
     root
 }
@@ -52,23 +61,32 @@ fn block<T: JsonSchema>(generator: &mut SchemaGenerator, aliases: &Aliases) -> V
 }
 
 /// One schema for each word that `type:` may be.
-fn kinds<T: ?Sized>(kinds: &[Kind<T>], aliases: &Aliases, generator: &mut SchemaGenerator) -> Vec<Value> {
+fn kinds<T: ?Sized>(
+    kinds: &[Kind<T>],
+    aliases: &Aliases,
+    generator: &mut SchemaGenerator,
+) -> Vec<Value> {
     let mut schemas = Vec::new();
     for kind in kinds {
         for word in kind.words() {
             let (mut schema, of_format) = kind.schemas(word, generator);
             let format = kind.format(word);
             let properties = entry(&mut schema, "properties");
-            if let (Some(writer), Some(compression)) =
-                (format.as_ref().and_then(|format| format.writer()), properties.get_mut("compression"))
-            {
+            if let (Some(writer), Some(compression)) = (
+                format.as_ref().and_then(|format| format.writer()),
+                properties.get_mut("compression"),
+            ) {
                 compression["enum"] = json!(writer.compressions());
             }
             if let Some(mut of_format) = of_format {
                 properties.append(entry(&mut of_format, "properties"));
             }
             add_aliases(properties, aliases);
-            let default = if schemas.is_empty() { json!(word) } else { Value::Null };
+            let default = if schemas.is_empty() {
+                json!(word)
+            } else {
+                Value::Null
+            };
             properties.insert("type".into(), json!({ "description": "What it is, which decides its other keys.", "enum": [word], "examples": [word], "default": default }));
             let named = "The name of one of `homes` or `stores`: what is beside it goes before what that has.";
             properties.insert("use".into(), json!({ "description": named, "type": "string", "x-default": "none", "examples": ["lake"] }));
@@ -96,7 +114,9 @@ fn entry<'v>(schema: &'v mut Value, key: &str) -> &'v mut Map<String, Value> {
         schema[key] = json!({});
     }
     // It was just made one.
-    schema[key].as_object_mut().unwrap_or_else(|| unreachable!("{key} is an object"))
+    schema[key]
+        .as_object_mut()
+        .unwrap_or_else(|| unreachable!("{key} is an object"))
 }
 
 /// Every key may be `null`, which unsets it, and every value may come from a variable.
@@ -116,19 +136,35 @@ fn relax(schema: &mut Value) {
 }
 
 /// What of a property is said of the key and not of its value.
-const SAID_OF_THE_KEY: [&str; 6] = ["description", "default", "examples", "x-type", "x-default", "x-alias-of"];
+const SAID_OF_THE_KEY: [&str; 6] = [
+    "description",
+    "default",
+    "examples",
+    "x-type",
+    "x-default",
+    "x-alias-of",
+];
 
 fn relax_property(property: &mut Value) {
     let kind = described(property);
-    let Value::Object(fields) = property else { return };
+    let Value::Object(fields) = property else {
+        return;
+    };
     let mut outer: Map<String, Value> = Map::new();
     for key in SAID_OF_THE_KEY {
-        outer.extend(fields.remove(key).filter(|value| !value.is_null()).map(|value| (key.to_string(), value)));
+        outer.extend(
+            fields
+                .remove(key)
+                .filter(|value| !value.is_null())
+                .map(|value| (key.to_string(), value)),
+        );
     }
     outer.entry("x-type").or_insert_with(|| kind.into());
     let inner = Value::Object(std::mem::take(fields));
     let is_text = inner["type"] == "string" && inner.get("enum").is_none();
-    let is_number = ["integer", "number"].iter().any(|kind| has_type(&inner, kind));
+    let is_number = ["integer", "number"]
+        .iter()
+        .any(|kind| has_type(&inner, kind));
     let is_boolean = has_type(&inner, "boolean");
     let mut any = vec![inner, json!({ "type": "null" })];
     if !is_text {
@@ -144,20 +180,39 @@ fn relax_property(property: &mut Value) {
 }
 
 fn has_type(schema: &Value, kind: &str) -> bool {
-    schema["type"] == kind || schema["type"].as_array().is_some_and(|kinds| kinds.iter().any(|other| other == kind))
+    schema["type"] == kind
+        || schema["type"]
+            .as_array()
+            .is_some_and(|kinds| kinds.iter().any(|other| other == kind))
 }
 
 /// What kind of value a key has, in words.
 fn described(schema: &Value) -> String {
     // What may be missing is one of two: itself, or null.
-    let inner = schema["anyOf"].as_array().into_iter().flatten().find(|one| one["type"] != "null" && one.get("$ref").is_none());
+    let inner = schema["anyOf"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|one| one["type"] != "null" && one.get("$ref").is_none());
     if let Some(inner) = inner {
-        return inner["x-type"].as_str().map_or_else(|| described(inner), str::to_string);
+        return inner["x-type"]
+            .as_str()
+            .map_or_else(|| described(inner), str::to_string);
     }
-    let words = schema["enum"].as_array().or_else(|| schema["oneOf"].as_array());
-    let words: Vec<&str> = words.into_iter().flatten().filter_map(|word| word.as_str().or_else(|| word["const"].as_str())).collect();
+    let words = schema["enum"]
+        .as_array()
+        .or_else(|| schema["oneOf"].as_array());
+    let words: Vec<&str> = words
+        .into_iter()
+        .flatten()
+        .filter_map(|word| word.as_str().or_else(|| word["const"].as_str()))
+        .collect();
     match (words.is_empty(), &schema["minimum"], &schema["maximum"]) {
-        (false, ..) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        (false, ..) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
         (_, Value::Number(least), Value::Number(most)) => format!("number from {least} to {most}"),
         (_, Value::Number(least), _) => format!("number of at least {least}"),
         _ if has_type(schema, "boolean") => "boolean".into(),

@@ -1,12 +1,15 @@
-//! Plain arrays: those that all formats and stores know, made of what else Arrow has for the same values.
+//! Plain arrays: those that all formats and stores know, made of what else Arrow has for the same
+//! values.
 //!
-//! Texts and bytes are views, lists have offsets of 64 bits and nothing between them, dictionaries are looked up, decimals have 128 bits,
-//! and times the units that parquet and databases have. No value changes: what has no plain form is named.
+//! Texts and bytes are views, lists have offsets of 64 bits and nothing between them, dictionaries
+//! are looked up, decimals have 128 bits, and times the units that parquet and databases have. No
+//! value changes: what has no plain form is named.
 
 use polars_arrow::array::builder::{ShareStrategy, make_builder};
 use polars_arrow::array::{
-    Array, BinaryArray, BinaryViewArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray,
-    MutableBinaryViewArray, PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray, new_empty_array,
+    Array, BinaryArray, BinaryViewArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+    ListArray, MapArray, MutableBinaryViewArray, PrimitiveArray, StructArray, Utf8Array,
+    Utf8ViewArray, new_empty_array,
 };
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::compute::concatenate::concatenate;
@@ -34,7 +37,11 @@ pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String>
         T::Date64 => T::Date32,
         T::Time32(TimeUnit::Second) => T::Time32(TimeUnit::Millisecond),
         T::Timestamp(unit, zone) => {
-            let unit = if *unit == TimeUnit::Second { TimeUnit::Millisecond } else { *unit };
+            let unit = if *unit == TimeUnit::Second {
+                TimeUnit::Millisecond
+            } else {
+                *unit
+            };
             T::Timestamp(unit, zone.clone())
         }
         T::Decimal(precision, scale)
@@ -46,10 +53,14 @@ pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String>
             }
             T::Decimal(*precision, *scale)
         }
-        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => T::LargeList(Box::new(plain_field(inner)?)),
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => {
+            T::LargeList(Box::new(plain_field(inner)?))
+        }
         T::Struct(fields) => T::Struct(fields.iter().map(plain_field).collect::<Result<_, _>>()?),
         T::Dictionary(_, values, _) => plain_type(values)?,
-        T::Extension(extension) if KNOWN_EXTENSIONS.contains(&extension.name.as_str()) => plain_type(&extension.inner)?,
+        T::Extension(extension) if KNOWN_EXTENSIONS.contains(&extension.name.as_str()) => {
+            plain_type(&extension.inner)?
+        }
         T::Extension(extension) => return Err(format!("the extension type {}", extension.name)),
         T::Map(entries, is_sorted) => T::Map(Box::new(plain_field(entries)?), *is_sorted),
         T::Union(_) => return Err("a union".into()),
@@ -61,7 +72,10 @@ pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String>
 
 /// The plain form of a field.
 pub(super) fn plain_field(field: &Field) -> Result<Field, String> {
-    Ok(Field { dtype: plain_type(&field.dtype).map_err(|found| at(&field.name, &found))?, ..field.clone() })
+    Ok(Field {
+        dtype: plain_type(&field.dtype).map_err(|found| at(&field.name, &found))?,
+        ..field.clone()
+    })
 }
 
 /// Names of fields stand before what is wrong inside of them.
@@ -69,10 +83,16 @@ fn at(name: &str, found: &str) -> String {
     format!("{found} (in {name})")
 }
 
-/// The type whose arrays hold the values of a type that polars-arrow cannot read and write: bytes of the same width.
+/// The type whose arrays hold the values of a type that polars-arrow cannot read and write: bytes
+/// of the same width.
 pub(super) fn held_type(dtype: &ArrowDataType) -> ArrowDataType {
     use ArrowDataType as T;
-    let held = |field: &Field| Box::new(Field { dtype: held_type(&field.dtype), ..field.clone() });
+    let held = |field: &Field| {
+        Box::new(Field {
+            dtype: held_type(&field.dtype),
+            ..field.clone()
+        })
+    };
     match dtype {
         T::Decimal256(..) => T::FixedSizeBinary(32),
         T::Interval(IntervalUnit::MonthDayNano) => T::FixedSizeBinary(16),
@@ -82,10 +102,13 @@ pub(super) fn held_type(dtype: &ArrowDataType) -> ArrowDataType {
         T::FixedSizeList(inner, size) => T::FixedSizeList(held(inner), *size),
         T::Map(inner, is_sorted) => T::Map(held(inner), *is_sorted),
         T::Struct(fields) => T::Struct(fields.iter().map(|field| *held(field)).collect()),
-        T::Dictionary(keys, values, is_ordered) => T::Dictionary(*keys, Box::new(held_type(values)), *is_ordered),
-        T::Extension(extension) => {
-            T::Extension(Box::new(ExtensionType { inner: held_type(&extension.inner), ..extension.as_ref().clone() }))
+        T::Dictionary(keys, values, is_ordered) => {
+            T::Dictionary(*keys, Box::new(held_type(values)), *is_ordered)
         }
+        T::Extension(extension) => T::Extension(Box::new(ExtensionType {
+            inner: held_type(&extension.inner),
+            ..extension.as_ref().clone()
+        })),
         other => other.clone(),
     }
 }
@@ -102,24 +125,48 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
         T::LargeUtf8 => utf8::<i64>(array)?,
         T::Binary => binary::<i32>(array)?,
         T::LargeBinary => binary::<i64>(array)?,
-        T::Date64 => numbers::<i64, i32>(array, to, |time| (time % DAY == 0).then(|| i32::try_from(time / DAY).ok())?)?,
-        T::Time32(TimeUnit::Second) => numbers::<i32, i32>(array, to, |time| time.checked_mul(1000))?,
-        T::Timestamp(TimeUnit::Second, _) => numbers::<i64, i64>(array, to, |time| time.checked_mul(1000))?,
+        T::Date64 => numbers::<i64, i32>(array, to, |time| {
+            (time % DAY == 0).then(|| i32::try_from(time / DAY).ok())?
+        })?,
+        T::Time32(TimeUnit::Second) => {
+            numbers::<i32, i32>(array, to, |time| time.checked_mul(1000))?
+        }
+        T::Timestamp(TimeUnit::Second, _) => {
+            numbers::<i64, i64>(array, to, |time| time.checked_mul(1000))?
+        }
         T::Decimal32(..) => numbers::<i32, i128>(array, to, |number| Some(number.into()))?,
         T::Decimal64(..) => numbers::<i64, i128>(array, to, |number| Some(number.into()))?,
         T::Decimal256(..) => wide_decimals(downcast(array)?, to)?,
         T::List(inner) => {
             let list: &ListArray<i32> = downcast(array)?;
-            lists(to, ranges(list), list.validity(), list.values().as_ref(), &inner.dtype)?
+            lists(
+                to,
+                ranges(list),
+                list.validity(),
+                list.values().as_ref(),
+                &inner.dtype,
+            )?
         }
         T::LargeList(inner) => {
             let list: &ListArray<i64> = downcast(array)?;
-            lists(to, ranges(list), list.validity(), list.values().as_ref(), &inner.dtype)?
+            lists(
+                to,
+                ranges(list),
+                list.validity(),
+                list.values().as_ref(),
+                &inner.dtype,
+            )?
         }
         T::FixedSizeList(inner, size) => {
             let list: &FixedSizeListArray = downcast(array)?;
             let ranges = (0..list.len()).map(|row| (row * size, *size));
-            lists(to, ranges, list.validity(), list.values().as_ref(), &inner.dtype)?
+            lists(
+                to,
+                ranges,
+                list.validity(),
+                list.values().as_ref(),
+                &inner.dtype,
+            )?
         }
         T::Map(entries, _) => {
             let map: &MapArray = downcast(array)?;
@@ -128,13 +175,32 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
                 (start, end - start)
             });
             let (offsets, values) = compact(ranges, map.validity(), map.field().as_ref())?;
-            let offsets = OffsetsBuffer::<i32>::try_from(&OffsetsBuffer::from(offsets)).map_err(text)?;
-            MapArray::try_new(to, offsets, plain(values.as_ref(), &entries.dtype)?, map.validity().cloned()).map_err(text)?.boxed()
+            let offsets =
+                OffsetsBuffer::<i32>::try_from(&OffsetsBuffer::from(offsets)).map_err(text)?;
+            MapArray::try_new(
+                to,
+                offsets,
+                plain(values.as_ref(), &entries.dtype)?,
+                map.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed()
         }
         T::Struct(fields) => {
             let group: &StructArray = downcast(array)?;
-            let values = group.values().iter().zip(fields).map(|(values, field)| plain(values.as_ref(), &field.dtype));
-            StructArray::try_new(to, group.len(), values.collect::<Result<_, _>>()?, group.validity().cloned()).map_err(text)?.boxed()
+            let values = group
+                .values()
+                .iter()
+                .zip(fields)
+                .map(|(values, field)| plain(values.as_ref(), &field.dtype));
+            StructArray::try_new(
+                to,
+                group.len(),
+                values.collect::<Result<_, _>>()?,
+                group.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed()
         }
         T::Dictionary(keys, values, _) => match_integer_type!(keys, |$T| {
             let dictionary: &DictionaryArray<$T> = downcast(array)?;
@@ -154,17 +220,24 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 fn downcast<A: 'static>(array: &dyn Array) -> Result<&A, String> {
-    array.as_any().downcast_ref().ok_or_else(|| format!("an array of {:?} is something else", array.dtype()))
+    array
+        .as_any()
+        .downcast_ref()
+        .ok_or_else(|| format!("an array of {:?} is something else", array.dtype()))
 }
 
 fn utf8<O: Offset>(array: &dyn Array) -> Result<Box<dyn Array>, String> {
     let texts: &Utf8Array<O> = downcast(array)?;
-    Ok(MutableBinaryViewArray::<str>::from_iterator(texts.iter()).freeze().boxed())
+    Ok(MutableBinaryViewArray::<str>::from_iterator(texts.iter())
+        .freeze()
+        .boxed())
 }
 
 fn binary<O: Offset>(array: &dyn Array) -> Result<Box<dyn Array>, String> {
     let bytes: &BinaryArray<O> = downcast(array)?;
-    Ok(MutableBinaryViewArray::<[u8]>::from_iterator(bytes.iter()).freeze().boxed())
+    Ok(MutableBinaryViewArray::<[u8]>::from_iterator(bytes.iter())
+        .freeze()
+        .boxed())
 }
 
 /// Numbers of another width or unit; what stands where nothing is may be anything.
@@ -177,16 +250,23 @@ fn numbers<F: NativeType, T: NativeType>(
     let mut values = Vec::with_capacity(from.len());
     for (row, value) in from.iter().enumerate() {
         let value = match value.copied() {
-            Some(value) => number(value).ok_or_else(|| format!("row {row}: {value:?} of {:?} is no {to:?}", from.dtype()))?,
+            Some(value) => number(value).ok_or_else(|| {
+                format!("row {row}: {value:?} of {:?} is no {to:?}", from.dtype())
+            })?,
             None => T::default(),
         };
         values.push(value);
     }
-    PrimitiveArray::try_new(to, values.into(), from.validity().cloned()).map(|array| array.boxed()).map_err(text)
+    PrimitiveArray::try_new(to, values.into(), from.validity().cloned())
+        .map(|array| array.boxed())
+        .map_err(text)
 }
 
 /// Decimals of 256 bits that have as few digits as one of 128.
-fn wide_decimals(bytes: &FixedSizeBinaryArray, to: ArrowDataType) -> Result<Box<dyn Array>, String> {
+fn wide_decimals(
+    bytes: &FixedSizeBinaryArray,
+    to: ArrowDataType,
+) -> Result<Box<dyn Array>, String> {
     let number = |bytes: &[u8]| {
         let (low, high) = bytes.split_first_chunk::<16>()?;
         let low = i128::from_le_bytes(*low);
@@ -196,9 +276,13 @@ fn wide_decimals(bytes: &FixedSizeBinaryArray, to: ArrowDataType) -> Result<Box<
     };
     let mut values = Vec::with_capacity(bytes.len());
     for (row, value) in bytes.iter().enumerate() {
-        values.push(value.map_or(Ok(0), |value| number(value).ok_or_else(|| format!("row {row}: a number has more digits than {to:?}")))?);
+        values.push(value.map_or(Ok(0), |value| {
+            number(value).ok_or_else(|| format!("row {row}: a number has more digits than {to:?}"))
+        })?);
     }
-    PrimitiveArray::<i128>::try_new(to, values.into(), bytes.validity().cloned()).map(|array| array.boxed()).map_err(text)
+    PrimitiveArray::<i128>::try_new(to, values.into(), bytes.validity().cloned())
+        .map(|array| array.boxed())
+        .map_err(text)
 }
 
 /// Where each list begins, and how many values it has.
@@ -217,7 +301,14 @@ fn lists(
     inner: &ArrowDataType,
 ) -> Result<Box<dyn Array>, String> {
     let (offsets, values) = compact(ranges, validity, values)?;
-    ListArray::<i64>::try_new(to, offsets.into(), plain(values.as_ref(), inner)?, validity.cloned()).map(|list| list.boxed()).map_err(text)
+    ListArray::<i64>::try_new(
+        to,
+        offsets.into(),
+        plain(values.as_ref(), inner)?,
+        validity.cloned(),
+    )
+    .map(|list| list.boxed())
+    .map_err(text)
 }
 
 /// Lists one behind the other: those that are not there are empty, and nothing stands between them.
@@ -229,7 +320,11 @@ fn compact(
     let mut offsets = Offsets::<i64>::default();
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (row, (start, length)) in ranges.enumerate() {
-        let length = if validity.is_none_or(|validity| validity.get_bit(row)) { length } else { 0 };
+        let length = if validity.is_none_or(|validity| validity.get_bit(row)) {
+            length
+        } else {
+            0
+        };
         offsets.try_push(length).map_err(text)?;
         match runs.last_mut() {
             Some((first, count)) if *first + *count == start => *count += length,
@@ -237,44 +332,70 @@ fn compact(
             _ => runs.push((start, length)),
         }
     }
-    let pieces: Vec<Box<dyn Array>> = runs.iter().map(|(start, length)| values.sliced(*start, *length)).collect();
+    let pieces: Vec<Box<dyn Array>> = runs
+        .iter()
+        .map(|(start, length)| values.sliced(*start, *length))
+        .collect();
     let values = match pieces.as_slice() {
         [] => new_empty_array(values.dtype().clone()),
         [one] => one.clone(),
-        pieces => concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?,
+        pieces => {
+            concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?
+        }
     };
     Ok((offsets, values))
 }
 
 /// The values at some places; nothing where there is no place.
 fn looked_up(values: &dyn Array, places: impl Iterator<Item = Option<usize>>) -> Box<dyn Array> {
-    let places: Vec<IdxSize> = places.map(|place| place.and_then(|place| IdxSize::try_from(place).ok()).unwrap_or(IdxSize::MAX)).collect();
+    let places: Vec<IdxSize> = places
+        .map(|place| {
+            place
+                .and_then(|place| IdxSize::try_from(place).ok())
+                .unwrap_or(IdxSize::MAX)
+        })
+        .collect();
     let mut builder = make_builder(values.dtype());
     builder.opt_gather_extend(values, &places, ShareStrategy::Always);
     builder.freeze_reset()
 }
 
-/// Texts and bytes with offsets of 64 bits in place of views, which every reader of Arrow knows; the rest as it is.
+/// Texts and bytes with offsets of 64 bits in place of views, which every reader of Arrow knows;
+/// the rest as it is.
 pub(super) fn without_views(array: &dyn Array) -> Result<Box<dyn Array>, String> {
     use ArrowDataType as T;
     let to = type_without_views(array.dtype());
     Ok(match array.dtype() {
-        T::Utf8View => Utf8Array::<i64>::from_iter(downcast::<Utf8ViewArray>(array)?.iter()).boxed(),
-        T::BinaryView => BinaryArray::<i64>::from_iter(downcast::<BinaryViewArray>(array)?.iter()).boxed(),
+        T::Utf8View => {
+            Utf8Array::<i64>::from_iter(downcast::<Utf8ViewArray>(array)?.iter()).boxed()
+        }
+        T::BinaryView => {
+            BinaryArray::<i64>::from_iter(downcast::<BinaryViewArray>(array)?.iter()).boxed()
+        }
         T::LargeList(_) => {
             let list: &ListArray<i64> = downcast(array)?;
             let values = without_views(list.values().as_ref())?;
-            ListArray::try_new(to, list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed()
+            ListArray::try_new(to, list.offsets().clone(), values, list.validity().cloned())
+                .map_err(text)?
+                .boxed()
         }
         T::Map(..) => {
             let map: &MapArray = downcast(array)?;
             let entries = without_views(map.field().as_ref())?;
-            MapArray::try_new(to, map.offsets().clone(), entries, map.validity().cloned()).map_err(text)?.boxed()
+            MapArray::try_new(to, map.offsets().clone(), entries, map.validity().cloned())
+                .map_err(text)?
+                .boxed()
         }
         T::Struct(_) => {
             let group: &StructArray = downcast(array)?;
-            let values = group.values().iter().map(|values| without_views(values.as_ref())).collect::<Result<_, _>>()?;
-            StructArray::try_new(to, group.len(), values, group.validity().cloned()).map_err(text)?.boxed()
+            let values = group
+                .values()
+                .iter()
+                .map(|values| without_views(values.as_ref()))
+                .collect::<Result<_, _>>()?;
+            StructArray::try_new(to, group.len(), values, group.validity().cloned())
+                .map_err(text)?
+                .boxed()
         }
         _ => array.to_boxed(),
     })
@@ -282,12 +403,17 @@ pub(super) fn without_views(array: &dyn Array) -> Result<Box<dyn Array>, String>
 
 /// The type of what [`without_views`] gives.
 pub(super) fn type_without_views(dtype: &ArrowDataType) -> ArrowDataType {
-    let field = |field: &Field| Field { dtype: type_without_views(&field.dtype), ..field.clone() };
+    let field = |field: &Field| Field {
+        dtype: type_without_views(&field.dtype),
+        ..field.clone()
+    };
     match dtype {
         ArrowDataType::Utf8View => ArrowDataType::LargeUtf8,
         ArrowDataType::BinaryView => ArrowDataType::LargeBinary,
         ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(field(inner))),
-        ArrowDataType::Map(entries, is_sorted) => ArrowDataType::Map(Box::new(field(entries)), *is_sorted),
+        ArrowDataType::Map(entries, is_sorted) => {
+            ArrowDataType::Map(Box::new(field(entries)), *is_sorted)
+        }
         ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(field).collect()),
         other => other.clone(),
     }
@@ -299,23 +425,50 @@ pub(super) fn with_maps(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn
         return Ok(array.to_boxed());
     }
     let any = array.as_any();
-    match (any.downcast_ref::<ListArray<i64>>(), any.downcast_ref::<StructArray>(), to) {
+    match (
+        any.downcast_ref::<ListArray<i64>>(),
+        any.downcast_ref::<StructArray>(),
+        to,
+    ) {
         (Some(list), _, ArrowDataType::Map(entries, _)) => {
             let offsets = OffsetsBuffer::<i32>::try_from(list.offsets());
-            let offsets = offsets.map_err(|_| "its maps have more than 2,147,483,647 entries in one group".to_string())?;
+            let offsets = offsets.map_err(|_| {
+                "its maps have more than 2,147,483,647 entries in one group".to_string()
+            })?;
             let entries = with_maps(list.values().as_ref(), &entries.dtype)?;
-            Ok(MapArray::try_new(to.clone(), offsets, entries, list.validity().cloned()).map_err(text)?.boxed())
+            Ok(
+                MapArray::try_new(to.clone(), offsets, entries, list.validity().cloned())
+                    .map_err(text)?
+                    .boxed(),
+            )
         }
         (Some(list), _, ArrowDataType::LargeList(inner)) => {
             let values = with_maps(list.values().as_ref(), &inner.dtype)?;
-            Ok(ListArray::try_new(to.clone(), list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed())
+            Ok(ListArray::try_new(
+                to.clone(),
+                list.offsets().clone(),
+                values,
+                list.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed())
         }
         (_, Some(group), ArrowDataType::Struct(fields)) => {
-            let values = group.values().iter().zip(fields).map(|(values, field)| with_maps(values.as_ref(), &field.dtype));
+            let values = group
+                .values()
+                .iter()
+                .zip(fields)
+                .map(|(values, field)| with_maps(values.as_ref(), &field.dtype));
             let values = values.collect::<Result<_, _>>()?;
-            Ok(StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned()).map_err(text)?.boxed())
+            Ok(
+                StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned())
+                    .map_err(text)?
+                    .boxed(),
+            )
         }
-        (_, _, ArrowDataType::Timestamp(..)) if matches!(array.dtype(), ArrowDataType::Timestamp(..)) => {
+        (_, _, ArrowDataType::Timestamp(..))
+            if matches!(array.dtype(), ArrowDataType::Timestamp(..)) =>
+        {
             let mut zoned = array.to_boxed();
             *zoned.dtype_mut() = to.clone();
             Ok(zoned)
@@ -332,19 +485,36 @@ pub(super) fn with_lists(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dy
     let any = array.as_any();
     match to {
         ArrowDataType::LargeList(inner) => {
-            let (offsets, values) = match (any.downcast_ref::<MapArray>(), any.downcast_ref::<ListArray<i64>>()) {
+            let (offsets, values) = match (
+                any.downcast_ref::<MapArray>(),
+                any.downcast_ref::<ListArray<i64>>(),
+            ) {
                 (Some(map), _) => (OffsetsBuffer::from(map.offsets()), map.field()),
                 (_, Some(list)) => (list.offsets().clone(), list.values()),
                 _ => return Err(format!("an array of {:?} is no list", array.dtype())),
             };
             let values = with_lists(values.as_ref(), &inner.dtype)?;
-            Ok(ListArray::try_new(to.clone(), offsets, values, array.validity().cloned()).map_err(text)?.boxed())
+            Ok(
+                ListArray::try_new(to.clone(), offsets, values, array.validity().cloned())
+                    .map_err(text)?
+                    .boxed(),
+            )
         }
         ArrowDataType::Struct(fields) => {
-            let group = any.downcast_ref::<StructArray>().ok_or("an array is no group")?;
-            let values = group.values().iter().zip(fields).map(|(values, field)| with_lists(values.as_ref(), &field.dtype));
+            let group = any
+                .downcast_ref::<StructArray>()
+                .ok_or("an array is no group")?;
+            let values = group
+                .values()
+                .iter()
+                .zip(fields)
+                .map(|(values, field)| with_lists(values.as_ref(), &field.dtype));
             let values = values.collect::<Result<_, _>>()?;
-            Ok(StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned()).map_err(text)?.boxed())
+            Ok(
+                StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned())
+                    .map_err(text)?
+                    .boxed(),
+            )
         }
         _ => Ok(array.to_boxed()),
     }
@@ -352,9 +522,15 @@ pub(super) fn with_lists(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dy
 
 /// The type of lists of entries in the place of maps.
 pub(super) fn type_with_lists(dtype: &ArrowDataType) -> ArrowDataType {
-    let field = |field: &Field| Field { dtype: type_with_lists(&field.dtype), ..field.clone() };
+    let field = |field: &Field| Field {
+        dtype: type_with_lists(&field.dtype),
+        ..field.clone()
+    };
     match dtype {
-        ArrowDataType::Map(entries, _) => ArrowDataType::LargeList(Box::new(Field { is_nullable: false, ..field(entries) })),
+        ArrowDataType::Map(entries, _) => ArrowDataType::LargeList(Box::new(Field {
+            is_nullable: false,
+            ..field(entries)
+        })),
         ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(field(inner))),
         ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(field).collect()),
         other => other.clone(),

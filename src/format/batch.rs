@@ -1,4 +1,5 @@
-//! Record batches: rows of some columns, on their way from a decoder or a database to an encoder or a table.
+//! Record batches: rows of some columns, on their way from a decoder or a database to an encoder or
+//! a table.
 
 use std::sync::Arc;
 
@@ -12,7 +13,10 @@ use super::{FormatError, arrays};
 
 /// Columns without a row.
 pub fn empty(columns: &ArrowSchema) -> RecordBatch {
-    let arrays = columns.iter_values().map(|field| new_empty_array(field.dtype.clone())).collect();
+    let arrays = columns
+        .iter_values()
+        .map(|field| new_empty_array(field.dtype.clone()))
+        .collect();
     RecordBatch::new(0, Arc::new(columns.clone()), arrays)
 }
 
@@ -20,7 +24,11 @@ pub fn empty(columns: &ArrowSchema) -> RecordBatch {
 pub fn sliced(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
     let first = first.min(batch.height());
     let count = count.min(batch.height() - first);
-    let arrays = batch.arrays().iter().map(|array| array.sliced(first, count)).collect();
+    let arrays = batch
+        .arrays()
+        .iter()
+        .map(|array| array.sliced(first, count))
+        .collect();
     RecordBatch::new(count, schema(batch), arrays)
 }
 
@@ -35,24 +43,48 @@ pub fn concatenated(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, Format
     {
         return Ok(batch);
     }
-    let Some(first) = batches.first() else { return Err(failed("there are no rows to join".into())) };
-    if let Some(other) = batches.iter().find(|batch| batch.schema() != first.schema()) {
-        return Err(failed(format!("rows of {:?} follow on rows of {:?}", other.schema(), first.schema())));
+    let Some(first) = batches.first() else {
+        return Err(failed("there are no rows to join".into()));
+    };
+    if let Some(other) = batches
+        .iter()
+        .find(|batch| batch.schema() != first.schema())
+    {
+        return Err(failed(format!(
+            "rows of {:?} follow on rows of {:?}",
+            other.schema(),
+            first.schema()
+        )));
     }
     let column = |number: usize| {
-        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.arrays()[number].as_ref()).collect();
+        let arrays: Vec<&dyn Array> = batches
+            .iter()
+            .map(|batch| batch.arrays()[number].as_ref())
+            .collect();
         let dtype = arrays[0].dtype();
         let with_lists = arrays::type_with_lists(dtype);
         if with_lists == *dtype {
             return concatenate(&arrays).map_err(|error| failed(error.to_string()));
         }
         // polars-arrow does not join maps.
-        let lists = arrays.iter().map(|array| arrays::with_lists(*array, &with_lists)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let lists = concatenate(&lists.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| failed(error.to_string()))?;
+        let lists = arrays
+            .iter()
+            .map(|array| arrays::with_lists(*array, &with_lists))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        let lists = concatenate(&lists.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            .map_err(|error| failed(error.to_string()))?;
         arrays::with_maps(lists.as_ref(), dtype).map_err(failed)
     };
-    let arrays = (0..first.width()).into_par_iter().map(column).collect::<Result<_, _>>()?;
-    Ok(RecordBatch::new(batches.iter().map(|batch| batch.height()).sum(), schema(first), arrays))
+    let arrays = (0..first.width())
+        .into_par_iter()
+        .map(column)
+        .collect::<Result<_, _>>()?;
+    Ok(RecordBatch::new(
+        batches.iter().map(|batch| batch.height()).sum(),
+        schema(first),
+        arrays,
+    ))
 }
 
 /// polars-arrow lends a batch's schema, and shares it only with who takes the batch.

@@ -62,10 +62,14 @@ pub enum FormatError {
         format: &'static str,
     },
     /// `keep` has no answer, because the input has several compressions and must be decoded.
-    #[error("compression: keep cannot be kept: the files must be decoded, and have several compressions ({0})")]
+    #[error(
+        "compression: keep cannot be kept: the files must be decoded, and have several compressions ({0})"
+    )]
     MixedCompressions(String),
     /// What is encrypted can be neither packed nor cut nor compressed anew.
-    #[error("the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep")]
+    #[error(
+        "the files are encrypted, and could only pass whole: without rows_per_file, with compression: keep"
+    )]
     Encrypted,
     /// The files of one flow differ in their columns.
     #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
@@ -104,16 +108,26 @@ pub enum FormatError {
 impl FormatError {
     /// For `map_err`: the error of one action on one file.
     pub fn at<E: std::fmt::Display>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |error| Self::Codec { action, path: path.to_path_buf(), reason: error.to_string() }
+        move |error| Self::Codec {
+            action,
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unsound { .. } => Some("write the file again, or move it out of the home; a name that begins with _ is not read"),
+            Self::Unsound { .. } => Some(
+                "write the file again, or move it out of the home; a name that begins with _ is not read",
+            ),
             Self::Foreign { foreign, .. } => Some(foreign.hint),
-            Self::NotPlain { .. } => Some("give the home files without the column, or the store the format of the home"),
+            Self::NotPlain { .. } => {
+                Some("give the home files without the column, or the store the format of the home")
+            }
             Self::Undecodable { hint, .. } => Some(hint),
-            Self::NoType { .. } => Some("give the home files without the column, or the store another format"),
+            Self::NoType { .. } => {
+                Some("give the home files without the column, or the store another format")
+            }
             Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
             Self::Schema { .. } => Some(
                 "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
@@ -128,7 +142,11 @@ impl From<FormatError> for Error {
         if let FormatError::Source(error) = error {
             return error;
         }
-        let kind = if matches!(error, FormatError::Interrupted) { ErrorKind::Interrupted } else { ErrorKind::Flow };
+        let kind = if matches!(error, FormatError::Interrupted) {
+            ErrorKind::Interrupted
+        } else {
+            ErrorKind::Flow
+        };
         let hint = error.hint();
         let error = Self::new(kind, error);
         match hint {

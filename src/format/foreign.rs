@@ -19,15 +19,15 @@ impl Foreign {
 /// How many bytes from the beginning say what a file is.
 pub const LOOKED_AT: usize = 4096;
 
-const NOT_READ: &str =
-    "hygge reads parquet and Arrow IPC files, and databases by connections: make it a parquet file, or choose other files by glob";
-const UNPACK: &str = "hygge reads files as they are, without another packing around them: unpack it";
+const NOT_READ: &str = "hygge reads parquet and Arrow IPC files, and databases by connections: make it a parquet file, or choose other files by glob";
+const UNPACK: &str =
+    "hygge reads files as they are, without another packing around them: unpack it";
 const PARQUET: &str = "home: {type: parquet} reads it";
 const ARROW: &str = "home: {type: ipc} reads it";
 const AGAIN: &str = "write or fetch the file again, or move it out of the home; a name that begins with _ is not read";
-const DATABASE: &str =
-    "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
-const KEYS: &str = "hygge has no keys: give the home files that are not encrypted, or move it out of the home";
+const DATABASE: &str = "a SQLite file is read as a database: connections: {shop: {url: \"sqlite:shop.db\"}}, and home: {connection: shop, table: orders}";
+const KEYS: &str =
+    "hygge has no keys: give the home files that are not encrypted, or move it out of the home";
 
 /// Signs at the beginning of files.
 const SIGNS: &[(&[u8], &str, &str)] = &[
@@ -35,8 +35,16 @@ const SIGNS: &[(&[u8], &str, &str)] = &[
     (b"SQLite format 3\0", "a SQLite database", DATABASE),
     (b"PAR1", "a parquet file", PARQUET),
     (b"ARROW1", "an Arrow IPC file (Feather)", ARROW),
-    (b"FEA1", "a file of Feather V1", "Feather V1 is not read: write it as Feather V2, which is Arrow IPC"),
-    (b"\xff\xff\xff\xff", "a stream of Arrow IPC, as it seems", ARROW),
+    (
+        b"FEA1",
+        "a file of Feather V1",
+        "Feather V1 is not read: write it as Feather V2, which is Arrow IPC",
+    ),
+    (
+        b"\xff\xff\xff\xff",
+        "a stream of Arrow IPC, as it seems",
+        ARROW,
+    ),
     (b"ORC", "an ORC file", NOT_READ),
     (b"Obj\x01", "an Avro file", NOT_READ),
     (b"\x1f\x8b", "a gzip file", UNPACK),
@@ -46,12 +54,24 @@ const SIGNS: &[(&[u8], &str, &str)] = &[
     (b"\x04\x22\x4d\x18", "an lz4 file", UNPACK),
     (b"\xff\x06\0\0sNaPpY", "a snappy file", UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
-    (b"PK\x03\x04", "a ZIP archive (a sheet of Excel is one too)", NOT_READ),
-    (b"\xd0\xcf\x11\xe0", "a document of an old Office (an Excel sheet?)", NOT_READ),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive (a sheet of Excel is one too)",
+        NOT_READ,
+    ),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "a document of an old Office (an Excel sheet?)",
+        NOT_READ,
+    ),
     (b"%PDF", "a PDF document", NOT_READ),
     (b"\x89HDF", "an HDF5 file", NOT_READ),
     (b"SEQ\x06", "a Hadoop sequence file", NOT_READ),
-    (b"version https://git-lfs", "a pointer of Git LFS, and not the file itself", "git lfs pull fetches the file"),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS, and not the file itself",
+        "git lfs pull fetches the file",
+    ),
 ];
 
 /// What a file seems to be that begins so; `None` where nothing is known of it.
@@ -64,7 +84,10 @@ pub fn recognise(head: &[u8]) -> Option<Foreign> {
         return found(what, hint);
     }
     if head.get(8..12) == Some(b"DUCK") {
-        return found("a DuckDB database", "hygge does not read DuckDB: write its tables as parquet by COPY … TO 'x.parquet'");
+        return found(
+            "a DuckDB database",
+            "hygge does not read DuckDB: write its tables as parquet by COPY … TO 'x.parquet'",
+        );
     }
     if head.iter().all(|byte| *byte == 0) {
         return found("nothing but zeros, as of a copy that broke off", AGAIN);
@@ -81,12 +104,23 @@ fn text(head: &[u8]) -> Option<Foreign> {
     let whole = match std::str::from_utf8(head) {
         Ok(text) => text,
         // The last letter may be cut.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).ok()?
+        }
         // Texts of old are in Latin-1 and the like.
-        Err(_) if !head.iter().any(|byte| *byte < 32 && !b"\t\r\n".contains(byte)) => return found("a text, as it seems (CSV?)", NOT_READ),
+        Err(_)
+            if !head
+                .iter()
+                .any(|byte| *byte < 32 && !b"\t\r\n".contains(byte)) =>
+        {
+            return found("a text, as it seems (CSV?)", NOT_READ);
+        }
         Err(_) => return None,
     };
-    if whole.chars().any(|letter| letter.is_control() && !matches!(letter, '\t' | '\r' | '\n')) {
+    if whole
+        .chars()
+        .any(|letter| letter.is_control() && !matches!(letter, '\t' | '\r' | '\n'))
+    {
         return None;
     }
     let start = whole.trim_start().to_ascii_lowercase();
@@ -106,7 +140,14 @@ fn text(head: &[u8]) -> Option<Foreign> {
         // The second line may be cut, or have a sign within quotes.
         count(first) > 0 && second.is_none_or(|second| count(second) > 0)
     });
-    found(if is_table { "a CSV file, as it seems" } else { "a text, as it seems" }, NOT_READ)
+    found(
+        if is_table {
+            "a CSV file, as it seems"
+        } else {
+            "a text, as it seems"
+        },
+        NOT_READ,
+    )
 }
 
 /// What files of an ending are that hygge does not read.

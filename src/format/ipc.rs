@@ -1,7 +1,10 @@
-//! Arrow IPC: whole files pass undecoded; what is packed, cut, compressed or built in another way is decoded.
+//! Arrow IPC: whole files pass undecoded; what is packed, cut, compressed or built in another way
+//! is decoded.
 //!
-//! The format is that of <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>:
-//! a file with a footer, or a stream of messages. polars-arrow decodes and encodes arrays; messages are read, bounded and packed here.
+//! The format is that of
+//! <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>:
+//! a file with a footer, or a stream of messages. polars-arrow decodes and encodes arrays; messages
+//! are read, bounded and packed here.
 
 mod body;
 mod decode;
@@ -22,8 +25,8 @@ use serde_json::json;
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Cut, Encoder, Format, FormatError, Group, Layout, Opened, Passthrough, Reader, Target, TransferMode, Writer,
-    kept_compression,
+    Compression, Cut, Encoder, Format, FormatError, Group, Layout, Opened, Passthrough, Reader,
+    Target, TransferMode, Writer, kept_compression,
 };
 use crate::config::Settings;
 use crate::config::node::Node;
@@ -77,7 +80,9 @@ impl Ipc {
     /// Reads the options of a store's block.
     pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
         let fields: IpcStoreFields = read(node, name, &[], problems)?;
-        Some(Self { container: fields.container.unwrap_or_default() })
+        Some(Self {
+            container: fields.container.unwrap_or_default(),
+        })
     }
 }
 
@@ -102,7 +107,10 @@ impl Format for Ipc {
 
     fn settings(&self) -> Settings {
         let is_default = self.container == Container::default();
-        (!is_default).then(|| ("container", json!(self.container))).into_iter().collect()
+        (!is_default)
+            .then(|| ("container", json!(self.container)))
+            .into_iter()
+            .collect()
     }
 
     fn reader(&self) -> &dyn Reader {
@@ -121,8 +129,17 @@ impl Format for Ipc {
 impl Reader for Ipc {
     fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
         let contents = Contents::read(source)?;
-        let groups: Vec<Group> = contents.batches().map(|batch| Group { rows: batch.rows, bytes: batch.body }).collect();
-        let compressions: BTreeSet<String> = contents.batches().map(|batch| Codec::word(batch.codec).to_string()).collect();
+        let groups: Vec<Group> = contents
+            .batches()
+            .map(|batch| Group {
+                rows: batch.rows,
+                bytes: batch.body,
+            })
+            .collect();
+        let compressions: BTreeSet<String> = contents
+            .batches()
+            .map(|batch| Codec::word(batch.codec).to_string())
+            .collect();
         Ok(Layout {
             rows: groups.iter().map(|group| group.rows).sum(),
             groups,
@@ -145,7 +162,11 @@ impl Reader for Ipc {
     }
 
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
-        Ok(Contents::read(source)?.columns.into_iter().map(|column| column.name).collect())
+        Ok(Contents::read(source)?
+            .columns
+            .into_iter()
+            .map(|column| column.name)
+            .collect())
     }
 
     fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError> {
@@ -153,10 +174,17 @@ impl Reader for Ipc {
     }
 
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(types::difference(&Contents::read(one)?.columns, &Contents::read(other)?.columns))
+        Ok(types::difference(
+            &Contents::read(one)?.columns,
+            &Contents::read(other)?.columns,
+        ))
     }
 
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    fn decode(
+        &self,
+        cut: &Cut<'_>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
         decode::decode(cut, each)
     }
 }
@@ -174,7 +202,10 @@ impl Writer for Ipc {
     }
 
     fn own_compression(&self) -> Compression {
-        Compression { word: "uncompressed", level: None }
+        Compression {
+            word: "uncompressed",
+            level: None,
+        }
     }
 
     fn begin<'w>(
@@ -192,17 +223,34 @@ impl Passthrough for Ipc {
         let compression = target.compression;
         let keeps = compression.word == "keep";
         // No file says which level it was packed with.
-        let is_same = |layout: &&Layout| compression.level.is_none() && layout.compressions.iter().all(|found| found == compression.word);
-        let is_built_so = layouts.iter().all(|layout| layout.container == self.container.word());
+        let is_same = |layout: &&Layout| {
+            compression.level.is_none()
+                && layout
+                    .compressions
+                    .iter()
+                    .all(|found| found == compression.word)
+        };
+        let is_built_so = layouts
+            .iter()
+            .all(|layout| layout.container == self.container.word());
         if target.rows_per_file.is_none() && is_built_so && (keeps || layouts.iter().all(is_same)) {
             return Ok(TransferMode::Undecoded);
         }
-        Ok(TransferMode::Decoded { compression: if keeps { kept_compression(self, layouts)? } else { compression } })
+        Ok(TransferMode::Decoded {
+            compression: if keeps {
+                kept_compression(self, layouts)?
+            } else {
+                compression
+            },
+        })
     }
 
     fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
         let (one, other) = (Contents::read(one)?, Contents::read(other)?);
-        Ok(types::apart((&one.columns, &one.notes), (&other.columns, &other.notes)))
+        Ok(types::apart(
+            (&one.columns, &one.notes),
+            (&other.columns, &other.notes),
+        ))
     }
 
     fn recodable(&self, source: &Opened) -> Result<(), FormatError> {
@@ -211,7 +259,12 @@ impl Passthrough for Ipc {
         encode::check(source, &contents)
     }
 
-    fn recode(&self, cut: &Cut<'_>, compression: Compression, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+    fn recode(
+        &self,
+        cut: &Cut<'_>,
+        compression: Compression,
+        out: Box<dyn Write + Send + '_>,
+    ) -> Result<u64, FormatError> {
         encode::recode(cut, self.container, Codec::new(compression)?, out)
     }
 }

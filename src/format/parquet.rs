@@ -41,7 +41,10 @@ use polars_arrow::datatypes::ArrowSchema;
 use codec::{Codec, KEEP};
 
 use super::batch::RecordBatch;
-use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Reader, Target, TransferMode, Writer};
+use super::{
+    Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Reader, Target,
+    TransferMode, Writer,
+};
 
 /// The parquet format.
 #[derive(Debug)]
@@ -61,8 +64,8 @@ impl Format for Parquet {
         1
     }
 
-    /// Version 1: polars 0.55, parquet 60, zstd 1.5. Version 2: damaged pages are refused, and statistics and the order of
-    /// columns are right, which they were not.
+    /// Version 1: polars 0.55, parquet 60, zstd 1.5. Version 2: damaged pages are refused, and
+    /// statistics and the order of columns are right, which they were not.
     fn made_version(&self) -> u32 {
         2
     }
@@ -95,7 +98,11 @@ impl Reader for Parquet {
     }
 
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
-        Ok(root(&footer::read(source)?).get_fields().iter().map(|field| field.name().to_string()).collect())
+        Ok(root(&footer::read(source)?)
+            .get_fields()
+            .iter()
+            .map(|field| field.name().to_string())
+            .collect())
     }
 
     fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError> {
@@ -103,10 +110,17 @@ impl Reader for Parquet {
     }
 
     fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(logical::difference(root(&footer::read(one)?), root(&footer::read(other)?)))
+        Ok(logical::difference(
+            root(&footer::read(one)?),
+            root(&footer::read(other)?),
+        ))
     }
 
-    fn decode(&self, cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+    fn decode(
+        &self,
+        cut: &Cut<'_>,
+        each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
         plain::decode(cut, each)
     }
 }
@@ -121,7 +135,10 @@ impl Writer for Parquet {
     }
 
     fn own_compression(&self) -> Compression {
-        Compression { word: "snappy", level: None }
+        Compression {
+            word: "snappy",
+            level: None,
+        }
     }
 
     fn begin<'w>(
@@ -138,11 +155,20 @@ impl Passthrough for Parquet {
     fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError> {
         let compression = target.compression;
         // No file says which level it was packed with.
-        let same = |layout: &&Layout| compression.level.is_none() && layout.compressions.iter().all(|found| found == compression.word);
+        let same = |layout: &&Layout| {
+            compression.level.is_none()
+                && layout
+                    .compressions
+                    .iter()
+                    .all(|found| found == compression.word)
+        };
         let kept = compression.word == KEEP || layouts.iter().all(same);
-        let cuts_inside = target
-            .rows_per_file
-            .is_some_and(|rows| layouts.iter().flat_map(|layout| &layout.groups).any(|group| super::must_cut(group.rows, rows)));
+        let cuts_inside = target.rows_per_file.is_some_and(|rows| {
+            layouts
+                .iter()
+                .flat_map(|layout| &layout.groups)
+                .any(|group| super::must_cut(group.rows, rows))
+        });
         let is_whole = kept && target.rows_per_file.is_none();
         if !is_whole && layouts.iter().any(|layout| layout.encrypted) {
             return Err(FormatError::Encrypted);
@@ -151,7 +177,9 @@ impl Passthrough for Parquet {
             (true, false) => Ok(TransferMode::Undecoded),
             (false, false) => Ok(TransferMode::Recompressed { compression }),
             (_, true) if compression.word != KEEP => Ok(TransferMode::Decoded { compression }),
-            _ => Ok(TransferMode::Decoded { compression: super::kept_compression(self, layouts)? }),
+            _ => Ok(TransferMode::Decoded {
+                compression: super::kept_compression(self, layouts)?,
+            }),
         }
     }
 
@@ -159,7 +187,12 @@ impl Passthrough for Parquet {
         Ok(notes::apart(&footer::read(one)?, &footer::read(other)?))
     }
 
-    fn move_groups(&self, cut: &Cut<'_>, compression: Option<Compression>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+    fn move_groups(
+        &self,
+        cut: &Cut<'_>,
+        compression: Option<Compression>,
+        out: Box<dyn Write + Send + '_>,
+    ) -> Result<u64, FormatError> {
         let codec = compression.map(known_codec).transpose()?;
         chunks::move_groups(cut, codec.as_ref(), out)
     }
@@ -169,10 +202,22 @@ impl Passthrough for Parquet {
         exact::decodable(source)
     }
 
-    fn recode(&self, cut: &Cut<'_>, compression: Compression, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
-        let model = cut.sources.open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+    fn recode(
+        &self,
+        cut: &Cut<'_>,
+        compression: Compression,
+        out: Box<dyn Write + Send + '_>,
+    ) -> Result<u64, FormatError> {
+        let model = cut
+            .sources
+            .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
         let notes = notes::of_cut(cut, &footer::read(&model)?)?;
-        let mut encoder = recode::encoder(&model, notes.unwrap_or_default(), &known_codec(compression)?, out)?;
+        let mut encoder = recode::encoder(
+            &model,
+            notes.unwrap_or_default(),
+            &known_codec(compression)?,
+            out,
+        )?;
         let mut rows = 0;
         recode::decode(cut, &mut |batch| {
             rows += batch.height() as u64;
@@ -184,7 +229,9 @@ impl Passthrough for Parquet {
 }
 
 fn known_codec(compression: Compression) -> Result<Codec, FormatError> {
-    Codec::new(compression).ok_or_else(|| FormatError::Encode(format!("parquet has no compression {}", compression.word)))
+    Codec::new(compression).ok_or_else(|| {
+        FormatError::Encode(format!("parquet has no compression {}", compression.word))
+    })
 }
 
 fn root(metadata: &ParquetMetaData) -> &Type {

@@ -1,4 +1,5 @@
-//! Decoded groups from which several parts are cut: each is decoded once, and let go when its last part has it.
+//! Decoded groups from which several parts are cut: each is decoded once, and let go when its last
+//! part has it.
 //!
 //! It knows nothing of formats, and keeps no more groups than there are threads.
 
@@ -33,14 +34,21 @@ impl Shared {
                 *wanted.entry((piece.file, group)).or_default() += 1;
             }
         }
-        Self(Arc::new(Mutex::new(State { wanted, held: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(State {
+            wanted,
+            held: VecDeque::new(),
+        })))
     }
 
     /// A group: decoded now, or by another part before. Who comes while it is decoded waits.
     ///
     /// # Errors
     /// It cannot be decoded; the next part tries for itself.
-    pub fn batch(&self, place: Place, decode: impl FnOnce() -> Result<RecordBatch, FormatError>) -> Result<RecordBatch, FormatError> {
+    pub fn batch(
+        &self,
+        place: Place,
+        decode: impl FnOnce() -> Result<RecordBatch, FormatError>,
+    ) -> Result<RecordBatch, FormatError> {
         let slot = lock(&self.0).slot(place);
         let mut held = lock(&slot);
         let batch = match held.take() {
@@ -95,7 +103,11 @@ mod tests {
 
     #[test]
     fn a_group_is_decoded_once_and_let_go() {
-        let piece = |group, rows| Piece { file: 0, group: Some(group), rows };
+        let piece = |group, rows| Piece {
+            file: 0,
+            group: Some(group),
+            rows,
+        };
         let parts = [
             vec![piece(0, Some((0, 5)))],
             vec![piece(0, Some((5, 5))), piece(1, Some((0, 5)))],
@@ -108,12 +120,25 @@ mod tests {
             decoded.set(decoded.get() + 1);
             Ok(RecordBatch::new(10, Arc::default(), Vec::new()))
         };
-        for (place, times) in [((0, 0), 1), ((0, 0), 1), ((0, 1), 2), ((0, 1), 2), ((0, 1), 3)] {
+        for (place, times) in [
+            ((0, 0), 1),
+            ((0, 0), 1),
+            ((0, 1), 2),
+            ((0, 1), 2),
+            ((0, 1), 3),
+        ] {
             assert_eq!(shared.batch(place, decode).expect("a batch").height(), 10);
             assert_eq!(decoded.get(), times, "{place:?}");
         }
-        assert!(super::lock(&shared.0).held.is_empty(), "the last part lets a group go");
+        assert!(
+            super::lock(&shared.0).held.is_empty(),
+            "the last part lets a group go"
+        );
         let fails = || Err(FormatError::Interrupted);
-        assert!(Shared::of(parts.iter().map(Vec::as_slice)).batch((0, 0), fails).is_err());
+        assert!(
+            Shared::of(parts.iter().map(Vec::as_slice))
+                .batch((0, 0), fails)
+                .is_err()
+        );
     }
 }

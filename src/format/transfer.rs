@@ -1,13 +1,16 @@
 //! From home to part: whether files are moved or decoded, and what is decoded between two formats.
 //!
-//! Files of one format are moved by its own [`Passthrough`](super::Passthrough). Nothing else looks at two formats at once.
+//! Files of one format are moved by its own [`Passthrough`](super::Passthrough). Nothing else looks
+//! at two formats at once.
 
 use std::io::{self, Write};
 
 use polars_arrow::datatypes::ArrowSchema;
 
 use super::batch::{RecordBatch, concatenated};
-use super::{Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Target, Writer};
+use super::{
+    Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Target, Writer,
+};
 
 /// Batches with fewer rows are joined: each becomes a group of the other format.
 const GROUP_ROWS: usize = 1 << 17;
@@ -34,10 +37,16 @@ impl TransferMode {
     ///
     /// # Errors
     /// They cannot.
-    pub fn new(source: &dyn Format, layouts: &[&Layout], target: &Target) -> Result<Self, FormatError> {
+    pub fn new(
+        source: &dyn Format,
+        layouts: &[&Layout],
+        target: &Target,
+    ) -> Result<Self, FormatError> {
         match passthrough(source, target) {
             Some(passthrough) => passthrough.transfer(layouts, target),
-            None => Ok(Self::Decoded { compression: target.compression_of_rows()? }),
+            None => Ok(Self::Decoded {
+                compression: target.compression_of_rows()?,
+            }),
         }
     }
 }
@@ -48,37 +57,59 @@ impl Target {
     /// # Errors
     /// Files of its format are only read.
     pub fn writer(&self) -> Result<&dyn Writer, FormatError> {
-        self.format.writer().ok_or_else(|| FormatError::Encode(format!("{} is a format that is only read", self.format.id())))
+        self.format.writer().ok_or_else(|| {
+            FormatError::Encode(format!(
+                "{} is a format that is only read",
+                self.format.id()
+            ))
+        })
     }
 
-    /// The compression of parts whose rows come from no file of the format, whose compression cannot be kept.
+    /// The compression of parts whose rows come from no file of the format, whose compression
+    /// cannot be kept.
     ///
     /// # Errors
     /// Files of its format are only read.
     pub fn compression_of_rows(&self) -> Result<Compression, FormatError> {
-        Ok(if self.compression.word == "keep" { self.writer()?.own_compression() } else { self.compression })
+        Ok(if self.compression.word == "keep" {
+            self.writer()?.own_compression()
+        } else {
+            self.compression
+        })
     }
 
     /// Begins a part whose rows come from no file of the format.
     ///
     /// # Errors
     /// A column that the format cannot hold as it is.
-    pub fn begin<'w>(&self, columns: &ArrowSchema, out: Box<dyn Write + Send + 'w>) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        self.writer()?.begin(columns, self.compression_of_rows()?, out)
+    pub fn begin<'w>(
+        &self,
+        columns: &ArrowSchema,
+        out: Box<dyn Write + Send + 'w>,
+    ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
+        self.writer()?
+            .begin(columns, self.compression_of_rows()?, out)
     }
 }
 
 /// That of the target, whose options decide how files are built.
 fn passthrough<'t>(source: &dyn Format, target: &'t Target) -> Option<&'t dyn Passthrough> {
-    target.format.passthrough().filter(|_| source.id() == target.format.id())
+    target
+        .format
+        .passthrough()
+        .filter(|_| source.id() == target.format.id())
 }
 
-/// Refuses a sound file that has a column which would not arrive in a part of `target` as it is, once it is decoded. Nothing is decoded
-/// to find that out.
+/// Refuses a sound file that has a column which would not arrive in a part of `target` as it is,
+/// once it is decoded. Nothing is decoded to find that out.
 ///
 /// # Errors
 /// The first such column.
-pub fn check_recodable(source: &dyn Format, file: &Opened, target: &Target) -> Result<(), FormatError> {
+pub fn check_recodable(
+    source: &dyn Format,
+    file: &Opened,
+    target: &Target,
+) -> Result<(), FormatError> {
     if let Some(passthrough) = passthrough(source, target) {
         return passthrough.recodable(file);
     }
@@ -101,13 +132,17 @@ pub fn recode(
     if let Some(passthrough) = passthrough(source, target) {
         return passthrough.recode(cut, compression, out);
     }
-    let first = cut.sources.open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+    let first = cut
+        .sources
+        .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
     let columns = source.reader().arrow_columns(&first)?;
     let mut encoder = target.writer()?.begin(&columns, compression, out)?;
     let (mut rows, mut waiting) = (0, Waiting::default());
     source.reader().decode(cut, &mut |batch| {
         rows += batch.height() as u64;
-        waiting.add(batch).map_or(Ok(()), |batches| encoder.write(concatenated(batches)?))
+        waiting
+            .add(batch)
+            .map_or(Ok(()), |batches| encoder.write(concatenated(batches)?))
     })?;
     if !waiting.batches.is_empty() {
         encoder.write(concatenated(waiting.batches)?)?;

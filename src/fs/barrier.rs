@@ -22,8 +22,13 @@ pub struct Barriers {
 impl Barriers {
     /// The barrier of the filesystem that holds a folder.
     pub fn of(&self, folder: &Path) -> Result<Arc<Barrier>, FsError> {
-        let device = fs::metadata(folder).map_err(FsError::at("look at", folder))?.dev();
-        let mut known = self.by_device.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = fs::metadata(folder)
+            .map_err(FsError::at("look at", folder))?
+            .dev();
+        let mut known = self
+            .by_device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((_, barrier)) = known.get(&device) {
             return Ok(barrier.clone());
         }
@@ -32,7 +37,8 @@ impl Barriers {
         Ok(barrier)
     }
 
-    /// Returns when everything that was written to the filesystems of these folders before the call is on disk.
+    /// Returns when everything that was written to the filesystems of these folders before the call
+    /// is on disk.
     pub fn wait_for(&self, folders: &[&Path]) -> Result<(), FsError> {
         let mut waited: Vec<Arc<Barrier>> = Vec::new();
         for folder in folders {
@@ -47,8 +53,16 @@ impl Barriers {
 
     /// Returns when everything that was written to any of them before the call is on disk.
     pub fn wait(&self) -> Result<(), FsError> {
-        let known: Vec<_> = self.by_device.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        known.iter().try_for_each(|(folder, barrier)| barrier.wait(folder))
+        let known: Vec<_> = self
+            .by_device
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+        known
+            .iter()
+            .try_for_each(|(folder, barrier)| barrier.wait(folder))
     }
 }
 
@@ -75,8 +89,17 @@ struct Rounds {
 impl Barrier {
     /// The barrier of the filesystem that holds a folder.
     pub fn open(folder: &Path) -> Result<Self, FsError> {
-        let fd = own::open_at("open folder", folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        Ok(Self { folder: fd, rounds: Mutex::default(), ended: Condvar::new() })
+        let fd = own::open_at(
+            "open folder",
+            folder,
+            OFlags::RDONLY | OFlags::DIRECTORY,
+            Mode::empty(),
+        )?;
+        Ok(Self {
+            folder: fd,
+            rounds: Mutex::default(),
+            ended: Condvar::new(),
+        })
     }
 
     /// Returns when everything that was written before the call is on the disk.
@@ -89,15 +112,21 @@ impl Barrier {
                 rounds.started += 1;
                 let round = rounds.started;
                 drop(rounds);
-                let result = step(Step::SyncAll(path), || Ok(rustix::fs::syncfs(&self.folder)?));
+                let result = step(Step::SyncAll(path), || {
+                    Ok(rustix::fs::syncfs(&self.folder)?)
+                });
                 rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
                 rounds.ended = round;
                 if let Err(error) = result {
-                    rounds.failed = Some((round, Errno::from_io_error(&error).unwrap_or(Errno::IO)));
+                    rounds.failed =
+                        Some((round, Errno::from_io_error(&error).unwrap_or(Errno::IO)));
                 }
                 self.ended.notify_all();
             } else {
-                rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
+                rounds = self
+                    .ended
+                    .wait(rounds)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
         }
         match rounds.failed {

@@ -1,4 +1,5 @@
-//! What SQLite keeps beside a file of its own: looked at before SQLite opens it, for it believes whatever is there.
+//! What SQLite keeps beside a file of its own: looked at before SQLite opens it, for it believes
+//! whatever is there.
 //!
 //! It does not know what the file is for.
 
@@ -19,8 +20,9 @@ const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// How many bytes that is.
 const TRAILER: usize = 16;
 
-/// True where the journal of a file of SQLite's names another journal, as those of transactions in several files do: SQLite
-/// removes the file of that name when it rolls back, wherever it lies. The path is a real one.
+/// True where the journal of a file of SQLite's names another journal, as those of transactions in
+/// several files do: SQLite removes the file of that name when it rolls back, wherever it lies. The
+/// path is a real one.
 ///
 /// # Errors
 /// Something beside it is no file, which SQLite would wait for, or cannot be read.
@@ -30,10 +32,13 @@ pub fn names_another_file(path: &Path) -> Result<bool, FsError> {
         let path = with_ending(path, ending);
         match own::stat(&path)? {
             None => {}
-            Some(found) if found.is_file && (ending != JOURNAL || found.stat.size < TRAILER as u64) => {}
+            Some(found)
+                if found.is_file && (ending != JOURNAL || found.stat.size < TRAILER as u64) => {}
             // What it is instead of a file is an error of its own.
             Some(_) => match own::open(&path) {
-                Ok(file) if ending == JOURNAL => is_named = ends_with_a_name(&file).map_err(FsError::at("read", &path))?,
+                Ok(file) if ending == JOURNAL => {
+                    is_named = ends_with_a_name(&file).map_err(FsError::at("read", &path))?
+                }
                 // It was removed meanwhile.
                 Err(error) if error.is_absent() => {}
                 opened => drop(opened?),

@@ -21,15 +21,24 @@ pub struct Cloner {
 }
 
 impl Cloner {
-    /// Makes `to` a clone of `from`, which `open` opens; false where that cannot be done, and `to` is not there.
-    pub fn clone_file(&self, from: &Path, to: &Path, open: fn(&Path) -> Result<File, FsError>) -> bool {
+    /// Makes `to` a clone of `from`, which `open` opens; false where that cannot be done, and `to`
+    /// is not there.
+    pub fn clone_file(
+        &self,
+        from: &Path,
+        to: &Path,
+        open: fn(&Path) -> Result<File, FsError>,
+    ) -> bool {
         let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
-        let (Ok(source), Some(Ok(target))) = (device(from), to.parent().map(device)) else { return false };
+        let (Ok(source), Some(Ok(target))) = (device(from), to.parent().map(device)) else {
+            return false;
+        };
         let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed().contains(&(source, target)) {
             return false;
         }
-        let cloned = open(from).is_ok_and(|source| share_blocks(&source, to).is_ok()) && step(Step::Write(to), || Ok(())).is_ok();
+        let cloned = open(from).is_ok_and(|source| share_blocks(&source, to).is_ok())
+            && step(Step::Write(to), || Ok(())).is_ok();
         if !cloned {
             failed().insert((source, target));
         }
@@ -37,14 +46,17 @@ impl Cloner {
     }
 }
 
-/// A new file with the blocks of another, and what it may be used for; nothing is left where that fails.
+/// A new file with the blocks of another, and what it may be used for; nothing is left where that
+/// fails.
 fn share_blocks(source: &File, to: &Path) -> Result<(), FsError> {
     let (folder, name) = own::parent("clone to", to)?;
     let target = own::create_in(&folder, name).map_err(FsError::at("clone to", to))?;
     let permissions = |()| target.set_permissions(plain(&source.metadata()?));
-    reflink_copy::reflink_file(source, &target).and_then(permissions).map_err(|error| {
-        // Who copies instead says so where the name is still taken.
-        _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
-        FsError::at("clone to", to)(error)
-    })
+    reflink_copy::reflink_file(source, &target)
+        .and_then(permissions)
+        .map_err(|error| {
+            // Who copies instead says so where the name is still taken.
+            _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
+            FsError::at("clone to", to)(error)
+        })
 }

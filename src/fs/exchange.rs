@@ -19,8 +19,8 @@ pub enum Exchanged {
     Placed,
 }
 
-/// False where a folder cannot be renamed because of where it lies. `full` is another folder of the same
-/// parent, which has something in it: so the rename that is tried can never be done.
+/// False where a folder cannot be renamed because of where it lies. `full` is another folder of the
+/// same parent, which has something in it: so the rename that is tried can never be done.
 pub fn can_be_renamed(folder: &Path, full: &Path) -> Result<bool, FsError> {
     match rustix::fs::rename(folder, full) {
         Err(Errno::XDEV | Errno::BUSY) => Ok(false),
@@ -35,8 +35,19 @@ pub fn can_be_renamed(folder: &Path, full: &Path) -> Result<bool, FsError> {
 /// A crash leaves one of: nothing done; `live` new and the old one still called `next`; `live`
 /// missing with `old` and `next` both there. Recovery can tell them apart by what is in them.
 pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
-    let ((beside, new), (parent, name)) = (own::parent("exchange", next)?, own::parent("exchange", live)?);
-    let exchange = || Ok(rustix::fs::renameat_with(&beside, new, &parent, name, RenameFlags::EXCHANGE)?);
+    let ((beside, new), (parent, name)) = (
+        own::parent("exchange", next)?,
+        own::parent("exchange", live)?,
+    );
+    let exchange = || {
+        Ok(rustix::fs::renameat_with(
+            &beside,
+            new,
+            &parent,
+            name,
+            RenameFlags::EXCHANGE,
+        )?)
+    };
     let exchanged = step(Step::Exchange(next, live), exchange);
     match exchanged.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => {
@@ -47,7 +58,9 @@ pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchange
             rename(next, live)?;
             Ok(Exchanged::Placed)
         }
-        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP), _)) => exchange_in_two(next, live, old),
+        Err((Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP), _)) => {
+            exchange_in_two(next, live, old)
+        }
         Err((_, error)) => Err(FsError::at("exchange", live)(error)),
     }
 }

@@ -12,48 +12,90 @@ const NAMED: usize = 3;
 /// What Linux counts a process's age in, whatever its own clock is: a hundred to the second.
 const TICKS: i64 = 100;
 
-/// What this process writes into a lock that it holds alone: who it is, since when, and what it does.
+/// What this process writes into a lock that it holds alone: who it is, since when, and what it
+/// does.
 pub fn words(doing: &str) -> String {
-    format!("hygge, process {} since {}, {doing}", std::process::id(), moment(Timestamp::now()))
+    format!(
+        "hygge, process {} since {}, {doing}",
+        std::process::id(),
+        moment(Timestamp::now())
+    )
 }
 
-/// The processes that hold a lock on a file; nothing where that cannot be told, as of other machines.
+/// The processes that hold a lock on a file; nothing where that cannot be told, as of other
+/// machines.
 pub(super) fn of(path: &Path) -> Option<String> {
     let found = fs::metadata(path).ok()?;
-    let file = format!("{:02x}:{:02x}:{}", rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()), found.ino());
+    let file = format!(
+        "{:02x}:{:02x}:{}",
+        rustix::fs::major(found.dev()),
+        rustix::fs::minor(found.dev()),
+        found.ino()
+    );
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let mut processes: Vec<u32> = locks.lines().filter_map(|line| holder(line, &file)).collect();
+    let mut processes: Vec<u32> = locks
+        .lines()
+        .filter_map(|line| holder(line, &file))
+        .collect();
     processes.sort_unstable();
     processes.dedup();
-    let named: Vec<String> = processes.iter().take(NAMED).map(|process| name(*process)).collect();
+    let named: Vec<String> = processes
+        .iter()
+        .take(NAMED)
+        .map(|process| name(*process))
+        .collect();
     let more = processes.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     (!named.is_empty()).then(|| named.join(", ") + &more)
 }
 
-/// The process of a line of `/proc/locks`, such as `1: FLOCK  ADVISORY  READ 26059 fe:00:10133507 0 EOF`, if it is of that
-/// file. Who waits for one has an arrow in front.
+/// The process of a line of `/proc/locks`, such as `1: FLOCK  ADVISORY  READ 26059 fe:00:10133507 0
+/// EOF`, if it is of that file. Who waits for one has an arrow in front.
 fn holder(line: &str, file: &str) -> Option<u32> {
     let mut words = line.split_whitespace().skip(1);
     let is_held = words.next() == Some("FLOCK");
     let process = words.nth(2)?.parse().ok()?;
-    (is_held && words.next() == Some(file) && process > 0 && process != std::process::id()).then_some(process)
+    (is_held && words.next() == Some(file) && process > 0 && process != std::process::id())
+        .then_some(process)
 }
 
 fn name(process: u32) -> String {
-    let called = fs::read_to_string(format!("/proc/{process}/comm")).map(|name| format!(" ({})", name.trim_end())).unwrap_or_default();
-    let since = began(process).map(|began| format!(" since {}", moment(began))).unwrap_or_default();
+    let called = fs::read_to_string(format!("/proc/{process}/comm"))
+        .map(|name| format!(" ({})", name.trim_end()))
+        .unwrap_or_default();
+    let since = began(process)
+        .map(|began| format!(" since {}", moment(began)))
+        .unwrap_or_default();
     format!("process {process}{called}{since}")
 }
 
-/// When a process began. See proc(5): the 22nd field of its `stat`, counted from when the machine began.
+/// When a process began. See proc(5): the 22nd field of its `stat`, counted from when the machine
+/// began.
 fn began(process: u32) -> Option<Timestamp> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // Its name may have anything in it, blanks and brackets too.
-    let ticks: i64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let ticks: i64 = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()?;
     let machine = fs::read_to_string("/proc/stat").ok()?;
-    let began: i64 = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    Timestamp::from_second(began).ok()?.checked_add(SignedDuration::from_secs(ticks / TICKS)).ok()
+    let began: i64 = machine
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
+    Timestamp::from_second(began)
+        .ok()?
+        .checked_add(SignedDuration::from_secs(ticks / TICKS))
+        .ok()
 }
 
 fn moment(time: Timestamp) -> String {
@@ -69,8 +111,22 @@ mod tests {
         let line = "5: FLOCK  ADVISORY  READ 4000026 fe:00:10133507 0 EOF";
         assert_eq!(holder(line, "fe:00:10133507"), Some(4_000_026));
         assert_eq!(holder(line, "fe:00:1013350"), None);
-        assert_eq!(holder("5: -> FLOCK  ADVISORY  READ 4000026 fe:00:10133507 0 EOF", "fe:00:10133507"), None, "it waits itself");
-        assert_eq!(holder("2: POSIX  ADVISORY  WRITE 4000026 fe:00:10133507 0 EOF", "fe:00:10133507"), None, "another kind of lock");
+        assert_eq!(
+            holder(
+                "5: -> FLOCK  ADVISORY  READ 4000026 fe:00:10133507 0 EOF",
+                "fe:00:10133507"
+            ),
+            None,
+            "it waits itself"
+        );
+        assert_eq!(
+            holder(
+                "2: POSIX  ADVISORY  WRITE 4000026 fe:00:10133507 0 EOF",
+                "fe:00:10133507"
+            ),
+            None,
+            "another kind of lock"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Second names of files, and copies where a filesystem or its rules allow none.
 //!
-//! exFAT, FAT and many network filesystems know no second names, a file may have only so many, and Linux keeps users from
-//! giving one to a file of another's (`fs.protected_hardlinks`).
+//! exFAT, FAT and many network filesystems know no second names, a file may have only so many, and
+//! Linux keeps users from giving one to a file of another's (`fs.protected_hardlinks`).
 
 use std::fs::{Metadata, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -30,12 +30,17 @@ pub struct Linker {
 }
 
 impl Linker {
-    /// A second name for a file, or a copy of it, with its times and permissions, where it cannot have one.
+    /// A second name for a file, or a copy of it, with its times and permissions, where it cannot
+    /// have one.
     ///
     /// # Errors
     /// It can be neither linked nor copied; between filesystems nothing is copied.
     pub fn link_or_copy(&self, from: &Path, to: &Path) -> Result<Linked, FsError> {
-        if link(from, to)? { Ok(Linked::Linked) } else { copy_with_times(from, to).map(Linked::Copied) }
+        if link(from, to)? {
+            Ok(Linked::Linked)
+        } else {
+            copy_with_times(from, to).map(Linked::Copied)
+        }
     }
 
     /// True for the first who asks: what is to be said of it is said once.
@@ -52,7 +57,13 @@ pub fn link(from: &Path, to: &Path) -> Result<bool, FsError> {
     let ((source, old), (target, new)) = (own::parent("link", from)?, own::parent("link to", to)?);
     let linked = step(Step::Link(from, to), || {
         refused()?;
-        Ok(rustix::fs::linkat(&source, old, &target, new, AtFlags::empty())?)
+        Ok(rustix::fs::linkat(
+            &source,
+            old,
+            &target,
+            new,
+            AtFlags::empty(),
+        )?)
     });
     match linked.map_err(FsError::at("link to", to)) {
         Err(error) if has_no_links(&error) => Ok(false),
@@ -63,7 +74,17 @@ pub fn link(from: &Path, to: &Path) -> Result<bool, FsError> {
 /// What a filesystem, its driver or the kernel answers that gives no second name to this file.
 fn has_no_links(error: &FsError) -> bool {
     let errno = Errno::from_io_error(&error.source);
-    errno.is_some_and(|errno| matches!(errno, Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK | Errno::ACCESS | Errno::INVAL))
+    errno.is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::PERM
+                | Errno::OPNOTSUPP
+                | Errno::NOSYS
+                | Errno::MLINK
+                | Errno::ACCESS
+                | Errno::INVAL
+        )
+    })
 }
 
 fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
@@ -78,7 +99,8 @@ fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
     Ok(digest)
 }
 
-/// What a copy may be used for: what the original is, but never as its owner, who may be another than the copy's.
+/// What a copy may be used for: what the original is, but never as its owner, who may be another
+/// than the copy's.
 pub(super) fn plain(found: &Metadata) -> Permissions {
     Permissions::from_mode(found.permissions().mode() & 0o777)
 }
@@ -86,7 +108,10 @@ pub(super) fn plain(found: &Metadata) -> Permissions {
 /// For the tests: the number of an error that every link fails with.
 #[cfg(feature = "failpoints")]
 fn refused() -> std::io::Result<()> {
-    match std::env::var("HYGGE_LINK_ERROR").ok().and_then(|number| number.parse().ok()) {
+    match std::env::var("HYGGE_LINK_ERROR")
+        .ok()
+        .and_then(|number| number.parse().ok())
+    {
         Some(number) => Err(std::io::Error::from_raw_os_error(number)),
         None => Ok(()),
     }

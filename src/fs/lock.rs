@@ -21,7 +21,8 @@ pub struct Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.is_signed {
-            // The next who shares it signs nothing. What a killed process wrote is wiped by the first who does.
+            // The next who shares it signs nothing. What a killed process wrote is wiped by the
+            // first who does.
             drop(self.file.set_len(0));
         }
     }
@@ -67,22 +68,32 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(FsError::at("lock", path)(error).into()),
         }
         // The words are for people only: a lock that says nothing is a lock all the same.
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.as_bytes()));
         written.map_err(FsError::at("write", path))?;
-        Ok(Self { file, is_signed: true })
+        Ok(Self {
+            file,
+            is_signed: true,
+        })
     }
 
     /// The same without a word of who has it: for what takes a moment.
     pub fn try_alone(path: &Path) -> Result<Self, LockError> {
         let mut file = own::open_or_create(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, is_signed: false }),
+            Ok(()) => Ok(Self {
+                file,
+                is_signed: false,
+            }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
             Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
         }
     }
 
-    /// Takes a file inside a folder as a lock on the folder, if nobody has it and it is still there; `None` if not.
+    /// Takes a file inside a folder as a lock on the folder, if nobody has it and it is still
+    /// there; `None` if not.
     ///
     /// On network filesystems a folder cannot be locked itself.
     pub fn try_inside(folder: &Path) -> Result<Option<Self>, FsError> {
@@ -98,8 +109,12 @@ impl Lock {
         }
         // Who had it before may have removed it.
         let there = own::stat(&path)?.map(|found| found.stat.inode);
-        let is_there = there.is_some_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode));
-        Ok(is_there.then_some(Self { file, is_signed: false }))
+        let is_there =
+            there.is_some_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode));
+        Ok(is_there.then_some(Self {
+            file,
+            is_signed: false,
+        }))
     }
 
     /// Takes the lock together with others who share it, or says at once who has it alone.
@@ -110,7 +125,10 @@ impl Lock {
                 if file.metadata().is_ok_and(|found| found.len() > 0) {
                     drop(file.set_len(0));
                 }
-                Ok(Self { file, is_signed: false })
+                Ok(Self {
+                    file,
+                    is_signed: false,
+                })
             }
             Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
             Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
@@ -123,5 +141,8 @@ fn held(file: &mut File, path: &Path) -> Held {
     if file.take(WORDS).read_to_string(&mut holder).is_err() {
         holder.clear();
     }
-    Held { path: path.to_path_buf(), holder: holder.trim().to_string() }
+    Held {
+        path: path.to_path_buf(),
+        holder: holder.trim().to_string(),
+    }
 }

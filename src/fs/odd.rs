@@ -29,7 +29,10 @@ impl Odd {
         let kind = metadata.file_type();
         let what = match kind {
             _ if kind.is_file() && metadata.len() > limit => {
-                return Err(io::Error::other(Self::TooLarge { found: metadata.len(), limit }));
+                return Err(io::Error::other(Self::TooLarge {
+                    found: metadata.len(),
+                    limit,
+                }));
             }
             _ if kind.is_file() => return Ok(()),
             _ if kind.is_dir() => "a folder",

@@ -1,7 +1,8 @@
 //! Files of hygge's own, below `.hygge` and in the cache: nothing of them is opened through a link.
 //!
-//! Paths that come here are real ones: the links that lead to a store or to the cache were resolved before. So a link on one of
-//! them is not hygge's, and is refused by its name. It does not know what the files are for.
+//! Paths that come here are real ones: the links that lead to a store or to the cache were resolved
+//! before. So a link on one of them is not hygge's, and is refused by its name. It does not know
+//! what the files are for.
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -35,8 +36,10 @@ pub fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FsError> {
         opened => opened?,
     };
     let mut bytes = Vec::new();
-    let filled =
-        file.metadata().and_then(|metadata| Odd::check(&metadata, limit)).and_then(|()| (&file).take(limit).read_to_end(&mut bytes));
+    let filled = file
+        .metadata()
+        .and_then(|metadata| Odd::check(&metadata, limit))
+        .and_then(|()| (&file).take(limit).read_to_end(&mut bytes));
     filled.map_err(FsError::at("read", path))?;
     Ok(Some(bytes))
 }
@@ -50,10 +53,18 @@ pub fn stat(path: &Path) -> Result<Option<Found>, FsError> {
     }
 }
 
-/// Every entry of a folder, without order, links as such; names for which `skip` is true are left out. `None` where no folder is.
+/// Every entry of a folder, without order, links as such; names for which `skip` is true are left
+/// out. `None` where no folder is.
 pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
-    match open_at("list", folder, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()) {
-        Ok(opened) => super::read::entries(&opened, folder, skip, AtFlags::SYMLINK_NOFOLLOW).map(Some),
+    match open_at(
+        "list",
+        folder,
+        OFlags::RDONLY | OFlags::DIRECTORY,
+        Mode::empty(),
+    ) {
+        Ok(opened) => {
+            super::read::entries(&opened, folder, skip, AtFlags::SYMLINK_NOFOLLOW).map(Some)
+        }
         Err(error) if super::is_absent(&error.source) => Ok(None),
         Err(error) => Err(error),
     }
@@ -64,11 +75,14 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
     if is_folder(path)? {
         return Ok(());
     }
-    step(Step::Folder(path), || Ok(make_folders(path))).map_err(FsError::at("create folder", path))?
+    step(Step::Folder(path), || Ok(make_folders(path)))
+        .map_err(FsError::at("create folder", path))?
 }
 
 fn make_folders(path: &Path) -> Result<(), FsError> {
-    let Some(above) = path.parent() else { return Ok(()) };
+    let Some(above) = path.parent() else {
+        return Ok(());
+    };
     if !is_folder(above)? {
         make_folders(above)?;
     }
@@ -105,10 +119,18 @@ pub(super) fn open_or_create(path: &Path) -> Result<File, FsError> {
     open_file("open", path, OFlags::RDWR | OFlags::CREATE)
 }
 
-/// Adds bytes to the end of a file, which is made where it is missing; all of them in one go, whoever else adds.
+/// Adds bytes to the end of a file, which is made where it is missing; all of them in one go,
+/// whoever else adds.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let file = open_file("write", path, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
-    step(Step::Write(path), || io::Write::write_all(&mut &file, bytes)).map_err(FsError::at("write", path))
+    let file = open_file(
+        "write",
+        path,
+        OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND,
+    )?;
+    step(Step::Write(path), || {
+        io::Write::write_all(&mut &file, bytes)
+    })
+    .map_err(FsError::at("write", path))
 }
 
 /// Writes a small file beside its place, syncs it and renames it: readers see old or new. Only one
@@ -116,23 +138,38 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let (folder, name) = parent("write", path)?;
     let beside = with_ending(Path::new(name), ".tmp").into_os_string();
-    super::ignore_missing(rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into))
-        .map_err(FsError::at("write", &path.with_file_name(&beside)))?;
+    super::ignore_missing(
+        rustix::fs::unlinkat(&folder, &beside, AtFlags::empty()).map_err(Into::into),
+    )
+    .map_err(FsError::at("write", &path.with_file_name(&beside)))?;
     replace(&folder, name, path, &beside, bytes)
 }
 
 /// Writes a file under a name that nothing has, and renames it.
-pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, beside: &OsStr, bytes: &[u8]) -> Result<(), FsError> {
+pub(super) fn replace(
+    folder: &OwnedFd,
+    name: &OsStr,
+    path: &Path,
+    beside: &OsStr,
+    bytes: &[u8],
+) -> Result<(), FsError> {
     let shown = path.with_file_name(beside);
-    let file = step(Step::Create(&shown), || create_in(folder, beside)).map_err(FsError::at("write", &shown))?;
+    let file = step(Step::Create(&shown), || create_in(folder, beside))
+        .map_err(FsError::at("write", &shown))?;
     let written = (|| {
-        step(Step::Write(&shown), || io::Write::write_all(&mut &file, bytes))?;
+        step(Step::Write(&shown), || {
+            io::Write::write_all(&mut &file, bytes)
+        })?;
         step(Step::SyncFile(&shown), || file.sync_data())
     })();
-    let renamed = written.map_err(FsError::at("write", &shown)).and_then(|()| {
-        let renamed = step(Step::Rename(&shown, path), || Ok(rustix::fs::renameat(folder, beside, folder, name)?));
-        renamed.map_err(FsError::at("rename to", path))
-    });
+    let renamed = written
+        .map_err(FsError::at("write", &shown))
+        .and_then(|()| {
+            let renamed = step(Step::Rename(&shown, path), || {
+                Ok(rustix::fs::renameat(folder, beside, folder, name)?)
+            });
+            renamed.map_err(FsError::at("rename to", path))
+        });
     if renamed.is_err() {
         // Why it failed is what matters.
         rustix::fs::unlinkat(folder, beside, AtFlags::empty()).ok();
@@ -141,24 +178,42 @@ pub(super) fn replace(folder: &OwnedFd, name: &OsStr, path: &Path, beside: &OsSt
 }
 
 /// Copies a file of hygge's own; see [`copy`](super::copy).
-pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
+pub fn copy(
+    from: &Path,
+    to: &Path,
+    each: impl FnMut(u64) -> io::Result<()>,
+) -> Result<([u8; 32], u64), FsError> {
     copy_from(&open(from)?, to, each)
 }
 
 /// [`copy`] of a file that is open.
-pub(super) fn copy_from(source: &File, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
+pub(super) fn copy_from(
+    source: &File,
+    to: &Path,
+    each: impl FnMut(u64) -> io::Result<()>,
+) -> Result<([u8; 32], u64), FsError> {
     let target = create(to)?;
     let copied = copy_open(source, &target, each);
-    copied.and_then(|copied| step(Step::Write(to), || Ok(copied))).map_err(FsError::at("copy to", to))
+    copied
+        .and_then(|copied| step(Step::Write(to), || Ok(copied)))
+        .map_err(FsError::at("copy to", to))
 }
 
 /// A folder, opened to name what is in it.
 pub(super) fn open_folder(action: &'static str, path: &Path) -> Result<OwnedFd, FsError> {
-    open_at(action, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+    open_at(
+        action,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY,
+        Mode::empty(),
+    )
 }
 
 /// The folder of a path, opened, and the name in it.
-pub(super) fn parent<'p>(action: &'static str, path: &'p Path) -> Result<(OwnedFd, &'p OsStr), FsError> {
+pub(super) fn parent<'p>(
+    action: &'static str,
+    path: &'p Path,
+) -> Result<(OwnedFd, &'p OsStr), FsError> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => Ok((open_folder(action, parent)?, name)),
         _ => Err(FsError::at(action, path)(Errno::INVAL)),
@@ -169,21 +224,36 @@ fn open_file(action: &'static str, path: &Path, flags: OFlags) -> Result<File, F
     // A pipe that nobody writes to is no reason to wait.
     let file = match open_at(action, path, flags | OFlags::NONBLOCK, FILE) {
         // What it is, and not what cannot be done with it.
-        Err(error) if Errno::from_io_error(&error.source).is_some_and(|errno| matches!(errno, Errno::NXIO | Errno::ISDIR)) => {
-            let odd = std::fs::symlink_metadata(path).and_then(|metadata| Odd::check(&metadata, u64::MAX));
+        Err(error)
+            if Errno::from_io_error(&error.source)
+                .is_some_and(|errno| matches!(errno, Errno::NXIO | Errno::ISDIR)) =>
+        {
+            let odd = std::fs::symlink_metadata(path)
+                .and_then(|metadata| Odd::check(&metadata, u64::MAX));
             return Err(odd.err().map_or(error, FsError::at(action, path)));
         }
         opened => File::from(opened?),
     };
-    let checked = file.metadata().and_then(|metadata| Odd::check(&metadata, u64::MAX));
+    let checked = file
+        .metadata()
+        .and_then(|metadata| Odd::check(&metadata, u64::MAX));
     checked.map_err(FsError::at(action, path))?;
     Ok(file)
 }
 
 /// Opens a path on which no link is.
-pub(super) fn open_at(action: &'static str, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, FsError> {
+pub(super) fn open_at(
+    action: &'static str,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, FsError> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
+    let mode = if flags.contains(OFlags::CREATE) {
+        mode
+    } else {
+        Mode::empty()
+    };
     opened(path, flags, mode).map_err(|errno| match errno {
         Errno::LOOP | Errno::NOTDIR => match first_link(path) {
             Some(link) => FsError::at(action, &link)(io::Error::other(Odd::Link)),
@@ -213,7 +283,8 @@ fn opened(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
 /// For the tests: as if the kernel had no `openat2`.
 #[cfg(feature = "failpoints")]
 fn is_forbidden() -> bool {
-    static FORBIDDEN: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| std::env::var_os("HYGGE_NO_OPENAT2").is_some());
+    static FORBIDDEN: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("HYGGE_NO_OPENAT2").is_some());
     *FORBIDDEN
 }
 
@@ -226,7 +297,10 @@ fn is_forbidden() -> bool {
 fn by_components(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
     let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let start = if path.is_absolute() { "/" } else { "." };
-    let names: Vec<Component<'_>> = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)).collect();
+    let names: Vec<Component<'_>> = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+        .collect();
     let Some((last, above)) = names.split_last() else {
         return rustix::fs::openat(CWD, start, flags, mode);
     };
@@ -241,6 +315,7 @@ fn by_components(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errn
 fn first_link(path: &Path) -> Option<PathBuf> {
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
-    let is_link = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    let is_link =
+        |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
     ancestors.into_iter().find(is_link).map(Path::to_path_buf)
 }

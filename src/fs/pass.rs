@@ -22,10 +22,16 @@ pub struct DigestWriter<W> {
 impl<W: Write> DigestWriter<W> {
     /// Wraps a writer; nothing has passed yet.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: blake3::Hasher::new(), bytes: 0, failed: None }
+        Self {
+            inner,
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+            failed: None,
+        }
     }
 
-    /// Why nothing more could be written, whatever became of the error on its way through libraries.
+    /// Why nothing more could be written, whatever became of the error on its way through
+    /// libraries.
     pub fn failure(&self) -> Option<io::Error> {
         self.failed.map(io::Error::from_raw_os_error)
     }
@@ -39,7 +45,10 @@ impl<W: Write> DigestWriter<W> {
 
 impl<W: Write> Write for DigestWriter<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer).inspect_err(|error| self.failed = error.raw_os_error())?;
+        let written = self
+            .inner
+            .write(buffer)
+            .inspect_err(|error| self.failed = error.raw_os_error())?;
         self.hasher.update(&buffer[..written]);
         self.bytes += written as u64;
         Ok(written)
@@ -50,13 +59,21 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Copies the bytes of an open file into another, and digests them on the way; see [`copy`](super::copy).
-pub fn copy_open(source: &File, target: &File, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+/// Copies the bytes of an open file into another, and digests them on the way; see
+/// [`copy`](super::copy).
+pub fn copy_open(
+    source: &File,
+    target: &File,
+    each: impl FnMut(u64) -> io::Result<()>,
+) -> io::Result<([u8; 32], u64)> {
     pass(source, target, each)
 }
 
 /// Digests a reader to its end: the digest and the number of bytes.
-pub fn digest(reader: impl Read, each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+pub fn digest(
+    reader: impl Read,
+    each: impl FnMut(u64) -> io::Result<()>,
+) -> io::Result<([u8; 32], u64)> {
     pass(reader, io::sink(), each)
 }
 
@@ -66,7 +83,11 @@ thread_local! {
 }
 
 /// Passes a reader's bytes on to a writer, and digests and counts them on the way.
-fn pass(mut reader: impl Read, writer: impl Write, mut each: impl FnMut(u64) -> io::Result<()>) -> io::Result<([u8; 32], u64)> {
+fn pass(
+    mut reader: impl Read,
+    writer: impl Write,
+    mut each: impl FnMut(u64) -> io::Result<()>,
+) -> io::Result<([u8; 32], u64)> {
     let mut writer = DigestWriter::new(writer);
     PASSING.with_borrow_mut(|buffer| {
         buffer.resize(BUFFER, 0);
@@ -88,5 +109,9 @@ fn pass(mut reader: impl Read, writer: impl Write, mut each: impl FnMut(u64) -> 
 
 /// Fails where a run shall end: for work that goes on for long.
 pub fn go_on(interrupted: &AtomicBool) -> io::Result<()> {
-    if interrupted.load(Ordering::Relaxed) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    if interrupted.load(Ordering::Relaxed) {
+        Err(io::ErrorKind::Interrupted.into())
+    } else {
+        Ok(())
+    }
 }

@@ -9,7 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry, StatxAttributes, StatxFlags};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry, StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -48,8 +50,14 @@ impl From<&rustix::fs::Stat> for Stat {
     fn from(stat: &rustix::fs::Stat) -> Self {
         Self {
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mtime_ns: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
-            ctime_ns: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
+            mtime_ns: nanoseconds(
+                stat.st_mtime,
+                i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
+            ),
+            ctime_ns: nanoseconds(
+                stat.st_ctime,
+                i64::try_from(stat.st_ctime_nsec).unwrap_or_default(),
+            ),
             inode: stat.st_ino,
         }
     }
@@ -77,13 +85,25 @@ pub struct Found {
 impl Found {
     pub(super) fn new(relative: PathBuf, metadata: &fs::Metadata) -> Self {
         let is_link = metadata.is_symlink();
-        Self { relative, is_folder: metadata.is_dir(), is_file: metadata.is_file(), is_link, stat: Stat::of(metadata) }
+        Self {
+            relative,
+            is_folder: metadata.is_dir(),
+            is_file: metadata.is_file(),
+            is_link,
+            stat: Stat::of(metadata),
+        }
     }
 
     fn at(relative: PathBuf, is_link: bool, stat: &rustix::fs::Stat) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_link = is_link || kind.is_symlink();
-        Self { relative, is_folder: kind.is_dir(), is_file: kind.is_file(), is_link, stat: Stat::from(stat) }
+        Self {
+            relative,
+            is_folder: kind.is_dir(),
+            is_file: kind.is_file(),
+            is_link,
+            stat: Stat::from(stat),
+        }
     }
 }
 
@@ -98,10 +118,13 @@ pub fn stat(path: &Path) -> Result<Option<Found>, FsError> {
 
 /// The stat of an open file.
 pub fn stat_open(file: &File, path: &Path) -> Result<Stat, FsError> {
-    Ok(Stat::of(&file.metadata().map_err(FsError::at("look at", path))?))
+    Ok(Stat::of(
+        &file.metadata().map_err(FsError::at("look at", path))?,
+    ))
 }
 
-/// Names that are never read and never removed: other tools keep their notes under them, and so does hygge.
+/// Names that are never read and never removed: other tools keep their notes under them, and so
+/// does hygge.
 pub fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
@@ -122,7 +145,12 @@ pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>,
 }
 
 /// The entries of an open folder; `flags` say whether links are followed.
-pub(super) fn entries(opened: &OwnedFd, folder: &Path, skip: fn(&str) -> bool, flags: AtFlags) -> Result<Vec<Found>, FsError> {
+pub(super) fn entries(
+    opened: &OwnedFd,
+    folder: &Path,
+    skip: fn(&str) -> bool,
+    flags: AtFlags,
+) -> Result<Vec<Found>, FsError> {
     let mut found = Vec::new();
     let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
     let mut entries = RawDir::new(opened, &mut buffer);
@@ -133,11 +161,17 @@ pub(super) fn entries(opened: &OwnedFd, folder: &Path, skip: fn(&str) -> bool, f
             continue;
         }
         let stat = match rustix::fs::statat(opened, entry.file_name(), flags) {
-            Err(Errno::NOENT | Errno::LOOP) => rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW),
+            Err(Errno::NOENT | Errno::LOOP) => {
+                rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            }
             other => other,
         };
         match stat {
-            Ok(stat) => found.push(Found::at(PathBuf::from(name), is_entry_link(opened, &entry), &stat)),
+            Ok(stat) => found.push(Found::at(
+                PathBuf::from(name),
+                is_entry_link(opened, &entry),
+                &stat,
+            )),
             // Gone between listing and looking: as if it had never been listed.
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(FsError::at("look at", &folder.join(name))(errno)),
@@ -149,8 +183,10 @@ pub(super) fn entries(opened: &OwnedFd, folder: &Path, skip: fn(&str) -> bool, f
 /// True for an entry that is a link. Nearly all filesystems say it with the name.
 fn is_entry_link(opened: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
     match entry.file_type() {
-        FileType::Unknown => rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink()),
+        FileType::Unknown => {
+            rustix::fs::statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink())
+        }
         kind => kind.is_symlink(),
     }
 }
@@ -190,7 +226,10 @@ pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>,
         }
         .map_err(FsError::at("look at", entry.path()))?;
         let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        found.push(Found { is_link: entry.path_is_symlink(), ..Found::new(relative.to_path_buf(), &metadata) });
+        found.push(Found {
+            is_link: entry.path_is_symlink(),
+            ..Found::new(relative.to_path_buf(), &metadata)
+        });
     }
     Ok(Some(found))
 }
@@ -204,12 +243,23 @@ pub fn open(path: &Path) -> Result<File, FsError> {
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
     let mut found = Vec::new();
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(FsError::at("read", path))?;
-    let checked = opened.metadata().and_then(|metadata| Odd::check(&metadata, limit));
+    let opened = rustix::fs::open(path, flags, Mode::empty())
+        .map(File::from)
+        .map_err(FsError::at("read", path))?;
+    let checked = opened
+        .metadata()
+        .and_then(|metadata| Odd::check(&metadata, limit));
     // One byte more, so that one that grows meanwhile is not taken for whole.
-    checked.and_then(|()| opened.take(limit + 1).read_to_end(&mut found)).map_err(FsError::at("read", path))?;
+    checked
+        .and_then(|()| opened.take(limit + 1).read_to_end(&mut found))
+        .map_err(FsError::at("read", path))?;
     match found.len() as u64 {
-        length if length > limit => Err(FsError::at("read", path)(io::Error::other(Odd::TooLarge { found: length, limit }))),
+        length if length > limit => {
+            Err(FsError::at("read", path)(io::Error::other(Odd::TooLarge {
+                found: length,
+                limit,
+            })))
+        }
         _ => Ok(found),
     }
 }
@@ -247,12 +297,14 @@ pub fn is_link(path: &Path) -> Result<bool, FsError> {
 
 /// True for the root of a mount, bind mounts included: it cannot be renamed.
 pub fn is_mount_point(folder: &Path) -> Result<bool, FsError> {
-    let stat = rustix::fs::statx(CWD, folder, AtFlags::empty(), StatxFlags::BASIC_STATS).map_err(FsError::at("look at", folder))?;
+    let stat = rustix::fs::statx(CWD, folder, AtFlags::empty(), StatxFlags::BASIC_STATS)
+        .map_err(FsError::at("look at", folder))?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Filesystems that other machines may write to at the same time, by the number that `statfs` gives:
-/// NFS, SMB and CIFS, Ceph, AFS, 9p, Lustre, GPFS, BeeGFS, GFS2, OCFS2, Coda, FUSE (which may be sshfs).
+/// Filesystems that other machines may write to at the same time, by the number that `statfs`
+/// gives: NFS, SMB and CIFS, Ceph, AFS, 9p, Lustre, GPFS, BeeGFS, GFS2, OCFS2, Coda, FUSE (which
+/// may be sshfs).
 const NETWORKS: &[i64] = &[
     0x6969,
     0x517b,
@@ -284,19 +336,28 @@ pub fn is_overlay(folder: &Path) -> Result<bool, FsError> {
 }
 
 fn filesystem(folder: &Path) -> Result<i64, FsError> {
-    let kind = rustix::fs::statfs(folder).map_err(FsError::at("look at", folder))?.f_type;
+    let kind = rustix::fs::statfs(folder)
+        .map_err(FsError::at("look at", folder))?
+        .f_type;
     #[cfg(feature = "failpoints")]
-    if let Some(kind) = std::env::var("HYGGE_FILESYSTEM").ok().and_then(|text| text.parse().ok()) {
+    if let Some(kind) = std::env::var("HYGGE_FILESYSTEM")
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
         return Ok(kind);
     }
     Ok(kind)
 }
 
-/// The bytes on the disk that are free when a file is removed: none while it has another name. Blocks that
-/// are shared with a clone count too, because nothing says how many those are.
+/// The bytes on the disk that are free when a file is removed: none while it has another name.
+/// Blocks that are shared with a clone count too, because nothing says how many those are.
 pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
     let metadata = fs::symlink_metadata(path).map_err(FsError::at("look at", path))?;
-    Ok(if metadata.nlink() > 1 { 0 } else { metadata.blocks() * 512 })
+    Ok(if metadata.nlink() > 1 {
+        0
+    } else {
+        metadata.blocks() * 512
+    })
 }
 
 /// Fails where nothing may be written into a folder, or it is none.
@@ -304,7 +365,8 @@ pub fn check_writable(folder: &Path) -> Result<(), FsError> {
     if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
         return Err(FsError::at("write into", folder)(Errno::NOTDIR));
     }
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(FsError::at("write into", folder))
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(FsError::at("write into", folder))
 }
 
 /// The nearest of a path and the folders above it where something is.
@@ -325,10 +387,13 @@ pub fn check_own_file(path: &Path) -> Result<(), FsError> {
     }
 }
 
-/// Fails where a name in a folder cannot be given to something else, or be taken away: nothing may be written into the folder, or it
-/// is one as /tmp, where that is for the owners alone.
+/// Fails where a name in a folder cannot be given to something else, or be taken away: nothing may
+/// be written into the folder, or it is one as /tmp, where that is for the owners alone.
 pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     check_writable(folder)?;
     let above = fs::metadata(folder).map_err(FsError::at("look at", folder))?;
     let user = own_user()?;
@@ -337,7 +402,9 @@ pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
         return Ok(());
     }
     match fs::symlink_metadata(path) {
-        Ok(found) if found.uid() != user => Err(FsError::at("replace", path)(io::Error::from(io::ErrorKind::PermissionDenied))),
+        Ok(found) if found.uid() != user => Err(FsError::at("replace", path)(io::Error::from(
+            io::ErrorKind::PermissionDenied,
+        ))),
         Err(error) if !is_absent(&error) => Err(FsError::at("look at", path)(error)),
         _ => Ok(()),
     }
@@ -352,7 +419,9 @@ const USERS_BYTES: u64 = 16 << 20;
 /// The number of the user whose process this is.
 fn own_user() -> Result<u32, FsError> {
     let own = Path::new("/proc/self");
-    Ok(fs::metadata(own).map_err(FsError::at("look at", own))?.uid())
+    Ok(fs::metadata(own)
+        .map_err(FsError::at("look at", own))?
+        .uid())
 }
 
 /// The name of the user whose process this is, as `/etc/passwd` has it; nothing where it does not.
@@ -363,7 +432,9 @@ pub fn user_name() -> Result<Option<String>, FsError> {
         known => known?,
     };
     let known = String::from_utf8_lossy(&known);
-    let fields = known.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = known
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
     let mut own = fields.filter(|fields| fields.get(2) == Some(&user.as_str()));
     Ok(own.find_map(|fields| fields.first().map(ToString::to_string)))
 }

@@ -1,14 +1,17 @@
 //! Steps: every change of a disk passes here, one after the other as it happens.
 //!
-//! In the shipped binary that is all. Built for the tests (feature `failpoints`), a step can end the
-//! process or fail, and all steps can be written down, so that a power cut can be played.
+//! In the shipped binary that is all. Built for the tests (feature `failpoints`), a step can end
+//! the process or fail, and all steps can be written down, so that a power cut can be played.
 
 use std::io;
 use std::path::Path;
 
 /// A change of a disk.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "only the tests look into steps"))]
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(dead_code, reason = "only the tests look into steps")
+)]
 pub(crate) enum Step<'a> {
     /// A file is made, empty.
     Create(&'a Path),
@@ -46,13 +49,19 @@ pub(crate) fn step<T>(step: Step<'_>, change: impl FnOnce() -> io::Result<T>) ->
 
 /// As `step`, for a change that is waited for.
 #[cfg(not(feature = "failpoints"))]
-pub(crate) async fn step_async<T, E>(_step: Step<'_>, change: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(crate) async fn step_async<T, E>(
+    _step: Step<'_>,
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     change.await
 }
 
 /// As `step`, for a change that is waited for; it cannot be made to fail.
 #[cfg(feature = "failpoints")]
-pub(crate) async fn step_async<T, E>(step: Step<'_>, change: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(crate) async fn step_async<T, E>(
+    step: Step<'_>,
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     failpoints::step_async(step, change).await
 }
 
@@ -67,7 +76,8 @@ mod failpoints {
 
     use super::Step;
 
-    /// `HYGGE_FAIL=abort:7` ends the process before its seventh step, `full:7` lets the disk be full from there on.
+    /// `HYGGE_FAIL=abort:7` ends the process before its seventh step, `full:7` lets the disk be
+    /// full from there on.
     #[derive(Clone, Copy)]
     enum Fail {
         Abort(u64),
@@ -86,10 +96,18 @@ mod failpoints {
         let fail = std::env::var("HYGGE_FAIL").ok().and_then(|text| {
             let (kind, number) = text.split_once(':')?;
             let number = number.parse().ok()?;
-            if kind == "abort" { Some(Fail::Abort(number)) } else { Some(Fail::Full(number)) }
+            if kind == "abort" {
+                Some(Fail::Abort(number))
+            } else {
+                Some(Fail::Full(number))
+            }
         });
         let steps = std::env::var_os("HYGGE_STEPS").map(PathBuf::from);
-        Mutex::new(Watch { fail, steps, count: 0 })
+        Mutex::new(Watch {
+            fail,
+            steps,
+            count: 0,
+        })
     });
 
     pub(super) fn step<T>(step: Step<'_>, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -106,9 +124,17 @@ mod failpoints {
         Ok(changed)
     }
 
-    pub(super) async fn step_async<T, E>(step: Step<'_>, change: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn step_async<T, E>(
+        step: Step<'_>,
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         // A transaction fails by itself where the disk is really full.
-        drop(WATCH.lock().unwrap_or_else(PoisonError::into_inner).begin(step));
+        drop(
+            WATCH
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .begin(step),
+        );
         let changed = change.await?;
         let watch = WATCH.lock().unwrap_or_else(PoisonError::into_inner);
         if watch.steps.is_some() {
@@ -123,7 +149,9 @@ mod failpoints {
             match self.fail {
                 Some(Fail::Abort(number)) if number == self.count => std::process::abort(),
                 Some(Fail::Full(number)) if number <= self.count => match step {
-                    Step::Create(_) | Step::Write(_) | Step::Folder(_) | Step::Link(..) => Err(io::ErrorKind::StorageFull.into()),
+                    Step::Create(_) | Step::Write(_) | Step::Folder(_) | Step::Link(..) => {
+                        Err(io::ErrorKind::StorageFull.into())
+                    }
                     _ => Ok(()),
                 },
                 _ => Ok(()),
@@ -131,21 +159,25 @@ mod failpoints {
         }
 
         fn kept(&self) -> PathBuf {
-            self.steps.clone().unwrap_or_default().join(self.count.to_string())
+            self.steps
+                .clone()
+                .unwrap_or_default()
+                .join(self.count.to_string())
         }
 
         /// Keeps what is in a file whose name will be lost.
         fn before(&self, step: Step<'_>) -> io::Result<()> {
             match step {
-                Step::Rename(from, _) if from.is_file() => {
-                    fs::hard_link(from, self.kept()).or_else(|_| fs::copy(from, self.kept()).map(drop))
-                }
+                Step::Rename(from, _) if from.is_file() => fs::hard_link(from, self.kept())
+                    .or_else(|_| fs::copy(from, self.kept()).map(drop)),
                 _ => Ok(()),
             }
         }
 
         fn after(&self, step: Step<'_>) -> io::Result<()> {
-            let Some(folder) = &self.steps else { return Ok(()) };
+            let Some(folder) = &self.steps else {
+                return Ok(());
+            };
             if let Step::Write(path) = step {
                 fs::copy(path, self.kept())?;
             }
@@ -158,7 +190,10 @@ mod failpoints {
             }
             let mut line = self.describe(step);
             line["number"] = self.count.into();
-            let mut file = OpenOptions::new().create(true).append(true).open(folder.join("steps.jsonl"))?;
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(folder.join("steps.jsonl"))?;
             writeln!(file, "{line}")
         }
 

@@ -19,19 +19,29 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
     if path.is_dir() {
         return Ok(());
     }
-    step(Step::Folder(path), || fs::create_dir_all(path)).map_err(FsError::at("create folder", path))
+    step(Step::Folder(path), || fs::create_dir_all(path))
+        .map_err(FsError::at("create folder", path))
 }
 
-/// Writes a small file that somebody has named beside its place, under a name that nothing has, syncs it and renames it: readers see
-/// old or new. Links that lead there are followed.
+/// Writes a small file that somebody has named beside its place, under a name that nothing has,
+/// syncs it and renames it: readers see old or new. Links that lead there are followed.
 ///
 /// # Errors
 /// What is there is no file: nothing takes the place of a device, a pipe or a folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     let place = place_for_writing(path)?;
     let (folder, name) = own::parent("write", &place)?;
-    let beside = free_name(place.parent().unwrap_or(&place), &with_ending(Path::new(name), ".tmp").to_string_lossy());
-    own::replace(&folder, name, &place, beside.file_name().unwrap_or_default(), bytes)
+    let beside = free_name(
+        place.parent().unwrap_or(&place),
+        &with_ending(Path::new(name), ".tmp").to_string_lossy(),
+    );
+    own::replace(
+        &folder,
+        name,
+        &place,
+        beside.file_name().unwrap_or_default(),
+        bytes,
+    )
 }
 
 /// Where a file that somebody has named is written: where links lead.
@@ -39,26 +49,44 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// # Errors
 /// What is there is no file, or a link leads to nowhere.
 pub fn place_for_writing(path: &Path) -> Result<PathBuf, FsError> {
-    let place = super::real_path(&std::path::absolute(path).map_err(FsError::at("resolve", path))?)?;
+    let place =
+        super::real_path(&std::path::absolute(path).map_err(FsError::at("resolve", path))?)?;
     match fs::symlink_metadata(&place) {
-        Ok(found) if found.is_symlink() => Err(FsError::at("write", path)(io::Error::other("it is a link to nowhere"))),
-        Ok(found) => Odd::check(&found, u64::MAX).map(|()| place).map_err(FsError::at("write", path)),
+        Ok(found) if found.is_symlink() => Err(FsError::at("write", path)(io::Error::other(
+            "it is a link to nowhere",
+        ))),
+        Ok(found) => Odd::check(&found, u64::MAX)
+            .map(|()| place)
+            .map_err(FsError::at("write", path)),
         Err(error) if is_absent(&error) => Ok(place),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
 
-/// Renames within one filesystem; an existing file of the new name is replaced. Both paths are real ones.
+/// Renames within one filesystem; an existing file of the new name is replaced. Both paths are real
+/// ones.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
-    let ((source, old), (target, new)) = (own::parent("rename", from)?, own::parent("rename to", to)?);
-    let renamed = step(Step::Rename(from, to), || Ok(rustix::fs::renameat(&source, old, &target, new)?));
+    let ((source, old), (target, new)) =
+        (own::parent("rename", from)?, own::parent("rename to", to)?);
+    let renamed = step(Step::Rename(from, to), || {
+        Ok(rustix::fs::renameat(&source, old, &target, new)?)
+    });
     renamed.map_err(FsError::at("rename to", to))
 }
 
 /// Copies the bytes of a file into a new one and digests them on the way: the digest and the number
-/// of the bytes that were written. `each` is told how many, from time to time, and may end it. Links that lead to `from` are followed.
-pub fn copy(from: &Path, to: &Path, each: impl FnMut(u64) -> io::Result<()>) -> Result<([u8; 32], u64), FsError> {
-    own::copy_from(&File::open(from).map_err(FsError::at("open", from))?, to, each)
+/// of the bytes that were written. `each` is told how many, from time to time, and may end it.
+/// Links that lead to `from` are followed.
+pub fn copy(
+    from: &Path,
+    to: &Path,
+    each: impl FnMut(u64) -> io::Result<()>,
+) -> Result<([u8; 32], u64), FsError> {
+    own::copy_from(
+        &File::open(from).map_err(FsError::at("open", from))?,
+        to,
+        each,
+    )
 }
 
 /// The permissions of a path; `None` where nothing is there.
@@ -73,20 +101,31 @@ pub fn permissions_of(path: &Path) -> Result<Option<Permissions>, FsError> {
 /// Sets the permissions of a folder of hygge's own.
 pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsError> {
     let action = "set the permissions of";
-    let folder = own::open_at(action, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-    File::from(folder).set_permissions(permissions).map_err(FsError::at(action, path))
+    let folder = own::open_at(
+        action,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?;
+    File::from(folder)
+        .set_permissions(permissions)
+        .map_err(FsError::at(action, path))
 }
 
 /// Removes a file; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
-    let Some((folder, name)) = folder_of("remove", path)? else { return Ok(()) };
+    let Some((folder, name)) = folder_of("remove", path)? else {
+        return Ok(());
+    };
     let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?);
     ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove", path))
 }
 
 /// Removes a folder that is empty; one that is not there is no error.
 pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
-    let Some((folder, name)) = folder_of("remove folder", path)? else { return Ok(()) };
+    let Some((folder, name)) = folder_of("remove folder", path)? else {
+        return Ok(());
+    };
     let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR)?);
     ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove folder", path))
 }
@@ -95,33 +134,48 @@ pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
 pub fn free_name(folder: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|number| folder.join(format!("{name}.{number}")));
     let mut names = std::iter::once(folder.join(name)).chain(numbered);
-    names.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or_else(|| folder.join(name))
+    names
+        .find(|path| fs::symlink_metadata(path).is_err())
+        .unwrap_or_else(|| folder.join(name))
 }
 
 /// Removes a folder with everything in it; of a link in it, only the link.
 pub fn remove_folder(path: &Path) -> Result<(), FsError> {
     drop(folder_of("remove folder", path)?);
-    ignore_missing(step(Step::Remove(path), || fs::remove_dir_all(path))).map_err(FsError::at("remove folder", path))
+    ignore_missing(step(Step::Remove(path), || fs::remove_dir_all(path)))
+        .map_err(FsError::at("remove folder", path))
 }
 
 /// Sets the time of a file's last change; makes it where it is missing.
 pub fn touch(path: &Path, changed: SystemTime) -> Result<(), FsError> {
     // A pipe that nobody reads is no reason to wait.
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let opened = OpenOptions::new().create(true).append(true).custom_flags(nonblocking).open(path);
-    opened.and_then(|file| file.set_modified(changed)).map_err(FsError::at("touch", path))
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .custom_flags(nonblocking)
+        .open(path);
+    opened
+        .and_then(|file| file.set_modified(changed))
+        .map_err(FsError::at("touch", path))
 }
 
 /// Fails where [`touch`] would of a file that is there, whose times stay what they are.
 pub fn check_touchable(path: &Path) -> Result<(), FsError> {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let opened = OpenOptions::new().append(true).custom_flags(nonblocking).open(path);
+    let opened = OpenOptions::new()
+        .append(true)
+        .custom_flags(nonblocking)
+        .open(path);
     let touched = opened.and_then(|file| file.set_modified(file.metadata()?.modified()?));
     touched.map_err(FsError::at("touch", path))
 }
 
 /// The folder in which something is to be removed; nothing where that is not there.
-fn folder_of<'p>(action: &'static str, path: &'p Path) -> Result<Option<(OwnedFd, &'p OsStr)>, FsError> {
+fn folder_of<'p>(
+    action: &'static str,
+    path: &'p Path,
+) -> Result<Option<(OwnedFd, &'p OsStr)>, FsError> {
     match own::parent(action, path) {
         Err(error) if error.is_absent() => Ok(None),
         opened => opened.map(Some),

@@ -73,20 +73,32 @@ impl Selection {
         }
         flows.extend(named.iter().cloned());
         if !self.only {
-            let needed: Vec<_> = flows.iter().map(|name| graph.with_upstreams(name.as_str())).collect();
+            let needed: Vec<_> = flows
+                .iter()
+                .map(|name| graph.with_upstreams(name.as_str()))
+                .collect();
             flows.extend(needed.into_iter().flatten());
         }
         for text in &self.exclude {
             let (terms, dependents) = with_dependents(text);
             for name in matching(terms, graph)? {
-                let left_out = if dependents { graph.with_downstreams(name.as_str()) } else { BTreeSet::from([name]) };
+                let left_out = if dependents {
+                    graph.with_downstreams(name.as_str())
+                } else {
+                    BTreeSet::from([name])
+                };
                 flows.retain(|name| !left_out.contains(name));
                 named.retain(|name| !left_out.contains(name));
             }
         }
         if flows.is_empty() && !self.exclude.is_empty() {
-            let error = Error::new(ErrorKind::Config, SelectionError::AllExcluded(self.exclude.join(" ")));
-            return Err(error.with_hint("hygge graph shows the flows; exclude fewer, or select more"));
+            let error = Error::new(
+                ErrorKind::Config,
+                SelectionError::AllExcluded(self.exclude.join(" ")),
+            );
+            return Err(
+                error.with_hint("hygge graph shows the flows; exclude fewer, or select more")
+            );
         }
         Ok(Selected { named, flows })
     }
@@ -94,19 +106,29 @@ impl Selection {
 
 /// A selection without the sign that asks for dependents too.
 fn with_dependents(text: &str) -> (&str, bool) {
-    text.strip_suffix('+').map_or((text, false), |terms| (terms, true))
+    text.strip_suffix('+')
+        .map_or((text, false), |terms| (terms, true))
 }
 
 /// The flows that match every one of the terms between commas.
 fn matching(text: &str, graph: &Graph) -> Result<BTreeSet<FlowName>, Error> {
-    let terms = text.split(',').map(|term| Term::parse(term, text)).collect::<Result<Vec<_>, _>>()?;
-    let names: BTreeSet<_> =
-        graph.flows().filter(|flow| terms.iter().all(|term| term.matches(flow))).map(|flow| flow.name.clone()).collect();
+    let terms = text
+        .split(',')
+        .map(|term| Term::parse(term, text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let names: BTreeSet<_> = graph
+        .flows()
+        .filter(|flow| terms.iter().all(|term| term.matches(flow)))
+        .map(|flow| flow.name.clone())
+        .collect();
     if !names.is_empty() {
         return Ok(names);
     }
     let error = Error::new(ErrorKind::Config, SelectionError::Nothing(text.to_string()));
-    let entities = graph.flows().filter_map(|flow| flow.entity.as_ref()).flat_map(|(of, entity)| [of.as_str(), entity.as_str()]);
+    let entities = graph
+        .flows()
+        .filter_map(|flow| flow.entity.as_ref())
+        .flat_map(|(of, entity)| [of.as_str(), entity.as_str()]);
     let known = graph.flows().map(|flow| flow.name.as_str()).chain(entities);
     Err(match nearest(text, known) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
@@ -122,12 +144,23 @@ enum Term {
 impl Term {
     fn parse(term: &str, text: &str) -> Result<Self, Error> {
         let glob = |pattern: &str| {
-            let unusable = |reason: String| Error::new(ErrorKind::Config, SelectionError::Unusable { text: text.to_string(), reason });
+            let unusable = |reason: String| {
+                Error::new(
+                    ErrorKind::Config,
+                    SelectionError::Unusable {
+                        text: text.to_string(),
+                        reason,
+                    },
+                )
+            };
             if pattern.is_empty() {
-                return Err(unusable("a term is empty".into())
-                    .with_hint("write a flow, a glob or tag:NAME; commas mean that all of them must match"));
+                return Err(unusable("a term is empty".into()).with_hint(
+                    "write a flow, a glob or tag:NAME; commas mean that all of them must match",
+                ));
             }
-            let built = GlobBuilder::new(pattern).build().map_err(|error| unusable(error.kind().to_string()))?;
+            let built = GlobBuilder::new(pattern)
+                .build()
+                .map_err(|error| unusable(error.kind().to_string()))?;
             Ok(built.compile_matcher())
         };
         match term.strip_prefix("tag:") {
@@ -140,8 +173,15 @@ impl Term {
         match self {
             Self::Tag(tag) => flow.tags.iter().any(|word| tag.is_match(word)),
             Self::Name(name) => {
-                let (of, entity) = flow.entity.as_ref().map(|(of, entity)| (of.as_str(), entity.as_str())).unzip();
-                [Some(flow.name.as_str()), of, entity].into_iter().flatten().any(|word| name.is_match(word))
+                let (of, entity) = flow
+                    .entity
+                    .as_ref()
+                    .map(|(of, entity)| (of.as_str(), entity.as_str()))
+                    .unzip();
+                [Some(flow.name.as_str()), of, entity]
+                    .into_iter()
+                    .flatten()
+                    .any(|word| name.is_match(word))
             }
         }
     }

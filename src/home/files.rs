@@ -58,24 +58,54 @@ impl FilesHome {
     ) -> Option<Self> {
         let fields: FilesHomeFields = read(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
-            let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
-            problems.push(problem.hint("write the folder or file to read, relative to the folder of the config"));
+            let problem = Problem::new(
+                node.at,
+                format!("{name} has no path"),
+                "expected the key path here",
+            );
+            problems
+                .push(problem.hint(
+                    "write the folder or file to read, relative to the folder of the config",
+                ));
         }
-        let path = fields.path.map(|path| checked_path(root, node, &path.0, problems));
+        let path = fields
+            .path
+            .map(|path| checked_path(root, node, &path.0, problems));
         let batch_size = fields.batch_size.map(|size| size.0);
         let usual = usual_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
-            return Some(Self { format, path: path?, glob: usual, pattern: None, batch_size });
+            return Some(Self {
+                format,
+                path: path?,
+                glob: usual,
+                pattern: None,
+                batch_size,
+            });
         };
         let built = check_glob(&glob).and_then(|()| {
-            let built = GlobBuilder::new(&glob).literal_separator(is_deep(&glob)).build();
+            let built = GlobBuilder::new(&glob)
+                .literal_separator(is_deep(&glob))
+                .build();
             built.map_err(|error| error.kind().to_string())
         });
         match built {
-            Ok(pattern) => Some(Self { format, path: path?, glob, pattern: Some(pattern), batch_size }),
+            Ok(pattern) => Some(Self {
+                format,
+                path: path?,
+                glob,
+                pattern: Some(pattern),
+                batch_size,
+            }),
             Err(reason) => {
-                let example = format!("expected a glob such as \"**/{}\"", usual_glob(format.as_ref()));
-                problems.push(Problem::new(node.place_of("glob"), format!("glob {glob:?} cannot be used: {reason}"), example));
+                let example = format!(
+                    "expected a glob such as \"**/{}\"",
+                    usual_glob(format.as_ref())
+                );
+                problems.push(Problem::new(
+                    node.place_of("glob"),
+                    format!("glob {glob:?} cannot be used: {reason}"),
+                    example,
+                ));
                 None
             }
         }
@@ -84,15 +114,31 @@ impl FilesHome {
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
-            None => relative.extension().is_some_and(|ending| self.format.extensions().iter().any(|known| ending == *known)),
+            None => relative.extension().is_some_and(|ending| {
+                self.format
+                    .extensions()
+                    .iter()
+                    .any(|known| ending == *known)
+            }),
         }
     }
 
     fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
-        let mut listing = Listing { folder: self.path.clone(), folders: vec![self.path.clone()], ..Listing::default() };
+        let mut listing = Listing {
+            folder: self.path.clone(),
+            folders: vec![self.path.clone()],
+            ..Listing::default()
+        };
         let (mut others, mut marks) = (Vec::new(), Marks::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
-        for fs::Found { relative, is_folder, is_file, is_link, stat } in found {
+        for fs::Found {
+            relative,
+            is_folder,
+            is_file,
+            is_link,
+            stat,
+        } in found
+        {
             if marks.take(&relative, is_folder) {
                 continue;
             }
@@ -105,24 +151,50 @@ impl FilesHome {
                 return Err(HomeError::NotAFile(self.path.join(relative)));
             } else {
                 let name = relative.into_os_string().into_string();
-                listing.files.push(ListedFile { name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?, stat, is_link });
+                listing.files.push(ListedFile {
+                    name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?,
+                    stat,
+                    is_link,
+                });
             }
         }
-        // What counts is said elsewhere for files that lie there, and for a home without files of its own.
-        let marked = if listing.files.is_empty() { marks.first() } else { listing.files.iter().find_map(|file| marks.of_file(&file.name)) };
+        // What counts is said elsewhere for files that lie there, and for a home without files of
+        // its own.
+        let marked = if listing.files.is_empty() {
+            marks.first()
+        } else {
+            listing
+                .files
+                .iter()
+                .find_map(|file| marks.of_file(&file.name))
+        };
         if let Some((folder, marked)) = marked {
-            let folder = if folder.as_os_str().is_empty() { self.path.clone() } else { self.path.join(folder) };
-            return Err(HomeError::Marked { folder, marked: *marked });
+            let folder = if folder.as_os_str().is_empty() {
+                self.path.clone()
+            } else {
+                self.path.join(folder)
+            };
+            return Err(HomeError::Marked {
+                folder,
+                marked: *marked,
+            });
         }
         if listing.files.is_empty() {
             // An Iceberg table has its files a folder further down.
             if others.iter().any(|other| other.as_os_str() == "metadata/") {
                 self.check_surroundings()?;
             }
-            let mut others: Vec<String> = others.iter().map(|other| other.display().to_string()).collect();
+            let mut others: Vec<String> = others
+                .iter()
+                .map(|other| other.display().to_string())
+                .collect();
             others.sort();
             others.truncate(3);
-            return Err(HomeError::NothingMatches { path: self.path.clone(), glob: self.glob.clone(), others });
+            return Err(HomeError::NothingMatches {
+                path: self.path.clone(),
+                glob: self.glob.clone(),
+                others,
+            });
         }
         listing.files.sort_by(|a, b| a.name.cmp(&b.name));
         listing.folders.sort();
@@ -136,7 +208,10 @@ impl Home for FilesHome {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = Settings::from([("path", json!(self.path.display().to_string())), ("glob", json!(self.glob))]);
+        let mut settings = Settings::from([
+            ("path", json!(self.path.display().to_string())),
+            ("glob", json!(self.glob)),
+        ]);
         if let Some(rows) = self.batch_size {
             settings.insert("batch_size", json!(rows));
         }
@@ -145,7 +220,12 @@ impl Home for FilesHome {
     }
 
     fn without_effect(&self) -> Vec<String> {
-        let note = || format!("batch_size of its home has no effect: {} is read in the groups that its files have", self.format.id());
+        let note = || {
+            format!(
+                "batch_size of its home has no effect: {} is read in the groups that its files have",
+                self.format.id()
+            )
+        };
         self.batch_size.map(|_| note()).into_iter().collect()
     }
 
@@ -169,7 +249,11 @@ impl FileSource for FilesHome {
 
     fn list(&self) -> Result<Listing, HomeError> {
         let skip = marks::is_passed_over;
-        let found = if is_deep(&self.glob) { fs::walk(&self.path, skip) } else { fs::list(&self.path, skip) };
+        let found = if is_deep(&self.glob) {
+            fs::walk(&self.path, skip)
+        } else {
+            fs::list(&self.path, skip)
+        };
         if let Some(found) = found? {
             return self.list_folder(found);
         }
@@ -182,7 +266,15 @@ impl FileSource for FilesHome {
         let name = self.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| HomeError::NotUtf8(self.path.clone()))?;
         let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
-        Ok(Listing { folder, files: vec![ListedFile { name: name.to_string(), stat: found.stat, is_link: false }], folders: Vec::new() })
+        Ok(Listing {
+            folder,
+            files: vec![ListedFile {
+                name: name.to_string(),
+                stat: found.stat,
+                is_link: false,
+            }],
+            folders: Vec::new(),
+        })
     }
 
     fn check_surroundings(&self) -> Result<(), HomeError> {
@@ -193,7 +285,13 @@ impl FileSource for FilesHome {
     }
 
     fn unread(&self) -> Result<Vec<String>, HomeError> {
-        Names { folder: &self.path, glob: &self.glob, pattern: self.pattern.as_ref(), endings: self.format.extensions() }.look()
+        Names {
+            folder: &self.path,
+            glob: &self.glob,
+            pattern: self.pattern.as_ref(),
+            endings: self.format.extensions(),
+        }
+        .look()
     }
 
     fn values_in_folders(&self, name: &str) -> Vec<(String, String)> {

@@ -31,7 +31,11 @@ impl FlowHome {
         let fields: FlowHomeFields = read(node, name, &["type"], problems)?;
         let flow = fields.flow.filter(|flow| !flow.is_empty());
         if flow.is_none() && node.get("flow").is_none_or(|flow| flow.text() == Some("")) {
-            let problem = Problem::new(node.place_of("flow"), format!("{name} names no flow"), "expected the name of a flow");
+            let problem = Problem::new(
+                node.place_of("flow"),
+                format!("{name} names no flow"),
+                "expected the name of a flow",
+            );
             problems.push(problem.hint("home: {flow: NAME}"));
         }
         flow.map(|flow| Self { flow })

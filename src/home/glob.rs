@@ -14,8 +14,12 @@ pub(super) fn usual_glob(format: &dyn Format) -> String {
 pub(super) fn check_glob(glob: &str) -> Result<(), String> {
     match glob {
         "" => Err("it is empty".into()),
-        glob if glob.starts_with('/') => Err("it begins at the root, and is relative to the home".into()),
-        glob if glob.split('/').any(|part| part == "." || part == "..") => Err("it has . or .., and is relative to the home".into()),
+        glob if glob.starts_with('/') => {
+            Err("it begins at the root, and is relative to the home".into())
+        }
+        glob if glob.split('/').any(|part| part == "." || part == "..") => {
+            Err("it has . or .., and is relative to the home".into())
+        }
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Marks that other programs leave beside files, by which not every file counts, or values stand in names of folders.
+//! Marks that other programs leave beside files, by which not every file counts, or values stand in
+//! names of folders.
 //!
 //! It knows names only; what is in a log or a table's metadata it does not read.
 
@@ -32,7 +33,11 @@ impl fmt::Display for Marked {
 }
 
 /// The folders that mark the one that they lie in.
-const FOLDERS: &[(&str, Marked)] = &[("_delta_log", Marked::Delta), (".hoodie", Marked::Hudi), ("_spark_metadata", Marked::SparkSink)];
+const FOLDERS: &[(&str, Marked)] = &[
+    ("_delta_log", Marked::Delta),
+    (".hoodie", Marked::Hudi),
+    ("_spark_metadata", Marked::SparkSink),
+];
 
 /// The folder of a table of Iceberg's in which its metadata is.
 const METADATA: &str = "metadata";
@@ -43,7 +48,10 @@ pub(super) fn is_passed_over(name: &str) -> bool {
 }
 
 fn of_folder(name: &str) -> Option<Marked> {
-    FOLDERS.iter().find(|(known, _)| *known == name).map(|(_, marked)| *marked)
+    FOLDERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, marked)| *marked)
 }
 
 /// The folders of a listing that are marked.
@@ -54,9 +62,13 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Looks at an entry, by its path below the home; true where it is none of the home's, because it is a mark or in one.
+    /// Looks at an entry, by its path below the home; true where it is none of the home's, because
+    /// it is a mark or in one.
     pub(super) fn take(&mut self, relative: &Path, is_folder: bool) -> bool {
-        let (name, parent) = (relative.file_name().and_then(|name| name.to_str()), relative.parent().unwrap_or(Path::new("")));
+        let (name, parent) = (
+            relative.file_name().and_then(|name| name.to_str()),
+            relative.parent().unwrap_or(Path::new("")),
+        );
         let Some(name) = name else { return false };
         if fs::is_hidden(name) {
             if let Some(marked) = of_folder(name).filter(|_| is_folder) {
@@ -65,15 +77,25 @@ impl Marks {
             }
             return true;
         }
-        if !is_folder && is_iceberg_metadata(name) && parent.file_name().is_some_and(|name| name == METADATA) {
-            self.found.push((parent.parent().unwrap_or(Path::new("")).to_path_buf(), Marked::Iceberg));
+        if !is_folder
+            && is_iceberg_metadata(name)
+            && parent.file_name().is_some_and(|name| name == METADATA)
+        {
+            self.found.push((
+                parent.parent().unwrap_or(Path::new("")).to_path_buf(),
+                Marked::Iceberg,
+            ));
         }
-        self.hidden.iter().any(|hidden| relative.starts_with(hidden))
+        self.hidden
+            .iter()
+            .any(|hidden| relative.starts_with(hidden))
     }
 
     /// The first marked folder that a file lies in.
     pub(super) fn of_file(&self, name: &str) -> Option<&(PathBuf, Marked)> {
-        self.found.iter().find(|(folder, _)| Path::new(name).starts_with(folder))
+        self.found
+            .iter()
+            .find(|(folder, _)| Path::new(name).starts_with(folder))
     }
 
     /// The first marked folder.
@@ -93,8 +115,16 @@ pub(super) fn around(path: &Path) -> Result<Option<(PathBuf, Marked)>, FsError> 
         let metadata = folder.join(METADATA);
         let is_there = fs::stat(&metadata)?.is_some_and(|found| found.is_folder);
         // Folders above one's own may be closed to us, and then say nothing.
-        let listed = if is_there { fs::list(&metadata, fs::is_hidden).unwrap_or_default() } else { None };
-        if listed.into_iter().flatten().any(|found| found.relative.to_str().is_some_and(is_iceberg_metadata)) {
+        let listed = if is_there {
+            fs::list(&metadata, fs::is_hidden).unwrap_or_default()
+        } else {
+            None
+        };
+        if listed
+            .into_iter()
+            .flatten()
+            .any(|found| found.relative.to_str().is_some_and(is_iceberg_metadata))
+        {
             return Ok(Some((folder.to_path_buf(), Marked::Iceberg)));
         }
     }
@@ -103,8 +133,18 @@ pub(super) fn around(path: &Path) -> Result<Option<(PathBuf, Marked)>, FsError> 
 
 /// True for names such as `v3.metadata.json` and `00002-9c12….metadata.json`.
 fn is_iceberg_metadata(name: &str) -> bool {
-    let Some(version) = name.strip_suffix(".metadata.json").or_else(|| name.strip_suffix(".gz.metadata.json")) else { return false };
-    let number = version.strip_prefix('v').unwrap_or(version).split(['-', '.']).next().unwrap_or_default();
+    let Some(version) = name
+        .strip_suffix(".metadata.json")
+        .or_else(|| name.strip_suffix(".gz.metadata.json"))
+    else {
+        return false;
+    };
+    let number = version
+        .strip_prefix('v')
+        .unwrap_or(version)
+        .split(['-', '.'])
+        .next()
+        .unwrap_or_default();
     !number.is_empty() && number.bytes().all(|letter| letter.is_ascii_digit())
 }
 
@@ -122,7 +162,10 @@ fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut found, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let code = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|code| u8::from_str_radix(code, 16).ok());
+        let code = text
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
         found.push(code.unwrap_or(bytes[at]));
         at += if code.is_some() { 3 } else { 1 };
     }
@@ -135,18 +178,31 @@ mod tests {
 
     #[test]
     fn metadata_of_iceberg_is_known_by_its_name() {
-        for name in ["v1.metadata.json", "00000-5f1d.metadata.json", "v12.gz.metadata.json"] {
+        for name in [
+            "v1.metadata.json",
+            "00000-5f1d.metadata.json",
+            "v12.gz.metadata.json",
+        ] {
             assert!(is_iceberg_metadata(name), "{name}");
         }
-        for name in ["metadata.json", "x.metadata.json", "v.metadata.json", "snap-1.avro", "file.parquet"] {
+        for name in [
+            "metadata.json",
+            "x.metadata.json",
+            "v.metadata.json",
+            "snap-1.avro",
+            "file.parquet",
+        ] {
             assert!(!is_iceberg_metadata(name), "{name}");
         }
     }
 
     #[test]
     fn values_are_found_in_names_of_folders() {
-        let found: Vec<_> = values_in_folders("eu/year=2024/at=12%3A00/a=b.parquet").map(|(_, column, value)| (column, value)).collect();
-        let expected = [("year", "2024"), ("at", "12:00")].map(|(column, value)| (column.to_string(), value.to_string()));
+        let found: Vec<_> = values_in_folders("eu/year=2024/at=12%3A00/a=b.parquet")
+            .map(|(_, column, value)| (column, value))
+            .collect();
+        let expected = [("year", "2024"), ("at", "12:00")]
+            .map(|(column, value)| (column.to_string(), value.to_string()));
         assert_eq!(found, expected);
         assert_eq!(values_in_folders("=x/a.parquet").count(), 0);
     }

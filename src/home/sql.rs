@@ -1,7 +1,7 @@
 //! A home in a database: a table, or what a query gives.
 //!
-//! What all databases have in common stands here and in `reading`; how each describes and sends its rows
-//! stands in a file of its own.
+//! What all databases have in common stands here and in `reading`; how each describes and sends its
+//! rows stands in a file of its own.
 
 mod answer;
 mod block;
@@ -112,7 +112,8 @@ impl SqlHome {
     }
 }
 
-/// What tells the database of a connection from others; its name while its URL is not known, and why it is not.
+/// What tells the database of a connection from others; its name while its URL is not known, and
+/// why it is not.
 fn place_of(connection: &Connection) -> (String, Option<ConnectionError>) {
     match connection::identity(connection) {
         Ok(identity) => (identity, None),
@@ -145,20 +146,39 @@ impl Home for SqlHome {
         if let Some(Slicing { column, by }) = &self.slice {
             settings.insert("slice", json!({ "column": column, "by": by }));
         }
-        if let Some(Watermark { column, primary_key, lag, start, nulls }) = &self.watermark {
+        if let Some(Watermark {
+            column,
+            primary_key,
+            lag,
+            start,
+            nulls,
+        }) = &self.watermark
+        {
             let mut watermark = json!({ "column": column, "lag": lag, "nulls": nulls });
-            watermark["primary_key"] = if primary_key.is_empty() { json!(null) } else { json!(primary_key) };
+            watermark["primary_key"] = if primary_key.is_empty() {
+                json!(null)
+            } else {
+                json!(primary_key)
+            };
             watermark["start"] = json!(start);
             settings.insert("watermark", watermark);
         }
         match &self.probe {
             Probe::None | Probe::File => {}
-            Probe::Columns(columns) => drop(settings.insert("probe", json!({ "columns": columns }))),
+            Probe::Columns(columns) => {
+                drop(settings.insert("probe", json!({ "columns": columns })))
+            }
             Probe::Query(query) => drop(settings.insert("probe", json!({ "query": query }))),
-            Probe::Every(time) => drop(settings.insert("probe", json!({ "every": format!("{}s", time.as_secs()) }))),
+            Probe::Every(time) => {
+                drop(settings.insert("probe", json!({ "every": format!("{}s", time.as_secs()) })))
+            }
         }
         if !self.types.is_empty() {
-            let types: BTreeMap<&String, String> = self.types.iter().map(|(column, kind)| (column, kind.to_string())).collect();
+            let types: BTreeMap<&String, String> = self
+                .types
+                .iter()
+                .map(|(column, kind)| (column, kind.to_string()))
+                .collect();
             settings.insert("types", json!(types));
         }
         if self.on_invalid != OnInvalid::default() {
@@ -194,21 +214,53 @@ impl RowSource for SqlHome {
     fn recipe(&self) -> BTreeMap<String, String> {
         let mut recipe = BTreeMap::from([
             ("home.sql.version".to_string(), VERSION.to_string()),
-            ("home.database".to_string(), crate::fingerprint::Fingerprint::of_bytes(self.database.as_bytes()).to_string()),
+            (
+                "home.database".to_string(),
+                crate::fingerprint::Fingerprint::of_bytes(self.database.as_bytes()).to_string(),
+            ),
         ]);
         match &self.relation {
             Relation::Table(_) => recipe.insert("home.table".into(), self.relation.to_string()),
             Relation::Query(query) => recipe.insert("home.query".into(), query.clone()),
         };
-        let mut set = |name: &str, value: Option<String>| recipe.extend(value.map(|value| (name.to_string(), value)));
-        set("home.columns", self.columns.as_ref().map(|columns| json!(columns).to_string()));
+        let mut set = |name: &str, value: Option<String>| {
+            recipe.extend(value.map(|value| (name.to_string(), value)))
+        };
+        set(
+            "home.columns",
+            self.columns
+                .as_ref()
+                .map(|columns| json!(columns).to_string()),
+        );
         set("home.where", self.condition.clone());
-        set("home.slice", self.slice.as_ref().map(|slice| format!("{} by {}", slice.column, slice.by)));
-        set("home.watermark", self.watermark.as_ref().map(|watermark| watermark.column.clone()));
-        let sorted = self.watermark.as_ref().filter(|watermark| !watermark.primary_key.is_empty());
-        set("home.primary_key", sorted.map(|watermark| json!(watermark.primary_key).to_string()));
-        set("home.on_invalid", (self.on_invalid == OnInvalid::Null).then(|| "null".into()));
-        set("home.on_mismatch", (self.on_mismatch == OnMismatch::Text).then(|| "text".into()));
+        set(
+            "home.slice",
+            self.slice
+                .as_ref()
+                .map(|slice| format!("{} by {}", slice.column, slice.by)),
+        );
+        set(
+            "home.watermark",
+            self.watermark
+                .as_ref()
+                .map(|watermark| watermark.column.clone()),
+        );
+        let sorted = self
+            .watermark
+            .as_ref()
+            .filter(|watermark| !watermark.primary_key.is_empty());
+        set(
+            "home.primary_key",
+            sorted.map(|watermark| json!(watermark.primary_key).to_string()),
+        );
+        set(
+            "home.on_invalid",
+            (self.on_invalid == OnInvalid::Null).then(|| "null".into()),
+        );
+        set(
+            "home.on_mismatch",
+            (self.on_mismatch == OnMismatch::Text).then(|| "text".into()),
+        );
         let mut types = String::new();
         for (column, kind) in &self.types {
             types.push_str(&format!("{column}: {kind}\n"));
@@ -218,7 +270,9 @@ impl RowSource for SqlHome {
     }
 
     fn check_place(&self) -> Result<()> {
-        self.unknown.clone().map_or(Ok(()), |error| Err(error.of(&self.connection.name).into()))
+        self.unknown
+            .clone()
+            .map_or(Ok(()), |error| Err(error.of(&self.connection.name).into()))
     }
 
     fn is_probed(&self) -> bool {
@@ -226,7 +280,9 @@ impl RowSource for SqlHome {
     }
 
     fn watermark(&self) -> Option<&str> {
-        self.watermark.as_ref().map(|watermark| watermark.column.as_str())
+        self.watermark
+            .as_ref()
+            .map(|watermark| watermark.column.as_str())
     }
 
     fn is_settled(&self, unit: &str) -> bool {
@@ -235,13 +291,22 @@ impl RowSource for SqlHome {
 
     fn choose(&self, asked: &SliceRange) -> Result<Chosen> {
         if self.slice.is_some() || self.watermark.is_some() {
-            return Ok(chosen::chosen(&self.relation, self.slice.as_ref().map(|slice| slice.by), asked)?);
+            return Ok(chosen::chosen(
+                &self.relation,
+                self.slice.as_ref().map(|slice| slice.by),
+                asked,
+            )?);
         }
         let error = format!("{} has no slices that could be asked for", self.relation);
-        Err(Error::new(ErrorKind::Config, error).with_hint("slice: {column: created_at, by: month} in its home makes some"))
+        Err(Error::new(ErrorKind::Config, error)
+            .with_hint("slice: {column: created_at, by: month} in its home makes some"))
     }
 
-    fn probe<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Result<Answer>> {
+    fn probe<'a>(
+        &'a self,
+        databases: &'a Databases,
+        before: &'a Before,
+    ) -> BoxFuture<'a, Result<Answer>> {
         Box::pin(async move {
             let database = databases.of(&self.connection)?;
             let (session, asked) = reading::ask(self, database.session().await?, before).await?;
@@ -250,7 +315,11 @@ impl RowSource for SqlHome {
         })
     }
 
-    fn open<'a>(&'a self, databases: &'a Databases, before: &'a Before) -> BoxFuture<'a, Result<std::sync::Arc<dyn Reading>>> {
+    fn open<'a>(
+        &'a self,
+        databases: &'a Databases,
+        before: &'a Before,
+    ) -> BoxFuture<'a, Result<std::sync::Arc<dyn Reading>>> {
         Box::pin(async move {
             let database = databases.of(&self.connection)?;
             Ok(std::sync::Arc::new(SqlReading::open(self, &database, before).await?) as _)

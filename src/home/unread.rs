@@ -1,4 +1,5 @@
-//! What lies in a home of files and is not read, although it may have been meant: other endings, other letters, folders, links.
+//! What lies in a home of files and is not read, although it may have been meant: other endings,
+//! other letters, folders, links.
 //!
 //! It looks at names. What is read is decided in `files`.
 
@@ -29,14 +30,29 @@ impl Names<'_> {
     /// What is passed over, in words: a line for each reason.
     pub(super) fn look(&self) -> Result<Vec<String>, HomeError> {
         let is_deep = is_deep(self.glob);
-        let found = if is_deep { fs::walk(self.folder, fs::is_hidden)? } else { fs::list(self.folder, fs::is_hidden)? };
+        let found = if is_deep {
+            fs::walk(self.folder, fs::is_hidden)?
+        } else {
+            fs::list(self.folder, fs::is_hidden)?
+        };
         let matcher = self.pattern.map(Glob::compile_matcher);
         let is_read = |path: &Path| {
-            let is_own = || path.extension().is_some_and(|ending| self.endings.iter().any(|known| ending == *known));
-            matcher.as_ref().map_or_else(is_own, |matcher| matcher.is_match(path))
+            let is_own = || {
+                path.extension()
+                    .is_some_and(|ending| self.endings.iter().any(|known| ending == *known))
+            };
+            matcher
+                .as_ref()
+                .map_or_else(is_own, |matcher| matcher.is_match(path))
         };
         let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
-        for fs::Found { relative, is_folder, is_file, .. } in found.unwrap_or_default() {
+        for fs::Found {
+            relative,
+            is_folder,
+            is_file,
+            ..
+        } in found.unwrap_or_default()
+        {
             if is_file && !is_read(&relative) && self.is_like(&relative) {
                 files.push(relative);
             } else if is_folder && !is_deep {
@@ -46,9 +62,21 @@ impl Names<'_> {
             }
         }
         let lines = [
-            said(files, |names| format!("{names}: only names that match {} are, and large letters are other letters", self.glob)),
-            said(folders, |names| format!("{names}: glob: \"**/{}\" reads what lies in folders", self.glob.trim_start_matches('/'))),
-            said(links, |names| format!("{names}: links to folders are not followed below the home")),
+            said(files, |names| {
+                format!(
+                    "{names}: only names that match {} are, and large letters are other letters",
+                    self.glob
+                )
+            }),
+            said(folders, |names| {
+                format!(
+                    "{names}: glob: \"**/{}\" reads what lies in folders",
+                    self.glob.trim_start_matches('/')
+                )
+            }),
+            said(links, |names| {
+                format!("{names}: links to folders are not followed below the home")
+            }),
         ];
         Ok(lines.into_iter().flatten().collect())
     }
@@ -56,18 +84,31 @@ impl Names<'_> {
     /// True for a name that most likely was meant too.
     fn is_like(&self, path: &Path) -> bool {
         if self.pattern.is_some() {
-            let loose = GlobBuilder::new(self.glob).literal_separator(is_deep(self.glob)).case_insensitive(true).build();
+            let loose = GlobBuilder::new(self.glob)
+                .literal_separator(is_deep(self.glob))
+                .case_insensitive(true)
+                .build();
             return loose.is_ok_and(|glob| glob.compile_matcher().is_match(path));
         }
-        let known = ENDINGS.iter().find(|(format, _)| self.endings.first() == Some(format)).map_or(&[][..], |(_, endings)| endings);
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let known = ENDINGS
+            .iter()
+            .find(|(format, _)| self.endings.first() == Some(format))
+            .map_or(&[][..], |(_, endings)| endings);
+        let ending = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         known.contains(&ending.as_str())
     }
 }
 
 fn said(mut names: Vec<PathBuf>, why: impl Fn(String) -> String) -> Option<String> {
     names.sort();
-    let shown = some(&names.iter().map(|name| name.display()).collect::<Vec<_>>(), SHOWN);
+    let shown = some(
+        &names.iter().map(|name| name.display()).collect::<Vec<_>>(),
+        SHOWN,
+    );
     let verb = if names.len() == 1 { "is" } else { "are" };
     (!names.is_empty()).then(|| format!("not read {verb} {}", why(shown)))
 }

@@ -1,7 +1,8 @@
 //! `mode: append`: which inputs are still to be moved, by what the receipt says was moved.
 //!
-//! An input is its path and its digest: equal bytes under another name are another input, unless the
-//! old name has them no more, which is a rename; with `on_repeated: add` there are no renames. Pure comparison.
+//! An input is its path and its digest: equal bytes under another name are another input, unless
+//! the old name has them no more, which is a rename; with `on_repeated: add` there are no renames.
+//! Pure comparison.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -72,7 +73,10 @@ impl From<AppendError> for Error {
             AppendError::Changed { .. } => {
                 "give the new bytes a new name; or let on_changed: rewrite drop the rows of the old bytes for those of the new, or on_changed: ignore leave the new ones out"
             }
-            AppendError::Gone { has_other_bytes: true, .. } => {
+            AppendError::Gone {
+                has_other_bytes: true,
+                ..
+            } => {
                 "bring its bytes back, or let those that it has now take their place by on_changed: rewrite"
             }
             AppendError::Gone { .. } => {
@@ -90,8 +94,8 @@ impl From<AppendError> for Error {
     }
 }
 
-/// Compares what a home holds with what was moved. `lost` are parts, by name, that cannot be had any more
-/// and must be made again.
+/// Compares what a home holds with what was moved. `lost` are parts, by name, that cannot be had
+/// any more and must be made again.
 pub fn compare(
     inputs: &BTreeMap<String, Fingerprint>,
     published: &Published,
@@ -104,22 +108,41 @@ pub fn compare(
     }
     let fates = Fates::new(inputs, parts, mode)?;
     let (goes, again) = fates.spread(parts, lost);
-    let mut appending = Appending { moves: fates.new.iter().map(|name| (*name).clone()).collect(), ..Appending::default() };
+    let mut appending = Appending {
+        moves: fates.new.iter().map(|name| (*name).clone()).collect(),
+        ..Appending::default()
+    };
     for (part, goes) in parts.iter().zip(goes) {
         if goes {
             appending.gone.push(part.clone());
-            let mut needed = part.inputs.iter().filter(|input| !fates.removed.contains(*input));
+            let mut needed = part
+                .inputs
+                .iter()
+                .filter(|input| !fates.removed.contains(*input));
             let lacks = |input: &&Moved| !fates.changed.contains(*input) && !fates.is_there(input);
             if let Some(input) = needed.find(lacks) {
                 let has_other_bytes = inputs.contains_key(&input.name) && !input.is_replaced;
-                return Err(AppendError::Gone { part: part.name.clone(), input: input.name.clone(), has_other_bytes });
+                return Err(AppendError::Gone {
+                    part: part.name.clone(),
+                    input: input.name.clone(),
+                    has_other_bytes,
+                });
             }
         } else {
-            let inputs = part.inputs.iter().map(|input| fates.as_it_is_now(input)).collect();
-            appending.stay.push(Part { inputs, ..part.clone() });
+            let inputs = part
+                .inputs
+                .iter()
+                .map(|input| fates.as_it_is_now(input))
+                .collect();
+            appending.stay.push(Part {
+                inputs,
+                ..part.clone()
+            });
         }
     }
-    appending.moves.extend(again.into_iter().map(|input| fates.name(input).to_string()));
+    appending
+        .moves
+        .extend(again.into_iter().map(|input| fates.name(input).to_string()));
     appending.reasons = fates.reasons;
     Ok(appending)
 }
@@ -141,51 +164,94 @@ struct Fates<'a> {
 }
 
 impl<'a> Fates<'a> {
-    fn new(inputs: &'a BTreeMap<String, Fingerprint>, parts: &'a [Part], mode: Mode) -> Result<Self, AppendError> {
+    fn new(
+        inputs: &'a BTreeMap<String, Fingerprint>,
+        parts: &'a [Part],
+        mode: Mode,
+    ) -> Result<Self, AppendError> {
         let (new, renamed, changed, ignored, removed) = Default::default();
-        let mut fates = Self { inputs, new, renamed, changed, ignored, removed, reasons: Vec::new() };
+        let mut fates = Self {
+            inputs,
+            new,
+            renamed,
+            changed,
+            ignored,
+            removed,
+            reasons: Vec::new(),
+        };
         let moved: BTreeSet<&Moved> = parts.iter().flat_map(|part| &part.inputs).collect();
-        let (there, gone): (Vec<&Moved>, Vec<&Moved>) = moved.into_iter().partition(|input| inputs.get(&input.name) == Some(&input.digest));
+        let (there, gone): (Vec<&Moved>, Vec<&Moved>) = moved
+            .into_iter()
+            .partition(|input| inputs.get(&input.name) == Some(&input.digest));
         let is_moved: HashSet<&String> = there.iter().map(|input| &input.name).collect();
         for input in there.iter().filter(|input| input.is_replaced) {
-            fates.reasons.push(Reason::InputBack { name: input.name.clone() });
+            fates.reasons.push(Reason::InputBack {
+                name: input.name.clone(),
+            });
         }
         // What is no longer there as it was moved: it has another name, other bytes, or is gone.
         let mut gone: BTreeSet<&Moved> = gone.into_iter().collect();
         let mut by_digest: BTreeMap<Fingerprint, Vec<&Moved>> = BTreeMap::new();
-        gone.iter().rev().for_each(|input| by_digest.entry(input.digest).or_default().push(input));
+        gone.iter()
+            .rev()
+            .for_each(|input| by_digest.entry(input.digest).or_default().push(input));
         let mut unmoved = Vec::new();
         for (name, digest) in inputs.iter().filter(|(name, _)| !is_moved.contains(name)) {
             // Where each name is an input of its own, equal bytes are more rows.
-            let same = by_digest.get_mut(digest).filter(|_| mode.on_repeated() == OnRepeated::Skip);
+            let same = by_digest
+                .get_mut(digest)
+                .filter(|_| mode.on_repeated() == OnRepeated::Skip);
             match same.and_then(Vec::pop) {
                 Some(old) => {
                     gone.remove(old);
                     fates.renamed.insert(old, name);
-                    fates.reasons.push(Reason::InputRenamed { old: old.name.clone(), new: name.clone() });
+                    fates.reasons.push(Reason::InputRenamed {
+                        old: old.name.clone(),
+                        new: name.clone(),
+                    });
                 }
                 None => unmoved.push((name, *digest)),
             }
         }
-        let by_name: HashMap<&String, &Moved> = gone.iter().filter(|input| !input.is_replaced).map(|input| (&input.name, *input)).collect();
+        let by_name: HashMap<&String, &Moved> = gone
+            .iter()
+            .filter(|input| !input.is_replaced)
+            .map(|input| (&input.name, *input))
+            .collect();
         for (name, new) in unmoved {
             let Some(old) = by_name.get(name).copied() else {
-                fates.reasons.push(Reason::InputAdded { name: name.clone() });
+                fates
+                    .reasons
+                    .push(Reason::InputAdded { name: name.clone() });
                 fates.new.insert(name);
                 continue;
             };
             gone.remove(old);
             match mode.on_changed() {
-                OnChanged::Fail => return Err(AppendError::Changed { name: name.clone(), old: old.digest, new }),
+                OnChanged::Fail => {
+                    return Err(AppendError::Changed {
+                        name: name.clone(),
+                        old: old.digest,
+                        new,
+                    });
+                }
                 OnChanged::Ignore => drop(fates.ignored.insert(name)),
                 OnChanged::Rewrite => {
-                    fates.reasons.push(Reason::InputChanged { name: name.clone(), old: old.digest, new });
+                    fates.reasons.push(Reason::InputChanged {
+                        name: name.clone(),
+                        old: old.digest,
+                        new,
+                    });
                     fates.changed.insert(old);
                 }
             }
         }
         if mode.on_vanished() == OnVanished::Remove {
-            fates.reasons.extend(gone.iter().map(|input| Reason::InputRemoved { name: input.name.clone() }));
+            fates
+                .reasons
+                .extend(gone.iter().map(|input| Reason::InputRemoved {
+                    name: input.name.clone(),
+                }));
             fates.removed = gone;
         }
         Ok(fates)
@@ -207,23 +273,43 @@ impl<'a> Fates<'a> {
         // Its name may be that of other bytes now, which are in the set by themselves.
         let is_taken = || self.inputs.contains_key(name) && !self.ignored.contains(&input.name);
         let is_replaced = !self.is_there(input) && (input.is_replaced || is_taken());
-        Moved { name: name.to_string(), digest: input.digest, is_replaced }
+        Moved {
+            name: name.to_string(),
+            digest: input.digest,
+            is_replaced,
+        }
     }
 
-    /// Which parts go, and which inputs are moved again for it: a part that goes takes its other inputs with it,
-    /// and so all parts that those are in.
-    fn spread(&self, parts: &'a [Part], lost: &HashSet<String>) -> (Vec<bool>, BTreeSet<&'a Moved>) {
+    /// Which parts go, and which inputs are moved again for it: a part that goes takes its other
+    /// inputs with it, and so all parts that those are in.
+    fn spread(
+        &self,
+        parts: &'a [Part],
+        lost: &HashSet<String>,
+    ) -> (Vec<bool>, BTreeSet<&'a Moved>) {
         let parts_of = by_input(parts);
         let is_hit = |part: &Part| {
-            lost.contains(&part.name) || part.inputs.iter().any(|input| self.changed.contains(input) || self.removed.contains(input))
+            lost.contains(&part.name)
+                || part
+                    .inputs
+                    .iter()
+                    .any(|input| self.changed.contains(input) || self.removed.contains(input))
         };
         let mut goes: Vec<bool> = parts.iter().map(is_hit).collect();
         let mut queue: Vec<usize> = (0..parts.len()).filter(|number| goes[*number]).collect();
         let mut again = BTreeSet::new();
         while let Some(number) = queue.pop() {
-            for input in parts[number].inputs.iter().filter(|input| !self.removed.contains(*input)) {
+            for input in parts[number]
+                .inputs
+                .iter()
+                .filter(|input| !self.removed.contains(*input))
+            {
                 if again.insert(input) {
-                    queue.extend(parts_of[input].iter().filter(|part| !std::mem::replace(&mut goes[**part], true)));
+                    queue.extend(
+                        parts_of[input]
+                            .iter()
+                            .filter(|part| !std::mem::replace(&mut goes[**part], true)),
+                    );
                 }
             }
         }

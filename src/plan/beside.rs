@@ -1,4 +1,5 @@
-//! What stands beside the columns of a home's files: logs of other programs, values in names of folders, notes of writers.
+//! What stands beside the columns of a home's files: logs of other programs, values in names of
+//! folders, notes of writers.
 //!
 //! It reads footers and nothing else, and is asked for flows that are about to read.
 
@@ -8,14 +9,26 @@ use crate::error::{Error, Result};
 use crate::format::{Format, Layout, Opened};
 use crate::home::{Home, HomeError};
 
-/// Nothing is lost of what other programs keep beside files: a log that says which of them count, values in names of folders.
-pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
-    let Some(home) = home.files() else { return Ok(()) };
+/// Nothing is lost of what other programs keep beside files: a log that says which of them count,
+/// values in names of folders.
+pub(super) fn check_folders(
+    home: &dyn Home,
+    format: &dyn Format,
+    names: &[&str],
+    open: impl Fn(usize) -> Result<Opened>,
+) -> Result<()> {
+    let Some(home) = home.files() else {
+        return Ok(());
+    };
     home.check_surroundings()?;
     // All files have the same columns, so that one of each kind of folders says it.
     let mut kinds: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for (number, name) in names.iter().enumerate() {
-        let columns: Vec<String> = home.values_in_folders(name).into_iter().map(|(column, _)| column).collect();
+        let columns: Vec<String> = home
+            .values_in_folders(name)
+            .into_iter()
+            .map(|(column, _)| column)
+            .collect();
         if !columns.is_empty() {
             kinds.entry(columns).or_insert(number);
         }
@@ -24,30 +37,53 @@ pub(super) fn check_folders(home: &dyn Home, format: &dyn Format, names: &[&str]
         let columns = format.reader().columns(&open(number)?)?;
         let mut values = home.values_in_folders(names[number]).into_iter();
         if let Some((column, value)) = values.find(|(column, _)| !columns.contains(column)) {
-            return Err(HomeError::InFolders { file: names[number].to_string(), column, value }.into());
+            return Err(HomeError::InFolders {
+                file: names[number].to_string(),
+                column,
+                value,
+            }
+            .into());
         }
     }
     Ok(())
 }
 
-/// Which files share no part with the one before them, and why: the first of them with all that is to say, the others as a number.
+/// Which files share no part with the one before them, and why: the first of them with all that is
+/// to say, the others as a number.
 pub(super) fn remarks_on_packing(
     format: &dyn Format,
     layouts: &[&Layout],
     names: &[&str],
     open: impl Fn(usize) -> Result<Opened>,
 ) -> Result<Vec<String>> {
-    let filled: Vec<usize> = (0..layouts.len()).filter(|file| layouts[*file].rows > 0).collect();
-    let apart: Vec<(usize, usize)> =
-        filled.windows(2).map(|pair| (pair[0], pair[1])).filter(|(one, other)| !layouts[*one].packs_with(layouts[*other])).collect();
-    let Some((one, other)) = apart.first().copied() else { return Ok(Vec::new()) };
+    let filled: Vec<usize> = (0..layouts.len())
+        .filter(|file| layouts[*file].rows > 0)
+        .collect();
+    let apart: Vec<(usize, usize)> = filled
+        .windows(2)
+        .map(|pair| (pair[0], pair[1]))
+        .filter(|(one, other)| !layouts[*one].packs_with(layouts[*other]))
+        .collect();
+    let Some((one, other)) = apart.first().copied() else {
+        return Ok(Vec::new());
+    };
     let passthrough = format.passthrough();
-    let difference = passthrough.map(|format| format.apart(&open(one)?, &open(other)?).map_err(Error::from)).transpose()?.flatten();
+    let difference = passthrough
+        .map(|format| {
+            format
+                .apart(&open(one)?, &open(other)?)
+                .map_err(Error::from)
+        })
+        .transpose()?
+        .flatten();
     let difference = difference.unwrap_or_else(|| "what they say of their values differs".into());
     let more = match apart.len() - 1 {
         0 => String::new(),
         1 => "; a part ends so between two other files too".into(),
         more => format!("; parts end so between {} other files too", more + 1),
     };
-    Ok(vec![format!("a part ends between {} and {}, which cannot share one: {difference}{more}", names[one], names[other])])
+    Ok(vec![format!(
+        "a part ends between {} and {}, which cannot share one: {difference}{more}",
+        names[one], names[other]
+    )])
 }

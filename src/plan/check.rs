@@ -68,10 +68,15 @@ pub async fn ask_tables(project: &Project) -> Answers {
     let databases = Databases::new(project.root());
     let asked = project.graph.flows().filter_map(|flow| {
         let (table, databases) = (flow.home.rows()?, &databases);
-        let before = Before { is_final: flow.is_final(), ..Before::default() };
+        let before = Before {
+            is_final: flow.is_final(),
+            ..Before::default()
+        };
         Some(async move {
             let began = Instant::now();
-            let answer = limited(flow.timeout, table.probe(databases, &before)).await.flatten();
+            let answer = limited(flow.timeout, table.probe(databases, &before))
+                .await
+                .flatten();
             (flow.name.clone(), (answer, began.elapsed()))
         })
     });
@@ -81,15 +86,34 @@ pub async fn ask_tables(project: &Project) -> Answers {
 /// Looks at the homes and stores of all flows, in their order.
 pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
     let graph = &project.graph;
-    let place = |flow: &'p Arc<Flow>| (flow.name.as_str(), (project.store_path(flow), project.input_format(flow)));
+    let place = |flow: &'p Arc<Flow>| {
+        (
+            flow.name.as_str(),
+            (project.store_path(flow), project.input_format(flow)),
+        )
+    };
     let places: Places<'_> = graph.flows().map(place).collect();
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
-        let (store, format) = places.get(name.as_str()).map(|(store, format)| (*store, format.as_ref()))?;
-        Some(Look { graph, places: &places, within: project.confined(), flow, format, store, answer: answers.get(name), answers })
+        let (store, format) = places
+            .get(name.as_str())
+            .map(|(store, format)| (*store, format.as_ref()))?;
+        Some(Look {
+            graph,
+            places: &places,
+            within: project.confined(),
+            flow,
+            format,
+            store,
+            answer: answers.get(name),
+            answers,
+        })
     };
     let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
-    let checked: Vec<[Checked; 2]> = looks.par_iter().map(|look| [look.check(Part::Home, home), look.check(Part::Store, store)]).collect();
+    let checked: Vec<[Checked; 2]> = looks
+        .par_iter()
+        .map(|look| [look.check(Part::Home, home), look.check(Part::Store, store)])
+        .collect();
     checked.into_iter().flatten().collect()
 }
 
@@ -116,20 +140,28 @@ impl<'p> Look<'p> {
     /// The flows that a flow needs, with their stores.
     fn upstreams(&self, flow: &Flow) -> impl Iterator<Item = (&'p Flow, &'p Path)> {
         let (graph, places) = (self.graph, self.places);
-        let upstreams = graph.upstreams(flow.name.as_str()).into_iter().filter_map(|name| graph.flow(name.as_str()));
+        let upstreams = graph
+            .upstreams(flow.name.as_str())
+            .into_iter()
+            .filter_map(|name| graph.flow(name.as_str()));
         upstreams.filter_map(|flow| Some((flow.as_ref(), places.get(flow.name.as_str())?.0)))
     }
 
     /// The format of what a flow reads.
     fn format_of(&self, flow: &Flow) -> &'p dyn Format {
-        self.places.get(flow.name.as_str()).map_or(self.format, |(_, format)| format.as_ref())
+        self.places
+            .get(flow.name.as_str())
+            .map_or(self.format, |(_, format)| format.as_ref())
     }
 
-    /// The flow whose files a flow reads, or will read once they are there; nothing where its home is no other's store.
+    /// The flow whose files a flow reads, or will read once they are there; nothing where its home
+    /// is no other's store.
     fn source(&self, flow: &Flow) -> Option<&'p Flow> {
         match flow.upstream() {
             Some(upstream) => self.graph.flow(upstream).map(|flow| flow.as_ref()),
-            None if flow.home.files().is_some_and(|files| files.list().is_err()) => self.fills(flow),
+            None if flow.home.files().is_some_and(|files| files.list().is_err()) => {
+                self.fills(flow)
+            }
             None => None,
         }
     }
@@ -137,11 +169,14 @@ impl<'p> Look<'p> {
     /// The flow that will fill a home which is not there yet.
     fn fills(&self, flow: &Flow) -> Option<&'p Flow> {
         let home = fs::real_path(flow.home.files()?.path()).ok()?;
-        self.upstreams(flow).find(|(_, store)| home.starts_with(store)).map(|(flow, _)| flow)
+        self.upstreams(flow)
+            .find(|(_, store)| home.starts_with(store))
+            .map(|(flow, _)| flow)
     }
 
-    /// The flows that files go through before they come to this one, the nearest first, and last the one whose home is no other's
-    /// store. Files have the columns there that they will have here.
+    /// The flows that files go through before they come to this one, the nearest first, and last
+    /// the one whose home is no other's store. Files have the columns there that they will have
+    /// here.
     fn sources(&self) -> Vec<&'p Flow> {
         let mut sources: Vec<&Flow> = Vec::new();
         let mut next = self.source(self.flow);
@@ -157,14 +192,22 @@ impl<'p> Look<'p> {
         let began = Instant::now();
         let seen = catch_panic(|| within(self.flow.timeout, || look(self))).flatten();
         let answer = self.answer.filter(|_| part == Part::Home);
-        let of_table = answer.and_then(|(answer, _)| answer.as_ref().ok()).map(|answer| answer.remarks.clone());
+        let of_table = answer
+            .and_then(|(answer, _)| answer.as_ref().ok())
+            .map(|answer| answer.remarks.clone());
         let took = began.elapsed() + answer.map_or(Duration::ZERO, |(_, took)| *took);
         let mut remarks = of_table.unwrap_or_default();
         let found = seen.map(|seen| {
             remarks.extend(seen.remarks);
             seen.found
         });
-        Checked { flow: self.flow.name.clone(), part, found, remarks, took }
+        Checked {
+            flow: self.flow.name.clone(),
+            part,
+            found,
+            remarks,
+            took,
+        }
     }
 }
 
@@ -178,7 +221,10 @@ struct Seen {
 
 impl From<String> for Seen {
     fn from(found: String) -> Self {
-        Self { found, remarks: Vec::new() }
+        Self {
+            found,
+            remarks: Vec::new(),
+        }
     }
 }
 
@@ -195,7 +241,12 @@ fn home(look: &Look<'_>) -> Result<Seen> {
             Err(error) => filled_by(look).map(Seen::from).ok_or_else(|| error.clone()),
         };
     }
-    let Some(files) = flow.home.files() else { return Err(Error::new(ErrorKind::Flow, "its home is neither files nor rows")) };
+    let Some(files) = flow.home.files() else {
+        return Err(Error::new(
+            ErrorKind::Flow,
+            "its home is neither files nor rows",
+        ));
+    };
     let listing = match files.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
@@ -205,20 +256,38 @@ fn home(look: &Look<'_>) -> Result<Seen> {
         }
         Err(error) => return Err(error.into()),
     };
-    look.within.map_or(Ok(()), |root| listing.check_confined(root))?;
-    let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>()?;
+    look.within
+        .map_or(Ok(()), |root| listing.check_confined(root))?;
+    let layouts = listing
+        .files
+        .par_iter()
+        .map(|file| inspect(format, &listing, &file.name))
+        .collect::<Result<Vec<_>>>()?;
     let mut remarks = passes(format, &listing, &layouts, flow)?;
     remarks.extend(files.unread()?);
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
-    let files = if layouts.len() == 1 { "1 file".to_string() } else { format!("{} files", layouts.len()) };
-    Ok(Seen { found: format!("{files}, {rows} rows"), remarks })
+    let files = if layouts.len() == 1 {
+        "1 file".to_string()
+    } else {
+        format!("{} files", layouts.len())
+    };
+    Ok(Seen {
+        found: format!("{files}, {rows} rows"),
+        remarks,
+    })
 }
 
 /// The columns can be written into the store's files.
 fn table(flow: &Flow, answer: &Answer) -> Result<String> {
     let target = flow.store.target();
     target.begin(&answer.columns, Box::new(std::io::sink()))?;
-    let counted = |number: usize, what: &str| if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") };
+    let counted = |number: usize, what: &str| {
+        if number == 1 {
+            format!("1 {what}")
+        } else {
+            format!("{number} {what}s")
+        }
+    };
     Ok(format!(
         "{}, read in {}",
         counted(answer.columns.len(), "column"),
@@ -228,17 +297,25 @@ fn table(flow: &Flow, answer: &Answer) -> Result<String> {
 
 /// A table that another flow of the config will make.
 fn filled_by(look: &Look<'_>) -> Option<String> {
-    let is_to_come = |flow: &Flow, store: &Path| !flow.store.capabilities().parts_readable && matches!(flow.store.receipt(store), Ok(None));
-    let (flow, _) = look.upstreams(look.flow).find(|(flow, store)| is_to_come(flow, store))?;
+    let is_to_come = |flow: &Flow, store: &Path| {
+        !flow.store.capabilities().parts_readable && matches!(flow.store.receipt(store), Ok(None))
+    };
+    let (flow, _) = look
+        .upstreams(look.flow)
+        .find(|(flow, store)| is_to_come(flow, store))?;
     Some(format!("will be made by flow {}", flow.name))
 }
 
-/// What other flows will give can become parts of the store, as far as their homes tell. Those that cannot be read are failures of
-/// their own.
+/// What other flows will give can become parts of the store, as far as their homes tell. Those that
+/// cannot be read are failures of their own.
 fn to_come(look: &Look<'_>) -> Result<()> {
     let sources = look.sources();
-    let Some(first) = sources.last().copied() else { return Ok(()) };
-    let Some((listing, layouts)) = files_of(look, first) else { return Ok(()) };
+    let Some(first) = sources.last().copied() else {
+        return Ok(());
+    };
+    let Some((listing, layouts)) = files_of(look, first) else {
+        return Ok(());
+    };
     let target = look.flow.store.target();
     let mut names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
     // Files that are packed on their way are as many as the rows make, and have other groups.
@@ -247,11 +324,18 @@ fn to_come(look: &Look<'_>) -> Result<()> {
             return Ok(());
         }
         // What is wrong with their names is said of that flow.
-        let Ok(made) = part_names(flow, names.iter().map(String::as_str)) else { return Ok(()) };
+        let Ok(made) = part_names(flow, names.iter().map(String::as_str)) else {
+            return Ok(());
+        };
         names = made;
     }
     let known: Vec<&Layout> = layouts.iter().collect();
-    check_names(look.flow, &names.iter().map(String::as_str).collect::<Vec<_>>(), &known, &listing)?;
+    check_names(
+        look.flow,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+        &known,
+        &listing,
+    )?;
     // What becomes of another format's columns on their way is said of the flow that changes it.
     if look.format_of(first).id() != look.format.id() {
         return Ok(());
@@ -260,7 +344,13 @@ fn to_come(look: &Look<'_>) -> Result<()> {
         listing
             .files
             .par_iter()
-            .map(|file| Ok(check_recodable(look.format, &open(&listing, &file.name)?, &target)?))
+            .map(|file| {
+                Ok(check_recodable(
+                    look.format,
+                    &open(&listing, &file.name)?,
+                    &target,
+                )?)
+            })
             .collect::<Result<()>>()?;
     }
     Ok(())
@@ -270,35 +360,69 @@ fn to_come(look: &Look<'_>) -> Result<()> {
 fn files_of(look: &Look<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
     let listing = flow.home.files()?.list().ok()?;
     let format = look.format_of(flow);
-    let layouts = listing.files.par_iter().map(|file| inspect(format, &listing, &file.name)).collect::<Result<Vec<_>>>().ok()?;
+    let layouts = listing
+        .files
+        .par_iter()
+        .map(|file| inspect(format, &listing, &file.name))
+        .collect::<Result<Vec<_>>>()
+        .ok()?;
     Some((listing, layouts))
 }
 
 fn open(listing: &Listing, name: &str) -> Result<Opened> {
     let path = listing.folder.join(name);
-    Ok(Opened { file: fs::open(&path)?, path })
+    Ok(Opened {
+        file: fs::open(&path)?,
+        path,
+    })
 }
 
 fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout> {
     Ok(format.reader().inspect(&open(listing, name)?)?)
 }
 
-/// The files can become parts of the store: the same columns, none of them lost, and nothing that cannot be decoded where it
-/// must be. Gives what the reader should know.
-fn passes(format: &dyn Format, listing: &Listing, layouts: &[Layout], flow: &Flow) -> Result<Vec<String>> {
+/// The files can become parts of the store: the same columns, none of them lost, and nothing that
+/// cannot be decoded where it must be. Gives what the reader should know.
+fn passes(
+    format: &dyn Format,
+    listing: &Listing,
+    layouts: &[Layout],
+    flow: &Flow,
+) -> Result<Vec<String>> {
     let known: Vec<&Layout> = layouts.iter().collect();
-    let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
+    let names: Vec<&str> = listing
+        .files
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
     let opened = |file: usize| open(listing, names[file]);
     check_schemas(format, &known, opened)?;
     check_folders(flow.home.as_ref(), format, &names, opened)?;
     check_names(flow, &names, &known, listing)?;
-    slice::check_number(names.iter().copied().zip(known.iter().copied()), flow.store.target().rows_per_file)?;
+    slice::check_number(
+        names.iter().copied().zip(known.iter().copied()),
+        flow.store.target().rows_per_file,
+    )?;
     if !flow.store.capabilities().parts_readable {
-        listing.files.par_iter().map(|file| Ok(format.reader().readable(&open(listing, &file.name)?)?)).collect::<Result<()>>()?;
+        listing
+            .files
+            .par_iter()
+            .map(|file| Ok(format.reader().readable(&open(listing, &file.name)?)?))
+            .collect::<Result<()>>()?;
     }
     let target = flow.store.target();
     if let TransferMode::Decoded { .. } = TransferMode::new(format, &known, &target)? {
-        listing.files.par_iter().map(|file| Ok(check_recodable(format, &open(listing, &file.name)?, &target)?)).collect::<Result<()>>()?;
+        listing
+            .files
+            .par_iter()
+            .map(|file| {
+                Ok(check_recodable(
+                    format,
+                    &open(listing, &file.name)?,
+                    &target,
+                )?)
+            })
+            .collect::<Result<()>>()?;
     }
     match flow.store.target().rows_per_file {
         Some(_) => remarks_on_packing(format, &known, &names, opened),
@@ -315,7 +439,10 @@ fn check_names(flow: &Flow, names: &[&str], layouts: &[&Layout], listing: &Listi
     let sizes: Vec<u64> = listing.files.iter().map(|file| file.stat.size).collect();
     let of_slices = rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file));
     let firsts: Vec<&str> = match &of_slices {
-        Some(slices) => slices.iter().map(|slice| slice.pieces.first().map_or("", |piece| names[piece.file])).collect(),
+        Some(slices) => slices
+            .iter()
+            .map(|slice| slice.pieces.first().map_or("", |piece| names[piece.file]))
+            .collect(),
         None => names.to_vec(),
     };
     part_names(flow, firsts.iter().copied()).map(drop)
@@ -326,8 +453,14 @@ fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<V
     let mut owners: BTreeMap<String, &str> = BTreeMap::new();
     let mut parts = Vec::new();
     for (sequence, name) in (1..).zip(files) {
-        let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let part = flow.store.part_name(&Naming { sequence, stem: &stem, digest: None })?;
+        let stem = Path::new(name)
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let part = flow.store.part_name(&Naming {
+            sequence,
+            stem: &stem,
+            digest: None,
+        })?;
         if let Some(first) = owners.insert(part.clone(), name) {
             return Err(same_name(&part, first, name));
         }
@@ -339,13 +472,26 @@ fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<V
 fn store(look: &Look<'_>) -> Result<Seen> {
     look.flow.store.check(look.store)?;
     // Where the home cannot be read, that is said of the home.
-    let columns = if look.flow.store.capabilities().parts_readable { None } else { incoming(look).ok().flatten() };
+    let columns = if look.flow.store.capabilities().parts_readable {
+        None
+    } else {
+        incoming(look).ok().flatten()
+    };
     let change = look.flow.mode.change();
-    let remarks = columns.map(|columns| look.flow.store.check_columns(&columns, change)).transpose()?.unwrap_or_default();
+    let remarks = columns
+        .map(|columns| look.flow.store.check_columns(&columns, change))
+        .transpose()?
+        .unwrap_or_default();
     let receipt = look.flow.store.receipt(look.store)?;
-    let published = receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+    let published = receipt
+        .as_ref()
+        .and_then(|receipt| receipt.published.as_ref());
     let found = match published {
-        Some(published) => format!("can be written, has {} rows of {}", published.manifest.rows(), published.at),
+        Some(published) => format!(
+            "can be written, has {} rows of {}",
+            published.manifest.rows(),
+            published.at
+        ),
         None => "can be written, nothing was published yet".to_string(),
     };
     Ok(Seen { found, remarks })
@@ -355,10 +501,19 @@ fn store(look: &Look<'_>) -> Result<Seen> {
 fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
     let flow = look.sources().last().copied().unwrap_or(look.flow);
     if flow.home.rows().is_some() {
-        return Ok(look.answers.get(&flow.name).and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
+        return Ok(look
+            .answers
+            .get(&flow.name)
+            .and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
     }
-    let Some(files) = flow.home.files() else { return Ok(None) };
+    let Some(files) = flow.home.files() else {
+        return Ok(None);
+    };
     let listing = files.list()?;
     let format = look.format_of(flow);
-    listing.files.first().map(|file| columns::of_file(format, &open(&listing, &file.name)?)).transpose()
+    listing
+        .files
+        .first()
+        .map(|file| columns::of_file(format, &open(&listing, &file.name)?))
+        .transpose()
 }

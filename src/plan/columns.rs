@@ -1,4 +1,5 @@
-//! Columns that come to a table: whether they have a place there, before anything is read or written.
+//! Columns that come to a table: whether they have a place there, before anything is read or
+//! written.
 
 use std::time::Duration;
 
@@ -11,11 +12,17 @@ use crate::error::{Error, Result};
 use crate::flow::Flow;
 use crate::format::{Format, Opened};
 
-/// Has a flow's table judge the columns that come, by their types alone; gives what is to be known of them, in words.
+/// Has a flow's table judge the columns that come, by their types alone; gives what is to be known
+/// of them, in words.
 ///
 /// # Errors
 /// Columns that do not fit: all of them are named.
-pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn(usize) -> Result<Opened>) -> Result<Vec<String>> {
+pub(super) fn check(
+    flow: &Flow,
+    format: &dyn Format,
+    work: &Work,
+    open: impl Fn(usize) -> Result<Opened>,
+) -> Result<Vec<String>> {
     if flow.store.capabilities().parts_readable {
         return Ok(Vec::new());
     }
@@ -24,15 +31,23 @@ pub(super) fn check(flow: &Flow, format: &dyn Format, work: &Work, open: impl Fn
         None if work.files.is_empty() => None,
         None => Some(of_file(format, &open(0)?)?),
     };
-    let Some(columns) = columns else { return Ok(Vec::new()) };
+    let Some(columns) = columns else {
+        return Ok(Vec::new());
+    };
     let check = || flow.store.check_columns(&columns, flow.mode.change());
-    if work.table.as_ref().is_none_or(|table| table.reading.is_none()) {
+    if work
+        .table
+        .as_ref()
+        .is_none_or(|table| table.reading.is_none())
+    {
         return Ok(check()?);
     }
-    // The session that its home is read by may be the last that there is for this user, or that a pooler has. What is not found now is
-    // found when the table is filled.
+    // The session that its home is read by may be the last that there is for this user, or that a
+    // pooler has. What is not found now is found when the table is filled.
     match within(Some(SPARE), check).map_err(Error::from) {
-        Err(error) if is_transient(&error) || error.cause::<TookLonger>().is_some() => Ok(Vec::new()),
+        Err(error) if is_transient(&error) || error.cause::<TookLonger>().is_some() => {
+            Ok(Vec::new())
+        }
         checked => checked,
     }
 }

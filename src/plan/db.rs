@@ -1,9 +1,13 @@
-//! The queries of planning: from config text and inputs to flows, graph and keys, memoised by salsa.
+//! The queries of planning: from config text and inputs to flows, graph and keys, memoised by
+//! salsa.
 //!
 //! Queries do no I/O. What changes between two builds comes in through the inputs, whose setters
 //! are called only where something differs: then only what depends on it is asked for again.
 
-#![expect(missing_docs, reason = "salsa's macros make constructors and setters without docs")]
+#![expect(
+    missing_docs,
+    reason = "salsa's macros make constructors and setters without docs"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +83,11 @@ impl Database {
             if let EventKind::WillExecute { database_key } = event.kind {
                 let query = format!("{database_key:?}");
                 let query = query.split('(').next().unwrap_or_default().to_string();
-                *counter.lock().unwrap_or_else(PoisonError::into_inner).entry(query).or_default() += 1;
+                *counter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(query)
+                    .or_default() += 1;
             }
         })));
         Self { storage, executed }
@@ -125,21 +133,47 @@ pub fn flows(db: &dyn salsa::Database, files: ConfigFiles) -> (Arc<Vec<Arc<Flow>
 
 /// The graph, of a config without any problem.
 #[salsa::tracked(returns(clone))]
-pub fn graph(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths) -> Result<Arc<Graph>, Problems> {
+pub fn graph(
+    db: &dyn salsa::Database,
+    files: ConfigFiles,
+    paths: Paths,
+) -> Result<Arc<Graph>, Problems> {
     let ((config, _), (flows, problems)) = (resolved(db, files), flows(db, files));
-    let Some(config) = config else { return Err(problems.in_order()) };
-    Graph::new(&flows, paths.real(db), &files.found(db).root, &config, problems).map(Arc::new)
+    let Some(config) = config else {
+        return Err(problems.in_order());
+    };
+    Graph::new(
+        &flows,
+        paths.real(db),
+        &files.found(db).root,
+        &config,
+        problems,
+    )
+    .map(Arc::new)
 }
 
 /// One flow: it stays the same while others change.
 #[salsa::tracked(returns(clone))]
-pub fn flow<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths, id: FlowId<'db>) -> Option<Arc<Flow>> {
-    graph(db, files, paths).ok()?.flow(id.name(db).as_str()).cloned()
+pub fn flow<'db>(
+    db: &'db dyn salsa::Database,
+    files: ConfigFiles,
+    paths: Paths,
+    id: FlowId<'db>,
+) -> Option<Arc<Flow>> {
+    graph(db, files, paths)
+        .ok()?
+        .flow(id.name(db).as_str())
+        .cloned()
 }
 
 /// A flow's recipe.
 #[salsa::tracked(returns(clone))]
-pub fn recipe<'db>(db: &'db dyn salsa::Database, files: ConfigFiles, paths: Paths, id: FlowId<'db>) -> Option<Arc<Components>> {
+pub fn recipe<'db>(
+    db: &'db dyn salsa::Database,
+    files: ConfigFiles,
+    paths: Paths,
+    id: FlowId<'db>,
+) -> Option<Arc<Components>> {
     let flow = flow(db, files, paths, id)?;
     let input = input_format(db, files, paths, &flow)?;
     Some(Arc::new(flow.recipe(input.as_ref())))
@@ -156,11 +190,19 @@ pub fn flow_key<'db>(
 ) -> Option<Arc<FlowKey>> {
     let mut components = recipe(db, files, paths, id)?.as_ref().clone();
     components.inputs = home.inputs(db).as_ref().clone();
-    Some(Arc::new(FlowKey { key: components.key(KeyKind::Flow), components }))
+    Some(Arc::new(FlowKey {
+        key: components.key(KeyKind::Flow),
+        components,
+    }))
 }
 
 /// The format of a home's files: its own, or that of the store which it names.
-fn input_format(db: &dyn salsa::Database, files: ConfigFiles, paths: Paths, of: &Flow) -> Option<Arc<dyn Format>> {
+fn input_format(
+    db: &dyn salsa::Database,
+    files: ConfigFiles,
+    paths: Paths,
+    of: &Flow,
+) -> Option<Arc<dyn Format>> {
     match of.home.source() {
         Source::Files(files) => Some(files.format()),
         Source::Flow(name) => {

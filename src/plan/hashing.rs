@@ -12,7 +12,10 @@ pub struct Hashing {
 impl Hashing {
     /// Bytes that were read by now, and how many it will be as far as that is known.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.done.load(Ordering::Relaxed), self.wanted.load(Ordering::Relaxed))
+        (
+            self.done.load(Ordering::Relaxed),
+            self.wanted.load(Ordering::Relaxed),
+        )
     }
 
     /// So many more bytes are to be read.

@@ -31,16 +31,32 @@ impl Planner {
         let mut steps: Vec<Step> = Vec::new();
         let mut will_run = BTreeSet::new();
         let mut blocked = BTreeSet::new();
-        let order: Vec<FlowName> =
-            self.project.graph.order().iter().filter(|name| self.request.selected.flows.contains(*name)).cloned().collect();
+        let order: Vec<FlowName> = self
+            .project
+            .graph
+            .order()
+            .iter()
+            .filter(|name| self.request.selected.flows.contains(*name))
+            .cloned()
+            .collect();
         for name in order {
             let upstreams = self.project.graph.upstreams(name.as_str());
-            let waits: Vec<FlowName> = upstreams.iter().filter(|name| will_run.contains(*name)).cloned().collect();
-            let stuck = upstreams.iter().find(|name| blocked.contains(*name)).cloned();
+            let waits: Vec<FlowName> = upstreams
+                .iter()
+                .filter(|name| will_run.contains(*name))
+                .cloned()
+                .collect();
+            let stuck = upstreams
+                .iter()
+                .find(|name| blocked.contains(*name))
+                .cloned();
             let step = match stuck {
                 Some(upstream) => Step {
                     flow: name,
-                    verdict: Verdict::Blocked { error: format!("its upstream {upstream} is blocked"), hint: None },
+                    verdict: Verdict::Blocked {
+                        error: format!("its upstream {upstream} is blocked"),
+                        hint: None,
+                    },
                     work: None,
                 },
                 None => self.judge(&name, &waits).await?,
@@ -52,14 +68,25 @@ impl Planner {
             }
             steps.push(step);
         }
-        let pinned = steps.iter().filter_map(|step| Some((step.flow.clone(), self.pin(&step.flow)?))).collect();
-        Ok(Plan { steps, orphans: self.orphans(), pinned, asked_tables: !self.tables.is_empty() })
+        let pinned = steps
+            .iter()
+            .filter_map(|step| Some((step.flow.clone(), self.pin(&step.flow)?)))
+            .collect();
+        Ok(Plan {
+            steps,
+            orphans: self.orphans(),
+            pinned,
+            asked_tables: !self.tables.is_empty(),
+        })
     }
 
     /// Judges the flows that are not selected, as if nothing were done to the others.
     pub async fn judge_others(&mut self) -> Result<Vec<Step>> {
         let order = self.project.graph.order().to_vec();
-        let others: Vec<FlowName> = order.into_iter().filter(|name| !self.request.selected.flows.contains(name)).collect();
+        let others: Vec<FlowName> = order
+            .into_iter()
+            .filter(|name| !self.request.selected.flows.contains(name))
+            .collect();
         self.looks.extend(look(&self.project, &others));
         self.vouch_or_observe(&others).await?;
         let mut steps = Vec::new();
@@ -69,8 +96,8 @@ impl Planner {
         Ok(steps)
     }
 
-    /// Judges one flow, whose upstreams are done but for those it waits for. Where nobody will build, what would stop a build at
-    /// its end is found too.
+    /// Judges one flow, whose upstreams are done but for those it waits for. Where nobody will
+    /// build, what would stop a build at its end is found too.
     pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
         let step = self.judge_home(name, waits).await?;
         if self.is_building || matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. }) {
@@ -78,7 +105,11 @@ impl Planner {
         }
         match self.check_publication(&step) {
             Ok(()) => Ok(step),
-            Err(error) => Ok(Step { verdict: blocked(&error), work: None, ..step }),
+            Err(error) => Ok(Step {
+                verdict: blocked(&error),
+                work: None,
+                ..step
+            }),
         }
     }
 
@@ -86,7 +117,10 @@ impl Planner {
     fn check_publication(&self, step: &Step) -> Result<()> {
         let flow = self.flow(&step.flow)?;
         flow.store.check(self.project.store_path(&flow))?;
-        let work = step.work.as_ref().filter(|work| !work.is_only_to_settle && !self.request.accept_shrink);
+        let work = step
+            .work
+            .as_ref()
+            .filter(|work| !work.is_only_to_settle && !self.request.accept_shrink);
         match work.and_then(|work| work.rows()) {
             Some(rows) => check_shrink(&flow, self.receipt(&step.flow).map(Arc::as_ref), rows),
             None => Ok(()),
@@ -94,8 +128,16 @@ impl Planner {
     }
 
     async fn judge_home(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
-        let step = |verdict, work| Step { flow: name.clone(), verdict, work };
-        if let Some(lost) = self.lost.iter().find(|lost| self.is_entity_of(name, &lost.flow)) {
+        let step = |verdict, work| Step {
+            flow: name.clone(),
+            verdict,
+            work,
+        };
+        if let Some(lost) = self
+            .lost
+            .iter()
+            .find(|lost| self.is_entity_of(name, &lost.flow))
+        {
             return Ok(step(blocked(&lost.error(lost::count(&self.lost))), None));
         }
         if waits.is_empty() && self.vouched.contains(name) {
@@ -105,11 +147,19 @@ impl Planner {
             self.observe(std::slice::from_ref(name)).await?;
         }
         if self.must_settle(name)? {
-            return Ok(step(Verdict::Stale { reasons: vec![Reason::Interrupted] }, Some(Arc::new(self.work_to_settle(name)))));
+            return Ok(step(
+                Verdict::Stale {
+                    reasons: vec![Reason::Interrupted],
+                },
+                Some(Arc::new(self.work_to_settle(name))),
+            ));
         }
         if let (true, Some(run)) = (self.is_backfilled(name), self.pin(name)) {
             let error = Error::new(ErrorKind::Flow, format!("it stays at the set of run {run}"));
-            return Ok(step(blocked(&error.with_hint(format!("hygge restore {name} --latest ends that"))), None));
+            return Ok(step(
+                blocked(&error.with_hint(format!("hygge restore {name} --latest ends that"))),
+                None,
+            ));
         }
         if let Some(published) = self.stays_at(name) {
             return match self.judge_set(name, published).await {
@@ -120,13 +170,21 @@ impl Planner {
         let judged = match self.compare(name, waits) {
             Ok(judged) => judged,
             Err(error) if self.may_be_passing(name, &error) => {
-                return Ok(step(Verdict::Stale { reasons: Vec::new() }, Some(Arc::new(self.work_to_settle(name)))));
+                return Ok(step(
+                    Verdict::Stale {
+                        reasons: Vec::new(),
+                    },
+                    Some(Arc::new(self.work_to_settle(name))),
+                ));
             }
             Err(error) => return Ok(step(blocked(&error), None)),
         };
         let (mut reasons, key) = match judged {
             Judged::Waits(reasons) => {
-                let verdict = Verdict::Maybe { upstreams: waits.to_vec(), reasons };
+                let verdict = Verdict::Maybe {
+                    upstreams: waits.to_vec(),
+                    reasons,
+                };
                 return Ok(step(verdict, None));
             }
             Judged::Known(reasons, key) => (reasons, key),
@@ -139,7 +197,10 @@ impl Planner {
         if is_table && !self.readings.contains_key(name) {
             // Only what reads it can say what it holds.
             if self.is_building {
-                return Ok(step(Verdict::Stale { reasons }, Some(Arc::new(self.work_to_settle(name)))));
+                return Ok(step(
+                    Verdict::Stale { reasons },
+                    Some(Arc::new(self.work_to_settle(name))),
+                ));
             }
             if !self.tables.contains_key(name) {
                 return Ok(step(Verdict::Stale { reasons }, None));
@@ -147,16 +208,29 @@ impl Planner {
         }
         match self.work(name, &key).await {
             Ok(work) => {
-                let old = self.receipt(name).and_then(|receipt| receipt.published.as_ref()).and_then(|published| published.schema);
+                let old = self
+                    .receipt(name)
+                    .and_then(|receipt| receipt.published.as_ref())
+                    .and_then(|published| published.schema);
                 if let (Some(old), Some(new)) = (old, work.schema)
                     && old != new
                     && !work.layouts.iter().any(|layout| layout.is_of(&old))
-                    && !reasons.iter().any(|reason| matches!(reason, Reason::Schema { .. }))
+                    && !reasons
+                        .iter()
+                        .any(|reason| matches!(reason, Reason::Schema { .. }))
                 {
-                    reasons.push(Reason::Schema { old, new, columns: Vec::new() });
+                    reasons.push(Reason::Schema {
+                        old,
+                        new,
+                        columns: Vec::new(),
+                    });
                 }
                 self.name_columns(self.flow(name)?.as_ref(), &work, &mut reasons);
-                let verdict = if work.parts_to_make() == 0 { Verdict::Restore { reasons } } else { Verdict::Stale { reasons } };
+                let verdict = if work.parts_to_make() == 0 {
+                    Verdict::Restore { reasons }
+                } else {
+                    Verdict::Stale { reasons }
+                };
                 Ok(step(verdict, Some(Arc::new(work))))
             }
             Err(error) if error.kind() == ErrorKind::Start => Err(error),
@@ -164,14 +238,20 @@ impl Planner {
         }
     }
 
-    /// True where only the settled store can say what is at hand, and what was moved: it is settled, and judged again.
+    /// True where only the settled store can say what is at hand, and what was moved: it is
+    /// settled, and judged again.
     fn must_settle(&self, name: &FlowName) -> Result<bool> {
-        let is_interrupted = self.receipt(name).is_some_and(|receipt| receipt.pending.is_some());
-        Ok(is_interrupted && (self.puts_back(name) || self.pin(name).is_some() || self.flow(name)?.mode.appends()))
+        let is_interrupted = self
+            .receipt(name)
+            .is_some_and(|receipt| receipt.pending.is_some());
+        Ok(is_interrupted
+            && (self.puts_back(name)
+                || self.pin(name).is_some()
+                || self.flow(name)?.mode.appends()))
     }
 
-    /// True where another process may be publishing to the store, or to that of its home, as long as nobody has waited
-    /// for its lock: what was seen may be neither the old nor the new.
+    /// True where another process may be publishing to the store, or to that of its home, as long
+    /// as nobody has waited for its lock: what was seen may be neither the old nor the new.
     fn may_be_passing(&self, name: &FlowName, error: &Error) -> bool {
         let is_unsteady = is_transient(error)
             || matches!(error.cause(), Some(ProbeError::Changing(_)))
@@ -180,14 +260,26 @@ impl Planner {
         is_unsteady && self.is_building && !self.locked.contains(name)
     }
 
-    /// The set that a flow shall have whatever its home holds: one that is to be put back, or that was.
+    /// The set that a flow shall have whatever its home holds: one that is to be put back, or that
+    /// was.
     pub(super) fn stays_at(&self, name: &FlowName) -> Option<Published> {
-        if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
+        if let Some(put_back) = self
+            .request
+            .put_back
+            .as_ref()
+            .filter(|_| self.puts_back(name))
+        {
             let Some(set) = &put_back.set else {
                 let latest = self.receipt(name)?.latest()?;
-                return Some(Published { pinned: None, ..latest.clone() });
+                return Some(Published {
+                    pinned: None,
+                    ..latest.clone()
+                });
             };
-            return Some(Published { pinned: put_back.pinned.then_some(set.run), ..set.published.clone() });
+            return Some(Published {
+                pinned: put_back.pinned.then_some(set.run),
+                ..set.published.clone()
+            });
         }
         self.pin(name)?;
         self.receipt(name)?.published.clone()
@@ -195,17 +287,25 @@ impl Planner {
 
     /// True where the run is about an earlier set of this flow.
     pub fn puts_back(&self, name: &FlowName) -> bool {
-        self.request.put_back.as_ref().is_some_and(|put_back| put_back.flow == *name)
+        self.request
+            .put_back
+            .as_ref()
+            .is_some_and(|put_back| put_back.flow == *name)
     }
 
     /// The run at whose set a flow stays.
     fn pin(&self, name: &FlowName) -> Option<i64> {
         let receipt = self.receipt(name)?;
-        // Another flow's is let go when this one takes the store over; one that is no more had another name.
+        // Another flow's is let go when this one takes the store over; one that is no more had
+        // another name.
         let is_taken_over = receipt.flow != name.as_str()
             && receipt.project == self.project.config.name
             && self.project.graph.flow(&receipt.flow).is_some();
-        receipt.published.as_ref()?.pinned.filter(|_| !is_taken_over && !self.is_forced(name))
+        receipt
+            .published
+            .as_ref()?
+            .pinned
+            .filter(|_| !is_taken_over && !self.is_forced(name))
     }
 
     /// Judges a flow whose set is given.
@@ -213,32 +313,60 @@ impl Planner {
         let flow = self.flow(name)?;
         self.check_names(&flow)?;
         let state = self.store_state(name)?;
-        let now = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+        let now = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.published.as_ref());
         let mut reasons = stale::reasons(None, &published.placement, state);
         reasons.retain(|reason| !matches!(reason, Reason::Placement { .. }));
-        if let Some(put_back) = self.request.put_back.as_ref().filter(|_| self.puts_back(name)) {
-            let is_there = now.is_some_and(|now| now.manifest == published.manifest && now.pinned == published.pinned);
+        if let Some(put_back) = self
+            .request
+            .put_back
+            .as_ref()
+            .filter(|_| self.puts_back(name))
+        {
+            let is_there = now.is_some_and(|now| {
+                now.manifest == published.manifest && now.pinned == published.pinned
+            });
             if !is_there {
                 let run = put_back.set.as_ref().map_or(0, |set| set.run);
-                reasons.push(Reason::PutBack { run, pinned: put_back.pinned });
+                reasons.push(Reason::PutBack {
+                    run,
+                    pinned: put_back.pinned,
+                });
             }
             let leaves = now.filter(|now| !is_there && now.pinned.is_none() && flow.mode.appends());
             if let Some(lost) = leaves.and(state.missing.iter().chain(&state.altered).next()) {
-                let error = format!("output {lost} of the latest set is missing or was altered: it may be nowhere else");
-                return Err(Error::new(ErrorKind::Flow, error).with_hint(format!("first make the latest set whole: hygge build {name}")));
+                let error = format!(
+                    "output {lost} of the latest set is missing or was altered: it may be nowhere else"
+                );
+                return Err(Error::new(ErrorKind::Flow, error).with_hint(format!(
+                    "first make the latest set whole: hygge build {name}"
+                )));
             }
         }
         if reasons.is_empty() {
-            return Ok(Step { flow: name.clone(), verdict: Verdict::Fresh, work: None });
+            return Ok(Step {
+                flow: name.clone(),
+                verdict: Verdict::Fresh,
+                work: None,
+            });
         }
         let work = self.work_of_set(&flow, published).await?;
-        Ok(Step { flow: name.clone(), verdict: Verdict::Restore { reasons }, work: Some(Arc::new(work)) })
+        Ok(Step {
+            flow: name.clone(),
+            verdict: Verdict::Restore { reasons },
+            work: Some(Arc::new(work)),
+        })
     }
 
     /// Nothing is in a flow's store that hygge did not make, unless it takes the folder over.
     fn check_names(&self, flow: &Flow) -> Result<()> {
         let state = self.store_state(&flow.name)?;
-        let (path, names) = (self.project.store_path(flow).to_path_buf(), some_of(&state.added));
+        let (path, names) = (
+            self.project.store_path(flow).to_path_buf(),
+            some_of(&state.added),
+        );
         match &state.receipt {
             _ if names.is_empty() => Ok(()),
             None if flow.store.adopts() => Ok(()),
@@ -261,7 +389,11 @@ impl Planner {
         if let Some(table) = flow.home.rows() {
             table.check_place()?;
         }
-        let inputs = if waits.is_empty() { Some(self.home_inputs(&flow)?) } else { None };
+        let inputs = if waits.is_empty() {
+            Some(self.home_inputs(&flow)?)
+        } else {
+            None
+        };
         self.check_names(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.store_state(name)?;
@@ -271,11 +403,20 @@ impl Planner {
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let watermark = flow.home.rows().filter(|table| table.watermark().is_some());
         let mut reasons = match published.filter(|_| flow.mode.appends() || watermark.is_some()) {
-            _ if self.is_backfilled(name) => self.reasons_of_slices(&flow, key.as_deref(), state)?,
+            _ if self.is_backfilled(name) => {
+                self.reasons_of_slices(&flow, key.as_deref(), state)?
+            }
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);
-                if state.receipt.as_ref().is_some_and(|receipt| receipt.latest.is_some()) {
-                    reasons.push(Reason::PutBack { run: 0, pinned: false });
+                if state
+                    .receipt
+                    .as_ref()
+                    .is_some_and(|receipt| receipt.latest.is_some())
+                {
+                    reasons.push(Reason::PutBack {
+                        run: 0,
+                        pinned: false,
+                    });
                 }
                 if let Some(table) = watermark {
                     self.check_watermark(&flow, table, published)?;
@@ -284,15 +425,27 @@ impl Planner {
                     }
                 } else if waits.is_empty() {
                     let digests = self.digests(&flow)?;
-                    reasons.extend(append::compare(&digests, published, flow.mode, &HashSet::new())?.reasons);
+                    reasons.extend(
+                        append::compare(&digests, published, flow.mode, &HashSet::new())?.reasons,
+                    );
                     let again = stale::outdated(&flow, published, &digests);
-                    reasons.extend(stale::outdated_reason(&flow, published).filter(|_| !again.is_empty()));
+                    reasons.extend(
+                        stale::outdated_reason(&flow, published).filter(|_| !again.is_empty()),
+                    );
                 }
                 reasons
             }
             None => {
-                let mut reasons = stale::reasons(key.as_ref().map(|key| &key.components), &flow.placement(), state);
-                reasons.extend(published.filter(|_| key.is_some()).and_then(|published| stale::outdated_reason(&flow, published)));
+                let mut reasons = stale::reasons(
+                    key.as_ref().map(|key| &key.components),
+                    &flow.placement(),
+                    state,
+                );
+                reasons.extend(
+                    published
+                        .filter(|_| key.is_some())
+                        .and_then(|published| stale::outdated_reason(&flow, published)),
+                );
                 reasons
             }
         };
@@ -300,14 +453,19 @@ impl Planner {
             reasons.push(Reason::NoProbe);
         }
         if state.receipt.is_none() && !state.added.is_empty() {
-            reasons.push(Reason::Adopted { names: some_of(&state.added) });
+            reasons.push(Reason::Adopted {
+                names: some_of(&state.added),
+            });
         }
         if self.is_forced(name) {
             reasons.push(Reason::Forced);
         }
         if let (false, Some(receipt)) = (reasons.is_empty(), &state.receipt) {
             let owner = |flow: &str, project: &str| format!("flow {flow} of {project}");
-            let (old, new) = (owner(&receipt.flow, &receipt.project), owner(name.as_str(), &self.project.config.name));
+            let (old, new) = (
+                owner(&receipt.flow, &receipt.project),
+                owner(name.as_str(), &self.project.config.name),
+            );
             if old != new {
                 reasons.push(Reason::Owner { old, new });
             }
@@ -320,21 +478,41 @@ impl Planner {
     }
 
     /// What was read by another watermark says nothing of this one.
-    fn check_watermark(&self, flow: &Flow, table: &dyn RowSource, published: &Published) -> Result<()> {
+    fn check_watermark(
+        &self,
+        flow: &Flow,
+        table: &dyn RowSource,
+        published: &Published,
+    ) -> Result<()> {
         if self.is_forced(&flow.name) && flow.is_final() {
             let error = "everything would be added to its table once more";
-            return Err(Error::new(ErrorKind::Flow, error)
-                .with_hint(format!("hygge clean --stores {} empties it first; mode: merge can be forced", flow.name)));
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(format!(
+                "hygge clean --stores {} empties it first; mode: merge can be forced",
+                flow.name
+            )));
         }
         if self.is_forced(&flow.name) || follows(table, published) {
             return Ok(());
         }
-        let of =
-            |watermark: Option<&str>| watermark.map_or("without a watermark".to_string(), |column| format!("by the watermark {column}"));
-        let before = published.components.settings.get(WATERMARK).map(String::as_str);
-        let error = format!("its store was filled {}, and its home is read {} now", of(before), of(table.watermark()));
-        let hint =
-            format!("hygge build --force {0} reads everything anew; a table is emptied first by hygge clean --stores {0}", flow.name);
+        let of = |watermark: Option<&str>| {
+            watermark.map_or("without a watermark".to_string(), |column| {
+                format!("by the watermark {column}")
+            })
+        };
+        let before = published
+            .components
+            .settings
+            .get(WATERMARK)
+            .map(String::as_str);
+        let error = format!(
+            "its store was filled {}, and its home is read {} now",
+            of(before),
+            of(table.watermark())
+        );
+        let hint = format!(
+            "hygge build --force {0} reads everything anew; a table is emptied first by hygge clean --stores {0}",
+            flow.name
+        );
         Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
     }
 
@@ -345,14 +523,20 @@ impl Planner {
 
     /// The digests of what a flow reads, file by file.
     pub(super) fn digests(&self, flow: &Flow) -> Result<BTreeMap<String, Fingerprint>> {
-        Ok(self.sources(flow)?.into_iter().map(|file| (file.name, file.digest)).collect())
+        Ok(self
+            .sources(flow)?
+            .into_iter()
+            .map(|file| (file.name, file.digest))
+            .collect())
     }
 
     /// The digests of what a flow's home holds.
     fn home_inputs(&self, flow: &Flow) -> Result<Arc<BTreeMap<String, Fingerprint>>> {
         let mut inputs = BTreeMap::new();
         if let Some(upstream) = flow.upstream() {
-            let published = self.receipt(&FlowName::from(upstream)).and_then(|receipt| receipt.published.as_ref());
+            let published = self
+                .receipt(&FlowName::from(upstream))
+                .and_then(|receipt| receipt.published.as_ref());
             let published = published.ok_or_else(|| not_built(upstream))?;
             let state = self.store_state(&FlowName::from(upstream))?;
             if !state.missing.is_empty() || !state.altered.is_empty() {
@@ -362,27 +546,43 @@ impl Planner {
         } else if flow.home.rows().is_some() {
             inputs = self.table_inputs(&flow.name)?;
         } else {
-            inputs.extend(self.inputs(&flow.name)?.iter().map(|file| (file.name.clone(), file.digest)));
+            inputs.extend(
+                self.inputs(&flow.name)?
+                    .iter()
+                    .map(|file| (file.name.clone(), file.digest)),
+            );
         }
         Ok(Arc::new(inputs))
     }
 }
 
 fn blocked(error: &Error) -> Verdict {
-    Verdict::Blocked { error: error.to_string(), hint: error.hint().map(String::from) }
+    Verdict::Blocked {
+        error: error.to_string(),
+        hint: error.hint().map(String::from),
+    }
 }
 
 pub(super) fn not_as_built(upstream: &str) -> Error {
-    let error = format!("the store of its home, flow {upstream}, is not as it was published: files are missing or were altered");
+    let error = format!(
+        "the store of its home, flow {upstream}, is not as it was published: files are missing or were altered"
+    );
     Error::new(ErrorKind::Flow, error).with_hint(format!("hygge build {upstream}"))
 }
 
 pub(super) fn not_built(upstream: &str) -> Error {
-    Error::new(ErrorKind::Flow, format!("its home, flow {upstream}, was never built")).with_hint(format!("hygge build {upstream}"))
+    Error::new(
+        ErrorKind::Flow,
+        format!("its home, flow {upstream}, was never built"),
+    )
+    .with_hint(format!("hygge build {upstream}"))
 }
 
 fn path_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn some_of(names: &[String]) -> Vec<String> {

@@ -39,19 +39,31 @@ pub struct StoreLook {
     pub live: Live,
 }
 
-/// Looks at flows; each comes with the real path of its store. No link of a home may lead out of the folder `within`, where one is said.
+/// Looks at flows; each comes with the real path of its store. No link of a home may lead out of
+/// the folder `within`, where one is said.
 pub fn look(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<Look> {
     flows
         .par_iter()
         .map(|(flow, store)| {
             let (at, store) = (Now::take(), look_at_store(flow, store));
             let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
-            let listed = flow.home.files().map_or_else(|| Ok(Listing::default()), |files| files.list());
-            let listed = listed.and_then(|listing| within.map_or(Ok(()), |root| listing.check_confined(root)).map(|()| listing));
+            let listed = flow
+                .home
+                .files()
+                .map_or_else(|| Ok(Listing::default()), |files| files.list());
+            let listed = listed.and_then(|listing| {
+                within
+                    .map_or(Ok(()), |root| listing.check_confined(root))
+                    .map(|()| listing)
+            });
             let home = match listed {
                 // All that was in it was moved: there is nothing to add.
                 Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
-                    Ok(Listing { folders: vec![path.clone()], folder: path, files: Vec::new() })
+                    Ok(Listing {
+                        folders: vec![path.clone()],
+                        folder: path,
+                        files: Vec::new(),
+                    })
                 }
                 listed => listed.map_err(Into::into),
             };
@@ -61,7 +73,12 @@ pub fn look(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<Look> 
 }
 
 fn look_at_store(flow: &Flow, real: &Path) -> Result<StoreLook> {
-    within(flow.timeout, || Ok(StoreLook { receipt: flow.store.receipt_stat(real)?, live: flow.store.live(real)? }))
+    within(flow.timeout, || {
+        Ok(StoreLook {
+            receipt: flow.store.receipt_stat(real)?,
+            live: flow.store.live(real)?,
+        })
+    })
 }
 
 /// Everything that decides whether a flow is fresh, as far as it can be seen without reading.
@@ -84,19 +101,30 @@ impl Sight<'_> {
     ///
     /// `None` where something cannot be looked at, or there is no receipt.
     pub fn witness(&self) -> Option<Fingerprint> {
-        let (home, shown) = (self.look.home.as_ref().ok()?, self.look.store.as_ref().ok()?);
+        let (home, shown) = (
+            self.look.home.as_ref().ok()?,
+            self.look.store.as_ref().ok()?,
+        );
         // How a table looks is not to be seen.
-        if self.flow.home.rows().is_some() || self.flow.upstream().is_some() != self.upstream.is_some() {
+        if self.flow.home.rows().is_some()
+            || self.flow.upstream().is_some() != self.upstream.is_some()
+        {
             return None;
         }
         let mut writer = KeyWriter::new(KeyKind::Witness);
-        writer.map(&self.flow.recipe(self.input.as_ref()).settings).map(&self.flow.placement());
+        writer
+            .map(&self.flow.recipe(self.input.as_ref()).settings)
+            .map(&self.flow.placement());
         writer.text(&format!("{:?}", self.flow.mode));
-        writer.bytes(home.folder.as_os_str().as_encoded_bytes()).count(home.files.len());
+        writer
+            .bytes(home.folder.as_os_str().as_encoded_bytes())
+            .count(home.files.len());
         for file in &home.files {
             write_stat(writer.text(&file.name), &file.stat);
         }
-        writer.bytes(self.store.as_os_str().as_encoded_bytes()).count(shown.live.files.len());
+        writer
+            .bytes(self.store.as_os_str().as_encoded_bytes())
+            .count(shown.live.files.len());
         for (name, stat) in &shown.live.files {
             write_stat(writer.text(name), stat);
         }
@@ -110,12 +138,22 @@ impl Sight<'_> {
 
     /// True where nothing is so young that it could have changed since without looking different.
     pub fn has_aged(&self) -> bool {
-        let (Ok(home), Ok(store)) = (&self.look.home, &self.look.store) else { return false };
+        let (Ok(home), Ok(store)) = (&self.look.home, &self.look.store) else {
+            return false;
+        };
         let inputs = home.files.iter().map(|file| &file.stat);
-        inputs.chain(store.live.files.values()).chain(&store.receipt).chain(self.upstream).all(|stat| self.look.at.has_aged(stat))
+        inputs
+            .chain(store.live.files.values())
+            .chain(&store.receipt)
+            .chain(self.upstream)
+            .all(|stat| self.look.at.has_aged(stat))
     }
 }
 
 fn write_stat(writer: &mut KeyWriter, stat: &Stat) {
-    writer.number(stat.size).number(stat.mtime_ns.cast_unsigned()).number(stat.ctime_ns.cast_unsigned()).number(stat.inode);
+    writer
+        .number(stat.size)
+        .number(stat.mtime_ns.cast_unsigned())
+        .number(stat.ctime_ns.cast_unsigned())
+        .number(stat.inode);
 }

@@ -1,6 +1,7 @@
 //! Lost entities: those that were published before, and that their pattern does not find any more.
 //!
-//! It knows the receipts by the names of their flows, and compares names only: what a home holds it does not know.
+//! It knows the receipts by the names of their flows, and compares names only: what a home holds it
+//! does not know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Why the flow is not built; `all` is the number of entities that all flows of the run have lost.
+    /// Why the flow is not built; `all` is the number of entities that all flows of the run have
+    /// lost.
     pub fn error(&self, all: usize) -> Error {
         let names = some(&self.entities.iter().collect::<Vec<_>>(), SHOWN);
         let error = format!(
@@ -51,7 +53,8 @@ pub fn count(lost: &[Lost]) -> usize {
     lost.iter().map(|lost| lost.entities.len()).sum()
 }
 
-/// The flows that have lost more entities than they allow. Where nothing was lost, nothing is looked at.
+/// The flows that have lost more entities than they allow. Where nothing was lost, nothing is
+/// looked at.
 pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Lost> {
     let limits = &project.config.max_lost;
     if limits.is_empty() {
@@ -60,8 +63,13 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
     let mut there: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut gone: BTreeMap<&str, Vec<(&str, &Path)>> = BTreeMap::new();
     let names = names(project, stores);
-    for (store, known) in stores.iter().filter(|(_, known)| names.contains(known.project.as_str())) {
-        let Some((flow, entity)) = entity(&known.flow, limits) else { continue };
+    for (store, known) in stores
+        .iter()
+        .filter(|(_, known)| names.contains(known.project.as_str()))
+    {
+        let Some((flow, entity)) = entity(&known.flow, limits) else {
+            continue;
+        };
         if project.graph.flow(&known.flow).is_some() {
             there.entry(flow).or_default().insert(entity);
         } else if !known.is_given_up {
@@ -73,15 +81,26 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
         let allowed = *limits.get(flow)?;
         let there = there.get(flow).map_or(0, BTreeSet::len);
         let is_too_many = |gone: usize| gone * 100 > usize::from(allowed) * (gone + there);
-        let number = |gone: &[(&str, &Path)]| gone.iter().map(|(entity, _)| entity).collect::<BTreeSet<_>>().len();
+        let number = |gone: &[(&str, &Path)]| {
+            gone.iter()
+                .map(|(entity, _)| entity)
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
         if !is_too_many(number(&gone)) {
             return None;
         }
         // Only what is still there counts: who removed a store does not miss it.
-        let gone: Vec<_> = gone.into_iter().filter(|(_, store)| owners.have(store)).collect();
+        let gone: Vec<_> = gone
+            .into_iter()
+            .filter(|(_, store)| owners.have(store))
+            .collect();
         is_too_many(number(&gone)).then(|| Lost {
             flow: flow.to_string(),
-            entities: gone.iter().map(|(entity, _)| (*entity).to_string()).collect(),
+            entities: gone
+                .iter()
+                .map(|(entity, _)| (*entity).to_string())
+                .collect(),
             stores: gone.iter().map(|(_, store)| store.to_path_buf()).collect(),
             known: number(&gone) + there,
             allowed,
@@ -90,15 +109,22 @@ pub fn find(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<Los
     lost.collect()
 }
 
-/// What a project is called, and was when its flows published to the stores that they still have: one without a name is called
-/// like its folder, which may be moved.
+/// What a project is called, and was when its flows published to the stores that they still have:
+/// one without a name is called like its folder, which may be moved.
 fn names<'s>(project: &'s Project, stores: &'s HashMap<PathBuf, KnownStore>) -> HashSet<&'s str> {
-    let known =
-        project.graph.flows().filter_map(|flow| stores.get(project.store_path(flow)).filter(|known| known.flow == flow.name.as_str()));
-    known.map(|known| known.project.as_str()).chain([project.config.name.as_str()]).collect()
+    let known = project.graph.flows().filter_map(|flow| {
+        stores
+            .get(project.store_path(flow))
+            .filter(|known| known.flow == flow.name.as_str())
+    });
+    known
+        .map(|known| known.project.as_str())
+        .chain([project.config.name.as_str()])
+        .collect()
 }
 
-/// The same, by what the cache knows, or the receipts beside the stores where there is none. Changes nothing.
+/// The same, by what the cache knows, or the receipts beside the stores where there is none.
+/// Changes nothing.
 ///
 /// # Errors
 /// The cache cannot be read.
@@ -106,8 +132,19 @@ pub async fn look(project: &Project) -> Result<Vec<Lost>> {
     let cache = Cache::open(&project.cache_folder(), Access::Look).await?;
     let mut stores = cache.index.stores;
     if cache.index.begun.is_some() || orphans::is_elsewhere(project, &stores) {
-        for orphans::Found { store, receipt, is_given_up, .. } in orphans::receipts(project)? {
-            let known = KnownStore { project: receipt.project, flow: receipt.flow, witness: None, is_given_up };
+        for orphans::Found {
+            store,
+            receipt,
+            is_given_up,
+            ..
+        } in orphans::receipts(project)?
+        {
+            let known = KnownStore {
+                project: receipt.project,
+                flow: receipt.flow,
+                witness: None,
+                is_given_up,
+            };
             stores.insert(store, known);
         }
     }
@@ -120,10 +157,15 @@ pub fn found_again(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> 
         return Vec::new();
     }
     let given_up = stores.iter().filter(|(_, known)| known.is_given_up);
-    given_up.filter(|(_, known)| project.graph.flow(&known.flow).is_some()).map(|(store, _)| store.clone()).collect()
+    given_up
+        .filter(|(_, known)| project.graph.flow(&known.flow).is_some())
+        .map(|(store, _)| store.clone())
+        .collect()
 }
 
 /// The flow of the config and the entity that a flow's name is made of.
 fn entity<'n>(name: &'n str, limits: &BTreeMap<String, u8>) -> Option<(&'n str, &'n str)> {
-    name.match_indices('.').map(|(at, _)| (&name[..at], &name[at + 1..])).find(|(flow, _)| limits.contains_key(*flow))
+    name.match_indices('.')
+        .map(|(at, _)| (&name[..at], &name[at + 1..]))
+        .find(|(flow, _)| limits.contains_key(*flow))
 }

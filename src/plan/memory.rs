@@ -37,11 +37,20 @@ pub struct Memory {
 impl Memory {
     /// Nothing but the stores that the index knows.
     pub fn new(stores: HashMap<PathBuf, KnownStore>, hashing: Arc<Hashing>) -> Self {
-        Self { stores, hashing, ..Self::default() }
+        Self {
+            stores,
+            hashing,
+            ..Self::default()
+        }
     }
 
     /// Loads the memos of folders and the receipts of stores that are not loaded yet.
-    pub async fn load(&mut self, index: &Index, folders: &[&Path], stores: &[&Path]) -> Result<(), CacheError> {
+    pub async fn load(
+        &mut self,
+        index: &Index,
+        folders: &[&Path],
+        stores: &[&Path],
+    ) -> Result<(), CacheError> {
         if folders.len() + stores.len() > ONE_BY_ONE && !self.has_all {
             self.has_all = true;
             add_unknown(&mut self.memos, index.memos().await?);
@@ -54,9 +63,13 @@ impl Memory {
             }
         }
         for store in stores {
-            if !self.has_all && self.stores.contains_key(*store) && !self.receipts.contains_key(*store) {
+            if !self.has_all
+                && self.stores.contains_key(*store)
+                && !self.receipts.contains_key(*store)
+            {
                 let receipt = index.receipt(store).await?;
-                self.receipts.extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
+                self.receipts
+                    .extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
             }
         }
         Ok(())
@@ -64,8 +77,18 @@ impl Memory {
 
     /// Loads the receipts of all stores of a project.
     pub async fn load_receipts(&mut self, index: &Index, project: &str) -> Result<(), CacheError> {
-        let stores: Vec<_> = self.stores.iter().filter(|(_, known)| known.project == project).map(|(store, _)| store.clone()).collect();
-        self.load(index, &[], &stores.iter().map(PathBuf::as_path).collect::<Vec<_>>()).await
+        let stores: Vec<_> = self
+            .stores
+            .iter()
+            .filter(|(_, known)| known.project == project)
+            .map(|(store, _)| store.clone())
+            .collect();
+        self.load(
+            index,
+            &[],
+            &stores.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
+        )
+        .await
     }
 
     /// Remembers the digest of a file.
@@ -73,13 +96,27 @@ impl Memory {
         if !self.changed_memos.contains(folder) {
             self.changed_memos.insert(folder.to_path_buf());
         }
-        self.memos.entry(folder.to_path_buf()).or_default().remember(name, remembered);
+        self.memos
+            .entry(folder.to_path_buf())
+            .or_default()
+            .remember(name, remembered);
     }
 
     /// Remembers a receipt.
     pub fn set_receipt(&mut self, store: &Path, receipt: IndexedReceipt) {
-        let (project, flow) = (receipt.receipt.project.clone(), receipt.receipt.flow.clone());
-        self.stores.insert(store.to_path_buf(), KnownStore { project, flow, witness: None, is_given_up: false });
+        let (project, flow) = (
+            receipt.receipt.project.clone(),
+            receipt.receipt.flow.clone(),
+        );
+        self.stores.insert(
+            store.to_path_buf(),
+            KnownStore {
+                project,
+                flow,
+                witness: None,
+                is_given_up: false,
+            },
+        );
         self.receipts.insert(store.to_path_buf(), receipt);
         self.changed_witnesses.remove(store);
         self.changed_receipts.insert(store.to_path_buf());
@@ -95,12 +132,16 @@ impl Memory {
 
     /// True where a store's flow was found fresh when it had this witness.
     pub fn vouches(&self, store: &Path, witness: &Fingerprint) -> bool {
-        self.stores.get(store).is_some_and(|known| known.witness.as_ref() == Some(witness))
+        self.stores
+            .get(store)
+            .is_some_and(|known| known.witness.as_ref() == Some(witness))
     }
 
     /// Remembers what vouches for a flow that is fresh.
     pub fn set_witness(&mut self, store: &Path, witness: Fingerprint) {
-        let Some(known) = self.stores.get_mut(store) else { return };
+        let Some(known) = self.stores.get_mut(store) else {
+            return;
+        };
         if known.witness.replace(witness) != Some(witness) {
             self.changed_witnesses.insert(store.to_path_buf());
         }
@@ -133,7 +174,13 @@ impl Memory {
             Some((store, is_given_up))
         });
         let given_up = losses.collect();
-        Batch { memos: memos.collect(), receipts: receipts.collect(), witnesses: witnesses.collect(), given_up, ..Batch::default() }
+        Batch {
+            memos: memos.collect(),
+            receipts: receipts.collect(),
+            witnesses: witnesses.collect(),
+            given_up,
+            ..Batch::default()
+        }
     }
 }
 

@@ -49,118 +49,216 @@ pub(super) struct Found {
     pub(super) is_given_up: bool,
 }
 
-/// True where an index knows no store of the config, as that of a project which was moved: what is remembered lies elsewhere.
+/// True where an index knows no store of the config, as that of a project which was moved: what is
+/// remembered lies elsewhere.
 pub(super) fn is_elsewhere(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> bool {
-    !stores.is_empty() && project.graph.flows().all(|flow| !stores.contains_key(project.store_path(flow)))
+    !stores.is_empty()
+        && project
+            .graph
+            .flows()
+            .all(|flow| !stores.contains_key(project.store_path(flow)))
 }
 
-/// The receipts that stand beside all stores: what tells, without an index, what this project ever published.
+/// The receipts that stand beside all stores: what tells, without an index, what this project ever
+/// published.
 pub(super) fn receipts(project: &Project) -> Result<Vec<Found>> {
-    let flows = project.graph.flows().filter(|flow| flow.store.capabilities().parts_readable);
-    let folders: HashSet<&Path> =
-        flows.filter_map(|flow| project.store_path(flow).parent()).chain(project.bases().iter().map(PathBuf::as_path)).collect();
+    let flows = project
+        .graph
+        .flows()
+        .filter(|flow| flow.store.capabilities().parts_readable);
+    let folders: HashSet<&Path> = flows
+        .filter_map(|flow| project.store_path(flow).parent())
+        .chain(project.bases().iter().map(PathBuf::as_path))
+        .collect();
     let mut found = Vec::new();
     for folder in folders {
         found.extend(factory::any_folder().neighbours(&folder.join("any"))?);
     }
     // What cannot be asked is an error of the flows that fill it.
-    tables(project).into_iter().flatten().for_each(|table| found.extend(table));
+    tables(project)
+        .into_iter()
+        .flatten()
+        .for_each(|table| found.extend(table));
     let with_mark = |(store, stat, receipt): (PathBuf, Stat, Receipt)| {
         let is_given_up = is_given_up(&store)?;
-        Ok(Found { store, stat, receipt, is_given_up })
+        Ok(Found {
+            store,
+            stat,
+            receipt,
+            is_given_up,
+        })
     };
     found.into_iter().map(with_mark).collect()
 }
 
-/// The receipts of each database that flows fill, or filled when they had entities; `None` for one that cannot be asked.
+/// The receipts of each database that flows fill, or filled when they had entities; `None` for one
+/// that cannot be asked.
 fn tables(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
-    let stores = project.graph.flows().filter_map(|flow| Some(flow.store.table()?.connection.name.as_str()));
-    let names: HashSet<&str> = stores.chain(project.stores_of_none().filter_map(|store| store.get("connection")?.text())).collect();
-    let connections = project.config.connections.iter().filter(|connection| names.contains(connection.name.as_str()));
+    let stores = project
+        .graph
+        .flows()
+        .filter_map(|flow| Some(flow.store.table()?.connection.name.as_str()));
+    let names: HashSet<&str> = stores
+        .chain(
+            project
+                .stores_of_none()
+                .filter_map(|store| store.get("connection")?.text()),
+        )
+        .collect();
+    let connections = project
+        .config
+        .connections
+        .iter()
+        .filter(|connection| names.contains(connection.name.as_str()));
     let stores = factory::tables(project.root(), connections, "any");
-    stores.iter().map(|store| store.neighbours(store.path()).ok()).collect()
+    stores
+        .iter()
+        .map(|store| store.neighbours(store.path()).ok())
+        .collect()
 }
 
-/// Whose stores are, by the receipts beside them: what is remembered may be of a time before another project took one over, or
-/// somebody removed it.
+/// Whose stores are, by the receipts beside them: what is remembered may be of a time before
+/// another project took one over, or somebody removed it.
 pub(super) struct Owners<'p> {
     project: &'p Project,
     /// What the owner may be called.
     names: HashSet<&'p str>,
-    /// The tables of which databases have receipts, by the names of their projects; `None` where one cannot be asked.
+    /// The tables of which databases have receipts, by the names of their projects; `None` where
+    /// one cannot be asked.
     tables: OnceCell<Option<HashMap<PathBuf, String>>>,
 }
 
 impl<'p> Owners<'p> {
     pub(super) fn new(project: &'p Project, names: impl IntoIterator<Item = &'p str>) -> Self {
-        Self { project, names: names.into_iter().collect(), tables: OnceCell::new() }
+        Self {
+            project,
+            names: names.into_iter().collect(),
+            tables: OnceCell::new(),
+        }
     }
 
-    /// True where a store is theirs. Of tables that cannot be asked, what is remembered is believed.
+    /// True where a store is theirs. Of tables that cannot be asked, what is remembered is
+    /// believed.
     pub(super) fn have(&self, store: &Path) -> bool {
         if !self.project.may_own(store).unwrap_or(false) {
             return false;
         }
         let is_theirs = |project: &String| self.names.contains(project.as_str());
         if is_table(store) {
-            return self.tables.get_or_init(|| owners(self.project)).as_ref().is_none_or(|tables| tables.get(store).is_some_and(is_theirs));
+            return self
+                .tables
+                .get_or_init(|| owners(self.project))
+                .as_ref()
+                .is_none_or(|tables| tables.get(store).is_some_and(is_theirs));
         }
-        factory::any_folder().receipt(store).ok().flatten().is_some_and(|receipt| is_theirs(&receipt.project))
+        factory::any_folder()
+            .receipt(store)
+            .ok()
+            .flatten()
+            .is_some_and(|receipt| is_theirs(&receipt.project))
     }
 }
 
 fn owners(project: &Project) -> Option<HashMap<PathBuf, String>> {
     let found = tables(project).into_iter().collect::<Option<Vec<_>>>()?;
-    Some(found.into_iter().flatten().map(|(store, _, receipt)| (store, receipt.project)).collect())
+    Some(
+        found
+            .into_iter()
+            .flatten()
+            .map(|(store, _, receipt)| (store, receipt.project))
+            .collect(),
+    )
 }
 
 impl Planner {
-    /// Folders of this project that no flow owns. Whether a table is still there only its database could say.
+    /// Folders of this project that no flow owns. Whether a table is still there only its database
+    /// could say.
     pub(super) fn orphans(&self) -> Vec<Orphan> {
         self.all_orphans(|store| !is_table(store))
     }
 
     fn all_orphans(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<Orphan> {
         let name = self.project.config.name.as_str();
-        let owned: HashSet<&Path> = self.project.graph.flows().map(|flow| self.project.store_path(flow)).collect();
+        let owned: HashSet<&Path> = self
+            .project
+            .graph
+            .flows()
+            .map(|flow| self.project.store_path(flow))
+            .collect();
         let owners = Owners::new(&self.project, [name]);
         let is_ours = |(store, known): &(&PathBuf, &KnownStore)| {
-            known.project == name && !owned.contains(store.as_path()) && is_wanted(store) && owners.have(store)
+            known.project == name
+                && !owned.contains(store.as_path())
+                && is_wanted(store)
+                && owners.have(store)
         };
         let ours = self.memory.stores.iter().filter(is_ours);
-        let mut orphans: Vec<_> = ours.map(|(store, known)| Orphan { store: store.clone(), flow: known.flow.clone() }).collect();
+        let mut orphans: Vec<_> = ours
+            .map(|(store, known)| Orphan {
+                store: store.clone(),
+                flow: known.flow.clone(),
+            })
+            .collect();
         orphans.sort_by(|a, b| a.store.cmp(&b.store));
         orphans
     }
 
-    /// Folders and tables of this project that no flow owns, with what reads and clears each; those of tables whose connection
-    /// the config has no more are in the second list.
+    /// Folders and tables of this project that no flow owns, with what reads and clears each; those
+    /// of tables whose connection the config has no more are in the second list.
     pub async fn removable(&mut self) -> Result<(Vec<Removable>, Vec<Orphan>)> {
         let (mut removable, mut others) = (Vec::new(), Vec::new());
         for orphan in self.all_orphans(|_| true) {
-            let store = if is_table(&orphan.store) { self.table(&orphan.store).await? } else { Some(factory::any_folder()) };
+            let store = if is_table(&orphan.store) {
+                self.table(&orphan.store).await?
+            } else {
+                Some(factory::any_folder())
+            };
             match store {
-                Some(store) if self.project.graph.flow(&orphan.flow).is_some_and(|flow| is_same_table(flow, store.as_ref())) => {}
-                Some(store) => removable.push(Removable { flow: orphan.flow, path: orphan.store, store }),
+                Some(store)
+                    if self
+                        .project
+                        .graph
+                        .flow(&orphan.flow)
+                        .is_some_and(|flow| is_same_table(flow, store.as_ref())) => {}
+                Some(store) => removable.push(Removable {
+                    flow: orphan.flow,
+                    path: orphan.store,
+                    store,
+                }),
                 None => others.push(orphan),
             }
         }
         Ok((removable, others))
     }
 
-    /// The table that a path stands for, by its receipt in the index: of one of the config's connections.
+    /// The table that a path stands for, by its receipt in the index: of one of the config's
+    /// connections.
     async fn table(&mut self, path: &Path) -> Result<Option<Arc<dyn Store>>> {
         self.memory.load(&self.cache.index, &[], &[path]).await?;
-        let receipt = self.memory.receipts.get(path).map(|known| known.receipt.clone());
-        let name = receipt.as_ref().and_then(|receipt| receipt.published.as_ref()?.placement.get("store.table"));
-        let tables = name.into_iter().flat_map(|name| factory::tables(self.project.root(), &self.project.config.connections, name));
-        Ok(tables.into_iter().find(|store| store.path().file_name() == path.file_name()))
+        let receipt = self
+            .memory
+            .receipts
+            .get(path)
+            .map(|known| known.receipt.clone());
+        let name = receipt
+            .as_ref()
+            .and_then(|receipt| receipt.published.as_ref()?.placement.get("store.table"));
+        let tables = name.into_iter().flat_map(|name| {
+            factory::tables(self.project.root(), &self.project.config.connections, name)
+        });
+        Ok(tables
+            .into_iter()
+            .find(|store| store.path().file_name() == path.file_name()))
     }
 }
 
 /// True where a table may be the one that a flow fills, by another spelling of its name.
 fn is_same_table(flow: &Flow, store: &dyn Store) -> bool {
-    let (Some(own), Some(other)) = (flow.store.table(), store.table()) else { return false };
-    let (Some(name), Some(other_name)) = (own.names.last(), other.names.last()) else { return false };
+    let (Some(own), Some(other)) = (flow.store.table(), store.table()) else {
+        return false;
+    };
+    let (Some(name), Some(other_name)) = (own.names.last(), other.names.last()) else {
+        return false;
+    };
     own.database == other.database && name.eq_ignore_ascii_case(other_name)
 }

@@ -49,7 +49,8 @@ pub struct Planner {
     pub(super) observed: HashMap<FlowName, Observed>,
     pub(super) layouts: HashMap<Fingerprint, Layout>,
     pub(super) found: Batch,
-    /// Parts that the index may not have yet: those of this run, and what the ledger has, once it was asked for.
+    /// Parts that the index may not have yet: those of this run, and what the ledger has, once it
+    /// was asked for.
     pub(super) noted: HashMap<Fingerprint, PartRecord>,
     pub(super) has_ledger: bool,
     /// False where it only looks, and nobody will lock a store.
@@ -79,11 +80,21 @@ impl Planner {
         let hashing = request.hashing.clone();
         let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
         // An upstream that is not selected still says what its output is.
-        let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
-        let upstreams = flows.filter_map(|flow| flow.upstream()).map(FlowName::from).filter(|name| !request.selected.flows.contains(name));
-        let looks = look(&project, &names.iter().cloned().chain(upstreams).collect::<Vec<_>>());
+        let flows = names
+            .iter()
+            .filter_map(|name| project.graph.flow(name.as_str()));
+        let upstreams = flows
+            .filter_map(|flow| flow.upstream())
+            .map(FlowName::from)
+            .filter(|name| !request.selected.flows.contains(name));
+        let looks = look(
+            &project,
+            &names.iter().cloned().chain(upstreams).collect::<Vec<_>>(),
+        );
         let databases = Arc::new(Databases::new(project.root()));
-        let (cache, stores) = opening.await.map_err(|error| Error::new(ErrorKind::Start, error))??;
+        let (cache, stores) = opening
+            .await
+            .map_err(|error| Error::new(ErrorKind::Start, error))??;
         let mut planner = Self {
             project,
             cache: Arc::new(cache),
@@ -103,7 +114,9 @@ impl Planner {
             readings: HashMap::new(),
             lost: Vec::new(),
         };
-        if planner.cache.index.begun.is_some() || orphans::is_elsewhere(&planner.project, &planner.memory.stores) {
+        if planner.cache.index.begun.is_some()
+            || orphans::is_elsewhere(&planner.project, &planner.memory.stores)
+        {
             planner.find_receipts()?;
         }
         if is_building {
@@ -132,8 +145,11 @@ impl Planner {
 
     /// Looks at a flow anew, and at what its store holds; its table is asked when it is opened.
     pub async fn probe_store(&mut self, name: &FlowName) -> Result<()> {
-        self.looks.extend(look(&self.project, std::slice::from_ref(name)));
-        self.observe_files(std::slice::from_ref(name)).await.map(drop)
+        self.looks
+            .extend(look(&self.project, std::slice::from_ref(name)));
+        self.observe_files(std::slice::from_ref(name))
+            .await
+            .map(drop)
     }
 
     /// Finds out what flows hold that were looked at; their flow homes' stores as well.
@@ -152,15 +168,40 @@ impl Planner {
             let unseen = upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str()));
             ahead.extend(unseen.filter(|upstream| wanted.insert(upstream.clone())));
         }
-        let unseen: Vec<FlowName> = wanted.iter().filter(|name| !self.looks.contains_key(*name)).cloned().collect();
+        let unseen: Vec<FlowName> = wanted
+            .iter()
+            .filter(|name| !self.looks.contains_key(*name))
+            .cloned()
+            .collect();
         self.looks.extend(look(&self.project, &unseen));
-        let flows = wanted.iter().map(|name| self.flow(name)).collect::<Result<Vec<_>>>()?;
-        let stores: Vec<&Path> = flows.iter().map(|flow| self.project.store_path(flow)).collect();
-        let listings = wanted.iter().filter_map(|name| self.looks.get(name)?.home.as_ref().ok());
-        let folders: Vec<&Path> = listings.map(|listing| listing.folder.as_path()).chain(stores.iter().copied()).collect();
-        self.memory.load(&self.cache.index, &folders, &stores).await?;
-        let looks: Vec<(&Flow, &Path, &Look)> =
-            flows.iter().filter_map(|flow| Some((flow.as_ref(), self.project.store_path(flow), self.looks.get(&flow.name)?))).collect();
+        let flows = wanted
+            .iter()
+            .map(|name| self.flow(name))
+            .collect::<Result<Vec<_>>>()?;
+        let stores: Vec<&Path> = flows
+            .iter()
+            .map(|flow| self.project.store_path(flow))
+            .collect();
+        let listings = wanted
+            .iter()
+            .filter_map(|name| self.looks.get(name)?.home.as_ref().ok());
+        let folders: Vec<&Path> = listings
+            .map(|listing| listing.folder.as_path())
+            .chain(stores.iter().copied())
+            .collect();
+        self.memory
+            .load(&self.cache.index, &folders, &stores)
+            .await?;
+        let looks: Vec<(&Flow, &Path, &Look)> = flows
+            .iter()
+            .filter_map(|flow| {
+                Some((
+                    flow.as_ref(),
+                    self.project.store_path(flow),
+                    self.looks.get(&flow.name)?,
+                ))
+            })
+            .collect();
         let interrupted = self.request.interrupted.clone();
         let observed = probe::probe(&looks, &mut self.memory, &interrupted);
         if interrupted.load(Ordering::Relaxed) {
@@ -177,11 +218,27 @@ impl Planner {
     /// Takes those flows for fresh that a witness vouches for, and observes the others.
     pub(super) async fn vouch_or_observe(&mut self, names: &[FlowName]) -> Result<()> {
         let is_asked = |name: &FlowName| self.is_forced(name) || self.puts_back(name);
-        let sights: Vec<Sight<'_>> = names.iter().filter(|name| !is_asked(name)).filter_map(|name| self.sight(name)).collect();
+        let sights: Vec<Sight<'_>> = names
+            .iter()
+            .filter(|name| !is_asked(name))
+            .filter_map(|name| self.sight(name))
+            .collect();
         let memory = &self.memory;
-        let vouches = |sight: &&Sight<'_>| sight.witness().is_some_and(|witness| memory.vouches(sight.store, &witness));
-        self.vouched = sights.par_iter().filter(vouches).map(|sight| sight.flow.name.clone()).collect();
-        let unvouched: Vec<FlowName> = names.iter().filter(|name| !self.vouched.contains(*name)).cloned().collect();
+        let vouches = |sight: &&Sight<'_>| {
+            sight
+                .witness()
+                .is_some_and(|witness| memory.vouches(sight.store, &witness))
+        };
+        self.vouched = sights
+            .par_iter()
+            .filter(vouches)
+            .map(|sight| sight.flow.name.clone())
+            .collect();
+        let unvouched: Vec<FlowName> = names
+            .iter()
+            .filter(|name| !self.vouched.contains(*name))
+            .cloned()
+            .collect();
         self.observe(&unvouched).await
     }
 
@@ -200,7 +257,9 @@ impl Planner {
     /// Lets a flow that was found fresh be vouched for from now on, if all of it has aged.
     pub(super) fn remember_fresh(&mut self, name: &FlowName) {
         let sight = self.sight(name).filter(Sight::has_aged);
-        if let Some((store, witness)) = sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?))) {
+        if let Some((store, witness)) =
+            sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?)))
+        {
             self.memory.set_witness(&store, witness);
         }
     }
@@ -221,7 +280,12 @@ impl Planner {
     /// # Errors
     /// What the probe met.
     pub fn inputs(&self, name: &FlowName) -> Result<&[Input]> {
-        let inputs = self.observed.get(name).ok_or_else(|| missing(name))?.inputs.as_ref();
+        let inputs = self
+            .observed
+            .get(name)
+            .ok_or_else(|| missing(name))?
+            .inputs
+            .as_ref();
         inputs.map(Vec::as_slice).map_err(Error::clone)
     }
 
@@ -230,12 +294,23 @@ impl Planner {
     /// # Errors
     /// It cannot be listed.
     pub fn listing(&self, name: &FlowName) -> Result<&Listing> {
-        self.looks.get(name).ok_or_else(|| missing(name))?.home.as_ref().map_err(Error::clone)
+        self.looks
+            .get(name)
+            .ok_or_else(|| missing(name))?
+            .home
+            .as_ref()
+            .map_err(Error::clone)
     }
 
     /// The receipt of a flow's store as it was last seen.
     pub fn receipt(&self, name: &FlowName) -> Option<&Arc<Receipt>> {
-        self.observed.get(name)?.store.as_ref().ok()?.receipt.as_ref()
+        self.observed
+            .get(name)?
+            .store
+            .as_ref()
+            .ok()?
+            .receipt
+            .as_ref()
     }
 
     /// What is in a flow's store as it was last seen.
@@ -243,7 +318,12 @@ impl Planner {
     /// # Errors
     /// What the probe met.
     pub fn store_state(&self, name: &FlowName) -> Result<&StoreState> {
-        self.observed.get(name).ok_or_else(|| missing(name))?.store.as_ref().map_err(Error::clone)
+        self.observed
+            .get(name)
+            .ok_or_else(|| missing(name))?
+            .store
+            .as_ref()
+            .map_err(Error::clone)
     }
 
     /// The run has locked the store of a flow: what is seen of it from now on stays.
@@ -254,7 +334,10 @@ impl Planner {
     /// The run has let go of it, and what was seen of its home may have passed.
     pub fn note_unlocked(&mut self, name: &FlowName) {
         self.locked.remove(name);
-        let upstream = self.flow(name).ok().and_then(|flow| flow.upstream().map(FlowName::from));
+        let upstream = self
+            .flow(name)
+            .ok()
+            .and_then(|flow| flow.upstream().map(FlowName::from));
         if let Some(upstream) = upstream.filter(|upstream| !self.locked.contains(upstream)) {
             self.observed.remove(&upstream);
             self.looks.remove(&upstream);
@@ -273,28 +356,49 @@ impl Planner {
     pub fn note_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
         let flow = self.flow(name)?;
         let store = self.project.store_path(&flow).to_path_buf();
-        let (live, receipt_stat) = finishing(|| Ok::<_, StoreError>((flow.store.live(&store)?, flow.store.receipt_stat(&store)?)))?;
+        let (live, receipt_stat) = finishing(|| {
+            Ok::<_, StoreError>((flow.store.live(&store)?, flow.store.receipt_stat(&store)?))
+        })?;
         self.carry_over(name, &store, &live);
-        let published = receipt.published.iter().flat_map(|published| &published.manifest.parts);
-        let intact = published.filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?))).collect();
+        let published = receipt
+            .published
+            .iter()
+            .flat_map(|published| &published.manifest.parts);
+        let intact = published
+            .filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?)))
+            .collect();
         let receipt = Arc::new(receipt);
         if let Some(stat) = receipt_stat {
-            self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: receipt.clone() });
+            self.memory.set_receipt(
+                &store,
+                IndexedReceipt {
+                    stat,
+                    receipt: receipt.clone(),
+                },
+            );
         }
-        let state = StoreState { receipt: Some(receipt), receipt_stat, exists: live.exists, intact, ..StoreState::default() };
+        let state = StoreState {
+            receipt: Some(receipt),
+            receipt_stat,
+            exists: live.exists,
+            intact,
+            ..StoreState::default()
+        };
         if let Some(observed) = self.observed.get_mut(name) {
             observed.store = Ok(state);
         }
         Ok(())
     }
 
-    /// The store of a flow was settled: files that had second names look otherwise now, and are the same.
+    /// The store of a flow was settled: files that had second names look otherwise now, and are the
+    /// same.
     ///
     /// # Errors
     /// The store cannot be looked at.
     pub fn note_settled(&mut self, name: &FlowName) -> Result<()> {
         let flow = self.flow(name)?;
-        // It has no files; and where its home is open, a pooler may have no session left to ask it by.
+        // It has no files; and where its home is open, a pooler may have no session left to ask it
+        // by.
         if !flow.store.capabilities().parts_readable {
             return Ok(());
         }
@@ -304,17 +408,35 @@ impl Planner {
         Ok(())
     }
 
-    /// Links and their removal change when a file was changed last, and nothing else of it: what the memo vouched for
-    /// before it vouches for now. The store is locked. What was made just now is not in it: it is read once more.
+    /// Links and their removal change when a file was changed last, and nothing else of it: what
+    /// the memo vouched for before it vouches for now. The store is locked. What was made just now
+    /// is not in it: it is read once more.
     fn carry_over(&mut self, name: &FlowName, store: &Path, live: &Live) {
-        let Some(Ok(state)) = self.observed.get(name).map(|observed| &observed.store) else { return };
-        let Some(memo) = self.memory.memos.get(store) else { return };
-        let vouched = state.intact.iter().filter_map(|(name, stat)| Some((stat.inode, (*stat, memo.digest(name, stat)?))));
+        let Some(Ok(state)) = self.observed.get(name).map(|observed| &observed.store) else {
+            return;
+        };
+        let Some(memo) = self.memory.memos.get(store) else {
+            return;
+        };
+        let vouched = state
+            .intact
+            .iter()
+            .filter_map(|(name, stat)| Some((stat.inode, (*stat, memo.digest(name, stat)?))));
         let vouched: HashMap<u64, (Stat, Fingerprint)> = vouched.collect();
         let carried = live.files.iter().filter_map(|(name, stat)| {
             let (before, digest) = vouched.get(&stat.inode)?;
-            let is_same = (before.size, before.mtime_ns) == (stat.size, stat.mtime_ns) && before != stat;
-            is_same.then(|| (name.clone(), Remembered { stat: *stat, digest: *digest, aged: true }))
+            let is_same =
+                (before.size, before.mtime_ns) == (stat.size, stat.mtime_ns) && before != stat;
+            is_same.then(|| {
+                (
+                    name.clone(),
+                    Remembered {
+                        stat: *stat,
+                        digest: *digest,
+                        aged: true,
+                    },
+                )
+            })
         });
         for (name, remembered) in carried.collect::<Vec<_>>() {
             self.memory.remember(store, name, remembered);
@@ -323,7 +445,11 @@ impl Planner {
 
     /// A flow by its name.
     pub fn flow(&self, name: &FlowName) -> Result<Arc<Flow>> {
-        self.project.graph.flow(name.as_str()).cloned().ok_or_else(|| missing(name))
+        self.project
+            .graph
+            .flow(name.as_str())
+            .cloned()
+            .ok_or_else(|| missing(name))
     }
 
     /// Bytes that were hashed because no memo vouched for them.
@@ -361,18 +487,27 @@ impl Planner {
     }
 
     pub(super) fn is_entity_of(&self, name: &FlowName, flow: &str) -> bool {
-        self.project.graph.flow(name.as_str()).and_then(|flow| flow.entity.as_ref()).is_some_and(|(of, _)| of == flow)
+        self.project
+            .graph
+            .flow(name.as_str())
+            .and_then(|flow| flow.entity.as_ref())
+            .is_some_and(|(of, _)| of == flow)
     }
 
     /// True for an entity of a flow that has lost more than it allows.
     pub fn misses_entities_of(&self, name: &FlowName) -> bool {
-        self.lost.iter().any(|lost| self.is_entity_of(name, &lost.flow))
+        self.lost
+            .iter()
+            .any(|lost| self.is_entity_of(name, &lost.flow))
     }
 
     /// True where a plan publishes an entity of a flow for the first time.
     pub fn is_first_of(&self, plan: &Plan, flow: &str) -> bool {
-        let is_new =
-            |step: &Step| step.verdict != Verdict::Fresh && self.is_entity_of(&step.flow, flow) && self.receipt(&step.flow).is_none();
+        let is_new = |step: &Step| {
+            step.verdict != Verdict::Fresh
+                && self.is_entity_of(&step.flow, flow)
+                && self.receipt(&step.flow).is_none()
+        };
         plan.steps.iter().any(is_new)
     }
 
@@ -384,13 +519,23 @@ impl Planner {
         let lost = lost::count(&self.lost);
         if lost != number {
             let error = match lost {
-                0 => format!("--accept-lost={number}, and no flow has lost more entities than it allows"),
-                lost => format!("--accept-lost={number}, and the number of entities that are lost is {lost}"),
+                0 => format!(
+                    "--accept-lost={number}, and no flow has lost more entities than it allows"
+                ),
+                lost => format!(
+                    "--accept-lost={number}, and the number of entities that are lost is {lost}"
+                ),
             };
-            let hint = if lost == 0 { "leave --accept-lost out" } else { "hygge build --dry-run names them" };
+            let hint = if lost == 0 {
+                "leave --accept-lost out"
+            } else {
+                "hygge build --dry-run names them"
+            };
             return Err(Error::new(ErrorKind::Config, error).with_hint(hint));
         }
-        let stores = std::mem::take(&mut self.lost).into_iter().flat_map(|lost| lost.stores);
+        let stores = std::mem::take(&mut self.lost)
+            .into_iter()
+            .flat_map(|lost| lost.stores);
         if self.is_building {
             for store in stores.collect::<Vec<_>>() {
                 self.give_up(&store, true)?;
@@ -399,17 +544,31 @@ impl Planner {
         Ok(())
     }
 
-    /// Remembers it beside the store, because the cache may be deleted, and in the cache, where it is asked.
+    /// Remembers it beside the store, because the cache may be deleted, and in the cache, where it
+    /// is asked.
     fn give_up(&mut self, store: &Path, is_given_up: bool) -> Result<()> {
-        given_up::give_up(store, is_given_up).map_err(|error| Error::new(ErrorKind::Start, error))?;
+        given_up::give_up(store, is_given_up)
+            .map_err(|error| Error::new(ErrorKind::Start, error))?;
         self.memory.give_up(store, is_given_up);
         Ok(())
     }
 
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
-        for orphans::Found { store, stat, receipt, is_given_up } in orphans::receipts(&self.project)? {
-            self.memory.set_receipt(&store, IndexedReceipt { stat, receipt: Arc::new(receipt) });
+        for orphans::Found {
+            store,
+            stat,
+            receipt,
+            is_given_up,
+        } in orphans::receipts(&self.project)?
+        {
+            self.memory.set_receipt(
+                &store,
+                IndexedReceipt {
+                    stat,
+                    receipt: Arc::new(receipt),
+                },
+            );
             if is_given_up {
                 self.memory.give_up(&store, true);
             }
@@ -420,10 +579,18 @@ impl Planner {
 
 /// Looks at flows of a project.
 pub(super) fn look(project: &Project, names: &[FlowName]) -> HashMap<FlowName, Look> {
-    let flows = names.iter().filter_map(|name| project.graph.flow(name.as_str()));
-    let flows: Vec<_> = flows.map(|flow| (flow.clone(), project.store_path(flow).to_path_buf())).collect();
+    let flows = names
+        .iter()
+        .filter_map(|name| project.graph.flow(name.as_str()));
+    let flows: Vec<_> = flows
+        .map(|flow| (flow.clone(), project.store_path(flow).to_path_buf()))
+        .collect();
     let looks = look::look(&flows, project.confined());
-    flows.into_iter().map(|(flow, _)| flow.name.clone()).zip(looks).collect()
+    flows
+        .into_iter()
+        .map(|(flow, _)| flow.name.clone())
+        .zip(looks)
+        .collect()
 }
 
 pub(super) fn missing(name: &FlowName) -> Error {

@@ -1,6 +1,7 @@
 //! Preparing: which parts a flow needs, which of them are at hand, and where.
 //!
-//! It looks at what is recorded, staged and published, and reads nothing but footers that are not known yet.
+//! It looks at what is recorded, staged and published, and reads nothing but footers that are not
+//! known yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,12 @@ impl Planner {
     /// Finds out what is to be done for a flow that is not fresh.
     pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
         let flow = self.flow(name)?;
-        let state = self.observed.get(name).and_then(|observed| observed.store.as_ref().ok()).cloned().unwrap_or_default();
+        let state = self
+            .observed
+            .get(name)
+            .and_then(|observed| observed.store.as_ref().ok())
+            .cloned()
+            .unwrap_or_default();
         let format = self.project.input_format(&flow);
         let format = format.as_ref();
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
@@ -55,11 +61,19 @@ impl Planner {
             work.remarks.extend(of_columns);
             return Ok(work);
         }
-        let Share { files, stay: mut parts, sequence, schema, numbers } = self.share(&flow, &state).await?;
+        let Share {
+            files,
+            stay: mut parts,
+            sequence,
+            schema,
+            numbers,
+        } = self.share(&flow, &state).await?;
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
         check_schemas(format, &known, |file| open(&files[file]))?;
-        check_folders(flow.home.as_ref(), format, &names(&files), |file| open(&files[file]))?;
+        check_folders(flow.home.as_ref(), format, &names(&files), |file| {
+            open(&files[file])
+        })?;
         let found = known.first().map(|layout| layout.columns);
         if let Some(schema) = schema.filter(|_| !parts.is_empty() && !known.is_empty())
             && !known.iter().any(|layout| layout.is_of(&schema))
@@ -68,9 +82,23 @@ impl Planner {
             return Err(error);
         }
         let target = flow.store.target();
-        slice::check_number(files.iter().map(|file| file.name.as_str()).zip(known.iter().copied()), target.rows_per_file)?;
-        let transfer = if files.is_empty() { TransferMode::Undecoded } else { TransferMode::new(format, &known, &target)? };
-        let recipe = Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow);
+        slice::check_number(
+            files
+                .iter()
+                .map(|file| file.name.as_str())
+                .zip(known.iter().copied()),
+            target.rows_per_file,
+        )?;
+        let transfer = if files.is_empty() {
+            TransferMode::Undecoded
+        } else {
+            TransferMode::new(format, &known, &target)?
+        };
+        let recipe = Components {
+            settings: key.components.settings.clone(),
+            ..Components::default()
+        }
+        .key(KeyKind::Flow);
         let mut new = new_parts(&files, &known, &recipe, transfer, &target);
         if !self.is_forced(name) {
             self.find_made(&flow, &state, &mut new).await?;
@@ -79,23 +107,50 @@ impl Planner {
         parts.append(&mut new);
         let schema = found.or(schema);
         let mut remarks = match target.rows_per_file {
-            Some(_) => remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?,
+            Some(_) => {
+                remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?
+            }
             None => Vec::new(),
         };
         // What is passed over is said once.
         if state.receipt.is_none() {
-            remarks.extend(flow.home.files().map(|files| files.unread()).transpose()?.unwrap_or_default());
+            remarks.extend(
+                flow.home
+                    .files()
+                    .map(|files| files.unread())
+                    .transpose()?
+                    .unwrap_or_default(),
+            );
         }
-        let missing = parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.pieces.as_slice());
+        let missing = parts
+            .iter()
+            .filter(|part| part.made.is_none())
+            .map(|part| part.slice.pieces.as_slice());
         let shared = Shared::of(missing);
-        let before = state.receipt.as_ref().and_then(|receipt| receipt.latest()).map(|published| published.columns.clone());
+        let before = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.latest())
+            .map(|published| published.columns.clone());
         let columns = match files.first() {
             // A file that changes meanwhile is noticed when it is read.
-            Some(file) => open(file).and_then(|file| schema::of_file(format, &file)).unwrap_or_default(),
+            Some(file) => open(file)
+                .and_then(|file| schema::of_file(format, &file))
+                .unwrap_or_default(),
             None => before.unwrap_or_default(),
         };
-        let mut work =
-            Work { schema, columns, files, layouts, transfer, parts, sequence, remarks, shared, ..Work::of_state(&flow, key, &state) };
+        let mut work = Work {
+            schema,
+            columns,
+            files,
+            layouts,
+            transfer,
+            parts,
+            sequence,
+            remarks,
+            shared,
+            ..Work::of_state(&flow, key, &state)
+        };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
         if stays || work.transfer != TransferMode::Undecoded || target.rows_per_file.is_some() {
@@ -110,53 +165,99 @@ impl Planner {
         Ok(work)
     }
 
-    /// With `mode: append` only what was not moved yet is made, besides what is lost and can be made again.
+    /// With `mode: append` only what was not moved yet is made, besides what is lost and can be
+    /// made again.
     async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
         let files = self.sources(flow)?;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let Some(published) = published.filter(|_| flow.mode.appends()) else {
-            return Ok(Share { files, ..Share::default() });
+            return Ok(Share {
+                files,
+                ..Share::default()
+            });
         };
         let digests = self.digests(flow)?;
         let parts = &published.manifest.parts;
-        let mut lost =
-            if self.is_forced(&flow.name) { again::can_be_made_again(&digests, parts) } else { stale::outdated(flow, published, &digests) };
+        let mut lost = if self.is_forced(&flow.name) {
+            again::can_be_made_again(&digests, parts)
+        } else {
+            stale::outdated(flow, published, &digests)
+        };
         loop {
             let appending = append::compare(&digests, published, flow.mode, &lost)?;
             let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
             self.find_made(flow, state, &mut stay).await?;
-            let gone: Vec<String> = stay.iter().filter(|part| part.made.is_none()).filter_map(|part| part.name.clone()).collect();
+            let gone: Vec<String> = stay
+                .iter()
+                .filter(|part| part.made.is_none())
+                .filter_map(|part| part.name.clone())
+                .collect();
             if gone.is_empty() {
-                let files = files.into_iter().filter(|file| appending.moves.contains(&file.name)).collect();
+                let files = files
+                    .into_iter()
+                    .filter(|file| appending.moves.contains(&file.name))
+                    .collect();
                 let sequence = published.sequence.max(parts.len() as u64);
-                let numbers =
-                    appending.gone.into_iter().map(|part| (part.sequence, part.inputs)).filter(|(number, _)| *number > 0).collect();
-                return Ok(Share { files, stay, sequence, schema: published.schema, numbers });
+                let numbers = appending
+                    .gone
+                    .into_iter()
+                    .map(|part| (part.sequence, part.inputs))
+                    .filter(|(number, _)| *number > 0)
+                    .collect();
+                return Ok(Share {
+                    files,
+                    stay,
+                    sequence,
+                    schema: published.schema,
+                    numbers,
+                });
             }
             lost.extend(gone);
         }
     }
 
-    /// How the columns of the first new input differ from those of a part that stays; `None` where they only are stored in
-    /// other ways, which receipts of older versions do not tell apart.
-    fn other_columns(&self, flow: &Flow, format: &dyn Format, files: &[Input], stay: &[PlannedPart]) -> Result<Option<Error>> {
-        let (Some(new), Some(part)) = (files.first(), stay.iter().find_map(|part| part.name.as_ref())) else {
+    /// How the columns of the first new input differ from those of a part that stays; `None` where
+    /// they only are stored in other ways, which receipts of older versions do not tell apart.
+    fn other_columns(
+        &self,
+        flow: &Flow,
+        format: &dyn Format,
+        files: &[Input],
+        stay: &[PlannedPart],
+    ) -> Result<Option<Error>> {
+        let (Some(new), Some(part)) = (
+            files.first(),
+            stay.iter().find_map(|part| part.name.as_ref()),
+        ) else {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
         let path = self.project.store_path(flow).join(part);
         let difference = match fs::open(&path) {
-            Ok(file) if flow.store.target().format.id() == format.id() => {
-                format.reader().difference(&open(new)?, &Opened { file, path })?
-            }
+            Ok(file) if flow.store.target().format.id() == format.id() => format
+                .reader()
+                .difference(&open(new)?, &Opened { file, path })?,
             _ => Some("the schemas differ".to_string()),
         };
-        Ok(difference.map(|difference| AppendError::Columns { input: new.name.clone(), difference }.into()))
+        Ok(difference.map(|difference| {
+            AppendError::Columns {
+                input: new.name.clone(),
+                difference,
+            }
+            .into()
+        }))
     }
 
     /// Nothing but to have the store settled.
     pub(super) fn work_to_settle(&self, name: &FlowName) -> Work {
-        let receipt_stat = self.store_state(name).ok().and_then(|state| state.receipt_stat);
-        Work { receipt_stat, is_only_to_settle: true, ..Work::nothing() }
+        let receipt_stat = self
+            .store_state(name)
+            .ok()
+            .and_then(|state| state.receipt_stat);
+        Work {
+            receipt_stat,
+            is_only_to_settle: true,
+            ..Work::nothing()
+        }
     }
 
     /// What is to be done to have a set again that was published once.
@@ -165,10 +266,18 @@ impl Planner {
     /// A part of it is no longer at hand.
     pub(super) async fn work_of_set(&mut self, flow: &Flow, published: Published) -> Result<Work> {
         let state = self.store_state(&flow.name)?.clone();
-        let mut parts: Vec<PlannedPart> = published.manifest.parts.iter().map(PlannedPart::of).collect();
+        let mut parts: Vec<PlannedPart> = published
+            .manifest
+            .parts
+            .iter()
+            .map(PlannedPart::of)
+            .collect();
         self.find_made(flow, &state, &mut parts).await?;
         if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
-            let error = format!("part {} of that set is no longer at hand, or damaged", part.name.as_deref().unwrap_or_default());
+            let error = format!(
+                "part {} of that set is no longer at hand, or damaged",
+                part.name.as_deref().unwrap_or_default()
+            );
             let hint = if !flow.mode.appends() {
                 "it was let go by options.cache.max_size or max_age, or somebody changed it; hygge build --force makes a set of what the home has"
             } else {
@@ -199,12 +308,22 @@ impl Planner {
         let upstream = self.flow(&FlowName::from(upstream))?;
         let folder = self.project.store_path(&upstream);
         let state = self.store_state(&upstream.name)?;
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
-        let parts = published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
+        let published = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.published.as_ref());
+        let parts = published
+            .map(|published| published.manifest.parts.as_slice())
+            .unwrap_or_default();
         let input = |part: &Part| {
             // Only what looks as it did when its digest was found is what the manifest says.
             let stat = *state.intact.get(&part.name)?;
-            Some(Input { name: part.name.clone(), path: folder.join(&part.name), stat, digest: part.digest })
+            Some(Input {
+                name: part.name.clone(),
+                path: folder.join(&part.name),
+                stat,
+                digest: part.digest,
+            })
         };
         let files: Option<Vec<Input>> = parts.iter().map(input).collect();
         files.ok_or_else(|| super::judge::not_as_built(upstream.name.as_str()))
@@ -212,23 +331,50 @@ impl Planner {
 
     /// The layouts of files: from the index where their bytes were seen before.
     async fn layouts(&mut self, format: &dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
-        let keys: Vec<Fingerprint> = files.iter().map(|file| layout_key(format, &file.digest)).collect();
-        let unknown: Vec<Fingerprint> = keys.iter().filter(|key| !self.layouts.contains_key(key)).copied().collect();
-        self.layouts.extend(self.cache.index.layouts(&unknown).await?);
-        let new: BTreeMap<Fingerprint, &Input> =
-            keys.iter().copied().zip(files).filter(|(key, _)| !self.layouts.contains_key(key)).collect();
+        let keys: Vec<Fingerprint> = files
+            .iter()
+            .map(|file| layout_key(format, &file.digest))
+            .collect();
+        let unknown: Vec<Fingerprint> = keys
+            .iter()
+            .filter(|key| !self.layouts.contains_key(key))
+            .copied()
+            .collect();
+        self.layouts
+            .extend(self.cache.index.layouts(&unknown).await?);
+        let new: BTreeMap<Fingerprint, &Input> = keys
+            .iter()
+            .copied()
+            .zip(files)
+            .filter(|(key, _)| !self.layouts.contains_key(key))
+            .collect();
         let inspect = |file: &Input| catch_panic(|| inspect(format, file)).flatten();
-        let inspected = new.into_par_iter().map(|(key, file)| Ok((key, inspect(file)?))).collect::<Result<Vec<_>>>()?;
+        let inspected = new
+            .into_par_iter()
+            .map(|(key, file)| Ok((key, inspect(file)?)))
+            .collect::<Result<Vec<_>>>()?;
         for (key, layout) in inspected {
             self.layouts.insert(key, layout.clone());
             self.found.layouts.push((key, layout));
         }
-        Ok(keys.iter().filter_map(|key| self.layouts.get(key)).cloned().collect())
+        Ok(keys
+            .iter()
+            .filter_map(|key| self.layouts.get(key))
+            .cloned()
+            .collect())
     }
 
     /// Finds the parts that were made before and are at hand.
-    pub(super) async fn find_made(&mut self, flow: &Flow, state: &StoreState, parts: &mut [PlannedPart]) -> Result<()> {
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.published.as_ref());
+    pub(super) async fn find_made(
+        &mut self,
+        flow: &Flow,
+        state: &StoreState,
+        parts: &mut [PlannedPart],
+    ) -> Result<()> {
+        let published = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.published.as_ref());
         let lost: HashSet<&String> = state.missing.iter().chain(&state.altered).collect();
         let mut live: HashSet<Fingerprint> = published
             .iter()
@@ -236,47 +382,106 @@ impl Planner {
             .filter(|part| !lost.contains(&part.name))
             .map(|part| part.digest)
             .collect();
-        // The rows of a table are no parts again; where only new parts are loaded, the others need not be at hand.
-        if !flow.store.capabilities().parts_readable && (flow.mode == Mode::Replace || !state.exists) {
+        // The rows of a table are no parts again; where only new parts are loaded, the others need
+        // not be at hand.
+        if !flow.store.capabilities().parts_readable
+            && (flow.mode == Mode::Replace || !state.exists)
+        {
             live.clear();
         }
-        if let Some(receipt) = state.receipt.as_ref().filter(|receipt| receipt.latest.is_some()) {
+        if let Some(receipt) = state
+            .receipt
+            .as_ref()
+            .filter(|receipt| receipt.latest.is_some())
+        {
             live.extend(flow.store.kept(self.project.store_path(flow), receipt)?);
         }
         let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
         // The receipt knows its parts by their keys too, so that a lost index costs nothing.
-        let before = state.receipt.iter().filter_map(|receipt| receipt.previous.as_ref()).flat_map(|previous| &previous.manifest.parts);
-        let latest = state.receipt.iter().filter_map(|receipt| receipt.latest.as_ref()).flat_map(|latest| &latest.manifest.parts);
-        let known = before.chain(latest).chain(published.iter().flat_map(|published| &published.manifest.parts));
-        let known: HashMap<Fingerprint, PartRecord> =
-            known.map(|part| (part.key, PartRecord { digest: part.digest, rows: part.rows, bytes: part.bytes })).collect();
-        let others: Vec<Fingerprint> = parts.iter().map(|part| part.key).filter(|key| !known.contains_key(key)).collect();
+        let before = state
+            .receipt
+            .iter()
+            .filter_map(|receipt| receipt.previous.as_ref())
+            .flat_map(|previous| &previous.manifest.parts);
+        let latest = state
+            .receipt
+            .iter()
+            .filter_map(|receipt| receipt.latest.as_ref())
+            .flat_map(|latest| &latest.manifest.parts);
+        let known = before.chain(latest).chain(
+            published
+                .iter()
+                .flat_map(|published| &published.manifest.parts),
+        );
+        let known: HashMap<Fingerprint, PartRecord> = known
+            .map(|part| {
+                (
+                    part.key,
+                    PartRecord {
+                        digest: part.digest,
+                        rows: part.rows,
+                        bytes: part.bytes,
+                    },
+                )
+            })
+            .collect();
+        let others: Vec<Fingerprint> = parts
+            .iter()
+            .map(|part| part.key)
+            .filter(|key| !known.contains_key(key))
+            .collect();
         let mut made = self.cache.index.parts(&others).await?;
         if !self.has_ledger && others.iter().any(|key| !made.contains_key(key)) {
             self.has_ledger = true;
-            self.noted.extend(self.cache.ledger.read().map_err(CacheError::from)?);
+            self.noted
+                .extend(self.cache.ledger.read().map_err(CacheError::from)?);
         }
-        made.extend(others.iter().filter_map(|key| Some((*key, *self.noted.get(key)?))));
+        made.extend(
+            others
+                .iter()
+                .filter_map(|key| Some((*key, *self.noted.get(key)?))),
+        );
         let mut before: Option<HashSet<Fingerprint>> = None;
-        let mut in_table = (!flow.store.capabilities().parts_readable).then(|| InTable::new(flow, published));
+        let mut in_table =
+            (!flow.store.capabilities().parts_readable).then(|| InTable::new(flow, published));
         for part in parts.iter_mut() {
-            let Some(record) = known.get(&part.key).or_else(|| made.get(&part.key)).copied() else { continue };
-            let place = if live.contains(&record.digest) && in_table.as_mut().is_none_or(|table| table.has(part)) {
+            let Some(record) = known
+                .get(&part.key)
+                .or_else(|| made.get(&part.key))
+                .copied()
+            else {
+                continue;
+            };
+            let place = if live.contains(&record.digest)
+                && in_table.as_mut().is_none_or(|table| table.has(part))
+            {
                 MadeAt::Live
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
                 MadeAt::Staged
             } else {
                 if before.is_none() {
-                    before = Some(flow.store.beside(self.project.store_path(flow), state.receipt.as_deref())?);
+                    before = Some(
+                        flow.store
+                            .beside(self.project.store_path(flow), state.receipt.as_deref())?,
+                    );
                 }
-                if before.as_ref().is_some_and(|before| before.contains(&record.digest)) {
-                    part.made = Some(Made { record, place: MadeAt::Staged });
+                if before
+                    .as_ref()
+                    .is_some_and(|before| before.contains(&record.digest))
+                {
+                    part.made = Some(Made {
+                        record,
+                        place: MadeAt::Staged,
+                    });
                     continue;
                 }
                 if elsewhere.is_none() {
                     elsewhere = Some(self.parts_of_other_stores(flow).await?);
                 }
-                match elsewhere.as_ref().and_then(|places| places.get(&record.digest)) {
+                match elsewhere
+                    .as_ref()
+                    .and_then(|places| places.get(&record.digest))
+                {
                     Some(path) => MadeAt::Elsewhere(path.clone()),
                     None => continue,
                 }
@@ -287,24 +492,30 @@ impl Planner {
     }
 
     /// Where the parts of all other stores of this project lie.
-    async fn parts_of_other_stores(&mut self, flow: &Flow) -> Result<HashMap<Fingerprint, PathBuf>> {
-        self.memory.load_receipts(&self.cache.index, &self.project.config.name).await?;
+    async fn parts_of_other_stores(
+        &mut self,
+        flow: &Flow,
+    ) -> Result<HashMap<Fingerprint, PathBuf>> {
+        self.memory
+            .load_receipts(&self.cache.index, &self.project.config.name)
+            .await?;
         let own = self.project.store_path(flow);
-        let others = self
-            .memory
-            .receipts
-            .iter()
-            .filter(|(store, indexed)| store.as_path() != own && indexed.receipt.project == self.project.config.name);
+        let others = self.memory.receipts.iter().filter(|(store, indexed)| {
+            store.as_path() != own && indexed.receipt.project == self.project.config.name
+        });
         let parts = others.flat_map(|(store, indexed)| {
             let published = indexed.receipt.published.iter();
-            published.flat_map(|published| &published.manifest.parts).map(move |part| (part, store.join(&part.name)))
+            published
+                .flat_map(|published| &published.manifest.parts)
+                .map(move |part| (part, store.join(&part.name)))
         });
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
         Ok(there.map(|(part, path)| (part.digest, path)).collect())
     }
 }
 
-/// Which parts a table has, and so need not be at hand: as many of those that are equal as were loaded.
+/// Which parts a table has, and so need not be at hand: as many of those that are equal as were
+/// loaded.
 struct InTable {
     adds: bool,
     loaded: HashMap<Fingerprint, usize>,
@@ -313,10 +524,16 @@ struct InTable {
 impl InTable {
     fn new(flow: &Flow, published: Option<&Published>) -> Self {
         let mut loaded: HashMap<Fingerprint, usize> = HashMap::new();
-        for part in published.iter().flat_map(|published| &published.manifest.parts) {
+        for part in published
+            .iter()
+            .flat_map(|published| &published.manifest.parts)
+        {
             *loaded.entry(part.key).or_default() += 1;
         }
-        Self { adds: flow.mode.appends() && flow.home.rows().is_none(), loaded }
+        Self {
+            adds: flow.mode.appends() && flow.home.rows().is_none(),
+            loaded,
+        }
     }
 
     fn has(&mut self, part: &PlannedPart) -> bool {
@@ -334,8 +551,8 @@ impl InTable {
     }
 }
 
-/// Parts that are made anew have the numbers of those that were made from the same inputs: who reads the store
-/// finds them changed, not gone and come again.
+/// Parts that are made anew have the numbers of those that were made from the same inputs: who
+/// reads the store finds them changed, not gone and come again.
 pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
     let mut of_input: HashMap<&str, BTreeSet<u64>> = HashMap::new();
     for (number, inputs) in numbers {
@@ -347,7 +564,9 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>
     for part in new {
         let mut free = Vec::new();
         for input in &part.inputs {
-            let Some(numbers) = of_input.get_mut(input.name.as_str()) else { continue };
+            let Some(numbers) = of_input.get_mut(input.name.as_str()) else {
+                continue;
+            };
             while numbers.first().is_some_and(|number| used.contains(number)) {
                 numbers.pop_first();
             }
@@ -359,38 +578,80 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>
 }
 
 /// The parts that files become.
-fn new_parts(files: &[Input], layouts: &[&Layout], recipe: &Fingerprint, transfer: TransferMode, target: &Target) -> Vec<PlannedPart> {
+fn new_parts(
+    files: &[Input],
+    layouts: &[&Layout],
+    recipe: &Fingerprint,
+    transfer: TransferMode,
+    target: &Target,
+) -> Vec<PlannedPart> {
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
-    let moved = |file: usize| Moved { name: files[file].name.clone(), digest: files[file].digest, is_replaced: false };
+    let moved = |file: usize| Moved {
+        name: files[file].name.clone(),
+        digest: files[file].digest,
+        is_replaced: false,
+    };
     let mut parts = Vec::new();
     for slice in slice::slices(layouts, &sizes, target.rows_per_file) {
-        let key = slice::part_key(recipe, transfer, &slice, &digests, target.format.made_version());
+        let key = slice::part_key(
+            recipe,
+            transfer,
+            &slice,
+            &digests,
+            target.format.made_version(),
+        );
         let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
         used.dedup();
         used.iter().for_each(|file| unused[*file] = false);
         let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
         let stem = inputs.first().map_or("", |input| input.name.as_str());
-        let stem = Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        parts.push(PlannedPart { key, slice, stem, name: None, sequence: None, inputs, made: None, unit: None });
+        let stem = Path::new(stem)
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        parts.push(PlannedPart {
+            key,
+            slice,
+            stem,
+            name: None,
+            sequence: None,
+            inputs,
+            made: None,
+            unit: None,
+        });
     }
     // A file without rows is in no slice, and has been moved all the same.
     if let Some(last) = parts.last_mut() {
-        last.inputs.extend(unused.iter().enumerate().filter(|(_, unused)| **unused).map(|(file, _)| moved(file)));
+        last.inputs.extend(
+            unused
+                .iter()
+                .enumerate()
+                .filter(|(_, unused)| **unused)
+                .map(|(file, _)| moved(file)),
+        );
     }
     parts
 }
 
 fn open(file: &Input) -> Result<Opened> {
-    let opened = Opened { file: fs::open(&file.path)?, path: file.path.clone() };
+    let opened = Opened {
+        file: fs::open(&file.path)?,
+        path: file.path.clone(),
+    };
     still(file, &opened)?;
     Ok(opened)
 }
 
 /// The open file is the one that was fingerprinted, and nobody wrote to it since.
 fn still(file: &Input, opened: &Opened) -> Result<()> {
-    if fs::stat_open(&opened.file, &opened.path)? == file.stat { Ok(()) } else { Err(ProbeError::Changing(file.path.clone()).into()) }
+    if fs::stat_open(&opened.file, &opened.path)? == file.stat {
+        Ok(())
+    } else {
+        Err(ProbeError::Changing(file.path.clone()).into())
+    }
 }
 
 fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
@@ -406,22 +667,54 @@ fn names(files: &[Input]) -> Vec<&str> {
     files.iter().map(|file| file.name.as_str()).collect()
 }
 
-/// The values of all files of a flow have the same columns; the first whose have not is named with its column.
-pub(super) fn check_schemas(format: &dyn Format, layouts: &[&Layout], open: impl Fn(usize) -> Result<Opened>) -> Result<()> {
-    let Some(first) = layouts.first() else { return Ok(()) };
-    let Some(other) = layouts.iter().position(|layout| layout.columns != first.columns) else { return Ok(()) };
+/// The values of all files of a flow have the same columns; the first whose have not is named with
+/// its column.
+pub(super) fn check_schemas(
+    format: &dyn Format,
+    layouts: &[&Layout],
+    open: impl Fn(usize) -> Result<Opened>,
+) -> Result<()> {
+    let Some(first) = layouts.first() else {
+        return Ok(());
+    };
+    let Some(other) = layouts
+        .iter()
+        .position(|layout| layout.columns != first.columns)
+    else {
+        return Ok(());
+    };
     // The odd one out is most likely the one to look at.
-    let alike = layouts.iter().filter(|layout| layout.columns == first.columns).count();
-    let (odd, usual) = if alike * 2 < layouts.len() { (0, other) } else { (other, 0) };
+    let alike = layouts
+        .iter()
+        .filter(|layout| layout.columns == first.columns)
+        .count();
+    let (odd, usual) = if alike * 2 < layouts.len() {
+        (0, other)
+    } else {
+        (other, 0)
+    };
     let (odd, usual) = (open(odd)?, open(usual)?);
-    let difference = format.reader().difference(&odd, &usual)?.unwrap_or_else(|| "their schemas differ".into());
-    Err(FormatError::Schema { path: odd.path, sibling: usual.path, difference }.into())
+    let difference = format
+        .reader()
+        .difference(&odd, &usual)?
+        .unwrap_or_else(|| "their schemas differ".into());
+    Err(FormatError::Schema {
+        path: odd.path,
+        sibling: usual.path,
+        difference,
+    }
+    .into())
 }
 
 /// Nothing is decoded before every file of every part that must be made was found decodable.
 fn check_decodable(format: &dyn Format, work: &Work, target: &Target) -> Result<()> {
-    let mut files: Vec<usize> =
-        work.parts.iter().filter(|part| part.made.is_none()).flat_map(|part| &part.slice.pieces).map(|piece| piece.file).collect();
+    let mut files: Vec<usize> = work
+        .parts
+        .iter()
+        .filter(|part| part.made.is_none())
+        .flat_map(|part| &part.slice.pieces)
+        .map(|piece| piece.file)
+        .collect();
     files.sort_unstable();
     files.dedup();
     for file in files {

@@ -105,25 +105,50 @@ struct ProbedStore {
 /// Probes flows that were looked at, in their order; each comes with the real path of its store.
 ///
 /// Where it is interrupted, what was not hashed by then is an error of its flow.
-pub fn probe(looks: &[(&Flow, &Path, &Look)], memory: &mut Memory, interrupted: &AtomicBool) -> Vec<Observed> {
+pub fn probe(
+    looks: &[(&Flow, &Path, &Look)],
+    memory: &mut Memory,
+    interrupted: &AtomicBool,
+) -> Vec<Observed> {
     // What is asked of databases is asked at once.
     let known = &*memory;
     let mut probed: Vec<Probed<'_>> = looks
         .par_iter()
-        .map(|(flow, real, look)| Probed { real, inputs: inputs(look, known), store: store(flow, real, look, known) })
+        .map(|(flow, real, look)| Probed {
+            real,
+            inputs: inputs(look, known),
+            store: store(flow, real, look, known),
+        })
         .collect();
     let hashing = &memory.hashing;
     let wanted = probed.iter_mut().flat_map(Probed::wanted);
-    let mut unknown: Vec<&mut Wanted> = wanted.filter(|wanted| matches!(wanted.digest, Digest::Unknown)).collect();
+    let mut unknown: Vec<&mut Wanted> = wanted
+        .filter(|wanted| matches!(wanted.digest, Digest::Unknown))
+        .collect();
     hashing.expect(unknown.iter().map(|wanted| wanted.stat.size).sum());
-    unknown.par_iter_mut().for_each(|wanted| hash(wanted, hashing, interrupted));
-    probed.into_iter().map(|probed| probed.finish(memory)).collect()
+    unknown
+        .par_iter_mut()
+        .for_each(|wanted| hash(wanted, hashing, interrupted));
+    probed
+        .into_iter()
+        .map(|probed| probed.finish(memory))
+        .collect()
 }
 
 impl Probed<'_> {
     fn wanted(&mut self) -> impl Iterator<Item = &mut Wanted> {
-        let inputs = self.inputs.as_mut().map(|files| files.iter_mut()).into_iter().flatten();
-        let outputs = self.store.as_mut().map(|store| store.files.iter_mut()).into_iter().flatten();
+        let inputs = self
+            .inputs
+            .as_mut()
+            .map(|files| files.iter_mut())
+            .into_iter()
+            .flatten();
+        let outputs = self
+            .store
+            .as_mut()
+            .map(|store| store.files.iter_mut())
+            .into_iter()
+            .flatten();
         inputs.chain(outputs)
     }
 
@@ -133,14 +158,25 @@ impl Probed<'_> {
             for wanted in wanted {
                 let path = wanted.folder.join(&wanted.name);
                 let (name, stat) = (wanted.name.clone(), wanted.stat);
-                files.push(Input { name, path, stat, digest: remember(wanted, memory)? });
+                files.push(Input {
+                    name,
+                    path,
+                    stat,
+                    digest: remember(wanted, memory)?,
+                });
             }
             Ok(files)
         });
         let store = self.store.and_then(|store| {
             match (store.is_new, store.receipt_stat, &store.receipt) {
                 (true, Some(stat), Some(receipt)) => {
-                    memory.set_receipt(self.real, IndexedReceipt { stat, receipt: receipt.clone() });
+                    memory.set_receipt(
+                        self.real,
+                        IndexedReceipt {
+                            stat,
+                            receipt: receipt.clone(),
+                        },
+                    );
                 }
                 (_, None, _) if !store.is_lost => memory.forget_receipt(self.real),
                 _ => {}
@@ -154,9 +190,16 @@ impl Probed<'_> {
 impl ProbedStore {
     fn finish(self, memory: &mut Memory) -> Result<StoreState> {
         let published = self.receipt.as_deref().and_then(settled);
-        let mut state = StoreState { exists: self.live.exists, is_lost: self.is_lost, ..StoreState::default() };
-        let mut parts: HashMap<&str, &Fingerprint> =
-            published.iter().flat_map(|published| &published.manifest.parts).map(|part| (part.name.as_str(), &part.digest)).collect();
+        let mut state = StoreState {
+            exists: self.live.exists,
+            is_lost: self.is_lost,
+            ..StoreState::default()
+        };
+        let mut parts: HashMap<&str, &Fingerprint> = published
+            .iter()
+            .flat_map(|published| &published.manifest.parts)
+            .map(|part| (part.name.as_str(), &part.digest))
+            .collect();
         for wanted in self.files {
             let (name, stat) = (wanted.name.clone(), wanted.stat);
             if parts.remove(name.as_str()) != Some(&remember(wanted, memory)?) {
@@ -165,16 +208,26 @@ impl ProbedStore {
                 state.intact.insert(name, stat);
             }
         }
-        let names: HashSet<&str> =
-            published.iter().flat_map(|published| &published.manifest.parts).map(|part| part.name.as_str()).collect();
+        let names: HashSet<&str> = published
+            .iter()
+            .flat_map(|published| &published.manifest.parts)
+            .map(|part| part.name.as_str())
+            .collect();
         let visible = self.live.files.keys().chain(&self.live.folders);
-        state.added = visible.filter(|name| !names.contains(name.as_str())).cloned().collect();
+        state.added = visible
+            .filter(|name| !names.contains(name.as_str()))
+            .cloned()
+            .collect();
         state.added.sort();
         state.missing = parts.into_keys().map(String::from).collect();
         state.missing.sort();
         if let Some(table) = self.table {
             // What is in a table is told by its receipt, as long as there is a table.
-            state.missing = if self.live.exists || published.is_none() { Vec::new() } else { vec![table] };
+            state.missing = if self.live.exists || published.is_none() {
+                Vec::new()
+            } else {
+                vec![table]
+            };
         }
         state.receipt = self.receipt;
         state.receipt_stat = self.receipt_stat;
@@ -201,29 +254,65 @@ fn inputs(look: &Look, memory: &Memory) -> Result<Vec<Wanted>> {
 }
 
 fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<ProbedStore> {
-    let StoreLook { receipt: receipt_stat, live } = look.store.clone()?;
-    let indexed = memory.receipts.get(real).filter(|indexed| Some(indexed.stat) == receipt_stat);
+    let StoreLook {
+        receipt: receipt_stat,
+        live,
+    } = look.store.clone()?;
+    let indexed = memory
+        .receipts
+        .get(real)
+        .filter(|indexed| Some(indexed.stat) == receipt_stat);
     let (receipt, is_new) = match (indexed, receipt_stat) {
         (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
-        (None, Some(_)) => (within(flow.timeout, || flow.store.receipt(real))?.map(Arc::new), true),
+        (None, Some(_)) => (
+            within(flow.timeout, || flow.store.receipt(real))?.map(Arc::new),
+            true,
+        ),
         (None, None) => (None, false),
     };
     let memo = memory.memos.get(real);
     let published = receipt.as_deref().and_then(settled);
     let mut files = Vec::new();
-    for part in published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default() {
-        let Some(stat) = live.files.get(&part.name) else { continue };
-        files.push(Wanted { folder: real.to_path_buf(), name: part.name.clone(), stat: *stat, digest: known(memo, &part.name, stat) });
+    for part in published
+        .map(|published| published.manifest.parts.as_slice())
+        .unwrap_or_default()
+    {
+        let Some(stat) = live.files.get(&part.name) else {
+            continue;
+        };
+        files.push(Wanted {
+            folder: real.to_path_buf(),
+            name: part.name.clone(),
+            stat: *stat,
+            digest: known(memo, &part.name, stat),
+        });
     }
     // One that says of nothing that it was published was that of a first publication which died.
-    let says_something = || memory.receipts.get(real).is_none_or(|indexed| indexed.receipt.published.is_some());
-    let is_lost = receipt_stat.is_none() && flow.mode.appends() && memory.stores.contains_key(real) && says_something();
+    let says_something = || {
+        memory
+            .receipts
+            .get(real)
+            .is_none_or(|indexed| indexed.receipt.published.is_some())
+    };
+    let is_lost = receipt_stat.is_none()
+        && flow.mode.appends()
+        && memory.stores.contains_key(real)
+        && says_something();
     let table = flow.store.table().map(|table| table.names.join("."));
-    Ok(ProbedStore { table, receipt, receipt_stat, is_new, is_lost, live, files })
+    Ok(ProbedStore {
+        table,
+        receipt,
+        receipt_stat,
+        is_new,
+        is_lost,
+        live,
+        files,
+    })
 }
 
 fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {
-    memo.and_then(|memo| memo.digest(name, stat)).map_or(Digest::Unknown, Digest::Remembered)
+    memo.and_then(|memo| memo.digest(name, stat))
+        .map_or(Digest::Unknown, Digest::Remembered)
 }
 
 /// Hashes a file and checks that it looks the same before and after.
@@ -237,7 +326,8 @@ fn hash(wanted: &mut Wanted, hashing: &Hashing, interrupted: &AtomicBool) {
             hashing.add(bytes - std::mem::replace(&mut before, bytes));
             fs::go_on(interrupted)
         };
-        let (digest, _) = Fingerprint::of_file(&file, passed).map_err(FsError::at("read", &path))?;
+        let (digest, _) =
+            Fingerprint::of_file(&file, passed).map_err(FsError::at("read", &path))?;
         if fs::stat_open(&file, &path)? != wanted.stat {
             return Err(ProbeError::Changing(path.clone()).into());
         }

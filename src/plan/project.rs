@@ -55,7 +55,17 @@ impl Project {
         let paths = Paths::new(&database, real.clone());
         let graph = db::graph(&database, files, paths)?;
         let bases = bases(&config, &root)?;
-        Ok(Self { database, files, paths, homes: HashMap::new(), config, graph, real, root, bases })
+        Ok(Self {
+            database,
+            files,
+            paths,
+            homes: HashMap::new(),
+            config,
+            graph,
+            real,
+            root,
+            bases,
+        })
     }
 
     /// The folder of the config, links resolved.
@@ -88,18 +98,31 @@ impl Project {
     pub fn cache_folder(&self) -> CacheFolder {
         let written = &self.config.options.cache_folder;
         let real = self.real.get(written).unwrap_or(written).clone();
-        CacheFolder { real, root: written.parent().unwrap_or(written).to_path_buf() }
+        CacheFolder {
+            real,
+            root: written.parent().unwrap_or(written).to_path_buf(),
+        }
     }
 
-    /// True where a folder lies where this config has or may have had a store: beside one, or below its own folder, and in
-    /// no other project's. What else the cache knows may be that of a copy of the project, whose name is the same.
+    /// True where a folder lies where this config has or may have had a store: beside one, or below
+    /// its own folder, and in no other project's. What else the cache knows may be that of a copy
+    /// of the project, whose name is the same.
     pub fn may_own(&self, folder: &Path) -> Result<bool, FsError> {
         let parent = folder.parent();
         let is_beside = |base: &PathBuf| parent == Some(base);
-        if self.graph.flows().any(|flow| self.store_path(flow).parent() == parent) || self.bases.iter().any(is_beside) {
+        if self
+            .graph
+            .flows()
+            .any(|flow| self.store_path(flow).parent() == parent)
+            || self.bases.iter().any(is_beside)
+        {
             return Ok(true);
         }
-        for between in folder.ancestors().skip(1).take_while(|between| *between != self.root) {
+        for between in folder
+            .ancestors()
+            .skip(1)
+            .take_while(|between| *between != self.root)
+        {
             for name in FILE_NAMES {
                 if fs::stat(&between.join(name))?.is_some() {
                     return Ok(false);
@@ -111,8 +134,13 @@ impl Project {
 
     /// True where a flow's home lies in a folder, or the folder in its home.
     pub fn reads(&self, flow: &Flow, folder: &Path) -> bool {
-        let Some(files) = flow.home.files() else { return false };
-        let home = self.real.get(files.path()).map_or(files.path(), PathBuf::as_path);
+        let Some(files) = flow.home.files() else {
+            return false;
+        };
+        let home = self
+            .real
+            .get(files.path())
+            .map_or(files.path(), PathBuf::as_path);
         home.starts_with(folder) || (files.is_deep() && folder.starts_with(home))
     }
 
@@ -120,14 +148,25 @@ impl Project {
     pub fn input_format(&self, flow: &Flow) -> Arc<dyn Format> {
         match flow.home.source() {
             Source::Files(files) => files.format(),
-            Source::Flow(name) => self.graph.flow(name).map_or(flow, |upstream| upstream).store.target().format,
+            Source::Flow(name) => {
+                self.graph
+                    .flow(name)
+                    .map_or(flow, |upstream| upstream)
+                    .store
+                    .target()
+                    .format
+            }
             // What is made of rows has the format of the store.
             Source::Rows(_) => flow.store.target().format,
         }
     }
 
     /// A flow's key where its home holds these inputs. The queries are told only what differs.
-    pub fn flow_key(&mut self, name: &FlowName, inputs: Arc<BTreeMap<String, Fingerprint>>) -> Option<Arc<FlowKey>> {
+    pub fn flow_key(
+        &mut self,
+        name: &FlowName,
+        inputs: Arc<BTreeMap<String, Fingerprint>>,
+    ) -> Option<Arc<FlowKey>> {
         let database = &mut self.database;
         let state = match self.homes.get(name) {
             Some(state) => {
@@ -136,9 +175,18 @@ impl Project {
                 }
                 *state
             }
-            None => *self.homes.entry(name.clone()).or_insert_with(|| HomeState::new(database, inputs)),
+            None => *self
+                .homes
+                .entry(name.clone())
+                .or_insert_with(|| HomeState::new(database, inputs)),
         };
-        db::flow_key(&self.database, self.files, self.paths, FlowId::new(&self.database, name.clone()), state)
+        db::flow_key(
+            &self.database,
+            self.files,
+            self.paths,
+            FlowId::new(&self.database, name.clone()),
+            state,
+        )
     }
 
     /// How often each query ran since the last call.
@@ -150,16 +198,23 @@ impl Project {
 fn stores_of_none(config: &Config) -> impl Iterator<Item = &Node> {
     let store = |flow: &String| {
         let called = format!("store of flow {flow}");
-        config.spare.iter().find(|spare| spare.what == "store" && spare.called == called).map(|spare| &spare.block)
+        config
+            .spare
+            .iter()
+            .find(|spare| spare.what == "store" && spare.called == called)
+            .map(|spare| &spare.block)
     };
     config.without_entities.iter().filter_map(store)
 }
 
-/// Where the stores of entities lay: the folder that their names are joined to, or that the placeholder stands in.
+/// Where the stores of entities lay: the folder that their names are joined to, or that the
+/// placeholder stands in.
 fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
     let mut bases = Vec::new();
     for store in stores_of_none(config) {
-        let Some(path) = store.get("path").and_then(Node::text) else { continue };
+        let Some(path) = store.get("path").and_then(Node::text) else {
+            continue;
+        };
         let folder = match path.split_once('{') {
             Some((before, _)) => before.rsplit_once('/').map_or(".", |(folder, _)| folder),
             None => path,
@@ -171,12 +226,24 @@ fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
 
 /// Resolves the links of every home and store. A parent is resolved once for all that lie in it.
 fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
-    let homes = flows.iter().filter_map(|flow| flow.home.files()).map(|files| files.path());
-    let paths: HashSet<&Path> = homes.chain(flows.iter().map(|flow| flow.store.path())).chain([cache]).collect();
+    let homes = flows
+        .iter()
+        .filter_map(|flow| flow.home.files())
+        .map(|files| files.path());
+    let paths: HashSet<&Path> = homes
+        .chain(flows.iter().map(|flow| flow.store.path()))
+        .chain([cache])
+        .collect();
     let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
-    let parents = parents.into_iter().map(|parent| Ok((parent, fs::real_path(parent)?))).collect::<Result<HashMap<_, _>>>()?;
+    let parents = parents
+        .into_iter()
+        .map(|parent| Ok((parent, fs::real_path(parent)?)))
+        .collect::<Result<HashMap<_, _>>>()?;
     let resolve = |path: &&Path| {
-        let real = match (path.parent().and_then(|parent| parents.get(parent)), path.file_name()) {
+        let real = match (
+            path.parent().and_then(|parent| parents.get(parent)),
+            path.file_name(),
+        ) {
             (Some(parent), Some(name)) if !fs::is_link(path)? => parent.join(name),
             _ => fs::real_path(path)?,
         };

@@ -1,7 +1,7 @@
 //! Columns: what came of them since a set was published, by their names.
 //!
-//! With a watermark rows are never read again: where columns differ, those rows would have nothing in a column that came, and the new ones nothing
-//! in one that went.
+//! With a watermark rows are never read again: where columns differ, those rows would have nothing
+//! in a column that came, and the new ones nothing in one that went.
 
 use super::planner::Planner;
 use super::stale::Reason;
@@ -19,8 +19,16 @@ const RECORDED: usize = 1000;
 /// The columns of a file, as they are recorded.
 pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<Vec<KnownColumn>> {
     let typed = format.reader().typed_columns(file)?;
-    let known = |(name, kind): (String, String)| KnownColumn { name, declared: kind.clone(), becomes: kind };
-    Ok(if typed.len() > RECORDED { Vec::new() } else { typed.into_iter().map(known).collect() })
+    let known = |(name, kind): (String, String)| KnownColumn {
+        name,
+        declared: kind.clone(),
+        becomes: kind,
+    };
+    Ok(if typed.len() > RECORDED {
+        Vec::new()
+    } else {
+        typed.into_iter().map(known).collect()
+    })
 }
 
 impl Planner {
@@ -30,24 +38,44 @@ impl Planner {
             Reason::Schema { columns, .. } => Some(columns),
             _ => None,
         });
-        let Some(named) = named.filter(|_| !work.columns.is_empty()) else { return };
-        let published = self.receipt(&flow.name).and_then(|receipt| receipt.latest());
-        let before = published.map(|published| published.columns.clone()).unwrap_or_default();
+        let Some(named) = named.filter(|_| !work.columns.is_empty()) else {
+            return;
+        };
+        let published = self
+            .receipt(&flow.name)
+            .and_then(|receipt| receipt.latest());
+        let before = published
+            .map(|published| published.columns.clone())
+            .unwrap_or_default();
         if !before.is_empty() {
             *named = changes(&before, &work.columns);
         } else if let Some(before) = self.columns_of_store(flow) {
             // What a database or another format calls a type is known of neither.
-            let without = |columns: &[KnownColumn]| columns.iter().map(|column| KnownColumn::named(&column.name)).collect::<Vec<_>>();
-            let is_other = flow.home.rows().is_some() || self.project.input_format(flow).id() != flow.store.target().format.id();
-            *named = if is_other { changes(&without(&before), &without(&work.columns)) } else { changes(&before, &work.columns) };
+            let without = |columns: &[KnownColumn]| {
+                columns
+                    .iter()
+                    .map(|column| KnownColumn::named(&column.name))
+                    .collect::<Vec<_>>()
+            };
+            let is_other = flow.home.rows().is_some()
+                || self.project.input_format(flow).id() != flow.store.target().format.id();
+            *named = if is_other {
+                changes(&without(&before), &without(&work.columns))
+            } else {
+                changes(&before, &work.columns)
+            };
         }
     }
 
-    /// The columns of a part that is published, where that is a file: receipts of earlier versions do not say them.
+    /// The columns of a part that is published, where that is a file: receipts of earlier versions
+    /// do not say them.
     fn columns_of_store(&self, flow: &Flow) -> Option<Vec<KnownColumn>> {
         let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
         let path = self.project.store_path(flow).join(part);
-        let opened = Opened { file: fs::open(&path).ok()?, path };
+        let opened = Opened {
+            file: fs::open(&path).ok()?,
+            path,
+        };
         of_file(flow.store.target().format.as_ref(), &opened).ok()
     }
 }
@@ -55,7 +83,12 @@ impl Planner {
 /// What came of columns, in words.
 pub(super) fn changes(before: &[KnownColumn], now: &[KnownColumn]) -> Vec<String> {
     let mut told = differences(before, now);
-    let names = |columns: &[KnownColumn]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    let names = |columns: &[KnownColumn]| {
+        columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect::<Vec<_>>()
+    };
     if told.is_empty() && !now.is_empty() && names(before) != names(now) {
         told.push("they stand in another order".into());
     }
@@ -67,7 +100,10 @@ pub(super) fn changes(before: &[KnownColumn], now: &[KnownColumn]) -> Vec<String
 /// # Errors
 /// It has others; they are named.
 pub(super) fn check(published: &Published, answer: &Answer, flow: &Flow) -> Result<()> {
-    if published.schema.is_none_or(|schema| schema == answer.schema) {
+    if published
+        .schema
+        .is_none_or(|schema| schema == answer.schema)
+    {
         return Ok(());
     }
     let is_table = !flow.store.capabilities().parts_readable;
@@ -75,14 +111,25 @@ pub(super) fn check(published: &Published, answer: &Answer, flow: &Flow) -> Resu
     let mut told: Vec<String> = differences(&published.columns, &answer.known);
     if published.columns.is_empty() {
         // The receipt is of a time when it did not say which they were.
-        told = vec![format!("it has {} now", answer.known.iter().map(named).collect::<Vec<_>>().join(", "))];
+        told = vec![format!(
+            "it has {} now",
+            answer
+                .known
+                .iter()
+                .map(named)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )];
     } else if told.is_empty() && is_table {
         // A table takes them by their names, and says itself which may be null.
         return Ok(());
     } else if told.is_empty() {
         told = vec!["their order, their key, or whether they may be null has changed".to_string()];
     }
-    let error = format!("its home has other columns than what was moved before: {}", told.join("; "));
+    let error = format!(
+        "its home has other columns than what was moved before: {}",
+        told.join("; ")
+    );
     let hint = match (is_table, flow.is_final()) {
         (false, _) => "a store has one schema: name the columns by columns, or read everything anew by hygge build --force".to_string(),
         (true, false) => format!(
@@ -99,16 +146,24 @@ pub(super) fn check(published: &Published, answer: &Answer, flow: &Flow) -> Resu
 
 /// What came of each column, in words.
 fn differences(before: &[KnownColumn], now: &[KnownColumn]) -> Vec<String> {
-    let find = |columns: &[KnownColumn], name: &str| columns.iter().find(|column| column.name == name).cloned();
+    let find = |columns: &[KnownColumn], name: &str| {
+        columns.iter().find(|column| column.name == name).cloned()
+    };
     let mut told = Vec::new();
     for old in before {
         match find(now, &old.name) {
             None => told.push(format!("{} is gone", old.name)),
             Some(new) if new.declared != old.declared => {
-                told.push(format!("{} was {}, and is {}", old.name, old.declared, new.declared));
+                told.push(format!(
+                    "{} was {}, and is {}",
+                    old.name, old.declared, new.declared
+                ));
             }
             Some(new) if new.becomes != old.becomes => {
-                told.push(format!("{} arrived as {}, and would arrive as {}", old.name, old.becomes, new.becomes));
+                told.push(format!(
+                    "{} arrived as {}, and would arrive as {}",
+                    old.name, old.becomes, new.becomes
+                ));
             }
             Some(_) => {}
         }
@@ -127,16 +182,38 @@ mod tests {
 
     fn columns(told: &[(&str, &str, &str)]) -> Vec<KnownColumn> {
         told.iter()
-            .map(|(name, declared, becomes)| KnownColumn { name: (*name).into(), declared: (*declared).into(), becomes: (*becomes).into() })
+            .map(|(name, declared, becomes)| KnownColumn {
+                name: (*name).into(),
+                declared: (*declared).into(),
+                becomes: (*becomes).into(),
+            })
             .collect()
     }
 
     #[test]
     fn what_came_of_columns_is_told_by_their_names() {
-        let before = columns(&[("id", "integer", "int64"), ("a", "integer", "int64"), ("b", "text", "text"), ("c", "numeric", "text")]);
-        let now = columns(&[("c", "numeric", "decimal(9,2)"), ("a", "bigint", "int64"), ("id", "integer", "int64"), ("d", "text", "text")]);
-        let told = ["a was integer, and is bigint", "b is gone", "c arrived as text, and would arrive as decimal(9,2)", "d (text) is new"];
+        let before = columns(&[
+            ("id", "integer", "int64"),
+            ("a", "integer", "int64"),
+            ("b", "text", "text"),
+            ("c", "numeric", "text"),
+        ]);
+        let now = columns(&[
+            ("c", "numeric", "decimal(9,2)"),
+            ("a", "bigint", "int64"),
+            ("id", "integer", "int64"),
+            ("d", "text", "text"),
+        ]);
+        let told = [
+            "a was integer, and is bigint",
+            "b is gone",
+            "c arrived as text, and would arrive as decimal(9,2)",
+            "d (text) is new",
+        ];
         assert_eq!(differences(&before, &now), told);
-        assert!(differences(&before, &before.iter().rev().cloned().collect::<Vec<_>>()).is_empty(), "their order is another matter");
+        assert!(
+            differences(&before, &before.iter().rev().cloned().collect::<Vec<_>>()).is_empty(),
+            "their order is another matter"
+        );
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Without `rows_per_file` every file is one slice. With it, row groups are taken whole as long as
 //! they are no larger than one and a half times the asked size, consecutive ones packed together
-//! until a part is full; only a larger group is cut inside, together with what was waiting. Groups of
-//! two files share a part only where nothing is lost by it: else the part ends between them.
+//! until a part is full; only a larger group is cut inside, together with what was waiting. Groups
+//! of two files share a part only where nothing is lost by it: else the part ends between them.
 
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -15,7 +15,9 @@ const MOST_PARTS: u64 = 1_000_000;
 
 /// Too many parts would be made.
 #[derive(Debug, thiserror::Error)]
-#[error("{file} has {rows} rows, which would become {parts} parts of {wanted} rows; more than {MOST_PARTS} are not made")]
+#[error(
+    "{file} has {rows} rows, which would become {parts} parts of {wanted} rows; more than {MOST_PARTS} are not made"
+)]
 pub struct TooManyParts {
     file: String,
     rows: u64,
@@ -25,7 +27,9 @@ pub struct TooManyParts {
 
 impl From<TooManyParts> for Error {
     fn from(error: TooManyParts) -> Self {
-        Self::new(ErrorKind::Flow, error).with_hint("make rows_per_file larger; a file that says more rows than it has is damaged")
+        Self::new(ErrorKind::Flow, error).with_hint(
+            "make rows_per_file larger; a file that says more rows than it has is damaged",
+        )
     }
 }
 
@@ -33,18 +37,32 @@ impl From<TooManyParts> for Error {
 ///
 /// # Errors
 /// The one with the most rows.
-pub fn check_number<'l>(layouts: impl Iterator<Item = (&'l str, &'l Layout)>, rows_per_file: Option<u64>) -> Result<(), TooManyParts> {
-    let Some(wanted) = rows_per_file else { return Ok(()) };
+pub fn check_number<'l>(
+    layouts: impl Iterator<Item = (&'l str, &'l Layout)>,
+    rows_per_file: Option<u64>,
+) -> Result<(), TooManyParts> {
+    let Some(wanted) = rows_per_file else {
+        return Ok(());
+    };
     let mut parts = 0_u64;
     let mut most = ("", 0);
     for (file, layout) in layouts {
         parts = parts.saturating_add(layout.rows.div_ceil(wanted.max(1)));
-        most = if layout.rows > most.1 { (file, layout.rows) } else { most };
+        most = if layout.rows > most.1 {
+            (file, layout.rows)
+        } else {
+            most
+        };
     }
     if parts <= MOST_PARTS {
         return Ok(());
     }
-    Err(TooManyParts { file: most.0.to_string(), rows: most.1, parts, wanted })
+    Err(TooManyParts {
+        file: most.0.to_string(),
+        rows: most.1,
+        parts,
+        wanted,
+    })
 }
 
 /// One part's rows.
@@ -66,20 +84,42 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
             .zip(sizes)
             .enumerate()
             .map(|(file, (layout, bytes))| Slice {
-                pieces: vec![Piece { file, group: None, rows: None }],
+                pieces: vec![Piece {
+                    file,
+                    group: None,
+                    rows: None,
+                }],
                 rows: layout.rows,
                 bytes: *bytes,
             })
             .collect();
     };
-    let mut cutter = Cutter { files: layouts.len(), wanted, done: Vec::new(), waiting: Vec::new(), rows: 0 };
+    let mut cutter = Cutter {
+        files: layouts.len(),
+        wanted,
+        done: Vec::new(),
+        waiting: Vec::new(),
+        rows: 0,
+    };
     let mut before: Option<&Layout> = None;
-    for (file, layout) in layouts.iter().enumerate().filter(|(_, layout)| layout.rows > 0) {
-        if before.replace(layout).is_some_and(|before| !before.packs_with(layout)) {
+    for (file, layout) in layouts
+        .iter()
+        .enumerate()
+        .filter(|(_, layout)| layout.rows > 0)
+    {
+        if before
+            .replace(layout)
+            .is_some_and(|before| !before.packs_with(layout))
+        {
             cutter.flush();
         }
         for (group, size) in layout.groups.iter().enumerate() {
-            cutter.take(Run { file, group, rows: size.rows, bytes: size.bytes });
+            cutter.take(Run {
+                file,
+                group,
+                rows: size.rows,
+                bytes: size.bytes,
+            });
         }
     }
     cutter.finish()
@@ -112,7 +152,10 @@ impl Cutter {
             self.cut_waiting();
             return;
         }
-        if self.rows > 0 && self.rows + run.rows > self.wanted && self.rows >= self.wanted.div_ceil(2) {
+        if self.rows > 0
+            && self.rows + run.rows > self.wanted
+            && self.rows >= self.wanted.div_ceil(2)
+        {
             self.flush();
         }
         self.waiting.push(run);
@@ -127,9 +170,21 @@ impl Cutter {
         if self.waiting.is_empty() {
             return;
         }
-        let pieces = self.waiting.iter().map(|run| Piece { file: run.file, group: Some(run.group), rows: None }).collect();
+        let pieces = self
+            .waiting
+            .iter()
+            .map(|run| Piece {
+                file: run.file,
+                group: Some(run.group),
+                rows: None,
+            })
+            .collect();
         let bytes = self.waiting.iter().map(|run| run.bytes).sum();
-        self.done.push(Slice { pieces, rows: self.rows, bytes });
+        self.done.push(Slice {
+            pieces,
+            rows: self.rows,
+            bytes,
+        });
         self.waiting.clear();
         self.rows = 0;
     }
@@ -142,10 +197,18 @@ impl Cutter {
         for run in std::mem::take(&mut self.waiting) {
             let mut first = 0;
             while first < run.rows {
-                let size = if must_cut(left, self.wanted) { self.wanted } else { left };
+                let size = if must_cut(left, self.wanted) {
+                    self.wanted
+                } else {
+                    left
+                };
                 let rows = (size - slice.rows).min(run.rows - first);
                 let is_whole = rows == run.rows;
-                slice.pieces.push(Piece { file: run.file, group: Some(run.group), rows: (!is_whole).then_some((first, rows)) });
+                slice.pieces.push(Piece {
+                    file: run.file,
+                    group: Some(run.group),
+                    rows: (!is_whole).then_some((first, rows)),
+                });
                 slice.rows += rows;
                 slice.bytes += run.bytes;
                 first += rows;
@@ -162,20 +225,36 @@ impl Cutter {
         self.flush();
         if self.done.is_empty() && self.files > 0 {
             // No rows at all: one part has the schema, made from the first file.
-            self.done.push(Slice { pieces: vec![Piece { file: 0, group: None, rows: None }], rows: 0, bytes: 0 });
+            self.done.push(Slice {
+                pieces: vec![Piece {
+                    file: 0,
+                    group: None,
+                    rows: None,
+                }],
+                rows: 0,
+                bytes: 0,
+            });
         }
         self.done
     }
 }
 
-/// The key of a slice's part: no path is in it, so that a part is found again wherever it lies. `version` is that of what
-/// the format makes, which does not matter where a file passes whole.
-pub fn part_key(recipe: &Fingerprint, transfer: TransferMode, slice: &Slice, digests: &[Fingerprint], version: u32) -> Fingerprint {
+/// The key of a slice's part: no path is in it, so that a part is found again wherever it lies.
+/// `version` is that of what the format makes, which does not matter where a file passes whole.
+pub fn part_key(
+    recipe: &Fingerprint,
+    transfer: TransferMode,
+    slice: &Slice,
+    digests: &[Fingerprint],
+    version: u32,
+) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
     key.digest(recipe);
     match transfer {
         TransferMode::Undecoded => key.text("undecoded"),
-        TransferMode::Recompressed { compression } => key.text("recompressed").text(compression.word),
+        TransferMode::Recompressed { compression } => {
+            key.text("recompressed").text(compression.word)
+        }
         TransferMode::Decoded { compression } => key.text("decoded").text(compression.word),
     };
     key.count(slice.pieces.len());
@@ -185,7 +264,15 @@ pub fn part_key(recipe: &Fingerprint, transfer: TransferMode, slice: &Slice, dig
         let (first, rows) = piece.rows.unwrap_or((0, u64::MAX));
         key.number(first).number(rows);
     }
-    let passes_whole = transfer == TransferMode::Undecoded && matches!(slice.pieces.as_slice(), [Piece { group: None, rows: None, .. }]);
+    let passes_whole = transfer == TransferMode::Undecoded
+        && matches!(
+            slice.pieces.as_slice(),
+            [Piece {
+                group: None,
+                rows: None,
+                ..
+            }]
+        );
     if !passes_whole {
         key.text("version").number(version.into());
     }
@@ -205,7 +292,13 @@ mod tests {
         let digest = Fingerprint::of_bytes(&[packing]);
         Layout {
             rows: groups.iter().sum(),
-            groups: groups.iter().map(|rows| Group { rows: *rows, bytes: *rows }).collect(),
+            groups: groups
+                .iter()
+                .map(|rows| Group {
+                    rows: *rows,
+                    bytes: *rows,
+                })
+                .collect(),
             schema: digest,
             compressions: BTreeSet::new(),
             container: String::new(),
@@ -216,21 +309,42 @@ mod tests {
     }
 
     fn cut(layouts: &[Layout], wanted: u64) -> Vec<Slice> {
-        slices(&layouts.iter().collect::<Vec<_>>(), &vec![1; layouts.len()], Some(wanted))
+        slices(
+            &layouts.iter().collect::<Vec<_>>(),
+            &vec![1; layouts.len()],
+            Some(wanted),
+        )
     }
 
     #[test]
     fn no_rows_at_all_are_one_part_with_the_schema() {
         assert!(cut(&[], 10).is_empty());
         let parts = cut(&[layout(&[], 0), layout(&[0], 0)], 10);
-        assert_eq!(parts, [Slice { pieces: vec![Piece { file: 0, group: None, rows: None }], rows: 0, bytes: 0 }]);
+        assert_eq!(
+            parts,
+            [Slice {
+                pieces: vec![Piece {
+                    file: 0,
+                    group: None,
+                    rows: None
+                }],
+                rows: 0,
+                bytes: 0
+            }]
+        );
     }
 
     #[test]
     fn so_many_parts_are_refused_before_they_are_cut() {
         let many = layout(&[u64::MAX], 0);
-        let error = check_number([("a.parquet", &many)].into_iter(), Some(10)).expect_err("too many");
-        assert!(error.to_string().starts_with("a.parquet has 18446744073709551615 rows"), "{error}");
+        let error =
+            check_number([("a.parquet", &many)].into_iter(), Some(10)).expect_err("too many");
+        assert!(
+            error
+                .to_string()
+                .starts_with("a.parquet has 18446744073709551615 rows"),
+            "{error}"
+        );
         assert!(check_number([("a.parquet", &many)].into_iter(), None).is_ok());
     }
 

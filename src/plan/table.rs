@@ -1,7 +1,8 @@
 //! Tables: what databases answer, and how the units that they are read in become parts.
 //!
-//! A unit may become several parts, and how many is known only when it was read. So each part's key says where in its
-//! unit it stands and whether it is the last: a unit is used again where all of its parts are at hand, the last included.
+//! A unit may become several parts, and how many is known only when it was read. So each part's key
+//! says where in its unit it stands and whether it is the last: a unit is used again where all of
+//! its parts are at hand, the last included.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -40,14 +41,25 @@ pub struct Seen {
 }
 
 /// The key of a part: where in its unit it stands, and whether the unit ends with it.
-pub fn part_key(recipe: &Fingerprint, answer: &Answer, unit: &Unit, number: usize, is_last: bool) -> Fingerprint {
+pub fn part_key(
+    recipe: &Fingerprint,
+    answer: &Answer,
+    unit: &Unit,
+    number: usize,
+    is_last: bool,
+) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
-    key.digest(recipe).text("unit").text(&unit.name).digest(&unit.digest).digest(&answer.schema);
+    key.digest(recipe)
+        .text("unit")
+        .text(&unit.name)
+        .digest(&unit.digest)
+        .digest(&answer.schema);
     key.count(number).number(u64::from(is_last));
     key.finish()
 }
 
-/// A part that another flow made is no longer where it was seen: that flow has published it meanwhile, or let it go.
+/// A part that another flow made is no longer where it was seen: that flow has published it
+/// meanwhile, or let it go.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("a part of {0} that another flow made is no longer where it was")]
 pub struct PartMoved(pub String);
@@ -60,7 +72,10 @@ impl From<PartMoved> for Error {
 
 /// True where another try may do: the connection failed for a while, or a part was moved meanwhile.
 pub fn is_transient(error: &Error) -> bool {
-    error.cause::<ConnectionError>().is_some_and(ConnectionError::is_transient) || error.cause::<PartMoved>().is_some()
+    error
+        .cause::<ConnectionError>()
+        .is_some_and(ConnectionError::is_transient)
+        || error.cause::<PartMoved>().is_some()
 }
 
 /// What a flow with a table is made of.
@@ -77,9 +92,14 @@ pub struct TableWork {
 }
 
 impl Planner {
-    /// Asks the tables of flows what they hold, all at once, but for those that are read whatever they say.
+    /// Asks the tables of flows what they hold, all at once, but for those that are read whatever
+    /// they say.
     pub(super) async fn ask_tables(&mut self, names: &[FlowName]) -> Result<()> {
-        let asked: Vec<Arc<Flow>> = names.iter().filter(|name| self.asks(name)).filter_map(|name| self.flow(name).ok()).collect();
+        let asked: Vec<Arc<Flow>> = names
+            .iter()
+            .filter(|name| self.asks(name))
+            .filter_map(|name| self.flow(name).ok())
+            .collect();
         if asked.is_empty() {
             return Ok(());
         }
@@ -92,9 +112,21 @@ impl Planner {
         let probes = questions.iter().filter_map(|(before, stay, flow)| {
             let table = flow.home.rows()?;
             let databases = &databases;
-            let seen = |answer: Answer| Seen { answer: Arc::new(answer), is_read: false, stay: stay.clone() };
+            let seen = |answer: Answer| Seen {
+                answer: Arc::new(answer),
+                is_read: false,
+                stay: stay.clone(),
+            };
             // While it is planned, no clock of the flow counts.
-            Some(async move { (flow.name.clone(), limited(flow.timeout, table.probe(databases, before)).await.flatten().map(seen)) })
+            Some(async move {
+                (
+                    flow.name.clone(),
+                    limited(flow.timeout, table.probe(databases, before))
+                        .await
+                        .flatten()
+                        .map(seen),
+                )
+            })
         });
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {
@@ -110,38 +142,81 @@ impl Planner {
     }
 
     /// How to ask a table that is about to be opened, and which parts of the published set stay.
-    pub async fn before_opening(&mut self, name: &FlowName) -> Result<(Before, Arc<[PlannedPart]>)> {
+    pub async fn before_opening(
+        &mut self,
+        name: &FlowName,
+    ) -> Result<(Before, Arc<[PlannedPart]>)> {
         let flow = self.flow(name)?;
         self.settled(&flow).await
     }
 
-    /// The parts that a table with a watermark settled, and that are at hand: what they hold is not read again.
+    /// The parts that a table with a watermark settled, and that are at hand: what they hold is not
+    /// read again.
     async fn settled(&mut self, flow: &Flow) -> Result<(Before, Arc<[PlannedPart]>)> {
-        let mut before = Before { is_final: flow.is_final(), ..Before::default() };
-        let Some(table) = flow.home.rows().filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name)) else {
+        let mut before = Before {
+            is_final: flow.is_final(),
+            ..Before::default()
+        };
+        let Some(table) = flow
+            .home
+            .rows()
+            .filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name))
+        else {
             return Ok((before, Arc::default()));
         };
         // What cannot be seen is told when the flow is judged.
-        let Ok(state) = self.store_state(&flow.name).cloned() else { return Ok((before, Arc::default())) };
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest()).filter(|published| follows(table, published));
-        let parts = published.map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
-        let settled = parts.iter().filter(|part| !part.inputs.is_empty() && part.inputs.iter().all(|input| table.is_settled(&input.name)));
+        let Ok(state) = self.store_state(&flow.name).cloned() else {
+            return Ok((before, Arc::default()));
+        };
+        let published = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.latest())
+            .filter(|published| follows(table, published));
+        let parts = published
+            .map(|published| published.manifest.parts.as_slice())
+            .unwrap_or_default();
+        let settled = parts.iter().filter(|part| {
+            !part.inputs.is_empty()
+                && part
+                    .inputs
+                    .iter()
+                    .all(|input| table.is_settled(&input.name))
+        });
         let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::of).collect();
         self.find_made(flow, &state, &mut parts).await?;
         // A unit of which a part is lost is read again as a whole.
         let chosen = self.chosen(flow)?;
         for part in &parts {
-            let is_lost = |input: &Moved| part.made.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name));
-            before.again.extend(part.inputs.iter().filter(|input| is_lost(input)).map(|input| input.name.clone()));
+            let is_lost = |input: &Moved| {
+                part.made.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name))
+            };
+            before.again.extend(
+                part.inputs
+                    .iter()
+                    .filter(|input| is_lost(input))
+                    .map(|input| input.name.clone()),
+            );
         }
-        parts.retain(|part| part.inputs.iter().all(|input| !before.again.contains(&input.name)));
-        before.settled.extend(parts.iter().flat_map(|part| &part.inputs).map(|input| input.name.clone()));
+        parts.retain(|part| {
+            part.inputs
+                .iter()
+                .all(|input| !before.again.contains(&input.name))
+        });
+        before.settled.extend(
+            parts
+                .iter()
+                .flat_map(|part| &part.inputs)
+                .map(|input| input.name.clone()),
+        );
         Ok((before, parts.into()))
     }
 
     /// True where a probe says something that is not known anyway.
     fn asks(&self, name: &FlowName) -> bool {
-        let is_probed = self.flow(name).is_ok_and(|flow| flow.home.rows().is_some_and(|table| table.is_probed()));
+        let is_probed = self
+            .flow(name)
+            .is_ok_and(|flow| flow.home.rows().is_some_and(|table| table.is_probed()));
         let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_read);
         let is_certain = self.is_building && (self.is_forced(name) || self.receipt(name).is_none());
         is_probed && !is_read && !is_certain
@@ -155,8 +230,20 @@ impl Planner {
     }
 
     /// What a flow's table holds is known from a reading.
-    pub fn note_opened(&mut self, name: &FlowName, reading: Arc<dyn Reading>, stay: Arc<[PlannedPart]>) {
-        self.tables.insert(name.clone(), Ok(Seen { answer: reading.answer().clone(), is_read: true, stay }));
+    pub fn note_opened(
+        &mut self,
+        name: &FlowName,
+        reading: Arc<dyn Reading>,
+        stay: Arc<[PlannedPart]>,
+    ) {
+        self.tables.insert(
+            name.clone(),
+            Ok(Seen {
+                answer: reading.answer().clone(),
+                is_read: true,
+                stay,
+            }),
+        );
         self.readings.insert(name.clone(), reading);
     }
 
@@ -172,28 +259,53 @@ impl Planner {
         self.tables.remove(name);
     }
 
-    /// What a flow's table holds, as components of its key; what was published where it was not asked.
+    /// What a flow's table holds, as components of its key; what was published where it was not
+    /// asked.
     pub(super) fn table_inputs(&self, name: &FlowName) -> Result<BTreeMap<String, Fingerprint>> {
         match self.tables.get(name) {
             Some(Ok(seen)) => Ok(seen.answer.inputs.clone()),
             Some(Err(error)) => Err(error.clone()),
             None => {
-                let published = self.receipt(name).and_then(|receipt| receipt.published.as_ref());
-                Ok(published.map(|published| published.components.inputs.clone()).unwrap_or_default())
+                let published = self
+                    .receipt(name)
+                    .and_then(|receipt| receipt.published.as_ref());
+                Ok(published
+                    .map(|published| published.components.inputs.clone())
+                    .unwrap_or_default())
             }
         }
     }
 
     /// Finds out what is to be done for a flow with a table that answered.
-    pub(super) async fn work_of_table(&mut self, flow: &Flow, key: &FlowKey, state: StoreState, seen: Seen) -> Result<Work> {
+    pub(super) async fn work_of_table(
+        &mut self,
+        flow: &Flow,
+        key: &FlowKey,
+        state: StoreState,
+        seen: Seen,
+    ) -> Result<Work> {
         let Seen { answer, stay, .. } = seen;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        if let Some(chosen) = self.chosen(flow)?.filter(|_| flow.home.rows().is_some_and(|table| table.watermark().is_none())) {
-            return self.work_of_slices(flow, key, &state, answer, &chosen).await;
+        if let Some(chosen) = self.chosen(flow)?.filter(|_| {
+            flow.home
+                .rows()
+                .is_some_and(|table| table.watermark().is_none())
+        }) {
+            return self
+                .work_of_slices(flow, key, &state, answer, &chosen)
+                .await;
         }
-        let has_watermark = flow.home.rows().is_some_and(|table| table.watermark().is_some());
-        // Rows of a file are read again where nothing of the set stays; those of a table stay whatever is read.
-        let stays = if !flow.store.capabilities().parts_readable { has_watermark && !self.is_forced(&flow.name) } else { !stay.is_empty() };
+        let has_watermark = flow
+            .home
+            .rows()
+            .is_some_and(|table| table.watermark().is_some());
+        // Rows of a file are read again where nothing of the set stays; those of a table stay
+        // whatever is read.
+        let stays = if !flow.store.capabilities().parts_readable {
+            has_watermark && !self.is_forced(&flow.name)
+        } else {
+            !stay.is_empty()
+        };
         if let Some(published) = published.filter(|_| stays) {
             schema::check(published, &answer, flow)?;
         }
@@ -203,10 +315,21 @@ impl Planner {
         work.schema = Some(answer.schema);
         work.columns = answer.known.clone();
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
-            work.sequence = published.sequence.max(published.manifest.parts.len() as u64);
+            work.sequence = published
+                .sequence
+                .max(published.manifest.parts.len() as u64);
             let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
-            let gone = published.manifest.parts.iter().filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
-            reuse_numbers(&mut new, &gone.map(|part| (part.sequence, part.inputs.clone())).collect::<Vec<_>>());
+            let gone = published
+                .manifest
+                .parts
+                .iter()
+                .filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
+            reuse_numbers(
+                &mut new,
+                &gone
+                    .map(|part| (part.sequence, part.inputs.clone()))
+                    .collect::<Vec<_>>(),
+            );
         }
         work.parts = stay.iter().cloned().chain(new).collect();
         work.table = Some(self.table_work(flow, answer, recipe, &work.parts, &state));
@@ -225,9 +348,16 @@ impl Planner {
     ) -> TableWork {
         let reading = self.readings.get(&flow.name).cloned();
         let mut remarks = answer.remarks.clone();
-        let published = state.receipt.iter().flat_map(|receipt| &receipt.published).flat_map(|published| &published.manifest.parts);
+        let published = state
+            .receipt
+            .iter()
+            .flat_map(|receipt| &receipt.published)
+            .flat_map(|published| &published.manifest.parts);
         let known: HashSet<Fingerprint> = published.map(|part| part.key).collect();
-        let goes_on = parts.iter().filter(|part| part.made.is_some() && !known.contains(&part.key)).count();
+        let goes_on = parts
+            .iter()
+            .filter(|part| part.made.is_some() && !known.contains(&part.key))
+            .count();
         if goes_on > 0 && parts.iter().any(|part| part.unit.is_some()) {
             remarks.push(format!(
                 "{goes_on} {} of an earlier build {} used again, as the probe answers what it did; the rest is read of a later moment",
@@ -235,29 +365,57 @@ impl Planner {
                 if goes_on == 1 { "is" } else { "are" },
             ));
         }
-        TableWork { answer, recipe, reading, remarks }
+        TableWork {
+            answer,
+            recipe,
+            reading,
+            remarks,
+        }
     }
 
     /// The parts of units that are at hand, and one for each unit that must be read.
-    async fn unit_parts(&mut self, flow: &Flow, state: &StoreState, recipe: &Fingerprint, answer: &Answer) -> Result<Vec<PlannedPart>> {
+    async fn unit_parts(
+        &mut self,
+        flow: &Flow,
+        state: &StoreState,
+        recipe: &Fingerprint,
+        answer: &Answer,
+    ) -> Result<Vec<PlannedPart>> {
         let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.units.len()];
         let mut whole = vec![false; answer.units.len()];
         let chosen = self.chosen(flow)?;
-        let is_asked_for = |unit: &usize| chosen.as_ref().is_some_and(|chosen| chosen(&answer.units[*unit].name));
+        let is_asked_for = |unit: &usize| {
+            chosen
+                .as_ref()
+                .is_some_and(|chosen| chosen(&answer.units[*unit].name))
+        };
         let units = (0..answer.units.len()).filter(|unit| !is_asked_for(unit));
-        let mut open: Vec<usize> = if self.is_forced(&flow.name) { Vec::new() } else { units.collect() };
+        let mut open: Vec<usize> = if self.is_forced(&flow.name) {
+            Vec::new()
+        } else {
+            units.collect()
+        };
         while !open.is_empty() {
             let mut asked = Vec::with_capacity(open.len() * 2);
             for unit in &open {
                 for is_last in [true, false] {
                     let described = &answer.units[*unit];
-                    asked.push(PlannedPart::of_unit(part_key(recipe, answer, described, found[*unit].len(), is_last), described));
+                    asked.push(PlannedPart::of_unit(
+                        part_key(recipe, answer, described, found[*unit].len(), is_last),
+                        described,
+                    ));
                 }
             }
             self.find_made(flow, state, &mut asked).await?;
             let mut next = Vec::new();
             for (unit, pair) in open.into_iter().zip(asked.chunks_exact(2)) {
-                let Some((part, is_last)) = pair.iter().zip([true, false]).find(|(part, _)| part.made.is_some()) else { continue };
+                let Some((part, is_last)) = pair
+                    .iter()
+                    .zip([true, false])
+                    .find(|(part, _)| part.made.is_some())
+                else {
+                    continue;
+                };
                 let mut part = part.clone();
                 part.slice.rows = part.made.as_ref().map_or(0, |made| made.record.rows);
                 found[unit].push(part);
@@ -282,23 +440,48 @@ impl Planner {
 
 /// What keys of parts are made with.
 pub(super) fn recipe_of(key: &FlowKey) -> Fingerprint {
-    Components { settings: key.components.settings.clone(), ..Components::default() }.key(KeyKind::Flow)
+    Components {
+        settings: key.components.settings.clone(),
+        ..Components::default()
+    }
+    .key(KeyKind::Flow)
 }
 
 /// True where a set was made by the watermark that the table has now.
 pub(super) fn follows(table: &dyn RowSource, published: &Published) -> bool {
-    published.components.settings.get(WATERMARK).map(String::as_str) == table.watermark()
+    published
+        .components
+        .settings
+        .get(WATERMARK)
+        .map(String::as_str)
+        == table.watermark()
 }
 
 impl PlannedPart {
     /// All parts of a unit that must be read.
     pub(super) fn to_read(number: usize, unit: &Unit) -> Self {
-        Self { unit: Some(number), ..Self::of_unit(unit.digest, unit) }
+        Self {
+            unit: Some(number),
+            ..Self::of_unit(unit.digest, unit)
+        }
     }
 
     /// A part of a unit.
     pub(super) fn of_unit(key: Fingerprint, unit: &Unit) -> Self {
-        let inputs = vec![Moved { name: unit.name.clone(), digest: unit.digest, is_replaced: false }];
-        Self { key, slice: Default::default(), stem: unit.stem.clone(), name: None, sequence: None, inputs, made: None, unit: None }
+        let inputs = vec![Moved {
+            name: unit.name.clone(),
+            digest: unit.digest,
+            is_replaced: false,
+        }];
+        Self {
+            key,
+            slice: Default::default(),
+            stem: unit.stem.clone(),
+            name: None,
+            sequence: None,
+            inputs,
+            made: None,
+            unit: None,
+        }
     }
 }

@@ -49,13 +49,15 @@ pub struct Work {
     pub altered: Vec<String>,
     /// How the store's receipt looked when this was planned.
     pub receipt_stat: Option<Stat>,
-    /// True where the flow is judged once its store is locked and settled, because it cannot be before.
+    /// True where the flow is judged once its store is locked and settled, because it cannot be
+    /// before.
     pub is_only_to_settle: bool,
     /// What it is made of, where the home is a table.
     pub table: Option<TableWork>,
     /// What its reader should know, in words.
     pub remarks: Vec<String>,
-    /// Which of the files have been found to hold what `layouts` says, by the first part that opened them.
+    /// Which of the files have been found to hold what `layouts` says, by the first part that
+    /// opened them.
     pub checked: Checked,
     /// Groups from which several of the parts are cut.
     pub shared: Shared,
@@ -68,12 +70,18 @@ pub struct Checked(Arc<Mutex<HashSet<usize>>>);
 impl Checked {
     /// True where a file was looked into already.
     pub fn has(&self, file: usize) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&file)
     }
 
     /// A file was looked into.
     pub fn note(&self, file: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(file);
     }
 }
 
@@ -112,8 +120,8 @@ pub struct Made {
 pub enum MadeAt {
     /// In the store that is to be published, untouched.
     Live,
-    /// In staging, or beside the store, from where it comes to staging when the store is settled: it is digested
-    /// before it is used.
+    /// In staging, or beside the store, from where it comes to staging when the store is settled:
+    /// it is digested before it is used.
     Staged,
     /// In another store of this project: it is copied and digested on the way.
     Elsewhere(PathBuf),
@@ -157,16 +165,24 @@ impl Work {
         }
     }
 
-    /// The same work once its parts are there: a unit that was read is as many parts as it has. Parts without rows are
-    /// left out where others have some.
+    /// The same work once its parts are there: a unit that was read is as many parts as it has.
+    /// Parts without rows are left out where others have some.
     pub fn with_made(&self, made: &[Vec<(Fingerprint, PartRecord)>]) -> (Self, Vec<PartRecord>) {
-        let mut whole = Self { parts: Vec::new(), ..self.clone() };
+        let mut whole = Self {
+            parts: Vec::new(),
+            ..self.clone()
+        };
         let mut records = Vec::new();
         let has_rows = made.iter().flatten().any(|(_, record)| record.rows > 0);
         for (part, made) in self.parts.iter().zip(made) {
-            let made = made.iter().filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows);
+            let made = made
+                .iter()
+                .filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows);
             for (number, (key, record)) in made.enumerate() {
-                let mut part = PlannedPart { key: *key, ..part.clone() };
+                let mut part = PlannedPart {
+                    key: *key,
+                    ..part.clone()
+                };
                 if part.unit.take().is_some() {
                     part.slice.rows = record.rows;
                     // The number that a unit had is that of its first part.
@@ -181,7 +197,10 @@ impl Work {
 
     /// How many rows all parts have; `None` where some must be read first.
     pub fn rows(&self) -> Option<u64> {
-        self.parts.iter().map(|part| part.unit.is_none().then_some(part.slice.rows)).sum()
+        self.parts
+            .iter()
+            .map(|part| part.unit.is_none().then_some(part.slice.rows))
+            .sum()
     }
 
     /// How many parts must be made.
@@ -191,7 +210,11 @@ impl Work {
 
     /// How many bytes of the home are read for that.
     pub fn bytes_to_read(&self) -> u64 {
-        self.parts.iter().filter(|part| part.made.is_none()).map(|part| part.slice.bytes).sum()
+        self.parts
+            .iter()
+            .filter(|part| part.made.is_none())
+            .map(|part| part.slice.bytes)
+            .sum()
     }
 
     /// The parts' names once their digests are known.
@@ -205,11 +228,17 @@ impl Work {
         for (number, (part, sequence)) in self.parts.iter().zip(self.sequences()).enumerate() {
             let name = match &part.name {
                 Some(name) => name.clone(),
-                None => flow.store.part_name(&Naming { sequence, stem: &part.stem, digest: digests.get(number) })?,
+                None => flow.store.part_name(&Naming {
+                    sequence,
+                    stem: &part.stem,
+                    digest: digests.get(number),
+                })?,
             };
-            // Parts with the same bytes whose names are made of their digest, and parts whose name one has that stays: they
-            // get a number.
-            let is_twin = digests.get(number).is_some_and(|digest| name.contains(&digest.to_string()));
+            // Parts with the same bytes whose names are made of their digest, and parts whose name
+            // one has that stays: they get a number.
+            let is_twin = digests
+                .get(number)
+                .is_some_and(|digest| name.contains(&digest.to_string()));
             let stays = |owner: &usize| self.parts[*owner].name.is_some() && part.name.is_none();
             let name = match owners.get(&name) {
                 Some(owner) if is_twin || stays(owner) => another_name(&name, &mut last, &owners),
@@ -243,7 +272,8 @@ impl Work {
         self.sequences().into_iter().fold(self.sequence, u64::max)
     }
 
-    /// Rows that all inputs of the parts have which are not taken as they are, and rows of those parts.
+    /// Rows that all inputs of the parts have which are not taken as they are, and rows of those
+    /// parts.
     pub fn rows_to_make(&self) -> (u64, u64) {
         let new = self.parts.iter().filter(|part| part.name.is_none());
         if self.table.is_some() {
@@ -251,31 +281,59 @@ impl Work {
             let rows = new.map(|part| part.slice.rows).sum();
             return (rows, rows);
         }
-        (self.layouts.iter().map(|layout| layout.rows).sum(), new.map(|part| part.slice.rows).sum())
+        (
+            self.layouts.iter().map(|layout| layout.rows).sum(),
+            new.map(|part| part.slice.rows).sum(),
+        )
     }
 
     fn source(&self, part: usize) -> &str {
-        self.parts[part].inputs.first().map_or("", |input| input.name.as_str())
+        self.parts[part]
+            .inputs
+            .first()
+            .map_or("", |input| input.name.as_str())
     }
 }
 
 pub(super) fn same_name(name: &str, one: &str, other: &str) -> Error {
-    let error = format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
-    Error::new(ErrorKind::Flow, error).with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
+    let error =
+        format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
+    Error::new(ErrorKind::Flow, error)
+        .with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
 }
 
 impl PlannedPart {
     /// A part of a set that was published: it is taken as it is.
     pub(super) fn of(part: &Part) -> Self {
-        let slice = Slice { rows: part.rows, ..Slice::default() };
+        let slice = Slice {
+            rows: part.rows,
+            ..Slice::default()
+        };
         let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());
-        Self { key: part.key, slice, stem: String::new(), name, sequence: Some(part.sequence), inputs, made: None, unit: None }
+        Self {
+            key: part.key,
+            slice,
+            stem: String::new(),
+            name,
+            sequence: Some(part.sequence),
+            inputs,
+            made: None,
+            unit: None,
+        }
     }
 }
 
 /// A name with a number that no part has; `last` are the numbers that were given.
-fn another_name(name: &str, last: &mut HashMap<String, usize>, owners: &HashMap<String, usize>) -> String {
-    let (stem, ending) = name.rsplit_once('.').map_or((name, String::new()), |(stem, ending)| (stem, format!(".{ending}")));
+fn another_name(
+    name: &str,
+    last: &mut HashMap<String, usize>,
+    owners: &HashMap<String, usize>,
+) -> String {
+    let (stem, ending) = name
+        .rsplit_once('.')
+        .map_or((name, String::new()), |(stem, ending)| {
+            (stem, format!(".{ending}"))
+        });
     let number = last.entry(name.to_string()).or_insert(1);
     loop {
         *number += 1;

@@ -16,7 +16,10 @@ pub struct Fancy {
 impl Fancy {
     /// Writes to standard error, which is a terminal.
     pub fn new(progress: Progress) -> Self {
-        Self { plain: Plain::new(Output::Error), progress }
+        Self {
+            plain: Plain::new(Output::Error),
+            progress,
+        }
     }
 }
 

@@ -60,8 +60,15 @@ impl Report for Json {
 
     fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
         if let Some((begun, stores)) = notices.index {
-            let damaged = if let Begun::Damaged(path) = begun { Some(path) } else { None };
-            self.object("index_anew", json!({ "damaged": damaged, "receipts": stores }));
+            let damaged = if let Begun::Damaged(path) = begun {
+                Some(path)
+            } else {
+                None
+            };
+            self.object(
+                "index_anew",
+                json!({ "damaged": damaged, "receipts": stores }),
+            );
         }
         for (flow, run) in &plan.pinned {
             self.object("pinned", json!({ "flow": flow, "run": run }));
@@ -83,24 +90,52 @@ impl Report for Json {
 
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { flow, reasons, parts_to_make, parts_kept } => {
+            Event::Started {
+                flow,
+                reasons,
+                parts_to_make,
+                parts_kept,
+            } => {
                 self.object(
                     "flow_started",
                     json!({ "flow": flow, "reasons": reasons, "parts_to_make": parts_to_make, "parts_kept": parts_kept }),
                 );
             }
-            Event::Waiting { flow, holder } => self.object("flow_waiting", json!({ "flow": flow, "holder": holder })),
+            Event::Waiting { flow, holder } => {
+                self.object("flow_waiting", json!({ "flow": flow, "holder": holder }))
+            }
             Event::Retrying { flow, error, rest } => {
                 self.object("flow_retrying", json!({ "flow": flow, "error": error.to_string(), "seconds": rest.as_secs_f64() }));
             }
-            Event::PartMade { flow, rows, bytes } => self.object("part_made", json!({ "flow": flow, "rows": rows, "bytes": bytes })),
+            Event::PartMade { flow, rows, bytes } => self.object(
+                "part_made",
+                json!({ "flow": flow, "rows": rows, "bytes": bytes }),
+            ),
             Event::Recovered { flow, recovery } => {
-                let how = if *recovery == Recovery::Finished { "finished" } else { "undone" };
+                let how = if *recovery == Recovery::Finished {
+                    "finished"
+                } else {
+                    "undone"
+                };
                 self.object("recovered", json!({ "flow": flow, "how": how }));
             }
-            Event::Displaced { flow, names, folder } => self.object("displaced", json!({ "flow": flow, "names": names, "folder": folder })),
-            Event::Remark { flow, text } => self.object("remark", json!({ "flow": flow, "text": text })),
-            Event::Ended { flow, outcome, took, retries } => {
+            Event::Displaced {
+                flow,
+                names,
+                folder,
+            } => self.object(
+                "displaced",
+                json!({ "flow": flow, "names": names, "folder": folder }),
+            ),
+            Event::Remark { flow, text } => {
+                self.object("remark", json!({ "flow": flow, "text": text }))
+            }
+            Event::Ended {
+                flow,
+                outcome,
+                took,
+                retries,
+            } => {
                 let mut fields = outcome_fields(outcome);
                 fields["flow"] = json!(flow);
                 fields["seconds"] = json!(took.as_secs_f64());
@@ -127,7 +162,9 @@ fn outcome_fields(outcome: &Outcome) -> Value {
         Outcome::Fresh => json!({ "outcome": "fresh" }),
         Outcome::Built(done) => published("built", done),
         Outcome::Restored(done) => published("restored", done),
-        Outcome::Failed(error) => json!({ "outcome": "failed", "error": error.to_string(), "hint": error.hint() }),
+        Outcome::Failed(error) => {
+            json!({ "outcome": "failed", "error": error.to_string(), "hint": error.hint() })
+        }
         Outcome::Skipped { because } => json!({ "outcome": "skipped", "because": because }),
     }
 }

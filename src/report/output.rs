@@ -1,7 +1,7 @@
 //! The way out: everything that a command says passes here, on standard output or standard error.
 //!
-//! It keeps the line of progress below what is said, and notes what could not be written: a reader that has gone is no
-//! error, a full disk is one. It knows no flow and no plan.
+//! It keeps the line of progress below what is said, and notes what could not be written: a reader
+//! that has gone is no error, a full disk is one. It knows no flow and no plan.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,10 @@ struct Screen {
     failure: Option<io::Error>,
 }
 
-static SCREEN: Mutex<Screen> = Mutex::new(Screen { progress: None, failure: None });
+static SCREEN: Mutex<Screen> = Mutex::new(Screen {
+    progress: None,
+    failure: None,
+});
 
 /// Whether signs that draw boxes are shown as letters.
 static IS_PLAIN: AtomicBool = AtomicBool::new(false);
@@ -67,11 +70,18 @@ impl Output {
         self.bytes(format!("{}\n", escape::line(text)).as_bytes());
     }
 
-    /// Says lines that are hygge's own, as they are set, with what it draws at the beginning of each.
+    /// Says lines that are hygge's own, as they are set, with what it draws at the beginning of
+    /// each.
     pub fn lines(self, text: &str) {
         let text = escape::lines(text);
-        let text =
-            if IS_PLAIN.load(Ordering::Relaxed) { text.split('\n').map(plain_margin).collect::<Vec<_>>().join("\n") } else { text.into() };
+        let text = if IS_PLAIN.load(Ordering::Relaxed) {
+            text.split('\n')
+                .map(plain_margin)
+                .collect::<Vec<_>>()
+                .join("\n")
+        } else {
+            text.into()
+        };
         self.bytes(format!("{text}\n").as_bytes());
     }
 
@@ -117,7 +127,11 @@ pub fn failure() -> Option<io::Error> {
 
 /// Shows the line of progress; one that is longer than the terminal is wide is cut.
 pub(super) fn show_progress(text: &str) {
-    let text = if IS_PLAIN.load(Ordering::Relaxed) { plain(text) } else { text.to_string() };
+    let text = if IS_PLAIN.load(Ordering::Relaxed) {
+        plain(text)
+    } else {
+        text.to_string()
+    };
     // The last column stays free, so that the cursor does not go on to the next line.
     let shown: String = text.chars().take(columns() - 1).collect();
     let mut screen = screen();
@@ -147,11 +161,13 @@ pub fn leave() {
 /// How wide the terminal is now.
 pub(super) fn columns() -> usize {
     let size = console::Term::stderr().size_checked();
-    size.map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 1).unwrap_or(COLUMNS)
+    size.map(|(_, columns)| usize::from(columns))
+        .filter(|columns| *columns > 1)
+        .unwrap_or(COLUMNS)
 }
 
-/// The cursor rests at the beginning: what the terminal writes there by itself is overwritten by the next line, and a
-/// line that a narrower terminal breaks into several goes as a whole.
+/// The cursor rests at the beginning: what the terminal writes there by itself is overwritten by
+/// the next line, and a line that a narrower terminal breaks into several goes as a whole.
 fn drawn(line: &str) -> String {
     format!("\r{line}\x1b[J\r")
 }
@@ -162,10 +178,15 @@ fn screen() -> MutexGuard<'static, Screen> {
 
 impl Screen {
     fn write(&mut self, output: Output, bytes: &[u8]) {
-        let Some(line) = self.progress.clone() else { return self.write_raw(output, bytes) };
+        let Some(line) = self.progress.clone() else {
+            return self.write_raw(output, bytes);
+        };
         if output == Output::Error {
             // At once, so that nothing flickers.
-            return self.write_raw(output, &[CLEAR.as_bytes(), bytes, drawn(&line).as_bytes()].concat());
+            return self.write_raw(
+                output,
+                &[CLEAR.as_bytes(), bytes, drawn(&line).as_bytes()].concat(),
+            );
         }
         self.write_raw(Output::Error, CLEAR.as_bytes());
         self.write_raw(output, bytes);
@@ -190,10 +211,15 @@ impl Screen {
     }
 }
 
-/// A line whose margin is drawn with letters. Behind that, and behind the number of a line, stands what others have written.
+/// A line whose margin is drawn with letters. Behind that, and behind the number of a line, stands
+/// what others have written.
 fn plain_margin(line: &str) -> String {
-    let is_drawn = |letter: char| letter == ' ' || letter.is_ascii_digit() || BOXES.iter().any(|(sign, _)| *sign == letter);
-    let has_number = line.trim_start().starts_with(|letter: char| letter.is_ascii_digit());
+    let is_drawn = |letter: char| {
+        letter == ' ' || letter.is_ascii_digit() || BOXES.iter().any(|(sign, _)| *sign == letter)
+    };
+    let has_number = line
+        .trim_start()
+        .starts_with(|letter: char| letter.is_ascii_digit());
     let end = match line.split_once('│').filter(|_| has_number) {
         Some((number, _)) if number.chars().all(is_drawn) => number.len() + '│'.len_utf8(),
         _ => line.find(|letter| !is_drawn(letter)).unwrap_or(line.len()),
@@ -202,6 +228,11 @@ fn plain_margin(line: &str) -> String {
 }
 
 fn plain(text: &str) -> String {
-    let letter = |letter: char| BOXES.iter().find(|(sign, _)| *sign == letter).map_or(letter, |(_, plain)| *plain);
+    let letter = |letter: char| {
+        BOXES
+            .iter()
+            .find(|(sign, _)| *sign == letter)
+            .map_or(letter, |(_, plain)| *plain)
+    };
     text.chars().map(letter).collect()
 }

@@ -35,13 +35,22 @@ impl Plain {
         self.out.line(text);
     }
 
-    /// Shows one flow of a plan, with no more than so many reasons; `more` says how to see the others.
+    /// Shows one flow of a plan, with no more than so many reasons; `more` says how to see the
+    /// others.
     pub fn step(&mut self, step: &Step, most: usize, more: &str) {
         let mut line = format!("{:<8} {}", step.verdict.word(), step.flow);
         if let Some(work) = &step.work {
             let (make, all) = (work.parts_to_make(), work.parts.len());
-            let read = if work.table.is_some() { "a table".into() } else { bytes(work.bytes_to_read()) };
-            line.push_str(&format!(": {make} of {} to make, {} to read", count(all, "part"), read));
+            let read = if work.table.is_some() {
+                "a table".into()
+            } else {
+                bytes(work.bytes_to_read())
+            };
+            line.push_str(&format!(
+                ": {make} of {} to make, {} to read",
+                count(all, "part"),
+                read
+            ));
         }
         self.line(&line);
         match &step.verdict {
@@ -52,7 +61,10 @@ impl Plain {
                 }
             }
             Verdict::Maybe { upstreams, .. } => {
-                self.line(&format!("         waits for what {} will give", some(upstreams, LISTED)));
+                self.line(&format!(
+                    "         waits for what {} will give",
+                    some(upstreams, LISTED)
+                ));
             }
             _ => {}
         }
@@ -61,7 +73,10 @@ impl Plain {
             self.line(&format!("         {reason}"));
         }
         if reasons.len() > most {
-            self.line(&format!("         and {} more: {more}", reasons.len() - most));
+            self.line(&format!(
+                "         and {} more: {more}",
+                reasons.len() - most
+            ));
         }
         for remark in step.remarks() {
             self.line(&format!("         note: {remark}"));
@@ -73,11 +88,19 @@ impl Plain {
         match outcome {
             Outcome::Fresh => {}
             // A set that was never published before is nothing that comes back.
-            Outcome::Restored(done) if !done.is_first => self.line(&format!("restored {flow}: {} {took}", parts(done))),
-            Outcome::Built(done) | Outcome::Restored(done) => self.line(&format!("built    {flow}: {} {took}", parts(done))),
+            Outcome::Restored(done) if !done.is_first => {
+                self.line(&format!("restored {flow}: {} {took}", parts(done)))
+            }
+            Outcome::Built(done) | Outcome::Restored(done) => {
+                self.line(&format!("built    {flow}: {} {took}", parts(done)))
+            }
             Outcome::Skipped { because } => self.line(&format!("skipped  {flow}: {because}")),
             Outcome::Failed(error) => {
-                let after = if retries > 0 { format!(" ({took})") } else { String::new() };
+                let after = if retries > 0 {
+                    format!(" ({took})")
+                } else {
+                    String::new()
+                };
                 self.line(&format!("failed   {flow}: {error}{after}"));
                 if let Some(hint) = error.hint() {
                     self.line(&format!("         hint: {hint}"));
@@ -89,18 +112,41 @@ impl Plain {
 
 impl Report for Plain {
     fn plan(&mut self, plan: &Plan) {
-        let fresh = plan.steps.iter().filter(|step| step.verdict == Verdict::Fresh).count();
-        for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Fresh) {
+        let fresh = plan
+            .steps
+            .iter()
+            .filter(|step| step.verdict == Verdict::Fresh)
+            .count();
+        for step in plan
+            .steps
+            .iter()
+            .filter(|step| step.verdict != Verdict::Fresh)
+        {
             self.step(step, PLANNED, &format!("hygge why {} --all", step.flow));
         }
-        let blocked = plan.steps.iter().filter(|step| matches!(step.verdict, Verdict::Blocked { .. })).count();
+        let blocked = plan
+            .steps
+            .iter()
+            .filter(|step| matches!(step.verdict, Verdict::Blocked { .. }))
+            .count();
         let rest = plan.steps.len() - fresh - blocked;
-        let stuck = if blocked > 0 { format!(", {blocked} blocked") } else { String::new() };
+        let stuck = if blocked > 0 {
+            format!(", {blocked} blocked")
+        } else {
+            String::new()
+        };
         self.line(&if rest + blocked == 0 {
             nothing_to_do(fresh)
         } else {
-            let done = if plan.asked_tables { "nothing was done but to ask probes" } else { "nothing was done" };
-            format!("hygge: {} to build{stuck}, {fresh} fresh (dry run: {done})", count(rest, "flow"))
+            let done = if plan.asked_tables {
+                "nothing was done but to ask probes"
+            } else {
+                "nothing was done"
+            };
+            format!(
+                "hygge: {} to build{stuck}, {fresh} fresh (dry run: {done})",
+                count(rest, "flow")
+            )
         });
     }
 
@@ -122,10 +168,15 @@ impl Report for Plain {
             ));
         }
         for flow in notices.without_entities {
-            self.line(&format!("warning: flow {flow} has no entities: nothing is built of it; hygge check says why"));
+            self.line(&format!(
+                "warning: flow {flow} has no entities: nothing is built of it; hygge check says why"
+            ));
         }
         if !notices.left_alone.is_empty() {
-            self.line(&format!("note: stale and not selected: {}", some(notices.left_alone, LISTED)));
+            self.line(&format!(
+                "note: stale and not selected: {}",
+                some(notices.left_alone, LISTED)
+            ));
         }
         for orphan in plan.orphans.iter().take(LISTED) {
             self.line(&format!(
@@ -135,7 +186,10 @@ impl Report for Plain {
             ));
         }
         if plan.orphans.len() > LISTED {
-            self.line(&format!("note: and {} more such stores; hygge clean --orphans lists them", plan.orphans.len() - LISTED));
+            self.line(&format!(
+                "note: and {} more such stores; hygge clean --orphans lists them",
+                plan.orphans.len() - LISTED
+            ));
         }
     }
 
@@ -146,7 +200,11 @@ impl Report for Plain {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Started { flow, reasons, .. } => {
-                let mut shown: Vec<String> = reasons.iter().take(REASONS).map(Reason::to_string).collect();
+                let mut shown: Vec<String> = reasons
+                    .iter()
+                    .take(REASONS)
+                    .map(Reason::to_string)
+                    .collect();
                 if reasons.len() > REASONS {
                     shown.push(format!("and {} more", reasons.len() - REASONS));
                 }
@@ -155,17 +213,32 @@ impl Report for Plain {
             Event::Waiting { flow, holder } => {
                 self.line(&format!("waiting  {flow}: its store is locked by {holder}"));
             }
-            Event::Retrying { flow, error, rest } => {
-                self.line(&format!("waiting  {flow}: {error}; it is tried again in {} s", rest.as_secs()))
-            }
+            Event::Retrying { flow, error, rest } => self.line(&format!(
+                "waiting  {flow}: {error}; it is tried again in {} s",
+                rest.as_secs()
+            )),
             Event::PartMade { .. } => {}
-            Event::Recovered { flow, recovery: Recovery::Finished } => {
-                self.line(&format!("note: {flow}: a publication that had died was finished"));
+            Event::Recovered {
+                flow,
+                recovery: Recovery::Finished,
+            } => {
+                self.line(&format!(
+                    "note: {flow}: a publication that had died was finished"
+                ));
             }
-            Event::Recovered { flow, recovery: Recovery::Undone } => {
-                self.line(&format!("note: {flow}: a publication that had died was undone; its parts are kept"));
+            Event::Recovered {
+                flow,
+                recovery: Recovery::Undone,
+            } => {
+                self.line(&format!(
+                    "note: {flow}: a publication that had died was undone; its parts are kept"
+                ));
             }
-            Event::Displaced { flow, names, folder } => {
+            Event::Displaced {
+                flow,
+                names,
+                folder,
+            } => {
                 self.line(&format!(
                     "warning: {flow}: {} altered or put there by someone else, kept in {}",
                     some(names, LISTED),
@@ -173,7 +246,12 @@ impl Report for Plain {
                 ));
             }
             Event::Remark { flow, text } => self.line(&format!("note: {flow}: {text}")),
-            Event::Ended { flow, outcome, took, retries } => self.ended(flow.as_str(), outcome, *took, *retries),
+            Event::Ended {
+                flow,
+                outcome,
+                took,
+                retries,
+            } => self.ended(flow.as_str(), outcome, *took, *retries),
         }
     }
 
@@ -188,22 +266,41 @@ impl Report for Plain {
             (summary.failed, "failed"),
             (summary.skipped, "skipped"),
         ];
-        let counts: Vec<String> =
-            counts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}")).collect();
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
         if let Some(error) = &summary.unrecorded {
             self.line(&format!("warning: {error}; what was published is safe, the next build finds out the rest again"));
         }
-        let interrupted = if summary.interrupted { ", interrupted" } else { "" };
-        self.line(&format!("hygge: {}{interrupted} in {}", counts.join(", "), seconds(summary.took)));
+        let interrupted = if summary.interrupted {
+            ", interrupted"
+        } else {
+            ""
+        };
+        self.line(&format!(
+            "hygge: {}{interrupted} in {}",
+            counts.join(", "),
+            seconds(summary.took)
+        ));
     }
 }
 
 fn nothing_to_do(fresh: usize) -> String {
-    if fresh == 1 { "hygge: nothing to do, 1 flow is fresh".into() } else { format!("hygge: nothing to do, {fresh} flows are fresh") }
+    if fresh == 1 {
+        "hygge: nothing to do, 1 flow is fresh".into()
+    } else {
+        format!("hygge: nothing to do, {fresh} flows are fresh")
+    }
 }
 
 fn parts(done: &Done) -> String {
-    let kept = if done.kept > 0 { format!(" ({} made, {} kept)", done.made, done.kept) } else { String::new() };
+    let kept = if done.kept > 0 {
+        format!(" ({} made, {} kept)", done.made, done.kept)
+    } else {
+        String::new()
+    };
     format!(
         "{}{kept}, {}, {} -> {}",
         count(done.made + done.kept, "part"),
@@ -224,7 +321,11 @@ pub fn after(retries: u64) -> String {
 
 /// A moment that is recorded in RFC 3339, as a person reads it.
 pub fn moment(recorded: &str) -> String {
-    match (recorded.get(..10), recorded.get(11..19), recorded.ends_with('Z')) {
+    match (
+        recorded.get(..10),
+        recorded.get(11..19),
+        recorded.ends_with('Z'),
+    ) {
         (Some(day), Some(time), true) => format!("{day} {time} UTC"),
         _ => recorded.to_string(),
     }
@@ -232,7 +333,11 @@ pub fn moment(recorded: &str) -> String {
 
 /// A number of things, as a person writes it.
 pub fn count(number: usize, word: &str) -> String {
-    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+    if number == 1 {
+        format!("1 {word}")
+    } else {
+        format!("{number} {word}s")
+    }
 }
 
 /// A time, as a person reads it.
@@ -251,5 +356,9 @@ pub fn bytes(number: u64) -> String {
         value /= 1000;
         unit += 1;
     }
-    if unit == 0 { format!("{value} bytes") } else { format!("{value}.{rest} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{value} bytes")
+    } else {
+        format!("{value}.{rest} {}", UNITS[unit])
+    }
 }

@@ -1,4 +1,5 @@
-//! How far a run is, in one line on a terminal: what is looked at while it is planned, then parts and flows.
+//! How far a run is, in one line on a terminal: what is looked at while it is planned, then parts
+//! and flows.
 //!
 //! It draws a few times a second on a thread of its own. Where the line stands is for `output`.
 
@@ -41,7 +42,8 @@ struct State {
     /// True from when the first flow begins.
     is_running: bool,
     is_over: bool,
-    /// The most of the whole that was shown: what turns out to be more than was planned takes nothing back.
+    /// The most of the whole that was shown: what turns out to be more than was planned takes
+    /// nothing back.
     furthest: f64,
 }
 
@@ -56,20 +58,43 @@ struct Flow {
 impl Progress {
     /// Begins with what is looked at.
     pub fn new(hashing: Arc<Hashing>) -> Self {
-        let state = State { began: Instant::now(), hashing, flows: BTreeMap::new(), is_running: false, is_over: false, furthest: 0.0 };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let state = State {
+            began: Instant::now(),
+            hashing,
+            flows: BTreeMap::new(),
+            is_running: false,
+            is_over: false,
+            furthest: 0.0,
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
         let drawing = shared.clone();
         // Without a thread there is no line, and everything else goes on.
-        let ticker = Builder::new().name("progress".into()).spawn(move || drawing.draw_until_it_is_over()).ok();
+        let ticker = Builder::new()
+            .name("progress".into())
+            .spawn(move || drawing.draw_until_it_is_over())
+            .ok();
         Self { shared, ticker }
     }
 
     /// What is to be done is known, as far as it is before tables are read.
     pub(super) fn plan(&self, plan: &Plan) {
         let mut state = self.shared.state();
-        for step in plan.steps.iter().filter(|step| step.verdict != Verdict::Fresh) {
+        for step in plan
+            .steps
+            .iter()
+            .filter(|step| step.verdict != Verdict::Fresh)
+        {
             let parts = step.work.as_ref().map_or(0, |work| work.parts_to_make());
-            state.flows.insert(step.flow.clone(), Flow { parts, ..Flow::default() });
+            state.flows.insert(
+                step.flow.clone(),
+                Flow {
+                    parts,
+                    ..Flow::default()
+                },
+            );
         }
     }
 
@@ -77,7 +102,11 @@ impl Progress {
     pub(super) fn event(&self, event: &Event) {
         let mut state = self.shared.state();
         match event {
-            Event::Started { flow, parts_to_make, .. } => {
+            Event::Started {
+                flow,
+                parts_to_make,
+                ..
+            } => {
                 state.is_running = true;
                 state.flows.entry(flow.clone()).or_default().parts = *parts_to_make;
             }
@@ -87,7 +116,9 @@ impl Progress {
                 // A slice of a table may become several.
                 flow.parts = flow.parts.max(flow.made);
             }
-            Event::Ended { flow, .. } => state.flows.entry(flow.clone()).or_default().has_ended = true,
+            Event::Ended { flow, .. } => {
+                state.flows.entry(flow.clone()).or_default().has_ended = true
+            }
             _ => {}
         }
     }
@@ -117,7 +148,10 @@ impl Shared {
     fn draw_until_it_is_over(&self) {
         let mut state = self.state();
         while !state.is_over {
-            (state, _) = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self
+                .changed
+                .wait_timeout(state, TICK)
+                .unwrap_or_else(PoisonError::into_inner);
             if !state.is_over
                 && let Some(line) = state.line(output::columns())
             {
@@ -130,7 +164,11 @@ impl Shared {
 impl State {
     fn line(&mut self, columns: usize) -> Option<String> {
         let took = self.began.elapsed();
-        if self.is_running { self.line_of_parts(took, columns) } else { self.line_of_planning(took) }
+        if self.is_running {
+            self.line_of_parts(took, columns)
+        } else {
+            self.line_of_planning(took)
+        }
     }
 
     fn line_of_planning(&self, took: Duration) -> Option<String> {
@@ -138,36 +176,61 @@ impl State {
         match wanted {
             _ if took < QUIET => None,
             0 => Some(format!("looking at what is there, {}", seconds(took))),
-            _ => Some(format!("reading what may have changed: {} of {}, {}", bytes(done), bytes(wanted), seconds(took))),
+            _ => Some(format!(
+                "reading what may have changed: {} of {}, {}",
+                bytes(done),
+                bytes(wanted),
+                seconds(took)
+            )),
         }
     }
 
     fn line_of_parts(&mut self, took: Duration, columns: usize) -> Option<String> {
-        let (parts, made) = self.flows.values().fold((0, 0), |(parts, made), flow| (parts + flow.parts, made + flow.made));
+        let (parts, made) = self.flows.values().fold((0, 0), |(parts, made), flow| {
+            (parts + flow.parts, made + flow.made)
+        });
         if parts == 0 {
             return None;
         }
         let whole: f64 = self.flows.values().map(Flow::done).sum::<f64>() / self.flows.len() as f64;
         self.furthest = self.furthest.max(whole);
         let ended = self.flows.values().filter(|flow| flow.has_ended).count();
-        let of_flows = if self.flows.len() > 1 { format!(", {ended} of {}", count(self.flows.len(), "flow")) } else { String::new() };
-        let text = format!("{made} of {}{of_flows}, {}", count(parts, "part"), seconds(took));
+        let of_flows = if self.flows.len() > 1 {
+            format!(", {ended} of {}", count(self.flows.len(), "flow"))
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "{made} of {}{of_flows}, {}",
+            count(parts, "part"),
+            seconds(took)
+        );
         let room = columns.saturating_sub(text.len() + 2).min(BAR);
-        Some(if room < 5 { text } else { format!("{text} {}", bar(self.furthest, room)) })
+        Some(if room < 5 {
+            text
+        } else {
+            format!("{text} {}", bar(self.furthest, room))
+        })
     }
 }
 
 impl Flow {
     fn done(&self) -> f64 {
         match self {
-            Self { has_ended: true, .. } => 1.0,
+            Self {
+                has_ended: true, ..
+            } => 1.0,
             Self { parts: 0, .. } => 0.0,
             Self { parts, made, .. } => *made as f64 / *parts as f64,
         }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a few columns")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a part of a few columns"
+)]
 fn bar(part: f64, room: usize) -> String {
     let full = ((part * room as f64) as usize).min(room);
     "█".repeat(full) + &"░".repeat(room - full)
@@ -175,7 +238,11 @@ fn bar(part: f64, room: usize) -> String {
 
 fn seconds(took: Duration) -> String {
     let seconds = took.as_secs();
-    if seconds < 60 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
 }
 
 #[cfg(test)]
@@ -184,10 +251,24 @@ mod tests {
 
     fn state(flows: &[(&str, usize, usize, bool)]) -> State {
         let flow = |(name, parts, made, has_ended): &(&str, usize, usize, bool)| {
-            (FlowName::from(*name), Flow { parts: *parts, made: *made, has_ended: *has_ended })
+            (
+                FlowName::from(*name),
+                Flow {
+                    parts: *parts,
+                    made: *made,
+                    has_ended: *has_ended,
+                },
+            )
         };
         let flows = flows.iter().map(flow).collect();
-        State { began: Instant::now(), hashing: Arc::default(), flows, is_running: true, is_over: false, furthest: 0.0 }
+        State {
+            began: Instant::now(),
+            hashing: Arc::default(),
+            flows,
+            is_running: true,
+            is_over: false,
+            furthest: 0.0,
+        }
     }
 
     fn full(line: Option<String>) -> usize {
@@ -197,35 +278,74 @@ mod tests {
     #[test]
     fn there_is_no_line_before_there_is_something_to_make() {
         assert_eq!(state(&[("a", 0, 0, false)]).line(80), None);
-        assert!(State { is_running: false, ..state(&[]) }.line(80).is_none(), "what takes a moment is not shown");
+        assert!(
+            State {
+                is_running: false,
+                ..state(&[])
+            }
+            .line(80)
+            .is_none(),
+            "what takes a moment is not shown"
+        );
     }
 
     #[test]
     fn what_is_read_for_a_while_is_said() {
-        let mut state = State { began: Instant::now() - QUIET, is_running: false, ..state(&[]) };
-        assert_eq!(state.line(80).as_deref(), Some("looking at what is there, 1 s"));
+        let mut state = State {
+            began: Instant::now() - QUIET,
+            is_running: false,
+            ..state(&[])
+        };
+        assert_eq!(
+            state.line(80).as_deref(),
+            Some("looking at what is there, 1 s")
+        );
         state.hashing.expect(3_400_000_000);
         state.hashing.add(1_200_000_000);
-        assert_eq!(state.line(80).as_deref(), Some("reading what may have changed: 1.2 GB of 3.4 GB, 1 s"));
+        assert_eq!(
+            state.line(80).as_deref(),
+            Some("reading what may have changed: 1.2 GB of 3.4 GB, 1 s")
+        );
     }
 
     #[test]
     fn the_bar_never_goes_back_and_is_full_only_at_the_end() {
         let mut state = state(&[("a", 10, 9, false), ("b", 0, 0, false)]);
         let before = full(state.line(80));
-        state.flows.insert("b".into(), Flow { parts: 1000, ..Flow::default() });
-        state.flows.insert("a".into(), Flow { parts: 90, made: 9, has_ended: false });
+        state.flows.insert(
+            "b".into(),
+            Flow {
+                parts: 1000,
+                ..Flow::default()
+            },
+        );
+        state.flows.insert(
+            "a".into(),
+            Flow {
+                parts: 90,
+                made: 9,
+                has_ended: false,
+            },
+        );
         assert_eq!(full(state.line(80)), before, "more to do than was known");
         assert!(before > 0 && before < BAR);
-        state.flows.values_mut().for_each(|flow| flow.has_ended = true);
+        state
+            .flows
+            .values_mut()
+            .for_each(|flow| flow.has_ended = true);
         assert_eq!(full(state.line(80)), BAR);
     }
 
     #[test]
     fn a_line_is_no_longer_than_the_terminal_is_wide() {
         for columns in 2..120 {
-            let line = state(&[("a", 10, 9, false), ("b", 5, 2, false)]).line(columns).expect("a line");
-            assert!(line.chars().count() < columns || !line.contains(['█', '░']), "{columns}: {line}");
+            let line = state(&[("a", 10, 9, false), ("b", 5, 2, false)])
+                .line(columns)
+                .expect("a line");
+            assert!(
+                line.chars().count() < columns || !line.contains(['█', '░']),
+                "{columns}: {line}"
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A store of files: a folder that changes all at once.
 //!
 //! Beside the folder `NAME` stands one hidden folder `.hygge` for all stores of that parent:
-//! `NAME.json` is the receipt, `NAME.lock` the lock, `NAME.next` the folder that is being laid
-//! out, and `NAME.old` the one before, kept until the next build for those who still read it. While an
+//! `NAME.json` is the receipt, `NAME.lock` the lock, `NAME.next` the folder that is being laid out,
+//! and `NAME.old` the one before, kept until the next build for those who still read it. While an
 //! earlier set is published that was put back, `NAME.latest` has what only the latest set has.
 
 mod clear;
@@ -109,11 +109,18 @@ struct Site {
 
 impl Site {
     fn new(real: &Path, how: How) -> Result<Self, StoreError> {
-        let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
+        let (Some(parent), Some(name)) = (
+            real.parent(),
+            real.file_name().and_then(|name| name.to_str()),
+        ) else {
             return Err(StoreError::NotAFolder(real.to_path_buf()));
         };
         if name.len() > LONGEST_NAME {
-            return Err(StoreError::LongName { path: real.to_path_buf(), bytes: name.len(), most: LONGEST_NAME });
+            return Err(StoreError::LongName {
+                path: real.to_path_buf(),
+                bytes: name.len(),
+                most: LONGEST_NAME,
+            });
         }
         let hidden = parent.join(".hygge");
         let beside = |ending: &str| hidden.join(format!("{name}.{ending}"));
@@ -153,7 +160,10 @@ impl Site {
 
     /// The same, however the store was published when they came there.
     fn latests(&self) -> [PathBuf; 2] {
-        [self.hidden.join(format!("{}.latest", self.name)), self.inside.join("latest")]
+        [
+            self.hidden.join(format!("{}.latest", self.name)),
+            self.inside.join("latest"),
+        ]
     }
 }
 
@@ -169,30 +179,65 @@ impl FilesStore {
     ) -> Option<Self> {
         let fields: FilesStoreFields = read(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
-            let problem = Problem::new(node.at, format!("{name} has no path"), "expected the key path here");
-            problems.push(problem.hint("write the folder to fill, relative to the folder of the config"));
+            let problem = Problem::new(
+                node.at,
+                format!("{name} has no path"),
+                "expected the key path here",
+            );
+            problems.push(
+                problem.hint("write the folder to fill, relative to the folder of the config"),
+            );
         }
-        let compression = compression(format.as_ref(), fields.compression.as_deref(), node, problems);
-        let level = fields.compression_level.map(|level| (level, node.place_of("compression_level")));
+        let compression = compression(
+            format.as_ref(),
+            fields.compression.as_deref(),
+            node,
+            problems,
+        );
+        let level = fields
+            .compression_level
+            .map(|level| (level, node.place_of("compression_level")));
         let around = node.get("compression").map(|node| node.at);
-        let level =
-            level.zip(compression).and_then(|((level, at), word)| check_level(format.as_ref(), word, level.0, (at, around), problems));
-        let file_pattern = fields.file_pattern.unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extensions()[0]));
+        let level = level.zip(compression).and_then(|((level, at), word)| {
+            check_level(format.as_ref(), word, level.0, (at, around), problems)
+        });
+        let file_pattern = fields
+            .file_pattern
+            .unwrap_or_else(|| format!("{{sequence:020d}}.{}", format.extensions()[0]));
         if let Err(reason) = pattern::check(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
-            let problem = Problem::new(node.place_of("file_pattern"), message, "expected a file name with placeholders");
+            let problem = Problem::new(
+                node.place_of("file_pattern"),
+                message,
+                "expected a file name with placeholders",
+            );
             problems.push(problem.hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"));
             return None;
         }
         let rows_per_file = fields.rows_per_file.map(|rows| rows.0);
         let path = checked_path(root, node, &fields.path?.0, problems);
-        let (how, adopt) = (fields.publish.unwrap_or_default(), fields.adopt.unwrap_or_default());
-        Some(Self { format, path, compression: compression?, level, file_pattern, rows_per_file, how, adopt })
+        let (how, adopt) = (
+            fields.publish.unwrap_or_default(),
+            fields.adopt.unwrap_or_default(),
+        );
+        Some(Self {
+            format,
+            path,
+            compression: compression?,
+            level,
+            file_pattern,
+            rows_per_file,
+            how,
+            adopt,
+        })
     }
 
     /// One of no config, which is asked about the folders of others.
     pub fn of_any(format: Arc<dyn Format>) -> Self {
-        let compression = known_compressions(format.as_ref()).first().copied().unwrap_or_default();
+        let compression = known_compressions(format.as_ref())
+            .first()
+            .copied()
+            .unwrap_or_default();
         Self {
             format,
             path: PathBuf::new(),
@@ -218,21 +263,40 @@ fn known_compressions(format: &dyn Format) -> &'static [&'static str] {
 
 /// The compressions that have levels, in words.
 fn with_levels(format: &dyn Format) -> String {
-    let has_levels = |word: &&str| format.writer().is_some_and(|writer| writer.levels(word).is_some());
-    let words: Vec<&str> = known_compressions(format).iter().copied().filter(has_levels).collect();
+    let has_levels = |word: &&str| {
+        format
+            .writer()
+            .is_some_and(|writer| writer.levels(word).is_some())
+    };
+    let words: Vec<&str> = known_compressions(format)
+        .iter()
+        .copied()
+        .filter(has_levels)
+        .collect();
     match words.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
         _ => words.join(""),
     }
 }
 
-fn compression(format: &dyn Format, written: Option<&str>, node: &Node, problems: &mut Problems) -> Option<&'static str> {
+fn compression(
+    format: &dyn Format,
+    written: Option<&str>,
+    node: &Node,
+    problems: &mut Problems,
+) -> Option<&'static str> {
     let known = known_compressions(format);
-    let Some(word) = written else { return known.first().copied() };
+    let Some(word) = written else {
+        return known.first().copied();
+    };
     let found = known.iter().copied().find(|known| *known == word);
     if found.is_none() {
         let message = format!("{} has no compression {word:?}", format.id());
-        let problem = Problem::new(node.place_of("compression"), message, format!("expected one of {}", known.join(", ")));
+        let problem = Problem::new(
+            node.place_of("compression"),
+            message,
+            format!("expected one of {}", known.join(", ")),
+        );
         problems.push(problem.did_you_mean(word, known.iter().copied(), None));
     }
     found
@@ -250,16 +314,37 @@ fn check_level(
         Some(around) => problem.also(around, "of this compression"),
         None => problem,
     };
-    let Some(levels) = format.writer().and_then(|writer| writer.levels(compression)) else {
-        let problem = Problem::new(at, format!("compression {compression} has no levels"), "expected no level");
-        problems.push(with(problem).hint(format!("{} have levels: name one of them, or compression_level: null", with_levels(format))));
+    let Some(levels) = format
+        .writer()
+        .and_then(|writer| writer.levels(compression))
+    else {
+        let problem = Problem::new(
+            at,
+            format!("compression {compression} has no levels"),
+            "expected no level",
+        );
+        problems.push(with(problem).hint(format!(
+            "{} have levels: name one of them, or compression_level: null",
+            with_levels(format)
+        )));
         return None;
     };
-    let found = u8::try_from(level).ok().filter(|level| levels.contains(level));
+    let found = u8::try_from(level)
+        .ok()
+        .filter(|level| levels.contains(level));
     if found.is_none() {
-        let expected = format!("expected a whole number from {} to {}", levels.start(), levels.end());
-        let problem = Problem::new(at, format!("compression {compression} has no level {level}"), expected);
-        problems.push(with(problem).hint("compression_level: null takes the level of a default away"));
+        let expected = format!(
+            "expected a whole number from {} to {}",
+            levels.start(),
+            levels.end()
+        );
+        let problem = Problem::new(
+            at,
+            format!("compression {compression} has no level {level}"),
+            expected,
+        );
+        problems
+            .push(with(problem).hint("compression_level: null takes the level of a default away"));
     }
     found
 }
@@ -276,7 +361,10 @@ impl Store for FilesStore {
             ("file_pattern", json!(self.file_pattern)),
         ]);
         settings.extend(self.level.map(|level| ("compression_level", json!(level))));
-        settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
+        settings.extend(
+            self.rows_per_file
+                .map(|rows| ("rows_per_file", json!(rows))),
+        );
         settings.extend((self.how != How::default()).then(|| ("publish", json!(self.how))));
         settings.extend(self.adopt.then_some(("adopt", json!(true))));
         settings.extend(self.format.settings());
@@ -288,12 +376,23 @@ impl Store for FilesStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { parts_readable: true, append_revocable: true, merges: false }
+        Capabilities {
+            parts_readable: true,
+            append_revocable: true,
+            merges: false,
+        }
     }
 
     fn target(&self) -> Target {
-        let compression = Compression { word: self.compression, level: self.level };
-        Target { format: self.format.clone(), compression, rows_per_file: self.rows_per_file }
+        let compression = Compression {
+            word: self.compression,
+            level: self.level,
+        };
+        Target {
+            format: self.format.clone(),
+            compression,
+            rows_per_file: self.rows_per_file,
+        }
     }
 
     fn placement(&self) -> BTreeMap<String, String> {
@@ -313,7 +412,11 @@ impl Store for FilesStore {
             name if name.len() > 255 => "which is longer than a file name can be",
             _ => return Ok(name),
         };
-        Err(StoreError::Name { pattern: self.file_pattern.clone(), name, reason })
+        Err(StoreError::Name {
+            pattern: self.file_pattern.clone(),
+            name,
+            reason,
+        })
     }
 
     fn names_by_digest(&self) -> bool {
@@ -332,9 +435,15 @@ impl Store for FilesStore {
         let site = self.site(real)?;
         let mut neighbours = Vec::new();
         for entry in own::list(&site.hidden, |_| false)?.unwrap_or_default() {
-            let name = entry.relative.to_str().and_then(|name| name.strip_suffix(".json"));
+            let name = entry
+                .relative
+                .to_str()
+                .and_then(|name| name.strip_suffix(".json"));
             // A link is none of hygge's, and a name such as `..` would be that of another folder.
-            let Some(name) = name.filter(|name| entry.is_file && !matches!(*name, "" | "." | "..")) else { continue };
+            let Some(name) = name.filter(|name| entry.is_file && !matches!(*name, "" | "." | ".."))
+            else {
+                continue;
+            };
             let neighbour = real.with_file_name(name);
             // One that cannot be read is reported by the flow that owns it, if there is one.
             if let Ok(Some(receipt)) = self.site(&neighbour).and_then(|site| read_receipt(&site)) {
@@ -356,7 +465,10 @@ impl Store for FilesStore {
             let live = live(real)?;
             let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
             if !names.is_empty() {
-                return Err(StoreError::Foreign { path: site.live, names });
+                return Err(StoreError::Foreign {
+                    path: site.live,
+                    names,
+                });
             }
         }
         Ok(())
@@ -367,7 +479,9 @@ impl Store for FilesStore {
         check_place(&site)?;
         own::create_folder(&site.hidden)?;
         let lock = Lock::try_exclusive(&site.lock, holder)?;
-        let is_layered = self.how == How::Exchange && fs::stat(&site.live)?.is_some() && fs::is_overlay(&site.live)?;
+        let is_layered = self.how == How::Exchange
+            && fs::stat(&site.live)?.is_some()
+            && fs::is_overlay(&site.live)?;
         if is_layered && !fs::can_be_renamed(&site.live, &site.hidden)? {
             return Err(StoreError::LowerLayer(site.live));
         }
@@ -384,21 +498,36 @@ impl Store for FilesStore {
 
     fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
         let site = self.site(real)?;
-        let kept = latest::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
-        let old = old::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
+        let kept = latest::parts(&site, receipt)?
+            .into_iter()
+            .map(|(_, digest)| digest);
+        let old = old::parts(&site, receipt)?
+            .into_iter()
+            .map(|(_, digest)| digest);
         let latest = latest::digests(receipt.latest.as_ref());
-        Ok(kept.chain(old.filter(|digest| latest.contains(digest))).collect())
+        Ok(kept
+            .chain(old.filter(|digest| latest.contains(digest)))
+            .collect())
     }
 
-    fn beside(&self, real: &Path, receipt: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError> {
+    fn beside(
+        &self,
+        real: &Path,
+        receipt: Option<&Receipt>,
+    ) -> Result<HashSet<Fingerprint>, StoreError> {
         let site = self.site(real)?;
         let mut digests = HashSet::new();
         if let Some(receipt) = receipt {
             let latest = latest::digests(receipt.latest.as_ref());
-            let old = old::parts(&site, receipt)?.into_iter().map(|(_, digest)| digest);
+            let old = old::parts(&site, receipt)?
+                .into_iter()
+                .map(|(_, digest)| digest);
             digests.extend(old.filter(|digest| !latest.contains(digest)));
         }
-        for next in [site.next.clone(), site.next_inside()].iter().chain(&site.latests()) {
+        for next in [site.next.clone(), site.next_inside()]
+            .iter()
+            .chain(&site.latests())
+        {
             digests.extend(old::laid_out(next)?);
         }
         Ok(digests)
@@ -408,7 +537,12 @@ impl Store for FilesStore {
         settle::settle(&self.site(real)?, room)
     }
 
-    fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
+    fn publish(
+        &self,
+        real: &Path,
+        publication: &Publication<'_>,
+        room: &Room<'_>,
+    ) -> Result<Receipt, StoreError> {
         let site = self.site(real)?;
         match self.how {
             How::Exchange => publish::publish(&site, publication, room),
@@ -424,7 +558,9 @@ fn check_place(site: &Site) -> Result<(), StoreError> {
     }
     match fs::stat(&site.live)? {
         Some(found) if !found.is_folder => Err(StoreError::NotAFolder(site.live.clone())),
-        Some(_) if site.how == How::Exchange && fs::is_mount_point(&site.live)? => Err(StoreError::MountPoint(site.live.clone())),
+        Some(_) if site.how == How::Exchange && fs::is_mount_point(&site.live)? => {
+            Err(StoreError::MountPoint(site.live.clone()))
+        }
         _ => Ok(()),
     }
 }
@@ -437,9 +573,16 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
             None => Ok(Live::default()),
         };
     };
-    let mut live = Live { exists: true, ..Live::default() };
+    let mut live = Live {
+        exists: true,
+        ..Live::default()
+    };
     for entry in found {
-        let name = entry.relative.into_os_string().into_string().unwrap_or_else(|name| name.to_string_lossy().into_owned());
+        let name = entry
+            .relative
+            .into_os_string()
+            .into_string()
+            .unwrap_or_else(|name| name.to_string_lossy().into_owned());
         if entry.is_file {
             live.files.insert(name, entry.stat);
         } else {
@@ -450,17 +593,25 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
 }
 
 fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
-    let Some(bytes) = own::read(&site.receipt, RECEIPT_BYTES)? else { return Ok(None) };
-    let unreadable = |reason: String| StoreError::Receipt { path: site.receipt.clone(), reason };
-    let receipt: Receipt = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let Some(bytes) = own::read(&site.receipt, RECEIPT_BYTES)? else {
+        return Ok(None);
+    };
+    let unreadable = |reason: String| StoreError::Receipt {
+        path: site.receipt.clone(),
+        reason,
+    };
+    let receipt: Receipt =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
     receipt.check().map_err(unreadable)?;
     Ok(Some(receipt))
 }
 
 fn write_receipt(site: &Site, receipt: &Receipt) -> Result<(), StoreError> {
     let path = &site.receipt;
-    let mut text =
-        serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::Receipt { path: path.clone(), reason: error.to_string() })?;
+    let mut text = serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::Receipt {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
     text.push(b'\n');
     Ok(own::write_atomically(path, &text)?)
 }

@@ -49,7 +49,8 @@ pub struct Receipt {
     /// What was there when the folder was taken over.
     #[serde(default)]
     pub adopted: Option<Adopted>,
-    /// Of a table: how many rows it has, and whose they are. Receipts of the version before do not say.
+    /// Of a table: how many rows it has, and whose they are. Receipts of the version before do not
+    /// say.
     #[serde(default)]
     pub table: Option<TableRows>,
 }
@@ -69,7 +70,10 @@ impl TableRows {
     /// The same after so many rows were added and removed.
     #[must_use]
     pub fn after(self, added: u64, removed: u64) -> Self {
-        Self { rows: (self.rows + added).saturating_sub(removed), ..self }
+        Self {
+            rows: (self.rows + added).saturating_sub(removed),
+            ..self
+        }
     }
 }
 
@@ -97,24 +101,44 @@ impl Receipt {
     /// Why not.
     pub fn check(&self) -> Result<(), String> {
         if !(OLDEST..=VERSION).contains(&self.version) {
-            return Err(format!("it has version {}, and this hygge knows version {VERSION}", self.version));
+            return Err(format!(
+                "it has version {}, and this hygge knows version {VERSION}",
+                self.version
+            ));
         }
-        for set in [&self.published, &self.pending, &self.latest].into_iter().flatten() {
+        for set in [&self.published, &self.pending, &self.latest]
+            .into_iter()
+            .flatten()
+        {
             set.check()?;
         }
         for name in self.adopted.iter().flat_map(|adopted| &adopted.names) {
             if name.is_empty() || name.contains(['/', '\0']) {
-                return Err(format!("it has a file that was there before with the name {name:?}, and no file has such a name"));
+                return Err(format!(
+                    "it has a file that was there before with the name {name:?}, and no file has such a name"
+                ));
             }
         }
-        self.previous.as_ref().map_or(Ok(()), |previous| previous.manifest.check())?;
-        check_number("rows", self.table.map_or(0, |table| table.rows.max(table.of_others)))
+        self.previous
+            .as_ref()
+            .map_or(Ok(()), |previous| previous.manifest.check())?;
+        check_number(
+            "rows",
+            self.table
+                .map_or(0, |table| table.rows.max(table.of_others)),
+        )
     }
 
-    /// The set that builds go on from: what is published, unless that is an earlier set that was put back.
+    /// The set that builds go on from: what is published, unless that is an earlier set that was
+    /// put back.
     pub fn latest(&self) -> Option<&Published> {
         let published = self.published.as_ref()?;
-        Some(self.latest.as_ref().filter(|_| published.pinned.is_some()).unwrap_or(published))
+        Some(
+            self.latest
+                .as_ref()
+                .filter(|_| published.pinned.is_some())
+                .unwrap_or(published),
+        )
     }
 
     /// What was about to be published is; gives the set before.
@@ -146,7 +170,10 @@ pub struct Previous {
 
 impl From<Published> for Previous {
     fn from(published: Published) -> Self {
-        Self { manifest: published.manifest, at: published.at }
+        Self {
+            manifest: published.manifest,
+            at: published.at,
+        }
     }
 }
 
@@ -159,18 +186,20 @@ pub struct Published {
     pub components: Components,
     /// The digest of the input's schema.
     pub schema: Option<Fingerprint>,
-    /// The columns. Receipts of earlier versions say only those of tables with a watermark, and none says more than a
-    /// thousand of a file.
+    /// The columns. Receipts of earlier versions say only those of tables with a watermark, and
+    /// none says more than a thousand of a file.
     #[serde(default)]
     pub columns: Vec<KnownColumn>,
     /// What the publish key covers.
     pub placement: BTreeMap<String, String>,
     /// The parts.
     pub manifest: Manifest,
-    /// The highest number that a part of the store ever had in its name: with `mode: append` the next goes on from there.
+    /// The highest number that a part of the store ever had in its name: with `mode: append` the
+    /// next goes on from there.
     #[serde(default)]
     pub sequence: u64,
-    /// The run that made it, where it was put back by `hygge restore`, and stays until something else is asked for.
+    /// The run that made it, where it was put back by `hygge restore`, and stays until something
+    /// else is asked for.
     #[serde(default)]
     pub pinned: Option<i64>,
     /// When, in RFC 3339.
@@ -184,7 +213,10 @@ impl Published {
     /// Why not.
     pub fn check(&self) -> Result<(), String> {
         check_number("parts", self.sequence)?;
-        self.components.inputs.keys().try_for_each(|name| check_input(name))?;
+        self.components
+            .inputs
+            .keys()
+            .try_for_each(|name| check_input(name))?;
         self.manifest.check()
     }
 }
@@ -193,13 +225,20 @@ impl Published {
 const LARGEST: u64 = i64::MAX as u64;
 
 fn check_number(what: &str, number: u64) -> Result<(), String> {
-    if number > LARGEST { Err(format!("it counts {number} {what}")) } else { Ok(()) }
+    if number > LARGEST {
+        Err(format!("it counts {number} {what}"))
+    } else {
+        Ok(())
+    }
 }
 
-/// Fails where a name is not one plain name, as those of all parts are: another would lead out of the store, or to what is never read.
+/// Fails where a name is not one plain name, as those of all parts are: another would lead out of
+/// the store, or to what is never read.
 fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || is_hidden(name) || name.contains(['/', '\0']) || name.len() > 255 {
-        return Err(format!("it has a part with the name {name:?}, and hygge gives no part such a name"));
+        return Err(format!(
+            "it has a part with the name {name:?}, and hygge gives no part such a name"
+        ));
     }
     Ok(())
 }
@@ -208,7 +247,14 @@ fn check_name(name: &str) -> Result<(), String> {
 const LONGEST_INPUT: usize = 1 << 20;
 
 fn check_input(name: &str) -> Result<(), String> {
-    if name.len() > LONGEST_INPUT { Err(format!("it has an input whose name has {} bytes", name.len())) } else { Ok(()) }
+    if name.len() > LONGEST_INPUT {
+        Err(format!(
+            "it has an input whose name has {} bytes",
+            name.len()
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// The parts of a set in order.
@@ -262,8 +308,13 @@ impl Manifest {
                 return Err(format!("it has two parts with the name {:?}", part.name));
             }
             check_number("parts", part.sequence)?;
-            part.inputs.iter().try_for_each(|input| check_input(&input.name))?;
-            (rows, bytes) = (rows.saturating_add(part.rows), bytes.saturating_add(part.bytes));
+            part.inputs
+                .iter()
+                .try_for_each(|input| check_input(&input.name))?;
+            (rows, bytes) = (
+                rows.saturating_add(part.rows),
+                bytes.saturating_add(part.bytes),
+            );
         }
         check_number("rows", rows)?;
         check_number("bytes", bytes)
@@ -274,7 +325,11 @@ impl Manifest {
         let mut writer = KeyWriter::new(KeyKind::Output);
         writer.count(self.parts.len());
         for part in &self.parts {
-            writer.text(&part.name).digest(&part.digest).number(part.rows).number(part.bytes);
+            writer
+                .text(&part.name)
+                .digest(&part.digest)
+                .number(part.rows)
+                .number(part.bytes);
         }
         writer.finish()
     }

@@ -1,4 +1,5 @@
-//! What the cache lends to a store that moves parts: where they lie, what makes them durable, and a place for notes.
+//! What the cache lends to a store that moves parts: where they lie, what makes them durable, and a
+//! place for notes.
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -54,9 +55,18 @@ pub enum Recovery {
 impl<'a> Room<'a> {
     /// Room in the cache, at this moment.
     pub fn new(staged: &'a dyn StagedParts, barriers: &'a Barriers, keep: Keep) -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let moment = since.as_millis().to_string();
-        Self { staged, barriers, keep, moment, notes: Mutex::default(), copied: Mutex::default() }
+        Self {
+            staged,
+            barriers,
+            keep,
+            moment,
+            notes: Mutex::default(),
+            copied: Mutex::default(),
+        }
     }
 
     /// Returns when everything that was written is on the disks of these folders.
@@ -86,14 +96,17 @@ impl<'a> Room<'a> {
     /// Removes from staging what was copied to a store, which is durable.
     pub fn let_go_of_parts(&self) -> Result<(), FsError> {
         let parts = std::mem::take(&mut self.copied().from_staging);
-        parts.iter().try_for_each(|digest| self.staged.let_go(digest))
+        parts
+            .iter()
+            .try_for_each(|digest| self.staged.let_go(digest))
     }
 
     fn copied(&self) -> MutexGuard<'_, Copied> {
         self.copied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A second name for a file, or a copy where it can have none: then its digest, and it is said once in a run.
+    /// A second name for a file, or a copy where it can have none: then its digest, and it is said
+    /// once in a run.
     ///
     /// # Errors
     /// It can be neither linked nor copied.
@@ -115,22 +128,35 @@ impl<'a> Room<'a> {
 
     /// Notes a file that was put aside, and where it is now.
     pub fn note_aside(&self, place: PathBuf) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).aside.push(place);
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .aside
+            .push(place);
     }
 
     /// Notes what became of a publication that had died.
     pub fn note_recovery(&self, recovery: Recovery) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).recovery = Some(recovery);
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recovery = Some(recovery);
     }
 
     /// Notes what is to be known of what was made.
     pub fn note_remark(&self, remark: String) {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remarks.push(remark);
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remarks
+            .push(remark);
     }
 
     /// What was noted.
     pub fn into_notes(self) -> Notes {
-        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.notes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,7 +199,8 @@ pub trait StagedParts: Debug + Sync {
 pub enum Taken {
     /// It is where it was wanted.
     Moved,
-    /// It is there, on another filesystem: staging has it until that is durable, and it is [let go](StagedParts::let_go).
+    /// It is there, on another filesystem: staging has it until that is durable, and it is [let
+    /// go](StagedParts::let_go).
     Copied,
     /// It is not there, or is damaged.
     Absent,

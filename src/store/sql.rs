@@ -1,8 +1,9 @@
-//! A store in a database: a table that is filled from staged parts, and a row beside it that says with what.
+//! A store in a database: a table that is filled from staged parts, and a row beside it that says
+//! with what.
 //!
-//! Rows and receipt change in one transaction: who reads the table sees the old set or the new one, and a process that dies
-//! between the commit and the index's record has published, as the next build finds out. What the databases do
-//! differently stands in a file for each.
+//! Rows and receipt change in one transaction: who reads the table sees the old set or the new one,
+//! and a process that dies between the commit and the index's record has published, as the next
+//! build finds out. What the databases do differently stands in a file for each.
 
 mod cascade;
 mod catalog;
@@ -34,7 +35,9 @@ use serde_json::json;
 
 use super::receipt::{Published, Receipt};
 use super::room::Room;
-use super::{Capabilities, Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName};
+use super::{
+    Capabilities, Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName,
+};
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::node::Node;
@@ -129,11 +132,21 @@ impl SqlStore {
         problems: &mut Problems,
     ) -> Option<Self> {
         let fields: SqlStoreFields = read(node, name, &["type"], problems)?;
-        let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
+        let connection = connection_of(
+            fields.connection.as_deref(),
+            node,
+            name,
+            connections,
+            problems,
+        );
         let relation = match &fields.table {
             None => {
                 if node.get("table").is_none() {
-                    let problem = Problem::new(node.at, format!("{name} has no table"), "expected the key table here");
+                    let problem = Problem::new(
+                        node.at,
+                        format!("{name} has no table"),
+                        "expected the key table here",
+                    );
                     problems.push(problem.hint("table: orders, or table: schema.orders"));
                 }
                 None
@@ -141,28 +154,51 @@ impl SqlStore {
             Some(table) => {
                 let parsed = Relation::of_table(table);
                 if parsed.is_none() {
-                    let problem =
-                        Problem::new(node.place_of("table"), format!("{table:?} names no table"), "expected TABLE or SCHEMA.TABLE");
-                    problems.push(problem.hint("a name with a dot in it stands in double quotes: '\"my.schema\".orders'"));
+                    let problem = Problem::new(
+                        node.place_of("table"),
+                        format!("{table:?} names no table"),
+                        "expected TABLE or SCHEMA.TABLE",
+                    );
+                    problems.push(problem.hint(
+                        "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
+                    ));
                 }
                 parsed
             }
         };
         let dialect = connection.as_ref().and_then(Dialect::of_connection);
-        let delete_where = condition(dialect, fields.delete_where, "delete_where", node, name, problems);
+        let delete_where = condition(
+            dialect,
+            fields.delete_where,
+            "delete_where",
+            node,
+            name,
+            problems,
+        );
         let columns = fields.columns.unwrap_or_default();
-        let is_statement = |written: &&String| dialect.is_some_and(|dialect| rest_of(dialect, written) != Rest::None);
+        let is_statement = |written: &&String| {
+            dialect.is_some_and(|dialect| rest_of(dialect, written) != Rest::None)
+        };
         if let Some((column, _)) = columns.iter().find(|(_, written)| is_statement(written)) {
-            let at = node.get("columns").map_or(node.at, |columns| columns.place_of(column));
-            let message = format!("columns of {name} gives the column {column} a type with a semicolon");
+            let at = node
+                .get("columns")
+                .map_or(node.at, |columns| columns.place_of(column));
+            let message =
+                format!("columns of {name} gives the column {column} a type with a semicolon");
             problems.push(Problem::new(at, message, "expected a type of the database"));
             return None;
         }
-        if let Some(table) =
-            relation.as_ref().and_then(|relation| relation.table()?.last()).filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
+        if let Some(table) = relation
+            .as_ref()
+            .and_then(|relation| relation.table()?.last())
+            .filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
         {
             let message = format!("{name} is {table}, in which hygge keeps its receipts");
-            problems.push(Problem::new(node.place_of("table"), message, "expected another table"));
+            problems.push(Problem::new(
+                node.place_of("table"),
+                message,
+                "expected another table",
+            ));
             return None;
         }
         Some(Self {
@@ -178,18 +214,42 @@ impl SqlStore {
     }
 
     /// A table of no flow, by its name; nothing where that is none.
-    pub fn of_table(connection: &Connection, table: &str, root: &Path, databases: &Arc<Databases>) -> Option<Self> {
-        Some(Self::plain(connection.clone(), Relation::of_table(table)?, root, databases))
+    pub fn of_table(
+        connection: &Connection,
+        table: &str,
+        root: &Path,
+        databases: &Arc<Databases>,
+    ) -> Option<Self> {
+        Some(Self::plain(
+            connection.clone(),
+            Relation::of_table(table)?,
+            root,
+            databases,
+        ))
     }
 
-    fn plain(connection: Connection, relation: Relation, root: &Path, databases: &Arc<Databases>) -> Self {
-        let identity = connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
+    fn plain(
+        connection: Connection,
+        relation: Relation,
+        root: &Path,
+        databases: &Arc<Databases>,
+    ) -> Self {
+        let identity =
+            connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
         let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
-        let mut plain: String = relation.stem().chars().filter(|letter| letter.is_alphanumeric() || *letter == '_').take(60).collect();
+        let mut plain: String = relation
+            .stem()
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || *letter == '_')
+            .take(60)
+            .collect();
         // A file name has at most 255 bytes, and this one is one of its pieces.
         plain.truncate(plain.floor_char_boundary(200));
         Self {
-            path: root.join(".hygge").join("tables").join(format!("{plain}-{place}")),
+            path: root
+                .join(".hygge")
+                .join("tables")
+                .join(format!("{plain}-{place}")),
             connection,
             databases: databases.clone(),
             identity,
@@ -236,12 +296,22 @@ impl Store for SqlStore {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = Settings::from([("connection", json!(self.connection.name)), ("table", json!(self.relation.to_string()))]);
+        let mut settings = Settings::from([
+            ("connection", json!(self.connection.name)),
+            ("table", json!(self.relation.to_string())),
+        ]);
         settings.extend((self.create != Create::default()).then(|| ("create", json!(self.create))));
         settings.extend((!self.columns.is_empty()).then(|| ("columns", json!(self.columns))));
         settings.extend((!self.key.is_empty()).then(|| ("key", json!(self.key))));
-        settings.extend(self.delete_where.as_ref().map(|condition| ("delete_where", json!(condition))));
-        settings.extend(self.rows_per_file.map(|rows| ("rows_per_file", json!(rows))));
+        settings.extend(
+            self.delete_where
+                .as_ref()
+                .map(|condition| ("delete_where", json!(condition))),
+        );
+        settings.extend(
+            self.rows_per_file
+                .map(|rows| ("rows_per_file", json!(rows))),
+        );
         settings.extend(self.adopt.then_some(("adopt", json!(true))));
         settings.extend(self.cascade.then_some(("cascade", json!(true))));
         settings
@@ -253,12 +323,21 @@ impl Store for SqlStore {
 
     fn table(&self) -> Option<TableName<'_>> {
         let names = self.relation.table()?;
-        Some(TableName { database: &self.identity, names, connection: &self.connection, key: &self.key })
+        Some(TableName {
+            database: &self.identity,
+            names,
+            connection: &self.connection,
+            key: &self.key,
+        })
     }
 
     /// Rows that were added cannot be told from others.
     fn capabilities(&self) -> Capabilities {
-        Capabilities { parts_readable: false, append_revocable: false, merges: !self.key.is_empty() }
+        Capabilities {
+            parts_readable: false,
+            append_revocable: false,
+            merges: !self.key.is_empty(),
+        }
     }
 
     fn shown(&self, _: &Path) -> String {
@@ -268,18 +347,37 @@ impl Store for SqlStore {
     fn as_home(&self) -> Option<Arc<dyn Home>> {
         let dialect = Dialect::of_connection(&self.connection).unwrap_or(Dialect::Sqlite);
         let probe = receipts::probe(self, dialect);
-        Some(Arc::new(SqlHome::of_table(&self.connection, self.relation.clone(), Some(probe))))
+        Some(Arc::new(SqlHome::of_table(
+            &self.connection,
+            self.relation.clone(),
+            Some(probe),
+        )))
     }
 
     fn target(&self) -> Target {
-        Target { format: Arc::new(FORMAT), compression: Compression { word: "keep", level: None }, rows_per_file: self.rows_per_file }
+        Target {
+            format: Arc::new(FORMAT),
+            compression: Compression {
+                word: "keep",
+                level: None,
+            },
+            rows_per_file: self.rows_per_file,
+        }
     }
 
     fn placement(&self) -> BTreeMap<String, String> {
-        let mut placement = BTreeMap::from([("store.table".to_string(), self.relation.to_string())]);
-        placement.extend((!self.columns.is_empty()).then(|| ("store.columns".into(), json!(self.columns).to_string())));
+        let mut placement =
+            BTreeMap::from([("store.table".to_string(), self.relation.to_string())]);
+        placement.extend(
+            (!self.columns.is_empty())
+                .then(|| ("store.columns".into(), json!(self.columns).to_string())),
+        );
         placement.extend((!self.key.is_empty()).then(|| ("store.key".into(), self.key.join(", "))));
-        placement.extend(self.delete_where.clone().map(|condition| ("store.delete_where".into(), condition)));
+        placement.extend(
+            self.delete_where
+                .clone()
+                .map(|condition| ("store.delete_where".into(), condition)),
+        );
         placement
     }
 
@@ -297,7 +395,8 @@ impl Store for SqlStore {
     }
 
     fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
-        let found = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+        let found =
+            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
         Ok(found.and_then(|found| found.stat()))
     }
 
@@ -305,7 +404,8 @@ impl Store for SqlStore {
         if real.file_name() != self.path.file_name() {
             return Ok(None);
         }
-        let found = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+        let found =
+            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
         found.map(|found| self.understood(&found.text)).transpose()
     }
 
@@ -314,21 +414,36 @@ impl Store for SqlStore {
         let neighbour = |row: receipts::Row| {
             // One that cannot be read is reported by the flow that owns it, if there is one.
             let receipt = self.understood(&row.found.text).ok()?;
-            let relation = Relation::of_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
+            let relation =
+                Relation::of_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
             let is_here = match relation.table()? {
                 [schema, _] => schema.eq_ignore_ascii_case(&row.schema),
                 _ => row.is_default,
             };
             // A path by the name as it was written is that of the store, wherever the project lies.
-            let path = Self::plain(self.connection.clone(), relation, self.root(), &self.databases).path;
-            Some((real.with_file_name(path.file_name().filter(|_| is_here)?), row.found.stat()?, receipt))
+            let path = Self::plain(
+                self.connection.clone(),
+                relation,
+                self.root(),
+                &self.databases,
+            )
+            .path;
+            Some((
+                real.with_file_name(path.file_name().filter(|_| is_here)?),
+                row.found.stat()?,
+                receipt,
+            ))
         };
         Ok(rows.into_iter().filter_map(neighbour).collect())
     }
 
     fn live(&self, _: &Path) -> Result<Live, StoreError> {
-        let exists = self.ask(|store, database| async move { look::exists(&store, &database).await })?;
-        Ok(Live { exists, ..Live::default() })
+        let exists =
+            self.ask(|store, database| async move { look::exists(&store, &database).await })?;
+        Ok(Live {
+            exists,
+            ..Live::default()
+        })
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
@@ -336,14 +451,22 @@ impl Store for SqlStore {
         self.check_rows(real)
     }
 
-    fn check_columns(&self, columns: &ArrowSchema, change: Change) -> Result<Vec<String>, StoreError> {
+    fn check_columns(
+        &self,
+        columns: &ArrowSchema,
+        change: Change,
+    ) -> Result<Vec<String>, StoreError> {
         let coming = columns::coming(columns)?;
-        self.ask(|store, database| async move { check::columns(&store, &database, &coming, change).await })
+        self.ask(|store, database| async move {
+            check::columns(&store, &database, &coming, change).await
+        })
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
         // The links that lead to it were resolved, and in hygge's own folder there are none.
-        let place = self.path.with_file_name(real.file_name().unwrap_or_default());
+        let place = self
+            .path
+            .with_file_name(real.file_name().unwrap_or_default());
         if let Some(folder) = place.parent() {
             own::create_folder(folder)?;
         }
@@ -366,23 +489,43 @@ impl Store for SqlStore {
     }
 
     fn clearing(&self, _: &Path) -> Result<Clearing, StoreError> {
-        let table = self.ask(|store, database| async move { clear::plan(&store, &database).await })?;
-        Ok(Clearing { table, ..Clearing::default() })
+        let table =
+            self.ask(|store, database| async move { clear::plan(&store, &database).await })?;
+        Ok(Clearing {
+            table,
+            ..Clearing::default()
+        })
     }
 
     fn clear(&self, _: &Path) -> Result<(), StoreError> {
         self.ask(|store, database| async move { clear::clear(&store, &database).await })
     }
 
-    fn publish(&self, real: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
-        // What is compared under the lock is its digest as it is stored, not a receipt that is written again.
-        let before = self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
-        let known = before.as_ref().map(|found| self.understood(&found.text)).transpose()?;
+    fn publish(
+        &self,
+        real: &Path,
+        publication: &Publication<'_>,
+        room: &Room<'_>,
+    ) -> Result<Receipt, StoreError> {
+        // What is compared under the lock is its digest as it is stored, not a receipt that is
+        // written again.
+        let before =
+            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+        let known = before
+            .as_ref()
+            .map(|found| self.understood(&found.text))
+            .transpose()?;
         if known.as_ref() != publication.receipt {
             return Err(receipts::overtaken(&self.shown(real)).into());
         }
-        let mut receipt = publication.receipt.cloned().unwrap_or_else(|| Receipt::blank(publication.project, publication.flow));
-        (receipt.project, receipt.flow) = (publication.project.to_string(), publication.flow.to_string());
+        let mut receipt = publication
+            .receipt
+            .cloned()
+            .unwrap_or_else(|| Receipt::blank(publication.project, publication.flow));
+        (receipt.project, receipt.flow) = (
+            publication.project.to_string(),
+            publication.flow.to_string(),
+        );
         receipt.succeed(publication.next.clone());
         load::publish(self, publication, (before, receipt), room)
     }
@@ -391,11 +534,19 @@ impl Store for SqlStore {
 impl SqlStore {
     /// The lock and the file of SQLite may be written to, or be made.
     fn check_rights(&self, real: &Path) -> Result<(), StoreError> {
-        let lock = self.lock_file(&self.path.with_file_name(real.file_name().unwrap_or_default()));
+        let lock = self.lock_file(
+            &self
+                .path
+                .with_file_name(real.file_name().unwrap_or_default()),
+        );
         let database = self.database()?;
         for file in [Some(&lock), database.file.as_ref()].into_iter().flatten() {
             let there = fs::nearest(file)?;
-            let folder = if there == file { file.parent().unwrap_or(there) } else { there };
+            let folder = if there == file {
+                file.parent().unwrap_or(there)
+            } else {
+                there
+            };
             fs::check_writable(folder)?;
             fs::check_own_file(file)?;
         }
@@ -406,7 +557,8 @@ impl SqlStore {
     fn check_rows(&self, real: &Path) -> Result<(), StoreError> {
         let has_receipt = self.receipt(real)?.is_some();
         let is_foreign = !has_receipt && !self.adopt;
-        let found = self.ask(move |store, database| async move { look::look(&store, &database).await })?;
+        let found =
+            self.ask(move |store, database| async move { look::look(&store, &database).await })?;
         match found {
             look::Found::Rows if is_foreign => Err(self.foreign()),
             look::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
@@ -415,24 +567,33 @@ impl SqlStore {
     }
 
     fn understood(&self, text: &str) -> Result<Receipt, StoreError> {
-        let receipt: Receipt = serde_json::from_str(text).map_err(|error| self.unreadable(error.to_string()))?;
+        let receipt: Receipt =
+            serde_json::from_str(text).map_err(|error| self.unreadable(error.to_string()))?;
         receipt.check().map_err(|reason| self.unreadable(reason))?;
         Ok(receipt)
     }
 
     fn unreadable(&self, reason: String) -> StoreError {
-        StoreError::Receipt { path: PathBuf::from(format!("of table {} in {}", self.relation, receipts::TABLE)), reason }
+        StoreError::Receipt {
+            path: PathBuf::from(format!("of table {} in {}", self.relation, receipts::TABLE)),
+            reason,
+        }
     }
 
     fn foreign(&self) -> StoreError {
-        let error = format!("table {} holds rows that hygge did not put there", self.relation);
+        let error = format!(
+            "table {} holds rows that hygge did not put there",
+            self.relation
+        );
         let hint = "choose another table, empty it, or adopt: true of the store";
         Error::new(ErrorKind::Flow, error).with_hint(hint).into()
     }
 
     fn no_table(&self) -> StoreError {
         let error = format!("there is no table {}, and create: never", self.relation);
-        Error::new(ErrorKind::Flow, error).with_hint("make it, or create: auto of the store").into()
+        Error::new(ErrorKind::Flow, error)
+            .with_hint("make it, or create: auto of the store")
+            .into()
     }
 }
 
@@ -441,15 +602,23 @@ fn new_parts<'p>(next: &'p Published, before: Option<&Receipt>) -> Vec<&'p super
     let published = before.and_then(|receipt| receipt.published.as_ref());
     // Files of equal bytes are equal parts, and each of them is there for itself.
     let mut known: HashMap<(Fingerprint, Fingerprint), usize> = HashMap::new();
-    for part in published.iter().flat_map(|published| &published.manifest.parts) {
+    for part in published
+        .iter()
+        .flat_map(|published| &published.manifest.parts)
+    {
         *known.entry((part.key, part.digest)).or_default() += 1;
     }
-    let mut is_known = |part: &&super::receipt::Part| match known.get_mut(&(part.key, part.digest)) {
+    let mut is_known = |part: &&super::receipt::Part| match known.get_mut(&(part.key, part.digest))
+    {
         Some(number) if *number > 0 => {
             *number -= 1;
             true
         }
         _ => false,
     };
-    next.manifest.parts.iter().filter(|part| !is_known(part)).collect()
+    next.manifest
+        .parts
+        .iter()
+        .filter(|part| !is_known(part))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Databases of one's own: a SQLite file, or a database on one of the servers that `tests/run` starts.
+//! Databases of one's own: a SQLite file, or a database on one of the servers that `tests/run`
+//! starts.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -43,12 +44,27 @@ impl Database {
     }
 
     fn on(kind: Kind, port: String, file: PathBuf, folder: tempfile::TempDir) -> Self {
-        let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let database = Self { kind, name, port, file, _folder: folder };
+        let name = format!(
+            "test_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let database = Self {
+            kind,
+            name,
+            port,
+            file,
+            _folder: folder,
+        };
         match kind {
             Kind::Sqlite => database.run("PRAGMA journal_mode = wal"),
-            Kind::Postgres => database.run_in("postgres", &format!("CREATE DATABASE {}", database.name)),
-            Kind::MySql => database.run_in("mysql", &format!("CREATE DATABASE {} CHARACTER SET utf8mb4", database.name)),
+            Kind::Postgres => {
+                database.run_in("postgres", &format!("CREATE DATABASE {}", database.name))
+            }
+            Kind::MySql => database.run_in(
+                "mysql",
+                &format!("CREATE DATABASE {} CHARACTER SET utf8mb4", database.name),
+            ),
         }
         database
     }
@@ -64,7 +80,11 @@ impl Database {
 
     /// Its URL for another user, or by another port.
     pub(crate) fn url_of(&self, user: &str, port: &str) -> String {
-        let scheme = if self.kind == Kind::Postgres { "postgres" } else { "mysql" };
+        let scheme = if self.kind == Kind::Postgres {
+            "postgres"
+        } else {
+            "mysql"
+        };
         format!("{scheme}://{user}@127.0.0.1:{port}/{}", self.name)
     }
 
@@ -85,13 +105,22 @@ impl Database {
 
     /// Its config.
     pub(crate) fn config(&self, flows: &str) -> String {
-        format!("connections:\n  shop: {{url: \"{}\"}}\nflows:\n{flows}", self.url())
+        format!(
+            "connections:\n  shop: {{url: \"{}\"}}\nflows:\n{flows}",
+            self.url()
+        )
     }
 
     /// The same database by another port of this machine.
     pub(crate) fn by(&self, port: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { kind: self.kind, name: self.name.clone(), port: port.to_string(), file: self.file.clone(), _folder: folder }
+        Self {
+            kind: self.kind,
+            name: self.name.clone(),
+            port: port.to_string(),
+            file: self.file.clone(),
+            _folder: folder,
+        }
     }
 
     /// Runs statements.
@@ -106,20 +135,33 @@ impl Database {
 
     fn run_in(&self, database: &str, sql: &str) {
         let ran = self.client(database, sql);
-        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
     }
 
     /// The answer to a query: rows with a line each, values with a `|` between them.
     pub(crate) fn ask(&self, sql: &str) -> String {
         let ran = self.client(&self.name, sql);
-        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{sql}: {}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         String::from_utf8_lossy(&ran.stdout).trim_end().to_string()
     }
 
     /// A session of a client that stays open.
     pub(crate) fn session(&self) -> Session {
         let mut command = self.command(&self.name);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("a client");
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("a client");
         Session { child }
     }
 
@@ -143,13 +185,23 @@ impl Database {
                 (command, "SELECT 'held';\n")
             }
         };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("a client");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("a client");
         if !end.is_empty() {
             let pipe = child.stdin.as_mut().expect("a pipe");
-            write!(pipe, "{sql};\n{end}").and_then(|()| pipe.flush()).expect("what is written");
+            write!(pipe, "{sql};\n{end}")
+                .and_then(|()| pipe.flush())
+                .expect("what is written");
         }
         let said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        assert!(said.map_while(Result::ok).any(|line| line.contains("held")), "{sql} was not run");
+        assert!(
+            said.map_while(Result::ok).any(|line| line.contains("held")),
+            "{sql} was not run"
+        );
         Session { child }
     }
 
@@ -171,11 +223,23 @@ impl Database {
             return peers::run(script, &[self.file.as_os_str(), sql.as_ref()]);
         }
         let mut command = self.command(database);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a client");
-        child.stdin.take().expect("a pipe").write_all(sql.as_bytes()).expect("what is written");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a client");
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(sql.as_bytes())
+            .expect("what is written");
         let mut output = child.wait_with_output().expect("an end");
         if self.kind == Kind::MySql {
-            output.stdout = String::from_utf8_lossy(&output.stdout).replace('\t', "|").into_bytes();
+            output.stdout = String::from_utf8_lossy(&output.stdout)
+                .replace('\t', "|")
+                .into_bytes();
         }
         output
     }
@@ -186,13 +250,33 @@ impl Database {
             Kind::Sqlite => panic!("SQLite has no server"),
             Kind::Postgres => {
                 let mut command = Command::new("psql");
-                command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-f", "-"]);
+                command.args([
+                    "-X",
+                    "-q",
+                    "-A",
+                    "-t",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "postgres",
+                    "-f",
+                    "-",
+                ]);
                 command.args(["-p", &self.port, "-d", database]);
                 command
             }
             Kind::MySql => {
                 let mut command = Command::new("mariadb");
-                command.args(["--no-defaults", "-h127.0.0.1", "-uroot", "-N", "-B", "--default-character-set=utf8mb4"]);
+                command.args([
+                    "--no-defaults",
+                    "-h127.0.0.1",
+                    "-uroot",
+                    "-N",
+                    "-B",
+                    "--default-character-set=utf8mb4",
+                ]);
                 command.args([&format!("-P{}", self.port), database]);
                 command
             }
@@ -217,13 +301,18 @@ impl Session {
     /// Says a statement, and does not wait for what comes of it.
     pub(crate) fn say(&mut self, sql: &str) {
         let pipe = self.child.stdin.as_mut().expect("a pipe");
-        writeln!(pipe, "{sql};").and_then(|()| pipe.flush()).expect("what is written");
+        writeln!(pipe, "{sql};")
+            .and_then(|()| pipe.flush())
+            .expect("what is written");
     }
 
     /// Waits until all that was said is done.
     pub(crate) fn end(mut self) {
         drop(self.child.stdin.take());
-        assert!(self.child.wait().expect("an end").success(), "a statement failed");
+        assert!(
+            self.child.wait().expect("an end").success(),
+            "a statement failed"
+        );
     }
 }
 
@@ -239,30 +328,48 @@ impl Server {
     pub(crate) fn start(kind: Kind) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // PostgreSQL does not run as root.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("permissions");
         let port = start(kind, folder.path());
         Self { kind, folder, port }
     }
 
-    /// Starts one of PostgreSQL that has a disk of this size beside its data, in mounts of its own, which go with it.
+    /// Starts one of PostgreSQL that has a disk of this size beside its data, in mounts of its own,
+    /// which go with it.
     pub(crate) fn with_disk(size: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("permissions");
         std::fs::create_dir(folder.path().join("disk")).expect("a folder");
         // PostgreSQL wants a folder of its own.
         let script = "mount -t tmpfs -o size=$1,mode=777,uid=$(id -u postgres) none \"$2/disk\" && exec \"$0\" start \"$3\" \"$2/server\"";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", script]).arg(program()).arg(size).arg(folder.path()).arg(name(Kind::Postgres));
-        Self { kind: Kind::Postgres, port: started(&command.output().expect("unshare runs")), folder }
+        command
+            .args(["--mount", "sh", "-c", script])
+            .arg(program())
+            .arg(size)
+            .arg(folder.path())
+            .arg(name(Kind::Postgres));
+        Self {
+            kind: Kind::Postgres,
+            port: started(&command.output().expect("unshare runs")),
+            folder,
+        }
     }
 
     /// Starts one with these options.
     pub(crate) fn with_options(kind: Kind, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().join("server");
-        let arguments: Vec<&OsStr> =
-            ["start".as_ref(), name(kind).as_ref(), place.as_os_str()].into_iter().chain(options.iter().map(OsStr::new)).collect();
-        Self { kind, port: started(&servers(&arguments)), folder }
+        let arguments: Vec<&OsStr> = ["start".as_ref(), name(kind).as_ref(), place.as_os_str()]
+            .into_iter()
+            .chain(options.iter().map(OsStr::new))
+            .collect();
+        Self {
+            kind,
+            port: started(&servers(&arguments)),
+            folder,
+        }
     }
 
     /// Where that disk is for the server.
@@ -274,16 +381,32 @@ impl Server {
     pub(crate) fn restart_with(&self, options: &[&str]) {
         self.stop();
         let place = self.folder.path().join("server");
-        let arguments = ["start".as_ref(), name(self.kind).as_ref(), place.as_os_str()].into_iter().chain(options.iter().map(OsStr::new));
+        let arguments = [
+            "start".as_ref(),
+            name(self.kind).as_ref(),
+            place.as_os_str(),
+        ]
+        .into_iter()
+        .chain(options.iter().map(OsStr::new));
         assert_eq!(started(&servers(&arguments.collect::<Vec<_>>())), self.port);
     }
 
     /// Gives that disk another size.
     pub(crate) fn resize_disk(&self, size: &str) {
-        let file = std::fs::read_to_string(self.folder.path().join("server/data/postmaster.pid")).expect("the number of its process");
+        let file = std::fs::read_to_string(self.folder.path().join("server/data/postmaster.pid"))
+            .expect("the number of its process");
         let process = file.lines().next().expect("a number");
         let mut command = Command::new("nsenter");
-        command.args(["-t", process, "--mount", "mount", "-o", &format!("remount,size={size}")]).arg(self.disk());
+        command
+            .args([
+                "-t",
+                process,
+                "--mount",
+                "mount",
+                "-o",
+                &format!("remount,size={size}"),
+            ])
+            .arg(self.disk());
         assert!(command.status().expect("nsenter runs").success());
     }
 
@@ -294,8 +417,15 @@ impl Server {
 
     /// Stops it at once.
     pub(crate) fn stop(&self) {
-        let stopped = servers(&["stop".as_ref(), self.folder.path().join("server").as_os_str()]);
-        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        let stopped = servers(&[
+            "stop".as_ref(),
+            self.folder.path().join("server").as_os_str(),
+        ]);
+        assert!(
+            stopped.status.success(),
+            "{}",
+            String::from_utf8_lossy(&stopped.stderr)
+        );
     }
 
     /// A database on it.
@@ -306,7 +436,8 @@ impl Server {
     }
 }
 
-/// A pooler before the PostgreSQL of the tests, which gives each transaction whichever session is free.
+/// A pooler before the PostgreSQL of the tests, which gives each transaction whichever session is
+/// free.
 pub(crate) struct Pooler {
     folder: tempfile::TempDir,
     /// Its port.
@@ -317,42 +448,74 @@ impl Pooler {
     /// Starts one with these lines of its config.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))
+            .expect("permissions");
         let (place, server) = (folder.path().join("pooler"), port("HYGGE_TEST_POSTGRES"));
-        let arguments = ["start".as_ref(), "pgbouncer".as_ref(), place.as_os_str(), server.as_ref()];
-        let port = started(&servers(&arguments.into_iter().chain(settings.iter().map(OsStr::new)).collect::<Vec<_>>()));
+        let arguments = [
+            "start".as_ref(),
+            "pgbouncer".as_ref(),
+            place.as_os_str(),
+            server.as_ref(),
+        ];
+        let port = started(&servers(
+            &arguments
+                .into_iter()
+                .chain(settings.iter().map(OsStr::new))
+                .collect::<Vec<_>>(),
+        ));
         Self { folder, port }
     }
 }
 
 impl Drop for Pooler {
     fn drop(&mut self) {
-        drop(servers(&["stop".as_ref(), self.folder.path().join("pooler").as_os_str()]));
+        drop(servers(&[
+            "stop".as_ref(),
+            self.folder.path().join("pooler").as_os_str(),
+        ]));
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(servers(&["stop".as_ref(), self.folder.path().join("server").as_os_str()]));
+        drop(servers(&[
+            "stop".as_ref(),
+            self.folder.path().join("server").as_os_str(),
+        ]));
     }
 }
 
 fn start(kind: Kind, folder: &Path) -> String {
-    started(&servers(&["start".as_ref(), name(kind).as_ref(), folder.join("server").as_os_str()]))
+    started(&servers(&[
+        "start".as_ref(),
+        name(kind).as_ref(),
+        folder.join("server").as_os_str(),
+    ]))
 }
 
 fn name(kind: Kind) -> &'static str {
-    if kind == Kind::Postgres { "postgres" } else { "mysql" }
+    if kind == Kind::Postgres {
+        "postgres"
+    } else {
+        "mysql"
+    }
 }
 
 /// The port of a server that was started.
 fn started(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).trim().to_string()
 }
 
 fn servers(arguments: &[&OsStr]) -> Output {
-    Command::new(program()).args(arguments).output().expect("tests/servers runs")
+    Command::new(program())
+        .args(arguments)
+        .output()
+        .expect("tests/servers runs")
 }
 
 fn program() -> PathBuf {

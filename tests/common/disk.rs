@@ -1,8 +1,8 @@
 //! A disk that loses what was not synced, as a filesystem may when the power fails.
 //!
-//! Everything before the last sync of the whole filesystem is there. Of the changes of names since then,
-//! any may be missing, as long as what is left can be done in its order. Of the data since then that was
-//! not synced by itself, a file may have all, a part, nothing, or zeros.
+//! Everything before the last sync of the whole filesystem is there. Of the changes of names since
+//! then, any may be missing, as long as what is left can be done in its order. Of the data since
+//! then that was not synced by itself, a file may have all, a part, nothing, or zeros.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -64,23 +64,42 @@ impl<'a> Disk<'a> {
     pub(crate) fn new(before: &Path, ran: &Sandbox, kept: &'a Path) -> Self {
         let mut state = State::default();
         state.read(before, Path::new(""));
-        Self { state, root: ran.path(""), kept }
+        Self {
+            state,
+            root: ran.path(""),
+            kept,
+        }
     }
 
     /// Plays the steps and cuts the power; what is left is put into a sandbox. Says what was lost.
-    pub(crate) fn after_a_cut(mut self, steps: &[Value], dice: &mut Dice, into: &Sandbox) -> String {
-        let synced = steps.iter().rposition(|step| step["step"] == "sync_all").map_or(0, |last| last + 1);
+    pub(crate) fn after_a_cut(
+        mut self,
+        steps: &[Value],
+        dice: &mut Dice,
+        into: &Sandbox,
+    ) -> String {
+        let synced = steps
+            .iter()
+            .rposition(|step| step["step"] == "sync_all")
+            .map_or(0, |last| last + 1);
         for step in &steps[..synced] {
             self.apply(step);
         }
-        self.state.data.iter_mut().for_each(|data| data.is_synced = true);
+        self.state
+            .data
+            .iter_mut()
+            .for_each(|data| data.is_synced = true);
         let pending = &steps[synced..];
         // As a journal has it, all up to a moment; or any of them.
         let all_up_to = dice.roll(pending.len() as u64 + 1);
         let in_order = dice.roll(2) == 0;
         let mut lost = Vec::new();
         for (number, step) in pending.iter().enumerate() {
-            let stays = if in_order { (number as u64) < all_up_to } else { dice.roll(3) > 0 };
+            let stays = if in_order {
+                (number as u64) < all_up_to
+            } else {
+                dice.roll(3) > 0
+            };
             let is_data = matches!(step["step"].as_str(), Some("write" | "sync_file"));
             // Data is lost below; a sync that has come back is no promise that can be broken.
             if stays || is_data {
@@ -99,11 +118,21 @@ impl<'a> Disk<'a> {
             }
         }
         state.write(into);
-        format!("{} of {} names lost: {}", lost.len(), pending.len(), lost.join(", "))
+        format!(
+            "{} of {} names lost: {}",
+            lost.len(),
+            pending.len(),
+            lost.join(", ")
+        )
     }
 
     fn path(&self, step: &Value, field: &str) -> Option<PathBuf> {
-        Some(Path::new(step[field].as_str()?).strip_prefix(&self.root).ok()?.to_path_buf())
+        Some(
+            Path::new(step[field].as_str()?)
+                .strip_prefix(&self.root)
+                .ok()?
+                .to_path_buf(),
+        )
     }
 
     fn written(&self, step: &Value, ending: &str) -> Option<Vec<u8>> {
@@ -112,7 +141,9 @@ impl<'a> Disk<'a> {
 
     /// Does a step, if what it needs is there.
     fn apply(&mut self, step: &Value) {
-        let Some(path) = self.path(step, "path") else { return };
+        let Some(path) = self.path(step, "path") else {
+            return;
+        };
         let to = self.path(step, "to");
         let content = self.written(step, "");
         let state = &mut self.state;
@@ -120,7 +151,12 @@ impl<'a> Disk<'a> {
             ("create", _) => state.create(&path, Vec::new()),
             ("folder", _) => state.folder(&path),
             ("write", _) => match (content, state.names.get(&path)) {
-                (Some(bytes), Some(Entry::File(file))) => state.data[*file] = Data { bytes, is_synced: false },
+                (Some(bytes), Some(Entry::File(file))) => {
+                    state.data[*file] = Data {
+                        bytes,
+                        is_synced: false,
+                    }
+                }
                 (Some(bytes), _) => state.create(&path, bytes),
                 _ => {}
             },
@@ -130,7 +166,8 @@ impl<'a> Disk<'a> {
                 }
             }
             ("rename", Some(to)) => {
-                if let (Some(bytes), Some(Entry::File(file))) = (content, state.names.get(&path).copied())
+                if let (Some(bytes), Some(Entry::File(file))) =
+                    (content, state.names.get(&path).copied())
                     && !state.data[file].is_synced
                 {
                     state.data[file].bytes = bytes;
@@ -138,26 +175,43 @@ impl<'a> Disk<'a> {
                 state.rename(&path, &to);
             }
             ("link", Some(to)) => {
-                if let Some(entry) = state.names.get(&path).copied().filter(|_| state.has_parent(&to)) {
+                if let Some(entry) = state
+                    .names
+                    .get(&path)
+                    .copied()
+                    .filter(|_| state.has_parent(&to))
+                {
                     state.names.insert(to, entry);
                 }
             }
-            ("exchange", Some(to)) if state.names.contains_key(&path) && state.names.contains_key(&to) => {
+            ("exchange", Some(to))
+                if state.names.contains_key(&path) && state.names.contains_key(&to) =>
+            {
                 let between = PathBuf::from("between");
                 state.rename(&path, &between);
                 state.rename(&to, &path);
                 state.rename(&between, &to);
             }
             // A folder goes only when nothing is in it, in whichever order the rest was written.
-            ("remove", _) if state.names.keys().any(|name| name.starts_with(&path) && *name != path) => {}
+            ("remove", _)
+                if state
+                    .names
+                    .keys()
+                    .any(|name| name.starts_with(&path) && *name != path) => {}
             ("remove", _) => drop(state.names.remove(&path)),
             ("commit", _) => {
                 let log = PathBuf::from(format!("{}-wal", path.display()));
                 let logged = self.written(step, "-wal");
                 for (name, bytes) in [(path, content), (log, logged)] {
-                    // SQLite's own order of writes is SQLite's to test: a transaction is there or not.
+                    // SQLite's own order of writes is SQLite's to test: a transaction is there or
+                    // not.
                     self.state.create(&name, bytes.unwrap_or_default());
-                    self.state.data.iter_mut().next_back().expect("a file").is_synced = true;
+                    self.state
+                        .data
+                        .iter_mut()
+                        .next_back()
+                        .expect("a file")
+                        .is_synced = true;
                 }
             }
             _ => {}
@@ -180,19 +234,30 @@ impl State {
     }
 
     fn has_parent(&self, path: &Path) -> bool {
-        path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || self.names.get(parent) == Some(&Entry::Folder))
+        path.parent().is_none_or(|parent| {
+            parent.as_os_str().is_empty() || self.names.get(parent) == Some(&Entry::Folder)
+        })
     }
 
     fn create(&mut self, path: &Path, bytes: Vec<u8>) {
         if self.has_parent(path) {
-            self.data.push(Data { bytes, is_synced: false });
-            self.names.insert(path.to_path_buf(), Entry::File(self.data.len() - 1));
+            self.data.push(Data {
+                bytes,
+                is_synced: false,
+            });
+            self.names
+                .insert(path.to_path_buf(), Entry::File(self.data.len() - 1));
         }
     }
 
     fn folder(&mut self, path: &Path) {
-        for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-            self.names.entry(folder.to_path_buf()).or_insert(Entry::Folder);
+        for folder in path
+            .ancestors()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            self.names
+                .entry(folder.to_path_buf())
+                .or_insert(Entry::Folder);
         }
     }
 
@@ -200,12 +265,23 @@ impl State {
         if !self.names.contains_key(from) || !self.has_parent(to) {
             return;
         }
-        let moved: Vec<(PathBuf, Entry)> =
-            self.names.iter().filter(|(name, _)| name.starts_with(from)).map(|(name, entry)| (name.clone(), *entry)).collect();
+        let moved: Vec<(PathBuf, Entry)> = self
+            .names
+            .iter()
+            .filter(|(name, _)| name.starts_with(from))
+            .map(|(name, entry)| (name.clone(), *entry))
+            .collect();
         self.names.retain(|name, _| !name.starts_with(from));
         for (name, entry) in moved {
             let rest = name.strip_prefix(from).expect("below it");
-            self.names.insert(if rest.as_os_str().is_empty() { to.to_path_buf() } else { to.join(rest) }, entry);
+            self.names.insert(
+                if rest.as_os_str().is_empty() {
+                    to.to_path_buf()
+                } else {
+                    to.join(rest)
+                },
+                entry,
+            );
         }
     }
 
@@ -217,10 +293,16 @@ impl State {
             let path = into.path("").join(name);
             match entry {
                 Entry::Folder => fs::create_dir_all(&path).expect("a folder"),
-                Entry::File(file) if first.contains_key(file) => fs::hard_link(&first[file], &path).expect("a second name"),
+                Entry::File(file) if first.contains_key(file) => {
+                    fs::hard_link(&first[file], &path).expect("a second name")
+                }
                 Entry::File(file) => {
                     fs::write(&path, &self.data[*file].bytes).expect("a file");
-                    File::options().append(true).open(&path).and_then(|file| file.set_modified(an_hour_ago)).expect("a time");
+                    File::options()
+                        .append(true)
+                        .open(&path)
+                        .and_then(|file| file.set_modified(an_hour_ago))
+                        .expect("a time");
                     first.insert(*file, path);
                 }
             }

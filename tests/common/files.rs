@@ -9,22 +9,40 @@ use polars_arrow::compute::concatenate::concatenate;
 use polars_arrow::datatypes::{ArrowSchema, Field};
 use polars_arrow::record_batch::RecordBatch;
 use polars_buffer::Buffer;
-use polars_parquet::read::{BasicDecompressor, PageReader, column_iter_to_arrays, infer_schema, n_columns, read_metadata};
+use polars_parquet::read::{
+    BasicDecompressor, PageReader, column_iter_to_arrays, infer_schema, n_columns, read_metadata,
+};
 use polars_parquet::write::{
-    CompressionOptions, FileWriter, RowGroupIterator, StatisticsOptions, Version, WriteOptions, get_dtype_encoding,
+    CompressionOptions, FileWriter, RowGroupIterator, StatisticsOptions, Version, WriteOptions,
+    get_dtype_encoding,
 };
 
 use super::sandbox::Sandbox;
 
 /// A file with one column of integers in one row group.
 pub(crate) fn ints(sandbox: &Sandbox, name: &str, values: Range<i64>) {
-    ints_in_groups(sandbox, name, values, usize::MAX, CompressionOptions::Snappy);
+    ints_in_groups(
+        sandbox,
+        name,
+        values,
+        usize::MAX,
+        CompressionOptions::Snappy,
+    );
 }
 
 /// A file with one column of integers in row groups of this size.
-pub(crate) fn ints_in_groups(sandbox: &Sandbox, name: &str, values: Range<i64>, group: usize, compression: CompressionOptions) {
+pub(crate) fn ints_in_groups(
+    sandbox: &Sandbox,
+    name: &str,
+    values: Range<i64>,
+    group: usize,
+    compression: CompressionOptions,
+) {
     let ids: Vec<i64> = values.collect();
-    let mut groups: Vec<Columns> = ids.chunks(group.min(ids.len().max(1))).map(|ids| vec![("id", numbers(ids))]).collect();
+    let mut groups: Vec<Columns> = ids
+        .chunks(group.min(ids.len().max(1)))
+        .map(|ids| vec![("id", numbers(ids))])
+        .collect();
     if groups.is_empty() {
         groups.push(vec![("id", numbers(&[]))]);
     }
@@ -34,8 +52,17 @@ pub(crate) fn ints_in_groups(sandbox: &Sandbox, name: &str, values: Range<i64>, 
 /// A file with a column of integers and one of texts.
 pub(crate) fn ints_and_texts(sandbox: &Sandbox, name: &str, values: Range<i64>) {
     let ids: Vec<i64> = values.clone().collect();
-    let texts = Utf8ViewArray::from_slice_values(values.map(|value| format!("text {}", value % 17)).collect::<Vec<_>>());
-    write(sandbox, name, vec![vec![("id", numbers(&ids)), ("text", texts.boxed())]], CompressionOptions::Snappy);
+    let texts = Utf8ViewArray::from_slice_values(
+        values
+            .map(|value| format!("text {}", value % 17))
+            .collect::<Vec<_>>(),
+    );
+    write(
+        sandbox,
+        name,
+        vec![vec![("id", numbers(&ids)), ("text", texts.boxed())]],
+        CompressionOptions::Snappy,
+    );
 }
 
 type Columns = Vec<(&'static str, Box<dyn Array>)>;
@@ -46,20 +73,47 @@ fn numbers(values: &[i64]) -> Box<dyn Array> {
 
 fn write(sandbox: &Sandbox, name: &str, groups: Vec<Columns>, compression: CompressionOptions) {
     sandbox.write(name, "");
-    let field = |(name, array): &(&str, Box<dyn Array>)| Field::new((*name).into(), array.dtype().clone(), true);
-    let schema: ArrowSchema = groups[0].iter().map(field).map(|field| (field.name.clone(), field)).collect();
+    let field = |(name, array): &(&str, Box<dyn Array>)| {
+        Field::new((*name).into(), array.dtype().clone(), true)
+    };
+    let schema: ArrowSchema = groups[0]
+        .iter()
+        .map(field)
+        .map(|field| (field.name.clone(), field))
+        .collect();
     let (statistics, version) = (StatisticsOptions::default(), Version::V1);
-    let options = WriteOptions { statistics, version, compression, data_page_size: None };
-    let encodings: Buffer<_> = schema.iter_values().map(|field| get_dtype_encoding(&field.dtype)).collect::<Vec<_>>().into();
+    let options = WriteOptions {
+        statistics,
+        version,
+        compression,
+        data_page_size: None,
+    };
+    let encodings: Buffer<_> = schema
+        .iter_values()
+        .map(|field| get_dtype_encoding(&field.dtype))
+        .collect::<Vec<_>>()
+        .into();
     let batch = |columns: Columns| {
         let arrays: Vec<_> = columns.into_iter().map(|(_, array)| array).collect();
-        (arrays[0].len(), RecordBatch::new(arrays[0].len(), schema.clone().into(), arrays))
+        (
+            arrays[0].len(),
+            RecordBatch::new(arrays[0].len(), schema.clone().into(), arrays),
+        )
     };
     let (heights, batches): (Vec<_>, Vec<_>) = groups.into_iter().map(batch).unzip();
-    let written = RowGroupIterator::try_new(batches.into_iter().map(Ok), &schema, options, encodings).expect("a schema");
-    let mut writer = FileWriter::try_new(File::create(sandbox.path(name)).expect("a file"), schema.clone(), options).expect("a writer");
+    let written =
+        RowGroupIterator::try_new(batches.into_iter().map(Ok), &schema, options, encodings)
+            .expect("a schema");
+    let mut writer = FileWriter::try_new(
+        File::create(sandbox.path(name)).expect("a file"),
+        schema.clone(),
+        options,
+    )
+    .expect("a writer");
     for (height, group) in heights.into_iter().zip(written) {
-        writer.write(height as u64, group.expect("a group")).expect("a written group");
+        writer
+            .write(height as u64, group.expect("a group"))
+            .expect("a written group");
     }
     writer.end(None).expect("a written file");
 }
@@ -76,8 +130,15 @@ pub(crate) struct Read {
 impl Read {
     /// The values of a column of integers without nulls.
     pub(crate) fn ints(&self, name: &str) -> Vec<i64> {
-        let (_, array) = self.columns.iter().find(|(found, _)| found == name).expect("the column");
-        let array = array.as_any().downcast_ref::<PrimitiveArray<i64>>().expect("integers");
+        let (_, array) = self
+            .columns
+            .iter()
+            .find(|(found, _)| found == name)
+            .expect("the column");
+        let array = array
+            .as_any()
+            .downcast_ref::<PrimitiveArray<i64>>()
+            .expect("integers");
         assert_eq!(array.null_count(), 0);
         array.values().as_slice().to_vec()
     }
@@ -97,13 +158,33 @@ pub(crate) fn read(sandbox: &Sandbox, name: &str) -> Read {
             let chunks = &group.parquet_columns()[leaves.clone()];
             let pages = chunks.iter().map(|chunk| {
                 let range = chunk.byte_range();
-                let bytes = Cursor::new(bytes.clone().sliced(range.start as usize..range.end as usize));
-                BasicDecompressor::new(PageReader::new(bytes, chunk, Vec::new(), usize::MAX), Vec::new())
+                let bytes = Cursor::new(
+                    bytes
+                        .clone()
+                        .sliced(range.start as usize..range.end as usize),
+                );
+                BasicDecompressor::new(
+                    PageReader::new(bytes, chunk, Vec::new(), usize::MAX),
+                    Vec::new(),
+                )
             });
-            let types = chunks.iter().map(|chunk| &chunk.descriptor().descriptor.primitive_type).collect();
-            arrays.extend(column_iter_to_arrays(pages.collect(), types, field.clone(), None).expect("values").0);
+            let types = chunks
+                .iter()
+                .map(|chunk| &chunk.descriptor().descriptor.primitive_type)
+                .collect();
+            arrays.extend(
+                column_iter_to_arrays(pages.collect(), types, field.clone(), None)
+                    .expect("values")
+                    .0,
+            );
         }
-        (field.name.to_string(), concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).expect("one array"))
+        (
+            field.name.to_string(),
+            concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).expect("one array"),
+        )
     };
-    Read { columns: columns.iter_values().map(column).collect(), rows: metadata.num_rows }
+    Read {
+        columns: columns.iter_values().map(column).collect(),
+        rows: metadata.num_rows,
+    }
 }

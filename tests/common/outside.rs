@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What one name is: its inode, permissions, number of names, size, time and bytes, or where it leads as a link.
+/// What one name is: its inode, permissions, number of names, size, time and bytes, or where it
+/// leads as a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     stat: (u64, u32, u64, u64, i64, i64),
@@ -19,16 +20,30 @@ pub(crate) fn seen(folder: &Path) -> BTreeMap<PathBuf, Seen> {
     while let Some(path) = ahead.pop() {
         let metadata = fs::symlink_metadata(&path).expect("a name");
         let content = if metadata.is_symlink() {
-            fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
+            fs::read_link(&path)
+                .expect("a link")
+                .into_os_string()
+                .into_encoded_bytes()
         } else if metadata.is_file() {
             fs::read(&path).expect("a file")
         } else {
             Vec::new()
         };
         if metadata.is_dir() {
-            ahead.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+            ahead.extend(
+                fs::read_dir(&path)
+                    .expect("a folder")
+                    .map(|entry| entry.expect("an entry").path()),
+            );
         }
-        let stat = (metadata.ino(), metadata.mode(), metadata.nlink(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        let stat = (
+            metadata.ino(),
+            metadata.mode(),
+            metadata.nlink(),
+            metadata.size(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        );
         found.insert(path, Seen { stat, content });
     }
     found
@@ -37,9 +52,20 @@ pub(crate) fn seen(folder: &Path) -> BTreeMap<PathBuf, Seen> {
 /// What became of the names of a folder since they were seen, in words.
 pub(crate) fn differences(before: &BTreeMap<PathBuf, Seen>, folder: &Path) -> Vec<String> {
     let now = seen(folder);
-    let gone = before.keys().filter(|path| !now.contains_key(*path)).map(|path| format!("{} is gone", path.display()));
-    let others = now.iter().filter(|(path, seen)| before.get(*path) != Some(*seen));
-    let others =
-        others.map(|(path, seen)| format!("{} is {:?}, was {:?}", path.display(), seen.stat, before.get(path).map(|seen| seen.stat)));
+    let gone = before
+        .keys()
+        .filter(|path| !now.contains_key(*path))
+        .map(|path| format!("{} is gone", path.display()));
+    let others = now
+        .iter()
+        .filter(|(path, seen)| before.get(*path) != Some(*seen));
+    let others = others.map(|(path, seen)| {
+        format!(
+            "{} is {:?}, was {:?}",
+            path.display(),
+            seen.stat,
+            before.get(path).map(|seen| seen.stat)
+        )
+    });
     gone.chain(others).collect()
 }

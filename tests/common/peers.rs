@@ -6,13 +6,22 @@ use std::process::{Command, Output};
 
 /// Runs a script of `tests/peers`.
 pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
-    interpreter().arg(script).args(arguments).output().expect("Python runs")
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(script);
+    interpreter()
+        .arg(script)
+        .args(arguments)
+        .output()
+        .expect("Python runs")
 }
 
 /// Runs a few lines of Python.
 pub(crate) fn run(lines: &str, arguments: &[&OsStr]) -> Output {
-    command(lines).args(arguments).output().expect("Python runs")
+    command(lines)
+        .args(arguments)
+        .output()
+        .expect("Python runs")
 }
 
 /// A few lines of Python, to be run.
@@ -23,7 +32,10 @@ pub(crate) fn command(lines: &str) -> Command {
 }
 
 fn interpreter() -> Command {
-    Command::new(std::env::var_os("HYGGE_TEST_PYTHON").expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb"))
+    Command::new(
+        std::env::var_os("HYGGE_TEST_PYTHON")
+            .expect("tests/run sets HYGGE_TEST_PYTHON to a Python with pyarrow and duckdb"),
+    )
 }
 
 /// Two files or folders hold the same table, as pyarrow and duckdb read them.
@@ -34,11 +46,25 @@ pub(crate) fn compare(left: &Path, right: &Path, options: &[&str]) {
 /// [`compare`] for many pairs.
 pub(crate) fn compare_all(pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
-    arguments.extend(pairs.iter().flat_map(|(left, right)| [left.as_os_str(), right.as_os_str()]));
+    arguments.extend(
+        pairs
+            .iter()
+            .flat_map(|(left, right)| [left.as_os_str(), right.as_os_str()]),
+    );
     let compared = python("compare.py", &arguments);
-    let (lines, errors) = (String::from_utf8_lossy(&compared.stdout), String::from_utf8_lossy(&compared.stderr));
-    let different: Vec<&str> = lines.lines().filter(|line| !line.starts_with("{\"equal\": true")).collect();
-    assert!(compared.status.success() && different.is_empty(), "{}{errors}", different.join("\n"));
+    let (lines, errors) = (
+        String::from_utf8_lossy(&compared.stdout),
+        String::from_utf8_lossy(&compared.stderr),
+    );
+    let different: Vec<&str> = lines
+        .lines()
+        .filter(|line| !line.starts_with("{\"equal\": true"))
+        .collect();
+    assert!(
+        compared.status.success() && different.is_empty(),
+        "{}{errors}",
+        different.join("\n")
+    );
     assert_eq!(lines.lines().count(), pairs.len());
 }
 
@@ -53,7 +79,11 @@ pub(crate) struct Rows {
 /// Reads the files of a folder in the order of their names.
 pub(crate) fn rows(folder: &Path) -> Rows {
     let read = python("rows.py", &[folder.as_os_str()]);
-    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    assert!(
+        read.status.success(),
+        "{}",
+        String::from_utf8_lossy(&read.stderr)
+    );
     let read: serde_json::Value = serde_json::from_slice(&read.stdout).expect("a line of JSON");
     Rows {
         schema: serde_json::from_value(read["schema"].clone()).unwrap_or_default(),
@@ -64,7 +94,12 @@ pub(crate) fn rows(folder: &Path) -> Rows {
 impl Rows {
     /// Rows with their values joined by `|`.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let line = |row: &Vec<Option<String>>| row.iter().map(|value| value.as_deref().unwrap_or("")).collect::<Vec<_>>().join("|");
+        let line = |row: &Vec<Option<String>>| {
+            row.iter()
+                .map(|value| value.as_deref().unwrap_or(""))
+                .collect::<Vec<_>>()
+                .join("|")
+        };
         self.rows.iter().map(line).collect()
     }
 }

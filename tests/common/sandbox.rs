@@ -23,7 +23,9 @@ pub(crate) struct Ran {
 impl Sandbox {
     /// An empty project with this config.
     pub(crate) fn new(config: &str) -> Self {
-        let sandbox = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let sandbox = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
         sandbox.write("hygge.yml", config);
         sandbox
     }
@@ -84,7 +86,8 @@ impl Sandbox {
 
     /// Puts a sample file at a place.
     pub(crate) fn sample(&self, name: &str, to: &str) {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/home/numbers/{name}.parquet"));
+        let from =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/home/numbers/{name}.parquet"));
         self.write(to, fs::read(from).expect("a sample"));
     }
 
@@ -96,35 +99,68 @@ impl Sandbox {
     /// Runs the binary with these variables and no others.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-        let output = command.args(arguments).current_dir(self.folder.path()).env_clear().envs(variables.iter().copied()).output();
+        let output = command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output();
         ran(&output.expect("the binary runs"))
     }
 
     /// Runs the binary without the right to read and write what its owner may not.
     pub(crate) fn run_obedient(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new("setpriv");
-        command.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]);
-        command.arg(env!("CARGO_BIN_EXE_hygge")).args(arguments).current_dir(self.folder.path()).env_clear();
+        command.args([
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-dac_override,-dac_read_search",
+        ]);
+        command
+            .arg(env!("CARGO_BIN_EXE_hygge"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear();
         ran(&command.output().expect("setpriv runs"))
     }
 
     /// Runs the binary with so many KiB of address space and so many seconds of processor time.
-    pub(crate) fn run_bounded(&self, memory: usize, seconds: usize, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn run_bounded(
+        &self,
+        memory: usize,
+        seconds: usize,
+        arguments: &[&str],
+    ) -> (Option<i32>, String) {
         let script = format!("ulimit -v {memory} && ulimit -t {seconds} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_hygge")]).args(arguments).current_dir(self.folder.path()).env_clear();
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hygge")])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear();
         let output = command.output().expect("sh runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     }
 
-    /// Runs a shell script in which `$0` is the binary, with mounts of its own that go with it. Gives
-    /// the exit code and everything that it printed.
+    /// Runs a shell script in which `$0` is the binary, with mounts of its own that go with it.
+    /// Gives the exit code and everything that it printed.
     pub(crate) fn with_mounts(&self, script: &str) -> (Option<i32>, String) {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_hygge")]);
-        let output = command.current_dir(self.folder.path()).output().expect("unshare runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        command.args([
+            "--mount",
+            "--map-root-user",
+            "sh",
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_hygge"),
+        ]);
+        let output = command
+            .current_dir(self.folder.path())
+            .output()
+            .expect("unshare runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         (output.status.code(), text)
     }
 
@@ -136,10 +172,21 @@ impl Sandbox {
     /// Begins any command, which goes on while the test does.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-        command.args(arguments).current_dir(self.folder.path()).env_clear();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        Running { child, lines, text: String::new() }
+        Running {
+            child,
+            lines,
+            text: String::new(),
+        }
     }
 
     /// Builds with events.
@@ -149,12 +196,19 @@ impl Sandbox {
 
     /// The digests of the visible files below a folder.
     pub(crate) fn digests(&self, folder: &str) -> BTreeMap<String, String> {
-        let Ok(entries) = fs::read_dir(self.path(folder)) else { return BTreeMap::new() };
-        let files = entries.map(|entry| entry.expect("an entry")).filter(|entry| entry.path().is_file());
+        let Ok(entries) = fs::read_dir(self.path(folder)) else {
+            return BTreeMap::new();
+        };
+        let files = entries
+            .map(|entry| entry.expect("an entry"))
+            .filter(|entry| entry.path().is_file());
         files
             .map(|entry| {
                 let bytes = fs::read(entry.path()).expect("a file");
-                (entry.file_name().to_string_lossy().into_owned(), blake3::hash(&bytes).to_string())
+                (
+                    entry.file_name().to_string_lossy().into_owned(),
+                    blake3::hash(&bytes).to_string(),
+                )
             })
             .collect()
     }
@@ -175,12 +229,21 @@ pub(crate) fn failed(sandbox: &Sandbox) -> Ran {
 }
 
 fn copy_all(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp runs");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from.join("."))
+        .arg(to)
+        .status()
+        .expect("cp runs");
     assert!(copied.success());
 }
 
 fn ran(output: &Output) -> Ran {
-    Ran::new(output.status.code(), &String::from_utf8_lossy(&output.stdout), &String::from_utf8_lossy(&output.stderr))
+    Ran::new(
+        output.status.code(),
+        &String::from_utf8_lossy(&output.stdout),
+        &String::from_utf8_lossy(&output.stderr),
+    )
 }
 
 /// A build that is under way.
@@ -206,22 +269,41 @@ impl Running {
 
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
         assert!(sent.success(), "{name} was not sent");
     }
 
     /// How long it has worked so far, in hundredths of a second.
     pub(crate) fn processor_time(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        [fields[11], fields[12]].map(|field| field.parse::<u64>().expect("a number")).iter().sum()
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        [fields[11], fields[12]]
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .iter()
+            .sum()
     }
 
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ran {
         let mut errors = String::new();
-        self.lines.read_to_string(&mut self.text).expect("the output");
-        self.child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("the errors");
+        self.lines
+            .read_to_string(&mut self.text)
+            .expect("the output");
+        self.child
+            .stderr
+            .take()
+            .expect("a pipe")
+            .read_to_string(&mut errors)
+            .expect("the errors");
         let status = self.child.wait().expect("an end");
         Ran::new(status.code(), &self.text, &errors)
     }
@@ -229,24 +311,46 @@ impl Running {
 
 impl Ran {
     fn new(code: Option<i32>, stdout: &str, stderr: &str) -> Self {
-        let events = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Self { code: code.unwrap_or(-1), text: format!("{stdout}{stderr}"), events }
+        let events = stdout
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        Self {
+            code: code.unwrap_or(-1),
+            text: format!("{stdout}{stderr}"),
+            events,
+        }
     }
 
     /// The error of the flow that failed last.
     pub(crate) fn error(&self) -> &str {
-        let failed = self.events.iter().rev().find(|event| event["outcome"] == "failed");
-        failed.and_then(|event| event["error"].as_str()).unwrap_or_else(|| panic!("nothing failed: {}", self.text))
+        let failed = self
+            .events
+            .iter()
+            .rev()
+            .find(|event| event["outcome"] == "failed");
+        failed
+            .and_then(|event| event["error"].as_str())
+            .unwrap_or_else(|| panic!("nothing failed: {}", self.text))
     }
 
     /// The last event of a kind.
     pub(crate) fn event(&self, kind: &str) -> &Value {
-        self.events.iter().rev().find(|event| event["event"] == kind).unwrap_or_else(|| panic!("no {kind} in {}", self.text))
+        self.events
+            .iter()
+            .rev()
+            .find(|event| event["event"] == kind)
+            .unwrap_or_else(|| panic!("no {kind} in {}", self.text))
     }
 
     /// How one flow ended.
     pub(crate) fn outcome(&self, flow: &str) -> &str {
-        let ended = self.events.iter().find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
-        ended.and_then(|event| event["outcome"].as_str()).unwrap_or("none")
+        let ended = self
+            .events
+            .iter()
+            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
+        ended
+            .and_then(|event| event["outcome"].as_str())
+            .unwrap_or("none")
     }
 }

@@ -9,7 +9,9 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         match path.is_dir() {
-            _ if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) => {}
+            _ if path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.')) => {}
             true => found.extend(files(&path)),
             false => found.push(path),
         }

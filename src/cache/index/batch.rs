@@ -36,8 +36,15 @@ pub struct Batch {
 impl Batch {
     /// True where there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        let records = self.parts.is_empty() && self.layouts.is_empty() && self.receipts.is_empty() && self.memos.is_empty();
-        records && self.witnesses.is_empty() && self.given_up.is_empty() && self.flow_runs.is_empty() && self.past_sets.is_empty()
+        let records = self.parts.is_empty()
+            && self.layouts.is_empty()
+            && self.receipts.is_empty()
+            && self.memos.is_empty();
+        records
+            && self.witnesses.is_empty()
+            && self.given_up.is_empty()
+            && self.flow_runs.is_empty()
+            && self.past_sets.is_empty()
     }
 
     /// Adds the changes of another batch.
@@ -65,10 +72,16 @@ pub(super) fn writes(batch: &Batch) -> Vec<Write> {
     let mut put = |query, values| writes.push(Write { query, values });
     let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
     for (key, record) in &batch.parts {
-        put("INSERT OR REPLACE INTO part VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO part VALUES (?, ?)",
+            vec![key.as_bytes().to_vec(), encode(record)],
+        );
     }
     for (key, record) in &batch.layouts {
-        put("INSERT OR REPLACE INTO layout VALUES (?, ?)", vec![key.as_bytes().to_vec(), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO layout VALUES (?, ?)",
+            vec![key.as_bytes().to_vec(), encode(record)],
+        );
     }
     for (store, record) in &batch.receipts {
         let Some(record) = record else {
@@ -77,17 +90,30 @@ pub(super) fn writes(batch: &Batch) -> Vec<Write> {
             continue;
         };
         let owner = &record.receipt;
-        put("INSERT OR REPLACE INTO receipt VALUES (?, ?)", vec![path(store), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO receipt VALUES (?, ?)",
+            vec![path(store), encode(record)],
+        );
         put(
             "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL, 0)",
-            vec![path(store), owner.project.clone().into_bytes(), owner.flow.clone().into_bytes()],
+            vec![
+                path(store),
+                owner.project.clone().into_bytes(),
+                owner.flow.clone().into_bytes(),
+            ],
         );
     }
     for (folder, record) in &batch.memos {
-        put("INSERT OR REPLACE INTO memo VALUES (?, ?)", vec![path(folder), encode(record)]);
+        put(
+            "INSERT OR REPLACE INTO memo VALUES (?, ?)",
+            vec![path(folder), encode(record)],
+        );
     }
     for (store, witness) in &batch.witnesses {
-        put("UPDATE store SET witness = ? WHERE path = ?", vec![witness.as_bytes().to_vec(), path(store)]);
+        put(
+            "UPDATE store SET witness = ? WHERE path = ?",
+            vec![witness.as_bytes().to_vec(), path(store)],
+        );
     }
     for (store, is_given_up) in &batch.given_up {
         let statement = match is_given_up {
@@ -106,7 +132,10 @@ pub(super) fn writes(batch: &Batch) -> Vec<Write> {
     }
     for (store, set) in &batch.past_sets {
         let record = serde_json::to_vec(&set.published).unwrap_or_default();
-        put("INSERT OR REPLACE INTO past_set VALUES (?, CAST(? AS INTEGER), ?)", vec![path(store), number(set.run), record]);
+        put(
+            "INSERT OR REPLACE INTO past_set VALUES (?, CAST(? AS INTEGER), ?)",
+            vec![path(store), number(set.run), record],
+        );
         put(
             "DELETE FROM past_set WHERE store = ?1 AND run NOT IN (SELECT run FROM past_set WHERE store = ?1 ORDER BY run DESC LIMIT CAST(?2 AS INTEGER))",
             vec![path(store), number(SETS)],
@@ -120,7 +149,8 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     seal(postcard::to_stdvec(record).unwrap_or_default())
 }
 
-/// How many bytes of its digest a record ends with: SQLite does not notice a bit that flips in a value.
+/// How many bytes of its digest a record ends with: SQLite does not notice a bit that flips in a
+/// value.
 const SEAL: usize = 8;
 
 /// A record with its seal.
@@ -134,7 +164,11 @@ pub(super) fn seal(mut record: Vec<u8>) -> Vec<u8> {
 pub(super) fn decode<T: DeserializeOwned>(sealed: &[u8]) -> Option<T> {
     let (record, seal) = sealed.split_at(sealed.len().checked_sub(SEAL)?);
     let is_whole = Fingerprint::of_bytes(record).as_bytes().starts_with(seal);
-    if is_whole { postcard::from_bytes(record).ok() } else { None }
+    if is_whole {
+        postcard::from_bytes(record).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -145,14 +179,31 @@ mod tests {
     use crate::cache::index::PartRecord;
     use crate::fs::Stat;
     use crate::home::KnownColumn;
-    use crate::store::receipt::{Adopted, Manifest, Moved, Part, Previous, Published, Receipt, TableRows};
+    use crate::store::receipt::{
+        Adopted, Manifest, Moved, Part, Previous, Published, Receipt, TableRows,
+    };
 
     #[test]
     fn every_record_comes_back_as_it_was_written() {
         let digest = Fingerprint::of_bytes(b"digest");
-        let moved = |is_replaced| Moved { name: "a.parquet".into(), digest, is_replaced };
-        for (inputs, columns) in [(vec![], vec![]), (vec![moved(false), moved(true)], vec![column()])] {
-            let part = Part { name: "part".into(), key: digest, digest, rows: 1, bytes: 2, sequence: 3, inputs };
+        let moved = |is_replaced| Moved {
+            name: "a.parquet".into(),
+            digest,
+            is_replaced,
+        };
+        for (inputs, columns) in [
+            (vec![], vec![]),
+            (vec![moved(false), moved(true)], vec![column()]),
+        ] {
+            let part = Part {
+                name: "part".into(),
+                key: digest,
+                digest,
+                rows: 1,
+                bytes: 2,
+                sequence: 3,
+                inputs,
+            };
             let published = Published {
                 key: digest,
                 components: crate::fingerprint::key::Components::default(),
@@ -170,21 +221,44 @@ mod tests {
                 pending_inode: Some(1),
                 previous: Some(Previous::from(published.clone())),
                 latest: Some(published),
-                adopted: Some(Adopted { names: vec!["old".into()], at: "2026-01-01T00:00:00Z".into() }),
-                table: Some(TableRows { is_made: true, rows: 1, of_others: 0 }),
+                adopted: Some(Adopted {
+                    names: vec!["old".into()],
+                    at: "2026-01-01T00:00:00Z".into(),
+                }),
+                table: Some(TableRows {
+                    is_made: true,
+                    rows: 1,
+                    of_others: 0,
+                }),
                 ..Receipt::blank("project", "flow")
             };
-            let stat = Stat { size: 1, mtime_ns: 2, ctime_ns: 3, inode: 4 };
+            let stat = Stat {
+                size: 1,
+                mtime_ns: 2,
+                ctime_ns: 3,
+                inode: 4,
+            };
             for receipt in [receipt, Receipt::blank("project", "flow")] {
-                let indexed = IndexedReceipt { stat, receipt: Arc::new(receipt) };
+                let indexed = IndexedReceipt {
+                    stat,
+                    receipt: Arc::new(receipt),
+                };
                 assert_eq!(decode::<IndexedReceipt>(&encode(&indexed)), Some(indexed));
             }
         }
-        let part = PartRecord { digest, rows: 1, bytes: 2 };
+        let part = PartRecord {
+            digest,
+            rows: 1,
+            bytes: 2,
+        };
         assert_eq!(decode::<PartRecord>(&encode(&part)), Some(part));
     }
 
     fn column() -> KnownColumn {
-        KnownColumn { name: "id".into(), declared: "int".into(), becomes: "int32".into() }
+        KnownColumn {
+            name: "id".into(),
+            declared: "int".into(),
+            becomes: "int32".into(),
+        }
     }
 }

@@ -8,9 +8,9 @@ use super::batch::seal;
 ///
 /// Version 1: the first. Version 2: stores with their witnesses, so that a build with nothing to do
 /// loads no receipts and no memos. Version 3: receipts say where their folder is, layouts whether a
-/// file is encrypted. Version 4: the history of runs and of published sets; receipts say which inputs
-/// a part was made from; records are sealed. Version 5: receipts have all their fields, so that they
-/// can be read again. Version 6: stores of entities whose loss was accepted.
+/// file is encrypted. Version 4: the history of runs and of published sets; receipts say which
+/// inputs a part was made from; records are sealed. Version 5: receipts have all their fields, so
+/// that they can be read again. Version 6: stores of entities whose loss was accepted.
 pub(super) const VERSION: i64 = 6;
 
 const TABLES: &str = "
@@ -57,18 +57,32 @@ pub(super) enum Found {
 /// The first version whose records are sealed.
 const SEALED: i64 = 4;
 
-/// Seals the records of an older index. Done again after it was interrupted, it would seal some twice, which
-/// then are as good as none.
+/// Seals the records of an older index. Done again after it was interrupted, it would seal some
+/// twice, which then are as good as none.
 async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     for (select, update) in [
-        ("SELECT folder, record FROM memo", "UPDATE memo SET record = ? WHERE folder = ?"),
-        ("SELECT key, record FROM part", "UPDATE part SET record = ? WHERE key = ?"),
-        ("SELECT key, record FROM layout", "UPDATE layout SET record = ? WHERE key = ?"),
+        (
+            "SELECT folder, record FROM memo",
+            "UPDATE memo SET record = ? WHERE folder = ?",
+        ),
+        (
+            "SELECT key, record FROM part",
+            "UPDATE part SET record = ? WHERE key = ?",
+        ),
+        (
+            "SELECT key, record FROM layout",
+            "UPDATE layout SET record = ? WHERE key = ?",
+        ),
     ] {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(select).fetch_all(&mut *connection).await?;
+        let rows: Vec<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as(select).fetch_all(&mut *connection).await?;
         let mut transaction = connection.begin().await?;
         for (key, record) in rows {
-            sqlx::query(update).bind(seal(record)).bind(key).execute(&mut *transaction).await?;
+            sqlx::query(update)
+                .bind(seal(record))
+                .bind(key)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
     }
@@ -80,13 +94,18 @@ const LOOK: &str = "SELECT (SELECT user_version FROM pragma_user_version), (SELE
      WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!')";
 
 async fn look(connection: &mut SqliteConnection) -> Result<(i64, Vec<String>), sqlx::Error> {
-    let (version, statements): (i64, Option<String>) = sqlx::query_as(LOOK).fetch_one(&mut *connection).await?;
+    let (version, statements): (i64, Option<String>) =
+        sqlx::query_as(LOOK).fetch_one(&mut *connection).await?;
     Ok((version, sorted(statements.as_deref().unwrap_or_default())))
 }
 
 /// Statements that stand one behind the other, in an order that says nothing.
 fn sorted(statements: &str) -> Vec<String> {
-    let mut statements: Vec<String> = statements.split(';').map(|one| one.trim().to_string()).filter(|one| !one.is_empty()).collect();
+    let mut statements: Vec<String> = statements
+        .split(';')
+        .map(|one| one.trim().to_string())
+        .filter(|one| !one.is_empty())
+        .collect();
     statements.sort();
     statements
 }
@@ -126,10 +145,19 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, s
             if old < SEALED {
                 seal_records(connection).await?;
             }
-            steps.into_iter().flat_map(|(_, statements)| statements.iter().copied()).collect()
+            steps
+                .into_iter()
+                .flat_map(|(_, statements)| statements.iter().copied())
+                .collect()
         }
     };
     let all = format!("BEGIN IMMEDIATE; {statements} PRAGMA user_version = {VERSION}; COMMIT");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(all)).execute(&mut *connection).await?;
-    Ok(if found == 0 { Found::Empty } else { Found::Ready })
+    sqlx::raw_sql(sqlx::AssertSqlSafe(all))
+        .execute(&mut *connection)
+        .await?;
+    Ok(if found == 0 {
+        Found::Empty
+    } else {
+        Found::Ready
+    })
 }

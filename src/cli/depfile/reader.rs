@@ -3,13 +3,16 @@
 use super::Syntax;
 use crate::fs;
 
-/// The nearest of make and ninja among the processes that run this one, shells and scripts between them; make where there is
-/// none, or where the system does not tell.
+/// The nearest of make and ninja among the processes that run this one, shells and scripts between
+/// them; make where there is none, or where the system does not tell.
 pub(super) fn guess() -> Syntax {
     let syntax = |name: String| match name.as_str() {
         "make" | "gmake" => Some(Syntax::Make),
         "ninja" | "samu" | "n2" => Some(Syntax::Ninja),
         _ => None,
     };
-    fs::ancestors().into_iter().find_map(syntax).unwrap_or(Syntax::Make)
+    fs::ancestors()
+        .into_iter()
+        .find_map(syntax)
+        .unwrap_or(Syntax::Make)
 }

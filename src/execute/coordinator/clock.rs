@@ -23,7 +23,12 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(allowed: Duration) -> Self {
-        Self { allowed, spent: Duration::ZERO, since: None, stopped: Arc::default() }
+        Self {
+            allowed,
+            spent: Duration::ZERO,
+            since: None,
+            stopped: Arc::default(),
+        }
     }
 
     /// Something is in work.
@@ -61,7 +66,9 @@ impl Coordinator<'_> {
         let interrupted = self.options.interrupted.load(Ordering::Relaxed);
         let mut late = Vec::new();
         for (flow, running) in &mut self.running {
-            let Some(clock) = &running.clock else { continue };
+            let Some(clock) = &running.clock else {
+                continue;
+            };
             // While its table is opened, it is not known yet how many parts are missing.
             let is_under_way = running.missing > 0 || running.in_flight > 0;
             let is_late = running.error.is_none() && is_under_way && clock.is_over();
@@ -73,7 +80,8 @@ impl Coordinator<'_> {
             }
         }
         for (flow, allowed) in late {
-            let error = format!("it took longer than its timeout of {allowed:?}: nothing was published");
+            let error =
+                format!("it took longer than its timeout of {allowed:?}: nothing was published");
             let error = Error::new(ErrorKind::Flow, error);
             self.fail(&flow, error.with_hint("the next build goes on with the parts that are finished; timeout of the flow allows more"));
             self.end_failed(&flow);

@@ -14,23 +14,47 @@ use crate::plan::stale::Reason;
 use crate::store::receipt::Receipt;
 
 impl Coordinator<'_> {
-    /// A run that was killed may have published a set, and not have come to write that into the history.
-    pub(super) async fn note_set_of_killed(&mut self, flow: &FlowName, receipt: Option<&Receipt>) -> Result<()> {
-        let published = receipt.and_then(|receipt| receipt.published.as_ref()).filter(|published| published.pinned.is_none());
-        let (Some(run), Some(published)) = (self.killed, published) else { return Ok(()) };
+    /// A run that was killed may have published a set, and not have come to write that into the
+    /// history.
+    pub(super) async fn note_set_of_killed(
+        &mut self,
+        flow: &FlowName,
+        receipt: Option<&Receipt>,
+    ) -> Result<()> {
+        let published = receipt
+            .and_then(|receipt| receipt.published.as_ref())
+            .filter(|published| published.pinned.is_none());
+        let (Some(run), Some(published)) = (self.killed, published) else {
+            return Ok(());
+        };
         let flow = self.planner.flow(flow)?;
         let store = self.planner.project.store_path(&flow);
         let index = &self.planner.cache.index;
         let known = index.past_sets(store).await?;
-        if known.iter().all(|set| set.run != run && set.published.manifest != published.manifest) {
-            let set = PastSet { run, published: published.clone() };
-            self.recorder.record(Batch { past_sets: vec![(index.history_key(store), set)], ..Batch::default() });
+        if known
+            .iter()
+            .all(|set| set.run != run && set.published.manifest != published.manifest)
+        {
+            let set = PastSet {
+                run,
+                published: published.clone(),
+            };
+            self.recorder.record(Batch {
+                past_sets: vec![(index.history_key(store), set)],
+                ..Batch::default()
+            });
         }
         Ok(())
     }
 
     /// Writes into the history how a flow ended that had something to do.
-    pub(super) fn note_ending(&mut self, flow: &FlowName, outcome: &Outcome, took: Duration, retries: u64) {
+    pub(super) fn note_ending(
+        &mut self,
+        flow: &FlowName,
+        outcome: &Outcome,
+        took: Duration,
+        retries: u64,
+    ) {
         let Some(word) = outcome.word() else { return };
         let reasons = self.reasons.remove(flow).unwrap_or_default();
         let mut noted = FlowRun {
@@ -55,6 +79,9 @@ impl Coordinator<'_> {
             Outcome::Skipped { because } => noted.error = Some(because.clone()),
             Outcome::Fresh => {}
         }
-        self.recorder.record(Batch { flow_runs: vec![(self.run, noted)], ..Batch::default() });
+        self.recorder.record(Batch {
+            flow_runs: vec![(self.run, noted)],
+            ..Batch::default()
+        });
     }
 }

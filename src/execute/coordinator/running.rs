@@ -40,7 +40,19 @@ impl Running {
     pub(super) fn new(step: Step, work: Arc<Work>, began: Instant, clock: Option<Clock>) -> Self {
         let missing = work.parts.len();
         let (lock, receipt, error, closing) = (None, None, None, None);
-        Self { step, made: vec![None; missing], work, began, lock, receipt, missing, in_flight: 0, error, clock, closing }
+        Self {
+            step,
+            made: vec![None; missing],
+            work,
+            began,
+            lock,
+            receipt,
+            missing,
+            in_flight: 0,
+            error,
+            clock,
+            closing,
+        }
     }
 
     /// Something else is to be done than was planned, and nothing of it is done yet.

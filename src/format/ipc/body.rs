@@ -1,7 +1,8 @@
 //! Bodies of messages: their buffers, unpacked and packed.
 //!
-//! Streams are read to their end and compared with the sizes that are said of them, as pages of parquet are. What polars-arrow gets and
-//! gives is never packed, so that no option of a library decides a byte.
+//! Streams are read to their end and compared with the sizes that are said of them, as pages of
+//! parquet are. What polars-arrow gets and gives is never packed, so that no option of a library
+//! decides a byte.
 
 use std::io::{Read, Write};
 
@@ -35,7 +36,9 @@ impl Codec {
             "uncompressed" => Ok(Self::None),
             "lz4" => Ok(Self::Lz4),
             "zstd" => Ok(Self::Zstd(compression.level.unwrap_or(ZSTD_LEVEL))),
-            other => Err(FormatError::Encode(format!("Arrow IPC has no compression {other}"))),
+            other => Err(FormatError::Encode(format!(
+                "Arrow IPC has no compression {other}"
+            ))),
         }
     }
 
@@ -61,36 +64,60 @@ pub(super) struct Unpacked {
 /// # Errors
 /// It is not what was said of it, in words.
 pub(super) fn read(source: &Opened, message: &Message, nodes: &Nodes) -> Result<Unpacked, String> {
-    let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?.ok_or("a message is gone")?;
+    let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?
+        .ok_or("a message is gone")?;
     let packed = messages::bytes(&source.file, start, message.body)?;
-    let mut found = flat::Message::try_from(flat::MessageRef::read_as_root(&head).map_err(damaged)?).map_err(damaged)?;
+    let mut found =
+        flat::Message::try_from(flat::MessageRef::read_as_root(&head).map_err(damaged)?)
+            .map_err(damaged)?;
     let batch = match &mut found.header {
         Some(flat::MessageHeader::RecordBatch(batch)) => batch,
-        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => dictionary.data.as_mut().ok_or("a dictionary is empty")?,
+        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
+            dictionary.data.as_mut().ok_or("a dictionary is empty")?
+        }
         _ => return Err("a message is neither a batch nor a dictionary".into()),
     };
     let is_version_4 = found.version == flat::MetadataVersion::V4;
     let stated = batch.clone();
     let emptied = |mut unpacked: Unpacked, buffers: &[flat::Buffer]| {
-        nodes::empty_nulls(&mut unpacked.bytes[unpacked.head..], &stated, is_version_4, buffers, nodes.of(message.dictionary)?);
+        nodes::empty_nulls(
+            &mut unpacked.bytes[unpacked.head..],
+            &stated,
+            is_version_4,
+            buffers,
+            nodes.of(message.dictionary)?,
+        );
         Ok(unpacked)
     };
     let buffers = batch.buffers.get_or_insert_default();
-    let Some(compression) = batch.compression.take() else { return emptied(joined(&head, &[&packed]), buffers) };
+    let Some(compression) = batch.compression.take() else {
+        return emptied(joined(&head, &[&packed]), buffers);
+    };
     let unpack = |buffer: &flat::Buffer| {
         let place = |number: i64| usize::try_from(number).map_err(damaged);
         let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
-        let bytes = offset.checked_add(length).and_then(|end| packed.get(offset..end));
-        unpacked(compression.codec, bytes.ok_or("a buffer does not lie in its message")?)
+        let bytes = offset
+            .checked_add(length)
+            .and_then(|end| packed.get(offset..end));
+        unpacked(
+            compression.codec,
+            bytes.ok_or("a buffer does not lie in its message")?,
+        )
     };
-    let bodies = buffers.clone().into_par_iter().map(|buffer| unpack(&buffer)).collect::<Result<Vec<_>, _>>()?;
+    let bodies = buffers
+        .clone()
+        .into_par_iter()
+        .map(|buffer| unpack(&buffer))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut at = 0_usize;
     let mut pieces: Vec<&[u8]> = Vec::with_capacity(bodies.len() * 2);
     for (buffer, body) in buffers.iter_mut().zip(&bodies) {
         buffer.offset = i64::try_from(at).map_err(damaged)?;
         buffer.length = i64::try_from(body.len()).map_err(damaged)?;
         pieces.extend([body.as_slice(), padding(body.len())]);
-        at = at.checked_add(body.len().next_multiple_of(ALIGNED)).ok_or("a body is too large")?;
+        at = at
+            .checked_add(body.len().next_multiple_of(ALIGNED))
+            .ok_or("a body is too large")?;
     }
     let places = buffers.clone();
     found.body_length = i64::try_from(at).map_err(damaged)?;
@@ -106,41 +133,58 @@ fn padding(length: usize) -> &'static [u8] {
 
 fn joined(head: &[u8], body: &[&[u8]]) -> Unpacked {
     let length = head.len().next_multiple_of(8);
-    let mut bytes = Vec::with_capacity(8 + length + body.iter().map(|piece| piece.len()).sum::<usize>());
+    let mut bytes =
+        Vec::with_capacity(8 + length + body.iter().map(|piece| piece.len()).sum::<usize>());
     bytes.extend([0xff; 4]);
     bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend(head);
     bytes.resize(8 + length, 0);
     body.iter().for_each(|piece| bytes.extend_from_slice(piece));
-    Unpacked { bytes, head: 8 + length }
+    Unpacked {
+        bytes,
+        head: 8 + length,
+    }
 }
 
 fn unpacked(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let (size, packed) = bytes.split_first_chunk::<8>().ok_or("a packed buffer does not say its size")?;
+    let (size, packed) = bytes
+        .split_first_chunk::<8>()
+        .ok_or("a packed buffer does not say its size")?;
     let stated = i64::from_le_bytes(*size);
     if stated == NOT_PACKED {
         return Ok(packed.to_vec());
     }
-    let size = u64::try_from(stated).map_err(|_| format!("a buffer says that it has {stated} bytes"))?;
+    let size =
+        u64::try_from(stated).map_err(|_| format!("a buffer says that it has {stated} bytes"))?;
     let mut out = Vec::new();
     // Nothing is allocated before it is there, and one byte more than was said is looked for.
     let most = size.saturating_add(1);
     match codec {
         flat::CompressionType::Lz4Frame if !packed.is_empty() => {
             let mut stream = lz4::Decoder::new(packed).map_err(damaged)?;
-            Read::by_ref(&mut stream).take(most).read_to_end(&mut out).map_err(damaged)?;
+            Read::by_ref(&mut stream)
+                .take(most)
+                .read_to_end(&mut out)
+                .map_err(damaged)?;
             stream.finish().1.map_err(damaged)?;
         }
         flat::CompressionType::Zstd if !packed.is_empty() => {
-            zstd::Decoder::with_buffer(packed).map_err(damaged)?.take(most).read_to_end(&mut out).map_err(damaged)?;
+            zstd::Decoder::with_buffer(packed)
+                .map_err(damaged)?
+                .take(most)
+                .read_to_end(&mut out)
+                .map_err(damaged)?;
         }
         _ => {}
     }
     if out.len() as u64 != size {
-        return Err(format!("a buffer says that it has {size} bytes, and unpacks to {}", out.len()));
+        return Err(format!(
+            "a buffer says that it has {size} bytes, and unpacks to {}",
+            out.len()
+        ));
     }
     Ok(out)
 }
@@ -155,23 +199,46 @@ pub(super) fn packed(encoded: EncodedData, codec: Codec) -> Result<EncodedData, 
     pack(&encoded, codec, kind).map_err(FormatError::Encode)
 }
 
-fn pack(encoded: &EncodedData, codec: Codec, kind: flat::CompressionType) -> Result<EncodedData, String> {
-    let mut message = flat::Message::try_from(flat::MessageRef::read_as_root(&encoded.ipc_message).map_err(damaged)?).map_err(damaged)?;
+fn pack(
+    encoded: &EncodedData,
+    codec: Codec,
+    kind: flat::CompressionType,
+) -> Result<EncodedData, String> {
+    let mut message = flat::Message::try_from(
+        flat::MessageRef::read_as_root(&encoded.ipc_message).map_err(damaged)?,
+    )
+    .map_err(damaged)?;
     let batch = match &mut message.header {
         Some(flat::MessageHeader::RecordBatch(batch)) => batch,
-        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => dictionary.data.as_mut().ok_or("a dictionary is empty")?,
+        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
+            dictionary.data.as_mut().ok_or("a dictionary is empty")?
+        }
         _ => return Err("a message is neither a batch nor a dictionary".into()),
     };
-    batch.compression = Some(Box::new(flat::BodyCompression { codec: kind, method: flat::BodyCompressionMethod::Buffer }));
+    batch.compression = Some(Box::new(flat::BodyCompression {
+        codec: kind,
+        method: flat::BodyCompressionMethod::Buffer,
+    }));
     let buffers = batch.buffers.get_or_insert_default();
     let pack = |buffer: &flat::Buffer| {
         let place = |number: i64| usize::try_from(number).map_err(damaged);
         let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
-        let bytes = offset.checked_add(length).and_then(|end| encoded.arrow_data.get(offset..end));
+        let bytes = offset
+            .checked_add(length)
+            .and_then(|end| encoded.arrow_data.get(offset..end));
         pack_buffer(codec, bytes.ok_or("a buffer does not lie in its message")?)
     };
-    let bodies = buffers.clone().into_par_iter().map(|buffer| pack(&buffer)).collect::<Result<Vec<_>, _>>()?;
-    let mut arrow_data = Vec::with_capacity(bodies.iter().map(|body| body.len().next_multiple_of(ALIGNED)).sum());
+    let bodies = buffers
+        .clone()
+        .into_par_iter()
+        .map(|buffer| pack(&buffer))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut arrow_data = Vec::with_capacity(
+        bodies
+            .iter()
+            .map(|body| body.len().next_multiple_of(ALIGNED))
+            .sum(),
+    );
     for (buffer, body) in buffers.iter_mut().zip(&bodies) {
         buffer.offset = i64::try_from(arrow_data.len()).map_err(damaged)?;
         buffer.length = i64::try_from(body.len()).map_err(damaged)?;
@@ -179,21 +246,31 @@ fn pack(encoded: &EncodedData, codec: Codec, kind: flat::CompressionType) -> Res
         arrow_data.extend_from_slice(padding(body.len()));
     }
     message.body_length = i64::try_from(arrow_data.len()).map_err(damaged)?;
-    Ok(EncodedData { ipc_message: Builder::new().finish(message, None).to_vec(), arrow_data })
+    Ok(EncodedData {
+        ipc_message: Builder::new().finish(message, None).to_vec(),
+        arrow_data,
+    })
 }
 
 fn pack_buffer(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut out = i64::try_from(bytes.len()).map_err(damaged)?.to_le_bytes().to_vec();
+    let mut out = i64::try_from(bytes.len())
+        .map_err(damaged)?
+        .to_le_bytes()
+        .to_vec();
     match codec {
         Codec::Lz4 => {
-            let mut stream = lz4::EncoderBuilder::new().build(&mut out).map_err(damaged)?;
+            let mut stream = lz4::EncoderBuilder::new()
+                .build(&mut out)
+                .map_err(damaged)?;
             stream.write_all(bytes).map_err(damaged)?;
             stream.finish().1.map_err(damaged)?;
         }
-        Codec::Zstd(level) => zstd::stream::copy_encode(bytes, &mut out, level.into()).map_err(damaged)?,
+        Codec::Zstd(level) => {
+            zstd::stream::copy_encode(bytes, &mut out, level.into()).map_err(damaged)?
+        }
         Codec::None => {}
     }
     if codec == Codec::None || out.len() >= bytes.len() + 8 {

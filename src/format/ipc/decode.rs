@@ -1,7 +1,7 @@
 //! Decoding by polars-arrow, one batch at a time.
 //!
-//! Each message is lifted into memory by plain reads and unpacked there: so memory is bounded by a batch, and a file that
-//! shrinks or is damaged is an error.
+//! Each message is lifted into memory by plain reads and unpacked there: so memory is bounded by a
+//! batch, and a file that shrinks or is damaged is an error.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 use polars_arrow::datatypes::{ArrowSchema, Field};
 use polars_arrow::io::ipc::IpcSchema;
 use polars_arrow::io::ipc::format::ipc::Block;
-use polars_arrow::io::ipc::read::{Dictionaries, FileMetadata, deserialize_schema, read_batch, read_dictionary_block};
+use polars_arrow::io::ipc::read::{
+    Dictionaries, FileMetadata, deserialize_schema, read_batch, read_dictionary_block,
+};
 use polars_error::PolarsResult;
 use polars_utils::bool::UnsafeBool;
 
@@ -27,60 +29,113 @@ const PASS: &str = "files pass whole into a store of type ipc: without rows_per_
 
 /// Refuses a file that has a column which nobody can decode.
 pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatError> {
-    types::unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| Err(undecodable(source, column, reason)))
+    types::unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| {
+        Err(undecodable(source, column, reason))
+    })
 }
 
 pub(super) fn undecodable(source: &Opened, column: String, reason: String) -> FormatError {
-    FormatError::Undecodable { path: source.path.clone(), column, reason, hint: PASS }
+    FormatError::Undecodable {
+        path: source.path.clone(),
+        column,
+        reason,
+        hint: PASS,
+    }
 }
 
 /// The columns as [`decode`] gives them.
-pub(super) fn plain_columns(source: &Opened, contents: &Contents) -> Result<ArrowSchema, FormatError> {
+pub(super) fn plain_columns(
+    source: &Opened,
+    contents: &Contents,
+) -> Result<ArrowSchema, FormatError> {
     check(source, contents)?;
     let (columns, _) = schema(source, contents)?;
     let plain = |field: &Field| match plain_type(&field.dtype) {
-        Ok(dtype) => Ok((field.name.clone(), Field { dtype, ..field.clone() })),
-        Err(found) => Err(FormatError::NotPlain { path: source.path.clone(), column: field.name.to_string(), found }),
+        Ok(dtype) => Ok((
+            field.name.clone(),
+            Field {
+                dtype,
+                ..field.clone()
+            },
+        )),
+        Err(found) => Err(FormatError::NotPlain {
+            path: source.path.clone(),
+            column: field.name.to_string(),
+            found,
+        }),
     };
     let mut columns: ArrowSchema = columns.iter_values().map(plain).collect::<Result<_, _>>()?;
-    *columns.metadata_mut() = contents.notes.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+    *columns.metadata_mut() = contents
+        .notes
+        .iter()
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect();
     Ok(columns)
 }
 
 /// A field of the type whose arrays hold its values.
 pub(super) fn held(field: &Field) -> Field {
-    Field { dtype: held_type(&field.dtype), ..field.clone() }
+    Field {
+        dtype: held_type(&field.dtype),
+        ..field.clone()
+    }
 }
 
 /// The columns as polars-arrow has them, with the numbers of their dictionaries.
-pub(super) fn schema(source: &Opened, contents: &Contents) -> Result<(ArrowSchema, IpcSchema), FormatError> {
-    let read = catch_panic(|| deserialize_schema(&contents.schema)).map_err(|panic| unsound(source, panic.to_string()))?;
-    read.map(|(columns, numbers, _)| (columns, numbers)).map_err(|error| unsound(source, error.to_string()))
+pub(super) fn schema(
+    source: &Opened,
+    contents: &Contents,
+) -> Result<(ArrowSchema, IpcSchema), FormatError> {
+    let read = catch_panic(|| deserialize_schema(&contents.schema))
+        .map_err(|panic| unsound(source, panic.to_string()))?;
+    read.map(|(columns, numbers, _)| (columns, numbers))
+        .map_err(|error| unsound(source, error.to_string()))
 }
 
 /// Decodes the pieces of a cut into plain arrays, batch by batch.
-pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+pub(super) fn decode(
+    cut: &Cut<'_>,
+    each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
     let mut columns: Option<(usize, Arc<ArrowSchema>)> = None;
     each_batch(
         cut,
         &mut |source, number| {
-            if columns.as_ref().is_none_or(|(file, _)| *file != source.file) {
-                columns = Some((source.file, Arc::new(plain_columns(source.opened, source.contents)?)));
+            if columns
+                .as_ref()
+                .is_none_or(|(file, _)| *file != source.file)
+            {
+                columns = Some((
+                    source.file,
+                    Arc::new(plain_columns(source.opened, source.contents)?),
+                ));
             }
             let batch = source.batch(number)?;
-            let arrays = batch.iter().zip(source.columns.iter_values()).map(|(array, field)| {
-                let made = catch_panic(|| plain(array.as_ref(), &field.dtype)).map_err(|panic| panic.to_string()).and_then(|made| made);
-                made.map_err(|found| source.in_batch(number, &format!(", column {}: {found}", field.name)))
-            });
+            let arrays = batch
+                .iter()
+                .zip(source.columns.iter_values())
+                .map(|(array, field)| {
+                    let made = catch_panic(|| plain(array.as_ref(), &field.dtype))
+                        .map_err(|panic| panic.to_string())
+                        .and_then(|made| made);
+                    made.map_err(|found| {
+                        source.in_batch(number, &format!(", column {}: {found}", field.name))
+                    })
+                });
             let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-            let columns = columns.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
-            RecordBatch::try_new(batch.height(), columns, arrays).map_err(|error| source.in_batch(number, &format!(": {error}")))
+            let columns = columns
+                .as_ref()
+                .map(|(_, columns)| columns.clone())
+                .unwrap_or_default();
+            RecordBatch::try_new(batch.height(), columns, arrays)
+                .map_err(|error| source.in_batch(number, &format!(": {error}")))
         },
         each,
     )
 }
 
-/// Hands on what `decoded` makes of the batches of a cut, and the rows of those of which it has only some.
+/// Hands on what `decoded` makes of the batches of a cut, and the rows of those of which it has
+/// only some.
 pub(super) fn each_batch(
     cut: &Cut<'_>,
     decoded: &mut dyn FnMut(&mut Source<'_>, usize) -> Result<RecordBatch, FormatError>,
@@ -88,7 +143,9 @@ pub(super) fn each_batch(
 ) -> Result<(), FormatError> {
     let mut next = 0;
     while let Some(first) = cut.pieces.get(next) {
-        let pieces = cut.pieces[next..].iter().take_while(|piece| piece.file == first.file);
+        let pieces = cut.pieces[next..]
+            .iter()
+            .take_while(|piece| piece.file == first.file);
         let opened = cut.sources.open(first.file)?;
         let contents = Contents::read(&opened)?;
         let mut source = Source::new(first.file, &opened, &contents)?;
@@ -102,16 +159,23 @@ pub(super) fn each_batch(
                 if cut.interrupted.load(Ordering::Relaxed) {
                     return Err(FormatError::Interrupted);
                 }
-                if source.batches.get(number).is_none_or(|(_, batch)| batch.rows == 0) {
+                if source
+                    .batches
+                    .get(number)
+                    .is_none_or(|(_, batch)| batch.rows == 0)
+                {
                     continue;
                 }
                 match (piece.rows, cut.sources.shared()) {
                     (None, _) => each(decoded(&mut source, number)?)?,
                     (Some((start, count)), Some(shared)) => {
-                        let batch = shared.batch((piece.file, number), || decoded(&mut source, number))?;
+                        let batch =
+                            shared.batch((piece.file, number), || decoded(&mut source, number))?;
                         each(rows(&batch, start, count))?;
                     }
-                    (Some((start, count)), None) => each(rows(&decoded(&mut source, number)?, start, count))?,
+                    (Some((start, count)), None) => {
+                        each(rows(&decoded(&mut source, number)?, start, count))?
+                    }
                 }
             }
         }
@@ -141,11 +205,20 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(file: usize, opened: &'a Opened, contents: &'a Contents) -> Result<Self, FormatError> {
+    pub(super) fn new(
+        file: usize,
+        opened: &'a Opened,
+        contents: &'a Contents,
+    ) -> Result<Self, FormatError> {
         check(opened, contents)?;
         let (columns, ipc_schema) = schema(opened, contents)?;
         let metadata = FileMetadata {
-            schema: Arc::new(columns.iter_values().map(|field| (field.name.clone(), held(field))).collect()),
+            schema: Arc::new(
+                columns
+                    .iter_values()
+                    .map(|field| (field.name.clone(), held(field)))
+                    .collect(),
+            ),
             custom_schema_metadata: None,
             custom_metadata: None,
             ipc_schema,
@@ -153,8 +226,23 @@ impl<'a> Source<'a> {
             dictionaries: None,
             size: 0,
         };
-        let batches = contents.messages.iter().copied().enumerate().filter(|(_, message)| message.dictionary.is_none()).collect();
-        Ok(Self { file, opened, contents, columns, metadata, dictionaries: Dictionaries::default(), batches, loaded: 0 })
+        let batches = contents
+            .messages
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, message)| message.dictionary.is_none())
+            .collect();
+        Ok(Self {
+            file,
+            opened,
+            contents,
+            columns,
+            metadata,
+            dictionaries: Dictionaries::default(),
+            batches,
+            loaded: 0,
+        })
     }
 
     pub(super) fn in_batch(&self, number: usize, what: &str) -> FormatError {
@@ -169,22 +257,56 @@ impl<'a> Source<'a> {
         let decoded = |only: Option<&[usize]>| {
             self.lifted(&message, |metadata, dictionaries, bytes| {
                 let (mut head, mut scratch) = (Vec::new(), Vec::new());
-                read_batch(bytes, dictionaries, metadata, only, None, 0, true, &mut head, &mut scratch, checked())
+                read_batch(
+                    bytes,
+                    dictionaries,
+                    metadata,
+                    only,
+                    None,
+                    0,
+                    true,
+                    &mut head,
+                    &mut scratch,
+                    checked(),
+                )
             })
         };
         let batch = decoded(None).map_err(|error| {
-            let alone = (0..self.columns.len()).find_map(|column| Some((column, decoded(Some(&[column])).err()?)));
-            let name = |column: usize| self.columns.get_at_index(column).map_or_else(String::new, |(name, _)| format!(", column {name},"));
-            let (column, error) = alone.map_or_else(|| (String::new(), error), |(column, error)| (name(column), error));
+            let alone = (0..self.columns.len())
+                .find_map(|column| Some((column, decoded(Some(&[column])).err()?)));
+            let name = |column: usize| {
+                self.columns
+                    .get_at_index(column)
+                    .map_or_else(String::new, |(name, _)| format!(", column {name},"))
+            };
+            let (column, error) = alone.map_or_else(
+                || (String::new(), error),
+                |(column, error)| (name(column), error),
+            );
             self.in_batch(number, &format!("{column} cannot be decoded: {error}"))
         })?;
         if batch.height() as u64 != message.rows {
-            return Err(self.in_batch(number, &format!(" has {} rows, and {} were decoded", message.rows, batch.height())));
+            return Err(self.in_batch(
+                number,
+                &format!(
+                    " has {} rows, and {} were decoded",
+                    message.rows,
+                    batch.height()
+                ),
+            ));
         }
         let mut columns = batch.iter().zip(self.columns.iter_values());
-        if let Some((array, field)) = columns.find(|(array, field)| !field.is_nullable && array.null_count() > 0) {
+        if let Some((array, field)) =
+            columns.find(|(array, field)| !field.is_nullable && array.null_count() > 0)
+        {
             let nulls = array.null_count();
-            return Err(self.in_batch(number, &format!(", column {}: {nulls} values are null, and its schema says none is", field.name)));
+            return Err(self.in_batch(
+                number,
+                &format!(
+                    ", column {}: {nulls} values are null, and its schema says none is",
+                    field.name
+                ),
+            ));
         }
         Ok(batch)
     }
@@ -196,14 +318,31 @@ impl<'a> Source<'a> {
             self.loaded = 0;
         }
         let messages = &self.contents.messages[self.loaded..place.max(self.loaded)];
-        for message in messages.iter().filter(|message| message.dictionary.is_some()) {
+        for message in messages
+            .iter()
+            .filter(|message| message.dictionary.is_some())
+        {
             let mut dictionaries = std::mem::take(&mut self.dictionaries);
             let read = self.lifted(message, |metadata, _, bytes| {
                 let (mut head, mut scratch) = (Vec::new(), Vec::new());
                 let block = metadata.blocks[0];
-                read_dictionary_block(bytes, metadata, &block, true, &mut dictionaries, &mut head, &mut scratch, checked())
+                read_dictionary_block(
+                    bytes,
+                    metadata,
+                    &block,
+                    true,
+                    &mut dictionaries,
+                    &mut head,
+                    &mut scratch,
+                    checked(),
+                )
             });
-            read.map_err(|error| unsound(self.opened, format!("a dictionary cannot be decoded: {error}")))?;
+            read.map_err(|error| {
+                unsound(
+                    self.opened,
+                    format!("a dictionary cannot be decoded: {error}"),
+                )
+            })?;
             self.dictionaries = dictionaries;
         }
         self.loaded = place.max(self.loaded);
@@ -219,10 +358,19 @@ impl<'a> Source<'a> {
         let Unpacked { bytes, head } = body::read(self.opened, message, &self.contents.nodes)?;
         let too_large = |error: std::num::TryFromIntError| error.to_string();
         let body_length = i64::try_from(bytes.len() - head).map_err(too_large)?;
-        let block = Block { offset: 0, meta_data_length: i32::try_from(head).map_err(too_large)?, body_length };
-        let metadata = FileMetadata { blocks: vec![block], ..self.metadata.clone() };
+        let block = Block {
+            offset: 0,
+            meta_data_length: i32::try_from(head).map_err(too_large)?,
+            body_length,
+        };
+        let metadata = FileMetadata {
+            blocks: vec![block],
+            ..self.metadata.clone()
+        };
         let worked = catch_panic(|| work(&metadata, &self.dictionaries, &mut Cursor::new(bytes)));
-        worked.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+        worked
+            .map_err(|panic| panic.to_string())?
+            .map_err(|error| error.to_string())
     }
 }
 

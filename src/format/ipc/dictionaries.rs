@@ -1,10 +1,11 @@
-//! Dictionaries of the files of one part, which may differ, made one: a file with a footer has one for each column.
+//! Dictionaries of the files of one part, which may differ, made one: a file with a footer has one
+//! for each column.
 
 use std::collections::{HashMap, HashSet};
 
 use polars_arrow::array::{
-    Array, BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray, ListArray, MapArray,
-    PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray,
+    Array, BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray,
+    FixedSizeListArray, ListArray, MapArray, PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray,
 };
 use polars_arrow::compute::concatenate::concatenate;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, PhysicalType};
@@ -44,7 +45,10 @@ impl Unified {
         let numbers = default_ipc_fields(columns.iter_values());
         let mut found: HashMap<i64, Vec<Box<dyn Array>>> = HashMap::new();
         if !numbers.iter().any(IpcField::contains_dictionary) {
-            return Ok(Self { numbers, made: HashMap::new() });
+            return Ok(Self {
+                numbers,
+                made: HashMap::new(),
+            });
         }
         let mut files: Vec<usize> = cut.pieces.iter().map(|piece| piece.file).collect();
         files.dedup();
@@ -53,30 +57,58 @@ impl Unified {
             let contents = Contents::read(&opened)?;
             let mut source = Source::new(file, &opened, &contents)?;
             for place in 1..=contents.messages.len() {
-                let Some(own) = contents.messages[place - 1].dictionary else { continue };
+                let Some(own) = contents.messages[place - 1].dictionary else {
+                    continue;
+                };
                 source.load(place)?;
-                let Some(values) = source.dictionaries.get(&own) else { continue };
-                for number in pairs(&source.metadata.ipc_schema.fields, &numbers).into_iter().filter(|(other, _)| *other == own) {
+                let Some(values) = source.dictionaries.get(&own) else {
+                    continue;
+                };
+                for number in pairs(&source.metadata.ipc_schema.fields, &numbers)
+                    .into_iter()
+                    .filter(|(other, _)| *other == own)
+                {
                     let arrays = found.entry(number.1).or_default();
-                    if arrays.last().is_none_or(|last| last.as_ref() != values.as_ref()) {
+                    if arrays
+                        .last()
+                        .is_none_or(|last| last.as_ref() != values.as_ref())
+                    {
                         arrays.push(values.clone());
                     }
                 }
             }
         }
         let mut ordered = HashSet::new();
-        columns.iter_values().zip(&numbers).for_each(|(field, number)| ordered_ones(&field.dtype, number, &mut ordered));
-        let made = found.into_iter().map(|(number, arrays)| (number, Dictionary::new(&arrays, ordered.contains(&number))));
-        Ok(Self { numbers, made: made.collect() })
+        columns
+            .iter_values()
+            .zip(&numbers)
+            .for_each(|(field, number)| ordered_ones(&field.dtype, number, &mut ordered));
+        let made = found
+            .into_iter()
+            .map(|(number, arrays)| (number, Dictionary::new(&arrays, ordered.contains(&number))));
+        Ok(Self {
+            numbers,
+            made: made.collect(),
+        })
     }
 
     /// The same rows by the dictionaries of the part.
-    pub(super) fn apply(&self, source: &Source<'_>, number: usize, batch: RecordBatch) -> Result<RecordBatch, FormatError> {
+    pub(super) fn apply(
+        &self,
+        source: &Source<'_>,
+        number: usize,
+        batch: RecordBatch,
+    ) -> Result<RecordBatch, FormatError> {
         if self.made.is_empty() {
             return Ok(batch);
         }
         let own = &source.metadata.ipc_schema.fields;
-        let columns = batch.arrays().iter().zip(own).zip(&self.numbers).zip(&source.contents.columns);
+        let columns = batch
+            .arrays()
+            .iter()
+            .zip(own)
+            .zip(&self.numbers)
+            .zip(&source.contents.columns);
         let arrays = columns.map(|(((array, own), number), column)| {
             let made = self.rekeyed(array.as_ref(), own, number);
             made.map_err(|reason| undecodable(source.opened, column.name.clone(), reason))
@@ -84,11 +116,17 @@ impl Unified {
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         let height = batch.height();
         let (schema, _) = batch.into_schema_and_arrays();
-        RecordBatch::try_new(height, schema, arrays).map_err(|error| source.in_batch(number, &format!(": {error}")))
+        RecordBatch::try_new(height, schema, arrays)
+            .map_err(|error| source.in_batch(number, &format!(": {error}")))
     }
 
     /// An array whose keys are those of the part's dictionaries.
-    fn rekeyed(&self, array: &dyn Array, own: &IpcField, number: &IpcField) -> Result<Box<dyn Array>, String> {
+    fn rekeyed(
+        &self,
+        array: &dyn Array,
+        own: &IpcField,
+        number: &IpcField,
+    ) -> Result<Box<dyn Array>, String> {
         if !own.contains_dictionary() {
             return Ok(array.to_boxed());
         }
@@ -99,29 +137,67 @@ impl Unified {
         let dtype = array.dtype().clone();
         if let Some(list) = array.as_any().downcast_ref::<ListArray<i32>>() {
             let values = inner(list.values().as_ref())?;
-            return Ok(ListArray::try_new(dtype, list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed());
+            return Ok(ListArray::try_new(
+                dtype,
+                list.offsets().clone(),
+                values,
+                list.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed());
         }
         if let Some(list) = array.as_any().downcast_ref::<ListArray<i64>>() {
             let values = inner(list.values().as_ref())?;
-            return Ok(ListArray::try_new(dtype, list.offsets().clone(), values, list.validity().cloned()).map_err(text)?.boxed());
+            return Ok(ListArray::try_new(
+                dtype,
+                list.offsets().clone(),
+                values,
+                list.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed());
         }
         if let Some(list) = array.as_any().downcast_ref::<FixedSizeListArray>() {
             let values = inner(list.values().as_ref())?;
-            return Ok(FixedSizeListArray::try_new(dtype, list.len(), values, list.validity().cloned()).map_err(text)?.boxed());
+            return Ok(FixedSizeListArray::try_new(
+                dtype,
+                list.len(),
+                values,
+                list.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed());
         }
         if let Some(map) = array.as_any().downcast_ref::<MapArray>() {
             let entries = inner(map.field().as_ref())?;
-            return Ok(MapArray::try_new(dtype, map.offsets().clone(), entries, map.validity().cloned()).map_err(text)?.boxed());
+            return Ok(MapArray::try_new(
+                dtype,
+                map.offsets().clone(),
+                entries,
+                map.validity().cloned(),
+            )
+            .map_err(text)?
+            .boxed());
         }
         if let Some(group) = array.as_any().downcast_ref::<StructArray>() {
             let fields = group.values().iter().zip(&own.fields).zip(&number.fields);
-            let values = fields.map(|((values, own), number)| self.rekeyed(values.as_ref(), own, number)).collect::<Result<_, _>>()?;
-            return Ok(StructArray::try_new(dtype, group.len(), values, group.validity().cloned()).map_err(text)?.boxed());
+            let values = fields
+                .map(|((values, own), number)| self.rekeyed(values.as_ref(), own, number))
+                .collect::<Result<_, _>>()?;
+            return Ok(
+                StructArray::try_new(dtype, group.len(), values, group.validity().cloned())
+                    .map_err(text)?
+                    .boxed(),
+            );
         }
         let PhysicalType::Dictionary(keys) = dtype.to_physical_type() else {
             return Err("its dictionaries lie in a union, where they are not made one".into());
         };
-        let dictionary = number.dictionary_id.and_then(|number| self.made.get(&number)).ok_or("its dictionary is gone")?.as_ref()?;
+        let dictionary = number
+            .dictionary_id
+            .and_then(|number| self.made.get(&number))
+            .ok_or("its dictionary is gone")?
+            .as_ref()?;
         match_integer_type!(keys, |$T| {
             let array: &DictionaryArray<$T> = array.as_any().downcast_ref().ok_or("its keys are of another type")?;
             dictionary.keys(array)
@@ -136,9 +212,15 @@ fn ordered_ones(dtype: &ArrowDataType, number: &IpcField, found: &mut HashSet<i6
         T::Dictionary(_, _, true) => found.extend(number.dictionary_id),
         T::Extension(extension) => ordered_ones(&extension.inner, number, found),
         T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) | T::Map(inner, _) => {
-            number.fields.iter().for_each(|number| ordered_ones(&inner.dtype, number, found));
+            number
+                .fields
+                .iter()
+                .for_each(|number| ordered_ones(&inner.dtype, number, found));
         }
-        T::Struct(fields) => fields.iter().zip(&number.fields).for_each(|(field, number)| ordered_ones(&field.dtype, number, found)),
+        T::Struct(fields) => fields
+            .iter()
+            .zip(&number.fields)
+            .for_each(|(field, number)| ordered_ones(&field.dtype, number, found)),
         _ => {}
     }
 }
@@ -154,17 +236,27 @@ fn pairs(own: &[IpcField], numbers: &[IpcField]) -> Vec<(i64, i64)> {
 }
 
 impl Dictionary {
-    /// Values keep the order in which they are met first. Where that says which is more, one dictionary must go on where others end.
+    /// Values keep the order in which they are met first. Where that says which is more, one
+    /// dictionary must go on where others end.
     fn new(arrays: &[Box<dyn Array>], is_ordered: bool) -> Result<Self, String> {
-        let longest = arrays.iter().max_by_key(|array| array.len()).filter(|_| is_ordered);
-        let begins = |array: &dyn Array| longest.is_none_or(|longest| longest.sliced(0, array.len()).as_ref() == array);
+        let longest = arrays
+            .iter()
+            .max_by_key(|array| array.len())
+            .filter(|_| is_ordered);
+        let begins = |array: &dyn Array| {
+            longest.is_none_or(|longest| longest.sliced(0, array.len()).as_ref() == array)
+        };
         if !arrays.iter().all(|array| begins(array.as_ref())) {
-            return Err("its values are ordered, in one batch or file in another order than in the next".into());
+            return Err(
+                "its values are ordered, in one batch or file in another order than in the next"
+                    .into(),
+            );
         }
         // One that is alone stays what it was, whatever stands in it twice.
         let is_one = arrays.len() == 1;
         let arrays = longest.map_or(arrays, std::slice::from_ref);
-        let all = concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?;
+        let all =
+            concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?;
         let (mut places, mut kept) = (HashMap::new(), Vec::new());
         for row in 0..all.len() {
             let value = value(all.as_ref(), row)?;
@@ -173,37 +265,63 @@ impl Dictionary {
                 kept.len() - 1
             });
         }
-        let values = if is_one || kept.len() == all.len() { all } else { only(all.as_ref(), &kept)? };
+        let values = if is_one || kept.len() == all.len() {
+            all
+        } else {
+            only(all.as_ref(), &kept)?
+        };
         if is_one {
             places.clear();
         }
         Ok(Self { values, places })
     }
 
-    fn keys<K: polars_arrow::array::DictionaryKey>(&self, array: &DictionaryArray<K>) -> Result<Box<dyn Array>, String> {
+    fn keys<K: polars_arrow::array::DictionaryKey>(
+        &self,
+        array: &DictionaryArray<K>,
+    ) -> Result<Box<dyn Array>, String> {
         if self.places.is_empty() {
             return Ok(Box::new(array.clone()));
         }
         let own = array.values();
-        let moved = (0..own.len()).map(|row| Ok(self.places.get(&value(own.as_ref(), row)?).copied()));
+        let moved =
+            (0..own.len()).map(|row| Ok(self.places.get(&value(own.as_ref(), row)?).copied()));
         let moved: Vec<Option<usize>> = moved.collect::<Result<_, String>>()?;
         let mut keys = Vec::with_capacity(array.len());
         for key in array.keys_iter() {
             let place = match key {
-                Some(key) => moved.get(key).copied().flatten().ok_or("a key has no value")?,
+                Some(key) => moved
+                    .get(key)
+                    .copied()
+                    .flatten()
+                    .ok_or("a key has no value")?,
                 None => 0,
             };
-            let most = || format!("its dictionaries have together {} values, more than their keys can count", self.values.len());
+            let most = || {
+                format!(
+                    "its dictionaries have together {} values, more than their keys can count",
+                    self.values.len()
+                )
+            };
             keys.push(K::try_from(place).map_err(|_| most())?);
         }
-        let keys = PrimitiveArray::new(K::PRIMITIVE.into(), keys.into(), array.keys().validity().cloned());
-        DictionaryArray::try_new(array.dtype().clone(), keys, self.values.clone()).map(|array| array.boxed()).map_err(text)
+        let keys = PrimitiveArray::new(
+            K::PRIMITIVE.into(),
+            keys.into(),
+            array.keys().validity().cloned(),
+        );
+        DictionaryArray::try_new(array.dtype().clone(), keys, self.values.clone())
+            .map(|array| array.boxed())
+            .map_err(text)
     }
 }
 
 /// Some of the values, which are in order.
 fn only(all: &dyn Array, rows: &[usize]) -> Result<Box<dyn Array>, String> {
-    let pieces: Vec<_> = rows.chunk_by(|one, next| one + 1 == *next).map(|run| all.sliced(run[0], run.len())).collect();
+    let pieces: Vec<_> = rows
+        .chunk_by(|one, next| one + 1 == *next)
+        .map(|run| all.sliced(run[0], run.len()))
+        .collect();
     concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)
 }
 
@@ -214,24 +332,55 @@ fn text(error: impl std::fmt::Display) -> String {
 /// A value by its bytes.
 fn value(array: &dyn Array, row: usize) -> Result<Value, String> {
     fn of_number<T: NativeType>(array: &dyn Array, row: usize) -> Option<Vec<u8>> {
-        Some(array.as_any().downcast_ref::<PrimitiveArray<T>>()?.value(row).to_le_bytes().as_ref().to_vec())
+        Some(
+            array
+                .as_any()
+                .downcast_ref::<PrimitiveArray<T>>()?
+                .value(row)
+                .to_le_bytes()
+                .as_ref()
+                .to_vec(),
+        )
     }
     if array.is_null(row) {
         return Ok(None);
     }
     let any = array.as_any();
     let bytes = match array.dtype().to_physical_type() {
-        PhysicalType::Utf8 => any.downcast_ref::<Utf8Array<i32>>().map(|array| array.value(row).as_bytes().to_vec()),
-        PhysicalType::LargeUtf8 => any.downcast_ref::<Utf8Array<i64>>().map(|array| array.value(row).as_bytes().to_vec()),
-        PhysicalType::Utf8View => any.downcast_ref::<Utf8ViewArray>().map(|array| array.value(row).as_bytes().to_vec()),
-        PhysicalType::Binary => any.downcast_ref::<BinaryArray<i32>>().map(|array| array.value(row).to_vec()),
-        PhysicalType::LargeBinary => any.downcast_ref::<BinaryArray<i64>>().map(|array| array.value(row).to_vec()),
-        PhysicalType::BinaryView => any.downcast_ref::<BinaryViewArray>().map(|array| array.value(row).to_vec()),
-        PhysicalType::FixedSizeBinary => any.downcast_ref::<FixedSizeBinaryArray>().map(|array| array.value(row).to_vec()),
-        PhysicalType::Boolean => any.downcast_ref::<BooleanArray>().map(|array| vec![array.value(row).into()]),
-        PhysicalType::Primitive(kind) => with_match_primitive_type_full!(kind, |$T| of_number::<$T>(array, row)),
+        PhysicalType::Utf8 => any
+            .downcast_ref::<Utf8Array<i32>>()
+            .map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::LargeUtf8 => any
+            .downcast_ref::<Utf8Array<i64>>()
+            .map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::Utf8View => any
+            .downcast_ref::<Utf8ViewArray>()
+            .map(|array| array.value(row).as_bytes().to_vec()),
+        PhysicalType::Binary => any
+            .downcast_ref::<BinaryArray<i32>>()
+            .map(|array| array.value(row).to_vec()),
+        PhysicalType::LargeBinary => any
+            .downcast_ref::<BinaryArray<i64>>()
+            .map(|array| array.value(row).to_vec()),
+        PhysicalType::BinaryView => any
+            .downcast_ref::<BinaryViewArray>()
+            .map(|array| array.value(row).to_vec()),
+        PhysicalType::FixedSizeBinary => any
+            .downcast_ref::<FixedSizeBinaryArray>()
+            .map(|array| array.value(row).to_vec()),
+        PhysicalType::Boolean => any
+            .downcast_ref::<BooleanArray>()
+            .map(|array| vec![array.value(row).into()]),
+        PhysicalType::Primitive(kind) => {
+            with_match_primitive_type_full!(kind, |$T| of_number::<$T>(array, row))
+        }
         PhysicalType::Null => None,
         other => return Err(format!("its dictionary has values of {other:?}")),
     };
-    bytes.map(Some).ok_or_else(|| format!("its dictionary has values of {:?}", ArrowDataType::clone(array.dtype())))
+    bytes.map(Some).ok_or_else(|| {
+        format!(
+            "its dictionary has values of {:?}",
+            ArrowDataType::clone(array.dtype())
+        )
+    })
 }

@@ -8,8 +8,8 @@ use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, ExtensionType, Field, 
 use polars_arrow::io::ipc::IpcField;
 use polars_arrow::io::ipc::write::common_sync::{write_continuation, write_message};
 use polars_arrow::io::ipc::write::{
-    DictionaryTracker, EncodedData, FileWriter, WriteOptions, default_ipc_fields, encode_new_dictionaries, encode_record_batch,
-    schema_to_bytes,
+    DictionaryTracker, EncodedData, FileWriter, WriteOptions, default_ipc_fields,
+    encode_new_dictionaries, encode_record_batch, schema_to_bytes,
 };
 use polars_error::PolarsResult;
 
@@ -35,12 +35,31 @@ pub(super) fn begin<'w>(
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let written = |field: &Field| match plain_type(&field.dtype) {
-        Ok(plain) => Ok((field.name.clone(), with_extension(Field { dtype: type_without_views(&plain), ..field.clone() }))),
-        Err(found) => Err(FormatError::NoType { column: field.name.to_string(), found, format: super::NAME }),
+        Ok(plain) => Ok((
+            field.name.clone(),
+            with_extension(Field {
+                dtype: type_without_views(&plain),
+                ..field.clone()
+            }),
+        )),
+        Err(found) => Err(FormatError::NoType {
+            column: field.name.to_string(),
+            found,
+            format: super::NAME,
+        }),
     };
     let notes = columns.metadata().clone();
-    let columns: ArrowSchema = columns.iter_values().map(written).collect::<Result<_, FormatError>>()?;
-    Ok(Box::new(Rows(BatchWriter::begin(Arc::new(columns), notes, container, codec, out)?)))
+    let columns: ArrowSchema = columns
+        .iter_values()
+        .map(written)
+        .collect::<Result<_, FormatError>>()?;
+    Ok(Box::new(Rows(BatchWriter::begin(
+        Arc::new(columns),
+        notes,
+        container,
+        codec,
+        out,
+    )?)))
 }
 
 /// Writes rows whose arrays are plain.
@@ -50,16 +69,23 @@ impl Encoder for Rows<'_> {
     fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError> {
         let made = |(array, field): (&dyn Array, &Field)| {
             let made = plain(array, array.dtype()).and_then(|array| without_views(array.as_ref()));
-            let mut made = made.map_err(|error| FormatError::Encode(format!("column {}: {error}", field.name)))?;
-            if let (ArrowDataType::Extension(extension), true) = (&field.dtype, *made.dtype() != field.dtype)
+            let mut made = made
+                .map_err(|error| FormatError::Encode(format!("column {}: {error}", field.name)))?;
+            if let (ArrowDataType::Extension(extension), true) =
+                (&field.dtype, *made.dtype() != field.dtype)
                 && *made.dtype() == extension.inner
             {
                 *made.dtype_mut() = field.dtype.clone();
             }
             Ok(made)
         };
-        let arrays =
-            batch.arrays().iter().map(AsRef::as_ref).zip(self.0.columns.iter_values()).map(made).collect::<Result<_, FormatError>>()?;
+        let arrays = batch
+            .arrays()
+            .iter()
+            .map(AsRef::as_ref)
+            .zip(self.0.columns.iter_values())
+            .map(made)
+            .collect::<Result<_, FormatError>>()?;
         self.0.write(batch.height(), arrays)
     }
 
@@ -70,17 +96,32 @@ impl Encoder for Rows<'_> {
 
 /// A field whose metadata calls it by a type that is built upon its own has that type.
 fn with_extension(field: Field) -> Field {
-    let said = |key: &str| field.metadata.as_ref().and_then(|said| said.get(key)).cloned();
-    let Some(name) = said(EXTENSION) else { return field };
+    let said = |key: &str| {
+        field
+            .metadata
+            .as_ref()
+            .and_then(|said| said.get(key))
+            .cloned()
+    };
+    let Some(name) = said(EXTENSION) else {
+        return field;
+    };
     let metadata = said("ARROW:extension:metadata");
-    let dtype = ArrowDataType::Extension(Box::new(ExtensionType { name, inner: field.dtype.clone(), metadata }));
+    let dtype = ArrowDataType::Extension(Box::new(ExtensionType {
+        name,
+        inner: field.dtype.clone(),
+        metadata,
+    }));
     Field { dtype, ..field }
 }
 
 /// Refuses a sound file that has a column which cannot be written as it is.
 pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatError> {
     let (columns, _) = decode::schema(source, contents)?;
-    match columns.iter_values().find_map(|field| Some((field, unwritable(&field.dtype, true)?))) {
+    match columns
+        .iter_values()
+        .find_map(|field| Some((field, unwritable(&field.dtype, true)?)))
+    {
         Some((field, reason)) => Err(undecodable(source, field.name.to_string(), reason.into())),
         None => Ok(()),
     }
@@ -90,24 +131,45 @@ pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatEr
 fn unwritable(dtype: &ArrowDataType, counts_views: bool) -> Option<&'static str> {
     use ArrowDataType as T;
     match dtype {
-        T::Utf8View | T::BinaryView if !counts_views => Some("it has views of texts or bytes inside of lists, maps or unions"),
+        T::Utf8View | T::BinaryView if !counts_views => {
+            Some("it has views of texts or bytes inside of lists, maps or unions")
+        }
         T::LargeList(inner) | T::FixedSizeList(inner, _) => unwritable(&inner.dtype, counts_views),
-        T::Struct(fields) => fields.iter().find_map(|field| unwritable(&field.dtype, counts_views)),
+        T::Struct(fields) => fields
+            .iter()
+            .find_map(|field| unwritable(&field.dtype, counts_views)),
         T::List(inner) | T::Map(inner, _) => unwritable(&inner.dtype, false),
-        T::Union(union) => union.fields.iter().find_map(|field| unwritable(&field.dtype, false)),
+        T::Union(union) => union
+            .fields
+            .iter()
+            .find_map(|field| unwritable(&field.dtype, false)),
         T::Extension(extension) => unwritable(&extension.inner, counts_views),
-        T::Dictionary(_, values, _) if values.is_nested() => Some("it has dictionaries of lists or groups"),
+        T::Dictionary(_, values, _) if values.is_nested() => {
+            Some("it has dictionaries of lists or groups")
+        }
         _ => None,
     }
 }
 
-/// Decodes the pieces of a cut and encodes their rows: types, and what the first file says of them, stay what they were.
-pub(super) fn recode(cut: &Cut<'_>, container: Container, codec: Codec, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
-    let model = cut.sources.open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+/// Decodes the pieces of a cut and encodes their rows: types, and what the first file says of them,
+/// stay what they were.
+pub(super) fn recode(
+    cut: &Cut<'_>,
+    container: Container,
+    codec: Codec,
+    out: Box<dyn Write + Send + '_>,
+) -> Result<u64, FormatError> {
+    let model = cut
+        .sources
+        .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
     let contents = Contents::read(&model)?;
     let (columns, _) = decode::schema(&model, &contents)?;
     let unified = Unified::collect(cut, &columns)?;
-    let notes = contents.notes.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect();
+    let notes = contents
+        .notes
+        .iter()
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect();
     let mut writer = BatchWriter::begin(Arc::new(columns), notes, container, codec, out)?;
     let mut rows = 0;
     let mut decoded = |source: &mut decode::Source<'_>, number: usize| {
@@ -148,45 +210,88 @@ impl<'w> BatchWriter<'w> {
         let numbers = default_ipc_fields(columns.iter_values());
         let out = match container {
             Container::File => {
-                let mut writer = FileWriter::new(out, columns.clone(), Some(numbers.clone()), OPTIONS);
+                let mut writer =
+                    FileWriter::new(out, columns.clone(), Some(numbers.clone()), OPTIONS);
                 writer.set_custom_schema_metadata(Arc::new(notes));
                 writer.start().map_err(failed)?;
                 Out::File(Box::new(writer))
             }
             Container::Stream => {
                 let ipc_message = schema_to_bytes(&columns, &numbers, Some(&notes));
-                write_message(&mut out, &EncodedData { ipc_message, arrow_data: Vec::new() }).map_err(failed)?;
+                write_message(
+                    &mut out,
+                    &EncodedData {
+                        ipc_message,
+                        arrow_data: Vec::new(),
+                    },
+                )
+                .map_err(failed)?;
                 Out::Stream(out)
             }
         };
-        let tracker = DictionaryTracker { dictionaries: Default::default(), cannot_replace: true };
-        Ok(Self { columns, numbers, tracker, codec, out })
+        let tracker = DictionaryTracker {
+            dictionaries: Default::default(),
+            cannot_replace: true,
+        };
+        Ok(Self {
+            columns,
+            numbers,
+            tracker,
+            codec,
+            out,
+        })
     }
 
     fn write(&mut self, rows: usize, arrays: Vec<Box<dyn Array>>) -> Result<(), FormatError> {
-        let other = self.columns.iter_values().zip(&arrays).find(|(field, array)| held_type(&field.dtype) != *array.dtype());
+        let other = self
+            .columns
+            .iter_values()
+            .zip(&arrays)
+            .find(|(field, array)| held_type(&field.dtype) != *array.dtype());
         if let Some((field, array)) = other {
-            return Err(FormatError::Encode(format!("column {} is {:?}, and should be {:?}", field.name, array.dtype(), field.dtype)));
+            return Err(FormatError::Encode(format!(
+                "column {} is {:?}, and should be {:?}",
+                field.name,
+                array.dtype(),
+                field.dtype
+            )));
         }
-        let held = self.columns.iter_values().map(|field| (field.name.clone(), decode::held(field))).collect();
+        let held = self
+            .columns
+            .iter_values()
+            .map(|field| (field.name.clone(), decode::held(field)))
+            .collect();
         let batch = RecordBatch::try_new(rows, Arc::new(held), arrays).map_err(failed)?;
         let (numbers, tracker) = (&self.numbers, &mut self.tracker);
         let encoded = catch_panic(|| -> PolarsResult<_> {
             let (mut dictionaries, mut message) = (Vec::new(), EncodedData::default());
             for (number, array) in numbers.iter().zip(batch.arrays()) {
-                encode_new_dictionaries(number, array.as_ref(), &OPTIONS, tracker, &mut dictionaries)?;
+                encode_new_dictionaries(
+                    number,
+                    array.as_ref(),
+                    &OPTIONS,
+                    tracker,
+                    &mut dictionaries,
+                )?;
             }
             encode_record_batch(&batch, &OPTIONS, &mut message);
             Ok((dictionaries, message))
         });
         let (dictionaries, message) = encoded.map_err(failed)?.map_err(failed)?;
-        let dictionaries = dictionaries.into_iter().map(|message| packed(message, self.codec)).collect::<Result<Vec<_>, _>>()?;
+        let dictionaries = dictionaries
+            .into_iter()
+            .map(|message| packed(message, self.codec))
+            .collect::<Result<Vec<_>, _>>()?;
         let message = packed(message, self.codec)?;
         match &mut self.out {
-            Out::File(writer) => writer.write_encoded(&dictionaries, &message).map_err(failed),
-            Out::Stream(out) => {
-                dictionaries.iter().chain([&message]).try_for_each(|message| write_message(out, message).map(drop)).map_err(failed)
-            }
+            Out::File(writer) => writer
+                .write_encoded(&dictionaries, &message)
+                .map_err(failed),
+            Out::Stream(out) => dictionaries
+                .iter()
+                .chain([&message])
+                .try_for_each(|message| write_message(out, message).map(drop))
+                .map_err(failed),
         }
     }
 

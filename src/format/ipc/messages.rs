@@ -39,7 +39,8 @@ pub(super) struct Contents {
     pub(super) notes: Notes,
     /// The message that has the schema.
     pub(super) schema: Vec<u8>,
-    /// Dictionaries and batches. A dictionary of a stream holds for the batches behind it, one of a file for all.
+    /// Dictionaries and batches. A dictionary of a stream holds for the batches behind it, one of a
+    /// file for all.
     pub(super) messages: Vec<Message>,
 }
 
@@ -66,88 +67,146 @@ impl Contents {
     pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
         let size = fs::stat_open(&source.file, &source.path)?.size;
         let mut head = vec![0; usize::try_from(size).unwrap_or(LOOKED_AT).min(LOOKED_AT)];
-        source.file.read_exact_at(&mut head, 0).map_err(FormatError::at("read", &source.path))?;
+        source
+            .file
+            .read_exact_at(&mut head, 0)
+            .map_err(FormatError::at("read", &source.path))?;
         let found = if head.starts_with(MAGIC) {
             with_footer(&source.file, size)
         } else if is_stream(&source.file, size) {
             stream(&source.file, size)
         } else {
             return Err(match recognise(&head) {
-                Some(foreign) => FormatError::Foreign { path: source.path.clone(), format: NAME, foreign },
+                Some(foreign) => FormatError::Foreign {
+                    path: source.path.clone(),
+                    format: NAME,
+                    foreign,
+                },
                 None => unsound(source, "it begins neither with ARROW1 nor with a schema"),
             });
         };
         let contents = found.map_err(|reason| unsound(source, reason))?;
-        let rows = contents.batches().try_fold(0_u64, |sum, batch| sum.checked_add(batch.rows)).filter(|rows| *rows <= MOST_ROWS);
+        let rows = contents
+            .batches()
+            .try_fold(0_u64, |sum, batch| sum.checked_add(batch.rows))
+            .filter(|rows| *rows <= MOST_ROWS);
         if rows.is_none() {
-            return Err(unsound(source, "its batches say that they have more rows than a file can"));
+            return Err(unsound(
+                source,
+                "its batches say that they have more rows than a file can",
+            ));
         }
         Ok(contents)
     }
 
     pub(super) fn batches(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter().filter(|message| message.dictionary.is_none())
+        self.messages
+            .iter()
+            .filter(|message| message.dictionary.is_none())
     }
 }
 
 pub(super) fn unsound(source: &Opened, reason: impl Into<String>) -> FormatError {
-    FormatError::Unsound { path: source.path.clone(), format: NAME, reason: reason.into() }
+    FormatError::Unsound {
+        path: source.path.clone(),
+        format: NAME,
+        reason: reason.into(),
+    }
 }
 
 /// A file with a footer.
 fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
     const TAIL: u64 = 10;
     let cut_off = || "it does not end with ARROW1: it may have been cut off".to_string();
-    let end = size.checked_sub(TAIL).filter(|end| *end >= 8).ok_or_else(cut_off)?;
+    let end = size
+        .checked_sub(TAIL)
+        .filter(|end| *end >= 8)
+        .ok_or_else(cut_off)?;
     let tail = bytes(file, end, TAIL)?;
     if tail[4..] != MAGIC[..] {
         return Err(cut_off());
     }
     let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
-    let start = end.checked_sub(length).filter(|start| *start >= 8 && length <= LARGEST);
+    let start = end
+        .checked_sub(length)
+        .filter(|start| *start >= 8 && length <= LARGEST);
     let start = start.ok_or_else(|| format!("its footer says that it has {length} bytes"))?;
     let footer = bytes(file, start, length)?;
     let footer = flat::FooterRef::read_as_root(&footer).map_err(damaged)?;
-    let schema = footer.schema().map_err(damaged)?.ok_or("its footer has no schema")?;
+    let schema = footer
+        .schema()
+        .map_err(damaged)?
+        .ok_or("its footer has no schema")?;
     let mut contents = contents(Container::File, &schema)?;
     let messages = &mut contents.messages;
-    for (blocks, is_dictionary) in [(footer.dictionaries(), true), (footer.record_batches(), false)] {
+    for (blocks, is_dictionary) in [
+        (footer.dictionaries(), true),
+        (footer.record_batches(), false),
+    ] {
         for block in blocks.map_err(damaged)?.into_iter().flatten() {
             let at = u64::try_from(block.offset()).map_err(damaged)?;
-            let (head, body) =
-                (u64::try_from(block.meta_data_length()).map_err(damaged)?, u64::try_from(block.body_length()).map_err(damaged)?);
-            if at.checked_add(head).and_then(|at| at.checked_add(body)).is_none_or(|behind| behind > start) {
-                return Err(format!("a block of {head} and {body} bytes at {at} does not end before the footer"));
+            let (head, body) = (
+                u64::try_from(block.meta_data_length()).map_err(damaged)?,
+                u64::try_from(block.body_length()).map_err(damaged)?,
+            );
+            if at
+                .checked_add(head)
+                .and_then(|at| at.checked_add(body))
+                .is_none_or(|behind| behind > start)
+            {
+                return Err(format!(
+                    "a block of {head} and {body} bytes at {at} does not end before the footer"
+                ));
             }
             let found = message(file, at, start, &contents.nodes)?.ok_or("a block is empty")?;
-            if found.dictionary.is_some() != is_dictionary || found.head != head || found.body > body {
+            if found.dictionary.is_some() != is_dictionary
+                || found.head != head
+                || found.body > body
+            {
                 return Err(format!("the block at {at} is not what its footer says"));
             }
             messages.push(found);
         }
     }
-    let mut ids: Vec<i64> = messages.iter().filter_map(|message| message.dictionary).collect();
+    let mut ids: Vec<i64> = messages
+        .iter()
+        .filter_map(|message| message.dictionary)
+        .collect();
     ids.sort_unstable();
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err("it has two dictionaries of one column, of which a file with a footer has one".into());
+        return Err(
+            "it has two dictionaries of one column, of which a file with a footer has one".into(),
+        );
     }
     nothing_between(file, messages, start)?;
     Ok(contents)
 }
 
-/// Refuses a file whose footer knows only some of what stands before it, as that of the last of several that were joined.
+/// Refuses a file whose footer knows only some of what stands before it, as that of the last of
+/// several that were joined.
 fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(), String> {
-    let schema = head(file, MESSAGES_AT, footer)?.ok_or("it has no schema")?.0;
-    let mut taken: Vec<(u64, u64)> = messages.iter().map(|message| (message.at, message.at + message.head + message.body)).collect();
+    let schema = head(file, MESSAGES_AT, footer)?
+        .ok_or("it has no schema")?
+        .0;
+    let mut taken: Vec<(u64, u64)> = messages
+        .iter()
+        .map(|message| (message.at, message.at + message.head + message.body))
+        .collect();
     taken.push((footer, footer));
     taken.sort_unstable();
     let mut behind = schema;
     for (start, end) in taken {
         let length = start.saturating_sub(behind);
-        let between = if length > LARGEST { Vec::new() } else { bytes(file, behind, length)? };
+        let between = if length > LARGEST {
+            Vec::new()
+        } else {
+            bytes(file, behind, length)?
+        };
         let between = between.strip_prefix(&CONTINUATION).unwrap_or(&between);
         if length > LARGEST || between.iter().any(|byte| *byte != 0) {
-            return Err(format!("its footer knows nothing of {length} bytes at {behind}: it may be several files that were joined"));
+            return Err(format!(
+                "its footer knows nothing of {length} bytes at {behind}: it may be several files that were joined"
+            ));
         }
         behind = behind.max(end);
     }
@@ -158,27 +217,39 @@ fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(),
 fn stream(file: &File, size: u64) -> Result<Contents, String> {
     let schema_bytes = head(file, 0, size)?.ok_or("it has no schema")?;
     let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
-    let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else { return Err("it has no schema".into()) };
+    let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else {
+        return Err("it has no schema".into());
+    };
     let mut contents = contents(Container::Stream, &schema)?;
     let mut at = schema_bytes.0;
     loop {
         if at >= size {
             return Err("it does not say that it ends: it may have been cut off".into());
         }
-        let Some(found) = message(file, at, size, &contents.nodes)? else { break };
+        let Some(found) = message(file, at, size, &contents.nodes)? else {
+            break;
+        };
         contents.messages.push(found);
         at += found.head + found.body;
     }
     let rest = bytes(file, at, (size - at).min(LARGEST))?;
-    let marker = if rest.starts_with(&CONTINUATION) { 8 } else { 4 };
+    let marker = if rest.starts_with(&CONTINUATION) {
+        8
+    } else {
+        4
+    };
     if rest.iter().skip(marker).any(|byte| *byte != 0) || size - at > LARGEST {
-        return Err("something stands behind the end of its stream, as of two that were joined".into());
+        return Err(
+            "something stands behind the end of its stream, as of two that were joined".into(),
+        );
     }
     Ok(contents)
 }
 
 fn is_stream(file: &File, size: u64) -> bool {
-    let Ok(Some((_, head))) = head(file, 0, size) else { return false };
+    let Ok(Some((_, head))) = head(file, 0, size) else {
+        return false;
+    };
     let header = flat::MessageRef::read_as_root(&head).and_then(|message| message.header());
     matches!(header, Ok(Some(flat::MessageHeaderRef::Schema(_))))
 }
@@ -191,10 +262,18 @@ fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Conten
     let columns = types::columns(schema)?;
     let nodes = Nodes::read(schema)?;
     let mut notes = Vec::new();
-    for pair in schema.custom_metadata().map_err(damaged)?.into_iter().flatten() {
+    for pair in schema
+        .custom_metadata()
+        .map_err(damaged)?
+        .into_iter()
+        .flatten()
+    {
         let pair = pair.map_err(damaged)?;
         let text = |found: Option<&str>| found.unwrap_or_default().to_string();
-        notes.push((text(pair.key().map_err(damaged)?), text(pair.value().map_err(damaged)?)));
+        notes.push((
+            text(pair.key().map_err(damaged)?),
+            text(pair.value().map_err(damaged)?),
+        ));
     }
     // A message of its own, of which polars makes its schema.
     let schema = flat::Schema::try_from(*schema).map_err(damaged)?;
@@ -205,44 +284,91 @@ fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Conten
         custom_metadata: None,
     };
     let schema = flat::planus::Builder::new().finish(message, None).to_vec();
-    Ok(Contents { container, columns, nodes, notes, schema, messages: Vec::new() })
+    Ok(Contents {
+        container,
+        columns,
+        nodes,
+        notes,
+        schema,
+        messages: Vec::new(),
+    })
 }
 
 /// The dictionary or the batch at a place; nothing where the messages end.
 fn message(file: &File, at: u64, end: u64, nodes: &Nodes) -> Result<Option<Message>, String> {
-    let Some((behind, bytes)) = head(file, at, end)? else { return Ok(None) };
+    let Some((behind, bytes)) = head(file, at, end)? else {
+        return Ok(None);
+    };
     let found = flat::MessageRef::read_as_root(&bytes).map_err(damaged)?;
     let version = found.version().map_err(damaged)?;
-    if !matches!(version, flat::MetadataVersion::V4 | flat::MetadataVersion::V5) {
+    if !matches!(
+        version,
+        flat::MetadataVersion::V4 | flat::MetadataVersion::V5
+    ) {
         return Err("it is of a version of Arrow before 0.8, which is not read".into());
     }
     let body = u64::try_from(found.body_length().map_err(damaged)?).map_err(damaged)?;
     if behind.checked_add(body).is_none_or(|behind| behind > end) {
-        return Err(format!("a message at {at} has {body} bytes, and the file ends before: it may have been cut off"));
+        return Err(format!(
+            "a message at {at} has {body} bytes, and the file ends before: it may have been cut off"
+        ));
     }
     let (dictionary, batch) = match found.header().map_err(damaged)? {
         Some(flat::MessageHeaderRef::RecordBatch(batch)) => (None, batch),
         Some(flat::MessageHeaderRef::DictionaryBatch(dictionary)) => {
             if dictionary.is_delta().map_err(damaged)? {
-                return Err("it has delta dictionaries, which are not read: write it with whole ones".into());
+                return Err(
+                    "it has delta dictionaries, which are not read: write it with whole ones"
+                        .into(),
+                );
             }
-            (Some(dictionary.id().map_err(damaged)?), dictionary.data().map_err(damaged)?.ok_or("a dictionary is empty")?)
+            (
+                Some(dictionary.id().map_err(damaged)?),
+                dictionary
+                    .data()
+                    .map_err(damaged)?
+                    .ok_or("a dictionary is empty")?,
+            )
         }
-        _ => return Err(format!("the message at {at} is neither a batch nor a dictionary")),
+        _ => {
+            return Err(format!(
+                "the message at {at} is neither a batch nor a dictionary"
+            ));
+        }
     };
     let rows = batch.length().map_err(damaged)?;
     let rows = u64::try_from(rows).map_err(|_| format!("a batch says that it has {rows} rows"))?;
     let is_version_4 = version == flat::MetadataVersion::V4;
-    let checked = nodes.of(dictionary).and_then(|nodes| nodes::check(&batch, is_version_4, body, nodes));
+    let checked = nodes
+        .of(dictionary)
+        .and_then(|nodes| nodes::check(&batch, is_version_4, body, nodes));
     checked.map_err(|reason| format!("the message at {at} {reason}"))?;
-    let codec = batch.compression().map_err(damaged)?.map(|compression| compression.codec().map_err(damaged)).transpose()?;
-    Ok(Some(Message { dictionary, at, head: behind - at, body, rows, codec }))
+    let codec = batch
+        .compression()
+        .map_err(damaged)?
+        .map(|compression| compression.codec().map_err(damaged))
+        .transpose()?;
+    Ok(Some(Message {
+        dictionary,
+        at,
+        head: behind - at,
+        body,
+        rows,
+        codec,
+    }))
 }
 
 /// The head of the message at a place, with where its body begins; nothing where the messages end.
 pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8>)>, String> {
-    let cut_off = || format!("the message at {at} is longer than the file: it may have been cut off");
-    let within = |behind: u64| if behind <= end { Ok(()) } else { Err(cut_off()) };
+    let cut_off =
+        || format!("the message at {at} is longer than the file: it may have been cut off");
+    let within = |behind: u64| {
+        if behind <= end {
+            Ok(())
+        } else {
+            Err(cut_off())
+        }
+    };
     within(at.checked_add(4).ok_or_else(cut_off)?)?;
     let mut length = bytes(file, at, 4)?;
     let mut start = at + 4;
@@ -252,12 +378,16 @@ pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8
         length = bytes(file, start, 4)?;
         start = at + 8;
     }
-    let length = u64::from(u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+    let length = u64::from(u32::from_le_bytes([
+        length[0], length[1], length[2], length[3],
+    ]));
     if length == 0 {
         return Ok(None);
     }
     if length > LARGEST {
-        return Err(format!("the head of the message at {at} says that it has {length} bytes"));
+        return Err(format!(
+            "the head of the message at {at} says that it has {length} bytes"
+        ));
     }
     within(start + length)?;
     Ok(Some((start + length, bytes(file, start, length)?)))
@@ -267,8 +397,11 @@ pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8
 pub(super) fn bytes(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
     let length = usize::try_from(length).map_err(damaged)?;
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(length).map_err(|_| format!("{length} bytes of it do not fit into memory"))?;
+    bytes
+        .try_reserve_exact(length)
+        .map_err(|_| format!("{length} bytes of it do not fit into memory"))?;
     bytes.resize(length, 0);
-    file.read_exact_at(&mut bytes, at).map_err(|error| error.to_string())?;
+    file.read_exact_at(&mut bytes, at)
+        .map_err(|error| error.to_string())?;
     Ok(bytes)
 }

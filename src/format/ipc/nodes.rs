@@ -1,6 +1,8 @@
-//! What each message must have by the schema: a node for every column and every field of one, and the buffers of each.
+//! What each message must have by the schema: a node for every column and every field of one, and
+//! the buffers of each.
 //!
-//! Readers take both in this order. What does not fit gives them other rows, or fewer, and no error.
+//! Readers take both in this order. What does not fit gives them other rows, or fewer, and no
+//! error.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -57,21 +59,46 @@ impl Nodes {
         Ok(found)
     }
 
-    fn field(&mut self, field: &flat::FieldRef<'_>, is_column: bool, nodes: &mut Vec<Node>) -> Result<(), String> {
-        let Some(dictionary) = field.dictionary().map_err(damaged)? else { return self.values(field, is_column, nodes) };
-        let keys = dictionary.index_type().map_err(damaged)?.map(|keys| keys.bit_width().map_err(damaged)).transpose()?;
+    fn field(
+        &mut self,
+        field: &flat::FieldRef<'_>,
+        is_column: bool,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), String> {
+        let Some(dictionary) = field.dictionary().map_err(damaged)? else {
+            return self.values(field, is_column, nodes);
+        };
+        let keys = dictionary
+            .index_type()
+            .map_err(damaged)?
+            .map(|keys| keys.bit_width().map_err(damaged))
+            .transpose()?;
         let bytes = usize::try_from(keys.unwrap_or(32) / 8).map_err(damaged)?;
-        nodes.push(Node { is_column, buffers: 2, values: Values::Keys(bytes) });
+        nodes.push(Node {
+            is_column,
+            buffers: 2,
+            values: Values::Keys(bytes),
+        });
         let mut own = Vec::new();
         self.values(field, true, &mut own)?;
-        self.dictionaries.entry(dictionary.id().map_err(damaged)?).or_insert(own);
+        self.dictionaries
+            .entry(dictionary.id().map_err(damaged)?)
+            .or_insert(own);
         Ok(())
     }
 
     /// A field that is no dictionary, or the values of one.
-    fn values(&mut self, field: &flat::FieldRef<'_>, is_column: bool, nodes: &mut Vec<Node>) -> Result<(), String> {
+    fn values(
+        &mut self,
+        field: &flat::FieldRef<'_>,
+        is_column: bool,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), String> {
         use flat::TypeRef as T;
-        let kind = field.type_().map_err(damaged)?.ok_or("a column has no type")?;
+        let kind = field
+            .type_()
+            .map_err(damaged)?
+            .ok_or("a column has no type")?;
         let (buffers, values) = match kind {
             T::Null(_) | T::RunEndEncoded(_) => (0, Values::Any),
             T::Struct(_) | T::FixedSizeList(_) => (1, Values::Any),
@@ -81,11 +108,17 @@ impl Nodes {
             },
             T::Utf8(_) => (3, Values::Texts(4)),
             T::LargeUtf8(_) => (3, Values::Texts(8)),
-            T::Binary(_) | T::LargeBinary(_) | T::ListView(_) | T::LargeListView(_) => (3, Values::Any),
+            T::Binary(_) | T::LargeBinary(_) | T::ListView(_) | T::LargeListView(_) => {
+                (3, Values::Any)
+            }
             T::Utf8View(_) | T::BinaryView(_) => (2, Values::Views),
             _ => (2, Values::Any),
         };
-        nodes.push(Node { is_column, buffers, values });
+        nodes.push(Node {
+            is_column,
+            buffers,
+            values,
+        });
         for child in field.children().map_err(damaged)?.into_iter().flatten() {
             self.field(&child.map_err(damaged)?, false, nodes)?;
         }
@@ -104,38 +137,78 @@ impl Nodes {
     }
 }
 
-/// Refuses a batch, or the data of a dictionary, that has other nodes or buffers than its schema needs.
-pub(super) fn check(batch: &flat::RecordBatchRef<'_>, is_version_4: bool, body: u64, nodes: &[Node]) -> Result<(), String> {
+/// Refuses a batch, or the data of a dictionary, that has other nodes or buffers than its schema
+/// needs.
+pub(super) fn check(
+    batch: &flat::RecordBatchRef<'_>,
+    is_version_4: bool,
+    body: u64,
+    nodes: &[Node],
+) -> Result<(), String> {
     let rows = batch.length().map_err(damaged)?;
-    let found: Vec<flat::FieldNodeRef<'_>> = batch.nodes().map_err(damaged)?.into_iter().flatten().collect();
+    let found: Vec<flat::FieldNodeRef<'_>> = batch
+        .nodes()
+        .map_err(damaged)?
+        .into_iter()
+        .flatten()
+        .collect();
     if found.len() != nodes.len() {
-        return Err(format!("has {} nodes of columns and fields, and its schema has {}", found.len(), nodes.len()));
+        return Err(format!(
+            "has {} nodes of columns and fields, and its schema has {}",
+            found.len(),
+            nodes.len()
+        ));
     }
     for (found, node) in found.iter().zip(nodes) {
         let (length, nulls) = (found.length(), found.null_count());
         if length < 0 || (node.is_column && length != rows) {
-            return Err(format!("says that it has {rows} rows, and one of its columns has {length}"));
+            return Err(format!(
+                "says that it has {rows} rows, and one of its columns has {length}"
+            ));
         }
         if !(0..=length).contains(&nulls) {
             return Err(format!("says that {nulls} of {length} values are null"));
         }
     }
-    let views = batch.variadic_buffer_counts().map_err(damaged)?.into_iter().flatten();
-    let views = views.map(|count| usize::try_from(count).map_err(damaged)).collect::<Result<Vec<_>, _>>()?;
-    if views.len() != nodes.iter().filter(|node| node.values == Values::Views).count() {
+    let views = batch
+        .variadic_buffer_counts()
+        .map_err(damaged)?
+        .into_iter()
+        .flatten();
+    let views = views
+        .map(|count| usize::try_from(count).map_err(damaged))
+        .collect::<Result<Vec<_>, _>>()?;
+    if views.len()
+        != nodes
+            .iter()
+            .filter(|node| node.values == Values::Views)
+            .count()
+    {
         return Err("does not say how many buffers each of its views has".into());
     }
-    let most = nodes.iter().map(|node| node.buffers(is_version_4)).chain(views).fold(0_usize, usize::saturating_add);
+    let most = nodes
+        .iter()
+        .map(|node| node.buffers(is_version_4))
+        .chain(views)
+        .fold(0_usize, usize::saturating_add);
     let mut behind = 0;
     let mut count = 0_usize;
     for buffer in batch.buffers().map_err(damaged)?.into_iter().flatten() {
         count += 1;
-        let bounds = u64::try_from(buffer.offset()).ok().zip(u64::try_from(buffer.length()).ok());
-        let ends = bounds.and_then(|(start, length)| start.checked_add(length)).filter(|end| *end <= body);
-        let (Some((start, length)), Some(end)) = (bounds, ends) else { return Err("has a buffer that does not lie in it".into()) };
+        let bounds = u64::try_from(buffer.offset())
+            .ok()
+            .zip(u64::try_from(buffer.length()).ok());
+        let ends = bounds
+            .and_then(|(start, length)| start.checked_add(length))
+            .filter(|end| *end <= body);
+        let (Some((start, length)), Some(end)) = (bounds, ends) else {
+            return Err("has a buffer that does not lie in it".into());
+        };
         if length > 0 {
             if start < behind || start % 8 != 0 {
-                return Err("has buffers that overlap, or begin between two words of 8 bytes".into());
+                return Err(
+                    "has buffers that overlap, or begin between two words of 8 bytes".into(),
+                );
             }
             behind = end;
         }
@@ -149,15 +222,34 @@ pub(super) fn check(batch: &flat::RecordBatchRef<'_>, is_version_4: bool, body: 
 /// Empties what stands behind nulls, where a reader that looks at it may find no key and no text.
 ///
 /// The message was checked; where its buffers are now is said apart.
-pub(super) fn empty_nulls(body: &mut [u8], batch: &flat::RecordBatch, is_version_4: bool, buffers: &[flat::Buffer], nodes: &[Node]) {
-    let (mut buffers, mut views) = (buffers.iter(), batch.variadic_buffer_counts.iter().flatten());
+pub(super) fn empty_nulls(
+    body: &mut [u8],
+    batch: &flat::RecordBatch,
+    is_version_4: bool,
+    buffers: &[flat::Buffer],
+    nodes: &[Node],
+) {
+    let (mut buffers, mut views) = (
+        buffers.iter(),
+        batch.variadic_buffer_counts.iter().flatten(),
+    );
     for (found, node) in batch.nodes.iter().flatten().zip(nodes) {
-        let own: Vec<Range<usize>> = buffers.by_ref().take(node.buffers(is_version_4)).filter_map(range).collect();
+        let own: Vec<Range<usize>> = buffers
+            .by_ref()
+            .take(node.buffers(is_version_4))
+            .filter_map(range)
+            .collect();
         if node.values == Values::Views {
-            let count = views.next().and_then(|count| usize::try_from(*count).ok()).unwrap_or_default();
+            let count = views
+                .next()
+                .and_then(|count| usize::try_from(*count).ok())
+                .unwrap_or_default();
             buffers.by_ref().take(count).for_each(drop);
         }
-        let (Ok(length), [nulls, places, ..]) = (usize::try_from(found.length), own.as_slice()) else { continue };
+        let (Ok(length), [nulls, places, ..]) = (usize::try_from(found.length), own.as_slice())
+        else {
+            continue;
+        };
         if found.null_count == 0 || nulls.len() < length.div_ceil(8) {
             continue;
         }
@@ -173,8 +265,17 @@ pub(super) fn empty_nulls(body: &mut [u8], batch: &flat::RecordBatch, is_version
             let at = |row: usize| places.start + row * bytes..places.start + (row + 1) * bytes;
             let emptied = match (node.values, own.get(2)) {
                 (Values::Texts(_), Some(texts)) => {
-                    let offset = |row| usize::try_from(body.get(at(row)).filter(|_| at(row).end <= places.end).map(number)?).ok();
-                    let bounds = offset(row).zip(offset(row + 1)).filter(|(start, end)| start <= end && *end <= texts.len());
+                    let offset = |row| {
+                        usize::try_from(
+                            body.get(at(row))
+                                .filter(|_| at(row).end <= places.end)
+                                .map(number)?,
+                        )
+                        .ok()
+                    };
+                    let bounds = offset(row)
+                        .zip(offset(row + 1))
+                        .filter(|(start, end)| start <= end && *end <= texts.len());
                     bounds.map_or(0..0, |(start, end)| texts.start + start..texts.start + end)
                 }
                 _ => at(row),
@@ -186,7 +287,10 @@ pub(super) fn empty_nulls(body: &mut [u8], batch: &flat::RecordBatch, is_version
 
 /// A number of up to eight bytes.
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn range(buffer: &flat::Buffer) -> Option<Range<usize>> {

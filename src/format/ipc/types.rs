@@ -1,6 +1,8 @@
-//! Columns as their values are, and as they are stored: what files of one flow, and of one part, must have in common.
+//! Columns as their values are, and as they are stored: what files of one flow, and of one part,
+//! must have in common.
 //!
-//! They are read from the schema's message itself, so that a file passes whole whose types nothing here can decode.
+//! They are read from the schema's message itself, so that a file passes whole whose types nothing
+//! here can decode.
 
 use std::collections::HashSet;
 
@@ -53,7 +55,10 @@ impl columns::Column for Column {
 /// It is damaged, or too deep.
 pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, String> {
     let mut left = MOST_FIELDS;
-    let fields = schema.fields().map_err(damaged)?.ok_or("its schema has no fields")?;
+    let fields = schema
+        .fields()
+        .map_err(damaged)?
+        .ok_or("its schema has no fields")?;
     let (mut found, mut names) = (Vec::new(), HashSet::new());
     for field in fields {
         let mut column = column(&field.map_err(damaged)?, 0, &mut left)?;
@@ -66,9 +71,19 @@ pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, Strin
 }
 
 fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<Column, String> {
-    *left = left.checked_sub(1).filter(|_| depth < DEEPEST).ok_or("its schema is too large")?;
-    let name = field.name().map_err(damaged)?.unwrap_or_default().to_string();
-    let kind = field.type_().map_err(damaged)?.ok_or_else(|| format!("column {name} has no type"))?;
+    *left = left
+        .checked_sub(1)
+        .filter(|_| depth < DEEPEST)
+        .ok_or("its schema is too large")?;
+    let name = field
+        .name()
+        .map_err(damaged)?
+        .unwrap_or_default()
+        .to_string();
+    let kind = field
+        .type_()
+        .map_err(damaged)?
+        .ok_or_else(|| format!("column {name} has no type"))?;
     let mut fields = Vec::new();
     for child in field.children().map_err(damaged)?.into_iter().flatten() {
         fields.push(self::column(&child.map_err(damaged)?, depth + 1, left)?);
@@ -77,36 +92,78 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     // What only names the elements says nothing of values, and is of how they are stored.
     match &kind {
         flat::TypeRef::List(_) | flat::TypeRef::LargeList(_) | flat::TypeRef::FixedSizeList(_) => {
-            fields.iter_mut().for_each(|element| renamed(element, "element", &mut stored));
+            fields
+                .iter_mut()
+                .for_each(|element| renamed(element, "element", &mut stored));
         }
         flat::TypeRef::Map(_) => {
-            fields.iter().for_each(|entries| stored.push_str(&format!(" {:?}", entries.name)));
-            fields = fields.into_iter().flat_map(|entries| entries.fields).collect();
-            fields.iter_mut().zip(["key", "value"]).for_each(|(field, name)| renamed(field, name, &mut stored));
+            fields
+                .iter()
+                .for_each(|entries| stored.push_str(&format!(" {:?}", entries.name)));
+            fields = fields
+                .into_iter()
+                .flat_map(|entries| entries.fields)
+                .collect();
+            fields
+                .iter_mut()
+                .zip(["key", "value"])
+                .for_each(|(field, name)| renamed(field, name, &mut stored));
         }
         _ => {}
     }
     if let Some(dictionary) = field.dictionary().map_err(damaged)? {
         let keys = dictionary.index_type().map_err(damaged)?;
-        let keys =
-            keys.map(|keys| Ok::<_, String>((keys.bit_width().map_err(damaged)?, keys.is_signed().map_err(damaged)?))).transpose()?;
+        let keys = keys
+            .map(|keys| {
+                Ok::<_, String>((
+                    keys.bit_width().map_err(damaged)?,
+                    keys.is_signed().map_err(damaged)?,
+                ))
+            })
+            .transpose()?;
         let (bits, is_signed) = keys.unwrap_or((32, true));
-        let order = if dictionary.is_ordered().map_err(damaged)? { " ordered" } else { "" };
-        stored = format!("dictionary of {stored} by {}int{bits}{order}", if is_signed { "" } else { "u" });
+        let order = if dictionary.is_ordered().map_err(damaged)? {
+            " ordered"
+        } else {
+            ""
+        };
+        stored = format!(
+            "dictionary of {stored} by {}int{bits}{order}",
+            if is_signed { "" } else { "u" }
+        );
     }
-    stored.push_str(if field.nullable().map_err(damaged)? { " null" } else { "" });
+    stored.push_str(if field.nullable().map_err(damaged)? {
+        " null"
+    } else {
+        ""
+    });
     let mut said: Vec<(String, String)> = Vec::new();
-    for pair in field.custom_metadata().map_err(damaged)?.into_iter().flatten() {
+    for pair in field
+        .custom_metadata()
+        .map_err(damaged)?
+        .into_iter()
+        .flatten()
+    {
         let pair = pair.map_err(damaged)?;
         let text = |found: Option<&str>| found.unwrap_or_default().to_string();
-        said.push((text(pair.key().map_err(damaged)?), text(pair.value().map_err(damaged)?)));
+        said.push((
+            text(pair.key().map_err(damaged)?),
+            text(pair.value().map_err(damaged)?),
+        ));
     }
     if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION) {
         words = format!("{extension} in {words}");
     }
     said.sort();
-    said.iter().for_each(|(key, value)| stored.push_str(&format!(" {key:?}={value:?}")));
-    Ok(Column { name, kind: words, stored, unreadable, fields })
+    said.iter()
+        .for_each(|(key, value)| stored.push_str(&format!(" {key:?}={value:?}")));
+    Ok(Column {
+        name,
+        kind: words,
+        stored,
+        unreadable,
+        fields,
+    })
 }
 
 /// Calls a field by the name that it has in every file.
@@ -127,7 +184,11 @@ fn words(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static st
         TypeRef::Null(_) => one("null", "null"),
         TypeRef::Bool(_) => one("boolean", "boolean"),
         TypeRef::Int(int) => {
-            let sign = if int.is_signed().map_err(damaged)? { "" } else { "u" };
+            let sign = if int.is_signed().map_err(damaged)? {
+                ""
+            } else {
+                "u"
+            };
             both(format!("{sign}int{}", int.bit_width().map_err(damaged)?))
         }
         TypeRef::FloatingPoint(float) => match float.precision().map_err(damaged)? {
@@ -141,42 +202,88 @@ fn words(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static st
         TypeRef::Binary(_) => one("binary", "binary"),
         TypeRef::LargeBinary(_) => one("binary", "large_binary"),
         TypeRef::BinaryView(_) => one("binary", "binary_view"),
-        TypeRef::FixedSizeBinary(fixed) => both(format!("binary[{}]", fixed.byte_width().map_err(damaged)?)),
+        TypeRef::FixedSizeBinary(fixed) => {
+            both(format!("binary[{}]", fixed.byte_width().map_err(damaged)?))
+        }
         TypeRef::Date(date) => match date.unit().map_err(damaged)? {
             flat::DateUnit::Day => one("date", "date32"),
             flat::DateUnit::Millisecond => one("date", "date64"),
         },
         TypeRef::Time(time) => both(format!("time({})", unit(time.unit().map_err(damaged)?))),
         TypeRef::Timestamp(time) => {
-            let zone = time.timezone().map_err(damaged)?.map_or_else(String::new, |zone| format!(", {zone}"));
-            both(format!("timestamp({}{zone})", unit(time.unit().map_err(damaged)?)))
+            let zone = time
+                .timezone()
+                .map_err(damaged)?
+                .map_or_else(String::new, |zone| format!(", {zone}"));
+            both(format!(
+                "timestamp({}{zone})",
+                unit(time.unit().map_err(damaged)?)
+            ))
         }
-        TypeRef::Duration(time) => both(format!("duration({})", unit(time.unit().map_err(damaged)?))),
+        TypeRef::Duration(time) => {
+            both(format!("duration({})", unit(time.unit().map_err(damaged)?)))
+        }
         TypeRef::Interval(interval) => match interval.unit().map_err(damaged)? {
             flat::IntervalUnit::YearMonth => one("interval of months", "interval of months"),
             flat::IntervalUnit::DayTime => one("interval of days", "interval of days"),
             flat::IntervalUnit::MonthDayNano => one("interval", "interval"),
         },
         TypeRef::Decimal(decimal) => {
-            let (precision, scale) = (decimal.precision().map_err(damaged)?, decimal.scale().map_err(damaged)?);
+            let (precision, scale) = (
+                decimal.precision().map_err(damaged)?,
+                decimal.scale().map_err(damaged)?,
+            );
             let words = format!("decimal({precision},{scale})");
-            let unreadable = (scale < 0 || precision < 1).then_some("its decimals have their point behind the last digit");
-            Ok((words.clone(), format!("{words} of {} bits", decimal.bit_width().map_err(damaged)?), unreadable))
+            let unreadable = (scale < 0 || precision < 1)
+                .then_some("its decimals have their point behind the last digit");
+            Ok((
+                words.clone(),
+                format!("{words} of {} bits", decimal.bit_width().map_err(damaged)?),
+                unreadable,
+            ))
         }
         TypeRef::List(_) => one("list", "list"),
         TypeRef::LargeList(_) => one("list", "large_list"),
         TypeRef::FixedSizeList(list) => {
             let size = list.list_size().map_err(damaged)?;
-            Ok(("list".into(), format!("list[{size}]"), (size < 1).then_some("its lists have no elements")))
+            Ok((
+                "list".into(),
+                format!("list[{size}]"),
+                (size < 1).then_some("its lists have no elements"),
+            ))
         }
         TypeRef::Struct(_) => one("group", "group"),
-        TypeRef::Map(map) => one("map", if map.keys_sorted().map_err(damaged)? { "map sorted" } else { "map" }),
+        TypeRef::Map(map) => one(
+            "map",
+            if map.keys_sorted().map_err(damaged)? {
+                "map sorted"
+            } else {
+                "map"
+            },
+        ),
         TypeRef::Union(union) => {
-            let ids: Vec<i32> = union.type_ids().map_err(damaged)?.into_iter().flatten().collect();
-            Ok(("union".into(), format!("union {:?} {ids:?}", union.mode().map_err(damaged)?), None))
+            let ids: Vec<i32> = union
+                .type_ids()
+                .map_err(damaged)?
+                .into_iter()
+                .flatten()
+                .collect();
+            Ok((
+                "union".into(),
+                format!("union {:?} {ids:?}", union.mode().map_err(damaged)?),
+                None,
+            ))
         }
-        TypeRef::RunEndEncoded(_) => Ok(("runs".into(), "runs".into(), Some("it is stored as runs (run-end encoded)"))),
-        TypeRef::ListView(_) | TypeRef::LargeListView(_) => Ok(("list".into(), "list_view".into(), Some("it is a view of lists"))),
+        TypeRef::RunEndEncoded(_) => Ok((
+            "runs".into(),
+            "runs".into(),
+            Some("it is stored as runs (run-end encoded)"),
+        )),
+        TypeRef::ListView(_) | TypeRef::LargeListView(_) => Ok((
+            "list".into(),
+            "list_view".into(),
+            Some("it is a view of lists"),
+        )),
     }
 }
 
@@ -223,7 +330,8 @@ pub(super) fn packing(columns: &[Column], notes: &Notes) -> Fingerprint {
     writer.finish()
 }
 
-/// The first column in which the values of two files differ in name, order or type, and how; `None` where they do not.
+/// The first column in which the values of two files differ in name, order or type, and how; `None`
+/// where they do not.
 pub(super) fn difference(one: &[Column], other: &[Column]) -> Option<String> {
     columns::difference(one, other, &|column| column.kind.clone())
 }
@@ -238,7 +346,11 @@ pub(super) fn apart(one: (&[Column], &Notes), other: (&[Column], &Notes)) -> Opt
     if let Some(difference) = columns::difference(one.0, other.0, &|column| column.stored.clone()) {
         return Some(difference);
     }
-    let key = one.1.iter().find(|note| !other.1.contains(note)).or_else(|| other.1.iter().find(|note| !one.1.contains(note)));
+    let key = one
+        .1
+        .iter()
+        .find(|note| !other.1.contains(note))
+        .or_else(|| other.1.iter().find(|note| !one.1.contains(note)));
     key.map(|(key, _)| format!("their metadata {key:?} differs"))
 }
 
@@ -247,7 +359,12 @@ pub(super) fn unreadable(columns: &[Column]) -> Option<(String, String)> {
     fn walk(above: &str, column: &Column) -> Option<(String, String)> {
         let path = format!("{above}{}", column.name);
         let own = column.unreadable.map(|why| (path.clone(), why.to_string()));
-        own.or_else(|| column.fields.iter().find_map(|field| walk(&format!("{path}."), field)))
+        own.or_else(|| {
+            column
+                .fields
+                .iter()
+                .find_map(|field| walk(&format!("{path}."), field))
+        })
     }
     columns.iter().find_map(|column| walk("", column))
 }

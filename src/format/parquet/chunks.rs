@@ -1,7 +1,8 @@
 //! Moving row groups: column chunks are spliced into a new file, no value is decoded.
 //!
-//! What a footer says of a chunk is taken over as a tree, and only the places and sizes in it are changed: so statistics,
-//! filters, indexes and types that no library of ours knows stay what they were.
+//! What a footer says of a chunk is taken over as a tree, and only the places and sizes in it are
+//! changed: so statistics, filters, indexes and types that no library of ours knows stay what they
+//! were.
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -22,7 +23,11 @@ const BLOCK: u64 = 1 << 20;
 
 /// Moves the pieces of a cut, whole groups all, into one file, with the codec that is asked for.
 /// Gives the rows.
-pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Write + Send + '_>) -> Result<u64, FormatError> {
+pub(super) fn move_groups(
+    cut: &Cut<'_>,
+    codec: Option<&Codec>,
+    out: Box<dyn Write + Send + '_>,
+) -> Result<u64, FormatError> {
     let mut current = Current::open(cut, 0)?;
     let first = Model::new(&current);
     let mut file = current.footer.file.clone();
@@ -44,34 +49,66 @@ pub(super) fn move_groups(cut: &Cut<'_>, codec: Option<&Codec>, out: Box<dyn Wri
                 return Err(FormatError::Interrupted);
             }
             let Some(group) = footer.groups.get(number) else {
-                return Err(footer::unsound(source, format!("it has no row group {number}")));
+                return Err(footer::unsound(
+                    source,
+                    format!("it has no row group {number}"),
+                ));
             };
             // Writers leave empty groups without pages, and no reader asks for them.
             if group.rows > 0 {
                 check_rows(source, footer, number)?;
-                splice(&mut writer, source, footer, number, codec, first.vouches_for(&current))?;
+                splice(
+                    &mut writer,
+                    source,
+                    footer,
+                    number,
+                    codec,
+                    first.vouches_for(&current),
+                )?;
             }
         }
     }
     writer.finish()
 }
 
-/// A column without lists has as many values as its group has rows, and its levels are counted one by one or not at all.
-pub(super) fn check_rows(source: &Opened, footer: &Footer, number: usize) -> Result<(), FormatError> {
+/// A column without lists has as many values as its group has rows, and its levels are counted one
+/// by one or not at all.
+pub(super) fn check_rows(
+    source: &Opened,
+    footer: &Footer,
+    number: usize,
+) -> Result<(), FormatError> {
     let group = &footer.groups[number];
-    let flat = footer.leaves.iter().zip(&group.chunks).filter(|(leaf, _)| leaf.max_repetition == 0);
+    let flat = footer
+        .leaves
+        .iter()
+        .zip(&group.chunks)
+        .filter(|(leaf, _)| leaf.max_repetition == 0);
     for (leaf, chunk) in flat {
         if chunk.values != group.rows {
             let (values, rows) = (chunk.values, group.rows);
-            let what = format!("row group {number}, column {}: it has {values} values, and the row group {rows} rows", leaf.name());
+            let what = format!(
+                "row group {number}, column {}: it has {values} values, and the row group {rows} rows",
+                leaf.name()
+            );
             return Err(footer::unsound(source, what));
         }
     }
     for (leaf, chunk) in footer.leaves.iter().zip(&group.chunks) {
-        let counted = |id: i16| chunk.meta.fields(16).map_or(0, |sizes| sizes.list(id).len());
+        let counted = |id: i16| {
+            chunk
+                .meta
+                .fields(16)
+                .map_or(0, |sizes| sizes.list(id).len())
+        };
         for (id, most) in [(2, leaf.max_repetition), (3, leaf.max_definition)] {
             if ![0, most as usize + 1].contains(&counted(id)) {
-                let what = format!("row group {number}, column {}: it counts {} levels of {}", leaf.name(), counted(id), most + 1);
+                let what = format!(
+                    "row group {number}, column {}: it counts {} levels of {}",
+                    leaf.name(),
+                    counted(id),
+                    most + 1
+                );
                 return Err(footer::unsound(source, what));
             }
         }
@@ -90,7 +127,11 @@ impl Current {
     fn open(cut: &Cut<'_>, piece: usize) -> Result<Self, FormatError> {
         let source = cut.sources.open(cut.pieces[piece].file)?;
         let footer = Footer::read(&source)?;
-        Ok(Self { piece, source, footer })
+        Ok(Self {
+            piece,
+            source,
+            footer,
+        })
     }
 }
 
@@ -103,11 +144,14 @@ struct Model {
 impl Model {
     fn new(first: &Current) -> Self {
         let field = |id: i16| first.footer.file.get(id).cloned();
-        Self { created_by: field(6), orders: field(7) }
+        Self {
+            created_by: field(6),
+            orders: field(7),
+        }
     }
 
-    /// True where readers judge the statistics of another file as they should: by the name of the writer that made them, and
-    /// by the order that the footer says for the columns.
+    /// True where readers judge the statistics of another file as they should: by the name of the
+    /// writer that made them, and by the order that the footer says for the columns.
     fn vouches_for(&self, other: &Current) -> bool {
         let file = &other.footer.file;
         file.get(6) == self.created_by.as_ref() && file.get(7) == self.orders.as_ref()
@@ -126,19 +170,31 @@ fn splice(
 ) -> Result<(), FormatError> {
     let group = &footer.groups[number];
     let in_column = |column: usize, error: String| {
-        footer::unsound(source, format!("row group {number}, column {}: {error}", footer.leaves[column].name()))
+        footer::unsound(
+            source,
+            format!(
+                "row group {number}, column {}: {error}",
+                footer.leaves[column].name()
+            ),
+        )
     };
     let packed = |column: usize| {
         let chunk = &group.chunks[column];
-        let packs = codec.filter(|codec| codec.packs_all || codec.number != chunk.codec).filter(|_| chunk.length > 0);
+        let packs = codec
+            .filter(|codec| codec.packs_all || codec.number != chunk.codec)
+            .filter(|_| chunk.length > 0);
         let pack = |codec: &Codec| {
-            let bytes = recompress::read(&source.file, chunk).map_err(FormatError::at("read", &source.path))?;
+            let bytes = recompress::read(&source.file, chunk)
+                .map_err(FormatError::at("read", &source.path))?;
             recompress(&bytes, chunk, codec).map_err(|error| in_column(column, error))
         };
         packs.map(pack).transpose()
     };
     let columns = 0..group.chunks.len();
-    let packed = columns.into_par_iter().map(packed).collect::<Result<Vec<_>, _>>()?;
+    let packed = columns
+        .into_par_iter()
+        .map(packed)
+        .collect::<Result<Vec<_>, _>>()?;
     let mut chunks = Vec::new();
     let mut filters = Vec::new();
     for (column, (chunk, packed)) in group.chunks.iter().zip(packed).enumerate() {
@@ -163,7 +219,14 @@ fn splice(
         }
         chunks.push(moved);
     }
-    writer.end_group(RowGroup { chunks: Vec::new(), ..group.clone() }, chunks, filters)
+    writer.end_group(
+        RowGroup {
+            chunks: Vec::new(),
+            ..group.clone()
+        },
+        chunks,
+        filters,
+    )
 }
 
 /// Copies the bytes of a chunk as they are.
@@ -172,8 +235,12 @@ fn copy(writer: &mut FileWriter<'_>, source: &Opened, chunk: &Chunk) -> Result<(
     let mut done = 0;
     while done < chunk.length {
         let count = usize::try_from((chunk.length - done).min(BLOCK)).unwrap_or_default();
-        std::os::unix::fs::FileExt::read_exact_at(&source.file, &mut block[..count], chunk.start + done)
-            .map_err(FormatError::at("read", &source.path))?;
+        std::os::unix::fs::FileExt::read_exact_at(
+            &source.file,
+            &mut block[..count],
+            chunk.start + done,
+        )
+        .map_err(FormatError::at("read", &source.path))?;
         writer.add(&block[..count])?;
         done += count as u64;
     }

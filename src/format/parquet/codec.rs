@@ -9,7 +9,15 @@ use polars_parquet::write::{BrotliLevel, CompressionOptions, GzipLevel, ZstdLeve
 pub(super) const KEEP: &str = "keep";
 
 /// The words, the default first.
-pub(super) const WORDS: &[&str] = &[KEEP, "snappy", "gzip", "lz4", "brotli", "zstd", "uncompressed"];
+pub(super) const WORDS: &[&str] = &[
+    KEEP,
+    "snappy",
+    "gzip",
+    "lz4",
+    "brotli",
+    "zstd",
+    "uncompressed",
+];
 
 // The levels are those that polars takes where nothing is said.
 const GZIP_LEVEL: u8 = 6;
@@ -40,7 +48,16 @@ pub(super) enum Number {
 }
 
 impl Number {
-    const ALL: [Self; 8] = [Self::Uncompressed, Self::Snappy, Self::Gzip, Self::Lzo, Self::Brotli, Self::Lz4, Self::Zstd, Self::Lz4Raw];
+    const ALL: [Self; 8] = [
+        Self::Uncompressed,
+        Self::Snappy,
+        Self::Gzip,
+        Self::Lzo,
+        Self::Brotli,
+        Self::Lz4,
+        Self::Zstd,
+        Self::Lz4Raw,
+    ];
 
     /// The codec of a number; `None` where none has it.
     pub(super) fn new(number: i64) -> Option<Self> {
@@ -75,23 +92,44 @@ pub(super) struct Codec {
 
 impl Codec {
     /// Leaves bytes as they are.
-    pub(super) const NONE: Self = Self { packs_all: true, options: CompressionOptions::Uncompressed, number: Number::Uncompressed as i64 };
+    pub(super) const NONE: Self = Self {
+        packs_all: true,
+        options: CompressionOptions::Uncompressed,
+        number: Number::Uncompressed as i64,
+    };
 
     /// The codec of a compression; `None` for one that is not written.
     pub(super) fn new(compression: super::Compression) -> Option<Self> {
         let super::Compression { word, level } = compression;
         let (options, number) = match word {
             "snappy" => (CompressionOptions::Snappy, Number::Snappy),
-            "gzip" => (CompressionOptions::Gzip(Some(GzipLevel::try_new(level.unwrap_or(GZIP_LEVEL)).ok()?)), Number::Gzip),
+            "gzip" => (
+                CompressionOptions::Gzip(Some(
+                    GzipLevel::try_new(level.unwrap_or(GZIP_LEVEL)).ok()?,
+                )),
+                Number::Gzip,
+            ),
             "lz4" => (CompressionOptions::Lz4Raw, Number::Lz4Raw),
-            "brotli" => {
-                (CompressionOptions::Brotli(Some(BrotliLevel::try_new(level.unwrap_or(BROTLI_LEVEL).into()).ok()?)), Number::Brotli)
-            }
-            "zstd" => (CompressionOptions::Zstd(Some(ZstdLevel::try_new(level.unwrap_or(ZSTD_LEVEL).into()).ok()?)), Number::Zstd),
+            "brotli" => (
+                CompressionOptions::Brotli(Some(
+                    BrotliLevel::try_new(level.unwrap_or(BROTLI_LEVEL).into()).ok()?,
+                )),
+                Number::Brotli,
+            ),
+            "zstd" => (
+                CompressionOptions::Zstd(Some(
+                    ZstdLevel::try_new(level.unwrap_or(ZSTD_LEVEL).into()).ok()?,
+                )),
+                Number::Zstd,
+            ),
             "uncompressed" => (CompressionOptions::Uncompressed, Number::Uncompressed),
             _ => return None,
         };
-        Some(Self { packs_all: level.is_some(), options, number: number as i64 })
+        Some(Self {
+            packs_all: level.is_some(),
+            options,
+            number: number as i64,
+        })
     }
 
     /// True where bytes stay as they are.
@@ -103,7 +141,9 @@ impl Codec {
     pub(super) fn pack(&self, bytes: &[u8], packed: &mut Vec<u8>) -> Result<(), String> {
         match self.options {
             CompressionOptions::Uncompressed => packed.extend_from_slice(bytes),
-            options => pages::compress(options, bytes, packed).map_err(|error| error.to_string())?,
+            options => {
+                pages::compress(options, bytes, packed).map_err(|error| error.to_string())?
+            }
         }
         Ok(())
     }

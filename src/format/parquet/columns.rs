@@ -1,4 +1,5 @@
-//! Columns as they are stored: the schema's digest, how two schemas differ, and which columns polars takes for others.
+//! Columns as they are stored: the schema's digest, how two schemas differ, and which columns
+//! polars takes for others.
 
 use std::sync::Arc;
 
@@ -16,7 +17,10 @@ const MAX_PRECISION: i32 = 38;
 /// The digest of a schema: names, order, types and repetition, whatever the root is called.
 pub(super) fn digest(root: &Type) -> Fingerprint {
     fn walk(node: &Type, writer: &mut KeyWriter) {
-        writer.text(node.name()).text(&describe(node)).count(fields(node).len());
+        writer
+            .text(node.name())
+            .text(&describe(node))
+            .count(fields(node).len());
         for field in fields(node) {
             walk(field, writer);
         }
@@ -38,25 +42,35 @@ impl columns::Column for Arc<Type> {
     }
 }
 
-/// The first column that two files store in different ways, and how; `None` where they store all in the same.
+/// The first column that two files store in different ways, and how; `None` where they store all in
+/// the same.
 pub(super) fn stored_otherwise(one: &Type, other: &Type) -> Option<String> {
     columns::difference(fields(one), fields(other), &|node| describe(node))
 }
 
-/// The first column of which nobody can say what its values are, or that is called like another, and why.
+/// The first column of which nobody can say what its values are, or that is called like another,
+/// and why.
 pub(super) fn unreadable(root: &Type) -> Option<(String, String)> {
     let names: Vec<&str> = fields(root).iter().map(|field| field.name()).collect();
-    if let Some(double) = names.iter().enumerate().find(|(number, name)| names[..*number].contains(name)) {
+    if let Some(double) = names
+        .iter()
+        .enumerate()
+        .find(|(number, name)| names[..*number].contains(name))
+    {
         return Some((double.1.to_string(), "two columns have this name".into()));
     }
     find(root, &|node| match node {
-        Type::PrimitiveType { physical_type: Physical::INT96, .. } => Some("an INT96 timestamp"),
+        Type::PrimitiveType {
+            physical_type: Physical::INT96,
+            ..
+        } => Some("an INT96 timestamp"),
         Type::GroupType { fields, .. } if fields.is_empty() => Some("a group without fields"),
         _ => None,
     })
 }
 
-/// The first column whose values are another thing than the bytes that they are stored as, and what it is.
+/// The first column whose values are another thing than the bytes that they are stored as, and what
+/// it is.
 pub(super) fn misread(root: &Type) -> Option<(String, String)> {
     find(root, &|node| match logical(node) {
         _ if is_map(node) && !has_entries(node) => Some("a map without entries of key and value"),
@@ -74,32 +88,57 @@ fn has_entries(node: &Type) -> bool {
     matches!(fields(node), [entries] if is_repeated(entries) && fields(entries).len() == 2)
 }
 
-/// The first column in which something is found, and what it is. What only makes a list of its elements has no name in the path.
+/// The first column in which something is found, and what it is. What only makes a list of its
+/// elements has no name in the path.
 fn find(root: &Type, what: &impl Fn(&Type) -> Option<&'static str>) -> Option<(String, String)> {
-    fn walk(path: &str, node: &Type, what: &impl Fn(&Type) -> Option<&'static str>) -> Option<(String, String)> {
+    fn walk(
+        path: &str,
+        node: &Type,
+        what: &impl Fn(&Type) -> Option<&'static str>,
+    ) -> Option<(String, String)> {
         if let Some(what) = what(node) {
-            return Some((path.to_string(), format!("{what} is not read as what it is ({})", describe(node))));
+            return Some((
+                path.to_string(),
+                format!("{what} is not read as what it is ({})", describe(node)),
+            ));
         }
         let inner = match element(node) {
-            Some(Element::Inside(inside)) => return walk(&format!("{path}.{}", inside.name()), inside, what),
-            Some(Element::Repeated(repeated)) => return walk(&format!("{path}.{}", repeated.name()), repeated, what),
+            Some(Element::Inside(inside)) => {
+                return walk(&format!("{path}.{}", inside.name()), inside, what);
+            }
+            Some(Element::Repeated(repeated)) => {
+                return walk(&format!("{path}.{}", repeated.name()), repeated, what);
+            }
             None => fields(node),
         };
-        inner.iter().find_map(|field| walk(&format!("{path}.{}", field.name()), field, what))
+        inner
+            .iter()
+            .find_map(|field| walk(&format!("{path}.{}", field.name()), field, what))
     }
-    fields(root).iter().find_map(|field| walk(field.name(), field, what))
+    fields(root)
+        .iter()
+        .find_map(|field| walk(field.name(), field, what))
 }
 
-/// The first of some columns that `written` has with another type than `source`, and how it would change.
+/// The first of some columns that `written` has with another type than `source`, and how it would
+/// change.
 ///
-/// What a list calls its elements, how many levels it has and how wide a decimal is stored say nothing about values.
+/// What a list calls its elements, how many levels it has and how wide a decimal is stored say
+/// nothing about values.
 pub(super) fn changed(source: &[Arc<Type>], written: &[Arc<Type>]) -> Option<(String, String)> {
     changed_fields("", source, written)
 }
 
-fn changed_fields(above: &str, source: &[Arc<Type>], written: &[Arc<Type>]) -> Option<(String, String)> {
+fn changed_fields(
+    above: &str,
+    source: &[Arc<Type>],
+    written: &[Arc<Type>],
+) -> Option<(String, String)> {
     if source.len() != written.len() {
-        return Some((above.trim_end_matches('.').to_string(), "its fields would change".into()));
+        return Some((
+            above.trim_end_matches('.').to_string(),
+            "its fields would change".into(),
+        ));
     }
     source.iter().zip(written).find_map(|(source, written)| {
         let path = format!("{above}{}", source.name());
@@ -113,11 +152,20 @@ fn changed_fields(above: &str, source: &[Arc<Type>], written: &[Arc<Type>]) -> O
 fn changed_field(path: &str, source: Found<'_>, written: Found<'_>) -> Option<(String, String)> {
     let (before, after) = (source.meaning(), written.meaning());
     if before != after {
-        return Some((path.to_string(), format!("it is {before} and would become {after}")));
+        return Some((
+            path.to_string(),
+            format!("it is {before} and would become {after}"),
+        ));
     }
     match (source.element(), written.element()) {
-        (Some(source), Some(written)) => changed_field(&format!("{path}.{}", source.node.name()), source, written),
-        _ => changed_fields(&format!("{path}."), fields(source.node), fields(written.node)),
+        (Some(source), Some(written)) => {
+            changed_field(&format!("{path}.{}", source.node.name()), source, written)
+        }
+        _ => changed_fields(
+            &format!("{path}."),
+            fields(source.node),
+            fields(written.node),
+        ),
     }
 }
 
@@ -131,12 +179,22 @@ struct Found<'s> {
 impl<'s> Found<'s> {
     fn new(node: &'s Type) -> Self {
         let info = node.get_basic_info();
-        Self { node, repetition: if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED } }
+        Self {
+            node,
+            repetition: if info.has_repetition() {
+                info.repetition()
+            } else {
+                Repetition::REQUIRED
+            },
+        }
     }
 
     /// The elements, where it is a list.
     fn element(self) -> Option<Self> {
-        let as_element = |node| Self { node, repetition: Repetition::REQUIRED };
+        let as_element = |node| Self {
+            node,
+            repetition: Repetition::REQUIRED,
+        };
         if self.repetition == Repetition::REPEATED {
             return Some(as_element(self.node));
         }
@@ -146,31 +204,59 @@ impl<'s> Found<'s> {
         }
     }
 
-    /// What it is in words, where equal words mean equal values: old annotations as the new ones, and none as that of the
-    /// plain type.
+    /// What it is in words, where equal words mean equal values: old annotations as the new ones,
+    /// and none as that of the plain type.
     fn meaning(self) -> String {
         let Self { node, repetition } = self;
         let info = node.get_basic_info();
-        let id = if info.has_id() { format!(" with id {}", info.id()) } else { String::new() };
+        let id = if info.has_id() {
+            format!(" with id {}", info.id())
+        } else {
+            String::new()
+        };
         if self.element().is_some() {
-            let repetition = if repetition == Repetition::REPEATED { Repetition::REQUIRED } else { repetition };
+            let repetition = if repetition == Repetition::REPEATED {
+                Repetition::REQUIRED
+            } else {
+                repetition
+            };
             return format!("{repetition} list{id}");
         }
         let logical = match logical(node) {
-            Some(LogicalType::Integer(int)) if int.is_signed && int.bit_width == whole_bits(node) => None,
+            Some(LogicalType::Integer(int))
+                if int.is_signed && int.bit_width == whole_bits(node) =>
+            {
+                None
+            }
             other => other,
         };
-        if let (Some(LogicalType::Decimal(_)), Type::PrimitiveType { precision, scale, .. }) = (&logical, node) {
+        if let (
+            Some(LogicalType::Decimal(_)),
+            Type::PrimitiveType {
+                precision, scale, ..
+            },
+        ) = (&logical, node)
+        {
             return format!("{repetition} decimal({precision},{scale}){id}");
         }
         let logical = match (logical, info.converted_type()) {
             (Some(logical), _) => format!(" {}", words(&logical)),
-            (None, ConvertedType::NONE | ConvertedType::INT_32 | ConvertedType::INT_64) => String::new(),
+            (None, ConvertedType::NONE | ConvertedType::INT_32 | ConvertedType::INT_64) => {
+                String::new()
+            }
             (None, other) => format!(" {other}"),
         };
         match node {
-            Type::PrimitiveType { physical_type, type_length, .. } => {
-                let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY { format!("[{type_length}]") } else { String::new() };
+            Type::PrimitiveType {
+                physical_type,
+                type_length,
+                ..
+            } => {
+                let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY {
+                    format!("[{type_length}]")
+                } else {
+                    String::new()
+                };
                 format!("{repetition} {physical_type}{length}{logical}{id}")
             }
             Type::GroupType { .. } => format!("{repetition} group{logical}{id}"),
@@ -181,8 +267,14 @@ impl<'s> Found<'s> {
 /// The bits of a whole number that is stored as such.
 fn whole_bits(node: &Type) -> i8 {
     match node {
-        Type::PrimitiveType { physical_type: Physical::INT32, .. } => 32,
-        Type::PrimitiveType { physical_type: Physical::INT64, .. } => 64,
+        Type::PrimitiveType {
+            physical_type: Physical::INT32,
+            ..
+        } => 32,
+        Type::PrimitiveType {
+            physical_type: Physical::INT64,
+            ..
+        } => 64,
         _ => 0,
     }
 }
@@ -190,16 +282,34 @@ fn whole_bits(node: &Type) -> i8 {
 /// A node of a schema in words, without its name and its children.
 pub(super) fn describe(node: &Type) -> String {
     let info = node.get_basic_info();
-    let repetition = if info.has_repetition() { format!("{} ", info.repetition()) } else { String::new() };
+    let repetition = if info.has_repetition() {
+        format!("{} ", info.repetition())
+    } else {
+        String::new()
+    };
     let logical = match (info.logical_type_ref(), info.converted_type()) {
         (Some(logical), _) => format!(" {}", words(logical)),
         (None, ConvertedType::NONE) => String::new(),
         (None, converted) => format!(" {converted}"),
     };
     match node {
-        Type::PrimitiveType { physical_type, type_length, precision, scale, .. } => {
-            let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY { format!("[{type_length}]") } else { String::new() };
-            let digits = if *precision > 0 { format!(" {precision},{scale}") } else { String::new() };
+        Type::PrimitiveType {
+            physical_type,
+            type_length,
+            precision,
+            scale,
+            ..
+        } => {
+            let length = if *physical_type == Physical::FIXED_LEN_BYTE_ARRAY {
+                format!("[{type_length}]")
+            } else {
+                String::new()
+            };
+            let digits = if *precision > 0 {
+                format!(" {precision},{scale}")
+            } else {
+                String::new()
+            };
             format!("{repetition}{physical_type}{length}{logical}{digits}")
         }
         Type::GroupType { .. } => format!("{repetition}group{logical}"),

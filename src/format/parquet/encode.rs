@@ -1,6 +1,8 @@
-//! Encoding: record batches become row groups. Polars encodes the pages; what a file says of them is written here.
+//! Encoding: record batches become row groups. Polars encodes the pages; what a file says of them
+//! is written here.
 //!
-//! Statistics are made in `statistics`: no option of a library, and no environment variable, decides a byte.
+//! Statistics are made in `statistics`: no option of a library, and no environment variable,
+//! decides a byte.
 
 use std::io::Write;
 use std::ops::Range;
@@ -40,32 +42,65 @@ pub(super) fn begin<'w>(
     codec: &Codec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let FileSchema { arrow, types, footer } = schema;
+    let FileSchema {
+        arrow,
+        types,
+        footer,
+    } = schema;
     let leaves = leaves(footer.list(2)).map_err(FormatError::Encode)?;
     let mut left = leaves.iter();
     // A dictionary of floating point numbers would make one of 0 and -0.
-    let plain = |(encoding, leaf): (Encoding, &Leaf)| if leaf.order == Order::Float { Encoding::Plain } else { encoding };
-    let encodings = arrow.iter_values().map(|field| get_dtype_encoding(&field.dtype));
-    let encodings = encodings.map(|each| each.into_iter().zip(left.by_ref()).map(plain).collect()).collect();
+    let plain = |(encoding, leaf): (Encoding, &Leaf)| {
+        if leaf.order == Order::Float {
+            Encoding::Plain
+        } else {
+            encoding
+        }
+    };
+    let encodings = arrow
+        .iter_values()
+        .map(|field| get_dtype_encoding(&field.dtype));
+    let encodings = encodings
+        .map(|each| each.into_iter().zip(left.by_ref()).map(plain).collect())
+        .collect();
     let mut dtypes = Vec::new();
-    arrow.iter_values().for_each(|field| leaf_types(&field.dtype, &mut dtypes));
-    let is_ordered = dtypes.iter().zip(&leaves).map(|(dtype, leaf)| is_ordered_as(dtype, leaf.order)).collect();
+    arrow
+        .iter_values()
+        .for_each(|field| leaf_types(&field.dtype, &mut dtypes));
+    let is_ordered = dtypes
+        .iter()
+        .zip(&leaves)
+        .map(|(dtype, leaf)| is_ordered_as(dtype, leaf.order))
+        .collect();
     let writer = FileWriter::new(out, footer)?;
-    Ok(Box::new(GroupWriter { writer, types, leaves, encodings, is_ordered, arrow, model, codec: *codec }))
+    Ok(Box::new(GroupWriter {
+        writer,
+        types,
+        leaves,
+        encodings,
+        is_ordered,
+        arrow,
+        model,
+        codec: *codec,
+    }))
 }
 
 fn leaf_types<'t>(dtype: &'t ArrowDataType, found: &mut Vec<&'t ArrowDataType>) {
     match dtype {
         ArrowDataType::LargeList(inner) => leaf_types(&inner.dtype, found),
-        ArrowDataType::Struct(fields) => fields.iter().for_each(|field| leaf_types(&field.dtype, found)),
+        ArrowDataType::Struct(fields) => fields
+            .iter()
+            .for_each(|field| leaf_types(&field.dtype, found)),
         leaf => found.push(leaf),
     }
 }
 
-/// True where polars finds the smallest and the largest of an array's values by the order of the column.
+/// True where polars finds the smallest and the largest of an array's values by the order of the
+/// column.
 fn is_ordered_as(dtype: &ArrowDataType, order: Order) -> bool {
     use ArrowDataType::{
-        BinaryView, Boolean, Decimal, Dictionary, FixedSizeBinary, Float16, Float32, Float64, UInt8, UInt16, UInt32, UInt64, Utf8View,
+        BinaryView, Boolean, Decimal, Dictionary, FixedSizeBinary, Float16, Float32, Float64,
+        UInt8, UInt16, UInt32, UInt64, Utf8View,
     };
     match dtype {
         Boolean | UInt8 | UInt16 | UInt32 | UInt64 => order == Order::Unsigned,
@@ -103,17 +138,38 @@ impl GroupWriter<'_> {
     fn columns(&self, batch: RecordBatch) -> Result<Vec<Encoded>, FormatError> {
         let rows = batch.height();
         let arrays = batch.into_arrays();
-        let long: Vec<Option<Values>> = arrays.iter().map(|array| Values::long(array.as_ref())).collect();
-        let columns: Vec<_> = arrays.into_iter().zip(self.types.iter().cloned()).zip(&self.encodings).zip(&long).collect();
+        let long: Vec<Option<Values>> = arrays
+            .iter()
+            .map(|array| Values::long(array.as_ref()))
+            .collect();
+        let columns: Vec<_> = arrays
+            .into_iter()
+            .zip(self.types.iter().cloned())
+            .zip(&self.encodings)
+            .zip(&long)
+            .collect();
         let pages = columns
             .into_par_iter()
             .map(|(((array, field), encodings), long)| {
-                pages::pages(array, field, if long.is_some() { WITHOUT_BOUNDS } else { OPTIONS }, encodings)
+                pages::pages(
+                    array,
+                    field,
+                    if long.is_some() {
+                        WITHOUT_BOUNDS
+                    } else {
+                        OPTIONS
+                    },
+                    encodings,
+                )
             })
             .collect::<PolarsResult<Vec<_>>>()
             .map_err(failed)?;
         // A column with long values has no columns in it.
-        let long: Vec<_> = pages.iter().zip(&long).flat_map(|(pages, long)| pages.iter().map(move |_| long.as_ref())).collect();
+        let long: Vec<_> = pages
+            .iter()
+            .zip(&long)
+            .flat_map(|(pages, long)| pages.iter().map(move |_| long.as_ref()))
+            .collect();
         let pages: Vec<_> = pages
             .into_iter()
             .flatten()
@@ -121,15 +177,26 @@ impl GroupWriter<'_> {
             .collect::<PolarsResult<_>>()
             .map_err(failed)?;
         if pages.len() != self.leaves.len() {
-            return Err(FormatError::Encode(format!("it has {} columns, and its schema {}", pages.len(), self.leaves.len())));
+            return Err(FormatError::Encode(format!(
+                "it has {} columns, and its schema {}",
+                pages.len(),
+                self.leaves.len()
+            )));
         }
         let codec = self.codec;
-        let columns: Vec<_> = pages.into_iter().zip(&self.leaves).zip(&self.is_ordered).zip(long).collect();
+        let columns: Vec<_> = pages
+            .into_iter()
+            .zip(&self.leaves)
+            .zip(&self.is_ordered)
+            .zip(long)
+            .collect();
         columns
             .into_par_iter()
             .map(|(((pages, leaf), is_ordered), long)| {
                 let encoded = encoded(&codec, &pages, (leaf, *is_ordered), long, rows);
-                encoded.map_err(|error| FormatError::Encode(format!("column {}: {error}", leaf.name())))
+                encoded.map_err(|error| {
+                    FormatError::Encode(format!("column {}: {error}", leaf.name()))
+                })
             })
             .collect()
     }
@@ -160,7 +227,9 @@ impl Values {
         };
         let mut values = rows.filter_map(value);
         let first = values.next()?;
-        Some(values.fold((first, first), |(min, max), value| (min.min(value), max.max(value))))
+        Some(values.fold((first, first), |(min, max), value| {
+            (min.min(value), max.max(value))
+        }))
     }
 }
 
@@ -172,7 +241,12 @@ fn encoded(
     long: Option<&Values>,
     rows: usize,
 ) -> Result<Encoded, String> {
-    let mut chunk = ChunkWriter { codec, pieces: Vec::new(), length: 0, unpacked: 0 };
+    let mut chunk = ChunkWriter {
+        codec,
+        pieces: Vec::new(),
+        length: 0,
+        unpacked: 0,
+    };
     let mut collected = Collected::new(leaf);
     let (mut places, mut dictionary) = (Vec::new(), None);
     let (mut entries, mut begun) = (0, 0);
@@ -186,13 +260,17 @@ fn encoded(
                 dictionary = Some(offset);
             }
             Page::Data(page) => {
-                let DataPageHeader::V1(header) = page.header() else { return Err("a page is of another version".into()) };
+                let DataPageHeader::V1(header) = page.header() else {
+                    return Err("a page is of another version".into());
+                };
                 let own = own_header(header.num_values, header.encoding.0);
                 let (counts, _) = Levels::default().first(&own, page.buffer(), leaf)?;
                 let found = match (long, &header.statistics) {
                     _ if !is_ordered => None,
                     (Some(long), _) => long.bounds(begun..begun + counts.rows),
-                    (None, Some(found)) => found.min_value.as_deref().zip(found.max_value.as_deref()),
+                    (None, Some(found)) => {
+                        found.min_value.as_deref().zip(found.max_value.as_deref())
+                    }
                     (None, None) => None,
                 };
                 collected.note(counts, found);
@@ -209,20 +287,45 @@ fn encoded(
     }
     encodings.sort_unstable();
     encodings.dedup();
-    let number = |number: usize| i64::try_from(number).map(Value::I64).map_err(|error| error.to_string());
+    let number = |number: usize| {
+        i64::try_from(number)
+            .map(Value::I64)
+            .map_err(|error| error.to_string())
+    };
     let mut meta = Fields::default();
-    meta.set(1, Value::I32(i32::try_from(leaf.element.small(1).unwrap_or_default()).map_err(|error| error.to_string())?));
-    meta.set(2, thrift::numbers(encodings)).set(3, thrift::texts(leaf.path.iter().cloned()));
-    meta.set(4, Value::I32(i32::try_from(codec.number).map_err(|error| error.to_string())?));
-    meta.set(5, number(entries)?).set(6, number(chunk.unpacked)?).set(7, number(chunk.length)?);
+    meta.set(
+        1,
+        Value::I32(
+            i32::try_from(leaf.element.small(1).unwrap_or_default())
+                .map_err(|error| error.to_string())?,
+        ),
+    );
+    meta.set(2, thrift::numbers(encodings))
+        .set(3, thrift::texts(leaf.path.iter().cloned()));
+    meta.set(
+        4,
+        Value::I32(i32::try_from(codec.number).map_err(|error| error.to_string())?),
+    );
+    meta.set(5, number(entries)?)
+        .set(6, number(chunk.unpacked)?)
+        .set(7, number(chunk.length)?);
     meta.set(12, collected.chunk());
-    Ok(Encoded { pieces: chunk.pieces, meta, column_index: collected.index(), pages: places, dictionary })
+    Ok(Encoded {
+        pieces: chunk.pieces,
+        meta,
+        column_index: collected.index(),
+        pages: places,
+        dictionary,
+    })
 }
 
 /// What a data page says of itself.
 fn own_header(entries: i32, encoding: i32) -> Fields {
     let mut own = Fields::default();
-    own.set(1, Value::I32(entries)).set(2, Value::I32(encoding)).set(3, Value::I32(RLE)).set(4, Value::I32(RLE));
+    own.set(1, Value::I32(entries))
+        .set(2, Value::I32(encoding))
+        .set(3, Value::I32(RLE))
+        .set(4, Value::I32(RLE));
     own
 }
 
@@ -249,11 +352,19 @@ impl ChunkWriter<'_> {
     }
 
     fn page(&mut self, kind: i32, id: i16, own: Fields, body: &[u8]) -> Result<(), String> {
-        let small = |number: usize| i32::try_from(number).map(Value::I32).map_err(|_| format!("a page of {number} bytes is too large"));
+        let small = |number: usize| {
+            i32::try_from(number)
+                .map(Value::I32)
+                .map_err(|_| format!("a page of {number} bytes is too large"))
+        };
         let mut packed = Vec::new();
         self.codec.pack(body, &mut packed)?;
         let mut header = Fields::default();
-        header.set(1, Value::I32(kind)).set(2, small(body.len())?).set(3, small(packed.len())?).set(id, Value::Struct(own));
+        header
+            .set(1, Value::I32(kind))
+            .set(2, small(body.len())?)
+            .set(3, small(packed.len())?)
+            .set(id, Value::Struct(own));
         let header = header.to_bytes();
         self.unpacked += header.len() + body.len();
         self.length += header.len() + packed.len();
@@ -268,18 +379,38 @@ impl Encoded {
         let number = |number: u64| i64::try_from(number).map(Value::I64).map_err(failed);
         let place = |offset: usize| number(at + offset as u64);
         let mut meta = self.meta;
-        meta.set(9, place(self.pages.first().map_or(0, |(offset, ..)| *offset))?);
+        meta.set(
+            9,
+            place(self.pages.first().map_or(0, |(offset, ..)| *offset))?,
+        );
         meta.set_or_remove(11, self.dictionary.map(place).transpose()?);
-        let location = |(offset, size, row): &(usize, usize, usize)| -> Result<Fields, FormatError> {
-            let mut location = Fields::default();
-            location.set(1, place(*offset)?).set(2, Value::I32(i32::try_from(*size).map_err(failed)?)).set(3, number(*row as u64)?);
-            Ok(location)
-        };
+        let location =
+            |(offset, size, row): &(usize, usize, usize)| -> Result<Fields, FormatError> {
+                let mut location = Fields::default();
+                location
+                    .set(1, place(*offset)?)
+                    .set(2, Value::I32(i32::try_from(*size).map_err(failed)?))
+                    .set(3, number(*row as u64)?);
+                Ok(location)
+            };
         let mut index = Fields::default();
-        index.set(1, thrift::structs(self.pages.iter().map(location).collect::<Result<Vec<_>, _>>()?));
+        index.set(
+            1,
+            thrift::structs(
+                self.pages
+                    .iter()
+                    .map(location)
+                    .collect::<Result<Vec<_>, _>>()?,
+            ),
+        );
         let mut fields = Fields::default();
         fields.set(2, Value::I64(0));
-        Ok(Moved { fields, meta, column_index: self.column_index, offset_index: Some(index) })
+        Ok(Moved {
+            fields,
+            meta,
+            column_index: self.column_index,
+            offset_index: Some(index),
+        })
     }
 }
 
@@ -293,13 +424,28 @@ impl Encoder for GroupWriter<'_> {
         let mut chunks = Vec::new();
         for encoded in self.columns(batch)? {
             let at = self.writer.at();
-            encoded.pieces.iter().try_for_each(|piece| self.writer.add(piece))?;
+            encoded
+                .pieces
+                .iter()
+                .try_for_each(|piece| self.writer.add(piece))?;
             chunks.push(encoded.moved(at)?);
         }
         let mut fields = Fields::default();
-        fields.set(3, Value::I64(i64::try_from(rows).map_err(failed)?)).set(5, Value::I64(0)).set(6, Value::I64(0)).set(7, Value::I16(0));
+        fields
+            .set(3, Value::I64(i64::try_from(rows).map_err(failed)?))
+            .set(5, Value::I64(0))
+            .set(6, Value::I64(0))
+            .set(7, Value::I16(0));
         let filters = chunks.iter().map(|_| None).collect();
-        self.writer.end_group(RowGroup { fields, rows, chunks: Vec::new() }, chunks, filters)
+        self.writer.end_group(
+            RowGroup {
+                fields,
+                rows,
+                chunks: Vec::new(),
+            },
+            chunks,
+            filters,
+        )
     }
 
     fn finish(self: Box<Self>) -> Result<(), FormatError> {
@@ -309,11 +455,23 @@ impl Encoder for GroupWriter<'_> {
 
 /// Packed files may agree in parquet's types and still differ in what Arrow's metadata calls them.
 fn check_types(found: &ArrowSchema, schema: &ArrowSchema, model: &Path) -> Result<(), FormatError> {
-    match schema.iter_values().find(|field| found.get(&field.name).is_none_or(|found| found.dtype != field.dtype)) {
+    match schema.iter_values().find(|field| {
+        found
+            .get(&field.name)
+            .is_none_or(|found| found.dtype != field.dtype)
+    }) {
         None => Ok(()),
         Some(field) => {
-            let found = found.get(&field.name).map_or_else(|| "missing".to_string(), |found| format!("{:?}", found.dtype));
-            Err(FormatError::Encode(format!("column {} is {found}, and {:?} in {}", field.name, field.dtype, model.display())))
+            let found = found.get(&field.name).map_or_else(
+                || "missing".to_string(),
+                |found| format!("{:?}", found.dtype),
+            );
+            Err(FormatError::Encode(format!(
+                "column {} is {found}, and {:?} in {}",
+                field.name,
+                field.dtype,
+                model.display()
+            )))
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is in a file, as far as it is needed to check, slice and compare it: nothing but its footer is read.
+//! What is in a file, as far as it is needed to check, slice and compare it: nothing but its footer
+//! is read.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +9,9 @@ use crate::format::{FormatError, Group, Layout, Opened};
 
 /// Checks that a file is whole and says what is in it.
 ///
-/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row group between magic and
-/// footer, and as many rows in the groups as in the file. Old writers say 0 rows of a file that has groups: then the
-/// groups are believed, as other readers do.
+/// Sound means: the magic at both ends, a footer that parses, every column chunk of every row group
+/// between magic and footer, and as many rows in the groups as in the file. Old writers say 0 rows
+/// of a file that has groups: then the groups are believed, as other readers do.
 pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     let footer = Footer::read(source)?;
     let types = footer.types(source)?;
@@ -18,8 +19,17 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     let mut compressions = BTreeSet::new();
     let mut groups = Vec::new();
     for group in &footer.groups {
-        compressions.extend(group.chunks.iter().filter(|chunk| chunk.codec >= 0).map(|chunk| codec::word(chunk.codec).to_string()));
-        groups.push(Group { rows: group.rows, bytes: group.chunks.iter().map(|chunk| chunk.length).sum() });
+        compressions.extend(
+            group
+                .chunks
+                .iter()
+                .filter(|chunk| chunk.codec >= 0)
+                .map(|chunk| codec::word(chunk.codec).to_string()),
+        );
+        groups.push(Group {
+            rows: group.rows,
+            bytes: group.chunks.iter().map(|chunk| chunk.length).sum(),
+        });
     }
     Ok(Layout {
         rows: groups.iter().map(|group| group.rows).sum(),

@@ -1,7 +1,8 @@
-//! Leaves: the columns that a schema's flat list describes, with their levels and the order of their values.
+//! Leaves: the columns that a schema's flat list describes, with their levels and the order of
+//! their values.
 //!
-//! The list is read without recursion, so that no depth of it costs a stack. What a column is called by Arrow is not
-//! known here.
+//! The list is read without recursion, so that no depth of it costs a stack. What a column is
+//! called by Arrow is not known here.
 
 use super::thrift::{Fields, Value};
 
@@ -61,7 +62,11 @@ pub(super) struct Leaf {
 impl Leaf {
     /// Its names, joined as messages show them.
     pub(super) fn name(&self) -> String {
-        let names: Vec<_> = self.path.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        let names: Vec<_> = self
+            .path
+            .iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
         names.join(".")
     }
 }
@@ -75,9 +80,17 @@ struct Open {
 
 /// The leaves of a schema, in order.
 pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
-    let mut elements = schema.iter().map(|element| element.fields().ok_or_else(|| "its schema is no list of structs".to_string()));
+    let mut elements = schema.iter().map(|element| {
+        element
+            .fields()
+            .ok_or_else(|| "its schema is no list of structs".to_string())
+    });
     let root = elements.next().ok_or("it has no schema")??;
-    let mut open = vec![Open { children: root.small(5).unwrap_or_default(), definition: 0, repetition: 0 }];
+    let mut open = vec![Open {
+        children: root.small(5).unwrap_or_default(),
+        definition: 0,
+        repetition: 0,
+    }];
     let mut path: Vec<Vec<u8>> = Vec::new();
     let mut levels: Vec<(u32, u32)> = Vec::new();
     let mut found = Vec::new();
@@ -89,7 +102,9 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
             levels.pop();
         }
         let depth = open.len();
-        let Some(above) = open.last_mut() else { return Err("its schema has more columns than its groups say".into()) };
+        let Some(above) = open.last_mut() else {
+            return Err("its schema has more columns than its groups say".into());
+        };
         above.children -= 1;
         let repeats = element.small(3).unwrap_or(REQUIRED);
         let definition = above.definition + u32::from(repeats != REQUIRED);
@@ -102,7 +117,11 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
             if depth >= DEEPEST {
                 return Err(format!("its schema is more than {DEEPEST} groups deep"));
             }
-            open.push(Open { children, definition, repetition });
+            open.push(Open {
+                children,
+                definition,
+                repetition,
+            });
             continue;
         }
         let physical = physical(element)?;
@@ -124,14 +143,19 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
     Ok(found)
 }
 
-/// The elements of each of a schema's columns: of the fields of its root, with all that lies in them.
+/// The elements of each of a schema's columns: of the fields of its root, with all that lies in
+/// them.
 pub(super) fn column_elements(schema: &[Value]) -> Vec<&[Value]> {
     let mut columns = Vec::new();
     let mut start = 1;
     while start < schema.len() {
         let (mut end, mut left) = (start, 1);
         while left > 0 && end < schema.len() {
-            left += schema[end].fields().and_then(|element| element.small(5)).unwrap_or_default() - 1;
+            left += schema[end]
+                .fields()
+                .and_then(|element| element.small(5))
+                .unwrap_or_default()
+                - 1;
             end += 1;
         }
         columns.push(&schema[start..end]);
@@ -151,11 +175,17 @@ fn physical(element: &Fields) -> Result<Physical, String> {
             Some(Ok(width)) => Physical::Fixed(width),
             _ => return Err("a column of fixed length has no length".into()),
         },
-        other => return Err(format!("a column has the type {}", other.unwrap_or_default())),
+        other => {
+            return Err(format!(
+                "a column has the type {}",
+                other.unwrap_or_default()
+            ));
+        }
     })
 }
 
-/// The order that the format defines for a type: <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
+/// The order that the format defines for a type:
+/// <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
 fn order(element: &Fields) -> Order {
     const DECIMAL: i64 = 5;
     const UNSIGNED: std::ops::RangeInclusive<i64> = 11..=14;
@@ -163,14 +193,25 @@ fn order(element: &Fields) -> Order {
     let converted = element.small(6);
     let logical = element.fields(10);
     let has = |variant: i16| logical.is_some_and(|logical| logical.get(variant).is_some());
-    let is_known = logical.is_none_or(|logical| logical.iter().all(|(variant, _)| (1..=15).contains(&variant)));
+    let is_known = logical.is_none_or(|logical| {
+        logical
+            .iter()
+            .all(|(variant, _)| (1..=15).contains(&variant))
+    });
     match element.small(1) {
         _ if !is_known => Order::Undefined,
         Some(0) => Order::Unsigned,
         Some(1 | 2) => {
-            let is_unsigned = logical.and_then(|logical| logical.fields(10)).is_some_and(|integer| integer.truth(2) == Some(false));
-            let is_old = logical.is_none() && converted.is_some_and(|converted| UNSIGNED.contains(&converted));
-            if is_unsigned || is_old { Order::Unsigned } else { Order::Signed }
+            let is_unsigned = logical
+                .and_then(|logical| logical.fields(10))
+                .is_some_and(|integer| integer.truth(2) == Some(false));
+            let is_old = logical.is_none()
+                && converted.is_some_and(|converted| UNSIGNED.contains(&converted));
+            if is_unsigned || is_old {
+                Order::Unsigned
+            } else {
+                Order::Signed
+            }
         }
         Some(4 | 5) => Order::Float,
         Some(6 | 7) if has(5) || logical.is_none() && converted == Some(DECIMAL) => Order::Decimal,
@@ -205,7 +246,17 @@ mod tests {
             element("u", &[(1, 1), (3, 1), (6, 13)]),
         ];
         let found = leaves(&schema).expect("a schema");
-        let seen: Vec<_> = found.iter().map(|leaf| (leaf.name(), leaf.max_definition, leaf.max_repetition, leaf.order)).collect();
+        let seen: Vec<_> = found
+            .iter()
+            .map(|leaf| {
+                (
+                    leaf.name(),
+                    leaf.max_definition,
+                    leaf.max_repetition,
+                    leaf.order,
+                )
+            })
+            .collect();
         assert_eq!(
             seen,
             [
@@ -219,9 +270,19 @@ mod tests {
     #[test]
     fn schemas_that_are_none_are_refused() {
         assert!(leaves(&[]).is_err());
-        assert!(leaves(&[element("root", &[(5, 2)]), element("a", &[(1, 1)])]).is_err(), "too few");
-        assert!(leaves(&[element("root", &[(5, 0)]), element("a", &[(1, 1)])]).is_err(), "too many");
-        assert!(leaves(&[element("root", &[(5, 0)])]).expect("no columns").is_empty());
+        assert!(
+            leaves(&[element("root", &[(5, 2)]), element("a", &[(1, 1)])]).is_err(),
+            "too few"
+        );
+        assert!(
+            leaves(&[element("root", &[(5, 0)]), element("a", &[(1, 1)])]).is_err(),
+            "too many"
+        );
+        assert!(
+            leaves(&[element("root", &[(5, 0)])])
+                .expect("no columns")
+                .is_empty()
+        );
         let deep = |depth: usize| {
             let mut schema = vec![element("root", &[(5, 1)])];
             schema.extend((0..depth).map(|_| element("g", &[(3, 0), (5, 1)])));

@@ -1,6 +1,8 @@
-//! Levels: what is null, what is a list, and where a row begins, walked over before anything decodes it.
+//! Levels: what is null, what is a list, and where a row begins, walked over before anything
+//! decodes it.
 //!
-//! They are packed as <https://github.com/apache/parquet-format/blob/master/Encodings.md> says; so are places in a dictionary.
+//! They are packed as <https://github.com/apache/parquet-format/blob/master/Encodings.md> says; so
+//! are places in a dictionary.
 
 use std::iter::zip;
 
@@ -27,7 +29,8 @@ impl Counts {
     }
 }
 
-/// The levels of a column that lies in groups or lists, entry by entry; of other columns nothing is kept.
+/// The levels of a column that lies in groups or lists, entry by entry; of other columns nothing is
+/// kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     definition: Vec<u8>,
@@ -37,7 +40,12 @@ pub(super) struct Levels {
 
 impl Levels {
     /// Adds those of a data page of the first version; gives what it holds, and its values.
-    pub(super) fn first<'b>(&mut self, header: &Fields, body: &'b [u8], leaf: &Leaf) -> Result<(Counts, &'b [u8]), String> {
+    pub(super) fn first<'b>(
+        &mut self,
+        header: &Fields,
+        body: &'b [u8],
+        leaf: &Leaf,
+    ) -> Result<(Counts, &'b [u8]), String> {
         let entries = count(header.small(1))?;
         let mut rest = body;
         let mut split = |max: u32, encoding: Option<i64>, what: &str| -> Result<&'b [u8], String> {
@@ -45,11 +53,17 @@ impl Levels {
                 return Ok(&[]);
             }
             if encoding != Some(RLE) {
-                return Err(format!("its {what} levels are packed in an old way, which is not read"));
+                return Err(format!(
+                    "its {what} levels are packed in an old way, which is not read"
+                ));
             }
-            let (length, after) = rest.split_first_chunk::<4>().ok_or_else(|| format!("its {what} levels are cut off"))?;
+            let (length, after) = rest
+                .split_first_chunk::<4>()
+                .ok_or_else(|| format!("its {what} levels are cut off"))?;
             let length = u32::from_le_bytes(*length) as usize;
-            let (levels, after) = after.split_at_checked(length).ok_or_else(|| format!("its {what} levels go beyond it"))?;
+            let (levels, after) = after
+                .split_at_checked(length)
+                .ok_or_else(|| format!("its {what} levels go beyond it"))?;
             rest = after;
             Ok(levels)
         };
@@ -59,17 +73,31 @@ impl Levels {
     }
 
     /// The same of the second version, whose levels stand apart.
-    pub(super) fn second(&mut self, header: &Fields, levels: &[u8], leaf: &Leaf) -> Result<Counts, String> {
+    pub(super) fn second(
+        &mut self,
+        header: &Fields,
+        levels: &[u8],
+        leaf: &Leaf,
+    ) -> Result<Counts, String> {
         let entries = count(header.small(1))?;
-        let (repetition, definition) = levels.split_at_checked(count(header.small(6))?).ok_or("its levels go beyond it")?;
+        let (repetition, definition) = levels
+            .split_at_checked(count(header.small(6))?)
+            .ok_or("its levels go beyond it")?;
         self.add(repetition, definition, entries, leaf)
     }
 
-    fn add(&mut self, repetition: &[u8], definition: &[u8], entries: usize, leaf: &Leaf) -> Result<Counts, String> {
+    fn add(
+        &mut self,
+        repetition: &[u8],
+        definition: &[u8],
+        entries: usize,
+        leaf: &Leaf,
+    ) -> Result<Counts, String> {
         let is_nested = leaf.path.len() > 1 || leaf.max_repetition > 0;
         let level = |max: u32, bytes: &[u8], kept: &mut Vec<u8>, what: &str| {
             let kept = is_nested.then_some(kept);
-            walk(bytes, u32::BITS - max.leading_zeros(), max, entries, kept).map_err(|error| format!("its {what} levels: {error}"))
+            walk(bytes, u32::BITS - max.leading_zeros(), max, entries, kept)
+                .map_err(|error| format!("its {what} levels: {error}"))
         };
         let rows = match leaf.max_repetition {
             0 => entries,
@@ -79,7 +107,11 @@ impl Levels {
             0 => entries,
             max => level(max, definition, &mut self.definition, "definition")?.largest,
         };
-        Ok(Counts { entries, present, rows })
+        Ok(Counts {
+            entries,
+            present,
+            rows,
+        })
     }
 
     /// Each list goes on only where it has begun.
@@ -92,8 +124,11 @@ impl Levels {
             .filter_map(|depth| leaf.levels.iter().find(|(_, of)| *of == depth))
             .map(|(level, _)| *level)
             .collect();
-        for (place, (repetition, definition)) in zip(&self.repetition, &self.definition).enumerate() {
-            let begins = usize::from(*repetition).checked_sub(1).and_then(|depth| begins.get(depth));
+        for (place, (repetition, definition)) in zip(&self.repetition, &self.definition).enumerate()
+        {
+            let begins = usize::from(*repetition)
+                .checked_sub(1)
+                .and_then(|depth| begins.get(depth));
             if begins.is_some_and(|begins| u32::from(*definition) < *begins) {
                 return Err(format!("entry {place} goes on with a list that is empty"));
             }
@@ -103,16 +138,29 @@ impl Levels {
 
     /// Two columns of one group agree on where the group is, and where it is null.
     pub(super) fn agree(&self, leaf: &Leaf, other: &Self, other_leaf: &Leaf) -> bool {
-        let shared = zip(&leaf.path, &other_leaf.path).take_while(|(one, other)| one == other).count();
-        let Some((definition, repetition)) = shared.checked_sub(1).and_then(|last| leaf.levels.get(last)) else { return true };
-        self.above(*definition, *repetition).eq(other.above(*definition, *repetition))
+        let shared = zip(&leaf.path, &other_leaf.path)
+            .take_while(|(one, other)| one == other)
+            .count();
+        let Some((definition, repetition)) =
+            shared.checked_sub(1).and_then(|last| leaf.levels.get(last))
+        else {
+            return true;
+        };
+        self.above(*definition, *repetition)
+            .eq(other.above(*definition, *repetition))
     }
 
     /// The levels as a group above has them.
     fn above(&self, definition: u32, repetition: u32) -> impl Iterator<Item = (u32, u32)> {
-        let repetitions = self.repetition.iter().copied().chain(std::iter::repeat_n(0, self.definition.len() - self.repetition.len()));
-        let levels = zip(&self.definition, repetitions).map(|(definition, repetition)| (u32::from(*definition), u32::from(repetition)));
-        levels.filter(move |(_, of)| *of <= repetition).map(move |(of, at)| (of.min(definition), at))
+        let repetitions = self.repetition.iter().copied().chain(std::iter::repeat_n(
+            0,
+            self.definition.len() - self.repetition.len(),
+        ));
+        let levels = zip(&self.definition, repetitions)
+            .map(|(definition, repetition)| (u32::from(*definition), u32::from(repetition)));
+        levels
+            .filter(move |(_, of)| *of <= repetition)
+            .map(move |(of, at)| (of.min(definition), at))
     }
 }
 
@@ -142,7 +190,13 @@ pub(super) fn runs(bytes: &[u8], width: u32, max: u32, entries: usize) -> Result
     walk(bytes, width, max, entries, None)
 }
 
-fn walk(bytes: &[u8], width: u32, max: u32, entries: usize, mut kept: Option<&mut Vec<u8>>) -> Result<Found, String> {
+fn walk(
+    bytes: &[u8],
+    width: u32,
+    max: u32,
+    entries: usize,
+    mut kept: Option<&mut Vec<u8>>,
+) -> Result<Found, String> {
     if width > 32 {
         return Err(format!("they should have {width} bits each"));
     }
@@ -155,7 +209,10 @@ fn walk(bytes: &[u8], width: u32, max: u32, entries: usize, mut kept: Option<&mu
         found.largest += if number == u64::from(max) { run } else { 0 };
         found.zeros += if number == 0 { run } else { 0 };
         if let Some(kept) = &mut kept {
-            kept.extend(std::iter::repeat_n(u8::try_from(number).map_err(|error| error.to_string())?, run));
+            kept.extend(std::iter::repeat_n(
+                u8::try_from(number).map_err(|error| error.to_string())?,
+                run,
+            ));
         }
         Ok(())
     };
@@ -170,7 +227,9 @@ fn walk(bytes: &[u8], width: u32, max: u32, entries: usize, mut kept: Option<&mu
         }
         if head & 1 == 1 {
             let wanted = left.min(count.saturating_mul(8));
-            let packed = after.get(..count.saturating_mul(width as usize)).ok_or_else(too_few)?;
+            let packed = after
+                .get(..count.saturating_mul(width as usize))
+                .ok_or_else(too_few)?;
             if !is_kept {
                 found.add(counted(packed, width, max, wanted)?);
             } else {
@@ -180,8 +239,13 @@ fn walk(bytes: &[u8], width: u32, max: u32, entries: usize, mut kept: Option<&mu
             left -= wanted;
             rest = &after[packed.len()..];
         } else {
-            let (number, after) = after.split_at_checked(width.div_ceil(8) as usize).ok_or_else(too_few)?;
-            let number = number.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+            let (number, after) = after
+                .split_at_checked(width.div_ceil(8) as usize)
+                .ok_or_else(too_few)?;
+            let number = number
+                .iter()
+                .rev()
+                .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
             let run = count.min(left);
             note(&mut found, number, run)?;
             left -= run;
@@ -204,7 +268,11 @@ fn counted(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<Found, 
         found.largest += usize::from(number == u64::from(max));
         found.zeros += usize::from(number == 0);
     }
-    if most > u64::from(max) { Err(too_large(most, max)) } else { Ok(found) }
+    if most > u64::from(max) {
+        Err(too_large(most, max))
+    } else {
+        Ok(found)
+    }
 }
 
 /// Numbers of some bits each, the lowest first.
@@ -217,7 +285,11 @@ pub(super) struct Bits<'a> {
 impl<'a> Bits<'a> {
     /// The bits of these bytes; zeros behind them.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, held: 0, count: 0 }
+        Self {
+            bytes,
+            held: 0,
+            count: 0,
+        }
     }
 
     /// The next number of at most 64 bits.
@@ -267,9 +339,30 @@ mod tests {
         assert_eq!((found.largest, found.zeros), (5, 1));
         assert!(runs(&bytes, 1, 1, 13).is_err(), "too few");
         assert!(runs(&[8, 2], 2, 1, 4).is_err(), "too large");
-        assert!(runs(&[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0], 1, 1, 3).is_ok(), "a run without end is cut");
-        assert!(runs(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0], 1, 1, 300).is_err(), "a group without end");
-        assert!(runs(&[], 0, 0, 1).is_err() && runs(&[2], 0, 0, 1).is_ok(), "no bits at all");
+        assert!(
+            runs(
+                &[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0],
+                1,
+                1,
+                3
+            )
+            .is_ok(),
+            "a run without end is cut"
+        );
+        assert!(
+            runs(
+                &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0],
+                1,
+                1,
+                300
+            )
+            .is_err(),
+            "a group without end"
+        );
+        assert!(
+            runs(&[], 0, 0, 1).is_err() && runs(&[2], 0, 0, 1).is_ok(),
+            "no bits at all"
+        );
     }
 
     #[test]
@@ -291,13 +384,45 @@ mod tests {
             element("b", &[(1, 1), (3, 0)]),
         ];
         let leaves = leaves(&schema).expect("a schema");
-        let levels = |definition: &[u8], repetition: &[u8]| Levels { definition: definition.to_vec(), repetition: repetition.to_vec() };
+        let levels = |definition: &[u8], repetition: &[u8]| Levels {
+            definition: definition.to_vec(),
+            repetition: repetition.to_vec(),
+        };
         // null, [], [{a: 1}, {a: null}], [null]
-        let (a, b) = (levels(&[0, 1, 4, 3, 2], &[0, 0, 0, 1, 0]), levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 1, 0]));
-        assert!(a.check(&leaves[0]).is_ok() && b.check(&leaves[1]).is_ok() && a.agree(&leaves[0], &b, &leaves[1]));
-        assert!(!a.agree(&leaves[0], &levels(&[0, 1, 3, 2, 2], &[0, 0, 0, 1, 0]), &leaves[1]), "one says null, the other does not");
-        assert!(!a.agree(&leaves[0], &levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 0, 0]), &leaves[1]), "one says a new row");
-        assert!(levels(&[0, 1, 1, 3, 2], &[0, 0, 1, 1, 0]).check(&leaves[1]).is_err(), "an empty list goes on");
-        assert!(levels(&[3], &[1]).check(&leaves[1]).is_err(), "a row goes on that did not begin");
+        let (a, b) = (
+            levels(&[0, 1, 4, 3, 2], &[0, 0, 0, 1, 0]),
+            levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 1, 0]),
+        );
+        assert!(
+            a.check(&leaves[0]).is_ok()
+                && b.check(&leaves[1]).is_ok()
+                && a.agree(&leaves[0], &b, &leaves[1])
+        );
+        assert!(
+            !a.agree(
+                &leaves[0],
+                &levels(&[0, 1, 3, 2, 2], &[0, 0, 0, 1, 0]),
+                &leaves[1]
+            ),
+            "one says null, the other does not"
+        );
+        assert!(
+            !a.agree(
+                &leaves[0],
+                &levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 0, 0]),
+                &leaves[1]
+            ),
+            "one says a new row"
+        );
+        assert!(
+            levels(&[0, 1, 1, 3, 2], &[0, 0, 1, 1, 0])
+                .check(&leaves[1])
+                .is_err(),
+            "an empty list goes on"
+        );
+        assert!(
+            levels(&[3], &[1]).check(&leaves[1]).is_err(),
+            "a row goes on that did not begin"
+        );
     }
 }

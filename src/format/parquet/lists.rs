@@ -1,6 +1,8 @@
-//! Lists and maps: what their elements are, by the rules for files of old, and a schema in which polars finds them.
+//! Lists and maps: what their elements are, by the rules for files of old, and a schema in which
+//! polars finds them.
 //!
-//! The rules are those of <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists>.
+//! The rules are those of
+//! <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists>.
 
 use std::sync::Arc;
 
@@ -10,19 +12,31 @@ use ::parquet::schema::types::Type;
 
 use super::nodes::{Element, element, fields, is_map, is_repeated};
 
-/// The same columns with the same levels, each list in the form in which polars takes its elements for what they are;
-/// `None` where all are already.
+/// The same columns with the same levels, each list in the form in which polars takes its elements
+/// for what they are; `None` where all are already.
 ///
-/// polars knows lists of three levels by the name `list`, and takes the nullability of elements from there; groups of two
-/// levels it takes for three where they have one field. A repeated field that is no list's is one of required elements, and a map
-/// is a list of its entries. Something required around any of them is no level of its own. What is annotated as a list or a map
-/// and has not the form of one is a group.
+/// polars knows lists of three levels by the name `list`, and takes the nullability of elements
+/// from there; groups of two levels it takes for three where they have one field. A repeated field
+/// that is no list's is one of required elements, and a map is a list of its entries. Something
+/// required around any of them is no level of its own. What is annotated as a list or a map and has
+/// not the form of one is a group.
 pub(super) fn readable(root: &Type) -> Result<Option<Type>, ParquetError> {
-    let made = fields(root).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
-    if made.iter().zip(fields(root)).all(|(made, field)| made == field) {
+    let made = fields(root)
+        .iter()
+        .map(readable_field)
+        .collect::<Result<Vec<_>, _>>()?;
+    if made
+        .iter()
+        .zip(fields(root))
+        .all(|(made, field)| made == field)
+    {
         return Ok(None);
     }
-    Ok(Some(Type::group_type_builder(root.name()).with_fields(made).build()?))
+    Ok(Some(
+        Type::group_type_builder(root.name())
+            .with_fields(made)
+            .build()?,
+    ))
 }
 
 fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
@@ -35,17 +49,26 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
     }
     match element(node) {
         Some(Element::Repeated(_)) => {
-            let [found] = fields(node) else { return Ok(node.clone()) };
+            let [found] = fields(node) else {
+                return Ok(node.clone());
+            };
             list(node, vec![repeated(found)?])
         }
         Some(Element::Inside(inside)) => {
-            let [found] = fields(node) else { return Ok(node.clone()) };
-            let [child] = fields(found) else { return Ok(node.clone()) };
+            let [found] = fields(node) else {
+                return Ok(node.clone());
+            };
+            let [child] = fields(found) else {
+                return Ok(node.clone());
+            };
             let made = readable_field(child)?;
             if found.name() == "list" && made.as_ref() == inside {
                 return Ok(node.clone());
             }
-            list(node, vec![plain(found, "list", Repetition::REPEATED, vec![made])?])
+            list(
+                node,
+                vec![plain(found, "list", Repetition::REPEATED, vec![made])?],
+            )
         }
         None if node.is_group() => {
             if let ([entries], true) = (fields(node), is_map(node))
@@ -53,11 +76,22 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
             {
                 return list(node, vec![repeated(entries)?]);
             }
-            let made = fields(node).iter().map(readable_field).collect::<Result<Vec<_>, _>>()?;
-            let is_group =
-                node.get_basic_info().converted_type() == ConvertedType::NONE && node.get_basic_info().logical_type_ref().is_none();
-            let is_same = is_group && made.iter().zip(fields(node)).all(|(made, field)| made == field);
-            if is_same { Ok(node.clone()) } else { plain(node, node.name(), node.get_basic_info().repetition(), made) }
+            let made = fields(node)
+                .iter()
+                .map(readable_field)
+                .collect::<Result<Vec<_>, _>>()?;
+            let is_group = node.get_basic_info().converted_type() == ConvertedType::NONE
+                && node.get_basic_info().logical_type_ref().is_none();
+            let is_same = is_group
+                && made
+                    .iter()
+                    .zip(fields(node))
+                    .all(|(made, field)| made == field);
+            if is_same {
+                Ok(node.clone())
+            } else {
+                plain(node, node.name(), node.get_basic_info().repetition(), made)
+            }
         }
         None => Ok(node.clone()),
     }
@@ -66,7 +100,10 @@ fn readable_field(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
 /// A repeated field that is the element itself gets a group around it, which is there as often.
 fn repeated(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
     let element = match node.as_ref() {
-        Type::GroupType { basic_info: info, fields } => {
+        Type::GroupType {
+            basic_info: info,
+            fields,
+        } => {
             let element = Type::group_type_builder("element")
                 .with_repetition(Repetition::REQUIRED)
                 .with_converted_type(info.converted_type())
@@ -83,8 +120,18 @@ fn repeated(node: &Arc<Type>) -> Result<Arc<Type>, ParquetError> {
 
 /// A column that must be there, and all else of another.
 fn required(node: &Type, name: &str) -> Result<Arc<Type>, ParquetError> {
-    let Type::PrimitiveType { basic_info: info, physical_type, type_length, scale, precision } = node else {
-        return Err(ParquetError::General(format!("{} is no column", node.name())));
+    let Type::PrimitiveType {
+        basic_info: info,
+        physical_type,
+        type_length,
+        scale,
+        precision,
+    } = node
+    else {
+        return Err(ParquetError::General(format!(
+            "{} is no column",
+            node.name()
+        )));
     };
     let made = Type::primitive_type_builder(name, *physical_type)
         .with_repetition(Repetition::REQUIRED)
@@ -98,9 +145,17 @@ fn required(node: &Type, name: &str) -> Result<Arc<Type>, ParquetError> {
 }
 
 /// A group with other fields and no annotation, and all else of another.
-fn plain(like: &Type, name: &str, repetition: Repetition, fields: Vec<Arc<Type>>) -> Result<Arc<Type>, ParquetError> {
+fn plain(
+    like: &Type,
+    name: &str,
+    repetition: Repetition,
+    fields: Vec<Arc<Type>>,
+) -> Result<Arc<Type>, ParquetError> {
     let info = like.get_basic_info();
-    let made = Type::group_type_builder(name).with_repetition(repetition).with_id(info.has_id().then(|| info.id())).with_fields(fields);
+    let made = Type::group_type_builder(name)
+        .with_repetition(repetition)
+        .with_id(info.has_id().then(|| info.id()))
+        .with_fields(fields);
     Ok(Arc::new(made.build()?))
 }
 

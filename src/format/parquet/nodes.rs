@@ -1,4 +1,5 @@
-//! Nodes of a schema: their children, what the elements of a list are, and what a node's annotations mean, those of old too.
+//! Nodes of a schema: their children, what the elements of a list are, and what a node's
+//! annotations mean, those of old too.
 
 use std::sync::Arc;
 
@@ -24,14 +25,23 @@ pub(super) enum Element<'s> {
 /// The elements of a list; `None` for what is no list.
 pub(super) fn element(node: &Type) -> Option<Element<'_>> {
     let info = node.get_basic_info();
-    let is_list = matches!(info.logical_type_ref(), Some(LogicalType::List)) || info.converted_type() == ConvertedType::LIST;
-    let [repeated] = fields(node) else { return None };
+    let is_list = matches!(info.logical_type_ref(), Some(LogicalType::List))
+        || info.converted_type() == ConvertedType::LIST;
+    let [repeated] = fields(node) else {
+        return None;
+    };
     if !is_list || !is_repeated(repeated) {
         return None;
     }
     let name = repeated.name();
     Some(match fields(repeated) {
-        [inside] if !is_repeated(inside) && name != "array" && name != format!("{}_tuple", node.name()) => Element::Inside(inside),
+        [inside]
+            if !is_repeated(inside)
+                && name != "array"
+                && name != format!("{}_tuple", node.name()) =>
+        {
+            Element::Inside(inside)
+        }
         _ => Element::Repeated(repeated),
     })
 }
@@ -45,7 +55,10 @@ pub(super) fn is_repeated(node: &Type) -> bool {
 pub(super) fn is_map(node: &Type) -> bool {
     let info = node.get_basic_info();
     matches!(info.logical_type_ref(), Some(LogicalType::Map))
-        || matches!(info.converted_type(), ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE)
+        || matches!(
+            info.converted_type(),
+            ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE
+        )
 }
 
 /// The logical type of a node: that which it has, or what its old annotation means by
@@ -63,7 +76,12 @@ pub(super) fn logical(node: &Type) -> Option<LogicalType> {
         ConvertedType::BSON => LogicalType::Bson,
         ConvertedType::LIST => LogicalType::List,
         ConvertedType::DECIMAL => {
-            let Type::PrimitiveType { precision, scale, .. } = node else { return None };
+            let Type::PrimitiveType {
+                precision, scale, ..
+            } = node
+            else {
+                return None;
+            };
             LogicalType::decimal(*scale, *precision)
         }
         ConvertedType::TIME_MILLIS => LogicalType::time(true, TimeUnit::MILLIS),
@@ -91,9 +109,21 @@ pub(super) fn words(logical: &LogicalType) -> String {
     };
     let adjusted = |is_utc: bool| if is_utc { ", UTC" } else { "" };
     match logical {
-        LogicalType::Time(time) => format!("time({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
-        LogicalType::Timestamp(time) => format!("timestamp({}{})", unit(&time.unit), adjusted(time.is_adjusted_to_u_t_c)),
-        LogicalType::Integer(int) => format!("{}int{}", if int.is_signed { "" } else { "u" }, int.bit_width),
+        LogicalType::Time(time) => format!(
+            "time({}{})",
+            unit(&time.unit),
+            adjusted(time.is_adjusted_to_u_t_c)
+        ),
+        LogicalType::Timestamp(time) => format!(
+            "timestamp({}{})",
+            unit(&time.unit),
+            adjusted(time.is_adjusted_to_u_t_c)
+        ),
+        LogicalType::Integer(int) => format!(
+            "{}int{}",
+            if int.is_signed { "" } else { "u" },
+            int.bit_width
+        ),
         // Their digits stand beside them.
         LogicalType::Decimal(_) => "decimal".into(),
         other => format!("{other:?}").to_lowercase(),

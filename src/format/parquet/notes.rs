@@ -1,9 +1,11 @@
-//! Notes: what files say of themselves beside their columns, which of them may share a part, and what can be said of one.
+//! Notes: what files say of themselves beside their columns, which of them may share a part, and
+//! what can be said of one.
 //!
-//! A writer may note anything in a file's metadata: a unit, a coordinate system, the index of pandas. Nobody but the
-//! writer knows what a note means, so that groups of two files come into one part only where all notes are the same. Three
-//! are understood: Arrow's schema (its types count), pandas' index and GeoParquet's boxes, which say something of the rows
-//! of their file, and are made to say it of the rows of the part.
+//! A writer may note anything in a file's metadata: a unit, a coordinate system, the index of
+//! pandas. Nobody but the writer knows what a note means, so that groups of two files come into one
+//! part only where all notes are the same. Three are understood: Arrow's schema (its types count),
+//! pandas' index and GeoParquet's boxes, which say something of the rows of their file, and are
+//! made to say it of the rows of the part.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,17 +33,21 @@ const PANDAS: &str = "pandas";
 /// The key of GeoParquet.
 const GEO: &str = "geo";
 
-/// The digest of all that two files must have in common to share a part: how their columns are stored, and what they
-/// say of them. `None` for a file that shares none, because its index of pandas is its own.
+/// The digest of all that two files must have in common to share a part: how their columns are
+/// stored, and what they say of them. `None` for a file that shares none, because its index of
+/// pandas is its own.
 ///
-/// Arrow's types are taken as polars writes them out, so that layouts are read again with each version of the format.
+/// Arrow's types are taken as polars writes them out, so that layouts are read again with each
+/// version of the format.
 pub(super) fn packing(metadata: &ParquetMetaData) -> Option<Fingerprint> {
     let notes = Notes::of(metadata);
     if notes.has_own_index() {
         return None;
     }
     let mut writer = KeyWriter::new(KeyKind::Schema);
-    writer.digest(&columns::digest(root(metadata))).map(&notes.of_all_rows());
+    writer
+        .digest(&columns::digest(root(metadata)))
+        .map(&notes.of_all_rows());
     Some(writer.finish())
 }
 
@@ -57,13 +63,19 @@ pub(super) fn apart(one: &ParquetMetaData, other: &ParquetMetaData) -> Option<St
     let (ours, theirs) = (ours.of_all_rows(), theirs.of_all_rows());
     let mut keys: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     keys.sort();
-    let key = keys.into_iter().find(|key| ours.get(*key) != theirs.get(*key))?;
+    let key = keys
+        .into_iter()
+        .find(|key| ours.get(*key) != theirs.get(*key))?;
     Some(match (ours.get(key), theirs.get(key)) {
-        (Some(ours), Some(theirs)) if key != ARROW_SCHEMA && ours.len() < 40 && theirs.len() < 40 => {
+        (Some(ours), Some(theirs))
+            if key != ARROW_SCHEMA && ours.len() < 40 && theirs.len() < 40 =>
+        {
             format!("their metadata {key:?} is {ours:?} and {theirs:?}")
         }
         (Some(_), Some(_)) if key == ARROW_SCHEMA => match column_of_other_type(one, other) {
-            Some(column) => format!("column {column} has other types in Arrow's metadata (a time zone, a dictionary and the like)"),
+            Some(column) => format!(
+                "column {column} has other types in Arrow's metadata (a time zone, a dictionary and the like)"
+            ),
             None => format!("their metadata {key:?} differs"),
         },
         (Some(_), Some(_)) => format!("their metadata {key:?} differs"),
@@ -71,45 +83,77 @@ pub(super) fn apart(one: &ParquetMetaData, other: &ParquetMetaData) -> Option<St
     })
 }
 
-/// What a file says of all its columns, and of each by its name, as far as that is true of its rows in another format.
+/// What a file says of all its columns, and of each by its name, as far as that is true of its rows
+/// in another format.
 ///
-/// Boxes of places are of some rows, and types that are built upon others are of arrays that other formats have not.
+/// Boxes of places are of some rows, and types that are built upon others are of arrays that other
+/// formats have not.
 pub(super) fn of_columns(metadata: &ParquetMetaData) -> (Metadata, HashMap<PlSmallStr, Metadata>) {
     let mut notes = Notes::of(metadata).0;
     notes.remove(GEO);
-    let labels = notes.remove(ARROW_SCHEMA).and_then(|text| arrow_schema(&text)).unwrap_or_default();
+    let labels = notes
+        .remove(ARROW_SCHEMA)
+        .and_then(|text| arrow_schema(&text))
+        .unwrap_or_default();
     let labels = labels.iter_values().filter_map(|field| {
         let mut said = Metadata::clone(field.metadata.as_deref()?);
         said.retain(|key, _| !key.starts_with("ARROW:extension:"));
         Some((field.name.clone(), said))
     });
-    (notes.into_iter().map(|(key, value)| (key.into(), value.into())).collect(), labels.collect())
+    (
+        notes
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect(),
+        labels.collect(),
+    )
 }
 
 /// The first column that has another type in Arrow's metadata.
 fn column_of_other_type(one: &ParquetMetaData, other: &ParquetMetaData) -> Option<String> {
     let types = |metadata: &ParquetMetaData| arrow_types(Notes::of(metadata).0.get(ARROW_SCHEMA)?);
     let (ours, theirs) = (types(one)?, types(other)?);
-    ours.iter().zip(&theirs).find(|(one, other)| one != other).map(|((name, _), _)| name.clone())
+    ours.iter()
+        .zip(&theirs)
+        .find(|(one, other)| one != other)
+        .map(|((name, _), _)| name.clone())
 }
 
-/// The notes of a part: those of its first file, where what they say of rows is true of the part's rows.
-pub(super) fn of_cut(cut: &Cut<'_>, first: &ParquetMetaData) -> Result<Option<Vec<KeyValue>>, FormatError> {
-    let Some(mut pairs) = first.file_metadata().key_value_metadata().cloned() else { return Ok(None) };
-    let says =
-        |key: &str, word: &str| pairs.iter().any(|pair| pair.key == key && pair.value.as_ref().is_some_and(|text| text.contains(word)));
+/// The notes of a part: those of its first file, where what they say of rows is true of the part's
+/// rows.
+pub(super) fn of_cut(
+    cut: &Cut<'_>,
+    first: &ParquetMetaData,
+) -> Result<Option<Vec<KeyValue>>, FormatError> {
+    let Some(mut pairs) = first.file_metadata().key_value_metadata().cloned() else {
+        return Ok(None);
+    };
+    let says = |key: &str, word: &str| {
+        pairs.iter().any(|pair| {
+            pair.key == key && pair.value.as_ref().is_some_and(|text| text.contains(word))
+        })
+    };
     let (has_index, has_boxes) = (says(PANDAS, "range"), says(GEO, "bbox"));
     if !has_index && !has_boxes {
         return Ok(Some(pairs));
     }
-    let is_one_file = cut.pieces.iter().all(|piece| piece.file == cut.pieces[0].file);
+    let is_one_file = cut
+        .pieces
+        .iter()
+        .all(|piece| piece.file == cut.pieces[0].file);
     for pair in &mut pairs {
-        let Some(text) = &mut pair.value else { continue };
+        let Some(text) = &mut pair.value else {
+            continue;
+        };
         match pair.key.as_str() {
-            PANDAS => edit(text, |notes| count_rows(notes, is_one_file.then(|| rows_of(cut, first)).flatten())),
+            PANDAS => edit(text, |notes| {
+                count_rows(notes, is_one_file.then(|| rows_of(cut, first)).flatten())
+            }),
             GEO if !is_one_file => {
                 let others = boxes_of_others(cut)?;
-                edit(text, |notes| others.iter().for_each(|other| widen_boxes(notes, other)));
+                edit(text, |notes| {
+                    others.iter().for_each(|other| widen_boxes(notes, other))
+                });
             }
             _ => {}
         }
@@ -118,8 +162,16 @@ pub(super) fn of_cut(cut: &Cut<'_>, first: &ParquetMetaData) -> Result<Option<Ve
 }
 
 /// The notes of a part as its footer has them, where they are others than those of its first file.
-pub(super) fn edited(cut: &Cut<'_>, first: &Opened, footer: &Footer) -> Result<Option<Field>, FormatError> {
-    if !footer.pairs().iter().any(|(key, _)| key == PANDAS || key == GEO) {
+pub(super) fn edited(
+    cut: &Cut<'_>,
+    first: &Opened,
+    footer: &Footer,
+) -> Result<Option<Field>, FormatError> {
+    if !footer
+        .pairs()
+        .iter()
+        .any(|(key, _)| key == PANDAS || key == GEO)
+    {
         return Ok(None);
     }
     let metadata = footer::read(first)?;
@@ -145,16 +197,23 @@ fn boxes_of_others(cut: &Cut<'_>) -> Result<Vec<Value>, FormatError> {
             last = piece.file;
             let source: Opened = cut.sources.open(piece.file)?;
             let notes = Notes::of(&footer::read(&source)?);
-            found.push(notes.0.get(GEO).and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null));
+            found.push(
+                notes
+                    .0
+                    .get(GEO)
+                    .and_then(|text| serde_json::from_str(text).ok())
+                    .unwrap_or(Value::Null),
+            );
         }
     }
     Ok(found)
 }
 
-/// Which rows of its one file a part has: the first, how many, and how many the file has. `None` where they do not follow
-/// one another.
+/// Which rows of its one file a part has: the first, how many, and how many the file has. `None`
+/// where they do not follow one another.
 fn rows_of(cut: &Cut<'_>, metadata: &ParquetMetaData) -> Option<(u64, u64, u64)> {
-    let rows = |group: usize| u64::try_from(metadata.row_group(group).num_rows()).unwrap_or_default();
+    let rows =
+        |group: usize| u64::try_from(metadata.row_group(group).num_rows()).unwrap_or_default();
     let all: u64 = (0..metadata.num_row_groups()).map(rows).sum();
     let mut found: Option<(u64, u64)> = None;
     for piece in cut.pieces {
@@ -175,19 +234,25 @@ fn rows_of(cut: &Cut<'_>, metadata: &ParquetMetaData) -> Option<(u64, u64, u64)>
     Some((first, count, all))
 }
 
-/// Makes pandas' index, where it is no column but a count of the file's rows, one of the part's: its piece of the count, or
-/// none, so that rows are counted from 0.
+/// Makes pandas' index, where it is no column but a count of the file's rows, one of the part's:
+/// its piece of the count, or none, so that rows are counted from 0.
 fn count_rows(notes: &mut Value, rows: Option<(u64, u64, u64)>) {
-    let Some(index) = notes.get_mut("index_columns").and_then(Value::as_array_mut) else { return };
+    let Some(index) = notes.get_mut("index_columns").and_then(Value::as_array_mut) else {
+        return;
+    };
     if rows.is_some_and(|(first, count, all)| first == 0 && count == all) {
         return;
     }
     index.retain_mut(|entry| {
-        let Some(entry) = entry.as_object_mut().filter(|entry| is_range(entry)) else { return true };
-        let piece = rows.zip(range(entry)).and_then(|((first, count, _), (start, step))| {
-            let at = |row: u64| start.checked_add(step.checked_mul(i64::try_from(row).ok()?)?);
-            Some((at(first)?, at(first + count)?))
-        });
+        let Some(entry) = entry.as_object_mut().filter(|entry| is_range(entry)) else {
+            return true;
+        };
+        let piece = rows
+            .zip(range(entry))
+            .and_then(|((first, count, _), (start, step))| {
+                let at = |row: u64| start.checked_add(step.checked_mul(i64::try_from(row).ok()?)?);
+                Some((at(first)?, at(first + count)?))
+            });
         if let Some((start, stop)) = piece {
             entry.insert("start".into(), json!(start));
             entry.insert("stop".into(), json!(stop));
@@ -206,13 +271,25 @@ fn range(entry: &Map<String, Value>) -> Option<(i64, i64)> {
     Some((number("start")?, number("step")?))
 }
 
-/// Widens the boxes of columns so that those of another file are in them; one that cannot be is left out, which says nothing.
+/// Widens the boxes of columns so that those of another file are in them; one that cannot be is
+/// left out, which says nothing.
 fn widen_boxes(notes: &mut Value, other: &Value) {
-    let Some(columns) = notes.get_mut("columns").and_then(Value::as_object_mut) else { return };
+    let Some(columns) = notes.get_mut("columns").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (name, column) in columns {
-        let Some(column) = column.as_object_mut() else { continue };
-        let theirs = other.get("columns").and_then(|columns| columns.get(name)?.get("bbox")).and_then(corners);
-        let wide = column.get("bbox").and_then(corners).zip(theirs).and_then(|(ours, theirs)| union(&ours, &theirs));
+        let Some(column) = column.as_object_mut() else {
+            continue;
+        };
+        let theirs = other
+            .get("columns")
+            .and_then(|columns| columns.get(name)?.get("bbox"))
+            .and_then(corners);
+        let wide = column
+            .get("bbox")
+            .and_then(corners)
+            .zip(theirs)
+            .and_then(|(ours, theirs)| union(&ours, &theirs));
         match wide {
             Some(wide) => drop(column.insert("bbox".into(), json!(wide))),
             None => drop(column.remove("bbox")),
@@ -224,20 +301,37 @@ fn corners(found: &Value) -> Option<Vec<f64>> {
     found.as_array()?.iter().map(Value::as_f64).collect()
 }
 
-/// The box around two. One that goes over the edge of the map, where east is less than west, has none.
+/// The box around two. One that goes over the edge of the map, where east is less than west, has
+/// none.
 fn union(one: &[f64], other: &[f64]) -> Option<Vec<f64>> {
     let half = one.len() / 2;
     let is_plain = |corners: &[f64]| (0..half).all(|axis| corners[axis] <= corners[axis + half]);
-    if one.len() != other.len() || !one.len().is_multiple_of(2) || !is_plain(one) || !is_plain(other) {
+    if one.len() != other.len()
+        || !one.len().is_multiple_of(2)
+        || !is_plain(one)
+        || !is_plain(other)
+    {
         return None;
     }
     let pairs = one.iter().zip(other).enumerate();
-    Some(pairs.map(|(axis, (one, other))| if axis < half { one.min(*other) } else { one.max(*other) }).collect())
+    Some(
+        pairs
+            .map(|(axis, (one, other))| {
+                if axis < half {
+                    one.min(*other)
+                } else {
+                    one.max(*other)
+                }
+            })
+            .collect(),
+    )
 }
 
 /// Changes a text of JSON; one that would stay the same keeps its very letters.
 fn edit(text: &mut String, change: impl FnOnce(&mut Value)) {
-    let Ok(before) = serde_json::from_str::<Value>(text) else { return };
+    let Ok(before) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
     let mut after = before.clone();
     change(&mut after);
     if after != before {
@@ -250,15 +344,36 @@ struct Notes(BTreeMap<String, String>);
 
 impl Notes {
     fn of(metadata: &ParquetMetaData) -> Self {
-        let pairs = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-        Self(pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect())
+        let pairs = metadata
+            .file_metadata()
+            .key_value_metadata()
+            .into_iter()
+            .flatten();
+        Self(
+            pairs
+                .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+                .collect(),
+        )
     }
 
     /// True where pandas counts the rows of the file otherwise than from 0 on, one by one.
     fn has_own_index(&self) -> bool {
-        let Some(notes) = self.0.get(PANDAS).and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return false };
-        let entries = notes.get("index_columns").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
-        entries.filter(|entry| is_range(entry)).any(|entry| range(entry) != Some((0, 1)))
+        let Some(notes) = self
+            .0
+            .get(PANDAS)
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+        else {
+            return false;
+        };
+        let entries = notes
+            .get("index_columns")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object);
+        entries
+            .filter(|entry| is_range(entry))
+            .any(|entry| range(entry) != Some((0, 1)))
     }
 
     /// What they say whichever rows of the file are meant.
@@ -271,25 +386,40 @@ impl Notes {
         }
         if let Some(text) = self.0.get(ARROW_SCHEMA).cloned() {
             // What the schema notes of the whole file is said by the file too, mostly.
-            let inner = arrow_notes(&text).into_iter().filter(|(key, _)| !self.0.contains_key(key)).collect::<Vec<_>>();
+            let inner = arrow_notes(&text)
+                .into_iter()
+                .filter(|(key, _)| !self.0.contains_key(key))
+                .collect::<Vec<_>>();
             let types = arrow_types(&text).map_or(text, |types| format!("{types:?}"));
-            self.0.extend(inner.into_iter().map(|(key, value)| (format!("{ARROW_SCHEMA} {key}"), value)));
+            self.0.extend(
+                inner
+                    .into_iter()
+                    .map(|(key, value)| (format!("{ARROW_SCHEMA} {key}"), value)),
+            );
             self.0.insert(ARROW_SCHEMA.into(), types);
         }
         self.0
     }
 }
 
-/// The types that Arrow's schema gives columns, as polars understands them; `None` where it does not.
+/// The types that Arrow's schema gives columns, as polars understands them; `None` where it does
+/// not.
 fn arrow_types(encoded: &str) -> Option<Vec<(String, String)>> {
     let schema = arrow_schema(encoded)?;
-    Some(schema.iter_values().map(|field| (field.name.to_string(), format!("{field:?}"))).collect())
+    Some(
+        schema
+            .iter_values()
+            .map(|field| (field.name.to_string(), format!("{field:?}")))
+            .collect(),
+    )
 }
 
 /// Arrow's schema, as polars understands it; `None` where it does not.
 fn arrow_schema(encoded: &str) -> Option<ArrowSchema> {
     let read = || {
-        let mut pairs = [(ARROW_SCHEMA.into(), encoded.into())].into_iter().collect();
+        let mut pairs = [(ARROW_SCHEMA.into(), encoded.into())]
+            .into_iter()
+            .collect();
         read_schema_from_metadata(&mut pairs).ok()?
     };
     // polars panics on what it does not know.
@@ -301,9 +431,18 @@ fn arrow_notes(encoded: &str) -> BTreeMap<String, String> {
     let read = || {
         let bytes = from_base64(encoded)?;
         // Behind a sign and its length, since the message is that of a stream.
-        let message = if bytes.starts_with(&[0xff; 4]) { bytes.get(8..)? } else { bytes.as_slice() };
+        let message = if bytes.starts_with(&[0xff; 4]) {
+            bytes.get(8..)?
+        } else {
+            bytes.as_slice()
+        };
         let (_, _, notes) = deserialize_schema(message).ok()?;
-        Some(notes?.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect())
+        Some(
+            notes?
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
+        )
     };
     catch_panic(read).ok().flatten().unwrap_or_default()
 }
@@ -338,9 +477,20 @@ mod tests {
 
     #[test]
     fn boxes_are_widened_or_left_out() {
-        assert_eq!(union(&[0.0, 1.0, 2.0, 3.0], &[-1.0, 2.0, 1.0, 9.0]), Some(vec![-1.0, 1.0, 2.0, 9.0]));
-        assert_eq!(union(&[170.0, 0.0, -170.0, 1.0], &[0.0, 0.0, 1.0, 1.0]), None, "over the edge of the map");
-        assert_eq!(union(&[0.0, 0.0, 1.0, 1.0], &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]), None, "one is of three dimensions");
+        assert_eq!(
+            union(&[0.0, 1.0, 2.0, 3.0], &[-1.0, 2.0, 1.0, 9.0]),
+            Some(vec![-1.0, 1.0, 2.0, 9.0])
+        );
+        assert_eq!(
+            union(&[170.0, 0.0, -170.0, 1.0], &[0.0, 0.0, 1.0, 1.0]),
+            None,
+            "over the edge of the map"
+        );
+        assert_eq!(
+            union(&[0.0, 0.0, 1.0, 1.0], &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
+            None,
+            "one is of three dimensions"
+        );
     }
 
     #[test]
@@ -350,9 +500,18 @@ mod tests {
             count_rows(&mut notes, rows);
             notes
         };
-        assert_eq!(counted(index(100, 110, 1), Some((2, 3, 10))), index(102, 105, 1));
-        assert_eq!(counted(index(0, -30, -3), Some((5, 5, 10))), index(-15, -30, -3));
+        assert_eq!(
+            counted(index(100, 110, 1), Some((2, 3, 10))),
+            index(102, 105, 1)
+        );
+        assert_eq!(
+            counted(index(0, -30, -3), Some((5, 5, 10))),
+            index(-15, -30, -3)
+        );
         assert_eq!(counted(index(0, 10, 1), Some((0, 10, 10))), index(0, 10, 1));
-        assert_eq!(counted(index(0, 10, 1), None), json!({"index_columns": ["key"]}));
+        assert_eq!(
+            counted(index(0, 10, 1), None),
+            json!({"index_columns": ["key"]})
+        );
     }
 }

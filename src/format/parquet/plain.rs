@@ -1,5 +1,6 @@
-//! What other formats and tables get of columns, and what they bring: plain arrays, in which maps are maps, JSON is text, and UUIDs
-//! are called so. In files, and in what polars-parquet decodes and encodes, a map is a list of its entries.
+//! What other formats and tables get of columns, and what they bring: plain arrays, in which maps
+//! are maps, JSON is text, and UUIDs are called so. In files, and in what polars-parquet decodes
+//! and encodes, a map is a list of its entries.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,7 +20,9 @@ use super::footer;
 use super::nodes::{Element, element, fields, is_map, is_repeated, logical};
 use super::schema::{FileSchema, Pairs};
 use super::{encode, notes, recode, root};
-use crate::format::arrays::{self, plain, plain_type, type_with_lists, type_without_views, with_lists};
+use crate::format::arrays::{
+    self, plain, plain_type, type_with_lists, type_without_views, with_lists,
+};
 use crate::format::batch::RecordBatch;
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
@@ -42,16 +45,24 @@ fn columns_of(source: &Opened) -> Result<Vec<Column>, FormatError> {
     let column = |(field, node): (&Field, &Arc<Type>)| {
         let decoded = with_maps(&field.dtype, node);
         let dtype = plain_type(&decoded);
-        let dtype = dtype.map_err(|found| FormatError::NotPlain { path: source.path.clone(), column: field.name.to_string(), found })?;
+        let dtype = dtype.map_err(|found| FormatError::NotPlain {
+            path: source.path.clone(),
+            column: field.name.to_string(),
+            found,
+        })?;
         let extension = match logical(node) {
             Some(LogicalType::Uuid) => Some(UUID),
             Some(LogicalType::Json) => Some(JSON),
             _ => None,
         };
-        let given = Field { dtype, ..field.clone() };
+        let given = Field {
+            dtype,
+            ..field.clone()
+        };
         let given = match extension {
             Some(name) => {
-                let mut said = Metadata::clone(given.metadata.as_deref().unwrap_or(&Metadata::default()));
+                let mut said =
+                    Metadata::clone(given.metadata.as_deref().unwrap_or(&Metadata::default()));
                 said.insert(EXTENSION.into(), name.into());
                 given.with_metadata(said)
             }
@@ -59,7 +70,11 @@ fn columns_of(source: &Opened) -> Result<Vec<Column>, FormatError> {
         };
         Ok(Column { decoded, given })
     };
-    decoded.iter_values().zip(fields(root(&metadata))).map(column).collect()
+    decoded
+        .iter_values()
+        .zip(fields(root(&metadata)))
+        .map(column)
+        .collect()
 }
 
 /// The columns of a file as [`decode`] gives them.
@@ -67,8 +82,20 @@ pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
     let (notes, mut said) = notes::of_columns(&footer::read(source)?);
     let given = columns_of(source)?.into_iter().map(|Column { given, .. }| {
         let mut all = said.remove(&given.name).unwrap_or_default();
-        all.extend(given.metadata.iter().flat_map(|own| own.iter()).map(|(key, value)| (key.clone(), value.clone())));
-        (given.name.clone(), Field { metadata: (!all.is_empty()).then(|| Arc::new(all)), ..given })
+        all.extend(
+            given
+                .metadata
+                .iter()
+                .flat_map(|own| own.iter())
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
+        (
+            given.name.clone(),
+            Field {
+                metadata: (!all.is_empty()).then(|| Arc::new(all)),
+                ..given
+            },
+        )
     });
     let mut columns: ArrowSchema = given.collect();
     *columns.metadata_mut() = notes;
@@ -76,36 +103,62 @@ pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
 }
 
 /// Decodes the pieces of a cut into plain arrays, group by group.
-pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
-    let Some(first) = cut.pieces.first() else { return Ok(()) };
+pub(super) fn decode(
+    cut: &Cut<'_>,
+    each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let Some(first) = cut.pieces.first() else {
+        return Ok(());
+    };
     let columns = columns_of(&cut.sources.open(first.file)?)?;
-    let schema: ArrowSchema = columns.iter().map(|column| (column.given.name.clone(), column.given.clone())).collect();
+    let schema: ArrowSchema = columns
+        .iter()
+        .map(|column| (column.given.name.clone(), column.given.clone()))
+        .collect();
     let schema = Arc::new(schema);
     recode::decode(cut, &mut |batch| {
         let made = batch.arrays().iter().zip(&columns).map(|(array, column)| {
             if *array.dtype() == column.given.dtype {
                 return Ok(array.clone());
             }
-            let made = arrays::with_maps(array.as_ref(), &column.decoded).and_then(|array| plain(array.as_ref(), &column.decoded));
-            made.map_err(|error| FormatError::Encode(format!("column {}: {error}", column.given.name)))
+            let made = arrays::with_maps(array.as_ref(), &column.decoded)
+                .and_then(|array| plain(array.as_ref(), &column.decoded));
+            made.map_err(|error| {
+                FormatError::Encode(format!("column {}: {error}", column.given.name))
+            })
         });
         let arrays = made.collect::<Result<Vec<_>, _>>()?;
-        each(RecordBatch::try_new(batch.height(), schema.clone(), arrays).map_err(|error| FormatError::Encode(error.to_string()))?)
+        each(
+            RecordBatch::try_new(batch.height(), schema.clone(), arrays)
+                .map_err(|error| FormatError::Encode(error.to_string()))?,
+        )
     })
 }
 
 /// The type of a column in which maps, which are decoded as lists of their entries, are maps.
 fn with_maps(dtype: &ArrowDataType, node: &Type) -> ArrowDataType {
-    let ArrowDataType::LargeList(inner) = dtype else { return once(dtype, node) };
+    let ArrowDataType::LargeList(inner) = dtype else {
+        return once(dtype, node);
+    };
     if is_map(node)
         && let [entries] = fields(node)
         && let ([key, value], ArrowDataType::Struct(found)) = (fields(entries), &inner.dtype)
         && let [of_key, of_value] = found.as_slice()
     {
-        let field = |field: &Field, node: &Type| Field { dtype: with_maps(&field.dtype, node), ..field.clone() };
+        let field = |field: &Field, node: &Type| Field {
+            dtype: with_maps(&field.dtype, node),
+            ..field.clone()
+        };
         // Arrow's maps have no key that is null, and no entry either.
-        let key = Field { is_nullable: false, ..field(of_key, key) };
-        let entries = Field::new("entries".into(), ArrowDataType::Struct(vec![key, field(of_value, value)]), false);
+        let key = Field {
+            is_nullable: false,
+            ..field(of_key, key)
+        };
+        let entries = Field::new(
+            "entries".into(),
+            ArrowDataType::Struct(vec![key, field(of_value, value)]),
+            false,
+        );
         return ArrowDataType::Map(Box::new(entries), false);
     }
     let inner_type = match element(node) {
@@ -114,14 +167,20 @@ fn with_maps(dtype: &ArrowDataType, node: &Type) -> ArrowDataType {
         Some(Element::Repeated(repeated)) => once(&inner.dtype, repeated),
         None => inner.dtype.clone(),
     };
-    ArrowDataType::LargeList(Box::new(Field { dtype: inner_type, ..inner.as_ref().clone() }))
+    ArrowDataType::LargeList(Box::new(Field {
+        dtype: inner_type,
+        ..inner.as_ref().clone()
+    }))
 }
 
 /// The same for a node as if it were there once.
 fn once(dtype: &ArrowDataType, node: &Type) -> ArrowDataType {
     match dtype {
         ArrowDataType::Struct(found) if found.len() == fields(node).len() => {
-            let field = |(field, node): (&Field, &Arc<Type>)| Field { dtype: with_maps(&field.dtype, node), ..field.clone() };
+            let field = |(field, node): (&Field, &Arc<Type>)| Field {
+                dtype: with_maps(&field.dtype, node),
+                ..field.clone()
+            };
             ArrowDataType::Struct(found.iter().zip(fields(node)).map(field).collect())
         }
         other => other.clone(),
@@ -143,33 +202,62 @@ pub(super) fn begin<'w>(
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let (mut arrow, mut types, mut stored) = (ArrowSchema::default(), Vec::new(), Vec::new());
     for field in columns.iter_values() {
-        let no_type = |found: String| FormatError::NoType { column: field.name.to_string(), found, format: "parquet" };
-        let field = Field { dtype: plain_type(&field.dtype).map_err(no_type)?, ..field.clone() };
+        let no_type = |found: String| FormatError::NoType {
+            column: field.name.to_string(),
+            found,
+            format: "parquet",
+        };
+        let field = Field {
+            dtype: plain_type(&field.dtype).map_err(no_type)?,
+            ..field.clone()
+        };
         if let Some(found) = without_type(&field.dtype, false) {
             return Err(no_type(found));
         }
         stored.push(parquet_type(&field).map_err(no_type)?);
-        let field = Field { dtype: type_with_lists(&field.dtype), ..field };
+        let field = Field {
+            dtype: type_with_lists(&field.dtype),
+            ..field
+        };
         types.push(parquet_type(&field).map_err(no_type)?);
         arrow.insert(field.name.clone(), field);
     }
     let arrow = Arc::new(arrow);
     let schema = FileSchema::of_columns(arrow.clone(), types, &stored, note(columns)?)?;
-    Ok(Box::new(Rows { arrow, encoder: encode::begin(schema, PathBuf::from("the columns of the home"), codec, out)? }))
+    Ok(Box::new(Rows {
+        arrow,
+        encoder: encode::begin(schema, PathBuf::from("the columns of the home"), codec, out)?,
+    }))
 }
 
-/// Durations are numbers in parquet, and instants have no name of a zone. That they are more, and what is said of a column, is noted
-/// beside the columns, as all who know Arrow do.
+/// Durations are numbers in parquet, and instants have no name of a zone. That they are more, and
+/// what is said of a column, is noted beside the columns, as all who know Arrow do.
 fn note(columns: &ArrowSchema) -> Result<Pairs, FormatError> {
-    let mut pairs: Pairs = columns.metadata().iter().map(|(key, value)| (key.to_string(), Some(value.to_string()))).collect();
-    if !columns.iter_values().any(|field| is_noted(&field.dtype) || is_described(field)) {
+    let mut pairs: Pairs = columns
+        .metadata()
+        .iter()
+        .map(|(key, value)| (key.to_string(), Some(value.to_string())))
+        .collect();
+    if !columns
+        .iter_values()
+        .any(|field| is_noted(&field.dtype) || is_described(field))
+    {
         return Ok(pairs);
     }
     let noted = |field: &Field| {
         let dtype = plain_type(&field.dtype).map_err(FormatError::Encode)?;
-        Ok((field.name.clone(), Field { dtype: type_without_views(&dtype), ..field.clone() }))
+        Ok((
+            field.name.clone(),
+            Field {
+                dtype: type_without_views(&dtype),
+                ..field.clone()
+            },
+        ))
     };
-    let mut noted: ArrowSchema = columns.iter_values().map(noted).collect::<Result<_, FormatError>>()?;
+    let mut noted: ArrowSchema = columns
+        .iter_values()
+        .map(noted)
+        .collect::<Result<_, FormatError>>()?;
     *noted.metadata_mut() = columns.metadata().clone();
     let pair = schema_to_metadata_key(&noted);
     pairs.push((pair.key, pair.value));
@@ -178,7 +266,11 @@ fn note(columns: &ArrowSchema) -> Result<Pairs, FormatError> {
 
 /// Whether more is said of a column than which type of parquet's it has.
 fn is_described(field: &Field) -> bool {
-    field.metadata.iter().flat_map(|said| said.keys()).any(|key| *key != EXTENSION)
+    field
+        .metadata
+        .iter()
+        .flat_map(|said| said.keys())
+        .any(|key| *key != EXTENSION)
 }
 
 fn is_noted(dtype: &ArrowDataType) -> bool {
@@ -186,7 +278,9 @@ fn is_noted(dtype: &ArrowDataType) -> bool {
         ArrowDataType::Duration(_) => true,
         ArrowDataType::Timestamp(_, Some(zone)) => zone != "UTC",
         ArrowDataType::Struct(fields) => fields.iter().any(|field| is_noted(&field.dtype)),
-        ArrowDataType::List(inner) | ArrowDataType::LargeList(inner) | ArrowDataType::FixedSizeList(inner, _) => is_noted(&inner.dtype),
+        ArrowDataType::List(inner)
+        | ArrowDataType::LargeList(inner)
+        | ArrowDataType::FixedSizeList(inner, _) => is_noted(&inner.dtype),
         ArrowDataType::Map(inner, _) => is_noted(&inner.dtype),
         _ => false,
     }
@@ -197,12 +291,15 @@ fn without_type(dtype: &ArrowDataType, is_inside: bool) -> Option<String> {
     use ArrowDataType as T;
     match dtype {
         T::Struct(fields) if fields.is_empty() => Some("a group without fields".into()),
-        // polars writes bytes of other lengths by arrays that it does not take out of lists and groups.
-        T::FixedSizeBinary(width) if is_inside && ![2, 16].contains(width) => {
-            Some(format!("{width} bytes of fixed length in a list or a group"))
-        }
+        // polars writes bytes of other lengths by arrays that it does not take out of lists and
+        // groups.
+        T::FixedSizeBinary(width) if is_inside && ![2, 16].contains(width) => Some(format!(
+            "{width} bytes of fixed length in a list or a group"
+        )),
         T::FixedSizeBinary(0) => Some("bytes of no length".into()),
-        T::Struct(fields) => fields.iter().find_map(|field| without_type(&field.dtype, true)),
+        T::Struct(fields) => fields
+            .iter()
+            .find_map(|field| without_type(&field.dtype, true)),
         T::LargeList(inner) | T::Map(inner, _) => without_type(&inner.dtype, true),
         _ => None,
     }
@@ -214,40 +311,83 @@ fn has_maps(dtype: &ArrowDataType) -> bool {
 
 /// The type of a field in a file.
 fn parquet_type(field: &Field) -> Result<ParquetType, String> {
-    let repetition = if field.is_nullable { Repetition::Optional } else { Repetition::Required };
-    let group = |name: &str, repetition, kinds: (Option<GroupLogicalType>, Option<GroupConvertedType>), fields| ParquetType::GroupType {
-        field_info: FieldInfo { name: name.into(), repetition, id: None },
+    let repetition = if field.is_nullable {
+        Repetition::Optional
+    } else {
+        Repetition::Required
+    };
+    let group = |name: &str,
+                 repetition,
+                 kinds: (Option<GroupLogicalType>, Option<GroupConvertedType>),
+                 fields| ParquetType::GroupType {
+        field_info: FieldInfo {
+            name: name.into(),
+            repetition,
+            id: None,
+        },
         logical_type: kinds.0,
         converted_type: kinds.1,
         fields,
     };
     match &field.dtype {
         ArrowDataType::Map(entries, _) => {
-            let ArrowDataType::Struct(fields) = &entries.dtype else { return Err("a map without entries".into()) };
+            let ArrowDataType::Struct(fields) = &entries.dtype else {
+                return Err("a map without entries".into());
+            };
             let fields = fields.iter().zip(["key", "value"]).map(|(field, name)| {
                 let is_nullable = field.is_nullable && name != "key";
-                parquet_type(&Field { name: name.into(), is_nullable, ..field.clone() })
+                parquet_type(&Field {
+                    name: name.into(),
+                    is_nullable,
+                    ..field.clone()
+                })
             });
-            let entries = group("key_value", Repetition::Repeated, (None, None), fields.collect::<Result<_, _>>()?);
+            let entries = group(
+                "key_value",
+                Repetition::Repeated,
+                (None, None),
+                fields.collect::<Result<_, _>>()?,
+            );
             let kinds = (Some(GroupLogicalType::Map), Some(GroupConvertedType::Map));
             Ok(group(&field.name, repetition, kinds, vec![entries]))
         }
         ArrowDataType::LargeList(inner) if has_maps(&inner.dtype) => {
-            let element = parquet_type(&Field { name: "element".into(), ..inner.as_ref().clone() })?;
+            let element = parquet_type(&Field {
+                name: "element".into(),
+                ..inner.as_ref().clone()
+            })?;
             let kinds = (Some(GroupLogicalType::List), Some(GroupConvertedType::List));
-            Ok(group(&field.name, repetition, kinds, vec![group("list", Repetition::Repeated, (None, None), vec![element])]))
+            Ok(group(
+                &field.name,
+                repetition,
+                kinds,
+                vec![group(
+                    "list",
+                    Repetition::Repeated,
+                    (None, None),
+                    vec![element],
+                )],
+            ))
         }
-        ArrowDataType::Struct(fields) if has_maps(&field.dtype) => {
-            Ok(group(&field.name, repetition, (None, None), fields.iter().map(parquet_type).collect::<Result<_, _>>()?))
-        }
+        ArrowDataType::Struct(fields) if has_maps(&field.dtype) => Ok(group(
+            &field.name,
+            repetition,
+            (None, None),
+            fields.iter().map(parquet_type).collect::<Result<_, _>>()?,
+        )),
         _ => {
             let mut made = to_parquet_type(field).map_err(text)?;
             let extension = field.metadata.as_ref().and_then(|said| said.get(EXTENSION));
             if let (ParquetType::PrimitiveType(made), Some(extension)) = (&mut made, extension) {
                 match (extension.as_str(), &field.dtype) {
-                    (UUID, ArrowDataType::FixedSizeBinary(16)) => made.logical_type = Some(PrimitiveLogicalType::Uuid),
+                    (UUID, ArrowDataType::FixedSizeBinary(16)) => {
+                        made.logical_type = Some(PrimitiveLogicalType::Uuid)
+                    }
                     (JSON, ArrowDataType::Utf8View) => {
-                        (made.logical_type, made.converted_type) = (Some(PrimitiveLogicalType::Json), Some(PrimitiveConvertedType::Json));
+                        (made.logical_type, made.converted_type) = (
+                            Some(PrimitiveLogicalType::Json),
+                            Some(PrimitiveConvertedType::Json),
+                        );
                     }
                     _ => {}
                 }
@@ -267,16 +407,22 @@ struct Rows<'w> {
 impl Encoder for Rows<'_> {
     fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError> {
         let height = batch.height();
-        let arrays = batch.into_arrays().into_iter().zip(self.arrow.iter_values()).map(|(array, field)| {
-            if *array.dtype() == field.dtype {
-                return Ok(array);
-            }
-            let made = plain(array.as_ref(), array.dtype()).and_then(|array| with_lists(array.as_ref(), &field.dtype));
-            made.map_err(|error| FormatError::Encode(format!("column {}: {error}", field.name)))
-        });
+        let arrays = batch
+            .into_arrays()
+            .into_iter()
+            .zip(self.arrow.iter_values())
+            .map(|(array, field)| {
+                if *array.dtype() == field.dtype {
+                    return Ok(array);
+                }
+                let made = plain(array.as_ref(), array.dtype())
+                    .and_then(|array| with_lists(array.as_ref(), &field.dtype));
+                made.map_err(|error| FormatError::Encode(format!("column {}: {error}", field.name)))
+            });
         let arrays = arrays.collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(height, self.arrow.clone(), arrays);
-        self.encoder.write(batch.map_err(|error| FormatError::Encode(error.to_string()))?)
+        self.encoder
+            .write(batch.map_err(|error| FormatError::Encode(error.to_string()))?)
     }
 
     fn finish(self: Box<Self>) -> Result<(), FormatError> {

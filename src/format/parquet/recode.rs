@@ -1,8 +1,9 @@
 //! Decoding by polars-parquet, one row group at a time.
 //!
-//! Only types that `exact` lets through come here. Each row group is lifted into memory by plain reads, its pages are
-//! unpacked and walked over, and polars gets them from there: so memory is bounded by a row group, a file that
-//! shrinks or is damaged is an error, and one that has more rows than polars can count is no problem.
+//! Only types that `exact` lets through come here. Each row group is lifted into memory by plain
+//! reads, its pages are unpacked and walked over, and polars gets them from there: so memory is
+//! bounded by a row group, a file that shrinks or is damaged is an error, and one that has more
+//! rows than polars can count is no problem.
 
 use std::io::{Cursor, Write};
 use std::sync::Arc;
@@ -33,16 +34,25 @@ use crate::format::batch::{RecordBatch, sliced};
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
 /// Decodes the pieces of a cut, group by group.
-pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>) -> Result<(), FormatError> {
+pub(super) fn decode(
+    cut: &Cut<'_>,
+    each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
     let mut current: Option<(usize, Opened, Footer, Read)> = None;
     for piece in cut.pieces {
-        if current.as_ref().is_none_or(|(file, ..)| *file != piece.file) {
+        if current
+            .as_ref()
+            .is_none_or(|(file, ..)| *file != piece.file)
+        {
             let source = cut.sources.open(piece.file)?;
             let footer = Footer::read(&source)?;
-            let read = read_schema(&footer).map_err(FormatError::at("read the schema of", &source.path))?;
+            let read = read_schema(&footer)
+                .map_err(FormatError::at("read the schema of", &source.path))?;
             current = Some((piece.file, source, footer, read));
         }
-        let Some((file, source, footer, read)) = &current else { continue };
+        let Some((file, source, footer, read)) = &current else {
+            continue;
+        };
         let groups = match piece.group {
             Some(group) => group..group + 1,
             None => 0..footer.groups.len(),
@@ -56,10 +66,15 @@ pub(super) fn decode(cut: &Cut<'_>, each: &mut dyn FnMut(RecordBatch) -> Result<
             }
             match (piece.rows, cut.sources.shared()) {
                 (Some((first, count)), Some(shared)) => {
-                    let batch = shared.batch((*file, group), || decode_group(source, footer, read, group))?;
+                    let batch = shared
+                        .batch((*file, group), || decode_group(source, footer, read, group))?;
                     each(rows(&batch, first, count))?;
                 }
-                (Some((first, count)), None) => each(rows(&decode_group(source, footer, read, group)?, first, count))?,
+                (Some((first, count)), None) => each(rows(
+                    &decode_group(source, footer, read, group)?,
+                    first,
+                    count,
+                ))?,
                 (None, _) => each(decode_group(source, footer, read, group)?)?,
             }
         }
@@ -72,24 +87,42 @@ fn rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
     sliced(batch, number(first), number(count))
 }
 
-fn decode_group(source: &Opened, footer: &Footer, read: &Read, number: usize) -> Result<RecordBatch, FormatError> {
+fn decode_group(
+    source: &Opened,
+    footer: &Footer,
+    read: &Read,
+    number: usize,
+) -> Result<RecordBatch, FormatError> {
     chunks::check_rows(source, footer, number)?;
     let group = &footer.groups[number];
-    let rows = usize::try_from(group.rows).map_err(|error| footer::unsound(source, error.to_string()))?;
+    let rows =
+        usize::try_from(group.rows).map_err(|error| footer::unsound(source, error.to_string()))?;
     if footer.leaves.is_empty() {
         return Ok(RecordBatch::new(rows, Arc::default(), Vec::new()));
     }
     let in_group = |what: String| footer::unsound(source, format!("row group {number}{what}"));
     let lift = |column: usize| {
         let (chunk, leaf) = (&group.chunks[column], &footer.leaves[column]);
-        let bytes = recompress::read(&source.file, chunk).map_err(FormatError::at("read", &source.path))?;
-        recompress::unpacked(&bytes, chunk, leaf, group.rows).map_err(|error| in_group(format!(", column {}: {error}", leaf.name())))
+        let bytes =
+            recompress::read(&source.file, chunk).map_err(FormatError::at("read", &source.path))?;
+        recompress::unpacked(&bytes, chunk, leaf, group.rows)
+            .map_err(|error| in_group(format!(", column {}: {error}", leaf.name())))
     };
-    let columns = (0..group.chunks.len()).into_par_iter().map(lift).collect::<Result<Vec<_>, _>>()?;
+    let columns = (0..group.chunks.len())
+        .into_par_iter()
+        .map(lift)
+        .collect::<Result<Vec<_>, _>>()?;
     for (leaf, next) in (0..columns.len()).zip(1..columns.len()) {
         let (one, other) = (&footer.leaves[leaf], &footer.leaves[next]);
-        if !columns[leaf].levels.agree(one, &columns[next].levels, other) {
-            return Err(in_group(format!(": columns {} and {} differ in what is null above them", one.name(), other.name())));
+        if !columns[leaf]
+            .levels
+            .agree(one, &columns[next].levels, other)
+        {
+            return Err(in_group(format!(
+                ": columns {} and {} differ in what is null above them",
+                one.name(),
+                other.name()
+            )));
         }
     }
     let nulls: Vec<usize> = columns.iter().map(|column| column.counts.nulls()).collect();
@@ -97,7 +130,10 @@ fn decode_group(source: &Opened, footer: &Footer, read: &Read, number: usize) ->
         .map_err(|panic| in_group(format!(" cannot be decoded: {panic}")))?
         .map_err(|error| in_group(format!(" cannot be decoded: {error}")))?;
     if let Some(array) = arrays.iter().find(|array| array.len() != rows) {
-        return Err(in_group(format!(" has {rows} rows, and {} were decoded", array.len())));
+        return Err(in_group(format!(
+            " has {rows} rows, and {} were decoded",
+            array.len()
+        )));
     }
     let tops = read.arrow.iter_values().scan(0, |leaf, field| {
         let first = *leaf;
@@ -108,22 +144,40 @@ fn decode_group(source: &Opened, footer: &Footer, read: &Read, number: usize) ->
         let leaf = &footer.leaves[first];
         let (found, nulls) = (array.null_count(), nulls[first]);
         if leaf.path.len() == 1 && leaf.max_repetition == 0 && found != nulls {
-            return Err(in_group(format!(", column {}: it has {nulls} nulls, and {found} were decoded", leaf.name())));
+            return Err(in_group(format!(
+                ", column {}: it has {nulls} nulls, and {found} were decoded",
+                leaf.name()
+            )));
         }
     }
-    RecordBatch::try_new(rows, read.arrow.clone(), arrays).map_err(|error| in_group(format!(" cannot be decoded: {error}")))
+    RecordBatch::try_new(rows, read.arrow.clone(), arrays)
+        .map_err(|error| in_group(format!(" cannot be decoded: {error}")))
 }
 
 /// The arrays of a group of unpacked columns, all at once.
-fn decode_columns(group: &RowGroup, columns: Vec<Packed>, read: &Read) -> PolarsResult<Vec<Box<dyn Array>>> {
+fn decode_columns(
+    group: &RowGroup,
+    columns: Vec<Packed>,
+    read: &Read,
+) -> PolarsResult<Vec<Box<dyn Array>>> {
     let pages = group.chunks.iter().zip(columns).zip(&read.leaves);
     let mut pages = pages.map(|((chunk, packed), leaf)| {
         let values = i64::try_from(chunk.values).unwrap_or(i64::MAX);
         let of_column = PageMetaData::new(0, values, Compression::Uncompressed, leaf.clone());
         let bytes = Cursor::new(Buffer::from(packed.bytes));
-        (BasicDecompressor::new(PageReader::new_with_page_meta(bytes, of_column, Vec::new(), usize::MAX), Vec::new()), &leaf.primitive_type)
+        (
+            BasicDecompressor::new(
+                PageReader::new_with_page_meta(bytes, of_column, Vec::new(), usize::MAX),
+                Vec::new(),
+            ),
+            &leaf.primitive_type,
+        )
     });
-    let parts: Vec<_> = read.arrow.iter_values().map(|field| (field, pages.by_ref().take(n_columns(&field.dtype)).unzip())).collect();
+    let parts: Vec<_> = read
+        .arrow
+        .iter_values()
+        .map(|field| (field, pages.by_ref().take(n_columns(&field.dtype)).unzip()))
+        .collect();
     let decoded = parts.into_par_iter().map(|(field, (pages, types))| {
         let (mut arrays, _) = column_iter_to_arrays(pages, types, field.clone(), None)?;
         match arrays.len() {
@@ -167,19 +221,32 @@ pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
 }
 
 /// The columns of a file as they are decoded and encoded, with these texts of the new file's own.
-pub(super) fn schema(source: &Opened, footer: &Footer, pairs: Pairs) -> Result<FileSchema, FormatError> {
+pub(super) fn schema(
+    source: &Opened,
+    footer: &Footer,
+    pairs: Pairs,
+) -> Result<FileSchema, FormatError> {
     let read = read_schema(footer).map_err(FormatError::at("read the schema of", &source.path))?;
-    FileSchema::of_file(read, &footer::read(source)?, footer.file.list(2), pairs).map_err(|found| undecodable(source, found))
+    FileSchema::of_file(read, &footer::read(source)?, footer.file.list(2), pairs)
+        .map_err(|found| undecodable(source, found))
 }
 
-/// Begins a parquet file with the schema of `model` and these notes: names, nullability, field ids and Arrow's own types
-/// stay what they were.
+/// Begins a parquet file with the schema of `model` and these notes: names, nullability, field ids
+/// and Arrow's own types stay what they were.
 pub(super) fn encoder<'w>(
     model: &Opened,
     notes: Vec<Note>,
     codec: &Codec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let pairs = notes.into_iter().map(|note| (note.key, note.value)).collect();
-    encode::begin(schema(model, &Footer::read(model)?, pairs)?, model.path.clone(), codec, out)
+    let pairs = notes
+        .into_iter()
+        .map(|note| (note.key, note.value))
+        .collect();
+    encode::begin(
+        schema(model, &Footer::read(model)?, pairs)?,
+        model.path.clone(),
+        codec,
+        out,
+    )
 }

@@ -1,7 +1,10 @@
-//! Pages: those of a column chunk are walked over, unpacked, checked, and packed with another codec.
+//! Pages: those of a column chunk are walked over, unpacked, checked, and packed with another
+//! codec.
 //!
-//! No value is decoded, so every type, encoding and level stays what it was, whoever wrote it. A page header is that of
-//! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>; what is not known of it is kept.
+//! No value is decoded, so every type, encoding and level stays what it was, whoever wrote it. A
+//! page header is that of
+//! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>; what is
+//! not known of it is kept.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -32,7 +35,8 @@ pub(super) struct Packed {
     pub(super) levels: Levels,
 }
 
-/// The bytes of a chunk. By offset, because other columns are read from the same file at the same time.
+/// The bytes of a chunk. By offset, because other columns are read from the same file at the same
+/// time.
 pub(super) fn read(file: &File, chunk: &Chunk) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(chunk.length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, chunk.start)?;
@@ -41,19 +45,48 @@ pub(super) fn read(file: &File, chunk: &Chunk) -> io::Result<Vec<u8>> {
 
 /// The chunk with every page packed by `codec`.
 pub(super) fn recompress(bytes: &[u8], chunk: &Chunk, codec: &Codec) -> Result<Packed, String> {
-    Walk { chunk, to: codec, looks_into: None, packed: Packed::default(), dictionary: None, bodies: Bodies::default() }.all(bytes)
+    Walk {
+        chunk,
+        to: codec,
+        looks_into: None,
+        packed: Packed::default(),
+        dictionary: None,
+        bodies: Bodies::default(),
+    }
+    .all(bytes)
 }
 
-/// The chunk with every page unpacked and looked into, so that a decoder finds what it is told. Statistics are left out:
-/// nobody asks for those of single pages.
-pub(super) fn unpacked(bytes: &[u8], chunk: &Chunk, leaf: &Leaf, rows: u64) -> Result<Packed, String> {
-    // A hint that is believed as far as such bytes can become so many; only what is used of it is memory.
-    let room = count(chunk.meta.small(6)).unwrap_or_default().min(bytes.len().saturating_mul(MOST_ROOM));
-    let packed = Packed { bytes: Vec::with_capacity(room), ..Packed::default() };
-    let walk = Walk { chunk, to: &Codec::NONE, looks_into: Some(leaf), packed, dictionary: None, bodies: Bodies::default() };
+/// The chunk with every page unpacked and looked into, so that a decoder finds what it is told.
+/// Statistics are left out: nobody asks for those of single pages.
+pub(super) fn unpacked(
+    bytes: &[u8],
+    chunk: &Chunk,
+    leaf: &Leaf,
+    rows: u64,
+) -> Result<Packed, String> {
+    // A hint that is believed as far as such bytes can become so many; only what is used of it is
+    // memory.
+    let room = count(chunk.meta.small(6))
+        .unwrap_or_default()
+        .min(bytes.len().saturating_mul(MOST_ROOM));
+    let packed = Packed {
+        bytes: Vec::with_capacity(room),
+        ..Packed::default()
+    };
+    let walk = Walk {
+        chunk,
+        to: &Codec::NONE,
+        looks_into: Some(leaf),
+        packed,
+        dictionary: None,
+        bodies: Bodies::default(),
+    };
     let packed = walk.all(bytes)?;
     if packed.counts.rows as u64 != rows {
-        return Err(format!("its pages have {} rows, and its row group {rows}", packed.counts.rows));
+        return Err(format!(
+            "its pages have {} rows, and its row group {rows}",
+            packed.counts.rows
+        ));
     }
     packed.levels.check(leaf)?;
     Ok(packed)
@@ -99,13 +132,18 @@ impl Walk<'_> {
                 Err(error) => return Err(in_page(format!("its header cannot be read: {error}"))),
             };
             let length = count(header.small(3)).map_err(in_page)?;
-            let body = rest[start..].get(..length).ok_or_else(|| in_page("it goes beyond the chunk".into()))?;
+            let body = rest[start..]
+                .get(..length)
+                .ok_or_else(|| in_page("it goes beyond the chunk".into()))?;
             values = self.take(header, body, values).map_err(in_page)?;
             rest = &rest[start + length..];
             number += 1;
         }
         if values != self.chunk.values {
-            return Err(format!("its pages have {values} values, and its footer says {}", self.chunk.values));
+            return Err(format!(
+                "its pages have {values} values, and its footer says {}",
+                self.chunk.values
+            ));
         }
         Ok(self.packed)
     }
@@ -122,7 +160,8 @@ impl Walk<'_> {
                 let values = self.values(own, before)?;
                 self.unpack(self.chunk.codec, body, size)?;
                 if let Some(leaf) = self.looks_into {
-                    let (counts, values) = self.packed.levels.first(own, &self.bodies.unpacked, leaf)?;
+                    let (counts, values) =
+                        self.packed.levels.first(own, &self.bodies.unpacked, leaf)?;
                     values::check(own.small(2), values, counts.present, leaf, self.dictionary)?;
                     self.note(counts);
                     if let Some(own) = header.fields_mut(5) {
@@ -130,7 +169,9 @@ impl Walk<'_> {
                     }
                 }
                 self.add(header, size, &[])?;
-                self.packed.data.push((offset, self.packed.bytes.len() - offset));
+                self.packed
+                    .data
+                    .push((offset, self.packed.bytes.len() - offset));
                 Ok(values)
             }
             Some(DATA_V2) => {
@@ -138,7 +179,9 @@ impl Walk<'_> {
                 let values = self.values(own, before)?;
                 let levels = self.second(&mut header, size, body)?;
                 self.add(header, size, levels)?;
-                self.packed.data.push((offset, self.packed.bytes.len() - offset));
+                self.packed
+                    .data
+                    .push((offset, self.packed.bytes.len() - offset));
                 Ok(values)
             }
             Some(DICTIONARY) => {
@@ -170,23 +213,49 @@ impl Walk<'_> {
     fn values(&self, own: &Fields, before: u64) -> Result<u64, String> {
         let values = before.saturating_add(count(own.small(1))? as u64);
         if values > self.chunk.values {
-            return Err(format!("there are {values} values up to it, and its footer says {} of the chunk", self.chunk.values));
+            return Err(format!(
+                "there are {values} values up to it, and its footer says {} of the chunk",
+                self.chunk.values
+            ));
         }
         Ok(values)
     }
 
     /// A data page of the second version: its levels stand before its values and are never packed.
-    fn second<'b>(&mut self, header: &mut Fields, size: usize, body: &'b [u8]) -> Result<&'b [u8], String> {
+    fn second<'b>(
+        &mut self,
+        header: &mut Fields,
+        size: usize,
+        body: &'b [u8],
+    ) -> Result<&'b [u8], String> {
         let own = header.fields(8).ok_or("it has no header of its version")?;
-        let (entries, nulls, rows) = (count(own.small(1))?, count(own.small(2))?, count(own.small(3))?);
+        let (entries, nulls, rows) = (
+            count(own.small(1))?,
+            count(own.small(2))?,
+            count(own.small(3))?,
+        );
         if nulls > entries || rows > entries {
-            return Err(format!("it should have {nulls} nulls in {rows} rows, and has {entries} values"));
+            return Err(format!(
+                "it should have {nulls} nulls in {rows} rows, and has {entries} values"
+            ));
         }
         let levels = count(own.small(5))?.saturating_add(count(own.small(6))?);
-        let (levels, values) = body.split_at_checked(levels).ok_or("its levels go beyond it")?;
-        let left = size.checked_sub(levels.len()).ok_or("its levels are larger than it")?;
+        let (levels, values) = body
+            .split_at_checked(levels)
+            .ok_or("its levels go beyond it")?;
+        let left = size
+            .checked_sub(levels.len())
+            .ok_or("its levels are larger than it")?;
         let is_packed = own.truth(7).unwrap_or(true);
-        self.unpack(if is_packed { self.chunk.codec } else { Codec::NONE.number }, values, left)?;
+        self.unpack(
+            if is_packed {
+                self.chunk.codec
+            } else {
+                Codec::NONE.number
+            },
+            values,
+            left,
+        )?;
         let values = &self.bodies.unpacked;
         let counts = match self.looks_into {
             Some(leaf) => {
@@ -196,12 +265,23 @@ impl Walk<'_> {
             }
             None => None,
         };
-        let own = header.fields_mut(8).ok_or("it has no header of its version")?;
-        own.set(7, Value::Bool(!self.bodies.unpacked.is_empty() && !self.to.is_none()));
+        let own = header
+            .fields_mut(8)
+            .ok_or("it has no header of its version")?;
+        own.set(
+            7,
+            Value::Bool(!self.bodies.unpacked.is_empty() && !self.to.is_none()),
+        );
         if let Some(counts) = counts {
             // What a writer got wrong here would be believed.
-            let small = |number: usize| i32::try_from(number).map(Value::I32).map_err(|error| error.to_string());
-            own.set(2, small(counts.nulls())?).set(3, small(counts.rows)?).remove(8);
+            let small = |number: usize| {
+                i32::try_from(number)
+                    .map(Value::I32)
+                    .map_err(|error| error.to_string())
+            };
+            own.set(2, small(counts.nulls())?)
+                .set(3, small(counts.rows)?)
+                .remove(8);
             self.note(counts);
         }
         Ok(levels)
@@ -226,7 +306,12 @@ impl Walk<'_> {
             self.to.pack(unpacked, packed)?;
             packed
         };
-        header.set(3, Value::I32(i32::try_from(levels.len() + body.len()).map_err(|error| error.to_string())?));
+        header.set(
+            3,
+            Value::I32(
+                i32::try_from(levels.len() + body.len()).map_err(|error| error.to_string())?,
+            ),
+        );
         if self.looks_into.is_some() {
             // It was compared, and a decoder would compare it again.
             header.remove(4);
@@ -256,13 +341,19 @@ fn require(header: &Fields) -> Result<(), String> {
         Some(DICTIONARY) => has(header.fields(7), 1..=2),
         kind => kind.is_some(),
     };
-    if is_whole { Ok(()) } else { Err("its header leaves something out".into()) }
+    if is_whole {
+        Ok(())
+    } else {
+        Err("its header leaves something out".into())
+    }
 }
 
 fn check_crc(header: &Fields, body: &[u8]) -> Result<(), String> {
     match header.small(4) {
         // Some writers say it without a sign.
-        Some(stated) if stated & 0xFFFF_FFFF != i64::from(crc32fast::hash(body)) => Err("its checksum is wrong".into()),
+        Some(stated) if stated & 0xFFFF_FFFF != i64::from(crc32fast::hash(body)) => {
+            Err("its checksum is wrong".into())
+        }
         _ => Ok(()),
     }
 }

@@ -1,8 +1,11 @@
-//! Schemas: as which types of Arrow the columns of a file are decoded, and as which types of parquet they are encoded.
+//! Schemas: as which types of Arrow the columns of a file are decoded, and as which types of
+//! parquet they are encoded.
 //!
-//! Values are decoded by the types that parquet's schema gives them. What the file's Arrow metadata calls them decides no value,
-//! only what is known besides: that a number is a duration, that texts come from a dictionary. A column is encoded by the type that polars gives to its arrays, where that means the
-//! same as the source's, and else by the source's own: then the bytes of its values pass through arrays that only hold them.
+//! Values are decoded by the types that parquet's schema gives them. What the file's Arrow metadata
+//! calls them decides no value, only what is known besides: that a number is a duration, that texts
+//! come from a dictionary. A column is encoded by the type that polars gives to its arrays, where
+//! that means the same as the source's, and else by the source's own: then the bytes of its values
+//! pass through arrays that only hold them.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -63,48 +66,105 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
     let (labelled, plain, stored) = read.map_err(failed)?.map_err(failed)?;
     let labelled = labelled.ok().and_then(Result::ok);
     let arrow: ArrowSchema = match &labelled {
-        Some(labelled) => plain.iter_values().map(|field| as_labelled(labelled.get(&field.name), field, false)).map(named).collect(),
+        Some(labelled) => plain
+            .iter_values()
+            .map(|field| as_labelled(labelled.get(&field.name), field, false))
+            .map(named)
+            .collect(),
         None => plain,
     };
-    let leaves: Vec<Descriptor> = stored.columns().iter().map(|column| column.descriptor.clone()).collect();
+    let leaves: Vec<Descriptor> = stored
+        .columns()
+        .iter()
+        .map(|column| column.descriptor.clone())
+        .collect();
     let mut left = leaves.iter();
-    let arrow: ArrowSchema = arrow.iter_values().map(|field| named(as_logical(field, &mut left))).collect();
-    Ok(Read { arrow: Arc::new(arrow), leaves, types: stored.fields().to_vec(), labelled })
+    let arrow: ArrowSchema = arrow
+        .iter_values()
+        .map(|field| named(as_logical(field, &mut left)))
+        .collect();
+    Ok(Read {
+        arrow: Arc::new(arrow),
+        leaves,
+        types: stored.fields().to_vec(),
+        labelled,
+    })
 }
 
 impl Read {
-    /// The columns with the names of their time zones, which are in Arrow's metadata and nowhere else.
+    /// The columns with the names of their time zones, which are in Arrow's metadata and nowhere
+    /// else.
     pub(super) fn with_zones(&self) -> ArrowSchema {
-        let label = |field: &Field| self.labelled.as_ref().and_then(|labelled| labelled.get(&field.name));
-        self.arrow.iter_values().map(|field| named(label(field).map_or_else(|| field.clone(), |label| zoned(label, field)))).collect()
+        let label = |field: &Field| {
+            self.labelled
+                .as_ref()
+                .and_then(|labelled| labelled.get(&field.name))
+        };
+        self.arrow
+            .iter_values()
+            .map(|field| {
+                named(label(field).map_or_else(|| field.clone(), |label| zoned(label, field)))
+            })
+            .collect()
     }
 }
 
 fn zoned(label: &Field, field: &Field) -> Field {
     use ArrowDataType::{FixedSizeList, LargeList, List, Struct, Timestamp};
     let dtype = match (&label.dtype, &field.dtype) {
-        (Timestamp(_, Some(zone)), Timestamp(unit, Some(_))) => Timestamp(*unit, Some(zone.clone())),
-        (List(label) | LargeList(label) | FixedSizeList(label, _), LargeList(inner)) => LargeList(Box::new(zoned(label, inner))),
-        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => {
-            Struct(labels.iter().zip(fields).map(|(label, field)| zoned(label, field)).collect())
+        (Timestamp(_, Some(zone)), Timestamp(unit, Some(_))) => {
+            Timestamp(*unit, Some(zone.clone()))
         }
+        (List(label) | LargeList(label) | FixedSizeList(label, _), LargeList(inner)) => {
+            LargeList(Box::new(zoned(label, inner)))
+        }
+        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => Struct(
+            labels
+                .iter()
+                .zip(fields)
+                .map(|(label, field)| zoned(label, field))
+                .collect(),
+        ),
         (_, same) => same.clone(),
     };
-    Field { dtype, ..field.clone() }
+    Field {
+        dtype,
+        ..field.clone()
+    }
 }
 
-/// polars reads half floats as what they are only where Arrow's metadata says so too, and JSON as bytes.
+/// polars reads half floats as what they are only where Arrow's metadata says so too, and JSON as
+/// bytes.
 fn as_logical<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descriptor>) -> Field {
     let dtype = match &field.dtype {
-        ArrowDataType::LargeList(inner) => ArrowDataType::LargeList(Box::new(as_logical(inner, leaves))),
-        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(|field| as_logical(field, leaves)).collect()),
-        leaf => match (leaf, leaves.next().and_then(|leaf| leaf.primitive_type.logical_type)) {
-            (ArrowDataType::FixedSizeBinary(2), Some(PrimitiveLogicalType::Float16)) => ArrowDataType::Float16,
-            (ArrowDataType::BinaryView, Some(PrimitiveLogicalType::Json)) => ArrowDataType::Utf8View,
+        ArrowDataType::LargeList(inner) => {
+            ArrowDataType::LargeList(Box::new(as_logical(inner, leaves)))
+        }
+        ArrowDataType::Struct(fields) => ArrowDataType::Struct(
+            fields
+                .iter()
+                .map(|field| as_logical(field, leaves))
+                .collect(),
+        ),
+        leaf => match (
+            leaf,
+            leaves
+                .next()
+                .and_then(|leaf| leaf.primitive_type.logical_type),
+        ) {
+            (ArrowDataType::FixedSizeBinary(2), Some(PrimitiveLogicalType::Float16)) => {
+                ArrowDataType::Float16
+            }
+            (ArrowDataType::BinaryView, Some(PrimitiveLogicalType::Json)) => {
+                ArrowDataType::Utf8View
+            }
             (leaf, _) => leaf.clone(),
         },
     };
-    Field { dtype, ..field.clone() }
+    Field {
+        dtype,
+        ..field.clone()
+    }
 }
 
 fn named(field: Field) -> (PlSmallStr, Field) {
@@ -113,8 +173,12 @@ fn named(field: Field) -> (PlSmallStr, Field) {
 
 /// A field with what Arrow's metadata says of it, as far as that changes no value.
 fn as_labelled(label: Option<&Field>, plain: &Field, is_inside: bool) -> Field {
-    use ArrowDataType::{Dictionary, Duration, FixedSizeList, Int32, Int64, LargeList, Null, Struct, Utf8View};
-    let Some(label) = label else { return plain.clone() };
+    use ArrowDataType::{
+        Dictionary, Duration, FixedSizeList, Int32, Int64, LargeList, Null, Struct, Utf8View,
+    };
+    let Some(label) = label else {
+        return plain.clone();
+    };
     let inner = |label: &Field, plain: &Field| Box::new(as_labelled(Some(label), plain, true));
     let dtype = match (&label.dtype, &plain.dtype) {
         (Duration(unit), Int64) => Duration(*unit),
@@ -124,36 +188,70 @@ fn as_labelled(label: Option<&Field>, plain: &Field, is_inside: bool) -> Field {
         (Dictionary(keys, values, is_ordered), Utf8View) if is_inside && **values == Utf8View => {
             Dictionary(*keys, values.clone(), *is_ordered)
         }
-        (LargeList(label) | FixedSizeList(label, _), LargeList(plain)) => LargeList(inner(label, plain)),
-        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => {
-            Struct(labels.iter().zip(fields).map(|(label, field)| *inner(label, field)).collect())
+        (LargeList(label) | FixedSizeList(label, _), LargeList(plain)) => {
+            LargeList(inner(label, plain))
         }
+        (Struct(labels), Struct(fields)) if labels.len() == fields.len() => Struct(
+            labels
+                .iter()
+                .zip(fields)
+                .map(|(label, field)| *inner(label, field))
+                .collect(),
+        ),
         (_, plain) => plain.clone(),
     };
-    Field { dtype, ..plain.clone() }
+    Field {
+        dtype,
+        ..plain.clone()
+    }
 }
 
 impl FileSchema {
-    /// Those of a file: `read` from it, with its schema and what polars cannot read of it as they are.
+    /// Those of a file: `read` from it, with its schema and what polars cannot read of it as they
+    /// are.
     ///
     /// # Errors
     /// A column cannot be encoded as it is; its name, and why.
-    pub(super) fn of_file(read: Read, source: &ParquetMetaData, elements: &[Value], pairs: Pairs) -> Result<Self, (String, String)> {
-        let names: Vec<String> = read.arrow.iter_values().map(|field| field.name.to_string()).collect();
+    pub(super) fn of_file(
+        read: Read,
+        source: &ParquetMetaData,
+        elements: &[Value],
+        pairs: Pairs,
+    ) -> Result<Self, (String, String)> {
+        let names: Vec<String> = read
+            .arrow
+            .iter_values()
+            .map(|field| field.name.to_string())
+            .collect();
         let of_file = |error: FormatError| (names.join(", "), error.to_string());
         if names.len() != nodes::fields(root(source)).len() {
             return Err((names.join(", "), "its fields would change".into()));
         }
-        let derived = |field: &Field| catch_panic(|| to_parquet_type(field)).ok().and_then(Result::ok);
-        let mut types: Vec<ParquetType> =
-            read.arrow.iter_values().zip(&read.types).map(|(field, own)| derived(field).unwrap_or_else(|| own.clone())).collect();
+        let derived = |field: &Field| {
+            catch_panic(|| to_parquet_type(field))
+                .ok()
+                .and_then(Result::ok)
+        };
+        let mut types: Vec<ParquetType> = read
+            .arrow
+            .iter_values()
+            .zip(&read.types)
+            .map(|(field, own)| derived(field).unwrap_or_else(|| own.clone()))
+            .collect();
         let footer = footer(&read.arrow, &types, &pairs).map_err(of_file)?;
         let written = parsed(&footer).map_err(of_file)?;
         let (source, written) = (nodes::fields(root(source)), nodes::fields(root(&written)));
-        let own: Vec<usize> =
-            (0..types.len()).filter(|number| columns::changed(&source[*number..=*number], &written[*number..=*number]).is_some()).collect();
+        let own: Vec<usize> = (0..types.len())
+            .filter(|number| {
+                columns::changed(&source[*number..=*number], &written[*number..=*number]).is_some()
+            })
+            .collect();
         if own.is_empty() {
-            return Ok(Self { arrow: read.arrow, types, footer });
+            return Ok(Self {
+                arrow: read.arrow,
+                types,
+                footer,
+            });
         }
         for number in &own {
             let field = read.arrow.get_at_index(*number).map(|(_, field)| field);
@@ -166,15 +264,26 @@ impl FileSchema {
         let (made, of_source) = (column_elements(footer.list(2)), column_elements(elements));
         let mut schema: Vec<Value> = footer.list(2).first().into_iter().cloned().collect();
         for number in 0..types.len() {
-            let from = if own.contains(&number) { &of_source } else { &made };
+            let from = if own.contains(&number) {
+                &of_source
+            } else {
+                &made
+            };
             schema.extend_from_slice(from.get(number).copied().unwrap_or_default());
         }
-        footer.set(2, thrift::structs(schema.iter().filter_map(Value::fields).cloned()));
-        Ok(Self { arrow: read.arrow, types, footer })
+        footer.set(
+            2,
+            thrift::structs(schema.iter().filter_map(Value::fields).cloned()),
+        );
+        Ok(Self {
+            arrow: read.arrow,
+            types,
+            footer,
+        })
     }
 
-    /// Those of columns that come from no file: their arrays, what pages are made of, what the file says that they are, and what it
-    /// notes besides.
+    /// Those of columns that come from no file: their arrays, what pages are made of, what the file
+    /// says that they are, and what it notes besides.
     ///
     /// # Errors
     /// They cannot be written.
@@ -185,7 +294,11 @@ impl FileSchema {
         pairs: Pairs,
     ) -> Result<Self, FormatError> {
         let footer = footer(&arrow, stored, &pairs)?;
-        Ok(Self { arrow, types, footer })
+        Ok(Self {
+            arrow,
+            types,
+            footer,
+        })
     }
 }
 
@@ -194,21 +307,34 @@ fn unwritable(field: &Field, is_inside: bool) -> Option<String> {
     match &field.dtype {
         // polars writes these by arrays of numbers of the same bits.
         ArrowDataType::FixedSizeBinary(2 | 16) => None,
-        ArrowDataType::FixedSizeBinary(width) if is_inside => {
-            Some(format!("{} has {width} bytes of fixed length inside of a list or a group, which cannot be written", field.name))
-        }
+        ArrowDataType::FixedSizeBinary(width) if is_inside => Some(format!(
+            "{} has {width} bytes of fixed length inside of a list or a group, which cannot be written",
+            field.name
+        )),
         ArrowDataType::LargeList(inner) => unwritable(inner, true),
         ArrowDataType::Struct(fields) => fields.iter().find_map(|field| unwritable(field, true)),
         _ => None,
     }
 }
 
-/// The footer of an empty file, without row groups: its schema, its texts and the order of its columns.
-fn footer(arrow: &ArrowSchema, types: &[ParquetType], pairs: &Pairs) -> Result<Fields, FormatError> {
+/// The footer of an empty file, without row groups: its schema, its texts and the order of its
+/// columns.
+fn footer(
+    arrow: &ArrowSchema,
+    types: &[ParquetType],
+    pairs: &Pairs,
+) -> Result<Fields, FormatError> {
     let mut empty = Vec::new();
     let descriptor = SchemaDescriptor::new("root".into(), types.to_vec());
-    let mut writer = FileWriter::new_with_parquet_schema(&mut empty, arrow.clone(), descriptor, OPTIONS);
-    let pairs = pairs.iter().map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect();
+    let mut writer =
+        FileWriter::new_with_parquet_schema(&mut empty, arrow.clone(), descriptor, OPTIONS);
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| KeyValue {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect();
     writer.end(Some(pairs)).map_err(failed)?;
     drop(writer);
     footer_of(&empty)

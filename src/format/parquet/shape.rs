@@ -1,10 +1,13 @@
-//! The schema of a file in the form that polars reads, which decides how the pages of others are decoded: lists and maps as it
-//! knows them, and columns of types that it does not hold as the bytes that they are stored as.
+//! The schema of a file in the form that polars reads, which decides how the pages of others are
+//! decoded: lists and maps as it knows them, and columns of types that it does not hold as the
+//! bytes that they are stored as.
 
 use std::sync::Arc;
 
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+use ::parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+};
 use ::parquet::schema::types::SchemaDescriptor;
 use bytes::Bytes;
 
@@ -20,9 +23,17 @@ const MAX_WIDTH: i64 = 16;
 /// The last logical type that polars knows, FLOAT16.
 const LAST_LOGICAL: i16 = 15;
 
-/// The elements of a schema, without the annotations that polars does not know or takes for something else.
+/// The elements of a schema, without the annotations that polars does not know or takes for
+/// something else.
 pub(super) fn readable_elements(elements: &[Value]) -> Value {
-    thrift::structs(strict::schema(elements).elements().unwrap_or_default().iter().filter_map(Value::fields).map(readable_element))
+    thrift::structs(
+        strict::schema(elements)
+            .elements()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Value::fields)
+            .map(readable_element),
+    )
 }
 
 fn readable_element(element: &Fields) -> Fields {
@@ -30,10 +41,19 @@ fn readable_element(element: &Fields) -> Fields {
     const INTERVAL: i64 = 21;
     let mut element = element.clone();
     let logical = element.fields(10);
-    let is_unknown = logical.is_some_and(|logical| logical.iter().any(|(variant, _)| !(1..=LAST_LOGICAL).contains(&variant)));
-    let is_decimal = logical.is_some_and(|logical| logical.get(DECIMAL as i16).is_some()) || element.small(6) == Some(DECIMAL);
-    let digits = logical.and_then(|logical| logical.fields(DECIMAL as i16)?.small(2)).or(element.small(8)).unwrap_or_default();
-    let is_wide = is_decimal && (digits > MAX_PRECISION || element.small(2).is_some_and(|width| width > MAX_WIDTH));
+    let is_unknown = logical.is_some_and(|logical| {
+        logical
+            .iter()
+            .any(|(variant, _)| !(1..=LAST_LOGICAL).contains(&variant))
+    });
+    let is_decimal = logical.is_some_and(|logical| logical.get(DECIMAL as i16).is_some())
+        || element.small(6) == Some(DECIMAL);
+    let digits = logical
+        .and_then(|logical| logical.fields(DECIMAL as i16)?.small(2))
+        .or(element.small(8))
+        .unwrap_or_default();
+    let is_wide = is_decimal
+        && (digits > MAX_PRECISION || element.small(2).is_some_and(|width| width > MAX_WIDTH));
     if is_unknown {
         element.remove(10);
     }
@@ -43,15 +63,24 @@ fn readable_element(element: &Fields) -> Fields {
     element
 }
 
-/// Gives a file without rows lists that polars reads for what they are. The levels of values are the same in both.
+/// Gives a file without rows lists that polars reads for what they are. The levels of values are
+/// the same in both.
 pub(super) fn with_readable_lists(file: Vec<u8>) -> Result<Vec<u8>, ParquetError> {
     let file = Bytes::from(file);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file)?;
-    let Some(readable) = lists::readable(root(&metadata))? else { return Ok(Vec::from(file)) };
+    let Some(readable) = lists::readable(root(&metadata))? else {
+        return Ok(Vec::from(file));
+    };
     let schema = Arc::new(SchemaDescriptor::new(Arc::new(readable)));
     let of_file = metadata.file_metadata();
-    let (pairs, writer) = (of_file.key_value_metadata().cloned(), of_file.created_by().map(String::from));
-    let reshaped = ParquetMetaData::new(FileMetaData::new(of_file.version(), 0, writer, pairs, schema, None), Vec::new());
+    let (pairs, writer) = (
+        of_file.key_value_metadata().cloned(),
+        of_file.created_by().map(String::from),
+    );
+    let reshaped = ParquetMetaData::new(
+        FileMetaData::new(of_file.version(), 0, writer, pairs, schema, None),
+        Vec::new(),
+    );
     let mut shaped = b"PAR1".to_vec();
     ParquetMetaDataWriter::new(&mut shaped, &reshaped).finish()?;
     Ok(shaped)

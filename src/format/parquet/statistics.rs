@@ -1,8 +1,10 @@
-//! Statistics of a column chunk that is encoded here: bounds that hold for every value, and nulls that are counted.
+//! Statistics of a column chunk that is encoded here: bounds that hold for every value, and nulls
+//! that are counted.
 //!
 //! Polars' own are not taken: it adds up the nulls of a dictionary's column once a page
-//! (<https://github.com/pola-rs/polars/issues/29321>), compares pages of unsigned numbers and of decimals by another order
-//! than theirs, and forgets pages that have a NaN. A bound that is not known is left out: one that is wrong hides rows.
+//! (<https://github.com/pola-rs/polars/issues/29321>), compares pages of unsigned numbers and of
+//! decimals by another order than theirs, and forgets pages that have a NaN. A bound that is not
+//! known is left out: one that is wrong hides rows.
 
 use std::cmp::Ordering;
 
@@ -34,13 +36,20 @@ pub(super) struct Collected<'a> {
 impl<'a> Collected<'a> {
     /// Nothing yet.
     pub(super) fn new(leaf: &'a Leaf) -> Self {
-        Self { leaf, pages: Vec::new() }
+        Self {
+            leaf,
+            pages: Vec::new(),
+        }
     }
 
-    /// Takes a page in, with the smallest and the largest of its values that were found for it. They are not copied: one value may be
-    /// most of what there is.
+    /// Takes a page in, with the smallest and the largest of its values that were found for it.
+    /// They are not copied: one value may be most of what there is.
     pub(super) fn note(&mut self, counts: Counts, found: Option<(&'a [u8], &'a [u8])>) {
-        let bounds = if counts.present == 0 { Bounds::Empty } else { bounds(self.leaf.order, found) };
+        let bounds = if counts.present == 0 {
+            Bounds::Empty
+        } else {
+            bounds(self.leaf.order, found)
+        };
         self.pages.push((counts, bounds));
     }
 
@@ -49,12 +58,18 @@ impl<'a> Collected<'a> {
         let mut fields = Fields::default();
         let nulls: usize = self.pages.iter().map(|(counts, _)| counts.nulls()).sum();
         fields.set(3, Value::I64(i64::try_from(nulls).unwrap_or(i64::MAX)));
-        let all = self.pages.iter().fold(Bounds::Empty, |all, (_, page)| all.and(page, self.leaf.order));
+        let all = self.pages.iter().fold(Bounds::Empty, |all, (_, page)| {
+            all.and(page, self.leaf.order)
+        });
         if let Bounds::Known { min, max } = all
             && let Some((min, is_min)) = self.shortened(min, cut_min)
             && let Some((max, is_max)) = self.shortened(max, cut_max)
         {
-            fields.set(5, Value::Binary(max)).set(6, Value::Binary(min)).set(7, Value::Bool(is_max)).set(8, Value::Bool(is_min));
+            fields
+                .set(5, Value::Binary(max))
+                .set(6, Value::Binary(min))
+                .set(7, Value::Bool(is_max))
+                .set(8, Value::Bool(is_min));
         }
         Value::Struct(fields)
     }
@@ -66,22 +81,43 @@ impl<'a> Collected<'a> {
             let (min, max) = match page {
                 Bounds::Empty => (Vec::new(), Vec::new()),
                 Bounds::Unknown => return None,
-                Bounds::Known { min, max } => (self.shortened(min, cut_min)?.0, self.shortened(max, cut_max)?.0),
+                Bounds::Known { min, max } => (
+                    self.shortened(min, cut_min)?.0,
+                    self.shortened(max, cut_max)?.0,
+                ),
             };
             mins.push(min);
             maxs.push(max);
         }
         const UNORDERED: i32 = 0;
-        let nulls = self.pages.iter().map(|(counts, _)| i64::try_from(counts.nulls()).unwrap_or(i64::MAX));
+        let nulls = self
+            .pages
+            .iter()
+            .map(|(counts, _)| i64::try_from(counts.nulls()).unwrap_or(i64::MAX));
         let mut index = Fields::default();
-        index.set(1, thrift::truths(self.pages.iter().map(|(counts, _)| counts.present == 0)));
-        index.set(2, thrift::texts(mins)).set(3, thrift::texts(maxs)).set(4, Value::I32(UNORDERED)).set(5, thrift::longs(nulls));
+        index.set(
+            1,
+            thrift::truths(self.pages.iter().map(|(counts, _)| counts.present == 0)),
+        );
+        index
+            .set(2, thrift::texts(mins))
+            .set(3, thrift::texts(maxs))
+            .set(4, Value::I32(UNORDERED))
+            .set(5, thrift::longs(nulls));
         Some(index.to_bytes())
     }
 
-    /// A bound of at most so many bytes, and whether it is a value; `None` where there is none so short.
-    fn shortened(&self, bound: &[u8], cut: fn(&[u8], bool) -> Option<Vec<u8>>) -> Option<(Vec<u8>, bool)> {
-        if self.leaf.order != Order::Bytes || self.leaf.element.small(1) == Some(7) || bound.len() <= LONGEST {
+    /// A bound of at most so many bytes, and whether it is a value; `None` where there is none so
+    /// short.
+    fn shortened(
+        &self,
+        bound: &[u8],
+        cut: fn(&[u8], bool) -> Option<Vec<u8>>,
+    ) -> Option<(Vec<u8>, bool)> {
+        if self.leaf.order != Order::Bytes
+            || self.leaf.element.small(1) == Some(7)
+            || bound.len() <= LONGEST
+        {
             return Some((bound.to_vec(), true));
         }
         Some((cut(bound, std::str::from_utf8(bound).is_ok())?, false))
@@ -94,16 +130,32 @@ impl Bounds<'_> {
             (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
             (one, Self::Empty) => one,
             (Self::Empty, other) => other,
-            (Self::Known { min, max }, Self::Known { min: other_min, max: other_max }) => Self::Known {
-                min: if compare(order, other_min, min) == Ordering::Less { other_min } else { min },
-                max: if compare(order, other_max, max) == Ordering::Greater { other_max } else { max },
+            (
+                Self::Known { min, max },
+                Self::Known {
+                    min: other_min,
+                    max: other_max,
+                },
+            ) => Self::Known {
+                min: if compare(order, other_min, min) == Ordering::Less {
+                    other_min
+                } else {
+                    min
+                },
+                max: if compare(order, other_max, max) == Ordering::Greater {
+                    other_max
+                } else {
+                    max
+                },
             },
         }
     }
 }
 
 fn bounds<'a>(order: Order, found: Option<(&'a [u8], &'a [u8])>) -> Bounds<'a> {
-    let Some((min, max)) = found else { return Bounds::Unknown };
+    let Some((min, max)) = found else {
+        return Bounds::Unknown;
+    };
     if order == Order::Undefined || order == Order::Float && (is_nan(min) || is_nan(max)) {
         return Bounds::Unknown;
     }
@@ -112,7 +164,10 @@ fn bounds<'a>(order: Order, found: Option<(&'a [u8], &'a [u8])>) -> Bounds<'a> {
 
 /// A number's bits, little-endian.
 fn bits(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn is_nan(bytes: &[u8]) -> bool {
@@ -129,10 +184,15 @@ fn compare(order: Order, one: &[u8], other: &[u8]) -> Ordering {
     let sign = |bytes: &[u8]| bytes.last().is_some_and(|last| last & 0x80 != 0);
     match order {
         Order::Unsigned => bits(one).cmp(&bits(other)),
-        // Of two that are negative, the one with the larger bits is the larger whole number, and the smaller float.
-        Order::Signed => sign(other).cmp(&sign(one)).then(bits(one).cmp(&bits(other))),
+        // Of two that are negative, the one with the larger bits is the larger whole number, and
+        // the smaller float.
+        Order::Signed => sign(other)
+            .cmp(&sign(one))
+            .then(bits(one).cmp(&bits(other))),
         Order::Float if sign(one) && sign(other) => bits(other).cmp(&bits(one)),
-        Order::Float => sign(other).cmp(&sign(one)).then(bits(one).cmp(&bits(other))),
+        Order::Float => sign(other)
+            .cmp(&sign(one))
+            .then(bits(one).cmp(&bits(other))),
         Order::Decimal => {
             let is_below = |bytes: &[u8]| bytes.first().is_some_and(|first| first & 0x80 != 0);
             is_below(other).cmp(&is_below(one)).then(one.cmp(other))
@@ -157,18 +217,28 @@ fn cut_max(bytes: &[u8], is_text: bool) -> Option<Vec<u8>> {
     }
     let text = std::str::from_utf8(cut).ok()?;
     // Letters are in the order of their bytes.
-    let raised = text.char_indices().rev().find_map(|(place, letter)| Some((place, next_letter(letter)?)));
+    let raised = text
+        .char_indices()
+        .rev()
+        .find_map(|(place, letter)| Some((place, next_letter(letter)?)));
     raised.map(|(place, letter)| format!("{}{letter}", &text[..place]).into_bytes())
 }
 
 fn next_letter(letter: char) -> Option<char> {
     const LAST_BELOW_SURROGATES: char = '\u{D7FF}';
-    if letter == LAST_BELOW_SURROGATES { Some('\u{E000}') } else { char::from_u32(u32::from(letter) + 1) }
+    if letter == LAST_BELOW_SURROGATES {
+        Some('\u{E000}')
+    } else {
+        char::from_u32(u32::from(letter) + 1)
+    }
 }
 
 fn end(bytes: &[u8], is_text: bool) -> usize {
     let is_inside = |end: &usize| is_text && bytes[*end] & 0xC0 == 0x80;
-    (0..=LONGEST.min(bytes.len() - 1)).rev().find(|end| !is_inside(end)).unwrap_or_default()
+    (0..=LONGEST.min(bytes.len() - 1))
+        .rev()
+        .find(|end| !is_inside(end))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -180,33 +250,94 @@ mod tests {
     #[test]
     fn values_are_compared_by_the_order_of_their_type() {
         let less = |order, one: &[u8], other: &[u8]| {
-            assert_eq!(compare(order, one, other), Ordering::Less, "{order:?} {one:?} {other:?}");
-            assert_eq!(compare(order, other, one), Ordering::Greater, "{order:?} {one:?} {other:?}");
+            assert_eq!(
+                compare(order, one, other),
+                Ordering::Less,
+                "{order:?} {one:?} {other:?}"
+            );
+            assert_eq!(
+                compare(order, other, one),
+                Ordering::Greater,
+                "{order:?} {one:?} {other:?}"
+            );
         };
-        less(Order::Signed, &(-2_i32).to_le_bytes(), &(-1_i32).to_le_bytes());
+        less(
+            Order::Signed,
+            &(-2_i32).to_le_bytes(),
+            &(-1_i32).to_le_bytes(),
+        );
         less(Order::Signed, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes());
-        less(Order::Unsigned, &1_u32.to_le_bytes(), &3_000_000_000_u32.to_le_bytes());
+        less(
+            Order::Unsigned,
+            &1_u32.to_le_bytes(),
+            &3_000_000_000_u32.to_le_bytes(),
+        );
         less(Order::Unsigned, &[0], &[1]);
-        less(Order::Float, &(-2.0_f64).to_le_bytes(), &(-1.0_f64).to_le_bytes());
-        less(Order::Float, &(-0.0_f32).to_le_bytes(), &0.0_f32.to_le_bytes());
-        less(Order::Float, &(-1.0_f32).to_le_bytes(), &f32::INFINITY.to_le_bytes());
+        less(
+            Order::Float,
+            &(-2.0_f64).to_le_bytes(),
+            &(-1.0_f64).to_le_bytes(),
+        );
+        less(
+            Order::Float,
+            &(-0.0_f32).to_le_bytes(),
+            &0.0_f32.to_le_bytes(),
+        );
+        less(
+            Order::Float,
+            &(-1.0_f32).to_le_bytes(),
+            &f32::INFINITY.to_le_bytes(),
+        );
         less(Order::Float, &[0, 0xBC], &[0, 0x3C]);
-        less(Order::Decimal, &(-7_i128).to_be_bytes(), &5_i128.to_be_bytes());
-        less(Order::Decimal, &(-700_i128).to_be_bytes(), &(-7_i128).to_be_bytes());
+        less(
+            Order::Decimal,
+            &(-7_i128).to_be_bytes(),
+            &5_i128.to_be_bytes(),
+        );
+        less(
+            Order::Decimal,
+            &(-700_i128).to_be_bytes(),
+            &(-7_i128).to_be_bytes(),
+        );
         less(Order::Bytes, b"a", b"aa");
-        assert!(is_nan(&f64::NAN.to_le_bytes()) && is_nan(&(-f32::NAN).to_le_bytes()) && is_nan(&[1, 0x7C]));
-        assert!(!is_nan(&f64::INFINITY.to_le_bytes()) && !is_nan(&f32::MAX.to_le_bytes()) && !is_nan(&[0, 0xFC]));
+        assert!(
+            is_nan(&f64::NAN.to_le_bytes())
+                && is_nan(&(-f32::NAN).to_le_bytes())
+                && is_nan(&[1, 0x7C])
+        );
+        assert!(
+            !is_nan(&f64::INFINITY.to_le_bytes())
+                && !is_nan(&f32::MAX.to_le_bytes())
+                && !is_nan(&[0, 0xFC])
+        );
     }
 
     #[test]
     fn texts_are_cut_between_letters() {
         for letter in ["a", "é", "€", "🙂", "\u{D7FF}"] {
             let text = letter.repeat(70);
-            let (min, max) = (cut_min(text.as_bytes(), true).expect("a bound"), cut_max(text.as_bytes(), true).expect("a bound"));
-            assert!(min.len() <= 64 && std::str::from_utf8(&min).is_ok() && min.as_slice() <= text.as_bytes(), "{letter}");
-            assert!(max.len() <= 66 && std::str::from_utf8(&max).is_ok() && max.as_slice() >= text.as_bytes(), "{letter}");
+            let (min, max) = (
+                cut_min(text.as_bytes(), true).expect("a bound"),
+                cut_max(text.as_bytes(), true).expect("a bound"),
+            );
+            assert!(
+                min.len() <= 64
+                    && std::str::from_utf8(&min).is_ok()
+                    && min.as_slice() <= text.as_bytes(),
+                "{letter}"
+            );
+            assert!(
+                max.len() <= 66
+                    && std::str::from_utf8(&max).is_ok()
+                    && max.as_slice() >= text.as_bytes(),
+                "{letter}"
+            );
         }
-        assert_eq!(cut_max(&[0xFF; 70], false), None, "nothing so short is larger");
+        assert_eq!(
+            cut_max(&[0xFF; 70], false),
+            None,
+            "nothing so short is larger"
+        );
         assert_eq!(cut_max("\u{10FFFF}".repeat(70).as_bytes(), true), None);
         let mut bytes = vec![7; 10];
         bytes.extend([0xFF; 70]);

@@ -1,7 +1,9 @@
-//! Thrift's compact protocol as a tree that loses nothing: what is not known comes out as it went in.
+//! Thrift's compact protocol as a tree that loses nothing: what is not known comes out as it went
+//! in.
 //!
-//! Footers, page headers and indexes of other writers have fields, types and variants that no library of ours knows.
-//! The protocol is that of <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>. What a
+//! Footers, page headers and indexes of other writers have fields, types and variants that no
+//! library of ours knows. The protocol is that of
+//! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>. What a
 //! field means is not known here.
 
 /// How deep structs and lists may lie in each other; parquet has them six deep.
@@ -76,7 +78,13 @@ pub(super) fn texts(texts: impl IntoIterator<Item = Vec<u8>>) -> Value {
 
 /// A list of truths.
 pub(super) fn truths(truths: impl IntoIterator<Item = bool>) -> Value {
-    Value::List(TRUE, truths.into_iter().map(|is_true| Value::Byte(if is_true { TRUE } else { FALSE })).collect())
+    Value::List(
+        TRUE,
+        truths
+            .into_iter()
+            .map(|is_true| Value::Byte(if is_true { TRUE } else { FALSE }))
+            .collect(),
+    )
 }
 
 impl Value {
@@ -111,12 +119,20 @@ impl Value {
 impl Fields {
     /// The field of this number; the last, where there are several.
     pub(super) fn get(&self, id: i16) -> Option<&Value> {
-        self.0.iter().rev().find(|(number, _)| *number == id).map(|(_, value)| value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(number, _)| *number == id)
+            .map(|(_, value)| value)
     }
 
     /// The same, to be changed.
     pub(super) fn get_mut(&mut self, id: i16) -> Option<&mut Value> {
-        self.0.iter_mut().rev().find(|(number, _)| *number == id).map(|(_, value)| value)
+        self.0
+            .iter_mut()
+            .rev()
+            .find(|(number, _)| *number == id)
+            .map(|(_, value)| value)
     }
 
     /// Gives a field a value, at its place.
@@ -124,7 +140,11 @@ impl Fields {
         match self.get_mut(id) {
             Some(there) => *there = value,
             None => {
-                let place = self.0.iter().position(|(number, _)| *number > id).unwrap_or(self.0.len());
+                let place = self
+                    .0
+                    .iter()
+                    .position(|(number, _)| *number > id)
+                    .unwrap_or(self.0.len());
                 self.0.insert(place, (id, value));
             }
         }
@@ -161,12 +181,14 @@ impl Fields {
 
     /// A whole number of 32 bits.
     pub(super) fn small(&self, id: i16) -> Option<i64> {
-        self.number(id).filter(|_| matches!(self.get(id), Some(Value::I32(_))))
+        self.number(id)
+            .filter(|_| matches!(self.get(id), Some(Value::I32(_))))
     }
 
     /// A whole number of 64 bits.
     pub(super) fn long(&self, id: i16) -> Option<i64> {
-        self.number(id).filter(|_| matches!(self.get(id), Some(Value::I64(_))))
+        self.number(id)
+            .filter(|_| matches!(self.get(id), Some(Value::I64(_))))
     }
 
     /// Text or bytes.
@@ -260,7 +282,8 @@ impl Reader<'_> {
             }
             let step = i16::from(head >> 4);
             last = match step {
-                0 => i16::try_from(self.zigzag()?).map_err(|_| "a field has no number".to_string())?,
+                0 => i16::try_from(self.zigzag()?)
+                    .map_err(|_| "a field has no number".to_string())?,
                 step => last.checked_add(step).ok_or("a field has no number")?,
             };
             let value = match kind {
@@ -285,7 +308,11 @@ impl Reader<'_> {
             }
             LIST | SET => {
                 let (element, elements) = self.elements(depth)?;
-                if kind == LIST { Value::List(element, elements) } else { Value::Set(element, elements) }
+                if kind == LIST {
+                    Value::List(element, elements)
+                } else {
+                    Value::Set(element, elements)
+                }
             }
             MAP => self.map(depth)?,
             STRUCT => Value::Struct(self.fields(depth + 1)?),
@@ -299,10 +326,16 @@ impl Reader<'_> {
             return Err(format!("it is more than {DEEPEST} levels deep"));
         }
         let head = self.byte()?;
-        let count = if head >> 4 == 15 { self.length()? } else { self.at_most(usize::from(head >> 4))? };
+        let count = if head >> 4 == 15 {
+            self.length()?
+        } else {
+            self.at_most(usize::from(head >> 4))?
+        };
         let kind = head & 15;
         if kind > UUID {
-            return Err(format!("a list has elements of the type {kind}, which is none"));
+            return Err(format!(
+                "a list has elements of the type {kind}, which is none"
+            ));
         }
         let mut elements = Vec::new();
         for _ in 0..count {
@@ -322,7 +355,10 @@ impl Reader<'_> {
         let kinds = self.byte()?;
         let mut pairs = Vec::new();
         for _ in 0..count {
-            pairs.push((self.value(kinds >> 4, depth + 1)?, self.value(kinds & 15, depth + 1)?));
+            pairs.push((
+                self.value(kinds >> 4, depth + 1)?,
+                self.value(kinds & 15, depth + 1)?,
+            ));
         }
         Ok(Value::Map(kinds >> 4, kinds & 15, pairs))
     }
@@ -332,7 +368,11 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, count: usize) -> Result<&[u8], String> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or("it ends too early")?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or("it ends too early")?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -352,7 +392,10 @@ impl Reader<'_> {
 
     fn at_most(&self, length: usize) -> Result<usize, String> {
         if length > self.bytes.len() - self.at {
-            return Err(format!("something in it should have {length} elements, and {} bytes are left", self.bytes.len() - self.at));
+            return Err(format!(
+                "something in it should have {length} elements, and {} bytes are left",
+                self.bytes.len() - self.at
+            ));
         }
         Ok(length)
     }
@@ -416,7 +459,9 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
                     varint(elements.len() as u64, out);
                 }
             }
-            elements.iter().for_each(|element| write_value(element, out));
+            elements
+                .iter()
+                .for_each(|element| write_value(element, out));
         }
         Value::Map(key, value, pairs) => {
             varint(pairs.len() as u64, out);
@@ -452,15 +497,27 @@ mod tests {
     #[test]
     fn what_is_read_is_written_again() {
         let mut inner = Fields::default();
-        inner.set(3, Value::Bool(false)).set(1, Value::Bool(true)).set(300, Value::I64(i64::MIN)).set(301, Value::I64(i64::MAX));
+        inner
+            .set(3, Value::Bool(false))
+            .set(1, Value::Bool(true))
+            .set(300, Value::I64(i64::MIN))
+            .set(301, Value::I64(i64::MAX));
         let mut all = Fields::default();
         all.set(1, structs([inner.clone(), Fields::default()]))
             .set(2, numbers(-9..9))
             .set(4, longs([0, -1]))
             .set(5, texts([b"a".to_vec()]));
-        all.set(6, truths([true, false])).set(7, Value::Double([1; 8])).set(9, Value::Uuid([7; 16])).set(40, Value::I16(-5));
-        all.set(41, Value::Map(8, 5, vec![(Value::Binary(b"k".to_vec()), Value::I32(1))])).set(42, Value::Map(0, 0, Vec::new()));
-        all.set(43, Value::Set(3, vec![Value::Byte(200)])).set(-7, Value::Struct(inner));
+        all.set(6, truths([true, false]))
+            .set(7, Value::Double([1; 8]))
+            .set(9, Value::Uuid([7; 16]))
+            .set(40, Value::I16(-5));
+        all.set(
+            41,
+            Value::Map(8, 5, vec![(Value::Binary(b"k".to_vec()), Value::I32(1))]),
+        )
+        .set(42, Value::Map(0, 0, Vec::new()));
+        all.set(43, Value::Set(3, vec![Value::Byte(200)]))
+            .set(-7, Value::Struct(inner));
         let bytes = all.to_bytes();
         let (again, used) = read(&bytes).expect("a struct");
         assert_eq!((again.to_bytes(), used), (bytes.clone(), bytes.len()));
@@ -473,7 +530,12 @@ mod tests {
     #[test]
     fn nothing_is_allocated_that_is_not_there() {
         // A list of 2^60 structs, and structs that lie in each other without end.
-        assert!(read(&[0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]).is_err());
+        assert!(
+            read(&[
+                0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F
+            ])
+            .is_err()
+        );
         assert!(read(&[0x1C; 100_000]).is_err());
         assert!(read(&[0x19; 100_000]).is_err());
         assert!(read(&[0x1F]).is_err(), "a type that is none");

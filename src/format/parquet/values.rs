@@ -1,8 +1,10 @@
-//! Values of a page, walked over before anything decodes them: as many as its header says, and none outside it.
+//! Values of a page, walked over before anything decodes them: as many as its header says, and none
+//! outside it.
 //!
-//! Decoders trust what stands in a page: how many values follow, which entry of the dictionary is meant. What is damaged
-//! is found here, so that it is an error and never a wrong value, a panic or an allocation without end. The encodings are
-//! those of <https://github.com/apache/parquet-format/blob/master/Encodings.md>.
+//! Decoders trust what stands in a page: how many values follow, which entry of the dictionary is
+//! meant. What is damaged is found here, so that it is an error and never a wrong value, a panic or
+//! an allocation without end. The encodings are those of
+//! <https://github.com/apache/parquet-format/blob/master/Encodings.md>.
 
 use super::leaves::{Leaf, Physical};
 use super::levels::{Bits, count, runs, varint};
@@ -21,18 +23,32 @@ const BYTE_STREAM_SPLIT: i64 = 9;
 pub(super) fn dictionary(header: &Fields, body: &[u8], leaf: &Leaf) -> Result<usize, String> {
     let entries = count(header.small(1))?;
     if !matches!(header.small(2), Some(PLAIN | PLAIN_DICTIONARY)) {
-        return Err(format!("its dictionary has the encoding {}", header.small(2).unwrap_or(-1)));
+        return Err(format!(
+            "its dictionary has the encoding {}",
+            header.small(2).unwrap_or(-1)
+        ));
     }
     plain(body, entries, leaf.physical)?;
     Ok(entries)
 }
 
 /// Looks at the values of a data page, of which so many are there.
-pub(super) fn check(encoding: Option<i64>, values: &[u8], present: usize, leaf: &Leaf, dictionary: Option<usize>) -> Result<(), String> {
+pub(super) fn check(
+    encoding: Option<i64>,
+    values: &[u8],
+    present: usize,
+    leaf: &Leaf,
+    dictionary: Option<usize>,
+) -> Result<(), String> {
     let encoding = encoding.ok_or("it has no encoding")?;
     if present == 0 {
-        let is_width = !matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY) || values.first().is_none_or(|width| *width <= 32);
-        return if is_width { Ok(()) } else { Err("its places in the dictionary should have more than 32 bits each".into()) };
+        let is_width = !matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY)
+            || values.first().is_none_or(|width| *width <= 32);
+        return if is_width {
+            Ok(())
+        } else {
+            Err("its places in the dictionary should have more than 32 bits each".into())
+        };
     }
     match (encoding, leaf.physical) {
         (PLAIN, physical) => plain(values, present, physical),
@@ -41,11 +57,17 @@ pub(super) fn check(encoding: Option<i64>, values: &[u8], present: usize, leaf: 
             let largest = entries.checked_sub(1).ok_or("its dictionary is empty")?;
             let (width, indices) = values.split_first().ok_or("its values are cut off")?;
             let largest = u32::try_from(largest).map_err(|error| error.to_string())?;
-            runs(indices, u32::from(*width), largest, present).map(drop).map_err(|error| format!("its places in the dictionary: {error}"))
+            runs(indices, u32::from(*width), largest, present)
+                .map(drop)
+                .map_err(|error| format!("its places in the dictionary: {error}"))
         }
         (RLE, Physical::Boolean) => {
-            let (length, after) = values.split_first_chunk::<4>().ok_or("its values are cut off")?;
-            let values = after.get(..u32::from_le_bytes(*length) as usize).ok_or("its values go beyond it")?;
+            let (length, after) = values
+                .split_first_chunk::<4>()
+                .ok_or("its values are cut off")?;
+            let values = after
+                .get(..u32::from_le_bytes(*length) as usize)
+                .ok_or("its values go beyond it")?;
             runs(values, 1, 1, present).map(drop)
         }
         (DELTA_BINARY_PACKED, Physical::Fixed(4 | 8)) => delta(values, present).map(drop),
@@ -53,9 +75,18 @@ pub(super) fn check(encoding: Option<i64>, values: &[u8], present: usize, leaf: 
             let (lengths, rest) = delta(values, present)?;
             within(&lengths, rest)
         }
-        (DELTA_BYTE_ARRAY, Physical::Bytes | Physical::Fixed(_)) => delta_bytes(values, present, leaf.physical),
-        (BYTE_STREAM_SPLIT, Physical::Fixed(width)) if present.checked_mul(width) == Some(values.len()) => Ok(()),
-        (BYTE_STREAM_SPLIT, Physical::Fixed(_)) => Err(format!("{present} values do not fill its {} bytes", values.len())),
+        (DELTA_BYTE_ARRAY, Physical::Bytes | Physical::Fixed(_)) => {
+            delta_bytes(values, present, leaf.physical)
+        }
+        (BYTE_STREAM_SPLIT, Physical::Fixed(width))
+            if present.checked_mul(width) == Some(values.len()) =>
+        {
+            Ok(())
+        }
+        (BYTE_STREAM_SPLIT, Physical::Fixed(_)) => Err(format!(
+            "{present} values do not fill its {} bytes",
+            values.len()
+        )),
         (encoding, _) => Err(format!("its encoding {encoding} is none of such values")),
     }
 }
@@ -67,19 +98,27 @@ fn plain(values: &[u8], present: usize, physical: Physical) -> Result<(), String
         Physical::Bytes => {
             let mut rest = values;
             for _ in 0..present {
-                let (length, after) = rest.split_first_chunk::<4>().ok_or("it has fewer values than its header says")?;
-                rest = after.get(u32::from_le_bytes(*length) as usize..).ok_or("a value goes beyond it")?;
+                let (length, after) = rest
+                    .split_first_chunk::<4>()
+                    .ok_or("it has fewer values than its header says")?;
+                rest = after
+                    .get(u32::from_le_bytes(*length) as usize..)
+                    .ok_or("a value goes beyond it")?;
             }
             0
         }
     };
     if needed > values.len() {
-        return Err(format!("{present} values need {needed} bytes, and it has {}", values.len()));
+        return Err(format!(
+            "{present} values need {needed} bytes, and it has {}",
+            values.len()
+        ));
     }
     Ok(())
 }
 
-/// Numbers of which each is said by its difference from the one before; gives what stands behind them.
+/// Numbers of which each is said by its difference from the one before; gives what stands behind
+/// them.
 fn delta(bytes: &[u8], present: usize) -> Result<(Vec<i64>, &[u8]), String> {
     let cut_off = || "its values are cut off".to_string();
     let (block, rest) = varint(bytes).ok_or_else(cut_off)?;
@@ -89,8 +128,11 @@ fn delta(bytes: &[u8], present: usize) -> Result<(Vec<i64>, &[u8]), String> {
     if total != present as u64 {
         return Err(format!("it has {total} values, and should have {present}"));
     }
-    let each = block.checked_div(parts).filter(|each| parts * each == block && each % 8 == 0 && (1..=1 << 20).contains(&block));
-    let each = each.ok_or_else(|| format!("its blocks should have {block} values in {parts} parts"))?;
+    let each = block
+        .checked_div(parts)
+        .filter(|each| parts * each == block && each % 8 == 0 && (1..=1 << 20).contains(&block));
+    let each =
+        each.ok_or_else(|| format!("its blocks should have {block} values in {parts} parts"))?;
     let each = usize::try_from(each).map_err(|error| error.to_string())?;
     let parts = usize::try_from(parts).map_err(|error| error.to_string())?;
     let mut value = unzigzag(value);
@@ -115,7 +157,9 @@ fn delta(bytes: &[u8], present: usize) -> Result<(Vec<i64>, &[u8]), String> {
             }
             let mut bits = Bits::new(packed);
             for _ in 0..left {
-                value = value.wrapping_add(unzigzag(least)).wrapping_add(bits.take(u32::from(*width)).cast_signed());
+                value = value
+                    .wrapping_add(unzigzag(least))
+                    .wrapping_add(bits.take(u32::from(*width)).cast_signed());
                 values.push(value);
             }
             rest = &rest[packed.len()..];
@@ -127,7 +171,8 @@ fn delta(bytes: &[u8], present: usize) -> Result<(Vec<i64>, &[u8]), String> {
 fn within(lengths: &[i64], rest: &[u8]) -> Result<(), String> {
     let mut left = rest.len();
     for length in lengths {
-        let length = usize::try_from(*length).map_err(|_| format!("a value should have {length} bytes"))?;
+        let length =
+            usize::try_from(*length).map_err(|_| format!("a value should have {length} bytes"))?;
         left = left.checked_sub(length).ok_or("a value goes beyond it")?;
     }
     Ok(())
@@ -141,7 +186,9 @@ fn delta_bytes(values: &[u8], present: usize, physical: Physical) -> Result<(), 
     let mut before = 0;
     for (prefix, suffix) in prefixes.iter().zip(&suffixes) {
         if *prefix < 0 || *prefix > before {
-            return Err(format!("a value should begin as the {prefix} bytes before it"));
+            return Err(format!(
+                "a value should begin as the {prefix} bytes before it"
+            ));
         }
         before = prefix + suffix;
         if matches!(physical, Physical::Fixed(width) if i64::try_from(width) != Ok(before)) {
@@ -167,6 +214,9 @@ mod tests {
         assert_eq!((values, rest), (vec![7, 8, 9, 10, 11], &[99][..]));
         assert!(delta(&bytes, 6).is_err() && delta(&bytes[..6], 5).is_err());
         assert!(delta(&[0x80, 1, 0, 5, 14, 2], 5).is_err(), "no parts");
-        assert!(delta(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 5, 14, 2], 5).is_err(), "a block without end");
+        assert!(
+            delta(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 5, 14, 2], 5).is_err(),
+            "a block without end"
+        );
     }
 }

@@ -15,7 +15,8 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::home::{Answer, Before, KnownColumn, PROBE, SCHEMA, Unit};
 
-/// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128 MB.
+/// Blocks of PostgreSQL that one query reads of a table without a key that slices are made of: 128
+/// MB.
 const BLOCKS: u64 = 1 << 14;
 
 /// What a database says of a table or a query.
@@ -73,9 +74,16 @@ impl Found {
 impl Described {
     /// Rows come in the order of a watermark, and of what tells rows of one value apart.
     fn sort_by(&mut self, dialect: Dialect, watermark: &Watermark) {
-        let key = if watermark.primary_key.is_empty() { &self.key } else { &watermark.primary_key };
+        let key = if watermark.primary_key.is_empty() {
+            &self.key
+        } else {
+            &watermark.primary_key
+        };
         let others = key.iter().filter(|column| **column != watermark.column);
-        self.order = std::iter::once(&watermark.column).chain(others).map(|column| dialect.quoted(column)).collect();
+        self.order = std::iter::once(&watermark.column)
+            .chain(others)
+            .map(|column| dialect.quoted(column))
+            .collect();
     }
 }
 
@@ -96,7 +104,8 @@ impl SqlHome {
                 described.sort_by(session.database().dialect, watermark);
                 // What is behind the windows says more than how the file looks.
                 let told = self.told(session, None).await?;
-                self.windows(session, &described, watermark, before, told).await?
+                self.windows(session, &described, watermark, before, told)
+                    .await?
             }
             None => self.whole(session, &described, look).await?,
         };
@@ -104,26 +113,82 @@ impl SqlHome {
         found.inputs.insert(SCHEMA.to_string(), schema);
         // An empty table still has columns.
         if found.ranges.is_empty() && self.watermark.is_none() {
-            found.push(Range { name: "rows".into(), condition: None }, schema, None);
+            found.push(
+                Range {
+                    name: "rows".into(),
+                    condition: None,
+                },
+                schema,
+                None,
+            );
         } else if found.ranges.is_empty() && before.settled.is_empty() {
-            found.push(Range { name: "..".into(), condition: Some("1 = 0".into()) }, schema, None);
+            found.push(
+                Range {
+                    name: "..".into(),
+                    condition: Some("1 = 0".into()),
+                },
+                schema,
+                None,
+            );
         }
-        let Found { inputs, ranges, digests, rows, total, remarks } = found;
+        let Found {
+            inputs,
+            ranges,
+            digests,
+            rows,
+            total,
+            remarks,
+        } = found;
         let is_named = self.slice.is_some() || self.watermark.is_some();
         let unit = |(range, digest): (&Range, Fingerprint)| {
-            let stem = if is_named { range.name.replace(['/', ':'], "_") } else { self.relation.stem() };
-            Unit { name: range.name.clone(), stem, digest }
+            let stem = if is_named {
+                range.name.replace(['/', ':'], "_")
+            } else {
+                self.relation.stem()
+            };
+            Unit {
+                name: range.name.clone(),
+                stem,
+                digest,
+            }
         };
         let units = ranges.iter().zip(digests).map(unit).collect();
-        let columns = described.columns.iter().map(|column| (column.name.as_str().into(), column.to_arrow())).collect();
-        let remarks = self.remarks(&described, session.database().dialect).into_iter().chain(remarks).collect();
+        let columns = described
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str().into(), column.to_arrow()))
+            .collect();
+        let remarks = self
+            .remarks(&described, session.database().dialect)
+            .into_iter()
+            .chain(remarks)
+            .collect();
         let known = described.columns.iter().map(KnownColumn::from).collect();
-        let answer = Answer { schema, columns, known, inputs, units, remarks };
-        Ok(Asked { answer, described, ranges, rows, total })
+        let answer = Answer {
+            schema,
+            columns,
+            known,
+            inputs,
+            units,
+            remarks,
+        };
+        Ok(Asked {
+            answer,
+            described,
+            ranges,
+            rows,
+            total,
+        })
     }
 
-    /// What is to be read of a table that is read as a whole, and what tells whether that has changed.
-    async fn whole(&self, session: &mut Session, described: &Described, look: Option<Fingerprint>) -> Result<Found> {
+    /// What is to be read of a table that is read as a whole, and what tells whether that has
+    /// changed.
+    async fn whole(
+        &self,
+        session: &mut Session,
+        described: &Described,
+        look: Option<Fingerprint>,
+    ) -> Result<Found> {
         let mut found = Found::default();
         let slices = self.slices(session, described).await?;
         if let (Probe::Columns(columns), Some(slices)) = (&self.probe, &slices) {
@@ -141,26 +206,42 @@ impl SqlHome {
             }
             _ => self.told(session, look).await?,
         };
-        found.inputs.extend(digest.map(|digest| (PROBE.to_string(), digest)));
+        found
+            .inputs
+            .extend(digest.map(|digest| (PROBE.to_string(), digest)));
         let (ranges, has_odd) = match &slices {
             Some(slices) => self.bounded(session, slices, described).await?,
-            None => (self.blocks(described).into_iter().map(|range| (range, None)).collect(), false),
+            None => (
+                self.blocks(described)
+                    .into_iter()
+                    .map(|range| (range, None))
+                    .collect(),
+                false,
+            ),
         };
         // In SQLite a value may be of another type than its column, but for a rowid.
-        if slices.as_ref().is_some_and(|slices| slices.dialect == Dialect::Sqlite && self.slice.is_none() && slices.column.nullable) {
+        if slices.as_ref().is_some_and(|slices| {
+            slices.dialect == Dialect::Sqlite && self.slice.is_none() && slices.column.nullable
+        }) {
             found.total = Some(self.count(session).await?);
         }
         let mut digest = digest.unwrap_or_else(unknown);
         if has_odd {
-            // Before there were strict ranges, such rows were in other units, whose parts may be at hand.
-            digest = KeyWriter::new(KeyKind::Probe).text("strict").digest(&digest).finish();
+            // Before there were strict ranges, such rows were in other units, whose parts may be at
+            // hand.
+            digest = KeyWriter::new(KeyKind::Probe)
+                .text("strict")
+                .digest(&digest)
+                .finish();
         }
-        ranges.into_iter().for_each(|(range, rows)| found.push(range, digest, rows));
+        ranges
+            .into_iter()
+            .for_each(|(range, rows)| found.push(range, digest, rows));
         Ok(found)
     }
 
-    /// The slices that have rows, and the rows that lie in none, with what a probe says of them. True where ranges are strict, and some rows
-    /// lie in none of them.
+    /// The slices that have rows, and the rows that lie in none, with what a probe says of them.
+    /// True where ranges are strict, and some rows lie in none of them.
     async fn counted(
         &self,
         session: &mut Session,
@@ -168,19 +249,40 @@ impl SqlHome {
         described: &Described,
         columns: &[String],
     ) -> Result<(Vec<(Range, Probed)>, bool)> {
-        let probed = self.probe_slices(session, slices, described, columns, None).await?;
+        let probed = self
+            .probe_slices(session, slices, described, columns, None)
+            .await?;
         let slices = slices.strict(probed.has_odd || slices.dialect != Dialect::Sqlite);
         let has_odd = slices.is_strict && probed.rest.is_some();
-        let numbers = probed.slices.into_iter().map(|(number, probed)| (slices.range(number), probed));
-        Ok((numbers.chain(probed.rest.map(|probed| (slices.rest(), probed))).collect(), has_odd))
+        let numbers = probed
+            .slices
+            .into_iter()
+            .map(|(number, probed)| (slices.range(number), probed));
+        Ok((
+            numbers
+                .chain(probed.rest.map(|probed| (slices.rest(), probed)))
+                .collect(),
+            has_odd,
+        ))
     }
 
     /// The number of all rows.
     async fn count(&self, session: &mut Session) -> Result<u64> {
-        let asked = format!("SELECT count(*) FROM {}{}", self.relation.from(session.database().dialect), self.filter(None));
+        let asked = format!(
+            "SELECT count(*) FROM {}{}",
+            self.relation.from(session.database().dialect),
+            self.filter(None)
+        );
         let counted = session.ask("count its rows", &asked).await?;
-        let rows = counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok());
-        Ok(rows.ok_or_else(|| SqlError::Protocol("it was asked for the number of its rows, and gave none".into()))?)
+        let rows = counted
+            .into_iter()
+            .flatten()
+            .flatten()
+            .next()
+            .and_then(|count| count.parse().ok());
+        Ok(rows.ok_or_else(|| {
+            SqlError::Protocol("it was asked for the number of its rows, and gave none".into())
+        })?)
     }
 
     /// The columns, and those of them that are read.
@@ -198,17 +300,38 @@ impl SqlHome {
             }
         };
         let relation = self.relation.to_string();
-        let names: Vec<String> = described.all.iter().map(|column| column.name.clone()).collect();
+        let names: Vec<String> = described
+            .all
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
         let mut seen = BTreeSet::new();
         if let Some(double) = names.iter().find(|name| !seen.insert(*name)) {
-            return Err(SqlError::SameName { relation, column: double.clone() }.into());
+            return Err(SqlError::SameName {
+                relation,
+                column: double.clone(),
+            }
+            .into());
         }
-        let missing = |column: &String| SqlError::NoColumn { relation: relation.clone(), column: column.clone(), columns: names.clone() };
-        let position = |column: &String| names.iter().position(|name| name == column).ok_or_else(|| missing(column));
-        self.types.keys().try_for_each(|column| position(column).map(drop))?;
+        let missing = |column: &String| SqlError::NoColumn {
+            relation: relation.clone(),
+            column: column.clone(),
+            columns: names.clone(),
+        };
+        let position = |column: &String| {
+            names
+                .iter()
+                .position(|name| name == column)
+                .ok_or_else(|| missing(column))
+        };
+        self.types
+            .keys()
+            .try_for_each(|column| position(column).map(drop))?;
         let chosen: Vec<Column> = match &self.columns {
             Some(columns) => {
-                let chosen = columns.iter().map(|column| Ok(described.all[position(column)?].clone()));
+                let chosen = columns
+                    .iter()
+                    .map(|column| Ok(described.all[position(column)?].clone()));
                 chosen.collect::<Result<_, SqlError>>()?
             }
             None => described.all.clone(),
@@ -218,37 +341,85 @@ impl SqlHome {
     }
 
     /// What slices are made of: what the config says, or a primary key of whole numbers.
-    async fn slices<'d>(&self, session: &mut Session, described: &'d Described) -> Result<Option<Slices<'d>>> {
+    async fn slices<'d>(
+        &self,
+        session: &mut Session,
+        described: &'d Described,
+    ) -> Result<Option<Slices<'d>>> {
         let dialect = session.database().dialect;
         if let Some(slice) = &self.slice {
-            return Ok(Some(Slices::new(dialect, self.column(described, &slice.column)?, slice.by)?));
+            return Ok(Some(Slices::new(
+                dialect,
+                self.column(described, &slice.column)?,
+                slice.by,
+            )?));
         }
-        let key = described.key.first().filter(|_| matches!(self.relation, Relation::Table(_)));
-        let Some(column) = key.and_then(|key| described.all.iter().find(|column| column.name == *key)) else { return Ok(None) };
+        let key = described
+            .key
+            .first()
+            .filter(|_| matches!(self.relation, Relation::Table(_)));
+        let Some(column) =
+            key.and_then(|key| described.all.iter().find(|column| column.name == *key))
+        else {
+            return Ok(None);
+        };
         if !is_whole(&column.kind) {
             return Ok(None);
         }
         let bounds = self.bounds(session, column, None).await?;
-        let Some((from, to)) = bounds.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?))) else { return Ok(None) };
+        let Some((from, to)) =
+            bounds.and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)))
+        else {
+            return Ok(None);
+        };
         Ok(Some(Slices::of_key(dialect, column, from, to)))
     }
 
     /// A column that the config names.
-    pub(super) fn column<'d>(&self, described: &'d Described, name: &str) -> Result<&'d Column, SqlError> {
-        let known = || described.all.iter().map(|column| column.name.clone()).collect();
-        let missing = || SqlError::NoColumn { relation: self.relation.to_string(), column: name.to_string(), columns: known() };
-        described.all.iter().find(|column| column.name == name).ok_or_else(missing)
+    pub(super) fn column<'d>(
+        &self,
+        described: &'d Described,
+        name: &str,
+    ) -> Result<&'d Column, SqlError> {
+        let known = || {
+            described
+                .all
+                .iter()
+                .map(|column| column.name.clone())
+                .collect()
+        };
+        let missing = || SqlError::NoColumn {
+            relation: self.relation.to_string(),
+            column: name.to_string(),
+            columns: known(),
+        };
+        described
+            .all
+            .iter()
+            .find(|column| column.name == name)
+            .ok_or_else(missing)
     }
 
     /// The smallest and the largest value of a column.
-    pub(super) async fn bounds(&self, session: &mut Session, column: &Column, condition: Option<&str>) -> Result<Option<(String, String)>> {
+    pub(super) async fn bounds(
+        &self,
+        session: &mut Session,
+        column: &Column,
+        condition: Option<&str>,
+    ) -> Result<Option<(String, String)>> {
         let dialect = session.database().dialect;
         let name = dialect.quoted(&column.name);
-        let text = if dialect == Dialect::Postgres { "::text" } else { "" };
+        let text = if dialect == Dialect::Postgres {
+            "::text"
+        } else {
+            ""
+        };
         let rows = format!("{}{}", self.relation.from(dialect), self.filter(condition));
         let asked = match (dialect, &self.relation) {
             // It looks for one of them by an index, and for both through the whole table.
-            (Dialect::Sqlite, Relation::Table(_)) => format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})"),
+            (Dialect::Sqlite, Relation::Table(_)) => {
+                format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})")
+            }
             _ => format!("SELECT min({name}){text}, max({name}){text} FROM {rows}"),
         };
         let answer = session.ask("find the bounds of its slices", &asked).await?;
@@ -256,8 +427,9 @@ impl SqlHome {
         Ok(row.next().flatten().zip(row.next().flatten()))
     }
 
-    /// The slices between the smallest and the largest value, and the rows that lie in none. Where it is asked which have rows, these
-    /// are counted too. True where ranges are strict, and some rows lie in none of them.
+    /// The slices between the smallest and the largest value, and the rows that lie in none. Where
+    /// it is asked which have rows, these are counted too. True where ranges are strict, and some
+    /// rows lie in none of them.
     async fn bounded(
         &self,
         session: &mut Session,
@@ -266,15 +438,22 @@ impl SqlHome {
     ) -> Result<(Vec<(Range, Option<u64>)>, bool)> {
         let dialect = session.database().dialect;
         let is_dynamic = dialect == Dialect::Sqlite && self.slice.is_some();
-        let place = |(from, to): (String, String)| Some((slices.number(&from)?, slices.number(&to)?));
-        let bounds = if is_dynamic { None } else { self.bounds(session, slices.column, None).await? };
+        let place =
+            |(from, to): (String, String)| Some((slices.number(&from)?, slices.number(&to)?));
+        let bounds = if is_dynamic {
+            None
+        } else {
+            self.bounds(session, slices.column, None).await?
+        };
         let mut rest = slices.rest();
         let mut ends = None;
         if let Some(bounds) = bounds {
             ends = place(bounds);
             if ends.is_none() {
                 // Values that lie in no slice are the smallest or the largest.
-                let regular = self.bounds(session, slices.column, slices.regular().as_deref()).await?;
+                let regular = self
+                    .bounds(session, slices.column, slices.regular().as_deref())
+                    .await?;
                 ends = regular.and_then(place);
                 rest = match ends {
                     Some((first, last)) => slices.outside(first, last),
@@ -282,16 +461,34 @@ impl SqlHome {
                 };
             }
         }
-        let numbers = ends.map_or(Some(Vec::new()), |(first, last)| Slices::between(first, last));
+        let numbers = ends.map_or(Some(Vec::new()), |(first, last)| {
+            Slices::between(first, last)
+        });
         let Some(numbers) = numbers.filter(|_| !is_dynamic) else {
             let (counted, has_odd) = self.counted(session, slices, described, &[]).await?;
-            return Ok((counted.into_iter().map(|(range, probed)| (range, Some(probed.rows))).collect(), has_odd));
+            return Ok((
+                counted
+                    .into_iter()
+                    .map(|(range, probed)| (range, Some(probed.rows)))
+                    .collect(),
+                has_odd,
+            ));
         };
-        let mut ranges: Vec<(Range, Option<u64>)> = numbers.into_iter().map(|number| (slices.range(number), None)).collect();
+        let mut ranges: Vec<(Range, Option<u64>)> = numbers
+            .into_iter()
+            .map(|number| (slices.range(number), None))
+            .collect();
         if slices.column.nullable || self.slice.is_some() {
             let from = self.relation.from(dialect);
-            let asked = format!("SELECT 1 FROM {from}{} LIMIT 1", self.filter(rest.condition.as_deref()));
-            if !session.ask("look for rows that lie in no slice", &asked).await?.is_empty() {
+            let asked = format!(
+                "SELECT 1 FROM {from}{} LIMIT 1",
+                self.filter(rest.condition.as_deref())
+            );
+            if !session
+                .ask("look for rows that lie in no slice", &asked)
+                .await?
+                .is_empty()
+            {
                 ranges.push((rest, None));
             }
         }
@@ -301,13 +498,23 @@ impl SqlHome {
     /// One range, or several of PostgreSQL's blocks.
     fn blocks(&self, described: &Described) -> Vec<Range> {
         let Some(blocks) = described.blocks.filter(|blocks| *blocks > BLOCKS) else {
-            return vec![Range { name: "rows".into(), condition: None }];
+            return vec![Range {
+                name: "rows".into(),
+                condition: None,
+            }];
         };
         let range = |number: u64| {
             let (from, to) = (number * BLOCKS, (number + 1) * BLOCKS);
             // What is added meanwhile is not in the snapshot; the last one has no end all the same.
-            let end = if to < blocks { format!(" AND ctid < '({to},0)'::tid") } else { String::new() };
-            Range { name: format!("block {from}"), condition: Some(format!("ctid >= '({from},0)'::tid{end}")) }
+            let end = if to < blocks {
+                format!(" AND ctid < '({to},0)'::tid")
+            } else {
+                String::new()
+            };
+            Range {
+                name: format!("block {from}"),
+                condition: Some(format!("ctid >= '({from},0)'::tid{end}")),
+            }
         };
         (0..blocks.div_ceil(BLOCKS)).map(range).collect()
     }
@@ -315,11 +522,21 @@ impl SqlHome {
     fn remarks(&self, described: &Described, dialect: Dialect) -> Vec<String> {
         let mut remarks = Vec::new();
         for column in described.columns.iter().filter(|column| column.as_text) {
-            remarks.push(format!("column {} is {}, and arrives as text", column.name, column.declared));
+            remarks.push(format!(
+                "column {} is {}, and arrives as text",
+                column.name, column.declared
+            ));
         }
         if matches!(self.relation, Relation::Table(_)) && described.order.is_empty() {
-            let why = if dialect == Dialect::Postgres { "as they are stored" } else { "as the database gives them" };
-            remarks.push(format!("{} has no primary key: rows come {why}, an order that may change", self.relation));
+            let why = if dialect == Dialect::Postgres {
+                "as they are stored"
+            } else {
+                "as the database gives them"
+            };
+            remarks.push(format!(
+                "{} has no primary key: rows come {why}, an order that may change",
+                self.relation
+            ));
         }
         remarks
     }
@@ -330,9 +547,18 @@ fn schema(described: &Described) -> Fingerprint {
     let mut writer = KeyWriter::new(KeyKind::Schema);
     writer.count(described.columns.len());
     for column in described.columns.iter() {
-        writer.text(&column.name).text(&column.declared).text(&column.kind.to_string());
-        writer.number(u64::from(column.nullable)).number(u64::from(column.as_text));
+        writer
+            .text(&column.name)
+            .text(&column.declared)
+            .text(&column.kind.to_string());
+        writer
+            .number(u64::from(column.nullable))
+            .number(u64::from(column.as_text));
     }
     writer.count(described.order.len());
-    described.order.iter().fold(&mut writer, |writer, order| writer.text(order)).finish()
+    described
+        .order
+        .iter()
+        .fold(&mut writer, |writer, order| writer.text(order))
+        .finish()
 }

@@ -158,23 +158,53 @@ pub enum OnMismatch {
 
 impl SqlHome {
     /// Reads a home's block.
-    pub fn from_block(node: &Node, name: &str, connections: &[Connection], problems: &mut Problems) -> Option<Self> {
+    pub fn from_block(
+        node: &Node,
+        name: &str,
+        connections: &[Connection],
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let fields: SqlHomeFields = read(node, name, &["type"], problems)?;
-        let connection = connection_of(fields.connection.as_deref(), node, name, connections, problems);
+        let connection = connection_of(
+            fields.connection.as_deref(),
+            node,
+            name,
+            connections,
+            problems,
+        );
         let dialect = connection.as_ref().and_then(Dialect::of_connection);
         let relation = relation(&fields, dialect, node, name, problems);
-        let condition = written::condition(dialect, fields.r#where.clone(), "where", node, name, problems);
+        let condition = written::condition(
+            dialect,
+            fields.r#where.clone(),
+            "where",
+            node,
+            name,
+            problems,
+        );
         let lists = [
             (node.get("columns"), format!("columns of {name}")),
-            (node.get("probe").and_then(|probe| probe.get("columns")), format!("probe of {name}")),
-            (node.get("watermark").and_then(|watermark| watermark.get("primary_key")), format!("primary_key of the watermark of {name}")),
+            (
+                node.get("probe").and_then(|probe| probe.get("columns")),
+                format!("probe of {name}"),
+            ),
+            (
+                node.get("watermark")
+                    .and_then(|watermark| watermark.get("primary_key")),
+                format!("primary_key of the watermark of {name}"),
+            ),
         ];
-        let are_distinct =
-            lists.into_iter().map(|(list, what)| written::distinct(list, &what, problems)).filter(|is_sound| !is_sound).count() == 0;
+        let are_distinct = lists
+            .into_iter()
+            .map(|(list, what)| written::distinct(list, &what, problems))
+            .filter(|is_sound| !is_sound)
+            .count()
+            == 0;
         let slice = slice(&fields, node, name, problems);
         let watermark = watermark(fields.watermark, node, name, problems);
-        let slice =
-            slice.zip(watermark.clone()).and_then(|(slice, watermark)| of_one_column(slice, watermark.as_ref(), node, name, problems));
+        let slice = slice.zip(watermark.clone()).and_then(|(slice, watermark)| {
+            of_one_column(slice, watermark.as_ref(), node, name, problems)
+        });
         let probe = probe(fields.probe, dialect, node, name, problems);
         let types = types(fields.types, node, name, problems);
         let connection = connection.filter(|_| are_distinct)?;
@@ -184,7 +214,10 @@ impl SqlHome {
         };
         let (database, unknown) = place_of(&connection);
         let is_default_batch = fields.batch_size.is_none();
-        let batch_rows = fields.batch_size.and_then(|size| usize::try_from(size.0).ok()).unwrap_or(BATCH_ROWS);
+        let batch_rows = fields
+            .batch_size
+            .and_then(|size| usize::try_from(size.0).ok())
+            .unwrap_or(BATCH_ROWS);
         Some(Self {
             connection,
             database,
@@ -214,16 +247,32 @@ pub fn connection_of(
 ) -> Option<Connection> {
     let Some(wanted) = wanted else {
         if node.get("connection").is_none() {
-            let problem = Problem::new(node.at, format!("{name} has no connection"), "expected the key connection here");
-            problems.push(problem.hint("connection: NAME, and under connections of the config NAME: {url: …}"));
+            let problem = Problem::new(
+                node.at,
+                format!("{name} has no connection"),
+                "expected the key connection here",
+            );
+            problems.push(
+                problem
+                    .hint("connection: NAME, and under connections of the config NAME: {url: …}"),
+            );
         }
         return None;
     };
-    let found = connections.iter().find(|connection| connection.name == wanted);
+    let found = connections
+        .iter()
+        .find(|connection| connection.name == wanted);
     if found.is_none() {
         let message = format!("{name} needs the connection {wanted:?}, which is not in the config");
-        let problem = Problem::new(node.place_of("connection"), message, "expected the name of a connection");
-        let known: Vec<&str> = connections.iter().map(|connection| connection.name.as_str()).collect();
+        let problem = Problem::new(
+            node.place_of("connection"),
+            message,
+            "expected the name of a connection",
+        );
+        let known: Vec<&str> = connections
+            .iter()
+            .map(|connection| connection.name.as_str())
+            .collect();
         let otherwise = match known.as_slice() {
             [] => "write it under connections: {NAME: {url: \"${NAME_URL}\"}}".to_string(),
             known => format!("connections of the config: {}", known.join(", ")),
@@ -233,16 +282,30 @@ pub fn connection_of(
     found.cloned()
 }
 
-fn relation(fields: &SqlHomeFields, dialect: Option<Dialect>, node: &Node, name: &str, problems: &mut Problems) -> Option<Relation> {
+fn relation(
+    fields: &SqlHomeFields,
+    dialect: Option<Dialect>,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Relation> {
     match (&fields.table, &fields.query) {
         (Some(_), Some(_)) => {
-            let problem = Problem::new(node.place_of("query"), format!("{name} has a table and a query"), "expected one of them");
+            let problem = Problem::new(
+                node.place_of("query"),
+                format!("{name} has a table and a query"),
+                "expected one of them",
+            );
             problems.push(problem.also(node.place_of("table"), "the other"));
             None
         }
         (None, None) => {
             if node.get("table").is_none() && node.get("query").is_none() {
-                let problem = Problem::new(node.at, format!("{name} has no table"), "expected the key table, or query, here");
+                let problem = Problem::new(
+                    node.at,
+                    format!("{name} has no table"),
+                    "expected the key table, or query, here",
+                );
                 problems.push(problem.hint("table: orders, or table: schema.orders"));
             }
             None
@@ -250,44 +313,87 @@ fn relation(fields: &SqlHomeFields, dialect: Option<Dialect>, node: &Node, name:
         (Some(table), None) => {
             let parsed = Relation::of_table(table);
             if parsed.is_none() {
-                let problem = Problem::new(node.place_of("table"), format!("{table:?} names no table"), "expected TABLE or SCHEMA.TABLE");
-                problems.push(problem.hint("a name with a dot in it stands in double quotes: '\"my.schema\".orders'"));
+                let problem = Problem::new(
+                    node.place_of("table"),
+                    format!("{table:?} names no table"),
+                    "expected TABLE or SCHEMA.TABLE",
+                );
+                problems.push(problem.hint(
+                    "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
+                ));
             }
             parsed
         }
         (None, Some(query)) => {
-            let query = written::query(dialect, query, node.get("query").unwrap_or(node), name, problems)?;
+            let query = written::query(
+                dialect,
+                query,
+                node.get("query").unwrap_or(node),
+                name,
+                problems,
+            )?;
             let parsed = Relation::of_query(&query);
             if parsed.is_none() {
-                problems.push(Problem::new(node.place_of("query"), format!("the query of {name} is empty"), "expected a SELECT"));
+                problems.push(Problem::new(
+                    node.place_of("query"),
+                    format!("the query of {name} is empty"),
+                    "expected a SELECT",
+                ));
             }
             parsed
         }
     }
 }
 
-fn slice(fields: &SqlHomeFields, node: &Node, name: &str, problems: &mut Problems) -> Option<Option<Slicing>> {
-    let Some(slice) = &fields.slice else { return Some(None) };
+fn slice(
+    fields: &SqlHomeFields,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Option<Slicing>> {
+    let Some(slice) = &fields.slice else {
+        return Some(None);
+    };
     if let (Some(column), Some(by)) = (&slice.column, slice.by) {
-        return Some(Some(Slicing { column: column.clone(), by }));
+        return Some(Some(Slicing {
+            column: column.clone(),
+            by,
+        }));
     }
     let at = node.place_of("slice");
     let block = node.get("slice");
     let is_missing = |key| block.is_some_and(|block| block.get(key).is_none());
     for key in ["column", "by"].into_iter().filter(|key| is_missing(key)) {
-        let problem = Problem::new(at, format!("slice of {name} has no {key}"), format!("expected the key {key} here"));
-        problems.push(problem.hint("slice: {column: created_at, by: month}, or {column: id, by: 1_000_000}"));
+        let problem = Problem::new(
+            at,
+            format!("slice of {name} has no {key}"),
+            format!("expected the key {key} here"),
+        );
+        problems.push(
+            problem.hint("slice: {column: created_at, by: month}, or {column: id, by: 1_000_000}"),
+        );
     }
     None
 }
 
-fn watermark(fields: Option<WatermarkFields>, node: &Node, name: &str, problems: &mut Problems) -> Option<Option<Watermark>> {
-    let Some(fields) = fields else { return Some(None) };
+fn watermark(
+    fields: Option<WatermarkFields>,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Option<Watermark>> {
+    let Some(fields) = fields else {
+        return Some(None);
+    };
     let Some(column) = fields.column else {
         let block = node.get("watermark");
         if block.is_some_and(|block| block.get("column").is_none()) {
             let at = block.map_or(node.at, |block| block.at);
-            let problem = Problem::new(at, format!("watermark of {name} has no column"), "expected the key column here");
+            let problem = Problem::new(
+                at,
+                format!("watermark of {name} has no column"),
+                "expected the key column here",
+            );
             problems.push(problem.hint("watermark: {column: updated_at}"));
         }
         return None;
@@ -309,23 +415,49 @@ fn of_one_column(
     name: &str,
     problems: &mut Problems,
 ) -> Option<Option<Slicing>> {
-    let (Some(sliced), Some(watermark)) = (&slice, watermark) else { return Some(slice) };
+    let (Some(sliced), Some(watermark)) = (&slice, watermark) else {
+        return Some(slice);
+    };
     if sliced.column == watermark.column {
         return Some(slice);
     }
-    let message = format!("slice of {name} is by {}, and its watermark by {}", sliced.column, watermark.column);
-    let problem = Problem::new(node.place_of("slice"), message, "expected slices of the watermark's column");
+    let message = format!(
+        "slice of {name} is by {}, and its watermark by {}",
+        sliced.column, watermark.column
+    );
+    let problem = Problem::new(
+        node.place_of("slice"),
+        message,
+        "expected slices of the watermark's column",
+    );
     problems.push(problem.also(node.place_of("watermark"), "the watermark"));
     None
 }
 
-fn probe(probe: Option<ProbeFields>, dialect: Option<Dialect>, node: &Node, name: &str, problems: &mut Problems) -> Option<Probe> {
-    let Some(fields) = probe else { return Some(Probe::None) };
+fn probe(
+    probe: Option<ProbeFields>,
+    dialect: Option<Dialect>,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Probe> {
+    let Some(fields) = probe else {
+        return Some(Probe::None);
+    };
     let columns = fields.columns.map(|columns| Probe::Columns(columns.0));
     let query = match fields.query {
         Some(query) => {
-            let at = node.get("probe").and_then(|probe| probe.get("query")).unwrap_or(node);
-            Some(Probe::Query(written::query(dialect, &query, at, &format!("the probe of {name}"), problems)?))
+            let at = node
+                .get("probe")
+                .and_then(|probe| probe.get("query"))
+                .unwrap_or(node);
+            Some(Probe::Query(written::query(
+                dialect,
+                &query,
+                at,
+                &format!("the probe of {name}"),
+                problems,
+            )?))
         }
         None => None,
     };
@@ -339,23 +471,43 @@ fn probe(probe: Option<ProbeFields>, dialect: Option<Dialect>, node: &Node, name
         (None, 1) => return None,
         _ => {}
     }
-    let problem = Problem::new(node.place_of("probe"), format!("probe of {name} is not one probe"), "expected columns, query or every");
+    let problem = Problem::new(
+        node.place_of("probe"),
+        format!("probe of {name} is not one probe"),
+        "expected columns, query or every",
+    );
     problems.push(problem.hint("probe: {columns: [updated_at]}"));
     None
 }
 
-fn types(types: Option<BTreeMap<String, String>>, node: &Node, name: &str, problems: &mut Problems) -> Option<BTreeMap<String, Type>> {
+fn types(
+    types: Option<BTreeMap<String, String>>,
+    node: &Node,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, Type>> {
     let mut known = BTreeMap::new();
     let mut is_sound = true;
     for (column, word) in types.unwrap_or_default() {
         match Type::of_word(&word) {
             Some(kind) => drop(known.insert(column, kind)),
             None => {
-                let at = node.get("types").map_or(node.at, |types| types.place_of(&column));
-                let words = WORDS.iter().map(|(word, _)| *word).chain(["decimal(12,2)", "list(text)"]);
-                let message = format!("types of {name} gives the column {column} the unknown type {word:?}");
-                let otherwise = format!("types are {}", words.clone().collect::<Vec<_>>().join(", "));
-                problems.push(Problem::new(at, message, "expected a type").did_you_mean(&word, words, Some(otherwise)));
+                let at = node
+                    .get("types")
+                    .map_or(node.at, |types| types.place_of(&column));
+                let words = WORDS
+                    .iter()
+                    .map(|(word, _)| *word)
+                    .chain(["decimal(12,2)", "list(text)"]);
+                let message =
+                    format!("types of {name} gives the column {column} the unknown type {word:?}");
+                let otherwise =
+                    format!("types are {}", words.clone().collect::<Vec<_>>().join(", "));
+                problems.push(Problem::new(at, message, "expected a type").did_you_mean(
+                    &word,
+                    words,
+                    Some(otherwise),
+                ));
                 is_sound = false;
             }
         }

@@ -1,9 +1,11 @@
 //! Decimal numbers as texts, made into whole numbers of their last digits. No digit is ever lost.
 
-/// A number with a point whose shortest form has so few digits that it is found without being written. Decimals of up to 15
-/// digits are told apart by 64 bits, so one that is nearest to the number is its shortest form.
+/// A number with a point whose shortest form has so few digits that it is found without being
+/// written. Decimals of up to 15 digits are told apart by 64 bits, so one that is nearest to the
+/// number is its shortest form.
 pub(super) fn of_real(number: f64, precision: u8, scale: u8) -> Option<i128> {
-    /// Below 10^15, whole numbers and their quotients by powers of ten up to 10^22 are as near as can be.
+    /// Below 10^15, whole numbers and their quotients by powers of ten up to 10^22 are as near as
+    /// can be.
     const MOST: f64 = 1e15;
     let power = 10_f64.powi(i32::from(scale));
     let digits = (number * power).round();
@@ -48,8 +50,14 @@ pub(super) fn parse(text: &str, precision: u8, scale: u8) -> Result<i128, String
     let trimmed = significant.trim_end_matches('0');
     let power = power + (significant.len() - trimmed.len()) as i64;
     let number: i128 = trimmed.parse().map_err(|_| unfit())?;
-    let factor = u32::try_from(power).ok().and_then(|power| 10_i128.checked_pow(power)).ok_or_else(unfit)?;
-    let number = number.checked_mul(factor).filter(|number| *number < 10_i128.pow(u32::from(precision))).ok_or_else(unfit)?;
+    let factor = u32::try_from(power)
+        .ok()
+        .and_then(|power| 10_i128.checked_pow(power))
+        .ok_or_else(unfit)?;
+    let number = number
+        .checked_mul(factor)
+        .filter(|number| *number < 10_i128.pow(u32::from(precision)))
+        .ok_or_else(unfit)?;
     Ok(if is_negative { -number } else { number })
 }
 
@@ -75,7 +83,12 @@ mod tests {
             ("1000", 5, 2, None),
             ("1.234", 5, 2, None),
             ("1e40", 38, 0, None),
-            ("99999999999999999999999999999999999999", 38, 0, Some(10_i128.pow(38) - 1)),
+            (
+                "99999999999999999999999999999999999999",
+                38,
+                0,
+                Some(10_i128.pow(38) - 1),
+            ),
             ("100000000000000000000000000000000000000", 38, 0, None),
             ("", 5, 2, None),
             (".", 5, 2, None),
@@ -92,7 +105,10 @@ mod tests {
     fn whole_numbers_and_those_with_a_point_fit_or_do_not() {
         assert_eq!(of_integer(-12, 4, 2), Some(-1200));
         assert_eq!(of_integer(100, 4, 2), None);
-        assert_eq!(of_integer(i64::MIN, 38, 19), Some(i128::from(i64::MIN) * 10_i128.pow(19)));
+        assert_eq!(
+            of_integer(i64::MIN, 38, 19),
+            Some(i128::from(i64::MIN) * 10_i128.pow(19))
+        );
         assert_eq!(of_integer(i64::MIN, 38, 38), None);
         assert_eq!(of_real(0.1, 5, 2), Some(10));
         assert_eq!(of_real(0.125, 5, 2), None, "a third digit");

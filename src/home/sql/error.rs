@@ -187,7 +187,11 @@ impl From<SqlError> for Error {
             SqlError::Protocol(_) => "build again; nothing was published".into(),
         };
         // It stands on the command line.
-        let kind = if matches!(error, SqlError::NoSlice { .. }) { ErrorKind::Config } else { ErrorKind::Flow };
+        let kind = if matches!(error, SqlError::NoSlice { .. }) {
+            ErrorKind::Config
+        } else {
+            ErrorKind::Flow
+        };
         Self::new(kind, error).with_hint(hint)
     }
 }

@@ -17,7 +17,10 @@ impl Misfit {
     /// The error, with the place.
     pub(super) fn named(self, column: &str, row: u64, of: String) -> SqlError {
         let (reason, hint) = match self {
-            Self::Invalid(reason) => (reason, "on_invalid: null of the home makes it null; or leave such rows out by where"),
+            Self::Invalid(reason) => (
+                reason,
+                "on_invalid: null of the home makes it null; or leave such rows out by where",
+            ),
             Self::Unfit(reason) if reason.contains("not UTF-8") => (
                 reason,
                 "read it as bytes by a query: cast(x as blob) in SQLite, convert_to(x, 'SQL_ASCII') in PostgreSQL, cast(x as binary) in MySQL; or mend the value",
@@ -27,7 +30,13 @@ impl Misfit {
                 "types of the home gives a column another type, such as text (for all of SQLite's, on_mismatch: text); or leave such rows out by where",
             ),
         };
-        SqlError::Value { column: column.to_string(), row, of, reason, hint }
+        SqlError::Value {
+            column: column.to_string(),
+            row,
+            of,
+            reason,
+            hint,
+        }
     }
 }
 
@@ -55,7 +64,8 @@ impl From<SqlError> for ReadError {
 }
 
 impl ReadError {
-    /// The error that leaves the home. What a driver said is put into words where the database is known.
+    /// The error that leaves the home. What a driver said is put into words where the database is
+    /// known.
     pub(super) fn into_error(self) -> Error {
         match self {
             Self::Driver(error) => SqlError::Protocol(error.to_string()).into(),

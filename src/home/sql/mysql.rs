@@ -4,7 +4,9 @@
 
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
-use sqlx::{AssertSqlSafe, Column as _, Decode, Executor, MySql, Row, SqlSafeStr, Statement, TypeInfo};
+use sqlx::{
+    AssertSqlSafe, Column as _, Decode, Executor, MySql, Row, SqlSafeStr, Statement, TypeInfo,
+};
 use tokio::sync::mpsc;
 
 use super::answer::Described;
@@ -19,13 +21,24 @@ use crate::connection::{Dialect, Link, Session};
 use crate::error::Result;
 use crate::home::Batch;
 
-/// Begins a transaction that sees one moment and only reads. The moment is taken by the first query that looks at a row. The one
-/// here looks at none, and locks the tables: from then on nobody changes their columns, which are asked for after it. Behind a
-/// moment they could become others, in which values would be read as what they are not.
+/// Begins a transaction that sees one moment and only reads. The moment is taken by the first query
+/// that looks at a row. The one here looks at none, and locks the tables: from then on nobody
+/// changes their columns, which are asked for after it. Behind a moment they could become others,
+/// in which values would be read as what they are not.
 pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
-    session.execute("begin a transaction", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
-    session.begin("begin a transaction", "START TRANSACTION READ ONLY", None).await?;
-    let lock = format!("SELECT NULL FROM {} LIMIT 0", home.relation.from(Dialect::MySql));
+    session
+        .execute(
+            "begin a transaction",
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        )
+        .await?;
+    session
+        .begin("begin a transaction", "START TRANSACTION READ ONLY", None)
+        .await?;
+    let lock = format!(
+        "SELECT NULL FROM {} LIMIT 0",
+        home.relation.from(Dialect::MySql)
+    );
     match session.ask("lock its tables", &lock).await {
         Err(error) if error.is_transient() => Err(error.into()),
         // Of what cannot be read is told where its columns are asked for.
@@ -46,7 +59,10 @@ async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Resul
     let text = |name: &String| dialect.text(name);
     let (schema, name) = match names {
         [schema, name] => (text(schema), text(name)),
-        names => ("DATABASE()".to_string(), names.first().map(text).unwrap_or_default()),
+        names => (
+            "DATABASE()".to_string(),
+            names.first().map(text).unwrap_or_default(),
+        ),
     };
     let place = format!("table_schema = {schema} AND table_name = {name}");
     let columns = format!(
@@ -57,28 +73,58 @@ async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Resul
     for row in session.ask("read its columns", &columns).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
-        let (name, kind, declared, precision, scale, nullable) = (next(), next(), next(), next(), next(), next());
+        let (name, kind, declared, precision, scale, nullable) =
+            (next(), next(), next(), next(), next(), next());
         let digits = precision.parse().ok().zip(scale.parse().ok());
-        let found = of_name(&kind.to_ascii_lowercase(), declared.contains("unsigned"), digits);
+        let found = of_name(
+            &kind.to_ascii_lowercase(),
+            declared.contains("unsigned"),
+            digits,
+        );
         // Geometries are asked for by a name that is no declaration.
-        let declared = if is_geometry(&kind) { "geometry".to_string() } else { declared };
+        let declared = if is_geometry(&kind) {
+            "geometry".to_string()
+        } else {
+            declared
+        };
         all.push(column(home, name, declared, found, nullable != "NO")?);
     }
     if all.is_empty() {
         let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable { database, table, near: None }.into());
+        return Err(SqlError::NoTable {
+            database,
+            table,
+            near: None,
+        }
+        .into());
     }
-    let key =
-        format!("SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index");
+    let key = format!(
+        "SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index"
+    );
     let key = session.ask("read its primary key", &key).await?;
-    let key: Vec<String> = key.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    let key: Vec<String> = key
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten())
+        .collect();
     let order = key.iter().map(|column| dialect.quoted(column)).collect();
-    Ok(Described { columns: [].into(), all, key, order, rowid: None, blocks: None })
+    Ok(Described {
+        columns: [].into(),
+        all,
+        key,
+        order,
+        rowid: None,
+        blocks: None,
+    })
 }
 
 async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
-    let Link::MySql(link) = &mut session.link else { return Err(SqlError::Protocol("it is no MySQL".into()).into()) };
-    let prepared = link.as_mut().prepare(AssertSqlSafe(query).into_sql_str()).await;
+    let Link::MySql(link) = &mut session.link else {
+        return Err(SqlError::Protocol("it is no MySQL".into()).into());
+    };
+    let prepared = link
+        .as_mut()
+        .prepare(AssertSqlSafe(query).into_sql_str())
+        .await;
     let prepared = prepared.map_err(|error| session.failed("understand its query", &error))?;
     let mut all = Vec::new();
     for known in prepared.columns() {
@@ -97,17 +143,32 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
             other => other,
         };
         // Of tinyint(1), the name does not say whether it has a sign.
-        let is_unsigned = name.contains("unsigned") || base == "tinyint" && <u64 as sqlx::Type<MySql>>::compatible(info);
+        let is_unsigned = name.contains("unsigned")
+            || base == "tinyint" && <u64 as sqlx::Type<MySql>>::compatible(info);
         let found = of_name(base, is_unsigned, None);
-        all.push(column(home, known.name().to_string(), name.clone(), found, true)?);
+        all.push(column(
+            home,
+            known.name().to_string(),
+            name.clone(),
+            found,
+            true,
+        )?);
     }
     if all.is_empty() {
         return Err(SqlError::Protocol("its query gives no columns".into()).into());
     }
-    Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
+    Ok(Described {
+        columns: [].into(),
+        all,
+        key: Vec::new(),
+        order: Vec::new(),
+        rowid: None,
+        blocks: None,
+    })
 }
 
-/// What a type becomes; `None` for those that have no counterpart, or of which it is not known how many digits they have.
+/// What a type becomes; `None` for those that have no counterpart, or of which it is not known how
+/// many digits they have.
 fn of_name(name: &str, is_unsigned: bool, digits: Option<(u8, u8)>) -> Option<Type> {
     Some(match (name, is_unsigned) {
         ("tinyint" | "boolean", false) => Type::Int8,
@@ -121,36 +182,82 @@ fn of_name(name: &str, is_unsigned: bool, digits: Option<(u8, u8)>) -> Option<Ty
         ("float", _) => Type::Float32,
         ("double" | "real", _) => Type::Float64,
         ("decimal" | "numeric", _) => match digits {
-            Some((precision, scale)) if precision <= MAX_PRECISION => Type::Decimal { precision, scale },
+            Some((precision, scale)) if precision <= MAX_PRECISION => {
+                Type::Decimal { precision, scale }
+            }
             _ => return None,
         },
         ("date", _) => Type::Date,
         ("datetime", _) => Type::Timestamp,
         ("timestamp", _) => Type::TimestampUtc,
         ("time", _) => Type::Time,
-        ("char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "enum" | "set", _) => Type::Text,
-        ("binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit" | "vector", _) => Type::Binary,
+        (
+            "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "enum"
+            | "set",
+            _,
+        ) => Type::Text,
+        (
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit"
+            | "vector",
+            _,
+        ) => Type::Binary,
         _ => return None,
     })
 }
 
 fn is_geometry(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
-    ["geometry", "point", "linestring", "polygon", "geomcollection"].iter().any(|shape| kind.contains(shape))
+    [
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "geomcollection",
+    ]
+    .iter()
+    .any(|shape| kind.contains(shape))
 }
 
-fn column(home: &SqlHome, name: String, declared: String, found: Option<Type>, nullable: bool) -> Result<Column, SqlError> {
-    let is_invalid = |kind: &Type| matches!(kind, Type::Date | Type::Time | Type::Timestamp | Type::TimestampUtc);
-    let nullable = nullable || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(is_invalid);
+fn column(
+    home: &SqlHome,
+    name: String,
+    declared: String,
+    found: Option<Type>,
+    nullable: bool,
+) -> Result<Column, SqlError> {
+    let is_invalid = |kind: &Type| {
+        matches!(
+            kind,
+            Type::Date | Type::Time | Type::Timestamp | Type::TimestampUtc
+        )
+    };
+    let nullable =
+        nullable || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(is_invalid);
     let is_decimal = declared.starts_with("decimal") || declared.starts_with("numeric");
-    let mut column = Column { as_text: found.is_none(), kind: found.unwrap_or(Type::Text), name, declared, nullable };
-    let Some(wanted) = home.types.get(&column.name) else { return Ok(column) };
+    let mut column = Column {
+        as_text: found.is_none(),
+        kind: found.unwrap_or(Type::Text),
+        name,
+        declared,
+        nullable,
+    };
+    let Some(wanted) = home.types.get(&column.name) else {
+        return Ok(column);
+    };
     match (wanted, &column.kind) {
         (wanted, kind) if wanted == kind && !column.as_text => {}
         (Type::Text, _) => (column.kind, column.as_text) = (Type::Text, true),
         (Type::Boolean, Type::Int8 | Type::UInt8) => column.kind = Type::Boolean,
-        (Type::Decimal { .. }, _) if is_decimal => (column.kind, column.as_text) = (wanted.clone(), false),
-        _ => return Err(SqlError::NotThatType { column: column.name, declared: column.declared, wanted: wanted.to_string() }),
+        (Type::Decimal { .. }, _) if is_decimal => {
+            (column.kind, column.as_text) = (wanted.clone(), false)
+        }
+        _ => {
+            return Err(SqlError::NotThatType {
+                column: column.name,
+                declared: column.declared,
+                wanted: wanted.to_string(),
+            });
+        }
     }
     Ok(column)
 }
@@ -164,10 +271,16 @@ pub(super) async fn read(
     filling: &mut Filling,
     rows: &mpsc::Sender<Batch>,
 ) -> Result<(), ReadError> {
-    let mut stream = sqlx::query(AssertSqlSafe(statement)).persistent(false).fetch(link);
+    let mut stream = sqlx::query(AssertSqlSafe(statement))
+        .persistent(false)
+        .fetch(link);
     while let Some(row) = stream.try_next().await? {
         if row.len() != described.columns.len() {
-            let words = format!("a row has {} values, and the table {} columns", row.len(), described.columns.len());
+            let words = format!(
+                "a row has {} values, and the table {} columns",
+                row.len(),
+                described.columns.len()
+            );
             return Err(SqlError::Protocol(words).into());
         }
         let mut bytes = 0;
@@ -186,8 +299,14 @@ pub(super) async fn read(
             };
             match done {
                 Ok(()) => {}
-                Err(Misfit::Invalid(_)) if home.on_invalid == OnInvalid::Null => filling.builders[number].push_null(),
-                Err(misfit) => return Err(misfit.named(&column.name, filling.rows() + 1, of(home, described, &row)).into()),
+                Err(Misfit::Invalid(_)) if home.on_invalid == OnInvalid::Null => {
+                    filling.builders[number].push_null()
+                }
+                Err(misfit) => {
+                    return Err(misfit
+                        .named(&column.name, filling.rows() + 1, of(home, described, &row))
+                        .into());
+                }
             }
         }
         if let Some(batch) = filling.end_row(bytes)? {
@@ -203,8 +322,16 @@ pub(super) async fn read(
 /// The table with a row's key, if it has one that can be shown.
 fn of(home: &SqlHome, described: &Described, row: &MySqlRow) -> String {
     let mut shown = home.relation.to_string();
-    for (number, column) in described.columns.iter().enumerate().filter(|(_, column)| described.key.contains(&column.name)) {
-        if let Some(value) = row.try_get_raw(number).ok().and_then(|value| <&[u8] as Decode<MySql>>::decode(value).ok())
+    for (number, column) in described
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| described.key.contains(&column.name))
+    {
+        if let Some(value) = row
+            .try_get_raw(number)
+            .ok()
+            .and_then(|value| <&[u8] as Decode<MySql>>::decode(value).ok())
             && let Some(text) = text_of(value, row, number)
         {
             shown.push_str(&format!(", {} = {text}", column.name));
@@ -214,12 +341,23 @@ fn of(home: &SqlHome, described: &Described, row: &MySqlRow) -> String {
 }
 
 /// Adds one value to its column.
-fn push(builder: &mut Builder, column: &Column, value: &[u8], row: &MySqlRow, number: usize) -> Result<(), Misfit> {
+fn push(
+    builder: &mut Builder,
+    column: &Column,
+    value: &[u8],
+    row: &MySqlRow,
+    number: usize,
+) -> Result<(), Misfit> {
     let kind = builder.kind().clone();
     match builder.values() {
         Values::Boolean(values) => match fixed::<1>(value)?[0] {
             flag @ (0 | 1) => values.push(Some(flag == 1)),
-            other => return Err(Misfit::Unfit(format!("{} is neither 0 nor 1", i8::from_le_bytes([other])))),
+            other => {
+                return Err(Misfit::Unfit(format!(
+                    "{} is neither 0 nor 1",
+                    i8::from_le_bytes([other])
+                )));
+            }
         },
         Values::Int8(values) => values.push_value(i8::from_le_bytes(fixed(value)?)),
         Values::Int16(values) => values.push_value(i16::from_le_bytes(fixed(value)?)),
@@ -242,7 +380,9 @@ fn push(builder: &mut Builder, column: &Column, value: &[u8], row: &MySqlRow, nu
             _ => i64::from_le_bytes(fixed(value)?),
         }),
         Values::Int128(values) => {
-            let Type::Decimal { precision, scale } = kind else { return Err(unexpected(value)) };
+            let Type::Decimal { precision, scale } = kind else {
+                return Err(unexpected(value));
+            };
             let text = std::str::from_utf8(value).map_err(|_| unexpected(value))?;
             values.push_value(decimal::parse(text, precision, scale).map_err(Misfit::Unfit)?);
         }
@@ -261,7 +401,10 @@ fn push(builder: &mut Builder, column: &Column, value: &[u8], row: &MySqlRow, nu
 }
 
 fn unexpected(value: &[u8]) -> Misfit {
-    Misfit::Unfit(format!("a value of {} bytes is not what its type has", value.len()))
+    Misfit::Unfit(format!(
+        "a value of {} bytes is not what its type has",
+        value.len()
+    ))
 }
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
@@ -270,12 +413,18 @@ fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
 
 /// Days since 1970 and microseconds of the day, behind a byte that says how many follow.
 fn moment(value: &[u8]) -> Result<(i64, i64), Misfit> {
-    let [year, month, day, hour, minute, second, micros] = fields(value).ok_or_else(|| unexpected(value))?;
+    let [year, month, day, hour, minute, second, micros] =
+        fields(value).ok_or_else(|| unexpected(value))?;
     let number = |field: i64| u32::try_from(field).unwrap_or_default();
     if year < 1 || !calendar::exists(year, number(month), number(day)) {
-        return Err(Misfit::Invalid(format!("{year:04}-{month:02}-{day:02} is no date")));
+        return Err(Misfit::Invalid(format!(
+            "{year:04}-{month:02}-{day:02} is no date"
+        )));
     }
-    Ok((calendar::days(year, number(month), number(day)), ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros))
+    Ok((
+        calendar::days(year, number(month), number(day)),
+        ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros,
+    ))
 }
 
 fn fields(value: &[u8]) -> Option<[i64; 7]> {
@@ -286,7 +435,8 @@ fn fields(value: &[u8]) -> Option<[i64; 7]> {
         fields[0] = i64::from(u16::from_le_bytes([*low, *high]));
         (fields[1], fields[2]) = (i64::from(*month), i64::from(*day));
         if let [hour, minute, second, micros @ ..] = time {
-            (fields[3], fields[4], fields[5]) = (i64::from(*hour), i64::from(*minute), i64::from(*second));
+            (fields[3], fields[4], fields[5]) =
+                (i64::from(*hour), i64::from(*minute), i64::from(*second));
             if !micros.is_empty() {
                 fields[6] = i64::from(u32::from_le_bytes(micros.try_into().ok()?));
             }
@@ -299,17 +449,33 @@ fn fields(value: &[u8]) -> Option<[i64; 7]> {
 fn clock(value: &[u8]) -> Option<(bool, i64, i64, i64, i64)> {
     let (length, rest) = value.split_first()?;
     let rest = rest.get(..usize::from(*length))?;
-    let [sign, d0, d1, d2, d3, hour, minute, second, micros @ ..] = rest else { return rest.is_empty().then_some((false, 0, 0, 0, 0)) };
+    let [sign, d0, d1, d2, d3, hour, minute, second, micros @ ..] = rest else {
+        return rest.is_empty().then_some((false, 0, 0, 0, 0));
+    };
     let days = i64::from(u32::from_le_bytes([*d0, *d1, *d2, *d3]));
-    let micros = if micros.is_empty() { 0 } else { i64::from(u32::from_le_bytes(micros.try_into().ok()?)) };
-    Some((*sign != 0, days * 24 + i64::from(*hour), i64::from(*minute), i64::from(*second), micros))
+    let micros = if micros.is_empty() {
+        0
+    } else {
+        i64::from(u32::from_le_bytes(micros.try_into().ok()?))
+    };
+    Some((
+        *sign != 0,
+        days * 24 + i64::from(*hour),
+        i64::from(*minute),
+        i64::from(*second),
+        micros,
+    ))
 }
 
 /// Nanoseconds of the day.
 fn time(value: &[u8]) -> Result<i64, Misfit> {
-    let (is_negative, hours, minutes, seconds, micros) = clock(value).ok_or_else(|| unexpected(value))?;
+    let (is_negative, hours, minutes, seconds, micros) =
+        clock(value).ok_or_else(|| unexpected(value))?;
     if is_negative || hours > 23 {
-        return Err(Misfit::Invalid(format!("{} is no time of a day", shown_time(value))));
+        return Err(Misfit::Invalid(format!(
+            "{} is no time of a day",
+            shown_time(value)
+        )));
     }
     Ok((((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros) * 1000)
 }
@@ -317,7 +483,11 @@ fn time(value: &[u8]) -> Result<i64, Misfit> {
 fn shown_time(value: &[u8]) -> String {
     let (is_negative, hours, minutes, seconds, micros) = clock(value).unwrap_or_default();
     let sign = if is_negative { "-" } else { "" };
-    let fraction = if micros > 0 { format!(".{micros:06}") } else { String::new() };
+    let fraction = if micros > 0 {
+        format!(".{micros:06}")
+    } else {
+        String::new()
+    };
     format!("{sign}{hours:02}:{minutes:02}:{seconds:02}{fraction}")
 }
 
@@ -328,7 +498,11 @@ fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
     // Of tinyint(1), the name does not say whether it has a sign.
     let is_unsigned = <u64 as sqlx::Type<MySql>>::compatible(info) || name.contains("UNSIGNED");
     let wide = |value: &[u8]| {
-        let mut bytes = [if !is_unsigned && value.last()? & 0x80 != 0 { 0xff } else { 0 }; 16];
+        let mut bytes = [if !is_unsigned && value.last()? & 0x80 != 0 {
+            0xff
+        } else {
+            0
+        }; 16];
         bytes.get_mut(..value.len())?.copy_from_slice(value);
         Some(i128::from_le_bytes(bytes).to_string())
     };
@@ -340,12 +514,25 @@ fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
         "DATE" | "DATETIME" | "TIMESTAMP" => {
             let [year, month, day, hour, minute, second, micros] = fields(value)?;
             let date = format!("{year:04}-{month:02}-{day:02}");
-            let fraction = if micros > 0 { format!(".{micros:06}") } else { String::new() };
-            if name == "DATE" { date } else { format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}") }
+            let fraction = if micros > 0 {
+                format!(".{micros:06}")
+            } else {
+                String::new()
+            };
+            if name == "DATE" {
+                date
+            } else {
+                format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}")
+            }
         }
         "TIME" => shown_time(value),
         // As bin() writes it.
-        "BIT" => match value.iter().map(|byte| format!("{byte:08b}")).collect::<String>().trim_start_matches('0') {
+        "BIT" => match value
+            .iter()
+            .map(|byte| format!("{byte:08b}"))
+            .collect::<String>()
+            .trim_start_matches('0')
+        {
             "" => "0".to_string(),
             digits => digits.to_string(),
         },

@@ -6,9 +6,15 @@ use crate::connection::{Dialect, Session};
 use crate::error::Error;
 
 impl SqlHome {
-    /// The same error; where there is no such table, with the name of one that is there and nearly called so.
+    /// The same error; where there is no such table, with the name of one that is there and nearly
+    /// called so.
     pub(super) async fn with_nearest(&self, session: &mut Session, error: Error) -> Error {
-        let Some(SqlError::NoTable { database, table, .. }) = error.cause() else { return error };
+        let Some(SqlError::NoTable {
+            database, table, ..
+        }) = error.cause()
+        else {
+            return error;
+        };
         let (database, table) = (database.clone(), table.clone());
         let names = self.relation.table().unwrap_or_default();
         let (schema, name) = match names {
@@ -16,13 +22,26 @@ impl SqlHome {
             names => (None, names.last().map_or("", String::as_str)),
         };
         // What cannot be asked for is not proposed.
-        let Ok(known) = session.ask("look for tables", &tables(session.database().dialect, schema)).await else { return error };
+        let Ok(known) = session
+            .ask(
+                "look for tables",
+                &tables(session.database().dialect, schema),
+            )
+            .await
+        else {
+            return error;
+        };
         let known: Vec<String> = known.into_iter().flatten().flatten().collect();
         let near = nearest(name, known.iter().map(String::as_str)).map(|near| match schema {
             Some(schema) => format!("{schema}.{near}"),
             None => near.to_string(),
         });
-        SqlError::NoTable { database, table, near }.into()
+        SqlError::NoTable {
+            database,
+            table,
+            near,
+        }
+        .into()
     }
 }
 
@@ -31,7 +50,9 @@ fn tables(dialect: Dialect, schema: Option<&str>) -> String {
     match dialect {
         Dialect::Sqlite => {
             let schema = dialect.quoted(schema.unwrap_or("main"));
-            format!("SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'")
+            format!(
+                "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+            )
         }
         Dialect::Postgres => {
             let of_schema = schema.map_or_else(
@@ -44,8 +65,11 @@ fn tables(dialect: Dialect, schema: Option<&str>) -> String {
             )
         }
         Dialect::MySql => {
-            let schema = schema.map_or_else(|| "DATABASE()".to_string(), |schema| dialect.text(schema));
-            format!("SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}")
+            let schema =
+                schema.map_or_else(|| "DATABASE()".to_string(), |schema| dialect.text(schema));
+            format!(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}"
+            )
         }
     }
 }

@@ -17,10 +17,11 @@ use crate::error::Result;
 /// Begins a transaction that sees one moment and only reads.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Begins such a transaction, whose moment lies behind every change of the columns that are read. Where somebody changed them after it, a
-/// table that was written anew would be empty, and a column another one than the catalog of that moment says:
-/// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the moment is taken; until the
-/// transaction ends, who wants to change their columns waits.
+/// Begins such a transaction, whose moment lies behind every change of the columns that are read.
+/// Where somebody changed them after it, a table that was written anew would be empty, and a column
+/// another one than the catalog of that moment says:
+/// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the
+/// moment is taken; until the transaction ends, who wants to change their columns waits.
 pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     let tables = tables(home, session).await?;
     // What looked for them ends in the same message.
@@ -29,17 +30,27 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
         return Ok(session.begin("begin a transaction", &begin, None).await?);
     }
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-    let is_gone =
-        |error: &ConnectionError| matches!(error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42P01"));
+    let is_gone = |error: &ConnectionError| matches!(error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42P01"));
     // What is gone since is not looked for any more when this is tried again.
-    let passing = |error| if is_gone(&error) { error.passing() } else { error };
-    Ok(session.begin("lock its tables", &begin, Some(&lock)).await.map_err(passing)?)
+    let passing = |error| {
+        if is_gone(&error) {
+            error.passing()
+        } else {
+            error
+        }
+    };
+    Ok(session
+        .begin("lock its tables", &begin, Some(&lock))
+        .await
+        .map_err(passing)?)
 }
 
-/// The tables that are read, those behind views and partitions among them, as far as they may be locked. The session is in a
-/// transaction afterwards.
+/// The tables that are read, those behind views and partitions among them, as far as they may be
+/// locked. The session is in a transaction afterwards.
 async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
-    session.begin("begin a transaction", "BEGIN READ ONLY", None).await?;
+    session
+        .begin("begin a transaction", "BEGIN READ ONLY", None)
+        .await?;
     let from = home.relation.from(Dialect::Postgres);
     let asked = format!(
         "SELECT NULL FROM {from} LIMIT 0; \
@@ -51,8 +62,14 @@ async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
     );
     match session.ask("find the tables that it reads", &asked).await {
         Ok(rows) => Ok(rows.into_iter().flatten().flatten().collect()),
-        // Of a table that is not there, or a query that is none, is told where its columns are asked for.
-        Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref().is_some_and(|code| code.starts_with("42")) => {
+        // Of a table that is not there, or a query that is none, is told where its columns are
+        // asked for.
+        Err(ConnectionError::Failed { failure, .. })
+            if failure
+                .code
+                .as_deref()
+                .is_some_and(|code| code.starts_with("42")) =>
+        {
             Ok(Vec::new())
         }
         Err(error) => Err(error.into()),
@@ -76,11 +93,26 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
     let found = session.ask("find its table", &found).await?;
-    let Some([Some(oid), Some(kind), Some(has_children), blocks, Some(version)]) = found.first().map(Vec::as_slice) else {
+    let Some(
+        [
+            Some(oid),
+            Some(kind),
+            Some(has_children),
+            blocks,
+            Some(version),
+        ],
+    ) = found.first().map(Vec::as_slice)
+    else {
         let (database, table) = (session.database().name.clone(), home.relation.to_string());
-        return Err(SqlError::NoTable { database, table, near: None }.into());
+        return Err(SqlError::NoTable {
+            database,
+            table,
+            near: None,
+        }
+        .into());
     };
-    // What a table promises need not hold for tables that inherit from it, nor for rows that were there before.
+    // What a table promises need not hold for tables that inherit from it, nor for rows that were
+    // there before.
     let mut promised = format!(
         "attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint c \
          WHERE c.conrelid = {oid} AND c.contype = 'n' AND NOT c.convalidated AND c.conkey = ARRAY[a.attnum])"
@@ -103,23 +135,46 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
          WHERE i.indrelid = {oid} AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place"
     );
     let key = session.ask("read its primary key", &key).await?;
-    let key: Vec<String> = key.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    let key: Vec<String> = key
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten())
+        .collect();
     let order = key.iter().map(|column| dialect.quoted(column)).collect();
     // Ranges of blocks are read by themselves since version 14; tables of one file only have them.
-    let has_blocks =
-        matches!(kind.as_str(), "r" | "m") && has_children == "f" && version.parse::<u32>().is_ok_and(|version| version >= 140_000);
-    let blocks = blocks.as_ref().filter(|_| has_blocks && key.is_empty()).and_then(|blocks| blocks.parse().ok());
-    Ok(Described { columns: [].into(), all, key, order, rowid: None, blocks })
+    let has_blocks = matches!(kind.as_str(), "r" | "m")
+        && has_children == "f"
+        && version
+            .parse::<u32>()
+            .is_ok_and(|version| version >= 140_000);
+    let blocks = blocks
+        .as_ref()
+        .filter(|_| has_blocks && key.is_empty())
+        .and_then(|blocks| blocks.parse().ok());
+    Ok(Described {
+        columns: [].into(),
+        all,
+        key,
+        order,
+        rowid: None,
+        blocks,
+    })
 }
 
-/// The columns of a query, which no statement that stays with the server is prepared for: behind a pooler, that would be in the way of
-/// others. One row comes, of nothing but nulls, and with it the names and types.
+/// The columns of a query, which no statement that stays with the server is prepared for: behind a
+/// pooler, that would be in the way of others. One row comes, of nothing but nulls, and with it the
+/// names and types.
 async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
     let asked = format!(
         "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n) AS hygge_query LIMIT 0) AS hygge_query ON true"
     );
-    let Link::Postgres(link) = &mut session.link else { return Err(SqlError::Protocol("it is no PostgreSQL".into()).into()) };
-    let row = match link.as_mut().fetch_one(raw_sql(AssertSqlSafe(asked.as_str()))).await {
+    let Link::Postgres(link) = &mut session.link else {
+        return Err(SqlError::Protocol("it is no PostgreSQL".into()).into());
+    };
+    let row = match link
+        .as_mut()
+        .fetch_one(raw_sql(AssertSqlSafe(asked.as_str())))
+        .await
+    {
         Ok(row) => row,
         Err(error) => {
             let failed = session.failed("understand its query", &error);
@@ -148,35 +203,69 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
         rows.join(", ")
     );
     let all = columns_of(home, session, &columns).await?;
-    Ok(Described { columns: [].into(), all, key: Vec::new(), order: Vec::new(), rowid: None, blocks: None })
+    Ok(Described {
+        columns: [].into(),
+        all,
+        key: Vec::new(),
+        order: Vec::new(),
+        rowid: None,
+        blocks: None,
+    })
 }
 
-/// What the server says of a query that it does not understand. It sees what stands around the query too, and may find the fault
-/// behind its end; else it is told what stands before the fault.
-fn in_its_place(asked: &str, query: &str, error: &sqlx::Error, failed: ConnectionError) -> ConnectionError {
+/// What the server says of a query that it does not understand. It sees what stands around the
+/// query too, and may find the fault behind its end; else it is told what stands before the fault.
+fn in_its_place(
+    asked: &str,
+    query: &str,
+    error: &sqlx::Error,
+    failed: ConnectionError,
+) -> ConnectionError {
     const SHOWN: usize = 40;
-    let said = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    let Some(PgErrorPosition::Original(place)) = said.filter(|said| said.code() == "42601").and_then(PgDatabaseError::position) else {
+    let said = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    let Some(PgErrorPosition::Original(place)) = said
+        .filter(|said| said.code() == "42601")
+        .and_then(PgDatabaseError::position)
+    else {
         return failed;
     };
-    let (ConnectionError::Failed { connection, action, mut failure }, Some(start)) = (failed.clone(), asked.find(query)) else {
+    let (
+        ConnectionError::Failed {
+            connection,
+            action,
+            mut failure,
+        },
+        Some(start),
+    ) = (failed.clone(), asked.find(query))
+    else {
         return failed;
     };
     // The place counts letters from 1.
-    let within = place.saturating_sub(1).checked_sub(asked[..start].chars().count());
+    let within = place
+        .saturating_sub(1)
+        .checked_sub(asked[..start].chars().count());
     match within {
         Some(within) if within < query.chars().count() => {
             let before: Vec<char> = query.chars().take(within).collect();
-            let shown: String = before[before.len().saturating_sub(SHOWN)..].iter().collect();
+            let shown: String = before[before.len().saturating_sub(SHOWN)..]
+                .iter()
+                .collect();
             failure.words = format!("{}, behind {:?}", failure.words, shown.trim());
         }
         Some(_) => failure.words = "syntax error at the end of the query (code 42601)".into(),
         None => {}
     }
-    ConnectionError::Failed { connection, action, failure }
+    ConnectionError::Failed {
+        connection,
+        action,
+        failure,
+    }
 }
 
-/// Columns by their number, name, type and its modifier: a domain is what it is made of, a list is told by its elements.
+/// Columns by their number, name, type and its modifier: a domain is what it is made of, a list is
+/// told by its elements.
 async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Result<Vec<Column>> {
     let asked = format!(
         "WITH RECURSIVE columns AS ({columns}), bases AS (\
@@ -194,12 +283,24 @@ async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Res
     for row in session.ask("read its columns", &asked).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
-        let (name, not_null, declared, typmod, base, element, namespace) = (next(), next(), next(), next(), next(), next(), next());
+        let (name, not_null, declared, typmod, base, element, namespace) =
+            (next(), next(), next(), next(), next(), next(), next());
         let typmod: i32 = typmod.parse().unwrap_or(-1);
         let is_own = namespace == "pg_catalog";
-        let found = if element.is_empty() { kind(&base, typmod) } else { kind(&element, typmod).map(|inner| Type::List(Box::new(inner))) };
+        let found = if element.is_empty() {
+            kind(&base, typmod)
+        } else {
+            kind(&element, typmod).map(|inner| Type::List(Box::new(inner)))
+        };
         let found = found.filter(|_| is_own);
-        all.push(column(home, name, declared, found, not_null != "t", base == "numeric" || element == "numeric")?);
+        all.push(column(
+            home,
+            name,
+            declared,
+            found,
+            not_null != "t",
+            base == "numeric" || element == "numeric",
+        )?);
     }
     Ok(all)
 }
@@ -228,9 +329,13 @@ fn kind(name: &str, typmod: i32) -> Option<Type> {
 /// The digits that a modifier says: 16 bits of precision, 11 of scale with a sign.
 fn decimal(typmod: i32) -> Option<Type> {
     let packed = u32::try_from(typmod.checked_sub(4)?).ok()?;
-    let precision = u8::try_from(packed >> 16).ok().filter(|precision| *precision <= MAX_PRECISION)?;
+    let precision = u8::try_from(packed >> 16)
+        .ok()
+        .filter(|precision| *precision <= MAX_PRECISION)?;
     let scale = packed & 0x7ff;
-    let scale = u8::try_from(scale).ok().filter(|scale| scale <= &precision)?;
+    let scale = u8::try_from(scale)
+        .ok()
+        .filter(|scale| scale <= &precision)?;
     Some(Type::Decimal { precision, scale })
 }
 
@@ -243,9 +348,18 @@ fn column(
     nullable: bool,
     is_numeric: bool,
 ) -> Result<Column, SqlError> {
-    let nullable = nullable || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(may_be_invalid);
-    let mut column = Column { as_text: found.is_none(), kind: found.clone().unwrap_or(Type::Text), name, declared, nullable };
-    let Some(wanted) = home.types.get(&column.name) else { return Ok(column) };
+    let nullable = nullable
+        || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(may_be_invalid);
+    let mut column = Column {
+        as_text: found.is_none(),
+        kind: found.clone().unwrap_or(Type::Text),
+        name,
+        declared,
+        nullable,
+    };
+    let Some(wanted) = home.types.get(&column.name) else {
+        return Ok(column);
+    };
     match (wanted, &column.kind) {
         (Type::Text, Type::Text) => {}
         (Type::Text, _) => (column.kind, column.as_text) = (Type::Text, true),
@@ -253,12 +367,26 @@ fn column(
         (Type::Decimal { .. }, _) if is_numeric && !matches!(found, Some(Type::List(_))) => {
             (column.kind, column.as_text) = (wanted.clone(), false);
         }
-        _ => return Err(SqlError::NotThatType { column: column.name, declared: column.declared, wanted: wanted.to_string() }),
+        _ => {
+            return Err(SqlError::NotThatType {
+                column: column.name,
+                declared: column.declared,
+                wanted: wanted.to_string(),
+            });
+        }
     }
     Ok(column)
 }
 
 /// True for types that have values which files do not have.
 fn may_be_invalid(kind: &Type) -> bool {
-    matches!(kind, Type::Date | Type::Time | Type::Timestamp | Type::TimestampUtc | Type::Decimal { .. } | Type::List(_))
+    matches!(
+        kind,
+        Type::Date
+            | Type::Time
+            | Type::Timestamp
+            | Type::TimestampUtc
+            | Type::Decimal { .. }
+            | Type::List(_)
+    )
 }

@@ -36,9 +36,15 @@ pub(super) struct ProbedSlices {
 
 impl SqlHome {
     /// What a probe answers that looks at no columns.
-    pub(super) async fn told(&self, session: &mut Session, look: Option<Fingerprint>) -> Result<Option<Fingerprint>> {
+    pub(super) async fn told(
+        &self,
+        session: &mut Session,
+        look: Option<Fingerprint>,
+    ) -> Result<Option<Fingerprint>> {
         Ok(match &self.probe {
-            Probe::Query(query) => Some(digest_of(&session.ask("ask the query of its probe", query).await?)),
+            Probe::Query(query) => Some(digest_of(
+                &session.ask("ask the query of its probe", query).await?,
+            )),
             Probe::Every(time) => Some(number(since_1970() / time.as_nanos().max(1))),
             Probe::File => look,
             Probe::None | Probe::Columns(_) => None,
@@ -47,7 +53,14 @@ impl SqlHome {
 
     /// How the file of a SQLite database looks, with its log.
     pub(super) fn look(&self, session: &Session) -> Result<Option<Fingerprint>> {
-        let Some(file) = session.database().file.as_ref().filter(|_| self.probe == Probe::File) else { return Ok(None) };
+        let Some(file) = session
+            .database()
+            .file
+            .as_ref()
+            .filter(|_| self.probe == Probe::File)
+        else {
+            return Ok(None);
+        };
         let log = fs::with_ending(file, "-wal");
         let now = Now::take();
         let mut writer = KeyWriter::new(KeyKind::Probe);
@@ -58,10 +71,15 @@ impl SqlHome {
             };
             let mut stat = found.stat;
             if *path == log {
-                // For root, SQLite gives the log to the owner of the database each time it opens it.
+                // For root, SQLite gives the log to the owner of the database each time it opens
+                // it.
                 stat.ctime_ns = stat.mtime_ns;
             }
-            writer.number(stat.size).number(stat.mtime_ns.cast_unsigned()).number(stat.ctime_ns.cast_unsigned()).number(stat.inode);
+            writer
+                .number(stat.size)
+                .number(stat.mtime_ns.cast_unsigned())
+                .number(stat.ctime_ns.cast_unsigned())
+                .number(stat.inode);
             if !now.has_aged(&stat) {
                 // It could change once more and look the same.
                 writer.text(&since_1970().to_string());
@@ -80,15 +98,30 @@ impl SqlHome {
     ) -> Result<Option<Probed>> {
         self.check_probe(described, columns)?;
         if session.database().dialect == Dialect::Sqlite {
-            return Ok(sqlite::probe(self, session, columns, None, condition).await?.rest);
+            return Ok(sqlite::probe(self, session, columns, None, condition)
+                .await?
+                .rest);
         }
-        let asked = self.probe_statement(session.database().dialect, described, columns, None, condition);
+        let asked = self.probe_statement(
+            session.database().dialect,
+            described,
+            columns,
+            None,
+            condition,
+        );
         let answer = session.ask("ask its probe", &asked).await?;
-        let rows = answer.first().and_then(|row| rows_of(row)).ok_or_else(no_number)?;
-        Ok((rows > 0).then(|| Probed { digest: digest_of(&answer), rows }))
+        let rows = answer
+            .first()
+            .and_then(|row| rows_of(row))
+            .ok_or_else(no_number)?;
+        Ok((rows > 0).then(|| Probed {
+            digest: digest_of(&answer),
+            rows,
+        }))
     }
 
-    /// The probe of columns, slice by slice, in order; and that of the rows that lie in no slice. Without columns, rows are counted.
+    /// The probe of columns, slice by slice, in order; and that of the rows that lie in no slice.
+    /// Without columns, rows are counted.
     pub(super) async fn probe_slices(
         &self,
         session: &mut Session,
@@ -103,11 +136,20 @@ impl SqlHome {
             found = sqlite::probe(self, session, columns, Some(slices), condition).await?;
         } else {
             let expression = slices.expression();
-            let asked = self.probe_statement(session.database().dialect, described, columns, Some(&expression), condition);
+            let asked = self.probe_statement(
+                session.database().dialect,
+                described,
+                columns,
+                Some(&expression),
+                condition,
+            );
             for mut row in session.ask("ask its probe", &asked).await? {
                 let name = if row.is_empty() { None } else { row.remove(0) };
                 let rows = rows_of(&row).ok_or_else(no_number)?;
-                let probed = Probed { digest: digest_of(&vec![row]), rows };
+                let probed = Probed {
+                    digest: digest_of(&vec![row]),
+                    rows,
+                };
                 let Some(name) = name else {
                     found.rest = Some(probed);
                     continue;
@@ -123,15 +165,24 @@ impl SqlHome {
             }
         }
         found.slices.sort_unstable_by_key(|(number, _)| *number);
-        slices.check_number(&found.slices.iter().map(|(number, _)| *number).collect::<Vec<_>>())?;
+        slices.check_number(
+            &found
+                .slices
+                .iter()
+                .map(|(number, _)| *number)
+                .collect::<Vec<_>>(),
+        )?;
         Ok(found)
     }
 
     fn check_probe(&self, described: &Described, columns: &[String]) -> Result<(), SqlError> {
-        columns.iter().try_for_each(|column| self.column(described, column).map(drop))
+        columns
+            .iter()
+            .try_for_each(|column| self.column(described, column).map(drop))
     }
 
-    /// The number of rows, the largest values and a sum of hashes; with the slice before them where they are asked for by slice.
+    /// The number of rows, the largest values and a sum of hashes; with the slice before them where
+    /// they are asked for by slice.
     fn probe_statement(
         &self,
         dialect: Dialect,
@@ -140,41 +191,80 @@ impl SqlHome {
         slice: Option<&str>,
         condition: Option<&str>,
     ) -> String {
-        let names: Vec<String> = columns.iter().map(|column| dialect.quoted(column)).collect();
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| dialect.quoted(column))
+            .collect();
         let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
         asked.push("count(*)".into());
         match dialect {
             _ if columns.is_empty() => {}
             Dialect::Postgres => {
                 // Not every type has a largest value; the sum of hashes has them all.
-                let has_largest =
-                    |column: &&String| described.all.iter().any(|known| known.name == **column && !known.as_text && has_order(known));
-                let largest = columns.iter().filter(has_largest).map(|column| format!("max({})::text", dialect.quoted(column)));
+                let has_largest = |column: &&String| {
+                    described
+                        .all
+                        .iter()
+                        .any(|known| known.name == **column && !known.as_text && has_order(known))
+                };
+                let largest = columns
+                    .iter()
+                    .filter(has_largest)
+                    .map(|column| format!("max({})::text", dialect.quoted(column)));
                 asked.extend(largest);
                 let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
-                let whole = if texts.len() == 1 { texts[0].clone() } else { format!("ROW({})::text", texts.join(", ")) };
-                // What a collation takes for one is two values, and the word null is none that is missing.
+                let whole = if texts.len() == 1 {
+                    texts[0].clone()
+                } else {
+                    format!("ROW({})::text", texts.join(", "))
+                };
+                // What a collation takes for one is two values, and the word null is none that is
+                // missing.
                 let seed = format!("CASE WHEN {whole} COLLATE \"C\" = 'null' THEN 1 ELSE 0 END");
                 asked.push(format!("sum(hashtextextended(coalesce({whole}, 'null') COLLATE \"C\", {seed})::numeric)::text"));
             }
             _ => {
                 asked.extend(names.iter().map(|name| format!("max({name})")));
-                let is_float =
-                    |column: &String| described.all.iter().any(|known| known.name == *column && known.declared.starts_with("float"));
+                let is_float = |column: &String| {
+                    described
+                        .all
+                        .iter()
+                        .any(|known| known.name == *column && known.declared.starts_with("float"))
+                };
                 // The text of a number of 32 bits is rounded, that of one of 64 bits is not.
-                let exact = |(column, name): (&String, &String)| if is_float(column) { format!("({name} * 1e0)") } else { name.clone() };
+                let exact = |(column, name): (&String, &String)| {
+                    if is_float(column) {
+                        format!("({name} * 1e0)")
+                    } else {
+                        name.clone()
+                    }
+                };
                 let values: Vec<String> = columns.iter().zip(&names).map(exact).collect();
-                let part = |value: &String| format!("IF({value} IS NULL, 'n', CONCAT(LENGTH({value}), ':', {value}))");
+                let part = |value: &String| {
+                    format!("IF({value} IS NULL, 'n', CONCAT(LENGTH({value}), ':', {value}))")
+                };
                 let parts = values.iter().map(part).collect::<Vec<_>>().join(", ");
-                let sums = values.iter().map(|value| format!("IF({value} IS NULL, 'n', MD5({value}))")).collect::<Vec<_>>().join(", ");
-                // Texts that are longer together than max_allowed_packet are none; then each of them is looked at.
+                let sums = values
+                    .iter()
+                    .map(|value| format!("IF({value} IS NULL, 'n', MD5({value}))"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                // Texts that are longer together than max_allowed_packet are none; then each of
+                // them is looked at.
                 let whole = format!("COALESCE(MD5(CONCAT({parts})), MD5(CONCAT({sums})))");
-                let hash = |from: u32| format!("SUM(CAST(CONV(SUBSTR({whole}, {from}, 15), 16, 10) AS UNSIGNED))");
+                let hash = |from: u32| {
+                    format!("SUM(CAST(CONV(SUBSTR({whole}, {from}, 15), 16, 10) AS UNSIGNED))")
+                };
                 asked.extend([hash(1), hash(16)]);
             }
         }
         let group = if slice.is_some() { " GROUP BY 1" } else { "" };
-        format!("SELECT {} FROM {}{}{group}", asked.join(", "), self.relation.from(dialect), self.filter(condition))
+        format!(
+            "SELECT {} FROM {}{}{group}",
+            asked.join(", "),
+            self.relation.from(dialect),
+            self.filter(condition)
+        )
     }
 }
 
@@ -217,5 +307,8 @@ pub(super) fn number(number: u128) -> Fingerprint {
 }
 
 fn since_1970() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos()
 }

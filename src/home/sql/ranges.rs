@@ -1,4 +1,5 @@
-//! Ranges: which rows one query reads. Slices are fixed multiples of a column, so that a new row moves none of them.
+//! Ranges: which rows one query reads. Slices are fixed multiples of a column, so that a new row
+//! moves none of them.
 
 use super::SqlError;
 use crate::config::words::Step;
@@ -12,10 +13,12 @@ const MOST: usize = 100_000;
 /// Where there may be more slices than these, it is asked which of them have rows.
 const FEW: u128 = 500;
 
-/// How many whole numbers a slice of a primary key has, as long as that gives no more than `MOST_OF_KEY` slices.
+/// How many whole numbers a slice of a primary key has, as long as that gives no more than
+/// `MOST_OF_KEY` slices.
 const KEY_WIDTH: u64 = 1_000_000;
 
-/// A primary key has no more slices than these: where its values are far apart, slices are ten times as wide, and so on.
+/// A primary key has no more slices than these: where its values are far apart, slices are ten
+/// times as wide, and so on.
 const MOST_OF_KEY: u128 = 1000;
 
 /// Some rows of a table.
@@ -33,9 +36,11 @@ pub(super) struct Slices<'a> {
     pub dialect: Dialect,
     pub column: &'a Column,
     pub by: Step,
-    /// True where ranges hold only values that are what their type says; all others are in the rest.
+    /// True where ranges hold only values that are what their type says; all others are in the
+    /// rest.
     pub is_strict: bool,
-    /// True where SQLite's time stamps are counted by their instants, as windows are, and not by the days that their texts have.
+    /// True where SQLite's time stamps are counted by their instants, as windows are, and not by
+    /// the days that their texts have.
     pub is_by_instant: bool,
 }
 
@@ -50,10 +55,20 @@ impl<'a> Slices<'a> {
             Step::Numbers(_) => is_whole(&column.kind),
         };
         if fits {
-            return Ok(Self { dialect, column, by, is_strict: false, is_by_instant: false });
+            return Ok(Self {
+                dialect,
+                column,
+                by,
+                is_strict: false,
+                is_by_instant: false,
+            });
         }
         let (column, declared) = (column.name.clone(), column.declared.clone());
-        Err(SqlError::NoSlices { column, declared, by: by.to_string() })
+        Err(SqlError::NoSlices {
+            column,
+            declared,
+            by: by.to_string(),
+        })
     }
 
     /// Slices of a primary key whose values lie between two.
@@ -63,12 +78,21 @@ impl<'a> Slices<'a> {
         while spread / u128::from(width) >= MOST_OF_KEY {
             width = width.saturating_mul(10);
         }
-        Self { dialect, column, by: Step::Numbers(width), is_strict: false, is_by_instant: false }
+        Self {
+            dialect,
+            column,
+            by: Step::Numbers(width),
+            is_strict: false,
+            is_by_instant: false,
+        }
     }
 
     /// The same, of which ranges hold only values that are what their type says.
     pub(super) fn strict(&self, is_strict: bool) -> Self {
-        Self { is_strict, ..self.clone() }
+        Self {
+            is_strict,
+            ..self.clone()
+        }
     }
 
     /// The column as it is compared and counted with.
@@ -88,7 +112,8 @@ impl<'a> Slices<'a> {
             by => {
                 let (year, month, day, rest) = calendar::parse_date(text)?;
                 let has_slice = (1..=self.last_year()).contains(&year) && !rest.ends_with("BC");
-                has_slice.then(|| i128::from(calendar::step_of(by, calendar::days(year, month, day))))
+                has_slice
+                    .then(|| i128::from(calendar::step_of(by, calendar::days(year, month, day))))
             }
         }
     }
@@ -113,7 +138,10 @@ impl<'a> Slices<'a> {
     /// One slice.
     pub(super) fn range(&self, number: i128) -> Range {
         let column = self.compared();
-        let mut conditions = vec![format!("{column} >= {}", self.bound(number).unwrap_or_default())];
+        let mut conditions = vec![format!(
+            "{column} >= {}",
+            self.bound(number).unwrap_or_default()
+        )];
         match self.bound(number + 1) {
             Some(bound) => conditions.push(format!("{column} < {bound}")),
             // The last slice of all.
@@ -121,8 +149,14 @@ impl<'a> Slices<'a> {
             None => {}
         }
         // In PostgreSQL, a value between two of a type is always one that it says it is.
-        conditions.extend(self.regular().filter(|_| self.is_strict && self.dialect != Dialect::Postgres));
-        Range { name: self.name(number), condition: Some(conditions.join(" AND ")) }
+        conditions.extend(
+            self.regular()
+                .filter(|_| self.is_strict && self.dialect != Dialect::Postgres),
+        );
+        Range {
+            name: self.name(number),
+            condition: Some(conditions.join(" AND ")),
+        }
     }
 
     /// The value that a slice begins with, as SQL; nothing where the database has none.
@@ -135,9 +169,11 @@ impl<'a> Slices<'a> {
                 (!is_oid || bound <= i128::from(u32::MAX)).then(|| bound.to_string())
             }
             by => {
-                let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
+                let (year, month, day) =
+                    calendar::first_day(by, i64::try_from(number).unwrap_or_default());
                 // PostgreSQL has a year more than there are slices of.
-                let has_year = year <= self.last_year() + i64::from(self.dialect == Dialect::Postgres);
+                let has_year =
+                    year <= self.last_year() + i64::from(self.dialect == Dialect::Postgres);
                 has_year.then(|| self.dialect.text(&format!("{year:04}-{month:02}-{day:02}")))
             }
         }
@@ -148,7 +184,8 @@ impl<'a> Slices<'a> {
         first(self.by, number)
     }
 
-    /// What is true for values that are what their type says, and lie in the slice that they are called after.
+    /// What is true for values that are what their type says, and lie in the slice that they are
+    /// called after.
     pub(super) fn regular(&self) -> Option<String> {
         let name = self.dialect.quoted(&self.column.name);
         match (self.by, self.dialect) {
@@ -157,7 +194,9 @@ impl<'a> Slices<'a> {
             (_, Dialect::Sqlite) => Some(format!("{DAY}({name}) IS NOT NULL")),
             (_, Dialect::Postgres) => {
                 let end = self.last_year() + 1;
-                Some(format!("({name} >= '0001-01-01' AND {name} < '{end}-01-01')"))
+                Some(format!(
+                    "({name} >= '0001-01-01' AND {name} < '{end}-01-01')"
+                ))
             }
             // Nothing can be added to a date that there is not.
             (_, Dialect::MySql) => Some(format!("({name} + INTERVAL 0 DAY) IS NOT NULL")),
@@ -168,7 +207,11 @@ impl<'a> Slices<'a> {
     pub(super) fn expression(&self) -> String {
         // Oids have no division.
         let is_oid = self.dialect == Dialect::Postgres && self.column.kind == Type::UInt32;
-        let column = if is_oid { format!("({}::int8)", self.compared()) } else { self.compared() };
+        let column = if is_oid {
+            format!("({}::int8)", self.compared())
+        } else {
+            self.compared()
+        };
         let Step::Numbers(width) = self.by else {
             let (year, month, day, call) = match self.dialect {
                 Dialect::MySql => ("%Y", "%Y-%m", "%Y-%m-%d", "DATE_FORMAT"),
@@ -179,13 +222,25 @@ impl<'a> Slices<'a> {
                 Step::Month => month,
                 _ => day,
             };
-            return format!("CASE WHEN {} THEN {call}({column}, '{form}') END", self.regular().unwrap_or_default());
+            return format!(
+                "CASE WHEN {} THEN {call}({column}, '{form}') END",
+                self.regular().unwrap_or_default()
+            );
         };
         // Division drops what is behind the point; for numbers below zero that is one too many.
-        let divided = if self.dialect == Dialect::MySql { format!("{column} DIV {width}") } else { format!("{column} / {width}") };
-        let below = format!("CASE WHEN {column} < 0 AND mod({column}, {width}) <> 0 THEN 1 ELSE 0 END");
+        let divided = if self.dialect == Dialect::MySql {
+            format!("{column} DIV {width}")
+        } else {
+            format!("{column} / {width}")
+        };
+        let below =
+            format!("CASE WHEN {column} < 0 AND mod({column}, {width}) <> 0 THEN 1 ELSE 0 END");
         // Of unsigned numbers, nothing can be taken away.
-        if is_unsigned(&self.column.kind) { divided } else { format!("({divided} - {below})") }
+        if is_unsigned(&self.column.kind) {
+            divided
+        } else {
+            format!("({divided} - {below})")
+        }
     }
 
     /// The slice that a row's answer to [`Slices::expression`] means.
@@ -196,25 +251,38 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// All slices between two of them; nothing where they are so many that it should be asked which have rows.
+    /// All slices between two of them; nothing where they are so many that it should be asked which
+    /// have rows.
     pub(super) fn between(first: i128, last: i128) -> Option<Vec<i128>> {
         (last.abs_diff(first) < FEW).then(|| (first..=last).collect())
     }
 
     /// There are not more slices than are meant most likely.
     pub(super) fn check_number(&self, numbers: &[i128]) -> Result<(), SqlError> {
-        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else {
+            return Ok(());
+        };
         if numbers.len() <= MOST {
             return Ok(());
         }
         let (column, by) = (self.column.name.clone(), self.by.to_string());
-        Err(SqlError::ManySlices { column, from: self.name(*first), to: self.name(*last), slices: numbers.len(), by })
+        Err(SqlError::ManySlices {
+            column,
+            from: self.name(*first),
+            to: self.name(*last),
+            slices: numbers.len(),
+            by,
+        })
     }
 
-    /// The rows that lie in no slice: those without a value, and those whose value is none that slices are made of.
+    /// The rows that lie in no slice: those without a value, and those whose value is none that
+    /// slices are made of.
     pub(super) fn rest(&self) -> Range {
         match self.regular().filter(|_| self.is_strict) {
-            Some(regular) => Range { name: REST.into(), condition: Some(format!("({regular}) IS NOT TRUE")) },
+            Some(regular) => Range {
+                name: REST.into(),
+                condition: Some(format!("({regular}) IS NOT TRUE")),
+            },
             None => rest(self.dialect, self.column),
         }
     }
@@ -224,12 +292,19 @@ impl<'a> Slices<'a> {
         let column = self.compared();
         let mut conditions = vec![format!("{column} IS NULL")];
         conditions.extend(self.bound(first).map(|bound| format!("{column} < {bound}")));
-        conditions.extend(self.bound(last + 1).map(|bound| format!("{column} >= {bound}")));
-        Range { name: REST.into(), condition: Some(format!("({})", conditions.join(" OR "))) }
+        conditions.extend(
+            self.bound(last + 1)
+                .map(|bound| format!("{column} >= {bound}")),
+        );
+        Range {
+            name: REST.into(),
+            condition: Some(format!("({})", conditions.join(" OR "))),
+        }
     }
 }
 
-/// The function that gives the day of a text in SQLite, and nothing where it does not begin with one.
+/// The function that gives the day of a text in SQLite, and nothing where it does not begin with
+/// one.
 pub(super) const DAY: &str = "hygge_day";
 
 /// The value that a slice begins with: a whole number, or microseconds since 1970.
@@ -237,20 +312,25 @@ pub(super) fn first(by: Step, number: i128) -> i128 {
     match by {
         Step::Numbers(width) => number * i128::from(width),
         by => {
-            let (year, month, day) = calendar::first_day(by, i64::try_from(number).unwrap_or_default());
+            let (year, month, day) =
+                calendar::first_day(by, i64::try_from(number).unwrap_or_default());
             i128::from(calendar::days(year, month, day)) * i128::from(calendar::DAY_MICROS)
         }
     }
 }
 
-/// The rows that lie in no slice: those without a value, and where values may have no end, those with such a one.
+/// The rows that lie in no slice: those without a value, and where values may have no end, those
+/// with such a one.
 pub(super) fn rest(dialect: Dialect, column: &Column) -> Range {
     let name = dialect.quoted(&column.name);
     let condition = match dialect == Dialect::Postgres && is_calendar(&column.kind) {
         true => format!("({name} IS NULL OR NOT isfinite({name}))"),
         false => format!("{name} IS NULL"),
     };
-    Range { name: REST.into(), condition: Some(condition) }
+    Range {
+        name: REST.into(),
+        condition: Some(condition),
+    }
 }
 
 /// Dates and time stamps.
@@ -259,7 +339,10 @@ pub(super) fn is_calendar(kind: &Type) -> bool {
 }
 
 fn is_unsigned(kind: &Type) -> bool {
-    matches!(kind, Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64)
+    matches!(
+        kind,
+        Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64
+    )
 }
 
 /// Whole numbers.

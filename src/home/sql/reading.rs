@@ -1,6 +1,7 @@
 //! A reading: sessions that all see one moment, and what they read.
 //!
-//! PostgreSQL lets several sessions see one snapshot. Elsewhere one session reads everything, one range after the other.
+//! PostgreSQL lets several sessions see one snapshot. Elsewhere one session reads everything, one
+//! range after the other.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +46,11 @@ pub(super) type Recipe = Arc<SqlHome>;
 
 impl SqlReading {
     /// Begins a transaction, asks what is there in it, and keeps it.
-    pub(super) async fn open(home: &SqlHome, database: &Arc<Database>, before: &Before) -> Result<Self> {
+    pub(super) async fn open(
+        home: &SqlHome,
+        database: &Arc<Database>,
+        before: &Before,
+    ) -> Result<Self> {
         let (mut session, asked) = ask(home, database.session().await?, before).await?;
         let asked = match asked {
             Ok(asked) => asked,
@@ -56,10 +61,16 @@ impl SqlReading {
         };
         let mut snapshot = None;
         if database.dialect == Dialect::Postgres && asked.ranges.len() > 1 {
-            let exported = session.ask("export its snapshot", "SELECT pg_export_snapshot()").await?;
+            let exported = session
+                .ask("export its snapshot", "SELECT pg_export_snapshot()")
+                .await?;
             snapshot = exported.into_iter().flatten().next().flatten();
         }
-        let statements = asked.ranges.iter().map(|range| home.statement(database.dialect, &asked.described, range)).collect();
+        let statements = asked
+            .ranges
+            .iter()
+            .map(|range| home.statement(database.dialect, &asked.described, range))
+            .collect();
         let answer = Arc::new(asked.answer.clone());
         let (database, home) = (database.clone(), Arc::new(home.clone()));
         Ok(Self {
@@ -77,15 +88,25 @@ impl SqlReading {
         })
     }
 
-    /// A session that sees the moment: one that is free, or one more where the snapshot and the pool allow it.
+    /// A session that sees the moment: one that is free, or one more where the snapshot and the
+    /// pool allow it.
     async fn session(&self) -> Result<Session> {
         loop {
             // Asked for before it is looked: what is freed in between is not missed.
             let freed = self.freed.notified();
-            if let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            if let Some(error) = self
+                .failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+            {
                 return Err(error);
             }
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
             if let Some(session) = idle {
                 return Ok(session);
             }
@@ -99,14 +120,33 @@ impl SqlReading {
         }
     }
 
-    /// One more session that sees the moment; nothing where none is to be had in time: then those that there are go on alone. A server
-    /// may have no room for more, and a pooler lets who comes wait until another is done.
+    /// One more session that sees the moment; nothing where none is to be had in time: then those
+    /// that there are go on alone. A server may have no room for more, and a pooler lets who comes
+    /// wait until another is done.
     async fn joined(&self, snapshot: &str) -> Result<Option<Session>> {
-        let Some(mut session) = self.database.spare_session().await.unwrap_or_else(|_| self.full()) else { return Ok(None) };
-        let join = format!("{}; SET TRANSACTION SNAPSHOT {}", postgres::BEGIN, Dialect::Postgres.text(snapshot));
-        match tokio::time::timeout(self.database.connect_timeout, session.begin("join its snapshot", &join, None)).await {
+        let Some(mut session) = self
+            .database
+            .spare_session()
+            .await
+            .unwrap_or_else(|_| self.full())
+        else {
+            return Ok(None);
+        };
+        let join = format!(
+            "{}; SET TRANSACTION SNAPSHOT {}",
+            postgres::BEGIN,
+            Dialect::Postgres.text(snapshot)
+        );
+        match tokio::time::timeout(
+            self.database.connect_timeout,
+            session.begin("join its snapshot", &join, None),
+        )
+        .await
+        {
             // It ends with the session that gave it, which may be lost.
-            Ok(joined) => joined.map(|()| Some(session)).map_err(|error| error.passing().into()),
+            Ok(joined) => joined
+                .map(|()| Some(session))
+                .map_err(|error| error.passing().into()),
             Err(_) => Ok(self.full()),
         }
     }
@@ -118,45 +158,78 @@ impl SqlReading {
     }
 
     fn give_back(&self, session: Session) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(session);
         self.freed.notify_one();
     }
 
     /// Others that read need not go on.
     fn fail(&self, error: Error) -> Error {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| error.clone());
         self.freed.notify_waiters();
         error
     }
 
-    /// As many rows were read as were counted in the same moment: of the unit, and of all units where all were read.
+    /// As many rows were read as were counted in the same moment: of the unit, and of all units
+    /// where all were read.
     fn check_rows(&self, unit: usize, rows: u64) -> Result<(), SqlError> {
         let of = &self.home.relation;
         if let Some(counted) = self.asked.rows[unit].filter(|counted| *counted != rows) {
             let of = format!("{of}, {}", self.asked.ranges[unit].name);
-            return Err(SqlError::Rows { of, counted, read: rows });
+            return Err(SqlError::Rows {
+                of,
+                counted,
+                read: rows,
+            });
         }
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.insert(unit, rows);
         let sum: u64 = read.values().sum();
         let is_all = read.len() == self.asked.ranges.len();
         match self.asked.total.filter(|total| is_all && *total != sum) {
-            Some(counted) => Err(SqlError::Rows { of: of.to_string(), counted, read: sum }),
+            Some(counted) => Err(SqlError::Rows {
+                of: of.to_string(),
+                counted,
+                read: sum,
+            }),
             None => Ok(()),
         }
     }
 
-    async fn read_unit(&self, unit: usize, rows_per_part: u64, rows: &mpsc::Sender<Batch>) -> Result<u64> {
-        let limits = Limits { rows_per_part, batch_rows: self.home.batch_rows };
+    async fn read_unit(
+        &self,
+        unit: usize,
+        rows_per_part: u64,
+        rows: &mpsc::Sender<Batch>,
+    ) -> Result<u64> {
+        let limits = Limits {
+            rows_per_part,
+            batch_rows: self.home.batch_rows,
+        };
         let mut session = self.session().await.map_err(|error| self.fail(error))?;
         let mut filling = Filling::new(self.asked.described.columns.clone(), limits);
-        let (statement, described, home) = (&self.statements[unit], &self.asked.described, self.home.as_ref());
+        let (statement, described, home) = (
+            &self.statements[unit],
+            &self.asked.described,
+            self.home.as_ref(),
+        );
         let guard = Guarded::new(&session);
         let done = guard.finish(async {
             match &mut session.link {
-                Link::Sqlite(_) => sqlite::read(&mut session, statement, home, described, &mut filling, rows).await,
-                Link::Postgres(link) => postgres::read(link, statement, home, described, &mut filling, rows).await,
-                Link::MySql(link) => mysql::read(link, statement, home, described, &mut filling, rows).await,
+                Link::Sqlite(_) => {
+                    sqlite::read(&mut session, statement, home, described, &mut filling, rows).await
+                }
+                Link::Postgres(link) => {
+                    postgres::read(link, statement, home, described, &mut filling, rows).await
+                }
+                Link::MySql(link) => {
+                    mysql::read(link, statement, home, described, &mut filling, rows).await
+                }
             }
         });
         if let Err(error) = done.await {
@@ -167,10 +240,13 @@ impl SqlReading {
             }));
         }
         self.give_back(session);
-        self.check_rows(unit, filling.rows()).map_err(|error| self.fail(error.into()))?;
+        self.check_rows(unit, filling.rows())
+            .map_err(|error| self.fail(error.into()))?;
         if let Some(batch) = filling.finish()? {
             // Nobody receives any more: the flow has failed.
-            rows.send(batch).await.map_err(|_| Error::new(ErrorKind::Interrupted, "interrupted"))?;
+            rows.send(batch)
+                .await
+                .map_err(|_| Error::new(ErrorKind::Interrupted, "interrupted"))?;
         }
         Ok(filling.rows())
     }
@@ -181,13 +257,19 @@ impl Reading for SqlReading {
         &self.answer
     }
 
-    fn read(self: Arc<Self>, unit: usize, rows_per_part: u64, rows: mpsc::Sender<Batch>) -> BoxFuture<'static, Result<u64>> {
+    fn read(
+        self: Arc<Self>,
+        unit: usize,
+        rows_per_part: u64,
+        rows: mpsc::Sender<Batch>,
+    ) -> BoxFuture<'static, Result<u64>> {
         Box::pin(async move { self.read_unit(unit, rows_per_part, &rows).await })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let sessions = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+            let sessions =
+                std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
             for session in sessions {
                 session.end().await;
             }
@@ -195,11 +277,16 @@ impl Reading for SqlReading {
     }
 }
 
-/// Asks in a task of its own, which a thread may be in the middle of when whoever waits for it gives it up.
+/// Asks in a task of its own, which a thread may be in the middle of when whoever waits for it
+/// gives it up.
 ///
 /// # Errors
 /// A library panicked in it.
-pub(super) async fn ask(home: &SqlHome, mut session: Session, before: &Before) -> Result<(Session, Result<Asked>)> {
+pub(super) async fn ask(
+    home: &SqlHome,
+    mut session: Session,
+    before: &Before,
+) -> Result<(Session, Result<Asked>)> {
     let (home, before) = (home.clone(), before.clone());
     let mut guard = Guarded::new(&session);
     let asking = tokio::spawn(async move {
@@ -207,10 +294,13 @@ pub(super) async fn ask(home: &SqlHome, mut session: Session, before: &Before) -
         (session, asked)
     });
     guard.task = Some(asking.abort_handle());
-    guard.finish(asking).await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => Error::of_panic_at_a_server(panic),
-        Err(error) => Error::new(ErrorKind::Flow, error),
-    })
+    guard
+        .finish(asking)
+        .await
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Error::of_panic_at_a_server(panic),
+            Err(error) => Error::new(ErrorKind::Flow, error),
+        })
 }
 
 /// Ends a query when the work on it is dropped before its end.
@@ -222,7 +312,10 @@ struct Guarded {
 
 impl Guarded {
     fn new(session: &Session) -> Self {
-        Self { canceller: Some(session.canceller()), task: None }
+        Self {
+            canceller: Some(session.canceller()),
+            task: None,
+        }
     }
 
     async fn finish<T>(mut self, work: impl Future<Output = T>) -> T {

@@ -1,11 +1,13 @@
-//! Rows on their way from a database to an encoder: columns that are being filled, cut into batches.
+//! Rows on their way from a database to an encoder: columns that are being filled, cut into
+//! batches.
 //!
 //! Where groups and files end depends on the rows alone, never on how they came.
 
 use std::sync::Arc;
 
 use polars_arrow::array::{
-    Array, BooleanArray, ListArray, MutableBinaryViewArray, MutableBooleanArray, MutablePrimitiveArray, PrimitiveArray,
+    Array, BooleanArray, ListArray, MutableBinaryViewArray, MutableBooleanArray,
+    MutablePrimitiveArray, PrimitiveArray,
 };
 use polars_arrow::bitmap::MutableBitmap;
 use polars_arrow::datatypes::ArrowSchema;
@@ -83,7 +85,9 @@ impl Values {
             Type::Int8 => Self::Int8(MutablePrimitiveArray::with_capacity(room)),
             Type::Int16 => Self::Int16(MutablePrimitiveArray::with_capacity(room)),
             Type::Int32 | Type::Date => Self::Int32(MutablePrimitiveArray::with_capacity(room)),
-            Type::Int64 | Type::Time | Type::Timestamp | Type::TimestampUtc => Self::Int64(MutablePrimitiveArray::with_capacity(room)),
+            Type::Int64 | Type::Time | Type::Timestamp | Type::TimestampUtc => {
+                Self::Int64(MutablePrimitiveArray::with_capacity(room))
+            }
             Type::Decimal { .. } => Self::Int128(MutablePrimitiveArray::with_capacity(room)),
             Type::UInt8 => Self::UInt8(MutablePrimitiveArray::with_capacity(room)),
             Type::UInt16 => Self::UInt16(MutablePrimitiveArray::with_capacity(room)),
@@ -93,9 +97,11 @@ impl Values {
             Type::Float64 => Self::Float64(MutablePrimitiveArray::with_capacity(room)),
             Type::Text => Self::Text(MutableBinaryViewArray::with_capacity(room)),
             Type::Binary => Self::Binary(MutableBinaryViewArray::with_capacity(room)),
-            Type::List(inner) => {
-                Self::List { ends: Offsets::with_capacity(room), validity: None, inner: Box::new(Builder::new(inner, room)) }
-            }
+            Type::List(inner) => Self::List {
+                ends: Offsets::with_capacity(room),
+                validity: None,
+                inner: Box::new(Builder::new(inner, room)),
+            },
         }
     }
 }
@@ -103,7 +109,11 @@ impl Values {
 impl Builder {
     /// An empty column.
     pub(super) fn new(kind: &Type, room: usize) -> Self {
-        Self { values: Values::new(kind, room), kind: kind.clone(), room }
+        Self {
+            values: Values::new(kind, room),
+            kind: kind.clone(),
+            room,
+        }
     }
 
     /// What it holds.
@@ -136,14 +146,21 @@ impl Builder {
             Values::List { ends, validity, .. } => {
                 let before = ends.len_proxy();
                 ends.extend_constant(1);
-                validity.get_or_insert_with(|| MutableBitmap::from_len_set(before)).push(false);
+                validity
+                    .get_or_insert_with(|| MutableBitmap::from_len_set(before))
+                    .push(false);
             }
         }
     }
 
     /// Ends a list whose values were added to the inner column.
     pub(super) fn end_list(&mut self) {
-        if let Values::List { ends, validity, inner } = &mut self.values {
+        if let Values::List {
+            ends,
+            validity,
+            inner,
+        } = &mut self.values
+        {
             let added = inner.len() - usize::try_from(*ends.last()).unwrap_or_default();
             // Offsets of 64 bits hold whatever fits into memory.
             ends.try_push(added).unwrap_or_default();
@@ -175,7 +192,10 @@ impl Builder {
 
     /// Takes out what has come so far.
     fn take(&mut self) -> Box<dyn Array> {
-        fn primitive<T: NativeType>(values: MutablePrimitiveArray<T>, kind: &Type) -> Box<dyn Array> {
+        fn primitive<T: NativeType>(
+            values: MutablePrimitiveArray<T>,
+            kind: &Type,
+        ) -> Box<dyn Array> {
             PrimitiveArray::from(values).to(kind.to_arrow()).boxed()
         }
         let kind = &self.kind;
@@ -194,9 +214,17 @@ impl Builder {
             Values::Float64(values) => primitive(values, kind),
             Values::Text(values) => values.freeze().boxed(),
             Values::Binary(values) => values.freeze().boxed(),
-            Values::List { ends, validity, mut inner } => {
-                ListArray::<i64>::new(kind.to_arrow(), ends.into(), inner.take(), validity.map(Into::into)).boxed()
-            }
+            Values::List {
+                ends,
+                validity,
+                mut inner,
+            } => ListArray::<i64>::new(
+                kind.to_arrow(),
+                ends.into(),
+                inner.take(),
+                validity.map(Into::into),
+            )
+            .boxed(),
         }
     }
 }
@@ -227,10 +255,26 @@ pub(super) struct Filling {
 impl Filling {
     /// Columns without a row.
     pub(super) fn new(columns: Arc<[Column]>, limits: Limits) -> Self {
-        let builders: Vec<Builder> = columns.iter().map(|column| Builder::new(&column.kind, limits.batch_rows)).collect();
+        let builders: Vec<Builder> = columns
+            .iter()
+            .map(|column| Builder::new(&column.kind, limits.batch_rows))
+            .collect();
         let width = columns.iter().map(|column| width(&column.kind)).sum();
-        let arrow = columns.iter().map(Column::to_arrow).map(|field| (field.name.clone(), field)).collect();
-        Self { arrow: Arc::new(arrow), builders, limits, width, batch: (0, 0), group: (0, 0), part: 0, rows: 0 }
+        let arrow = columns
+            .iter()
+            .map(Column::to_arrow)
+            .map(|field| (field.name.clone(), field))
+            .collect();
+        Self {
+            arrow: Arc::new(arrow),
+            builders,
+            limits,
+            width,
+            batch: (0, 0),
+            group: (0, 0),
+            part: 0,
+            rows: 0,
+        }
     }
 
     /// All rows so far.
@@ -246,20 +290,29 @@ impl Filling {
         (self.part, self.rows) = (self.part + 1, self.rows + 1);
         let ends_part = self.part >= self.limits.rows_per_part;
         let ends_group = ends_part || self.group.0 >= GROUP_ROWS || self.group.1 >= GROUP_BYTES;
-        let is_full = ends_group || self.batch.0 >= self.limits.batch_rows || self.batch.1 >= BATCH_BYTES;
-        if is_full { self.batch(ends_group, ends_part).map(Some) } else { Ok(None) }
+        let is_full =
+            ends_group || self.batch.0 >= self.limits.batch_rows || self.batch.1 >= BATCH_BYTES;
+        if is_full {
+            self.batch(ends_group, ends_part).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The rows that are left, or one batch without rows where there never was one.
     pub(super) fn finish(&mut self) -> Result<Option<Batch>, Error> {
-        if self.batch.0 > 0 || self.rows == 0 { self.batch(true, true).map(Some) } else { Ok(None) }
+        if self.batch.0 > 0 || self.rows == 0 {
+            self.batch(true, true).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn batch(&mut self, ends_group: bool, ends_part: bool) -> Result<Batch, Error> {
         let height = self.batch.0;
         let arrays = self.builders.iter_mut().map(Builder::take).collect();
-        let rows =
-            RecordBatch::try_new(height, self.arrow.clone(), arrays).map_err(|error| Error::new(ErrorKind::Flow, error.to_string()))?;
+        let rows = RecordBatch::try_new(height, self.arrow.clone(), arrays)
+            .map_err(|error| Error::new(ErrorKind::Flow, error.to_string()))?;
         self.batch = (0, 0);
         if ends_group {
             self.group = (0, 0);
@@ -267,7 +320,11 @@ impl Filling {
         if ends_part {
             self.part = 0;
         }
-        Ok(Batch { rows, ends_group, ends_part })
+        Ok(Batch {
+            rows,
+            ends_group,
+            ends_part,
+        })
     }
 }
 
@@ -277,7 +334,12 @@ fn width(kind: &Type) -> usize {
         Type::Boolean | Type::Int8 | Type::UInt8 => 1,
         Type::Int16 | Type::UInt16 => 2,
         Type::Int32 | Type::UInt32 | Type::Float32 | Type::Date => 4,
-        Type::Int64 | Type::UInt64 | Type::Float64 | Type::Time | Type::Timestamp | Type::TimestampUtc => 8,
+        Type::Int64
+        | Type::UInt64
+        | Type::Float64
+        | Type::Time
+        | Type::Timestamp
+        | Type::TimestampUtc => 8,
         Type::Decimal { .. } | Type::Text | Type::Binary | Type::List(_) => 16,
     }
 }

@@ -9,17 +9,34 @@ use crate::connection::types::Column;
 
 impl SqlHome {
     /// The SELECT of a range. What is asked for is in the order of the described columns.
-    pub(super) fn statement(&self, dialect: Dialect, described: &Described, range: &Range) -> String {
-        let is_whole = self.columns.is_none() && self.condition.is_none() && range.condition.is_none();
-        let is_plain = described.columns.iter().all(|column| dialect != Dialect::Postgres || !column.as_text);
+    pub(super) fn statement(
+        &self,
+        dialect: Dialect,
+        described: &Described,
+        range: &Range,
+    ) -> String {
+        let is_whole =
+            self.columns.is_none() && self.condition.is_none() && range.condition.is_none();
+        let is_plain = described
+            .columns
+            .iter()
+            .all(|column| dialect != Dialect::Postgres || !column.as_text);
         // A query has its own order, which some databases forget where it stands in another one.
         if let (Relation::Query(query), true, true) = (&self.relation, is_whole, is_plain) {
             return query.clone();
         }
-        let mut columns: Vec<String> = described.columns.iter().map(|column| selected(dialect, column)).collect();
+        let mut columns: Vec<String> = described
+            .columns
+            .iter()
+            .map(|column| selected(dialect, column))
+            .collect();
         // For errors, which name the row.
         columns.extend(described.rowid.clone());
-        let mut statement = format!("SELECT {} FROM {}", columns.join(", "), self.relation.from(dialect));
+        let mut statement = format!(
+            "SELECT {} FROM {}",
+            columns.join(", "),
+            self.relation.from(dialect)
+        );
         statement.push_str(&self.filter(range.condition.as_deref()));
         if !described.order.is_empty() {
             statement.push_str(" ORDER BY ");
@@ -31,9 +48,19 @@ impl SqlHome {
     /// The conditions of the home and of a range, from WHERE on.
     pub(super) fn filter(&self, condition: Option<&str>) -> String {
         // The line ends, so that a comment at the end of a condition does.
-        let own = self.condition.as_deref().map(|condition| format!("({condition}\n)"));
-        let conditions: Vec<String> = own.into_iter().chain(condition.map(|condition| format!("({condition})"))).collect();
-        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
+        let own = self
+            .condition
+            .as_deref()
+            .map(|condition| format!("({condition}\n)"));
+        let conditions: Vec<String> = own
+            .into_iter()
+            .chain(condition.map(|condition| format!("({condition})")))
+            .collect();
+        if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        }
     }
 }
 
@@ -41,7 +68,9 @@ fn selected(dialect: Dialect, column: &Column) -> String {
     let name = dialect.quoted(&column.name);
     match dialect {
         Dialect::Postgres if column.as_text => format!("{name}::text AS {name}"),
-        Dialect::MySql if column.declared == "geometry" || column.declared == "point" => format!("ST_AsText({name}) AS {name}"),
+        Dialect::MySql if column.declared == "geometry" || column.declared == "point" => {
+            format!("ST_AsText({name}) AS {name}")
+        }
         _ => name,
     }
 }

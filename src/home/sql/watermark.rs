@@ -1,8 +1,9 @@
 //! Windows: what came to a table since it was last read, by a column that grows.
 //!
-//! A window goes from one bound up to another, which it does not have itself, and is called after them. What lies below
-//! the largest value by more than `lag` is settled: it is read once, as a window with two ends. What lies behind it
-//! may still get company: it is a window without an end, which each build reads anew in its place.
+//! A window goes from one bound up to another, which it does not have itself, and is called after
+//! them. What lies below the largest value by more than `lag` is settled: it is read once, as a
+//! window with two ends. What lies behind it may still get company: it is a window without an end,
+//! which each build reads anew in its place.
 
 use std::collections::BTreeSet;
 
@@ -42,32 +43,64 @@ impl SqlHome {
     ) -> Result<Found> {
         let column = self.column(described, &watermark.column)?;
         let scale = Scale::new(session.database().dialect, column)?;
-        watermark.primary_key.iter().try_for_each(|name| self.column(described, name).map(drop))?;
-        let start = watermark.start.as_deref().map(|start| scale.start(start)).transpose()?;
-        let windows = |names: &BTreeSet<String>| names.iter().filter_map(|name| Window::parse(name)).collect::<Vec<_>>();
+        watermark
+            .primary_key
+            .iter()
+            .try_for_each(|name| self.column(described, name).map(drop))?;
+        let start = watermark
+            .start
+            .as_deref()
+            .map(|start| scale.start(start))
+            .transpose()?;
+        let windows = |names: &BTreeSet<String>| {
+            names
+                .iter()
+                .filter_map(|name| Window::parse(name))
+                .collect::<Vec<_>>()
+        };
         let mut settled = windows(&before.settled);
         settled.sort_by_key(|window| (window.from, window.to));
-        let again: BTreeSet<i128> = windows(&before.again).iter().flat_map(|window| [window.from, window.to]).flatten().collect();
-        let reached = settled.iter().filter_map(|window| window.to).chain(start).max();
+        let again: BTreeSet<i128> = windows(&before.again)
+            .iter()
+            .flat_map(|window| [window.from, window.to])
+            .flatten()
+            .collect();
+        let reached = settled
+            .iter()
+            .filter_map(|window| window.to)
+            .chain(start)
+            .max();
         self.check_texts(session, described, scale).await?;
         self.check_edges(session, scale, &before.settled).await?;
         let lag = scale.lag(watermark.lag)?;
         let is_unique = lag == 0 && described.key == [column.name.clone()];
         let newest = self.newest(session, scale, reached).await?;
         let settles = newest.map(|newest| {
-            let behind = if is_unique { scale.behind(newest) } else { None };
+            let behind = if is_unique {
+                scale.behind(newest)
+            } else {
+                None
+            };
             behind.unwrap_or_else(|| scale.floor(newest - lag))
         });
         let settles = settles.into_iter().chain(reached).max();
 
         let mut found = Found::default();
         let probed = self.probed(&column.name);
-        for gap in gaps(start, &settled, settles).into_iter().flat_map(|gap| gap.cut(&again)) {
-            for (range, digest, rows) in self.pieces(session, described, scale, gap, &probed).await? {
+        for gap in gaps(start, &settled, settles)
+            .into_iter()
+            .flat_map(|gap| gap.cut(&again))
+        {
+            for (range, digest, rows) in
+                self.pieces(session, described, scale, gap, &probed).await?
+            {
                 found.push(range, digest, rows);
             }
         }
-        let open = scale.range(Window { from: settles, to: None });
+        let open = scale.range(Window {
+            from: settles,
+            to: None,
+        });
         let (open_name, mut open_digest) = (open.name.clone(), None);
         if before.is_final {
             found.remarks.extend((!is_unique).then(|| {
@@ -75,17 +108,28 @@ impl SqlHome {
                 let of = &column.name;
                 format!("rows wait until their {of} is below the largest{behind}: what is added to a table is not taken back (mode: merge has them at once)")
             }));
-        } else if let Some(Probed { digest, rows }) = self.probe_rows(session, described, &probed, open.condition.as_deref()).await? {
+        } else if let Some(Probed { digest, rows }) = self
+            .probe_rows(session, described, &probed, open.condition.as_deref())
+            .await?
+        {
             open_digest = Some(digest);
             found.push(open, digest, Some(rows));
         }
-        let without = self.without_value(session, scale, watermark, before).await?;
+        let without = self
+            .without_value(session, scale, watermark, before)
+            .await?;
         if without > 0 && watermark.nulls == Nulls::IncludeEachTime {
-            found.push(ranges::rest(scale.dialect, column), unknown(), Some(without));
+            found.push(
+                ranges::rest(scale.dialect, column),
+                unknown(),
+                Some(without),
+            );
         }
 
         let mut writer = KeyWriter::new(KeyKind::Probe);
-        writer.text(watermark.start.as_deref().unwrap_or_default()).number(u64::from(before.is_final));
+        writer
+            .text(watermark.start.as_deref().unwrap_or_default())
+            .number(u64::from(before.is_final));
         match told {
             Some(told) => writer.digest(&told),
             // What it answers is the same for windows of before, which had no mark.
@@ -100,7 +144,11 @@ impl SqlHome {
 
     /// The columns whose hashes tell whether the rows of a window have changed.
     fn probed(&self, column: &str) -> Vec<String> {
-        let mut probed = if let Probe::Columns(columns) = &self.probe { columns.clone() } else { Vec::new() };
+        let mut probed = if let Probe::Columns(columns) = &self.probe {
+            columns.clone()
+        } else {
+            Vec::new()
+        };
         if !probed.iter().any(|probed| probed == column) {
             probed.push(column.to_string());
         }
@@ -108,8 +156,16 @@ impl SqlHome {
     }
 
     /// The largest value that is not below a bound.
-    async fn newest(&self, session: &mut Session, scale: Scale<'_>, reached: Option<i128>) -> Result<Option<i128>> {
-        let range = scale.range(Window { from: reached, to: None });
+    async fn newest(
+        &self,
+        session: &mut Session,
+        scale: Scale<'_>,
+        reached: Option<i128>,
+    ) -> Result<Option<i128>> {
+        let range = scale.range(Window {
+            from: reached,
+            to: None,
+        });
         let newest = if scale.is_instant {
             let column = scale.dialect.quoted(&scale.column.name);
             let asked = format!(
@@ -117,26 +173,44 @@ impl SqlHome {
                 self.relation.from(scale.dialect),
                 self.filter(range.condition.as_deref())
             );
-            session.ask("look for its newest row", &asked).await?.into_iter().flatten().flatten().next()
+            session
+                .ask("look for its newest row", &asked)
+                .await?
+                .into_iter()
+                .flatten()
+                .flatten()
+                .next()
         } else {
-            self.bounds(session, scale.column, range.condition.as_deref()).await?.map(|(_, newest)| newest)
+            self.bounds(session, scale.column, range.condition.as_deref())
+                .await?
+                .map(|(_, newest)| newest)
         };
-        let Some(newest) = newest else { return Ok(None) };
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
         let has_year = |value: &i128| !scale.is_calendar() || shown(*value).is_some();
         // A number among dates is none.
         let has_form = scale.is_instant || newest.parse::<i128>().is_err() == scale.is_calendar();
-        let value = value(&newest).filter(|value| has_form && has_year(value)).ok_or_else(|| SqlError::Value {
-            column: scale.column.name.clone(),
-            row: 0,
-            of: self.relation.to_string(),
-            reason: format!("its largest value {newest} cannot be a watermark"),
-            hint: "leave such values out by where, or choose another column",
-        })?;
+        let value = value(&newest)
+            .filter(|value| has_form && has_year(value))
+            .ok_or_else(|| SqlError::Value {
+                column: scale.column.name.clone(),
+                row: 0,
+                of: self.relation.to_string(),
+                reason: format!("its largest value {newest} cannot be a watermark"),
+                hint: "leave such values out by where, or choose another column",
+            })?;
         Ok(Some(value))
     }
 
-    /// In SQLite, numbers and some texts lie below all dates, where nobody would ever look for them again.
-    async fn check_texts(&self, session: &mut Session, described: &Described, scale: Scale<'_>) -> Result<()> {
+    /// In SQLite, numbers and some texts lie below all dates, where nobody would ever look for them
+    /// again.
+    async fn check_texts(
+        &self,
+        session: &mut Session,
+        described: &Described,
+        scale: Scale<'_>,
+    ) -> Result<()> {
         if scale.dialect != Dialect::Sqlite || !scale.is_calendar() {
             return Ok(());
         }
@@ -144,12 +218,25 @@ impl SqlHome {
         // What stands before digits; as a word, so that no column of numbers makes a number of it.
         let below = format!("{name} < '/~'");
         let rowid = described.rowid.as_deref().unwrap_or("NULL");
-        let asked =
-            format!("SELECT quote({name}), {rowid} FROM {}{} LIMIT 1", self.relation.from(scale.dialect), self.filter(Some(&below)));
-        let Some(row) = session.ask("look for rows that lie in no window", &asked).await?.into_iter().next() else { return Ok(()) };
+        let asked = format!(
+            "SELECT quote({name}), {rowid} FROM {}{} LIMIT 1",
+            self.relation.from(scale.dialect),
+            self.filter(Some(&below))
+        );
+        let Some(row) = session
+            .ask("look for rows that lie in no window", &asked)
+            .await?
+            .into_iter()
+            .next()
+        else {
+            return Ok(());
+        };
         let mut row = row.into_iter();
         let value = row.next().flatten().unwrap_or_default();
-        let place = row.next().flatten().map_or_else(String::new, |rowid| format!(", rowid {rowid}"));
+        let place = row
+            .next()
+            .flatten()
+            .map_or_else(String::new, |rowid| format!(", rowid {rowid}"));
         Err(SqlError::Value {
             column: scale.column.name.clone(),
             row: 0,
@@ -160,25 +247,73 @@ impl SqlHome {
         .into())
     }
 
-    /// Windows that were settled by the days of local clocks have the same rows by their instants, where they end.
-    async fn check_edges(&self, session: &mut Session, scale: Scale<'_>, settled: &BTreeSet<String>) -> Result<()> {
+    /// Windows that were settled by the days of local clocks have the same rows by their instants,
+    /// where they end.
+    async fn check_edges(
+        &self,
+        session: &mut Session,
+        scale: Scale<'_>,
+        settled: &BTreeSet<String>,
+    ) -> Result<()> {
         if !scale.is_instant {
             return Ok(());
         }
-        let windows: Vec<(Window, bool)> = settled.iter().filter_map(|name| Some((Window::parse(name)?, name.contains(UTC)))).collect();
-        let has_neighbour = |bound: &i128, end: fn(&Window) -> Option<i128>| windows.iter().any(|(window, _)| end(window) == Some(*bound));
-        let old = || windows.iter().filter(|(_, is_by_instant)| !is_by_instant).map(|(window, _)| window);
-        let ends = old().filter_map(|window| window.to).filter(|to| !has_neighbour(to, |window| window.from));
-        let begins = old().filter_map(|window| window.from).filter(|from| !has_neighbour(from, |window| window.to));
+        let windows: Vec<(Window, bool)> = settled
+            .iter()
+            .filter_map(|name| Some((Window::parse(name)?, name.contains(UTC))))
+            .collect();
+        let has_neighbour = |bound: &i128, end: fn(&Window) -> Option<i128>| {
+            windows
+                .iter()
+                .any(|(window, _)| end(window) == Some(*bound))
+        };
+        let old = || {
+            windows
+                .iter()
+                .filter(|(_, is_by_instant)| !is_by_instant)
+                .map(|(window, _)| window)
+        };
+        let ends = old()
+            .filter_map(|window| window.to)
+            .filter(|to| !has_neighbour(to, |window| window.from));
+        let begins = old()
+            .filter_map(|window| window.from)
+            .filter(|from| !has_neighbour(from, |window| window.to));
         for edge in ends.chain(begins) {
             let name = scale.dialect.quoted(&scale.column.name);
             let day = i128::from(DAY_MICROS);
-            let near = scale.range(Window { from: Some(edge - day), to: Some(edge + day) }).condition.unwrap_or_default();
-            let other = format!("{near} AND ({name} < {}) <> ({INSTANT}({name}) < {edge})", scale.literal(edge));
-            let asked = format!("SELECT {name} FROM {}{} LIMIT 1", self.relation.from(scale.dialect), self.filter(Some(&other)));
-            if let Some(value) = session.ask("look where its windows end", &asked).await?.into_iter().flatten().flatten().next() {
+            let near = scale
+                .range(Window {
+                    from: Some(edge - day),
+                    to: Some(edge + day),
+                })
+                .condition
+                .unwrap_or_default();
+            let other = format!(
+                "{near} AND ({name} < {}) <> ({INSTANT}({name}) < {edge})",
+                scale.literal(edge)
+            );
+            let asked = format!(
+                "SELECT {name} FROM {}{} LIMIT 1",
+                self.relation.from(scale.dialect),
+                self.filter(Some(&other))
+            );
+            if let Some(value) = session
+                .ask("look where its windows end", &asked)
+                .await?
+                .into_iter()
+                .flatten()
+                .flatten()
+                .next()
+            {
                 let (column, of) = (scale.column.name.clone(), self.relation.to_string());
-                return Err(SqlError::OtherDay { column, of, value, edge: scale.literal(edge) }.into());
+                return Err(SqlError::OtherDay {
+                    column,
+                    of,
+                    value,
+                    edge: scale.literal(edge),
+                }
+                .into());
             }
         }
         Ok(())
@@ -196,24 +331,49 @@ impl SqlHome {
         let range = scale.range(gap);
         let whole = |range: Range, Probed { digest, rows }| (range, digest, Some(rows));
         let Some(slices) = self.steps(session, scale, gap).await? else {
-            let probed = self.probe_rows(session, described, probed, range.condition.as_deref()).await?;
-            return Ok(probed.map(|probed| whole(range, probed)).into_iter().collect());
+            let probed = self
+                .probe_rows(session, described, probed, range.condition.as_deref())
+                .await?;
+            return Ok(probed
+                .map(|probed| whole(range, probed))
+                .into_iter()
+                .collect());
         };
-        let found = self.probe_slices(session, &slices, described, probed, range.condition.as_deref()).await?;
+        let found = self
+            .probe_slices(
+                session,
+                &slices,
+                described,
+                probed,
+                range.condition.as_deref(),
+            )
+            .await?;
         if found.slices.is_empty() {
-            return Ok(found.rest.map(|probed| whole(range, probed)).into_iter().collect());
+            return Ok(found
+                .rest
+                .map(|probed| whole(range, probed))
+                .into_iter()
+                .collect());
         }
         let mut pieces = Vec::with_capacity(found.slices.len());
         let (mut from, last) = (gap.from, found.slices.len() - 1);
         for (place, (number, probed)) in found.slices.into_iter().enumerate() {
-            let to = if place == last { gap.to } else { Some(slices.first(number + 1)) };
+            let to = if place == last {
+                gap.to
+            } else {
+                Some(slices.first(number + 1))
+            };
             let range = scale.range(Window { from, to });
             pieces.push(match &found.rest {
                 None => whole(range, probed),
                 // Rows that lie in no slice lie in windows all the same, but nobody knows in which.
                 Some(rest) => {
                     let mut writer = KeyWriter::new(KeyKind::Probe);
-                    (range, writer.digest(&probed.digest).digest(&rest.digest).finish(), None)
+                    (
+                        range,
+                        writer.digest(&probed.digest).digest(&rest.digest).finish(),
+                        None,
+                    )
                 }
             });
             from = to;
@@ -222,33 +382,67 @@ impl SqlHome {
     }
 
     /// How a gap is cut: as the config says, or else by whole numbers.
-    async fn steps<'c>(&self, session: &mut Session, scale: Scale<'c>, gap: Window) -> Result<Option<Slices<'c>>> {
+    async fn steps<'c>(
+        &self,
+        session: &mut Session,
+        scale: Scale<'c>,
+        gap: Window,
+    ) -> Result<Option<Slices<'c>>> {
         if let Some(slice) = &self.slice {
             let slices = Slices::new(scale.dialect, scale.column, slice.by)?;
-            return Ok(Some(Slices { is_by_instant: scale.is_instant, ..slices }));
+            return Ok(Some(Slices {
+                is_by_instant: scale.is_instant,
+                ..slices
+            }));
         }
         if scale.is_calendar() {
             return Ok(None);
         }
-        let bounds = self.bounds(session, scale.column, scale.range(gap).condition.as_deref()).await?;
+        let bounds = self
+            .bounds(session, scale.column, scale.range(gap).condition.as_deref())
+            .await?;
         let bounds = bounds.and_then(|(from, to)| value(&from).zip(value(&to)));
         Ok(bounds.map(|(from, to)| Slices::of_key(scale.dialect, scale.column, from, to)))
     }
 
     /// How many rows have no value in the column, or one without end.
-    async fn without_value(&self, session: &mut Session, scale: Scale<'_>, watermark: &Watermark, before: &Before) -> Result<u64> {
-        let may_lack = scale.column.nullable || scale.dialect == Dialect::Postgres && scale.is_calendar();
+    async fn without_value(
+        &self,
+        session: &mut Session,
+        scale: Scale<'_>,
+        watermark: &Watermark,
+        before: &Before,
+    ) -> Result<u64> {
+        let may_lack =
+            scale.column.nullable || scale.dialect == Dialect::Postgres && scale.is_calendar();
         if watermark.nulls == Nulls::Skip || !may_lack {
             return Ok(0);
         }
         let from = self.relation.from(scale.dialect);
         let rest = ranges::rest(scale.dialect, scale.column);
-        let asked = format!("SELECT count(*) FROM {from}{}", self.filter(rest.condition.as_deref()));
-        let counted = session.ask("look for rows without a watermark", &asked).await?;
-        let rows = counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or(0);
+        let asked = format!(
+            "SELECT count(*) FROM {from}{}",
+            self.filter(rest.condition.as_deref())
+        );
+        let counted = session
+            .ask("look for rows without a watermark", &asked)
+            .await?;
+        let rows = counted
+            .into_iter()
+            .flatten()
+            .flatten()
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
         if rows > 0 && (watermark.nulls == Nulls::Fail || before.is_final) {
             let (column, of) = (watermark.column.clone(), self.relation.to_string());
-            return Err(SqlError::NoValue { column, rows, of, is_added: before.is_final && watermark.nulls != Nulls::Fail }.into());
+            return Err(SqlError::NoValue {
+                column,
+                rows,
+                of,
+                is_added: before.is_final && watermark.nulls != Nulls::Fail,
+            }
+            .into());
         }
         Ok(rows)
     }
@@ -262,12 +456,18 @@ fn gaps(start: Option<i128>, settled: &[Window], settles: Option<i128>) -> Vec<W
     for window in settled {
         let is_before = |from: i128| at.is_none_or(|at| at < from);
         if let Some(from) = window.from.filter(|from| is_before(*from)) {
-            gaps.push(Window { from: at, to: Some(from) });
+            gaps.push(Window {
+                from: at,
+                to: Some(from),
+            });
         }
         at = at.max(window.to);
     }
     if settles.is_some() && at < settles {
-        gaps.push(Window { from: at, to: settles });
+        gaps.push(Window {
+            from: at,
+            to: settles,
+        });
     }
     gaps
 }

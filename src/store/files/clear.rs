@@ -15,28 +15,53 @@ use crate::store::{Clearing, StoreError};
 /// # Errors
 /// Something in it was added or altered by someone else, or a publication was interrupted.
 pub(super) fn look(site: &Site) -> Result<Clearing, StoreError> {
-    let Some(receipt) = read_receipt(site)? else { return Ok(Clearing::default()) };
+    let Some(receipt) = read_receipt(site)? else {
+        return Ok(Clearing::default());
+    };
     if receipt.pending.is_some() {
         return Err(StoreError::Unsettled(site.live.clone()));
     }
-    let parts = receipt.published.as_ref().map(|published| published.manifest.parts.as_slice()).unwrap_or_default();
+    let parts = receipt
+        .published
+        .as_ref()
+        .map(|published| published.manifest.parts.as_slice())
+        .unwrap_or_default();
     let found = live(&site.live)?;
-    let parts: HashMap<&str, &Part> = parts.iter().map(|part| (part.name.as_str(), part)).collect();
-    let others = found.files.keys().chain(&found.folders).filter(|name| !parts.contains_key(name.as_str()));
+    let parts: HashMap<&str, &Part> = parts
+        .iter()
+        .map(|part| (part.name.as_str(), part))
+        .collect();
+    let others = found
+        .files
+        .keys()
+        .chain(&found.folders)
+        .filter(|name| !parts.contains_key(name.as_str()));
     let names: Vec<String> = others.take(3).cloned().collect();
     if !names.is_empty() {
-        return Err(StoreError::Added { path: site.live.clone(), names });
+        return Err(StoreError::Added {
+            path: site.live.clone(),
+            names,
+        });
     }
     let mut clearing = Clearing::default();
-    for part in found.files.keys().filter_map(|name| parts.get(name.as_str())) {
+    for part in found
+        .files
+        .keys()
+        .filter_map(|name| parts.get(name.as_str()))
+    {
         let path = site.live.join(&part.name);
         if digest(&path)? != part.digest {
-            return Err(StoreError::Altered { path: site.live.clone(), name: part.name.clone() });
+            return Err(StoreError::Altered {
+                path: site.live.clone(),
+                name: part.name.clone(),
+            });
         }
         clearing.bytes += part.bytes;
         clearing.files.push(path);
     }
-    let beside = parts_before(site, &receipt)?.into_iter().chain(latest::parts(site, &receipt)?);
+    let beside = parts_before(site, &receipt)?
+        .into_iter()
+        .chain(latest::parts(site, &receipt)?);
     clearing.files.extend(beside.map(|(path, _)| path));
     clearing.files.push(site.receipt.clone());
     Ok(clearing)

@@ -1,5 +1,6 @@
-//! The latest set while an earlier one is published that was put back: builds go on from it, and with
-//! `mode: append` nothing can make it again. What only it has waits beside the store, named after its digest.
+//! The latest set while an earlier one is published that was put back: builds go on from it, and
+//! with `mode: append` nothing can make it again. What only it has waits beside the store, named
+//! after its digest.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use crate::store::room::Room;
 
 /// What a set has.
 pub(super) fn digests(set: Option<&Published>) -> HashSet<Fingerprint> {
-    set.into_iter().flat_map(|set| &set.manifest.parts).map(|part| part.digest).collect()
+    set.into_iter()
+        .flat_map(|set| &set.manifest.parts)
+        .map(|part| part.digest)
+        .collect()
 }
 
 /// Keeps a part that is no longer live.
@@ -23,17 +27,33 @@ pub(super) fn keep(site: &Site, part: &Path, digest: &Fingerprint) -> Result<(),
     own::create_folder(&folder)?;
     let place = folder.join(digest.to_string());
     // Of two equal parts one is enough.
-    if own::stat(&place)?.is_some() { Ok(fs::remove_file(part)?) } else { Ok(fs::rename(part, &place)?) }
+    if own::stat(&place)?.is_some() {
+        Ok(fs::remove_file(part)?)
+    } else {
+        Ok(fs::rename(part, &place)?)
+    }
 }
 
 /// The parts that wait, and that nobody wrote to.
-pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
-    let Some(latest) = &receipt.latest else { return Ok(Vec::new()) };
-    let by_digest: HashMap<String, &Part> = latest.manifest.parts.iter().map(|part| (part.digest.to_string(), part)).collect();
+pub(super) fn parts(
+    site: &Site,
+    receipt: &Receipt,
+) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
+    let Some(latest) = &receipt.latest else {
+        return Ok(Vec::new());
+    };
+    let by_digest: HashMap<String, &Part> = latest
+        .manifest
+        .parts
+        .iter()
+        .map(|part| (part.digest.to_string(), part))
+        .collect();
     let mut parts = Vec::new();
     for folder in site.latests() {
         for entry in own::list(&folder, |_| false)?.unwrap_or_default() {
-            let Some(part) = entry.relative.to_str().and_then(|name| by_digest.get(name)) else { continue };
+            let Some(part) = entry.relative.to_str().and_then(|name| by_digest.get(name)) else {
+                continue;
+            };
             let path = folder.join(&entry.relative);
             if is_part(&path, &entry, part, &latest.at)? {
                 parts.push((path, part.digest));
@@ -44,7 +64,11 @@ pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fing
 }
 
 /// Builds go on from what is published again: what the latest set has no more goes to staging.
-pub(super) fn end(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn end(
+    site: &Site,
+    receipt: Option<&Receipt>,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     let is_over = receipt.is_none_or(|receipt| receipt.latest.is_none());
     for folder in site.latests().iter().filter(|_| is_over) {
         if own::stat(folder)?.is_some() {

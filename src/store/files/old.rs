@@ -14,7 +14,12 @@ use crate::store::room::Room;
 
 /// Sees to what is in a folder that readers no longer find and that is no part of its set: hidden
 /// files and folders follow into the store, everything else is put aside.
-pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn rescue(
+    site: &Site,
+    folder: &Path,
+    manifest: &Manifest,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     let parts = by_name(manifest);
     for entry in own::list(folder, |_| false)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
@@ -27,7 +32,11 @@ pub(super) fn rescue(site: &Site, folder: &Path, manifest: &Manifest, room: &Roo
 
 /// Ends the time of the folder before: parts that the live set no longer has go to staging, as
 /// history, or wait for the latest set; the others are second names of live files.
-pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn retire(
+    site: &Site,
+    receipt: Option<&Receipt>,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     latest::end(site, receipt, room)?;
     let previous = receipt.and_then(|receipt| receipt.previous.as_ref());
     let of_latest = latest::digests(receipt.and_then(|receipt| receipt.latest.as_ref()));
@@ -36,7 +45,10 @@ pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) ->
     rescue(site, &site.old, manifest, room)?;
     let (parts, live) = (by_name(manifest), live_files(site)?);
     for entry in own::list(&site.old, |_| false)?.unwrap_or_default() {
-        let (path, name) = (site.old.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
+        let (path, name) = (
+            site.old.join(&entry.relative),
+            entry.relative.to_string_lossy().into_owned(),
+        );
         let part = previous.and_then(|previous| Some((parts.get(name.as_str())?, previous)));
         match part {
             _ if is_second_name(&entry, &live) => fs::remove_file(&path)?,
@@ -55,11 +67,20 @@ pub(super) fn retire(site: &Site, receipt: Option<&Receipt>, room: &Room<'_>) ->
 }
 
 /// Takes the parts of a manifest that lie in a folder back to staging; everything else stays.
-pub(super) fn return_known(site: &Site, folder: &Path, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn return_known(
+    site: &Site,
+    folder: &Path,
+    manifest: &Manifest,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     let (parts, live) = (by_name(manifest), live_files(site)?);
     for entry in own::list(folder, |_| false)?.unwrap_or_default() {
         let part = entry.relative.to_str().and_then(|name| parts.get(name));
-        let Some(part) = part.filter(|part| part.bytes == entry.stat.size && !is_second_name(&entry, &live)) else { continue };
+        let Some(part) =
+            part.filter(|part| part.bytes == entry.stat.size && !is_second_name(&entry, &live))
+        else {
+            continue;
+        };
         let path = folder.join(&entry.relative);
         if digest(&path)? == part.digest {
             shelve(site, &path, &part.digest, room)?;
@@ -69,12 +90,19 @@ pub(super) fn return_known(site: &Site, folder: &Path, manifest: &Manifest, room
 }
 
 /// The parts of the set before that are still there, and that nobody wrote to.
-pub(super) fn parts(site: &Site, receipt: &Receipt) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
-    let Some(previous) = &receipt.previous else { return Ok(Vec::new()) };
+pub(super) fn parts(
+    site: &Site,
+    receipt: &Receipt,
+) -> Result<Vec<(PathBuf, Fingerprint)>, StoreError> {
+    let Some(previous) = &receipt.previous else {
+        return Ok(Vec::new());
+    };
     let parts = by_name(&previous.manifest);
     let mut found = Vec::new();
     for entry in own::list(&site.old, |_| false)?.unwrap_or_default() {
-        let Some(part) = entry.relative.to_str().and_then(|name| parts.get(name)) else { continue };
+        let Some(part) = entry.relative.to_str().and_then(|name| parts.get(name)) else {
+            continue;
+        };
         let path = site.old.join(&entry.relative);
         if is_part(&path, &entry, part, &previous.at)? {
             found.push((path, part.digest));
@@ -91,9 +119,17 @@ pub(super) fn laid_out(next: &Path) -> Result<Vec<Fingerprint>, StoreError> {
         Err(StoreError::Fs(error)) if error.is_absent() => None,
         digest => Some(digest),
     };
-    found.iter().filter(|entry| entry.is_file).filter_map(digest).collect()
+    found
+        .iter()
+        .filter(|entry| entry.is_file)
+        .filter_map(digest)
+        .collect()
 }
 
 pub(super) fn by_name(manifest: &Manifest) -> HashMap<&str, &Part> {
-    manifest.parts.iter().map(|part| (part.name.as_str(), part)).collect()
+    manifest
+        .parts
+        .iter()
+        .map(|part| (part.name.as_str(), part))
+        .collect()
 }

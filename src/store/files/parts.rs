@@ -1,5 +1,6 @@
-//! Files that parts are or were: whether one is still the part that was published, and where it goes when no set has it any more.
-//! Nothing that hygge did not make is ever removed, however it came there.
+//! Files that parts are or were: whether one is still the part that was published, and where it
+//! goes when no set has it any more. Nothing that hygge did not make is ever removed, however it
+//! came there.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,7 +21,10 @@ use crate::store::room::Room;
 pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<(), StoreError> {
     let live = live_files(site)?;
     for entry in own::list(next, |_| false)?.unwrap_or_default() {
-        let (path, name) = (next.join(&entry.relative), entry.relative.to_string_lossy().into_owned());
+        let (path, name) = (
+            next.join(&entry.relative),
+            entry.relative.to_string_lossy().into_owned(),
+        );
         if is_second_name(&entry, &live) {
             fs::remove_file(&path)?;
         } else if entry.is_file && !fs::is_hidden(&name) {
@@ -36,16 +40,30 @@ pub(super) fn return_parts(site: &Site, next: &Path, room: &Room<'_>) -> Result<
 /// The digest of a file.
 pub(super) fn digest(path: &Path) -> Result<Fingerprint, StoreError> {
     let file = own::open(path)?;
-    let (digest, _) = Fingerprint::of_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
+    let (digest, _) =
+        Fingerprint::of_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
     Ok(digest)
 }
 
 /// Something that is nobody's part: it follows into the store if it is hidden and its name is free
 /// there, else it is put aside; a second name of what the store has already is only taken away.
-pub(super) fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
-    let (from, to) = (folder.join(&entry.relative), site.live.join(&entry.relative));
+pub(super) fn follow(
+    site: &Site,
+    folder: &Path,
+    entry: &Found,
+    name: &str,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
+    let (from, to) = (
+        folder.join(&entry.relative),
+        site.live.join(&entry.relative),
+    );
     let there = own::stat(&to)?;
-    if entry.is_file && there.as_ref().is_some_and(|there| there.stat.inode == entry.stat.inode) {
+    if entry.is_file
+        && there
+            .as_ref()
+            .is_some_and(|there| there.stat.inode == entry.stat.inode)
+    {
         return Ok(fs::remove_file(&from)?);
     }
     if there.is_none() && fs::is_hidden(name) && fs::stat(&site.live)?.is_some() {
@@ -55,7 +73,12 @@ pub(super) fn follow(site: &Site, folder: &Path, entry: &Found, name: &str, room
 }
 
 /// Moves what is nobody's part to where its owner finds it again.
-pub(super) fn put_aside(site: &Site, from: &Path, name: &str, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn put_aside(
+    site: &Site,
+    from: &Path,
+    name: &str,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     let folder = site.displaced().join(&room.moment);
     own::create_folder(&folder)?;
     let place = fs::free_name(&folder, name);
@@ -70,12 +93,21 @@ pub(super) fn is_second_name(entry: &Found, live: &HashSet<u64>) -> bool {
 
 /// The inodes of what the live folder has.
 pub(super) fn live_files(site: &Site) -> Result<HashSet<u64>, StoreError> {
-    Ok(fs::list(&site.live, |_| false)?.unwrap_or_default().iter().map(|entry| entry.stat.inode).collect())
+    Ok(fs::list(&site.live, |_| false)?
+        .unwrap_or_default()
+        .iter()
+        .map(|entry| entry.stat.inode)
+        .collect())
 }
 
-/// True where a file is still the part that was published: nobody wrote to it since, or it has the bytes all the same,
-/// as copies have.
-pub(super) fn is_part(path: &Path, entry: &Found, part: &Part, at: &str) -> Result<bool, StoreError> {
+/// True where a file is still the part that was published: nobody wrote to it since, or it has the
+/// bytes all the same, as copies have.
+pub(super) fn is_part(
+    path: &Path,
+    entry: &Found,
+    part: &Part,
+    at: &str,
+) -> Result<bool, StoreError> {
     if !entry.is_file || part.bytes != entry.stat.size {
         return Ok(false);
     }
@@ -90,7 +122,12 @@ pub(super) fn is_part(path: &Path, entry: &Found, part: &Part, at: &str) -> Resu
 }
 
 /// Moves a part to staging; across filesystems it is copied, and let go when the copy is durable.
-pub(super) fn shelve(site: &Site, path: &Path, digest: &Fingerprint, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn shelve(
+    site: &Site,
+    path: &Path,
+    digest: &Fingerprint,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     let place = room.staged.place(digest)?;
     if own::stat(&place)?.is_some() {
         // One that was copied there may not be durable yet.

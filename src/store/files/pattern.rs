@@ -11,8 +11,14 @@ pub(super) fn fill(pattern: &str, naming: &Naming<'_>) -> String {
             Ok(text) => name.push_str(text),
             Err(placeholder) => name.push_str(&match placeholder {
                 "stem" => naming.stem.to_string(),
-                "digest" => naming.digest.map_or_else(|| "?".repeat(64), ToString::to_string),
-                other => format!("{:0width$}", naming.sequence, width = sequence_width(other).unwrap_or(0)),
+                "digest" => naming
+                    .digest
+                    .map_or_else(|| "?".repeat(64), ToString::to_string),
+                other => format!(
+                    "{:0width$}",
+                    naming.sequence,
+                    width = sequence_width(other).unwrap_or(0)
+                ),
             }),
         }
     }
@@ -24,8 +30,12 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     for piece in pieces(pattern) {
         match piece {
             Ok(text) if text.contains(['{', '}']) => return Err("a brace is not closed".into()),
-            Ok(text) if text.contains(|letter: char| letter.is_control()) => return Err("it has a sign that no name may have".into()),
-            Ok(text) if text.contains('/') => return Err("it has a slash, and a store is one folder".into()),
+            Ok(text) if text.contains(|letter: char| letter.is_control()) => {
+                return Err("it has a sign that no name may have".into());
+            }
+            Ok(text) if text.contains('/') => {
+                return Err("it has a slash, and a store is one folder".into());
+            }
             Err("stem" | "digest") | Ok(_) => {}
             Err(other) if sequence_width(other).is_some() => {}
             Err(other) => return Err(format!("{{{other}}} is no placeholder")),
@@ -33,7 +43,9 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
     }
     match pattern {
         "" => Err("it is empty".into()),
-        pattern if fs::is_hidden(pattern) => Err("names that begin with . or _ are never read".into()),
+        pattern if fs::is_hidden(pattern) => {
+            Err("names that begin with . or _ are never read".into())
+        }
         _ => Ok(()),
     }
 }
@@ -44,7 +56,11 @@ fn sequence_width(placeholder: &str) -> Option<usize> {
     if rest.is_empty() {
         return Some(0);
     }
-    rest.strip_prefix(":0")?.strip_suffix('d')?.parse().ok().filter(|width| *width <= 200)
+    rest.strip_prefix(":0")?
+        .strip_suffix('d')?
+        .parse()
+        .ok()
+        .filter(|width| *width <= 200)
 }
 
 /// A pattern as texts (`Ok`) and placeholders (`Err`), in order.
@@ -52,7 +68,9 @@ fn pieces(pattern: &str) -> Vec<Result<&str, &str>> {
     let mut pieces = Vec::new();
     let mut rest = pattern;
     while let Some(open) = rest.find('{') {
-        let Some(length) = rest[open..].find('}') else { break };
+        let Some(length) = rest[open..].find('}') else {
+            break;
+        };
         pieces.push(Ok(&rest[..open]));
         pieces.push(Err(&rest[open + 1..open + length]));
         rest = &rest[open + length + 1..];
@@ -67,7 +85,11 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled() {
-        let naming = Naming { sequence: 7, stem: "a{b}", digest: None };
+        let naming = Naming {
+            sequence: 7,
+            stem: "a{b}",
+            digest: None,
+        };
         for (pattern, name) in [
             ("x.parquet", "x.parquet"),
             ("{sequence}.parquet", "7.parquet"),

@@ -16,9 +16,15 @@ use crate::store::room::{Room, Taken};
 use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one.
-pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Receipt, StoreError> {
+pub(super) fn publish(
+    site: &Site,
+    publication: &Publication<'_>,
+    room: &Room<'_>,
+) -> Result<Receipt, StoreError> {
     retire(site, publication.receipt, room)?;
-    let published = publication.receipt.and_then(|receipt| receipt.published.as_ref());
+    let published = publication
+        .receipt
+        .and_then(|receipt| receipt.published.as_ref());
     let displaced = displace(site, publication, room)?;
     let adopted = adopted(site, publication)?;
     lay_out(site, &site.next, publication, room)?;
@@ -31,7 +37,12 @@ pub(super) fn publish(site: &Site, publication: &Publication<'_>, room: &Room<'_
     room.let_go_of_parts()?;
     forget_displaced(site, &displaced)?;
     let none = Manifest::default();
-    rescue(site, &site.old, published.map_or(&none, |published| &published.manifest), room)?;
+    rescue(
+        site,
+        &site.old,
+        published.map_or(&none, |published| &published.manifest),
+        room,
+    )?;
     if let Some(next) = receipt.pending.take() {
         receipt.previous = receipt.succeed(next).map(Previous::from);
     }
@@ -51,7 +62,10 @@ pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) ->
         // A power cut may lose that its parts went to staging.
         previous: before.and_then(|before| before.previous.clone()),
         // Nothing of the set is written to after this moment.
-        pending: Some(Published { at: Timestamp::now().to_string(), ..publication.next.clone() }),
+        pending: Some(Published {
+            at: Timestamp::now().to_string(),
+            ..publication.next.clone()
+        }),
         pending_inode: None,
         pending_in_place: false,
         adopted,
@@ -60,18 +74,31 @@ pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) ->
 }
 
 /// What is in a folder that hygge takes over; what it took over once stays written down.
-pub(super) fn adopted(site: &Site, publication: &Publication<'_>) -> Result<Option<Adopted>, StoreError> {
+pub(super) fn adopted(
+    site: &Site,
+    publication: &Publication<'_>,
+) -> Result<Option<Adopted>, StoreError> {
     if let Some(receipt) = publication.receipt {
         return Ok(receipt.adopted.clone());
     }
     let found = fs::list(&site.live, fs::is_hidden)?.unwrap_or_default();
-    let mut names: Vec<String> = found.iter().map(|entry| entry.relative.to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = found
+        .iter()
+        .map(|entry| entry.relative.to_string_lossy().into_owned())
+        .collect();
     names.sort();
-    Ok((!names.is_empty()).then(|| Adopted { names, at: Timestamp::now().to_string() }))
+    Ok((!names.is_empty()).then(|| Adopted {
+        names,
+        at: Timestamp::now().to_string(),
+    }))
 }
 
 /// Puts aside what someone altered, before anything is exchanged; gives how each file looked.
-fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Result<Vec<(String, Stat)>, StoreError> {
+fn displace(
+    site: &Site,
+    publication: &Publication<'_>,
+    room: &Room<'_>,
+) -> Result<Vec<(String, Stat)>, StoreError> {
     let mut displaced = Vec::new();
     for name in publication.altered {
         let folder = site.displaced().join(&room.moment);
@@ -88,7 +115,10 @@ fn displace(site: &Site, publication: &Publication<'_>, room: &Room<'_>) -> Resu
 fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), StoreError> {
     for (name, stat) in displaced {
         let path = site.old.join(name);
-        let same = |found: fs::Found| (found.stat.inode, found.stat.size, found.stat.mtime_ns) == (stat.inode, stat.size, stat.mtime_ns);
+        let same = |found: fs::Found| {
+            (found.stat.inode, found.stat.size, found.stat.mtime_ns)
+                == (stat.inode, stat.size, stat.mtime_ns)
+        };
         if own::stat(&path)?.is_some_and(same) {
             fs::remove_file(&path)?;
         }
@@ -97,7 +127,12 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
 }
 
 /// Fills a folder with the new set and with what is carried over.
-pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, room: &Room<'_>) -> Result<(), StoreError> {
+pub(super) fn lay_out(
+    site: &Site,
+    next: &Path,
+    publication: &Publication<'_>,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     return_parts(site, next, room)?;
     own::create_folder(next)?;
     if let Some(parent) = fs::permissions_of(&site.live)? {
@@ -107,7 +142,10 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
     for part in &publication.next.manifest.parts {
         let to = next.join(&part.name);
-        if let Some(from) = sources.get_mut(&part.digest).and_then(|sources| choose(sources, &part.name)) {
+        if let Some(from) = sources
+            .get_mut(&part.digest)
+            .and_then(|sources| choose(sources, &part.name))
+        {
             // What a link in the store leads to is read, and the link is not moved on.
             let copied = if fs::is_link(&from)? {
                 Some(Fingerprint::from_bytes(fs::copy(&from, &to, |_| Ok(()))?.0))
@@ -125,9 +163,12 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
         }
         placed.entry(part.digest).or_insert(to);
     }
-    for entry in fs::list(&site.live, |_| false)?.filter(|_| next == site.next).unwrap_or_default() {
-        // What is no file, a link among them, follows after the exchange, and so does what can have no second name: a copy
-        // would not be it.
+    for entry in fs::list(&site.live, |_| false)?
+        .filter(|_| next == site.next)
+        .unwrap_or_default()
+    {
+        // What is no file, a link among them, follows after the exchange, and so does what can have
+        // no second name: a copy would not be it.
         let from = site.live.join(&entry.relative);
         if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !entry.is_link {
             fs::link(&from, &next.join(&entry.relative))?;
@@ -138,22 +179,39 @@ pub(super) fn lay_out(site: &Site, next: &Path, publication: &Publication<'_>, r
 
 /// Of equal files the one that has the name already, else any.
 fn choose(sources: &mut BTreeMap<OsString, PathBuf>, name: &str) -> Option<PathBuf> {
-    sources.remove(OsStr::new(name)).or_else(|| sources.pop_first().map(|(_, path)| path))
+    sources
+        .remove(OsStr::new(name))
+        .or_else(|| sources.pop_first().map(|(_, path)| path))
 }
 
-/// The files that may be linked into the new set: live ones that nobody altered, and those that wait for it.
-fn live_sources(site: &Site, publication: &Publication<'_>) -> Result<BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>>, StoreError> {
+/// The files that may be linked into the new set: live ones that nobody altered, and those that
+/// wait for it.
+fn live_sources(
+    site: &Site,
+    publication: &Publication<'_>,
+) -> Result<BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>>, StoreError> {
     let mut sources: BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>> = BTreeMap::new();
-    let Some(receipt) = publication.receipt else { return Ok(sources) };
+    let Some(receipt) = publication.receipt else {
+        return Ok(sources);
+    };
     for (path, digest) in latest::parts(site, receipt)? {
-        sources.entry(digest).or_default().insert(path.file_name().unwrap_or_default().into(), path);
+        sources
+            .entry(digest)
+            .or_default()
+            .insert(path.file_name().unwrap_or_default().into(), path);
     }
     let altered: HashSet<&String> = publication.altered.iter().collect();
-    let live = receipt.published.iter().flat_map(|published| &published.manifest.parts);
+    let live = receipt
+        .published
+        .iter()
+        .flat_map(|published| &published.manifest.parts);
     for part in live.filter(|part| !altered.contains(&part.name)) {
         let path = site.live.join(&part.name);
         if matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes) {
-            sources.entry(part.digest).or_default().insert(part.name.clone().into(), path);
+            sources
+                .entry(part.digest)
+                .or_default()
+                .insert(part.name.clone().into(), path);
         }
     }
     Ok(sources)
@@ -167,10 +225,18 @@ fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreErro
         Taken::Moved => {}
     }
     let is_whole = own::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
-    if is_whole { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
+    if is_whole {
+        Ok(())
+    } else {
+        Err(StoreError::Part(part.name.clone()))
+    }
 }
 
 fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
     let (digest, _) = own::copy(from, to, |_| Ok(()))?;
-    if Fingerprint::from_bytes(digest) == part.digest { Ok(()) } else { Err(StoreError::Part(part.name.clone())) }
+    if Fingerprint::from_bytes(digest) == part.digest {
+        Ok(())
+    } else {
+        Err(StoreError::Part(part.name.clone()))
+    }
 }

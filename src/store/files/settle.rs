@@ -37,7 +37,8 @@ pub(super) fn settle(site: &Site, room: &Room<'_>) -> Result<Option<Receipt>, St
         if fs::stat(&site.live)?.is_none() && is_folder(&site.old)? {
             fs::rename(&site.old, &site.live)?;
         }
-        // A power cut may lose the exchange, and keep the rename behind it with some of what was laid out.
+        // A power cut may lose the exchange, and keep the rename behind it with some of what was
+        // laid out.
         return_known(site, &site.old, &pending.manifest, room)?;
         undo(site, room)?;
         retire(site, Some(&receipt), room)?;
@@ -65,7 +66,12 @@ fn undo(site: &Site, room: &Room<'_>) -> Result<(), StoreError> {
 }
 
 /// Does what was left of a publication whose new set is in its place, or about to be.
-fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_>) -> Result<(), StoreError> {
+fn finish(
+    site: &Site,
+    receipt: &mut Receipt,
+    pending: Published,
+    room: &Room<'_>,
+) -> Result<(), StoreError> {
     if fs::stat(&site.live)?.is_none() {
         // Between the two renames of a filesystem without exchange.
         is_folder(&site.next)?;
@@ -78,7 +84,14 @@ fn finish(site: &Site, receipt: &mut Receipt, pending: Published, room: &Room<'_
     }
     let published = receipt.succeed(pending);
     let none = Manifest::default();
-    rescue(site, &site.old, published.as_ref().map_or(&none, |published| &published.manifest), room)?;
+    rescue(
+        site,
+        &site.old,
+        published
+            .as_ref()
+            .map_or(&none, |published| &published.manifest),
+        room,
+    )?;
     receipt.previous = published.map(Previous::from);
     Ok(())
 }
@@ -92,17 +105,23 @@ fn is_folder(path: &Path) -> Result<bool, StoreError> {
         None => Ok(false),
         Some(found) if found.is_folder => Ok(true),
         // What it is instead is an error of its own.
-        Some(_) => own::open(path).map_err(StoreError::from).and_then(|_| Err(StoreError::NotAFolder(path.to_path_buf()))),
+        Some(_) => own::open(path)
+            .map_err(StoreError::from)
+            .and_then(|_| Err(StoreError::NotAFolder(path.to_path_buf()))),
     }
 }
 
 /// True where the folder that was laid out is the live one, or where nothing is live any more
 /// because it was about to become it.
 fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<bool, StoreError> {
-    let inode = |path: &Path| -> Result<Option<u64>, StoreError> { Ok(own::stat(path)?.map(|found| found.stat.inode)) };
+    let inode = |path: &Path| -> Result<Option<u64>, StoreError> {
+        Ok(own::stat(path)?.map(|found| found.stat.inode))
+    };
     let (live, next) = (inode(&site.live)?, inode(&site.next)?);
     if live.is_none() {
-        return Ok(next.is_some() && is_folder(&site.old)? && shows(&site.next, &pending.manifest)?);
+        return Ok(next.is_some()
+            && is_folder(&site.old)?
+            && shows(&site.next, &pending.manifest)?);
     }
     match receipt.pending_inode {
         Some(laid_out) if live == Some(laid_out) => Ok(true),
@@ -122,8 +141,16 @@ fn is_exchanged(site: &Site, receipt: &Receipt, pending: &Published) -> Result<b
 fn shows(folder: &Path, manifest: &Manifest) -> Result<bool, StoreError> {
     let found = own::list(folder, fs::is_hidden)?.unwrap_or_default();
     let parts = by_name(manifest);
-    let part_of = |entry: &Found| entry.relative.to_str().and_then(|name| parts.get(name)).copied();
-    let looks_like = |entry: &Found| part_of(entry).is_some_and(|part| entry.is_file && entry.stat.size == part.bytes);
+    let part_of = |entry: &Found| {
+        entry
+            .relative
+            .to_str()
+            .and_then(|name| parts.get(name))
+            .copied()
+    };
+    let looks_like = |entry: &Found| {
+        part_of(entry).is_some_and(|part| entry.is_file && entry.stat.size == part.bytes)
+    };
     if found.len() != manifest.parts.len() || !found.iter().all(looks_like) {
         return Ok(false);
     }

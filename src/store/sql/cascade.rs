@@ -7,22 +7,38 @@ use crate::connection::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Change;
 
-/// Refuses a load that would remove or change rows of other tables, unless the store says that it may.
+/// Refuses a load that would remove or change rows of other tables, unless the store says that it
+/// may.
 ///
 /// # Errors
 /// Tables refer to this one in such a way: all of them are named.
-pub(super) async fn check(store: &SqlStore, place: &Place, session: &mut Session, change: Change) -> Result<()> {
-    let removes = change == Change::Whole || change == Change::Merge && store.delete_where.is_some();
+pub(super) async fn check(
+    store: &SqlStore,
+    place: &Place,
+    session: &mut Session,
+    change: Change,
+) -> Result<()> {
+    let removes =
+        change == Change::Whole || change == Change::Merge && store.delete_where.is_some();
     let changes = change == Change::Merge;
     if store.cascade || !place.exists || !(removes || changes) {
         return Ok(());
     }
     let is_changed = |cascade: &Cascade| {
-        // What a merge changes are the columns that are not its key. Where no column is named, it is the primary key.
-        changes && !cascade.is_of_delete && cascade.columns.iter().any(|column| !store.key.contains(column))
+        // What a merge changes are the columns that are not its key. Where no column is named, it
+        // is the primary key.
+        changes
+            && !cascade.is_of_delete
+            && cascade
+                .columns
+                .iter()
+                .any(|column| !store.key.contains(column))
     };
     let found = catalog::cascades(place, session).await?;
-    let found: Vec<&Cascade> = found.iter().filter(|cascade| removes && cascade.is_of_delete || is_changed(cascade)).collect();
+    let found: Vec<&Cascade> = found
+        .iter()
+        .filter(|cascade| removes && cascade.is_of_delete || is_changed(cascade))
+        .collect();
     refuse(store, &found)
 }
 
@@ -30,18 +46,36 @@ pub(super) async fn check(store: &SqlStore, place: &Place, session: &mut Session
 ///
 /// # Errors
 /// Tables refer to this one in such a way: all of them are named.
-pub(super) async fn check_removal(store: &SqlStore, place: &Place, session: &mut Session) -> Result<()> {
+pub(super) async fn check_removal(
+    store: &SqlStore,
+    place: &Place,
+    session: &mut Session,
+) -> Result<()> {
     let found = catalog::cascades(place, session).await?;
-    let found: Vec<&Cascade> = found.iter().filter(|cascade| cascade.is_of_delete).collect();
-    if store.cascade { Ok(()) } else { refuse(store, &found) }
+    let found: Vec<&Cascade> = found
+        .iter()
+        .filter(|cascade| cascade.is_of_delete)
+        .collect();
+    if store.cascade {
+        Ok(())
+    } else {
+        refuse(store, &found)
+    }
 }
 
 fn refuse(store: &SqlStore, found: &[&Cascade]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    let others: Vec<String> = found.iter().map(|cascade| format!("{} ({})", cascade.table, cascade.rule)).collect();
-    let error = format!("other tables would lose or change rows with those of table {}: {}", store.relation, others.join(", "));
+    let others: Vec<String> = found
+        .iter()
+        .map(|cascade| format!("{} ({})", cascade.table, cascade.rule))
+        .collect();
+    let error = format!(
+        "other tables would lose or change rows with those of table {}: {}",
+        store.relation,
+        others.join(", ")
+    );
     Err(Error::new(ErrorKind::Flow, error).with_hint(
         "cascade: true of the store allows it; mode: merge changes rows and removes none; or change the foreign key to NO ACTION",
     ))

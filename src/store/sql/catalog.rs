@@ -1,5 +1,5 @@
-//! What a database says of a table that is filled: its columns, which values each of them holds, and what else it does
-//! with rows.
+//! What a database says of a table that is filled: its columns, which values each of them holds,
+//! and what else it does with rows.
 //!
 //! How each database is asked stands in a file of its own.
 
@@ -39,7 +39,8 @@ pub(super) struct Column {
     pub(super) is_needed: bool,
     /// True where the database computes it.
     pub(super) is_computed: bool,
-    /// True where it always numbers its rows by itself, unless it is overridden; such a value cannot be changed.
+    /// True where it always numbers its rows by itself, unless it is overridden; such a value
+    /// cannot be changed.
     pub(super) is_numbered: bool,
     /// True where two different texts may be the same to the database, as keys.
     pub(super) folds: bool,
@@ -78,7 +79,8 @@ pub(super) enum Holds {
     /// A moment.
     TimestampUtc(u32),
     List(Box<Holds>),
-    /// A type of the database's own, which is made from texts: what it makes of one is compared with it where that says something.
+    /// A type of the database's own, which is made from texts: what it makes of one is compared
+    /// with it where that says something.
     Own {
         /// True where the text that it gives back must be the one that came.
         is_compared: bool,
@@ -105,7 +107,9 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
 /// What is in a table that this session has made for itself.
 pub(super) async fn own_table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
     match session.database().dialect {
-        Dialect::MySql => mysql::of_session(&Dialect::MySql.quoted(&place.table), session).await.map(Some),
+        Dialect::MySql => mysql::of_session(&Dialect::MySql.quoted(&place.table), session)
+            .await
+            .map(Some),
         _ => table(place, session).await,
     }
 }
@@ -134,41 +138,78 @@ impl Holds {
         let micros = |digits: u32| (digits < 6).then(|| Rule::Micros(10_i64.pow(6 - digits)));
         Ok(match (kind, self) {
             (Type::List(_), Self::Anything) => return Err(()),
-            (_, Self::Anything) | (Type::Text, Self::Own { form: Form::Any, .. }) => None,
-            (Type::Text, Self::Own { form, .. }) => Some(Rule::Text(Texts { form: form.clone(), ..Texts::default() })),
+            (_, Self::Anything)
+            | (
+                Type::Text,
+                Self::Own {
+                    form: Form::Any, ..
+                },
+            ) => None,
+            (Type::Text, Self::Own { form, .. }) => Some(Rule::Text(Texts {
+                form: form.clone(),
+                ..Texts::default()
+            })),
             (Type::Boolean, Self::Boolean) => None,
             // MySQL has no other booleans.
             (Type::Boolean, Self::Whole { least, most }) if (*least..=*most).contains(&1) => None,
             (Type::Int8, Self::Boolean) => Some(Rule::Whole { least: 0, most: 1 }),
             (kind, Self::Whole { least, most }) if let Some((from, to)) = range(kind) => {
-                (from < *least || to > *most).then_some(Rule::Whole { least: *least, most: *most })
+                (from < *least || to > *most).then_some(Rule::Whole {
+                    least: *least,
+                    most: *most,
+                })
             }
-            (Type::Decimal { scale: 0, .. }, Self::Whole { least, most }) => Some(Rule::Whole { least: *least, most: *most }),
+            (Type::Decimal { scale: 0, .. }, Self::Whole { least, most }) => Some(Rule::Whole {
+                least: *least,
+                most: *most,
+            }),
             (kind, Self::Year) if range(kind).is_some() => Some(Rule::Year),
             (kind, Self::Decimal(digits)) if let Some((precision, scale)) = digits_of(kind) => {
                 let holds_all = match digits.precision {
                     None => true,
                     Some(most) => {
-                        digits.scale >= scale && i64::from(most) - i64::from(digits.scale) >= i64::from(precision) - i64::from(scale)
+                        digits.scale >= scale
+                            && i64::from(most) - i64::from(digits.scale)
+                                >= i64::from(precision) - i64::from(scale)
                     }
                 };
                 (!holds_all || digits.as_double && precision > 15).then_some(Rule::Decimal(*digits))
             }
             (kind, Self::Numeric) if range(kind).is_some() => None,
-            (Type::Decimal { .. }, Self::Numeric) => Some(Rule::Decimal(Digits { precision: None, scale: 0, as_double: true })),
-            (Type::Text, Self::Numeric) => Some(Rule::Text(Texts { form: Form::NoNumber, ..Texts::default() })),
+            (Type::Decimal { .. }, Self::Numeric) => Some(Rule::Decimal(Digits {
+                precision: None,
+                scale: 0,
+                as_double: true,
+            })),
+            (Type::Text, Self::Numeric) => Some(Rule::Text(Texts {
+                form: Form::NoNumber,
+                ..Texts::default()
+            })),
             (Type::Float32, Self::Float32 | Self::Float64) | (Type::Float64, Self::Float64) => None,
-            (Type::Float32, Self::Rounded { digits, scale, .. }) | (Type::Float64, Self::Rounded { digits, scale, is_single: false }) => {
-                Some(Rule::Rounded { digits: *digits, scale: *scale })
+            (Type::Float32, Self::Rounded { digits, scale, .. })
+            | (
+                Type::Float64,
+                Self::Rounded {
+                    digits,
+                    scale,
+                    is_single: false,
+                },
+            ) => Some(Rule::Rounded {
+                digits: *digits,
+                scale: *scale,
+            }),
+            (Type::Text, Self::Text(texts)) => {
+                (!texts.holds_all()).then(|| Rule::Text(texts.clone()))
             }
-            (Type::Text, Self::Text(texts)) => (!texts.holds_all()).then(|| Rule::Text(texts.clone())),
             (Type::Binary, Self::Bytes(length)) => length.map(Rule::Bytes),
             (Type::Binary, Self::Bits(bits)) => Some(Rule::Bits(*bits)),
             (Type::Date, Self::Date) => None,
             (Type::Time, Self::Time(digits))
             | (Type::Timestamp, Self::Timestamp(digits))
             | (Type::TimestampUtc, Self::TimestampUtc(digits)) => micros(*digits),
-            (Type::List(inner), Self::List(holds)) => holds.fit(inner)?.map(|rule| Rule::List(Box::new(rule))),
+            (Type::List(inner), Self::List(holds)) => {
+                holds.fit(inner)?.map(|rule| Rule::List(Box::new(rule)))
+            }
             (Type::Text, Self::List(holds)) if matches!(**holds, Self::Own { .. }) => None,
             _ => return Err(()),
         })
@@ -176,7 +217,14 @@ impl Holds {
 
     /// True where SQLite makes a number of a decimal.
     pub(super) fn is_number(&self) -> bool {
-        matches!(self, Self::Numeric | Self::Decimal(Digits { as_double: true, .. }))
+        matches!(
+            self,
+            Self::Numeric
+                | Self::Decimal(Digits {
+                    as_double: true,
+                    ..
+                })
+        )
     }
 
     /// True where what it makes of a text is compared with that.
@@ -219,5 +267,8 @@ fn digits_of(kind: &Type) -> Option<(u32, i32)> {
         return Some(((*precision).into(), (*scale).into()));
     }
     let (least, most) = range(kind)?;
-    Some((least.unsigned_abs().max(most.unsigned_abs()).ilog10() + 1, 0))
+    Some((
+        least.unsigned_abs().max(most.unsigned_abs()).ilog10() + 1,
+        0,
+    ))
 }

@@ -1,6 +1,8 @@
 //! The values of a record batch, row by row, as databases take them.
 
-use polars_arrow::array::{Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StaticArray, Utf8ViewArray};
+use polars_arrow::array::{
+    Array, BinaryViewArray, BooleanArray, ListArray, PrimitiveArray, StaticArray, Utf8ViewArray,
+};
 use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
 
@@ -48,7 +50,8 @@ pub(super) enum Scale {
 impl Cells {
     /// The values of a column; its type where it has no place in a database.
     pub(super) fn new(array: &dyn Array) -> Result<Self, String> {
-        let known = type_of(array.dtype()).and_then(|(kind, scale)| Some((Values::new(array, &kind, scale)?, kind)));
+        let known = type_of(array.dtype())
+            .and_then(|(kind, scale)| Some((Values::new(array, &kind, scale)?, kind)));
         let (values, kind) = known.ok_or_else(|| format!("{:?}", array.dtype()))?;
         Ok(Self { values, kind })
     }
@@ -84,7 +87,8 @@ pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
         ArrowDataType::Float64 => (Type::Float64, micros),
         ArrowDataType::Decimal(precision, scale) => {
             let (precision, scale) = (u8::try_from(*precision).ok()?, u8::try_from(*scale).ok()?);
-            ((1..=MAX_PRECISION).contains(&precision)).then_some((Type::Decimal { precision, scale }, micros))?
+            ((1..=MAX_PRECISION).contains(&precision))
+                .then_some((Type::Decimal { precision, scale }, micros))?
         }
         ArrowDataType::Utf8View => (Type::Text, micros),
         ArrowDataType::BinaryView => (Type::Binary, micros),
@@ -169,12 +173,22 @@ impl Values {
             Self::Text(values) => values.get(row).map(Cell::Text),
             Self::Binary(values) => values.get(row).map(Cell::Binary),
             Self::Date(values) => values.get(row).map(Cell::Date),
-            Self::Time(values, scale) => values.get(row).map(|value| time_of_day(scale.micros(value)?).map(Cell::Time)).transpose()?,
-            Self::Timestamp(values, scale) => values.get(row).map(|value| scale.micros(value).map(Cell::Timestamp)).transpose()?,
+            Self::Time(values, scale) => values
+                .get(row)
+                .map(|value| time_of_day(scale.micros(value)?).map(Cell::Time))
+                .transpose()?,
+            Self::Timestamp(values, scale) => values
+                .get(row)
+                .map(|value| scale.micros(value).map(Cell::Timestamp))
+                .transpose()?,
             Self::List(list, _) if list.is_null(row) => None,
             Self::List(list, elements) => {
                 let (start, end) = list.offsets().start_end(row);
-                Some(Cell::List((start..end).map(|element| elements.cell(element)).collect::<Result<_, _>>()?))
+                Some(Cell::List(
+                    (start..end)
+                        .map(|element| elements.cell(element))
+                        .collect::<Result<_, _>>()?,
+                ))
             }
         };
         Ok(found.unwrap_or(Cell::Null))
@@ -188,20 +202,35 @@ fn numbers<T: NativeType>(array: &dyn Array) -> Option<PrimitiveArray<T>> {
 /// Times of 32 bits.
 fn widened(array: &dyn Array) -> Option<PrimitiveArray<i64>> {
     let narrow: PrimitiveArray<i32> = numbers(array)?;
-    let values: Vec<i64> = narrow.values().iter().map(|value| i64::from(*value)).collect();
-    Some(PrimitiveArray::new(ArrowDataType::Int64, values.into(), narrow.validity().cloned()))
+    let values: Vec<i64> = narrow
+        .values()
+        .iter()
+        .map(|value| i64::from(*value))
+        .collect();
+    Some(PrimitiveArray::new(
+        ArrowDataType::Int64,
+        values.into(),
+        narrow.validity().cloned(),
+    ))
 }
 
 fn time_of_day(micros: i64) -> Result<i64, String> {
-    (0..DAY).contains(&micros).then_some(micros).ok_or_else(|| format!("{micros} microseconds are no time of a day"))
+    (0..DAY)
+        .contains(&micros)
+        .then_some(micros)
+        .ok_or_else(|| format!("{micros} microseconds are no time of a day"))
 }
 
 impl Scale {
     fn micros(self, value: i64) -> Result<i64, String> {
         match self {
-            Self::Times(factor) => value.checked_mul(factor).ok_or_else(|| "the time lies too far away".to_string()),
+            Self::Times(factor) => value
+                .checked_mul(factor)
+                .ok_or_else(|| "the time lies too far away".to_string()),
             Self::Over(divisor) if value % divisor == 0 => Ok(value / divisor),
-            Self::Over(_) => Err("the time has nanoseconds, and databases have microseconds".to_string()),
+            Self::Over(_) => {
+                Err("the time has nanoseconds, and databases have microseconds".to_string())
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Before anything is read or written: whether what comes has a place in the table, and whether it may be put there.
+//! Before anything is read or written: whether what comes has a place in the table, and whether it
+//! may be put there.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +16,14 @@ use crate::store::Change;
 /// Judges columns by their types alone; gives what is to be known of them, in words.
 ///
 /// # Errors
-/// Columns that do not fit: all of them are named. Tables of others that would lose rows; a condition that the database refuses.
-pub(super) async fn columns(store: &SqlStore, database: &Arc<Database>, coming: &[Coming], change: Change) -> Result<Vec<String>> {
+/// Columns that do not fit: all of them are named. Tables of others that would lose rows; a
+/// condition that the database refuses.
+pub(super) async fn columns(
+    store: &SqlStore,
+    database: &Arc<Database>,
+    coming: &[Coming],
+    change: Change,
+) -> Result<Vec<String>> {
     columns::check_key(store, coming)?;
     if database.is_missing()? {
         columns::definitions(store, database.dialect, coming)?;
@@ -31,14 +38,22 @@ pub(super) async fn columns(store: &SqlStore, database: &Arc<Database>, coming: 
     let judged = judge(store, &mut session, coming, change).await;
     session.end().await;
     let (missing, remarks) = judged?;
-    if missing.iter().any(|(name, _)| store.columns.contains_key(name)) {
+    if missing
+        .iter()
+        .any(|(name, _)| store.columns.contains_key(name))
+    {
         make_elsewhere(store, database, &missing).await?.end().await;
     }
     Ok(remarks)
 }
 
 /// Gives the columns that the table lacks, too.
-async fn judge(store: &SqlStore, session: &mut Session, coming: &[Coming], change: Change) -> Result<(Vec<Coming>, Vec<String>)> {
+async fn judge(
+    store: &SqlStore,
+    session: &mut Session,
+    coming: &[Coming],
+    change: Change,
+) -> Result<(Vec<Coming>, Vec<String>)> {
     let dialect = session.database().dialect;
     let place = Place::of(store, session).await?;
     let missing = match catalog::table(&place, session).await? {
@@ -53,48 +68,93 @@ async fn judge(store: &SqlStore, session: &mut Session, coming: &[Coming], chang
         }
     };
     if !missing.is_empty() && place.exists && store.create == Create::Never {
-        return Err(columns::no_place(store, &missing, "the table has no such column, and create: never"));
+        return Err(columns::no_place(
+            store,
+            &missing,
+            "the table has no such column, and create: never",
+        ));
     }
     let definitions = columns::definitions(store, dialect, &missing)?;
     cascade::check(store, &place, session, change).await?;
     if let Some(condition) = condition(store, change) {
-        let from = if place.exists { format!(" FROM {}", place.relation().from(dialect)) } else { String::new() };
+        let from = if place.exists {
+            format!(" FROM {}", place.relation().from(dialect))
+        } else {
+            String::new()
+        };
         check_condition(condition, &from, &definitions, coming, session).await?;
     }
     let remarks = columns::remarks(store, dialect, &missing, coming);
     Ok((missing, remarks))
 }
 
-/// Makes a table of columns where nobody sees it, and judges what comes by that: types may be the config's own words. Gives the
-/// session, with which the table goes.
-async fn make_elsewhere(store: &SqlStore, database: &Arc<Database>, made: &[Coming]) -> Result<Session> {
+/// Makes a table of columns where nobody sees it, and judges what comes by that: types may be the
+/// config's own words. Gives the session, with which the table goes.
+async fn make_elsewhere(
+    store: &SqlStore,
+    database: &Arc<Database>,
+    made: &[Coming],
+) -> Result<Session> {
     let dialect = database.dialect;
     // Where the key is not all there, it is of a table that has the rest of it.
-    let has_key = store.key.iter().all(|key| made.iter().any(|(name, _)| name == key));
-    let plain = SqlStore { key: if has_key { store.key.clone() } else { Vec::new() }, ..store.clone() };
+    let has_key = store
+        .key
+        .iter()
+        .all(|key| made.iter().any(|(name, _)| name == key));
+    let plain = SqlStore {
+        key: if has_key {
+            store.key.clone()
+        } else {
+            Vec::new()
+        },
+        ..store.clone()
+    };
     let mut session = match dialect {
         Dialect::Sqlite => {
-            let memory = Databases::new(Path::new("/")).of(&Connection::in_memory(&store.connection.name))?;
+            let memory = Databases::new(Path::new("/"))
+                .of(&Connection::in_memory(&store.connection.name))?;
             memory.writing_session().await?
         }
         _ => database.writing_session().await?,
     };
-    let schema = if dialect == Dialect::Postgres { "pg_temp" } else { "main" };
-    let place =
-        Place { schema: schema.into(), table: if dialect == Dialect::Sqlite { store.relation.stem() } else { OWN.into() }, exists: true };
-    let relation = if dialect == Dialect::MySql { dialect.quoted(OWN) } else { place.relation().from(dialect) };
+    let schema = if dialect == Dialect::Postgres {
+        "pg_temp"
+    } else {
+        "main"
+    };
+    let place = Place {
+        schema: schema.into(),
+        table: if dialect == Dialect::Sqlite {
+            store.relation.stem()
+        } else {
+            OWN.into()
+        },
+        exists: true,
+    };
+    let relation = if dialect == Dialect::MySql {
+        dialect.quoted(OWN)
+    } else {
+        place.relation().from(dialect)
+    };
     let collation = mysql::collation(&mut session).await?;
     let mut statement = columns::create(&plain, dialect, &relation, collation.as_deref(), made)?;
     match dialect {
         Dialect::Postgres => session.begin("begin a transaction", "BEGIN", None).await?,
-        Dialect::MySql => statement = statement.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1),
+        Dialect::MySql => {
+            statement = statement.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1)
+        }
         Dialect::Sqlite => {}
     }
     mysql::set_up(&mut session).await?;
     mysql::speak_as_user(&mut session).await?;
     match session.execute("make its table", &statement).await {
         // Who may not make such a table may still make the other.
-        Err(ConnectionError::Failed { failure, .. }) if matches!(failure.code.as_deref(), Some("1044" | "1046" | "1142" | "42501")) => {
+        Err(ConnectionError::Failed { failure, .. })
+            if matches!(
+                failure.code.as_deref(),
+                Some("1044" | "1046" | "1142" | "42501")
+            ) =>
+        {
             return Ok(session);
         }
         made => made?,
@@ -104,7 +164,12 @@ async fn make_elsewhere(store: &SqlStore, database: &Arc<Database>, made: &[Comi
         columns::matched(&plain, dialect, made, &table)?;
     }
     if dialect == Dialect::MySql {
-        session.execute("remove a table of its own", &format!("DROP TEMPORARY TABLE {relation}")).await?;
+        session
+            .execute(
+                "remove a table of its own",
+                &format!("DROP TEMPORARY TABLE {relation}"),
+            )
+            .await?;
     }
     Ok(session)
 }
@@ -113,7 +178,10 @@ async fn make_elsewhere(store: &SqlStore, database: &Arc<Database>, made: &[Comi
 const OWN: &str = "hygge_check";
 
 fn condition(store: &SqlStore, change: Change) -> Option<&str> {
-    store.delete_where.as_deref().filter(|_| change == Change::Merge)
+    store
+        .delete_where
+        .as_deref()
+        .filter(|_| change == Change::Merge)
 }
 
 /// Has the database understand a condition on what comes.
@@ -130,12 +198,16 @@ async fn check_condition(
         let quoted = dialect.quoted(name);
         match definitions.iter().find(|(missing, _)| missing == name) {
             None if !from.is_empty() => quoted,
-            Some((_, declared)) if dialect == Dialect::Postgres => format!("NULL::{} AS {quoted}", type_of(declared)),
+            Some((_, declared)) if dialect == Dialect::Postgres => {
+                format!("NULL::{} AS {quoted}", type_of(declared))
+            }
             _ => format!("NULL AS {quoted}"),
         }
     };
     let columns = coming.iter().map(column).collect::<Vec<_>>().join(", ");
-    let asked = format!("SELECT 1 FROM (SELECT {columns}{from}) AS hygge_rows WHERE ({condition}\n) LIMIT 0");
+    let asked = format!(
+        "SELECT 1 FROM (SELECT {columns}{from}) AS hygge_rows WHERE ({condition}\n) LIMIT 0"
+    );
     session.ask("understand delete_where", &asked).await?;
     Ok(())
 }
@@ -143,7 +215,17 @@ async fn check_condition(
 /// A type without what a definition may say besides.
 fn type_of(declared: &str) -> &str {
     let lower = declared.to_ascii_lowercase();
-    let ends = [" not null", " null", " default ", " primary key", " unique", " references ", " check ", " generated ", " collate "];
+    let ends = [
+        " not null",
+        " null",
+        " default ",
+        " primary key",
+        " unique",
+        " references ",
+        " check ",
+        " generated ",
+        " collate ",
+    ];
     let end = ends.iter().filter_map(|end| lower.find(end)).min();
     &declared[..end.unwrap_or(declared.len())]
 }

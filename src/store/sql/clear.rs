@@ -1,4 +1,5 @@
-//! Removing what was published to a table: the table where hygge made it, else the rows that hygge wrote, and nothing of others.
+//! Removing what was published to a table: the table where hygge made it, else the rows that hygge
+//! wrote, and nothing of others.
 
 use std::sync::Arc;
 
@@ -33,11 +34,20 @@ pub(super) async fn plan(store: &SqlStore, database: &Arc<Database>) -> Result<O
     let mut session = reading_session(database).await?;
     let judged = judge(store, &mut session).await;
     session.end().await;
-    let rows = |rows: u64| if rows == 1 { "1 row".to_string() } else { format!("{rows} rows") };
+    let rows = |rows: u64| {
+        if rows == 1 {
+            "1 row".to_string()
+        } else {
+            format!("{rows} rows")
+        }
+    };
     Ok(judged?.map(|(_, removal, _)| match removal {
         Removal::Receipt => "its receipt; there is no such table any more".to_string(),
         Removal::Table(number) => format!("the table with its {}", rows(number)),
-        Removal::Rows(number) => format!("{}; the table stays, as hygge did not make it", rows(number)),
+        Removal::Rows(number) => format!(
+            "{}; the table stays, as hygge did not make it",
+            rows(number)
+        ),
     }))
 }
 
@@ -57,16 +67,24 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
         let relation = place.relation().from(database.dialect);
         if let Removal::Rows(wanted) = removal {
             cascade::check_removal(store, &place, &mut session).await?;
-            let removed = session.change("remove its rows", &format!("DELETE FROM {relation}")).await?;
+            let removed = session
+                .change("remove its rows", &format!("DELETE FROM {relation}"))
+                .await?;
             if removed != wanted {
-                let error = format!("{removed} rows of table {} would be removed, and hygge wrote {wanted}", store.relation);
-                return Err(Error::new(ErrorKind::Flow, error).with_hint("somebody writes to it: try again"));
+                let error = format!(
+                    "{removed} rows of table {} would be removed, and hygge wrote {wanted}",
+                    store.relation
+                );
+                return Err(Error::new(ErrorKind::Flow, error)
+                    .with_hint("somebody writes to it: try again"));
             }
         }
         receipts::remove(&mut session, &receipt, &format!("table {}", store.relation)).await?;
         if let Removal::Table(_) = removal {
             // MySQL ends the transaction with that.
-            session.execute("remove its table", &format!("DROP TABLE {relation}")).await?;
+            session
+                .execute("remove its table", &format!("DROP TABLE {relation}"))
+                .await?;
         }
     }
     session.commit().await?;
@@ -75,9 +93,14 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
 }
 
 /// What may be removed, by what the receipt says of the table's rows.
-async fn judge(store: &SqlStore, session: &mut Session) -> Result<Option<(Place, Removal, receipts::Found)>> {
+async fn judge(
+    store: &SqlStore,
+    session: &mut Session,
+) -> Result<Option<(Place, Removal, receipts::Found)>> {
     let place = Place::of(store, session).await?;
-    let Some(found) = receipts::find(store, &place, session).await? else { return Ok(None) };
+    let Some(found) = receipts::find(store, &place, session).await? else {
+        return Ok(None);
+    };
     let receipt = store.understood(&found.text)?;
     let relation = place.relation();
     if !is_there(&relation, session).await? {
@@ -86,21 +109,53 @@ async fn judge(store: &SqlStore, session: &mut Session) -> Result<Option<(Place,
     let there = count(&relation.from(session.database().dialect), session).await?;
     let (is_made, written) = written(store, &receipt, there);
     if written != Some(there) {
-        let written = written.map_or_else(|| "which of them hygge wrote is not known".into(), |rows| format!("hygge wrote {rows} of them"));
-        let error = format!("table {} has {there} rows, and {written}: they cannot be told apart", store.relation);
-        let hint = format!("remove what you do not need by hand, and the row of the table in {}", receipts::TABLE);
+        let written = written.map_or_else(
+            || "which of them hygge wrote is not known".into(),
+            |rows| format!("hygge wrote {rows} of them"),
+        );
+        let error = format!(
+            "table {} has {there} rows, and {written}: they cannot be told apart",
+            store.relation
+        );
+        let hint = format!(
+            "remove what you do not need by hand, and the row of the table in {}",
+            receipts::TABLE
+        );
         return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
     }
-    Ok(Some((place, if is_made { Removal::Table(there) } else { Removal::Rows(there) }, found)))
+    Ok(Some((
+        place,
+        if is_made {
+            Removal::Table(there)
+        } else {
+            Removal::Rows(there)
+        },
+        found,
+    )))
 }
 
-/// True where hygge made the table, and how many rows of it hygge wrote, as far as the receipt knows.
+/// True where hygge made the table, and how many rows of it hygge wrote, as far as the receipt
+/// knows.
 fn written(store: &SqlStore, receipt: &Receipt, there: u64) -> (bool, Option<u64>) {
     if let Some(table) = receipt.table {
-        return (table.is_made, Some(table.rows.saturating_sub(table.of_others)));
+        return (
+            table.is_made,
+            Some(table.rows.saturating_sub(table.of_others)),
+        );
     }
     // A receipt of the version before. What was merged may be fewer rows than were sent.
-    let sent = receipt.published.as_ref().map_or(0, |published| published.manifest.rows());
-    let written = if store.adopt { None } else { Some(if store.key.is_empty() || there > sent { sent } else { there }) };
+    let sent = receipt
+        .published
+        .as_ref()
+        .map_or(0, |published| published.manifest.rows());
+    let written = if store.adopt {
+        None
+    } else {
+        Some(if store.key.is_empty() || there > sent {
+            sent
+        } else {
+            there
+        })
+    };
     (!store.adopt, written)
 }

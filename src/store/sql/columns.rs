@@ -1,4 +1,5 @@
-//! Columns of a table: which types hold what comes exactly, and whether a table that is there holds it.
+//! Columns of a table: which types hold what comes exactly, and whether a table that is there holds
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +45,11 @@ impl Target {
             folds: column.folds,
             holds: column.holds.clone(),
             // Lists of types of the database's own come as texts too.
-            wire: if *kind == Type::Text { Wire::Text } else { column.wire.clone() },
+            wire: if *kind == Type::Text {
+                Wire::Text
+            } else {
+                column.wire.clone()
+            },
         }
     }
 
@@ -54,7 +59,9 @@ impl Target {
     /// It does not, in words that follow "column x, row 1: ".
     pub(super) fn check(&self, cell: &Cell<'_>) -> Result<(), String> {
         match &self.rule {
-            _ if *cell == Cell::Null && !self.takes_null => Err("the value is null, and the column takes none".into()),
+            _ if *cell == Cell::Null && !self.takes_null => {
+                Err("the value is null, and the column takes none".into())
+            }
             Some(rule) => rule.check(cell, &self.kind),
             None => Ok(()),
         }
@@ -67,14 +74,20 @@ impl Target {
 /// There are none, or databases have no type for some: all of these are named.
 pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
     if columns.is_empty() {
-        let error = Error::new(ErrorKind::Flow, "its home has no columns, and a table has some");
+        let error = Error::new(
+            ErrorKind::Flow,
+            "its home has no columns, and a table has some",
+        );
         return Err(error.with_hint("a store of files takes rows without columns"));
     }
     let (mut coming, mut unknown) = (Vec::new(), Vec::new());
     for Field { name, dtype, .. } in columns.iter_values() {
         match type_of(dtype) {
             Some((kind, _)) => coming.push((name.to_string(), kind)),
-            None => unknown.push(format!("column {name} is {}, which has no place in a table", words(dtype))),
+            None => unknown.push(format!(
+                "column {name} is {}, which has no place in a table",
+                words(dtype)
+            )),
         }
     }
     if unknown.is_empty() {
@@ -134,7 +147,9 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
             return Some(format!("decimal_text({precision},{scale})"));
         }
         (Dialect::MySql, Type::Decimal { scale, .. }) if *scale > 30 => return None,
-        (_, Type::Decimal { precision, scale }) => return Some(format!("decimal({precision},{scale})")),
+        (_, Type::Decimal { precision, scale }) => {
+            return Some(format!("decimal({precision},{scale})"));
+        }
         (Dialect::MySql, Type::Text) if is_key => "varchar(255)",
         (Dialect::MySql, Type::Text) => "longtext",
         (_, Type::Text) => "text",
@@ -152,7 +167,9 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
         // Without NULL, one column of this type would be set to the time of each change.
         (Dialect::MySql, Type::TimestampUtc) => "timestamp(6) NULL DEFAULT NULL",
         (Dialect::Sqlite, Type::TimestampUtc) => "timestamptz",
-        (Dialect::Postgres, Type::List(inner)) => return declared(dialect, inner, false).map(|inner| format!("{inner}[]")),
+        (Dialect::Postgres, Type::List(inner)) => {
+            return declared(dialect, inner, false).map(|inner| format!("{inner}[]"));
+        }
         (_, Type::List(_)) => return None,
     };
     Some(word.to_string())
@@ -163,26 +180,54 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
 /// # Errors
 /// A column of the key does not.
 pub(super) fn check_key(store: &SqlStore, coming: &[Coming]) -> Result<()> {
-    match store.key.iter().find(|key| !coming.iter().any(|(name, _)| name == *key)) {
+    match store
+        .key
+        .iter()
+        .find(|key| !coming.iter().any(|(name, _)| name == *key))
+    {
         None => Ok(()),
         Some(key) => {
-            let error = format!("the key of table {} has the column {key}, which does not come", store.relation);
+            let error = format!(
+                "the key of table {} has the column {key}, which does not come",
+                store.relation
+            );
             Err(Error::new(ErrorKind::Flow, error).with_hint("check key of the store"))
         }
     }
 }
 
 /// What is said of columns whose type is wider in a table that is made.
-pub(super) fn remarks(store: &SqlStore, dialect: Dialect, made: &[Coming], coming: &[Coming]) -> Vec<String> {
-    let is_wider =
-        |kind: &Type| dialect == Dialect::Postgres && matches!(kind, Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64);
-    let made = made.iter().filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
+pub(super) fn remarks(
+    store: &SqlStore,
+    dialect: Dialect,
+    made: &[Coming],
+    coming: &[Coming],
+) -> Vec<String> {
+    let is_wider = |kind: &Type| {
+        dialect == Dialect::Postgres
+            && matches!(
+                kind,
+                Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64
+            )
+    };
+    let made = made
+        .iter()
+        .filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
     let remark = |(name, kind): &Coming| {
         let declared = declared(dialect, kind, false).unwrap_or_default();
-        format!("column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}", store.relation, dialect.name())
+        format!(
+            "column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}",
+            store.relation,
+            dialect.name()
+        )
     };
-    let absent = store.columns.keys().filter(|name| !coming.iter().any(|(coming, _)| coming == *name));
-    let absent = absent.map(|name| format!("columns of the store gives column {name} a type, and no such column comes"));
+    let absent = store
+        .columns
+        .keys()
+        .filter(|name| !coming.iter().any(|(coming, _)| coming == *name));
+    let absent = absent.map(|name| {
+        format!("columns of the store gives column {name} a type, and no such column comes")
+    });
     made.map(remark).chain(absent).collect()
 }
 
@@ -190,32 +235,56 @@ pub(super) fn remarks(store: &SqlStore, dialect: Dialect, made: &[Coming], comin
 ///
 /// # Errors
 /// Columns that the database has no type for: all of them are named.
-pub(super) fn create(store: &SqlStore, dialect: Dialect, relation: &str, collation: Option<&str>, coming: &[Coming]) -> Result<String> {
+pub(super) fn create(
+    store: &SqlStore,
+    dialect: Dialect,
+    relation: &str,
+    collation: Option<&str>,
+    coming: &[Coming],
+) -> Result<String> {
     let columns = definitions(store, dialect, coming)?;
     let mut lines: Vec<String> = columns
         .into_iter()
         .map(|(name, definition)| {
             let is_key = store.key.contains(&name) && !store.columns.contains_key(&name);
-            format!("{} {definition}{}", dialect.quoted(&name), if is_key { " NOT NULL" } else { "" })
+            format!(
+                "{} {definition}{}",
+                dialect.quoted(&name),
+                if is_key { " NOT NULL" } else { "" }
+            )
         })
         .collect();
     if !store.key.is_empty() {
-        let key: Vec<String> = store.key.iter().map(|column| dialect.quoted(column)).collect();
+        let key: Vec<String> = store
+            .key
+            .iter()
+            .map(|column| dialect.quoted(column))
+            .collect();
         lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
-    // Texts are compared by their bytes; whatever the server's own engine is, this one has transactions.
+    // Texts are compared by their bytes; whatever the server's own engine is, this one has
+    // transactions.
     let rest = match collation {
-        Some(collation) if dialect == Dialect::MySql => format!(" ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}"),
+        Some(collation) if dialect == Dialect::MySql => {
+            format!(" ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}")
+        }
         _ => String::new(),
     };
-    Ok(format!("CREATE TABLE {relation} ({}){rest}", lines.join(", ")))
+    Ok(format!(
+        "CREATE TABLE {relation} ({}){rest}",
+        lines.join(", ")
+    ))
 }
 
 /// The columns with their types, as they stand in a statement.
 ///
 /// # Errors
 /// Columns that the database has no type for: all of them are named.
-pub(super) fn definitions(store: &SqlStore, dialect: Dialect, coming: &[Coming]) -> Result<Vec<(String, String)>> {
+pub(super) fn definitions(
+    store: &SqlStore,
+    dialect: Dialect,
+    coming: &[Coming],
+) -> Result<Vec<(String, String)>> {
     let mut misfits = Misfits::new(store);
     let mut definitions = Vec::new();
     for (name, kind) in coming {
@@ -234,14 +303,30 @@ pub(super) fn definitions(store: &SqlStore, dialect: Dialect, coming: &[Coming])
 ///
 /// # Errors
 /// Columns that do not fit: all of them are named.
-pub(super) fn matched(store: &SqlStore, dialect: Dialect, coming: &[Coming], table: &Table) -> Result<(Vec<Target>, Vec<Coming>)> {
+pub(super) fn matched(
+    store: &SqlStore,
+    dialect: Dialect,
+    coming: &[Coming],
+    table: &Table,
+) -> Result<(Vec<Target>, Vec<Coming>)> {
     if let Some(refused) = &table.refused {
         let error = format!("table {} {refused}", store.relation);
-        return Err(Error::new(ErrorKind::Flow, error).with_hint("choose another table, or change this one: ALTER TABLE … ENGINE = InnoDB"));
+        return Err(Error::new(ErrorKind::Flow, error)
+            .with_hint("choose another table, or change this one: ALTER TABLE … ENGINE = InnoDB"));
     }
     // Elsewhere, names that differ by case are one column.
-    let key = |name: &str| if dialect == Dialect::Postgres { name.to_string() } else { name.to_lowercase() };
-    let known: BTreeMap<String, &Column> = table.columns.iter().map(|column| (key(&column.name), column)).collect();
+    let key = |name: &str| {
+        if dialect == Dialect::Postgres {
+            name.to_string()
+        } else {
+            name.to_lowercase()
+        }
+    };
+    let known: BTreeMap<String, &Column> = table
+        .columns
+        .iter()
+        .map(|column| (key(&column.name), column))
+        .collect();
     let (mut targets, mut missing, mut misfits) = (Vec::new(), Vec::new(), Misfits::new(store));
     for (name, kind) in coming {
         let Some(column) = known.get(&key(name)) else {
@@ -249,7 +334,11 @@ pub(super) fn matched(store: &SqlStore, dialect: Dialect, coming: &[Coming], tab
             continue;
         };
         if column.is_computed {
-            misfits.add(name, kind, "the database computes it there (leave it out by columns of the home)");
+            misfits.add(
+                name,
+                kind,
+                "the database computes it there (leave it out by columns of the home)",
+            );
             continue;
         }
         match column.holds.fit(kind) {
@@ -266,17 +355,36 @@ pub(super) fn matched(store: &SqlStore, dialect: Dialect, coming: &[Coming], tab
 ///
 /// # Errors
 /// Columns that do not come: all of them are named.
-pub(super) fn check_needed(store: &SqlStore, dialect: Dialect, coming: &[Coming], table: &Table) -> Result<()> {
-    let is_same = |one: &str, other: &str| if dialect == Dialect::Postgres { one == other } else { one.eq_ignore_ascii_case(other) };
+pub(super) fn check_needed(
+    store: &SqlStore,
+    dialect: Dialect,
+    coming: &[Coming],
+    table: &Table,
+) -> Result<()> {
+    let is_same = |one: &str, other: &str| {
+        if dialect == Dialect::Postgres {
+            one == other
+        } else {
+            one.eq_ignore_ascii_case(other)
+        }
+    };
     let comes = |column: &Column| coming.iter().any(|(name, _)| is_same(name, &column.name));
-    let needed = table.columns.iter().filter(|column| column.is_needed && !table.has_triggers && !comes(column));
-    let said =
-        |column: &Column| format!("column {} of table {} takes no null and has no default, and does not come", column.name, store.relation);
+    let needed = table
+        .columns
+        .iter()
+        .filter(|column| column.is_needed && !table.has_triggers && !comes(column));
+    let said = |column: &Column| {
+        format!(
+            "column {} of table {} takes no null and has no default, and does not come",
+            column.name, store.relation
+        )
+    };
     let list: Vec<String> = needed.map(said).collect();
     if list.is_empty() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Flow, list.join("; ")).with_hint("let it come from the home, or give the column a default by hand"))
+    Err(Error::new(ErrorKind::Flow, list.join("; "))
+        .with_hint("let it come from the home, or give the column a default by hand"))
 }
 
 /// Names that the database would take for others, or would keep as others.
@@ -287,19 +395,38 @@ fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Mi
     for (name, kind) in coming {
         match seen.insert(name.to_lowercase(), name) {
             Some(other) if dialect != Dialect::Postgres => {
-                misfits.add(name, kind, &format!("{} takes it and {other} for one column", dialect.name()));
+                misfits.add(
+                    name,
+                    kind,
+                    &format!("{} takes it and {other} for one column", dialect.name()),
+                );
             }
             _ => {}
         }
         if dialect == Dialect::Postgres && name.len() > LONGEST {
-            misfits.add(name, kind, &format!("PostgreSQL keeps {LONGEST} bytes of a name, and this one has {}", name.len()));
+            misfits.add(
+                name,
+                kind,
+                &format!(
+                    "PostgreSQL keeps {LONGEST} bytes of a name, and this one has {}",
+                    name.len()
+                ),
+            );
         }
         let is_nearly = |column: &&Column| {
-            column.name != *name && column.name.to_lowercase() == name.to_lowercase() && !comes.contains(column.name.as_str())
+            column.name != *name
+                && column.name.to_lowercase() == name.to_lowercase()
+                && !comes.contains(column.name.as_str())
         };
         let is_there = there.iter().any(|column| column.name == *name);
-        if let (Dialect::Postgres, false, Some(column)) = (dialect, is_there, there.iter().find(is_nearly)) {
-            misfits.add(name, kind, &format!("the table has {}, which is another name", column.name));
+        if let (Dialect::Postgres, false, Some(column)) =
+            (dialect, is_there, there.iter().find(is_nearly))
+        {
+            misfits.add(
+                name,
+                kind,
+                &format!("the table has {}, which is another name", column.name),
+            );
         }
     }
 }
@@ -313,11 +440,17 @@ struct Misfits<'s> {
 
 impl<'s> Misfits<'s> {
     fn new(store: &'s SqlStore) -> Self {
-        Self { store, list: Vec::new() }
+        Self {
+            store,
+            list: Vec::new(),
+        }
     }
 
     fn add(&mut self, name: &str, kind: &Type, why: &str) {
-        self.list.push(format!("column {name} is {kind}, which has no place in table {}: {why}", self.store.relation));
+        self.list.push(format!(
+            "column {name} is {kind}, which has no place in table {}: {why}",
+            self.store.relation
+        ));
     }
 
     fn finish(self) -> Result<()> {
@@ -332,7 +465,14 @@ impl<'s> Misfits<'s> {
 /// A column that cannot be stored.
 pub(super) fn no_place(store: &SqlStore, missing: &[Coming], why: &str) -> Error {
     let mut misfits = Misfits::new(store);
-    missing.iter().for_each(|(name, kind)| misfits.add(name, kind, why));
+    missing
+        .iter()
+        .for_each(|(name, kind)| misfits.add(name, kind, why));
     let found = misfits.finish().err();
-    found.unwrap_or_else(|| Error::new(ErrorKind::Flow, format!("no column comes to table {}", store.relation)))
+    found.unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::Flow,
+            format!("no column comes to table {}", store.relation),
+        )
+    })
 }

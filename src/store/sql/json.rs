@@ -11,8 +11,8 @@ enum Open {
     Array,
 }
 
-/// Refuses a text in which a name stands twice in one object, of which the database would keep one; and numbers that 64 bits
-/// do not hold, where it keeps them so.
+/// Refuses a text in which a name stands twice in one object, of which the database would keep one;
+/// and numbers that 64 bits do not hold, where it keeps them so.
 ///
 /// # Errors
 /// Which name or number, in words.
@@ -23,11 +23,18 @@ pub(super) fn check(text: &str, numbers_of_64_bits: bool) -> Result<(), String> 
     while let Some(sign) = rest.chars().next() {
         match sign {
             '"' => {
-                let Some(end) = closing_quote(rest) else { return Ok(()) };
+                let Some(end) = closing_quote(rest) else {
+                    return Ok(());
+                };
                 if let (true, Some(Open::Object(names))) = (wants_name, open.last_mut()) {
-                    let Ok(name) = serde_json::from_str::<String>(&rest[..=end]) else { return Ok(()) };
+                    let Ok(name) = serde_json::from_str::<String>(&rest[..=end]) else {
+                        return Ok(());
+                    };
                     if !names.insert(name.clone()) {
-                        return Err(format!("the name {} stands twice in one object, and the column keeps one of them", shown(&name)));
+                        return Err(format!(
+                            "the name {} stands twice in one object, and the column keeps one of them",
+                            shown(&name)
+                        ));
                     }
                     wants_name = false;
                 }
@@ -48,7 +55,9 @@ pub(super) fn check(text: &str, numbers_of_64_bits: bool) -> Result<(), String> 
             }
             ',' => wants_name = matches!(open.last(), Some(Open::Object(_))),
             '-' | '0'..='9' if numbers_of_64_bits => {
-                let length = rest.find(|sign: char| !matches!(sign, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+                let length = rest
+                    .find(|sign: char| !matches!(sign, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'))
+                    .unwrap_or(rest.len());
                 check_number(&rest[..length])?;
                 rest = &rest[length..];
                 continue;
@@ -75,18 +84,28 @@ fn check_number(text: &str) -> Result<(), String> {
         return Ok(());
     }
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
-    let digits = mantissa.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+    let digits = mantissa
+        .trim_start_matches(['-', '0', '.'])
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .count();
     let is_held = mantissa.contains('.') || mantissa.len() < text.len();
     match text.parse::<f64>() {
         Ok(number) if is_held && digits <= 15 && number.is_finite() => Ok(()),
-        _ => Err(format!("the column keeps the number {text} in 64 bits, which do not hold it exactly")),
+        _ => Err(format!(
+            "the column keeps the number {text} in 64 bits, which do not hold it exactly"
+        )),
     }
 }
 
 /// A text in quotes, shortened.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 40;
-    if text.chars().count() > MOST { format!("{:?}…", text.chars().take(MOST).collect::<String>()) } else { format!("{text:?}") }
+    if text.chars().count() > MOST {
+        format!("{:?}…", text.chars().take(MOST).collect::<String>())
+    } else {
+        format!("{text:?}")
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +114,11 @@ mod tests {
 
     #[test]
     fn names_that_stand_twice_are_found() {
-        for text in [r#"{"a": 1, "a": 2}"#, r#"[{"x": {"b": 1, "c": 2, "\u0062": 3}}]"#, r#"{"": 0, "a": {}, "": 1}"#] {
+        for text in [
+            r#"{"a": 1, "a": 2}"#,
+            r#"[{"x": {"b": 1, "c": 2, "\u0062": 3}}]"#,
+            r#"{"": 0, "a": {}, "": 1}"#,
+        ] {
             assert!(check(text, false).is_err(), "{text}");
         }
         for text in [
@@ -111,7 +134,10 @@ mod tests {
 
     #[test]
     fn numbers_that_64_bits_do_not_hold_are_found() {
-        for text in ["[1, -9223372036854775808, 18446744073709551615, 0.1, 1.5e300, true, null]", r#"{"1234567890123456789012": 1}"#] {
+        for text in [
+            "[1, -9223372036854775808, 18446744073709551615, 0.1, 1.5e300, true, null]",
+            r#"{"1234567890123456789012": 1}"#,
+        ] {
             assert!(check(text, true).is_ok(), "{text}");
         }
         for text in ["18446744073709551616", "0.12345678901234567", "[1e400]"] {

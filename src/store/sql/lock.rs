@@ -1,4 +1,5 @@
-//! The lock of a table: the database's own, so that it holds for every checkout and machine that fills it.
+//! The lock of a table: the database's own, so that it holds for every checkout and machine that
+//! fills it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +27,16 @@ pub(super) struct Patience {
     pub(super) waiting: UnboundedSender<String>,
 }
 
-/// Begins the transaction of a load, and locks its table in it; gives what the table's name means, now that it cannot become another.
+/// Begins the transaction of a load, and locks its table in it; gives what the table's name means,
+/// now that it cannot become another.
 ///
-/// In PostgreSQL and SQLite the lock goes with the transaction, in MySQL with [`unlock`] or the session.
-pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Patience) -> Result<Place> {
+/// In PostgreSQL and SQLite the lock goes with the transaction, in MySQL with [`unlock`] or the
+/// session.
+pub(super) async fn lock(
+    store: &SqlStore,
+    session: &mut Session,
+    patience: &Patience,
+) -> Result<Place> {
     if session.database().dialect == Dialect::Sqlite {
         sqlite(store, session, patience).await?;
         return Place::of(store, session).await;
@@ -37,7 +44,10 @@ pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Pat
     let mut locked: Option<Place> = None;
     loop {
         let place = Place::of(store, session).await?;
-        if locked.as_ref().is_some_and(|locked| locked.lock() == place.lock()) {
+        if locked
+            .as_ref()
+            .is_some_and(|locked| locked.lock() == place.lock())
+        {
             return Ok(place);
         }
         // It meant another table when it was locked.
@@ -46,8 +56,15 @@ pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Pat
         }
         super::receipts::make_table(&place, session).await?;
         if session.database().dialect == Dialect::Postgres {
-            // Else the snapshot could be older than the lock, whatever the server's own settings are.
-            session.begin("begin a transaction", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", None).await?;
+            // Else the snapshot could be older than the lock, whatever the server's own settings
+            // are.
+            session
+                .begin(
+                    "begin a transaction",
+                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+                    None,
+                )
+                .await?;
         }
         take(store, &place, session, patience).await?;
         locked = Some(place);
@@ -55,7 +72,12 @@ pub(super) async fn lock(store: &SqlStore, session: &mut Session, patience: &Pat
 }
 
 /// Takes the lock of a server, as soon as nobody has it.
-async fn take(store: &SqlStore, place: &Place, session: &mut Session, patience: &Patience) -> Result<()> {
+async fn take(
+    store: &SqlStore,
+    place: &Place,
+    session: &mut Session,
+    patience: &Patience,
+) -> Result<()> {
     let asked = match session.database().dialect {
         Dialect::Postgres => format!("SELECT pg_try_advisory_xact_lock({})::int", number(place)),
         _ => format!("SELECT GET_LOCK('{}', 0)", name(place)),
@@ -64,10 +86,23 @@ async fn take(store: &SqlStore, place: &Place, session: &mut Session, patience: 
     let mut is_told = false;
     loop {
         // Nothing is answered where the server could not lock at all.
-        match session.ask("lock its table", &asked).await?.into_iter().flatten().next().flatten().as_deref() {
+        match session
+            .ask("lock its table", &asked)
+            .await?
+            .into_iter()
+            .flatten()
+            .next()
+            .flatten()
+            .as_deref()
+        {
             Some("1") => return Ok(()),
             Some("0") => {}
-            _ => return Err(Error::new(ErrorKind::Flow, format!("the server does not lock table {}", store.relation))),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Flow,
+                    format!("the server does not lock table {}", store.relation),
+                ));
+            }
         }
         patience.rest(store, began, &mut is_told).await?;
     }
@@ -76,20 +111,35 @@ async fn take(store: &SqlStore, place: &Place, session: &mut Session, patience: 
 /// A write transaction, which one process has at a time.
 async fn sqlite(store: &SqlStore, session: &mut Session, patience: &Patience) -> Result<()> {
     let busy = patience.limit.map_or(BUSY, |limit| limit.min(BUSY));
-    session.execute("lock its database", &format!("PRAGMA busy_timeout = {}", busy.as_millis())).await?;
+    session
+        .execute(
+            "lock its database",
+            &format!("PRAGMA busy_timeout = {}", busy.as_millis()),
+        )
+        .await?;
     let began = Instant::now();
     let mut is_told = false;
     loop {
-        match session.begin("lock its table", "BEGIN IMMEDIATE", None).await {
+        match session
+            .begin("lock its table", "BEGIN IMMEDIATE", None)
+            .await
+        {
             Ok(()) => break,
             // As long as it takes is said of hygge's processes; this may be any other.
-            Err(ConnectionError::Failed { failure, .. }) if failure.is_transient && patience.limit.is_some() => {
+            Err(ConnectionError::Failed { failure, .. })
+                if failure.is_transient && patience.limit.is_some() =>
+            {
                 patience.rest(store, began, &mut is_told).await?;
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(session.execute("lock its database", &format!("PRAGMA busy_timeout = {}", BUSY.as_millis())).await?)
+    Ok(session
+        .execute(
+            "lock its database",
+            &format!("PRAGMA busy_timeout = {}", BUSY.as_millis()),
+        )
+        .await?)
 }
 
 impl Patience {
@@ -99,19 +149,27 @@ impl Patience {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         }
         if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
-            let error = format!("table {} is being filled by another process", store.relation);
-            return Err(Error::new(ErrorKind::Locked, error).with_hint("build again when it is done, or wait longer: --wait"));
+            let error = format!(
+                "table {} is being filled by another process",
+                store.relation
+            );
+            return Err(Error::new(ErrorKind::Locked, error)
+                .with_hint("build again when it is done, or wait longer: --wait"));
         }
         if !std::mem::replace(is_told, true) {
             // Nobody listens any more where the run has ended.
-            drop(self.waiting.send(format!("another process, which fills table {}", store.relation)));
+            drop(self.waiting.send(format!(
+                "another process, which fills table {}",
+                store.relation
+            )));
         }
         tokio::time::sleep(PAUSE).await;
         Ok(())
     }
 }
 
-/// Releases a lock that was taken for another table, and ends the transaction that was begun with it.
+/// Releases a lock that was taken for another table, and ends the transaction that was begun with
+/// it.
 async fn release(session: &mut Session, place: &Place) -> Result<()> {
     match session.database().dialect {
         Dialect::Postgres => Ok(session.roll_back("unlock its table").await?),
@@ -122,14 +180,21 @@ async fn release(session: &mut Session, place: &Place) -> Result<()> {
 /// Releases the lock after the commit. In PostgreSQL and SQLite the commit has released it already.
 pub(super) async fn unlock(session: &mut Session, place: &Place) -> Result<()> {
     if session.database().dialect == Dialect::MySql {
-        session.ask("unlock its table", &format!("SELECT RELEASE_LOCK('{}')", name(place))).await?;
+        session
+            .ask(
+                "unlock its table",
+                &format!("SELECT RELEASE_LOCK('{}')", name(place)),
+            )
+            .await?;
     }
     Ok(())
 }
 
 /// Locks of PostgreSQL are numbers, those of one database by themselves.
 fn number(place: &Place) -> i64 {
-    place.lock().as_bytes()[..8].iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
+    place.lock().as_bytes()[..8]
+        .iter()
+        .fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
 }
 
 /// Locks of MySQL have names of up to 64 letters, for the whole server.

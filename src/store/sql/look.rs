@@ -19,10 +19,12 @@ pub(super) async fn exists(store: &SqlStore, database: &Arc<Database>) -> Result
     Ok(look(store, database).await? != Found::Nothing)
 }
 
-/// What SQLite says to who only reads where somebody died while writing: <https://www.sqlite.org/rescode.html#readonly_rollback>.
+/// What SQLite says to who only reads where somebody died while writing:
+/// <https://www.sqlite.org/rescode.html#readonly_rollback>.
 const CUT_OFF: &str = "776";
 
-/// A session that reads. Where a process died in the middle of a load, SQLite first undoes that, which takes one that writes.
+/// A session that reads. Where a process died in the middle of a load, SQLite first undoes that,
+/// which takes one that writes.
 pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
     let mut session = database.session().await?;
     if database.dialect != Dialect::Sqlite {
@@ -30,7 +32,8 @@ pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session>
     }
     let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
     let looked = session.ask(action, any).await;
-    if !matches!(&looked, Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref() == Some(CUT_OFF)) {
+    if !matches!(&looked, Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref() == Some(CUT_OFF))
+    {
         // Whatever else is amiss shows again where something is looked for.
         return Ok(session);
     }
@@ -57,24 +60,46 @@ pub(super) async fn look_in(relation: &Relation, session: &mut Session) -> Resul
     if !is_there(relation, session).await? {
         return Ok(Found::Nothing);
     }
-    let asked = format!("SELECT 1 FROM {} LIMIT 1", relation.from(session.database().dialect));
+    let asked = format!(
+        "SELECT 1 FROM {} LIMIT 1",
+        relation.from(session.database().dialect)
+    );
     let found = session.ask("look at its table", &asked).await?;
-    Ok(if found.is_empty() { Found::NoRows } else { Found::Rows })
+    Ok(if found.is_empty() {
+        Found::NoRows
+    } else {
+        Found::Rows
+    })
 }
 
 /// True where there is a table of this name.
 pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Result<bool> {
     let dialect = session.database().dialect;
-    let Some([rest @ .., name]) = relation.table() else { return Ok(false) };
+    let Some([rest @ .., name]) = relation.table() else {
+        return Ok(false);
+    };
     let asked = match dialect {
-        Dialect::Postgres => format!("SELECT 1 WHERE to_regclass({}) IS NOT NULL", dialect.text(&relation.from(dialect))),
+        Dialect::Postgres => format!(
+            "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
+            dialect.text(&relation.from(dialect))
+        ),
         Dialect::Sqlite => {
-            let schema = rest.first().map_or_else(|| "'main'".into(), |schema| dialect.text(schema));
-            format!("SELECT 1 FROM pragma_table_list({}) WHERE schema = {schema}", dialect.text(name))
+            let schema = rest
+                .first()
+                .map_or_else(|| "'main'".into(), |schema| dialect.text(schema));
+            format!(
+                "SELECT 1 FROM pragma_table_list({}) WHERE schema = {schema}",
+                dialect.text(name)
+            )
         }
         Dialect::MySql => {
-            let schema = rest.first().map_or_else(|| "DATABASE()".into(), |schema| dialect.text(schema));
-            format!("SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}", dialect.text(name))
+            let schema = rest
+                .first()
+                .map_or_else(|| "DATABASE()".into(), |schema| dialect.text(schema));
+            format!(
+                "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
+                dialect.text(name)
+            )
         }
     };
     Ok(!session.ask("look for its table", &asked).await?.is_empty())
@@ -82,6 +107,14 @@ pub(super) async fn is_there(relation: &Relation, session: &mut Session) -> Resu
 
 /// The rows of what stands behind FROM.
 pub(super) async fn count(from: &str, session: &mut Session) -> Result<u64> {
-    let counted = session.ask("count its rows", &format!("SELECT count(*) FROM {from}")).await?;
-    Ok(counted.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or_default())
+    let counted = session
+        .ask("count its rows", &format!("SELECT count(*) FROM {from}"))
+        .await?;
+    Ok(counted
+        .into_iter()
+        .flatten()
+        .flatten()
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or_default())
 }

@@ -1,6 +1,8 @@
-//! Rows that come into a table beside theirs first: to be cast into its types, or to be merged by their keys.
+//! Rows that come into a table beside theirs first: to be cast into its types, or to be merged by
+//! their keys.
 //!
-//! What its types make of a value is compared with it, and what the database says was written with what was sent.
+//! What its types make of a value is compared with it, and what the database says was written with
+//! what was sent.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -30,7 +32,12 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// Makes it, without rows.
-    pub(super) async fn make(store: &'a SqlStore, place: &Place, session: &mut Session, targets: &'a [Target]) -> Result<Self> {
+    pub(super) async fn make(
+        store: &'a SqlStore,
+        place: &Place,
+        session: &mut Session,
+        targets: &'a [Target],
+    ) -> Result<Self> {
         let dialect = session.database().dialect;
         let table = place.relation().from(dialect);
         let name = own_name();
@@ -44,31 +51,58 @@ impl<'a> Side<'a> {
         let names = targets.iter().map(|target| dialect.quoted(&target.name));
         let statement = match dialect {
             Dialect::Postgres => {
-                let columns = targets.iter().zip(names).map(|(target, name)| format!("{name} {}", postgres::side_type(&target.wire)));
-                format!("CREATE TEMP TABLE {side} ({}) ON COMMIT DROP", columns.collect::<Vec<_>>().join(", "))
+                let columns = targets
+                    .iter()
+                    .zip(names)
+                    .map(|(target, name)| format!("{name} {}", postgres::side_type(&target.wire)));
+                format!(
+                    "CREATE TEMP TABLE {side} ({}) ON COMMIT DROP",
+                    columns.collect::<Vec<_>>().join(", ")
+                )
             }
             Dialect::MySql => {
-                format!("CREATE TEMPORARY TABLE {side} AS SELECT {} FROM {table} LIMIT 0", names.collect::<Vec<_>>().join(", "))
+                format!(
+                    "CREATE TEMPORARY TABLE {side} AS SELECT {} FROM {table} LIMIT 0",
+                    names.collect::<Vec<_>>().join(", ")
+                )
             }
-            Dialect::Sqlite => format!("CREATE TABLE {side} AS SELECT {} FROM {table} LIMIT 0", names.collect::<Vec<_>>().join(", ")),
+            Dialect::Sqlite => format!(
+                "CREATE TABLE {side} AS SELECT {} FROM {table} LIMIT 0",
+                names.collect::<Vec<_>>().join(", ")
+            ),
         };
-        session.execute("make a table beside it", &statement).await?;
-        Ok(Self { store, targets, dialect, relation, table, alias: dialect.quoted(&own_name()) })
+        session
+            .execute("make a table beside it", &statement)
+            .await?;
+        Ok(Self {
+            store,
+            targets,
+            dialect,
+            relation,
+            table,
+            alias: dialect.quoted(&own_name()),
+        })
     }
 
     /// Moves its rows into the table.
     pub(super) async fn move_rows(&self, session: &mut Session, staged: u64) -> Result<Changes> {
         self.compare(session).await?;
         let names = self.names().join(", ");
-        let statement =
-            format!("INSERT INTO {} ({names}){} SELECT {names} FROM {} AS {}", self.table, self.overriding(), self.cast(), self.alias);
+        let statement = format!(
+            "INSERT INTO {} ({names}){} SELECT {names} FROM {} AS {}",
+            self.table,
+            self.overriding(),
+            self.cast(),
+            self.alias
+        );
         let added = session.change("write its rows", &statement).await?;
         self.check_count(staged, added)?;
         self.empty(session).await?;
         Ok(Changes { added, removed: 0 })
     }
 
-    /// Rows whose key is there change, others are added; those that meet `delete_where` are removed.
+    /// Rows whose key is there change, others are added; those that meet `delete_where` are
+    /// removed.
     pub(super) async fn merge(&self, session: &mut Session, staged: u64) -> Result<Changes> {
         self.check_keys(session).await?;
         self.compare(session).await?;
@@ -86,29 +120,48 @@ impl<'a> Side<'a> {
 
     /// What [`Side::merge`] does where nothing is wrong with what came.
     async fn change(&self, session: &mut Session, staged: u64) -> Result<Changes> {
-        let Self { dialect, table, alias, .. } = self;
+        let Self {
+            dialect,
+            table,
+            alias,
+            ..
+        } = self;
         let all = self.cast();
         let same = self.same();
         let (gone, stays) = match &self.store.delete_where {
             // The line ends, so that a comment at the end of a condition does.
             Some(condition) => (
-                Some(format!("(SELECT * FROM {all} AS {alias} WHERE ({condition}\n))")),
-                format!("(SELECT * FROM {all} AS {alias} WHERE NOT coalesce(({condition}\n), false))"),
+                Some(format!(
+                    "(SELECT * FROM {all} AS {alias} WHERE ({condition}\n))"
+                )),
+                format!(
+                    "(SELECT * FROM {all} AS {alias} WHERE NOT coalesce(({condition}\n), false))"
+                ),
             ),
             None => (None, all),
         };
         let (mut removed, mut staying) = (0, staged);
         if let Some(gone) = gone {
             let statement = match dialect {
-                Dialect::MySql => format!("DELETE {table} FROM {table} JOIN {gone} AS {alias} ON {same}"),
-                _ => format!("DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS {alias} WHERE {same})"),
+                Dialect::MySql => {
+                    format!("DELETE {table} FROM {table} JOIN {gone} AS {alias} ON {same}")
+                }
+                _ => format!(
+                    "DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS {alias} WHERE {same})"
+                ),
             };
-            removed = session.change("remove rows by their keys", &statement).await?;
+            removed = session
+                .change("remove rows by their keys", &statement)
+                .await?;
             staying = count(&format!("{stays} AS {alias}"), session).await?;
         }
         let changed = self.update(session, &stays, &same).await?;
         let names = self.names();
-        let of_side = names.iter().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>().join(", ");
+        let of_side = names
+            .iter()
+            .map(|name| format!("{alias}.{name}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let statement = format!(
             "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
             names.join(", "),
@@ -117,7 +170,9 @@ impl<'a> Side<'a> {
         );
         let added = session.change("add rows", &statement).await?;
         // A trigger may leave out changes that change nothing.
-        if changed + added < staying && self.differs(session, &stays, &same).await? || changed + added > staying {
+        if changed + added < staying && self.differs(session, &stays, &same).await?
+            || changed + added > staying
+        {
             self.check_count(staying, changed + added)?;
         }
         Ok(Changes { added, removed })
@@ -125,65 +180,132 @@ impl<'a> Side<'a> {
 
     /// Changes the rows whose keys are there; gives how many of those that stay it is.
     async fn update(&self, session: &mut Session, stays: &str, same: &str) -> Result<u64> {
-        let Self { dialect, table, alias, .. } = self;
+        let Self {
+            dialect,
+            table,
+            alias,
+            ..
+        } = self;
         let key = self.key();
-        let numbered = |name: &String| self.targets.iter().any(|target| target.is_numbered && dialect.quoted(&target.name) == *name);
-        let others: Vec<String> = self.names().into_iter().filter(|name| !key.contains(name)).collect();
+        let numbered = |name: &String| {
+            self.targets
+                .iter()
+                .any(|target| target.is_numbered && dialect.quoted(&target.name) == *name)
+        };
+        let others: Vec<String> = self
+            .names()
+            .into_iter()
+            .filter(|name| !key.contains(name))
+            .collect();
         if let Some(name) = others.iter().find(|name| numbered(name)) {
             // It is numbered by the database, and cannot be changed.
-            let asked = format!("SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} WHERE {table}.{name} <> {alias}.{name} LIMIT 1");
-            if !session.ask("compare what it numbers", &asked).await?.is_empty() {
-                let error = format!("column {name} of table {} is GENERATED ALWAYS, and a row would change in it", self.store.relation);
-                return Err(
-                    Error::new(ErrorKind::Flow, error).with_hint("leave it out by columns of the home, or make it GENERATED BY DEFAULT")
+            let asked = format!(
+                "SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} WHERE {table}.{name} <> {alias}.{name} LIMIT 1"
+            );
+            if !session
+                .ask("compare what it numbers", &asked)
+                .await?
+                .is_empty()
+            {
+                let error = format!(
+                    "column {name} of table {} is GENERATED ALWAYS, and a row would change in it",
+                    self.store.relation
                 );
+                return Err(Error::new(ErrorKind::Flow, error).with_hint(
+                    "leave it out by columns of the home, or make it GENERATED BY DEFAULT",
+                ));
             }
         }
         let others: Vec<String> = others.into_iter().filter(|name| !numbered(name)).collect();
         if others.is_empty() {
-            return count(&format!("{stays} AS {alias} JOIN {table} ON {same}"), session).await;
+            return count(
+                &format!("{stays} AS {alias} JOIN {table} ON {same}"),
+                session,
+            )
+            .await;
         }
-        let set = |left: &str| others.iter().map(|name| format!("{left}{name} = {alias}.{name}")).collect::<Vec<_>>().join(", ");
-        let statement = match dialect {
-            Dialect::MySql => format!("UPDATE {table} JOIN {stays} AS {alias} ON {same} SET {}", set(&format!("{table}."))),
-            // What the table says of conflicts is overridden: a row that is in the way is an error.
-            Dialect::Sqlite => format!("UPDATE OR ABORT {table} SET {} FROM {stays} AS {alias} WHERE {same}", set("")),
-            Dialect::Postgres => format!("UPDATE {table} SET {} FROM {stays} AS {alias} WHERE {same}", set("")),
+        let set = |left: &str| {
+            others
+                .iter()
+                .map(|name| format!("{left}{name} = {alias}.{name}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
-        Ok(session.change("change rows by their keys", &statement).await?)
+        let statement = match dialect {
+            Dialect::MySql => format!(
+                "UPDATE {table} JOIN {stays} AS {alias} ON {same} SET {}",
+                set(&format!("{table}."))
+            ),
+            // What the table says of conflicts is overridden: a row that is in the way is an error.
+            Dialect::Sqlite => format!(
+                "UPDATE OR ABORT {table} SET {} FROM {stays} AS {alias} WHERE {same}",
+                set("")
+            ),
+            Dialect::Postgres => format!(
+                "UPDATE {table} SET {} FROM {stays} AS {alias} WHERE {same}",
+                set("")
+            ),
+        };
+        Ok(session
+            .change("change rows by their keys", &statement)
+            .await?)
     }
 
     /// The rows, cast into the types of the table.
     fn cast(&self) -> String {
         let cast = |target: &Target| {
             let name = self.dialect.quoted(&target.name);
-            if self.dialect == Dialect::Postgres { format!("{name}::{} AS {name}", target.declared) } else { name }
+            if self.dialect == Dialect::Postgres {
+                format!("{name}::{} AS {name}", target.declared)
+            } else {
+                name
+            }
         };
         let columns = self.targets.iter().map(cast).collect::<Vec<_>>().join(", ");
-        format!("(SELECT {columns} FROM {})", self.relation.from(self.dialect))
+        format!(
+            "(SELECT {columns} FROM {})",
+            self.relation.from(self.dialect)
+        )
     }
 
     fn names(&self) -> Vec<String> {
-        self.targets.iter().map(|target| self.dialect.quoted(&target.name)).collect()
+        self.targets
+            .iter()
+            .map(|target| self.dialect.quoted(&target.name))
+            .collect()
     }
 
     fn key(&self) -> Vec<String> {
-        self.store.key.iter().map(|column| self.dialect.quoted(column)).collect()
+        self.store
+            .key
+            .iter()
+            .map(|column| self.dialect.quoted(column))
+            .collect()
     }
 
     /// The condition that a row of the table has the key of one beside it.
     fn same(&self) -> String {
-        self.key().iter().map(|column| format!("{}.{column} = {}.{column}", self.table, self.alias)).collect::<Vec<_>>().join(" AND ")
+        self.key()
+            .iter()
+            .map(|column| format!("{}.{column} = {}.{column}", self.table, self.alias))
+            .collect::<Vec<_>>()
+            .join(" AND ")
     }
 
     /// Columns that PostgreSQL always numbers take what comes.
     fn overriding(&self) -> &'static str {
-        if self.targets.iter().any(|target| target.is_numbered) { " OVERRIDING SYSTEM VALUE" } else { "" }
+        if self.targets.iter().any(|target| target.is_numbered) {
+            " OVERRIDING SYSTEM VALUE"
+        } else {
+            ""
+        }
     }
 
     async fn empty(&self, session: &mut Session) -> Result<()> {
         let statement = format!("DELETE FROM {}", self.relation.from(self.dialect));
-        Ok(session.execute("empty the table beside it", &statement).await?)
+        Ok(session
+            .execute("empty the table beside it", &statement)
+            .await?)
     }
 
     fn check_count(&self, sent: u64, written: u64) -> Result<()> {
@@ -204,14 +326,28 @@ impl<'a> Side<'a> {
 
     /// True where a row that stays is not in the table as it came.
     async fn differs(&self, session: &mut Session, stays: &str, same: &str) -> Result<bool> {
-        let Self { dialect, table, alias, .. } = self;
+        let Self {
+            dialect,
+            table,
+            alias,
+            ..
+        } = self;
         let is_equal = |name: &String| match dialect {
-            Dialect::Postgres => format!("{table}.{name}::text IS NOT DISTINCT FROM {alias}.{name}::text"),
+            Dialect::Postgres => {
+                format!("{table}.{name}::text IS NOT DISTINCT FROM {alias}.{name}::text")
+            }
             Dialect::MySql => format!("{table}.{name} <=> {alias}.{name}"),
             Dialect::Sqlite => format!("{table}.{name} IS {alias}.{name}"),
         };
-        let equal = self.names().iter().map(is_equal).collect::<Vec<_>>().join(" AND ");
-        let asked = format!("SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same} AND {equal}) LIMIT 1");
+        let equal = self
+            .names()
+            .iter()
+            .map(is_equal)
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        let asked = format!(
+            "SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same} AND {equal}) LIMIT 1"
+        );
         Ok(!session.ask("compare its rows", &asked).await?.is_empty())
     }
 
@@ -221,12 +357,32 @@ impl<'a> Side<'a> {
             return Ok(());
         }
         let side = self.relation.from(self.dialect);
-        for target in self.targets.iter().filter(|target| target.holds.is_compared()) {
+        for target in self
+            .targets
+            .iter()
+            .filter(|target| target.holds.is_compared())
+        {
             let (name, declared) = (self.dialect.quoted(&target.name), &target.declared);
-            let is_list = matches!((&target.kind, &target.holds), (Type::List(_), Holds::List(_)));
-            let back = if is_list { format!("{name}::{declared}::text[]") } else { format!("{name}::{declared}::text") };
-            let asked = format!("SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1");
-            let Some(row) = session.ask("compare what it makes of values", &asked).await?.into_iter().next() else { continue };
+            let is_list = matches!(
+                (&target.kind, &target.holds),
+                (Type::List(_), Holds::List(_))
+            );
+            let back = if is_list {
+                format!("{name}::{declared}::text[]")
+            } else {
+                format!("{name}::{declared}::text")
+            };
+            let asked = format!(
+                "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1"
+            );
+            let Some(row) = session
+                .ask("compare what it makes of values", &asked)
+                .await?
+                .into_iter()
+                .next()
+            else {
+                continue;
+            };
             let error = format!(
                 "column {}: {} would be {} in table {}, whose column is {declared}",
                 target.name,
@@ -234,36 +390,89 @@ impl<'a> Side<'a> {
                 shown(&row, 1),
                 self.store.relation
             );
-            return Err(Error::new(ErrorKind::Flow, error)
-                .with_hint("nothing was published; change the value or the column, or leave the column out"));
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(
+                "nothing was published; change the value or the column, or leave the column out",
+            ));
         }
         Ok(())
     }
 
     /// Each key comes once in a part, and is there.
     async fn check_keys(&self, session: &mut Session) -> Result<()> {
-        let (key, side, table) = (self.key(), self.relation.from(self.dialect), &self.store.relation);
-        let nulls = key.iter().map(|column| format!("{column} IS NULL")).collect::<Vec<_>>().join(" OR ");
-        if !session.ask("look at its keys", &format!("SELECT 1 FROM {side} WHERE {nulls} LIMIT 1")).await?.is_empty() {
-            let error = format!("a row without a key comes to table {table}: {} is null", self.store.key.join(" or "));
-            return Err(Error::new(ErrorKind::Flow, error).with_hint("leave such rows out, or choose another key"));
+        let (key, side, table) = (
+            self.key(),
+            self.relation.from(self.dialect),
+            &self.store.relation,
+        );
+        let nulls = key
+            .iter()
+            .map(|column| format!("{column} IS NULL"))
+            .collect::<Vec<_>>()
+            .join(" OR ");
+        if !session
+            .ask(
+                "look at its keys",
+                &format!("SELECT 1 FROM {side} WHERE {nulls} LIMIT 1"),
+            )
+            .await?
+            .is_empty()
+        {
+            let error = format!(
+                "a row without a key comes to table {table}: {} is null",
+                self.store.key.join(" or ")
+            );
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint("leave such rows out, or choose another key"));
         }
         let list = key.join(", ");
-        let twice = format!("SELECT {list} FROM {} AS {} GROUP BY {list} HAVING count(*) > 1 LIMIT 1", self.cast(), self.alias);
-        if let Some(row) = session.ask("look at its keys", &twice).await?.into_iter().next() {
-            let shown: Vec<String> =
-                self.store.key.iter().zip(row).map(|(column, value)| format!("{column} = {}", value.unwrap_or_default())).collect();
-            let error = format!("two rows of one part come to table {table} with the key {}", shown.join(", "));
-            return Err(Error::new(ErrorKind::Flow, error).with_hint("each key may come once in a part: which of the rows should win?"));
+        let twice = format!(
+            "SELECT {list} FROM {} AS {} GROUP BY {list} HAVING count(*) > 1 LIMIT 1",
+            self.cast(),
+            self.alias
+        );
+        if let Some(row) = session
+            .ask("look at its keys", &twice)
+            .await?
+            .into_iter()
+            .next()
+        {
+            let shown: Vec<String> = self
+                .store
+                .key
+                .iter()
+                .zip(row)
+                .map(|(column, value)| format!("{column} = {}", value.unwrap_or_default()))
+                .collect();
+            let error = format!(
+                "two rows of one part come to table {table} with the key {}",
+                shown.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Flow, error)
+                .with_hint("each key may come once in a part: which of the rows should win?"));
         }
         Ok(())
     }
 
     /// No row has another key that the table takes for the same.
     async fn check_folded(&self, session: &mut Session) -> Result<()> {
-        let Self { dialect, table, alias, .. } = self;
-        let is_key = |target: &&Target| self.store.key.iter().any(|key| key.to_lowercase() == target.name.to_lowercase());
-        let folded: Vec<&Target> = self.targets.iter().filter(is_key).filter(|target| target.folds && target.kind == Type::Text).collect();
+        let Self {
+            dialect,
+            table,
+            alias,
+            ..
+        } = self;
+        let is_key = |target: &&Target| {
+            self.store
+                .key
+                .iter()
+                .any(|key| key.to_lowercase() == target.name.to_lowercase())
+        };
+        let folded: Vec<&Target> = self
+            .targets
+            .iter()
+            .filter(is_key)
+            .filter(|target| target.folds && target.kind == Type::Text)
+            .collect();
         for target in folded {
             let name = dialect.quoted(&target.name);
             let (old, new) = (format!("{table}.{name}"), format!("{alias}.{name}"));
@@ -279,9 +488,19 @@ impl<'a> Side<'a> {
                 Dialect::MySql => format!("CAST({old} AS BINARY) <> CAST({new} AS BINARY)"),
                 Dialect::Sqlite => format!("{old} <> {new} COLLATE BINARY"),
             };
-            let asked =
-                format!("SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1", self.cast(), self.same());
-            let Some(row) = session.ask("compare its keys", &asked).await?.into_iter().next() else { continue };
+            let asked = format!(
+                "SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1",
+                self.cast(),
+                self.same()
+            );
+            let Some(row) = session
+                .ask("compare its keys", &asked)
+                .await?
+                .into_iter()
+                .next()
+            else {
+                continue;
+            };
             let error = format!(
                 "a row comes to table {} with {} = {}, which its collation takes for {}, the key of another row",
                 self.store.relation,
@@ -289,9 +508,9 @@ impl<'a> Side<'a> {
                 shown(&row, 1),
                 shown(&row, 0)
             );
-            return Err(
-                Error::new(ErrorKind::Flow, error).with_hint("give the column a collation that tells them apart, or choose another key")
-            );
+            return Err(Error::new(ErrorKind::Flow, error).with_hint(
+                "give the column a collation that tells them apart, or choose another key",
+            ));
         }
         Ok(())
     }
@@ -299,7 +518,9 @@ impl<'a> Side<'a> {
 
 /// A value of an answer, in quotes.
 fn shown(row: &[Option<String>], place: usize) -> String {
-    row.get(place).and_then(Option::as_deref).map_or_else(|| "null".into(), json::shown)
+    row.get(place)
+        .and_then(Option::as_deref)
+        .map_or_else(|| "null".into(), json::shown)
 }
 
 /// A name that nobody else has.

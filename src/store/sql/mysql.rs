@@ -16,8 +16,10 @@ const STATEMENT: usize = 1 << 20;
 /// A longer text, or more bytes, is sent beside a statement and not in it.
 const LONG: usize = 1 << 18;
 
-/// What a session that fills tables is set to: no value is cut or made another, and no number stands for the next one.
-const STRICT: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
+/// What a session that fills tables is set to: no value is cut or made another, and no number
+/// stands for the next one.
+const STRICT: &str =
+    "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
 
 /// The modes that say what SQL means. See <https://mariadb.com/kb/en/sql-mode/>.
 const MEANINGS: [&str; 8] = [
@@ -31,49 +33,84 @@ const MEANINGS: [&str; 8] = [
     "REAL_AS_FLOAT",
 ];
 
-/// Sets a session to what statements of hygge's own are written for. What the server set it to is kept in a variable of it.
+/// Sets a session to what statements of hygge's own are written for. What the server set it to is
+/// kept in a variable of it.
 pub(super) async fn set_up(session: &mut Session) -> Result<()> {
     if session.database().dialect != Dialect::MySql {
         return Ok(());
     }
     let action = "set up its session";
-    session.execute(action, "SET @hygge_sql_mode = COALESCE(@hygge_sql_mode, @@SESSION.sql_mode)").await?;
-    Ok(session.execute(action, &format!("SET SESSION sql_mode = '{STRICT}'")).await?)
+    session
+        .execute(
+            action,
+            "SET @hygge_sql_mode = COALESCE(@hygge_sql_mode, @@SESSION.sql_mode)",
+        )
+        .await?;
+    Ok(session
+        .execute(action, &format!("SET SESSION sql_mode = '{STRICT}'"))
+        .await?)
 }
 
-/// Sets a session that was set up so that SQL which the config has means what the server says; values stay exact.
+/// Sets a session that was set up so that SQL which the config has means what the server says;
+/// values stay exact.
 pub(super) async fn speak_as_user(session: &mut Session) -> Result<()> {
     if session.database().dialect != Dialect::MySql {
         return Ok(());
     }
-    let meanings = MEANINGS.map(|mode| format!(", IF(FIND_IN_SET('{mode}', @hygge_sql_mode), '{mode}', NULL)")).concat();
-    Ok(session.execute("set up its session", &format!("SET SESSION sql_mode = CONCAT_WS(',', '{STRICT}'{meanings})")).await?)
+    let meanings = MEANINGS
+        .map(|mode| format!(", IF(FIND_IN_SET('{mode}', @hygge_sql_mode), '{mode}', NULL)"))
+        .concat();
+    Ok(session
+        .execute(
+            "set up its session",
+            &format!("SET SESSION sql_mode = CONCAT_WS(',', '{STRICT}'{meanings})"),
+        )
+        .await?)
 }
 
-/// The collation of tables that are made: texts are compared by their bytes, blanks at their end among them, where the server
-/// has such a one. Elsewhere than in MySQL and MariaDB there is none to be named.
+/// The collation of tables that are made: texts are compared by their bytes, blanks at their end
+/// among them, where the server has such a one. Elsewhere than in MySQL and MariaDB there is none
+/// to be named.
 pub(super) async fn collation(session: &mut Session) -> Result<Option<String>> {
     if session.database().dialect != Dialect::MySql {
         return Ok(None);
     }
     let asked = "SELECT collation_name FROM information_schema.collations \
                  WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 LIMIT 1";
-    let found = session.ask("look for a collation", asked).await?.into_iter().flatten().next().flatten();
+    let found = session
+        .ask("look for a collation", asked)
+        .await?
+        .into_iter()
+        .flatten()
+        .next()
+        .flatten();
     Ok(Some(found.unwrap_or_else(|| "utf8mb4_bin".into())))
 }
 
 /// Inserts rows into a table.
 pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>) -> Result<u64> {
     let dialect = Dialect::MySql;
-    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
+    let names: Vec<String> = rows
+        .columns
+        .iter()
+        .map(|(target, _)| dialect.quoted(&target.name))
+        .collect();
     let mut written = 0;
-    let head = format!("INSERT INTO {} ({}) VALUES ", into.from(dialect), names.join(", "));
+    let head = format!(
+        "INSERT INTO {} ({}) VALUES ",
+        into.from(dialect),
+        names.join(", ")
+    );
     let most = most_bytes(session).await?;
     let mut statement = head.clone();
     for row in 0..rows.height {
         let before = statement.len();
         let mut long = Vec::new();
-        statement.push_str(if statement.len() == head.len() { "(" } else { ",(" });
+        statement.push_str(if statement.len() == head.len() {
+            "("
+        } else {
+            ",("
+        });
         for (number, (target, cells)) in rows.columns.iter().enumerate() {
             if number > 0 {
                 statement.push(',');
@@ -121,15 +158,31 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
     Ok(written)
 }
 
-/// How long a statement may be for the server, in bytes: it closes the connection to who sends a longer one.
+/// How long a statement may be for the server, in bytes: it closes the connection to who sends a
+/// longer one.
 async fn most_bytes(session: &mut Session) -> Result<usize> {
-    let asked = session.ask("ask how long a statement may be", "SELECT @@max_allowed_packet").await?;
-    let most = asked.into_iter().flatten().next().flatten().and_then(|most| most.parse().ok());
+    let asked = session
+        .ask(
+            "ask how long a statement may be",
+            "SELECT @@max_allowed_packet",
+        )
+        .await?;
+    let most = asked
+        .into_iter()
+        .flatten()
+        .next()
+        .flatten()
+        .and_then(|most| most.parse().ok());
     Ok(most.unwrap_or(usize::MAX))
 }
 
 /// Writes a value as SQL, or a mark for a long one.
-fn put<'c>(out: &mut String, cell: &Cell<'c>, kind: &Type, long: &mut Vec<Bound<'c>>) -> Result<(), String> {
+fn put<'c>(
+    out: &mut String,
+    cell: &Cell<'c>,
+    kind: &Type,
+    long: &mut Vec<Bound<'c>>,
+) -> Result<(), String> {
     match cell {
         Cell::Text(value) if value.len() > LONG => {
             out.push('?');
@@ -143,12 +196,21 @@ fn put<'c>(out: &mut String, cell: &Cell<'c>, kind: &Type, long: &mut Vec<Bound<
         Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
         Cell::Integer(value) => put_decimal(out, (*value).into(), 0),
         Cell::Unsigned(value) => put_decimal(out, (*value).into(), 0),
-        // The server reads a number of 64 bits and rounds it: the shortest form of the largest one of 32 bits lies above it.
-        Cell::Float32(value) if value.is_finite() => out.push_str(&format!("{:e}", f64::from(*value))),
+        // The server reads a number of 64 bits and rounds it: the shortest form of the largest one
+        // of 32 bits lies above it.
+        Cell::Float32(value) if value.is_finite() => {
+            out.push_str(&format!("{:e}", f64::from(*value)))
+        }
         Cell::Float64(value) if value.is_finite() => out.push_str(&format!("{value:e}")),
-        Cell::Float32(_) | Cell::Float64(_) => return Err("MySQL has neither NaN nor infinity".into()),
+        Cell::Float32(_) | Cell::Float64(_) => {
+            return Err("MySQL has neither NaN nor infinity".into());
+        }
         Cell::Decimal(value) => {
-            let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
+            let scale = if let Type::Decimal { scale, .. } = kind {
+                *scale
+            } else {
+                0
+            };
             put_decimal(out, *value, scale);
         }
         Cell::Text(value) => {
@@ -170,7 +232,10 @@ fn put<'c>(out: &mut String, cell: &Cell<'c>, kind: &Type, long: &mut Vec<Bound<
         Cell::Binary(value) => {
             out.push_str("x'");
             // Writing to a text cannot fail.
-            value.iter().try_for_each(|byte| write!(out, "{byte:02x}")).map_err(|error| error.to_string())?;
+            value
+                .iter()
+                .try_for_each(|byte| write!(out, "{byte:02x}"))
+                .map_err(|error| error.to_string())?;
             out.push('\'');
         }
         Cell::Date(days) => quoted(out, |out| calendar::put_date(out, i64::from(*days)))?,
@@ -184,7 +249,10 @@ fn put<'c>(out: &mut String, cell: &Cell<'c>, kind: &Type, long: &mut Vec<Bound<
     Ok(())
 }
 
-fn quoted(out: &mut String, put: impl FnOnce(&mut String) -> Result<(), String>) -> Result<(), String> {
+fn quoted(
+    out: &mut String,
+    put: impl FnOnce(&mut String) -> Result<(), String>,
+) -> Result<(), String> {
     out.push('\'');
     put(out)?;
     out.push('\'');

@@ -1,7 +1,7 @@
 //! Places: which table a name means at this moment, in the database's own words.
 //!
-//! A name without a schema means what the database finds for it; two spellings may mean one table. What is locked, written and
-//! recorded is what the name means.
+//! A name without a schema means what the database finds for it; two spellings may mean one table.
+//! What is locked, written and recorded is what the name means.
 
 use super::SqlStore;
 use crate::connection::{Dialect, Relation, Session};
@@ -49,23 +49,48 @@ impl Place {
     }
 }
 
-async fn postgres(store: &SqlStore, schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
+async fn postgres(
+    store: &SqlStore,
+    schema: Option<String>,
+    name: String,
+    session: &mut Session,
+) -> Result<Place> {
     let written = Dialect::Postgres.text(&store.relation.from(Dialect::Postgres));
     let asked = format!(
         "SELECT n.nspname, c.relname, current_schema() FROM (SELECT 1) AS one \
          LEFT JOIN pg_class c ON c.oid = to_regclass({written}) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"
     );
-    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let found = session
+        .ask("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let mut found = found.into_iter();
-    let (found_schema, found_name, current) = (found.next().flatten(), found.next().flatten(), found.next().flatten());
+    let (found_schema, found_name, current) = (
+        found.next().flatten(),
+        found.next().flatten(),
+        found.next().flatten(),
+    );
     if let (Some(schema), Some(table)) = (found_schema, found_name) {
-        return Ok(Place { schema, table, exists: true });
+        return Ok(Place {
+            schema,
+            table,
+            exists: true,
+        });
     }
     let schema = schema.or(current).ok_or_else(|| {
-        let error = format!("table {} has no schema: none of the user's search_path is there", store.relation);
+        let error = format!(
+            "table {} has no schema: none of the user's search_path is there",
+            store.relation
+        );
         Error::new(ErrorKind::Flow, error).with_hint("name the schema: table: SCHEMA.TABLE")
     })?;
-    Ok(Place { schema, table: cut(name), exists: false })
+    Ok(Place {
+        schema,
+        table: cut(name),
+        exists: false,
+    })
 }
 
 /// A name as PostgreSQL keeps it: of more than 63 bytes it takes the first, in whole characters.
@@ -86,19 +111,43 @@ async fn mysql(schema: Option<String>, name: String, session: &mut Session) -> R
          WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
         text(&name)
     );
-    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let found = session
+        .ask("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let mut found = found.into_iter();
-    let (schema, there, folds) = (found.next().flatten(), found.next().flatten(), found.next().flatten());
+    let (schema, there, folds) = (
+        found.next().flatten(),
+        found.next().flatten(),
+        found.next().flatten(),
+    );
     if let Some((schema, table)) = there.as_deref().and_then(|there| there.split_once('\n')) {
-        return Ok(Place { schema: schema.to_string(), table: table.to_string(), exists: true });
+        return Ok(Place {
+            schema: schema.to_string(),
+            table: table.to_string(),
+            exists: true,
+        });
     }
     let schema = schema.ok_or_else(|| {
-        Error::new(ErrorKind::Flow, "the URL of its connection names no database")
-            .with_hint("mysql://USER@HOST/DATABASE, or table: DATABASE.TABLE")
+        Error::new(
+            ErrorKind::Flow,
+            "the URL of its connection names no database",
+        )
+        .with_hint("mysql://USER@HOST/DATABASE, or table: DATABASE.TABLE")
     })?;
     // Where names are kept in small letters, two spellings are one table.
-    let table = if folds.as_deref() == Some("0") { name } else { name.to_lowercase() };
-    Ok(Place { schema, table, exists: false })
+    let table = if folds.as_deref() == Some("0") {
+        name
+    } else {
+        name.to_lowercase()
+    };
+    Ok(Place {
+        schema,
+        table,
+        exists: false,
+    })
 }
 
 async fn sqlite(schema: Option<String>, name: String, session: &mut Session) -> Result<Place> {
@@ -108,10 +157,23 @@ async fn sqlite(schema: Option<String>, name: String, session: &mut Session) -> 
         Dialect::Sqlite.text(&name),
         Dialect::Sqlite.text(&schema)
     );
-    let found = session.ask("look for its table", &asked).await?.into_iter().next().unwrap_or_default();
+    let found = session
+        .ask("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let mut found = found.into_iter();
     match (found.next().flatten(), found.next().flatten()) {
-        (Some(schema), Some(table)) => Ok(Place { schema, table, exists: true }),
-        _ => Ok(Place { schema, table: name, exists: false }),
+        (Some(schema), Some(table)) => Ok(Place {
+            schema,
+            table,
+            exists: true,
+        }),
+        _ => Ok(Place {
+            schema,
+            table: name,
+            exists: false,
+        }),
     }
 }

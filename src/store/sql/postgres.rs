@@ -1,7 +1,8 @@
 //! Rows into PostgreSQL: its binary COPY.
 //!
-//! The format is that of <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>;
-//! values are as the receive functions of their types read them.
+//! The format is that of
+//! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>; values are
+//! as the receive functions of their types read them.
 
 use super::catalog::Wire;
 use super::cells::Cell;
@@ -17,7 +18,8 @@ const MESSAGE: usize = 1 << 20;
 /// Microseconds from 1970 to 2000.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// The groups of four digits that a decimal has at most: 39 digits, and three more so that the point lies between two.
+/// The groups of four digits that a decimal has at most: 39 digits, and three more so that the
+/// point lies between two.
 const GROUPS: usize = 11;
 
 /// Days from 1970 to 2000.
@@ -46,16 +48,32 @@ pub(super) fn side_type(wire: &Wire) -> String {
 }
 
 /// Copies rows into a table, or into the one beside it; gives how many the server took.
-pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>, is_side: bool) -> Result<u64> {
+pub(super) async fn write(
+    session: &mut Session,
+    into: &Relation,
+    rows: &Rows<'_>,
+    is_side: bool,
+) -> Result<u64> {
     let dialect = Dialect::Postgres;
-    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
-    let statement = format!("COPY {} ({}) FROM STDIN (FORMAT BINARY)", into.from(dialect), names.join(", "));
+    let names: Vec<String> = rows
+        .columns
+        .iter()
+        .map(|(target, _)| dialect.quoted(&target.name))
+        .collect();
+    let statement = format!(
+        "COPY {} ({}) FROM STDIN (FORMAT BINARY)",
+        into.from(dialect),
+        names.join(", ")
+    );
     let database = session.database().clone();
     let failed = |error: sqlx::Error| Error::from(database.failed("write its rows", &error));
-    let Link::Postgres(link) = &mut session.link else { return Ok(0) };
+    let Link::Postgres(link) = &mut session.link else {
+        return Ok(0);
+    };
     let mut copy = link.copy_in_raw(&statement).await.map_err(failed)?;
     let mut message = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-    let width = i16::try_from(rows.columns.len()).map_err(|_| rows.misfit(0, 0, "there are too many columns"))?;
+    let width = i16::try_from(rows.columns.len())
+        .map_err(|_| rows.misfit(0, 0, "there are too many columns"))?;
     for row in 0..rows.height {
         message.extend(width.to_be_bytes());
         for (number, (target, cells)) in rows.columns.iter().enumerate() {
@@ -70,7 +88,8 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
         }
         if message.len() >= MESSAGE {
             let full = std::mem::replace(&mut message, Vec::with_capacity(MESSAGE + MESSAGE / 8));
-            // A row may be much longer, and may come in several messages: each is copied once more on its way.
+            // A row may be much longer, and may come in several messages: each is copied once more
+            // on its way.
             for piece in full.chunks(MESSAGE) {
                 copy.send(piece).await.map_err(failed)?;
             }
@@ -82,7 +101,13 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
 }
 
 /// Writes a value behind its length.
-fn put(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_side: bool) -> Result<(), String> {
+fn put(
+    out: &mut Vec<u8>,
+    cell: &Cell<'_>,
+    kind: &Type,
+    wire: &Wire,
+    is_side: bool,
+) -> Result<(), String> {
     if *cell == Cell::Null {
         out.extend((-1_i32).to_be_bytes());
         return Ok(());
@@ -90,24 +115,51 @@ fn put(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_side: bo
     let start = out.len();
     out.extend([0; 4]);
     put_value(out, cell, kind, wire, is_side)?;
-    let length = i32::try_from(out.len() - start - 4).map_err(|_| "the value is longer than 2 GiB".to_string())?;
+    let length = i32::try_from(out.len() - start - 4)
+        .map_err(|_| "the value is longer than 2 GiB".to_string())?;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
 
-fn put_value(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_side: bool) -> Result<(), String> {
+fn put_value(
+    out: &mut Vec<u8>,
+    cell: &Cell<'_>,
+    kind: &Type,
+    wire: &Wire,
+    is_side: bool,
+) -> Result<(), String> {
     let too_large = |_| "the number is too large".to_string();
     match (wire, cell) {
         (Wire::Boolean, Cell::Boolean(value)) => out.push(u8::from(*value)),
-        (Wire::Int2, cell) => out.extend(i16::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
-        (Wire::Int4, cell) => out.extend(i32::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
-        (Wire::Int8, cell) => out.extend(i64::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
-        (Wire::Oid, cell) => out.extend(u32::try_from(whole(cell)?).map_err(too_large)?.to_be_bytes()),
+        (Wire::Int2, cell) => out.extend(
+            i16::try_from(whole(cell)?)
+                .map_err(too_large)?
+                .to_be_bytes(),
+        ),
+        (Wire::Int4, cell) => out.extend(
+            i32::try_from(whole(cell)?)
+                .map_err(too_large)?
+                .to_be_bytes(),
+        ),
+        (Wire::Int8, cell) => out.extend(
+            i64::try_from(whole(cell)?)
+                .map_err(too_large)?
+                .to_be_bytes(),
+        ),
+        (Wire::Oid, cell) => out.extend(
+            u32::try_from(whole(cell)?)
+                .map_err(too_large)?
+                .to_be_bytes(),
+        ),
         (Wire::Float4, Cell::Float32(value)) => out.extend(value.to_be_bytes()),
         (Wire::Float8, Cell::Float32(value)) => out.extend(f64::from(*value).to_be_bytes()),
         (Wire::Float8, Cell::Float64(value)) => out.extend(value.to_be_bytes()),
         (Wire::Numeric, Cell::Decimal(value)) => {
-            let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
+            let scale = if let Type::Decimal { scale, .. } = kind {
+                *scale
+            } else {
+                0
+            };
             numeric(out, *value, scale);
         }
         (Wire::Numeric, cell) => numeric(out, whole(cell)?, 0),
@@ -122,13 +174,27 @@ fn put_value(out: &mut Vec<u8>, cell: &Cell<'_>, kind: &Type, wire: &Wire, is_si
         }
         (Wire::Time, Cell::Time(micros)) => out.extend(micros.to_be_bytes()),
         (Wire::Timestamp | Wire::TimestampUtc, Cell::Timestamp(micros)) => {
-            let micros = micros.checked_sub(EPOCH_MICROS).filter(|micros| *micros > i64::MIN);
-            out.extend(micros.ok_or("the time stamp lies too far away")?.to_be_bytes());
+            let micros = micros
+                .checked_sub(EPOCH_MICROS)
+                .filter(|micros| *micros > i64::MIN);
+            out.extend(
+                micros
+                    .ok_or("the time stamp lies too far away")?
+                    .to_be_bytes(),
+            );
         }
         (Wire::List(inner, number), Cell::List(elements)) => {
-            let Type::List(kind) = kind else { return Err("it is no list".into()) };
+            let Type::List(kind) = kind else {
+                return Err("it is no list".into());
+            };
             // Beside the table, elements have the types that they are sent in.
-            list(out, elements, (kind, inner), if is_side { oid(inner) } else { *number }, is_side)?;
+            list(
+                out,
+                elements,
+                (kind, inner),
+                if is_side { oid(inner) } else { *number },
+                is_side,
+            )?;
         }
         _ => return Err("the value is not of the type that was planned with".into()),
     }
@@ -147,18 +213,27 @@ fn whole(cell: &Cell<'_>) -> Result<i128, String> {
 }
 
 /// An array of one dimension that begins at 1; `number` is that of its elements' type.
-fn list(out: &mut Vec<u8>, elements: &[Cell<'_>], (kind, wire): (&Type, &Wire), number: u32, is_side: bool) -> Result<(), String> {
+fn list(
+    out: &mut Vec<u8>,
+    elements: &[Cell<'_>],
+    (kind, wire): (&Type, &Wire),
+    number: u32,
+    is_side: bool,
+) -> Result<(), String> {
     let has_nulls = elements.contains(&Cell::Null);
     let dimensions = i32::from(!elements.is_empty());
     out.extend(dimensions.to_be_bytes());
     out.extend(i32::from(has_nulls).to_be_bytes());
     out.extend(number.to_be_bytes());
     if dimensions == 1 {
-        let length = i32::try_from(elements.len()).map_err(|_| "the list is too long".to_string())?;
+        let length =
+            i32::try_from(elements.len()).map_err(|_| "the list is too long".to_string())?;
         out.extend(length.to_be_bytes());
         out.extend(1_i32.to_be_bytes());
     }
-    elements.iter().try_for_each(|element| put(out, element, kind, wire, is_side))
+    elements
+        .iter()
+        .try_for_each(|element| put(out, element, kind, wire, is_side))
 }
 
 /// The number of a type, from PostgreSQL's pg_type.dat.
@@ -184,7 +259,8 @@ fn oid(wire: &Wire) -> u32 {
 /// A numeric: groups of four decimal digits around the point, the first with its weight.
 fn numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
     let scale_groups = u32::from(scale).div_ceil(4);
-    // So that the point lies between two groups; 38 digits and 3 more fit into 128 bits without a sign but for the largest.
+    // So that the point lies between two groups; 38 digits and 3 more fit into 128 bits without a
+    // sign but for the largest.
     let padding = scale_groups * 4 - u32::from(scale);
     let mut rest = value.unsigned_abs();
     let (mut groups, mut first) = ([0_u16; GROUPS], GROUPS);
@@ -192,7 +268,8 @@ fn numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
         first -= 1;
         groups[first] = group;
     };
-    // The last group has fewer digits of the number than four where the scale is no multiple of that.
+    // The last group has fewer digits of the number than four where the scale is no multiple of
+    // that.
     if padding > 0 {
         let factor = 10_u128.pow(padding);
         let split = 10_u128.pow(4 - padding);
@@ -220,9 +297,22 @@ fn numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
         groups = rest;
     }
     let weight = if groups.is_empty() { 0 } else { weight };
-    out.extend(i16::try_from(groups.len()).unwrap_or_default().to_be_bytes());
+    out.extend(
+        i16::try_from(groups.len())
+            .unwrap_or_default()
+            .to_be_bytes(),
+    );
     out.extend(i16::try_from(weight).unwrap_or_default().to_be_bytes());
-    out.extend(if value < 0 && !groups.is_empty() { 0x4000_u16 } else { 0 }.to_be_bytes());
+    out.extend(
+        if value < 0 && !groups.is_empty() {
+            0x4000_u16
+        } else {
+            0
+        }
+        .to_be_bytes(),
+    );
     out.extend(u16::from(scale).to_be_bytes());
-    groups.iter().for_each(|group| out.extend(group.to_be_bytes()));
+    groups
+        .iter()
+        .for_each(|group| out.extend(group.to_be_bytes()));
 }

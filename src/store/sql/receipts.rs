@@ -1,6 +1,7 @@
 //! The receipts of a database's tables: one row each, in a table of hygge's beside them.
 //!
-//! A receipt is replaced only where it is still the one that was planned with, by the digest that is stored beside it.
+//! A receipt is replaced only where it is still the one that was planned with, by the digest that
+//! is stored beside it.
 
 use std::sync::Arc;
 
@@ -46,8 +47,18 @@ impl Found {
     pub(super) fn stat(&self) -> Option<Stat> {
         let digest = self.digest.parse::<Fingerprint>().ok()?;
         let (size, inode) = digest.as_bytes().split_at(8);
-        let number = |bytes: &[u8]| bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
-        Some(Stat { size: number(size), mtime_ns: 0, ctime_ns: 0, inode: number(inode) })
+        let number = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .take(8)
+                .fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        Some(Stat {
+            size: number(size),
+            mtime_ns: 0,
+            ctime_ns: 0,
+            inode: number(inode),
+        })
     }
 }
 
@@ -74,18 +85,36 @@ async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
         Dialect::MySql => format!(
             "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END FROM information_schema.tables WHERE table_name = '{TABLE}'"
         ),
-        Dialect::Sqlite => format!("SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"),
+        Dialect::Sqlite => format!(
+            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"
+        ),
     };
     let mut found = Vec::new();
     for table in session.ask("look for receipts", &tables).await? {
         let mut table = table.into_iter();
-        let (Some(schema), is_default) = (table.next().flatten(), table.next().flatten().is_some()) else { continue };
+        let (Some(schema), is_default) = (table.next().flatten(), table.next().flatten().is_some())
+        else {
+            continue;
+        };
         let relation = Relation::Table(vec![schema.clone(), TABLE.into()]);
-        let asked = format!("SELECT name, digest, receipt FROM {}", relation.from(dialect));
+        let asked = format!(
+            "SELECT name, digest, receipt FROM {}",
+            relation.from(dialect)
+        );
         for row in session.ask("read its receipts", &asked).await? {
-            if let Ok([Some(name), Some(digest), Some(text)]) = <[Option<String>; 3]>::try_from(row) {
-                let found_here = Found { relation: relation.clone(), name, digest, text };
-                found.push(Row { schema: schema.clone(), is_default, found: found_here });
+            if let Ok([Some(name), Some(digest), Some(text)]) = <[Option<String>; 3]>::try_from(row)
+            {
+                let found_here = Found {
+                    relation: relation.clone(),
+                    name,
+                    digest,
+                    text,
+                };
+                found.push(Row {
+                    schema: schema.clone(),
+                    is_default,
+                    found: found_here,
+                });
             }
         }
     }
@@ -93,7 +122,10 @@ async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
 }
 
 /// The receipt, if there is one.
-pub(super) async fn read(store: &SqlStore, database: &Arc<Database>) -> Result<Option<Found>, Error> {
+pub(super) async fn read(
+    store: &SqlStore,
+    database: &Arc<Database>,
+) -> Result<Option<Found>, Error> {
     // A database that is not there yet has none.
     if database.is_missing()? {
         return Ok(None);
@@ -107,9 +139,14 @@ pub(super) async fn read(store: &SqlStore, database: &Arc<Database>) -> Result<O
     found
 }
 
-/// The same in a session, which may be in a transaction. Receipts of the version before stand under the name of the config, in
-/// the first schema of the user's `search_path` that had a table of them.
-pub(super) async fn find(store: &SqlStore, place: &Place, session: &mut Session) -> Result<Option<Found>, Error> {
+/// The same in a session, which may be in a transaction. Receipts of the version before stand under
+/// the name of the config, in the first schema of the user's `search_path` that had a table of
+/// them.
+pub(super) async fn find(
+    store: &SqlStore,
+    place: &Place,
+    session: &mut Session,
+) -> Result<Option<Found>, Error> {
     let relation = place.beside(TABLE);
     if let Some(found) = look(&relation, &place.table, session).await? {
         return Ok(Some(found));
@@ -132,27 +169,58 @@ pub(super) async fn find(store: &SqlStore, place: &Place, session: &mut Session)
         Dialect::Postgres.text(&place.schema),
         Dialect::Postgres.text(&place.table)
     );
-    let elsewhere = session.ask("look for its receipt", &elsewhere).await?.into_iter().flatten().next().flatten();
+    let elsewhere = session
+        .ask("look for its receipt", &elsewhere)
+        .await?
+        .into_iter()
+        .flatten()
+        .next()
+        .flatten();
     match elsewhere {
-        Some(schema) => look(&Relation::Table(vec![schema, TABLE.into()]), written, session).await,
+        Some(schema) => {
+            look(
+                &Relation::Table(vec![schema, TABLE.into()]),
+                written,
+                session,
+            )
+            .await
+        }
         None => Ok(None),
     }
 }
 
-async fn look(relation: &Relation, name: &str, session: &mut Session) -> Result<Option<Found>, Error> {
+async fn look(
+    relation: &Relation,
+    name: &str,
+    session: &mut Session,
+) -> Result<Option<Found>, Error> {
     let dialect = session.database().dialect;
     if !super::look::is_there(relation, session).await? {
         return Ok(None);
     }
-    let asked = format!("SELECT digest, receipt FROM {} WHERE name = {}", relation.from(dialect), dialect.text(name));
-    let row = session.ask("read its receipt", &asked).await?.into_iter().next().unwrap_or_default();
+    let asked = format!(
+        "SELECT digest, receipt FROM {} WHERE name = {}",
+        relation.from(dialect),
+        dialect.text(name)
+    );
+    let row = session
+        .ask("read its receipt", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let mut row = row.into_iter();
     let (digest, text) = (row.next().flatten(), row.next().flatten());
-    Ok(digest.zip(text).map(|(digest, text)| Found { relation: relation.clone(), name: name.to_string(), digest, text }))
+    Ok(digest.zip(text).map(|(digest, text)| Found {
+        relation: relation.clone(),
+        name: name.to_string(),
+        digest,
+        text,
+    }))
 }
 
-/// Makes the table of receipts where there is none, before any transaction: two flows that begin at once wait for each other no
-/// longer than that takes.
+/// Makes the table of receipts where there is none, before any transaction: two flows that begin at
+/// once wait for each other no longer than that takes.
 pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(), Error> {
     let dialect = session.database().dialect;
     let relation = place.beside(TABLE);
@@ -160,7 +228,11 @@ pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(
         return Ok(());
     }
     let (short, long, rest) = match dialect {
-        Dialect::MySql => ("varchar(190)", "longtext", " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"),
+        Dialect::MySql => (
+            "varchar(190)",
+            "longtext",
+            " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        ),
         _ => ("text", "text", ""),
     };
     let statement = format!(
@@ -170,13 +242,18 @@ pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(
     );
     let statement = match dialect {
         // Two who make it at once would be in each other's way.
-        Dialect::Postgres => format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {statement}; COMMIT"),
+        Dialect::Postgres => {
+            format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {statement}; COMMIT")
+        }
         _ => statement,
     };
-    Ok(session.execute("make the table of receipts", &statement).await?)
+    Ok(session
+        .execute("make the table of receipts", &statement)
+        .await?)
 }
 
-/// Writes a receipt within the transaction that changes the rows, in the place of the one that was planned with.
+/// Writes a receipt within the transaction that changes the rows, in the place of the one that was
+/// planned with.
 ///
 /// # Errors
 /// Another process has published since.
@@ -188,10 +265,15 @@ pub(super) async fn write(
     shown: &str,
 ) -> Result<(), Error> {
     let dialect = session.database().dialect;
-    let text = serde_json::to_string(receipt).map_err(|error| Error::new(ErrorKind::Flow, error))?;
+    let text =
+        serde_json::to_string(receipt).map_err(|error| Error::new(ErrorKind::Flow, error))?;
     let published = receipt.published.as_ref();
-    let output = published.map_or_else(String::new, |published| published.manifest.output().to_string());
-    let rows = published.map_or(0, |published| published.manifest.rows()).to_string();
+    let output = published.map_or_else(String::new, |published| {
+        published.manifest.output().to_string()
+    });
+    let rows = published
+        .map_or(0, |published| published.manifest.rows())
+        .to_string();
     let at = published.map_or("", |published| published.at.as_str());
     let digest = Fingerprint::of_bytes(text.as_bytes()).to_string();
     let quoted = |text: &str| dialect.text(text);
@@ -208,7 +290,10 @@ pub(super) async fn write(
     let relation = place.beside(TABLE);
     let is_here = |found: &&Found| found.relation == relation;
     let statement = if let Some(before) = before.filter(is_here) {
-        let set: Vec<String> = fields.iter().map(|(field, value)| format!("{field} = {value}")).collect();
+        let set: Vec<String> = fields
+            .iter()
+            .map(|(field, value)| format!("{field} = {value}"))
+            .collect();
         format!(
             "UPDATE {} SET {} WHERE name = {} AND digest = {}",
             relation.from(dialect),
@@ -221,9 +306,18 @@ pub(super) async fn write(
             remove(session, elsewhere, shown).await?;
         }
         let (names, values): (Vec<&str>, Vec<String>) = fields.into_iter().unzip();
-        format!("INSERT INTO {} ({}) VALUES ({})", relation.from(dialect), names.join(", "), values.join(", "))
+        format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            relation.from(dialect),
+            names.join(", "),
+            values.join(", ")
+        )
     };
-    if session.change("write its receipt", &statement).await? == 1 { Ok(()) } else { Err(overtaken(shown)) }
+    if session.change("write its receipt", &statement).await? == 1 {
+        Ok(())
+    } else {
+        Err(overtaken(shown))
+    }
 }
 
 /// Removes a receipt that is still the one that was found.
@@ -238,20 +332,32 @@ pub(super) async fn remove(session: &mut Session, found: &Found, shown: &str) ->
         dialect.text(&found.name),
         dialect.text(&found.digest)
     );
-    if session.change("remove its receipt", &statement).await? == 1 { Ok(()) } else { Err(overtaken(shown)) }
+    if session.change("remove its receipt", &statement).await? == 1 {
+        Ok(())
+    } else {
+        Err(overtaken(shown))
+    }
 }
 
 /// The query whose answer changes when something else is published.
 pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
     let names = store.relation.table().unwrap_or_default();
     let name = dialect.text(names.last().map_or("", String::as_str));
-    let query = |relation: &Relation, name: &str| format!("SELECT output FROM {} WHERE name = {name}", relation.from(dialect));
+    let query = |relation: &Relation, name: &str| {
+        format!(
+            "SELECT output FROM {} WHERE name = {name}",
+            relation.from(dialect)
+        )
+    };
     match (dialect, names) {
         // The table is found by the user's search_path, and its receipt beside it.
         (Dialect::Postgres, [_]) => {
             let written = dialect.text(&store.relation.from(dialect));
-            let asked = format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
-            let output = format!("(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text");
+            let asked =
+                format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
+            let output = format!(
+                "(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text"
+            );
             format!(
                 "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({written})) AS r \
@@ -259,12 +365,19 @@ pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
             )
         }
         (Dialect::Sqlite, names) => {
-            let schema = names.first().filter(|_| names.len() > 1).cloned().unwrap_or_else(|| "main".into());
+            let schema = names
+                .first()
+                .filter(|_| names.len() > 1)
+                .cloned()
+                .unwrap_or_else(|| "main".into());
             let table = format!(
                 "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
                 dialect.text(&schema)
             );
-            format!("{} OR name = {table}", query(&Relation::Table(vec![schema, TABLE.into()]), &name))
+            format!(
+                "{} OR name = {table}",
+                query(&Relation::Table(vec![schema, TABLE.into()]), &name)
+            )
         }
         (Dialect::MySql, names) => {
             let relation = match names {
@@ -272,7 +385,10 @@ pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
                 _ => Relation::Table(vec![TABLE.into()]),
             };
             // There, a server may keep names in small letters.
-            format!("{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))", query(&relation, &name))
+            format!(
+                "{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))",
+                query(&relation, &name)
+            )
         }
         (_, [schema, _]) => query(&Relation::Table(vec![schema.clone(), TABLE.into()]), &name),
         _ => query(&Relation::Table(vec![TABLE.into()]), &name),

@@ -1,7 +1,7 @@
 //! Rules: what a value must be like so that a column of a table holds it exactly.
 //!
-//! A rule stands where the column's type cannot hold every value that may come. It knows no database: only what its types do
-//! to values.
+//! A rule stands where the column's type cannot hold every value that may come. It knows no
+//! database: only what its types do to values.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -112,8 +112,14 @@ impl Rule {
         }
         match self {
             Self::Whole { least, most } => {
-                let Some((value, 0)) = number(cell, kind) else { return Err(unexpected()) };
-                if (*least..=*most).contains(&value) { Ok(()) } else { Err(format!("{value} is not within {least} to {most}")) }
+                let Some((value, 0)) = number(cell, kind) else {
+                    return Err(unexpected());
+                };
+                if (*least..=*most).contains(&value) {
+                    Ok(())
+                } else {
+                    Err(format!("{value} is not within {least} to {most}"))
+                }
             }
             Self::Year => match number(cell, kind) {
                 Some((0 | 1901..=2155, 0)) => Ok(()),
@@ -130,11 +136,16 @@ impl Rule {
                 _ => Err(unexpected()),
             },
             Self::Bytes(length) => match (cell, length) {
-                (Cell::Binary(bytes), Length::Most(most)) if bytes.len() as u64 > *most => {
-                    Err(format!("it has {} bytes, and the column holds {most}", bytes.len()))
-                }
-                (Cell::Binary(bytes), Length::Exactly(exactly)) if bytes.len() as u64 != *exactly => {
-                    Err(format!("it has {} bytes, and the column makes {exactly} of all", bytes.len()))
+                (Cell::Binary(bytes), Length::Most(most)) if bytes.len() as u64 > *most => Err(
+                    format!("it has {} bytes, and the column holds {most}", bytes.len()),
+                ),
+                (Cell::Binary(bytes), Length::Exactly(exactly))
+                    if bytes.len() as u64 != *exactly =>
+                {
+                    Err(format!(
+                        "it has {} bytes, and the column makes {exactly} of all",
+                        bytes.len()
+                    ))
                 }
                 (Cell::Binary(_), _) => Ok(()),
                 _ => Err(unexpected()),
@@ -147,12 +158,16 @@ impl Rule {
                 Cell::Time(micros) | Cell::Timestamp(micros) if micros % step == 0 => Ok(()),
                 Cell::Time(_) | Cell::Timestamp(_) => {
                     let digits = 6 - step.ilog10();
-                    Err(format!("its fraction of a second has more digits than the {digits} that the column holds"))
+                    Err(format!(
+                        "its fraction of a second has more digits than the {digits} that the column holds"
+                    ))
                 }
                 _ => Err(unexpected()),
             },
             Self::List(rule) => match (cell, kind) {
-                (Cell::List(elements), Type::List(inner)) => elements.iter().try_for_each(|element| rule.check(element, inner)),
+                (Cell::List(elements), Type::List(inner)) => elements
+                    .iter()
+                    .try_for_each(|element| rule.check(element, inner)),
                 _ => Err(unexpected()),
             },
         }
@@ -186,22 +201,35 @@ impl Digits {
         let shown = || decimal(value, u8::try_from(scale).unwrap_or_default());
         let count = i64::from(digits.unsigned_abs().ilog10()) + 1;
         if behind > i64::from(self.scale) && self.precision.is_some() {
-            return Err(format!("{} has more digits behind the point than the {} that the column holds", shown(), self.scale.max(0)));
+            return Err(format!(
+                "{} has more digits behind the point than the {} that the column holds",
+                shown(),
+                self.scale.max(0)
+            ));
         }
         // What stands before the last digit that the column has.
-        if self.precision.is_some_and(|precision| count - behind > i64::from(precision) - i64::from(self.scale)) {
-            return Err(format!("{} has more digits before the point than the column holds", shown()));
+        if self
+            .precision
+            .is_some_and(|precision| count - behind > i64::from(precision) - i64::from(self.scale))
+        {
+            return Err(format!(
+                "{} has more digits before the point than the column holds",
+                shown()
+            ));
         }
         let is_whole = behind <= 0 && i64::try_from(value / 10_i128.pow(scale)).is_ok();
         if self.as_double && !is_whole && count > 15 {
-            return Err(format!("{} has {count} digits, and SQLite keeps fifteen of a number with a point", shown()));
+            return Err(format!(
+                "{} has {count} digits, and SQLite keeps fifteen of a number with a point",
+                shown()
+            ));
         }
         Ok(())
     }
 }
 
-/// What MySQL rounds a number to is the number itself. It rounds what is behind the point by itself, as `Field_real::truncate`
-/// of its sources does.
+/// What MySQL rounds a number to is the number itself. It rounds what is behind the point by
+/// itself, as `Field_real::truncate` of its sources does.
 fn rounded(cell: &Cell<'_>, digits: u8, scale: u8) -> Result<(), String> {
     let (value, is_single) = match cell {
         Cell::Float32(value) => (f64::from(*value), true),
@@ -211,23 +239,36 @@ fn rounded(cell: &Cell<'_>, digits: u8, scale: u8) -> Result<(), String> {
     let power = 10_f64.powi(scale.into());
     let whole = value.floor();
     let stored = whole + ((value - whole) * power).round_ties_even() / power;
-    let is_same = if is_single { stored as f32 == value as f32 } else { stored == value };
+    let is_same = if is_single {
+        stored as f32 == value as f32
+    } else {
+        stored == value
+    };
     let fits = value.abs() < 10_f64.powi(i32::from(digits) - i32::from(scale));
     match (is_same, fits) {
         (true, true) => Ok(()),
-        (_, false) => Err(format!("{value} has more digits before the point than the column holds")),
-        (false, _) => Err(format!("{value} would be rounded to {scale} digits behind the point")),
+        (_, false) => Err(format!(
+            "{value} has more digits before the point than the column holds"
+        )),
+        (false, _) => Err(format!(
+            "{value} would be rounded to {scale} digits behind the point"
+        )),
     }
 }
 
 fn has_bits(bytes: &[u8], bits: u32) -> Result<(), String> {
     let wanted = bits.div_ceil(8) as usize;
     if bytes.len() != wanted {
-        return Err(format!("it has {} bytes, and a column of {bits} bits has {wanted}", bytes.len()));
+        return Err(format!(
+            "it has {} bytes, and a column of {bits} bits has {wanted}",
+            bytes.len()
+        ));
     }
     let spare = wanted as u32 * 8 - bits;
     match bytes.first() {
-        Some(first) if spare > 0 && first >> (8 - spare) != 0 => Err(format!("it has more than {bits} bits")),
+        Some(first) if spare > 0 && first >> (8 - spare) != 0 => {
+            Err(format!("it has more than {bits} bits"))
+        }
         _ => Ok(()),
     }
 }
@@ -240,21 +281,36 @@ impl Texts {
 
     fn check(&self, text: &str) -> Result<(), String> {
         // Characters are counted only where there are more bytes.
-        let characters = self.characters.filter(|most| self.blanks == Blanks::Added || text.len() as u64 > *most);
+        let characters = self
+            .characters
+            .filter(|most| self.blanks == Blanks::Added || text.len() as u64 > *most);
         if let Some(most) = characters {
             let count = text.chars().count() as u64;
             if count > most {
-                return Err(format!("{} has {count} characters, and the column holds {most}", shown(text)));
+                return Err(format!(
+                    "{} has {count} characters, and the column holds {most}",
+                    shown(text)
+                ));
             }
             if count < most && self.blanks == Blanks::Added {
-                return Err(format!("{} has {count} characters, and the column fills it up with blanks to {most}", shown(text)));
+                return Err(format!(
+                    "{} has {count} characters, and the column fills it up with blanks to {most}",
+                    shown(text)
+                ));
             }
         }
         if let Some(most) = self.bytes.filter(|most| text.len() as u64 > *most) {
-            return Err(format!("{} has {} bytes, and the column holds {most}", shown(text), text.len()));
+            return Err(format!(
+                "{} has {} bytes, and the column holds {most}",
+                shown(text),
+                text.len()
+            ));
         }
         if self.blanks == Blanks::Removed && text.ends_with(' ') {
-            return Err(format!("{} ends with a blank, which the column takes away", shown(text)));
+            return Err(format!(
+                "{} ends with a blank, which the column takes away",
+                shown(text)
+            ));
         }
         self.form.check(text)
     }
@@ -267,14 +323,35 @@ impl Form {
             Self::Any => Ok(()),
             Self::OneOf(members) if members.iter().any(|member| member == text) => Ok(()),
             Self::OneOf(_) => Err(format!("{} is none of the column's values", shown())),
-            Self::SetOf(members) => {
-                is_set(text, members).then_some(()).ok_or_else(|| format!("{} is no set of the column's values in their order", shown()))
-            }
+            Self::SetOf(members) => is_set(text, members).then_some(()).ok_or_else(|| {
+                format!(
+                    "{} is no set of the column's values in their order",
+                    shown()
+                )
+            }),
             Self::Json { numbers_of_64_bits } => json::check(text, *numbers_of_64_bits),
-            Self::Inet4 if text.parse().is_ok_and(|address: Ipv4Addr| address.to_string() == text) => Ok(()),
-            Self::Inet6 if text.parse().is_ok_and(|address: Ipv6Addr| address.to_string() == text) => Ok(()),
-            Self::Inet4 | Self::Inet6 => Err(format!("{} is no address in the form in which the column gives it back", shown())),
-            Self::NoNumber if is_number(text) => Err(format!("{} is a text, of which the column would make a number", shown())),
+            Self::Inet4
+                if text
+                    .parse()
+                    .is_ok_and(|address: Ipv4Addr| address.to_string() == text) =>
+            {
+                Ok(())
+            }
+            Self::Inet6
+                if text
+                    .parse()
+                    .is_ok_and(|address: Ipv6Addr| address.to_string() == text) =>
+            {
+                Ok(())
+            }
+            Self::Inet4 | Self::Inet6 => Err(format!(
+                "{} is no address in the form in which the column gives it back",
+                shown()
+            )),
+            Self::NoNumber if is_number(text) => Err(format!(
+                "{} is a text, of which the column would make a number",
+                shown()
+            )),
             Self::NoNumber => Ok(()),
         }
     }
@@ -284,15 +361,23 @@ impl Form {
 fn is_set(text: &str, members: &[String]) -> bool {
     let mut known = members.iter();
     let found: BTreeSet<&str> = text.split(',').collect();
-    text.is_empty() || found.len() == text.split(',').count() && text.split(',').all(|part| known.any(|member| member == part))
+    text.is_empty()
+        || found.len() == text.split(',').count()
+            && text
+                .split(',')
+                .all(|part| known.any(|member| member == part))
 }
 
-/// True for a text that SQLite makes a number of where a column has numeric affinity: see <https://www.sqlite.org/datatype3.html>.
+/// True for a text that SQLite makes a number of where a column has numeric affinity: see
+/// <https://www.sqlite.org/datatype3.html>.
 fn is_number(text: &str) -> bool {
     let text = text.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        Some((mantissa, exponent)) => (
+            mantissa,
+            Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        ),
         None => (text, None),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -308,17 +393,31 @@ mod tests {
     use super::*;
 
     fn decimal_rule(precision: u32, scale: i32) -> Rule {
-        Rule::Decimal(Digits { precision: Some(precision), scale, as_double: false })
+        Rule::Decimal(Digits {
+            precision: Some(precision),
+            scale,
+            as_double: false,
+        })
     }
 
     fn holds(rule: &Rule, value: i128, scale: u8) -> bool {
-        rule.check(&Cell::Decimal(value), &Type::Decimal { precision: 38, scale }).is_ok()
+        rule.check(
+            &Cell::Decimal(value),
+            &Type::Decimal {
+                precision: 38,
+                scale,
+            },
+        )
+        .is_ok()
     }
 
     #[test]
     fn decimals_fit_where_no_digit_is_lost() {
         assert!(holds(&decimal_rule(5, 2), 12_345, 2));
-        assert!(holds(&decimal_rule(5, 2), 123_450, 3), "a zero at the end is no digit");
+        assert!(
+            holds(&decimal_rule(5, 2), 123_450, 3),
+            "a zero at the end is no digit"
+        );
         assert!(!holds(&decimal_rule(5, 2), 123_451, 3));
         assert!(!holds(&decimal_rule(5, 2), 100_000, 2));
         assert!(holds(&decimal_rule(5, 2), 0, 10));
@@ -332,7 +431,11 @@ mod tests {
 
     #[test]
     fn sqlite_keeps_fifteen_digits_of_a_number_with_a_point() {
-        let rule = Rule::Decimal(Digits { precision: Some(20), scale: 2, as_double: true });
+        let rule = Rule::Decimal(Digits {
+            precision: Some(20),
+            scale: 2,
+            as_double: true,
+        });
         assert!(holds(&rule, 123_456_789_012_345, 2));
         assert!(!holds(&rule, 1_234_567_890_123_456, 2));
         assert!(holds(&rule, 1_234_567_890_123_456_700, 2), "a whole number");
@@ -341,22 +444,56 @@ mod tests {
 
     #[test]
     fn texts_are_held_whole_or_refused() {
-        let texts = |blanks| Rule::Text(Texts { characters: Some(3), blanks, ..Texts::default() });
+        let texts = |blanks| {
+            Rule::Text(Texts {
+                characters: Some(3),
+                blanks,
+                ..Texts::default()
+            })
+        };
         let holds = |rule: &Rule, text: &str| rule.check(&Cell::Text(text), &Type::Text).is_ok();
         let stay = texts(Blanks::Stay);
-        assert!(holds(&stay, "äöü") && holds(&stay, "a ") && !holds(&stay, "abcd") && !holds(&stay, "abc "));
+        assert!(
+            holds(&stay, "äöü")
+                && holds(&stay, "a ")
+                && !holds(&stay, "abcd")
+                && !holds(&stay, "abc ")
+        );
         let added = texts(Blanks::Added);
-        assert!(holds(&added, "äöü") && !holds(&added, "ab") && !holds(&added, "") && holds(&added, "a  "));
+        assert!(
+            holds(&added, "äöü")
+                && !holds(&added, "ab")
+                && !holds(&added, "")
+                && holds(&added, "a  ")
+        );
         let removed = texts(Blanks::Removed);
         assert!(holds(&removed, "ab") && !holds(&removed, "a ") && holds(&removed, ""));
     }
 
     #[test]
     fn sqlite_makes_numbers_of_these_texts() {
-        for text in ["1", " 1 ", "-1.50", "+.5", "5.", "1e3", "1E-3", "00501", "\t9\n"] {
+        for text in [
+            "1", " 1 ", "-1.50", "+.5", "5.", "1e3", "1E-3", "00501", "\t9\n",
+        ] {
             assert!(is_number(text), "{text:?}");
         }
-        for text in ["", " ", ".", "-", "e3", "1e", "1e+", "0x10", "1_0", "12:00", "2026-01-01", "NaN", "inf", "1 2", "1a"] {
+        for text in [
+            "",
+            " ",
+            ".",
+            "-",
+            "e3",
+            "1e",
+            "1e+",
+            "0x10",
+            "1_0",
+            "12:00",
+            "2026-01-01",
+            "NaN",
+            "inf",
+            "1 2",
+            "1a",
+        ] {
             assert!(!is_number(text), "{text:?}");
         }
     }
@@ -365,21 +502,40 @@ mod tests {
     fn sets_have_their_order() {
         let members = ["a".to_string(), "b".into(), "c".into()];
         assert!(is_set("", &members) && is_set("a,c", &members) && is_set("b", &members));
-        assert!(!is_set("c,a", &members) && !is_set("a,a", &members) && !is_set("A", &members) && !is_set("a,", &members));
+        assert!(
+            !is_set("c,a", &members)
+                && !is_set("a,a", &members)
+                && !is_set("A", &members)
+                && !is_set("a,", &members)
+        );
     }
 
     #[test]
     fn rounding_is_noticed() {
-        let rule = Rule::Rounded { digits: 8, scale: 2 };
+        let rule = Rule::Rounded {
+            digits: 8,
+            scale: 2,
+        };
         let holds = |value: f64| rule.check(&Cell::Float64(value), &Type::Float64).is_ok();
         assert!(holds(1.25) && holds(-1.25) && holds(999_999.99) && holds(0.1));
         assert!(!holds(1.255) && !holds(1_000_000.0) && !holds(0.001));
-        assert!(Rule::Rounded { digits: 7, scale: 2 }.check(&Cell::Float32(0.1), &Type::Float32).is_ok());
+        assert!(
+            Rule::Rounded {
+                digits: 7,
+                scale: 2
+            }
+            .check(&Cell::Float32(0.1), &Type::Float32)
+            .is_ok()
+        );
     }
 
     #[test]
     fn bits_fill_their_bytes() {
-        assert!(has_bits(&[1, 255], 9).is_ok() && has_bits(&[0], 8).is_ok() && has_bits(&[255], 8).is_ok());
+        assert!(
+            has_bits(&[1, 255], 9).is_ok()
+                && has_bits(&[0], 8).is_ok()
+                && has_bits(&[255], 8).is_ok()
+        );
         assert!(has_bits(&[2, 0], 9).is_err() && has_bits(&[1], 9).is_err());
     }
 }

@@ -12,13 +12,27 @@ use crate::error::{Error, Result};
 /// Inserts rows into a table.
 pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>) -> Result<u64> {
     let dialect = Dialect::Sqlite;
-    let names: Vec<String> = rows.columns.iter().map(|(target, _)| dialect.quoted(&target.name)).collect();
+    let names: Vec<String> = rows
+        .columns
+        .iter()
+        .map(|(target, _)| dialect.quoted(&target.name))
+        .collect();
     let marks = vec!["?"; names.len()].join(", ");
     // What the table says of conflicts is overridden: a row that is in the way is an error.
-    let sql = format!("INSERT OR ABORT INTO {} ({}) VALUES ({marks})", into.from(dialect), names.join(", "));
+    let sql = format!(
+        "INSERT OR ABORT INTO {} ({}) VALUES ({marks})",
+        into.from(dialect),
+        names.join(", ")
+    );
     let action = "write its rows";
     let database = session.database().clone();
-    let failed = |failure| Error::from(ConnectionError::Failed { connection: database.name.clone(), action: action.into(), failure });
+    let failed = |failure| {
+        Error::from(ConnectionError::Failed {
+            connection: database.name.clone(),
+            action: action.into(),
+            failure,
+        })
+    };
     let written = session.with_handle(
         action,
         || true,
@@ -51,7 +65,8 @@ fn value<'v>(cell: &Cell<'v>, target: &Target, text: &'v mut String) -> Result<V
         Cell::Boolean(value) => return Ok(Value::Integer(i64::from(*value))),
         Cell::Integer(value) => return Ok(Value::Integer(*value)),
         Cell::Unsigned(value) => {
-            let value = i64::try_from(*value).map_err(|_| "SQLite has no whole number above 2^63-1".to_string())?;
+            let value = i64::try_from(*value)
+                .map_err(|_| "SQLite has no whole number above 2^63-1".to_string())?;
             return Ok(Value::Integer(value));
         }
         Cell::Text(value) => return Ok(Value::Text(value.as_bytes())),
@@ -59,7 +74,11 @@ fn value<'v>(cell: &Cell<'v>, target: &Target, text: &'v mut String) -> Result<V
         Cell::Float32(value) => f64::from(*value),
         Cell::Float64(value) => *value,
         Cell::Decimal(value) => {
-            let scale = if let Type::Decimal { scale, .. } = kind { *scale } else { 0 };
+            let scale = if let Type::Decimal { scale, .. } = kind {
+                *scale
+            } else {
+                0
+            };
             // Of a text with a point SQLite would make a number of fifteen digits.
             if let Some(number) = whole(*value, scale).filter(|_| target.holds.is_number()) {
                 return Ok(Value::Integer(number));
@@ -85,11 +104,19 @@ fn value<'v>(cell: &Cell<'v>, target: &Target, text: &'v mut String) -> Result<V
         Cell::List(_) => return Err("SQLite has no lists".into()),
     };
     // It would become null.
-    if number.is_nan() { Err("SQLite has no NaN".into()) } else { Ok(Value::Real(number)) }
+    if number.is_nan() {
+        Err("SQLite has no NaN".into())
+    } else {
+        Ok(Value::Real(number))
+    }
 }
 
 /// A decimal without anything behind its point.
 fn whole(value: i128, scale: u8) -> Option<i64> {
     let unit = 10_i128.checked_pow(scale.into())?;
-    if value % unit == 0 { i64::try_from(value / unit).ok() } else { None }
+    if value % unit == 0 {
+        i64::try_from(value / unit).ok()
+    } else {
+        None
+    }
 }

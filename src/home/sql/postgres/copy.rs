@@ -1,7 +1,8 @@
 //! PostgreSQL's binary COPY, decoded straight into columns.
 //!
-//! The format is that of <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>;
-//! values are as the send functions of their types write them.
+//! The format is that of
+//! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>; values are
+//! as the send functions of their types write them.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -36,7 +37,12 @@ pub(in crate::home::sql) async fn read(
 ) -> Result<(), ReadError> {
     let copy = format!("COPY ({statement}\n) TO STDOUT (FORMAT BINARY)");
     let mut stream = link.copy_out_raw(&copy).await?;
-    let mut decoder = Decoder { home, described, has_header: false, is_over: false };
+    let mut decoder = Decoder {
+        home,
+        described,
+        has_header: false,
+        is_over: false,
+    };
     // What is left of a message that ended in the middle of a row.
     let mut left: Vec<u8> = Vec::new();
     while let Some(message) = stream.next().await {
@@ -56,7 +62,11 @@ pub(in crate::home::sql) async fn read(
                 }
             }
         }
-        left = if at == data.len() { Vec::new() } else { data[at..].to_vec() };
+        left = if at == data.len() {
+            Vec::new()
+        } else {
+            data[at..].to_vec()
+        };
     }
     if !decoder.is_over || !left.is_empty() {
         return Err(SqlError::Protocol("what the server sent ends before its end".into()).into());
@@ -88,17 +98,28 @@ impl Decoder<'_> {
         if !self.has_header {
             return self.header(data);
         }
-        let Some(count) = data.get(..2) else { return Ok(None) };
+        let Some(count) = data.get(..2) else {
+            return Ok(None);
+        };
         let count = i16::from_be_bytes([count[0], count[1]]);
         if count == -1 {
             self.is_over = true;
-            return Ok(Some(Step { bytes: 2, batch: None }));
+            return Ok(Some(Step {
+                bytes: 2,
+                batch: None,
+            }));
         }
         let columns = &self.described.columns;
         if usize::try_from(count).ok() != Some(columns.len()) {
-            return Err(SqlError::Protocol(format!("a row has {count} values, and the table {} columns", columns.len())).into());
+            return Err(SqlError::Protocol(format!(
+                "a row has {count} values, and the table {} columns",
+                columns.len()
+            ))
+            .into());
         }
-        let Some(length) = row_length(data, count) else { return Ok(None) };
+        let Some(length) = row_length(data, count) else {
+            return Ok(None);
+        };
         let mut at = 2;
         let mut bytes = 0;
         for number in 0..columns.len() {
@@ -114,24 +135,37 @@ impl Decoder<'_> {
             };
             match done {
                 Ok(()) => {}
-                Err(Misfit::Invalid(_)) if self.home.on_invalid == OnInvalid::Null => filling.builders[number].push_null(),
-                Err(misfit) => return Err(self.misfit(number, filling.rows() + 1, data, misfit).into()),
+                Err(Misfit::Invalid(_)) if self.home.on_invalid == OnInvalid::Null => {
+                    filling.builders[number].push_null()
+                }
+                Err(misfit) => {
+                    return Err(self.misfit(number, filling.rows() + 1, data, misfit).into());
+                }
             }
         }
-        Ok(Some(Step { bytes: length, batch: filling.end_row(bytes)? }))
+        Ok(Some(Step {
+            bytes: length,
+            batch: filling.end_row(bytes)?,
+        }))
     }
 
     fn header(&mut self, data: &[u8]) -> Result<Option<Step>, ReadError> {
-        let Some(header) = data.get(..19) else { return Ok(None) };
+        let Some(header) = data.get(..19) else {
+            return Ok(None);
+        };
         if &header[..11] != SIGNATURE || header[11..15] != [0; 4] {
             return Err(SqlError::Protocol("what the server sent is no binary COPY".into()).into());
         }
-        let extension = u32::from_be_bytes([header[15], header[16], header[17], header[18]]) as usize;
+        let extension =
+            u32::from_be_bytes([header[15], header[16], header[17], header[18]]) as usize;
         if data.len() < 19 + extension {
             return Ok(None);
         }
         self.has_header = true;
-        Ok(Some(Step { bytes: 19 + extension, batch: None }))
+        Ok(Some(Step {
+            bytes: 19 + extension,
+            batch: None,
+        }))
     }
 
     /// Names the row of a value that has no place, by its key if it has one.
@@ -146,7 +180,11 @@ impl Decoder<'_> {
                 key.push(format!("{} = {shown}", column.name));
             }
         }
-        let of = if key.is_empty() { self.home.relation.to_string() } else { format!("{}, {}", self.home.relation, key.join(", ")) };
+        let of = if key.is_empty() {
+            self.home.relation.to_string()
+        } else {
+            format!("{}, {}", self.home.relation, key.join(", "))
+        };
         misfit.named(&self.described.columns[column].name, row, of)
     }
 }
@@ -204,7 +242,9 @@ fn push(builder: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
         Values::Float32(values) => values.push_value(f32::from_be_bytes(fixed(value)?)),
         Values::Float64(values) => values.push_value(f64::from_be_bytes(fixed(value)?)),
         Values::Int128(values) => {
-            let Kind::Decimal(precision, scale) = kind else { return Err(unexpected(value)) };
+            let Kind::Decimal(precision, scale) = kind else {
+                return Err(unexpected(value));
+            };
             values.push_value(numeric(value, precision, scale)?);
         }
         Values::Text(values) => match std::str::from_utf8(value) {
@@ -242,7 +282,10 @@ fn meaning(kind: &Type) -> Kind {
 }
 
 fn unexpected(value: &[u8]) -> Misfit {
-    Misfit::Unfit(format!("a value of {} bytes is not what its type has", value.len()))
+    Misfit::Unfit(format!(
+        "a value of {} bytes is not what its type has",
+        value.len()
+    ))
 }
 
 fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
@@ -263,7 +306,11 @@ fn date(days: i32) -> Result<i32, Misfit> {
 
 /// Microseconds of a day as nanoseconds.
 fn time(micros: i64) -> Result<i64, Misfit> {
-    if (0..DAY_MICROS).contains(&micros) { Ok(micros * 1000) } else { Err(Misfit::Invalid("the time is 24:00:00".into())) }
+    if (0..DAY_MICROS).contains(&micros) {
+        Ok(micros * 1000)
+    } else {
+        Err(Misfit::Invalid("the time is 24:00:00".into()))
+    }
 }
 
 /// Microseconds since 2000 as microseconds since 1970.
@@ -279,9 +326,23 @@ fn timestamp(micros: i64) -> Result<i64, Misfit> {
     }
 }
 
-/// A numeric as a whole number of its last digits: groups of four decimal digits, the first with a weight.
+/// A numeric as a whole number of its last digits: groups of four decimal digits, the first with a
+/// weight.
 fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
-    let [groups_high, groups_low, weight_high, weight_low, sign_high, sign_low, _, _, ..] = *value else { return Err(unexpected(value)) };
+    let [
+        groups_high,
+        groups_low,
+        weight_high,
+        weight_low,
+        sign_high,
+        sign_low,
+        _,
+        _,
+        ..,
+    ] = *value
+    else {
+        return Err(unexpected(value));
+    };
     let groups = usize::from(u16::from_be_bytes([groups_high, groups_low]));
     let weight = i32::from(i16::from_be_bytes([weight_high, weight_low]));
     let sign = u16::from_be_bytes([sign_high, sign_low]);
@@ -291,23 +352,41 @@ fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
         0xf000 => return Err(Misfit::Invalid("the number is -infinity".into())),
         _ => {}
     }
-    let unfit = || Misfit::Unfit(format!("the number has more digits than decimal({precision},{scale}) holds"));
-    let digits = value.get(8..8 + groups * 2).ok_or_else(|| unexpected(value))?;
+    let unfit = || {
+        Misfit::Unfit(format!(
+            "the number has more digits than decimal({precision},{scale}) holds"
+        ))
+    };
+    let digits = value
+        .get(8..8 + groups * 2)
+        .ok_or_else(|| unexpected(value))?;
     let mut number: i128 = 0;
     for (place, group) in digits.chunks_exact(2).enumerate() {
         let group = i128::from(u16::from_be_bytes([group[0], group[1]]));
         // The power of ten of the group's last digit, counted from the last digit that is kept.
         let power = (weight - i32::try_from(place).unwrap_or(i32::MAX)) * 4 + i32::from(scale);
         let part = if power >= 0 {
-            let factor = u32::try_from(power).ok().and_then(|power| 10_i128.checked_pow(power));
-            if group == 0 { Some(0) } else { factor.and_then(|factor| group.checked_mul(factor)) }
+            let factor = u32::try_from(power)
+                .ok()
+                .and_then(|power| 10_i128.checked_pow(power));
+            if group == 0 {
+                Some(0)
+            } else {
+                factor.and_then(|factor| group.checked_mul(factor))
+            }
         } else {
             let divisor = power.unsigned_abs();
-            let divisor = if divisor >= 4 { 10_000 } else { 10_i128.pow(divisor) };
+            let divisor = if divisor >= 4 {
+                10_000
+            } else {
+                10_i128.pow(divisor)
+            };
             // No digit may be lost.
             (group % divisor == 0).then_some(group / divisor)
         };
-        number = part.and_then(|part| number.checked_add(part)).ok_or_else(unfit)?;
+        number = part
+            .and_then(|part| number.checked_add(part))
+            .ok_or_else(unfit)?;
     }
     if number >= 10_i128.pow(u32::from(precision)) {
         return Err(unfit());
@@ -317,33 +396,52 @@ fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
 
 /// The elements of an array of one dimension that begins at 1.
 fn list(inner: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
-    let number = |at: usize| -> Result<i32, Misfit> { Ok(i32::from_be_bytes(fixed(value.get(at..at + 4).unwrap_or_default())?)) };
+    let number = |at: usize| -> Result<i32, Misfit> {
+        Ok(i32::from_be_bytes(fixed(
+            value.get(at..at + 4).unwrap_or_default(),
+        )?))
+    };
     match number(0)? {
         0 => return Ok(()),
         1 => {}
-        dimensions => return Err(Misfit::Unfit(format!("the array has {dimensions} dimensions, and a list has one"))),
+        dimensions => {
+            return Err(Misfit::Unfit(format!(
+                "the array has {dimensions} dimensions, and a list has one"
+            )));
+        }
     }
     let (length, first) = (number(12)?, number(16)?);
     if first != 1 {
-        return Err(Misfit::Unfit(format!("the array begins at {first}, and a list at 1")));
+        return Err(Misfit::Unfit(format!(
+            "the array begins at {first}, and a list at 1"
+        )));
     }
     let mut at = 20;
     // All of them are looked at before any is added, so that a list comes whole or not at all.
     // Each has a length of four bytes at least, whatever the server says of their number.
-    let mut elements = Vec::with_capacity(usize::try_from(length).unwrap_or_default().min(value.len() / 4));
+    let mut elements = Vec::with_capacity(
+        usize::try_from(length)
+            .unwrap_or_default()
+            .min(value.len() / 4),
+    );
     for _ in 0..length {
         let size = number(at)?;
         at += 4;
         match usize::try_from(size) {
             Ok(size) => {
-                elements.push(Some(value.get(at..at + size).ok_or_else(|| unexpected(value))?));
+                elements.push(Some(
+                    value.get(at..at + size).ok_or_else(|| unexpected(value))?,
+                ));
                 at += size;
             }
             Err(_) => elements.push(None),
         }
     }
     let mut probe = Builder::new(inner.kind(), 0);
-    elements.iter().flatten().try_for_each(|element| push(&mut probe, element))?;
+    elements
+        .iter()
+        .flatten()
+        .try_for_each(|element| push(&mut probe, element))?;
     for element in elements {
         match element {
             Some(element) => push(inner, element)?,

@@ -1,6 +1,7 @@
 //! Where the rows of SQLite lie: in which slice, by the value that is stored, whatever is declared.
 //!
-//! What is told here of a value, ranges ask of it in SQL: by functions that look at it in the same way.
+//! What is told here of a value, ranges ask of it in SQL: by functions that look at it in the same
+//! way.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +25,15 @@ pub(super) fn add_functions(handle: &mut LockedSqliteHandle<'_>) -> Result<(), F
 }
 
 fn text(value: Value<'_>) -> Option<&str> {
-    if let Value::Text(bytes) = value { std::str::from_utf8(bytes).ok() } else { None }
+    if let Value::Text(bytes) = value {
+        std::str::from_utf8(bytes).ok()
+    } else {
+        None
+    }
 }
 
-/// The day since 1970 that a text begins with, if that is one of four digits for the year: days compare as texts do.
+/// The day since 1970 that a text begins with, if that is one of four digits for the year: days
+/// compare as texts do.
 fn day(value: Value<'_>) -> Option<i64> {
     let text = text(value)?;
     let (year, month, day, _) = calendar::parse_date(text.get(..10)?)?;
@@ -53,11 +59,12 @@ enum Place {
 fn place(slices: &Slices<'_>, value: Value<'_>) -> Place {
     let number = match (slices.by, value) {
         (_, Value::Null) => return Place::Nowhere,
-        (Step::Numbers(width), Value::Integer(number)) => Some(i128::from(number).div_euclid(i128::from(width))),
-        (Step::Numbers(_), _) => None,
-        (by, value) if slices.is_by_instant => {
-            instant(value).map(|micros| calendar::step_of(by, micros.div_euclid(calendar::DAY_MICROS)).into())
+        (Step::Numbers(width), Value::Integer(number)) => {
+            Some(i128::from(number).div_euclid(i128::from(width)))
         }
+        (Step::Numbers(_), _) => None,
+        (by, value) if slices.is_by_instant => instant(value)
+            .map(|micros| calendar::step_of(by, micros.div_euclid(calendar::DAY_MICROS)).into()),
         (by, value) => day(value).map(|days| calendar::step_of(by, days).into()),
     };
     number.map_or(Place::Odd, Place::Slice)
@@ -73,13 +80,21 @@ struct Sum {
 impl Sum {
     fn add(&mut self, rows: u64, hashes: [u64; 4]) {
         self.rows += rows;
-        self.hashes.iter_mut().zip(hashes).for_each(|(sum, hash)| *sum = sum.wrapping_add(hash));
+        self.hashes
+            .iter_mut()
+            .zip(hashes)
+            .for_each(|(sum, hash)| *sum = sum.wrapping_add(hash));
     }
 
     fn probed(self) -> Probed {
         let mut writer = KeyWriter::new(KeyKind::Probe);
-        self.hashes.into_iter().fold(writer.number(self.rows), KeyWriter::number);
-        Probed { digest: writer.finish(), rows: self.rows }
+        self.hashes
+            .into_iter()
+            .fold(writer.number(self.rows), KeyWriter::number);
+        Probed {
+            digest: writer.finish(),
+            rows: self.rows,
+        }
     }
 }
 
@@ -94,9 +109,17 @@ pub(in crate::home::sql) async fn probe(
     let (database, action) = (session.database().clone(), "ask its probe");
     let dialect = Dialect::Sqlite;
     let names = columns.iter().map(|column| dialect.quoted(column));
-    let sliced = slices.map_or_else(|| "NULL".to_string(), |slices| dialect.quoted(&slices.column.name));
+    let sliced = slices.map_or_else(
+        || "NULL".to_string(),
+        |slices| dialect.quoted(&slices.column.name),
+    );
     let list: Vec<String> = std::iter::once(sliced).chain(names).collect();
-    let select = format!("SELECT {} FROM {}{}", list.join(", "), home.relation.from(dialect), home.filter(condition));
+    let select = format!(
+        "SELECT {} FROM {}{}",
+        list.join(", "),
+        home.relation.from(dialect),
+        home.filter(condition)
+    );
     let probed = with_rows(session, action, &select, |rows| {
         let failed = |failure| ReadError::from(failed(&database, action, failure));
         let mut sums: BTreeMap<Place, Sum> = BTreeMap::new();
@@ -117,8 +140,13 @@ pub(in crate::home::sql) async fn probe(
                         Value::Blob(bytes) => writer.number(4).bytes(bytes),
                     };
                 }
-                for (hash, part) in hashes.iter_mut().zip(writer.finish().as_bytes().chunks_exact(8)) {
-                    *hash = part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+                for (hash, part) in hashes
+                    .iter_mut()
+                    .zip(writer.finish().as_bytes().chunks_exact(8))
+                {
+                    *hash = part
+                        .iter()
+                        .fold(0, |number, byte| number << 8 | u64::from(*byte));
                 }
             }
             sums.entry(place).or_default().add(1, hashes);

@@ -8,20 +8,30 @@ use crate::store::sql::rule::{Blanks, Digits, Form, Length, Texts};
 
 pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
     let text = |name: &str| Dialect::MySql.text(name);
-    let here = format!("table_schema = {} AND table_name = {}", text(&place.schema), text(&place.table));
+    let here = format!(
+        "table_schema = {} AND table_name = {}",
+        text(&place.schema),
+        text(&place.table)
+    );
     let asked = format!(
         "SELECT t.engine, t.table_type, (SELECT max(e.transactions) FROM information_schema.engines e WHERE e.engine = t.engine), \
          (SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = t.table_schema AND event_object_table = t.table_name) \
          FROM information_schema.tables t WHERE {here}"
     );
     let found = session.ask("find its table", &asked).await?;
-    let Some([engine, kind, transactions, triggers]) = found.first().map(Vec::as_slice) else { return Ok(None) };
+    let Some([engine, kind, transactions, triggers]) = found.first().map(Vec::as_slice) else {
+        return Ok(None);
+    };
     let refused = match (engine, transactions.as_deref()) {
-        _ if kind.as_deref() == Some("VIEW") => Some("is a view: whether the tables behind it have transactions cannot be told".into()),
+        _ if kind.as_deref() == Some("VIEW") => {
+            Some("is a view: whether the tables behind it have transactions cannot be told".into())
+        }
         (Some(_), Some("YES")) => None,
         (engine, _) => {
             let engine = engine.as_deref().unwrap_or("unknown");
-            Some(format!("has the engine {engine}, which has no transactions: a load that fails would leave half of its rows"))
+            Some(format!(
+                "has the engine {engine}, which has no transactions: a load that fails would leave half of its rows"
+            ))
         }
     };
     let asked = format!(
@@ -31,24 +41,50 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
     );
     let rows = session.ask("read its columns", &asked).await?;
     let columns = rows.into_iter().map(column).collect();
-    Ok(Some(Table { columns, has_triggers: triggers.as_deref() != Some("0"), refused }))
+    Ok(Some(Table {
+        columns,
+        has_triggers: triggers.as_deref() != Some("0"),
+        refused,
+    }))
 }
 
 /// A table of this session alone, which only `SHOW COLUMNS` describes.
 pub(super) async fn of_session(relation: &str, session: &mut Session) -> Result<Table> {
-    let rows = session.ask("read its columns", &format!("SHOW FULL COLUMNS FROM {relation}")).await?;
-    Ok(Table { columns: rows.into_iter().map(shown_column).collect(), has_triggers: false, refused: None })
+    let rows = session
+        .ask(
+            "read its columns",
+            &format!("SHOW FULL COLUMNS FROM {relation}"),
+        )
+        .await?;
+    Ok(Table {
+        columns: rows.into_iter().map(shown_column).collect(),
+        has_triggers: false,
+        refused: None,
+    })
 }
 
 /// What `information_schema.columns` would have of a column, by its type as the server writes it.
 fn shown_column(row: Vec<Option<String>>) -> Column {
     let mut row = row.into_iter();
     let mut next = || row.next().flatten();
-    let (name, declared, collation, nullable, _, default, extra) = (next(), next(), next(), next(), next(), next(), next());
+    let (name, declared, collation, nullable, _, default, extra) =
+        (next(), next(), next(), next(), next(), next(), next());
     let declared = declared.unwrap_or_default();
-    let kind: String = declared.chars().take_while(char::is_ascii_alphanumeric).collect();
-    let inside = declared.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(inside, _)| inside);
-    let mut numbers = inside.split(',').map(|number| number.trim().parse::<u64>().ok().map(|number| number.to_string()));
+    let kind: String = declared
+        .chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
+    let inside = declared
+        .split_once('(')
+        .and_then(|(_, rest)| rest.split_once(')'))
+        .map_or("", |(inside, _)| inside);
+    let mut numbers = inside.split(',').map(|number| {
+        number
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .map(|number| number.to_string())
+    });
     let (first, second) = (numbers.next().flatten(), numbers.next().flatten());
     let long = |bytes: u64| (None, Some(bytes.to_string()));
     let (characters, octets) = match kind.as_str() {
@@ -59,7 +95,9 @@ fn shown_column(row: Vec<Option<String>>) -> Column {
         "binary" | "varbinary" => (None, first.clone()),
         _ => (first.clone(), None),
     };
-    let charset = collation.as_ref().and_then(|collation| collation.split('_').next().map(String::from));
+    let charset = collation
+        .as_ref()
+        .and_then(|collation| collation.split('_').next().map(String::from));
     let (precision, fraction) = (first.clone(), first);
     column(vec![
         name,
@@ -87,18 +125,41 @@ fn column(row: Vec<Option<String>>) -> Column {
     let precision: Option<u32> = next().parse().ok();
     let scale: Option<i32> = next().parse().ok();
     let fraction: u32 = next().parse().unwrap_or(0);
-    let (charset, collation, nullable, extra) = (next(), next(), next(), next().to_ascii_lowercase());
-    let has_default = row.next().flatten().is_some() || extra.contains("auto_increment") || extra.contains("generated");
+    let (charset, collation, nullable, extra) =
+        (next(), next(), next(), next().to_ascii_lowercase());
+    let has_default = row.next().flatten().is_some()
+        || extra.contains("auto_increment")
+        || extra.contains("generated");
     let is_unsigned = declared.contains("unsigned");
     let whole = |bits: u32| {
-        let (least, most) = if is_unsigned { (0, (1 << bits) - 1) } else { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) };
+        let (least, most) = if is_unsigned {
+            (0, (1 << bits) - 1)
+        } else {
+            (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        };
         Holds::Whole { least, most }
     };
-    let texts = |blanks: Blanks, form: Form| Holds::Text(Texts { characters, bytes: None, blanks, form });
-    // The length of a text is in bytes; of character sets with one for each letter there are as many.
+    let texts = |blanks: Blanks, form: Form| {
+        Holds::Text(Texts {
+            characters,
+            bytes: None,
+            blanks,
+            form,
+        })
+    };
+    // The length of a text is in bytes; of character sets with one for each letter there are as
+    // many.
     let long = || {
-        let (characters, bytes) = if charset.starts_with("utf8") { (None, octets) } else { (octets, None) };
-        Holds::Text(Texts { characters, bytes, ..Texts::default() })
+        let (characters, bytes) = if charset.starts_with("utf8") {
+            (None, octets)
+        } else {
+            (octets, None)
+        };
+        Holds::Text(Texts {
+            characters,
+            bytes,
+            ..Texts::default()
+        })
     };
     let holds = match kind.as_str() {
         "tinyint" => whole(8),
@@ -116,18 +177,38 @@ fn column(row: Vec<Option<String>>) -> Column {
             _ if kind == "float" => Holds::Float32,
             _ => Holds::Float64,
         },
-        "decimal" => Holds::Decimal(Digits { precision, scale: scale.unwrap_or_default(), as_double: false }),
+        "decimal" => Holds::Decimal(Digits {
+            precision,
+            scale: scale.unwrap_or_default(),
+            as_double: false,
+        }),
         "char" => texts(Blanks::Removed, Form::Any),
         "varchar" => texts(Blanks::Stay, Form::Any),
         "tinytext" | "text" | "mediumtext" | "longtext" => long(),
         "enum" => texts(Blanks::Stay, Form::OneOf(members(&declared))),
         "set" => texts(Blanks::Stay, Form::SetOf(members(&declared))),
-        "json" => Holds::Text(Texts { form: Form::Json { numbers_of_64_bits: true }, ..Texts::default() }),
-        "inet4" => Holds::Text(Texts { form: Form::Inet4, ..Texts::default() }),
-        "inet6" => Holds::Text(Texts { form: Form::Inet6, ..Texts::default() }),
-        "uuid" => Holds::Own { is_compared: false, form: Form::Any },
+        "json" => Holds::Text(Texts {
+            form: Form::Json {
+                numbers_of_64_bits: true,
+            },
+            ..Texts::default()
+        }),
+        "inet4" => Holds::Text(Texts {
+            form: Form::Inet4,
+            ..Texts::default()
+        }),
+        "inet6" => Holds::Text(Texts {
+            form: Form::Inet6,
+            ..Texts::default()
+        }),
+        "uuid" => Holds::Own {
+            is_compared: false,
+            form: Form::Any,
+        },
         "binary" => Holds::Bytes(octets.map(Length::Exactly)),
-        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Holds::Bytes(octets.map(Length::Most)),
+        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            Holds::Bytes(octets.map(Length::Most))
+        }
         "bit" => Holds::Bits(precision.unwrap_or(1)),
         "date" => Holds::Date,
         "time" => Holds::Time(fraction),
@@ -136,14 +217,18 @@ fn column(row: Vec<Option<String>>) -> Column {
         _ => Holds::Nothing,
     };
     // Only these compare texts as they are, with blanks at their end.
-    let is_exact = collation.is_empty() || matches!(collation.as_str(), "utf8mb4_0900_bin" | "binary") || collation.ends_with("_nopad_bin");
+    let is_exact = collation.is_empty()
+        || matches!(collation.as_str(), "utf8mb4_0900_bin" | "binary")
+        || collation.ends_with("_nopad_bin");
     Column {
         name,
         declared,
         holds,
         takes_null: nullable == "YES" && !extra.contains("auto_increment"),
         is_needed: nullable == "NO" && !has_default,
-        is_computed: ["virtual generated", "stored generated", "persistent"].iter().any(|word| extra.contains(word)),
+        is_computed: ["virtual generated", "stored generated", "persistent"]
+            .iter()
+            .any(|word| extra.contains(word)),
         is_numbered: false,
         folds: !is_exact,
         wire: Wire::Text,
@@ -189,31 +274,59 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
          AND NOT (r.constraint_schema = {schema} AND r.table_name = {name}) ORDER BY 1"
     );
     let mut found = Vec::new();
-    for row in session.ask("look for tables that refer to it", &asked).await? {
-        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else { continue };
-        let columns: Vec<String> = columns.iter().flat_map(|columns| columns.split('\n').map(String::from)).collect();
+    for row in session
+        .ask("look for tables that refer to it", &asked)
+        .await?
+    {
+        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else {
+            continue;
+        };
+        let columns: Vec<String> = columns
+            .iter()
+            .flat_map(|columns| columns.split('\n').map(String::from))
+            .collect();
         for (rule, verb, is_of_delete) in [(delete, "DELETE", true), (update, "UPDATE", false)] {
             if matches!(rule.as_str(), "CASCADE" | "SET NULL" | "SET DEFAULT") {
                 let (table, columns) = (table.clone(), columns.clone());
-                found.push(Cascade { table, rule: format!("ON {verb} {rule}"), is_of_delete, columns });
+                found.push(Cascade {
+                    table,
+                    rule: format!("ON {verb} {rule}"),
+                    is_of_delete,
+                    columns,
+                });
             }
         }
     }
     Ok(found)
 }
 
-/// False where no table refers to this one. To know which do, MariaDB opens every table of the server; its engine has them in one list,
-/// which only some users may ask, and MySQL does not have.
+/// False where no table refers to this one. To know which do, MariaDB opens every table of the
+/// server; its engine has them in one list, which only some users may ask, and MySQL does not have.
 async fn may_be_referred_to(place: &Place, session: &mut Session) -> bool {
     // Other letters are spelt in a way of its own there.
-    let is_plain = |name: &str| !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_alphanumeric() || letter == b'_');
+    let is_plain = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
+    };
     if !is_plain(&place.schema) || !is_plain(&place.table) {
         return true;
     }
     let name = Dialect::MySql.text(&format!("{}/{}", place.schema, place.table));
-    let asked = format!("SELECT COUNT(*) FROM information_schema.innodb_sys_foreign WHERE LOWER(ref_name) = LOWER({name})");
-    let found = session.ask("look for tables that refer to it", &asked).await;
-    found.map_or(true, |rows| rows.into_iter().flatten().next().flatten().is_none_or(|count| count != "0"))
+    let asked = format!(
+        "SELECT COUNT(*) FROM information_schema.innodb_sys_foreign WHERE LOWER(ref_name) = LOWER({name})"
+    );
+    let found = session
+        .ask("look for tables that refer to it", &asked)
+        .await;
+    found.map_or(true, |rows| {
+        rows.into_iter()
+            .flatten()
+            .next()
+            .flatten()
+            .is_none_or(|count| count != "0")
+    })
 }
 
 #[cfg(test)]
@@ -222,7 +335,10 @@ mod tests {
 
     #[test]
     fn members_are_read_from_their_declaration() {
-        assert_eq!(members("enum('a','b c','it''s',',','')"), ["a", "b c", "it's", ",", ""]);
+        assert_eq!(
+            members("enum('a','b c','it''s',',','')"),
+            ["a", "b c", "it's", ",", ""]
+        );
         assert_eq!(members("set('x')"), ["x"]);
     }
 }

@@ -51,14 +51,20 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
     let found = session.ask("find its table", &asked).await?;
-    let Some([Some(oid), Some(kind), has_triggers]) = found.first().map(Vec::as_slice) else { return Ok(None) };
+    let Some([Some(oid), Some(kind), has_triggers]) = found.first().map(Vec::as_slice) else {
+        return Ok(None);
+    };
     let refused = match kind.as_str() {
         "r" | "p" | "v" | "f" => None,
         "m" => Some("is a materialized view, which takes no rows"),
         _ => Some("takes no rows"),
     };
     let columns = columns(oid, session).await?;
-    Ok(Some(Table { columns, has_triggers: has_triggers.as_deref() == Some("t"), refused: refused.map(String::from) }))
+    Ok(Some(Table {
+        columns,
+        has_triggers: has_triggers.as_deref() == Some("t"),
+        refused: refused.map(String::from),
+    }))
 }
 
 /// The columns: a domain is what it is made of, a list is told by its elements.
@@ -82,26 +88,56 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
     for row in session.ask("read its columns", &asked).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
-        let (name, declared, typmod, filled, identity, computed) = (next(), next(), next(), next(), next(), next());
-        let (base, namespace, element, element_oid, is_deterministic, given) = (next(), next(), next(), next(), next(), next());
+        let (name, declared, typmod, filled, identity, computed) =
+            (next(), next(), next(), next(), next(), next());
+        let (base, namespace, element, element_oid, is_deterministic, given) =
+            (next(), next(), next(), next(), next(), next());
         let typmod: i32 = typmod.parse().unwrap_or(-1);
-        // A UUID has the same digits in all its forms. JSON loses blanks, the order of its names, and names that stand twice.
+        // A UUID has the same digits in all its forms. JSON loses blanks, the order of its names,
+        // and names that stand twice.
         let own = || {
             let is_own = namespace == "pg_catalog";
-            let form = if is_own && base == "jsonb" { Form::Json { numbers_of_64_bits: false } } else { Form::Any };
-            (Holds::Own { is_compared: !(is_own && matches!(base.as_str(), "uuid" | "jsonb")), form }, Wire::Text)
+            let form = if is_own && base == "jsonb" {
+                Form::Json {
+                    numbers_of_64_bits: false,
+                }
+            } else {
+                Form::Any
+            };
+            (
+                Holds::Own {
+                    is_compared: !(is_own && matches!(base.as_str(), "uuid" | "jsonb")),
+                    form,
+                },
+                Wire::Text,
+            )
         };
         let (holds, wire) = if namespace != "pg_catalog" {
             own()
         } else if element.is_empty() {
             known(&base, typmod).unwrap_or_else(own)
         } else {
-            let (holds, wire) = known(&element, typmod).unwrap_or((Holds::Own { is_compared: true, form: Form::Any }, Wire::Text));
-            let number = if matches!(holds, Holds::Own { .. }) { TEXT } else { element_oid.parse().unwrap_or(TEXT) };
-            (Holds::List(Box::new(holds)), Wire::List(Box::new(wire), number))
+            let (holds, wire) = known(&element, typmod).unwrap_or((
+                Holds::Own {
+                    is_compared: true,
+                    form: Form::Any,
+                },
+                Wire::Text,
+            ));
+            let number = if matches!(holds, Holds::Own { .. }) {
+                TEXT
+            } else {
+                element_oid.parse().unwrap_or(TEXT)
+            };
+            (
+                Holds::List(Box::new(holds)),
+                Wire::List(Box::new(wire), number),
+            )
         };
         columns.push(Column {
-            folds: is_deterministic == "f" || matches!(base.as_str(), "bpchar" | "citext") || namespace != "pg_catalog",
+            folds: is_deterministic == "f"
+                || matches!(base.as_str(), "bpchar" | "citext")
+                || namespace != "pg_catalog",
             takes_null: filled != "t",
             is_needed: filled == "t" && given != "t" && identity.is_empty() && computed.is_empty(),
             is_computed: !computed.is_empty(),
@@ -118,7 +154,8 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
 /// The number of `text` in pg_type.dat.
 const TEXT: u32 = 25;
 
-/// The types of PostgreSQL's own that have a counterpart. Modifiers are lengths with 4 more, or digits.
+/// The types of PostgreSQL's own that have a counterpart. Modifiers are lengths with 4 more, or
+/// digits.
 fn known(name: &str, typmod: i32) -> Option<(Holds, Wire)> {
     let whole = |least: i128, most: i128| Holds::Whole { least, most };
     let fraction = || u32::try_from(typmod).unwrap_or(6);
@@ -132,12 +169,35 @@ fn known(name: &str, typmod: i32) -> Option<(Holds, Wire)> {
         "float4" => (Holds::Float32, Wire::Float4),
         "float8" => (Holds::Float64, Wire::Float8),
         "text" | "json" => (Holds::Text(Texts::default()), Wire::Text),
-        "varchar" => (Holds::Text(Texts { characters: length(), ..Texts::default() }), Wire::Text),
+        "varchar" => (
+            Holds::Text(Texts {
+                characters: length(),
+                ..Texts::default()
+            }),
+            Wire::Text,
+        ),
         "bpchar" => {
-            let blanks = if length().is_some() { Blanks::Added } else { Blanks::Stay };
-            (Holds::Text(Texts { characters: length(), blanks, ..Texts::default() }), Wire::Text)
+            let blanks = if length().is_some() {
+                Blanks::Added
+            } else {
+                Blanks::Stay
+            };
+            (
+                Holds::Text(Texts {
+                    characters: length(),
+                    blanks,
+                    ..Texts::default()
+                }),
+                Wire::Text,
+            )
         }
-        "name" => (Holds::Text(Texts { bytes: Some(63), ..Texts::default() }), Wire::Text),
+        "name" => (
+            Holds::Text(Texts {
+                bytes: Some(63),
+                ..Texts::default()
+            }),
+            Wire::Text,
+        ),
         "bytea" => (Holds::Bytes(None), Wire::Bytes),
         "date" => (Holds::Date, Wire::Date),
         "time" => (Holds::Time(fraction()), Wire::Time),
@@ -150,10 +210,20 @@ fn known(name: &str, typmod: i32) -> Option<(Holds, Wire)> {
 
 /// The digits that a modifier says: 16 bits of precision, 11 of scale with a sign.
 fn digits(typmod: i32) -> Digits {
-    let none = Digits { precision: None, scale: 0, as_double: false };
-    let Some(packed) = typmod.checked_sub(4).filter(|packed| *packed >= 0) else { return none };
+    let none = Digits {
+        precision: None,
+        scale: 0,
+        as_double: false,
+    };
+    let Some(packed) = typmod.checked_sub(4).filter(|packed| *packed >= 0) else {
+        return none;
+    };
     let scale = ((packed & 0x7ff) ^ 1024) - 1024;
-    Digits { precision: u32::try_from(packed >> 16).ok(), scale, as_double: false }
+    Digits {
+        precision: u32::try_from(packed >> 16).ok(),
+        scale,
+        as_double: false,
+    }
 }
 
 pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec<Cascade>> {
@@ -175,13 +245,26 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
         _ => None,
     };
     let mut found = Vec::new();
-    for row in session.ask("look for tables that refer to it", &asked).await? {
-        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else { continue };
-        let columns: Vec<String> = columns.iter().flat_map(|columns| columns.split(',').map(String::from)).collect();
+    for row in session
+        .ask("look for tables that refer to it", &asked)
+        .await?
+    {
+        let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else {
+            continue;
+        };
+        let columns: Vec<String> = columns
+            .iter()
+            .flat_map(|columns| columns.split(',').map(String::from))
+            .collect();
         for (code, verb, is_of_delete) in [(delete, "DELETE", true), (update, "UPDATE", false)] {
             if let Some(word) = word(code) {
                 let (table, columns) = (table.clone(), columns.clone());
-                found.push(Cascade { table, rule: format!("ON {verb} {word}"), is_of_delete, columns });
+                found.push(Cascade {
+                    table,
+                    rule: format!("ON {verb} {word}"),
+                    is_of_delete,
+                    columns,
+                });
             }
         }
     }
