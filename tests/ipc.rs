@@ -382,6 +382,61 @@ fn files_of_other_times_and_writers_are_read() {
 }
 
 #[test]
+fn files_of_polars_and_of_arrow_rs_are_read() {
+    let sandbox = Sandbox::new("");
+    let folder = sandbox.path("others");
+    let made = peers::python("ipc.py", &[OsStr::new("others"), folder.as_os_str()]);
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let names: Vec<String> = sandbox.digests("others").into_keys().collect();
+    assert_eq!(names.len(), 15, "{names:?}");
+    let flow = |(number, name): (usize, &String)| {
+        let home = format!("home: {{type: ipc, path: others/{name}}}");
+        format!(
+            "  a{number}: {{{home}, store: {{type: ipc, path: out/a{number}, rows_per_file: 99999}}}}\n  \
+             b{number}: {{{home}, store: {{type: ipc, container: stream, path: out/b{number}}}}}\n  \
+             c{number}: {{{home}, store: {{path: out/c{number}}}}}\n"
+        )
+    };
+    let flows: String = names.iter().enumerate().map(flow).collect();
+    sandbox.write("hygge.yml", format!("flows:\n{flows}"));
+    built(&sandbox);
+    let pairs = |letter: &str| -> Vec<(PathBuf, PathBuf)> {
+        let pair = |(number, name): (usize, &String)| {
+            (
+                sandbox.path(&format!("others/{name}")),
+                sandbox.path(&format!("out/{letter}{number}")),
+            )
+        };
+        names.iter().enumerate().map(pair).collect()
+    };
+    compare(&[pairs("a"), pairs("b")].concat(), &["--types"]);
+    compare(&pairs("c"), &[]);
+    // Two that were joined are one of which half would be gone.
+    let whole = fs::read(folder.join("arrow_rs_uncompressed.arrow")).expect("a file");
+    let joined = [
+        whole.clone(),
+        fs::read(folder.join("polars_old.arrow")).expect("a file"),
+    ]
+    .concat();
+    sandbox.write("others/joined.arrow", joined);
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: {type: ipc, path: others/joined.arrow}, store: out/joined, retries: 0}\n",
+    );
+    let ran = failed(&sandbox);
+    assert!(
+        ran.error()
+            .contains("joined.arrow is not a sound Arrow IPC file"),
+        "{}",
+        ran.text
+    );
+}
+
+#[test]
 fn what_is_not_read_is_called_by_its_name() {
     let sandbox = odd();
     sandbox.write("odd/feather.arrow", b"FEA1\0\0\0\0\0\0\0\0FEA1");

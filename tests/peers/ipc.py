@@ -2,6 +2,7 @@
 
 Usage: ipc.py write FOLDER            one file a case of type_cases.py, in FOLDER/file and FOLDER/stream
        ipc.py odd FOLDER              files that few writers make: see `odd`
+       ipc.py others FOLDER           files that polars and arrow-rs make
        ipc.py compare [--types | --damaged] LEFT RIGHT [LEFT RIGHT ...]
                                       files or folders of them; prints a line of JSON for each pair
 
@@ -112,6 +113,30 @@ def odd(folder):
     write_ipc(folder / "union.arrow", pa.table({"either": union}), "file")
 
 
+def others(folder):
+    import arro3.io
+    import polars as pl
+
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    table = pa.table({
+        "id": range(3), "text": ["a", None, "c" * 40], "raw": [b"x", None, b"y" * 40], "list": [["a", None], [], None],
+        "group": [{"x": 1, "y": "t"}, None, {"x": None, "y": "z" * 40}], "open": [True, None, False], "nothing": pa.nulls(3),
+        "colour": pa.array(["red", None, "blue"]).dictionary_encode(), "price": pa.array([1, None, -3]).cast(pa.decimal128(30, 2)),
+        "at": pa.array([5, None, 7], pa.timestamp("us", "UTC")), "day": pa.array([1, None, -1], pa.date32()),
+    })
+    frame = pl.from_arrow(table)
+    for codec in ("uncompressed", "lz4", "zstd"):
+        frame.write_ipc(folder / f"polars_{codec}.arrow", compression=codec)
+        frame.write_ipc_stream(folder / f"polars_stream_{codec}.arrow", compression=codec)
+        own = None if codec == "uncompressed" else codec
+        arro3.io.write_ipc(table, folder / f"arrow_rs_{codec}.arrow", compression=own)
+        arro3.io.write_ipc_stream(table, folder / f"arrow_rs_stream_{codec}.arrow", compression=own)
+    frame.write_ipc(folder / "polars_old.arrow", compat_level=pl.CompatLevel.oldest())
+    pl.concat([frame] * 5).slice(2, 9).write_ipc(folder / "polars_sliced.arrow")
+    pl.DataFrame({"id": range(30_000)}).write_ipc(folder / "polars_batches.arrow", record_batch_size=1000)
+
+
 def read_one(path):
     if path.suffix == ".parquet":
         return pq.read_table(path)
@@ -136,7 +161,7 @@ def plain(array):
     if isinstance(kind, pa.BaseExtensionType):
         return plain(array.storage)
     if pa.types.is_dictionary(kind):
-        return plain(array.dictionary_decode())
+        return plain(pa.DictionaryArray.from_arrays(array.indices, plain(array.dictionary)).dictionary_decode())
     if pa.types.is_string(kind) or pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
         return array.cast(pa.large_string())
     if pa.types.is_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
@@ -198,4 +223,4 @@ def compare(*paths):
     sys.exit(0 if is_equal else 1)
 
 
-{"write": write, "odd": odd, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+{"write": write, "odd": odd, "others": others, "compare": compare}[sys.argv[1]](*sys.argv[2:])

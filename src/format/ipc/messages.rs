@@ -20,6 +20,9 @@ const MAGIC: &[u8; 6] = b"ARROW1";
 /// Where the messages of a file with a footer begin.
 const MESSAGES_AT: u64 = 8;
 
+/// Writers fill up to as many bytes before the first message.
+const PADDING: u64 = 64;
+
 /// Stands before the length of a message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
@@ -185,16 +188,13 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
 /// Refuses a file whose footer knows only some of what stands before it, as that of the last of
 /// several that were joined.
 fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(), String> {
-    let schema = head(file, MESSAGES_AT, footer)?
-        .ok_or("it has no schema")?
-        .0;
     let mut taken: Vec<(u64, u64)> = messages
         .iter()
         .map(|message| (message.at, message.at + message.head + message.body))
         .collect();
     taken.push((footer, footer));
     taken.sort_unstable();
-    let mut behind = schema;
+    let mut behind = behind_schema(file, footer)?.unwrap_or(taken[0].0);
     for (start, end) in taken {
         let length = start.saturating_sub(behind);
         let between = if length > LARGEST {
@@ -211,6 +211,17 @@ fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(),
         behind = behind.max(end);
     }
     Ok(())
+}
+
+/// Where the message of the schema ends that stands before all others; nothing where that is not
+/// known, as in files of polars, whose schema there has no length. Readers take that of the footer.
+fn behind_schema(file: &File, footer: u64) -> Result<Option<u64>, String> {
+    let padding = bytes(file, MESSAGES_AT, (footer - MESSAGES_AT).min(PADDING))?;
+    let zeros = padding.iter().take_while(|byte| **byte == 0).count() / 8 * 8;
+    let Ok(Some((behind, bytes))) = head(file, MESSAGES_AT + zeros as u64, footer) else {
+        return Ok(None);
+    };
+    Ok(is_schema(&bytes).then_some(behind))
 }
 
 /// Messages up to the one that says that they end.
@@ -247,10 +258,11 @@ fn stream(file: &File, size: u64) -> Result<Contents, String> {
 }
 
 fn is_stream(file: &File, size: u64) -> bool {
-    let Ok(Some((_, head))) = head(file, 0, size) else {
-        return false;
-    };
-    let header = flat::MessageRef::read_as_root(&head).and_then(|message| message.header());
+    matches!(head(file, 0, size), Ok(Some((_, head))) if is_schema(&head))
+}
+
+fn is_schema(head: &[u8]) -> bool {
+    let header = flat::MessageRef::read_as_root(head).and_then(|message| message.header());
     matches!(header, Ok(Some(flat::MessageHeaderRef::Schema(_))))
 }
 
