@@ -167,8 +167,8 @@ pub trait Connection: Send {
 
     /// Establish a new database connection.
     ///
-    /// A value of [`Options`][Self::Options] is parsed from the provided connection string. This
-    /// parsing is database-specific.
+    /// A value of [`Options`][Self::Options] is parsed from the provided connection string. This parsing
+    /// is database-specific.
     #[inline]
     fn connect(url: &str) -> impl Future<Output = Result<Self, Error>> + Send + 'static
     where
@@ -224,8 +224,7 @@ pub trait ConnectOptions: 'static + Send + Sync + FromStr<Err = Error> + Debug +
     /// Parse the `ConnectOptions` from a URL.
     fn from_url(url: &Url) -> Result<Self, Error>;
 
-    /// Get a connection URL that may be used to connect to the same database as this
-    /// `ConnectOptions`.
+    /// Get a connection URL that may be used to connect to the same database as this `ConnectOptions`.
     ///
     /// ### Note: Lossy
     /// Any flags or settings which do not have a representation in the URL format will be lost.
@@ -243,8 +242,8 @@ pub trait ConnectOptions: 'static + Send + Sync + FromStr<Err = Error> + Debug +
     /// * SSL client certificate path
     /// * SSL client key path
     ///
-    /// Additional settings are driver-specific. Refer to the source of a given implementation to
-    /// see which options are preserved in the URL.
+    /// Additional settings are driver-specific. Refer to the source of a given implementation
+    /// to see which options are preserved in the URL.
     ///
     /// ### Panics
     /// This defaults to `unimplemented!()`.

@@ -8,24 +8,25 @@ use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use std::{fmt::Debug, future};
 
-/// A type that contains or can provide a database connection to use for executing queries against
-/// the database.
+/// A type that contains or can provide a database
+/// connection to use for executing queries against the database.
 ///
-/// No guarantees are provided that successive queries run on the same physical database connection.
+/// No guarantees are provided that successive queries run on the same
+/// physical database connection.
 ///
-/// A [`Connection`](crate::connection::Connection) is an `Executor` that guarantees that successive
-/// queries are ran on the same physical database connection.
+/// A [`Connection`](crate::connection::Connection) is an `Executor` that guarantees that
+/// successive queries are ran on the same physical database connection.
 ///
 /// Implemented for the following:
 ///
 ///  * [`&Pool`](super::pool::Pool)
 ///  * [`&mut Connection`](super::connection::Connection)
 ///
-/// The [`Executor`] impls for [`Transaction`](crate::transaction::Transaction) and
-/// [`PoolConnection`](crate::pool::PoolConnection) have been deleted because they cannot exist in
-/// the new crate architecture without rewriting the Executor trait entirely. To fix this breakage,
-/// simply add a dereference where an impl [`Executor`] is expected, as they both dereference to the
-/// inner connection type which will still implement it:
+/// The [`Executor`] impls for [`Transaction`](crate::transaction::Transaction)
+/// and [`PoolConnection`](crate::pool::PoolConnection) have been deleted because they
+/// cannot exist in the new crate architecture without rewriting the Executor trait entirely.
+/// To fix this breakage, simply add a dereference where an impl [`Executor`] is expected, as
+/// they both dereference to the inner connection type which will still implement it:
 /// * `&mut transaction` -> `&mut *transaction`
 /// * `&mut connection` -> `&mut *connection`
 ///
@@ -33,20 +34,22 @@ use std::{fmt::Debug, future};
 /// This is a building-block trait that is exposed mainly for use as a trait bound.
 ///
 /// Instead of calling the methods of this trait, use the free functions in the `sqlx` crate root:
-/// * [`sqlx::query()`]: use for DML queries (`SELECT`, `INSERT`, `UPDATE`, `DELETE`, etc.) * uses
-///   and caches prepared statements internally per-connection * may use argument placeholders
-///   (MySQL/MariaDB: `?`, Postgres/SQLite: `$1`, `$2`, etc.) * one query per string
+/// * [`sqlx::query()`]: use for DML queries (`SELECT`, `INSERT`, `UPDATE`, `DELETE`, etc.)
+///     * uses and caches prepared statements internally per-connection
+///     * may use argument placeholders (MySQL/MariaDB: `?`, Postgres/SQLite: `$1`, `$2`, etc.)
+///     * one query per string
 /// * [`sqlx::query_as()`], [`sqlx::query_scalar()`]: preferred for DML queries with type mapping
-/// * [`sqlx::raw_sql()`]: for DDL (`CREATE`, `ALTER`, etc.), batch queries and administration
-///   functions * accepts multiple queries separated by semicolons (`;`) in the same string * never
-///   uses prepared statements
+/// * [`sqlx::raw_sql()`]: for DDL (`CREATE`, `ALTER`, etc.), batch queries and administration functions
+///     * accepts multiple queries separated by semicolons (`;`) in the same string
+///     * never uses prepared statements
 ///
-/// Consider also the `query!()` family of macros, which offer queries and type mapping checked at
-/// compile-time.
+/// Consider also the `query!()` family of macros, which offer queries and type mapping checked
+/// at compile-time.
 ///
-/// [`sqlx::query()`]: crate::query::query [`sqlx::query_as()`]: crate::query_as::query_as
-/// [`sqlx::query_scalar()`]: crate::query_scalar::query_scalar [`sqlx::raw_sql()`]:
-/// crate::raw_sql::raw_sql
+/// [`sqlx::query()`]: crate::query::query
+/// [`sqlx::query_as()`]: crate::query_as::query_as
+/// [`sqlx::query_scalar()`]: crate::query_scalar::query_scalar
+/// [`sqlx::raw_sql()`]: crate::raw_sql::raw_sql
 pub trait Executor<'c>: Send + Debug + Sized {
     type Database: Database;
 
@@ -220,8 +223,8 @@ pub trait Execute<'q, DB: Database>: Send + Sized {
     /// Returns the arguments to be bound against the query string.
     ///
     /// Returning `Ok(None)` for `Arguments` indicates to use a "simple" query protocol and to not
-    /// prepare the query. Returning `Ok(Some(Default::default()))` is an empty arguments object
-    /// that will be prepared (and cached) before execution.
+    /// prepare the query. Returning `Ok(Some(Default::default()))` is an empty arguments object that
+    /// will be prepared (and cached) before execution.
     ///
     /// Returns `Err` if encoding any of the arguments failed.
     fn take_arguments(&mut self) -> Result<Option<<DB as Database>::Arguments>, BoxDynError>;

@@ -6,8 +6,9 @@ use crate::{error::Error, row::Row};
 ///
 /// ## Derivable
 ///
-/// This trait can be derived by SQLx for any struct. The generated implementation will consist of a
-/// sequence of calls to [`Row::try_get`] using the name from each struct field.
+/// This trait can be derived by SQLx for any struct. The generated implementation
+/// will consist of a sequence of calls to [`Row::try_get`] using the name from each
+/// struct field.
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -23,8 +24,9 @@ use crate::{error::Error, row::Row};
 ///
 /// #### `rename`
 ///
-/// When the name of a field in Rust does not match the name of its corresponding column, you can
-/// use the `rename` attribute to specify the name that the field has in the row. For example:
+/// When the name of a field in Rust does not match the name of its corresponding column,
+/// you can use the `rename` attribute to specify the name that the field has in the row.
+/// For example:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -45,9 +47,8 @@ use crate::{error::Error, row::Row};
 /// will read the content of the column `description` into the field `about_me`.
 ///
 /// #### `rename_all`
-/// By default, field names are expected verbatim (with the exception of the raw identifier prefix
-/// `r#`, if present). Placed at the struct level, this attribute changes how the field name is
-/// mapped to its SQL column name:
+/// By default, field names are expected verbatim (with the exception of the raw identifier prefix `r#`, if present).
+/// Placed at the struct level, this attribute changes how the field name is mapped to its SQL column name:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -61,21 +62,23 @@ use crate::{error::Error, row::Row};
 /// ```
 ///
 /// The supported values are `snake_case` (available if you have non-snake-case field names for some
-/// reason), `lowercase`, `UPPERCASE`, `camelCase`, `PascalCase`, `SCREAMING_SNAKE_CASE` and
-/// `kebab-case`. The styling of each option is intended to be an example of its behavior.
+/// reason), `lowercase`, `UPPERCASE`, `camelCase`, `PascalCase`, `SCREAMING_SNAKE_CASE` and `kebab-case`.
+/// The styling of each option is intended to be an example of its behavior.
 ///
-/// Case conversion is handled by the `heck` crate. See [its
-/// documentation](https://docs.rs/heck/0.5.0/heck/#definition-of-a-word-boundary) for details.
+/// Case conversion is handled by the `heck` crate.
+/// See [its documentation](https://docs.rs/heck/0.5.0/heck/#definition-of-a-word-boundary)
+/// for details.
 ///
-/// Note that numbers are *not* considered separate words. For example, `Foo1` to snake case would
-/// be `foo1`, *not* `foo_1`. See [this issue](https://github.com/launchbadge/sqlx/issues/3864) for
-/// discussion.
+/// Note that numbers are *not* considered separate words.
+/// For example, `Foo1` to snake case would be `foo1`, *not* `foo_1`.
+/// See [this issue](https://github.com/launchbadge/sqlx/issues/3864) for discussion.
 ///
 /// #### `default`
 ///
-/// When your struct contains a field that is not present in your query, if the field type has an
-/// implementation for [`Default`], you can use the `default` attribute to assign the default value
-/// to said field. For example:
+/// When your struct contains a field that is not present in your query,
+/// if the field type has an implementation for [`Default`],
+/// you can use the `default` attribute to assign the default value to said field.
+/// For example:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -93,12 +96,13 @@ use crate::{error::Error, row::Row};
 /// SELECT id, name FROM users;
 /// ```
 ///
-/// will set the value of the field `location` to the default value of `Option<String>`, which is
-/// `None`.
+/// will set the value of the field `location` to the default value of `Option<String>`,
+/// which is `None`.
 ///
 /// Moreover, if the struct has an implementation for [`Default`], you can use the `default`
-/// attribute at the struct level rather than for each single field. If a field does not appear in
-/// the result, its value is taken from the `Default` implementation for the struct. For example:
+/// attribute at the struct level rather than for each single field. If a field does not appear in the result,
+/// its value is taken from the `Default` implementation for the struct.
+/// For example:
 ///
 /// ```rust, ignore
 /// #[derive(Default, sqlx::FromRow)]
@@ -110,17 +114,18 @@ use crate::{error::Error, row::Row};
 /// }
 /// ```
 ///
-/// For a derived `Default` implementation this effectively populates each missing field with
-/// `Default::default()`, but a manual `Default` implementation can provide different placeholder
-/// values, if applicable.
+/// For a derived `Default` implementation this effectively populates each missing field
+/// with `Default::default()`, but a manual `Default` implementation can provide
+/// different placeholder values, if applicable.
 ///
 /// This is similar to how `#[serde(default)]` behaves.
 ///
 /// #### `flatten`
 ///
-/// If you want to handle a field that implements [`FromRow`], you can use the `flatten` attribute
-/// to specify that you want it to use [`FromRow`] for parsing rather than the usual method. For
-/// example:
+/// If you want to handle a field that implements [`FromRow`],
+/// you can use the `flatten` attribute to specify that you want
+/// it to use [`FromRow`] for parsing rather than the usual method.
+/// For example:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -148,10 +153,11 @@ use crate::{error::Error, row::Row};
 ///
 /// #### `skip`
 ///
-/// This is a variant of the `default` attribute which instead always takes the value from the
-/// `Default` implementation for this field type ignoring any results in your query. This can be
-/// useful, if some field does not satifisfy the trait bounds (i.e. `sqlx::decode::Decode`,
-/// `sqlx::type::Type`), in particular in case of nested structures. For example:
+/// This is a variant of the `default` attribute which instead always takes the value from
+/// the `Default` implementation for this field type ignoring any results in your query.
+/// This can be useful, if some field does not satifisfy the trait bounds (i.e.
+/// `sqlx::decode::Decode`, `sqlx::type::Type`), in particular in case of nested structures.
+/// For example:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -182,9 +188,10 @@ use crate::{error::Error, row::Row};
 ///
 /// #### `try_from`
 ///
-/// When your struct contains a field whose type is not matched with the database type, if the field
-/// type has an implementation [`TryFrom`] for the database type, you can use the `try_from`
-/// attribute to convert the database type to the field type. For example:
+/// When your struct contains a field whose type is not matched with the database type,
+/// if the field type has an implementation [`TryFrom`] for the database type,
+/// you can use the `try_from` attribute to convert the database type to the field type.
+/// For example:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::FromRow)]
@@ -206,9 +213,8 @@ use crate::{error::Error, row::Row};
 ///
 /// #### `json`
 ///
-/// If your database supports a JSON type, you can leverage `#[sqlx(json)]` to automatically
-/// integrate JSON deserialization in your [`FromRow`] implementation using
-/// [`serde`](https://docs.rs/serde/latest/serde/).
+/// If your database supports a JSON type, you can leverage `#[sqlx(json)]`
+/// to automatically integrate JSON deserialization in your [`FromRow`] implementation using [`serde`](https://docs.rs/serde/latest/serde/).
 ///
 /// ```rust,ignore
 /// #[derive(serde::Deserialize)]
@@ -248,12 +254,12 @@ use crate::{error::Error, row::Row};
 /// }
 /// ```
 ///
-/// By default the `#[sqlx(json)]` attribute will assume that the underlying database row is _not_
-/// NULL. This can cause issues when your field type is an `Option<T>` because this would be
+/// By default the `#[sqlx(json)]` attribute will assume that the underlying database row is
+/// _not_ NULL. This can cause issues when your field type is an `Option<T>` because this would be
 /// represented as the _not_ NULL (in terms of DB) JSON value of `null`.
 ///
-/// If you wish to describe a database row which _is_ NULLable but _cannot_ contain the JSON value
-/// `null`, use the `#[sqlx(json(nullable))]` attribute.
+/// If you wish to describe a database row which _is_ NULLable but _cannot_ contain the JSON value `null`,
+/// use the `#[sqlx(json(nullable))]` attribute.
 ///
 /// For example
 /// ```rust,ignore
@@ -271,13 +277,13 @@ use crate::{error::Error, row::Row};
 ///     metadata: Option<Data>
 /// }
 /// ```
-/// Would describe a database field which _is_ NULLable but if it exists it must be the JSON
-/// representation of `Data` and cannot be the JSON value `null`
+/// Would describe a database field which _is_ NULLable but if it exists it must be the JSON representation of `Data`
+/// and cannot be the JSON value `null`
 ///
 /// ## Manual implementation
 ///
-/// You can also implement the [`FromRow`] trait by hand. This can be useful if you have a struct
-/// with a field that needs manual decoding:
+/// You can also implement the [`FromRow`] trait by hand. This can be useful if you
+/// have a struct with a field that needs manual decoding:
 ///
 ///
 /// ```rust,ignore

@@ -77,14 +77,13 @@ impl<DB: Database> Query<'_, DB, <DB as Database>::Arguments> {
     /// Bind a value for use with this SQL query.
     ///
     /// If the number of times this is called does not match the number of bind parameters that
-    /// appear in the query (`?` for most SQL flavors, `$1 .. $N` for Postgres) then an error will
-    /// be returned when this query is executed.
+    /// appear in the query (`?` for most SQL flavors, `$1 .. $N` for Postgres) then an error
+    /// will be returned when this query is executed.
     ///
-    /// There is no validation that the value is of the type expected by the query. Most SQL flavors
-    /// will perform type coercion (Postgres will return a database error).
+    /// There is no validation that the value is of the type expected by the query. Most SQL
+    /// flavors will perform type coercion (Postgres will return a database error).
     ///
-    /// If encoding the value fails, the error is stored and later surfaced when executing the
-    /// query.
+    /// If encoding the value fails, the error is stored and later surfaced when executing the query.
     pub fn bind<'t, T: Encode<'t, DB> + Type<DB>>(mut self, value: T) -> Self {
         let Ok(arguments) = self.get_arguments() else {
             return self;
@@ -224,8 +223,7 @@ where
     /// then the `QueryResult` with the number of rows affected.
     #[inline]
     #[deprecated = "Only the SQLite driver supports multiple statements in one prepared statement and that behavior is deprecated. Use `sqlx::raw_sql()` instead. See https://github.com/launchbadge/sqlx/issues/3108 for discussion."]
-    // TODO: we'll probably still want a way to get the `DB::QueryResult` at the end of a `fetch()`
-    // stream.
+    // TODO: we'll probably still want a way to get the `DB::QueryResult` at the end of a `fetch()` stream.
     pub fn fetch_many<'e, 'c: 'e, E>(
         self,
         executor: E,
@@ -258,11 +256,11 @@ where
     /// Execute the query, returning the first row or [`Error::RowNotFound`] otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -280,11 +278,11 @@ where
     /// Execute the query, returning the first row or `None` otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -444,11 +442,11 @@ where
     /// Execute the query, returning the first row or [`Error::RowNotFound`] otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -474,11 +472,11 @@ where
     /// Execute the query, returning the first row or `None` otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -514,8 +512,7 @@ where
     }
 }
 
-/// Execute a single SQL query as a prepared statement (explicitly created), with the given
-/// arguments.
+/// Execute a single SQL query as a prepared statement (explicitly created), with the given arguments.
 pub fn query_statement_with<DB, A>(statement: &DB::Statement, arguments: A) -> Query<'_, DB, A>
 where
     DB: Database,
@@ -531,23 +528,21 @@ where
 
 /// Execute a single SQL query as a prepared statement (transparently cached).
 ///
-/// The query string may only contain a single DML statement: `SELECT`, `INSERT`, `UPDATE`, `DELETE`
-/// and variants. The SQLite driver does not currently follow this restriction, but that behavior is
-/// deprecated.
+/// The query string may only contain a single DML statement: `SELECT`, `INSERT`, `UPDATE`, `DELETE` and variants.
+/// The SQLite driver does not currently follow this restriction, but that behavior is deprecated.
 ///
-/// The connection will transparently prepare and cache the statement, which means it only needs to
-/// be parsed once in the connection's lifetime, and any generated query plans can be retained.
+/// The connection will transparently prepare and cache the statement, which means it only needs to be parsed once
+/// in the connection's lifetime, and any generated query plans can be retained.
 /// Thus, the overhead of executing the statement is amortized.
 ///
-/// Some third-party databases that speak a supported protocol, e.g. CockroachDB or PGBouncer that
-/// speak Postgres, may have issues with the transparent caching of prepared statements. If you are
-/// having trouble, try setting [`.persistent(false)`][Query::persistent].
+/// Some third-party databases that speak a supported protocol, e.g. CockroachDB or PGBouncer that speak Postgres,
+/// may have issues with the transparent caching of prepared statements. If you are having trouble,
+/// try setting [`.persistent(false)`][Query::persistent].
 ///
 /// See the [`Query`] type for the methods you may call.
 ///
 /// ### Dynamic Input: Use Query Parameters (Prevents SQL Injection)
-/// At some point, you'll likely want to include some form of dynamic input in your query, possibly
-/// from the user.
+/// At some point, you'll likely want to include some form of dynamic input in your query, possibly from the user.
 ///
 /// Your first instinct might be to do something like this:
 /// ```rust,no_run
@@ -565,11 +560,11 @@ where
 /// # }
 /// ```
 ///
-/// The example above showcases a **SQL injection vulnerability**, because it's trivial for a
-/// malicious user to craft an input that can "break out" of the string literal.
+/// The example above showcases a **SQL injection vulnerability**, because it's trivial for a malicious user to craft
+/// an input that can "break out" of the string literal.
 ///
-/// For example, if they send the input `foo'; DELETE FROM articles; --` then your application would
-/// send the following to the database server (line breaks added for clarity):
+/// For example, if they send the input `foo'; DELETE FROM articles; --`
+/// then your application would send the following to the database server (line breaks added for clarity):
 ///
 /// ```sql
 /// SELECT * FROM articles WHERE content LIKE '%foo';
@@ -577,39 +572,38 @@ where
 /// --%'
 /// ```
 ///
-/// In this case, because this interface *always* uses prepared statements, you would likely be fine
-/// because prepared statements _generally_ (see above) are only allowed to contain a single query.
-/// This would simply return an error.
+/// In this case, because this interface *always* uses prepared statements, you would likely be fine because prepared
+/// statements _generally_ (see above) are only allowed to contain a single query. This would simply return an error.
 ///
-/// However, it would also break on legitimate user input. What if someone wanted to search for the
-/// string `Alice's Apples`? It would also return an error because the database would receive a
-/// query with a broken string literal (line breaks added for clarity):
+/// However, it would also break on legitimate user input.
+/// What if someone wanted to search for the string `Alice's Apples`? It would also return an error because
+/// the database would receive a query with a broken string literal (line breaks added for clarity):
 ///
 /// ```sql
 /// SELECT * FROM articles WHERE content LIKE '%Alice'
 /// s Apples%'
 /// ```
 ///
-/// Of course, it's possible to make this syntactically valid by escaping the apostrophe, but
-/// there's a better way.
+/// Of course, it's possible to make this syntactically valid by escaping the apostrophe, but there's a better way.
 ///
 /// ##### You should always prefer query parameters for dynamic input.
 ///
-/// When using query parameters, you add placeholders to your query where a value should be
-/// substituted at execution time, then call [`.bind()`][Query::bind] with that value.
+/// When using query parameters, you add placeholders to your query where a value
+/// should be substituted at execution time, then call [`.bind()`][Query::bind] with that value.
 ///
 /// The syntax for placeholders is unfortunately not standardized and depends on the database:
 ///
-/// * Postgres and SQLite: use `$1`, `$2`, `$3`, etc. * The number is the Nth bound value, starting
-///   from one. * The same placeholder can be used arbitrarily many times to refer to the same bound
-///   value. * SQLite technically supports MySQL's syntax as well as others, but we recommend using
-///   this syntax as SQLx's SQLite driver is written with it in mind.
-/// * MySQL and MariaDB: use `?`. * Placeholders are purely positional, similar to `println!("{},
-///   {}", foo, bar)`. * The order of bindings must match the order of placeholders in the query. *
-///   To use a value in multiple places, you must bind it multiple times.
+/// * Postgres and SQLite: use `$1`, `$2`, `$3`, etc.
+///     * The number is the Nth bound value, starting from one.
+///     * The same placeholder can be used arbitrarily many times to refer to the same bound value.
+///     * SQLite technically supports MySQL's syntax as well as others, but we recommend using this syntax
+///       as SQLx's SQLite driver is written with it in mind.
+/// * MySQL and MariaDB: use `?`.
+///     * Placeholders are purely positional, similar to `println!("{}, {}", foo, bar)`.
+///     * The order of bindings must match the order of placeholders in the query.
+///     * To use a value in multiple places, you must bind it multiple times.
 ///
-/// In both cases, the placeholder syntax acts as a variable expression representing the bound
-/// value:
+/// In both cases, the placeholder syntax acts as a variable expression representing the bound value:
 ///
 /// ```rust,no_run
 /// # async fn example2() -> sqlx::Result<()> {
@@ -642,22 +636,20 @@ where
 /// # }
 /// ```
 /// ##### The value bound to a query parameter is entirely separate from the query and does not affect its syntax.
-/// Thus, SQL injection is impossible (barring shenanigans like calling a SQL function that lets you
-/// execute a string as a statement) and *all* strings are valid.
+/// Thus, SQL injection is impossible (barring shenanigans like calling a SQL function that lets you execute a string
+/// as a statement) and *all* strings are valid.
 ///
 /// This also means you cannot use query parameters to add conditional SQL fragments.
 ///
-/// **SQLx does not substitute placeholders on the client side**. It is done by the database server
-/// itself.
+/// **SQLx does not substitute placeholders on the client side**. It is done by the database server itself.
 ///
 /// ##### SQLx supports many different types for parameter binding, not just strings.
 /// Any type that implements [`Encode<DB>`][Encode] and [`Type<DB>`] can be bound as a parameter.
 ///
-/// See [the `types` module][crate::types] (links to `sqlx_core::types` but you should use
-/// `sqlx::types`) for details.
+/// See [the `types` module][crate::types] (links to `sqlx_core::types` but you should use `sqlx::types`) for details.
 ///
-/// As an additional benefit, query parameters are usually sent in a compact binary encoding instead
-/// of a human-readable text encoding, which saves bandwidth.
+/// As an additional benefit, query parameters are usually sent in a compact binary encoding instead of a human-readable
+/// text encoding, which saves bandwidth.
 pub fn query<'a, DB>(sql: impl SqlSafeStr) -> Query<'a, DB, <DB as Database>::Arguments>
 where
     DB: Database,

@@ -147,11 +147,11 @@ where
     /// Execute the query, returning the first row or [`Error::RowNotFound`] otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -172,11 +172,11 @@ where
     /// Execute the query, returning the first row or `None` otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -198,25 +198,24 @@ where
     }
 }
 
-/// Execute a single SQL query as a prepared statement (transparently cached). Maps rows to Rust
-/// types using [`FromRow`].
+/// Execute a single SQL query as a prepared statement (transparently cached).
+/// Maps rows to Rust types using [`FromRow`].
 ///
-/// For details about prepared statements and allowed SQL syntax, see
-/// [`query()`][crate::query::query].
+/// For details about prepared statements and allowed SQL syntax, see [`query()`][crate::query::query].
 ///
 /// ### Example: Map Rows using Tuples
-/// [`FromRow`] is implemented for tuples of up to 16 elements<sup>1</sup>. Using a tuple of N
-/// elements will extract the first N columns from each row using [`Decode`][crate::decode::Decode].
+/// [`FromRow`] is implemented for tuples of up to 16 elements<sup>1</sup>.
+/// Using a tuple of N elements will extract the first N columns from each row using [`Decode`][crate::decode::Decode].
 /// Any extra columns are ignored.
 ///
 /// See [`sqlx::types`][crate::types] for the types that can be used.
 ///
-/// The `FromRow` implementation will check [`Type::compatible()`] for each column to ensure a
-/// compatible type mapping is used. If an incompatible mapping is detected, an error is returned.
+/// The `FromRow` implementation will check [`Type::compatible()`] for each column to ensure a compatible type mapping
+/// is used. If an incompatible mapping is detected, an error is returned.
 /// To statically assert compatible types at compile time, see the `query!()` family of macros.
 ///
-/// **NOTE**: `SELECT *` is not recommended with this approach because the ordering of returned
-/// columns may be different than expected, especially when using joins.
+/// **NOTE**: `SELECT *` is not recommended with this approach because the ordering of returned columns may be different
+/// than expected, especially when using joins.
 ///
 /// ```rust,no_run
 /// # async fn example1() -> sqlx::Result<()> {
@@ -268,26 +267,25 @@ where
 /// # }
 /// ```
 ///
-/// <sup>1</sup>: It's impossible in Rust to implement a trait for tuples of arbitrary size. For
-/// larger result sets, either use an explicit struct (see below) or use
-/// [`query()`][crate::query::query] instead and extract columns dynamically.
+/// <sup>1</sup>: It's impossible in Rust to implement a trait for tuples of arbitrary size.
+/// For larger result sets, either use an explicit struct (see below) or use [`query()`][crate::query::query]
+/// instead and extract columns dynamically.
 ///
 /// ### Example: Map Rows using `#[derive(FromRow)]`
-/// Using `#[derive(FromRow)]`, we can create a Rust struct to represent our row type so we can look
-/// up fields by name instead of tuple index.
+/// Using `#[derive(FromRow)]`, we can create a Rust struct to represent our row type
+/// so we can look up fields by name instead of tuple index.
 ///
-/// When querying this way, columns will be matched up to the corresponding fields by name, so
-/// `SELECT *` is safe to use. However, you will still want to be aware of duplicate column names in
-/// your query when using joins.
+/// When querying this way, columns will be matched up to the corresponding fields by name, so `SELECT *` is safe to use.
+/// However, you will still want to be aware of duplicate column names in your query when using joins.
 ///
-/// The derived `FromRow` implementation will check [`Type::compatible()`] for each column to ensure
-/// a compatible type mapping is used. If an incompatible mapping is detected, an error is returned.
+/// The derived `FromRow` implementation will check [`Type::compatible()`] for each column to ensure a compatible type
+/// mapping is used. If an incompatible mapping is detected, an error is returned.
 /// To statically assert compatible types at compile time, see the `query!()` family of macros.
 ///
 /// An error will also be returned if an expected column is missing from the result set.
 ///
-/// `#[derive(FromRow)]` supports several control attributes which can be used to change how column
-/// names and types are mapped. See [`FromRow`] for details.
+/// `#[derive(FromRow)]` supports several control attributes which can be used to change how column names and types
+/// are mapped. See [`FromRow`] for details.
 ///
 /// Using our previous table definition, we can convert our queries like so:
 /// ```rust,no_run
@@ -351,11 +349,10 @@ where
     }
 }
 
-/// Execute a single SQL query, with the given arguments as a prepared statement (transparently
-/// cached). Maps rows to Rust types using [`FromRow`].
+/// Execute a single SQL query, with the given arguments as a prepared statement (transparently cached).
+/// Maps rows to Rust types using [`FromRow`].
 ///
-/// For details about prepared statements and allowed SQL syntax, see
-/// [`query()`][crate::query::query].
+/// For details about prepared statements and allowed SQL syntax, see [`query()`][crate::query::query].
 ///
 /// For details about type mapping from [`FromRow`], see [`query_as()`].
 #[inline]

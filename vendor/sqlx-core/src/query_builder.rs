@@ -21,11 +21,10 @@ use crate::Either;
 /// A builder type for constructing queries at runtime.
 ///
 /// See [`.push_values()`][Self::push_values] for an example of building a bulk `INSERT` statement.
-/// Note, however, that with Postgres you can get much better performance by using arrays and
-/// `UNNEST()`. [See our FAQ] for details.
+/// Note, however, that with Postgres you can get much better performance by using arrays
+/// and `UNNEST()`. [See our FAQ] for details.
 ///
-/// [See our FAQ]:
-/// https://github.com/launchbadge/sqlx/blob/master/FAQ.md#how-can-i-bind-an-array-to-a-values-clause-how-can-i-do-bulk-inserts
+/// [See our FAQ]: https://github.com/launchbadge/sqlx/blob/master/FAQ.md#how-can-i-bind-an-array-to-a-values-clause-how-can-i-do-bulk-inserts
 pub struct QueryBuilder<DB>
 where
     DB: Database,
@@ -132,27 +131,27 @@ where
     /// Push a bind argument placeholder (`?` or `$N` for Postgres) and bind a value to it.
     ///
     /// ### Note: Database-specific Limits
-    /// Note that every database has a practical limit on the number of bind parameters you can add
-    /// to a single query. This varies by database.
+    /// Note that every database has a practical limit on the number of bind parameters
+    /// you can add to a single query. This varies by database.
     ///
     /// While you should consult the manual of your specific database version and/or current
-    /// configuration for the exact value as it may be different than listed here, the defaults for
-    /// supported databases as of writing are as follows:
+    /// configuration for the exact value as it may be different than listed here,
+    /// the defaults for supported databases as of writing are as follows:
     ///
-    /// * Postgres and MySQL: 65535 * You may find sources that state that Postgres has a limit of
-    ///   32767, but that is a misinterpretation of the specification by the JDBC driver
-    ///   implementation as discussed in [this Github issue][postgres-limit-issue]. Postgres itself
-    ///   asserts that the number of parameters is in the range `[0, 65535)`.
-    /// * SQLite: 32766 (configurable by [`SQLITE_LIMIT_VARIABLE_NUMBER`]) * SQLite prior to 3.32.0:
-    ///   999
+    /// * Postgres and MySQL: 65535
+    ///     * You may find sources that state that Postgres has a limit of 32767,
+    ///       but that is a misinterpretation of the specification by the JDBC driver implementation
+    ///       as discussed in [this Github issue][postgres-limit-issue]. Postgres itself
+    ///       asserts that the number of parameters is in the range `[0, 65535)`.
+    /// * SQLite: 32766 (configurable by [`SQLITE_LIMIT_VARIABLE_NUMBER`])
+    ///     * SQLite prior to 3.32.0: 999
     /// * MSSQL: 2100
     ///
     /// Exceeding these limits may panic (as a sanity check) or trigger a database error at runtime
     /// depending on the implementation.
     ///
     /// [`SQLITE_LIMIT_VARIABLE_NUMBER`]: https://www.sqlite.org/limits.html#max_variable_number
-    /// [postgres-limit-issue]:
-    /// https://github.com/launchbadge/sqlx/issues/671#issuecomment-687043510
+    /// [postgres-limit-issue]: https://github.com/launchbadge/sqlx/issues/671#issuecomment-687043510
     pub fn push_bind<'t, T>(&mut self, value: T) -> &mut Self
     where
         T: Encode<'t, DB> + Type<DB>,
@@ -176,10 +175,9 @@ where
     /// Start a list separated by `separator`.
     ///
     /// The returned type exposes identical [`.push()`][Separated::push] and
-    /// [`.push_bind()`][Separated::push_bind] methods which push `separator` to the query before
-    /// their normal behavior. [`.push_unseparated()`][Separated::push_unseparated] and
-    /// [`.push_bind_unseparated()`][Separated::push_bind_unseparated] are also provided to push a
-    /// SQL fragment without the separator.
+    /// [`.push_bind()`][Separated::push_bind] methods which push `separator` to the query
+    /// before their normal behavior. [`.push_unseparated()`][Separated::push_unseparated] and [`.push_bind_unseparated()`][Separated::push_bind_unseparated] are also
+    /// provided to push a SQL fragment without the separator.
     ///
     /// ```rust
     /// # #[cfg(feature = "mysql")] {
@@ -346,8 +344,9 @@ where
     /// SELECT * FROM users WHERE (id, username) IN ((1, "test_user_1"), (2, "test_user_2"))
     /// ```
     ///
-    /// Although keep in mind that all databases have some practical limit on the number of bind
-    /// arguments in a single query. See [`.push_bind()`][Self::push_bind] for details.
+    /// Although keep in mind that all
+    /// databases have some practical limit on the number of bind arguments in a single query.
+    /// See [`.push_bind()`][Self::push_bind] for details.
     ///
     /// To be safe, you can do `tuples.into_iter().take(N)` where `N` is the limit for your database
     /// divided by the number of fields in each tuple; since integer division always rounds down,

@@ -145,11 +145,11 @@ where
     /// Execute the query, returning the first row or [`Error::RowNotFound`] otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -169,11 +169,11 @@ where
     /// Execute the query, returning the first row or `None` otherwise.
     ///
     /// ### Note: for best performance, ensure the query returns at most one row.
-    /// Depending on the driver implementation, if your query can return more than one row, it may
-    /// lead to wasted CPU time and bandwidth on the database server.
+    /// Depending on the driver implementation, if your query can return more than one row,
+    /// it may lead to wasted CPU time and bandwidth on the database server.
     ///
-    /// Even when the driver implementation takes this into account, ensuring the query returns at
-    /// most one row can result in a more optimal query plan.
+    /// Even when the driver implementation takes this into account, ensuring the query returns at most one row
+    /// can result in a more optimal query plan.
     ///
     /// If your query has a `WHERE` clause filtering a unique column by a single value, you're good.
     ///
@@ -194,11 +194,10 @@ where
 /// Execute a single SQL query as a prepared statement (transparently cached) and extract the first
 /// column of each row.
 ///
-/// Extracts the first column of each row. Additional columns are ignored. Any type that implements
-/// `Type<DB> + Decode<DB>` may be used.
+/// Extracts the first column of each row. Additional columns are ignored.
+/// Any type that implements `Type<DB> + Decode<DB>` may be used.
 ///
-/// For details about prepared statements and allowed SQL syntax, see
-/// [`query()`][crate::query::query].
+/// For details about prepared statements and allowed SQL syntax, see [`query()`][crate::query::query].
 ///
 /// ### Example: Simple Lookup
 /// If you just want to look up a single value with little fanfare, this API is perfect for you:
@@ -221,12 +220,13 @@ where
 /// # }
 /// ```
 ///
-/// Note how we're using `.fetch_optional()` because the lookup may return no results, in which case
-/// we need to be able to handle an empty result set. Any rows after the first are ignored.
+/// Note how we're using `.fetch_optional()` because the lookup may return no results,
+/// in which case we need to be able to handle an empty result set.
+/// Any rows after the first are ignored.
 ///
 /// ### Example: `COUNT`
-/// This API is the easiest way to invoke an aggregate query like `SELECT COUNT(*)`, because you can
-/// conveniently extract the result:
+/// This API is the easiest way to invoke an aggregate query like `SELECT COUNT(*)`, because you
+/// can conveniently extract the result:
 ///
 /// ```rust,no_run
 /// # async fn example_count() -> sqlx::Result<()> {
@@ -285,13 +285,14 @@ where
 /// Note how we're using `Option<i64>` with `.fetch_one()`, because we're always expecting one row
 /// but the column value may be `NULL`. If no rows are returned, this will error.
 ///
-/// This is in contrast to using `.fetch_optional()` with `Option<i64>`, which implies that we're
-/// expecting _either_ a row with a `i64` (`BIGINT`), _or_ no rows at all.
+/// This is in contrast to using `.fetch_optional()` with `Option<i64>`, which implies that
+/// we're expecting _either_ a row with a `i64` (`BIGINT`), _or_ no rows at all.
 ///
 /// Either way, any rows after the first are ignored.
 ///
 /// ### Example: `Vec` of Scalars
-/// If you want to collect a single column from a query into a vector, try `.fetch_all()`:
+/// If you want to collect a single column from a query into a vector,
+/// try `.fetch_all()`:
 ///
 /// ```rust,no_run
 /// # async fn example_vec() -> sqlx::Result<()> {
@@ -335,8 +336,7 @@ where
 ///
 /// See [`query_scalar()`] for details.
 ///
-/// For details about prepared statements and allowed SQL syntax, see
-/// [`query()`][crate::query::query].
+/// For details about prepared statements and allowed SQL syntax, see [`query()`][crate::query::query].
 #[inline]
 pub fn query_scalar_with<'q, DB, O, A>(
     sql: impl SqlSafeStr,

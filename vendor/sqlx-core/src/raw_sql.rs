@@ -21,9 +21,9 @@ pub struct RawSql(SqlStr);
 
 /// Execute one or more statements as raw SQL, separated by semicolons (`;`).
 ///
-/// This interface can be used to execute both DML (Data Manipulation Language: `SELECT`, `INSERT`,
-/// `UPDATE`, `DELETE` and variants) as well as DDL (Data Definition Language: `CREATE TABLE`,
-/// `ALTER TABLE`, etc).
+/// This interface can be used to execute both DML
+/// (Data Manipulation Language: `SELECT`, `INSERT`, `UPDATE`, `DELETE` and variants)
+/// as well as DDL (Data Definition Language: `CREATE TABLE`, `ALTER TABLE`, etc).
 ///
 /// This will not create or cache any prepared statements.
 ///
@@ -35,8 +35,8 @@ pub struct RawSql(SqlStr);
 /// It's also possible to combine multiple DML queries into one for use with `query()`:
 ///
 /// ##### Common Table Expressions (CTEs: i.e The `WITH` Clause)
-/// Common Table Expressions effectively allow you to define aliases for queries that can be
-/// referenced like temporary tables:
+/// Common Table Expressions effectively allow you to define aliases for queries
+/// that can be referenced like temporary tables:
 ///
 /// ```sql
 /// WITH inserted_foos AS (
@@ -49,25 +49,25 @@ pub struct RawSql(SqlStr);
 /// INNER JOIN bar USING (bar_id)
 /// ```
 ///
-/// It's important to note that data modifying statements (`INSERT`, `UPDATE`, `DELETE`) may behave
-/// differently than expected. In Postgres, all data-modifying subqueries in a `WITH` clause execute
-/// with the same view of the data; they *cannot* see each other's modifications.
+/// It's important to note that data modifying statements (`INSERT`, `UPDATE`, `DELETE`) may
+/// behave differently than expected. In Postgres, all data-modifying subqueries in a `WITH`
+/// clause execute with the same view of the data; they *cannot* see each other's modifications.
 ///
 /// MySQL, MariaDB and SQLite appear to *only* allow `SELECT` statements in CTEs.
 ///
 /// See the appropriate entry in your database's manual for details:
-/// * [MySQL](https://dev.mysql.com/doc/refman/8.0/en/with.html) *
-///   [MariaDB](https://mariadb.com/kb/en/with/)
+/// * [MySQL](https://dev.mysql.com/doc/refman/8.0/en/with.html)
+///     * [MariaDB](https://mariadb.com/kb/en/with/)
 /// * [Postgres](https://www.postgresql.org/docs/current/queries-with.html)
 /// * [SQLite](https://www.sqlite.org/lang_with.html)
 ///
 /// ##### `UNION`/`INTERSECT`/`EXCEPT`
-/// You can also use various set-theory operations on queries, including `UNION ALL` which simply
-/// concatenates their results.
+/// You can also use various set-theory operations on queries,
+/// including `UNION ALL` which simply concatenates their results.
 ///
 /// See the appropriate entry in your database's manual for details:
-/// * [MySQL](https://dev.mysql.com/doc/refman/8.0/en/set-operations.html) *
-///   [MariaDB](https://mariadb.com/kb/en/joins-subqueries/)
+/// * [MySQL](https://dev.mysql.com/doc/refman/8.0/en/set-operations.html)
+///    * [MariaDB](https://mariadb.com/kb/en/joins-subqueries/)
 /// * [Postgres](https://www.postgresql.org/docs/current/queries-union.html)
 /// * [SQLite](https://www.sqlite.org/lang_select.html#compound_select_statements)
 ///
@@ -103,9 +103,9 @@ pub struct RawSql(SqlStr);
 /// # }
 /// ```
 ///
-/// If one statement triggers an error, the whole script aborts and rolls back. You can include
-/// explicit `BEGIN` and `COMMIT` statements in the SQL string to designate units that can be
-/// committed or rolled back piecemeal.
+/// If one statement triggers an error, the whole script aborts and rolls back.
+/// You can include explicit `BEGIN` and `COMMIT` statements in the SQL string
+/// to designate units that can be committed or rolled back piecemeal.
 ///
 /// This also allows for a rudimentary form of pipelining as the whole SQL string is sent in one go.
 ///
@@ -114,10 +114,8 @@ pub struct RawSql(SqlStr);
 /// immediately and implicitly committed by the database server when executing a DDL statement.
 /// Beware of this behavior.
 ///
-/// See [MySQL manual, section 13.3.3: Statements That Cause an Implicit
-/// Commit](https://dev.mysql.com/doc/refman/8.0/en/implicit-commit.html) for details. See also:
-/// [MariaDB manual: SQL statements That Cause an Implicit
-/// Commit](https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/).
+/// See [MySQL manual, section 13.3.3: Statements That Cause an Implicit Commit](https://dev.mysql.com/doc/refman/8.0/en/implicit-commit.html) for details.
+/// See also: [MariaDB manual: SQL statements That Cause an Implicit Commit](https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/).
 pub fn raw_sql(sql: impl SqlSafeStr) -> RawSql {
     RawSql(sql.into_sql_str())
 }
@@ -151,8 +149,7 @@ impl RawSql {
         executor.execute(self).await
     }
 
-    /// Execute the SQL string. Returns a stream which gives the number of rows affected for each
-    /// statement in the string.
+    /// Execute the SQL string. Returns a stream which gives the number of rows affected for each statement in the string.
     #[inline]
     pub fn execute_many<'e, E, DB>(
         self,

@@ -96,8 +96,8 @@ pub trait Row: Unpin + Send + Sync + 'static {
 
     /// Index into the database row and decode a single value.
     ///
-    /// A string index can be used to access a column by name and a `usize` index can be used to
-    /// access a column by position.
+    /// A string index can be used to access a column by name and a `usize` index
+    /// can be used to access a column by position.
     ///
     /// # Errors
     ///
@@ -105,7 +105,8 @@ pub trait Row: Unpin + Send + Sync + 'static {
     ///  * [`ColumnIndexOutOfBounds`] if the `usize` index was greater than the number of columns in the row.
     ///  * [`ColumnDecode`] if the value could not be decoded into the requested type.
     ///
-    /// [`ColumnDecode`]: Error::ColumnDecode [`ColumnNotFound`]: Error::ColumnNotFound
+    /// [`ColumnDecode`]: Error::ColumnDecode
+    /// [`ColumnNotFound`]: Error::ColumnNotFound
     /// [`ColumnIndexOutOfBounds`]: Error::ColumnIndexOutOfBounds
     ///
     fn try_get<'r, T, I>(&'r self, index: I) -> Result<T, Error>
@@ -134,8 +135,9 @@ pub trait Row: Unpin + Send + Sync + 'static {
 
     /// Index into the database row and decode a single value.
     ///
-    /// Unlike [`try_get`](Self::try_get), this method does not check that the type being returned
-    /// from the database is compatible with the Rust type and blindly tries to decode the value.
+    /// Unlike [`try_get`](Self::try_get), this method does not check that the type
+    /// being returned from the database is compatible with the Rust type and blindly tries
+    /// to decode the value.
     ///
     /// # Errors
     ///
@@ -143,7 +145,8 @@ pub trait Row: Unpin + Send + Sync + 'static {
     ///  * [`ColumnIndexOutOfBounds`] if the `usize` index was greater than the number of columns in the row.
     ///  * [`ColumnDecode`] if the value could not be decoded into the requested type.
     ///
-    /// [`ColumnDecode`]: Error::ColumnDecode [`ColumnNotFound`]: Error::ColumnNotFound
+    /// [`ColumnDecode`]: Error::ColumnDecode
+    /// [`ColumnNotFound`]: Error::ColumnNotFound
     /// [`ColumnIndexOutOfBounds`]: Error::ColumnIndexOutOfBounds
     ///
     #[inline]
@@ -167,8 +170,8 @@ pub trait Row: Unpin + Send + Sync + 'static {
     ///  * [`ColumnNotFound`] if the column by the given name was not found.
     ///  * [`ColumnIndexOutOfBounds`] if the `usize` index was greater than the number of columns in the row.
     ///
-    /// [`ColumnNotFound`]: Error::ColumnNotFound [`ColumnIndexOutOfBounds`]:
-    /// Error::ColumnIndexOutOfBounds
+    /// [`ColumnNotFound`]: Error::ColumnNotFound
+    /// [`ColumnIndexOutOfBounds`]: Error::ColumnIndexOutOfBounds
     ///
     fn try_get_raw<I>(&self, index: I) -> Result<<Self::Database as Database>::ValueRef<'_>, Error>
     where

@@ -96,8 +96,8 @@ impl AsyncSemaphore {
                 AsyncSemaphoreReleaser {
                     inner: self
                         .inner
-                        // Weird quirk: `tokio::sync::Semaphore` mostly uses `usize` for permit
-                        // counts, but `u32` for this and `try_acquire_many()`.
+                        // Weird quirk: `tokio::sync::Semaphore` mostly uses `usize` for permit counts,
+                        // but `u32` for this and `try_acquire_many()`.
                         .acquire_many(permits)
                         .await
                         .expect("BUG: we do not expose the `.close()` method"),

@@ -45,8 +45,7 @@ pub trait TransactionManager {
     /// Transaction depth indicates the level of nested transactions:
     /// - Level 0: No active transaction.
     /// - Level 1: A transaction is active.
-    /// - Level 2 or higher: A transaction is active and one or more SAVEPOINTs have been created
-    ///   within it.
+    /// - Level 2 or higher: A transaction is active and one or more SAVEPOINTs have been created within it.
     fn get_transaction_depth(conn: &<Self::Database as Database>::Connection) -> usize;
 }
 
@@ -107,8 +106,7 @@ where
             let mut tx = Self {
                 connection: conn,
 
-                // If the call to `begin` fails or doesn't complete we want to attempt a rollback in
-                // case the transaction was started.
+                // If the call to `begin` fails or doesn't complete we want to attempt a rollback in case the transaction was started.
                 open: true,
             };
 

@@ -66,8 +66,7 @@ pub enum Error {
     AmbiguousNumericType { fallback: &'static str },
 }
 
-/// An adapter for [`Value`] which attempts to decode the value and format it when printed using
-/// [`Debug`].
+/// An adapter for [`Value`] which attempts to decode the value and format it when printed using [`Debug`].
 pub struct FmtValue<'v, DB>
 where
     DB: Database,
@@ -81,10 +80,8 @@ where
     DB: Database,
 {
     // This API can't take `ValueRef` directly as it would need to pass it to `Decode` by-value,
-    // which means taking ownership of it. We cannot rely on a `Clone` impl because `SqliteValueRef`
-    // doesn't have one.
-    /// When printed with [`Debug`], attempt to decode `value` as the given type `T` and format it
-    /// using [`Debug`].
+    // which means taking ownership of it. We cannot rely on a `Clone` impl because `SqliteValueRef` doesn't have one.
+    /// When printed with [`Debug`], attempt to decode `value` as the given type `T` and format it using [`Debug`].
     ///
     /// If `value` could not be decoded as `T`, the reason is printed instead.
     pub fn debug<T>(value: &'v <DB as Database>::Value) -> Self
@@ -212,8 +209,8 @@ macro_rules! impl_type_checking {
                 // Check `macros.preferred-crates.date-time`
                 //
                 // Due to legacy reasons, `time` takes precedent over `chrono` if both are enabled.
-                // Any crates added later should be _lower_ priority than `chrono` to avoid
-                // breakages. ----------------------------------------
+                // Any crates added later should be _lower_ priority than `chrono` to avoid breakages.
+                // ----------------------------------------
                 #[cfg(feature = "time")]
                 if matches!(preferred_crates.date_time, DateTimeCrate::Time | DateTimeCrate::Inferred) {
                     $(
@@ -352,8 +349,8 @@ macro_rules! impl_type_checking {
                 // Check `macros.preferred-crates.date-time`
                 //
                 // Due to legacy reasons, `time` takes precedent over `chrono` if both are enabled.
-                // Any crates added later should be _lower_ priority than `chrono` to avoid
-                // breakages. ----------------------------------------
+                // Any crates added later should be _lower_ priority than `chrono` to avoid breakages.
+                // ----------------------------------------
                 #[cfg(feature = "time")]
                 if matches!(preferred_crates.date_time, DateTimeCrate::Time | DateTimeCrate::Inferred) {
                     $(

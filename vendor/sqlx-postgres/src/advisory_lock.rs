@@ -11,12 +11,13 @@ use std::sync::OnceLock;
 
 /// A mutex-like type utilizing [Postgres advisory locks].
 ///
-/// Advisory locks are a mechanism provided by Postgres to have mutually exclusive or shared locks
-/// tracked in the database with application-defined semantics, as opposed to the standard row-level
-/// or table-level locks which may not fit all use-cases.
+/// Advisory locks are a mechanism provided by Postgres to have mutually exclusive or shared
+/// locks tracked in the database with application-defined semantics, as opposed to the standard
+/// row-level or table-level locks which may not fit all use-cases.
 ///
-/// This API provides a convenient wrapper for generating and storing the integer keys that advisory
-/// locks use, as well as RAII guards for releasing advisory locks when they fall out of scope.
+/// This API provides a convenient wrapper for generating and storing the integer keys that
+/// advisory locks use, as well as RAII guards for releasing advisory locks when they fall out
+/// of scope.
 ///
 /// This API only handles session-scoped advisory locks (explicitly locked and unlocked, or
 /// automatically released when a connection is closed).
@@ -26,16 +27,15 @@ use std::sync::OnceLock;
 /// manually, and cannot be explicitly released, but are automatically released when a transaction
 /// ends (is committed or rolled back).
 ///
-/// Session-level locks can be acquired either inside or outside a transaction and are not tied to
-/// transaction semantics; a lock acquired inside a transaction is still held when that transaction
-/// is committed or rolled back, until explicitly released or the connection is closed.
+/// Session-level locks can be acquired either inside or outside a transaction and are not
+/// tied to transaction semantics; a lock acquired inside a transaction is still held when that
+/// transaction is committed or rolled back, until explicitly released or the connection is closed.
 ///
 /// Locks can be acquired in either shared or exclusive modes, which can be thought of as read locks
 /// and write locks, respectively. Multiple shared locks are allowed for the same key, but a single
 /// exclusive lock prevents any other lock being taken for a given key until it is released.
 ///
-/// [Postgres advisory locks]:
-/// https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+/// [Postgres advisory locks]: https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 #[derive(Debug, Clone)]
 pub struct PgAdvisoryLock {
     key: PgAdvisoryLockKey,
@@ -90,13 +90,13 @@ impl PgAdvisoryLock {
     ///
     /// This is intended to make it easier to use an advisory lock by using a human-readable string
     /// for a key as opposed to manually generating a unique integer key. The generated integer key
-    /// is guaranteed to be stable and in the single 64-bit integer keyspace (see
-    /// [`PgAdvisoryLockKey`] for details).
+    /// is guaranteed to be stable and in the single 64-bit integer keyspace
+    /// (see [`PgAdvisoryLockKey`] for details).
     ///
-    /// This is done by applying the [Hash-based Key Derivation Function (HKDF; IETF RFC
-    /// 5869)][hkdf] to the bytes of the input string, but in a way that the calculated integer is
-    /// unlikely to collide with any similar implementations (although we don't currently know of
-    /// any). See the source of this method for details.
+    /// This is done by applying the [Hash-based Key Derivation Function (HKDF; IETF RFC 5869)][hkdf]
+    /// to the bytes of the input string, but in a way that the calculated integer is unlikely
+    /// to collide with any similar implementations (although we don't currently know of any).
+    /// See the source of this method for details.
     ///
     /// [hkdf]: https://datatracker.ietf.org/doc/html/rfc5869
     /// ### Example
@@ -137,10 +137,10 @@ impl PgAdvisoryLock {
             b"SQLx (Rust) Postgres advisory lock",
             &mut output_key_material,
         )
-        // `Hkdf::expand()` only returns an error if you ask for more than 255 times the digest
-        // size. This is specified by RFC 5869 but not elaborated upon:
-        // https://datatracker.ietf.org/doc/html/rfc5869#section-2.3 Since we're only asking for 8
-        // bytes, this error shouldn't be returned.
+        // `Hkdf::expand()` only returns an error if you ask for more than 255 times the digest size.
+        // This is specified by RFC 5869 but not elaborated upon:
+        // https://datatracker.ietf.org/doc/html/rfc5869#section-2.3
+        // Since we're only asking for 8 bytes, this error shouldn't be returned.
         .expect("BUG: `output_key_material` should be of acceptable length");
 
         // For ease of use, this method assumes the user doesn't care which keyspace is used.
@@ -186,9 +186,9 @@ impl PgAdvisoryLock {
     ///
     /// For a version that returns immediately instead of waiting, see [`Self::try_acquire()`].
     ///
-    /// A connection-like type is required to execute the call. Allowed types include
-    /// `PgConnection`, `PoolConnection<Postgres>` and `Transaction<Postgres>`, as well as mutable
-    /// references to any of these.
+    /// A connection-like type is required to execute the call. Allowed types include `PgConnection`,
+    /// `PoolConnection<Postgres>` and `Transaction<Postgres>`, as well as mutable references to
+    /// any of these.
     ///
     /// The returned guard queues a `pg_advisory_unlock()` call on the connection when dropped,
     /// which will be executed the next time the connection is used, or when returned to a
@@ -200,8 +200,7 @@ impl PgAdvisoryLock {
     ///
     /// See [Postgres' documentation for the Advisory Lock Functions][advisory-funcs] for details.
     ///
-    /// [advisory-funcs]:
-    /// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADVISORY-LOCKS
+    /// [advisory-funcs]: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADVISORY-LOCKS
     ///
     /// # Cancel Safety
     ///
@@ -234,14 +233,14 @@ impl PgAdvisoryLock {
         Ok(guard)
     }
 
-    /// Acquires an exclusive lock using `pg_try_advisory_lock()`, returning immediately if the lock
-    /// could not be acquired.
+    /// Acquires an exclusive lock using `pg_try_advisory_lock()`, returning immediately
+    /// if the lock could not be acquired.
     ///
     /// For a version that waits until the lock is acquired, see [`Self::acquire()`].
     ///
-    /// A connection-like type is required to execute the call. Allowed types include
-    /// `PgConnection`, `PoolConnection<Postgres>` and `Transaction<Postgres>`, as well as mutable
-    /// references to any of these. The connection is returned if the lock could not be acquired.
+    /// A connection-like type is required to execute the call. Allowed types include `PgConnection`,
+    /// `PoolConnection<Postgres>` and `Transaction<Postgres>`, as well as mutable references to
+    /// any of these. The connection is returned if the lock could not be acquired.
     ///
     /// The returned guard queues a `pg_advisory_unlock()` call on the connection when dropped,
     /// which will be executed the next time the connection is used, or when returned to a
@@ -253,8 +252,7 @@ impl PgAdvisoryLock {
     ///
     /// See [Postgres' documentation for the Advisory Lock Functions][advisory-funcs] for details.
     ///
-    /// [advisory-funcs]:
-    /// https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADVISORY-LOCKS
+    /// [advisory-funcs]: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADVISORY-LOCKS
     ///
     /// # Cancel Safety
     ///

@@ -288,8 +288,7 @@ impl PgListener {
                         err.kind(),
                         io::ErrorKind::ConnectionAborted |
                         io::ErrorKind::UnexpectedEof |
-                        // see ERRORS section in tcp(7) man page
-                        // (https://man7.org/linux/man-pages/man7/tcp.7.html)
+                        // see ERRORS section in tcp(7) man page (https://man7.org/linux/man-pages/man7/tcp.7.html)
                         io::ErrorKind::TimedOut |
                         io::ErrorKind::BrokenPipe
                     ) =>
@@ -333,11 +332,9 @@ impl PgListener {
 
     /// Receives the next notification that already exists in the connection buffer, if any.
     ///
-    /// This is similar to `try_recv`, except it will not wait if the connection has not yet
-    /// received a notification.
+    /// This is similar to `try_recv`, except it will not wait if the connection has not yet received a notification.
     ///
-    /// This is helpful if you want to retrieve all buffered notifications and process them in
-    /// batches.
+    /// This is helpful if you want to retrieve all buffered notifications and process them in batches.
     pub fn next_buffered(&mut self) -> Option<PgNotification> {
         if let Ok(notification) = self.buffer_rx.try_recv() {
             Some(PgNotification(notification))
@@ -367,9 +364,9 @@ impl Drop for PgListener {
             let fut = async move {
                 let _ = conn.execute("UNLISTEN *").await;
 
-                // inline the drop handler from `PoolConnection` so it doesn't try to spawn another
-                // task otherwise, it may trigger a panic if this task is dropped because the
-                // runtime is going away: https://github.com/launchbadge/sqlx/issues/1389
+                // inline the drop handler from `PoolConnection` so it doesn't try to spawn another task
+                // otherwise, it may trigger a panic if this task is dropped because the runtime is going away:
+                // https://github.com/launchbadge/sqlx/issues/1389
                 conn.return_to_pool().await;
             };
 

@@ -231,19 +231,18 @@ CREATE TABLE IF NOT EXISTS {table_name} (
             if migration.no_tx {
                 execute_migration(self, table_name, migration).await?;
             } else {
-                // Use a single transaction for the actual migration script and the essential
-                // bookkeeping so we never execute migrations twice. See
-                // https://github.com/launchbadge/sqlx/issues/1966. The `execution_time` however can
-                // only be measured for the whole transaction. This value _only_ exists for data
-                // lineage and debugging reasons, so it is not super important if it is lost. So we
-                // initialize it to -1 and update it once the actual transaction completed.
+                // Use a single transaction for the actual migration script and the essential bookkeeping so we never
+                // execute migrations twice. See https://github.com/launchbadge/sqlx/issues/1966.
+                // The `execution_time` however can only be measured for the whole transaction. This value _only_ exists for
+                // data lineage and debugging reasons, so it is not super important if it is lost. So we initialize it to -1
+                // and update it once the actual transaction completed.
                 let mut tx = self.begin().await?;
                 execute_migration(&mut tx, table_name, migration).await?;
                 tx.commit().await?;
             }
 
-            // Update `elapsed_time`. NOTE: The process may disconnect/die at this point, so the
-            // elapsed time value might be lost. We accept
+            // Update `elapsed_time`.
+            // NOTE: The process may disconnect/die at this point, so the elapsed time value might be lost. We accept
             //       this small risk since this value is not super important.
             let elapsed = start.elapsed();
 
@@ -277,9 +276,8 @@ CREATE TABLE IF NOT EXISTS {table_name} (
             if migration.no_tx {
                 revert_migration(self, table_name, migration).await?;
             } else {
-                // Use a single transaction for the actual migration script and the essential
-                // bookkeeping so we never execute migrations twice. See
-                // https://github.com/launchbadge/sqlx/issues/1966.
+                // Use a single transaction for the actual migration script and the essential bookkeeping so we never
+                // execute migrations twice. See https://github.com/launchbadge/sqlx/issues/1966.
                 let mut tx = self.begin().await?;
                 revert_migration(&mut tx, table_name, migration).await?;
                 tx.commit().await?;
@@ -368,8 +366,7 @@ async fn current_database(conn: &mut PgConnection) -> Result<String, MigrateErro
         .await?)
 }
 
-// inspired from rails:
-// https://github.com/rails/rails/blob/6e49cc77ab3d16c06e12f93158eaf3e507d4120e/activerecord/lib/active_record/migration.rb#L1308
+// inspired from rails: https://github.com/rails/rails/blob/6e49cc77ab3d16c06e12f93158eaf3e507d4120e/activerecord/lib/active_record/migration.rb#L1308
 fn generate_lock_id(database_name: &str) -> i64 {
     const CRC_IEEE: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     // 0x3d32ad9e chosen by fair dice roll

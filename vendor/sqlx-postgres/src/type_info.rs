@@ -13,13 +13,12 @@ pub(crate) use sqlx_core::type_info::TypeInfo;
 /// Type information for a PostgreSQL type.
 ///
 /// ### Note: Implementation of `==` ([`PartialEq::eq()`])
-/// Because `==` on [`TypeInfo`]s has been used throughout the SQLx API as a synonym for type
-/// compatibility, e.g. in the default impl of
-/// [`Type::compatible()`][sqlx_core::types::Type::compatible], some concessions have been made in
-/// the implementation.
+/// Because `==` on [`TypeInfo`]s has been used throughout the SQLx API as a synonym for type compatibility,
+/// e.g. in the default impl of [`Type::compatible()`][sqlx_core::types::Type::compatible],
+/// some concessions have been made in the implementation.
 ///
-/// When comparing two `PgTypeInfo`s using the `==` operator ([`PartialEq::eq()`]), if one was
-/// constructed with [`Self::with_oid()`] and the other with [`Self::with_name()`] or
+/// When comparing two `PgTypeInfo`s using the `==` operator ([`PartialEq::eq()`]),
+/// if one was constructed with [`Self::with_oid()`] and the other with [`Self::with_name()`] or
 /// [`Self::array_of()`], `==` will return `true`:
 ///
 /// ```
@@ -28,16 +27,16 @@ pub(crate) use sqlx_core::type_info::TypeInfo;
 /// assert_eq!(PgTypeInfo::with_oid(Oid(1)), PgTypeInfo::with_name("definitely_not_real"));
 /// ```
 ///
-/// Since it is not possible in this case to prove the types are _not_ compatible (because both
-/// `PgTypeInfo`s need to be resolved by an active connection to know for sure) and type
-/// compatibility is mainly done as a sanity check anyway, it was deemed acceptable to fudge
-/// equality in this very specific case.
+/// Since it is not possible in this case to prove the types are _not_ compatible (because
+/// both `PgTypeInfo`s need to be resolved by an active connection to know for sure)
+/// and type compatibility is mainly done as a sanity check anyway,
+/// it was deemed acceptable to fudge equality in this very specific case.
 ///
-/// This also applies when querying with the text protocol (not using prepared statements, e.g.
-/// [`sqlx::raw_sql()`][sqlx_core::raw_sql::raw_sql]), as the connection will be unable to look up
-/// the type info like it normally does when preparing a statement: it won't know what the OIDs of
-/// the output columns will be until it's in the middle of reading the result, and by that time it's
-/// too late.
+/// This also applies when querying with the text protocol (not using prepared statements,
+/// e.g. [`sqlx::raw_sql()`][sqlx_core::raw_sql::raw_sql]), as the connection will be unable
+/// to look up the type info like it normally does when preparing a statement: it won't know
+/// what the OIDs of the output columns will be until it's in the middle of reading the result,
+/// and by that time it's too late.
 ///
 /// To compare types for exact equality, use [`Self::type_eq()`] instead.
 #[derive(Debug, Clone, PartialEq)]
@@ -206,17 +205,17 @@ impl PgTypeInfo {
 
     /// Returns the OID for this type, if available.
     ///
-    /// The OID may not be available if SQLx only knows the type by name. It will have to be
-    /// resolved by a `PgConnection` at runtime which will yield a new and semantically distinct
-    /// `TypeInfo` instance.
+    /// The OID may not be available if SQLx only knows the type by name.
+    /// It will have to be resolved by a `PgConnection` at runtime which
+    /// will yield a new and semantically distinct `TypeInfo` instance.
     ///
     /// This method does not perform any such lookup.
     ///
     /// ### Note
-    /// With the exception of [the default `pg_type` catalog][pg_type], type OIDs are *not* stable
-    /// in PostgreSQL. If a type is added by an extension, its OID will be assigned when the `CREATE
-    /// EXTENSION` statement is executed, and so can change depending on what extensions are
-    /// installed and in what order, as well as the exact version of PostgreSQL.
+    /// With the exception of [the default `pg_type` catalog][pg_type], type OIDs are *not* stable in PostgreSQL.
+    /// If a type is added by an extension, its OID will be assigned when the `CREATE EXTENSION` statement is executed,
+    /// and so can change depending on what extensions are installed and in what order, as well as the exact
+    /// version of PostgreSQL.
     ///
     /// [pg_type]: https://github.com/postgres/postgres/blob/master/src/include/catalog/pg_type.dat
     pub fn oid(&self) -> Option<Oid> {

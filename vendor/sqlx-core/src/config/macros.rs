@@ -17,45 +17,46 @@ pub struct Config {
 
     /// Specify global overrides for mapping SQL type names to Rust type names.
     ///
-    /// Default type mappings are defined by the database driver. Refer to the `sqlx::types` module
-    /// for details.
+    /// Default type mappings are defined by the database driver.
+    /// Refer to the `sqlx::types` module for details.
     ///
     /// ## Note: Case-Sensitive
-    /// Currently, the case of the type name MUST match the name SQLx knows it by. Built-in types
-    /// are spelled in all-uppercase to match SQL convention.
+    /// Currently, the case of the type name MUST match the name SQLx knows it by.
+    /// Built-in types are spelled in all-uppercase to match SQL convention.
     ///
     /// However, user-created types in Postgres are all-lowercase unless quoted.
     ///
     /// ## Note: Orthogonal to Nullability
-    /// These overrides do not affect whether `query!()` decides to wrap a column in `Option<_>` or
-    /// not. They only override the inner type used.
+    /// These overrides do not affect whether `query!()` decides to wrap a column in `Option<_>`
+    /// or not. They only override the inner type used.
     ///
     /// ## Note: Schema Qualification (Postgres)
-    /// Type names may be schema-qualified in Postgres. If so, the schema should be part of the type
-    /// string, e.g. `'foo.bar'` to reference type `bar` in schema `foo`.
+    /// Type names may be schema-qualified in Postgres. If so, the schema should be part
+    /// of the type string, e.g. `'foo.bar'` to reference type `bar` in schema `foo`.
     ///
-    /// The schema and/or type name may additionally be quoted in the string for a quoted identifier
-    /// (see next section).
+    /// The schema and/or type name may additionally be quoted in the string
+    /// for a quoted identifier (see next section).
     ///
     /// Schema qualification should not be used for types in the search path.
     ///
     /// ## Note: Quoted Identifiers (Postgres)
     /// Type names using [quoted identifiers in Postgres] must also be specified with quotes here.
     ///
-    /// Note, however, that the TOML format parses way the outer pair of quotes, so for quoted names
-    /// in Postgres, double-quoting is necessary, e.g. `'"Foo"'` for SQL type `"Foo"`.
+    /// Note, however, that the TOML format parses way the outer pair of quotes,
+    /// so for quoted names in Postgres, double-quoting is necessary,
+    /// e.g. `'"Foo"'` for SQL type `"Foo"`.
     ///
-    /// To reference a schema-qualified type with a quoted name, use double-quotes after the dot,
-    /// e.g. `'foo."Bar"'` to reference type `"Bar"` of schema `foo`, and vice versa for quoted
-    /// schema names.
+    /// To reference a schema-qualified type with a quoted name, use double-quotes after the
+    /// dot, e.g. `'foo."Bar"'` to reference type `"Bar"` of schema `foo`, and vice versa for
+    /// quoted schema names.
     ///
-    /// We recommend wrapping all type names in single quotes, as shown below, to avoid confusion.
+    /// We recommend wrapping all type names in single quotes, as shown below,
+    /// to avoid confusion.
     ///
-    /// MySQL/MariaDB and SQLite do not support custom types, so quoting type names should never be
-    /// necessary.
+    /// MySQL/MariaDB and SQLite do not support custom types, so quoting type names should
+    /// never be necessary.
     ///
-    /// [quoted identifiers in Postgres]:
-    /// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+    /// [quoted identifiers in Postgres]: https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
     // Note: we wanted to be able to handle this intelligently,
     // but the `toml` crate authors weren't interested: https://github.com/toml-rs/toml/issues/761
     //
@@ -145,47 +146,48 @@ pub struct Config {
 
     /// Specify per-table and per-column overrides for mapping SQL types to Rust types.
     ///
-    /// Default type mappings are defined by the database driver. Refer to the `sqlx::types` module
-    /// for details.
+    /// Default type mappings are defined by the database driver.
+    /// Refer to the `sqlx::types` module for details.
     ///
-    /// The supported syntax is similar to [`type_overrides`][Self::type_overrides], (with the same
-    /// caveat for quoted names!) but column names must be qualified by a separately quoted table
-    /// name, which may optionally be schema-qualified.
+    /// The supported syntax is similar to [`type_overrides`][Self::type_overrides],
+    /// (with the same caveat for quoted names!) but column names must be qualified
+    /// by a separately quoted table name, which may optionally be schema-qualified.
     ///
-    /// Multiple columns for the same SQL table may be written in the same table in TOML (see
-    /// examples below).
+    /// Multiple columns for the same SQL table may be written in the same table in TOML
+    /// (see examples below).
     ///
     /// ## Note: Orthogonal to Nullability
-    /// These overrides do not affect whether `query!()` decides to wrap a column in `Option<_>` or
-    /// not. They only override the inner type used.
+    /// These overrides do not affect whether `query!()` decides to wrap a column in `Option<_>`
+    /// or not. They only override the inner type used.
     ///
     /// ## Note: Schema Qualification
-    /// Table names may be schema-qualified. If so, the schema should be part of the table name
-    /// string, e.g. `'foo.bar'` to reference table `bar` in schema `foo`.
+    /// Table names may be schema-qualified. If so, the schema should be part
+    /// of the table name string, e.g. `'foo.bar'` to reference table `bar` in schema `foo`.
     ///
-    /// The schema and/or type name may additionally be quoted in the string for a quoted identifier
-    /// (see next section).
+    /// The schema and/or type name may additionally be quoted in the string
+    /// for a quoted identifier (see next section).
     ///
     /// Postgres users: schema qualification should not be used for tables in the search path.
     ///
     /// ## Note: Quoted Identifiers
-    /// Schema, table, or column names using quoted identifiers ([MySQL], [Postgres], [SQLite]) in
-    /// SQL must also be specified with quotes here.
+    /// Schema, table, or column names using quoted identifiers ([MySQL], [Postgres], [SQLite])
+    /// in SQL must also be specified with quotes here.
     ///
     /// Postgres and SQLite use double-quotes (`"Foo"`) while MySQL uses backticks (`\`Foo\`).
     ///
-    /// Note, however, that the TOML format parses way the outer pair of quotes, so for quoted names
-    /// in Postgres, double-quoting is necessary, e.g. `'"Foo"'` for SQL name `"Foo"`.
+    /// Note, however, that the TOML format parses way the outer pair of quotes,
+    /// so for quoted names in Postgres, double-quoting is necessary,
+    /// e.g. `'"Foo"'` for SQL name `"Foo"`.
     ///
     /// To reference a schema-qualified table with a quoted name, use the appropriate quotation
-    /// characters after the dot, e.g. `'foo."Bar"'` to reference table `"Bar"` of schema `foo`, and
-    /// vice versa for quoted schema names.
+    /// characters after the dot, e.g. `'foo."Bar"'` to reference table `"Bar"` of schema `foo`,
+    /// and vice versa for quoted schema names.
     ///
-    /// We recommend wrapping all table and column names in single quotes, as shown below, to avoid
-    /// confusion.
+    /// We recommend wrapping all table and column names in single quotes, as shown below,
+    /// to avoid confusion.
     ///
-    /// [MySQL]: https://dev.mysql.com/doc/refman/8.4/en/identifiers.html [Postgres]:
-    /// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+    /// [MySQL]: https://dev.mysql.com/doc/refman/8.4/en/identifiers.html
+    /// [Postgres]: https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
     /// [SQLite]: https://sqlite.org/lang_keywords.html
     // Note: we wanted to be able to handle this intelligently,
     // but the `toml` crate authors weren't interested: https://github.com/toml-rs/toml/issues/761
@@ -234,17 +236,20 @@ pub struct Config {
 pub struct PreferredCrates {
     /// Specify the crate to use for mapping date/time types to Rust.
     ///
-    /// The default behavior is to use whatever crate is enabled, [`chrono`] or [`time`] (the latter
-    /// takes precedent).
+    /// The default behavior is to use whatever crate is enabled,
+    /// [`chrono`] or [`time`] (the latter takes precedent).
     ///
-    /// [`chrono`]: crate::types::chrono [`time`]: crate::types::time
+    /// [`chrono`]: crate::types::chrono
+    /// [`time`]: crate::types::time
     ///
-    /// Example: Always Use Chrono ------- Thanks to Cargo's [feature unification], a crate in the
-    /// dependency graph may enable the `time` feature of SQLx which will force it on for all crates
-    /// using SQLx, which will result in problems if your crate wants to use types from [`chrono`].
+    /// Example: Always Use Chrono
+    /// -------
+    /// Thanks to Cargo's [feature unification], a crate in the dependency graph may enable
+    /// the `time` feature of SQLx which will force it on for all crates using SQLx,
+    /// which will result in problems if your crate wants to use types from [`chrono`].
     ///
-    /// You can use the type override syntax (see `sqlx::query!` for details), or you can force an
-    /// override globally by setting this option.
+    /// You can use the type override syntax (see `sqlx::query!` for details),
+    /// or you can force an override globally by setting this option.
     ///
     /// #### `sqlx.toml`
     /// ```toml
@@ -252,24 +257,25 @@ pub struct PreferredCrates {
     /// date-time = "chrono"
     /// ```
     ///
-    /// [feature unification]:
-    /// https://doc.rust-lang.org/cargo/reference/features.html#feature-unification
+    /// [feature unification]: https://doc.rust-lang.org/cargo/reference/features.html#feature-unification
     pub date_time: DateTimeCrate,
 
     /// Specify the crate to use for mapping `NUMERIC` types to Rust.
     ///
-    /// The default behavior is to use whatever crate is enabled, [`bigdecimal`] or [`rust_decimal`]
-    /// (the latter takes precedent).
+    /// The default behavior is to use whatever crate is enabled,
+    /// [`bigdecimal`] or [`rust_decimal`] (the latter takes precedent).
     ///
-    /// [`bigdecimal`]: crate::types::bigdecimal [`rust_decimal`]: crate::types::rust_decimal
+    /// [`bigdecimal`]: crate::types::bigdecimal
+    /// [`rust_decimal`]: crate::types::rust_decimal
     ///
-    /// Example: Always Use `bigdecimal` ------- Thanks to Cargo's [feature unification], a crate in
-    /// the dependency graph may enable the `rust_decimal` feature of SQLx which will force it on
-    /// for all crates using SQLx, which will result in problems if your crate wants to use types
-    /// from [`bigdecimal`].
+    /// Example: Always Use `bigdecimal`
+    /// -------
+    /// Thanks to Cargo's [feature unification], a crate in the dependency graph may enable
+    /// the `rust_decimal` feature of SQLx which will force it on for all crates using SQLx,
+    /// which will result in problems if your crate wants to use types from [`bigdecimal`].
     ///
-    /// You can use the type override syntax (see `sqlx::query!` for details), or you can force an
-    /// override globally by setting this option.
+    /// You can use the type override syntax (see `sqlx::query!` for details),
+    /// or you can force an override globally by setting this option.
     ///
     /// #### `sqlx.toml`
     /// ```toml
@@ -277,8 +283,7 @@ pub struct PreferredCrates {
     /// numeric = "bigdecimal"
     /// ```
     ///
-    /// [feature unification]:
-    /// https://doc.rust-lang.org/cargo/reference/features.html#feature-unification
+    /// [feature unification]: https://doc.rust-lang.org/cargo/reference/features.html#feature-unification
     pub numeric: NumericCrate,
 }
 

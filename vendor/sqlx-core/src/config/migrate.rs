@@ -67,15 +67,15 @@ pub struct Config {
     /// Any characters contained in the given array will be dropped when a migration is hashed.
     ///
     /// ### Warning: May Change Hashes for Existing Migrations
-    /// Changing the characters considered in hashing migrations will likely change the output of
-    /// the hash.
+    /// Changing the characters considered in hashing migrations will likely
+    /// change the output of the hash.
     ///
     /// This may require manual rectification for deployed databases.
     ///
     /// ### Example: Ignore Carriage Return (`<CR>` | `\r`)
     /// Line ending differences between platforms can result in migrations having non-repeatable
-    /// hashes. The most common culprit is the carriage return (`<CR>` | `\r`), which Windows uses
-    /// in its line endings alongside line feed (`<LF>` | `\n`), often written `CRLF` or `\r\n`,
+    /// hashes. The most common culprit is the carriage return (`<CR>` | `\r`), which Windows
+    /// uses in its line endings alongside line feed (`<LF>` | `\n`), often written `CRLF` or `\r\n`,
     /// whereas Linux and macOS use only line feeds.
     ///
     /// `sqlx.toml`:
@@ -96,13 +96,14 @@ pub struct Config {
     /// [`.gitattributes`]: https://git-scm.com/docs/gitattributes
     ///
     /// ### Example: Ignore all Whitespace Characters
-    /// To make your migrations amenable to reformatting, you may wish to tell SQLx to ignore _all_
-    /// whitespace characters in migrations.
+    /// To make your migrations amenable to reformatting, you may wish to tell SQLx to ignore
+    /// _all_ whitespace characters in migrations.
     ///
     /// ##### Warning: Beware Syntactically Significant Whitespace!
-    /// If your migrations use string literals or quoted identifiers which contain whitespace, this
-    /// configuration will cause the migration machinery to ignore some changes to these. This may
-    /// result in a mismatch between the development and production versions of your database.
+    /// If your migrations use string literals or quoted identifiers which contain whitespace,
+    /// this configuration will cause the migration machinery to ignore some changes to these.
+    /// This may result in a mismatch between the development and production versions of
+    /// your database.
     ///
     /// `sqlx.toml`:
     /// ```toml
@@ -161,8 +162,7 @@ pub enum DefaultMigrationType {
     /// Create non-reversible migrations (`<VERSION>_<DESCRIPTION>.sql`) by default.
     Simple,
 
-    /// Create reversible migrations (`<VERSION>_<DESCRIPTION>.up.sql` and `[...].down.sql`) by
-    /// default.
+    /// Create reversible migrations (`<VERSION>_<DESCRIPTION>.up.sql` and `[...].down.sql`) by default.
     Reversible,
 }
 

@@ -83,8 +83,7 @@ pub enum ConfigError {
     ///
     /// See [the "Environment Variables" page of the Cargo Book][cargo-env] for details.
     ///
-    /// [cargo-env]:
-    /// https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates
+    /// [cargo-env]: https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates
     #[error("environment variable `CARGO_MANIFEST_DIR` must be set and valid")]
     Env(
         #[from]
@@ -162,8 +161,7 @@ impl Config {
         Self::try_from_path_or_default(get_crate_path()?)
     }
 
-    /// Attempt to read `Config` from the path given, or return `Config::default()` if it does not
-    /// exist.
+    /// Attempt to read `Config` from the path given, or return `Config::default()` if it does not exist.
     ///
     /// # Errors
     /// * If the file exists but could not be read or parsed.

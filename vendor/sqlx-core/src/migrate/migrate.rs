@@ -70,9 +70,9 @@ pub trait Migrate {
         migration: &'e Migration,
     ) -> BoxFuture<'e, Result<Duration, MigrateError>>;
 
-    // run a revert SQL from migration in a DDL transaction deletes the row in [_migrations] table
-    // with specified migration version on completion (success or failure) returns the time taking
-    // to run the migration SQL
+    // run a revert SQL from migration in a DDL transaction
+    // deletes the row in [_migrations] table with specified migration version on completion (success or failure)
+    // returns the time taking to run the migration SQL
     fn revert<'e>(
         &'e mut self,
         table_name: &'e str,

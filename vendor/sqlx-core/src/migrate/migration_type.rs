@@ -10,8 +10,8 @@ pub enum MigrationType {
     /// It is expected the every migration of this type will have a corresponding down file
     ReversibleUp,
 
-    /// ReversibleDown migrations represents the  delete or downgrade part of a reversible
-    /// migrations It is expected the every migration of this type will have a corresponding up file
+    /// ReversibleDown migrations represents the  delete or downgrade part of a reversible migrations
+    /// It is expected the every migration of this type will have a corresponding up file
     ReversibleDown,
 }
 

@@ -115,20 +115,18 @@ impl Migrator {
 
     /// Add a schema name to be created if it does not already exist.
     ///
-    /// May be used with [`Self::dangerous_set_table_name()`] to place the migrations table in a new
-    /// schema without requiring it to exist first.
+    /// May be used with [`Self::dangerous_set_table_name()`] to place the migrations table
+    /// in a new schema without requiring it to exist first.
     ///
     /// ### Note: Support Depends on Database
-    /// SQLite cannot create new schemas without attaching them to a database file, the path of
-    /// which must be specified separately in an [`ATTACH
-    /// DATABASE`](https://www.sqlite.org/lang_attach.html) command.
+    /// SQLite cannot create new schemas without attaching them to a database file,
+    /// the path of which must be specified separately in an [`ATTACH DATABASE`](https://www.sqlite.org/lang_attach.html) command.
     pub fn create_schema(&mut self, schema_name: impl Into<Cow<'static, str>>) -> &Self {
         self.create_schemas.to_mut().push(schema_name.into());
         self
     }
 
-    /// Specify whether applied migrations that are missing from the resolved migrations should be
-    /// ignored.
+    /// Specify whether applied migrations that are missing from the resolved migrations should be ignored.
     pub fn set_ignore_missing(&mut self, ignore_missing: bool) -> &mut Self {
         self.ignore_missing = ignore_missing;
         self
@@ -137,12 +135,11 @@ impl Migrator {
     /// Specify whether or not to lock the database during migration. Defaults to `true`.
     ///
     /// ### Warning
-    /// Disabling locking can lead to errors or data loss if multiple clients attempt to apply
-    /// migrations simultaneously without some sort of mutual exclusion.
+    /// Disabling locking can lead to errors or data loss if multiple clients attempt to apply migrations simultaneously
+    /// without some sort of mutual exclusion.
     ///
-    /// This should only be used if the database does not support locking, e.g. CockroachDB which
-    /// talks the Postgres protocol but does not support advisory locks used by SQLx's migrations
-    /// support for Postgres.
+    /// This should only be used if the database does not support locking, e.g. CockroachDB which talks the Postgres
+    /// protocol but does not support advisory locks used by SQLx's migrations support for Postgres.
     pub fn set_locking(&mut self, locking: bool) -> &mut Self {
         self.locking = locking;
         self
@@ -159,8 +156,7 @@ impl Migrator {
     }
 
     /// Run any pending migrations against the database; and, validate previously applied migrations
-    /// against the current migration source to detect accidental changes in previously-applied
-    /// migrations.
+    /// against the current migration source to detect accidental changes in previously-applied migrations.
     ///
     /// # Examples
     ///

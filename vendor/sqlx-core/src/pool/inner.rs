@@ -600,8 +600,7 @@ impl<DB: Database> DecrementSizeGuard<DB> {
 
     /// Release the semaphore permit without decreasing the pool size.
     ///
-    /// If the permit was stolen from the pool's parent, it will be returned to the child's
-    /// semaphore.
+    /// If the permit was stolen from the pool's parent, it will be returned to the child's semaphore.
     fn release_permit(self) {
         self.pool.semaphore.release(1);
         self.cancel();

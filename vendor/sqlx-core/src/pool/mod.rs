@@ -298,20 +298,20 @@ impl<DB: Database> Pool<DB> {
         PoolOptions::<DB>::new().connect_with(options).await
     }
 
-    /// Create a new connection pool with a default pool configuration and the given connection URL.
+    /// Create a new connection pool with a default pool configuration and
+    /// the given connection URL.
     ///
     /// The pool will establish connections only as needed.
     ///
-    /// Refer to the relevant [`ConnectOptions`][crate::connection::ConnectOptions] impl for your
-    /// database for the expected URL format:
+    /// Refer to the relevant [`ConnectOptions`][crate::connection::ConnectOptions] impl for your database for the expected URL format:
     ///
     /// * Postgres: [`PgConnectOptions`][crate::postgres::PgConnectOptions]
     /// * MySQL: [`MySqlConnectOptions`][crate::mysql::MySqlConnectOptions]
     /// * SQLite: [`SqliteConnectOptions`][crate::sqlite::SqliteConnectOptions]
     /// * MSSQL: [`MssqlConnectOptions`][crate::mssql::MssqlConnectOptions]
     ///
-    /// The default configuration is mainly suited for testing and light-duty applications. For
-    /// production applications, you'll likely want to make at least few tweaks.
+    /// The default configuration is mainly suited for testing and light-duty applications.
+    /// For production applications, you'll likely want to make at least few tweaks.
     ///
     /// See [`PoolOptions::new()`] for details.
     pub fn connect_lazy(url: &str) -> Result<Self, Error> {
@@ -420,17 +420,17 @@ impl<DB: Database> Pool<DB> {
     /// Shut down the connection pool, immediately waking all tasks waiting for a connection.
     ///
     /// Upon calling this method, any currently waiting or subsequent calls to [`Pool::acquire`] and
-    /// the like will immediately return [`Error::PoolClosed`] and no new connections will be
-    /// opened. Checked-out connections are unaffected, but will be gracefully closed on-drop rather
-    /// than being returned to the pool.
+    /// the like will immediately return [`Error::PoolClosed`] and no new connections will be opened.
+    /// Checked-out connections are unaffected, but will be gracefully closed on-drop
+    /// rather than being returned to the pool.
     ///
-    /// Returns a `Future` which can be `.await`ed to ensure all connections are gracefully closed.
-    /// It will first close any idle connections currently waiting in the pool, then wait for all
-    /// checked-out connections to be returned or closed.
+    /// Returns a `Future` which can be `.await`ed to ensure all connections are
+    /// gracefully closed. It will first close any idle connections currently waiting in the pool,
+    /// then wait for all checked-out connections to be returned or closed.
     ///
     /// Waiting for connections to be gracefully closed is optional, but will allow the database
-    /// server to clean up the resources sooner rather than later. This is especially important for
-    /// tests that create a new pool every time, otherwise you may see errors about connection
+    /// server to clean up the resources sooner rather than later. This is especially important
+    /// for tests that create a new pool every time, otherwise you may see errors about connection
     /// limits being exhausted even when running tests in a single thread.
     ///
     /// If the returned `Future` is not run to completion, any remaining connections will be dropped
@@ -553,8 +553,8 @@ impl<DB: Database> Pool<DB> {
     /// Updates the connection options this pool will use when opening any future connections.  Any
     /// existing open connection in the pool will be left as-is.
     pub fn set_connect_options(&self, connect_options: <DB::Connection as Connection>::Options) {
-        // technically write() could also panic if the current thread already holds the lock, but
-        // because this method can't be re-entered by the same thread that shouldn't be a problem
+        // technically write() could also panic if the current thread already holds the lock,
+        // but because this method can't be re-entered by the same thread that shouldn't be a problem
         let mut guard = self
             .0
             .connect_options

@@ -229,12 +229,11 @@ impl<DB: Database> PoolOptions<DB> {
         self
     }
 
-    /// Set a threshold for reporting excessive time taken to acquire a connection from the
-    /// connection pool via [`Pool::acquire()`]. When the threshold is exceeded, a warning is
-    /// logged.
+    /// Set a threshold for reporting excessive time taken to acquire a connection from
+    /// the connection pool via [`Pool::acquire()`]. When the threshold is exceeded, a warning is logged.
     ///
-    /// Defaults to a value that should not typically be exceeded by the pool enlarging itself with
-    /// an additional new connection.
+    /// Defaults to a value that should not typically be exceeded by the pool enlarging
+    /// itself with an additional new connection.
     pub fn acquire_slow_threshold(mut self, threshold: Duration) -> Self {
         self.acquire_slow_threshold = threshold;
         self
@@ -252,13 +251,13 @@ impl<DB: Database> PoolOptions<DB> {
     ///
     /// * First, it may need to wait for a permit from the semaphore, which grants it the privilege
     ///   of opening a connection or popping one from the idle queue.
-    /// * If an existing idle connection is acquired, by default it will be checked for liveness and
-    ///   integrity before being returned, which may require executing a command on the connection.
-    ///   This can be disabled with [`test_before_acquire(false)`][Self::test_before_acquire]. * If
-    ///   [`before_acquire`][Self::before_acquire] is set, that will also be executed.
-    /// * If a new connection needs to be opened, that will obviously require I/O, handshaking, and
-    ///   initialization commands. * If [`after_connect`][Self::after_connect] is set, that will
-    ///   also be executed.
+    /// * If an existing idle connection is acquired, by default it will be checked for liveness
+    ///   and integrity before being returned, which may require executing a command on the
+    ///   connection. This can be disabled with [`test_before_acquire(false)`][Self::test_before_acquire].
+    ///     * If [`before_acquire`][Self::before_acquire] is set, that will also be executed.
+    /// * If a new connection needs to be opened, that will obviously require I/O, handshaking,
+    ///   and initialization commands.
+    ///     * If [`after_connect`][Self::after_connect] is set, that will also be executed.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout;
         self
@@ -449,20 +448,19 @@ impl<DB: Database> PoolOptions<DB> {
     /// Alongside the connection, the closure gets [`PoolConnectionMetadata`] which contains
     /// potentially useful information such as the connection's age.
     ///
-    /// If the operation returns `Ok(true)`, the connection is returned to the pool's idle queue. If
-    /// the operation returns `Ok(false)` or an error, the error is logged (if applicable) and the
-    /// connection is closed, allowing a task waiting on [`Pool::acquire`] to open a new one in its
-    /// place.
+    /// If the operation returns `Ok(true)`, the connection is returned to the pool's idle queue.
+    /// If the operation returns `Ok(false)` or an error, the error is logged (if applicable)
+    /// and the connection is closed, allowing a task waiting on [`Pool::acquire`] to
+    /// open a new one in its place.
     ///
     /// # Example (Postgres): Close Memory-Hungry Connections
-    /// Instead of relying on [`max_lifetime`][Self::max_lifetime] to close connections, we can
-    /// monitor their memory usage directly and close any that have allocated too much.
+    /// Instead of relying on [`max_lifetime`][Self::max_lifetime] to close connections,
+    /// we can monitor their memory usage directly and close any that have allocated too much.
     ///
-    /// Note that this is purely an example showcasing a possible use for this callback and may be
-    /// flawed as it has not been tested.
+    /// Note that this is purely an example showcasing a possible use for this callback
+    /// and may be flawed as it has not been tested.
     ///
-    /// This example queries
-    /// [`pg_backend_memory_contexts`](https://www.postgresql.org/docs/current/view-pg-backend-memory-contexts.html)
+    /// This example queries [`pg_backend_memory_contexts`](https://www.postgresql.org/docs/current/view-pg-backend-memory-contexts.html)
     /// which is only allowed for superusers.
     ///
     /// ```no_run
@@ -519,8 +517,7 @@ impl<DB: Database> PoolOptions<DB> {
     ///
     /// This ensures the configuration is correct.
     ///
-    /// The total number of connections opened is <code>max(1,
-    /// [min_connections][Self::min_connections])</code>.
+    /// The total number of connections opened is <code>max(1, [min_connections][Self::min_connections])</code>.
     ///
     /// Refer to the relevant `ConnectOptions` impl for your database for the expected URL format:
     ///
@@ -536,8 +533,7 @@ impl<DB: Database> PoolOptions<DB> {
     ///
     /// This ensures the configuration is correct.
     ///
-    /// The total number of connections opened is <code>max(1,
-    /// [min_connections][Self::min_connections])</code>.
+    /// The total number of connections opened is <code>max(1, [min_connections][Self::min_connections])</code>.
     pub async fn connect_with(
         self,
         options: <DB::Connection as Connection>::Options,

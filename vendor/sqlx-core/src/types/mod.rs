@@ -101,11 +101,11 @@ pub use bstr::{BStr, BString};
 ///
 /// ## Compile-time verification
 ///
-/// Type definitions are *not* verified against the database at compile-time. The
-/// [`query!()`](macro.query.html) macros have no implicit knowledge of user-defined types.
+/// Type definitions are *not* verified against the database at compile-time.
+/// The [`query!()`](macro.query.html) macros have no implicit knowledge of user-defined types.
 ///
-/// When using custom types in query parameters or output columns with `query!()`, the use of [type
-/// overrides](macro.query.html#type-overrides-bind-parameters-postgres-only) is required.
+/// When using custom types in query parameters or output columns with `query!()`,
+/// the use of [type overrides](macro.query.html#type-overrides-bind-parameters-postgres-only) is required.
 ///
 /// ```rust,ignore
 /// struct MyUser { id: UserId, name: String }
@@ -118,13 +118,13 @@ pub use bstr::{BStr, BString};
 /// ## Derivable
 ///
 /// This trait can be derived by SQLx to support Rust-only wrapper types, enumerations, and (for
-/// postgres) structured records. Additionally, an implementation of
-/// [`Encode`](crate::encode::Encode) and [`Decode`](crate::decode::Decode) is generated.
+/// postgres) structured records. Additionally, an implementation of [`Encode`](crate::encode::Encode) and [`Decode`](crate::decode::Decode) is
+/// generated.
 ///
 /// ### Transparent
 ///
-/// Rust-only domain wrappers around SQL types. The generated implementations directly delegate to
-/// the implementation of the inner type.
+/// Rust-only domain wrappers around SQL types. The generated implementations directly delegate
+/// to the implementation of the inner type.
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::Type)]
@@ -142,8 +142,9 @@ pub use bstr::{BStr, BString};
 ///    .await?;
 /// ```
 ///
-/// However, if you are wrapping a type that does not implement `PgHasArrayType` (e.g. `Vec` itself,
-/// because we don't currently support multidimensional arrays), you may receive an error:
+/// However, if you are wrapping a type that does not implement `PgHasArrayType`
+/// (e.g. `Vec` itself, because we don't currently support multidimensional arrays),
+/// you may receive an error:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::Type)] // ERROR: `Vec<i64>` does not implement `PgHasArrayType`
@@ -151,8 +152,8 @@ pub use bstr::{BStr, BString};
 /// struct UserIds(Vec<i64>);
 /// ```
 ///
-/// To remedy this, add `#[sqlx(no_pg_array)]`, which disables the generation of the
-/// `PgHasArrayType` impl:
+/// To remedy this, add `#[sqlx(no_pg_array)]`, which disables the generation
+/// of the `PgHasArrayType` impl:
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::Type)]
@@ -163,21 +164,21 @@ pub use bstr::{BStr, BString};
 /// ##### Attributes
 ///
 /// * `#[sqlx(type_name = "<SQL type name>")]` on struct definition: instead of inferring the SQL
-///   type name from the inner field (in the above case, `BIGINT`), explicitly set it to `<SQL type
-///   name>` instead. May trigger errors or unexpected behavior if the encoding of the given type is
-///   different than that of the inferred type (e.g. if you rename the above to `VARCHAR`). Affects
-///   Postgres only.
-/// * `#[sqlx(rename_all = "<strategy>")]` on struct definition: See [`derive docs in
-///   FromRow`](crate::from_row::FromRow#rename_all)
+///   type name from the inner field (in the above case, `BIGINT`), explicitly set it to
+///   `<SQL type name>` instead. May trigger errors or unexpected behavior if the encoding of the
+///   given type is different than that of the inferred type (e.g. if you rename the above to
+///   `VARCHAR`). Affects Postgres only.
+/// * `#[sqlx(rename_all = "<strategy>")]` on struct definition: See [`derive docs in FromRow`](crate::from_row::FromRow#rename_all)
 /// * `#[sqlx(no_pg_array)]`: do not emit a `PgHasArrayType` impl (see above).
 ///
 /// ### Enumeration
 ///
-/// Enumerations may be defined in Rust and can match SQL by integer discriminant or variant name.
+/// Enumerations may be defined in Rust and can match SQL by
+/// integer discriminant or variant name.
 ///
 /// With `#[repr(_)]` the integer representation is used when converting from/to SQL and expects
-/// that SQL type (e.g., `INT`). Without, the names of the variants are used instead and expects a
-/// textual SQL type (e.g., `VARCHAR`, `TEXT`).
+/// that SQL type (e.g., `INT`). Without, the names of the variants are used instead and
+/// expects a textual SQL type (e.g., `VARCHAR`, `TEXT`).
 ///
 /// ```rust,ignore
 /// #[derive(sqlx::Type)]

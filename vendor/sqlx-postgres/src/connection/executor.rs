@@ -125,8 +125,8 @@ impl PgConnection {
         while count > 0 {
             match self.inner.stream.recv().await? {
                 message if message.format == BackendMessageFormat::PortalSuspended => {
-                    // there was an open portal this can happen if the last time a statement was
-                    // used it was not fully executed
+                    // there was an open portal
+                    // this can happen if the last time a statement was used it was not fully executed
                 }
 
                 message if message.format == BackendMessageFormat::CloseComplete => {
@@ -264,17 +264,17 @@ impl PgConnection {
             // destination is issued. (Note that a simple Query message also
             // destroys the unnamed portal."
 
-            // we ask the database server to close the unnamed portal and free the associated
-            // resources earlier - after the execution of the current query.
+            // we ask the database server to close the unnamed portal and free the associated resources
+            // earlier - after the execution of the current query.
             self.inner
                 .stream
                 .write_msg(Close::Portal(PortalId::UNNAMED))?;
 
-            // finally, [Sync] asks postgres to process the messages that we sent and respond with a
-            // [ReadyForQuery] message when it's completely done. Theoretically, we could send
-            // dozens of queries before a [Sync] and postgres can handle that. Execution on the
-            // server is still serial but it would reduce round-trips. Some kind of builder pattern
-            // that is termed batching might suit this.
+            // finally, [Sync] asks postgres to process the messages that we sent and respond with
+            // a [ReadyForQuery] message when it's completely done. Theoretically, we could send
+            // dozens of queries before a [Sync] and postgres can handle that. Execution on the server
+            // is still serial but it would reduce round-trips. Some kind of builder pattern that is
+            // termed batching might suit this.
             self.write_sync();
 
             // prepared statements are binary

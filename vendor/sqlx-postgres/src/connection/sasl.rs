@@ -120,8 +120,7 @@ pub(crate) async fn authenticate(
         nonce = &cont.nonce
     );
 
-    // AuthMessage := client-first-message-bare + "," + server-first-message + "," +
-    // client-final-message-without-proof
+    // AuthMessage := client-first-message-bare + "," + server-first-message + "," + client-final-message-without-proof
     let auth_message = format!(
         "{client_first_message_bare},{server_first_message},{client_final_message_wo_proof}",
         client_first_message_bare = client_first_message_bare,

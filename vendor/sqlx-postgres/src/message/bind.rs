@@ -7,8 +7,8 @@ use std::num::Saturating;
 ///
 /// ## Note:
 ///
-/// The integer values for number of bind parameters, number of parameter format codes, and number
-/// of result format codes all are interpreted as *unsigned*!
+/// The integer values for number of bind parameters, number of parameter format codes,
+/// and number of result format codes all are interpreted as *unsigned*!
 #[derive(Debug)]
 pub struct Bind<'a> {
     /// The ID of the destination portal (`PortalId::UNNAMED` selects the unnamed portal).
@@ -19,8 +19,8 @@ pub struct Bind<'a> {
 
     /// The parameter format codes. Each must presently be zero (text) or one (binary).
     ///
-    /// There can be zero to indicate that there are no parameters or that the parameters all use
-    /// the default format (text); or one, in which case the specified format code is applied to all
+    /// There can be zero to indicate that there are no parameters or that the parameters all use the
+    /// default format (text); or one, in which case the specified format code is applied to all
     /// parameters; or it can equal the actual number of parameters.
     pub formats: &'a [PgValueFormat],
 

@@ -179,8 +179,7 @@ pub(crate) trait FrontendMessage: Sized {
     /// The format prefix of this message.
     const FORMAT: FrontendMessageFormat;
 
-    /// Return the amount of space, in bytes, to reserve in the buffer passed to
-    /// [`Self::encode_body()`].
+    /// Return the amount of space, in bytes, to reserve in the buffer passed to [`Self::encode_body()`].
     fn body_size_hint(&self) -> Saturating<usize>;
 
     /// Encode this type as a Frontend message in the Postgres protocol.
@@ -203,8 +202,7 @@ pub(crate) trait BackendMessage: Sized {
 
     /// Decode this type from a Backend message in the Postgres protocol.
     ///
-    /// The format code and length prefix have already been read and are not at the start of
-    /// `bytes`.
+    /// The format code and length prefix have already been read and are not at the start of `bytes`.
     fn decode_body(buf: Bytes) -> Result<Self, Error>;
 }
 

@@ -370,19 +370,20 @@ impl PgConnectOptions {
 
     /// Sets or removes the `extra_float_digits` connection option.
     ///
-    /// This changes the default precision of floating-point values returned in text mode (when not
-    /// using prepared statements such as calling methods of [`Executor`] directly).
+    /// This changes the default precision of floating-point values returned in text mode (when
+    /// not using prepared statements such as calling methods of [`Executor`] directly).
     ///
-    /// Historically, Postgres would by default round floating-point values to 6 and 15 digits for
-    /// `float4`/`REAL` (`f32`) and `float8`/`DOUBLE` (`f64`), respectively, which would mean that
-    /// the returned value may not be exactly the same as its representation in Postgres.
+    /// Historically, Postgres would by default round floating-point values to 6 and 15 digits
+    /// for `float4`/`REAL` (`f32`) and `float8`/`DOUBLE` (`f64`), respectively, which would mean
+    /// that the returned value may not be exactly the same as its representation in Postgres.
     ///
     /// The nominal range for this value is `-15` to `3`, where negative values for this option
     /// cause floating-points to be rounded to that many fewer digits than normal (`-1` causes
     /// `float4` to be rounded to 5 digits instead of six, or 14 instead of 15 for `float8`),
-    /// positive values cause Postgres to emit that many extra digits of precision over default (or
-    /// simply use maximum precision in Postgres 12 and later), and 0 means keep the default
-    /// behavior (or the "old" behavior described above as of Postgres 12).
+    /// positive values cause Postgres to emit that many extra digits of precision over default
+    /// (or simply use maximum precision in Postgres 12 and later),
+    /// and 0 means keep the default behavior (or the "old" behavior described above
+    /// as of Postgres 12).
     ///
     /// SQLx sets this value to 3 by default, which tells Postgres to return floating-point values
     /// at their maximum precision in the hope that the parsed value will be identical to its
@@ -391,15 +392,16 @@ impl PgConnectOptions {
     /// However, older versions of Postgres and alternative implementations that talk the Postgres
     /// protocol may not support this option, or the full range of values.
     ///
-    /// If you get an error like "unknown option `extra_float_digits`" when connecting, try setting
-    /// this to `None` or consult the manual of your database for the allowed range of values.
+    /// If you get an error like "unknown option `extra_float_digits`" when connecting, try
+    /// setting this to `None` or consult the manual of your database for the allowed range
+    /// of values.
     ///
     /// For more information, see:
     /// * [Postgres manual, 20.11.2: Client Connection Defaults; Locale and Formatting][20.11.2]
     /// * [Postgres manual, 8.1.3: Numeric Types; Floating-point Types][8.1.3]
     ///
-    /// [`Executor`]: crate::executor::Executor [20.11.2]:
-    /// https://www.postgresql.org/docs/current/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-FORMAT
+    /// [`Executor`]: crate::executor::Executor
+    /// [20.11.2]: https://www.postgresql.org/docs/current/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-FORMAT
     /// [8.1.3]: https://www.postgresql.org/docs/current/datatype-numeric.html#DATATYPE-FLOAT
     ///
     /// ### Examples

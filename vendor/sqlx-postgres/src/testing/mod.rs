@@ -127,9 +127,9 @@ async fn test_context(args: &TestArgs) -> Result<TestContext<Postgres>, Error> {
 
     // language=PostgreSQL
     conn.execute(
-        // Explicit lock avoids this latent bug: https://stackoverflow.com/a/29908840 I couldn't
-        // find a bug on the mailing list for `CREATE SCHEMA` specifically, but a clearly related
-        // bug with `CREATE TABLE` has been known since 2007:
+        // Explicit lock avoids this latent bug: https://stackoverflow.com/a/29908840
+        // I couldn't find a bug on the mailing list for `CREATE SCHEMA` specifically,
+        // but a clearly related bug with `CREATE TABLE` has been known since 2007:
         // https://www.postgresql.org/message-id/200710222037.l9MKbCJZ098744%40wwwmaster.postgresql.org
         // magic constant 8318549251334697844 is just 8 ascii bytes 'sqlxtest'.
         r#"

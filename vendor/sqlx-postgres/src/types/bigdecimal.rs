@@ -194,8 +194,8 @@ impl Encode<'_, Postgres> for BigDecimal {
 }
 
 /// ### Note: `NaN`
-/// `BigDecimal` has a greater range than `NUMERIC` (see the corresponding `Encode` impl for
-/// details) but cannot represent `NaN`, so decoding may return an error.
+/// `BigDecimal` has a greater range than `NUMERIC` (see the corresponding `Encode` impl for details)
+/// but cannot represent `NaN`, so decoding may return an error.
 impl Decode<'_, Postgres> for BigDecimal {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         match value.format() {

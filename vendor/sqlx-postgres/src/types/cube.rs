@@ -31,8 +31,7 @@ pub enum PgCube {
     OneDimensionInterval(f64, f64),
 
     // FIXME: add `Cube3D { lower_left: [f64; 3], upper_right: [f64; 3] }`?
-    /// An N-dimensional cube with points representing lower-left and upper-right corners,
-    /// respectively.
+    /// An N-dimensional cube with points representing lower-left and upper-right corners, respectively.
     // FIXME: `CubeND { lower_left: Vec<f64>, upper_right: Vec<f64> }`
     MultiDimension(Vec<Vec<f64>>),
 }

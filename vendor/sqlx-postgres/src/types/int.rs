@@ -54,8 +54,7 @@ impl Encode<'_, Postgres> for i8 {
 
 impl Decode<'_, Postgres> for i8 {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        // note: decoding here is for the `"char"` type as Postgres does not have a native 1-byte
-        // integer type.
+        // note: decoding here is for the `"char"` type as Postgres does not have a native 1-byte integer type.
         // https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/char.c#L58-L60
         match value.format() {
             PgValueFormat::Binary => int_decode(value)?.try_into().map_err(Into::into),

@@ -30,9 +30,9 @@
 //! | [`PgCircle`]                          | CIRCLE                                               |
 //! | [`PgHstore`]                          | HSTORE                                               |
 //!
-//! <sup>1</sup> SQLx generally considers `CITEXT` to be compatible with `String`, `&str`, etc., but
-//! this wrapper type is available for edge cases, such as `CITEXT[]` which Postgres does not
-//! consider to be compatible with `TEXT[]`.
+//! <sup>1</sup> SQLx generally considers `CITEXT` to be compatible with `String`, `&str`, etc.,
+//! but this wrapper type is available for edge cases, such as `CITEXT[]` which Postgres
+//! does not consider to be compatible with `TEXT[]`.
 //!
 //! ### [`bigdecimal`](https://crates.io/crates/bigdecimal)
 //! Requires the `bigdecimal` Cargo feature flag.
@@ -94,9 +94,9 @@
 //! | `ipnetwork::IpNetwork`                | INET, CIDR                                           |
 //! | `std::net::IpAddr`                    | INET, CIDR                                           |
 //!
-//! Note that because `IpAddr` does not support network prefixes, it is an error to attempt to
-//! decode an `IpAddr` from a `INET` or `CIDR` value with a network prefix smaller than the address'
-//! full width: `/32` for IPv4 addresses and `/128` for IPv6 addresses.
+//! Note that because `IpAddr` does not support network prefixes, it is an error to attempt to decode
+//! an `IpAddr` from a `INET` or `CIDR` value with a network prefix smaller than the address' full width:
+//! `/32` for IPv4 addresses and `/128` for IPv6 addresses.
 //!
 //! `IpNetwork` does not have this limitation.
 //!
@@ -137,7 +137,8 @@
 //! | `serde_json::Value`                   | JSON, JSONB                                          |
 //! | `&serde_json::value::RawValue`        | JSON, JSONB                                          |
 //!
-//! `Value` and `RawValue` from `serde_json` can be used for unstructured JSON data with Postgres.
+//! `Value` and `RawValue` from `serde_json` can be used for unstructured JSON data with
+//! Postgres.
 //!
 //! [`Json<T>`](crate::types::Json) can be used for structured JSON data with Postgres.
 //!
@@ -163,8 +164,8 @@
 //! }
 //! ```
 //!
-//! Anonymous composite types are represented as tuples. Note that anonymous composites may only be
-//! returned and not sent to Postgres (this is a limitation of postgres).
+//! Anonymous composite types are represented as tuples. Note that anonymous composites may only
+//! be returned and not sent to Postgres (this is a limitation of postgres).
 //!
 //! # Arrays
 //!
@@ -184,9 +185,9 @@
 //! enum Mood { Sad, Ok, Happy }
 //! ```
 //!
-//! Rust enumerations may also be defined to be represented as an integer using `repr`. The
-//! following type expects a SQL type of `INTEGER` or `INT4` and will convert to/from the Rust
-//! enumeration.
+//! Rust enumerations may also be defined to be represented as an integer using `repr`.
+//! The following type expects a SQL type of `INTEGER` or `INT4` and will convert to/from the
+//! Rust enumeration.
 //!
 //! ```rust,ignore
 //! #[derive(sqlx::Type)]

@@ -11,28 +11,30 @@ use std::{
     ops::{Add, AddAssign, Sub, SubAssign},
 };
 
-/// The PostgreSQL [`MONEY`] type stores a currency amount with a fixed fractional precision. The
-/// fractional precision is determined by the database's `lc_monetary` setting.
+/// The PostgreSQL [`MONEY`] type stores a currency amount with a fixed fractional
+/// precision. The fractional precision is determined by the database's
+/// `lc_monetary` setting.
 ///
-/// Data is read and written as 64-bit signed integers, and conversion into a decimal should be done
-/// using the right precision.
+/// Data is read and written as 64-bit signed integers, and conversion into a
+/// decimal should be done using the right precision.
 ///
 /// Reading `MONEY` value in text format is not supported and will cause an error.
 ///
 /// ### `locale_frac_digits`
 /// This parameter corresponds to the number of digits after the decimal separator.
 ///
-/// This value must match what Postgres is expecting for the locale set in the database or else the
-/// decimal value you see on the client side will not match the `money` value on the server side.
+/// This value must match what Postgres is expecting for the locale set in the database
+/// or else the decimal value you see on the client side will not match the `money` value
+/// on the server side.
 ///
 /// **For _most_ locales, this value is `2`.**
 ///
 /// If you're not sure what locale your database is set to or how many decimal digits it specifies,
 /// you can execute `SHOW lc_monetary;` to get the locale name, and then look it up in this list
-/// (you can ignore the `.utf8` prefix): <https://lh.2xlibre.net/values/frac_digits/>
+/// (you can ignore the `.utf8` prefix):
+/// <https://lh.2xlibre.net/values/frac_digits/>
 ///
-/// If that link is dead and you're on a POSIX-compliant system (Unix, FreeBSD) you can also
-/// execute:
+/// If that link is dead and you're on a POSIX-compliant system (Unix, FreeBSD) you can also execute:
 ///
 /// ```sh
 /// $ LC_MONETARY=<value returned by `SHOW lc_monetary`> locale -k frac_digits
@@ -41,8 +43,8 @@ use std::{
 /// And the value you want is `N` in `frac_digits=N`. If you have shell access to the database
 /// server you should execute it there as available locales may differ between machines.
 ///
-/// Note that if `frac_digits` for the locale is outside the range `[0, 10]`, Postgres assumes it's
-/// a sentinel value and defaults to 2:
+/// Note that if `frac_digits` for the locale is outside the range `[0, 10]`, Postgres assumes
+/// it's a sentinel value and defaults to 2:
 /// <https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/cash.c#L114-L123>
 ///
 /// [`MONEY`]: https://www.postgresql.org/docs/current/datatype-money.html
@@ -114,8 +116,8 @@ impl PgMoney {
         Self(if is_negative { -value } else { value })
     }
 
-    /// Convert a [`BigDecimal`](bigdecimal::BigDecimal) value into money using the correct
-    /// precision defined in the PostgreSQL settings. The default precision is two.
+    /// Convert a [`BigDecimal`](bigdecimal::BigDecimal) value into money using the correct precision
+    /// defined in the PostgreSQL settings. The default precision is two.
     #[cfg(feature = "bigdecimal")]
     pub fn from_bigdecimal(
         decimal: bigdecimal::BigDecimal,

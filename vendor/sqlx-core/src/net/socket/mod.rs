@@ -237,8 +237,8 @@ async fn connect_tcp_async_io(host: &str, port: u16) -> crate::Result<impl Socke
         }
     }
 
-    // If we reach this point, it means we failed to connect to any of the addresses. Return the
-    // last error we encountered, or a custom error if the hostname didn't resolve to any address.
+    // If we reach this point, it means we failed to connect to any of the addresses.
+    // Return the last error we encountered, or a custom error if the hostname didn't resolve to any address.
     Err(last_err
         .unwrap_or_else(|| {
             io::Error::new(

@@ -10,25 +10,22 @@ const ERROR: &str = "error decoding BOX";
 
 /// ## Postgres Geometric Box type
 ///
-/// Description: Rectangular box Representation:
-/// `((upper_right_x,upper_right_y),(lower_left_x,lower_left_y))`
+/// Description: Rectangular box
+/// Representation: `((upper_right_x,upper_right_y),(lower_left_x,lower_left_y))`
 ///
-/// Boxes are represented by pairs of points that are opposite corners of the box. Values of type
-/// box are specified using any of the following syntaxes:
+/// Boxes are represented by pairs of points that are opposite corners of the box. Values of type box are specified using any of the following syntaxes:
 ///
 /// ```text
 /// ( ( upper_right_x , upper_right_y ) , ( lower_left_x , lower_left_y ) )
 /// ( upper_right_x , upper_right_y ) , ( lower_left_x , lower_left_y )
 ///   upper_right_x , upper_right_y   ,   lower_left_x , lower_left_y
 /// ```
-/// where `(upper_right_x,upper_right_y) and (lower_left_x,lower_left_y)` are any two opposite
-/// corners of the box. Any two opposite corners can be supplied on input, but the values will be
-/// reordered as needed to store the upper right and lower left corners, in that order.
+/// where `(upper_right_x,upper_right_y) and (lower_left_x,lower_left_y)` are any two opposite corners of the box.
+/// Any two opposite corners can be supplied on input, but the values will be reordered as needed to store the upper right and lower left corners, in that order.
 ///
 /// See [Postgres Manual, Section 8.8.4: Geometric Types - Boxes][PG.S.8.8.4] for details.
 ///
-/// [PG.S.8.8.4]:
-/// https://www.postgresql.org/docs/current/datatype-geometric.html#DATATYPE-GEOMETRIC-BOXES
+/// [PG.S.8.8.4]: https://www.postgresql.org/docs/current/datatype-geometric.html#DATATYPE-GEOMETRIC-BOXES
 ///
 #[derive(Debug, Clone, PartialEq)]
 pub struct PgBox {

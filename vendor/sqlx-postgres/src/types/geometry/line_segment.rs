@@ -10,11 +10,11 @@ const ERROR: &str = "error decoding LSEG";
 
 /// ## Postgres Geometric Line Segment type
 ///
-/// Description: Finite line segment Representation: `((start_x,start_y),(end_x,end_y))`
+/// Description: Finite line segment
+/// Representation: `((start_x,start_y),(end_x,end_y))`
 ///
 ///
-/// Line segments are represented by pairs of points that are the endpoints of the segment. Values
-/// of type lseg are specified using any of the following syntaxes:
+/// Line segments are represented by pairs of points that are the endpoints of the segment. Values of type lseg are specified using any of the following syntaxes:
 /// ```text
 /// [ ( start_x , start_y ) , ( end_x , end_y ) ]
 /// ( ( start_x , start_y ) , ( end_x , end_y ) )

@@ -9,10 +9,10 @@ use std::str::FromStr;
 
 /// ## Postgres Geometric Point type
 ///
-/// Description: Point on a plane Representation: `(x, y)`
+/// Description: Point on a plane
+/// Representation: `(x, y)`
 ///
-/// Points are the fundamental two-dimensional building block for geometric types. Values of type
-/// point are specified using either of the following syntaxes:
+/// Points are the fundamental two-dimensional building block for geometric types. Values of type point are specified using either of the following syntaxes:
 /// ```text
 /// ( x , y )
 ///  x , y
@@ -21,8 +21,7 @@ use std::str::FromStr;
 ///
 /// See [Postgres Manual, Section 8.8.1, Geometric Types - Points][PG.S.8.8.1] for details.
 ///
-/// [PG.S.8.8.1]:
-/// https://www.postgresql.org/docs/current/datatype-geometric.html#DATATYPE-GEOMETRIC-POINTS
+/// [PG.S.8.8.1]: https://www.postgresql.org/docs/current/datatype-geometric.html#DATATYPE-GEOMETRIC-POINTS
 ///
 #[derive(Debug, Clone, PartialEq)]
 pub struct PgPoint {
