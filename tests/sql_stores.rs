@@ -387,8 +387,16 @@ fn columns_that_do_not_fit_are_named(kind: Kind) {
         ran.text
     );
     let cases = [
-        ("pa.array([dt.timedelta(1)])", "column v is a duration", true),
-        ("pa.array([{'a': 1}])", "column v is a group of fields", true),
+        (
+            "pa.array([dt.timedelta(1)])",
+            "column v is a duration",
+            true,
+        ),
+        (
+            "pa.array([{'a': 1}])",
+            "column v is a group of fields",
+            true,
+        ),
         ("pa.array([float('nan')])", "NaN", kind != Kind::Postgres),
         ("pa.array([[1, 2]])", "list", kind != Kind::Postgres),
         (
