@@ -449,6 +449,7 @@ impl Lab {
                 code == Some(0)
                     || text.contains("error")
                     || text.contains("failed")
+                    || text.contains("blocked")
                     || command.contains(&"--check"),
                 "without a word: {case}"
             );
