@@ -132,7 +132,8 @@ fn show_usage(error: &clap::Error) -> u8 {
     0
 }
 
-/// True where a locale is for UTF-8, or where none is said, as in many a container. The first that is set counts.
+/// True where a locale is for UTF-8, or where none is said, as in many a container. The first that
+/// is set counts.
 fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -243,7 +244,8 @@ fn parse_time(text: &str) -> std::result::Result<Duration, String> {
     words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }
 
-/// How long a command waits at its end for what nobody waits for any more: SQLite may be in the middle of waiting for a lock.
+/// How long a command waits at its end for what nobody waits for any more: SQLite may be in the
+/// middle of waiting for a lock.
 const LEAVING: Duration = Duration::from_millis(500);
 
 /// The runtime that waits; work is done on its blocking threads.

@@ -41,7 +41,8 @@ pub(super) const PENDING: u8 = 10;
 /// Build what is stale
 #[derive(Debug, ClapArgs)]
 pub(super) struct Build {
-    /// Flows with all they need; NAME+ also what depends on them; tag:NAME, globs; a*,tag:b for what is both
+    /// Flows with all they need; NAME+ also what depends on them; tag:NAME, globs; a*,tag:b for
+    /// what is both
     selection: Vec<String>,
     /// Leave these out
     #[arg(long, value_name = "SELECTION")]
@@ -58,7 +59,8 @@ pub(super) struct Build {
     /// Make the selected flows anew, whatever is recorded
     #[arg(long)]
     force: bool,
-    /// Read slices of the selected flows again and replace their parts: 2026-09, 2026-01..2026-09, 5000..9000
+    /// Read slices of the selected flows again and replace their parts: 2026-09, 2026-01..2026-09,
+    /// 5000..9000
     #[arg(
         long,
         value_name = "SLICES",

@@ -34,7 +34,8 @@ pub(super) struct CacheArgs {
 enum Action {
     /// Show what the cache has
     Stats,
-    /// Remove parts that no store has any more and that are too old or too many; a build does so at its end
+    /// Remove parts that no store has any more and that are too old or too many; a build does so at
+    /// its end
     Gc {
         /// Show what would be removed, and remove nothing
         #[arg(long)]
@@ -49,7 +50,8 @@ enum Action {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Read every part and compare it with its digest; what is damaged is set aside, and made again by the next build
+    /// Read every part and compare it with its digest; what is damaged is set aside, and made again
+    /// by the next build
     Verify {
         /// Read only some of the parts, such as 10%
         #[arg(long, value_name = "PERCENT", value_parser = parse_sample)]

@@ -123,7 +123,8 @@ pub(super) fn run(global: &Global, command: &Check) -> Result<u8> {
     Ok(code)
 }
 
-/// Looks at what the config speaks of, and shows what was found; gives what is to be said of it besides.
+/// Looks at what the config speaks of, and shows what was found; gives what is to be said of it
+/// besides.
 async fn look(project: Project, shown: &mut Shown) -> Result<(Project, Vec<String>)> {
     // All of it ends by one of these: what has begun to see signals keeps them from ending the
     // process.
@@ -260,7 +261,8 @@ fn notes(flow: &Flow) -> Vec<String> {
         .collect()
 }
 
-/// Flows that have lost more entities than they allow, by what the cache knows, or the receipts where there is none.
+/// Flows that have lost more entities than they allow, by what the cache knows, or the receipts
+/// where there is none.
 async fn lost(project: &Project) -> Result<Vec<Looked>> {
     if project.config.max_lost.is_empty() {
         return Ok(Vec::new());

@@ -24,7 +24,8 @@ use crate::report::plain::{bytes, count};
 use crate::store::receipt::Receipt;
 use crate::store::{Clearing, Store, StoreError, given_up};
 
-/// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was published
+/// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was
+/// published
 #[derive(Debug, ClapArgs)]
 pub(super) struct Clean {
     /// Remove what these flows have published, and their receipts, instead
@@ -33,7 +34,8 @@ pub(super) struct Clean {
     /// Remove the stores of this project that no flow of the config has any more, instead
     #[arg(long)]
     orphans: bool,
-    /// Really remove stores; without it they are only listed, and the exit code is 2. Of orphans it says how many there are
+    /// Really remove stores; without it they are only listed, and the exit code is 2. Of orphans it
+    /// says how many there are
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
     yes: Option<Option<usize>>,
     /// End with 4 where another process builds, instead of waiting for it
@@ -134,7 +136,8 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
     Ok(flows.map(target).collect())
 }
 
-/// The stores that no flow has any more, in the order of their flows. What a flow reads is left alone.
+/// The stores that no flow has any more, in the order of their flows. What a flow reads is left
+/// alone.
 async fn orphans(project: Project) -> Result<Vec<Target>> {
     let selected = select(&Selection::default(), &project)?;
     let request = Request::new(selected, Arc::default(), Arc::default());
@@ -373,8 +376,8 @@ impl Clean {
             && io::stdout().is_terminal()
     }
 
-    /// True where so many stores shall really go: how many they are is said for orphans, because a config that has lost its
-    /// flows makes orphans of everything.
+    /// True where so many stores shall really go: how many they are is said for orphans, because a
+    /// config that has lost its flows makes orphans of everything.
     fn is_sure(&self, stores: usize, listed: &Listed) -> Result<bool> {
         let wrong = |error: String| {
             listed.lines.iter().for_each(|line| say(line));

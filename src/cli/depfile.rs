@@ -63,7 +63,8 @@ pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
         .ok_or_else(|| error().with_hint(hint))
 }
 
-/// True for a file that the build reads, whoever makes it: one of the config, of a home, of a database.
+/// True for a file that the build reads, whoever makes it: one of the config, of a home, of a
+/// database.
 pub(super) fn reads(found: &Found, planner: &Planner, file: &Path) -> bool {
     let needed = needed(found, planner, |_| false);
     needed.paths.iter().any(|path| {
@@ -71,8 +72,9 @@ pub(super) fn reads(found: &Found, planner: &Planner, file: &Path) -> bool {
     })
 }
 
-/// Writes the rule: the stamp depends on the config, on every input file, on every folder that is listed, and on the
-/// files of SQLite databases. Gives what its reader is to be warned of, in words.
+/// Writes the rule: the stamp depends on the config, on every input file, on every folder that is
+/// listed, and on the files of SQLite databases. Gives what its reader is to be warned of, in
+/// words.
 pub(super) fn write(
     path: &Path,
     stamp: &Path,
@@ -224,7 +226,8 @@ fn written(path: &Path, syntax: Syntax) -> Option<Written> {
     }
 }
 
-/// The log of a SQLite database as its reader reads it, empty where that needs not know it; `None` where it has no way to write it.
+/// The log of a SQLite database as its reader reads it, empty where that needs not know it; `None`
+/// where it has no way to write it.
 fn log_as_written(log: &Path, syntax: Syntax) -> Option<String> {
     match syntax {
         // make looks for it when it reads this: a target that is not there would be new each time.

@@ -53,7 +53,8 @@ pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
     })
 }
 
-/// The flows that are meant: of the config, else those that the history knows by this name, with their entities.
+/// The flows that are meant: of the config, else those that the history knows by this name, with
+/// their entities.
 async fn flows(asked: &str, project: &Project, cache: &Cache) -> Result<Vec<String>> {
     let selection = Selection {
         include: vec![asked.to_string()],

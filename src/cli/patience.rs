@@ -84,8 +84,8 @@ fn waiting_for_cache(format: Format) -> Said {
     })
 }
 
-/// The first Ctrl-C or SIGTERM is said to be seen, with what becomes of the run then, and is seen in what is given; the
-/// second ends the process.
+/// The first Ctrl-C or SIGTERM is said to be seen, with what becomes of the run then, and is seen
+/// in what is given; the second ends the process.
 pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     end_waits_by(&interrupted);

@@ -26,7 +26,8 @@ use crate::store::receipt::Published;
 pub(super) struct Restore {
     /// The flow
     flow: String,
-    /// The run whose set it was, as hygge log numbers them [default: the one before what is published]
+    /// The run whose set it was, as hygge log numbers them [default: the one before what is
+    /// published]
     #[arg(long = "build", value_name = "N", conflicts_with = "latest")]
     run: Option<i64>,
     /// Publish the latest set again, and let builds go on from there
