@@ -31,7 +31,7 @@ use crate::fs::File;
 use shared::Shared;
 
 pub use error::FormatError;
-pub use transfer::{TransferMode, check_recodable, recode};
+pub use transfer::{TransferMode, check_recodable, move_groups, recode};
 
 /// A file format, made from the options that the config gives it.
 ///
@@ -86,6 +86,15 @@ pub trait Reader: Send + Sync {
 
     /// The columns of a sound file, as [`Reader::decode`] gives them.
     fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError>;
+
+    /// The columns of a sound file whose values can all be read.
+    ///
+    /// # Errors
+    /// [`Reader::readable`] refuses it.
+    fn readable_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
+        self.readable(source)?;
+        self.arrow_columns(source)
+    }
 
     /// The names of a sound file's columns, in order.
     fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
@@ -290,6 +299,14 @@ pub struct Cut<'a> {
     pub pieces: &'a [Piece],
     /// Looked at between groups: true ends the work.
     pub interrupted: &'a AtomicBool,
+}
+
+impl Cut<'_> {
+    /// The file of the first piece.
+    fn open_first(&self) -> Result<Opened, Error> {
+        let file = self.pieces.first().map_or(0, |piece| piece.file);
+        self.sources.open(file)
+    }
 }
 
 /// Some rows of one file.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared::Shared;
 use crate::format::{
-    Compression, Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode,
+    Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode, move_groups,
     recode,
 };
 use crate::fs::{self, DigestWriter, FsError, Stat, own};
@@ -163,10 +163,10 @@ pub(super) fn make_of_files(
             }
         }
         (TransferMode::Undecoded, _) => write(&unfinished, |out| {
-            move_groups(files.home(), &cut, None, out)
+            move_groups(files.home(), &cut, target, None, Box::new(out))
         })?,
         (TransferMode::Recompressed { compression }, _) => write(&unfinished, |out| {
-            move_groups(files.home(), &cut, Some(compression), out)
+            move_groups(files.home(), &cut, target, Some(compression), Box::new(out))
         })?,
         (TransferMode::Decoded { compression }, _) => write(&unfinished, |out| {
             recode(files.home(), &cut, target, compression, Box::new(out))
@@ -337,19 +337,4 @@ pub(super) fn write(
         bytes,
         rows,
     })
-}
-
-fn move_groups(
-    format: &dyn Format,
-    cut: &Cut<'_>,
-    compression: Option<Compression>,
-    out: &mut BufWriter<DigestWriter<fs::File>>,
-) -> Result<u64, FormatError> {
-    match format.passthrough() {
-        Some(passthrough) => passthrough.move_groups(cut, compression, Box::new(out)),
-        None => Err(FormatError::Encode(format!(
-            "groups of {} cannot be moved",
-            format.id()
-        ))),
-    }
 }

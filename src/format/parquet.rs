@@ -208,9 +208,7 @@ impl Passthrough for Parquet {
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError> {
-        let model = cut
-            .sources
-            .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+        let model = cut.open_first()?;
         let notes = notes::of_cut(cut, &footer::read(&model)?)?;
         let mut encoder = recode::encoder(
             &model,

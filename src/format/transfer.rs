@@ -113,9 +113,29 @@ pub fn check_recodable(
     if let Some(passthrough) = passthrough(source, target) {
         return passthrough.recodable(file);
     }
-    source.reader().readable(file)?;
-    let columns = source.reader().arrow_columns(file)?;
+    let columns = source.reader().readable_columns(file)?;
     target.begin(&columns, Box::new(io::sink())).map(drop)
+}
+
+/// Moves whole groups into a part without decoding them, with another compression where one is
+/// given; gives their rows.
+///
+/// # Errors
+/// A group cannot be read, or not written.
+pub fn move_groups(
+    source: &dyn Format,
+    cut: &Cut<'_>,
+    target: &Target,
+    compression: Option<Compression>,
+    out: Box<dyn Write + Send + '_>,
+) -> Result<u64, FormatError> {
+    match passthrough(source, target) {
+        Some(passthrough) => passthrough.move_groups(cut, compression, out),
+        None => Err(FormatError::Encode(format!(
+            "groups of {} cannot be moved",
+            source.id()
+        ))),
+    }
 }
 
 /// Decodes the pieces of a part and encodes their rows; gives their number.
@@ -132,9 +152,7 @@ pub fn recode(
     if let Some(passthrough) = passthrough(source, target) {
         return passthrough.recode(cut, compression, out);
     }
-    let first = cut
-        .sources
-        .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+    let first = cut.open_first()?;
     let columns = source.reader().arrow_columns(&first)?;
     let mut encoder = target.writer()?.begin(&columns, compression, out)?;
     let (mut rows, mut waiting) = (0, Waiting::default());

@@ -12,7 +12,6 @@ use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::beside::{check_folders, remarks_on_packing};
-use super::columns;
 use super::prepare::check_schemas;
 use super::project::Project;
 use super::slice;
@@ -514,6 +513,10 @@ fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
     listing
         .files
         .first()
-        .map(|file| columns::of_file(format, &open(&listing, &file.name)?))
+        .map(|file| {
+            Ok(format
+                .reader()
+                .readable_columns(&open(&listing, &file.name)?)?)
+        })
         .transpose()
 }

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use polars_arrow::datatypes::ArrowSchema;
-
 use super::table::is_transient;
 use super::work::Work;
 use crate::connection::{TookLonger, within};
@@ -29,7 +27,7 @@ pub(super) fn check(
     let columns = match &work.table {
         Some(table) => Some(table.answer.columns.clone()),
         None if work.files.is_empty() => None,
-        None => Some(of_file(format, &open(0)?)?),
+        None => Some(format.reader().readable_columns(&open(0)?)?),
     };
     let Some(columns) = columns else {
         return Ok(Vec::new());
@@ -54,12 +52,3 @@ pub(super) fn check(
 
 /// How long a table is asked for its columns while its flow's home is open.
 const SPARE: Duration = Duration::from_secs(3);
-
-/// The columns of a file whose values can all be read.
-///
-/// # Errors
-/// It has a column whose values would be others.
-pub(super) fn of_file(format: &dyn Format, file: &Opened) -> Result<ArrowSchema> {
-    format.reader().readable(file)?;
-    Ok(format.reader().arrow_columns(file)?)
-}
