@@ -33,10 +33,13 @@ pub(super) struct Listed {
 /// Signs that make a part of a path a pattern.
 const SIGNS: [char; 4] = ['*', '?', '[', '{'];
 
+/// Endings of files of Arrow IPC.
+pub const ARROW: &[&str] = &["arrow", "arrows", "feather", "ipc"];
+
 /// Endings that files of a format also have, in small letters.
 pub const ENDINGS: &[(&str, &[&str])] = &[
     ("parquet", &["parquet", "parq", "pq", "par"]),
-    ("arrow", &["arrow", "arrows", "feather", "ipc"]),
+    ("arrow", ARROW),
 ];
 
 /// Refuses a pattern that finds nothing or means something else.

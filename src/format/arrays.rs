@@ -25,6 +25,12 @@ const MAX_PRECISION: usize = 38;
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
 
+/// The key under which a field's metadata names the type that is built upon its own.
+pub(super) const EXTENSION: &str = "ARROW:extension:name";
+
+/// The key of what that type must know besides.
+pub(super) const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+
 /// The types built upon others whose values are those of the other.
 const KNOWN_EXTENSIONS: [&str; 2] = ["arrow.json", "arrow.uuid"];
 
@@ -186,22 +192,7 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
             .map_err(text)?
             .boxed()
         }
-        T::Struct(fields) => {
-            let group: &StructArray = downcast(array)?;
-            let values = group
-                .values()
-                .iter()
-                .zip(fields)
-                .map(|(values, field)| plain(values.as_ref(), &field.dtype));
-            StructArray::try_new(
-                to,
-                group.len(),
-                values.collect::<Result<_, _>>()?,
-                group.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed()
-        }
+        T::Struct(_) => with_inner(array, of, to, plain)?,
         T::Dictionary(keys, values, _) => match_integer_type!(keys, |$T| {
             let dictionary: &DictionaryArray<$T> = downcast(array)?;
             looked_up(plain(dictionary.values().as_ref(), values)?.as_ref(), dictionary.keys_iter())
@@ -360,6 +351,78 @@ fn looked_up(values: &dyn Array, places: impl Iterator<Item = Option<usize>>) ->
     builder.freeze_reset()
 }
 
+/// The arrays inside of a list, a map or a group; none inside of others.
+pub(super) fn inner_arrays(array: &dyn Array) -> Vec<&dyn Array> {
+    let any = array.as_any();
+    if let Some(group) = any.downcast_ref::<StructArray>() {
+        return group.values().iter().map(AsRef::as_ref).collect();
+    }
+    let list = any
+        .downcast_ref::<ListArray<i32>>()
+        .map(|list| list.values());
+    let list = list.or_else(|| {
+        any.downcast_ref::<ListArray<i64>>()
+            .map(|list| list.values())
+    });
+    let list = list.or_else(|| {
+        any.downcast_ref::<FixedSizeListArray>()
+            .map(|list| list.values())
+    });
+    let list = list.or_else(|| any.downcast_ref::<MapArray>().map(|map| map.field()));
+    list.into_iter().map(AsRef::as_ref).collect()
+}
+
+/// The same list, map or group around other arrays.
+pub(super) fn around(
+    array: &dyn Array,
+    to: ArrowDataType,
+    inner: Vec<Box<dyn Array>>,
+) -> Result<Box<dyn Array>, String> {
+    let (any, validity) = (array.as_any(), array.validity().cloned());
+    if let Some(group) = any.downcast_ref::<StructArray>() {
+        return StructArray::try_new(to, group.len(), inner, validity)
+            .map(|group| group.boxed())
+            .map_err(text);
+    }
+    let no_list = || format!("an array of {:?} is no list", array.dtype());
+    let values = inner.into_iter().next().ok_or_else(no_list)?;
+    if let Some(list) = any.downcast_ref::<ListArray<i32>>() {
+        ListArray::try_new(to, list.offsets().clone(), values, validity).map(|list| list.boxed())
+    } else if let Some(list) = any.downcast_ref::<ListArray<i64>>() {
+        ListArray::try_new(to, list.offsets().clone(), values, validity).map(|list| list.boxed())
+    } else if let Some(list) = any.downcast_ref::<FixedSizeListArray>() {
+        FixedSizeListArray::try_new(to, list.len(), values, validity).map(|list| list.boxed())
+    } else if let Some(map) = any.downcast_ref::<MapArray>() {
+        MapArray::try_new(to, map.offsets().clone(), values, validity).map(|map| map.boxed())
+    } else {
+        return Err(no_list());
+    }
+    .map_err(text)
+}
+
+/// The same list, map or group around what `each` makes of the arrays inside, by the types that
+/// they have in `by`.
+fn with_inner(
+    array: &dyn Array,
+    by: &ArrowDataType,
+    to: ArrowDataType,
+    each: impl Fn(&dyn Array, &ArrowDataType) -> Result<Box<dyn Array>, String>,
+) -> Result<Box<dyn Array>, String> {
+    use ArrowDataType as T;
+    let types: Vec<&ArrowDataType> = match by {
+        T::Struct(fields) => fields.iter().map(|field| &field.dtype).collect(),
+        T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) | T::Map(inner, _) => {
+            vec![&inner.dtype]
+        }
+        _ => Vec::new(),
+    };
+    let made = inner_arrays(array)
+        .into_iter()
+        .zip(types)
+        .map(|(array, dtype)| each(array, dtype));
+    around(array, to, made.collect::<Result<_, _>>()?)
+}
+
 /// Texts and bytes with offsets of 64 bits in place of views, which every reader of Arrow knows;
 /// the rest as it is.
 pub(super) fn without_views(array: &dyn Array) -> Result<Box<dyn Array>, String> {
@@ -372,30 +435,8 @@ pub(super) fn without_views(array: &dyn Array) -> Result<Box<dyn Array>, String>
         T::BinaryView => {
             BinaryArray::<i64>::from_iter(downcast::<BinaryViewArray>(array)?.iter()).boxed()
         }
-        T::LargeList(_) => {
-            let list: &ListArray<i64> = downcast(array)?;
-            let values = without_views(list.values().as_ref())?;
-            ListArray::try_new(to, list.offsets().clone(), values, list.validity().cloned())
-                .map_err(text)?
-                .boxed()
-        }
-        T::Map(..) => {
-            let map: &MapArray = downcast(array)?;
-            let entries = without_views(map.field().as_ref())?;
-            MapArray::try_new(to, map.offsets().clone(), entries, map.validity().cloned())
-                .map_err(text)?
-                .boxed()
-        }
-        T::Struct(_) => {
-            let group: &StructArray = downcast(array)?;
-            let values = group
-                .values()
-                .iter()
-                .map(|values| without_views(values.as_ref()))
-                .collect::<Result<_, _>>()?;
-            StructArray::try_new(to, group.len(), values, group.validity().cloned())
-                .map_err(text)?
-                .boxed()
+        T::LargeList(_) | T::Map(..) | T::Struct(_) => {
+            with_inner(array, array.dtype(), to, |values, _| without_views(values))?
         }
         _ => array.to_boxed(),
     })
@@ -442,29 +483,8 @@ pub(super) fn with_maps(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn
                     .boxed(),
             )
         }
-        (Some(list), _, ArrowDataType::LargeList(inner)) => {
-            let values = with_maps(list.values().as_ref(), &inner.dtype)?;
-            Ok(ListArray::try_new(
-                to.clone(),
-                list.offsets().clone(),
-                values,
-                list.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed())
-        }
-        (_, Some(group), ArrowDataType::Struct(fields)) => {
-            let values = group
-                .values()
-                .iter()
-                .zip(fields)
-                .map(|(values, field)| with_maps(values.as_ref(), &field.dtype));
-            let values = values.collect::<Result<_, _>>()?;
-            Ok(
-                StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned())
-                    .map_err(text)?
-                    .boxed(),
-            )
+        (Some(_), _, ArrowDataType::LargeList(_)) | (_, Some(_), ArrowDataType::Struct(_)) => {
+            with_inner(array, to, to.clone(), with_maps)
         }
         (_, _, ArrowDataType::Timestamp(..))
             if matches!(array.dtype(), ArrowDataType::Timestamp(..)) =>
@@ -482,39 +502,16 @@ pub(super) fn with_lists(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dy
     if array.dtype() == to {
         return Ok(array.to_boxed());
     }
-    let any = array.as_any();
-    match to {
-        ArrowDataType::LargeList(inner) => {
-            let (offsets, values) = match (
-                any.downcast_ref::<MapArray>(),
-                any.downcast_ref::<ListArray<i64>>(),
-            ) {
-                (Some(map), _) => (OffsetsBuffer::from(map.offsets()), map.field()),
-                (_, Some(list)) => (list.offsets().clone(), list.values()),
-                _ => return Err(format!("an array of {:?} is no list", array.dtype())),
-            };
-            let values = with_lists(values.as_ref(), &inner.dtype)?;
-            Ok(
-                ListArray::try_new(to.clone(), offsets, values, array.validity().cloned())
-                    .map_err(text)?
-                    .boxed(),
-            )
+    match (array.as_any().downcast_ref::<MapArray>(), to) {
+        (Some(map), ArrowDataType::LargeList(entries)) => {
+            let values = with_lists(map.field().as_ref(), &entries.dtype)?;
+            let offsets = OffsetsBuffer::from(map.offsets());
+            ListArray::try_new(to.clone(), offsets, values, map.validity().cloned())
+                .map(|list| list.boxed())
+                .map_err(text)
         }
-        ArrowDataType::Struct(fields) => {
-            let group = any
-                .downcast_ref::<StructArray>()
-                .ok_or("an array is no group")?;
-            let values = group
-                .values()
-                .iter()
-                .zip(fields)
-                .map(|(values, field)| with_lists(values.as_ref(), &field.dtype));
-            let values = values.collect::<Result<_, _>>()?;
-            Ok(
-                StructArray::try_new(to.clone(), group.len(), values, group.validity().cloned())
-                    .map_err(text)?
-                    .boxed(),
-            )
+        (_, ArrowDataType::LargeList(_) | ArrowDataType::Struct(_)) => {
+            with_inner(array, to, to.clone(), with_lists)
         }
         _ => Ok(array.to_boxed()),
     }

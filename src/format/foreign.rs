@@ -1,5 +1,7 @@
 //! What a file is that is not of the format it should be, by its first bytes.
 
+use crate::config::listing;
+
 /// What a file seems to be, and what to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
@@ -159,7 +161,7 @@ pub fn by_ending(name: &str) -> Option<Foreign> {
         "json" | "jsonl" | "ndjson" => found("JSON", NOT_READ),
         "db" | "sqlite" | "sqlite3" | "db3" => found("SQLite", DATABASE),
         "duckdb" => found("DuckDB", NOT_READ),
-        "arrow" | "arrows" | "feather" | "ipc" => found("Arrow IPC", ARROW),
+        ending if listing::ARROW.contains(&ending) => found("Arrow IPC", ARROW),
         "parquet" => found("parquet", PARQUET),
         "orc" => found("ORC", NOT_READ),
         "avro" => found("Avro", NOT_READ),

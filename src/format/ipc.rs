@@ -28,10 +28,10 @@ use super::{
     Compression, Cut, Encoder, Format, FormatError, Group, Layout, Opened, Passthrough, Reader,
     Target, TransferMode, Writer, kept_compression,
 };
-use crate::config::Settings;
 use crate::config::node::Node;
 use crate::config::problem::Problems;
 use crate::config::read::read;
+use crate::config::{Settings, listing};
 
 use body::Codec;
 use messages::Contents;
@@ -92,7 +92,7 @@ impl Format for Ipc {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        &["arrow", "arrows", "feather", "ipc"]
+        listing::ARROW
     }
 
     /// Version 1: the first.
@@ -153,7 +153,6 @@ impl Reader for Ipc {
     }
 
     fn readable(&self, source: &Opened) -> Result<(), FormatError> {
-        decode::check(source, &Contents::read(source)?)?;
         self.arrow_columns(source).map(drop)
     }
 

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use polars_arrow::io::ipc::format::ipc as flat;
 use polars_arrow::io::ipc::format::ipc::planus::{Builder, ReadAsRoot};
 use polars_arrow::io::ipc::write::EncodedData;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::messages::{self, Message};
 use super::nodes::{self, Nodes};
@@ -67,61 +67,75 @@ pub(super) fn read(source: &Opened, message: &Message, nodes: &Nodes) -> Result<
     let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?
         .ok_or("a message is gone")?;
     let packed = messages::bytes(&source.file, start, message.body)?;
-    let mut found =
-        flat::Message::try_from(flat::MessageRef::read_as_root(&head).map_err(damaged)?)
-            .map_err(damaged)?;
-    let batch = match &mut found.header {
-        Some(flat::MessageHeader::RecordBatch(batch)) => batch,
-        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
-            dictionary.data.as_mut().ok_or("a dictionary is empty")?
-        }
-        _ => return Err("a message is neither a batch nor a dictionary".into()),
-    };
+    let mut found = message_of(&head)?;
     let is_version_4 = found.version == flat::MetadataVersion::V4;
-    let stated = batch.clone();
-    let emptied = |mut unpacked: Unpacked, buffers: &[flat::Buffer]| {
-        nodes::empty_nulls(
-            &mut unpacked.bytes[unpacked.head..],
-            &stated,
-            is_version_4,
-            buffers,
-            nodes.of(message.dictionary)?,
-        );
-        Ok(unpacked)
+    let batch = batch_of(&mut found)?;
+    let mut lifted = match batch.compression.take() {
+        None => joined(&head, &[&packed]),
+        Some(compression) => {
+            let buffers = batch.buffers.get_or_insert_default();
+            let unpack = |bytes: &[u8]| unpacked(compression.codec, bytes);
+            let bodies = each_buffer(buffers, &packed, unpack)?;
+            found.body_length = place(buffers, &bodies)?;
+            joined(Builder::new().finish(&found, None), &padded(&bodies))
+        }
     };
-    let buffers = batch.buffers.get_or_insert_default();
-    let Some(compression) = batch.compression.take() else {
-        return emptied(joined(&head, &[&packed]), buffers);
-    };
-    let unpack = |buffer: &flat::Buffer| {
-        let place = |number: i64| usize::try_from(number).map_err(damaged);
-        let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
-        let bytes = offset
-            .checked_add(length)
-            .and_then(|end| packed.get(offset..end));
-        unpacked(
-            compression.codec,
-            bytes.ok_or("a buffer does not lie in its message")?,
-        )
-    };
-    let bodies = buffers
-        .clone()
-        .into_par_iter()
-        .map(|buffer| unpack(&buffer))
-        .collect::<Result<Vec<_>, _>>()?;
+    let nodes = nodes.of(message.dictionary)?;
+    nodes::empty_nulls(
+        &mut lifted.bytes[lifted.head..],
+        batch_of(&mut found)?,
+        is_version_4,
+        nodes,
+    );
+    Ok(lifted)
+}
+
+fn message_of(head: &[u8]) -> Result<flat::Message, String> {
+    flat::Message::try_from(flat::MessageRef::read_as_root(head).map_err(damaged)?).map_err(damaged)
+}
+
+/// The batch of a message, or the data of its dictionary.
+fn batch_of(message: &mut flat::Message) -> Result<&mut flat::RecordBatch, String> {
+    match &mut message.header {
+        Some(flat::MessageHeader::RecordBatch(batch)) => Ok(batch),
+        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
+            Ok(dictionary.data.as_mut().ok_or("a dictionary is empty")?)
+        }
+        _ => Err("a message is neither a batch nor a dictionary".into()),
+    }
+}
+
+/// What becomes of each buffer.
+fn each_buffer(
+    buffers: &[flat::Buffer],
+    body: &[u8],
+    work: impl Fn(&[u8]) -> Result<Vec<u8>, String> + Sync,
+) -> Result<Vec<Vec<u8>>, String> {
+    let made = buffers.par_iter().map(|buffer| {
+        let bytes = nodes::range(buffer).and_then(|range| body.get(range));
+        work(bytes.ok_or("a buffer does not lie in its message")?)
+    });
+    made.collect()
+}
+
+/// Says where the buffers are in the body that [`padded`] makes of them, and how long it is.
+fn place(buffers: &mut [flat::Buffer], bodies: &[Vec<u8>]) -> Result<i64, String> {
     let mut at = 0_usize;
-    let mut pieces: Vec<&[u8]> = Vec::with_capacity(bodies.len() * 2);
-    for (buffer, body) in buffers.iter_mut().zip(&bodies) {
+    for (buffer, body) in buffers.iter_mut().zip(bodies) {
         buffer.offset = i64::try_from(at).map_err(damaged)?;
         buffer.length = i64::try_from(body.len()).map_err(damaged)?;
-        pieces.extend([body.as_slice(), padding(body.len())]);
-        at = at
-            .checked_add(body.len().next_multiple_of(ALIGNED))
-            .ok_or("a body is too large")?;
+        let end = at.checked_add(body.len().next_multiple_of(ALIGNED));
+        at = end.ok_or("a body is too large")?;
     }
-    let places = buffers.clone();
-    found.body_length = i64::try_from(at).map_err(damaged)?;
-    emptied(joined(Builder::new().finish(found, None), &pieces), &places)
+    i64::try_from(at).map_err(damaged)
+}
+
+/// The pieces of a body.
+fn padded(bodies: &[Vec<u8>]) -> Vec<&[u8]> {
+    bodies
+        .iter()
+        .flat_map(|body| [body.as_slice(), padding(body.len())])
+        .collect()
 }
 
 /// Where buffers begin in a body: at places that this divides.
@@ -204,51 +218,19 @@ fn pack(
     codec: Codec,
     kind: flat::CompressionType,
 ) -> Result<EncodedData, String> {
-    let mut message = flat::Message::try_from(
-        flat::MessageRef::read_as_root(&encoded.ipc_message).map_err(damaged)?,
-    )
-    .map_err(damaged)?;
-    let batch = match &mut message.header {
-        Some(flat::MessageHeader::RecordBatch(batch)) => batch,
-        Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
-            dictionary.data.as_mut().ok_or("a dictionary is empty")?
-        }
-        _ => return Err("a message is neither a batch nor a dictionary".into()),
-    };
+    let mut message = message_of(&encoded.ipc_message)?;
+    let batch = batch_of(&mut message)?;
     batch.compression = Some(Box::new(flat::BodyCompression {
         codec: kind,
         method: flat::BodyCompressionMethod::Buffer,
     }));
     let buffers = batch.buffers.get_or_insert_default();
-    let pack = |buffer: &flat::Buffer| {
-        let place = |number: i64| usize::try_from(number).map_err(damaged);
-        let (offset, length) = (place(buffer.offset)?, place(buffer.length)?);
-        let bytes = offset
-            .checked_add(length)
-            .and_then(|end| encoded.arrow_data.get(offset..end));
-        pack_buffer(codec, bytes.ok_or("a buffer does not lie in its message")?)
-    };
-    let bodies = buffers
-        .clone()
-        .into_par_iter()
-        .map(|buffer| pack(&buffer))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut arrow_data = Vec::with_capacity(
-        bodies
-            .iter()
-            .map(|body| body.len().next_multiple_of(ALIGNED))
-            .sum(),
-    );
-    for (buffer, body) in buffers.iter_mut().zip(&bodies) {
-        buffer.offset = i64::try_from(arrow_data.len()).map_err(damaged)?;
-        buffer.length = i64::try_from(body.len()).map_err(damaged)?;
-        arrow_data.extend_from_slice(body);
-        arrow_data.extend_from_slice(padding(body.len()));
-    }
-    message.body_length = i64::try_from(arrow_data.len()).map_err(damaged)?;
+    let pack = |bytes: &[u8]| pack_buffer(codec, bytes);
+    let bodies = each_buffer(buffers, &encoded.arrow_data, pack)?;
+    message.body_length = place(buffers, &bodies)?;
     Ok(EncodedData {
-        ipc_message: Builder::new().finish(message, None).to_vec(),
-        arrow_data,
+        ipc_message: Builder::new().finish(&message, None).to_vec(),
+        arrow_data: padded(&bodies).concat(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use polars_arrow::array::{
     Array, BinaryArray, BinaryViewArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray,
-    FixedSizeListArray, ListArray, MapArray, PrimitiveArray, StructArray, Utf8Array, Utf8ViewArray,
+    PrimitiveArray, Utf8Array, Utf8ViewArray,
 };
 use polars_arrow::compute::concatenate::concatenate;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, PhysicalType};
@@ -16,6 +16,7 @@ use polars_arrow::{match_integer_type, with_match_primitive_type_full};
 
 use super::decode::{Source, undecodable};
 use super::messages::Contents;
+use crate::format::arrays::{around, inner_arrays};
 use crate::format::batch::RecordBatch;
 use crate::format::{Cut, FormatError};
 
@@ -130,67 +131,20 @@ impl Unified {
         if !own.contains_dictionary() {
             return Ok(array.to_boxed());
         }
-        let inner = |values: &dyn Array| match (own.fields.first(), number.fields.first()) {
-            (Some(own), Some(number)) => self.rekeyed(values, own, number),
-            _ => Ok(values.to_boxed()),
-        };
-        let dtype = array.dtype().clone();
-        if let Some(list) = array.as_any().downcast_ref::<ListArray<i32>>() {
-            let values = inner(list.values().as_ref())?;
-            return Ok(ListArray::try_new(
-                dtype,
-                list.offsets().clone(),
-                values,
-                list.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed());
-        }
-        if let Some(list) = array.as_any().downcast_ref::<ListArray<i64>>() {
-            let values = inner(list.values().as_ref())?;
-            return Ok(ListArray::try_new(
-                dtype,
-                list.offsets().clone(),
-                values,
-                list.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed());
-        }
-        if let Some(list) = array.as_any().downcast_ref::<FixedSizeListArray>() {
-            let values = inner(list.values().as_ref())?;
-            return Ok(FixedSizeListArray::try_new(
-                dtype,
-                list.len(),
-                values,
-                list.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed());
-        }
-        if let Some(map) = array.as_any().downcast_ref::<MapArray>() {
-            let entries = inner(map.field().as_ref())?;
-            return Ok(MapArray::try_new(
-                dtype,
-                map.offsets().clone(),
-                entries,
-                map.validity().cloned(),
-            )
-            .map_err(text)?
-            .boxed());
-        }
-        if let Some(group) = array.as_any().downcast_ref::<StructArray>() {
-            let fields = group.values().iter().zip(&own.fields).zip(&number.fields);
-            let values = fields
-                .map(|((values, own), number)| self.rekeyed(values.as_ref(), own, number))
-                .collect::<Result<_, _>>()?;
-            return Ok(
-                StructArray::try_new(dtype, group.len(), values, group.validity().cloned())
-                    .map_err(text)?
-                    .boxed(),
+        let inner = inner_arrays(array);
+        if !inner.is_empty() {
+            let fields = own.fields.iter().zip(&number.fields);
+            let made = inner
+                .into_iter()
+                .zip(fields)
+                .map(|(values, (own, number))| self.rekeyed(values, own, number));
+            return around(
+                array,
+                array.dtype().clone(),
+                made.collect::<Result<_, _>>()?,
             );
         }
-        let PhysicalType::Dictionary(keys) = dtype.to_physical_type() else {
+        let PhysicalType::Dictionary(keys) = array.dtype().to_physical_type() else {
             return Err("its dictionaries lie in a union, where they are not made one".into());
         };
         let dictionary = number

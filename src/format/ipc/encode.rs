@@ -18,9 +18,10 @@ use super::body::{Codec, packed};
 use super::decode::{self, each_batch, undecodable};
 use super::dictionaries::Unified;
 use super::messages::Contents;
-use super::types::EXTENSION;
 use crate::error::catch_panic;
-use crate::format::arrays::{held_type, plain, plain_type, type_without_views, without_views};
+use crate::format::arrays::{
+    EXTENSION, EXTENSION_METADATA, plain, plain_type, type_without_views, without_views,
+};
 use crate::format::batch::RecordBatch;
 use crate::format::{Cut, Encoder, FormatError, Opened};
 
@@ -106,7 +107,7 @@ fn with_extension(field: Field) -> Field {
     let Some(name) = said(EXTENSION) else {
         return field;
     };
-    let metadata = said("ARROW:extension:metadata");
+    let metadata = said(EXTENSION_METADATA);
     let dtype = ArrowDataType::Extension(Box::new(ExtensionType {
         name,
         inner: field.dtype.clone(),
@@ -159,9 +160,7 @@ pub(super) fn recode(
     codec: Codec,
     out: Box<dyn Write + Send + '_>,
 ) -> Result<u64, FormatError> {
-    let model = cut
-        .sources
-        .open(cut.pieces.first().map_or(0, |piece| piece.file))?;
+    let model = cut.open_first()?;
     let contents = Contents::read(&model)?;
     let (columns, _) = decode::schema(&model, &contents)?;
     let unified = Unified::collect(cut, &columns)?;
@@ -187,6 +186,8 @@ pub(super) fn recode(
 /// Writes batches of one schema.
 struct BatchWriter<'w> {
     columns: Arc<ArrowSchema>,
+    /// The types of the arrays, some of which only hold the values of their columns.
+    held: Arc<ArrowSchema>,
     /// The numbers of dictionaries.
     numbers: Vec<IpcField>,
     tracker: DictionaryTracker,
@@ -233,7 +234,11 @@ impl<'w> BatchWriter<'w> {
             dictionaries: Default::default(),
             cannot_replace: true,
         };
+        let held = columns
+            .iter_values()
+            .map(|field| (field.name.clone(), decode::held(field)));
         Ok(Self {
+            held: Arc::new(held.collect()),
             columns,
             numbers,
             tracker,
@@ -243,12 +248,8 @@ impl<'w> BatchWriter<'w> {
     }
 
     fn write(&mut self, rows: usize, arrays: Vec<Box<dyn Array>>) -> Result<(), FormatError> {
-        let other = self
-            .columns
-            .iter_values()
-            .zip(&arrays)
-            .find(|(field, array)| held_type(&field.dtype) != *array.dtype());
-        if let Some((field, array)) = other {
+        let mut held = self.held.iter_values().zip(&arrays);
+        if let Some((field, array)) = held.find(|(field, array)| field.dtype != *array.dtype()) {
             return Err(FormatError::Encode(format!(
                 "column {} is {:?}, and should be {:?}",
                 field.name,
@@ -256,12 +257,7 @@ impl<'w> BatchWriter<'w> {
                 field.dtype
             )));
         }
-        let held = self
-            .columns
-            .iter_values()
-            .map(|field| (field.name.clone(), decode::held(field)))
-            .collect();
-        let batch = RecordBatch::try_new(rows, Arc::new(held), arrays).map_err(failed)?;
+        let batch = RecordBatch::try_new(rows, self.held.clone(), arrays).map_err(failed)?;
         let (numbers, tracker) = (&self.numbers, &mut self.tracker);
         let encoded = catch_panic(|| -> PolarsResult<_> {
             let (mut dictionaries, mut message) = (Vec::new(), EncodedData::default());

@@ -273,20 +273,7 @@ fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Conten
     }
     let columns = types::columns(schema)?;
     let nodes = Nodes::read(schema)?;
-    let mut notes = Vec::new();
-    for pair in schema
-        .custom_metadata()
-        .map_err(damaged)?
-        .into_iter()
-        .flatten()
-    {
-        let pair = pair.map_err(damaged)?;
-        let text = |found: Option<&str>| found.unwrap_or_default().to_string();
-        notes.push((
-            text(pair.key().map_err(damaged)?),
-            text(pair.value().map_err(damaged)?),
-        ));
-    }
+    let notes = types::notes(schema.custom_metadata())?;
     // A message of its own, of which polars makes its schema.
     let schema = flat::Schema::try_from(*schema).map_err(damaged)?;
     let message = flat::Message {

@@ -221,18 +221,15 @@ pub(super) fn check(
 
 /// Empties what stands behind nulls, where a reader that looks at it may find no key and no text.
 ///
-/// The message was checked; where its buffers are now is said apart.
+/// The message was checked.
 pub(super) fn empty_nulls(
     body: &mut [u8],
     batch: &flat::RecordBatch,
     is_version_4: bool,
-    buffers: &[flat::Buffer],
     nodes: &[Node],
 ) {
-    let (mut buffers, mut views) = (
-        buffers.iter(),
-        batch.variadic_buffer_counts.iter().flatten(),
-    );
+    let mut buffers = batch.buffers.iter().flatten();
+    let mut views = batch.variadic_buffer_counts.iter().flatten();
     for (found, node) in batch.nodes.iter().flatten().zip(nodes) {
         let own: Vec<Range<usize>> = buffers
             .by_ref()
@@ -293,7 +290,8 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-fn range(buffer: &flat::Buffer) -> Option<Range<usize>> {
+/// Where a buffer is in its body.
+pub(super) fn range(buffer: &flat::Buffer) -> Option<Range<usize>> {
     let start = usize::try_from(buffer.offset).ok()?;
     Some(start..start.checked_add(usize::try_from(buffer.length).ok()?)?)
 }

@@ -7,9 +7,11 @@
 use std::collections::HashSet;
 
 use polars_arrow::io::ipc::format::ipc as flat;
+use polars_arrow::io::ipc::format::ipc::planus;
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::arrays::EXTENSION;
 use crate::format::columns;
 
 /// For `map_err`: flatbuffers that do not hold together.
@@ -25,6 +27,22 @@ const MOST_FIELDS: usize = 1_000_000;
 
 /// What a file says of all its columns, by name.
 pub(super) type Notes = Vec<(String, String)>;
+
+/// What is said under some names.
+pub(super) fn notes<'a>(
+    pairs: planus::Result<Option<planus::Vector<'a, planus::Result<flat::KeyValueRef<'a>>>>>,
+) -> Result<Notes, String> {
+    let mut notes = Notes::new();
+    for pair in pairs.map_err(damaged)?.into_iter().flatten() {
+        let pair = pair.map_err(damaged)?;
+        let text = |found: Option<&str>| found.unwrap_or_default().to_string();
+        notes.push((
+            text(pair.key().map_err(damaged)?),
+            text(pair.value().map_err(damaged)?),
+        ));
+    }
+    Ok(notes)
+}
 
 /// A column, or a field of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,20 +155,7 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     } else {
         ""
     });
-    let mut said: Vec<(String, String)> = Vec::new();
-    for pair in field
-        .custom_metadata()
-        .map_err(damaged)?
-        .into_iter()
-        .flatten()
-    {
-        let pair = pair.map_err(damaged)?;
-        let text = |found: Option<&str>| found.unwrap_or_default().to_string();
-        said.push((
-            text(pair.key().map_err(damaged)?),
-            text(pair.value().map_err(damaged)?),
-        ));
-    }
+    let mut said = notes(field.custom_metadata())?;
     if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION) {
         words = format!("{extension} in {words}");
     }
@@ -171,9 +176,6 @@ fn renamed(field: &mut Column, name: &str, stored: &mut String) {
     stored.push_str(&format!(" of {:?}", field.name));
     field.name = name.into();
 }
-
-/// The key under which the type of a field is called that is built upon another.
-pub(super) const EXTENSION: &str = "ARROW:extension:name";
 
 /// What values are, how they are stored, and why they cannot be decoded.
 fn words(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static str>), String> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::parquet::basic::LogicalType;
+use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, Metadata};
 use polars_parquet::parquet::schema::Repetition;
@@ -21,13 +22,10 @@ use super::nodes::{Element, element, fields, is_map, is_repeated, logical};
 use super::schema::{FileSchema, Pairs};
 use super::{encode, notes, recode, root};
 use crate::format::arrays::{
-    self, plain, plain_type, type_with_lists, type_without_views, with_lists,
+    self, EXTENSION, plain, plain_type, type_with_lists, type_without_views, with_lists,
 };
 use crate::format::batch::RecordBatch;
 use crate::format::{Cut, Encoder, FormatError, Opened};
-
-/// The key under which Arrow calls a type that is built upon another.
-const EXTENSION: &str = "ARROW:extension:name";
 
 /// The types that parquet has and Arrow calls so.
 const UUID: &str = "arrow.uuid";
@@ -39,8 +37,7 @@ struct Column {
     given: Field,
 }
 
-fn columns_of(source: &Opened) -> Result<Vec<Column>, FormatError> {
-    let metadata = footer::read(source)?;
+fn columns_of(source: &Opened, metadata: &ParquetMetaData) -> Result<Vec<Column>, FormatError> {
     let decoded = recode::columns(source)?;
     let column = |(field, node): (&Field, &Arc<Type>)| {
         let decoded = with_maps(&field.dtype, node);
@@ -72,31 +69,34 @@ fn columns_of(source: &Opened) -> Result<Vec<Column>, FormatError> {
     };
     decoded
         .iter_values()
-        .zip(fields(root(&metadata)))
+        .zip(fields(root(metadata)))
         .map(column)
         .collect()
 }
 
 /// The columns of a file as [`decode`] gives them.
 pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
-    let (notes, mut said) = notes::of_columns(&footer::read(source)?);
-    let given = columns_of(source)?.into_iter().map(|Column { given, .. }| {
-        let mut all = said.remove(&given.name).unwrap_or_default();
-        all.extend(
-            given
-                .metadata
-                .iter()
-                .flat_map(|own| own.iter())
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
-        (
-            given.name.clone(),
-            Field {
-                metadata: (!all.is_empty()).then(|| Arc::new(all)),
-                ..given
-            },
-        )
-    });
+    let metadata = footer::read(source)?;
+    let (notes, mut said) = notes::of_columns(&metadata);
+    let given = columns_of(source, &metadata)?
+        .into_iter()
+        .map(|Column { given, .. }| {
+            let mut all = said.remove(&given.name).unwrap_or_default();
+            all.extend(
+                given
+                    .metadata
+                    .iter()
+                    .flat_map(|own| own.iter())
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            );
+            (
+                given.name.clone(),
+                Field {
+                    metadata: (!all.is_empty()).then(|| Arc::new(all)),
+                    ..given
+                },
+            )
+        });
     let mut columns: ArrowSchema = given.collect();
     *columns.metadata_mut() = notes;
     Ok(columns)
@@ -110,7 +110,8 @@ pub(super) fn decode(
     let Some(first) = cut.pieces.first() else {
         return Ok(());
     };
-    let columns = columns_of(&cut.sources.open(first.file)?)?;
+    let first = cut.sources.open(first.file)?;
+    let columns = columns_of(&first, &footer::read(&first)?)?;
     let schema: ArrowSchema = columns
         .iter()
         .map(|column| (column.given.name.clone(), column.given.clone()))
