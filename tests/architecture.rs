@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::common::tree;
 
 /// A module uses only what stands in an earlier group or in its own.
 const GROUPS: &[&[&str]] = &[
@@ -50,21 +52,9 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// The modules of the library by their paths, with their texts without tests and comments.
 fn modules() -> BTreeMap<String, String> {
-    fn find(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                find(&path, found)
-            } else {
-                found.push(path)
-            }
-        }
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    find(&root, &mut files);
     let mut modules = BTreeMap::new();
-    for file in files
+    for file in tree::files(&root)
         .iter()
         .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
     {

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::common::assert_success;
 use crate::common::files;
 use crate::common::locks::Held;
 use crate::common::outside::{differences, seen};
@@ -330,11 +331,7 @@ print(index.execute('SELECT count(*) FROM part').fetchone()[0])
 ";
     let index = sandbox.path(".hygge-cache/index.db");
     let old = crate::common::peers::run(lines, &[index.as_os_str()]);
-    assert!(
-        old.status.success(),
-        "{}",
-        String::from_utf8_lossy(&old.stderr)
-    );
+    assert_success(&old);
     assert_eq!(String::from_utf8_lossy(&old.stdout).trim(), "3");
     assert_eq!(sandbox.run(&["build"]).text, FRESH);
     fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
@@ -629,11 +626,7 @@ fn an_index_whose_runs_have_numbers_that_none_has_is_begun_anew() {
                 statement.as_ref(),
             ],
         );
-        assert!(
-            changed.status.success(),
-            "{}",
-            String::from_utf8_lossy(&changed.stderr)
-        );
+        assert_success(&changed);
         files::ints_and_texts(&sandbox, "home/20.parquet", 0..25);
         let ran = sandbox.run(&["build"]);
         assert!(
@@ -767,11 +760,7 @@ else:
             .map(|byte| format!("{byte:02x}"))
             .collect();
         let changed = crate::common::peers::run(lines, &[index.as_os_str(), record.as_ref()]);
-        assert!(
-            changed.status.success(),
-            "{}",
-            String::from_utf8_lossy(&changed.stderr)
-        );
+        assert_success(&changed);
         fs::remove_file(sandbox.path(".hygge-cache/staging/parts.log")).expect("a ledger");
         let (code, text) = sandbox.run_bounded(4_000_000, 60, &["build", "--force"]);
         assert_eq!(

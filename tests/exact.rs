@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::{Ran, Sandbox};
 
@@ -36,11 +37,7 @@ impl Cases {
     fn new() -> Self {
         let sandbox = Sandbox::new("");
         let made = peers::python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        assert_success(&made);
         let names: Vec<String> = sandbox.digests("cases").into_keys().collect();
         assert!(names.len() > 300);
         Self { sandbox, names }
@@ -97,11 +94,7 @@ fn equal_input_gives_the_bytes_that_it_gave() {
     let sandbox = Sandbox::new("");
     sandbox.sample("north", "samples/north.parquet");
     let made = peers::python("type_cases.py", &[sandbox.path("cases").as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     let mut flows = String::new();
     for compression in ["zstd", "lz4", "brotli", "gzip", "snappy", "uncompressed"] {
         flows.push_str(&format!("  {compression}: {{home: samples, store: {{path: out/{compression}, compression: {compression}}}}}\n"));

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
+use crate::common::assert_success;
 use crate::common::files;
 use crate::common::sandbox::Sandbox;
 
@@ -356,11 +357,7 @@ fn a_hidden_file_of_another_user_stops_no_publication() {
         .env_clear()
         .output()
         .expect("sh runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_success(&output);
     assert_eq!(
         fs::read(sandbox.path("out/n/.theirs")).expect("a hidden file"),
         b"theirs"

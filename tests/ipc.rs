@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::{Sandbox, built, failed};
 
@@ -56,28 +57,7 @@ const BY_NOTE: [&str; 3] = ["list_null", "list_view", "struct_null"];
 
 /// Two files or folders hold the same table, as pyarrow reads them.
 fn compare(pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
-    let mut arguments: Vec<&OsStr> = vec![OsStr::new("compare")];
-    arguments.extend(options.iter().map(OsStr::new));
-    arguments.extend(
-        pairs
-            .iter()
-            .flat_map(|(left, right)| [left.as_os_str(), right.as_os_str()]),
-    );
-    let compared = peers::python("ipc.py", &arguments);
-    let (lines, errors) = (
-        String::from_utf8_lossy(&compared.stdout),
-        String::from_utf8_lossy(&compared.stderr),
-    );
-    let different: Vec<&str> = lines
-        .lines()
-        .filter(|line| !line.contains("\"equal\": true"))
-        .collect();
-    assert!(
-        compared.status.success() && different.is_empty(),
-        "{}{errors}",
-        different.join("\n")
-    );
-    assert_eq!(lines.lines().count(), pairs.len());
+    peers::compare_by("ipc.py", pairs, &[&["compare"], options].concat());
 }
 
 /// Files of every type that pyarrow has, as files, as streams and as parquet.
@@ -104,11 +84,7 @@ fn cases() -> (Sandbox, Vec<String>) {
                 .map(|path| path.as_os_str())
                 .collect::<Vec<_>>(),
         );
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        assert_success(&made);
     }
     let names: Vec<String> = sandbox
         .digests("cases/file")
@@ -281,11 +257,7 @@ fn odd() -> Sandbox {
         "ipc.py",
         &[OsStr::new("odd"), sandbox.path("odd").as_os_str()],
     );
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     sandbox
 }
 
@@ -386,11 +358,7 @@ fn files_of_polars_and_of_arrow_rs_are_read() {
     let sandbox = Sandbox::new("");
     let folder = sandbox.path("others");
     let made = peers::python("ipc.py", &[OsStr::new("others"), folder.as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     let names: Vec<String> = sandbox.digests("others").into_keys().collect();
     assert_eq!(names.len(), 15, "{names:?}");
     let flow = |(number, name): (usize, &String)| {
@@ -563,11 +531,7 @@ fn what_is_said_of_columns_comes_along() {
             sandbox.path("x.arrow").as_os_str(),
         ],
     );
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     sandbox.write(
         "hygge.yml",
         "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: out/a}\n  b: {home: x.parquet, store: {type: ipc, path: out/b}}\n  \

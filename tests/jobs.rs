@@ -12,6 +12,7 @@ use hygge::graph::selection::Selection;
 use hygge::plan::project::Project;
 use hygge::plan::{Hashing, Planner, Request};
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::{Sandbox, built};
 
@@ -33,11 +34,7 @@ fn project() -> Sandbox {
                  table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * 35).dictionary_encode()}); \
                  writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); writer.write_table(table, 20); writer.close()";
     let wrote = peers::run(write, &[sandbox.path("arrow").as_os_str()]);
-    assert!(
-        wrote.status.success(),
-        "{}",
-        String::from_utf8_lossy(&wrote.stderr)
-    );
+    assert_success(&wrote);
     sandbox
 }
 
@@ -105,29 +102,16 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
         }
         assert_eq!(job.parts.len(), ran.text.lines().count(), "{flow}");
         // What was made is not made again.
-        let before = fs::metadata(
-            sandbox
-                .find(
-                    &format!("made/{flow}"),
-                    made[flow.as_str()].first().expect("a part"),
-                )
-                .expect("a part"),
-        );
+        let part = made[flow.as_str()].first().expect("a part");
+        let written = || {
+            let found = sandbox.find(&format!("made/{flow}"), part).expect("a part");
+            let metadata = fs::metadata(found).expect("a file");
+            metadata.modified().ok()
+        };
+        let before = written();
         let again = sandbox.run(&["part", "--job", &file, "--into", &format!("made/{flow}")]);
         assert_eq!(again.text, ran.text, "{flow}");
-        let after = fs::metadata(
-            sandbox
-                .find(
-                    &format!("made/{flow}"),
-                    made[flow.as_str()].first().expect("a part"),
-                )
-                .expect("a part"),
-        );
-        assert_eq!(
-            before.expect("a file").modified().ok(),
-            after.expect("a file").modified().ok(),
-            "{flow}"
-        );
+        assert_eq!(before, written(), "{flow}");
     }
     // Nothing was published by that, and no cache was begun.
     assert!(!sandbox.path("out").exists() && !sandbox.path(".hygge-cache").exists());

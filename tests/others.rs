@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::{Ran, Sandbox};
 
@@ -16,11 +17,7 @@ pub(crate) fn python(sandbox: &Sandbox, folder: &str, lines: &str) {
          os.chdir(sys.argv[1])\n{lines}"
     );
     let ran = peers::run(&lines, &[sandbox.path(folder).as_os_str()]);
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
 }
 
 /// Builds one flow for each file of `home` with these fields of its store.
@@ -55,11 +52,7 @@ fn pairs(sandbox: &Sandbox, without: &[&str]) -> Vec<(PathBuf, PathBuf)> {
 fn handmade() -> Sandbox {
     let sandbox = Sandbox::new("");
     let made = peers::python("handmade.py", &[sandbox.path("home").as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     sandbox
 }
 
@@ -98,11 +91,7 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
         .filter(|(_, to)| BY_PYARROW.iter().any(|name| to.ends_with(name)))
     {
         let ran = peers::run(read, &[from.as_os_str(), to.as_os_str()]);
-        assert!(
-            ran.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
+        assert_success(&ran);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 use crate::others::python;
@@ -28,11 +29,7 @@ fn parts(sandbox: &Sandbox, key: &str) -> Vec<(Vec<Value>, String)> {
         lines,
         &[sandbox.path("store").as_os_str(), std::ffi::OsStr::new(key)],
     );
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
     String::from_utf8_lossy(&ran.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
@@ -42,11 +43,7 @@ fn tried(first: usize, count: usize) -> (usize, usize) {
         OsStr::new(&numbers[1]),
     ];
     let made = peers::python("mutants.py", &make);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     let ran = sandbox.build(&[]);
     assert_eq!(
         ran.code,

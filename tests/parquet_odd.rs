@@ -7,6 +7,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 
@@ -18,11 +19,7 @@ fn made(stores: &[(&str, &str)]) -> (Sandbox, Vec<String>) {
     let home = sandbox.path("home");
     fs::create_dir(&home).expect("a folder");
     let made = peers::python("odd_files.py", &[home.as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     let folders = fs::read_dir(&home).expect("a folder");
     let mut names: Vec<String> = folders
         .map(|entry| {
@@ -234,11 +231,7 @@ fn more_parts_than_anyone_has_are_refused() {
         Sandbox::new("flows:\n  many: {home: home, store: {path: out, rows_per_file: 1}}\n");
     let lines = "import sys, pyarrow as pa, pyarrow.parquet as pq, os; os.makedirs(os.path.dirname(sys.argv[1])); pq.write_table(pa.table({'x': pa.nulls(1100000, pa.int8())}), sys.argv[1], row_group_size=1100000)";
     let made = peers::run(lines, &[sandbox.path("home/a.parquet").as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     let ran = sandbox.build(&[]);
     assert!(
         ran.code == 1 && ran.error().contains("a.parquet has 1100000 rows"),

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::{Ran, Sandbox};
 
@@ -22,11 +23,7 @@ fn made() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
     let home = sandbox.path("home");
     let made = peers::python("statistics.py", &[OsStr::new("--make"), home.as_os_str()]);
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert_success(&made);
     sandbox
 }
 

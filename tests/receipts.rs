@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::common::assert_success;
 use crate::common::files;
 use crate::common::outside::{differences, seen};
 use crate::common::peers;
@@ -171,11 +172,7 @@ fn in_sqlite(sandbox: &Sandbox, file: &str, statement: &str) {
     let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute(sys.argv[2])\nbase.commit()\nassert base.total_changes > 0 or base.execute('SELECT count(*) FROM sqlite_master').fetchone()[0] == 1";
     let path = sandbox.path(file);
     let ran = peers::run(lines, &[path.as_os_str(), statement.as_ref()]);
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use polars_parquet::write::CompressionOptions;
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, any, prop_oneof, proptest};
 
+use crate::common::assert_success;
 use crate::common::files;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -191,11 +192,7 @@ fn a_part_may_be_packed_from_more_files_than_may_be_open() {
         .current_dir(sandbox.path(""))
         .output()
         .expect("sh runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_success(&output);
     assert_eq!(
         files::read(&sandbox, "store/00000000000000000001.parquet").rows,
         600
@@ -255,11 +252,7 @@ fn files_of_pandas_can_be_packed() {
                  notes = {'pandas': json.dumps({'index_columns': [{'kind': 'range', 'start': 0, 'stop': rows, 'step': 1}]})}\n  \
                  pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata(notes), f'{sys.argv[1]}/{n}.parquet')";
     let written = peers::run(write, &[sandbox.path("home").as_os_str()]);
-    assert!(
-        written.status.success(),
-        "{}",
-        String::from_utf8_lossy(&written.stderr)
-    );
+    assert_success(&written);
     let ran = sandbox.build(&[]);
     assert_eq!(
         (ran.code, ran.event("flow_finished")["rows"].as_u64()),

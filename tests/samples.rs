@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::assert_success;
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
 use crate::common::{files, tree};
@@ -206,11 +207,7 @@ fn validate(schema: &Path, files: &[PathBuf]) -> Vec<String> {
     }
     let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let output = peers::python("validate.py", &arguments);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_success(&output);
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_string)

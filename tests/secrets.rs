@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind};
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -266,11 +267,7 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
                   \x20       path = os.path.join(folder, name)\n\
                   \x20       if os.path.isfile(path) and sys.argv[2].encode() in open(path, 'rb').read() or sys.argv[2] in name: print(path)\n";
     let ran = peers::run(script, &[folder.as_os_str(), text.as_ref()]);
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
     String::from_utf8_lossy(&ran.stdout)
         .lines()
         .map(str::to_string)

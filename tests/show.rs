@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind};
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -88,11 +89,7 @@ fn parquet(sandbox: &Sandbox, name: &str, columns: &str) {
         "import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({columns}), sys.argv[1])"
     );
     let ran = peers::run(&lines, &[path.as_os_str()]);
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
 }
 
 /// What a receipt of an earlier version does not say.

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -126,11 +127,7 @@ impl<T> std::fmt::Debug for Quiet<T> {
 /// What pyarrow reads: the schema and the columns.
 fn read(folder: &Path) -> (Vec<String>, Vec<Vec<Option<String>>>) {
     let read = peers::python("exact.py", &[OsStr::new("read"), folder.as_os_str()]);
-    assert!(
-        read.status.success(),
-        "{}",
-        String::from_utf8_lossy(&read.stderr)
-    );
+    assert_success(&read);
     let read: Value = serde_json::from_slice(&read.stdout).expect("a line of JSON");
     let schema = serde_json::from_value(read["schema"].clone()).expect("a schema");
     (
@@ -722,11 +719,7 @@ fn write(sandbox: &Sandbox, columns: &[Filled]) {
                 sandbox.path("columns.json").as_os_str(),
             ],
         );
-        assert!(
-            written.status.success(),
-            "{}",
-            String::from_utf8_lossy(&written.stderr)
-        );
+        assert_success(&written);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
 use crate::common::sandbox::{Sandbox, built};
@@ -54,11 +55,7 @@ fn table(sandbox: &Sandbox, name: &str, lines: &str) {
         "import sys, datetime as dt, decimal\nimport pyarrow as pa, pyarrow.parquet as pq\n{lines}\npq.write_table(table, sys.argv[1])"
     );
     let written = peers::run(&script, &[OsStr::new(&sandbox.path(name))]);
-    assert!(
-        written.status.success(),
-        "{}",
-        String::from_utf8_lossy(&written.stderr)
-    );
+    assert_success(&written);
 }
 
 /// A flow from the folder `home` to the table `people`.
@@ -334,11 +331,7 @@ fn a_file_that_cannot_be_read_is_named_and_changes_nothing(kind: Kind) {
                   file.seek(column.data_page_offset + column.total_compressed_size - 100)\n \
                   file.write(b'\\xff' * 100)";
     let written = peers::run(script, &[sandbox.path("home/b.parquet").as_os_str()]);
-    assert!(
-        written.status.success(),
-        "{}",
-        String::from_utf8_lossy(&written.stderr)
-    );
+    assert_success(&written);
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     let named = "b.parquet is not a sound parquet file: row group 1, column name: page 0: ";

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
 use crate::common::sandbox::Sandbox;
@@ -258,11 +259,7 @@ fn every_value_is_exact_or_refused(kind: Kind) {
         "targets.py",
         &[OsStr::new("write"), sandbox.path("values").as_os_str()],
     );
-    assert!(
-        written.status.success(),
-        "{}",
-        String::from_utf8_lossy(&written.stderr)
-    );
+    assert_success(&written);
     let kinds: Vec<String> = serde_json::from_slice(&written.stdout).expect("a line of JSON");
     let is_all = std::env::var("HYGGE_TARGETS").is_ok_and(|wanted| wanted == "all");
     let (mut config, mut pairs) = ("connections:\n".to_string(), Vec::new());

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind, Server, on_each_database, on_servers};
 use crate::common::peers;
 use crate::common::sandbox::{Running, Sandbox, built};
@@ -44,11 +45,7 @@ fn rows(sandbox: &Sandbox, name: &str, columns: &str) {
         "import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({{{columns}}}), sys.argv[1])"
     );
     let written = peers::run(&script, &[sandbox.path(name).as_os_str()]);
-    assert!(
-        written.status.success(),
-        "{}",
-        String::from_utf8_lossy(&written.stderr)
-    );
+    assert_success(&written);
 }
 
 /// The same server by another name of this machine.

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::common::assert_success;
 use crate::common::databases::{Database, Kind};
 use crate::common::sandbox::Sandbox;
 
@@ -32,11 +33,7 @@ fn on_a_terminal(sandbox: &Sandbox, steps: &Value, arguments: &[&str]) -> Value 
         .write_all(steps.to_string().as_bytes())
         .expect("the steps");
     let ran = child.wait_with_output().expect("an end");
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert_success(&ran);
     serde_json::from_slice(&ran.stdout).expect("what it shows")
 }
 

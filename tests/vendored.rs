@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::common::assert_success;
+
 /// The files below a folder, but for the licences, as `sha256sum` names and digests them.
 fn sums(folder: &Path) -> BTreeMap<String, String> {
     let script = "find . -type f ! -name 'LICENSE-*' ! -name '.cargo*' ! -name 'Cargo.lock' ! -name 'Cargo.toml.orig' | xargs sha256sum";
@@ -13,11 +15,7 @@ fn sums(folder: &Path) -> BTreeMap<String, String> {
         .current_dir(folder)
         .output()
         .expect("sh runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_success(&output);
     listed(&String::from_utf8(output.stdout).expect("names"))
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::common::assert_success;
+
 use super::peers;
 use super::sandbox::Sandbox;
 
@@ -421,11 +423,7 @@ impl Server {
             "stop".as_ref(),
             self.folder.path().join("server").as_os_str(),
         ]);
-        assert!(
-            stopped.status.success(),
-            "{}",
-            String::from_utf8_lossy(&stopped.stderr)
-        );
+        assert_success(&stopped);
     }
 
     /// A database on it.
@@ -503,11 +501,7 @@ fn name(kind: Kind) -> &'static str {
 
 /// The port of a server that was started.
 fn started(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_success(output);
     String::from_utf8_lossy(&output.stdout).trim().to_string()
 }
 

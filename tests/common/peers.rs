@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::common::assert_success;
+
 /// Runs a script of `tests/peers`.
 pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,13 +47,18 @@ pub(crate) fn compare(left: &Path, right: &Path, options: &[&str]) {
 
 /// [`compare`] for many pairs.
 pub(crate) fn compare_all(pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
+    compare_by("compare.py", pairs, options);
+}
+
+/// Many pairs, by a script that prints a line of JSON for each.
+pub(crate) fn compare_by(script: &str, pairs: &[(PathBuf, PathBuf)], options: &[&str]) {
     let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
     arguments.extend(
         pairs
             .iter()
             .flat_map(|(left, right)| [left.as_os_str(), right.as_os_str()]),
     );
-    let compared = python("compare.py", &arguments);
+    let compared = python(script, &arguments);
     let (lines, errors) = (
         String::from_utf8_lossy(&compared.stdout),
         String::from_utf8_lossy(&compared.stderr),
@@ -79,11 +86,7 @@ pub(crate) struct Rows {
 /// Reads the files of a folder in the order of their names.
 pub(crate) fn rows(folder: &Path) -> Rows {
     let read = python("rows.py", &[folder.as_os_str()]);
-    assert!(
-        read.status.success(),
-        "{}",
-        String::from_utf8_lossy(&read.stderr)
-    );
+    assert_success(&read);
     let read: serde_json::Value = serde_json::from_slice(&read.stdout).expect("a line of JSON");
     Rows {
         schema: serde_json::from_value(read["schema"].clone()).unwrap_or_default(),

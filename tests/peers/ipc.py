@@ -198,7 +198,7 @@ def compare(*paths):
     paths = paths[types or damaged:]
     is_equal = True
     for left, right in zip(paths[::2], paths[1::2]):
-        said = {"left": left, "right": right, "equal": True}
+        said = {"equal": True, "left": left, "right": right}
         try:
             one = read(left)
         except (Differs, pa.ArrowException, OSError, ValueError) as error:
