@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::glob::{check_glob, is_deep, usual_glob};
+use super::glob::{check_glob, is_deep, is_usual, usual_glob};
 use super::marks::{self, Marks};
 use super::unread::Names;
 use super::{FileSource, Home, HomeError, ListedFile, Listing, Source};
@@ -114,12 +114,7 @@ impl FilesHome {
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
-            None => relative.extension().is_some_and(|ending| {
-                self.format
-                    .extensions()
-                    .iter()
-                    .any(|known| ending == *known)
-            }),
+            None => is_usual(relative, self.format.extensions()),
         }
     }
 

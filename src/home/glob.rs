@@ -1,5 +1,7 @@
 //! Globs of homes of files: which are the usual ones, and which can be used.
 
+use std::path::Path;
+
 use crate::format::Format;
 
 /// The glob of the files of a format.
@@ -8,6 +10,12 @@ pub(super) fn usual_glob(format: &dyn Format) -> String {
         [one] => format!("*.{one}"),
         several => format!("*.{{{}}}", several.join(",")),
     }
+}
+
+/// True for a file that the usual glob of a format with these endings finds.
+pub(super) fn is_usual(path: &Path, endings: &[&str]) -> bool {
+    path.extension()
+        .is_some_and(|ending| endings.iter().any(|known| ending == *known))
 }
 
 /// Refuses a glob that no file below the home can match.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder};
 
 use super::HomeError;
-use super::glob::is_deep;
+use super::glob::{is_deep, is_usual};
 use crate::config::listing::ENDINGS;
 use crate::error::some;
 use crate::fs;
@@ -36,14 +36,9 @@ impl Names<'_> {
             fs::list(self.folder, fs::is_hidden)?
         };
         let matcher = self.pattern.map(Glob::compile_matcher);
-        let is_read = |path: &Path| {
-            let is_own = || {
-                path.extension()
-                    .is_some_and(|ending| self.endings.iter().any(|known| ending == *known))
-            };
-            matcher
-                .as_ref()
-                .map_or_else(is_own, |matcher| matcher.is_match(path))
+        let is_read = |path: &Path| match &matcher {
+            Some(matcher) => matcher.is_match(path),
+            None => is_usual(path, self.endings),
         };
         let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
         for fs::Found {

@@ -7,13 +7,12 @@
 //! pandas' index and GeoParquet's boxes, which say something of the rows of their file, and are
 //! made to say it of the rows of the part.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use ::parquet::file::metadata::{KeyValue, ParquetMetaData};
-use polars_arrow::datatypes::{ArrowSchema, Metadata};
+use polars_arrow::datatypes::Metadata;
 use polars_arrow::io::ipc::read::deserialize_schema;
 use polars_parquet::read::schema::read_schema_from_metadata;
-use polars_utils::pl_str::PlSmallStr;
 use serde_json::{Map, Value, json};
 
 use super::footer::{self, Footer};
@@ -83,30 +82,13 @@ pub(super) fn apart(one: &ParquetMetaData, other: &ParquetMetaData) -> Option<St
     })
 }
 
-/// What a file says of all its columns, and of each by its name, as far as that is true of its rows
-/// in another format.
-///
-/// Boxes of places are of some rows, and types that are built upon others are of arrays that other
-/// formats have not.
-pub(super) fn of_columns(metadata: &ParquetMetaData) -> (Metadata, HashMap<PlSmallStr, Metadata>) {
+/// What a file says of all its columns, as far as that is true of its rows in another format: boxes
+/// of places are of some rows.
+pub(super) fn of_all_columns(metadata: &ParquetMetaData) -> Metadata {
     let mut notes = Notes::of(metadata).0;
-    notes.remove(GEO);
-    let labels = notes
-        .remove(ARROW_SCHEMA)
-        .and_then(|text| arrow_schema(&text))
-        .unwrap_or_default();
-    let labels = labels.iter_values().filter_map(|field| {
-        let mut said = Metadata::clone(field.metadata.as_deref()?);
-        said.retain(|key, _| !key.starts_with("ARROW:extension:"));
-        Some((field.name.clone(), said))
-    });
-    (
-        notes
-            .into_iter()
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect(),
-        labels.collect(),
-    )
+    notes.retain(|key, _| ![GEO, ARROW_SCHEMA].contains(&key.as_str()));
+    let pair = |(key, value): (String, String)| (key.into(), value.into());
+    notes.into_iter().map(pair).collect()
 }
 
 /// The first column that has another type in Arrow's metadata.
@@ -402,25 +384,19 @@ impl Notes {
     }
 }
 
-/// The types that Arrow's schema gives columns, as polars understands them; `None` where it does
-/// not.
+/// The types that Arrow's schema gives columns, as polars understands them; `None` where it does not.
 fn arrow_types(encoded: &str) -> Option<Vec<(String, String)>> {
-    let schema = arrow_schema(encoded)?;
-    Some(
-        schema
-            .iter_values()
-            .map(|field| (field.name.to_string(), format!("{field:?}")))
-            .collect(),
-    )
-}
-
-/// Arrow's schema, as polars understands it; `None` where it does not.
-fn arrow_schema(encoded: &str) -> Option<ArrowSchema> {
     let read = || {
         let mut pairs = [(ARROW_SCHEMA.into(), encoded.into())]
             .into_iter()
             .collect();
-        read_schema_from_metadata(&mut pairs).ok()?
+        let schema = read_schema_from_metadata(&mut pairs).ok()??;
+        Some(
+            schema
+                .iter_values()
+                .map(|field| (field.name.to_string(), format!("{field:?}")))
+                .collect(),
+        )
     };
     // polars panics on what it does not know.
     catch_panic(read).ok().flatten()

@@ -77,28 +77,11 @@ fn columns_of(source: &Opened, metadata: &ParquetMetaData) -> Result<Vec<Column>
 /// The columns of a file as [`decode`] gives them.
 pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
     let metadata = footer::read(source)?;
-    let (notes, mut said) = notes::of_columns(&metadata);
-    let given = columns_of(source, &metadata)?
-        .into_iter()
-        .map(|Column { given, .. }| {
-            let mut all = said.remove(&given.name).unwrap_or_default();
-            all.extend(
-                given
-                    .metadata
-                    .iter()
-                    .flat_map(|own| own.iter())
-                    .map(|(key, value)| (key.clone(), value.clone())),
-            );
-            (
-                given.name.clone(),
-                Field {
-                    metadata: (!all.is_empty()).then(|| Arc::new(all)),
-                    ..given
-                },
-            )
-        });
-    let mut columns: ArrowSchema = given.collect();
-    *columns.metadata_mut() = notes;
+    let given = columns_of(source, &metadata)?.into_iter();
+    let mut columns: ArrowSchema = given
+        .map(|column| (column.given.name.clone(), column.given))
+        .collect();
+    *columns.metadata_mut() = notes::of_all_columns(&metadata);
     Ok(columns)
 }
 

@@ -217,7 +217,7 @@ pub(super) fn columns(source: &Opened) -> Result<ArrowSchema, FormatError> {
         return Ok(ArrowSchema::default());
     }
     let read = read_schema(&footer).map_err(FormatError::at("read the schema of", &source.path))?;
-    Ok(read.with_zones())
+    Ok(read.with_labels())
 }
 
 /// The columns of a file as they are decoded and encoded, with these texts of the new file's own.

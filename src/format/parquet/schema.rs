@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use bytes::Bytes;
-use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
+use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, Metadata};
 use polars_error::PolarsResult;
 use polars_parquet::parquet::metadata::{Descriptor, KeyValue, SchemaDescriptor};
 use polars_parquet::read::{PrimitiveLogicalType, infer_schema, read_metadata};
@@ -92,20 +92,30 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
 }
 
 impl Read {
-    /// The columns with the names of their time zones, which are in Arrow's metadata and nowhere
-    /// else.
-    pub(super) fn with_zones(&self) -> ArrowSchema {
-        let label = |field: &Field| {
-            self.labelled
-                .as_ref()
-                .and_then(|labelled| labelled.get(&field.name))
+    /// The columns with the names of their time zones and what is said of each, which are in Arrow's
+    /// metadata and nowhere else.
+    pub(super) fn with_labels(&self) -> ArrowSchema {
+        let label = |field: &Field| self.labelled.as_ref()?.get(&field.name);
+        let column = |field: &Field| match label(field) {
+            Some(label) => described(label, zoned(label, field)),
+            None => field.clone(),
         };
         self.arrow
             .iter_values()
-            .map(|field| {
-                named(label(field).map_or_else(|| field.clone(), |label| zoned(label, field)))
-            })
+            .map(|field| named(column(field)))
             .collect()
+    }
+}
+
+/// A field with what is said of its label. Types that are built upon others are of arrays that other
+/// formats have not.
+fn described(label: &Field, field: Field) -> Field {
+    let mut said = Metadata::clone(label.metadata.as_deref().unwrap_or(&Metadata::default()));
+    said.retain(|key, _| !key.starts_with("ARROW:extension:"));
+    said.extend(field.metadata.iter().flat_map(|own| Metadata::clone(own)));
+    Field {
+        metadata: (!said.is_empty()).then(|| Arc::new(said)),
+        ..field
     }
 }
 
