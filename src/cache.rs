@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
-use crate::fs::{self, Found, FsError, Held, Lock, LockError, own};
+use crate::fs::{self, DirEntry, FsError, Lock, LockError, LockHolder, nofollow};
 
 use crate::fingerprint::Fingerprint;
-use index::{Index, PartRecord, Place};
+use index::{Index, IndexLocation, PartRecord};
 use ledger::Ledger;
 use staging::Staging;
 
@@ -29,10 +29,10 @@ use staging::Staging;
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is the cache of hygge, and may be deleted at any time.\n";
 
 /// What to do where the index has no room.
-const FULL: &str = "the disk is full: make room on it; what is published stays";
+const DISK_FULL_HINT: &str = "the disk is full: make room on it; what is published stays";
 
 /// How often a lock is tried again.
-const PAUSE: Duration = Duration::from_millis(20);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The name of the file that marks it.
 const TAG_NAME: &str = "CACHEDIR.TAG";
@@ -41,17 +41,17 @@ const TAG_NAME: &str = "CACHEDIR.TAG";
 const UNFINISHED_TAG: &str = "CACHEDIR.TAG.tmp";
 
 /// The lock of what takes a moment: making a folder a cache, opening its index, setting that aside.
-const OPENING: &str = "index.lock";
+const OPEN_LOCK_NAME: &str = "index.lock";
 
 /// How long that is waited for at least, whatever was asked for: two that begin at the same time
 /// meet there.
-const A_MOMENT: Duration = Duration::from_secs(5);
+const MIN_OPEN_WAIT: Duration = Duration::from_secs(5);
 
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFolder {
     /// The folder, links resolved: below it there are none.
-    pub real: PathBuf,
+    pub real_path: PathBuf,
     /// The folder in which the config says it is: the history calls stores from there.
     pub root: PathBuf,
 }
@@ -67,7 +67,7 @@ pub struct Cache {
     /// What was made, as it happened.
     pub ledger: Ledger,
     /// Held as long as the command builds.
-    shared: Mutex<Option<Lock>>,
+    shared_lock: Mutex<Option<Lock>>,
     is_writable: bool,
 }
 
@@ -112,7 +112,7 @@ pub enum CacheError {
     },
     /// SQLite opens no file by such a path.
     #[error("folder {} is to be the cache, and its path is not UTF-8", .0.display())]
-    NotText(PathBuf),
+    NotUtf8(PathBuf),
     /// The run shall end.
     #[error("interrupted")]
     Interrupted,
@@ -127,7 +127,7 @@ impl From<CacheError> for Error {
             CacheError::Newer { .. } => {
                 "use that hygge, or delete the cache: what is fresh stays fresh"
             }
-            CacheError::Index { is_full: true, .. } => FULL,
+            CacheError::Index { is_full: true, .. } => DISK_FULL_HINT,
             CacheError::Index {
                 is_damaged: true, ..
             } => "the next build sets it aside and begins a new one: what is fresh stays fresh",
@@ -141,11 +141,11 @@ impl From<CacheError> for Error {
             CacheError::Foreign { .. } => {
                 "name a folder of its own by options.cache.dir, or one that is not there yet; a cache that lost its CACHEDIR.TAG may be removed whole"
             }
-            CacheError::NotText(_) => {
+            CacheError::NotUtf8(_) => {
                 "rename it or the folder that it lies in, or name another one by options.cache.dir"
             }
             CacheError::Interrupted => return Self::new(ErrorKind::Interrupted, error),
-            CacheError::Threads(words) => return crate::error::no_threads::refused(words),
+            CacheError::Threads(words) => return crate::error::thread_spawn::spawn_error(words),
             CacheError::Fs(error) if error.is_forbidden() => {
                 "it belongs to another user, or the disk can only be read: change that, or name another folder for the cache by options.cache.dir"
             }
@@ -167,25 +167,25 @@ impl From<CacheError> for Error {
 
 /// What a command wants of the cache.
 #[derive(Clone, Debug)]
-pub enum Access {
+pub enum CacheAccess {
     /// It builds: it shares the cache with other builds, and waits for who has it alone.
-    Build(Wait),
+    Build(CacheLockWait),
     /// It only looks: it never waits, and nothing is made where there is no cache.
-    Look,
+    Inspect,
 }
 
-impl Access {
+impl CacheAccess {
     /// How long the lock of what takes a moment is waited for.
-    fn opening(&self) -> Wait {
+    fn open_wait(&self) -> CacheLockWait {
         match self {
-            Self::Build(wait) => Wait {
-                limit: wait.limit.map(|limit| limit.max(A_MOMENT)),
+            Self::Build(wait) => CacheLockWait {
+                limit: wait.limit.map(|limit| limit.max(MIN_OPEN_WAIT)),
                 ..wait.clone()
             },
-            Self::Look => Wait {
-                limit: Some(A_MOMENT),
+            Self::Inspect => CacheLockWait {
+                limit: Some(MIN_OPEN_WAIT),
                 interrupted: Arc::default(),
-                said: Said::default(),
+                on_wait: WaitCallback::default(),
             },
         }
     }
@@ -193,51 +193,51 @@ impl Access {
 
 /// For how long to wait for a lock.
 #[derive(Clone, Debug)]
-pub struct Wait {
+pub struct CacheLockWait {
     /// Not longer than this; as long as it takes.
     pub limit: Option<Duration>,
     /// Set when the run shall end.
     pub interrupted: Arc<AtomicBool>,
     /// Is told once whom it waits for.
-    pub said: Said,
+    pub on_wait: WaitCallback,
 }
 
 /// Is told who has a lock that is waited for.
 #[derive(Clone)]
-pub struct Said(Arc<dyn Fn(&Held) + Send + Sync>);
+pub struct WaitCallback(Arc<dyn Fn(&LockHolder) + Send + Sync>);
 
-impl Said {
+impl WaitCallback {
     /// Whoever tells it on.
-    pub fn new(tell: impl Fn(&Held) + Send + Sync + 'static) -> Self {
+    pub fn new(tell: impl Fn(&LockHolder) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 }
 
-impl Default for Said {
+impl Default for WaitCallback {
     fn default() -> Self {
         Self::new(|_| {})
     }
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for WaitCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Said")
+        f.write_str("WaitCallback")
     }
 }
 
 /// How long is waited without a word: what takes a moment need not be known.
-const QUIET: Duration = Duration::from_millis(300);
+const WAIT_REPORT_DELAY: Duration = Duration::from_millis(300);
 
-impl Wait {
+impl CacheLockWait {
     /// Tells once who has the lock, if it has taken more than a moment.
-    pub fn tell(&self, began: Instant, held: &Held, is_told: &mut bool) {
-        if began.elapsed() >= QUIET && !std::mem::replace(is_told, true) {
-            (self.said.0)(held);
+    pub fn report_holder(&self, began: Instant, held: &LockHolder, is_told: &mut bool) {
+        if began.elapsed() >= WAIT_REPORT_DELAY && !std::mem::replace(is_told, true) {
+            (self.on_wait.0)(held);
         }
     }
 
     /// True as long as who began to wait then shall go on.
-    pub fn goes_on(&self, began: Instant) -> bool {
+    pub fn should_continue(&self, began: Instant) -> bool {
         !self.interrupted.load(Ordering::Relaxed)
             && self.limit.is_none_or(|limit| began.elapsed() < limit)
     }
@@ -248,56 +248,61 @@ impl Cache {
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub fn note(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), CacheError> {
+    pub fn record_part(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), CacheError> {
         Ok(self.ledger.add(key, record)?)
     }
 
     /// Opens the cache; who builds makes it where it is missing.
     pub async fn open(
-        CacheFolder { real: folder, root }: &CacheFolder,
-        access: Access,
+        CacheFolder {
+            real_path: folder,
+            root,
+        }: &CacheFolder,
+        access: CacheAccess,
     ) -> Result<Self, CacheError> {
         let path = folder.join("index.db");
-        let is_marked = is_marked(folder)?;
-        let is_network = fs::stat(folder)?.is_some() && fs::is_network(folder)?;
+        let is_marked = is_cache_folder(folder)?;
+        let is_network = fs::stat(folder)?.is_some() && fs::is_network_filesystem(folder)?;
         let (staging, ledger) = (
             Staging::new(folder.join("staging")),
             Ledger::new(folder.join("staging/parts.log")),
         );
-        let opening_wait = access.opening();
+        let opening_wait = access.open_wait();
         let wait = match access {
-            Access::Look if !may_be_used(folder)? => {
-                let index = Index::open(Place::ReadOnly(&path), root).await?;
+            CacheAccess::Inspect if !is_usable(folder)? => {
+                let index = Index::open(IndexLocation::ReadOnly(&path), root).await?;
                 return Ok(Self {
                     folder: folder.to_path_buf(),
                     index,
                     staging,
                     ledger,
-                    shared: Mutex::default(),
+                    shared_lock: Mutex::default(),
                     is_writable: false,
                 });
             }
-            Access::Look => None,
-            Access::Build(wait) => Some(wait),
+            CacheAccess::Inspect => None,
+            CacheAccess::Build(wait) => Some(wait),
         };
         if path.to_str().is_none() {
-            return Err(CacheError::NotText(folder.clone()));
+            return Err(CacheError::NotUtf8(folder.clone()));
         }
         if !is_marked {
-            own::create_folder(folder)?;
+            nofollow::create_folder(folder)?;
         }
-        fs::check_writable(folder)?;
+        fs::check_folder_writable(folder)?;
         if !is_marked {
-            mark(folder, &opening_wait).await?;
+            write_tag(folder, &opening_wait).await?;
         }
         let shared = match wait {
-            Some(wait) => Some(patiently(&wait, || Lock::try_shared(&folder.join("lock"))).await?),
+            Some(wait) => {
+                Some(wait_for_lock(&wait, || Lock::try_shared(&folder.join("lock"))).await?)
+            }
             None => None,
         };
         // Two that open it for the first time would both set it up.
-        let opening = alone_for_a_moment(folder, &opening_wait).await?;
+        let opening = lock_for_opening(folder, &opening_wait).await?;
         let index = Index::open(
-            Place::Writable {
+            IndexLocation::Writable {
                 path: &path,
                 is_network,
             },
@@ -313,7 +318,7 @@ impl Cache {
             index,
             staging,
             ledger,
-            shared: Mutex::new(shared),
+            shared_lock: Mutex::new(shared),
             is_writable: true,
         })
     }
@@ -323,29 +328,34 @@ impl Cache {
     ///
     /// # Errors
     /// Something would.
-    pub async fn check(CacheFolder { real: folder, root }: &CacheFolder) -> Result<(), CacheError> {
-        is_marked(folder)?;
-        let there = fs::nearest(folder)?;
-        fs::check_writable(there)?;
+    pub async fn check(
+        CacheFolder {
+            real_path: folder,
+            root,
+        }: &CacheFolder,
+    ) -> Result<(), CacheError> {
+        is_cache_folder(folder)?;
+        let there = fs::nearest_existing(folder)?;
+        fs::check_folder_writable(there)?;
         if there != folder {
             return Ok(());
         }
         let staging = folder.join("staging");
         if fs::stat(&staging)?.is_some() {
-            fs::check_writable(&staging)?;
+            fs::check_folder_writable(&staging)?;
         }
         let path = folder.join("index.db");
         for name in [
             "lock",
-            OPENING,
+            OPEN_LOCK_NAME,
             "index.db",
             "index.db-wal",
             "index.db-shm",
             "staging/parts.log",
         ] {
-            fs::check_own_file(&folder.join(name))?;
+            fs::check_file_writable(&folder.join(name))?;
         }
-        match Index::open(Place::ReadOnly(&path), root).await {
+        match Index::open(IndexLocation::ReadOnly(&path), root).await {
             Err(error @ CacheError::Newer { .. }) => Err(error),
             // A damaged one is set aside.
             _ => Ok(()),
@@ -363,18 +373,18 @@ impl Cache {
     }
 
     /// Takes the cache alone, as soon as nobody builds. Whoever begins a build from then on waits.
-    pub async fn alone(&self, wait: &Wait) -> Result<Lock, CacheError> {
+    pub async fn lock_exclusive(&self, wait: &CacheLockWait) -> Result<Lock, CacheError> {
         // What is removed next is removed of a cache of hygge's only.
         check_tag(&self.folder)?;
         // Its own share stands in the way.
         drop(
-            self.shared
+            self.shared_lock
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
-        let holder = fs::words("which cleans it");
-        patiently(wait, || {
+        let holder = fs::lock_holder_text("which cleans it");
+        wait_for_lock(wait, || {
             Lock::try_exclusive(&self.folder.join("lock"), &holder)
         })
         .await
@@ -382,19 +392,21 @@ impl Cache {
 
     /// Removes everything of hygge's but the locks and the marks, as soon as nobody builds; gives
     /// the number of files, and their bytes.
-    pub async fn empty(self, wait: &Wait) -> Result<(usize, u64), CacheError> {
+    pub async fn clear(self, wait: &CacheLockWait) -> Result<(usize, u64), CacheError> {
         if !self.is_writable {
             if fs::stat(&self.folder)?.is_some() {
-                fs::check_writable(&self.folder)?;
+                fs::check_folder_writable(&self.folder)?;
             }
             return Ok((0, 0));
         }
-        let _alone = self.alone(wait).await?;
+        let _alone = self.lock_exclusive(wait).await?;
         let mut sizes = Vec::new();
         let stays = |name: &str| {
-            !is_own(name) || name.ends_with("lock") || matches!(name, TAG_NAME | ".gitignore")
+            !is_cache_entry(name)
+                || name.ends_with("lock")
+                || matches!(name, TAG_NAME | ".gitignore")
         };
-        for entry in own::list(&self.folder, stays)?.unwrap_or_default() {
+        for entry in nofollow::list(&self.folder, stays)?.unwrap_or_default() {
             let path = self.folder.join(&entry.relative);
             if entry.is_folder {
                 let files = fs::walk(&path, |_| false)?.unwrap_or_default();
@@ -415,25 +427,31 @@ impl Cache {
 }
 
 /// True where a cache is there, and what every command writes to may be written to.
-fn may_be_used(folder: &Path) -> Result<bool, CacheError> {
-    let may = |name: &str| fs::check_own_file(&folder.join(name)).is_ok();
+fn is_usable(folder: &Path) -> Result<bool, CacheError> {
+    let may = |name: &str| fs::check_file_writable(&folder.join(name)).is_ok();
     Ok(fs::stat(folder)?.is_some()
-        && fs::check_writable(folder).is_ok()
+        && fs::check_folder_writable(folder).is_ok()
         && may("index.db")
-        && may(OPENING))
+        && may(OPEN_LOCK_NAME))
 }
 
 /// True for what hygge puts into a cache: the index with what SQLite keeps beside it and what was
 /// set aside of it, the locks, parts, and the marks.
-fn is_own(name: &str) -> bool {
-    is_index(name)
+fn is_cache_entry(name: &str) -> bool {
+    is_index_file(name)
         || matches!(
             name,
-            OPENING | "lock" | "staging" | "damaged" | TAG_NAME | UNFINISHED_TAG | ".gitignore"
+            OPEN_LOCK_NAME
+                | "lock"
+                | "staging"
+                | "damaged"
+                | TAG_NAME
+                | UNFINISHED_TAG
+                | ".gitignore"
         )
 }
 
-fn is_index(name: &str) -> bool {
+fn is_index_file(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("index.db") else {
         return false;
     };
@@ -445,19 +463,19 @@ fn is_index(name: &str) -> bool {
                 .is_some_and(|number| number.parse::<u32>().is_ok())
     };
     rest.is_empty()
-        || fs::BESIDE.contains(&rest)
+        || fs::SQLITE_SUFFIXES.contains(&rest)
         || rest
-            .strip_prefix(index::DAMAGED_NAME)
+            .strip_prefix(index::DAMAGED_SUFFIX)
             .is_some_and(is_number)
 }
 
 /// What may be in a folder that becomes a cache: what is never removed, and what was made before
 /// the mark when a process died.
-fn may_be_there(folder: &Path, entry: &Found) -> Result<bool, FsError> {
+fn is_allowed_untagged(folder: &Path, entry: &DirEntry) -> Result<bool, FsError> {
     Ok(match entry.relative.to_str() {
-        Some("lock" | OPENING) => entry.is_file && entry.stat.size == 0,
+        Some("lock" | OPEN_LOCK_NAME) => entry.is_file && entry.stat.size == 0,
         Some(UNFINISHED_TAG) if entry.is_file && entry.stat.size <= TAG.len() as u64 => {
-            let found = own::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
+            let found = nofollow::read(&folder.join(UNFINISHED_TAG), TAG.len() as u64)?;
             // A power cut leaves the beginning of what was written, and zeros for what was not.
             found.is_some_and(|found| {
                 found
@@ -472,17 +490,17 @@ fn may_be_there(folder: &Path, entry: &Found) -> Result<bool, FsError> {
 
 /// True where a folder is a cache of hygge's, by the one thing that says it: hygge's own mark.
 /// Refuses one that somebody else uses, because a cache is emptied one day.
-fn is_marked(folder: &Path) -> Result<bool, CacheError> {
+fn is_cache_folder(folder: &Path) -> Result<bool, CacheError> {
     // Somebody else's mark may be as long: its bytes are read before anything is opened, made or
     // set aside.
     if has_tag(folder)? {
         return Ok(true);
     }
-    let Some(found) = own::list(folder, |_| false)? else {
+    let Some(found) = nofollow::list(folder, |_| false)? else {
         return Ok(false);
     };
     for entry in &found {
-        if may_be_there(folder, entry)? {
+        if is_allowed_untagged(folder, entry)? {
             continue;
         }
         // Another process may have made it a cache while its names were listed.
@@ -501,8 +519,15 @@ fn is_marked(folder: &Path) -> Result<bool, CacheError> {
 
 /// True where the mark of a folder is hygge's.
 fn has_tag(folder: &Path) -> Result<bool, FsError> {
-    match own::read(&folder.join(TAG_NAME), TAG.len() as u64) {
-        Err(error) if matches!(error.odd(), Some(fs::Odd::TooLarge { .. })) => Ok(false),
+    match nofollow::read(&folder.join(TAG_NAME), TAG.len() as u64) {
+        Err(error)
+            if matches!(
+                error.unexpected_file(),
+                Some(fs::UnexpectedFile::TooLarge { .. })
+            ) =>
+        {
+            Ok(false)
+        }
         read => Ok(read?.as_deref() == Some(TAG.as_bytes())),
     }
 }
@@ -518,21 +543,24 @@ fn check_tag(folder: &Path) -> Result<(), CacheError> {
     }
 }
 
-async fn alone_for_a_moment(folder: &Path, wait: &Wait) -> Result<Lock, CacheError> {
-    patiently(wait, || Lock::try_alone(&folder.join(OPENING))).await
+async fn lock_for_opening(folder: &Path, wait: &CacheLockWait) -> Result<Lock, CacheError> {
+    wait_for_lock(wait, || {
+        Lock::try_exclusive_anonymous(&folder.join(OPEN_LOCK_NAME))
+    })
+    .await
 }
 
-async fn patiently(
-    wait: &Wait,
+async fn wait_for_lock(
+    wait: &CacheLockWait,
     take: impl Fn() -> Result<Lock, LockError>,
 ) -> Result<Lock, CacheError> {
     let began = Instant::now();
     let mut is_told = false;
     loop {
         match take() {
-            Err(LockError::Held(held)) if wait.goes_on(began) => {
-                wait.tell(began, &held, &mut is_told);
-                tokio::time::sleep(PAUSE).await;
+            Err(LockError::Held(held)) if wait.should_continue(began) => {
+                wait.report_holder(began, &held, &mut is_told);
+                tokio::time::sleep(LOCK_POLL_INTERVAL).await;
             }
             Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => {
                 return Err(CacheError::Interrupted);
@@ -547,22 +575,22 @@ async fn patiently(
 /// # Errors
 /// It cannot be renamed.
 pub async fn set_index_aside(folder: &Path) -> Result<PathBuf, CacheError> {
-    let _opening = alone_for_a_moment(folder, &Access::Look.opening()).await?;
+    let _opening = lock_for_opening(folder, &CacheAccess::Inspect.open_wait()).await?;
     index::set_aside(&folder.join("index.db"))
 }
 
 /// Makes a folder a cache: from then on, and only then, is anything of it removed. It also tells
 /// backups that it need not be kept, and git that it is not its business.
-async fn mark(folder: &Path, wait: &Wait) -> Result<(), CacheError> {
+async fn write_tag(folder: &Path, wait: &CacheLockWait) -> Result<(), CacheError> {
     // Another who begins at the same time may have done it by now.
-    let _marking = alone_for_a_moment(folder, wait).await?;
-    if is_marked(folder)? {
+    let _marking = lock_for_opening(folder, wait).await?;
+    if is_cache_folder(folder)? {
         return Ok(());
     }
-    own::write_atomically(&folder.join(TAG_NAME), TAG.as_bytes())?;
+    nofollow::write_atomically(&folder.join(TAG_NAME), TAG.as_bytes())?;
     let ignored = folder.join(".gitignore");
-    if own::stat(&ignored)?.is_none() {
-        own::write_atomically(&ignored, b"*\n")?;
+    if nofollow::stat(&ignored)?.is_none() {
+        nofollow::write_atomically(&ignored, b"*\n")?;
     }
     // What comes into the folder from here on must not outlive the mark in a power cut.
     fs::Barrier::open(folder)?.wait(folder)?;

@@ -9,12 +9,12 @@ mod depfile;
 mod graph;
 mod init;
 mod log;
+mod output_files;
 mod part;
-mod patience;
-mod places;
 mod restore;
 mod schema;
 mod shell;
+mod wait_options;
 mod why;
 
 use std::ffi::OsString;
@@ -26,25 +26,25 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cache::{Access, Cache};
-use crate::config::loader::{self, Found};
+use crate::cache::{Cache, CacheAccess};
+use crate::config::loader::{self, LoadedConfig};
 use crate::config::problem::Problems;
+use crate::config::value_types;
 use crate::config::variables::NOT_UTF8;
-use crate::config::words;
 use crate::error::{Error, ErrorKind, Result, escape};
-use crate::graph::selection::{Selected, Selection};
+use crate::graph::selection::{SelectedFlows, Selection};
 use crate::plan::project::Project;
-use crate::report::output::{self, Output};
+use crate::report::output::{self, OutputStream};
 use crate::threads;
 
-use args::Global;
+use args::GlobalArgs;
 
 /// make for data: builds only what is stale.
 #[derive(Debug, Parser)]
 #[command(name = "hygge", version, arg_required_else_help = true)]
 struct Args {
     #[command(flatten)]
-    global: Global,
+    global: GlobalArgs,
 
     #[command(subcommand)]
     command: Command,
@@ -62,7 +62,7 @@ enum Command {
     Cache(cache::CacheArgs),
     Clean(clean::Clean),
     #[command(hide = true)]
-    Part(part::Part),
+    Part(part::PartArgs),
     Schema(schema::Schema),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -71,25 +71,25 @@ enum Command {
 /// Runs one command line, and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
-    if !speaks_utf8(variable) {
-        output::draw_with_letters();
+    if !is_utf8_locale(variable) {
+        output::use_ascii_boxes();
     }
     if variable("TERM").is_some_and(|terminal| terminal == "dumb") {
-        output::only_add_lines();
+        output::disable_redraw();
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let code = match Args::try_parse_from(&arguments) {
         Ok(args) => run_command(&args),
-        Err(error) => show_usage(&in_one_line(&arguments).unwrap_or(error)),
+        Err(error) => show_usage(&escaped_usage_error(&arguments).unwrap_or(error)),
     };
-    let Some(error) = output::failure() else {
+    let Some(error) = output::take_write_error() else {
         return ExitCode::from(code);
     };
     let error = Error::new(
         ErrorKind::Start,
         format!("failed to write the output: {error}"),
     );
-    let is_done = matches!(code, 0 | build::PENDING);
+    let is_done = matches!(code, 0 | build::PENDING_EXIT_CODE);
     print_error(&if is_done {
         error.with_hint("what was asked for was done, and could not be said")
     } else {
@@ -104,7 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The same error of arguments in which nothing acts on a terminal; nothing where nothing did.
-fn in_one_line(arguments: &[OsString]) -> Option<clap::Error> {
+fn escaped_usage_error(arguments: &[OsString]) -> Option<clap::Error> {
     let shown: Vec<_> = arguments
         .iter()
         .map(|argument| argument.to_string_lossy())
@@ -125,16 +125,16 @@ fn show_usage(error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     let text = text.trim_end_matches('\n');
     if error.use_stderr() {
-        Output::Error.lines(text);
+        OutputStream::Error.write_lines(text);
         return ErrorKind::Config.exit_code();
     }
-    Output::Standard.lines(text);
+    OutputStream::Standard.write_lines(text);
     0
 }
 
 /// True where a locale is for UTF-8, or where none is said, as in many a container. The first that
 /// is set counts.
-fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+fn is_utf8_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .filter_map(variable)
@@ -143,7 +143,7 @@ fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
 }
 
 fn run_command(args: &Args) -> u8 {
-    crate::error::keep_caught_panics_quiet();
+    crate::error::silence_caught_panics();
     let global = &args.global;
     let result = match &args.command {
         Command::Init(init) => init::run(init),
@@ -172,38 +172,38 @@ fn run_command(args: &Args) -> u8 {
 fn print_error(error: &Error) {
     let text = format!("error: {error}");
     // Problems of the config are shown with their lines.
-    if error.cause::<Problems>().is_some() {
-        Output::Error.lines(&text)
+    if error.downcast_source::<Problems>().is_some() {
+        OutputStream::Error.write_lines(&text)
     } else {
-        Output::Error.line(&text)
+        OutputStream::Error.write_line(&text)
     }
     if let Some(hint) = error.hint() {
-        Output::Error.line(&format!("hint: {hint}"));
+        OutputStream::Error.write_line(&format!("hint: {hint}"));
     }
 }
 
 /// Writes what a command was asked for to standard output.
-fn print(text: &[u8]) -> Result<u8> {
-    Output::Standard.bytes(text);
+fn print_bytes(text: &[u8]) -> Result<u8> {
+    OutputStream::Standard.write_bytes(text);
     Ok(0)
 }
 
 /// Prints a line for people on standard output.
-fn say(line: &str) {
-    Output::Standard.line(line);
+fn print_line(line: &str) {
+    OutputStream::Standard.write_line(line);
 }
 
 /// Finds and understands the config.
-fn load(file: Option<&Path>) -> Result<(Arc<Found>, Project)> {
-    let found = Arc::new(read(file)?);
+fn load_project(file: Option<&Path>) -> Result<(Arc<LoadedConfig>, Project)> {
+    let found = Arc::new(load_config(file)?);
     let project = Project::new(found.clone())?;
     Ok((found, project))
 }
 
 /// Finds the config. This is where the environment is read, and nowhere else.
-fn read(file: Option<&Path>) -> Result<Found> {
+fn load_config(file: Option<&Path>) -> Result<LoadedConfig> {
     // Files of the config are parsed on all processors.
-    threads::begin_pool()?;
+    threads::start_rayon_pool()?;
     let working = std::env::current_dir().map_err(|error| {
         let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
@@ -223,7 +223,7 @@ fn read(file: Option<&Path>) -> Result<Found> {
 }
 
 /// The flows that a selection means. One without entities is said to be that, not to be unknown.
-fn select(selection: &Selection, project: &Project) -> Result<Selected> {
+fn select(selection: &Selection, project: &Project) -> Result<SelectedFlows> {
     selection.resolve(&project.graph).map_err(|error| {
         let without = &project.config.without_entities;
         match selection.include.iter().find(|name| without.contains(name)) {
@@ -235,42 +235,43 @@ fn select(selection: &Selection, project: &Project) -> Result<Selected> {
 }
 
 /// The cache of a project.
-async fn open_cache(project: &Project, access: Access) -> Result<Cache> {
+async fn open_cache(project: &Project, access: CacheAccess) -> Result<Cache> {
     Ok(Cache::open(&project.cache_folder(), access).await?)
 }
 
 /// A time as the config has it; none at all is one too.
-fn parse_time(text: &str) -> std::result::Result<Duration, String> {
-    words::parse_time(text).ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
+fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
+    value_types::parse_duration(text)
+        .ok_or_else(|| "expected a time such as 90s, 10m or 1h".to_string())
 }
 
 /// How long a command waits at its end for what nobody waits for any more: SQLite may be in the
 /// middle of waiting for a lock.
-const LEAVING: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The runtime that waits; work is done on its blocking threads.
-struct Waiting(Runtime);
+struct CommandRuntime(Runtime);
 
-impl Waiting {
+impl CommandRuntime {
     fn block_on<T>(self, work: impl Future<Output = T>) -> T {
         let done = self.0.block_on(work);
-        self.0.shutdown_timeout(LEAVING);
+        self.0.shutdown_timeout(SHUTDOWN_TIMEOUT);
         done
     }
 }
 
-fn runtime() -> Result<Waiting> {
-    threads::runtime(Builder::new_multi_thread().enable_all()).map(Waiting)
+fn runtime() -> Result<CommandRuntime> {
+    threads::build_runtime(Builder::new_multi_thread().enable_all()).map(CommandRuntime)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::speaks_utf8;
+    use super::is_utf8_locale;
 
     #[test]
     fn the_first_locale_that_is_set_says_whether_boxes_are_drawn() {
         let with = |set: &'static [(&str, &str)]| {
-            speaks_utf8(move |name| {
+            is_utf8_locale(move |name| {
                 set.iter()
                     .find(|(key, _)| *key == name)
                     .map(|(_, value)| (*value).to_string())

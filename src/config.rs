@@ -2,46 +2,46 @@
 //!
 //! It knows the blocks that every flow has. What a home or a store may say is for their own files.
 
+pub mod block_reader;
+pub mod config_file;
 pub mod connection;
-mod covering;
 pub mod entities;
 mod environment;
-pub mod file;
-mod filling;
 pub mod flows;
-mod folder;
+mod flows_folder;
+mod interpolation;
 pub mod listing;
 pub mod loader;
 pub mod merge;
-pub mod named;
+pub mod named_blocks;
 pub mod node;
 pub mod problem;
-pub mod read;
+mod redaction;
 pub mod schema;
 mod secrets;
 pub mod suggest;
 pub mod url;
+pub mod value_types;
 pub mod variables;
-pub mod words;
 pub mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use block_reader::{KnownKeys, block_keys, read_block_with};
 use connection::Connection;
-use entities::beginning;
+use entities::file_start;
 use flows::Expander;
-use loader::Found;
-use named::Spare;
-use node::{Key, Node, Value};
-use problem::{Problem, Problems, Span, nearest};
-use read::{Known, keys_of, read_known};
+use loader::LoadedConfig;
+use named_blocks::UnusedBlock;
+use node::{Key, Node, NodeValue};
+use problem::{Problem, Problems, Span, closest_match};
 use schema::{
-    CacheFields, CacheKeep, ModeWord, OnChanged, OnRepeated, OnVanished, OptionsFields,
+    CacheFields, CacheKeep, FlowMode, OnChanged, OnRepeated, OnVanished, OptionsFields,
     ProjectFields, SharedFields,
 };
-use words::{Bytes, Number, Percentage, Time};
+use value_types::{BoundedNumber, ByteSize, ConfigDuration, Percentage};
 
 /// The config of one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct Config {
     /// The name of the project.
     pub name: String,
     /// Options of the whole run.
-    pub options: Options,
+    pub options: ProjectOptions,
     /// The connections by name.
     pub connections: Vec<Connection>,
     /// The flows, those of the main file first, in the order in which they are written.
@@ -60,16 +60,16 @@ pub struct Config {
     /// published before.
     pub max_lost: BTreeMap<String, u8>,
     /// What patterns of entities pass over although it may have been meant: the flow, and words.
-    pub passed_over: Vec<(String, String)>,
+    pub near_misses: Vec<(String, String)>,
     /// Homes and stores of no flow: those that none uses, those of `defaults`.
-    pub spare: Vec<Spare>,
+    pub unused_blocks: Vec<UnusedBlock>,
     /// What is no error and most likely not meant.
     pub warnings: Vec<Problem>,
 }
 
 /// `options:` of the project.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Options {
+pub struct ProjectOptions {
     /// How many parts are made at once; `None` for as many as there are processors.
     pub concurrency: Option<usize>,
     /// Whether other flows go on when one has failed.
@@ -79,9 +79,9 @@ pub struct Options {
     /// Whether the cache keeps its own copy of what is published.
     pub cache_keep: CacheKeep,
     /// How many bytes of history the cache may have.
-    pub cache_size: Bytes,
+    pub cache_size: ByteSize,
     /// How long a part stays in the cache that no store has.
-    pub cache_age: Time,
+    pub cache_age: ConfigDuration,
     /// The file of variables, absolute.
     pub env_file: Option<PathBuf>,
     /// Whether every path must lie in the folder of the config.
@@ -110,7 +110,7 @@ pub struct FlowBlock {
     /// Words to select it by.
     pub tags: Vec<String>,
     /// Whether a build makes the whole set.
-    pub mode: Option<ModeWord>,
+    pub mode: Option<FlowMode>,
     /// What becomes of an input that was moved and has other bytes now.
     pub on_changed: Option<OnChanged>,
     /// Whether the rows of an input that is gone stay.
@@ -120,11 +120,11 @@ pub struct FlowBlock {
     /// How many of a hundred rows may vanish in one build.
     pub max_shrink: Option<Percentage>,
     /// How long a build of it may take.
-    pub timeout: Option<Time>,
+    pub timeout: Option<ConfigDuration>,
     /// How many batches wait between a database and its encoder.
-    pub queue_size: Option<Number<1, 1000>>,
+    pub queue_size: Option<BoundedNumber<1, 1000>>,
     /// How often it is tried again when a database fails in a way that may pass.
-    pub retries: Option<Number<0, 100>>,
+    pub retries: Option<BoundedNumber<0, 100>>,
     /// Whether other flows begin when this one has failed.
     pub continue_on_error: Option<bool>,
 }
@@ -166,14 +166,14 @@ pub fn absolute(root: &Path, written: &str) -> PathBuf {
 
 /// The path of a home or store; signs that are not what they are elsewhere are problems.
 pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Problems) -> PathBuf {
-    let at = node.place_of("path");
+    let at = node.span_of("path");
     if written == "~" || written.starts_with("~/") {
         let problem = Problem::new(
             at,
             format!("the path {written:?} begins with ~, which only shells know"),
             "expected a path without ~",
         );
-        problems.push(problem.hint("write ${HOME} for it"));
+        problems.push(problem.with_hint("write ${HOME} for it"));
     }
     let placeholder = written
         .find('{')
@@ -184,7 +184,7 @@ pub fn checked_path(root: &Path, node: &Node, written: &str, problems: &mut Prob
             format!("the path {written:?} has the unknown placeholder {placeholder}"),
             "expected {entity} or {flow}",
         );
-        problems.push(problem.did_you_mean(
+        problems.push(problem.with_suggestion(
             placeholder,
             ["{entity}", "{flow}"].into_iter(),
             Some("paths know {entity} and {flow}".into()),
@@ -206,10 +206,10 @@ pub const CONNECTION_PREFIX: &str = "HYGGE_CONNECTION_";
 pub const PGSSLMODE: &str = "PGSSLMODE";
 
 /// How much history the cache has where nothing is said: 10 GB.
-const CACHE_SIZE: Bytes = Bytes(10_000_000_000);
+const DEFAULT_CACHE_SIZE: ByteSize = ByteSize(10_000_000_000);
 
 /// For how long it has it: 30 days.
-const CACHE_AGE: Time = Time(Duration::from_secs(30 * 86_400));
+const DEFAULT_CACHE_AGE: ConfigDuration = ConfigDuration(Duration::from_secs(30 * 86_400));
 
 /// What the example of a config in a hint is.
 const EXAMPLE: &str =
@@ -221,11 +221,11 @@ const EXAMPLE: &str =
 /// `belongs` says of keys of homes and stores where they belong, for those who write them
 /// elsewhere.
 pub fn resolve(
-    found: &Found,
-    belongs: &[(&'static str, &'static str)],
+    loaded: &LoadedConfig,
+    key_locations: &[(&'static str, &'static str)],
 ) -> (Option<Config>, Problems) {
-    let mut problems = found.problems.clone();
-    let Some(project) = found
+    let mut problems = loaded.problems.clone();
+    let Some(project) = loaded
         .documents
         .first()
         .filter(|document| document.role == Role::Project)
@@ -233,22 +233,22 @@ pub fn resolve(
         return (None, problems);
     };
     let empty = Node {
-        value: Value::Map(Vec::new()),
+        value: NodeValue::Map(Vec::new()),
         at: project.tree.at,
     };
     let mut tree = &project.tree;
-    if tree.value == Value::Null {
-        if found.documents.len() == 1 {
+    if tree.value == NodeValue::Null {
+        if loaded.documents.len() == 1 {
             problems.push(
                 Problem::new(tree.at, "the config is empty", "expected the key flows")
-                    .hint(EXAMPLE),
+                    .with_hint(EXAMPLE),
             );
             return (None, problems);
         }
         tree = &empty;
     }
     let whole = tree;
-    let spoken = connection::without_foreign(whole, &mut problems);
+    let spoken = connection::without_unsupported(whole, &mut problems);
     let tree = spoken.as_ref().unwrap_or(whole);
     // Keys for anchors, as other tools have them.
     let extensions: Vec<&str> = tree
@@ -257,39 +257,44 @@ pub fn resolve(
         .map(|(key, _)| key.name.as_str())
         .filter(|key| key.starts_with("x-"))
         .collect();
-    let of_options = keys_of::<OptionsFields>()
+    let of_options = block_keys::<OptionsFields>()
         .iter()
         .map(|key| (*key, "options"));
-    let of_cache = keys_of::<CacheFields>()
+    let of_cache = block_keys::<CacheFields>()
         .iter()
         .map(|key| (*key, "options.cache"));
-    let of_flows = keys_of::<SharedFields>()
+    let of_flows = block_keys::<SharedFields>()
         .iter()
         .map(|key| (*key, "a flow: flows: {NAME: {home: …, store: …}}"));
     let below: Vec<_> = of_options.chain(of_cache).chain(of_flows).collect();
-    let known = Known {
-        also: &extensions,
-        belongs: &below,
+    let known = KnownKeys {
+        extra: &extensions,
+        key_locations: &below,
     };
-    let Some(fields) = read_known::<ProjectFields>(tree, "the config", known, &mut problems) else {
+    let Some(fields) = read_block_with::<ProjectFields>(tree, "the config", known, &mut problems)
+    else {
         return (None, problems);
     };
     let cache_at = tree.get("options").map_or(tree.at, |options| {
         options
             .get("cache")
-            .map_or(options.at, |cache| cache.place_of("dir"))
+            .map_or(options.at, |cache| cache.span_of("dir"))
     });
-    let options = options(fields.options.unwrap_or_default(), cache_at, found);
+    let options = resolve_options(fields.options.unwrap_or_default(), cache_at, loaded);
     let mut connections = connection::resolve(
         fields.connections.unwrap_or_default(),
         whole,
-        &found.variables,
+        &loaded.variables,
         &mut problems,
     );
     connections
         .iter_mut()
         .for_each(|connection| connection.is_confined = options.confine);
-    let folders: Vec<(Key, &Node)> = found.documents.iter().filter_map(flow_of_folder).collect();
+    let folders: Vec<(Key, &Node)> = loaded
+        .documents
+        .iter()
+        .filter_map(flow_from_folder)
+        .collect();
     let written = tree
         .get("flows")
         .into_iter()
@@ -300,40 +305,44 @@ pub fn resolve(
         .collect();
     let of_project =
         ["homes", "stores", "connections", "flows_dir"].map(|key| (key, "hygge.yml, beside flows"));
-    let belongs = [belongs, &of_project].concat();
-    let expander = Expander::new(tree, found, &belongs, &mut problems);
+    let belongs = [key_locations, &of_project].concat();
+    let expander = Expander::new(tree, loaded, &belongs, &mut problems);
     let expanded = expander.expand(&written, &mut problems);
     // One that could not be read is a problem already.
-    if found.sources.len() == 1 {
-        check_any_flow(tree, &mut problems);
+    if loaded.sources.len() == 1 {
+        check_has_flows(tree, &mut problems);
     }
     if options.confine {
-        check_confined(found, tree, &mut problems);
+        check_confined(loaded, tree, &mut problems);
     }
-    let flows::Expanded {
+    let flows::ExpandedFlows {
         flows,
         without_entities,
         max_lost,
-        passed_over,
-        spare,
+        near_misses: passed_over,
+        unused_blocks: spare,
         mut warnings,
     } = expanded;
-    warnings.extend(found.warnings.iter().cloned());
+    warnings.extend(loaded.warnings.iter().cloned());
     let blocks = flows
         .iter()
         .flat_map(|flow| flow.home.iter().chain(&flow.store));
     let used: BTreeSet<&str> = blocks
         .filter_map(|block| block.get("connection")?.text())
         .collect();
-    warnings.extend(connections.iter().filter_map(Connection::unverified));
+    warnings.extend(
+        connections
+            .iter()
+            .filter_map(Connection::unverified_warning),
+    );
     warnings.extend(
         connections
             .iter()
             .filter(|connection| !used.contains(connection.name.as_str()))
-            .filter_map(Connection::unused),
+            .filter_map(Connection::unused_warning),
     );
-    warnings.extend(connection::warnings(&connections, tree.at));
-    let name = fields.name.unwrap_or_else(|| default_name(found));
+    warnings.extend(connection::parameter_warnings(&connections, tree.at));
+    let name = fields.name.unwrap_or_else(|| default_name(loaded));
     (
         Some(Config {
             name,
@@ -342,8 +351,8 @@ pub fn resolve(
             flows,
             without_entities,
             max_lost,
-            passed_over,
-            spare,
+            near_misses: passed_over,
+            unused_blocks: spare,
             warnings,
         }),
         problems,
@@ -351,18 +360,18 @@ pub fn resolve(
 }
 
 /// With `confine`, the config's own files stay in its folder too.
-fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
+fn check_confined(found: &LoadedConfig, tree: &Node, problems: &mut Problems) {
     let places = found
         .flows_folder
         .iter()
         .chain(&found.env_file)
         .filter(|path| !path.starts_with(&found.root));
-    for path in places.chain(&found.leaving) {
+    for path in places.chain(&found.outside_links) {
         let at = if found.env_file.as_ref() == Some(path) {
             tree.get("options")
-                .map_or(tree.at, |options| options.place_of("env_file"))
+                .map_or(tree.at, |options| options.span_of("env_file"))
         } else {
-            tree.place_of("flows_dir")
+            tree.span_of("flows_dir")
         };
         let by_link = if path.starts_with(&found.root) {
             " by a link"
@@ -374,36 +383,37 @@ fn check_confined(found: &Found, tree: &Node, problems: &mut Problems) {
             format!("the config leaves its folder{by_link}: {}", path.display()),
             "expected a path below it",
         );
-        problems.push(problem.hint("options.confine: true asks for that"));
+        problems.push(problem.with_hint("options.confine: true asks for that"));
     }
 }
 
 /// A config has flows; a key that was meant as `flows` is a problem of its own.
-fn check_any_flow(tree: &Node, problems: &mut Problems) {
+fn check_has_flows(tree: &Node, problems: &mut Problems) {
     let written = tree.entries().iter().find(|(key, _)| key.name == "flows");
     let is_mistyped = tree
         .entries()
         .iter()
-        .any(|(key, _)| nearest(&key.name, std::iter::once("flows")).is_some());
+        .any(|(key, _)| closest_match(&key.name, std::iter::once("flows")).is_some());
     let (at, message) = match written.map(|(key, node)| (key, &node.value)) {
-        Some((key, Value::Null)) => (key.at, "flows is nothing"),
-        Some((key, Value::Map(flows))) if flows.is_empty() => (key.at, "flows is empty"),
+        Some((key, NodeValue::Null)) => (key.at, "flows is nothing"),
+        Some((key, NodeValue::Map(flows))) if flows.is_empty() => (key.at, "flows is empty"),
         None if !is_mistyped => (tree.at, "the config has no flows"),
         _ => return,
     };
-    problems
-        .push(Problem::new(at, message, "expected at least one flow under flows").hint(EXAMPLE));
+    problems.push(
+        Problem::new(at, message, "expected at least one flow under flows").with_hint(EXAMPLE),
+    );
 }
 
 /// The flow of a `flow.yml`, as if it stood under `flows`.
-fn flow_of_folder(document: &Document) -> Option<(Key, &Node)> {
+fn flow_from_folder(document: &Document) -> Option<(Key, &Node)> {
     let Role::Flow(name) = &document.role else {
         return None;
     };
     Some((
         Key {
             name: name.clone(),
-            at: beginning(&document.tree),
+            at: file_start(&document.tree),
             is_default: false,
         },
         &document.tree,
@@ -411,7 +421,7 @@ fn flow_of_folder(document: &Document) -> Option<(Key, &Node)> {
 }
 
 /// A project without a name is called after its file.
-fn default_name(found: &Found) -> String {
+fn default_name(found: &LoadedConfig) -> String {
     let folder = found.root.file_name().unwrap_or_default().to_string_lossy();
     let file = found
         .path()
@@ -421,9 +431,9 @@ fn default_name(found: &Found) -> String {
     format!("{folder}/{file}")
 }
 
-fn options(fields: OptionsFields, cache_at: Span, found: &Found) -> Options {
+fn resolve_options(fields: OptionsFields, cache_at: Span, found: &LoadedConfig) -> ProjectOptions {
     let cache = fields.cache.unwrap_or_default();
-    Options {
+    ProjectOptions {
         concurrency: fields
             .concurrency
             .and_then(|number| usize::try_from(number.0).ok()),
@@ -433,8 +443,8 @@ fn options(fields: OptionsFields, cache_at: Span, found: &Found) -> Options {
             cache.dir.as_ref().map_or(".hygge-cache", |dir| &dir.0),
         ),
         cache_keep: cache.keep.unwrap_or_default(),
-        cache_size: cache.max_size.unwrap_or(CACHE_SIZE),
-        cache_age: cache.max_age.unwrap_or(CACHE_AGE),
+        cache_size: cache.max_size.unwrap_or(DEFAULT_CACHE_SIZE),
+        cache_age: cache.max_age.unwrap_or(DEFAULT_CACHE_AGE),
         env_file: found.env_file.clone(),
         confine: fields.confine.unwrap_or(false),
         cache_at,

@@ -3,7 +3,9 @@
 //! It knows no homes and stores: what is asked and what becomes of it is theirs.
 //! Nothing that came from a URL is in an error: what a library or a server says of it is covered.
 
+mod blocking;
 pub mod calendar;
+pub mod cancel_state;
 pub mod dialect;
 pub mod digits;
 pub mod failure;
@@ -12,12 +14,10 @@ mod options;
 mod redaction;
 pub mod relation;
 pub mod session;
-pub mod stepping;
-mod trust;
+pub mod sqlite_statement;
 pub mod types;
+mod untrusted_schema;
 mod url;
-mod waiting;
-pub mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,38 +34,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::config::connection::Connection;
-use crate::error::catch_panic_of;
+use crate::error::catch_panic_async;
 use crate::fs::{self, FsError};
 
-use options::{ConnectWith, Opening};
+use cancel_state::CancelState;
+use options::{ConnectSpec, DriverOptions};
 use redaction::Redaction;
-use url::unusable;
-use watch::Watch;
+use url::invalid_url;
 
+pub use blocking::{
+    PendingWork, WaitTimedOut, block_on, run_with_grace_period, run_with_timeout,
+    set_interrupt_flag, spawn, wait_for_interrupt, with_timeout,
+};
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
 pub use relation::Relation;
-pub use session::{Link, Session};
-pub use waiting::{
-    TookLonger, UnderWay, end_waits_by, finishing, limited, spawn, until, wait, within,
-};
+pub use session::{DriverConnection, Session};
 
 /// How long ending a query may take.
-const CANCELLING: Duration = Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a server that lets nobody in for a moment is tried again.
-const PAUSE: Duration = Duration::from_millis(100);
+const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long it counts for everybody that nothing answers at the place of a database: shorter than
 /// any flow rests.
-const SILENT: Duration = Duration::from_millis(500);
+const UNREACHABLE_TTL: Duration = Duration::from_millis(500);
 
 /// How long a session that nobody had may take to answer: opening another one takes no longer.
-const ANSWERING: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes away from a session of MySQL's what the driver asked for and the server does not have by
 /// itself: function names that are reserved words.
-const OWN_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
+const RESTORE_SQL_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
      TRIM(BOTH ',' FROM REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',IGNORE_SPACE,', ',')))";
 
 /// The databases of a project, each opened when it is first asked for.
@@ -88,13 +89,17 @@ impl Databases {
     ///
     /// # Errors
     /// Its URL cannot be used.
-    pub fn of(&self, connection: &Connection) -> Result<Arc<Database>, ConnectionError> {
+    pub fn for_connection(
+        &self,
+        connection: &Connection,
+    ) -> Result<Arc<Database>, ConnectionError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = open.get(&connection.name) {
             return Ok(database.clone());
         }
         let database = Arc::new(
-            Database::new(connection, &self.root).map_err(|error| error.of(&connection.name))?,
+            Database::new(connection, &self.root)
+                .map_err(|error| error.with_connection(&connection.name))?,
         );
         open.insert(connection.name.clone(), database.clone());
         Ok(database)
@@ -110,7 +115,7 @@ impl Databases {
     }
 
     /// Waits for queries to end that were given up. A process that ends before leaves them running.
-    pub async fn end_queries(&self) {
+    pub async fn wait_for_cancellations(&self) {
         let databases: Vec<_> = self
             .open
             .lock()
@@ -121,7 +126,7 @@ impl Databases {
         for database in databases {
             let cancelling = std::mem::take(
                 &mut *database
-                    .cancelling
+                    .cancellations
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner),
             );
@@ -144,71 +149,71 @@ pub struct Database {
     /// The file of root certificates that the config names.
     certificate: Option<PathBuf>,
     /// Who asks for TLS, where somebody does.
-    tls: Option<&'static str>,
+    tls_required_by: Option<&'static str>,
     /// Why no table can be filled there.
-    unwritable: Option<&'static str>,
+    read_only_reason: Option<&'static str>,
     redaction: Redaction,
-    options: ConnectWith,
+    options: DriverOptions,
     /// How long opening a session may take.
     pub connect_timeout: Duration,
     statement_timeout: Option<Duration>,
     /// True where a session was opened before.
     has_answered: AtomicBool,
     /// When nothing answered at its place for the last time, and what came of that.
-    silent: Mutex<Option<(Instant, Failure)>>,
+    last_unreachable: Mutex<Option<(Instant, Failure)>>,
     permits: Arc<Semaphore>,
     /// Whose turn it is to write to a SQLite database, of the flows of this process.
-    pub writing: tokio::sync::Mutex<()>,
-    idle: Mutex<Vec<Idle>>,
+    pub write_lock: tokio::sync::Mutex<()>,
+    idle: Mutex<Vec<IdleSession>>,
     /// Queries that are being ended at the server.
-    cancelling: Mutex<Vec<JoinHandle<()>>>,
+    cancellations: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// A session that nobody has.
 #[derive(Debug)]
-struct Idle {
-    link: Link,
-    watch: Arc<Watch>,
+struct IdleSession {
+    driver: DriverConnection,
+    cancel_state: Arc<CancelState>,
     /// What it is for: who writes gives his sessions settings of his own, by which a home would
     /// read something else.
-    access: Access,
+    access: SessionAccess,
 }
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+enum SessionAccess {
     Read,
     Write,
 }
 
 impl Database {
     fn new(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
-        let Opening {
+        let ConnectSpec {
             options,
             dialect,
             file,
             certificate,
-            tls,
-            unwritable,
-        } = Opening::of(connection, root)?;
+            tls_required_by: tls,
+            read_only_reason: unwritable,
+        } = ConnectSpec::from_connection(connection, root)?;
         Ok(Self {
             name: connection.name.clone(),
             dialect,
             file,
             certificate,
-            tls,
-            unwritable,
+            tls_required_by: tls,
+            read_only_reason: unwritable,
             options,
             connect_timeout: connection.connect_timeout,
             statement_timeout: connection.statement_timeout,
             has_answered: AtomicBool::new(false),
-            silent: Mutex::default(),
+            last_unreachable: Mutex::default(),
             permits: Arc::new(Semaphore::new(
                 usize::try_from(connection.pool_size).unwrap_or(Semaphore::MAX_PERMITS),
             )),
-            writing: tokio::sync::Mutex::default(),
+            write_lock: tokio::sync::Mutex::default(),
             idle: Mutex::default(),
-            cancelling: Mutex::default(),
+            cancellations: Mutex::default(),
             redaction: Redaction::new(connection),
         })
     }
@@ -218,11 +223,11 @@ impl Database {
     /// # Errors
     /// It is for reading only, or goes with the process.
     pub fn check_writable(&self) -> Result<(), ConnectionError> {
-        let Some(reason) = self.unwritable else {
+        let Some(reason) = self.read_only_reason else {
             return Ok(());
         };
         let hint = "a store needs a file that may be written to: sqlite:FILE";
-        Err(ConnectionError::Unusable {
+        Err(ConnectionError::InvalidConnectionUrl {
             connection: self.name.clone(),
             reason: reason.into(),
             hint,
@@ -245,7 +250,7 @@ impl Database {
     /// The database does not let anyone in.
     pub async fn session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
         let permit = self.permit().await?;
-        self.opened(permit, Access::Read, true).await
+        self.open_session(permit, SessionAccess::Read, true).await
     }
 
     /// A session that writes, once there is one free.
@@ -254,16 +259,16 @@ impl Database {
     /// The database does not let anyone in.
     pub async fn writing_session(self: &Arc<Self>) -> Result<Session, ConnectionError> {
         let permit = self.permit().await?;
-        self.opened(permit, Access::Write, true).await
+        self.open_session(permit, SessionAccess::Write, true).await
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, ConnectionError> {
         // It is never closed.
         let permit = self.permits.clone().acquire_owned().await;
         permit.map_err(|error| {
-            self.failed_with(
+            self.error_for_failure(
                 "open a session",
-                Failure::of_words(error.to_string(), false),
+                Failure::from_message(error.to_string(), false),
             )
         })
     }
@@ -272,46 +277,51 @@ impl Database {
     ///
     /// # Errors
     /// The database does not let anyone in.
-    pub async fn spare_session(self: &Arc<Self>) -> Result<Option<Session>, ConnectionError> {
+    pub async fn try_session(self: &Arc<Self>) -> Result<Option<Session>, ConnectionError> {
         match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => self.opened(permit, Access::Read, false).await.map(Some),
+            Ok(permit) => self
+                .open_session(permit, SessionAccess::Read, false)
+                .await
+                .map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    async fn opened(
+    async fn open_session(
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
-        access: Access,
+        access: SessionAccess,
         is_waited_for: bool,
     ) -> Result<Session, ConnectionError> {
         // SQLite's are opened for reading or for writing, servers' for both.
-        let is_kept = self.dialect != Dialect::Sqlite || access == Access::Read;
+        let is_kept = self.dialect != Dialect::Sqlite || access == SessionAccess::Read;
         let session = |(link, watch), permit| {
             let (database, is_in_transaction) = (self.clone(), false);
             Session {
-                link,
-                watch,
+                driver: link,
+                cancel_state: watch,
                 is_in_transaction,
                 database,
                 access,
-                is_kept,
+                is_reusable: is_kept,
                 _permit: permit,
             }
         };
-        while let Some(Idle {
-            mut link, watch, ..
-        }) = self.idle_for(access)
+        while let Some(IdleSession {
+            driver: mut link,
+            cancel_state: watch,
+            ..
+        }) = self.take_idle(access)
         {
             // Of a connection that something on the way has forgotten, nothing is heard any more.
-            if tokio::time::timeout(ANSWERING, Session::answers(&mut link)).await == Ok(true) {
+            if tokio::time::timeout(PING_TIMEOUT, Session::is_alive(&mut link)).await == Ok(true) {
                 return Ok(session((link, watch), permit));
             }
         }
-        if access == Access::Read && matches!(self.is_missing(), Ok(true)) {
+        if access == SessionAccess::Read && matches!(self.is_missing(), Ok(true)) {
             return Err(ConnectionError::NoFile(self.name.clone()));
         }
-        self.connected(access, is_waited_for)
+        self.connect_with_retry(access, is_waited_for)
             .await
             .map(|opened| session(opened, permit))
     }
@@ -319,22 +329,22 @@ impl Database {
     /// Opens a session. A server that has answered before and lets nobody in now may be starting
     /// again, or be full for a moment: that is no failure of who comes then, as long as it does not
     /// take longer than opening may.
-    async fn connected(
+    async fn connect_with_retry(
         &self,
-        access: Access,
+        access: SessionAccess,
         is_waited_for: bool,
-    ) -> Result<(Link, Arc<Watch>), ConnectionError> {
+    ) -> Result<(DriverConnection, Arc<CancelState>), ConnectionError> {
         self.file
             .as_deref()
-            .map_or(Ok(()), |file| self.check_beside(file, access))?;
+            .map_or(Ok(()), |file| self.check_sqlite_files(file, access))?;
         // Who waited for his turn while others waited for an answer does not begin anew.
         let silent = self
-            .silent
+            .last_unreachable
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if let Some((_, failure)) = silent.filter(|(at, _)| at.elapsed() < SILENT) {
-            return Err(self.failed_with("open a session", failure));
+        if let Some((_, failure)) = silent.filter(|(at, _)| at.elapsed() < UNREACHABLE_TTL) {
+            return Err(self.error_for_failure("open a session", failure));
         }
         let began = Instant::now();
         loop {
@@ -344,8 +354,8 @@ impl Database {
                         self.has_answered.store(true, Ordering::Relaxed);
                         return Ok(opened);
                     }
-                    Ok(Err(error)) => self.not_opened(&error),
-                    Err(_) => Failure::of_words(
+                    Ok(Err(error)) => self.connect_failure(&error),
+                    Err(_) => Failure::from_message(
                         format!("it does not answer within {:?}", self.connect_timeout),
                         true,
                     ),
@@ -361,26 +371,35 @@ impl Database {
                 failure.is_transient && is_waited_for && self.has_answered.load(Ordering::Relaxed);
             if !may_come_back || began.elapsed() >= self.connect_timeout {
                 if is_waited_for && failure.code.is_none() {
-                    *self.silent.lock().unwrap_or_else(PoisonError::into_inner) =
+                    *self
+                        .last_unreachable
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) =
                         Some((Instant::now(), failure.clone()));
                 }
-                return Err(self.failed_with("open a session", failure));
+                return Err(self.error_for_failure("open a session", failure));
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CONNECT_RETRY_INTERVAL).await;
         }
     }
 
     /// What lies beside a SQLite file is no reason to wait, and nothing that removes a file
     /// somewhere else.
-    fn check_beside(&self, file: &Path, access: Access) -> Result<(), ConnectionError> {
+    fn check_sqlite_files(
+        &self,
+        file: &Path,
+        access: SessionAccess,
+    ) -> Result<(), ConnectionError> {
         // SQLite names it after the file that links lead to.
-        let names_another = fs::real_path(file).and_then(|file| fs::names_another_file(&file));
+        let names_another = fs::real_path(file).and_then(|file| fs::has_super_journal(&file));
         match names_another {
             // Who only reads rolls nothing back.
-            Ok(true) if access == Access::Write => Err(ConnectionError::Journal(self.name.clone())),
+            Ok(true) if access == SessionAccess::Write => {
+                Err(ConnectionError::ForeignJournal(self.name.clone()))
+            }
             Ok(_) => Ok(()),
-            Err(error) if error.odd().is_some() => {
-                Err(ConnectionError::OddBeside(self.name.clone()))
+            Err(error) if error.unexpected_file().is_some() => {
+                Err(ConnectionError::UnexpectedSqliteFile(self.name.clone()))
             }
             // What cannot be looked at, SQLite cannot open either.
             Err(_) => Ok(()),
@@ -388,24 +407,24 @@ impl Database {
     }
 
     /// Why no session was opened.
-    fn not_opened(&self, error: &sqlx::Error) -> Failure {
-        Failure::of_opening(
+    fn connect_failure(&self, error: &sqlx::Error) -> Failure {
+        Failure::from_connect_error(
             error,
             &self.redaction,
             self.dialect,
-            (self.tls, self.certificate.as_deref()),
+            (self.tls_required_by, self.certificate.as_deref()),
         )
     }
 
     /// A session that nobody has, for what it was opened for. One that is for something else is
     /// closed where it is one too many.
-    fn idle_for(&self, access: Access) -> Option<Idle> {
+    fn take_idle(&self, access: SessionAccess) -> Option<IdleSession> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = idle.iter().rposition(|idle| idle.access == access) {
             return Some(idle.remove(place));
         }
         // A server's sessions are for both, and who writes sets what he needs when he begins.
-        if access == Access::Write && self.dialect != Dialect::Sqlite && !idle.is_empty() {
+        if access == SessionAccess::Write && self.dialect != Dialect::Sqlite && !idle.is_empty() {
             return idle.pop();
         }
         // Each that is in use has a permit. Who reads a SQLite file does not keep its log from
@@ -418,29 +437,37 @@ impl Database {
 
     /// A new connection, and how others may end what it does. What answers may be anything: a
     /// driver that panics at it has met no server.
-    async fn connect(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
-        let connected = catch_panic_of(self.connect_by_driver(access)).await;
+    async fn connect(
+        &self,
+        access: SessionAccess,
+    ) -> Result<(DriverConnection, Arc<CancelState>), sqlx::Error> {
+        let connected = catch_panic_async(self.connect_by_driver(access)).await;
         connected.unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string())))
     }
 
-    async fn connect_by_driver(&self, access: Access) -> Result<(Link, Arc<Watch>), sqlx::Error> {
-        let watch = Arc::new(Watch::new());
+    async fn connect_by_driver(
+        &self,
+        access: SessionAccess,
+    ) -> Result<(DriverConnection, Arc<CancelState>), sqlx::Error> {
+        let watch = Arc::new(CancelState::new());
         let link = match &self.options {
             // Who opens one for writing and is the last to close it changes its file, for its log
             // is worked in.
-            ConnectWith::Sqlite(options) => {
+            DriverOptions::Sqlite(options) => {
                 let options = options.as_ref().clone();
                 let options = options
-                    .read_only(access == Access::Read && self.file.is_some())
-                    .create_if_missing(access == Access::Write || self.file.is_none());
+                    .read_only(access == SessionAccess::Read && self.file.is_some())
+                    .create_if_missing(access == SessionAccess::Write || self.file.is_none());
                 let mut link = options.connect().await?;
-                session::watch(&mut link, &watch).await?;
-                Link::Sqlite(Box::new(link))
+                session::install_progress_handler(&mut link, &watch).await?;
+                DriverConnection::Sqlite(Box::new(link))
             }
-            ConnectWith::Postgres(options) => Link::Postgres(Box::new(options.connect().await?)),
-            ConnectWith::MySql(options) => {
+            DriverOptions::Postgres(options) => {
+                DriverConnection::Postgres(Box::new(options.connect().await?))
+            }
+            DriverOptions::MySql(options) => {
                 let mut link = options.connect().await?;
-                link.execute(raw_sql(OWN_MODE)).await?;
+                link.execute(raw_sql(RESTORE_SQL_MODE)).await?;
                 if let Some(time) = self.statement_timeout {
                     let (version,): (String,) = sqlx::query_as("SELECT VERSION()")
                         .persistent(false)
@@ -460,8 +487,8 @@ impl Database {
                     .persistent(false)
                     .fetch_one(&mut link)
                     .await?;
-                watch.note_server(i64::try_from(id).unwrap_or_default());
-                Link::MySql(Box::new(link))
+                watch.set_backend_id(i64::try_from(id).unwrap_or_default());
+                DriverConnection::MySql(Box::new(link))
             }
         };
         Ok((link, watch))
@@ -475,23 +502,23 @@ impl Database {
             .clear();
     }
 
-    fn keep(&self, link: Link, watch: Arc<Watch>, access: Access) {
+    fn return_idle(&self, link: DriverConnection, watch: Arc<CancelState>, access: SessionAccess) {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Idle {
-                link,
-                watch,
+            .push(IdleSession {
+                driver: link,
+                cancel_state: watch,
                 access,
             });
     }
 
     /// What became of something that it was asked to do.
-    pub fn failed(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
-        self.failed_with(action, Failure::new(error, &self.redaction))
+    pub fn error_for(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
+        self.error_for_failure(action, Failure::new(error, &self.redaction))
     }
 
-    fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
+    fn error_for_failure(&self, action: &str, failure: Failure) -> ConnectionError {
         ConnectionError::Failed {
             connection: self.name.clone(),
             action: action.to_string(),
@@ -505,14 +532,14 @@ impl Database {
 ///
 /// # Errors
 /// The URL cannot be used.
-pub fn identity(connection: &Connection) -> Result<String, ConnectionError> {
+pub fn database_id(connection: &Connection) -> Result<String, ConnectionError> {
     if let Some(identity) = connection.identity()? {
         return Ok(identity);
     }
     let url = connection.url()?;
     let url = url.expose_secret();
-    let unusable = |error: sqlx::Error| unusable(&error, url);
-    Ok(match Dialect::of(url) {
+    let unusable = |error: sqlx::Error| invalid_url(&error, url);
+    Ok(match Dialect::from_url(url) {
         Dialect::Sqlite => {
             let options = SqliteConnectOptions::from_str(url).map_err(&unusable)?;
             format!("sqlite:{}", options.get_filename().display())
@@ -555,30 +582,32 @@ pub async fn ping(connection: &Connection, root: &Path) -> Result<bool, Connecti
         return Ok(false);
     }
     let asked = async {
-        let (mut link, _) = database.connect(Access::Read).await?;
-        if let Link::Sqlite(link) = &mut link {
+        let (mut link, _) = database.connect(SessionAccess::Read).await?;
+        if let DriverConnection::Sqlite(link) = &mut link {
             link.execute(raw_sql("SELECT count(*) FROM sqlite_master"))
                 .await?;
         }
         match &mut link {
-            Link::Sqlite(_) => {}
-            Link::Postgres(link) => link.ping().await?,
-            Link::MySql(link) => link.ping().await?,
+            DriverConnection::Sqlite(_) => {}
+            DriverConnection::Postgres(link) => link.ping().await?,
+            DriverConnection::MySql(link) => link.ping().await?,
         }
         match link {
-            Link::Sqlite(link) => link.close().await,
-            Link::Postgres(link) => link.close().await,
-            Link::MySql(link) => link.close().await,
+            DriverConnection::Sqlite(link) => link.close().await,
+            DriverConnection::Postgres(link) => link.close().await,
+            DriverConnection::MySql(link) => link.close().await,
         }
     };
     let asked = async {
-        catch_panic_of(asked)
+        catch_panic_async(asked)
             .await
             .unwrap_or_else(|panic| Err(sqlx::Error::Protocol(panic.to_string())))
     };
     match tokio::time::timeout(connection.connect_timeout, asked).await {
         Ok(Ok(())) => Ok(true),
-        Ok(Err(error)) => Err(ConnectionError::Silent(database.not_opened(&error))),
-        Err(_) => Err(ConnectionError::Late(connection.connect_timeout)),
+        Ok(Err(error)) => Err(ConnectionError::Unreachable(
+            database.connect_failure(&error),
+        )),
+        Err(_) => Err(ConnectionError::ConnectTimedOut(connection.connect_timeout)),
     }
 }

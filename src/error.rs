@@ -4,7 +4,7 @@
 //! into this one, and the kind alone decides the exit code.
 
 pub mod escape;
-pub(crate) mod no_threads;
+pub(crate) mod thread_spawn;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -66,13 +66,13 @@ impl Error {
     }
 
     /// A panic of a library becomes the error of the flow whose data it met.
-    pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+    pub fn from_panic(panic: Box<dyn Any + Send>) -> Self {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("no reason given");
-        if let Some(error) = no_threads::of_panic(text) {
+        if let Some(error) = thread_spawn::from_panic_text(text) {
             return error;
         }
         Self::new(
@@ -83,17 +83,17 @@ impl Error {
     }
 
     /// A panic of a driver becomes the error of the connection that it spoke by.
-    pub fn of_panic_at_a_server(panic: Box<dyn Any + Send>) -> Self {
+    pub fn from_driver_panic(panic: Box<dyn Any + Send>) -> Self {
         let hint =
             "check that a database answers at the URL of its connection; nothing was published";
-        match Self::of_panic(panic) {
+        match Self::from_panic(panic) {
             error if error.kind == ErrorKind::Flow => error.with_hint(hint),
             error => error,
         }
     }
 
     /// An error of the filesystem, with what to do where that follows from it.
-    pub fn of_fs(kind: ErrorKind, error: crate::fs::FsError) -> Self {
+    pub fn from_fs(kind: ErrorKind, error: crate::fs::FsError) -> Self {
         let hint = error.hint();
         hint.into_iter()
             .fold(Self::new(kind, error), Self::with_hint)
@@ -112,7 +112,7 @@ impl Error {
     }
 
     /// The stage's own error, where it is of this type.
-    pub fn cause<E: StdError + 'static>(&self) -> Option<&E> {
+    pub fn downcast_source<E: StdError + 'static>(&self) -> Option<&E> {
         self.source.downcast_ref()
     }
 
@@ -138,39 +138,39 @@ impl StdError for Error {}
 
 impl From<crate::fs::FsError> for Error {
     fn from(error: crate::fs::FsError) -> Self {
-        Self::of_fs(ErrorKind::Flow, error)
+        Self::from_fs(ErrorKind::Flow, error)
     }
 }
 
 thread_local! {
-    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+    static IS_CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The first of some names, and how many there are besides.
-pub fn some(names: &[impl ToString], most: usize) -> String {
-    let told = names
+pub fn join_limited(names: &[impl ToString], limit: usize) -> String {
+    let joined = names
         .iter()
-        .take(most)
+        .take(limit)
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > most {
-        format!("{told} and {} more", names.len() - most)
+    if names.len() > limit {
+        format!("{joined} and {} more", names.len() - limit)
     } else {
-        told
+        joined
     }
 }
 
 /// Runs what may panic in a library; a panic becomes an error, and nothing is printed of it.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T> {
-    let before = CAUGHT.replace(true);
+    let before = IS_CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
-    CAUGHT.set(before);
-    result.map_err(Error::of_panic)
+    IS_CATCHING.set(before);
+    result.map_err(Error::from_panic)
 }
 
 /// The same of what is waited for.
-pub async fn catch_panic_of<T>(work: impl Future<Output = T>) -> Result<T> {
+pub async fn catch_panic_async<T>(work: impl Future<Output = T>) -> Result<T> {
     let mut work = pin!(work);
     poll_fn(
         move |context| match catch_panic(|| work.as_mut().poll(context)) {
@@ -183,10 +183,10 @@ pub async fn catch_panic_of<T>(work: impl Future<Output = T>) -> Result<T> {
 
 /// From now on a panic prints only where nobody catches it. On threads other than the main one it
 /// becomes the error of the flow that was worked on.
-pub fn keep_caught_panics_quiet() {
+pub fn silence_caught_panics() {
     let print = take_hook();
     set_hook(Box::new(move |info| {
-        if std::thread::current().name() == Some("main") && !CAUGHT.get() {
+        if std::thread::current().name() == Some("main") && !IS_CATCHING.get() {
             print(info);
         }
     }));

@@ -3,9 +3,9 @@
 pub mod coordinator;
 pub mod event;
 pub mod job;
-mod settle;
+mod lock_store;
+mod partition;
 mod task;
-mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::plan::{Plan, Planner};
-use crate::store::room::Keep;
+use crate::store::context::KeepStaged;
 
 use coordinator::Coordinator;
 use event::{Event, Summary};
 
 /// How a run is to be done.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RunOptions {
     /// How many parts are made at once.
     pub jobs: usize,
     /// Begin nothing new when a flow has failed, whatever the config says.
@@ -28,11 +28,11 @@ pub struct Options {
     /// Whether other flows begin when one has failed that says nothing of it.
     pub continue_on_error: bool,
     /// How long a lock is waited for; `None` for as long as it takes.
-    pub wait: Option<Duration>,
+    pub lock_timeout: Option<Duration>,
     /// Publish sets from which more rows vanish than the flow allows.
     pub accept_shrink: bool,
     /// What becomes of staged parts that are published.
-    pub keep: Keep,
+    pub keep_staged: KeepStaged,
     /// Set when the run shall end: nothing new begins, parts in flight are dropped.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -45,10 +45,10 @@ pub struct Options {
 pub async fn run(
     planner: &mut Planner,
     plan: Plan,
-    options: Options,
-    tell: &mut dyn FnMut(Event),
+    options: RunOptions,
+    on_event: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
-    Coordinator::new(planner, options, tell)
+    Coordinator::new(planner, options, on_event)
         .await?
         .run(plan)
         .await

@@ -25,16 +25,16 @@ impl Fingerprint {
     }
 
     /// The digest of some bytes, as a file of them would have.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
+    pub fn hash_bytes(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
     /// The digest of an open file from its position to its end, and the number of bytes.
-    pub fn of_file(
+    pub fn hash_file(
         file: &File,
         each: impl FnMut(u64) -> io::Result<()>,
     ) -> io::Result<(Self, u64)> {
-        let (digest, bytes) = fs::digest(file, each)?;
+        let (digest, bytes) = fs::digest_reader(file, each)?;
         Ok((Self(digest), bytes))
     }
 
@@ -66,13 +66,13 @@ impl fmt::Debug for Fingerprint {
 /// A text that is not 64 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
-pub struct NotAFingerprint;
+pub struct ParseFingerprintError;
 
 impl FromStr for Fingerprint {
-    type Err = NotAFingerprint;
+    type Err = ParseFingerprintError;
 
-    fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| NotAFingerprint)?;
+    fn from_str(text: &str) -> Result<Self, ParseFingerprintError> {
+        let hash = blake3::Hash::from_hex(text).map_err(|_| ParseFingerprintError)?;
         Ok(Self(*hash.as_bytes()))
     }
 }

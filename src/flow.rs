@@ -17,16 +17,16 @@ use std::time::Duration;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
-use crate::config::named::Spare;
-use crate::config::node::{Key, Node, Value};
+use crate::config::named_blocks::UnusedBlock;
+use crate::config::node::{Key, Node, NodeValue};
 use crate::config::problem::{Problem, Problems, Span};
-use crate::config::schema::{ModeWord, OnChanged, OnRepeated, OnVanished};
+use crate::config::schema::{FlowMode, OnChanged, OnRepeated, OnVanished};
 use crate::config::{Config, FlowBlock};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::key::Components;
 use crate::format::Format;
-use crate::home::{Chosen, Home, SliceRange};
-use crate::store::{Change, Store};
+use crate::home::{Home, PartitionFilter, SliceRange};
+use crate::store::{Store, StoreUpdate};
 use factory::Factory;
 
 /// A flow's name.
@@ -92,7 +92,7 @@ pub struct Flow {
     /// Whether other flows begin when this one has failed; `None` for what the project says.
     pub continue_on_error: Option<bool>,
     /// Where it is written, for problems that are found later.
-    pub at: Places,
+    pub spans: FlowSpans,
 }
 
 /// How a build changes a store.
@@ -117,7 +117,7 @@ pub enum Mode {
 
 impl Mode {
     /// The mode's word.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Replace => "replace",
             Self::Append { .. } => "append",
@@ -126,11 +126,11 @@ impl Mode {
     }
 
     /// How a new set changes what a store holds.
-    pub fn change(self) -> Change {
+    pub fn store_update(self) -> StoreUpdate {
         match self {
-            Self::Replace => Change::Whole,
-            Self::Append { .. } => Change::Add,
-            Self::Merge => Change::Merge,
+            Self::Replace => StoreUpdate::Replace,
+            Self::Append { .. } => StoreUpdate::Append,
+            Self::Merge => StoreUpdate::Merge,
         }
     }
 
@@ -169,7 +169,7 @@ impl Mode {
 
 /// Where a flow is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Places {
+pub struct FlowSpans {
     /// Its name.
     pub name: Span,
     /// The path of its home.
@@ -179,10 +179,10 @@ pub struct Places {
 }
 
 /// How often a flow is tried again where nothing is said.
-const RETRIES: u64 = 3;
+const DEFAULT_RETRIES: u64 = 3;
 
 /// A build may not empty a store, but anything less.
-const MAX_SHRINK: u8 = 99;
+const DEFAULT_MAX_SHRINK: u8 = 99;
 
 impl PartialEq for Flow {
     fn eq(&self, other: &Self) -> bool {
@@ -200,7 +200,7 @@ impl PartialEq for Flow {
                 flow.timeout,
                 (flow.queue_size, flow.retries),
                 flow.continue_on_error,
-                flow.at,
+                flow.spans,
             )
         };
         *self.home == *other.home && *self.store == *other.store && rest(self) == rest(other)
@@ -214,27 +214,26 @@ impl Flow {
     ///
     /// `input` is the format of the home's files, which a home that is another flow does not know.
     pub fn recipe(&self, input: &dyn Format) -> Components {
-        let target = self.store.target();
+        let target = self.store.output_spec();
         let mut recipe = Components::default();
-        match self.home.rows() {
+        match self.home.as_rows() {
             Some(table) => recipe.settings.extend(table.recipe()),
             None => {
                 recipe.set("home.format", input.id());
                 recipe.set("home.format.version", input.version());
-                input
-                    .settings()
-                    .iter()
-                    .for_each(|(key, value)| recipe.set(format!("home.{key}"), text_of(value)));
+                input.settings().iter().for_each(|(key, value)| {
+                    recipe.set(format!("home.{key}"), setting_text(value))
+                });
             }
         }
         recipe.set("store.format", target.format.id());
         // Rows of a table that become files are made by the format; other files may pass whole,
         // which their parts tell.
-        let is_made = self.home.rows().is_some() && self.store.capabilities().parts_readable;
+        let is_made = self.home.as_rows().is_some() && self.store.capabilities().parts_readable;
         recipe.set(
             "store.format.version",
             if is_made {
-                target.format.made_version()
+                target.format.output_version()
             } else {
                 target.format.version()
             },
@@ -243,8 +242,8 @@ impl Flow {
             .format
             .settings()
             .iter()
-            .for_each(|(key, value)| recipe.set(format!("store.{key}"), text_of(value)));
-        recipe.set("store.compression", target.compression.word);
+            .for_each(|(key, value)| recipe.set(format!("store.{key}"), setting_text(value)));
+        recipe.set("store.compression", target.compression.name);
         if let Some(level) = target.compression.level {
             recipe.set("store.compression_level", level);
         }
@@ -257,12 +256,12 @@ impl Flow {
     /// What decides how its parts are published, field by field.
     pub fn placement(&self) -> BTreeMap<String, String> {
         let mut placement = self.store.placement();
-        placement.insert("mode".into(), self.mode.word().into());
+        placement.insert("mode".into(), self.mode.name().into());
         placement
     }
 
     /// True where rows that were moved cannot be taken back: they are added to a table.
-    pub fn is_final(&self) -> bool {
+    pub fn is_append_only(&self) -> bool {
         self.mode.appends() && !self.store.capabilities().append_revocable
     }
 
@@ -270,33 +269,33 @@ impl Flow {
     ///
     /// # Errors
     /// It has no slices, or cannot replace them.
-    pub fn choose(&self, slices: &SliceRange) -> Result<Chosen, Error> {
+    pub fn partition_filter(&self, slices: &SliceRange) -> Result<PartitionFilter, Error> {
         let wrong =
             |error: String, hint: &str| Error::new(ErrorKind::Config, error).with_hint(hint);
-        let Some(table) = self.home.rows() else {
+        let Some(table) = self.home.as_rows() else {
             return Err(wrong(
                 format!("flow {} has no slices: its home is no table", self.name),
                 "leave --slice out",
             ));
         };
-        if self.is_final() {
+        if self.is_append_only() {
             let error = format!(
                 "flow {} adds to a table, which cannot tell the rows of a slice from others",
                 self.name
             );
             return Err(wrong(error, "mode: merge with a key, or mode: replace"));
         }
-        table.choose(slices)
+        table.partition_filter(slices)
     }
 
     /// The flow whose store this flow's home names.
     pub fn upstream(&self) -> Option<&str> {
-        self.home.flow()
+        self.home.as_flow()
     }
 }
 
 /// A setting as a recipe has it.
-fn text_of(value: &serde_json::Value) -> String {
+fn setting_text(value: &serde_json::Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_string)
@@ -310,8 +309,8 @@ pub fn make_flows(
 ) -> (Vec<Arc<Flow>>, Problems) {
     let factory = Factory::new(root, &config.connections);
     let known: HashSet<&str> = config.flows.iter().map(|flow| flow.name.as_str()).collect();
-    let none = problems.none();
-    let said = AtomicUsize::new(0);
+    let none = problems.empty_like();
+    let suggested = AtomicUsize::new(0);
     let made: Vec<(Option<Arc<Flow>>, Problems)> = config
         .flows
         .par_iter()
@@ -330,28 +329,35 @@ pub fn make_flows(
                 )
             });
             check_mode(block, store.as_deref(), &mut problems);
-            check_references(config, block, home.as_deref(), &known, &said, &mut problems);
+            check_references(
+                config,
+                block,
+                home.as_deref(),
+                &known,
+                &suggested,
+                &mut problems,
+            );
             check_watermark(block, home.as_deref(), &mut problems);
-            check_repeated(config, block, home.as_deref(), &mut problems);
-            if block.mode == Some(ModeWord::Append)
+            check_on_repeated(config, block, home.as_deref(), &mut problems);
+            if block.mode == Some(FlowMode::Append)
                 && store.as_ref().is_some_and(|store| store.adopts())
             {
                 let at = block
                     .store
                     .as_ref()
-                    .map_or(block.at, |store| store.place_of("adopt"));
+                    .map_or(block.at, |store| store.span_of("adopt"));
                 let message = format!(
                     "flow {} adds to a store that it shall take over",
                     block.name
                 );
                 let problem = Problem::new(at, message, "expected no adopt with mode: append");
-                problems.push(problem.hint(
+                problems.push(problem.with_hint(
                     "build it once with mode: replace, or let it begin with an empty folder",
                 ));
             }
             (
                 home.zip(store)
-                    .map(|(home, store)| Arc::new(flow(block, home, store))),
+                    .map(|(home, store)| Arc::new(make_flow(block, home, store))),
                 problems,
             )
         })
@@ -370,18 +376,18 @@ pub fn make_flows(
         flows.extend(flow);
     }
     config
-        .spare
+        .unused_blocks
         .iter()
-        .for_each(|spare| check_spare(spare, &factory, &mut problems));
-    read_tables(&mut flows);
+        .for_each(|spare| check_unused_block(spare, &factory, &mut problems));
+    resolve_table_upstreams(&mut flows);
     (flows, problems)
 }
 
 /// What is of no flow is checked too; its path may come from the flow that will use it.
-fn check_spare(spare: &Spare, factory: &Factory<'_>, problems: &mut Problems) {
+fn check_unused_block(spare: &UnusedBlock, factory: &Factory<'_>, problems: &mut Problems) {
     let mut block = spare.block.clone();
     let at = block.at;
-    let Value::Map(entries) = &mut block.value else {
+    let NodeValue::Map(entries) = &mut block.value else {
         return;
     };
     let has = |keys: &[&str]| {
@@ -398,7 +404,7 @@ fn check_spare(spare: &Spare, factory: &Factory<'_>, problems: &mut Problems) {
         (false, true) => None,
         (false, false) => Some("path"),
     };
-    let value = Value::Text(if missing == Some("table") { "x" } else { "." }.into());
+    let value = NodeValue::Text(if missing == Some("table") { "x" } else { "." }.into());
     entries.extend(missing.map(|name| {
         (
             Key {
@@ -409,19 +415,19 @@ fn check_spare(spare: &Spare, factory: &Factory<'_>, problems: &mut Problems) {
             Node { value, at },
         )
     }));
-    block.each_text(&mut |text, _| {
+    block.for_each_text(&mut |text, _| {
         for placeholder in ["{entity}", "{flow}", "{flow_name}"] {
             *text = text.replace(placeholder, "x");
         }
     });
-    match spare.what {
-        "home" => drop(factory.home(&spare.called, &block, problems)),
-        _ => drop(factory.store(&spare.called, &block, problems)),
+    match spare.kind {
+        "home" => drop(factory.home(&spare.label, &block, problems)),
+        _ => drop(factory.store(&spare.label, &block, problems)),
     }
 }
 
-fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
-    let place = |part: &Option<Node>| part.as_ref().map_or(block.at, |part| part.place_of("path"));
+fn make_flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
+    let place = |part: &Option<Node>| part.as_ref().map_or(block.at, |part| part.span_of("path"));
     Flow {
         name: FlowName::from(block.name.as_str()),
         home,
@@ -437,9 +443,9 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
             .map(|entity| (block.flow.clone(), entity)),
         tags: block.tags.clone(),
         mode: match block.mode.unwrap_or_default() {
-            ModeWord::Replace => Mode::Replace,
-            ModeWord::Merge => Mode::Merge,
-            ModeWord::Append => Mode::Append {
+            FlowMode::Replace => Mode::Replace,
+            FlowMode::Merge => Mode::Merge,
+            FlowMode::Append => Mode::Append {
                 on_changed: block.on_changed.unwrap_or_default(),
                 on_vanished: block.on_vanished.unwrap_or_default(),
                 on_repeated: block.on_repeated.unwrap_or_default(),
@@ -447,12 +453,12 @@ fn flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> Flow {
         },
         max_shrink: block
             .max_shrink
-            .map_or(MAX_SHRINK, |percentage| percentage.0),
+            .map_or(DEFAULT_MAX_SHRINK, |percentage| percentage.0),
         timeout: block.timeout.map(|time| time.0),
         queue_size: block.queue_size.map(|size| size.0),
-        retries: block.retries.map_or(RETRIES, |retries| retries.0),
+        retries: block.retries.map_or(DEFAULT_RETRIES, |retries| retries.0),
         continue_on_error: block.continue_on_error,
-        at: Places {
+        spans: FlowSpans {
             name: block.at,
             home: place(&block.home),
             store: place(&block.store),
@@ -465,21 +471,21 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
     let Some(store) = store else { return };
     let at = block.store.as_ref().map_or(block.at, |store| store.at);
     match (block.mode.unwrap_or_default(), store.table()) {
-        (ModeWord::Merge, None) => {
+        (FlowMode::Merge, None) => {
             let message = format!("flow {} merges, and its store is no table", block.name);
             problems.push(
                 Problem::new(at, message, "expected a table")
-                    .hint("mode: replace makes only the parts whose inputs changed"),
+                    .with_hint("mode: replace makes only the parts whose inputs changed"),
             );
         }
-        (ModeWord::Merge, Some(table)) if table.key.is_empty() => {
+        (FlowMode::Merge, Some(table)) if table.key.is_empty() => {
             let message = format!("flow {} merges, and its store has no key", block.name);
             problems.push(
                 Problem::new(at, message, "expected the key key here")
-                    .hint("key: [id] names the columns that tell rows apart"),
+                    .with_hint("key: [id] names the columns that tell rows apart"),
             );
         }
-        (ModeWord::Append, Some(_)) => {
+        (FlowMode::Append, Some(_)) => {
             let rewrites = block.on_changed == Some(OnChanged::Rewrite);
             if rewrites || block.on_vanished == Some(OnVanished::Remove) {
                 let what = if rewrites {
@@ -493,7 +499,7 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
                     message,
                     "a table does not know which rows came from which input",
                 );
-                problems.push(problem.hint("mode: merge with a key, or mode: replace"));
+                problems.push(problem.with_hint("mode: merge with a key, or mode: replace"));
             }
         }
         _ => {}
@@ -501,19 +507,19 @@ fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Probl
 }
 
 /// A flow that makes its set anew gives equal parts other names, which would be added again.
-fn check_repeated(
+fn check_on_repeated(
     config: &Config,
     block: &FlowBlock,
     home: Option<&dyn Home>,
     problems: &mut Problems,
 ) {
     let Some(upstream) = home
-        .and_then(|home| home.flow())
+        .and_then(|home| home.as_flow())
         .filter(|_| block.on_repeated == Some(OnRepeated::Add))
     else {
         return;
     };
-    let appends = |flow: &FlowBlock| flow.name == upstream && flow.mode == Some(ModeWord::Append);
+    let appends = |flow: &FlowBlock| flow.name == upstream && flow.mode == Some(FlowMode::Append);
     if !config.flows.iter().any(appends) {
         let message = format!(
             "flow {} adds what is repeated, and its home, flow {upstream}, makes its set anew",
@@ -525,14 +531,14 @@ fn check_repeated(
             "its parts may change their names",
         );
         problems.push(
-            problem.hint("take on_repeated: add out, or let the other flow have mode: append"),
+            problem.with_hint("take on_repeated: add out, or let the other flow have mode: append"),
         );
     }
 }
 
 /// What a database has is added by a watermark, and a watermark adds.
 fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Problems) {
-    let Some(table) = home.and_then(|home| home.rows()) else {
+    let Some(table) = home.and_then(|home| home.as_rows()) else {
         return;
     };
     let (mode, node) = (block.mode.unwrap_or_default(), block.home.as_ref());
@@ -547,33 +553,33 @@ fn check_watermark(block: &FlowBlock, home: Option<&dyn Home>, problems: &mut Pr
             let message = format!("flow {} has {key}, and its home is a table", block.name);
             let problem = Problem::new(at, message, "files that change or vanish are meant by it");
             problems.push(
-                problem.hint("take it out; lag of the watermark says how late rows may come"),
+                problem.with_hint("take it out; lag of the watermark says how late rows may come"),
             );
         }
     }
-    if mode == ModeWord::Append && table.watermark().is_none() {
+    if mode == FlowMode::Append && table.watermark().is_none() {
         let message = format!(
             "flow {} adds what a database has, and nothing tells what is new",
             block.name
         );
         let problem = Problem::new(at, message, "expected the key watermark here");
         problems
-            .push(problem.hint("watermark: {column: updated_at}; or mode: replace with slice and probe, which reads only what changed"));
+            .push(problem.with_hint("watermark: {column: updated_at}; or mode: replace with slice and probe, which reads only what changed"));
     }
-    if mode == ModeWord::Replace && table.watermark().is_some() {
-        let at = node.map_or(block.at, |home| home.place_of("watermark"));
+    if mode == FlowMode::Replace && table.watermark().is_some() {
+        let at = node.map_or(block.at, |home| home.span_of("watermark"));
         let message = format!(
             "flow {} has a watermark, and makes the whole set",
             block.name
         );
         let problem = Problem::new(at, message, "expected mode: append, or merge into a table");
-        problems.push(problem.hint("mode: append adds what is new; slice and probe with mode: replace read only what changed"));
+        problems.push(problem.with_hint("mode: append adds what is new; slice and probe with mode: replace read only what changed"));
     }
 }
 
 /// A flow whose home is another's output reads the table where that is one. Whether it changed is
 /// told by the table's receipt.
-fn read_tables(flows: &mut [Arc<Flow>]) {
+fn resolve_table_upstreams(flows: &mut [Arc<Flow>]) {
     let tables: HashMap<FlowName, Arc<dyn Home>> = flows
         .iter()
         .filter_map(|flow| Some((flow.name.clone(), flow.store.as_home()?)))
@@ -592,7 +598,7 @@ fn read_tables(flows: &mut [Arc<Flow>]) {
 }
 
 /// For how many unknown flows a name is proposed.
-const SUGGESTED: usize = 100;
+const MAX_SUGGESTIONS: usize = 100;
 
 /// Names of flows must be names of flows.
 fn check_references(
@@ -600,17 +606,17 @@ fn check_references(
     block: &FlowBlock,
     home: Option<&dyn Home>,
     known: &HashSet<&str>,
-    said: &AtomicUsize,
+    suggested: &AtomicUsize,
     problems: &mut Problems,
 ) {
-    let named = home.and_then(|home| home.flow());
+    let named = home.and_then(|home| home.as_flow());
     let named = named.map(|name| {
         (
             name,
             block
                 .home
                 .as_ref()
-                .map_or(block.at, |home| home.place_of("flow")),
+                .map_or(block.at, |home| home.span_of("flow")),
         )
     });
     let needs = block.needs.iter().map(|(name, at)| (name.as_str(), *at));
@@ -638,7 +644,7 @@ fn check_references(
             .map(|flow| flow.flow.as_str());
         let problem = Problem::new(at, message, "expected the name of a flow");
         // To look for a name among all takes long: who has more mistakes mends these first.
-        if said.fetch_add(1, Ordering::Relaxed) > SUGGESTED {
+        if suggested.fetch_add(1, Ordering::Relaxed) > MAX_SUGGESTIONS {
             problems.push(problem);
             continue;
         }
@@ -654,6 +660,6 @@ fn check_references(
             "flows of the config: {}",
             names.into_iter().take(10).collect::<Vec<_>>().join(", ")
         );
-        problems.push(problem.did_you_mean(name, known(), Some(otherwise)));
+        problems.push(problem.with_suggestion(name, known(), Some(otherwise)));
     }
 }

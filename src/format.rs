@@ -4,12 +4,12 @@
 
 mod arrays;
 pub mod batch;
-mod columns;
+mod column_tree;
 mod error;
-pub mod foreign;
 pub mod ipc;
 pub mod parquet;
-pub mod shared;
+pub mod shared_groups;
+pub mod sniff;
 mod transfer;
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::fs::File;
-use shared::Shared;
+use shared_groups::SharedGroups;
 
 pub use error::FormatError;
 pub use transfer::{TransferMode, check_recodable, move_groups, recode};
@@ -52,7 +52,7 @@ pub trait Format: Debug + Send + Sync {
     /// The version of what this format makes of rows: it goes up when equal input gives other bytes
     /// where groups are packed, compressed anew or decoded, or where what was made so must be made
     /// again. What passed whole stays as it is.
-    fn made_version(&self) -> u32;
+    fn output_version(&self) -> u32;
 
     /// The options that are not the default, by the words of the config. Each may decide bytes:
     /// they are in the recipe, and in what layouts are kept under.
@@ -78,41 +78,45 @@ pub trait Format: Debug + Send + Sync {
 /// memory: a file that is cut off while it is read is an error and not a crash.
 pub trait Reader: Send + Sync {
     /// Reads what is needed to check and to slice a file, and none of its values.
-    fn inspect(&self, source: &Opened) -> Result<Layout, FormatError>;
+    fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError>;
 
     /// Refuses a sound file that has a column whose values would not be the same once they are
     /// decoded, into whatever they are written afterwards. Nothing is decoded to find that out.
-    fn readable(&self, source: &Opened) -> Result<(), FormatError>;
+    fn check_readable(&self, source: &OpenFile) -> Result<(), FormatError>;
 
     /// The columns of a sound file, as [`Reader::decode`] gives them.
-    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError>;
+    fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError>;
 
     /// The columns of a sound file whose values can all be read.
     ///
     /// # Errors
-    /// [`Reader::readable`] refuses it.
-    fn readable_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
-        self.readable(source)?;
-        self.arrow_columns(source)
+    /// [`Reader::check_readable`] refuses it.
+    fn readable_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
+        self.check_readable(source)?;
+        self.arrow_schema(source)
     }
 
     /// The names of a sound file's columns, in order.
-    fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError>;
+    fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError>;
 
     /// The columns of a sound file as their values are: the path of each that has values itself,
     /// and its type, in order.
-    fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError>;
+    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError>;
 
     /// Names the first column in which the values of two sound files differ in name, order or type,
     /// and how.
-    fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
+    fn schema_difference(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError>;
 
     /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those
     /// that all formats and stores know: of numbers, texts and bytes as views, lists with offsets
     /// of 64 bits, and groups of them.
     fn decode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 }
@@ -127,7 +131,7 @@ pub trait Writer: Send + Sync {
 
     /// The compression of files whose rows come from no file of the format, where none is asked
     /// for.
-    fn own_compression(&self) -> Compression;
+    fn default_compression(&self) -> Compression;
 
     /// Begins a file with these columns; each batch that is written becomes one group.
     ///
@@ -145,16 +149,24 @@ pub trait Writer: Send + Sync {
 pub trait Passthrough: Send + Sync {
     /// How files of these layouts become parts of `target`, which has this format: never decoded
     /// where they need not be.
-    fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError>;
+    fn transfer_mode(
+        &self,
+        layouts: &[&Layout],
+        target: &OutputSpec,
+    ) -> Result<TransferMode, FormatError>;
 
     /// Says what keeps the groups of two sound files out of one part, in words.
-    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError>;
+    fn packing_conflict(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError>;
 
     /// Moves whole groups into one file without decoding them, with another compression where one
-    /// is given. Gives the rows. Only asked for where [`Passthrough::transfer`] says so.
+    /// is given. Gives the rows. Only asked for where [`Passthrough::transfer_mode`] says so.
     fn move_groups(
         &self,
-        _: &Cut<'_>,
+        _: &PartPieces<'_>,
         _: Option<Compression>,
         _: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError> {
@@ -165,13 +177,13 @@ pub trait Passthrough: Send + Sync {
 
     /// Refuses a sound file that has a column which would not come out of [`Passthrough::recode`]
     /// as it went in. Nothing is decoded to find that out.
-    fn recodable(&self, source: &Opened) -> Result<(), FormatError>;
+    fn check_recodable(&self, source: &OpenFile) -> Result<(), FormatError>;
 
     /// Decodes pieces and encodes their rows. The file takes over the schema and the metadata of
     /// the first piece's. Gives the rows.
     fn recode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError>;
@@ -188,7 +200,7 @@ pub trait Encoder {
 
 /// An input file that is open: the handle that is inspected is the one that is read.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenFile {
     /// The file.
     pub file: File,
     /// Its path, for errors.
@@ -205,7 +217,8 @@ pub struct Layout {
     pub groups: Vec<Group>,
     /// The digest of the schema as it is stored: equal where the columns are the same in name,
     /// order and every detail.
-    pub schema: Fingerprint,
+    #[serde(rename = "schema")]
+    pub stored_digest: Fingerprint,
     /// The compressions that occur in the file, as `compression:` names them.
     pub compressions: BTreeSet<String>,
     /// How the file is built, where its format knows several ways; empty where it knows one.
@@ -213,22 +226,24 @@ pub struct Layout {
     /// True where some of it is encrypted: it can only pass whole.
     pub encrypted: bool,
     /// The digest of the columns as their values are: equal where files can be of one flow.
-    pub columns: Fingerprint,
+    #[serde(rename = "columns")]
+    pub logical_digest: Fingerprint,
     /// The digest of what files must have in common whose groups come into one part; `None` for one
     /// that shares none.
-    pub packing: Option<Fingerprint>,
+    #[serde(rename = "packing")]
+    pub packing_digest: Option<Fingerprint>,
 }
 
 impl Layout {
     /// True where a digest of a schema is that of this file: of its columns as their values are,
     /// or, as older receipts have it, as they are stored.
-    pub fn is_of(&self, schema: &Fingerprint) -> bool {
-        *schema == self.columns || *schema == self.schema
+    pub fn has_schema(&self, schema: &Fingerprint) -> bool {
+        *schema == self.logical_digest || *schema == self.stored_digest
     }
 
     /// True where its numbers can be those of a file: its groups have its rows, and all can be
     /// counted.
-    pub fn adds_up(&self) -> bool {
+    pub fn is_consistent(&self) -> bool {
         let sum = |number: fn(&Group) -> u64| {
             self.groups
                 .iter()
@@ -241,8 +256,8 @@ impl Layout {
     }
 
     /// True where groups of both files can come into one part.
-    pub fn packs_with(&self, other: &Self) -> bool {
-        self.packing.is_some() && self.packing == other.packing
+    pub fn can_pack_with(&self, other: &Self) -> bool {
+        self.packing_digest.is_some() && self.packing_digest == other.packing_digest
     }
 }
 
@@ -259,14 +274,14 @@ pub struct Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
     /// The format's word for it.
-    pub word: &'static str,
+    pub name: &'static str,
     /// How hard it tries; `None` for the format's own choice.
     pub level: Option<u8>,
 }
 
 /// What parts are to be.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct OutputSpec {
     /// Their format.
     pub format: Arc<dyn Format>,
     /// Their compression.
@@ -277,35 +292,35 @@ pub struct Target {
 
 /// The files of a flow, opened one at a time: a part may be packed from more of them than a process
 /// may have open.
-pub trait Sources: Sync {
+pub trait InputFiles: Sync {
     /// Opens one of the files, which is as it was when it was planned with.
     ///
     /// # Errors
     /// It cannot be opened, or it is not as it was.
-    fn open(&self, file: usize) -> Result<Opened, Error>;
+    fn open(&self, file: usize) -> Result<OpenFile, Error>;
 
     /// Where decoded groups are kept from which several parts are cut; `None` where each is decoded
     /// for itself.
-    fn shared(&self) -> Option<&Shared> {
+    fn shared_groups(&self) -> Option<&SharedGroups> {
         None
     }
 }
 
 /// The pieces of one part, with the files that they are in.
-pub struct Cut<'a> {
+pub struct PartPieces<'a> {
     /// The files of the flow.
-    pub sources: &'a dyn Sources,
+    pub inputs: &'a dyn InputFiles,
     /// The pieces, in order.
     pub pieces: &'a [Piece],
     /// Looked at between groups: true ends the work.
     pub interrupted: &'a AtomicBool,
 }
 
-impl Cut<'_> {
+impl PartPieces<'_> {
     /// The file of the first piece.
-    fn open_first(&self) -> Result<Opened, Error> {
+    fn open_first(&self) -> Result<OpenFile, Error> {
         let file = self.pieces.first().map_or(0, |piece| piece.file);
-        self.sources.open(file)
+        self.inputs.open(file)
     }
 }
 
@@ -323,7 +338,7 @@ pub struct Piece {
 /// True where a group is so large that parts of about `rows` rows need it to be cut inside.
 ///
 /// Groups up to one and a half times the asked size are taken whole.
-pub fn must_cut(group: u64, rows: u64) -> bool {
+pub fn must_split(group: u64, rows: u64) -> bool {
     group > rows.saturating_add(rows / 2)
 }
 
@@ -331,7 +346,10 @@ pub fn must_cut(group: u64, rows: u64) -> bool {
 ///
 /// # Errors
 /// They have several.
-fn kept_compression(writer: &dyn Writer, layouts: &[&Layout]) -> Result<Compression, FormatError> {
+fn common_compression(
+    writer: &dyn Writer,
+    layouts: &[&Layout],
+) -> Result<Compression, FormatError> {
     let mut found: Vec<&str> = layouts
         .iter()
         .flat_map(|layout| &layout.compressions)
@@ -347,9 +365,12 @@ fn kept_compression(writer: &dyn Writer, layouts: &[&Layout]) -> Result<Compress
             .find(|word| *word == name)
     };
     match found.as_slice() {
-        [one] => known(one).map(|word| Compression { word, level: None }),
+        [one] => known(one).map(|word| Compression {
+            name: word,
+            level: None,
+        }),
         // Rows without columns.
-        [] => Some(writer.own_compression()),
+        [] => Some(writer.default_compression()),
         _ => None,
     }
     .ok_or_else(|| FormatError::MixedCompressions(found.join(", ")))

@@ -1,22 +1,22 @@
 //! The filesystem: the only user of `std::fs`, so that every durable step has one place.
 //!
 //! It knows paths, bytes and stats, and nothing of flows, parts or parquet. What is hygge's own
-//! goes through [`own`], where no link is followed; what somebody has named, homes and configs,
-//! through the functions of the same names beside it.
+//! goes through [`nofollow`], where no link is followed; what somebody has named, homes and
+//! configs, through the functions of the same names beside it.
 
 mod barrier;
-mod beside;
 mod clone;
+mod digest_writer;
+mod disk_change;
 mod exchange;
-mod holders;
 mod link;
 mod lock;
-mod odd;
-pub mod own;
-mod pass;
+mod lock_holders;
+pub mod nofollow;
 mod processes;
 mod read;
-mod step;
+mod sqlite_files;
+mod unexpected_file;
 mod write;
 
 use std::io;
@@ -25,29 +25,30 @@ use std::path::{Path, PathBuf};
 pub use std::fs::File;
 
 pub use barrier::{Barrier, Barriers};
-pub use beside::{BESIDE, names_another_file};
 pub use clone::Cloner;
-pub use exchange::{Exchanged, can_be_renamed, exchange_folders, exchange_in_two};
-pub use holders::words;
-pub use link::{Linked, Linker, link};
-pub use lock::{Held, Lock, LockError};
-pub use odd::Odd;
-pub use pass::{DigestWriter, copy_open, digest, go_on};
-pub use processes::ancestors;
+pub use digest_writer::{DigestWriter, check_interrupted, copy_opened, digest_reader};
+pub(crate) use disk_change::{DiskChange, apply_change_async};
+pub use exchange::{ExchangeMethod, can_be_renamed, exchange_by_renames, exchange_folders};
+pub use link::{LinkOutcome, Linker, link};
+pub use lock::{Lock, LockError, LockHolder};
+pub use lock_holders::lock_holder_text;
+pub use processes::parent_process_names;
 pub use read::{
-    Found, Stat, check_own_file, check_replaceable, check_writable, freed_by_removing, is_hidden,
-    is_link, is_mount_point, is_network, is_overlay, list, nearest, open, read, real_path, stat,
-    stat_open, user_name, walk,
+    DirEntry, Stat, check_file_writable, check_folder_writable, check_replaceable,
+    current_user_name, is_hidden, is_link, is_mount_point, is_network_filesystem,
+    is_overlay_filesystem, list, nearest_existing, open, read, real_path, reclaimable_bytes, stat,
+    stat_open, walk,
 };
-pub(crate) use step::{Step, step_async};
+pub use sqlite_files::{SQLITE_SUFFIXES, has_super_journal};
+pub use unexpected_file::UnexpectedFile;
 pub use write::{
-    check_touchable, copy, create_folder, free_name, permissions_of, place_for_writing,
-    remove_empty_folder, remove_file, remove_folder, rename, set_permissions, touch,
+    check_touchable, copy, create_folder, permissions_of, remove_empty_folder, remove_file,
+    remove_folder, rename, resolve_for_writing, set_permissions, touch, unused_path,
     write_atomically,
 };
 
 /// The path of a file with something behind its name.
-pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(ending);
     PathBuf::from(name)
@@ -76,7 +77,7 @@ impl FsError {
     }
 
     /// True where nothing is at the path.
-    pub fn is_absent(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
@@ -86,12 +87,12 @@ impl FsError {
     }
 
     /// True where the paths lie on different filesystems.
-    pub fn is_other_filesystem(&self) -> bool {
+    pub fn is_cross_device(&self) -> bool {
         self.source.kind() == io::ErrorKind::CrossesDevices
     }
 
     /// True where the disk has no room.
-    pub fn is_full(&self) -> bool {
+    pub fn is_disk_full(&self) -> bool {
         matches!(
             self.source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -107,17 +108,17 @@ impl FsError {
     }
 
     /// What stands there, where that is nothing that hygge would open.
-    pub fn odd(&self) -> Option<&Odd> {
+    pub fn unexpected_file(&self) -> Option<&UnexpectedFile> {
         self.source.get_ref()?.downcast_ref()
     }
 
     /// What to do next, where that follows from the error alone.
     pub fn hint(&self) -> Option<&'static str> {
-        match (self.odd(), self.source.kind()) {
-            (Some(Odd::Link), _) => {
+        match (self.unexpected_file(), self.source.kind()) {
+            (Some(UnexpectedFile::Link), _) => {
                 Some("remove the link, or move what it leads to into its place")
             }
-            (Some(Odd::NotAFile(_) | Odd::TooLarge { .. }), _) => {
+            (Some(UnexpectedFile::NotAFile(_) | UnexpectedFile::TooLarge { .. }), _) => {
                 Some("move it away, and bring back what should be there")
             }
             (_, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Some(
@@ -137,7 +138,7 @@ impl FsError {
     }
 }
 
-fn is_absent(error: &io::Error) -> bool {
+fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

@@ -59,12 +59,15 @@ impl Graph {
         config: &Config,
         mut problems: Problems,
     ) -> Result<Self, Problems> {
-        let placed: Vec<Placed<'_>> = flows.iter().map(|flow| Placed::new(flow, real)).collect();
+        let placed: Vec<FlowPaths<'_>> = flows
+            .iter()
+            .map(|flow| FlowPaths::new(flow, real))
+            .collect();
         let stores = StorePaths::new(&placed);
-        let cache = resolved(&config.options.cache_folder, real);
+        let cache = lookup_real_path(&config.options.cache_folder, real);
         for place in &placed {
             check_overlaps(place, &stores, &mut problems);
-            check_cache(place, cache, &mut problems);
+            check_cache_overlap(place, cache, &mut problems);
         }
         if config.options.confine {
             check_confined(
@@ -74,12 +77,12 @@ impl Graph {
                 root,
                 &mut problems,
             );
-            for Placed { flow, home, store } in &placed {
+            for FlowPaths { flow, home, store } in &placed {
                 if let Some((home, _)) = home {
                     check_confined(
                         &format!("the home of flow {}", flow.name),
                         home,
-                        flow.at.home,
+                        flow.spans.home,
                         root,
                         &mut problems,
                     );
@@ -87,13 +90,13 @@ impl Graph {
                 check_confined(
                     &format!("the store of flow {}", flow.name),
                     store,
-                    flow.at.store,
+                    flow.spans.store,
                     root,
                     &mut problems,
                 );
             }
         }
-        let tables = Tables::new(flows);
+        let tables = TableWriters::new(flows);
         let mut graph = DiGraph::new();
         let nodes: HashMap<FlowName, NodeIndex> = flows
             .iter()
@@ -102,7 +105,7 @@ impl Graph {
         for place in &placed {
             for upstream in upstreams(place, &stores)
                 .into_iter()
-                .chain(filler(place, &tables))
+                .chain(table_writer(place, &tables))
             {
                 if let (Some(from), Some(to)) = (nodes.get(upstream), nodes.get(&place.flow.name)) {
                     graph.update_edge(*from, *to, ());
@@ -117,7 +120,7 @@ impl Graph {
             .into_iter()
             .map(|node| graph[node].name.clone())
             .collect();
-        problems.or(Self {
+        problems.into_result(Self {
             graph,
             nodes,
             order,
@@ -187,31 +190,31 @@ impl Graph {
 }
 
 /// A flow with the real paths of its home and its store.
-struct Placed<'a> {
+struct FlowPaths<'a> {
     flow: &'a Arc<Flow>,
     /// The path, and whether folders below it are read as well; `None` for another flow's output.
     home: Option<(&'a Path, bool)>,
     store: &'a Path,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> FlowPaths<'a> {
     fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
         let home = flow
             .home
-            .files()
-            .map(|files| (resolved(files.path(), real), files.is_deep()));
+            .as_files()
+            .map(|files| (lookup_real_path(files.path(), real), files.is_recursive()));
         Self {
             flow,
             home,
-            store: resolved(flow.store.path(), real),
+            store: lookup_real_path(flow.store.path(), real),
         }
     }
 }
 
 /// The flows that fill tables, by database and the table's own name.
-struct Tables<'a>(HashMap<(&'a str, &'a str), Vec<&'a Flow>>);
+struct TableWriters<'a>(HashMap<(&'a str, &'a str), Vec<&'a Flow>>);
 
-impl<'a> Tables<'a> {
+impl<'a> TableWriters<'a> {
     fn new(flows: &'a [Arc<Flow>]) -> Self {
         let mut tables: HashMap<_, Vec<&Flow>> = HashMap::new();
         for flow in flows {
@@ -229,10 +232,12 @@ impl<'a> Tables<'a> {
 }
 
 /// The flow that fills the table which a home reads. Schemas are compared where both say one.
-fn filler<'a>(place: &Placed<'a>, tables: &Tables<'a>) -> Option<&'a str> {
-    let rows = place.flow.home.rows()?;
+fn table_writer<'a>(place: &FlowPaths<'a>, tables: &TableWriters<'a>) -> Option<&'a str> {
+    let rows = place.flow.home.as_rows()?;
     let names = rows.table()?;
-    let flows = tables.0.get(&(rows.database(), names.last()?.as_str()))?;
+    let flows = tables
+        .0
+        .get(&(rows.database_id(), names.last()?.as_str()))?;
     let fits = |flow: &&&Flow| {
         flow.store
             .table()
@@ -243,14 +248,14 @@ fn filler<'a>(place: &Placed<'a>, tables: &Tables<'a>) -> Option<&'a str> {
 
 /// The stores by their real paths.
 struct StorePaths<'a> {
-    owners: HashMap<&'a [u8], Vec<&'a Placed<'a>>>,
+    owners: HashMap<&'a [u8], Vec<&'a FlowPaths<'a>>>,
     /// The same in the order of their bytes: what lies below a path stands together.
     ordered: BTreeSet<&'a [u8]>,
 }
 
 impl<'a> StorePaths<'a> {
-    fn new(placed: &'a [Placed<'a>]) -> Self {
-        let mut owners: HashMap<&[u8], Vec<&Placed<'_>>> = HashMap::with_capacity(placed.len());
+    fn new(placed: &'a [FlowPaths<'a>]) -> Self {
+        let mut owners: HashMap<&[u8], Vec<&FlowPaths<'_>>> = HashMap::with_capacity(placed.len());
         for place in placed {
             owners
                 .entry(place.store.as_os_str().as_bytes())
@@ -270,7 +275,7 @@ impl<'a> StorePaths<'a> {
 
     /// The flows whose store is the path or a folder above it, the nearest first; of each folder
     /// only the first two, since more than one is a problem.
-    fn around(&self, path: &'a Path) -> impl Iterator<Item = &'a Placed<'a>> {
+    fn enclosing(&self, path: &'a Path) -> impl Iterator<Item = &'a FlowPaths<'a>> {
         let mut end = Some(path.as_os_str().as_bytes());
         let folders = std::iter::from_fn(move || {
             let folder = end?;
@@ -288,7 +293,7 @@ impl<'a> StorePaths<'a> {
     }
 
     /// The flows whose store lies below the path.
-    fn below(&self, path: &Path) -> impl Iterator<Item = &'a Placed<'a>> {
+    fn below(&self, path: &Path) -> impl Iterator<Item = &'a FlowPaths<'a>> {
         // `join("")` puts one slash at the end.
         let folder = path.join("").into_os_string().into_vec();
         let from = (Bound::Included(folder.as_slice()), Bound::Unbounded);
@@ -306,16 +311,16 @@ impl<'a> StorePaths<'a> {
     }
 }
 
-fn resolved<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
+fn lookup_real_path<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
     real.get(path).map_or(path, PathBuf::as_path)
 }
 
-fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Problems) {
-    let Placed { flow, home, store } = place;
+fn check_overlaps(place: &FlowPaths<'_>, stores: &StorePaths<'_>, problems: &mut Problems) {
+    let FlowPaths { flow, home, store } = place;
     // Each flow is reported once, beside one other: the first of its folder, or the nearest around
     // it.
     if let Some(other) = stores
-        .around(store)
+        .enclosing(store)
         .find(|other| other.flow.name != flow.name)
     {
         let is_same = other.store == *store;
@@ -327,16 +332,16 @@ fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Pr
             other.flow,
             if is_same { same } else { "lie in one another" },
         );
-        if !is_same || first.at.name < flow.at.name {
+        if !is_same || first.spans.name < flow.spans.name {
             let message = format!(
                 "the stores of flows {} and {} {how}: {}",
                 first.name,
                 flow.name,
-                flow.store.shown(store)
+                flow.store.display_name(store)
             );
-            let problem = Problem::new(flow.at.store, message, "this flow's store")
-                .also(first.at.store, "and this one's");
-            problems.push(problem.hint(hint));
+            let problem = Problem::new(flow.spans.store, message, "this flow's store")
+                .with_label(first.spans.store, "and this one's");
+            problems.push(problem.with_hint(hint));
         }
     }
     let Some((home, _)) = home else { return };
@@ -347,15 +352,15 @@ fn check_overlaps(place: &Placed<'_>, stores: &StorePaths<'_>, problems: &mut Pr
             _ => "lie in one another: its store is in its home",
         };
         let message = format!("home and store of flow {} {how}", flow.name);
-        let problem = Problem::new(flow.at.store, message, "it would read what it writes")
-            .also(flow.at.home, "its home");
-        problems.push(problem.hint("choose a store beside the home"));
+        let problem = Problem::new(flow.spans.store, message, "it would read what it writes")
+            .with_label(flow.spans.home, "its home");
+        problems.push(problem.with_hint("choose a store beside the home"));
     }
 }
 
 /// Cache, homes and stores keep out of each other's folders.
-fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
-    let Placed { flow, home, store } = place;
+fn check_cache_overlap(place: &FlowPaths<'_>, cache: &Path, problems: &mut Problems) {
+    let FlowPaths { flow, home, store } = place;
     let other_cache = "options.cache.dir names another folder for the cache";
     if store.starts_with(cache) || cache.starts_with(store) {
         let message = format!(
@@ -363,16 +368,17 @@ fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
             flow.name,
             cache.display()
         );
-        problems.push(Problem::new(flow.at.store, message, "its store").hint(other_cache));
+        problems.push(Problem::new(flow.spans.store, message, "its store").with_hint(other_cache));
     }
     if store.file_name().is_some_and(|name| name == ".hygge") {
         let problem = Problem::new(
-            flow.at.store,
+            flow.spans.store,
             format!("the store of flow {} is called .hygge", flow.name),
             "its store",
         );
         problems.push(
-            problem.hint("that is the name of the folder in which receipts lie: choose another"),
+            problem
+                .with_hint("that is the name of the folder in which receipts lie: choose another"),
         );
     }
     let Some((home, deep)) = *home else { return };
@@ -388,7 +394,7 @@ fn check_cache(place: &Placed<'_>, cache: &Path, problems: &mut Problems) {
             flow.name,
             cache.display()
         );
-        problems.push(Problem::new(flow.at.home, message, "its home").hint(other_cache));
+        problems.push(Problem::new(flow.spans.home, message, "its home").with_hint(other_cache));
     }
 }
 
@@ -397,12 +403,12 @@ fn check_confined(what: &str, path: &Path, at: Span, root: &Path, problems: &mut
     if !path.starts_with(root) {
         let message = format!("{what} leaves the folder of the config: {}", path.display());
         let problem = Problem::new(at, message, "expected a path below it");
-        problems.push(problem.hint("options.confine: true asks for that"));
+        problems.push(problem.with_hint("options.confine: true asks for that"));
     }
 }
 
 /// The names of the flows that a flow needs.
-fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str> {
+fn upstreams<'a>(place: &'a FlowPaths<'a>, stores: &StorePaths<'a>) -> Vec<&'a str> {
     let flow = place.flow;
     let mut names: Vec<&str> = flow
         .needs
@@ -413,7 +419,7 @@ fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str>
     if let Some((home, deep)) = place.home {
         // That a flow reads its own store is a problem of its own.
         let around = stores
-            .around(home)
+            .enclosing(home)
             .filter(|other| other.flow.name != flow.name);
         names.extend(around.map(|other| other.flow.name.as_str()));
         if deep {
@@ -424,15 +430,15 @@ fn upstreams<'a>(place: &'a Placed<'a>, stores: &StorePaths<'a>) -> Vec<&'a str>
 }
 
 /// Reports a strongly connected group as the whole circle, once.
-fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], problems: &mut Problems) {
-    let Some(first) = circle.iter().copied().min() else {
+fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, cycle: &[NodeIndex], problems: &mut Problems) {
+    let Some(first) = cycle.iter().copied().min() else {
         return;
     };
-    if circle.len() == 1 && !graph.contains_edge(first, first) {
+    if cycle.len() == 1 && !graph.contains_edge(first, first) {
         return;
     }
     let mut path = vec![first];
-    let members: BTreeSet<_> = circle.iter().copied().collect();
+    let members: BTreeSet<_> = cycle.iter().copied().collect();
     // Every member has a way back to the first: the shortest one is shown.
     let next = graph
         .neighbors(first)
@@ -444,15 +450,16 @@ fn check_cycle(graph: &DiGraph<Arc<Flow>, ()>, circle: &[NodeIndex], problems: &
         path.extend(way);
     }
     let names: Vec<&str> = path.iter().map(|node| graph[*node].name.as_str()).collect();
-    let message = if circle.len() == 1 {
+    let message = if cycle.len() == 1 {
         format!("flow {} needs itself", names[0])
     } else {
         format!("flows need each other in a circle: {}", names.join(" -> "))
     };
-    let mut problem = Problem::new(graph[first].at.name, message, "the circle begins here");
+    let mut problem = Problem::new(graph[first].spans.name, message, "the circle begins here");
     for node in path.iter().skip(1).filter(|node| **node != first) {
-        problem = problem.also(graph[*node].at.name, "and comes by here");
+        problem = problem.with_label(graph[*node].spans.name, "and comes by here");
     }
-    problems
-        .push(problem.hint("take one of the edges away: a needs:, or a home that lies in a store"));
+    problems.push(
+        problem.with_hint("take one of the edges away: a needs:, or a home that lies in a store"),
+    );
 }

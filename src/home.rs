@@ -5,9 +5,9 @@
 pub mod files;
 pub mod flow;
 mod glob;
-mod marks;
 pub mod sql;
-mod unread;
+mod table_formats;
+mod unread_files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
@@ -23,15 +23,15 @@ use tokio::sync::mpsc;
 use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::connection::Databases;
-use crate::connection::types::Column;
+use crate::connection::types::SqlColumn;
 use crate::error::{Error, ErrorKind, Result as Outcome};
 use crate::fingerprint::Fingerprint;
 use crate::format::Format;
 use crate::format::batch::RecordBatch;
-use crate::format::foreign::by_ending;
+use crate::format::sniff::sniff_extension;
 use crate::fs::{self, FsError, Stat};
 
-pub use marks::Marked;
+pub use table_formats::TableFormat;
 
 /// A source of data, as the config describes it.
 ///
@@ -44,7 +44,7 @@ pub trait Home: Debug + Send + Sync {
     fn settings(&self) -> Settings;
 
     /// What the config says and this home has no use for, in words for `hygge check`.
-    fn without_effect(&self) -> Vec<String> {
+    fn ineffective_settings(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -66,7 +66,7 @@ pub enum Source<'a> {
 
 impl dyn Home + '_ {
     /// Its files, where it has some.
-    pub fn files(&self) -> Option<&dyn FileSource> {
+    pub fn as_files(&self) -> Option<&dyn FileSource> {
         if let Source::Files(files) = self.source() {
             Some(files)
         } else {
@@ -75,7 +75,7 @@ impl dyn Home + '_ {
     }
 
     /// Its rows, where a database has them.
-    pub fn rows(&self) -> Option<&dyn RowSource> {
+    pub fn as_rows(&self) -> Option<&dyn RowSource> {
         if let Source::Rows(rows) = self.source() {
             Some(rows)
         } else {
@@ -84,7 +84,7 @@ impl dyn Home + '_ {
     }
 
     /// The flow that it is, by its name.
-    pub fn flow(&self) -> Option<&str> {
+    pub fn as_flow(&self) -> Option<&str> {
         if let Source::Flow(flow) = self.source() {
             Some(flow)
         } else {
@@ -99,7 +99,7 @@ pub trait FileSource: Debug + Send + Sync {
     fn path(&self) -> &Path;
 
     /// True where folders below it are read as well.
-    fn is_deep(&self) -> bool;
+    fn is_recursive(&self) -> bool;
 
     /// Their format.
     fn format(&self) -> Arc<dyn Format>;
@@ -116,7 +116,7 @@ pub trait FileSource: Debug + Send + Sync {
     ///
     /// # Errors
     /// There is such a thing, by its name.
-    fn check_surroundings(&self) -> Result<(), HomeError>;
+    fn check_not_in_table(&self) -> Result<(), HomeError>;
 
     /// What lies there and is not read, although it may have been meant, in words. The place is
     /// listed once more, so that it is asked only where somebody checks, or builds for the first
@@ -124,11 +124,11 @@ pub trait FileSource: Debug + Send + Sync {
     ///
     /// # Errors
     /// It cannot be listed.
-    fn unread(&self) -> Result<Vec<String>, HomeError>;
+    fn describe_unread_files(&self) -> Result<Vec<String>, HomeError>;
 
     /// Values that stand in the names of the folders of a file that was listed, and may be in no
     /// file: column and value.
-    fn values_in_folders(&self, name: &str) -> Vec<(String, String)>;
+    fn hive_partition_values(&self, name: &str) -> Vec<(String, String)>;
 }
 
 impl PartialEq for dyn Home {
@@ -145,7 +145,7 @@ pub trait RowSource: Debug + Send + Sync {
     fn connection(&self) -> &Connection;
 
     /// What tells the database from others.
-    fn database(&self) -> &str;
+    fn database_id(&self) -> &str;
 
     /// The table, with its schema if that is said; `None` for a query.
     fn table(&self) -> Option<&[String]>;
@@ -154,14 +154,14 @@ pub trait RowSource: Debug + Send + Sync {
     fn recipe(&self) -> BTreeMap<String, String>;
 
     /// True where it can be told without reading whether something changed.
-    fn is_probed(&self) -> bool;
+    fn detects_changes(&self) -> bool;
 
     /// Fails where it is not known which database is meant: then nothing can be compared with what
     /// was read before.
     ///
     /// # Errors
     /// A variable of its connection is not set, or its URL cannot be used.
-    fn check_place(&self) -> Outcome<()>;
+    fn check_database_known(&self) -> Outcome<()>;
 
     /// What it adds by, where it has a watermark: then a build reads what has come since, and what
     /// it settled stays.
@@ -170,38 +170,38 @@ pub trait RowSource: Debug + Send + Sync {
     }
 
     /// True for the name of a unit whose rows are never read again, of a table with a watermark.
-    fn is_settled(&self, unit: &str) -> bool;
+    fn is_closed(&self, unit: &str) -> bool;
 
     /// Which units slices mean that were asked for.
     ///
     /// # Errors
     /// It has no slices, or they are called otherwise.
-    fn choose(&self, slices: &SliceRange) -> Outcome<Chosen>;
+    fn partition_filter(&self, slices: &SliceRange) -> Outcome<PartitionFilter>;
 
     /// Asks what is there now. No rows are read but those that the probe needs.
     fn probe<'a>(
         &'a self,
         databases: &'a Databases,
-        before: &'a Before,
-    ) -> BoxFuture<'a, Outcome<Answer>>;
+        before: &'a PreviousRead,
+    ) -> BoxFuture<'a, Outcome<TableState>>;
 
     /// Opens a reading: everything that is read in it, its own answer included, is of one moment.
-    fn open<'a>(
+    fn open_session<'a>(
         &'a self,
         databases: &'a Databases,
-        before: &'a Before,
-    ) -> BoxFuture<'a, Outcome<Arc<dyn Reading>>>;
+        before: &'a PreviousRead,
+    ) -> BoxFuture<'a, Outcome<Arc<dyn ReadSession>>>;
 }
 
 /// What was read before of a table with a watermark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Before {
+pub struct PreviousRead {
     /// The names of units that are settled and at hand.
-    pub settled: BTreeSet<String>,
+    pub closed: BTreeSet<String>,
     /// The names of those that were, and shall be read again as the same units.
-    pub again: BTreeSet<String>,
+    pub reread: BTreeSet<String>,
     /// True where no row can be taken back: what is not settled must wait.
-    pub is_final: bool,
+    pub is_append_only: bool,
 }
 
 /// Slices that were asked for, by their names: from one to another, both included.
@@ -242,12 +242,12 @@ impl fmt::Display for SliceRange {
 }
 
 /// Says of the name of a unit whether it was asked for.
-pub type Chosen = Box<dyn Fn(&str) -> bool + Send + Sync>;
+pub type PartitionFilter = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Rows of one moment.
-pub trait Reading: Debug + Send + Sync {
+pub trait ReadSession: Debug + Send + Sync {
     /// What is there at that moment.
-    fn answer(&self) -> &Arc<Answer>;
+    fn table_state(&self) -> &Arc<TableState>;
 
     /// Reads a unit and sends its rows in order, in parts of no more than so many; gives their
     /// number. A unit without rows is one batch without rows. Dropped, it ends the query, at the
@@ -255,11 +255,11 @@ pub trait Reading: Debug + Send + Sync {
     ///
     /// # Errors
     /// The database fails, or a value has no place in its column.
-    fn read(
+    fn read_partition(
         self: Arc<Self>,
-        unit: usize,
+        partition: usize,
         rows_per_part: u64,
-        rows: mpsc::Sender<Batch>,
+        rows: mpsc::Sender<PartBatch>,
     ) -> BoxFuture<'static, Outcome<u64>>;
 
     /// Ends the reading.
@@ -267,74 +267,75 @@ pub trait Reading: Debug + Send + Sync {
 }
 
 /// The name of a table's columns among its inputs: no slice is called so.
-pub const SCHEMA: &str = "/schema";
+pub const SCHEMA_INPUT: &str = "/schema";
 
 /// The name of the answer to a probe of the whole table.
-pub const PROBE: &str = "/probe";
+pub const PROBE_INPUT: &str = "/probe";
 
 /// What a table holds, as far as it can be told without reading it.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct TableState {
     /// The digest of its columns.
-    pub schema: Fingerprint,
+    pub schema_digest: Fingerprint,
     /// The columns as files have them.
-    pub columns: ArrowSchema,
+    pub arrow_schema: ArrowSchema,
     /// The columns as they are told apart and named.
-    pub known: Vec<KnownColumn>,
+    pub recorded_columns: Vec<RecordedColumn>,
     /// What decides whether it changed, by name.
     pub inputs: BTreeMap<String, Fingerprint>,
     /// What is read, in order.
-    pub units: Vec<Unit>,
+    pub partitions: Vec<ReadPartition>,
     /// What its reader should know, in words: order, types without a counterpart.
     pub remarks: Vec<String>,
 }
 
 /// A column, as far as it is recorded: what came of it can be told later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownColumn {
+pub struct RecordedColumn {
     /// Its name.
     pub name: String,
     /// Its type as the database calls it, or as the values of the file are.
     pub declared: String,
     /// What it becomes.
-    pub becomes: String,
+    #[serde(rename = "becomes")]
+    pub target_type: String,
 }
 
-impl KnownColumn {
+impl RecordedColumn {
     /// One of which nothing but the name is known.
-    pub fn named(name: &str) -> Self {
+    pub fn from_name(name: &str) -> Self {
         Self {
             name: name.to_string(),
             declared: String::new(),
-            becomes: String::new(),
+            target_type: String::new(),
         }
     }
 }
 
-impl From<&Column> for KnownColumn {
-    fn from(column: &Column) -> Self {
+impl From<&SqlColumn> for RecordedColumn {
+    fn from(column: &SqlColumn) -> Self {
         Self {
             name: column.name.clone(),
             declared: column.declared.clone(),
-            becomes: column.kind.to_string(),
+            target_type: column.kind.to_string(),
         }
     }
 }
 
 /// Some rows that are read by one query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
+pub struct ReadPartition {
     /// Its name, which no other unit of the table has.
     pub name: String,
     /// What names of files may be made of.
-    pub stem: String,
+    pub file_stem: String,
     /// The digest of what was answered for it. Equal answers mean equal rows.
     pub digest: Fingerprint,
 }
 
 /// Some rows of a unit.
 #[derive(Debug)]
-pub struct Batch {
+pub struct PartBatch {
     /// The rows.
     pub rows: RecordBatch,
     /// True where a group of the file ends behind them.
@@ -399,18 +400,18 @@ pub enum HomeError {
         others: Vec<String>,
     },
     /// Files whose program says elsewhere which of them count.
-    #[error("{} is {marked}: that says which of its files count, and hygge does not read it yet", folder.display())]
-    Marked {
+    #[error("{} is {table_format}: that says which of its files count, and hygge does not read it yet", folder.display())]
+    ForeignTable {
         /// The folder.
         folder: PathBuf,
         /// What it is.
-        marked: Marked,
+        table_format: TableFormat,
     },
     /// A column that is in no file.
     #[error(
         "{file}: the column {column} stands only in the name of a folder, {column}={value}, and would be lost"
     )]
-    InFolders {
+    HivePartitionColumn {
         /// The file, below the home.
         file: String,
         /// The column.
@@ -447,23 +448,23 @@ fn listed(names: &[String]) -> String {
 impl From<HomeError> for Error {
     fn from(error: HomeError) -> Self {
         let of_kind = |others: &[String]| {
-            let foreign = others.iter().find_map(|name| by_ending(name))?;
-            let verb = if foreign.is_read() {
+            let foreign = others.iter().find_map(|name| sniff_extension(name))?;
+            let verb = if foreign.is_supported() {
                 "is another format"
             } else {
                 "is not read from files here"
             };
-            Some(format!("{} {verb}: {}", foreign.what, foreign.hint))
+            Some(format!("{} {verb}: {}", foreign.description, foreign.hint))
         };
         let hint = match &error {
             HomeError::NothingMatches { others, .. } if of_kind(others).is_some() => {
                 let error_hint = of_kind(others).unwrap_or_default();
                 return Self::new(ErrorKind::Flow, error).with_hint(error_hint);
             }
-            HomeError::Marked { .. } => Some(
+            HomeError::ForeignTable { .. } => Some(
                 "read as plain files, rows that were removed would come back: let a program that reads such tables write its rows into another folder, and make that the home",
             ),
-            HomeError::InFolders { .. } => Some(
+            HomeError::HivePartitionColumn { .. } => Some(
                 "make one flow of each folder: name it in home.path, as in home: home/year=2024, or in glob; or write the column into the files",
             ),
             HomeError::Missing(path) if path.to_string_lossy().contains('*') => Some(

@@ -1,26 +1,26 @@
 //! Planning: what must be done, with reasons, before anything is done.
 
-mod again;
 pub mod append;
 mod backfill;
-mod beside;
 pub mod check;
-mod columns;
-pub mod db;
-mod hashing;
+mod hash_progress;
+pub mod index_cache;
+mod input_checks;
 mod judge;
-pub mod look;
-pub mod lost;
-pub mod memory;
+pub mod lost_entities;
 pub mod orphans;
 mod planner;
 mod prepare;
 pub mod probe;
 pub mod project;
-mod schema;
+pub mod queries;
+mod rebuildable;
+mod schema_changes;
 pub mod slice;
+pub mod snapshot;
 pub mod stale;
 pub mod table;
+mod table_columns;
 pub mod work;
 
 use std::sync::Arc;
@@ -28,21 +28,21 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cache::history::PastSet;
 use crate::flow::FlowName;
-use crate::graph::selection::Selected;
+use crate::graph::selection::SelectedFlows;
 use crate::home::SliceRange;
 
 use stale::Verdict;
-use work::Work;
+use work::FlowWork;
 
-pub use hashing::Hashing;
+pub use hash_progress::HashProgress;
 pub use orphans::Orphan;
 pub use planner::Planner;
 
 /// What a run is about.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct PlanRequest {
     /// The flows.
-    pub selected: Selected,
+    pub selected: SelectedFlows,
     /// Make the named ones whatever is recorded.
     pub force: bool,
     /// Slices of the named ones that shall be read again.
@@ -50,31 +50,35 @@ pub struct Request {
     /// Publish sets from which more rows vanish than their flows allow.
     pub accept_shrink: bool,
     /// An earlier set of one flow that shall be put back.
-    pub put_back: Option<PutBack>,
+    pub restore: Option<RestoreTarget>,
     /// Set when the run shall end.
     pub interrupted: Arc<AtomicBool>,
     /// Is told how far files are read.
-    pub hashing: Arc<Hashing>,
+    pub hash_progress: Arc<HashProgress>,
 }
 
-impl Request {
+impl PlanRequest {
     /// Of these flows, and nothing besides.
-    pub fn new(selected: Selected, interrupted: Arc<AtomicBool>, hashing: Arc<Hashing>) -> Self {
+    pub fn new(
+        selected: SelectedFlows,
+        interrupted: Arc<AtomicBool>,
+        hashing: Arc<HashProgress>,
+    ) -> Self {
         Self {
             selected,
             force: false,
             slices: None,
             accept_shrink: false,
-            put_back: None,
+            restore: None,
             interrupted,
-            hashing,
+            hash_progress: hashing,
         }
     }
 }
 
 /// An earlier set that shall be published again.
 #[derive(Clone, Debug)]
-pub struct PutBack {
+pub struct RestoreTarget {
     /// The flow.
     pub flow: FlowName,
     /// The set, where it is not the one that the receipt says is the latest.
@@ -87,27 +91,27 @@ pub struct PutBack {
 #[derive(Debug)]
 pub struct Plan {
     /// One step for each selected flow, each behind those that it needs.
-    pub steps: Vec<Step>,
+    pub flows: Vec<PlannedFlow>,
     /// Stores that no flow owns any more.
     pub orphans: Vec<Orphan>,
     /// Flows that stay at an earlier set, with the run that made it.
     pub pinned: Vec<(FlowName, i64)>,
     /// True where databases were asked for it.
-    pub asked_tables: bool,
+    pub has_probed_tables: bool,
 }
 
 /// One flow of a plan.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct PlannedFlow {
     /// The flow.
     pub flow: FlowName,
     /// Whether it must run.
     pub verdict: Verdict,
     /// What is to be done, where that is known.
-    pub work: Option<Arc<Work>>,
+    pub work: Option<Arc<FlowWork>>,
 }
 
-impl Step {
+impl PlannedFlow {
     /// What its reader should know of its tables, in words.
     pub fn remarks(&self) -> Vec<String> {
         let Some(work) = &self.work else {

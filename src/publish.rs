@@ -9,8 +9,8 @@ use crate::cache::index::PartRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, Mode};
-use crate::plan::work::Work;
-use crate::store::receipt::{Manifest, Part, Published, Receipt};
+use crate::plan::work::FlowWork;
+use crate::store::receipt::{Manifest, Part, PublishedSet, Receipt};
 
 /// Why a set is not published.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +67,13 @@ impl From<PublishError> for Error {
 /// Two parts have one name, rows were lost or doubled, or too many would vanish.
 pub fn assemble(
     flow: &Flow,
-    work: &Work,
+    work: &FlowWork,
     made: &[PartRecord],
     receipt: Option<&Receipt>,
     accept_shrink: bool,
-) -> Result<Published> {
+) -> Result<PublishedSet> {
     let digests: Vec<Fingerprint> = made.iter().map(|record| record.digest).collect();
-    let names = work.names(flow, &digests)?;
+    let names = work.part_names(flow, &digests)?;
     let mut parts = Vec::with_capacity(made.len());
     for (((name, sequence), planned), record) in names
         .into_iter()
@@ -108,14 +108,14 @@ pub fn assemble(
     if !accept_shrink {
         check_shrink(flow, receipt, manifest.rows())?;
     }
-    Ok(Published {
+    Ok(PublishedSet {
         key: work.key,
         components: work.components.clone(),
-        schema: work.schema,
+        schema_digest: work.schema,
         columns: work.columns.clone(),
         placement: work.placement.clone(),
         manifest,
-        sequence: work.last_sequence(),
+        max_sequence: work.last_sequence(),
         pinned: work.pinned,
         at: Timestamp::now().to_string(),
     })

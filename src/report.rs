@@ -1,12 +1,12 @@
 //! Displays: what a person or a program sees of a plan and of a run.
 
-pub mod fancy;
 pub mod json;
 pub mod output;
 pub mod plain;
 pub mod progress;
+pub mod terminal;
 
-use crate::cache::index::Begun;
+use crate::cache::index::IndexReset;
 use crate::execute::event::{Event, Summary};
 use crate::plan::Plan;
 
@@ -14,11 +14,11 @@ use crate::plan::Plan;
 #[derive(Clone, Copy, Debug)]
 pub struct Notices<'a> {
     /// Stale flows that are not selected.
-    pub left_alone: &'a [String],
+    pub unselected: &'a [String],
     /// Flows without an entity.
     pub without_entities: &'a [String],
     /// Why the index was begun anew, and how many receipts were found.
-    pub index: Option<(&'a Begun, usize)>,
+    pub rebuilt_index: Option<(&'a IndexReset, usize)>,
 }
 
 /// Shows plans and events as they come.
@@ -27,7 +27,7 @@ pub trait Report {
     fn plan(&mut self, plan: &Plan);
 
     /// What is noticed before anything runs.
-    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>);
+    fn notices(&mut self, plan: &Plan, notices: &Notices<'_>);
 
     /// Something went wrong that changes no result.
     fn warn(&mut self, text: &str);

@@ -2,10 +2,10 @@
 //!
 //! It knows nothing of flows and homes: it is told what to publish, and by whom.
 
+pub mod accepted_loss;
+pub mod context;
 pub mod files;
-pub mod given_up;
 pub mod receipt;
-pub mod room;
 pub mod sql;
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,12 +22,12 @@ use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
-use crate::format::Target;
+use crate::format::OutputSpec;
 use crate::fs::{FsError, Lock, LockError, Stat};
 use crate::home::Home;
 
-use receipt::{Published, Receipt};
-use room::Room;
+use context::PublishContext;
+use receipt::{PublishedSet, Receipt};
 
 /// A destination, as the config describes it.
 ///
@@ -44,7 +44,7 @@ pub trait Store: Debug + Send + Sync {
     fn path(&self) -> &Path;
 
     /// The table, where it is no folder. Its path then stands for it, and holds nothing but a lock.
-    fn table(&self) -> Option<TableName<'_>> {
+    fn table(&self) -> Option<TargetTable<'_>> {
         None
     }
 
@@ -52,7 +52,7 @@ pub trait Store: Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// What people call it.
-    fn shown(&self, real: &Path) -> String {
+    fn display_name(&self, real: &Path) -> String {
         real.display().to_string()
     }
 
@@ -62,20 +62,20 @@ pub trait Store: Debug + Send + Sync {
     }
 
     /// What its parts are made of.
-    fn target(&self) -> Target;
+    fn output_spec(&self) -> OutputSpec;
 
     /// What decides how a flow's parts are published: their names. The path is not in it: a
     /// receipt stands beside its store, so that a project that was moved is as fresh as before.
     fn placement(&self) -> BTreeMap<String, String>;
 
     /// Its flow rests: what it keeps open at a server and has no use for meanwhile is closed.
-    fn let_go(&self) {}
+    fn close_idle(&self) {}
 
     /// True where it takes over a folder that holds what hygge did not make.
     fn adopts(&self) -> bool;
 
     /// The name of a part. Two parts of one set must not get the same name: the caller checks.
-    fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError>;
+    fn part_name(&self, naming: &PartNaming<'_>) -> Result<String, StoreError>;
 
     /// True where a part's name has its digest in it, which nobody knows before it is made.
     fn names_by_digest(&self) -> bool {
@@ -90,10 +90,10 @@ pub trait Store: Debug + Send + Sync {
 
     /// Every receipt that stands beside this store, of a table all of its database, by the real
     /// path of the store it is for: what tells, without an index, what was ever published here.
-    fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError>;
+    fn sibling_receipts(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError>;
 
     /// What readers find there now; nothing is read but stats.
-    fn live(&self, real: &Path) -> Result<Live, StoreError>;
+    fn live_contents(&self, real: &Path) -> Result<LiveContents, StoreError>;
 
     /// Fails where nothing could be published: the path is no folder, nothing may be written there,
     /// or it holds what hygge did not make. Changes nothing.
@@ -101,7 +101,7 @@ pub trait Store: Debug + Send + Sync {
 
     /// Fails where columns do not fit by their types alone, naming all of them, or where such a
     /// change is refused; gives what is to be known of the others, in words. Changes nothing.
-    fn check_columns(&self, _: &ArrowSchema, _: Change) -> Result<Vec<String>, StoreError> {
+    fn check_columns(&self, _: &ArrowSchema, _: StoreUpdate) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -111,11 +111,15 @@ pub trait Store: Debug + Send + Sync {
 
     /// The digests of the parts that wait beside the store while an earlier set is published that
     /// was put back: the latest set has them, and they can be published as if they were in it.
-    fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError>;
+    fn latest_parts(
+        &self,
+        real: &Path,
+        receipt: &Receipt,
+    ) -> Result<HashSet<Fingerprint>, StoreError>;
 
     /// The digests of the parts that lie beside the store since the publication before, or since
-    /// one that died: they are in staging once the store is settled.
-    fn beside(
+    /// one that died: they are in staging once the store is recovered.
+    fn previous_parts(
         &self,
         real: &Path,
         receipt: Option<&Receipt>,
@@ -123,22 +127,26 @@ pub trait Store: Debug + Send + Sync {
 
     /// Finishes or undoes a publication that died; parts that are not needed, also those of the set
     /// before, go to `staging`. Needs the lock. Gives the receipt as it is afterwards; what was
-    /// done is noted in `room`.
-    fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError>;
+    /// done is noted in `context`.
+    fn recover(
+        &self,
+        real: &Path,
+        context: &PublishContext<'_>,
+    ) -> Result<Option<Receipt>, StoreError>;
 
     /// What clearing the store removes: only what hygge made. Changes nothing.
-    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError>;
+    fn removable(&self, real: &Path) -> Result<RemovalPlan, StoreError>;
 
-    /// Removes what [`Store::clearing`] gives. Needs the lock.
+    /// Removes what [`Store::removable`] gives. Needs the lock.
     fn clear(&self, real: &Path) -> Result<(), StoreError>;
 
-    /// Puts a whole new set in the place of the old one. Needs the lock and a settled receipt.
-    /// Readers see the old set or the new set; after a crash, `settle` makes it one of them.
+    /// Puts a whole new set in the place of the old one. Needs the lock and a recovered receipt.
+    /// Readers see the old set or the new set; after a crash, `recover` makes it one of them.
     fn publish(
         &self,
         real: &Path,
         publication: &Publication<'_>,
-        room: &Room<'_>,
+        context: &PublishContext<'_>,
     ) -> Result<Receipt, StoreError>;
 }
 
@@ -159,12 +167,12 @@ pub struct Capabilities {
     /// What was added to it can be taken back.
     pub append_revocable: bool,
     /// Rows can be merged by a key.
-    pub merges: bool,
+    pub can_merge: bool,
 }
 
 /// A table that a store fills.
 #[derive(Clone, Copy, Debug)]
-pub struct TableName<'a> {
+pub struct TargetTable<'a> {
     /// What tells its database from others.
     pub database: &'a str,
     /// Its name, behind its schema if that is said.
@@ -177,18 +185,18 @@ pub struct TableName<'a> {
 
 /// How a set changes what a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum StoreUpdate {
     /// It is all that there is.
-    Whole,
+    Replace,
     /// Its parts that are new are added.
-    Add,
+    Append,
     /// The rows of its parts that are new take the place of those with their keys.
     Merge,
 }
 
 /// What a part's name may be made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Naming<'a> {
+pub struct PartNaming<'a> {
     /// The part's number in its set, from 1.
     pub sequence: u64,
     /// The name of its first input file without folder and ending.
@@ -199,7 +207,7 @@ pub struct Naming<'a> {
 
 /// What readers find in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveContents {
     /// True where there is a store, however empty.
     pub exists: bool,
     /// The visible files by name, with their stats.
@@ -210,13 +218,13 @@ pub struct Live {
 
 /// What clearing a store removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clearing {
+pub struct RemovalPlan {
     /// The files.
     pub files: Vec<PathBuf>,
     /// Bytes that readers find in them.
     pub bytes: u64,
     /// What is removed of a table, in words: it has no files.
-    pub table: Option<String>,
+    pub table_summary: Option<String>,
 }
 
 /// What to publish.
@@ -226,22 +234,22 @@ pub struct Publication<'a> {
     pub project: &'a str,
     /// The flow.
     pub flow: &'a str,
-    /// The settled receipt, if the store has one.
+    /// The recovered receipt, if the store has one.
     pub receipt: Option<&'a Receipt>,
     /// The new set.
-    pub next: &'a Published,
+    pub next: &'a PublishedSet,
     /// Names in the live set that someone altered: they are displaced, never used.
     pub altered: &'a [String],
     /// How the new set changes what is there.
-    pub change: Change,
+    pub update: StoreUpdate,
     /// True when the run shall end: what is loaded into a table is given up, what takes a moment is
     /// finished.
     pub interrupted: &'a Arc<AtomicBool>,
     /// How long to wait for another process that fills the same table; nothing where it is as long
     /// as it takes.
-    pub wait: Option<Duration>,
+    pub lock_timeout: Option<Duration>,
     /// Is told once that another process is waited for.
-    pub waiting: &'a UnboundedSender<String>,
+    pub wait_notices: &'a UnboundedSender<String>,
 }
 
 /// Why a store cannot be used.
@@ -273,7 +281,7 @@ pub enum StoreError {
     },
     /// A publication was interrupted.
     #[error("a publication to store {} was interrupted", .0.display())]
-    Unsettled(PathBuf),
+    Unrecovered(PathBuf),
     /// The store's path is something else than a folder.
     #[error("store {} is not a folder", .0.display())]
     NotAFolder(PathBuf),
@@ -295,7 +303,7 @@ pub enum StoreError {
     LowerLayer(PathBuf),
     /// A pattern that leads out of the store or to a name that is never read.
     #[error("file_pattern {pattern:?} gives the name {name:?}, {reason}")]
-    Name {
+    InvalidPartName {
         /// The pattern.
         pattern: String,
         /// What it gave.
@@ -305,7 +313,7 @@ pub enum StoreError {
     },
     /// The receipt cannot be understood.
     #[error("the receipt {} cannot be read: {reason}", path.display())]
-    Receipt {
+    UnreadableReceipt {
         /// Its file.
         path: PathBuf,
         /// Why not.
@@ -313,17 +321,17 @@ pub enum StoreError {
     },
     /// A part that should be published is not there or not what it should be.
     #[error("part {0} is missing or damaged")]
-    Part(String),
+    UnusablePart(String),
     /// Another process has published to a table since it was looked at: what was planned may be
     /// wrong by now.
     #[error("another process has published to {0} meanwhile")]
-    Overtaken(String),
+    ConcurrentPublish(String),
     /// Another process builds into the store.
     #[error(transparent)]
     Locked(#[from] LockError),
     /// A link whose end is missing: a volume that is not mounted?
     #[error("store {} is a link that leads nowhere", .0.display())]
-    LinkToNowhere(PathBuf),
+    DanglingLink(PathBuf),
     /// A database said no, and it was said why.
     #[error(transparent)]
     Database(#[from] Error),
@@ -347,20 +355,20 @@ impl From<StoreError> for Error {
             StoreError::Altered { .. } => {
                 Some("move it away, or build the flow first: then it is put aside")
             }
-            StoreError::Unsettled(_) => Some("build the flow first: that finishes or undoes it"),
+            StoreError::Unrecovered(_) => Some("build the flow first: that finishes or undoes it"),
             StoreError::NotAFolder(_) => Some("choose a folder"),
             StoreError::LongName { .. } => Some("choose a shorter name for its folder"),
-            StoreError::LinkToNowhere(_) => {
+            StoreError::DanglingLink(_) => {
                 Some("make the folder that it leads to, or mount what belongs there")
             }
             StoreError::MountPoint(_) | StoreError::LowerLayer(_) => Some(
                 "choose a folder below it, or publish: in_place of the store, which replaces file by file and is not atomic",
             ),
-            StoreError::Receipt { .. } => Some(
+            StoreError::UnreadableReceipt { .. } => Some(
                 "bring it back from a backup, or move it and the store away to build anew; with mode: append, rows of inputs that are gone are only there",
             ),
-            StoreError::Part(_) => Some("build again: the part is made anew"),
-            StoreError::Overtaken(_) => {
+            StoreError::UnusablePart(_) => Some("build again: the part is made anew"),
+            StoreError::ConcurrentPublish(_) => {
                 Some("build again: what it published is looked at first; nothing of this build was")
             }
             StoreError::Fs(error) | StoreError::Locked(LockError::Fs(error)) => error.hint(),

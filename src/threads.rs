@@ -16,19 +16,19 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use crate::error::no_threads::NoThread;
+use crate::error::thread_spawn::ThreadSpawnError;
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 
 /// Begins the threads that work is shared between. They are begun once.
 ///
 /// # Errors
 /// There are none to be had.
-pub fn begin_pool() -> Result<()> {
+pub fn start_rayon_pool() -> Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         // Else they were begun before.
-        Err(error) => error
-            .source()
-            .map_or(Ok(()), |source| Err(NoThread(source.to_string()).into())),
+        Err(error) => error.source().map_or(Ok(()), |source| {
+            Err(ThreadSpawnError(source.to_string()).into())
+        }),
         Ok(()) => Ok(()),
     }
 }
@@ -38,26 +38,26 @@ pub fn begin_pool() -> Result<()> {
 ///
 /// # Errors
 /// Its threads cannot be begun.
-pub fn runtime(builder: &mut Builder) -> Result<Runtime> {
+pub fn build_runtime(builder: &mut Builder) -> Result<Runtime> {
     let built = catch_panic(|| builder.worker_threads(1).build())?;
-    built.map_err(|error| NoThread(error.to_string()).into())
+    built.map_err(|error| ThreadSpawnError(error.to_string()).into())
 }
 
 /// Something to do on a thread.
-type Job = Box<dyn FnOnce() + Send>;
+type ThreadJob = Box<dyn FnOnce() + Send>;
 
 /// Threads for what takes its time or waits: as many as there is work at once. They stay for more.
 #[derive(Clone, Debug, Default)]
-pub struct Threads(Arc<Mutex<Idle>>);
+pub struct ThreadPool(Arc<Mutex<IdleThreads>>);
 
 /// The threads that have nothing to do, by number.
 #[derive(Debug, Default)]
-struct Idle {
-    last: u64,
-    threads: HashMap<u64, Sender<Job>>,
+struct IdleThreads {
+    last_number: u64,
+    threads: HashMap<u64, Sender<ThreadJob>>,
 }
 
-impl Threads {
+impl ThreadPool {
     /// Does work on a thread; what is given waits for it. A panic goes on where it is waited for.
     ///
     /// # Errors
@@ -67,12 +67,12 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send + 'static {
         let (done, waited) = oneshot::channel::<Result<T, Box<dyn Any + Send>>>();
-        let begun = self.begin(Box::new(move || {
+        let begun = self.start(Box::new(move || {
             // Who waited may have gone.
             drop(done.send(catch_unwind(AssertUnwindSafe(work))));
         }));
         async move {
-            begun.map_err(|error| NoThread(error.to_string()))?;
+            begun.map_err(|error| ThreadSpawnError(error.to_string()))?;
             match waited.await {
                 Ok(Ok(done)) => Ok(done),
                 Ok(Err(panic)) => resume_unwind(panic),
@@ -81,8 +81,8 @@ impl Threads {
         }
     }
 
-    fn begin(&self, job: Job) -> io::Result<()> {
-        let mut idle = self.idle();
+    fn start(&self, job: ThreadJob) -> io::Result<()> {
+        let mut idle = self.lock_idle();
         let free = idle
             .threads
             .keys()
@@ -95,8 +95,8 @@ impl Threads {
                 .send(job)
                 .map_err(|_| io::Error::other("it has ended"));
         }
-        idle.last += 1;
-        let (number, threads) = (idle.last, Arc::downgrade(&self.0));
+        idle.last_number += 1;
+        let (number, threads) = (idle.last_number, Arc::downgrade(&self.0));
         drop(idle);
         let work = move || {
             let mut job = job;
@@ -106,7 +106,10 @@ impl Threads {
                 let Some(threads) = threads.upgrade() else {
                     return;
                 };
-                Threads(threads).idle().threads.insert(number, sender);
+                ThreadPool(threads)
+                    .lock_idle()
+                    .threads
+                    .insert(number, sender);
                 match next.recv() {
                     Ok(more) => job = more,
                     Err(_) => return,
@@ -119,7 +122,7 @@ impl Threads {
             .map(drop)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
+    fn lock_idle(&self) -> MutexGuard<'_, IdleThreads> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -257,12 +257,12 @@ fn the_readme_names_every_command_and_every_sample() {
 fn the_limits_of_the_docs_are_those_of_the_code() {
     let page = read("docs/config.md");
     let limits = [
-        format!("{} MiB", hygge::config::file::FILE_BYTES >> 20),
+        format!("{} MiB", hygge::config::config_file::MAX_FILE_BYTES >> 20),
         format!(
             "{},000,000\nvalues",
-            hygge::config::yaml::VALUES / 1_000_000
+            hygge::config::yaml::MAX_VALUES / 1_000_000
         ),
-        format!("{} levels", hygge::config::yaml::DEPTH),
+        format!("{} levels", hygge::config::yaml::MAX_DEPTH),
     ];
     for limit in limits {
         assert!(page.contains(&limit), "{limit} is not in docs/config.md");

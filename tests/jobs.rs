@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
-use hygge::cache::Access;
+use hygge::cache::CacheAccess;
 use hygge::config::loader;
-use hygge::execute::job::{JobSpec, PartDone};
+use hygge::execute::job::{FinishedPart, JobSpec};
 use hygge::graph::selection::Selection;
 use hygge::plan::project::Project;
-use hygge::plan::{Hashing, Planner, Request};
+use hygge::plan::{HashProgress, PlanRequest, Planner};
 
 use crate::common::assert_success;
 use crate::common::peers;
@@ -48,17 +48,17 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
     .expect("a config");
     let project = Project::new(Arc::new(found)).expect("a project");
     let selected = Selection::default().resolve(&project.graph).expect("flows");
-    let request = Request::new(selected, Arc::default(), Arc::new(Hashing::default()));
+    let request = PlanRequest::new(selected, Arc::default(), Arc::new(HashProgress::default()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let mut planner = Planner::new(project, request, Access::Look)
+        let mut planner = Planner::new(project, request, CacheAccess::Inspect)
             .await
             .expect("a planner");
         let plan = planner.plan().await.expect("a plan");
-        let job = |step: &hygge::plan::Step| {
+        let job = |step: &hygge::plan::PlannedFlow| {
             let (flow, work) = (
                 planner.flow(&step.flow).expect("a flow"),
                 step.work.as_ref()?,
@@ -66,10 +66,10 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
             let home = planner.project.input_format(&flow);
             Some((
                 step.flow.to_string(),
-                JobSpec::new(work, home.as_ref(), &flow.store.target())?,
+                JobSpec::new(work, home.as_ref(), &flow.store.output_spec())?,
             ))
         };
-        plan.steps.iter().filter_map(job).collect()
+        plan.flows.iter().filter_map(job).collect()
     })
 }
 
@@ -85,7 +85,7 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
         let ran = sandbox.run(&["part", "--job", &file, "--into", &format!("made/{flow}")]);
         assert_eq!(ran.code, 0, "{flow}: {}", ran.text);
         for line in ran.text.lines() {
-            let part: PartDone = serde_json::from_str(line).expect("a part");
+            let part: FinishedPart = serde_json::from_str(line).expect("a part");
             let record = part.outputs[0].record;
             let path = sandbox
                 .find(&format!("made/{flow}"), &record.digest.to_string())

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use hygge::config::loader;
-use hygge::flow::resolved::resolved;
+use hygge::flow::resolved::resolved_config;
 use hygge::plan::project::Project;
 
 use crate::common::tree;
@@ -28,7 +28,7 @@ fn load(folder: &Path, text: &[u8]) -> Result<serde_json::Value, String> {
     let found = loader::load(Some(&file), folder, &variables).map_err(|error| error.to_string())?;
     let project = Project::new(Arc::new(found)).map_err(|error| error.to_string())?;
     let flows: Vec<_> = project.graph.flows().cloned().collect();
-    Ok(resolved(&project.config, &flows))
+    Ok(resolved_config(&project.config, &flows))
 }
 
 /// Loads it; if it is a config, what it was resolved to is one too and means the same.

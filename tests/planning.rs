@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hygge::config::loader;
 use hygge::fingerprint::Fingerprint;
 use hygge::fingerprint::key::{Components, KeyKind};
-use hygge::fingerprint::stat::{FolderMemo, Now, Remembered};
+use hygge::fingerprint::stat::{FolderMemo, MemoEntry, UnixNanos};
 use hygge::flow::FlowName;
 use hygge::fs::Stat;
 use hygge::plan::project::Project;
@@ -16,12 +16,12 @@ use crate::common::sandbox::Sandbox;
 fn inputs(name: &str) -> Arc<BTreeMap<String, Fingerprint>> {
     Arc::new(BTreeMap::from([(
         name.to_string(),
-        Fingerprint::of_bytes(name.as_bytes()),
+        Fingerprint::hash_bytes(name.as_bytes()),
     )]))
 }
 
 fn executed(project: &Project) -> BTreeMap<String, usize> {
-    project.take_executed()
+    project.take_query_counts()
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_file_is_trusted_only_when_it_was_two_seconds_old() {
         ctime_ns,
         inode: 1,
     };
-    let digest = Fingerprint::of_bytes(b"1");
+    let digest = Fingerprint::hash_bytes(b"1");
     for (stat, is_trusted) in [
         (stat(8 * SECOND, 8 * SECOND), true),
         (stat(8 * SECOND + 1, 8 * SECOND), false),
@@ -74,9 +74,9 @@ fn a_file_is_trusted_only_when_it_was_two_seconds_old() {
         (stat(20 * SECOND, 8 * SECOND), false),
     ] {
         let mut memo = FolderMemo::default();
-        memo.remember(
+        memo.insert(
             "f".into(),
-            Remembered::new(stat, digest, Now::at(10 * SECOND)),
+            MemoEntry::new(stat, digest, UnixNanos::from_nanos(10 * SECOND)),
         );
         assert_eq!(
             memo.digest("f", &stat),
@@ -112,7 +112,7 @@ fn keys_are_what_they_were() {
     components.set("store.compression", "zstd");
     components
         .inputs
-        .insert("a.parquet".into(), Fingerprint::of_bytes(b"a"));
+        .insert("a.parquet".into(), Fingerprint::hash_bytes(b"a"));
     let keys = [
         KeyKind::Flow,
         KeyKind::Part,

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use hygge::fs::{Exchanged, exchange_folders, exchange_in_two};
+use hygge::fs::{ExchangeMethod, exchange_by_renames, exchange_folders};
 use serde_json::Value;
 
 use crate::common::files;
@@ -232,9 +232,9 @@ fn folders_change_places_also_where_the_filesystem_knows_no_exchange() {
     for (exchange, how) in [
         (
             exchange_folders as fn(&Path, &Path, &Path) -> _,
-            Exchanged::AtOnce,
+            ExchangeMethod::Atomic,
         ),
-        (exchange_in_two, Exchanged::InTwo),
+        (exchange_by_renames, ExchangeMethod::TwoRenames),
     ] {
         let sandbox = Sandbox::new("");
         sandbox.write("next/new", "");

@@ -26,12 +26,12 @@ fn layout(groups: &[u64], kind: u8) -> Layout {
                 bytes: rows * 8,
             })
             .collect(),
-        schema: Fingerprint::of_bytes(b"schema"),
+        stored_digest: Fingerprint::hash_bytes(b"schema"),
         compressions: BTreeSet::new(),
         container: String::new(),
         encrypted: false,
-        columns: Fingerprint::of_bytes(b"columns"),
-        packing: (kind > 0).then(|| Fingerprint::of_bytes(&[kind])),
+        logical_digest: Fingerprint::hash_bytes(b"columns"),
+        packing_digest: (kind > 0).then(|| Fingerprint::hash_bytes(&[kind])),
     }
 }
 

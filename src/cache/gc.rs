@@ -16,7 +16,7 @@ use crate::store::receipt::Manifest;
 
 /// How much history there may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct GcLimits {
     /// Bytes of all parts together.
     pub size: u64,
     /// How long since a part came to staging.
@@ -25,7 +25,7 @@ pub struct Limits {
 
 /// What was let go, or would be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct GcSummary {
     /// Parts.
     pub parts: usize,
     /// Bytes on the disk that are free now: blocks of files that had no other name.
@@ -37,18 +37,18 @@ pub struct Freed {
 }
 
 /// A part in staging.
-struct Staged {
+struct GcCandidate {
     digest: Fingerprint,
     path: PathBuf,
     /// Bytes on the disk that are free when it is gone.
     blocks: u64,
     /// When it came to staging, in nanoseconds since 1970.
-    since: i64,
+    staged_at: i64,
 }
 
 /// What must not be let go.
 #[derive(Default)]
-struct Needed {
+struct NeededParts {
     /// In no case.
     always: HashSet<Fingerprint>,
     /// Not for its size.
@@ -61,32 +61,37 @@ impl Cache {
     ///
     /// # Errors
     /// A part cannot be removed, or the index not be read.
-    pub async fn collect(&self, limits: Limits, is_dry: bool) -> Result<Freed, CacheError> {
+    pub async fn collect_garbage(
+        &self,
+        limits: GcLimits,
+        is_dry: bool,
+    ) -> Result<GcSummary, CacheError> {
         let mut parts = Vec::new();
         for (digest, path, found) in self.staging.parts()? {
-            let blocks = fs::freed_by_removing(&path)?;
-            parts.push(Staged {
+            let blocks = fs::reclaimable_bytes(&path)?;
+            parts.push(GcCandidate {
                 digest,
                 path,
                 blocks,
-                since: found.stat.ctime_ns,
+                staged_at: found.stat.ctime_ns,
             });
         }
-        parts.sort_by_key(|part| part.since);
+        parts.sort_by_key(|part| part.staged_at);
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let oldest = i64::try_from(now.saturating_sub(limits.age).as_nanos()).unwrap_or(i64::MAX);
         let mut left: u64 = parts.iter().map(|part| part.blocks).sum();
-        let is_over = left > limits.size || parts.first().is_some_and(|part| part.since < oldest);
+        let is_over =
+            left > limits.size || parts.first().is_some_and(|part| part.staged_at < oldest);
         let needed = if is_over {
-            self.needed().await?
+            self.needed_parts().await?
         } else {
-            Needed::default()
+            NeededParts::default()
         };
-        let mut freed = Freed::default();
+        let mut freed = GcSummary::default();
         for part in parts {
-            let is_old = part.since < oldest;
+            let is_old = part.staged_at < oldest;
             let is_too_much = left > limits.size && !needed.unpublished.contains(&part.digest);
             if needed.always.contains(&part.digest) || !(is_old || is_too_much) {
                 freed.kept += 1;
@@ -103,7 +108,7 @@ impl Cache {
         Ok(freed)
     }
 
-    async fn needed(&self) -> Result<Needed, CacheError> {
+    async fn needed_parts(&self) -> Result<NeededParts, CacheError> {
         let receipts = self.index.receipts().await?;
         let published = receipts
             .values()
@@ -113,11 +118,11 @@ impl Cache {
             .map(|indexed| &indexed.receipt)
             .filter(|receipt| receipt.latest.is_some());
         let pinned = pinned.flat_map(|receipt| receipt.published.iter().chain(receipt.latest()));
-        let mut needed = Needed {
+        let mut needed = NeededParts {
             always: pinned
-                .flat_map(|published| digests(&published.manifest))
+                .flat_map(|published| manifest_digests(&published.manifest))
                 .collect(),
-            ..Needed::default()
+            ..NeededParts::default()
         };
         let made = self
             .ledger
@@ -130,13 +135,13 @@ impl Cache {
         let past = self.index.all_past_sets().await?;
         let past = past
             .iter()
-            .flat_map(|published| digests(&published.manifest));
+            .flat_map(|published| manifest_digests(&published.manifest));
         let previous = receipts
             .values()
             .filter_map(|indexed| indexed.receipt.previous.as_ref());
-        let published = published.flat_map(|published| digests(&published.manifest));
+        let published = published.flat_map(|published| manifest_digests(&published.manifest));
         for digest in past
-            .chain(previous.flat_map(|previous| digests(&previous.manifest)))
+            .chain(previous.flat_map(|previous| manifest_digests(&previous.manifest)))
             .chain(published)
         {
             needed.unpublished.remove(&digest);
@@ -175,7 +180,7 @@ impl Cache {
                     .map(|previous| &previous.manifest),
             )
         });
-        let published: HashSet<Fingerprint> = manifests.flat_map(digests).collect();
+        let published: HashSet<Fingerprint> = manifests.flat_map(manifest_digests).collect();
         let nowhere =
             |digest: &Fingerprint| !staged.contains(digest) && !published.contains(digest);
         let recorded = self.index.all_parts().await?;
@@ -214,6 +219,6 @@ impl Cache {
     }
 }
 
-fn digests(manifest: &Manifest) -> impl Iterator<Item = Fingerprint> {
+fn manifest_digests(manifest: &Manifest) -> impl Iterator<Item = Fingerprint> {
     manifest.parts.iter().map(|part| part.digest)
 }

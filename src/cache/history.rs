@@ -10,18 +10,18 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row};
 
 use super::CacheError;
-use super::index::{Index, failed};
-use crate::fs::{Step, step_async};
-use crate::store::receipt::Published;
+use super::index::{Index, index_error};
+use crate::fs::{DiskChange, apply_change_async};
+use crate::store::receipt::PublishedSet;
 
 /// How many runs are remembered.
-pub const RUNS: i64 = 1000;
+pub const MAX_RUNS: i64 = 1000;
 
 /// A number that no run comes to.
-const LAST_RUN: i64 = 1 << 48;
+const RUN_NUMBER_LIMIT: i64 = 1 << 48;
 
 /// How many sets of each store are remembered.
-pub const SETS: i64 = 10;
+pub const MAX_SETS: i64 = 10;
 
 /// One run of `hygge build` or `hygge restore` that had something to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,14 +78,14 @@ pub struct PastSet {
     /// The run that made it.
     pub run: i64,
     /// The set.
-    pub published: Published,
+    pub published: PublishedSet,
 }
 
 impl Index {
     /// Writes down that a run begins; gives its number. The oldest runs are forgotten.
     pub async fn begin_run(&self, project: &str, now: &str) -> Result<i64, CacheError> {
         let mut connection = self.connection.lock().await;
-        let fail = failed(self.path());
+        let fail = index_error(self.path());
         // Runs are numbered from 1: one that nobody reaches is none of hygge's, and behind the last
         // there is no room for another. It is asked outside of the transaction: one that begins by
         // reading is refused as soon as somebody else has written.
@@ -94,7 +94,7 @@ impl Index {
             .fetch_one(&mut *connection)
             .await
             .map_err(&fail)?;
-        if !(0..LAST_RUN).contains(&last) {
+        if !(0..RUN_NUMBER_LIMIT).contains(&last) {
             return Err(fail(sqlx::Error::Protocol(
                 "its runs have numbers that hygge gives none".into(),
             )));
@@ -111,12 +111,12 @@ impl Index {
             "DELETE FROM flow_run WHERE run <= ?",
         ] {
             sqlx::query(table)
-                .bind(run - RUNS)
+                .bind(run - MAX_RUNS)
                 .execute(&mut *transaction)
                 .await
                 .map_err(&fail)?;
         }
-        step_async(Step::Commit(self.path()), transaction.commit())
+        apply_change_async(DiskChange::Commit(self.path()), transaction.commit())
             .await
             .map_err(&fail)?;
         Ok(run)
@@ -128,7 +128,7 @@ impl Index {
         let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM run")
             .fetch_one(&mut *connection)
             .await
-            .map_err(failed(self.path()))?;
+            .map_err(index_error(self.path()))?;
         Ok(last.unwrap_or_default())
     }
 
@@ -140,7 +140,7 @@ impl Index {
         let killed: Option<Option<i64>> = query
             .fetch_optional(&mut *connection)
             .await
-            .map_err(failed(self.path()))?;
+            .map_err(index_error(self.path()))?;
         Ok(killed.flatten())
     }
 
@@ -152,7 +152,7 @@ impl Index {
             .bind(run)
             .execute(&mut *connection)
             .await;
-        ended.map(drop).map_err(failed(self.path()))
+        ended.map(drop).map_err(index_error(self.path()))
     }
 
     /// The flows that runs of a project had to do with, whatever became of them.
@@ -163,7 +163,7 @@ impl Index {
             .bind(project)
             .fetch_all(&mut *connection)
             .await
-            .map_err(failed(self.path()))
+            .map_err(index_error(self.path()))
     }
 
     /// The last runs of a project, or those of them that had to do with one of these flows, the
@@ -176,7 +176,7 @@ impl Index {
     ) -> Result<Vec<Run>, CacheError> {
         let flows = flows.map(|flows| Value::from(flows).to_string());
         let mut connection = self.connection.lock().await;
-        let fail = failed(self.path());
+        let fail = index_error(self.path());
         let query = "SELECT id, began, ended FROM run WHERE project = ?1
             AND (?2 IS NULL OR EXISTS (SELECT 1 FROM flow_run WHERE run = id AND flow IN (SELECT value FROM json_each(?2)))) ORDER BY id DESC LIMIT ?3";
         let rows = sqlx::query(query)
@@ -219,13 +219,13 @@ impl Index {
     }
 
     /// Every set that is remembered.
-    pub async fn all_past_sets(&self) -> Result<Vec<Published>, CacheError> {
+    pub async fn all_past_sets(&self) -> Result<Vec<PublishedSet>, CacheError> {
         let mut connection = self.connection.lock().await;
         let rows: Result<Vec<Vec<u8>>, _> = sqlx::query_scalar("SELECT record FROM past_set")
             .fetch_all(&mut *connection)
             .await;
-        let rows = rows.map_err(failed(self.path()))?;
-        Ok(rows.iter().filter_map(|record| set(record)).collect())
+        let rows = rows.map_err(index_error(self.path()))?;
+        Ok(rows.iter().filter_map(|record| parse_set(record)).collect())
     }
 
     /// The sets that were published to a store, the newest first.
@@ -238,12 +238,12 @@ impl Index {
             .bind(store.as_os_str().as_bytes())
             .fetch_all(&mut *connection)
             .await
-            .map_err(failed(self.path()))?;
+            .map_err(index_error(self.path()))?;
         let past = |row: SqliteRow| {
             let record: &[u8] = row.try_get(1).ok()?;
             Some(PastSet {
                 run: row.try_get(0).ok()?,
-                published: set(record)?,
+                published: parse_set(record)?,
             })
         };
         Ok(rows.into_iter().filter_map(past).collect())
@@ -251,8 +251,8 @@ impl Index {
 }
 
 /// A set as it was written; one that hygge did not write is as good as none.
-fn set(record: &[u8]) -> Option<Published> {
+fn parse_set(record: &[u8]) -> Option<PublishedSet> {
     serde_json::from_slice(record)
         .ok()
-        .filter(|set: &Published| set.check().is_ok())
+        .filter(|set: &PublishedSet| set.check().is_ok())
 }

@@ -3,7 +3,7 @@
 //! Everything in it but the history can be found out again: receipts are in the stores, digests and
 //! layouts in the files, parts in the ledger. So a damaged index is set aside, and a new one begun.
 
-mod batch;
+mod changes;
 mod tables;
 
 use std::collections::HashMap;
@@ -19,41 +19,43 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSyn
 use sqlx::{ConnectOptions, Connection, QueryBuilder, Row, Sqlite, SqliteConnection};
 use tokio::sync::Mutex;
 
-pub use batch::Batch;
+pub use changes::IndexChanges;
 
 use super::CacheError;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
-use crate::fs::{self, BESIDE, FsError, Stat, Step, own, step_async, with_ending};
+use crate::fs::{
+    self, DiskChange, FsError, SQLITE_SUFFIXES, Stat, apply_change_async, nofollow, with_suffix,
+};
 use crate::store::receipt::Receipt;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26), and of one whose tables
 /// are others than those that are asked for: they are not there (1), hold other values (19, 20), or
 /// larger ones than can be (18): <https://www.sqlite.org/rescode.html>.
-const DAMAGED: &[u32] = &[1, 11, 18, 19, 20, 26];
+const DAMAGE_CODES: &[u32] = &[1, 11, 18, 19, 20, 26];
 
 /// What it says where there is no room.
-const FULL: u32 = 13;
+const FULL_CODE: u32 = 13;
 
 /// What the name of one that was set aside ends with.
-pub(super) const DAMAGED_NAME: &str = ".damaged";
+pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 
 /// What it says of a file that is shorter than its head says.
 const SHORT_READ: u32 = 522;
 
 /// How long another process may write before it is an error.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Keys in one query; SQLite allows many more.
-const ASKED_AT_ONCE: usize = 500;
+const KEYS_PER_QUERY: usize = 500;
 
 /// The open index.
 #[derive(Debug)]
 pub struct Index {
     path: PathBuf,
     /// Why it was begun anew, if it was.
-    pub begun: Option<Begun>,
+    pub reset: Option<IndexReset>,
     /// Every store that was known when it was opened.
     pub stores: HashMap<PathBuf, KnownStore>,
     /// The folder from which the history calls stores.
@@ -63,7 +65,7 @@ pub struct Index {
 
 /// Where an index is, and what may be done there.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum IndexLocation<'a> {
     /// It is made where it is missing, mended where it is damaged, and written to.
     Writable {
         /// Its file.
@@ -75,7 +77,7 @@ pub enum Place<'a> {
     ReadOnly(&'a Path),
 }
 
-impl<'a> Place<'a> {
+impl<'a> IndexLocation<'a> {
     fn path(self) -> &'a Path {
         match self {
             Self::Writable { path, .. } | Self::ReadOnly(path) => path,
@@ -85,7 +87,7 @@ impl<'a> Place<'a> {
 
 /// Why an index was begun anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begun {
+pub enum IndexReset {
     /// There was none.
     Missing,
     /// The one that was there could not be used, and has this name now.
@@ -108,11 +110,11 @@ pub struct KnownStore {
     pub project: String,
     /// Its flow.
     pub flow: String,
-    /// What vouches for the flow, if it was found fresh since.
-    pub witness: Option<Fingerprint>,
+    /// The digest of the stats by which the flow was last found fresh.
+    pub stat_digest: Option<Fingerprint>,
     /// True where its flow is the entity of a pattern that does not find it any more, and nobody
     /// misses it.
-    pub is_given_up: bool,
+    pub is_loss_accepted: bool,
 }
 
 /// What is known of a part that was made.
@@ -127,42 +129,49 @@ pub struct PartRecord {
 }
 
 /// No part has more rows or bytes, and all of a set can be counted.
-const LARGEST: u64 = (u32::MAX as u64) << 16;
+const MAX_COUNT: u64 = (u32::MAX as u64) << 16;
 
 impl PartRecord {
     /// True where its numbers can be those of a part; of the others, nothing is believed.
-    pub(super) fn can_be(&self) -> bool {
-        self.rows <= LARGEST && self.bytes <= LARGEST
+    pub(super) fn is_plausible(&self) -> bool {
+        self.rows <= MAX_COUNT && self.bytes <= MAX_COUNT
     }
 }
 
 /// The version of what a layout says. Version 2: columns as their values are, and what files have
 /// in common that share parts. Version 3: how the file is built.
-const LAYOUT: u32 = 3;
+const LAYOUT_VERSION: u32 = 3;
 
 /// What a layout is kept under: the format, its version and its options, that of layouts and the
 /// file's digest.
 pub fn layout_key(format: &dyn Format, file: &Fingerprint) -> Fingerprint {
     let mut bytes = file.as_bytes().to_vec();
     // Layouts are found by what a format refuses, too, which changes with what it makes.
-    bytes.extend(format!("{} {} {LAYOUT}", format.id(), format.made_version()).into_bytes());
+    bytes.extend(
+        format!(
+            "{} {} {LAYOUT_VERSION}",
+            format.id(),
+            format.output_version()
+        )
+        .into_bytes(),
+    );
     for (key, value) in format.settings() {
         bytes.extend(format!("\0{key}={value}").into_bytes());
     }
-    Fingerprint::of_bytes(&bytes)
+    Fingerprint::hash_bytes(&bytes)
 }
 
 impl Index {
     /// Opens the index. One that is damaged or of an old version is set aside and a new one begun,
     /// unless nothing may be changed.
-    pub async fn open(place: Place<'_>, root: &Path) -> Result<Self, CacheError> {
+    pub async fn open(place: IndexLocation<'_>, root: &Path) -> Result<Self, CacheError> {
         let path = place.path();
-        let exists = is_there(path)?;
+        let exists = index_exists(path)?;
         // Of one that is only read, nothing beside it is opened.
-        let is_writable = matches!(place, Place::Writable { .. });
+        let is_writable = matches!(place, IndexLocation::Writable { .. });
         // hygge works in one file at a time: a journal that names another is nobody's who means
         // well.
-        if !(is_writable && fs::names_another_file(path)?) {
+        if !(is_writable && fs::has_super_journal(path)?) {
             match Self::connect(place, exists, root).await {
                 Err(CacheError::Index {
                     is_damaged: true, ..
@@ -173,21 +182,25 @@ impl Index {
         let damaged = set_aside(path)?;
         let index = Self::connect(place, false, root).await?;
         Ok(Self {
-            begun: Some(Begun::Damaged(damaged)),
+            reset: Some(IndexReset::Damaged(damaged)),
             ..index
         })
     }
 
-    async fn connect(place: Place<'_>, exists: bool, root: &Path) -> Result<Self, CacheError> {
+    async fn connect(
+        place: IndexLocation<'_>,
+        exists: bool,
+        root: &Path,
+    ) -> Result<Self, CacheError> {
         let path = place.path();
         let options = SqliteConnectOptions::new()
-            .busy_timeout(PATIENCE)
+            .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let options = match place {
             // With WAL, `NORMAL` keeps the index whole in a power cut and loses at most the last
             // records, which are found again: no sync for each of them. WAL shares memory between
             // processes, which two machines cannot: <https://www.sqlite.org/wal.html>.
-            Place::Writable { path, is_network } => {
+            IndexLocation::Writable { path, is_network } => {
                 let journal = if is_network {
                     SqliteJournalMode::Truncate
                 } else {
@@ -200,22 +213,22 @@ impl Index {
                 options.synchronous(SqliteSynchronous::Normal)
             }
             // Nobody can write to it, so that no log beside it matters.
-            Place::ReadOnly(path) if exists => {
+            IndexLocation::ReadOnly(path) if exists => {
                 options.filename(path).read_only(true).immutable(true)
             }
-            Place::ReadOnly(_) => options.in_memory(true),
+            IndexLocation::ReadOnly(_) => options.in_memory(true),
         };
-        let fail = failed(path);
+        let fail = index_error(path);
         let mut connection = options.connect().await.map_err(&fail)?;
-        let found = if matches!(place, Place::ReadOnly(_)) && exists {
-            tables::find(&mut connection).await
+        let found = if matches!(place, IndexLocation::ReadOnly(_)) && exists {
+            tables::check_schema(&mut connection).await
         } else {
             tables::set_up(&mut connection).await
         };
         let begun = match found.map_err(&fail)? {
-            tables::Found::Ready => None,
-            tables::Found::Empty => Some(Begun::Missing),
-            tables::Found::TooOld(found) => {
+            tables::SchemaState::Ready => None,
+            tables::SchemaState::Empty => Some(IndexReset::Missing),
+            tables::SchemaState::TooOld(found) => {
                 let reason = format!("it has the old version {found}");
                 return Err(CacheError::Index {
                     path: path.to_path_buf(),
@@ -224,7 +237,7 @@ impl Index {
                     is_full: false,
                 });
             }
-            tables::Found::Others => {
+            tables::SchemaState::Foreign => {
                 let reason = "its tables are not those that hygge makes".to_string();
                 return Err(CacheError::Index {
                     path: path.to_path_buf(),
@@ -233,7 +246,7 @@ impl Index {
                     is_full: false,
                 });
             }
-            tables::Found::Newer(found) => {
+            tables::SchemaState::Newer(found) => {
                 return Err(CacheError::Newer {
                     path: path.to_path_buf(),
                     found,
@@ -248,7 +261,7 @@ impl Index {
         );
         let mut index = Self {
             path,
-            begun,
+            reset: begun,
             stores: HashMap::new(),
             root,
             connection,
@@ -277,11 +290,11 @@ impl Index {
             .fetch_all(&mut *connection)
             .await;
         let known = rows
-            .map_err(failed(&self.path))?
+            .map_err(index_error(&self.path))?
             .into_iter()
             .filter_map(|row| {
-                let witness: Option<&[u8]> = row.try_get(3).ok()?;
-                let witness = witness
+                let stat_digest: Option<&[u8]> = row.try_get(3).ok()?;
+                let stat_digest = stat_digest
                     .and_then(|bytes| bytes.try_into().ok())
                     .map(Fingerprint::from_bytes);
                 let (project, flow, is_given_up) = (
@@ -290,12 +303,12 @@ impl Index {
                     row.try_get(4).ok()?,
                 );
                 Some((
-                    path(row.try_get(0).ok()?),
+                    path_from_bytes(row.try_get(0).ok()?),
                     KnownStore {
                         project,
                         flow,
-                        witness,
-                        is_given_up,
+                        stat_digest,
+                        is_loss_accepted: is_given_up,
                     },
                 ))
             });
@@ -304,18 +317,20 @@ impl Index {
 
     /// Every receipt.
     pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
-        let mut receipts: HashMap<PathBuf, IndexedReceipt> =
-            self.table("SELECT store, record FROM receipt").await?;
+        let mut receipts: HashMap<PathBuf, IndexedReceipt> = self
+            .records_by_path("SELECT store, record FROM receipt")
+            .await?;
         receipts.retain(|_, indexed| indexed.receipt.check().is_ok());
         Ok(receipts)
     }
 
     /// Every memo.
     pub async fn memos(&self) -> Result<HashMap<PathBuf, FolderMemo>, CacheError> {
-        self.table("SELECT folder, record FROM memo").await
+        self.records_by_path("SELECT folder, record FROM memo")
+            .await
     }
 
-    async fn table<T: DeserializeOwned>(
+    async fn records_by_path<T: DeserializeOwned>(
         &self,
         query: &'static str,
     ) -> Result<HashMap<PathBuf, T>, CacheError> {
@@ -323,11 +338,11 @@ impl Index {
         let rows = sqlx::query(query)
             .fetch_all(&mut *connection)
             .await
-            .map_err(failed(&self.path))?;
+            .map_err(index_error(&self.path))?;
         let record = |row: SqliteRow| {
             Some((
-                path(row.try_get(0).ok()?),
-                batch::decode(row.try_get(1).ok()?)?,
+                path_from_bytes(row.try_get(0).ok()?),
+                changes::decode(row.try_get(1).ok()?)?,
             ))
         };
         Ok(rows.into_iter().filter_map(record).collect())
@@ -336,7 +351,7 @@ impl Index {
     /// The receipt of a store.
     pub async fn receipt(&self, store: &Path) -> Result<Option<IndexedReceipt>, CacheError> {
         let receipt = self
-            .record(
+            .record_by_key(
                 "SELECT record FROM receipt WHERE store = ?",
                 store.as_os_str().as_bytes(),
             )
@@ -346,7 +361,7 @@ impl Index {
 
     /// The memo of a folder.
     pub async fn memo(&self, folder: &Path) -> Result<Option<FolderMemo>, CacheError> {
-        self.record(
+        self.record_by_key(
             "SELECT record FROM memo WHERE folder = ?",
             folder.as_os_str().as_bytes(),
         )
@@ -359,11 +374,11 @@ impl Index {
         keys: &[Fingerprint],
     ) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
         let parts = self
-            .records("SELECT key, record FROM part WHERE key IN (", keys)
+            .records_by_keys("SELECT key, record FROM part WHERE key IN (", keys)
             .await?;
         Ok(parts
             .into_iter()
-            .filter(|(_, part): &(_, PartRecord)| part.can_be())
+            .filter(|(_, part): &(_, PartRecord)| part.is_plausible())
             .collect())
     }
 
@@ -373,22 +388,22 @@ impl Index {
         keys: &[Fingerprint],
     ) -> Result<HashMap<Fingerprint, Layout>, CacheError> {
         let layouts = self
-            .records("SELECT key, record FROM layout WHERE key IN (", keys)
+            .records_by_keys("SELECT key, record FROM layout WHERE key IN (", keys)
             .await?;
         Ok(layouts
             .into_iter()
-            .filter(|(_, layout): &(_, Layout)| layout.adds_up())
+            .filter(|(_, layout): &(_, Layout)| layout.is_consistent())
             .collect())
     }
 
-    async fn records<T: DeserializeOwned>(
+    async fn records_by_keys<T: DeserializeOwned>(
         &self,
         query: &str,
         keys: &[Fingerprint],
     ) -> Result<HashMap<Fingerprint, T>, CacheError> {
         let mut connection = self.connection.lock().await;
         let mut found = HashMap::new();
-        for keys in keys.chunks(ASKED_AT_ONCE) {
+        for keys in keys.chunks(KEYS_PER_QUERY) {
             let mut builder = QueryBuilder::<Sqlite>::new(query);
             let mut values = builder.separated(", ");
             for key in keys {
@@ -399,14 +414,14 @@ impl Index {
                 .build()
                 .fetch_all(&mut *connection)
                 .await
-                .map_err(failed(&self.path))?;
-            found.extend(rows.into_iter().filter_map(keyed));
+                .map_err(index_error(&self.path))?;
+            found.extend(rows.into_iter().filter_map(keyed_record));
         }
         Ok(found)
     }
 
     /// One record; one that cannot be read is as good as none.
-    async fn record<T: DeserializeOwned>(
+    async fn record_by_key<T: DeserializeOwned>(
         &self,
         query: &'static str,
         key: &[u8],
@@ -416,49 +431,49 @@ impl Index {
             .bind(key)
             .fetch_optional(&mut *connection)
             .await
-            .map_err(failed(&self.path))?;
-        Ok(bytes.and_then(|bytes| batch::decode(&bytes)))
+            .map_err(index_error(&self.path))?;
+        Ok(bytes.and_then(|bytes| changes::decode(&bytes)))
     }
 
     /// Writes changes, all or none of them.
-    pub async fn apply(&self, batch: Batch) -> Result<(), CacheError> {
+    pub async fn apply(&self, batch: IndexChanges) -> Result<(), CacheError> {
         if batch.is_empty() {
             return Ok(());
         }
         let mut connection = self.connection.lock().await;
-        let fail = failed(&self.path);
+        let fail = index_error(&self.path);
         let mut transaction = connection.begin().await.map_err(&fail)?;
-        for write in batch::writes(&batch) {
+        for write in changes::sql_writes(&batch) {
             let mut query = sqlx::query(write.query);
             for value in write.values {
                 query = query.bind(value);
             }
             query.execute(&mut *transaction).await.map_err(&fail)?;
         }
-        step_async(Step::Commit(&self.path), transaction.commit())
+        apply_change_async(DiskChange::Commit(&self.path), transaction.commit())
             .await
             .map_err(&fail)
     }
 
     /// Every part with its key.
     pub async fn all_parts(&self) -> Result<HashMap<Fingerprint, PartRecord>, CacheError> {
-        let parts = self.all("SELECT key, record FROM part").await?;
+        let parts = self.all_records("SELECT key, record FROM part").await?;
         Ok(parts
             .into_iter()
-            .filter(|(_, part): &(_, PartRecord)| part.can_be())
+            .filter(|(_, part): &(_, PartRecord)| part.is_plausible())
             .collect())
     }
 
     /// The keys of all layouts.
     pub async fn all_layouts(&self) -> Result<Vec<Fingerprint>, CacheError> {
         Ok(self
-            .all::<Layout>("SELECT key, record FROM layout")
+            .all_records::<Layout>("SELECT key, record FROM layout")
             .await?
             .into_keys()
             .collect())
     }
 
-    async fn all<T: DeserializeOwned>(
+    async fn all_records<T: DeserializeOwned>(
         &self,
         query: &'static str,
     ) -> Result<HashMap<Fingerprint, T>, CacheError> {
@@ -466,8 +481,8 @@ impl Index {
         let rows = sqlx::query(query)
             .fetch_all(&mut *connection)
             .await
-            .map_err(failed(&self.path))?;
-        Ok(rows.into_iter().filter_map(keyed).collect())
+            .map_err(index_error(&self.path))?;
+        Ok(rows.into_iter().filter_map(keyed_record).collect())
     }
 
     /// Forgets parts, layouts and memos: they are found out again if they are asked for.
@@ -494,7 +509,7 @@ impl Index {
             return Ok(());
         }
         let mut connection = self.connection.lock().await;
-        let fail = failed(&self.path);
+        let fail = index_error(&self.path);
         let mut transaction = connection.begin().await.map_err(&fail)?;
         for (query, value) in all {
             sqlx::query(query)
@@ -503,7 +518,7 @@ impl Index {
                 .await
                 .map_err(&fail)?;
         }
-        step_async(Step::Commit(&self.path), transaction.commit())
+        apply_change_async(DiskChange::Commit(&self.path), transaction.commit())
             .await
             .map_err(&fail)
     }
@@ -514,24 +529,24 @@ impl Index {
             .into_inner()
             .close()
             .await
-            .map_err(failed(&self.path))
+            .map_err(index_error(&self.path))
     }
 }
 
 /// A record with its key; one that cannot be read is as good as none.
-fn keyed<T: DeserializeOwned>(row: SqliteRow) -> Option<(Fingerprint, T)> {
+fn keyed_record<T: DeserializeOwned>(row: SqliteRow) -> Option<(Fingerprint, T)> {
     let key: &[u8] = row.try_get(0).ok()?;
     Some((
         Fingerprint::from_bytes(key.try_into().ok()?),
-        batch::decode(row.try_get(1).ok()?)?,
+        changes::decode(row.try_get(1).ok()?)?,
     ))
 }
 
-fn path(bytes: Vec<u8>) -> PathBuf {
+fn path_from_bytes(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
+pub(super) fn index_error(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
     move |error| {
         if let sqlx::Error::Io(words) = &error
             && words.kind() == std::io::ErrorKind::WouldBlock
@@ -546,7 +561,7 @@ pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
         let code = code.parse::<u32>().unwrap_or_default();
         // What is damaged lets SQLite's driver panic too, and answers what nobody asked for.
         let is_damaged = match &error {
-            sqlx::Error::Database(_) => DAMAGED.contains(&(code & 0xff)) || code == SHORT_READ,
+            sqlx::Error::Database(_) => DAMAGE_CODES.contains(&(code & 0xff)) || code == SHORT_READ,
             sqlx::Error::WorkerCrashed
             | sqlx::Error::Protocol(_)
             | sqlx::Error::Decode(_)
@@ -560,36 +575,36 @@ pub(super) fn failed(path: &Path) -> impl Fn(sqlx::Error) -> CacheError {
             path: path.to_path_buf(),
             reason: error.to_string(),
             is_damaged,
-            is_full: code == FULL,
+            is_full: code == FULL_CODE,
         }
     }
 }
 
 /// True where a file of the index is there.
-fn is_there(path: &Path) -> Result<bool, FsError> {
-    match own::stat(path)? {
+fn index_exists(path: &Path) -> Result<bool, FsError> {
+    match nofollow::stat(path)? {
         Some(found) if found.is_file => Ok(true),
         // What it is instead is an error of its own.
-        Some(_) => own::open(path).map(|_| true),
+        Some(_) => nofollow::open(path).map(|_| true),
         None => Ok(false),
     }
 }
 
 /// Renames a damaged index, and removes what SQLite keeps beside it.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, CacheError> {
-    let mut damaged = with_ending(path, DAMAGED_NAME);
-    if own::stat(&damaged)?.is_some_and(|found| !found.is_file) {
+    let mut damaged = with_suffix(path, DAMAGED_SUFFIX);
+    if nofollow::stat(&damaged)?.is_some_and(|found| !found.is_file) {
         // A folder is nothing that a file takes the place of.
-        damaged = fs::free_name(
+        damaged = fs::unused_path(
             path.parent().unwrap_or(path),
             &damaged.file_name().unwrap_or_default().to_string_lossy(),
         );
     }
-    if own::stat(path)?.is_some() {
+    if nofollow::stat(path)?.is_some() {
         fs::rename(path, &damaged)?;
     }
-    for ending in BESIDE {
-        fs::remove_file(&with_ending(path, ending))?;
+    for ending in SQLITE_SUFFIXES {
+        fs::remove_file(&with_suffix(path, ending))?;
     }
     Ok(damaged)
 }

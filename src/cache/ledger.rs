@@ -10,13 +10,13 @@ use std::path::PathBuf;
 
 use super::index::PartRecord;
 use crate::fingerprint::Fingerprint;
-use crate::fs::{FsError, own};
+use crate::fs::{FsError, nofollow};
 
 /// How large it may be, in bytes: more than five million lines.
-const LEDGER_BYTES: u64 = 1 << 30;
+const MAX_LEDGER_BYTES: u64 = 1 << 30;
 
 /// How many digits of its digest a line ends with.
-const CHECK: usize = 8;
+const CHECKSUM_DIGITS: usize = 8;
 
 /// The file with the lines.
 #[derive(Debug)]
@@ -32,45 +32,45 @@ impl Ledger {
 
     /// Adds a line.
     pub fn add(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), FsError> {
-        own::append(&self.path, line(key, record).as_bytes())
+        nofollow::append(&self.path, format_line(key, record).as_bytes())
     }
 
     /// All lines that are whole; of two with one key the last.
     pub fn read(&self) -> Result<HashMap<Fingerprint, PartRecord>, FsError> {
-        let bytes = own::read(&self.path, LEDGER_BYTES)?.unwrap_or_default();
+        let bytes = nofollow::read(&self.path, MAX_LEDGER_BYTES)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes)
             .lines()
-            .filter_map(parse)
+            .filter_map(parse_line)
             .collect())
     }
 
     /// Has these lines and no others from now on. Nobody else may be building.
     pub fn rewrite(&self, lines: &HashMap<Fingerprint, PartRecord>) -> Result<(), FsError> {
-        if own::stat(&self.path)?.is_none() && lines.is_empty() {
+        if nofollow::stat(&self.path)?.is_none() && lines.is_empty() {
             return Ok(());
         }
         let mut lines: Vec<String> = lines
             .iter()
-            .map(|(key, record)| line(key, record))
+            .map(|(key, record)| format_line(key, record))
             .collect();
         lines.sort_unstable();
-        own::write_atomically(&self.path, lines.concat().as_bytes())
+        nofollow::write_atomically(&self.path, lines.concat().as_bytes())
     }
 }
 
-fn line(key: &Fingerprint, record: &PartRecord) -> String {
+fn format_line(key: &Fingerprint, record: &PartRecord) -> String {
     let text = format!("{key} {} {} {}", record.digest, record.rows, record.bytes);
-    let check = Fingerprint::of_bytes(text.as_bytes()).to_string();
+    let check = Fingerprint::hash_bytes(text.as_bytes()).to_string();
     // A line that was cut off spoils only itself.
-    format!("\n{text} {}\n", &check[..CHECK])
+    format!("\n{text} {}\n", &check[..CHECKSUM_DIGITS])
 }
 
-fn parse(line: &str) -> Option<(Fingerprint, PartRecord)> {
+fn parse_line(line: &str) -> Option<(Fingerprint, PartRecord)> {
     let (text, check) = line.rsplit_once(' ')?;
-    if !Fingerprint::of_bytes(text.as_bytes())
+    if !Fingerprint::hash_bytes(text.as_bytes())
         .to_string()
         .starts_with(check)
-        || check.len() != CHECK
+        || check.len() != CHECKSUM_DIGITS
     {
         return None;
     }
@@ -83,5 +83,5 @@ fn parse(line: &str) -> Option<(Fingerprint, PartRecord)> {
         rows: number()?,
         bytes: number()?,
     };
-    record.can_be().then_some((key, record))
+    record.is_plausible().then_some((key, record))
 }

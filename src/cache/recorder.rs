@@ -12,21 +12,21 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::index::Batch;
+use super::index::IndexChanges;
 use super::{Cache, CacheError};
 use crate::fingerprint::Fingerprint;
 use crate::fs::Barrier;
-use crate::threads::Threads;
+use crate::threads::ThreadPool;
 
 use super::index::PartRecord;
 
 /// For how long parts gather before they are synced.
-const GATHERING: Duration = Duration::from_millis(500);
+const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Takes changes for the index.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    sender: mpsc::UnboundedSender<Batch>,
+    sender: mpsc::UnboundedSender<IndexChanges>,
 }
 
 /// What syncs the cache's filesystem.
@@ -44,27 +44,27 @@ impl Recorder {
     pub fn start(
         cache: Arc<Cache>,
         syncer: Syncer,
-        threads: Threads,
+        threads: ThreadPool,
     ) -> (Self, JoinHandle<Result<(), CacheError>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (
             Self { sender },
-            tokio::spawn(record(cache, syncer, threads, receiver)),
+            tokio::spawn(run_recorder(cache, syncer, threads, receiver)),
         )
     }
 
     /// Records changes soon.
-    pub fn record(&self, batch: Batch) {
+    pub fn record(&self, batch: IndexChanges) {
         // The receiver ends early only with an error, which the handle reports.
         drop(self.sender.send(batch));
     }
 }
 
-async fn record(
+async fn run_recorder(
     cache: Arc<Cache>,
     syncer: Syncer,
-    threads: Threads,
-    mut receiver: mpsc::UnboundedReceiver<Batch>,
+    threads: ThreadPool,
+    mut receiver: mpsc::UnboundedReceiver<IndexChanges>,
 ) -> Result<(), CacheError> {
     let syncer = Arc::new(syncer);
     let mut waiting: Vec<(Fingerprint, PartRecord)> = Vec::new();
@@ -77,7 +77,7 @@ async fn record(
                     batch.append(more);
                 }
                 if waiting.is_empty() {
-                    due = Instant::now() + GATHERING;
+                    due = Instant::now() + SYNC_INTERVAL;
                 }
                 waiting.append(&mut batch.parts);
                 cache.index.apply(batch).await?;
@@ -92,7 +92,7 @@ async fn record(
 async fn record_parts(
     cache: &Cache,
     syncer: &Arc<Syncer>,
-    threads: &Threads,
+    threads: &ThreadPool,
     waiting: &mut Vec<(Fingerprint, PartRecord)>,
 ) -> Result<(), CacheError> {
     if waiting.is_empty() {
@@ -110,9 +110,9 @@ async fn record_parts(
     synced?;
     cache
         .index
-        .apply(Batch {
+        .apply(IndexChanges {
             parts,
-            ..Batch::default()
+            ..IndexChanges::default()
         })
         .await
 }

@@ -8,30 +8,30 @@ use std::time::SystemTime;
 
 use super::CacheError;
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Cloner, File, Found, FsError, Linker, Lock, own};
-use crate::store::room::{Keep, StagedParts, Taken};
+use crate::fs::{self, Cloner, DirEntry, File, FsError, Linker, Lock, nofollow};
+use crate::store::context::{KeepStaged, MoveOutcome, StagedParts};
 
 /// The folder of finished parts.
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
     /// Where this run writes what is not finished; its own, made when it begins to build.
-    run: Mutex<Option<Scratch>>,
-    unfinished: AtomicU64,
+    run_folder: Mutex<Option<RunFolder>>,
+    next_number: AtomicU64,
     cloner: Cloner,
-    links: Linker,
+    linker: Linker,
     /// How many parts of running flows are to be published from each staged file.
     claims: Mutex<HashMap<Fingerprint, usize>>,
 }
 
 /// The folder for unfinished parts of one run: locked as long as it goes on, removed at its end.
 #[derive(Debug)]
-struct Scratch {
+struct RunFolder {
     folder: PathBuf,
     _lock: Lock,
 }
 
-impl Drop for Scratch {
+impl Drop for RunFolder {
     fn drop(&mut self) {
         // What cannot be removed now is removed when the next build begins.
         drop(
@@ -43,7 +43,7 @@ impl Drop for Scratch {
 
 /// A part that is being written: it is gone when this is dropped, unless it was finished.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct UnfinishedPart {
     path: PathBuf,
     finished: bool,
 }
@@ -54,10 +54,10 @@ impl Staging {
         let (run, unfinished, claims) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
         Self {
             folder,
-            run,
-            unfinished,
+            run_folder: run,
+            next_number: unfinished,
             cloner: Cloner::default(),
-            links: Linker::default(),
+            linker: Linker::default(),
             claims,
         }
     }
@@ -68,18 +68,18 @@ impl Staging {
         &self,
         check: impl FnOnce() -> Result<(), CacheError>,
     ) -> Result<(), CacheError> {
-        let found = own::list(&self.tmp(), |_| false)?.unwrap_or_default();
+        let found = nofollow::list(&self.tmp_folder(), |_| false)?.unwrap_or_default();
         if !found.is_empty() {
             check()?;
         }
         for entry in found {
-            let folder = self.tmp().join(&entry.relative);
+            let folder = self.tmp_folder().join(&entry.relative);
             if !entry.is_folder {
                 fs::remove_file(&folder)?;
                 continue;
             }
             // A living run has its own locked.
-            if let Some(_lock) = Lock::try_inside(&folder)? {
+            if let Some(_lock) = Lock::try_lock_folder(&folder)? {
                 fs::remove_folder(&folder)?;
             }
         }
@@ -87,8 +87,11 @@ impl Staging {
     }
 
     /// The folder of this run, which nobody else writes to.
-    fn folder_of_run(&self) -> Result<PathBuf, FsError> {
-        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+    fn run_folder(&self) -> Result<PathBuf, FsError> {
+        let mut run = self
+            .run_folder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(scratch) = run.as_ref() {
                 return Ok(scratch.folder.clone());
@@ -96,11 +99,11 @@ impl Staging {
             let since = SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap_or_default();
-            let folder = self
-                .tmp()
-                .join(format!("{}-{}", std::process::id(), since.as_nanos()));
-            own::create_folder(&folder)?;
-            *run = Lock::try_inside(&folder)?.map(|lock| Scratch {
+            let folder =
+                self.tmp_folder()
+                    .join(format!("{}-{}", std::process::id(), since.as_nanos()));
+            nofollow::create_folder(&folder)?;
+            *run = Lock::try_lock_folder(&folder)?.map(|lock| RunFolder {
                 folder,
                 _lock: lock,
             });
@@ -108,9 +111,9 @@ impl Staging {
     }
 
     /// Nothing more will be written by this run.
-    pub fn end(&self) {
+    pub fn end_run(&self) {
         drop(
-            self.run
+            self.run_folder
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
@@ -118,23 +121,23 @@ impl Staging {
     }
 
     /// A new place to write a part to.
-    pub fn begin(&self) -> Result<Unfinished, FsError> {
-        Ok(Unfinished {
-            path: self.scratch()?,
+    pub fn begin_part(&self) -> Result<UnfinishedPart, FsError> {
+        Ok(UnfinishedPart {
+            path: self.temp_path()?,
             finished: false,
         })
     }
 
     /// Every finished part by its digest. Nothing is read but folders and stats.
-    pub fn parts(&self) -> Result<Vec<(Fingerprint, PathBuf, Found)>, FsError> {
+    pub fn parts(&self) -> Result<Vec<(Fingerprint, PathBuf, DirEntry)>, FsError> {
         let mut parts = Vec::new();
-        for folder in own::list(&self.folder, |name| name == "tmp")?
+        for folder in nofollow::list(&self.folder, |name| name == "tmp")?
             .unwrap_or_default()
             .into_iter()
             .filter(|entry| entry.is_folder)
         {
             let folder = self.folder.join(folder.relative);
-            for entry in own::list(&folder, |_| false)?.unwrap_or_default() {
+            for entry in nofollow::list(&folder, |_| false)?.unwrap_or_default() {
                 let digest = entry.relative.to_str().and_then(|name| name.parse().ok());
                 parts.extend(
                     digest
@@ -147,19 +150,20 @@ impl Staging {
     }
 
     /// Makes a part a clone of a file, which shares its blocks; false where the filesystem cannot.
-    pub fn clone_into(&self, part: &Unfinished, source: &Path) -> bool {
+    pub fn try_clone_file(&self, part: &UnfinishedPart, source: &Path) -> bool {
         self.cloner.clone_file(source, &part.path, fs::open)
     }
 
-    /// Names a part after its digest, under which it stays until it is [taken](StagedParts::take).
-    pub fn finish(&self, mut part: Unfinished, digest: &Fingerprint) -> Result<(), FsError> {
-        let place = self.place(digest)?;
+    /// Names a part after its digest, under which it stays until it is
+    /// [taken](StagedParts::move_out).
+    pub fn finish(&self, mut part: UnfinishedPart, digest: &Fingerprint) -> Result<(), FsError> {
+        let location = self.make_part_path(digest)?;
         // Together, so that nobody moves it away between the two.
         let mut claims = self.claims();
-        match fs::rename(&part.path, &place) {
+        match fs::rename(&part.path, &location) {
             Err(error) if error.is_folder() => {
-                fs::rename(&place, &fs::free_name(&self.folder, "damaged"))?;
-                fs::rename(&part.path, &place)?;
+                fs::rename(&location, &fs::unused_path(&self.folder, "damaged"))?;
+                fs::rename(&part.path, &location)?;
             }
             renamed => renamed?,
         }
@@ -175,7 +179,7 @@ impl Staging {
 
     /// The bytes of a staged part; `None` where it is not there.
     pub fn size(&self, digest: &Fingerprint) -> Result<Option<u64>, FsError> {
-        Ok(own::stat(&self.path(digest))?
+        Ok(nofollow::stat(&self.part_path(digest))?
             .filter(|found| found.is_file)
             .map(|found| found.stat.size))
     }
@@ -183,105 +187,110 @@ impl Staging {
     /// True where the staged part has the digest that it is named after: then it stays until it is
     /// taken. A damaged one is removed.
     pub fn verify(&self, digest: &Fingerprint) -> Result<bool, FsError> {
-        let path = self.path(digest);
+        let path = self.part_path(digest);
         *self.claims().entry(*digest).or_default() += 1;
         // What cannot be read is as good as not there: it is made again, and takes its place.
-        let found = own::open(&path)
+        let found = nofollow::open(&path)
             .ok()
-            .and_then(|file| Fingerprint::of_file(&file, |_| Ok(())).ok())
+            .and_then(|file| Fingerprint::hash_file(&file, |_| Ok(())).ok())
             .map(|(digest, _)| digest);
         if found == Some(*digest) {
             return Ok(true);
         }
         let mut claims = self.claims();
-        if release(&mut claims, digest) == 0 && found.is_some() {
+        if release_claim(&mut claims, digest) == 0 && found.is_some() {
             fs::remove_file(&path)?;
         }
         Ok(false)
     }
 
-    fn path(&self, digest: &Fingerprint) -> PathBuf {
+    fn part_path(&self, digest: &Fingerprint) -> PathBuf {
         let name = digest.to_string();
         self.folder.join(&name[..2]).join(name)
     }
 
-    fn tmp(&self) -> PathBuf {
+    fn tmp_folder(&self) -> PathBuf {
         self.folder.join("tmp")
     }
 }
 
 impl StagedParts for Staging {
-    fn place(&self, digest: &Fingerprint) -> Result<PathBuf, FsError> {
-        let path = self.path(digest);
+    fn make_part_path(&self, digest: &Fingerprint) -> Result<PathBuf, FsError> {
+        let path = self.part_path(digest);
         if let Some(folder) = path.parent() {
-            own::create_folder(folder)?;
+            nofollow::create_folder(folder)?;
         }
         Ok(path)
     }
 
-    fn scratch(&self) -> Result<PathBuf, FsError> {
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        Ok(self.folder_of_run()?.join(number.to_string()))
+    fn temp_path(&self) -> Result<PathBuf, FsError> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        Ok(self.run_folder()?.join(number.to_string()))
     }
 
     fn folder(&self) -> &Path {
         &self.folder
     }
 
-    fn links(&self) -> &Linker {
-        &self.links
+    fn linker(&self) -> &Linker {
+        &self.linker
     }
 
-    fn let_go(&self, digest: &Fingerprint) -> Result<(), FsError> {
+    fn remove_copied(&self, digest: &Fingerprint) -> Result<(), FsError> {
         let mut claims = self.claims();
-        if release(&mut claims, digest) == 0 {
-            fs::remove_file(&self.path(digest))
+        if release_claim(&mut claims, digest) == 0 {
+            fs::remove_file(&self.part_path(digest))
         } else {
             Ok(())
         }
     }
 
-    fn take(&self, digest: &Fingerprint, to: &Path, keep: Keep) -> Result<Taken, FsError> {
-        let from = self.path(digest);
-        if keep != Keep::Never && self.cloner.clone_file(&from, to, own::open) {
-            release(&mut self.claims(), digest);
-            return Ok(Taken::Moved);
+    fn move_out(
+        &self,
+        digest: &Fingerprint,
+        to: &Path,
+        keep: KeepStaged,
+    ) -> Result<MoveOutcome, FsError> {
+        let from = self.part_path(digest);
+        if keep != KeepStaged::Never && self.cloner.clone_file(&from, to, nofollow::open) {
+            release_claim(&mut self.claims(), digest);
+            return Ok(MoveOutcome::Moved);
         }
         {
             let mut claims = self.claims();
             let is_last = claims.get(digest).is_none_or(|count| *count <= 1);
-            if is_last && keep != Keep::Always {
+            if is_last && keep != KeepStaged::Always {
                 match fs::rename(&from, to) {
                     Ok(()) => {
-                        release(&mut claims, digest);
-                        return Ok(Taken::Moved);
+                        release_claim(&mut claims, digest);
+                        return Ok(MoveOutcome::Moved);
                     }
-                    Err(error) if error.is_absent() => return Ok(Taken::Absent),
-                    Err(error) if error.is_other_filesystem() => {}
+                    Err(error) if error.is_not_found() => return Ok(MoveOutcome::Missing),
+                    Err(error) if error.is_cross_device() => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        let is_copied = match own::copy(&from, to, |_| Ok(())) {
+        let is_copied = match nofollow::copy(&from, to, |_| Ok(())) {
             Ok((copied, _)) => Fingerprint::from_bytes(copied) == *digest,
-            Err(error) if error.is_absent() => false,
+            Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error),
         };
         let mut claims = self.claims();
         let is_last = claims.get(digest).is_none_or(|count| *count <= 1);
-        if is_copied && is_last && keep != Keep::Always {
-            return Ok(Taken::Copied);
+        if is_copied && is_last && keep != KeepStaged::Always {
+            return Ok(MoveOutcome::Copied);
         }
-        release(&mut claims, digest);
+        release_claim(&mut claims, digest);
         Ok(if is_copied {
-            Taken::Moved
+            MoveOutcome::Moved
         } else {
-            Taken::Absent
+            MoveOutcome::Missing
         })
     }
 }
 
-impl Unfinished {
+impl UnfinishedPart {
     /// Where it is written.
     pub fn path(&self) -> &Path {
         &self.path
@@ -289,11 +298,11 @@ impl Unfinished {
 
     /// The new, empty file.
     pub fn create(&self) -> Result<File, FsError> {
-        own::create(&self.path)
+        nofollow::create(&self.path)
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedPart {
     fn drop(&mut self) {
         if !self.finished {
             // What cannot be removed now is removed when the next build begins.
@@ -303,7 +312,7 @@ impl Drop for Unfinished {
 }
 
 /// One part less counts on a staged file; gives how many still do.
-fn release(claims: &mut HashMap<Fingerprint, usize>, digest: &Fingerprint) -> usize {
+fn release_claim(claims: &mut HashMap<Fingerprint, usize>, digest: &Fingerprint) -> usize {
     let left = claims.remove(digest).unwrap_or_default().saturating_sub(1);
     if left > 0 {
         claims.insert(*digest, left);

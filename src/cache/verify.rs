@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Cache, CacheError};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, FsError, own};
+use crate::fs::{self, FsError, nofollow};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Parts that were read.
     pub parts: usize,
     /// Their bytes.
@@ -30,18 +30,19 @@ impl Cache {
         &self,
         percent: u8,
         interrupted: &AtomicBool,
-    ) -> Result<Verified, CacheError> {
-        let mut verified = Verified::default();
+    ) -> Result<VerifyReport, CacheError> {
+        let mut verified = VerifyReport::default();
         let day = jiff::Timestamp::now().as_second() / 86_400;
         for (digest, path, found) in self.staging.parts()? {
-            let draw =
-                Fingerprint::of_bytes(&[digest.as_bytes().as_slice(), &day.to_le_bytes()].concat())
-                    .as_bytes()[0];
+            let draw = Fingerprint::hash_bytes(
+                &[digest.as_bytes().as_slice(), &day.to_le_bytes()].concat(),
+            )
+            .as_bytes()[0];
             if u32::from(draw) * 100 >= u32::from(percent) * 256 {
                 continue;
             }
-            let file = own::open(&path)?;
-            let read = Fingerprint::of_file(&file, |_| fs::go_on(interrupted));
+            let file = nofollow::open(&path)?;
+            let read = Fingerprint::hash_file(&file, |_| fs::check_interrupted(interrupted));
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }
@@ -56,8 +57,8 @@ impl Cache {
                 continue;
             }
             let folder = self.folder().join("damaged");
-            own::create_folder(&folder)?;
-            let place = fs::free_name(&folder, &digest.to_string());
+            nofollow::create_folder(&folder)?;
+            let place = fs::unused_path(&folder, &digest.to_string());
             fs::rename(&path, &place)?;
             verified.damaged.push((digest, place));
         }

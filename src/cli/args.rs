@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// What may stand before and behind every command.
 #[derive(Debug, Args)]
-pub(super) struct Global {
+pub(super) struct GlobalArgs {
     /// The config; without it hygge.yml is looked for, here and in the folders above.
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(super) file: Option<PathBuf>,
@@ -14,7 +14,7 @@ pub(super) struct Global {
 
 /// How results are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     /// Lines for people.
     Text,
     /// One JSON object a line.

@@ -7,15 +7,17 @@ use std::time::{Instant, SystemTime};
 
 use clap::Args as ClapArgs;
 
-use super::args::{Format, Global};
+use super::args::{GlobalArgs, OutputFormat};
 use super::depfile::Syntax;
-use super::patience::{OF_A_BUILD, Patience, at_once, watch_for_interrupts};
-use super::places::Places;
-use super::{depfile, load, runtime, select};
-use crate::cache::gc::Limits;
-use crate::cache::index::Begun;
-use crate::cache::{Access, Cache, CacheError, set_index_aside};
-use crate::config::loader::Found;
+use super::output_files::OutputFiles;
+use super::wait_options::{
+    BUILD_INTERRUPT_NOTE, WaitOptions, watch_for_interrupts, without_waiting,
+};
+use super::{depfile, load_project, runtime, select};
+use crate::cache::gc::GcLimits;
+use crate::cache::index::IndexReset;
+use crate::cache::{Cache, CacheAccess, CacheError, set_index_aside};
+use crate::config::loader::LoadedConfig;
 use crate::config::schema::CacheKeep;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
@@ -26,17 +28,17 @@ use crate::graph::selection::Selection;
 use crate::home::SliceRange;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Hashing, Plan, Planner, Request, Step};
-use crate::report::fancy::Fancy;
-use crate::report::json::Json;
-use crate::report::output::{self, Output};
-use crate::report::plain::Plain;
+use crate::plan::{HashProgress, Plan, PlanRequest, PlannedFlow, Planner};
+use crate::report::json::JsonReport;
+use crate::report::output::{self, OutputStream};
+use crate::report::plain::PlainReport;
 use crate::report::progress::Progress;
+use crate::report::terminal::TerminalReport;
 use crate::report::{Notices, Report};
-use crate::store::room::Keep;
+use crate::store::context::KeepStaged;
 
 /// What `--check` exits with where work is pending.
-pub(super) const PENDING: u8 = 10;
+pub(super) const PENDING_EXIT_CODE: u8 = 10;
 
 /// Build what is stale
 #[derive(Debug, ClapArgs)]
@@ -82,10 +84,10 @@ pub(super) struct Build {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     #[command(flatten)]
-    patience: Patience,
+    patience: WaitOptions,
     /// How to show what happens
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
     /// Touch FILE when the build ends well
     #[arg(long, value_name = "FILE")]
     stamp: Option<PathBuf>,
@@ -101,30 +103,30 @@ pub(super) struct Build {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, build: &Build) -> Result<u8> {
+pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
-    let (found, project) = load(global.file.as_deref())?;
-    let places = build.places();
+    let (found, project) = load_project(global.file.as_deref())?;
+    let places = build.output_files();
     if !(build.dry_run || build.check) {
-        places.check()?;
+        places.check_writable()?;
     }
     runtime()?.block_on(async {
-        let interrupted = watch_for_interrupts(OF_A_BUILD);
-        let folder = project.cache_folder().real;
-        let mut attempt = Attempt {
+        let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
+        let folder = project.cache_folder().real_path;
+        let mut attempt = BuildAttempt {
             build,
-            places,
-            found: &found,
+            output_files: places,
+            loaded: &found,
             began,
             interrupted,
-            mended: None,
+            reset_index: None,
         };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
             Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
-                attempt.mended = Some(Begun::Damaged(set_index_aside(&folder).await?));
-                attempt.run(load(global.file.as_deref())?.1).await
+                attempt.reset_index = Some(IndexReset::Damaged(set_index_aside(&folder).await?));
+                attempt.run(load_project(global.file.as_deref())?.1).await
             }
             ended => ended,
         }
@@ -132,12 +134,12 @@ pub(super) fn run(global: &Global, build: &Build) -> Result<u8> {
 }
 
 impl Build {
-    fn places(&self) -> Places<'_> {
+    fn output_files(&self) -> OutputFiles<'_> {
         let syntax = self
             .depfile
             .is_some()
-            .then(|| Syntax::or_guess(self.depfile_syntax));
-        Places {
+            .then(|| Syntax::or_detect(self.depfile_syntax));
+        OutputFiles {
             stamp: self.stamp.as_deref(),
             changed_stamp: self.changed_stamp.as_deref(),
             depfile: self.depfile.as_deref(),
@@ -147,60 +149,60 @@ impl Build {
 }
 
 /// One way through the command: where the index turns out to be damaged there are two.
-struct Attempt<'a> {
+struct BuildAttempt<'a> {
     build: &'a Build,
-    places: Places<'a>,
-    found: &'a Found,
+    output_files: OutputFiles<'a>,
+    loaded: &'a LoadedConfig,
     began: (SystemTime, Instant),
     interrupted: Arc<AtomicBool>,
     /// What became of the index in the one before.
-    mended: Option<Begun>,
+    reset_index: Option<IndexReset>,
 }
 
-impl Attempt<'_> {
+impl BuildAttempt<'_> {
     async fn run(&self, project: Project) -> Result<u8> {
         let build = self.build;
-        let folder = project.cache_folder().real;
-        let hashing: Arc<Hashing> = Arc::default();
-        let mut report = report(build.format, &hashing);
+        let folder = project.cache_folder().real_path;
+        let hashing: Arc<HashProgress> = Arc::default();
+        let mut report = new_report(build.format, &hashing);
         let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;
         let left_alone = if build.only {
-            stale_elsewhere(&mut planner).await?
+            stale_unselected(&mut planner).await?
         } else {
             Vec::new()
         };
         let index = self
-            .mended
+            .reset_index
             .as_ref()
-            .or_else(|| planner.begun_anew())
+            .or_else(|| planner.index_reset())
             .map(|begun| (begun, planner.known_stores()));
-        report.notes(
+        report.notices(
             &plan,
             &Notices {
-                left_alone: &left_alone,
+                unselected: &left_alone,
                 without_entities: &planner.project.config.without_entities,
-                index,
+                rebuilt_index: index,
             },
         );
-        for (flow, said) in &planner.project.config.passed_over {
-            if build.dry_run || build.check || planner.is_first_of(&plan, flow) {
+        for (flow, said) in &planner.project.config.near_misses {
+            if build.dry_run || build.check || planner.publishes_first_entity(&plan, flow) {
                 report.warn(&format!("flow {flow}: {said}"));
             }
         }
         if build.dry_run || build.check {
             report.plan(&plan);
             planner.write_back().await?;
-            if plan.steps.iter().any(|step| step.verdict != Verdict::Fresh) {
+            if plan.flows.iter().any(|step| step.verdict != Verdict::Fresh) {
                 Cache::check(&planner.project.cache_folder()).await?;
             }
             return Ok(pending_code(build, &plan));
         }
-        self.places.check_others(self.found, &planner)?;
-        let options = options(build, &planner, self.interrupted.clone());
-        let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+        self.output_files.check_not_inputs(self.loaded, &planner)?;
+        let options = execute_options(build, &planner, self.interrupted.clone());
+        let mut summary = if plan.flows.iter().all(|step| step.verdict == Verdict::Fresh) {
             planner.write_back().await?;
             Summary {
-                fresh: plan.steps.len(),
+                fresh: plan.flows.len(),
                 ..Summary::default()
             }
         } else {
@@ -215,8 +217,8 @@ impl Attempt<'_> {
         if summary.unrecorded.as_ref().is_some_and(is_damaged) {
             // The next build begins a new one.
             set_index_aside(&folder).await?;
-        } else if summary.ran() > 0 {
-            if let Err(error) = collect(&planner).await {
+        } else if summary.flows_with_work() > 0 {
+            if let Err(error) = collect_garbage(&planner).await {
                 report.warn(&format!("the cache was not cleaned: {error}"));
             }
             // An index that cannot be closed is closed with the process.
@@ -233,9 +235,9 @@ impl Attempt<'_> {
         let warnings = self.write_depfile(planner);
         // What was published has changed, whatever else failed: the next build finds it fresh, and
         // would not say so.
-        touch_changed(self.build, summary, self.began.0)?;
+        touch_changed_stamp(self.build, summary, self.began.0)?;
         let warnings = warnings?;
-        if let Some(path) = self.build.stamp.as_ref().filter(|_| summary.is_good()) {
+        if let Some(path) = self.build.stamp.as_ref().filter(|_| summary.is_success()) {
             fs::touch(path, self.began.0)?;
         }
         Ok(warnings)
@@ -243,13 +245,13 @@ impl Attempt<'_> {
 
     /// Gives what its reader is to be warned of.
     fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
-        match self.places {
-            Places {
+        match self.output_files {
+            OutputFiles {
                 depfile: Some(path),
                 stamp: Some(stamp),
                 syntax: Some(syntax),
                 ..
-            } => depfile::write(path, stamp, syntax, self.found, planner),
+            } => depfile::write(path, stamp, syntax, self.loaded, planner),
             _ => Ok(Vec::new()),
         }
     }
@@ -259,7 +261,7 @@ async fn plan(
     build: &Build,
     project: Project,
     interrupted: &Arc<AtomicBool>,
-    hashing: Arc<Hashing>,
+    hashing: Arc<HashProgress>,
 ) -> Result<(Planner, Plan)> {
     let selection = Selection {
         include: build.selection.clone(),
@@ -273,20 +275,20 @@ async fn plan(
             .iter()
             .filter_map(|name| project.graph.flow(name.as_str()));
         flows
-            .map(|flow| flow.choose(slices))
+            .map(|flow| flow.partition_filter(slices))
             .collect::<Result<Vec<_>>>()?;
     }
     let access = if build.dry_run || build.check {
-        Access::Look
+        CacheAccess::Inspect
     } else {
-        Access::Build(build.patience.wait(interrupted, build.format))
+        CacheAccess::Build(build.patience.to_wait(interrupted, build.format))
     };
     let (force, slices, accept_shrink) = (build.force, build.slice.clone(), build.accept_shrink);
-    let request = Request {
+    let request = PlanRequest {
         force,
         slices,
         accept_shrink,
-        ..Request::new(selected, interrupted.clone(), hashing)
+        ..PlanRequest::new(selected, interrupted.clone(), hashing)
     };
     let mut planner = Planner::new(project, request, access).await?;
     if let Some(number) = build.accept_lost {
@@ -299,7 +301,7 @@ async fn plan(
 /// True where the index can be begun anew.
 fn is_damaged(error: &Error) -> bool {
     matches!(
-        error.cause(),
+        error.downcast_source(),
         Some(CacheError::Index {
             is_damaged: true,
             ..
@@ -307,10 +309,14 @@ fn is_damaged(error: &Error) -> bool {
     )
 }
 
-fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> execute::Options {
+fn execute_options(
+    build: &Build,
+    planner: &Planner,
+    interrupted: Arc<AtomicBool>,
+) -> execute::RunOptions {
     let config = &planner.project.config.options;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    execute::Options {
+    execute::RunOptions {
         jobs: build
             .jobs
             .map(usize::from)
@@ -318,35 +324,35 @@ fn options(build: &Build, planner: &Planner, interrupted: Arc<AtomicBool>) -> ex
             .unwrap_or(processors),
         fail_fast: build.fail_fast,
         continue_on_error: config.continue_on_error,
-        wait: build.patience.limit(),
+        lock_timeout: build.patience.limit(),
         accept_shrink: build.accept_shrink,
-        keep: keep(config.cache_keep),
+        keep_staged: keep_staged(config.cache_keep),
         interrupted,
     }
 }
 
 /// What shows a run, from its planning on.
-pub(super) fn report(format: Format, hashing: &Arc<Hashing>) -> Box<dyn Report> {
+pub(super) fn new_report(format: OutputFormat, hashing: &Arc<HashProgress>) -> Box<dyn Report> {
     match format {
-        Format::Text if output::is_terminal() => {
-            Box::new(Fancy::new(Progress::new(hashing.clone())))
+        OutputFormat::Text if output::is_terminal() => {
+            Box::new(TerminalReport::new(Progress::new(hashing.clone())))
         }
-        Format::Text => Box::new(Plain::new(Output::Error)),
-        Format::Json => Box::new(Json),
+        OutputFormat::Text => Box::new(PlainReport::new(OutputStream::Error)),
+        OutputFormat::Json => Box::new(JsonReport),
     }
 }
 
 /// What becomes of staged parts that are published.
-pub(super) fn keep(word: CacheKeep) -> Keep {
+pub(super) fn keep_staged(word: CacheKeep) -> KeepStaged {
     match word {
-        CacheKeep::Auto => Keep::Auto,
-        CacheKeep::Always => Keep::Always,
-        CacheKeep::Never => Keep::Never,
+        CacheKeep::Auto => KeepStaged::Auto,
+        CacheKeep::Always => KeepStaged::Always,
+        CacheKeep::Never => KeepStaged::Never,
     }
 }
 
 /// Flows that are not selected and would have something to do.
-async fn stale_elsewhere(planner: &mut Planner) -> Result<Vec<String>> {
+async fn stale_unselected(planner: &mut Planner) -> Result<Vec<String>> {
     let selected = planner.selected().flows.clone();
     let mut names = Vec::new();
     for step in planner.judge_others().await? {
@@ -358,22 +364,22 @@ async fn stale_elsewhere(planner: &mut Planner) -> Result<Vec<String>> {
 }
 
 /// How often a build also takes out of the index what is of no use any more.
-const TIDYING: i64 = 100;
+const PRUNE_INTERVAL: i64 = 100;
 
 /// Keeps the cache within its limits, if nobody else is building: then the next who ends does it.
-async fn collect(planner: &Planner) -> Result<()> {
+async fn collect_garbage(planner: &Planner) -> Result<()> {
     let config = &planner.project.config.options;
     let cache = &planner.cache;
-    let alone = match cache.alone(&at_once()).await {
+    let alone = match cache.lock_exclusive(&without_waiting()).await {
         Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
         alone => alone?,
     };
-    let limits = Limits {
+    let limits = GcLimits {
         size: config.cache_size.0,
         age: config.cache_age.0,
     };
-    let freed = cache.collect(limits, false).await?;
-    if freed.parts > 0 || cache.index.last_run().await? % TIDYING == 0 {
+    let freed = cache.collect_garbage(limits, false).await?;
+    if freed.parts > 0 || cache.index.last_run().await? % PRUNE_INTERVAL == 0 {
         cache.forget_unusable().await?;
     }
     drop(alone);
@@ -382,12 +388,13 @@ async fn collect(planner: &Planner) -> Result<()> {
 
 fn pending_code(build: &Build, plan: &Plan) -> u8 {
     let is_blocked = plan
-        .steps
+        .flows
         .iter()
         .any(|step| matches!(step.verdict, Verdict::Blocked { .. }));
-    let is_work = |step: &Step| !matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. });
-    match (build.check, plan.steps.iter().any(is_work), is_blocked) {
-        (true, true, _) => PENDING,
+    let is_work =
+        |step: &PlannedFlow| !matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. });
+    match (build.check, plan.flows.iter().any(is_work), is_blocked) {
+        (true, true, _) => PENDING_EXIT_CODE,
         (_, _, true) => ErrorKind::Flow.exit_code(),
         _ => 0,
     }
@@ -398,7 +405,7 @@ pub(super) fn exit_code(summary: &Summary) -> u8 {
         ErrorKind::Interrupted.exit_code()
     } else if summary.failed > 0 && summary.failed == summary.locked {
         ErrorKind::Locked.exit_code()
-    } else if summary.is_good() {
+    } else if summary.is_success() {
         0
     } else {
         ErrorKind::Flow.exit_code()
@@ -406,9 +413,9 @@ pub(super) fn exit_code(summary: &Summary) -> u8 {
 }
 
 /// Before the other stamp: for make it may never be newer than that of the same build.
-fn touch_changed(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
+fn touch_changed_stamp(build: &Build, summary: &Summary, began: SystemTime) -> Result<()> {
     if let Some(path) = &build.changed_stamp
-        && (summary.changed() || summary.is_good() && fs::stat(path)?.is_none())
+        && (summary.has_published() || summary.is_success() && fs::stat(path)?.is_none())
     {
         fs::touch(path, began)?;
     }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::json;
 
-use super::args::{Format, Global};
-use super::patience::unless;
-use super::{load, open_cache, parse_time, runtime, say};
-use crate::cache::gc::Limits;
-use crate::cache::{Access, Cache, CacheError};
-use crate::config::words::{Percentage, parse_bytes};
+use super::args::{GlobalArgs, OutputFormat};
+use super::wait_options::wait_unless;
+use super::{load_project, open_cache, parse_duration, print_line, runtime};
+use crate::cache::gc::GcLimits;
+use crate::cache::{Cache, CacheAccess, CacheError};
+use crate::config::value_types::{Percentage, parse_bytes};
 use crate::error::{ErrorKind, Result};
 use crate::fs;
 use crate::plan::project::Project;
-use crate::report::json::Json;
-use crate::report::plain::{bytes, count};
+use crate::report::json::JsonReport;
+use crate::report::plain::{format_bytes, pluralize};
 
 /// Look after the cache
 #[derive(Debug, ClapArgs)]
@@ -27,7 +27,7 @@ pub(super) struct CacheArgs {
     action: Action,
     /// How to show it
     #[arg(long, global = true, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,7 +44,7 @@ enum Action {
         #[arg(long, value_name = "BYTES", value_parser = parse_size)]
         max_size: Option<u64>,
         /// How long a part stays, such as 7d [default: options.cache.max_age]
-        #[arg(long, value_name = "TIME", value_parser = parse_time)]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         max_age: Option<Duration>,
         /// End with 4 where a build is under way, instead of waiting for it
         #[arg(long)]
@@ -63,9 +63,9 @@ enum Action {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, cache: &CacheArgs) -> Result<u8> {
-    let (_, project) = load(global.file.as_deref())?;
-    let out = Out {
+pub(super) fn run(global: &GlobalArgs, cache: &CacheArgs) -> Result<u8> {
+    let (_, project) = load_project(global.file.as_deref())?;
+    let out = CacheOutput {
         format: cache.format,
     };
     runtime()?.block_on(async {
@@ -78,7 +78,7 @@ pub(super) fn run(global: &Global, cache: &CacheArgs) -> Result<u8> {
                 no_wait,
             } => {
                 let options = &project.config.options;
-                let limits = Limits {
+                let limits = GcLimits {
                     size: max_size.unwrap_or(options.cache_size.0),
                     age: max_age.unwrap_or(options.cache_age.0),
                 };
@@ -90,27 +90,27 @@ pub(super) fn run(global: &Global, cache: &CacheArgs) -> Result<u8> {
 }
 
 /// Where the answer goes.
-struct Out {
-    format: Format,
+struct CacheOutput {
+    format: OutputFormat,
 }
 
-impl Out {
+impl CacheOutput {
     fn show(&self, event: &str, fields: serde_json::Value, lines: &[String]) {
         match self.format {
-            Format::Json => Json.object(event, fields),
-            Format::Text => lines.iter().for_each(|line| say(line)),
+            OutputFormat::Json => JsonReport.write_object(event, fields),
+            OutputFormat::Text => lines.iter().for_each(|line| print_line(line)),
         }
     }
 }
 
-async fn stats(project: &Project, out: &Out) -> Result<u8> {
-    let cache = Arc::new(open_cache(project, Access::Look).await?);
+async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
+    let cache = Arc::new(open_cache(project, CacheAccess::Inspect).await?);
     let (mut parts, mut size, mut shared) = (0, 0, 0);
     let mut staged: HashMap<_, u64> = HashMap::new();
     for (digest, path, found) in cache.staging.parts()? {
         parts += 1;
         size += found.stat.size;
-        shared += if fs::freed_by_removing(&path)? == 0 {
+        shared += if fs::reclaimable_bytes(&path)? == 0 {
             found.stat.size
         } else {
             0
@@ -151,30 +151,30 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
         format!("cache    {}", cache.folder().display()),
         format!(
             "staging  {}, {}, of which {} are shared with another name",
-            count(parts, "part"),
-            bytes(size),
-            bytes(shared)
+            pluralize(parts, "part"),
+            format_bytes(size),
+            format_bytes(shared)
         ),
     ];
     lines.extend(flows.iter().map(|(flow, (parts, size))| {
         format!(
             "         {flow}: {} of earlier sets, {}",
-            count(*parts, "part"),
-            bytes(*size)
+            pluralize(*parts, "part"),
+            format_bytes(*size)
         )
     }));
     if !rest.is_empty() {
         lines.push(format!(
             "         of no set that is remembered: {}, {}",
-            count(rest.len(), "part"),
-            bytes(rest.iter().sum())
+            pluralize(rest.len(), "part"),
+            format_bytes(rest.iter().sum())
         ));
     }
     let options = &project.config.options;
     lines.push(format!(
         "limits   {}, {}",
-        bytes(options.cache_size.0),
-        shown(options.cache_age.0)
+        format_bytes(options.cache_size.0),
+        format_duration(options.cache_age.0)
     ));
     let fields = json!({ "folder": cache.folder(), "parts": parts, "bytes": size, "shared_bytes": shared, "flows": by_flow, "unpublished": { "parts": rest.len(), "bytes": rest.iter().sum::<u64>() } });
     out.show("cache_stats", fields, &lines);
@@ -183,20 +183,22 @@ async fn stats(project: &Project, out: &Out) -> Result<u8> {
 
 async fn gc(
     project: &Project,
-    limits: Limits,
+    limits: GcLimits,
     is_dry: bool,
     no_wait: bool,
-    out: &Out,
+    out: &CacheOutput,
 ) -> Result<u8> {
-    let cache = open_cache(project, Access::Look).await?;
+    let cache = open_cache(project, CacheAccess::Inspect).await?;
     if !is_dry && !cache.is_writable() && fs::stat(cache.folder())?.is_some() {
-        fs::check_writable(cache.folder()).map_err(CacheError::from)?;
+        fs::check_folder_writable(cache.folder()).map_err(CacheError::from)?;
     }
     let freed = if is_dry || !cache.is_writable() {
-        cache.collect(limits, true).await?
+        cache.collect_garbage(limits, true).await?
     } else {
-        let _alone = cache.alone(&unless(no_wait, out.format)).await?;
-        let freed = cache.collect(limits, false).await?;
+        let _alone = cache
+            .lock_exclusive(&wait_unless(no_wait, out.format))
+            .await?;
+        let freed = cache.collect_garbage(limits, false).await?;
         cache.forget_unusable().await?;
         freed
     };
@@ -207,10 +209,10 @@ async fn gc(
     };
     let line = format!(
         "{verb} {}, {} {free}; {} stay, with {}",
-        count(freed.parts, "part"),
-        bytes(freed.bytes),
-        count(freed.kept, "part"),
-        bytes(freed.kept_bytes)
+        pluralize(freed.parts, "part"),
+        format_bytes(freed.bytes),
+        pluralize(freed.kept, "part"),
+        format_bytes(freed.kept_bytes)
     );
     let fields = json!({ "dry_run": is_dry, "parts": freed.parts, "bytes": freed.bytes, "parts_kept": freed.kept, "bytes_kept": freed.kept_bytes });
     out.show("cache_gc", fields, &[line]);
@@ -221,12 +223,12 @@ async fn verify(
     project: &Project,
     sample: Option<Percentage>,
     no_wait: bool,
-    out: &Out,
+    out: &CacheOutput,
 ) -> Result<u8> {
-    let cache: Cache = open_cache(project, Access::Look).await?;
-    let wait = unless(no_wait, out.format);
+    let cache: Cache = open_cache(project, CacheAccess::Inspect).await?;
+    let wait = wait_unless(no_wait, out.format);
     let _alone = if cache.is_writable() {
-        Some(cache.alone(&wait).await?)
+        Some(cache.lock_exclusive(&wait).await?)
     } else {
         None
     };
@@ -246,8 +248,8 @@ async fn verify(
         .collect();
     lines.push(format!(
         "verified {}, {}: {} damaged",
-        count(verified.parts, "part"),
-        bytes(verified.bytes),
+        pluralize(verified.parts, "part"),
+        format_bytes(verified.bytes),
         verified.damaged.len()
     ));
     let damaged: Vec<_> = verified
@@ -273,7 +275,7 @@ async fn verify(
 }
 
 /// A time in its largest whole unit.
-fn shown(time: Duration) -> String {
+fn format_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [
         (86_400, "day"),
@@ -285,7 +287,7 @@ fn shown(time: Duration) -> String {
         .into_iter()
         .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size))
         .unwrap_or((1, "second"));
-    count(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
+    pluralize(usize::try_from(seconds / size).unwrap_or(usize::MAX), unit)
 }
 
 fn parse_size(text: &str) -> std::result::Result<u64, String> {

@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
 
-use super::args::{Format, Global};
-use super::patience::{OF_OTHERS, watch_for_interrupts};
-use super::{print_error, read, runtime, say, select};
-use crate::cache::{Access, Cache};
+use super::args::{GlobalArgs, OutputFormat};
+use super::wait_options::{OTHER_INTERRUPT_NOTE, watch_for_interrupts};
+use super::{load_config, print_error, print_line, runtime, select};
+use crate::cache::{Cache, CacheAccess};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
 use crate::config::variables::{VariableError, VariableErrors};
-use crate::connection::{ConnectionError, ping, until};
+use crate::connection::{ConnectionError, ping, wait_for_interrupt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::flow::resolved::resolved;
+use crate::flow::resolved::resolved_config;
 use crate::flow::{Flow, FlowName};
 use crate::graph::selection::Selection;
-use crate::plan::check::{self, Part};
-use crate::plan::lost::{self, Lost};
+use crate::plan::check::{self, Endpoint};
+use crate::plan::lost_entities::{self, LostEntities};
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Hashing, Planner, Request};
-use crate::report::json::Json;
-use crate::report::output::{self, Output};
-use crate::report::plain::count;
+use crate::plan::{HashProgress, PlanRequest, Planner};
+use crate::report::json::JsonReport;
+use crate::report::output::{self, OutputStream};
+use crate::report::plain::pluralize;
 use crate::report::progress::Progress;
 
 /// Check the config, every home, every store and every connection
@@ -39,36 +39,36 @@ pub(super) struct Check {
     offline: bool,
     /// How to show it; as JSON also the config with all defaults put in
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// What was looked at, and what was found.
-struct Looked {
+struct CheckFinding {
     what: &'static str,
     name: String,
-    found: Result<String>,
+    result: Result<String>,
     took: Option<Duration>,
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, command: &Check) -> Result<u8> {
-    let found = Arc::new(read(global.file.as_deref())?);
-    let mut shown = Shown::new(command.format);
+pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
+    let found = Arc::new(load_config(global.file.as_deref())?);
+    let mut shown = CheckReport::new(command.format);
     let project = match Project::new(found.clone()) {
         Ok(project) => project,
         Err(error) => {
-            shown.broken(&error);
+            shown.show_config_error(&error);
             return Ok(error.kind().exit_code());
         }
     };
     let flows: Vec<_> = project.graph.flows().cloned().collect();
-    shown.config(|| resolved(&project.config, &flows));
+    shown.show_config(|| resolved_config(&project.config, &flows));
     let files = match found.sources.len() {
         1 => found.path().display().to_string(),
         more => format!(
             "{} and {}",
             found.path().display(),
-            count(more - 1, "more file")
+            pluralize(more - 1, "more file")
         ),
     };
     let config = project.config.clone();
@@ -76,38 +76,41 @@ pub(super) fn run(global: &Global, command: &Check) -> Result<u8> {
     let and_connections = if connections.is_empty() {
         String::new()
     } else {
-        format!(", {}", count(connections.len(), "connection"))
+        format!(", {}", pluralize(connections.len(), "connection"))
     };
-    let said = format!("{}{and_connections}", count(flows.len(), "flow"));
-    shown.looked(&Looked {
+    let said = format!("{}{and_connections}", pluralize(flows.len(), "flow"));
+    shown.show_result(&CheckFinding {
         what: "config",
         name: files,
-        found: Ok(said),
+        result: Ok(said),
         took: None,
     });
     let edges = flows
         .iter()
         .map(|flow| project.graph.upstreams(flow.name.as_str()).len())
         .sum();
-    shown.looked(&Looked {
+    shown.show_result(&CheckFinding {
         what: "graph",
-        name: count(edges, "edge"),
-        found: Ok("no circle, no store twice".into()),
+        name: pluralize(edges, "edge"),
+        result: Ok("no circle, no store twice".into()),
         took: None,
     });
     let (project, remarks) = if command.offline {
         (project, Vec::new())
     } else {
-        runtime()?.block_on(look(project, &mut shown))?
+        runtime()?.block_on(check_everything(project, &mut shown))?
     };
-    let warnings = Problems::of_warnings(&found.sources, &config.warnings);
+    let warnings = Problems::from_warnings(&found.sources, &config.warnings);
     let passed_over = config
-        .passed_over
+        .near_misses
         .iter()
         .map(|(flow, said)| format!("flow {flow}: {said}"));
-    let notes = flows.iter().flat_map(|flow| notes(flow)).chain(passed_over);
+    let notes = flows
+        .iter()
+        .flat_map(|flow| no_effect_notes(flow))
+        .chain(passed_over);
     let unset = if command.offline {
-        unset(connections, &flows)
+        unset_variables(connections, &flows)
     } else {
         Vec::new()
     };
@@ -125,44 +128,47 @@ pub(super) fn run(global: &Global, command: &Check) -> Result<u8> {
 
 /// Looks at what the config speaks of, and shows what was found; gives what is to be said of it
 /// besides.
-async fn look(project: Project, shown: &mut Shown) -> Result<(Project, Vec<String>)> {
+async fn check_everything(
+    project: Project,
+    shown: &mut CheckReport,
+) -> Result<(Project, Vec<String>)> {
     // All of it ends by one of these: what has begun to see signals keeps them from ending the
     // process.
-    let interrupted = watch_for_interrupts(OF_OTHERS);
+    let interrupted = watch_for_interrupts(OTHER_INTERRUPT_NOTE);
     let folder = project.cache_folder();
     let cache = Cache::check(&folder).await.map_err(Error::from);
     let name = folder
-        .real
+        .real_path
         .strip_prefix(project.root())
-        .unwrap_or(&folder.real)
+        .unwrap_or(&folder.real_path)
         .display()
         .to_string();
     let (project, mut stuck) = if cache.is_ok() {
-        blocked(project, &interrupted).await?
+        blocked_flows(project, &interrupted).await?
     } else {
         (project, HashMap::new())
     };
-    shown.looked(&Looked {
+    shown.show_result(&CheckFinding {
         what: "cache",
         name,
-        found: cache.map(|()| "can be used".to_string()),
+        result: cache.map(|()| "can be used".to_string()),
         took: None,
     });
-    let tables = unless_interrupted(&interrupted, check::ask_tables(&project)).await?;
+    let tables = unless_interrupted(&interrupted, check::probe_tables(&project)).await?;
     let checked = check::check(&project, &tables);
     // What was given up is no finding.
     unless_interrupted(&interrupted, ready(())).await?;
     let mut remarks = Vec::new();
     checked
         .iter()
-        .filter(|checked| checked.found.is_err())
+        .filter(|checked| checked.outcome.is_err())
         .for_each(|checked| drop(stuck.remove(&checked.flow)));
     for mut checked in checked {
         let name = checked.flow.to_string();
-        if checked.part == Part::Store
+        if checked.endpoint == Endpoint::Store
             && let Some(error) = stuck.remove(&checked.flow)
         {
-            checked.found = Err(error);
+            checked.outcome = Err(error);
         }
         remarks.extend(
             checked
@@ -170,18 +176,18 @@ async fn look(project: Project, shown: &mut Shown) -> Result<(Project, Vec<Strin
                 .iter()
                 .map(|remark| format!("flow {name}: {remark}")),
         );
-        shown.looked(&Looked {
-            what: checked.part.word(),
+        shown.show_result(&CheckFinding {
+            what: checked.endpoint.name(),
             name,
-            found: checked.found,
-            took: Some(checked.took),
+            result: checked.outcome,
+            took: Some(checked.elapsed),
         });
     }
-    for looked in lost(&project).await? {
-        shown.looked(&looked);
+    for looked in lost_entities(&project).await? {
+        shown.show_result(&looked);
     }
-    for looked in unless_interrupted(&interrupted, answers(&project)).await? {
-        shown.looked(&looked);
+    for looked in unless_interrupted(&interrupted, ping_connections(&project)).await? {
+        shown.show_result(&looked);
     }
     Ok((project, remarks))
 }
@@ -194,28 +200,28 @@ async fn unless_interrupted<T>(
     tokio::select! {
         // Whatever it has found by then.
         biased;
-        () = until(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        () = wait_for_interrupt(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         done = work => Ok(done),
     }
 }
 
 /// Why a build would not make flows whose home and store are well by themselves.
-async fn blocked(
+async fn blocked_flows(
     project: Project,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<(Project, HashMap<FlowName, Error>)> {
     let selected = select(&Selection::default(), &project)?;
-    let hashing = Arc::<Hashing>::default();
+    let hashing = Arc::<HashProgress>::default();
     let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
-    let request = Request::new(selected, interrupted.clone(), hashing);
-    let mut planner = Planner::new(project, request, Access::Look).await?;
+    let request = PlanRequest::new(selected, interrupted.clone(), hashing);
+    let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
     let plan = planner.plan().await?;
     planner.write_back().await?;
     if let Some(progress) = &mut progress {
-        progress.end();
+        progress.finish();
     }
     let mut blocked = HashMap::new();
-    for step in plan.steps {
+    for step in plan.flows {
         let Verdict::Blocked { error, hint } = step.verdict else {
             continue;
         };
@@ -233,7 +239,7 @@ async fn blocked(
     // config.
     let is_said = |name: &FlowName| {
         let upstreams = planner.project.graph.upstreams(name.as_str());
-        planner.misses_entities_of(name)
+        planner.has_lost_entities(name)
             || upstreams
                 .iter()
                 .any(|upstream| blocked.contains_key(upstream))
@@ -248,12 +254,12 @@ async fn blocked(
 }
 
 /// What the config says and has no effect.
-fn notes(flow: &Flow) -> Vec<String> {
+fn no_effect_notes(flow: &Flow) -> Vec<String> {
     let queue = flow
         .queue_size
-        .filter(|_| flow.home.rows().is_none())
+        .filter(|_| flow.home.as_rows().is_none())
         .map(|_| "queue_size has no effect: nothing waits between files".to_string());
-    let of_home = flow.home.without_effect();
+    let of_home = flow.home.ineffective_settings();
     of_home
         .into_iter()
         .chain(queue)
@@ -263,16 +269,16 @@ fn notes(flow: &Flow) -> Vec<String> {
 
 /// Flows that have lost more entities than they allow, by what the cache knows, or the receipts
 /// where there is none.
-async fn lost(project: &Project) -> Result<Vec<Looked>> {
+async fn lost_entities(project: &Project) -> Result<Vec<CheckFinding>> {
     if project.config.max_lost.is_empty() {
         return Ok(Vec::new());
     }
-    let lost = lost::look(project).await?;
-    let all = lost::count(&lost);
-    let looked = |lost: &Lost| Looked {
+    let lost = lost_entities::load_and_find(project).await?;
+    let all = lost_entities::count_lost(&lost);
+    let looked = |lost: &LostEntities| CheckFinding {
         what: "entities",
         name: lost.flow.clone(),
-        found: Err(lost.error(all)),
+        result: Err(lost.error(all)),
         took: None,
     };
     Ok(lost.iter().map(looked).collect())
@@ -285,14 +291,14 @@ fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
         .table()
         .map(|table| table.connection.name.as_str());
     flow.home
-        .rows()
+        .as_rows()
         .map(|table| table.connection().name.as_str())
         .into_iter()
         .chain(store)
 }
 
 /// Variables of connections that flows use, and that have no value.
-fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
+fn unset_variables(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
     let used: BTreeSet<&str> = flows.iter().flat_map(|flow| connections_of(flow)).collect();
     let used = connections
         .iter()
@@ -302,7 +308,7 @@ fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
     };
     used.flat_map(|connection| {
         connection
-            .lacks()
+            .missing_variables()
             .into_iter()
             .map(|error| note(connection, error))
     })
@@ -310,7 +316,7 @@ fn unset(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<String> {
 }
 
 /// Asks all connections at once.
-async fn answers(project: &Project) -> Vec<Looked> {
+async fn ping_connections(project: &Project) -> Vec<CheckFinding> {
     let (flows, connections) = (|| project.graph.flows(), &project.config.connections);
     let stores = flows().filter_map(|flow| flow.store.table());
     let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
@@ -331,19 +337,19 @@ async fn answers(project: &Project) -> Vec<Looked> {
                 }
                 Ok(false) => Err(ConnectionError::NoFile(connection.name.clone())),
                 // Nobody will ask for it.
-                Err(_) if !is_used && !connection.lacks().is_empty() => Ok(format!(
+                Err(_) if !is_used && !connection.missing_variables().is_empty() => Ok(format!(
                     "no flow uses it, and {}",
-                    VariableErrors(connection.lacks())
+                    VariableErrors(connection.missing_variables())
                 )),
                 Err(error) => Err(error),
             };
             let found = found.map_err(Error::from);
             (
                 number,
-                Looked {
+                CheckFinding {
                     what: "connection",
                     name: connection.name,
-                    found,
+                    result: found,
                     took: Some(began.elapsed()),
                 },
             )
@@ -355,46 +361,46 @@ async fn answers(project: &Project) -> Vec<Looked> {
 }
 
 /// Shows what was found as it comes.
-struct Shown {
-    json: Option<Json>,
+struct CheckReport {
+    json: Option<JsonReport>,
     failed: usize,
 }
 
-impl Shown {
-    fn new(format: Format) -> Self {
-        let json = matches!(format, Format::Json).then_some(Json);
+impl CheckReport {
+    fn new(format: OutputFormat) -> Self {
+        let json = matches!(format, OutputFormat::Json).then_some(JsonReport);
         Self { json, failed: 0 }
     }
 
     /// The config cannot be used.
-    fn broken(&mut self, error: &Error) {
+    fn show_config_error(&mut self, error: &Error) {
         let Some(json) = &mut self.json else {
             return print_error(error);
         };
-        let problems: Vec<Value> = match error.cause::<Problems>() {
+        let problems: Vec<Value> = match error.downcast_source::<Problems>() {
             Some(problems) => problems.to_json(),
             None => {
                 vec![json!({ "message": error.to_string(), "hint": error.hint(), "places": [] })]
             }
         };
-        json.object(
+        json.write_object(
             "check_finished",
             json!({ "ok": false, "problems": problems, "warnings": [] }),
         );
     }
 
-    fn config(&mut self, config: impl FnOnce() -> Value) {
+    fn show_config(&mut self, config: impl FnOnce() -> Value) {
         if let Some(json) = &mut self.json {
-            json.object("config", json!({ "config": config() }));
+            json.write_object("config", json!({ "config": config() }));
         }
     }
 
-    fn looked(&mut self, looked: &Looked) {
-        self.failed += usize::from(looked.found.is_err());
+    fn show_result(&mut self, looked: &CheckFinding) {
+        self.failed += usize::from(looked.result.is_err());
         if let Some(json) = &mut self.json {
             let mut fields =
-                json!({ "what": looked.what, "name": looked.name, "ok": looked.found.is_ok() });
-            match &looked.found {
+                json!({ "what": looked.what, "name": looked.name, "ok": looked.result.is_ok() });
+            match &looked.result {
                 Ok(found) => fields["found"] = found.as_str().into(),
                 Err(error) => {
                     fields["error"] = error.to_string().into();
@@ -404,7 +410,7 @@ impl Shown {
             if let Some(took) = looked.took {
                 fields["seconds"] = took.as_secs_f64().into();
             }
-            return json.object("checked", fields);
+            return json.write_object("checked", fields);
         }
         let took = match looked.took {
             Some(took) if looked.what == "connection" => {
@@ -412,18 +418,18 @@ impl Shown {
             }
             _ => String::new(),
         };
-        match &looked.found {
-            Ok(found) => say(&format!(
+        match &looked.result {
+            Ok(found) => print_line(&format!(
                 "ok      {:<10} {}: {found}{took}",
                 looked.what, looked.name
             )),
             Err(error) => {
-                say(&format!(
+                print_line(&format!(
                     "failed  {:<10} {}: {error}{took}",
                     looked.what, looked.name
                 ));
                 if let Some(hint) = error.hint() {
-                    say(&format!("        hint: {hint}"));
+                    print_line(&format!("        hint: {hint}"));
                 }
             }
         }
@@ -432,17 +438,20 @@ impl Shown {
     fn finish(&mut self, warnings: &Problems, notes: Vec<String>) {
         if let Some(json) = &mut self.json {
             let fields = json!({ "ok": self.failed == 0, "problems": [], "failed": self.failed, "warnings": warnings.to_json(), "notes": notes });
-            return json.object("check_finished", fields);
+            return json.write_object("check_finished", fields);
         }
         if !warnings.is_empty() {
-            Output::Standard.lines(&format!("\nwarning: {warnings}"));
+            OutputStream::Standard.write_lines(&format!("\nwarning: {warnings}"));
         }
         for note in notes {
-            say(&format!("note: {note}"));
+            print_line(&format!("note: {note}"));
         }
-        say(&match (self.failed, warnings.count()) {
+        print_line(&match (self.failed, warnings.count()) {
             (0, 0) => "hygge: all is well".to_string(),
-            (0, warnings) => format!("hygge: all is well, with {}", count(warnings, "warning")),
+            (0, warnings) => format!(
+                "hygge: all is well, with {}",
+                pluralize(warnings, "warning")
+            ),
             (failed, _) => format!("hygge: {failed} of what was checked failed"),
         });
     }

@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 
-use super::args::{Format, Global};
-use super::patience::unless;
-use super::{load, open_cache, runtime, say, select};
-use crate::cache::index::Batch;
-use crate::cache::{Access, Cache, Said, Wait};
+use super::args::{GlobalArgs, OutputFormat};
+use super::wait_options::wait_unless;
+use super::{load_project, open_cache, print_line, runtime, select};
+use crate::cache::index::IndexChanges;
+use crate::cache::{Cache, CacheAccess, CacheLockWait, WaitCallback};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::fs::{self, Lock, LockError};
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
-use crate::plan::{Planner, Request};
-use crate::report::output::Output;
-use crate::report::plain::{bytes, count};
+use crate::plan::{PlanRequest, Planner};
+use crate::report::output::OutputStream;
+use crate::report::plain::{format_bytes, pluralize};
 use crate::store::receipt::Receipt;
-use crate::store::{Clearing, Store, StoreError, given_up};
+use crate::store::{RemovalPlan, Store, StoreError, accepted_loss};
 
 /// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was
 /// published
@@ -44,13 +44,13 @@ pub(super) struct Clean {
 }
 
 /// How many files of a store are listed.
-const LISTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// How often a lock is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
+pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
     if clean.yes.is_some() && clean.stores.is_empty() && !clean.orphans {
         let error = Error::new(
             ErrorKind::Config,
@@ -58,15 +58,17 @@ pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
         );
         return Err(error.with_hint("hygge clean empties the cache; hygge clean --stores FLOW --yes removes what was published"));
     }
-    let (_, project) = load(global.file.as_deref())?;
+    let (_, project) = load_project(global.file.as_deref())?;
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
-            let cache = open_cache(&project, Access::Look).await?;
-            let freed = cache.empty(&unless(clean.no_wait, Format::Text)).await?;
-            say(&format!(
+            let cache = open_cache(&project, CacheAccess::Inspect).await?;
+            let freed = cache
+                .clear(&wait_unless(clean.no_wait, OutputFormat::Text))
+                .await?;
+            print_line(&format!(
                 "the cache is empty: {}, {}",
-                count(freed.0, "file"),
-                bytes(freed.1)
+                pluralize(freed.0, "file"),
+                format_bytes(freed.1)
             ));
             return Ok(0);
         }
@@ -78,15 +80,15 @@ pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
         let with_entities = entities
             .chain(project.config.max_lost.keys().cloned())
             .collect();
-        let cleaning = Cleaning {
+        let cleaning = StoreCleaner {
             project: project.config.name.clone(),
             with_entities,
-            wait: unless(clean.no_wait, Format::Text),
+            wait: wait_unless(clean.no_wait, OutputFormat::Text),
         };
         let targets = if clean.orphans {
-            orphans(project).await?
+            orphan_targets(project).await?
         } else {
-            published(&project, &clean.stores)?
+            published_targets(&project, &clean.stores)?
         };
         let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
@@ -94,13 +96,13 @@ pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
             .iter()
             .filter(|target| matches!(target.store.receipt_stat(&target.path), Ok(None)));
         let receipts = gone.map(|target| (target.path.clone(), None)).collect();
-        let cache = Cache::open(&folder, Access::Look).await?;
+        let cache = Cache::open(&folder, CacheAccess::Inspect).await?;
         if cache.is_writable() {
             cache
                 .index
-                .apply(Batch {
+                .apply(IndexChanges {
                     receipts,
-                    ..Batch::default()
+                    ..IndexChanges::default()
                 })
                 .await?;
         }
@@ -109,7 +111,7 @@ pub(super) fn run(global: &Global, clean: &Clean) -> Result<u8> {
 }
 
 /// A store that shall go.
-struct Target {
+struct CleanTarget {
     /// The flow that published there.
     flow: String,
     path: PathBuf,
@@ -118,7 +120,7 @@ struct Target {
 }
 
 /// The stores of flows of the config.
-fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
+fn published_targets(project: &Project, flows: &[String]) -> Result<Vec<CleanTarget>> {
     let selection = Selection {
         include: flows.to_vec(),
         only: true,
@@ -128,7 +130,7 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
     let flows = named
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
-    let target = |flow: &Arc<Flow>| Target {
+    let target = |flow: &Arc<Flow>| CleanTarget {
         flow: flow.name.to_string(),
         path: project.store_path(flow).to_path_buf(),
         store: flow.store.clone(),
@@ -138,13 +140,13 @@ fn published(project: &Project, flows: &[String]) -> Result<Vec<Target>> {
 
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left
 /// alone.
-async fn orphans(project: Project) -> Result<Vec<Target>> {
+async fn orphan_targets(project: Project) -> Result<Vec<CleanTarget>> {
     let selected = select(&Selection::default(), &project)?;
-    let request = Request::new(selected, Arc::default(), Arc::default());
-    let mut planner = Planner::new(project, request, Access::Look).await?;
-    let (removable, others) = planner.removable().await?;
+    let request = PlanRequest::new(selected, Arc::default(), Arc::default());
+    let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
+    let (removable, others) = planner.removable_stores().await?;
     for orphan in others {
-        say(&format!(
+        print_line(&format!(
             "left alone: a table of flow {}: the config has no connection to it any more",
             orphan.flow
         ));
@@ -152,13 +154,13 @@ async fn orphans(project: Project) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for orphan in removable {
         let mut flows = planner.project.graph.flows();
-        match flows.find(|flow| planner.project.reads(flow, &orphan.path)) {
-            Some(reader) => say(&format!(
+        match flows.find(|flow| planner.project.reads_from(flow, &orphan.path)) {
+            Some(reader) => print_line(&format!(
                 "left alone: {}: flow {} reads it",
                 orphan.path.display(),
                 reader.name
             )),
-            None => targets.push(Target {
+            None => targets.push(CleanTarget {
                 flow: orphan.flow,
                 path: orphan.path,
                 store: orphan.store,
@@ -170,16 +172,16 @@ async fn orphans(project: Project) -> Result<Vec<Target>> {
 }
 
 /// Removing the stores of a project.
-struct Cleaning {
+struct StoreCleaner {
     project: String,
     /// The flows of the config that have entities, or may have some.
     with_entities: BTreeSet<String>,
-    wait: Wait,
+    wait: CacheLockWait,
 }
 
 /// What was found to remove.
 #[derive(Default)]
-struct Listed {
+struct CleanSummary {
     stores: usize,
     /// How many of each flow of the config, its entities taken together.
     flows: BTreeMap<String, usize>,
@@ -187,40 +189,40 @@ struct Listed {
     failed: Option<Error>,
 }
 
-impl Cleaning {
+impl StoreCleaner {
     /// The flow that an entity is of, as far as the config has it.
-    fn flow_of_config<'n>(&self, name: &'n str) -> &'n str {
+    fn config_flow<'n>(&self, name: &'n str) -> &'n str {
         let mut bases = name.match_indices('.').map(|(at, _)| &name[..at]);
         bases
             .find(|base| self.with_entities.contains(*base))
             .unwrap_or(name)
     }
 
-    async fn run(&self, targets: &[Target], clean: &Clean) -> Result<u8> {
-        let mut listed = self.go_over(targets, false).await;
+    async fn run(&self, targets: &[CleanTarget], clean: &Clean) -> Result<u8> {
+        let mut listed = self.clear_all(targets, false).await;
         let wanted = listed.stores;
         if clean.orphans {
             listed.lines.extend(
                 listed
                     .flows
                     .iter()
-                    .map(|(flow, stores)| format!("flow {flow}: {}", count(*stores, "store"))),
+                    .map(|(flow, stores)| format!("flow {flow}: {}", pluralize(*stores, "store"))),
             );
         }
-        let is_sure = wanted > 0 && clean.is_sure(wanted, &listed)?;
-        let Listed {
+        let is_sure = wanted > 0 && clean.is_confirmed(wanted, &listed)?;
+        let CleanSummary {
             stores,
             lines,
             failed,
             ..
         } = if is_sure {
-            self.go_over(targets, true).await
+            self.clear_all(targets, true).await
         } else {
             listed
         };
         // Before a question they are shown already.
-        if is_sure || !clean.asks() {
-            lines.iter().for_each(|line| say(line));
+        if is_sure || !clean.can_ask() {
+            lines.iter().for_each(|line| print_line(line));
         }
         match failed {
             Some(error) if error.kind() == ErrorKind::Locked => Err(error),
@@ -231,7 +233,7 @@ impl Cleaning {
                 Err(Error::new(ErrorKind::Flow, "not every store was removed").with_hint(hint))
             }
             None if stores == 0 => {
-                say("there is nothing to remove");
+                print_line("there is nothing to remove");
                 Ok(0)
             }
             None if !is_sure => {
@@ -250,15 +252,15 @@ impl Cleaning {
     }
 
     /// Looks at all of them, or removes them.
-    async fn go_over(&self, targets: &[Target], is_sure: bool) -> Listed {
-        let mut listed = Listed::default();
+    async fn clear_all(&self, targets: &[CleanTarget], is_sure: bool) -> CleanSummary {
+        let mut listed = CleanSummary::default();
         for target in targets {
             match self.clear_one(target, is_sure).await {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => {
                     *listed
                         .flows
-                        .entry(self.flow_of_config(&target.flow).to_string())
+                        .entry(self.config_flow(&target.flow).to_string())
                         .or_default() += 1;
                     listed.stores += 1;
                     listed.lines.extend(lines);
@@ -277,7 +279,7 @@ impl Cleaning {
     /// Lists what would go, and removes it if that is sure. Nothing where there is nothing.
     async fn clear_one(
         &self,
-        Target { flow, path, store }: &Target,
+        CleanTarget { flow, path, store }: &CleanTarget,
         is_sure: bool,
     ) -> Result<Vec<String>> {
         if store.receipt_stat(path)?.is_none() {
@@ -295,34 +297,38 @@ impl Cleaning {
             return Err(Error::new(ErrorKind::Flow, error)
                 .with_hint(format!("it is for {} to remove it", receipt.project)));
         }
-        let Clearing {
+        let RemovalPlan {
             files,
             bytes: size,
-            table,
-        } = store.clearing(path)?;
+            table_summary: table,
+        } = store.removable(path)?;
         if files.is_empty() && table.is_none() {
             return Ok(Vec::new());
         }
         if is_sure {
             store.clear(path)?;
-            given_up::give_up(path, false)?;
+            accepted_loss::set_loss_accepted(path, false)?;
         }
         let mut lines = vec![format!(
             "{} store {} of flow {flow}: {}",
             if is_sure { "removed" } else { "would remove" },
-            store.shown(path),
-            table.unwrap_or_else(|| format!("{}, {}", count(files.len(), "file"), bytes(size)))
+            store.display_name(path),
+            table.unwrap_or_else(|| format!(
+                "{}, {}",
+                pluralize(files.len(), "file"),
+                format_bytes(size)
+            ))
         )];
         lines.extend(
             files
                 .iter()
-                .take(LISTED)
+                .take(MAX_LISTED)
                 .map(|file| format!("  {}", file.display())),
         );
-        if files.len() > LISTED {
-            lines.push(format!("  and {} more", files.len() - LISTED));
+        if files.len() > MAX_LISTED {
+            lines.push(format!("  and {} more", files.len() - MAX_LISTED));
         }
-        if receipt.is_some_and(|receipt| appends(&receipt)) && !is_sure {
+        if receipt.is_some_and(|receipt| is_append(&receipt)) && !is_sure {
             lines.push("  it has mode: append: rows of inputs that its home no longer has cannot be made again".into());
         }
         Ok(lines)
@@ -330,27 +336,27 @@ impl Cleaning {
 
     /// Locks a store, as soon as nobody builds into it.
     async fn lock(&self, store: &dyn Store, path: &Path) -> Result<Lock> {
-        let holder = fs::words("which cleans it");
+        let holder = fs::lock_holder_text("which cleans it");
         let began = Instant::now();
-        let said = Said::new({
-            let store = store.shown(path);
+        let said = WaitCallback::new({
+            let store = store.display_name(path);
             move |held| {
-                Output::Error.line(&format!(
+                OutputStream::Error.write_line(&format!(
                     "waiting  for store {store}, which is in use by {}",
-                    held.who()
+                    held.describe()
                 ))
             }
         });
-        let wait = Wait {
-            said,
+        let wait = CacheLockWait {
+            on_wait: said,
             ..self.wait.clone()
         };
         let mut is_told = false;
         loop {
             match store.lock(path, &holder) {
-                Err(StoreError::Locked(LockError::Held(held))) if wait.goes_on(began) => {
-                    wait.tell(began, &held, &mut is_told);
-                    tokio::time::sleep(PAUSE).await;
+                Err(StoreError::Locked(LockError::Held(held))) if wait.should_continue(began) => {
+                    wait.report_holder(began, &held, &mut is_told);
+                    tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
                 }
                 locked => return Ok(locked?),
             }
@@ -359,7 +365,7 @@ impl Cleaning {
 }
 
 /// True where the rows of what was published may be nowhere else.
-fn appends(receipt: &Receipt) -> bool {
+fn is_append(receipt: &Receipt) -> bool {
     let mode = receipt
         .published
         .as_ref()
@@ -369,7 +375,7 @@ fn appends(receipt: &Receipt) -> bool {
 
 impl Clean {
     /// True where somebody sits there who can be asked.
-    fn asks(&self) -> bool {
+    fn can_ask(&self) -> bool {
         self.orphans
             && self.yes.is_none()
             && io::stdin().is_terminal()
@@ -378,24 +384,24 @@ impl Clean {
 
     /// True where so many stores shall really go: how many they are is said for orphans, because a
     /// config that has lost its flows makes orphans of everything.
-    fn is_sure(&self, stores: usize, listed: &Listed) -> Result<bool> {
+    fn is_confirmed(&self, stores: usize, listed: &CleanSummary) -> Result<bool> {
         let wrong = |error: String| {
-            listed.lines.iter().for_each(|line| say(line));
+            listed.lines.iter().for_each(|line| print_line(line));
             Err(Error::new(ErrorKind::Config, error)
                 .with_hint(format!("--yes={stores} removes what is listed above")))
         };
         match self.yes {
             Some(Some(number)) if number != stores => wrong(format!(
                 "nothing was removed: --yes={number}, and there are {}",
-                count(stores, "store")
+                pluralize(stores, "store")
             )),
             Some(None) if self.orphans => wrong(format!(
                 "nothing was removed: orphans are removed by their number, and there are {stores}"
             )),
             Some(_) => Ok(true),
-            None if self.asks() => {
-                listed.lines.iter().for_each(|line| say(line));
-                Ok(is_typed(stores))
+            None if self.can_ask() => {
+                listed.lines.iter().for_each(|line| print_line(line));
+                Ok(prompt_for_number(stores))
             }
             None => Ok(false),
         }
@@ -403,7 +409,7 @@ impl Clean {
 }
 
 /// Asks for a number; true where it is typed.
-fn is_typed(number: usize) -> bool {
+fn prompt_for_number(number: usize) -> bool {
     let mut out = io::stdout().lock();
     let asked = write!(
         out,

@@ -3,25 +3,25 @@
 //! How each of them writes a name stands in `names`. What other flows make is left out: hygge looks
 //! after it itself.
 
-mod builtin;
-mod names;
-mod reader;
+mod builtin_rules;
+mod detect;
+mod escaping;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::config::loader::Found;
-use crate::error::{Error, ErrorKind, Result, some};
+use crate::config::loader::LoadedConfig;
+use crate::error::{Error, ErrorKind, Result, join_limited};
 use crate::flow::Flow;
 use crate::fs;
 use crate::plan::Planner;
 
-pub(super) use names::of_make;
+pub(super) use escaping::escape_for_make;
 
 /// How many names or flows a warning tells.
-const TOLD: usize = 3;
+const MAX_LISTED: usize = 3;
 
 /// Who reads a depfile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,12 +34,12 @@ pub(super) enum Syntax {
 
 /// What a depfile has, and what its reader cannot be told.
 #[derive(Debug, Default)]
-struct Needed {
+struct Dependencies {
     paths: BTreeSet<PathBuf>,
     /// Logs of SQLite databases, which are there only while somebody writes.
-    logs: BTreeSet<PathBuf>,
+    wal_files: BTreeSet<PathBuf>,
     /// Flows that read a database of a server.
-    of_servers: Vec<String>,
+    server_flows: Vec<String>,
 }
 
 /// The stamp can be written into the depfile.
@@ -54,19 +54,19 @@ pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
             format!(
                 "--stamp {}: {} cannot be told this name",
                 stamp.display(),
-                syntax.word()
+                syntax.tool_name()
             ),
         )
     };
-    written(stamp, syntax)
+    escape_path(stamp, syntax)
         .map(drop)
         .ok_or_else(|| error().with_hint(hint))
 }
 
 /// True for a file that the build reads, whoever makes it: one of the config, of a home, of a
 /// database.
-pub(super) fn reads(found: &Found, planner: &Planner, file: &Path) -> bool {
-    let needed = needed(found, planner, |_| false);
+pub(super) fn is_input(found: &LoadedConfig, planner: &Planner, file: &Path) -> bool {
+    let needed = collect_dependencies(found, planner, |_| false);
     needed.paths.iter().any(|path| {
         path.file_name() == file.file_name() && fs::real_path(path).is_ok_and(|real| real == file)
     })
@@ -79,7 +79,7 @@ pub(super) fn write(
     path: &Path,
     stamp: &Path,
     syntax: Syntax,
-    found: &Found,
+    found: &LoadedConfig,
     planner: &Planner,
 ) -> Result<Vec<String>> {
     let graph = &planner.project.graph;
@@ -88,53 +88,53 @@ pub(super) fn write(
         .map(|flow| planner.project.store_path(flow))
         .collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
-    let needed = needed(found, planner, |path| {
+    let needed = collect_dependencies(found, planner, |path| {
         fs::real_path(path).is_ok_and(|real| is_made(&real))
     });
     let (mut kept, mut lost) = (BTreeSet::new(), Vec::new());
     for path in &needed.paths {
-        match written(path, syntax) {
+        match escape_path(path, syntax) {
             Some(name) => drop(kept.insert(name)),
             None => {
                 // What is made, removed or renamed there is seen all the same.
                 kept.extend(
                     path.ancestors()
                         .skip(1)
-                        .find_map(|folder| written(folder, syntax)),
+                        .find_map(|folder| escape_path(folder, syntax)),
                 );
                 lost.push(path.display().to_string());
             }
         }
     }
     let mut logs = Vec::new();
-    for log in &needed.logs {
-        match log_as_written(log, syntax) {
+    for log in &needed.wal_files {
+        match escape_wal_file(log, syntax) {
             Some(log) => logs.extend(Some(log).filter(|log| !log.is_empty())),
             // Not its folder instead: who reads the database changes that.
             None => lost.push(log.display().to_string()),
         }
     }
-    let stamp = written(stamp, syntax)
+    let stamp = escape_path(stamp, syntax)
         .map(|name| name.target)
         .unwrap_or_default();
     let text = match syntax {
-        Syntax::Make => rules_of_make(&stamp, &kept, &logs),
-        Syntax::Ninja => rule_of_ninja(&stamp, &kept, &logs),
+        Syntax::Make => make_rules(&stamp, &kept, &logs),
+        Syntax::Ninja => ninja_rule(&stamp, &kept, &logs),
     };
     fs::write_atomically(path, text.as_bytes())?;
     let mut warnings = Vec::new();
     if !lost.is_empty() {
         warnings.push(format!(
             "{} cannot be told these names, and sees no change of their contents: {}",
-            syntax.word(),
-            some(&lost, TOLD)
+            syntax.tool_name(),
+            join_limited(&lost, MAX_LISTED)
         ));
     }
-    if !needed.of_servers.is_empty() {
+    if !needed.server_flows.is_empty() {
         warnings.push(format!(
             "{} sees no change in the databases of {}: run hygge each time (a FORCE target), or ask it by hygge build --check",
-            syntax.word(),
-            some(&needed.of_servers, TOLD)
+            syntax.tool_name(),
+            join_limited(&needed.server_flows, MAX_LISTED)
         ));
     }
     Ok(warnings)
@@ -142,11 +142,11 @@ pub(super) fn write(
 
 impl Syntax {
     /// What was said, else who runs hygge.
-    pub(super) fn or_guess(said: Option<Self>) -> Self {
-        said.unwrap_or_else(reader::guess)
+    pub(super) fn or_detect(said: Option<Self>) -> Self {
+        said.unwrap_or_else(detect::detect_syntax)
     }
 
-    fn word(self) -> &'static str {
+    fn tool_name(self) -> &'static str {
         match self {
             Self::Make => "make",
             Self::Ninja => "ninja",
@@ -154,20 +154,24 @@ impl Syntax {
     }
 }
 
-fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool) -> Needed {
-    let mut needed = Needed {
+fn collect_dependencies(
+    found: &LoadedConfig,
+    planner: &Planner,
+    is_left_out: impl Fn(&Path) -> bool,
+) -> Dependencies {
+    let mut needed = Dependencies {
         paths: found
             .sources
             .iter()
             .map(|source| source.path.clone())
             .collect(),
-        ..Needed::default()
+        ..Dependencies::default()
     };
     needed.paths.extend(found.folders.iter().cloned());
     needed.paths.extend(found.env_file.clone());
     for name in &planner.selected().flows {
         if let Some(flow) = planner.project.graph.flow(name.as_str()) {
-            note_database(flow, planner, &mut needed);
+            add_database(flow, planner, &mut needed);
         }
         // A home that cannot be read has failed its flow; there is nothing to depend on.
         let Ok(listing) = planner.listing(name) else {
@@ -184,43 +188,43 @@ fn needed(found: &Found, planner: &Planner, is_left_out: impl Fn(&Path) -> bool)
 }
 
 /// What a flow reads of a database: a file, or what no file shows.
-fn note_database(flow: &Flow, planner: &Planner, needed: &mut Needed) {
-    let Some(table) = flow.home.rows() else {
+fn add_database(flow: &Flow, planner: &Planner, needed: &mut Dependencies) {
+    let Some(table) = flow.home.as_rows() else {
         return;
     };
     // Without a URL that can be used its flow has failed.
-    let Ok(database) = planner.databases.of(table.connection()) else {
+    let Ok(database) = planner.databases.for_connection(table.connection()) else {
         return;
     };
     let Some(file) = database.file.clone() else {
-        return needed.of_servers.push(format!("flow {}", flow.name));
+        return needed.server_flows.push(format!("flow {}", flow.name));
     };
-    needed.logs.insert(fs::with_ending(&file, "-wal"));
+    needed.wal_files.insert(fs::with_suffix(&file, "-wal"));
     needed.paths.insert(file);
 }
 
 /// A name as it is written where it depends on others, and where others depend on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Written {
-    needed: String,
+struct EscapedName {
+    prerequisite: String,
     target: String,
 }
 
 /// A path as its reader reads it; `None` for one that it has no way to write.
-fn written(path: &Path, syntax: Syntax) -> Option<Written> {
+fn escape_path(path: &Path, syntax: Syntax) -> Option<EscapedName> {
     let path: PathBuf = path.components().collect();
     let path = path.to_str().filter(|path| !path.is_empty())?;
     match syntax {
         Syntax::Make => {
-            let target = names::of_make(path)?;
+            let target = escaping::escape_for_make(path)?;
             // Only in a target does a percent sign mean a pattern.
-            Some(Written {
-                needed: target.replace("\\%", "%"),
+            Some(EscapedName {
+                prerequisite: target.replace("\\%", "%"),
                 target,
             })
         }
-        Syntax::Ninja => names::of_ninja(path).map(|name| Written {
-            needed: name.clone(),
+        Syntax::Ninja => escaping::escape_for_ninja(path).map(|name| EscapedName {
+            prerequisite: name.clone(),
             target: name,
         }),
     }
@@ -228,27 +232,27 @@ fn written(path: &Path, syntax: Syntax) -> Option<Written> {
 
 /// The log of a SQLite database as its reader reads it, empty where that needs not know it; `None`
 /// where it has no way to write it.
-fn log_as_written(log: &Path, syntax: Syntax) -> Option<String> {
+fn escape_wal_file(log: &Path, syntax: Syntax) -> Option<String> {
     match syntax {
         // make looks for it when it reads this: a target that is not there would be new each time.
-        Syntax::Make => names::found_by_make(log),
+        Syntax::Make => escaping::wildcard_for_make(log),
         // One that is not there is dirty for ninja each time.
         Syntax::Ninja if !fs::stat(log).is_ok_and(|found| found.is_some()) => Some(String::new()),
-        Syntax::Ninja => written(log, syntax).map(|name| name.needed),
+        Syntax::Ninja => escape_path(log, syntax).map(|name| name.prerequisite),
     }
 }
 
 /// Each file is a target without a recipe too, so that one that is gone is no error.
-fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
+fn make_rules(stamp: &str, kept: &BTreeSet<EscapedName>, logs: &[String]) -> String {
     let names: Vec<&str> = kept
         .iter()
-        .map(|name| name.needed.as_str())
+        .map(|name| name.prerequisite.as_str())
         .chain(logs.iter().map(String::as_str))
         .collect();
     let mut text = String::new();
     for (word, line) in [
-        (names::EQUALS, "eq := =\n\n"),
-        (names::COMMA, "comma := ,\n\n"),
+        (escaping::EQUALS, "eq := =\n\n"),
+        (escaping::COMMA, "comma := ,\n\n"),
     ] {
         if stamp.contains(word) || names.iter().any(|name| name.contains(word)) {
             text.push_str(line);
@@ -261,16 +265,16 @@ fn rules_of_make(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> Stri
     text.push_str(
         "\n# Takes away rules of its own, by which make would make x of x.sh, x.c and the like.\n",
     );
-    text.push_str(&builtin::taken_away(
+    text.push_str(&builtin_rules::cancel_rules(
         kept.iter().map(|name| name.target.as_str()),
     ));
     text
 }
 
-fn rule_of_ninja(stamp: &str, kept: &BTreeSet<Written>, logs: &[String]) -> String {
+fn ninja_rule(stamp: &str, kept: &BTreeSet<EscapedName>, logs: &[String]) -> String {
     let names: Vec<&str> = kept
         .iter()
-        .map(|name| name.needed.as_str())
+        .map(|name| name.prerequisite.as_str())
         .chain(logs.iter().map(String::as_str))
         .collect();
     format!("{stamp}: \\\n  {}\n", names.join(" \\\n  "))

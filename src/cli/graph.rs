@@ -6,9 +6,9 @@ use std::path::Path;
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
 
-use super::args::Global;
-use super::depfile::of_make;
-use super::{load, print};
+use super::args::GlobalArgs;
+use super::depfile::escape_for_make;
+use super::{load_project, print_bytes};
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::flow::FlowName;
 use crate::graph::Graph;
@@ -35,15 +35,15 @@ enum GraphFormat {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, command: &GraphArgs) -> Result<u8> {
-    let (found, project) = load(global.file.as_deref())?;
+pub(super) fn run(global: &GlobalArgs, command: &GraphArgs) -> Result<u8> {
+    let (found, project) = load_project(global.file.as_deref())?;
     let text = match command.format {
         GraphFormat::Dot => dot(&project.graph),
         GraphFormat::Mermaid => mermaid(&project.graph),
         GraphFormat::Json => object(&project.graph),
         GraphFormat::Make => make(&project.graph, found.path())?,
     };
-    print(text.as_bytes())
+    print_bytes(text.as_bytes())
 }
 
 fn edges(graph: &Graph) -> Vec<(String, String)> {
@@ -128,7 +128,7 @@ fn make(graph: &Graph, file: &Path) -> Result<String> {
     let written = |names: &[FlowName]| {
         names
             .iter()
-            .filter_map(|name| of_make(name.as_str()))
+            .filter_map(|name| escape_for_make(name.as_str()))
             .collect::<Vec<_>>()
             .join(" ")
     };

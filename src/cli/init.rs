@@ -17,14 +17,14 @@ pub(super) struct Init {
 }
 
 const CONFIG: &str = include_str!("init/hygge.yml");
-const IGNORED: &str = "# What hygge makes: its cache, its receipts, and the stores.\n.hygge-cache/\n.hygge/\n/data/store/\n";
-const NORTH: &[u8] = include_bytes!("../../data/home/numbers/north.parquet");
-const SOUTH: &[u8] = include_bytes!("../../data/home/numbers/south.parquet");
+const GITIGNORE: &str = "# What hygge makes: its cache, its receipts, and the stores.\n.hygge-cache/\n.hygge/\n/data/store/\n";
+const SAMPLE_NORTH: &[u8] = include_bytes!("../../data/home/numbers/north.parquet");
+const SAMPLE_SOUTH: &[u8] = include_bytes!("../../data/home/numbers/south.parquet");
 
 /// Something is there already.
 #[derive(Debug, thiserror::Error)]
 #[error("{} would be overwritten: nothing was written", .0.join(", "))]
-struct Overwrites(Vec<String>);
+struct WouldOverwrite(Vec<String>);
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(init: &Init) -> Result<u8> {
@@ -34,28 +34,31 @@ pub(super) fn run(init: &Init) -> Result<u8> {
     let files: [(&str, &[u8]); 4] = [
         ("hygge.yml", config.as_bytes()),
         ("hygge.schema.json", schema.as_bytes()),
-        ("data/home/numbers/north.parquet", NORTH),
-        ("data/home/numbers/south.parquet", SOUTH),
+        ("data/home/numbers/north.parquet", SAMPLE_NORTH),
+        ("data/home/numbers/south.parquet", SAMPLE_SOUTH),
     ];
     let mut there = Vec::new();
     for (name, _) in files.iter().chain(&[("hygge.yaml", &[][..])]) {
-        if fs::stat(&folder.join(name)).map_err(start)?.is_some() {
+        if fs::stat(&folder.join(name))
+            .map_err(startup_error)?
+            .is_some()
+        {
             there.push(folder.join(name).display().to_string());
         }
     }
     if !there.is_empty() {
-        return Err(Error::new(ErrorKind::Config, Overwrites(there))
+        return Err(Error::new(ErrorKind::Config, WouldOverwrite(there))
             .with_hint("name another folder: hygge init FOLDER"));
     }
     for (name, bytes) in files {
         write(&folder.join(name), bytes)?;
     }
     let ignored = folder.join(".gitignore");
-    let has_ignored = fs::stat(&ignored).map_err(start)?.is_some();
+    let has_ignored = fs::stat(&ignored).map_err(startup_error)?.is_some();
     if !has_ignored {
-        write(&ignored, IGNORED.as_bytes())?;
+        write(&ignored, GITIGNORE.as_bytes())?;
     }
-    tell(folder, has_ignored);
+    print_next_steps(folder, has_ignored);
     Ok(0)
 }
 
@@ -64,7 +67,7 @@ fn project_name(folder: &Path) -> Result<String> {
     let real = fs::real_path(
         &std::path::absolute(folder).map_err(|error| Error::new(ErrorKind::Start, error))?,
     )
-    .map_err(start)?;
+    .map_err(startup_error)?;
     let name = real
         .file_name()
         .unwrap_or_default()
@@ -80,30 +83,30 @@ fn project_name(folder: &Path) -> Result<String> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent() {
-        fs::create_folder(parent).map_err(start)?;
+        fs::create_folder(parent).map_err(startup_error)?;
     }
-    fs::write_atomically(path, bytes).map_err(start)
+    fs::write_atomically(path, bytes).map_err(startup_error)
 }
 
-fn start(error: fs::FsError) -> Error {
+fn startup_error(error: fs::FsError) -> Error {
     Error::new(ErrorKind::Start, error)
 }
 
-fn tell(folder: &Path, has_ignored: bool) {
+fn print_next_steps(folder: &Path, has_ignored: bool) {
     let quoted = folder.display().to_string().replace('\'', "'\\''");
     let at = if folder == Path::new(".") {
         String::new()
     } else {
         format!("cd '{quoted}'; ")
     };
-    super::say(&format!(
+    super::print_line(&format!(
         "wrote {} and a small sample that it reads",
         folder.join("hygge.yml").display()
     ));
     if has_ignored {
-        super::say(
+        super::print_line(
             ".gitignore was there already: it should have .hygge-cache/, .hygge/ and your stores",
         );
     }
-    super::say(&format!("next: {at}hygge build"));
+    super::print_line(&format!("next: {at}hygge build"));
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::args::{Format, Global};
-use super::{load, open_cache, runtime, say};
+use super::args::{GlobalArgs, OutputFormat};
+use super::{load_project, open_cache, print_line, runtime};
 use crate::cache::history::{FlowRun, Run};
-use crate::cache::{Access, Cache};
+use crate::cache::{Cache, CacheAccess};
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
-use crate::report::json::Json;
-use crate::report::plain::{after, bytes, count, moment, seconds};
+use crate::report::json::JsonReport;
+use crate::report::plain::{
+    format_bytes, format_retries, format_seconds, format_timestamp, pluralize,
+};
 
 /// Show earlier runs: when, what was made, why, and what failed
 #[derive(Debug, ClapArgs)]
@@ -25,14 +27,14 @@ pub(super) struct Log {
     runs: u16,
     /// How to show them
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
-    let (_, project) = load(global.file.as_deref())?;
+pub(super) fn run(global: &GlobalArgs, log: &Log) -> Result<u8> {
+    let (_, project) = load_project(global.file.as_deref())?;
     runtime()?.block_on(async {
-        let cache = Arc::new(open_cache(&project, Access::Look).await?);
+        let cache = Arc::new(open_cache(&project, CacheAccess::Inspect).await?);
         let flows = match &log.flow {
             Some(flow) => Some(flows(flow, &project, &cache).await?),
             None => None,
@@ -42,12 +44,12 @@ pub(super) fn run(global: &Global, log: &Log) -> Result<u8> {
             .runs(&project.config.name, flows.as_deref(), log.runs.into())
             .await?;
         match log.format {
-            Format::Json => runs
+            OutputFormat::Json => runs
                 .iter()
                 .rev()
-                .for_each(|run| Json.object("run", json!(run))),
-            Format::Text if runs.is_empty() => say("no run had anything to do yet"),
-            Format::Text => runs.iter().rev().for_each(show),
+                .for_each(|run| JsonReport.write_object("run", json!(run))),
+            OutputFormat::Text if runs.is_empty() => print_line("no run had anything to do yet"),
+            OutputFormat::Text => runs.iter().rev().for_each(show),
         }
         Ok(0)
     })
@@ -85,7 +87,11 @@ fn show(run: &Run) {
     } else {
         ", which has not ended: it is still going on, or was killed"
     };
-    say(&format!("run {} of {}{ended}", run.run, moment(&run.began)));
+    print_line(&format!(
+        "run {} of {}{ended}",
+        run.run,
+        format_timestamp(&run.began)
+    ));
     run.flows.iter().for_each(show_flow);
 }
 
@@ -93,26 +99,27 @@ fn show_flow(flow: &FlowRun) {
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let parts = format!(
         "{} made, {} kept",
-        count(number(flow.parts_made), "part"),
+        pluralize(number(flow.parts_made), "part"),
         flow.parts_kept
     );
     let what = match &flow.error {
         Some(error) => error.clone(),
         None => format!(
             "{parts}, {}, {}",
-            count(number(flow.rows), "row"),
-            bytes(flow.bytes)
+            pluralize(number(flow.rows), "row"),
+            format_bytes(flow.bytes)
         ),
     };
-    let took = seconds(std::time::Duration::try_from_secs_f64(flow.seconds).unwrap_or_default());
-    say(&format!(
+    let took =
+        format_seconds(std::time::Duration::try_from_secs_f64(flow.seconds).unwrap_or_default());
+    print_line(&format!(
         "  {:<8} {}: {what}, in {took}{}",
         flow.outcome,
         flow.flow,
-        after(flow.retries)
+        format_retries(flow.retries)
     ));
     if let Some(hint) = &flow.hint {
-        say(&format!("           hint: {hint}"));
+        print_line(&format!("           hint: {hint}"));
     }
     if !flow.why.is_empty() {
         let more = flow.why.len().saturating_sub(3);
@@ -121,7 +128,7 @@ fn show_flow(flow: &FlowRun) {
         } else {
             String::new()
         };
-        say(&format!(
+        print_line(&format!(
             "           {}{more}",
             flow.why
                 .iter()

@@ -7,17 +7,17 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Args as ClapArgs;
 
-use super::print;
+use super::print_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::job::JobSpec;
 use crate::fs;
 
 /// How large a job may be, in bytes.
-const JOB_BYTES: u64 = 1 << 30;
+const MAX_JOB_BYTES: u64 = 1 << 30;
 
 /// Make the parts of a job
 #[derive(Debug, ClapArgs)]
-pub(super) struct Part {
+pub(super) struct PartArgs {
     /// The job, a file of JSON
     #[arg(long, value_name = "FILE")]
     job: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Part {
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(command: &Part) -> Result<u8> {
+pub(super) fn run(command: &PartArgs) -> Result<u8> {
     let failed = |error: std::io::Error| {
         Error::new(
             ErrorKind::Config,
@@ -37,7 +37,7 @@ pub(super) fn run(command: &Part) -> Result<u8> {
     };
     let mut text = String::new();
     fs::open(&command.job)?
-        .take(JOB_BYTES)
+        .take(MAX_JOB_BYTES)
         .read_to_string(&mut text)
         .map_err(failed)?;
     fs::create_folder(&command.into)?;
@@ -48,5 +48,5 @@ pub(super) fn run(command: &Part) -> Result<u8> {
             .map_err(|error| Error::new(ErrorKind::Start, error))?;
         lines.push(b'\n');
     }
-    print(&lines)
+    print_bytes(&lines)
 }

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use clap::Args as ClapArgs;
 
-use super::args::{Format, Global};
-use super::build::{exit_code, keep, report};
-use super::patience::{OF_A_BUILD, Patience, watch_for_interrupts};
-use super::{load, open_cache, runtime, select};
-use crate::cache::Access;
+use super::args::{GlobalArgs, OutputFormat};
+use super::build::{exit_code, keep_staged, new_report};
+use super::wait_options::{BUILD_INTERRUPT_NOTE, WaitOptions, watch_for_interrupts};
+use super::{load_project, open_cache, runtime, select};
+use crate::cache::CacheAccess;
 use crate::cache::history::PastSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute;
@@ -18,8 +18,8 @@ use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{Hashing, Planner, PutBack, Request};
-use crate::store::receipt::Published;
+use crate::plan::{HashProgress, PlanRequest, Planner, RestoreTarget};
+use crate::store::receipt::PublishedSet;
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
 #[derive(Debug, ClapArgs)]
@@ -34,16 +34,16 @@ pub(super) struct Restore {
     #[arg(long)]
     latest: bool,
     #[command(flatten)]
-    patience: Patience,
+    patience: WaitOptions,
     /// How to show what happens
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, restore: &Restore) -> Result<u8> {
+pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
     let began = Instant::now();
-    let (_, project) = load(global.file.as_deref())?;
+    let (_, project) = load_project(global.file.as_deref())?;
     let mut selected = select(
         &Selection {
             include: vec![restore.flow.clone()],
@@ -62,37 +62,37 @@ pub(super) fn run(global: &Global, restore: &Restore) -> Result<u8> {
     };
     selected.flows.retain(|name| name == flow);
     runtime()?.block_on(async {
-        let set = find(&project, flow, restore).await?;
-        let put_back = PutBack {
+        let set = find_set(&project, flow, restore).await?;
+        let put_back = RestoreTarget {
             flow: flow.clone(),
             set,
             pinned: !restore.latest,
         };
-        let interrupted = watch_for_interrupts(OF_A_BUILD);
-        let hashing: Arc<Hashing> = Arc::default();
-        let mut report = report(restore.format, &hashing);
-        let request = Request {
+        let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
+        let hashing: Arc<HashProgress> = Arc::default();
+        let mut report = new_report(restore.format, &hashing);
+        let request = PlanRequest {
             accept_shrink: true,
-            put_back: Some(put_back),
-            ..Request::new(selected, interrupted.clone(), hashing)
+            restore: Some(put_back),
+            ..PlanRequest::new(selected, interrupted.clone(), hashing)
         };
-        let access = Access::Build(restore.patience.wait(&interrupted, restore.format));
+        let access = CacheAccess::Build(restore.patience.to_wait(&interrupted, restore.format));
         let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;
         let config = &planner.project.config.options;
-        let options = execute::Options {
+        let options = execute::RunOptions {
             jobs: 1,
             fail_fast: false,
             continue_on_error: true,
-            wait: restore.patience.limit(),
+            lock_timeout: restore.patience.limit(),
             // Who asks for a set knows what it has.
             accept_shrink: true,
-            keep: keep(config.cache_keep),
+            keep_staged: keep_staged(config.cache_keep),
             interrupted,
         };
-        let mut summary = if plan.steps.iter().all(|step| step.verdict == Verdict::Fresh) {
+        let mut summary = if plan.flows.iter().all(|step| step.verdict == Verdict::Fresh) {
             Summary {
-                fresh: plan.steps.len(),
+                fresh: plan.flows.len(),
                 ..Summary::default()
             }
         } else {
@@ -109,7 +109,11 @@ pub(super) fn run(global: &Global, restore: &Restore) -> Result<u8> {
 }
 
 /// The set that was asked for; none where it is what the receipt says is the latest.
-async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<Option<PastSet>> {
+async fn find_set(
+    project: &Project,
+    flow: &FlowName,
+    restore: &Restore,
+) -> Result<Option<PastSet>> {
     let described = project
         .graph
         .flow(flow.as_str())
@@ -122,7 +126,7 @@ async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<O
     if restore.latest && published.is_some() {
         return Ok(None);
     }
-    let cache = Arc::new(open_cache(project, Access::Look).await?);
+    let cache = Arc::new(open_cache(project, CacheAccess::Inspect).await?);
     let sets = cache.index.past_sets(&store).await?;
     let found = match (restore.run, &published) {
         (Some(run), _) => sets.iter().find(|set| set.run == run),
@@ -139,14 +143,14 @@ async fn find(project: &Project, flow: &FlowName, restore: &Restore) -> Result<O
     found
         .cloned()
         .map(Some)
-        .ok_or_else(|| no_set(flow, restore, published.as_ref(), &sets))
+        .ok_or_else(|| no_set_error(flow, restore, published.as_ref(), &sets))
 }
 
 /// Why there is no such set, and which there are.
-fn no_set(
+fn no_set_error(
     flow: &FlowName,
     restore: &Restore,
-    published: Option<&Published>,
+    published: Option<&PublishedSet>,
     sets: &[PastSet],
 ) -> Error {
     let runs: Vec<String> = sets.iter().map(|set| set.run.to_string()).collect();
@@ -158,7 +162,7 @@ fn no_set(
         ),
         (
             None,
-            Some(Published {
+            Some(PublishedSet {
                 pinned: Some(pinned),
                 ..
             }),

@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use super::print;
+use super::print_bytes;
 use crate::error::Result;
 use crate::flow::schema::schema;
 
@@ -12,7 +12,7 @@ pub(super) struct Schema {}
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(_: &Schema) -> Result<u8> {
-    print(text().as_bytes())
+    print_bytes(text().as_bytes())
 }
 
 /// The schema as it is written into files.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args as ClapArgs, Command};
 use clap_complete::Shell;
 
-use super::print;
+use super::print_bytes;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Print completions for a shell
@@ -23,7 +23,7 @@ pub(super) struct Man {}
 pub(super) fn completions(command: &Completions, mut line: Command) -> Result<u8> {
     let mut text = Vec::new();
     clap_complete::generate(command.shell, &mut line, "hygge", &mut text);
-    print(&text)
+    print_bytes(&text)
 }
 
 /// Runs the command; gives the exit code. The page has every command in it.
@@ -44,5 +44,5 @@ pub(super) fn man(_: &Man, mut command: Command) -> Result<u8> {
         page.render_synopsis_section(&mut text).map_err(failed)?;
         page.render_options_section(&mut text).map_err(failed)?;
     }
-    print(&text)
+    print_bytes(&text)
 }

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use clap::Args as ClapArgs;
 use serde_json::json;
 
-use super::args::{Format, Global};
-use super::patience::{OF_OTHERS, watch_for_interrupts};
-use super::{load, runtime, say, select};
-use crate::cache::Access;
+use super::args::{GlobalArgs, OutputFormat};
+use super::wait_options::{OTHER_INTERRUPT_NOTE, watch_for_interrupts};
+use super::{load_project, print_line, runtime, select};
+use crate::cache::CacheAccess;
 use crate::cache::history::Run;
-use crate::error::{Error, ErrorKind, Result, some};
+use crate::error::{Error, ErrorKind, Result, join_limited};
 use crate::flow::FlowName;
 use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
-use crate::plan::{Hashing, Planner, Request, Step};
-use crate::report::json::{self as objects, Json};
-use crate::report::output::{self, Output};
-use crate::report::plain::{Plain, count, moment};
+use crate::plan::{HashProgress, PlanRequest, PlannedFlow, Planner};
+use crate::report::json::{self as objects, JsonReport};
+use crate::report::output::{self, OutputStream};
+use crate::report::plain::{PlainReport, format_timestamp, pluralize};
 use crate::report::progress::Progress;
 
 /// How many inputs of a fresh flow are listed.
-const INPUTS: usize = 10;
+const MAX_INPUTS: usize = 10;
 
 /// How many reasons are listed.
-const REASONS: usize = 20;
+const MAX_REASONS: usize = 20;
 
 /// Say why a flow would be built, or why not
 #[derive(Debug, ClapArgs)]
@@ -36,12 +36,12 @@ pub(super) struct Why {
     all: bool,
     /// How to show it
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: OutputFormat,
 }
 
 /// Runs the command; gives the exit code.
-pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
-    let (_, project) = load(global.file.as_deref())?;
+pub(super) fn run(global: &GlobalArgs, why: &Why) -> Result<u8> {
+    let (_, project) = load_project(global.file.as_deref())?;
     let selected = select(
         &Selection {
             include: vec![why.flow.clone()],
@@ -67,16 +67,19 @@ pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
     };
     let flow = FlowName::from(*name);
     runtime()?.block_on(async {
-        let (hashing, interrupted) = (Arc::<Hashing>::default(), watch_for_interrupts(OF_OTHERS));
+        let (hashing, interrupted) = (
+            Arc::<HashProgress>::default(),
+            watch_for_interrupts(OTHER_INTERRUPT_NOTE),
+        );
         let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
-        let request = Request::new(selected, interrupted, hashing);
-        let mut planner = Planner::new(project, request, Access::Look).await?;
+        let request = PlanRequest::new(selected, interrupted, hashing);
+        let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         if let Some(progress) = &mut progress {
-            progress.end();
+            progress.finish();
         }
-        let step = plan.steps.iter().find(|step| step.flow == flow).cloned();
+        let step = plan.flows.iter().find(|step| step.flow == flow).cloned();
         let step = step.ok_or_else(|| Error::new(ErrorKind::Flow, "the flow was not judged"))?;
         // A failure is over where nothing is left to do.
         let last = if step.verdict == Verdict::Fresh {
@@ -85,8 +88,10 @@ pub(super) fn run(global: &Global, why: &Why) -> Result<u8> {
             last_failure(&planner, &flow).await?
         };
         match why.format {
-            Format::Json => Json.object("why", explain(&planner, &step, last.as_ref())),
-            Format::Text => show(&planner, &step, last.as_ref(), why.all),
+            OutputFormat::Json => {
+                JsonReport.write_object("why", explanation_fields(&planner, &step, last.as_ref()))
+            }
+            OutputFormat::Text => show(&planner, &step, last.as_ref(), why.all),
         }
         planner.write_back().await?;
         Ok(if matches!(step.verdict, Verdict::Blocked { .. }) {
@@ -111,8 +116,12 @@ async fn last_failure(planner: &Planner, flow: &FlowName) -> Result<Option<Run>>
     }))
 }
 
-fn explain(planner: &Planner, step: &Step, last: Option<&Run>) -> serde_json::Value {
-    let mut fields = objects::step(step);
+fn explanation_fields(
+    planner: &Planner,
+    step: &PlannedFlow,
+    last: Option<&Run>,
+) -> serde_json::Value {
+    let mut fields = objects::planned_flow_fields(step);
     fields["published"] = json!(
         planner
             .receipt(&step.flow)
@@ -122,12 +131,16 @@ fn explain(planner: &Planner, step: &Step, last: Option<&Run>) -> serde_json::Va
     fields
 }
 
-fn show(planner: &Planner, step: &Step, last: Option<&Run>, all: bool) {
+fn show(planner: &Planner, step: &PlannedFlow, last: Option<&Run>, all: bool) {
     let most = |most: usize| if all { usize::MAX } else { most };
     if step.verdict == Verdict::Fresh {
-        show_fresh(planner, &step.flow, most(INPUTS));
+        show_fresh(planner, &step.flow, most(MAX_INPUTS));
     } else {
-        Plain::new(Output::Standard).step(step, most(REASONS), "--all lists them");
+        PlainReport::new(OutputStream::Standard).write_planned_flow(
+            step,
+            most(MAX_REASONS),
+            "--all lists them",
+        );
     }
     let Some(run) = last else { return };
     for flow in &run.flows {
@@ -135,20 +148,20 @@ fn show(planner: &Planner, step: &Step, last: Option<&Run>, all: bool) {
             .error
             .as_deref()
             .unwrap_or("nothing was said of the cause");
-        say(&format!(
+        print_line(&format!(
             "         its last run, {} of {}: {}: {error}",
             run.run,
-            moment(&run.began),
+            format_timestamp(&run.began),
             flow.outcome
         ));
         if let Some(hint) = &flow.hint {
-            say(&format!("         hint: {hint}"));
+            print_line(&format!("         hint: {hint}"));
         }
     }
 }
 
 fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
-    say(&format!("fresh    {flow}"));
+    print_line(&format!("fresh    {flow}"));
     let Some(published) = planner
         .receipt(flow)
         .and_then(|receipt| receipt.published.as_ref())
@@ -156,25 +169,25 @@ fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
         return;
     };
     if let Some(run) = published.pinned {
-        say(&format!(
+        print_line(&format!(
             "         stays at the set of run {run}, whatever its home has; hygge restore {flow} --latest ends that"
         ));
     }
     let manifest = &published.manifest;
     let (parts, rows) = (
-        count(manifest.parts.len(), "part"),
-        count(
+        pluralize(manifest.parts.len(), "part"),
+        pluralize(
             usize::try_from(manifest.rows()).unwrap_or(usize::MAX),
             "row",
         ),
     );
-    say(&format!(
+    print_line(&format!(
         "         published {}, {parts}, {rows}, key {}",
-        moment(&published.at),
+        format_timestamp(&published.at),
         published.key.short()
     ));
     for (name, value) in &published.components.settings {
-        say(&format!("         {name} is {value}"));
+        print_line(&format!("         {name} is {value}"));
     }
     let columns: Vec<String> = published
         .columns
@@ -182,16 +195,19 @@ fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
         .map(|column| format!("{} ({})", column.name, column.declared))
         .collect();
     if !columns.is_empty() {
-        say(&format!("         columns {}", some(&columns, most)));
+        print_line(&format!(
+            "         columns {}",
+            join_limited(&columns, most)
+        ));
     }
     for (name, digest) in published.components.inputs.iter().take(most) {
-        say(&format!("         input {name} is {}", digest.short()));
+        print_line(&format!("         input {name} is {}", digest.short()));
     }
     let more = published.components.inputs.len().saturating_sub(most);
     if more > 0 {
-        say(&format!(
+        print_line(&format!(
             "         and {}: --all lists them",
-            count(more, "more input")
+            pluralize(more, "more input")
         ));
     }
 }

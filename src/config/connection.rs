@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::named::without;
-use super::node::{Node, Secret, Value};
+use super::named_blocks::without_keys;
+use super::node::{Node, NodeValue, Secret};
 use super::problem::{Problem, Problems, Span};
 use super::schema::ConnectionFields;
 pub use super::schema::SslMode;
-use super::suggest::nearest;
-use super::url::{self, LEAST, Url};
+use super::suggest::closest_match;
+use super::url::{self, MIN_SECRET_LENGTH, Url};
 use super::variables::{self, NOT_UTF8, VariableError, VariableErrors, Variables};
 use super::{CONNECTION_PREFIX, PGSSLMODE};
 
@@ -23,7 +23,7 @@ use super::{CONNECTION_PREFIX, PGSSLMODE};
 pub const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
 
 /// What the URL of a connection begins with that is written wrong: nothing that can be opened.
-const BROKEN: &str = "broken";
+const BROKEN_SCHEME: &str = "broken";
 
 /// How many sessions flows share where nothing is said.
 const POOL_SIZE: u64 = 4;
@@ -55,7 +55,7 @@ pub struct Connection {
     /// True where its file may not lie outside of the folder of the config.
     pub is_confined: bool,
     /// The URL as it is written.
-    written: SecretString,
+    raw_url: SecretString,
     /// The variables it uses, as they are now.
     variables: Variables,
 }
@@ -79,7 +79,7 @@ pub enum UrlError {
 
 impl Connection {
     /// One of which nothing is said.
-    fn plain() -> Self {
+    fn with_defaults() -> Self {
         Self {
             name: String::new(),
             at: None,
@@ -91,7 +91,7 @@ impl Connection {
             sslrootcert: None,
             identity: None,
             is_confined: false,
-            written: String::new().into(),
+            raw_url: String::new().into(),
             variables: Variables::new(),
         }
     }
@@ -100,8 +100,8 @@ impl Connection {
     pub fn in_memory(name: &str) -> Self {
         Self {
             name: name.to_string(),
-            written: "sqlite::memory:".to_string().into(),
-            ..Self::plain()
+            raw_url: "sqlite::memory:".to_string().into(),
+            ..Self::with_defaults()
         }
     }
 
@@ -110,10 +110,10 @@ impl Connection {
     /// # Errors
     /// A variable is not set, or the URL is for no database that hygge knows.
     pub fn url(&self) -> Result<SecretString, UrlError> {
-        let written = self.written.expose_secret();
-        let filled = variables::filled_secret(written, &self.variables)?;
+        let written = self.raw_url.expose_secret();
+        let filled = variables::interpolate_secret(written, &self.variables)?;
         if let Some(path) = written.strip_prefix("sqlite:") {
-            check_empty(
+            check_path_variables(
                 path.strip_prefix("//")
                     .unwrap_or(path)
                     .split('?')
@@ -128,13 +128,13 @@ impl Connection {
                 .is_some_and(|rest| rest.starts_with(':'))
         }) {
             let is_empty = |name: &&str| self.variables.get(*name).is_some_and(String::is_empty);
-            return Err(match variables::names_in(written).find(is_empty) {
+            return Err(match variables::variable_names(written).find(is_empty) {
                 Some(name) => VariableErrors(vec![VariableError::Empty(name.to_string())]).into(),
                 None if filled.trim().is_empty() => UrlError::Empty,
                 None => UrlError::Scheme,
             });
         }
-        Ok(url::understood(&filled)
+        Ok(url::driver_url(&filled)
             .map_err(UrlError::Unreadable)?
             .into())
     }
@@ -147,14 +147,14 @@ impl Connection {
         let Some(written) = &self.sslrootcert else {
             return Ok(None);
         };
-        check_empty(written, &self.variables)?;
+        check_path_variables(written, &self.variables)?;
         Ok(Some(
-            variables::filled_secret(written, &self.variables)?.into_owned(),
+            variables::interpolate_secret(written, &self.variables)?.into_owned(),
         ))
     }
 
     /// The path of root certificates as it is written, which may be shown.
-    pub fn written_sslrootcert(&self) -> &str {
+    pub fn raw_sslrootcert(&self) -> &str {
         self.sslrootcert.as_deref().unwrap_or_default()
     }
 
@@ -166,7 +166,7 @@ impl Connection {
         let filled = self
             .identity
             .as_ref()
-            .map(|written| variables::filled_secret(written, &self.variables))
+            .map(|written| variables::interpolate_secret(written, &self.variables))
             .transpose()?;
         Ok(filled.map(std::borrow::Cow::into_owned))
     }
@@ -174,7 +174,7 @@ impl Connection {
     /// What must not be shown of it: what is in its URL, and what variables put into it, where they
     /// are long enough to be told from other words.
     pub fn secrets(&self) -> Vec<String> {
-        let written = self.written.expose_secret();
+        let written = self.raw_url.expose_secret();
         let url = self.url();
         let url = url.as_ref().map_or(written, |url| url.expose_secret());
         // A file of a database is shown like other paths.
@@ -185,7 +185,7 @@ impl Connection {
         let values = self
             .variables
             .values()
-            .filter(|value| value.chars().count() >= LEAST)
+            .filter(|value| value.chars().count() >= MIN_SECRET_LENGTH)
             .filter(is_whole)
             .cloned();
         let mut secrets: Vec<String> = vec![url.to_string()];
@@ -195,7 +195,7 @@ impl Connection {
     }
 
     /// What it lacks of the variables that it needs.
-    pub fn lacks(&self) -> Vec<VariableError> {
+    pub fn missing_variables(&self) -> Vec<VariableError> {
         let errors = [
             self.url().err(),
             self.sslrootcert().err(),
@@ -211,7 +211,7 @@ impl Connection {
     }
 
     /// Warnings about parameters of its URL that nobody reads.
-    fn unread(&self, project: Span) -> Vec<Problem> {
+    fn unknown_parameter_warnings(&self, project: Span) -> Vec<Problem> {
         let Ok(url) = self.url() else {
             return Vec::new();
         };
@@ -222,14 +222,16 @@ impl Connection {
                 self.name
             );
             let problem = Problem::new(self.at.unwrap_or(project), message, "its URL");
-            if url::NO_EFFECT.contains(&name.as_str()) {
-                return problem.hint("take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as they are");
+            if url::IGNORED_PARAMETERS.contains(&name.as_str()) {
+                return problem.with_hint("take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as they are");
             }
-            match nearest(&name, known.iter().copied())
+            match closest_match(&name, known.iter().copied())
                 .or((name == "unix_socket").then_some("socket"))
             {
-                Some(near) => problem.hint(format!("did you mean {near}?")),
-                None => problem.hint(format!("parameters that are read: {}", known.join(", "))),
+                Some(near) => problem.with_hint(format!("did you mean {near}?")),
+                None => {
+                    problem.with_hint(format!("parameters that are read: {}", known.join(", ")))
+                }
             }
         };
         unknown.into_iter().map(warn).collect()
@@ -237,8 +239,8 @@ impl Connection {
 
     /// The URL as far as it may be shown: one that is nothing but variables, or no more than that
     /// it is there.
-    pub fn shown(&self) -> &str {
-        let written = self.written.expose_secret();
+    pub fn display_url(&self) -> &str {
+        let written = self.raw_url.expose_secret();
         let is_variable = written.starts_with("${")
             && written.ends_with('}')
             && !written.contains("://")
@@ -254,11 +256,11 @@ impl Connection {
     }
 
     /// The warning of root certificates that nothing is compared with.
-    pub(super) fn unverified(&self) -> Option<Problem> {
+    pub(super) fn unverified_warning(&self) -> Option<Problem> {
         let url = self.url().ok()?;
         let url = url.expose_secret();
         let parameter = |names| Url::parse(url)?.parameter(names);
-        let is_named = self.sslrootcert.is_some() || parameter(CERTIFICATES).is_some();
+        let is_named = self.sslrootcert.is_some() || parameter(CERTIFICATE_PARAMETERS).is_some();
         let of_environment = || {
             self.pgsslmode
                 .clone()
@@ -266,7 +268,7 @@ impl Connection {
         };
         let verifies = match self.sslmode {
             Some(mode) => matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull),
-            None => parameter(TLS)
+            None => parameter(TLS_PARAMETERS)
                 .or_else(of_environment)
                 .is_some_and(|mode| mode.to_ascii_lowercase().starts_with("verify")),
         };
@@ -278,29 +280,27 @@ impl Connection {
             self.name
         );
         let problem = Problem::new(self.at?, message, "its sslmode takes any certificate");
-        Some(problem.hint("sslmode: verify-full compares the server's certificate with them, and its name with the host"))
+        Some(problem.with_hint("sslmode: verify-full compares the server's certificate with them, and its name with the host"))
     }
 
     /// The warning of a connection that no flow uses.
-    pub(super) fn unused(&self) -> Option<Problem> {
+    pub(super) fn unused_warning(&self) -> Option<Problem> {
         let problem = Problem::new(
             self.at?,
             format!("no flow uses the connection {}", self.name),
             "it is not used",
         );
-        Some(
-            problem.hint(
-                "home: {connection: NAME, table: TABLE} reads from it; flows of files need none",
-            ),
-        )
+        Some(problem.with_hint(
+            "home: {connection: NAME, table: TABLE} reads from it; flows of files need none",
+        ))
     }
 }
 
 /// The parameters of URLs that say whether there is to be TLS.
-pub const TLS: &[&str] = &["sslmode", "ssl-mode"];
+pub const TLS_PARAMETERS: &[&str] = &["sslmode", "ssl-mode"];
 
 /// Those that name root certificates.
-const CERTIFICATES: &[&str] = &["sslrootcert", "ssl-root-cert", "sslca", "ssl-ca"];
+const CERTIFICATE_PARAMETERS: &[&str] = &["sslrootcert", "ssl-root-cert", "sslca", "ssl-ca"];
 
 /// What stands for a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -325,7 +325,7 @@ impl PartialEq for Connection {
                 connection.variables.clone(),
             )
         };
-        rest(self) == rest(other) && self.written.expose_secret() == other.written.expose_secret()
+        rest(self) == rest(other) && self.raw_url.expose_secret() == other.raw_url.expose_secret()
     }
 }
 
@@ -333,7 +333,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("name", &self.name)
-            .field("url", &self.shown())
+            .field("url", &self.display_url())
             .finish_non_exhaustive()
     }
 }
@@ -361,7 +361,7 @@ pub(super) fn resolve(
         let at = places.get(name.as_str()).map(|(at, _)| *at);
         let Some(url) = from_environment
             .remove(variable.as_str())
-            .map(|value| of_environment(&variable, value))
+            .map(|value| url_from_variable(&variable, value))
             .or(fields.url.map(|url| url.0))
         else {
             let node = places.get(name.as_str()).map(|(_, node)| *node);
@@ -375,7 +375,7 @@ pub(super) fn resolve(
                 format!("connection {name} has no url"),
                 "expected the key url here",
             );
-            problems.push(problem.hint(format!(
+            problems.push(problem.with_hint(format!(
                 "url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}"
             )));
             continue;
@@ -385,7 +385,7 @@ pub(super) fn resolve(
             .into_iter()
             .flatten();
         let used = texts
-            .flat_map(|text| variables::names_in(text))
+            .flat_map(|text| variables::variable_names(text))
             .filter_map(|name| variables.get_key_value(name));
         let used = used
             .map(|(name, value)| (name.clone(), value.clone()))
@@ -404,7 +404,7 @@ pub(super) fn resolve(
             sslrootcert,
             identity,
             is_confined: false,
-            written: url.into(),
+            raw_url: url.into(),
             variables: used,
         });
     }
@@ -414,18 +414,18 @@ pub(super) fn resolve(
             .iter()
             .any(|connection| connection.name == *name)
         {
-            let written = format!("{BROKEN}:").into();
+            let written = format!("{BROKEN_SCHEME}:").into();
             let (name, at) = ((*name).to_string(), Some(*at));
             connections.push(Connection {
                 name,
                 at,
-                written,
-                ..Connection::plain()
+                raw_url: written,
+                ..Connection::with_defaults()
             });
         }
     }
     for (variable, url) in from_environment {
-        let written = of_environment(variable, url).into();
+        let written = url_from_variable(variable, url).into();
         let pgsslmode = variables.get(PGSSLMODE).cloned();
         let used = variables
             .get_key_value(&format!("{CONNECTION_PREFIX}{variable}"))
@@ -434,9 +434,9 @@ pub(super) fn resolve(
         connections.push(Connection {
             name: variable.to_lowercase(),
             pgsslmode,
-            written,
+            raw_url: written,
             variables,
-            ..Connection::plain()
+            ..Connection::with_defaults()
         });
     }
     connections
@@ -444,7 +444,7 @@ pub(super) fn resolve(
 
 /// The URL that a variable of the environment has, as a config would have it. One that is none is
 /// known by its name.
-fn of_environment(variable: &str, value: &str) -> String {
+fn url_from_variable(variable: &str, value: &str) -> String {
     if value.is_empty() || value == NOT_UTF8 {
         format!("${{{CONNECTION_PREFIX}{variable}}}")
     } else {
@@ -454,14 +454,14 @@ fn of_environment(variable: &str, value: &str) -> String {
 
 /// Takes connections out whose `type` says that they are for a database which hygge does not know:
 /// that is all that there is to say of them. Nothing where there are none.
-pub(super) fn without_foreign(project: &Node, problems: &mut Problems) -> Option<Node> {
+pub(super) fn without_unsupported(project: &Node, problems: &mut Problems) -> Option<Node> {
     let (place, connections) = project
         .entries()
         .iter()
         .enumerate()
         .find(|(_, (key, _))| key.name == "connections")?;
     let kind = |node: &Node| match &node.get("type")?.value {
-        Value::Secret(Secret(text)) | Value::Text(text) => Some(text.to_lowercase()),
+        NodeValue::Secret(Secret(text)) | NodeValue::Text(text) => Some(text.to_lowercase()),
         _ => None,
     };
     let is_foreign = |node: &Node| node.get("url").is_none() && kind(node).is_some();
@@ -482,7 +482,7 @@ pub(super) fn without_foreign(project: &Node, problems: &mut Problems) -> Option
             false => format!(
                 "connection {} is for {}",
                 key.name,
-                foreign_name(&word).unwrap_or("something that hygge does not know")
+                unsupported_database(&word).unwrap_or("something that hygge does not know")
             ),
         };
         let expected = if is_own {
@@ -490,26 +490,29 @@ pub(super) fn without_foreign(project: &Node, problems: &mut Problems) -> Option
         } else {
             "expected a database that hygge knows"
         };
-        problems.push(Problem::new(node.place_of("type"), message, expected).hint(SPOKEN));
+        problems.push(
+            Problem::new(node.span_of("type"), message, expected)
+                .with_hint(SUPPORTED_DATABASES_HINT),
+        );
     }
     if foreign.is_empty() {
         return None;
     }
     let names: Vec<&str> = foreign.iter().map(|(key, _)| key.name.as_str()).collect();
     let mut project = project.clone();
-    if let Value::Map(entries) = &mut project.value
+    if let NodeValue::Map(entries) = &mut project.value
         && let Some((_, connections)) = entries.get_mut(place)
     {
-        *connections = without(connections.clone(), &names);
+        *connections = without_keys(connections.clone(), &names);
     }
     Some(project)
 }
 
 /// What hygge speaks to.
-pub const SPOKEN: &str = "hygge reads and fills SQLite, PostgreSQL, MySQL and MariaDB: url: \"postgres://USER:PASSWORD@HOST/DATABASE\", sqlite:FILE or mysql://…";
+pub const SUPPORTED_DATABASES_HINT: &str = "hygge reads and fills SQLite, PostgreSQL, MySQL and MariaDB: url: \"postgres://USER:PASSWORD@HOST/DATABASE\", sqlite:FILE or mysql://…";
 
 /// Databases and the like that hygge does not speak to, by what others call them.
-pub fn foreign_name(word: &str) -> Option<&'static str> {
+pub fn unsupported_database(word: &str) -> Option<&'static str> {
     Some(match word {
         "mssql" | "sqlserver" | "sql_server" | "azuresql" | "synapse" | "fabric" => {
             "SQL Server, which hygge does not speak to"
@@ -528,16 +531,16 @@ pub fn foreign_name(word: &str) -> Option<&'static str> {
 }
 
 /// Warnings about what connections say and nobody reads.
-pub(super) fn warnings(connections: &[Connection], project: Span) -> Vec<Problem> {
+pub(super) fn parameter_warnings(connections: &[Connection], project: Span) -> Vec<Problem> {
     connections
         .iter()
-        .flat_map(|connection| connection.unread(project))
+        .flat_map(|connection| connection.unknown_parameter_warnings(project))
         .collect()
 }
 
 /// A variable without which a path is another one.
-fn check_empty(path: &str, variables: &Variables) -> Result<(), UrlError> {
-    match variables::empty_in(path, variables) {
+fn check_path_variables(path: &str, variables: &Variables) -> Result<(), UrlError> {
+    match variables::find_empty_variable(path, variables) {
         Some(name) => Err(VariableErrors(vec![VariableError::Empty(name)]).into()),
         None => Ok(()),
     }

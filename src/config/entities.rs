@@ -4,22 +4,22 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::listing::{Listings, Matched};
-use super::named::with_path;
-use super::node::{Key, Node, Value};
-use super::problem::{Problem, Problems, Span, nearest};
-use super::read::{keys_of, read};
+use super::block_reader::{block_keys, read_block};
+use super::listing::{Listings, PatternMatches};
+use super::named_blocks::path_block;
+use super::node::{Key, Node, NodeValue};
+use super::problem::{Problem, Problems, Span, closest_match};
 use super::schema::{EntityFields, IfEmpty, PatternFields, SharedFields};
 use super::{Document, Role};
-use crate::error::some;
+use crate::error::join_limited;
 
 /// Every `from` of a config with its place: the patterns that are to be listed.
 pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
     let mut found = Vec::new();
     let mut look = |flow: &Node| {
-        for from in entities_of(flow)
+        for from in entities_node(flow)
             .into_iter()
-            .flat_map(items)
+            .flat_map(entity_items)
             .filter_map(|item| item.get("from"))
         {
             found.extend(from.text().map(|text| (text.to_string(), from.at)));
@@ -41,16 +41,16 @@ pub fn patterns(documents: &[Document]) -> Vec<(String, Span)> {
 }
 
 /// The entities of a flow, as they are written.
-pub(super) fn entities_of(flow: &Node) -> Option<&Node> {
+pub(super) fn entities_node(flow: &Node) -> Option<&Node> {
     flow.get("entities")
         .or_else(|| flow.get("options")?.get("entities"))
 }
 
 /// The items of `entities`, which may be one pattern.
-fn items(entities: &Node) -> &[Node] {
+fn entity_items(entities: &Node) -> &[Node] {
     match &entities.value {
-        Value::List(items) => items,
-        Value::Map(_) => std::slice::from_ref(entities),
+        NodeValue::List(items) => items,
+        NodeValue::Map(_) => std::slice::from_ref(entities),
         _ => &[],
     }
 }
@@ -62,24 +62,24 @@ pub(super) struct Entity {
     /// Its own keys.
     pub(super) block: Node,
     /// The path that a pattern found.
-    found: Option<(String, Span)>,
+    found_path: Option<(String, Span)>,
 }
 
 /// The entities of a flow, and what is said of the patterns among them.
 #[derive(Default)]
-pub(super) struct Entities {
+pub(super) struct FlowEntities {
     pub(super) list: Vec<Entity>,
     /// Whether the flow may have none: each of its patterns says so.
-    pub(super) may_be_none: bool,
+    pub(super) may_be_empty: bool,
     /// How many of a hundred may be gone that were published before; `None` where no pattern finds
     /// any.
     pub(super) max_lost: Option<u8>,
     /// What its patterns pass over, in words.
-    pub(super) passed_over: Vec<String>,
+    pub(super) near_misses: Vec<String>,
 }
 
 /// Where the entities of a flow come from.
-pub(super) struct Origin<'c> {
+pub(super) struct EntityOrigin<'c> {
     /// The flow.
     pub(super) flow: &'c str,
     /// What `entities` says.
@@ -90,26 +90,26 @@ pub(super) struct Origin<'c> {
     pub(super) listings: &'c Listings,
 }
 
-impl Origin<'_> {
+impl EntityOrigin<'_> {
     /// The entities: those of files, those that are written, and what patterns found besides them.
-    pub(super) fn entities(
+    pub(super) fn collect_entities(
         &self,
         problems: &mut Problems,
         warnings: &mut Vec<Problem>,
-    ) -> Entities {
+    ) -> FlowEntities {
         let (mut named, mut found, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         let mut patterns: Vec<PatternFields> = Vec::new();
         for (name, tree) in self.files {
             check_file_name("entity", name, tree, problems);
             named.push(Entity {
                 name: (*name).to_string(),
-                at: beginning(tree),
+                at: file_start(tree),
                 block: (*tree).clone(),
-                found: None,
+                found_path: None,
             });
         }
         if let Some(written) = self.written
-            && !matches!(written.value, Value::List(_) | Value::Map(_))
+            && !matches!(written.value, NodeValue::List(_) | NodeValue::Map(_))
         {
             let message = format!(
                 "entities of flow {} is {}",
@@ -121,35 +121,35 @@ impl Origin<'_> {
                 message,
                 "expected a list of names, or a map with from",
             );
-            problems.push(problem.hint(EXAMPLE));
+            problems.push(problem.with_hint(EXAMPLE));
         }
-        for item in self.written.into_iter().flat_map(items) {
+        for item in self.written.into_iter().flat_map(entity_items) {
             match (
                 &item.value,
                 item.get("name").and_then(Node::text),
                 item.get("from"),
             ) {
-                (Value::Text(name), ..) => named.push(Entity {
+                (NodeValue::Text(name), ..) => named.push(Entity {
                     name: name.clone(),
                     at: item.at,
-                    block: empty(item.at),
-                    found: None,
+                    block: empty_map(item.at),
+                    found_path: None,
                 }),
-                (Value::Map(_), None, Some(_)) => patterns.extend(self.find(
+                (NodeValue::Map(_), None, Some(_)) => patterns.extend(self.match_pattern(
                     item,
                     (&mut found, &mut passed_over),
                     problems,
                     warnings,
                 )),
-                (Value::Map(_), Some(name), _) => {
+                (NodeValue::Map(_), Some(name), _) => {
                     named.push(Entity {
                         name: name.to_string(),
-                        at: item.place_of("name"),
+                        at: item.span_of("name"),
                         block: item.clone(),
-                        found: None,
+                        found_path: None,
                     });
                 }
-                _ => self.refuse(item, problems),
+                _ => self.report_invalid(item, problems),
             }
         }
         let may_be_none = !patterns.is_empty()
@@ -162,48 +162,52 @@ impl Origin<'_> {
             if misses_none {
                 100
             } else {
-                pattern.max_lost.map_or(MAX_LOST, |percentage| percentage.0)
+                pattern
+                    .max_lost
+                    .map_or(DEFAULT_MAX_LOST, |percentage| percentage.0)
             }
         };
         let max_lost = patterns.iter().map(allowed).min();
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
             match named.iter_mut().find(|other| other.name == entity.name) {
-                Some(written) => written.found = entity.found,
+                Some(written) => written.found_path = entity.found_path,
                 None => named.push(entity),
             }
         }
-        Entities {
+        FlowEntities {
             list: named,
-            may_be_none,
+            may_be_empty: may_be_none,
             max_lost,
-            passed_over,
+            near_misses: passed_over,
         }
     }
 
-    fn refuse(&self, item: &Node, problems: &mut Problems) {
+    fn report_invalid(&self, item: &Node, problems: &mut Problems) {
         let called = format!("an entity of flow {}", self.flow);
         let before = problems.count();
-        if matches!(item.value, Value::Map(_)) {
-            let also = [keys_of::<SharedFields>(), keys_of::<PatternFields>()].concat();
-            let _: Option<EntityFields> = read(item, &called, &also, problems);
+        if matches!(item.value, NodeValue::Map(_)) {
+            let also = [block_keys::<SharedFields>(), block_keys::<PatternFields>()].concat();
+            let _: Option<EntityFields> = read_block(item, &called, &also, problems);
         }
-        let is_mistyped = |key: &Key| nearest(&key.name, ["name", "from"].into_iter()).is_some();
+        let is_mistyped =
+            |key: &Key| closest_match(&key.name, ["name", "from"].into_iter()).is_some();
         if problems.count() == before || !item.entries().iter().any(|(key, _)| is_mistyped(key)) {
             let (what, expected) = match &item.value {
-                Value::Map(_) => ("has no name".to_string(), "expected the key name, or from"),
+                NodeValue::Map(_) => ("has no name".to_string(), "expected the key name, or from"),
                 other => (
                     format!("is {}", other.describe()),
                     "expected a name, a map with name, or a map with from",
                 ),
             };
-            problems
-                .push(Problem::new(item.at, format!("{called} {what}"), expected).hint(EXAMPLE));
+            problems.push(
+                Problem::new(item.at, format!("{called} {what}"), expected).with_hint(EXAMPLE),
+            );
         }
     }
 
     /// The entities that a pattern found; gives what it says.
-    fn find(
+    fn match_pattern(
         &self,
         item: &Node,
         (found, passed_over): (&mut Vec<Entity>, &mut Vec<String>),
@@ -211,19 +215,19 @@ impl Origin<'_> {
         warnings: &mut Vec<Problem>,
     ) -> Option<PatternFields> {
         let called = format!("entities of flow {}", self.flow);
-        let fields: PatternFields = read(item, &called, &[], problems)?;
+        let fields: PatternFields = read_block(item, &called, &[], problems)?;
         let from = &fields.from.as_ref()?.0;
-        let at = item.place_of("from");
+        let at = item.span_of("from");
         // A pattern that cannot be listed is a problem already.
-        let Some(Matched {
+        let Some(PatternMatches {
             entities: matches,
-            passed_over: others,
+            near_misses: others,
         }) = self.listings.get(from)
         else {
             return Some(fields);
         };
         let mut is_any_left = false;
-        let mut excluded = globs(item.get("exclude"), problems);
+        let mut excluded = exclude_globs(item.get("exclude"), problems);
         for (name, path) in matches {
             let file = path.rsplit('/').next().unwrap_or(path);
             let mut is_out = false;
@@ -240,21 +244,21 @@ impl Origin<'_> {
             if let Some((other, _)) = found
                 .iter()
                 .find(|other| other.name == *name)
-                .and_then(|other| other.found.as_ref())
+                .and_then(|other| other.found_path.as_ref())
             {
                 let problem = Problem::new(
                     at,
                     format!("{other} and {path} are both the entity {name}"),
                     "this pattern finds both",
                 );
-                problems.push(problem.hint("leave one of them out by exclude"));
+                problems.push(problem.with_hint("leave one of them out by exclude"));
                 continue;
             }
             found.push(Entity {
                 name: name.clone(),
                 at,
-                block: empty(at),
-                found: Some((path.clone(), at)),
+                block: empty_map(at),
+                found_path: Some((path.clone(), at)),
             });
         }
         let mut others = others.clone();
@@ -270,23 +274,23 @@ impl Origin<'_> {
             }
             !is_out
         });
-        passed_over.extend(said(&others, from));
-        for Excluded { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
+        passed_over.extend(near_miss_message(&others, from));
+        for ExcludeGlob { text, at, .. } in excluded.iter().filter(|glob| !glob.is_used) {
             let message = format!("exclude {text:?} of flow {} leaves nothing out", self.flow);
             warnings.push(Problem::new(*at, message, "no entity is called so"));
         }
         if !is_any_left && fields.if_empty != Some(IfEmpty::Skip) {
-            problems.push(nothing_left(self.flow, from, matches.len(), at));
+            problems.push(no_match_problem(self.flow, from, matches.len(), at));
         }
         Some(fields)
     }
 }
 
 /// How many names are shown.
-const SHOWN: usize = 3;
+const MAX_SHOWN: usize = 3;
 
-fn said(others: &[String], pattern: &str) -> Option<String> {
-    let names = some(others, SHOWN);
+fn near_miss_message(others: &[String], pattern: &str) -> Option<String> {
+    let names = join_limited(others, MAX_SHOWN);
     let (verb, them) = if others.len() == 1 {
         ("is", "it")
     } else {
@@ -296,7 +300,7 @@ fn said(others: &[String], pattern: &str) -> Option<String> {
 }
 
 /// A pattern that finds no entity: most likely it is mistyped, or a folder is not mounted.
-fn nothing_left(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem {
+fn no_match_problem(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem {
     let problem = match excluded {
         0 => Problem::new(
             at,
@@ -318,28 +322,28 @@ fn nothing_left(flow: &str, pattern: &str, excluded: usize, at: Span) -> Problem
             "expected an entity",
         ),
     };
-    problem.hint("paths are relative to the folder of hygge.yml; if_empty: skip beside from allows that there is none")
+    problem.with_hint("paths are relative to the folder of hygge.yml; if_empty: skip beside from allows that there is none")
 }
 
 /// How many of a hundred entities may be gone where nothing is said.
-const MAX_LOST: u8 = 50;
+const DEFAULT_MAX_LOST: u8 = 50;
 
 const EXAMPLE: &str =
     "entities: [users, {name: orders, store: other/folder}], or entities: {from: \"data/home/*\"}";
 
 /// A glob of names that are no entities.
-struct Excluded {
+struct ExcludeGlob {
     matcher: GlobMatcher,
     text: String,
     at: Span,
     is_used: bool,
 }
 
-fn globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<Excluded> {
+fn exclude_globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<ExcludeGlob> {
     let mut globs = Vec::new();
     for (text, at) in exclude.map(Node::texts).unwrap_or_default() {
         match GlobBuilder::new(text).build() {
-            Ok(glob) => globs.push(Excluded {
+            Ok(glob) => globs.push(ExcludeGlob {
                 matcher: glob.compile_matcher(),
                 text: text.to_string(),
                 at,
@@ -358,15 +362,15 @@ fn globs(exclude: Option<&Node>, problems: &mut Problems) -> Vec<Excluded> {
     globs
 }
 
-fn empty(at: Span) -> Node {
+fn empty_map(at: Span) -> Node {
     Node {
-        value: Value::Map(Vec::new()),
+        value: NodeValue::Map(Vec::new()),
         at,
     }
 }
 
 /// Where a file begins.
-pub(super) fn beginning(tree: &Node) -> Span {
+pub(super) fn file_start(tree: &Node) -> Span {
     Span {
         offset: 0,
         length: 1,
@@ -383,14 +387,15 @@ pub(super) fn check_file_name(what: &str, name: &str, tree: &Node, problems: &mu
     {
         let message = format!("the {what} {name} is called {}", written.value.describe());
         let problem = Problem::new(written.at, message, format!("expected {name}"));
-        problems.push(problem.hint("its name is that of its key, file or folder: take name out"));
+        problems
+            .push(problem.with_hint("its name is that of its key, file or folder: take name out"));
     }
 }
 
 /// Joins an entity to the paths that it did not write itself, unless a placeholder keeps them
 /// apart.
-pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
-    let Value::Map(entries) = &mut block.value else {
+pub(super) fn join_entity(block: &mut Node, own: &Node, entity: &Entity) {
+    let NodeValue::Map(entries) = &mut block.value else {
         return;
     };
     for (key, part) in entries
@@ -403,18 +408,18 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
         {
             continue;
         }
-        let found = entity.found.as_ref().filter(|_| key.name == "home");
+        let found = entity.found_path.as_ref().filter(|_| key.name == "home");
         let path = part.get("path").and_then(Node::text).unwrap_or_default();
         let mut is_apart = path.contains("{flow") || path.contains("{entity}");
         if key.name == "home" {
             // A glob may choose an entity's files out of one folder.
-            part.each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
+            part.for_each_text(&mut |text, _| is_apart |= text.contains("{entity}"));
         }
-        if part.get("connection").is_some() && entity.found.is_none() {
+        if part.get("connection").is_some() && entity.found_path.is_none() {
             join_table(part, &own_keys(own, &key.name), is_apart, entity);
             continue;
         }
-        let Value::Map(fields) = &mut part.value else {
+        let NodeValue::Map(fields) = &mut part.value else {
             continue;
         };
         let path = fields
@@ -424,7 +429,7 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
         match (found, path) {
             (Some((found, at)), Some(path)) => {
                 *path = Node {
-                    value: Value::Text(found.clone()),
+                    value: NodeValue::Text(found.clone()),
                     at: *at,
                 }
             }
@@ -432,7 +437,7 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
             (
                 None,
                 Some(Node {
-                    value: Value::Text(path),
+                    value: NodeValue::Text(path),
                     ..
                 }),
             ) if !is_apart => {
@@ -442,7 +447,7 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
         }
     }
     // What a pattern found is a home by itself.
-    if let Some((found, at)) = &entity.found
+    if let Some((found, at)) = &entity.found_path
         && !entries.iter().any(|(key, _)| key.name == "home")
     {
         let (key, path) = path_entry(found, *at);
@@ -451,7 +456,7 @@ pub(super) fn join(block: &mut Node, own: &Node, entity: &Entity) {
                 name: "home".into(),
                 ..key
             },
-            with_path(&path),
+            path_block(&path),
         ));
     }
 }
@@ -470,7 +475,7 @@ fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
     let is_said =
         part.get("query").is_some() || own.iter().any(|key| matches!(*key, "table" | "query"));
     let at = part.at;
-    let Value::Map(fields) = &mut part.value else {
+    let NodeValue::Map(fields) = &mut part.value else {
         return;
     };
     let name = if entity.name.contains(['.', '"']) {
@@ -484,7 +489,7 @@ fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
         .map(|(_, table)| table)
     {
         Some(Node {
-            value: Value::Text(table),
+            value: NodeValue::Text(table),
             ..
         }) if !is_said && !is_apart && !table.contains('{') => {
             *table = format!("{table}.{name}");
@@ -498,7 +503,7 @@ fn join_table(part: &mut Node, own: &[&str], is_apart: bool, entity: &Entity) {
             fields.push((
                 key,
                 Node {
-                    value: Value::Text(name),
+                    value: NodeValue::Text(name),
                     at,
                 },
             ));
@@ -515,7 +520,7 @@ fn path_entry(path: &str, at: Span) -> (Key, Node) {
             is_default: false,
         },
         Node {
-            value: Value::Text(path.to_string()),
+            value: NodeValue::Text(path.to_string()),
             at,
         },
     )

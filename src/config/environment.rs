@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::absolute;
-use super::file::{FILE_BYTES, start};
-use super::filling;
+use super::config_file::{MAX_FILE_BYTES, startup_error};
+use super::interpolation;
 use super::node::Node;
 use super::problem::Problem;
 use super::secrets::Secrets;
@@ -17,19 +17,19 @@ use crate::fs;
 
 /// How many bytes all values may have: each line may name what the ones before it say, and double
 /// it.
-const VALUES_BYTES: usize = 16 << 20;
+const MAX_VALUES_BYTES: usize = 16 << 20;
 
 /// How many lines that cannot be read are told.
-const TOLD: usize = 10;
+const MAX_BAD_LINES: usize = 10;
 
 /// The environment, behind it the variables of the file that `options.env_file` names, and that
 /// file.
-pub(super) fn variables_of(
+pub(super) fn load_variables(
     tree: &Node,
     root: &Path,
     environment: &Variables,
     secrets: &Secrets,
-    said: &mut Vec<Problem>,
+    problems: &mut Vec<Problem>,
 ) -> Result<(Variables, Option<PathBuf>)> {
     let named = tree
         .get("options")
@@ -37,50 +37,52 @@ pub(super) fn variables_of(
     let named = named.and_then(|node| {
         Some((
             node.at,
-            filling::filled(node.text()?, environment, secrets).ok()?,
+            interpolation::interpolate_text(node.text()?, environment, secrets).ok()?,
         ))
     });
     let Some((at, text)) = named else {
         return Ok((environment.clone(), None));
     };
     let path = absolute(root, &text);
-    let bytes = match fs::read(&path, FILE_BYTES) {
+    let bytes = match fs::read(&path, MAX_FILE_BYTES) {
         Ok(bytes) => bytes,
         Err(error) => {
-            let reason = match error.odd() {
+            let reason = match error.unexpected_file() {
                 Some(odd) => format!("cannot be used: {odd}"),
-                None if fs::stat(&path).map_err(start)?.is_none() => "does not exist".into(),
-                None => return Err(start(error)),
+                None if fs::stat(&path).map_err(startup_error)?.is_none() => {
+                    "does not exist".into()
+                }
+                None => return Err(startup_error(error)),
             };
             let problem = Problem::new(
                 at,
                 format!("env_file {text} {reason}"),
                 "expected a file with lines of NAME=value",
             );
-            said.push(problem.hint("it is relative to the folder of the config"));
+            problems.push(problem.with_hint("it is relative to the folder of the config"));
             return Ok((environment.clone(), None));
         }
     };
     let mut values = Variables::new();
     let problem =
         |words: String, label: &str| Problem::new(at, format!("env_file {text}{words}"), label);
-    match Lines::read_all(&bytes, environment, &mut values) {
-        Ok(bad) => said.extend(bad.into_iter().map(|line| {
+    match LineReader::read_all(&bytes, environment, &mut values) {
+        Ok(bad) => problems.extend(bad.into_iter().map(|line| {
             // The line is not shown: it may be a secret.
             let problem = problem(
                 format!(", line {line} cannot be read"),
                 "expected lines of NAME=value",
             );
-            problem.hint("put a value with spaces or # in quotes")
+            problem.with_hint("put a value with spaces or # in quotes")
         })),
-        Err(TooMuch { line }) => {
+        Err(ValuesTooLarge { line }) => {
             let words = format!(
                 ", line {line}: its values have more than {} MiB",
-                VALUES_BYTES >> 20
+                MAX_VALUES_BYTES >> 20
             );
-            said.push(
+            problems.push(
                 problem(words, "expected variables of a config")
-                    .hint("write values without the variables before them"),
+                    .with_hint("write values without the variables before them"),
             );
         }
     }
@@ -93,38 +95,38 @@ pub(super) fn variables_of(
 }
 
 /// The values have become too large at a line.
-struct TooMuch {
+struct ValuesTooLarge {
     line: usize,
 }
 
 /// A file of variables that is read line by line, so that it is known where it is, and what the
 /// next line may become.
-struct Lines<'b> {
+struct LineReader<'b> {
     rest: &'b [u8],
     /// True where the rest begins in the middle of a line.
     is_inside: bool,
-    state: Rc<State>,
+    state: Rc<LineState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LineState {
     /// The line that was given out last.
     number: Cell<usize>,
     /// The bytes of the longest value that a line may name.
-    longest: Cell<usize>,
+    longest_value: Cell<usize>,
     /// How many bytes the lines since the last value may become.
-    becoming: Cell<usize>,
+    expanded_bytes: Cell<usize>,
 }
 
-impl Lines<'_> {
+impl LineReader<'_> {
     /// Gives the lines that cannot be read, the first few of them.
     fn read_all(
         bytes: &[u8],
         environment: &Variables,
         values: &mut Variables,
-    ) -> Result<Vec<usize>, TooMuch> {
-        let state = Rc::new(State::default());
-        state.longest.set(
+    ) -> Result<Vec<usize>, ValuesTooLarge> {
+        let state = Rc::new(LineState::default());
+        state.longest_value.set(
             environment
                 .values()
                 .map(String::len)
@@ -132,21 +134,23 @@ impl Lines<'_> {
                 .unwrap_or_default(),
         );
         let (mut bad, mut size) = (Vec::new(), 0_usize);
-        for line in dotenvy::from_read_iter(Lines {
+        for line in dotenvy::from_read_iter(LineReader {
             rest: bytes,
             is_inside: false,
             state: state.clone(),
         }) {
-            let too_much = || TooMuch {
+            let too_much = || ValuesTooLarge {
                 line: state.number.get(),
             };
-            state.becoming.set(0);
+            state.expanded_bytes.set(0);
             match line {
                 Ok((name, value)) => {
                     size += name.len() + value.len();
-                    state.longest.set(state.longest.get().max(value.len()));
+                    state
+                        .longest_value
+                        .set(state.longest_value.get().max(value.len()));
                     values.insert(name, value);
-                    if size > VALUES_BYTES {
+                    if size > MAX_VALUES_BYTES {
                         return Err(too_much());
                     }
                 }
@@ -159,7 +163,8 @@ impl Lines<'_> {
                         _ => 0,
                     };
                     bad.push(state.number.get().saturating_sub(further).max(1));
-                    if bad.len() == TOLD || !matches!(error, dotenvy::Error::LineParse(..)) {
+                    if bad.len() == MAX_BAD_LINES || !matches!(error, dotenvy::Error::LineParse(..))
+                    {
                         break;
                     }
                 }
@@ -169,7 +174,7 @@ impl Lines<'_> {
     }
 }
 
-impl Read for Lines<'_> {
+impl Read for LineReader<'_> {
     /// Never more than one line.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let ahead = &self.rest[..self.rest.len().min(buffer.len())];
@@ -188,15 +193,15 @@ impl Read for Lines<'_> {
             .iter()
             .filter(|byte| **byte == b'$')
             .count()
-            .saturating_mul(state.longest.get());
-        state.becoming.set(
+            .saturating_mul(state.longest_value.get());
+        state.expanded_bytes.set(
             state
-                .becoming
+                .expanded_bytes
                 .get()
                 .saturating_add(named)
                 .saturating_add(length),
         );
-        if state.becoming.get() > VALUES_BYTES {
+        if state.expanded_bytes.get() > MAX_VALUES_BYTES {
             Err(io::ErrorKind::FileTooLarge.into())
         } else {
             Ok(length)

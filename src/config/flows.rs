@@ -5,57 +5,59 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::entities::{Entities, Entity, Origin, check_file_name, entities_of, join};
+use super::block_reader::{KnownKeys, block_keys, read_block_with};
+use super::entities::{
+    Entity, EntityOrigin, FlowEntities, check_file_name, entities_node, join_entity,
+};
 use super::listing::Listings;
-use super::loader::Found;
-use super::merge::{Aliases, flattened, mark_defaults, merge};
-use super::named::{Named, Spare, without};
-use super::node::{Key, Node, Value};
-use super::problem::{Problem, Problems, Sources, Span, nearest};
-use super::read::{Known, keys_of, read_known};
+use super::loader::LoadedConfig;
+use super::merge::{KeyAliases, flatten, mark_defaults, merge};
+use super::named_blocks::{NamedBlocks, UnusedBlock, without_keys};
+use super::node::{Key, Node, NodeValue};
+use super::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use super::schema::{EntityFields, FlowFields, SharedFields};
-use super::words::Words;
-use super::yaml::VALUES;
+use super::value_types::StringList;
+use super::yaml::MAX_VALUES;
 use super::{FlowBlock, Role};
 use crate::error::escape;
 
 /// Other names of a flow's keys.
-pub const FLOW_ALIASES: &Aliases = &[("depends_on", "needs")];
+pub const FLOW_ALIASES: &KeyAliases = &[("depends_on", "needs")];
 
 /// Makes the flows of a config.
 pub(super) struct Expander<'c> {
-    sources: Sources,
+    sources: SourceFiles,
     defaults: Node,
-    homes: Named<'c>,
-    stores: Named<'c>,
+    homes: NamedBlocks<'c>,
+    stores: NamedBlocks<'c>,
     listings: &'c Listings,
     /// Where keys belong that are written into a flow and are none of its own.
-    belongs: &'c [(&'static str, &'static str)],
+    key_locations: &'c [(&'static str, &'static str)],
     /// Entities that have a file of their own, by flow.
-    files: HashMap<&'c str, Vec<(&'c str, &'c Node)>>,
+    entity_files: HashMap<&'c str, Vec<(&'c str, &'c Node)>>,
 }
 
 /// The flows of a config, and what of it no flow uses.
 #[derive(Default)]
-pub(super) struct Expanded {
+pub(super) struct ExpandedFlows {
     pub(super) flows: Vec<FlowBlock>,
     /// Flows that have no entity, and so are none.
     pub(super) without_entities: Vec<String>,
     /// Flows with entities that a pattern finds, and how many of a hundred may be gone that were
     /// published before.
     pub(super) max_lost: BTreeMap<String, u8>,
-    pub(super) passed_over: Vec<(String, String)>,
-    pub(super) spare: Vec<Spare>,
+    pub(super) near_misses: Vec<(String, String)>,
+    pub(super) unused_blocks: Vec<UnusedBlock>,
     pub(super) warnings: Vec<Problem>,
 }
 
 /// What one flow of the config became.
-struct Part {
+struct FlowExpansion {
     flows: Vec<FlowBlock>,
     is_empty: bool,
     max_lost: Option<u8>,
-    passed_over: Vec<String>,
-    spare: Vec<Spare>,
+    near_misses: Vec<String>,
+    unused_blocks: Vec<UnusedBlock>,
     problems: Problems,
     warnings: Vec<Problem>,
 }
@@ -64,7 +66,7 @@ impl<'c> Expander<'c> {
     /// Gets ready with what all flows share.
     pub(super) fn new(
         project: &'c Node,
-        found: &'c Found,
+        found: &'c LoadedConfig,
         belongs: &'c [(&'static str, &'static str)],
         problems: &mut Problems,
     ) -> Self {
@@ -80,14 +82,14 @@ impl<'c> Expander<'c> {
         let mut expander = Self {
             sources: found.sources.clone(),
             defaults: Node {
-                value: Value::Map(Vec::new()),
+                value: NodeValue::Map(Vec::new()),
                 at: project.at,
             },
-            homes: Named::homes(project, problems),
-            stores: Named::stores(project, problems),
+            homes: NamedBlocks::from_homes(project, problems),
+            stores: NamedBlocks::from_stores(project, problems),
             listings: &found.listings,
-            belongs,
-            files,
+            key_locations: belongs,
+            entity_files: files,
         };
         if let Some(defaults) = project.get("defaults") {
             expander.defaults = expander.as_defaults(defaults, "defaults", problems);
@@ -100,60 +102,60 @@ impl<'c> Expander<'c> {
         self,
         written: &[(&'c Key, &'c Node)],
         problems: &mut Problems,
-    ) -> Expanded {
-        let written = take_twins(written, problems);
-        if self.defaults.size() * written.len() > VALUES {
+    ) -> ExpandedFlows {
+        let written = remove_duplicates(written, problems);
+        if self.defaults.value_count() * written.len() > MAX_VALUES {
             let message = format!(
                 "defaults of {} values for {} flows are more than a config may have",
-                self.defaults.size(),
+                self.defaults.value_count(),
                 written.len()
             );
             problems.push(
                 Problem::new(self.defaults.at, message, "these")
-                    .hint("give the long ones to the flows that need them"),
+                    .with_hint("give the long ones to the flows that need them"),
             );
-            return Expanded::default();
+            return ExpandedFlows::default();
         }
-        let parts: Vec<Part> = written
+        let parts: Vec<FlowExpansion> = written
             .par_iter()
-            .map(|(key, node)| self.part(key, node))
+            .map(|(key, node)| self.expand_flow(key, node))
             .collect();
-        let mut expanded = Expanded::default();
+        let mut expanded = ExpandedFlows::default();
         let mut names: HashMap<String, Span> = HashMap::new();
         for (part, (key, _)) in parts.into_iter().zip(&written) {
             problems.append(part.problems);
             expanded.warnings.extend(part.warnings);
-            expanded.spare.extend(part.spare);
+            expanded.unused_blocks.extend(part.unused_blocks);
             if part.is_empty {
                 expanded.without_entities.push(key.name.clone());
             }
             expanded
                 .max_lost
                 .extend(part.max_lost.map(|max_lost| (key.name.clone(), max_lost)));
-            expanded.passed_over.extend(
-                part.passed_over
+            expanded.near_misses.extend(
+                part.near_misses
                     .into_iter()
                     .map(|said| (key.name.clone(), said)),
             );
             for flow in part.flows {
                 match names.insert(flow.name.clone(), flow.at) {
                     None => expanded.flows.push(flow),
-                    Some(first) => problems.push(twins(&flow.name, flow.at, first)),
+                    Some(first) => problems.push(duplicate_flow(&flow.name, flow.at, first)),
                 }
             }
         }
-        self.finish(&mut expanded, &names, problems);
+        self.resolve_references(&mut expanded, &names, problems);
         expanded
     }
 
     /// The flow, or the flows of its entities.
-    fn part(&self, key: &Key, node: &Node) -> Part {
-        let mut part = Part {
+    fn expand_flow(&self, key: &Key, node: &Node) -> FlowExpansion {
+        let mut part = FlowExpansion {
             flows: Vec::new(),
             is_empty: false,
             max_lost: None,
-            passed_over: Vec::new(),
-            spare: Vec::new(),
+            near_misses: Vec::new(),
+            unused_blocks: Vec::new(),
             problems: Problems::new(&self.sources),
             warnings: Vec::new(),
         };
@@ -162,24 +164,24 @@ impl<'c> Expander<'c> {
         let called = format!("flow {}", key.name);
         // A flow of which defaults say everything.
         let nothing = Node {
-            value: Value::Map(Vec::new()),
+            value: NodeValue::Map(Vec::new()),
             at: node.at,
         };
         let says_all = self.defaults.get("home").is_some() && self.defaults.get("store").is_some();
-        let node = if node.value == Value::Null && says_all {
+        let node = if node.value == NodeValue::Null && says_all {
             &nothing
         } else {
             node
         };
-        if !matches!(node.value, Value::Map(_)) {
+        if !matches!(node.value, NodeValue::Map(_)) {
             let message = format!("{called} is {}", node.value.describe());
             let problem = Problem::new(
                 node.at,
                 message,
                 "expected a map with the keys home and store",
             );
-            let is_key = keys_of::<SharedFields>().contains(&key.name.as_str());
-            problems.push(problem.hint(match is_key {
+            let is_key = block_keys::<SharedFields>().contains(&key.name.as_str());
+            problems.push(problem.with_hint(match is_key {
                 true => format!(
                     "if {} belongs to the flow above it, indent it as far as the flow's other keys",
                     key.name
@@ -192,11 +194,11 @@ impl<'c> Expander<'c> {
             return part;
         }
         check_file_name("flow", &key.name, node, problems);
-        let own = self.shared(node, &called, problems);
-        let _: Option<FlowFields> = read_known(
+        let own = self.normalize(node, &called, problems);
+        let _: Option<FlowFields> = read_block_with(
             &own,
             &called,
-            self.known(keys_of::<SharedFields>()),
+            self.known_keys(block_keys::<SharedFields>()),
             problems,
         );
         let mut base = self.defaults.clone();
@@ -206,18 +208,18 @@ impl<'c> Expander<'c> {
                 &self.as_defaults(defaults, &format!("defaults of {called}"), problems),
             );
         }
-        let base = without(merge_flow(base, &own), keys_of::<FlowFields>());
-        let written = entities_of(node);
-        let files = self.files.get(key.name.as_str());
+        let base = without_keys(merge_flow(base, &own), block_keys::<FlowFields>());
+        let written = entities_node(node);
+        let files = self.entity_files.get(key.name.as_str());
         if written.is_none() && files.is_none() {
             part.flows
-                .extend(self.block(key, None, &own, base, problems));
+                .extend(self.flow_block(key, None, &own, base, problems));
             return part;
         }
         let files = files.map(Vec::as_slice).unwrap_or_default();
-        self.entities(
+        self.expand_entities(
             key,
-            &Origin {
+            &EntityOrigin {
                 flow: &key.name,
                 written,
                 files,
@@ -230,16 +232,22 @@ impl<'c> Expander<'c> {
     }
 
     /// The flows of a flow's entities.
-    fn entities(&self, key: &Key, origin: &Origin<'_>, base: &Node, part: &mut Part) {
+    fn expand_entities(
+        &self,
+        key: &Key,
+        origin: &EntityOrigin<'_>,
+        base: &Node,
+        part: &mut FlowExpansion,
+    ) {
         let called = format!("flow {}", key.name);
         let problems = &mut part.problems;
-        let Entities {
+        let FlowEntities {
             list: entities,
-            may_be_none,
+            may_be_empty: may_be_none,
             max_lost,
-            passed_over,
-        } = origin.entities(problems, &mut part.warnings);
-        (part.max_lost, part.passed_over) = (max_lost, passed_over);
+            near_misses: passed_over,
+        } = origin.collect_entities(problems, &mut part.warnings);
+        (part.max_lost, part.near_misses) = (max_lost, passed_over);
         if entities.is_empty() {
             // One whose pattern may not find nothing is a problem already.
             if may_be_none {
@@ -255,50 +263,52 @@ impl<'c> Expander<'c> {
                     "this flow",
                 );
                 part.warnings
-                    .push(problem.hint("name some under entities, or take the flow out"));
+                    .push(problem.with_hint("name some under entities, or take the flow out"));
             }
             part.is_empty = true;
-            let _: Option<SharedFields> = read_known(base, &called, self.known(&[]), problems);
-            part.spare.extend(spare_parts(base, &called));
+            let _: Option<SharedFields> =
+                read_block_with(base, &called, self.known_keys(&[]), problems);
+            part.unused_blocks
+                .extend(unused_home_and_store(base, &called));
         }
-        if base.size() * entities.len() > VALUES {
+        if base.value_count() * entities.len() > MAX_VALUES {
             let message = format!(
                 "{} values for {} entities are more than a config may have",
-                base.size(),
+                base.value_count(),
                 entities.len()
             );
             problems.push(
                 Problem::new(key.at, message, "this flow")
-                    .hint("give the long ones to the entities that need them"),
+                    .with_hint("give the long ones to the entities that need them"),
             );
             return;
         }
         for entity in entities {
             let called = format!("entity {} of {called}", entity.name);
             check_name("entity", &entity.name, entity.at, problems);
-            let own = self.shared(&entity.block, &called, problems);
-            let _: Option<EntityFields> = read_known(
+            let own = self.normalize(&entity.block, &called, problems);
+            let _: Option<EntityFields> = read_block_with(
                 &own,
                 &called,
-                self.known(keys_of::<SharedFields>()),
+                self.known_keys(block_keys::<SharedFields>()),
                 problems,
             );
-            let own = without(own, keys_of::<EntityFields>());
+            let own = without_keys(own, block_keys::<EntityFields>());
             let mut block = merge_flow(base.clone(), &own);
-            join(&mut block, &own, &entity);
+            join_entity(&mut block, &own, &entity);
             part.flows
-                .extend(self.block(key, Some(entity), &own, block, problems));
+                .extend(self.flow_block(key, Some(entity), &own, block, problems));
         }
     }
 
     /// Flows that are named together become their names, and what is not used is said.
-    fn finish(
+    fn resolve_references(
         &self,
-        expanded: &mut Expanded,
+        expanded: &mut ExpandedFlows,
         names: &HashMap<String, Span>,
         problems: &mut Problems,
     ) {
-        let mut together: Together = HashMap::new();
+        let mut together: FlowsByEntity = HashMap::new();
         for flow in &expanded.flows {
             if let Some(entity) = &flow.entity {
                 together
@@ -318,7 +328,7 @@ impl<'c> Expander<'c> {
         for flow in &mut expanded.flows {
             let needs = std::mem::take(&mut flow.needs).into_iter();
             let members = |(name, at): (String, Span)| match together.get(&name) {
-                Some(members) if edges + members.len() > VALUES => {
+                Some(members) if edges + members.len() > MAX_VALUES => {
                     let message = format!(
                         "flow {} and others need {} flows by {name}, too many edges for a graph",
                         flow.name,
@@ -326,7 +336,8 @@ impl<'c> Expander<'c> {
                     );
                     let problem = Problem::new(at, message, "all entities of a flow");
                     problems.push(
-                        problem.hint(format!("{name}.{{entity}} is the one of the same entity")),
+                        problem
+                            .with_hint(format!("{name}.{{entity}} is the one of the same entity")),
                     );
                     Vec::new()
                 }
@@ -341,31 +352,31 @@ impl<'c> Expander<'c> {
                 None => vec![(name, at)],
             };
             flow.needs = needs.flat_map(members).collect();
-            choose_upstream(flow, &together, problems);
+            resolve_upstream(flow, &together, problems);
         }
         let doubtful = expanded
             .flows
             .iter()
-            .flat_map(|flow| self.doubtful_paths(flow, names, &together));
+            .flat_map(|flow| self.ambiguous_paths(flow, names, &together));
         expanded.warnings.extend(doubtful);
         for (spare, warning) in self.homes.unused().into_iter().chain(self.stores.unused()) {
-            expanded.spare.push(spare);
+            expanded.unused_blocks.push(spare);
             expanded.warnings.push(warning);
         }
         expanded
-            .spare
-            .extend(spare_parts(&self.defaults, "defaults"));
+            .unused_blocks
+            .extend(unused_home_and_store(&self.defaults, "defaults"));
     }
 
-    fn known<'k>(&'k self, also: &'k [&'k str]) -> Known<'k> {
-        Known {
-            also,
-            belongs: self.belongs,
+    fn known_keys<'k>(&'k self, also: &'k [&'k str]) -> KnownKeys<'k> {
+        KnownKeys {
+            extra: also,
+            key_locations: self.key_locations,
         }
     }
 
     /// The flow as it runs.
-    fn block(
+    fn flow_block(
         &self,
         flow: &Key,
         entity: Option<Entity>,
@@ -380,7 +391,7 @@ impl<'c> Expander<'c> {
             |entity| format!("{}.{entity}", flow.name),
         );
         let stand_in = entity.as_deref().unwrap_or(&flow.name);
-        block.each_text(&mut |text, _| {
+        block.for_each_text(&mut |text, _| {
             if text.contains('{') {
                 *text = text
                     .replace("{entity}", stand_in)
@@ -389,10 +400,11 @@ impl<'c> Expander<'c> {
             }
         });
         let called = format!("flow {name}");
-        let fields = read_known::<SharedFields>(&block, &called, self.known(&[]), problems)?;
-        let mut end = |key| self.end(key, &called, at, own, &block, problems);
+        let fields =
+            read_block_with::<SharedFields>(&block, &called, self.known_keys(&[]), problems)?;
+        let mut end = |key| self.home_or_store(key, &called, at, own, &block, problems);
         let (home, store) = (end("home"), end("store"));
-        let places = |key: &str, words: Option<Words>| {
+        let places = |key: &str, words: Option<StringList>| {
             let at = block.get(key).map(Node::texts).unwrap_or_default();
             words
                 .unwrap_or_default()
@@ -424,7 +436,7 @@ impl<'c> Expander<'c> {
 
     /// The home or the store of a flow. That it is missing is said, unless it is there and was
     /// refused.
-    fn end(
+    fn home_or_store(
         &self,
         key: &'static str,
         called: &str,
@@ -442,8 +454,8 @@ impl<'c> Expander<'c> {
         let found = block.get(key).filter(is_written);
         let Some(found) = found else {
             let is_mistyped = block.entries().iter().any(|(other, _)| {
-                !keys_of::<SharedFields>().contains(&other.name.as_str())
-                    && nearest(&other.name, std::iter::once(key)).is_some()
+                !block_keys::<SharedFields>().contains(&other.name.as_str())
+                    && closest_match(&other.name, std::iter::once(key)).is_some()
             });
             let place = own
                 .entries()
@@ -463,7 +475,7 @@ impl<'c> Expander<'c> {
                         format!("expected the key {key} here"),
                     ),
                 };
-                problems.push(problem.hint(if key == "home" {
+                problems.push(problem.with_hint(if key == "home" {
                     "home: folder/to/read"
                 } else {
                     "store: folder/to/fill"
@@ -473,30 +485,32 @@ impl<'c> Expander<'c> {
         };
         // What is no map was reported where it is written.
         Some(found)
-            .filter(|node| matches!(node.value, Value::Map(_)))
+            .filter(|node| matches!(node.value, NodeValue::Map(_)))
             .cloned()
     }
 
     /// A flow's or an entity's keys, with home and store as maps.
-    fn shared(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
-        let mut node = flattened(node, called, FLOW_ALIASES, problems);
-        if let Value::Map(entries) = &mut node.value {
+    fn normalize(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
+        let mut node = flatten(node, called, FLOW_ALIASES, problems);
+        if let NodeValue::Map(entries) = &mut node.value {
             for (key, value) in entries {
                 let named = match key.name.as_str() {
                     "home" => &self.homes,
                     "store" => &self.stores,
                     _ => continue,
                 };
-                *value = named.block(value, &format!("{} of {called}", named.what), problems);
+                *value =
+                    named.resolve_block(value, &format!("{} of {called}", named.kind), problems);
             }
         }
         node
     }
 
     fn as_defaults(&self, node: &Node, called: &str, problems: &mut Problems) -> Node {
-        let mut node = self.shared(node, called, problems);
-        let _: Option<SharedFields> = read_known(&node, called, self.known(&[]), problems);
-        if let Value::Map(entries) = &mut node.value {
+        let mut node = self.normalize(node, called, problems);
+        let _: Option<SharedFields> =
+            read_block_with(&node, called, self.known_keys(&[]), problems);
+        if let NodeValue::Map(entries) = &mut node.value {
             let blocks = entries
                 .iter_mut()
                 .filter(|(key, _)| matches!(key.name.as_str(), "home" | "store"));
@@ -506,11 +520,11 @@ impl<'c> Expander<'c> {
     }
 
     /// Texts that are taken for paths, and were most likely meant as names.
-    fn doubtful_paths(
+    fn ambiguous_paths(
         &self,
         flow: &FlowBlock,
         names: &HashMap<String, Span>,
-        together: &Together,
+        together: &FlowsByEntity,
     ) -> Vec<Problem> {
         let mut warnings = Vec::new();
         for (named, part) in [(&self.homes, &flow.home), (&self.stores, &flow.store)] {
@@ -519,18 +533,18 @@ impl<'c> Expander<'c> {
             };
             let Some(text) = path.text() else { continue };
             let is_flow =
-                named.what == "home" && (names.contains_key(text) || together.contains_key(text));
-            let meant = match named.likely(text) {
+                named.kind == "home" && (names.contains_key(text) || together.contains_key(text));
+            let meant = match named.suggest_name(text) {
                 _ if is_flow => format!("home: {{flow: {text}}}"),
-                Some(near) => format!("{}: {near}", named.what),
+                Some(near) => format!("{}: {near}", named.kind),
                 None => continue,
             };
             let message = format!(
                 "the {} of flow {} is the folder or file {text:?}",
-                named.what, flow.name
+                named.kind, flow.name
             );
             let problem = Problem::new(path.at, message, "taken as a path");
-            warnings.push(problem.hint(format!(
+            warnings.push(problem.with_hint(format!(
                 "did you mean {meant}? ./{text} is a path without doubt"
             )));
         }
@@ -539,7 +553,7 @@ impl<'c> Expander<'c> {
 }
 
 /// Keys that say where a home or a store is, and of which kind.
-const PLACES: [&str; 6] = ["path", "flow", "type", "connection", "table", "query"];
+const LOCATION_KEYS: [&str; 6] = ["path", "flow", "type", "connection", "table", "query"];
 
 /// [`merge`] for the keys of flows: a nearer home of another kind takes the place of the far one.
 fn merge_flow(mut far: Node, near: &Node) -> Node {
@@ -559,7 +573,7 @@ fn merge_flow(mut far: Node, near: &Node) -> Node {
             .or(marked)
             .map(str::to_string)
     };
-    if let Value::Map(entries) = &mut far.value {
+    if let NodeValue::Map(entries) = &mut far.value {
         for (key, block) in entries
             .iter_mut()
             .filter(|(key, _)| matches!(key.name.as_str(), "home" | "store"))
@@ -575,8 +589,10 @@ fn merge_flow(mut far: Node, near: &Node) -> Node {
                 (Some(far), None) => (far == "flow" || far == "sql") && near.get("path").is_some(),
                 (None, None) => false,
             };
-            if let (true, Value::Map(fields)) = (is_other, &mut block.value) {
-                fields.retain(|(key, _)| key.is_default && !PLACES.contains(&key.name.as_str()));
+            if let (true, NodeValue::Map(fields)) = (is_other, &mut block.value) {
+                fields.retain(|(key, _)| {
+                    key.is_default && !LOCATION_KEYS.contains(&key.name.as_str())
+                });
             }
         }
     }
@@ -584,14 +600,14 @@ fn merge_flow(mut far: Node, near: &Node) -> Node {
 }
 
 /// The flows with entities: by entity the name of each.
-type Together = HashMap<String, BTreeMap<String, String>>;
+type FlowsByEntity = HashMap<String, BTreeMap<String, String>>;
 
 /// The home and the store of what is no flow.
-fn spare_parts(block: &Node, called: &str) -> Vec<Spare> {
+fn unused_home_and_store(block: &Node, called: &str) -> Vec<UnusedBlock> {
     let part = |what| {
-        Some(Spare {
-            what,
-            called: format!("{what} of {called}"),
+        Some(UnusedBlock {
+            kind: what,
+            label: format!("{what} of {called}"),
             block: block.get(what)?.clone(),
         })
     };
@@ -599,7 +615,7 @@ fn spare_parts(block: &Node, called: &str) -> Vec<Spare> {
 }
 
 /// The flows by name, once each: one in `hygge.yml` and one in a folder of its own are twins.
-fn take_twins<'c>(
+fn remove_duplicates<'c>(
     written: &[(&'c Key, &'c Node)],
     problems: &mut Problems,
 ) -> Vec<(&'c Key, &'c Node)> {
@@ -607,7 +623,7 @@ fn take_twins<'c>(
     let mut kept = Vec::with_capacity(written.len());
     for (key, node) in written {
         match first.get(key.name.as_str()) {
-            Some(before) => problems.push(twins(&key.name, key.at, *before)),
+            Some(before) => problems.push(duplicate_flow(&key.name, key.at, *before)),
             None => {
                 first.insert(&key.name, key.at);
                 kept.push((*key, *node));
@@ -617,10 +633,10 @@ fn take_twins<'c>(
     kept
 }
 
-fn twins(name: &str, at: Span, first: Span) -> Problem {
+fn duplicate_flow(name: &str, at: Span, first: Span) -> Problem {
     let problem = Problem::new(at, format!("two flows are called {name}"), "this one")
-        .also(first, "and this one");
-    problem.hint("give one of them another name")
+        .with_label(first, "and this one");
+    problem.with_hint("give one of them another name")
 }
 
 /// Names that can be typed, selected, and be part of a path.
@@ -635,15 +651,15 @@ fn check_name(what: &str, name: &str, at: Span, problems: &mut Problems) {
         "expected letters, digits, _, - and .",
     );
     problems.push(if name.starts_with(['.', '-']) {
-        problem.hint("a name may not begin with . or -")
+        problem.with_hint("a name may not begin with . or -")
     } else {
         problem
     });
 }
 
 /// `flow: NAME` of a flow with entities means the one with this flow's entity.
-fn choose_upstream(flow: &mut FlowBlock, together: &Together, problems: &mut Problems) {
-    let Some(Value::Map(entries)) = flow.home.as_mut().map(|home| &mut home.value) else {
+fn resolve_upstream(flow: &mut FlowBlock, together: &FlowsByEntity, problems: &mut Problems) {
+    let Some(NodeValue::Map(entries)) = flow.home.as_mut().map(|home| &mut home.value) else {
         return;
     };
     let Some((_, upstream)) = entries.iter_mut().find(|(key, _)| key.name == "flow") else {
@@ -653,7 +669,7 @@ fn choose_upstream(flow: &mut FlowBlock, together: &Together, problems: &mut Pro
         return;
     };
     if let Some(member) = flow.entity.as_ref().and_then(|entity| members.get(entity)) {
-        upstream.value = Value::Text(member.clone());
+        upstream.value = NodeValue::Text(member.clone());
         return;
     }
     let name = upstream.text().unwrap_or_default();
@@ -664,6 +680,6 @@ fn choose_upstream(flow: &mut FlowBlock, together: &Together, problems: &mut Pro
         members.len()
     );
     let problem = Problem::new(upstream.at, message, "expected one flow");
-    problems.push(problem.hint(format!("name one of them, such as {}", names.join(", "))));
+    problems.push(problem.with_hint(format!("name one of them, such as {}", names.join(", "))));
     flow.home = None;
 }

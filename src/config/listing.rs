@@ -10,41 +10,41 @@ use crate::fs::{self, FsError};
 
 /// What a pattern of entities found.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Matched {
+pub struct PatternMatches {
     /// Each entity's name and its path, in order.
     pub entities: Vec<(String, String)>,
     /// Paths that it does not match, and that may have been meant.
-    pub passed_over: Vec<String>,
+    pub near_misses: Vec<String>,
 }
 
 /// What each pattern of the config found.
-pub type Listings = BTreeMap<String, Matched>;
+pub type Listings = BTreeMap<String, PatternMatches>;
 
 /// What a pattern found, and where it looked.
 #[derive(Debug, Default)]
-pub(super) struct Listed {
-    pub(super) matched: Matched,
+pub(super) struct PatternListing {
+    pub(super) matched: PatternMatches,
     /// The folders that were listed.
     pub(super) folders: Vec<String>,
     /// Something that matches and cannot be an entity, in words.
-    pub(super) refused: Vec<String>,
+    pub(super) invalid: Vec<String>,
 }
 
 /// Signs that make a part of a path a pattern.
-const SIGNS: [char; 4] = ['*', '?', '[', '{'];
+const GLOB_CHARS: [char; 4] = ['*', '?', '[', '{'];
 
 /// Endings of files of Arrow IPC.
-pub const ARROW: &[&str] = &["arrow", "arrows", "feather", "ipc"];
+pub const ARROW_EXTENSIONS: &[&str] = &["arrow", "arrows", "feather", "ipc"];
 
 /// Endings that files of a format also have, in small letters.
-pub const ENDINGS: &[(&str, &[&str])] = &[
+pub const FORMAT_EXTENSIONS: &[(&str, &[&str])] = &[
     ("parquet", &["parquet", "parq", "pq", "par"]),
-    ("arrow", ARROW),
+    ("arrow", ARROW_EXTENSIONS),
 ];
 
 /// Refuses a pattern that finds nothing or means something else.
-pub(super) fn check(pattern: &str) -> Result<(), String> {
-    if !pattern.contains(SIGNS) {
+pub(super) fn check_pattern(pattern: &str) -> Result<(), String> {
+    if !pattern.contains(GLOB_CHARS) {
         return Err("it has no * and so finds at most one".into());
     }
     for part in pattern.split('/') {
@@ -59,8 +59,8 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
 }
 
 /// The folders and files that match a pattern: entity and path, sorted by path.
-pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
-    let mut listed = Listed::default();
+pub(super) fn list_matches(root: &Path, pattern: &str) -> Result<PatternListing, FsError> {
+    let mut listed = PatternListing::default();
     let mut found: Vec<String> = vec![if pattern.starts_with('/') {
         "/".into()
     } else {
@@ -72,39 +72,39 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
         .collect();
     for (number, part) in parts.iter().copied().enumerate() {
         let Some(glob) = part
-            .contains(SIGNS)
+            .contains(GLOB_CHARS)
             .then(|| GlobBuilder::new(part).literal_separator(true).build())
             .transpose()
             .unwrap_or(None)
         else {
             found
                 .iter_mut()
-                .for_each(|folder| *folder = joined(folder, part));
+                .for_each(|folder| *folder = join_path(folder, part));
             continue;
         };
         let glob = glob.compile_matcher();
-        let alike = Alike::new(part, number + 1 == parts.len());
+        let alike = NearMissMatcher::new(part, number + 1 == parts.len());
         let mut next = Vec::new();
         for folder in found {
             let entries = fs::list(&absolute(root, &folder), fs::is_hidden)?.unwrap_or_default();
             for entry in entries {
                 match entry.relative.to_str() {
                     name if !glob.is_match(&entry.relative) => {
-                        listed.matched.passed_over.extend(
-                            name.filter(|name| alike.has(name, entry.is_folder))
-                                .map(|name| joined(&folder, name)),
+                        listed.matched.near_misses.extend(
+                            name.filter(|name| alike.is_near_miss(name, entry.is_folder))
+                                .map(|name| join_path(&folder, name)),
                         );
                     }
                     Some(name) if entry.is_folder || entry.is_file => {
-                        next.push(joined(&folder, name))
+                        next.push(join_path(&folder, name))
                     }
-                    Some(name) => listed.refused.push(format!(
+                    Some(name) => listed.invalid.push(format!(
                         "{} is neither a folder nor a file",
-                        joined(&folder, name)
+                        join_path(&folder, name)
                     )),
-                    None => listed.refused.push(format!(
+                    None => listed.invalid.push(format!(
                         "the name {} is not UTF-8",
-                        joined(&folder, &entry.relative.to_string_lossy())
+                        join_path(&folder, &entry.relative.to_string_lossy())
                     )),
                 }
             }
@@ -113,7 +113,7 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
         found = next;
     }
     found.sort();
-    listed.matched.passed_over.sort();
+    listed.matched.near_misses.sort();
     for path in found {
         let Some(entry) = fs::stat(&absolute(root, &path))? else {
             continue;
@@ -136,18 +136,20 @@ pub(super) fn list(root: &Path, pattern: &str) -> Result<Listed, FsError> {
 
 /// Names that a part of a pattern does not match, although they may have been meant: with other
 /// letters, and of files with another ending of the format, or folders.
-struct Alike {
+struct NearMissMatcher {
     globs: Vec<GlobMatcher>,
-    is_of_files: bool,
+    has_extension: bool,
 }
 
-impl Alike {
+impl NearMissMatcher {
     fn new(part: &str, is_last: bool) -> Self {
         let of_format = part
             .rsplit_once('.')
             .filter(|_| is_last)
             .and_then(|(stem, ending)| {
-                let (_, endings) = ENDINGS.iter().find(|(format, _)| *format == ending)?;
+                let (_, endings) = FORMAT_EXTENSIONS
+                    .iter()
+                    .find(|(format, _)| *format == ending)?;
                 Some(
                     endings
                         .iter()
@@ -170,16 +172,16 @@ impl Alike {
                 .filter_map(glob)
                 .map(|glob| glob.compile_matcher())
                 .collect(),
-            is_of_files,
+            has_extension: is_of_files,
         }
     }
 
-    fn has(&self, name: &str, is_folder: bool) -> bool {
-        is_folder && self.is_of_files || self.globs.iter().any(|glob| glob.is_match(name))
+    fn is_near_miss(&self, name: &str, is_folder: bool) -> bool {
+        is_folder && self.has_extension || self.globs.iter().any(|glob| glob.is_match(name))
     }
 }
 
-fn joined(folder: &str, name: &str) -> String {
+fn join_path(folder: &str, name: &str) -> String {
     if folder.is_empty() || folder.ends_with('/') {
         format!("{folder}{name}")
     } else {

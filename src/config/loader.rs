@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
+use super::config_file::{ConfigFile, LoadError, ParsedFile, read_text, startup_error};
 use super::entities;
-use super::environment::variables_of;
-use super::file::{File, LoadError, Parsed, read, start};
-use super::filling;
-use super::folder::{FlowFiles, FlowsFolder};
+use super::environment::load_variables;
+use super::flows_folder::{FlowFiles, FlowsFolder};
+use super::interpolation;
 use super::listing::{self, Listings};
-use super::node::{self, Value};
-use super::problem::{Problem, Problems, Source, Sources, Span};
+use super::node::{self, NodeValue};
+use super::problem::{Problem, Problems, SourceFile, SourceFiles, Span};
 use super::secrets::Secrets;
 use super::variables::{self, Variables};
 use super::{CONNECTION_PREFIX, Document, FILE_NAMES, PGSSLMODE, Role, absolute, yaml};
@@ -24,9 +24,9 @@ use crate::fs;
 
 /// A config as it was read.
 #[derive(Clone, PartialEq)]
-pub struct Found {
+pub struct LoadedConfig {
     /// Its files, the main one first.
-    pub sources: Sources,
+    pub sources: SourceFiles,
     /// The folder of the main file, absolute: paths are relative to it.
     pub root: PathBuf,
     /// What is in the files, variables filled in, but for those of connections.
@@ -44,15 +44,15 @@ pub struct Found {
     /// The folder with further flows, if there is one.
     pub flows_folder: Option<PathBuf>,
     /// With `confine`, files and folders of the config that lead out of its folder by a link.
-    pub leaving: Vec<PathBuf>,
+    pub outside_links: Vec<PathBuf>,
     /// The folders whose entries decide what the config is.
     pub folders: BTreeSet<PathBuf>,
 }
 
 /// The texts are left out: they may have secrets in them.
-impl fmt::Debug for Found {
+impl fmt::Debug for LoadedConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found")
+        f.debug_struct("LoadedConfig")
             .field("path", &self.path())
             .finish_non_exhaustive()
     }
@@ -61,49 +61,49 @@ impl fmt::Debug for Found {
 /// Reads the config that is named, or the nearest one above `working`.
 ///
 /// # Errors
-/// Nothing is there, or it cannot be read. What is wrong in it is in [`Found::problems`].
-pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Result<Found> {
+/// Nothing is there, or it cannot be read. What is wrong in it is in [`LoadedConfig::problems`].
+pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Result<LoadedConfig> {
     let path = match named {
         Some(path) => path.to_path_buf(),
-        None => search(working)?,
+        None => find_config(working)?,
     };
     let absolute_path = working.join(&path);
-    let text = read(&absolute_path, &path)?.ok_or_else(|| {
+    let text = read_text(&absolute_path, &path)?.ok_or_else(|| {
         Error::new(ErrorKind::Start, LoadError::Missing(path.clone()))
             .with_hint("check the path behind -f")
     })?;
-    let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(start)?;
+    let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(startup_error)?;
     let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut secrets = Secrets::default();
-    connections_of(environment).for_each(|(_, value)| secrets.add(value));
-    let mut main = Parsed::new(
-        File {
+    connection_urls(environment).for_each(|(_, value)| secrets.add_connection_text(value));
+    let mut main = ParsedFile::new(
+        ConfigFile {
             role: Role::Project,
             path,
             text: text.clone(),
         },
         0,
     );
-    main.keep_secrets(&mut secrets);
-    secrets.learn(environment);
+    main.extract_secrets(&mut secrets);
+    secrets.resolve_variables(environment);
     let mut said = Vec::new();
     let (values, env_file) = match &main.tree {
-        Ok(tree) => variables_of(tree, &root, environment, &secrets, &mut said)?,
+        Ok(tree) => load_variables(tree, &root, environment, &secrets, &mut said)?,
         Err(_) => (environment.clone(), None),
     };
     // All that is a secret is known before anything more is read, or shown.
-    connections_of(&values)
+    connection_urls(&values)
         .filter(|(name, _)| !environment.contains_key(*name))
-        .for_each(|(_, value)| secrets.add(value));
-    secrets.learn(&values);
+        .for_each(|(_, value)| secrets.add_connection_text(value));
+    secrets.resolve_variables(&values);
     let folder = FlowsFolder::new(main.tree.as_ref().ok(), &values, &secrets);
     let FlowFiles {
-        further,
-        mut strays,
+        files: further,
+        mut unread_files,
     } = folder.as_ref().map_or(Ok(FlowFiles::default()), |folder| {
         folder.files(&root, &shown)
     })?;
-    strays.extend(twin(&absolute_path)?);
+    unread_files.extend(unread_twin_file(&absolute_path)?);
     let flows_folder = folder
         .as_ref()
         .filter(|_| !further.is_empty())
@@ -114,7 +114,7 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
             format!("{path} has no flow"),
             "expected a folder with NAME/flow.yml in it",
         );
-        said.push(problem.hint("paths are relative to the folder of the config"));
+        said.push(problem.with_hint("paths are relative to the folder of the config"));
     }
     let mut folders: BTreeSet<PathBuf> = flows_folder.iter().cloned().collect();
     folders.extend(
@@ -125,28 +125,30 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     let further = further
         .into_par_iter()
         .enumerate()
-        .map(|(number, file)| Parsed::new(file, number + 1));
+        .map(|(number, file)| ParsedFile::new(file, number + 1));
     let mut files = further.collect::<Vec<_>>();
     files
         .iter_mut()
-        .for_each(|file| file.keep_secrets(&mut secrets));
-    secrets.learn(&values);
+        .for_each(|file| file.extract_secrets(&mut secrets));
+    secrets.resolve_variables(&values);
     files.insert(0, main);
-    files.iter_mut().for_each(|file| file.cover(&secrets));
+    files
+        .iter_mut()
+        .for_each(|file| file.redact_secrets(&secrets));
     let sources = files
         .iter()
-        .map(|Parsed { file, .. }| Source {
+        .map(|ParsedFile { file, .. }| SourceFile {
             path: file.path.clone(),
             text: file.text.clone(),
         })
         .collect();
     let mut problems = Problems::new(&sources);
     said.into_iter().for_each(|problem| problems.push(problem));
-    let documents = documents(files, &mut problems);
-    let warnings = strays.into_iter().map(stray).collect();
+    let documents = into_documents(files, &mut problems);
+    let warnings = unread_files.into_iter().map(unread_file_warning).collect();
     let (variables, listings) = (Variables::new(), Listings::new());
     let leaving = Vec::new();
-    let mut found = Found {
+    let mut found = LoadedConfig {
         sources,
         root,
         documents,
@@ -156,38 +158,38 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         warnings,
         env_file,
         flows_folder,
-        leaving,
+        outside_links: leaving,
         folders,
     };
     if is_confined(&found) {
-        found.leaving = leaving_by_links(&found, &shown)?;
+        found.outside_links = find_outside_links(&found, &shown)?;
     }
-    found.fill(&text, &values, &secrets);
-    found.list()?;
+    found.interpolate(&text, &values, &secrets);
+    found.list_patterns()?;
     Ok(found)
 }
 
 /// The variables that are the URL of a connection.
-fn connections_of(variables: &Variables) -> impl Iterator<Item = (&String, &String)> {
+fn connection_urls(variables: &Variables) -> impl Iterator<Item = (&String, &String)> {
     variables
         .iter()
         .filter(|(name, _)| name.starts_with(CONNECTION_PREFIX))
 }
 
 /// True where the config asks for nothing to leave its folder.
-fn is_confined(found: &Found) -> bool {
+fn is_confined(found: &LoadedConfig) -> bool {
     let options = found
         .documents
         .first()
         .and_then(|main| main.tree.get("options"));
     options
         .and_then(|options| options.get("confine"))
-        .is_some_and(|confine| confine.value != Value::Bool(false))
+        .is_some_and(|confine| confine.value != NodeValue::Bool(false))
 }
 
 /// What leads out of the folder of the config by a link, though it does not look so: the main file
 /// is who asks.
-fn leaving_by_links(found: &Found, shown: &Path) -> Result<Vec<PathBuf>> {
+fn find_outside_links(found: &LoadedConfig, shown: &Path) -> Result<Vec<PathBuf>> {
     let further = found.sources.iter().skip(1).map(|source| {
         found
             .root
@@ -200,7 +202,11 @@ fn leaving_by_links(found: &Found, shown: &Path) -> Result<Vec<PathBuf>> {
         .cloned()
         .chain(further)
         .filter(|path| path.starts_with(&found.root));
-    let leaves = |path: &PathBuf| Ok(!fs::real_path(path).map_err(start)?.starts_with(&found.root));
+    let leaves = |path: &PathBuf| {
+        Ok(!fs::real_path(path)
+            .map_err(startup_error)?
+            .starts_with(&found.root))
+    };
     places
         .filter_map(|path| {
             leaves(&path)
@@ -211,30 +217,30 @@ fn leaving_by_links(found: &Found, shown: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The same file with the other ending, which is not read.
-fn twin(path: &Path) -> Result<Option<String>> {
+fn unread_twin_file(path: &Path) -> Result<Option<String>> {
     let is_first = path.file_name().is_some_and(|name| name == FILE_NAMES[0]);
     let there = fs::stat(&path.with_file_name(FILE_NAMES[1]))
-        .map_err(start)?
+        .map_err(startup_error)?
         .is_some();
     Ok((is_first && there).then(|| format!("{} is not read", FILE_NAMES[1])))
 }
 
-fn stray(said: String) -> Problem {
+fn unread_file_warning(said: String) -> Problem {
     let at = Span {
         line: 1,
         column: 1,
         ..Span::default()
     };
     let problem = Problem::new(at, said, "a file of the config that is not read");
-    problem.hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml")
+    problem.with_hint("flows are read from NAME/flow.yml, entities from NAME/entities/ENTITY.yml")
 }
 
-fn search(working: &Path) -> Result<PathBuf> {
+fn find_config(working: &Path) -> Result<PathBuf> {
     for folder in working.ancestors() {
         for name in FILE_NAMES {
             let path = folder.join(name);
             if fs::stat(&path)
-                .map_err(start)?
+                .map_err(startup_error)?
                 .is_some_and(|found| found.is_file)
             {
                 return Ok(if folder == working {
@@ -250,10 +256,10 @@ fn search(working: &Path) -> Result<PathBuf> {
 }
 
 /// What is YAML, of all files.
-fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
+fn into_documents(files: Vec<ParsedFile>, problems: &mut Problems) -> Vec<Document> {
     let mut documents = Vec::new();
-    for Parsed {
-        file: File { role, text, .. },
+    for ParsedFile {
+        file: ConfigFile { role, text, .. },
         tree,
         ..
     } in files
@@ -261,11 +267,11 @@ fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
         match tree {
             Ok(mut tree) => {
                 // A further file may have nothing to say: that it is there is enough.
-                if tree.value == Value::Null && role != Role::Project {
-                    tree.value = Value::Map(Vec::new());
+                if tree.value == NodeValue::Null && role != Role::Project {
+                    tree.value = NodeValue::Map(Vec::new());
                 }
-                node::take_duplicates(&mut tree, problems);
-                yaml::take_signs(&mut tree, &text, problems);
+                node::remove_duplicates(&mut tree, problems);
+                yaml::report_special_chars(&mut tree, &text, problems);
                 documents.push(Document { role, tree });
             }
             Err(problem) => problems.push(problem),
@@ -274,21 +280,21 @@ fn documents(files: Vec<Parsed>, problems: &mut Problems) -> Vec<Document> {
     documents
 }
 
-impl Found {
+impl LoadedConfig {
     /// The main file, as it is shown.
     pub fn path(&self) -> &Path {
         &self.sources[0].path
     }
 
     /// Puts the variables in. Connections keep theirs until they are opened.
-    fn fill(&mut self, main: &str, values: &Variables, secrets: &Secrets) {
+    fn interpolate(&mut self, main: &str, values: &Variables, secrets: &Secrets) {
         let further = self
             .sources
             .iter()
             .skip(1)
             .map(|source| source.text.as_ref());
         for text in std::iter::once(main).chain(further) {
-            for name in variables::names_in(text) {
+            for name in variables::variable_names(text) {
                 if let Some((name, value)) = values.get_key_value(name) {
                     self.variables.insert(name.clone(), value.clone());
                 }
@@ -301,7 +307,7 @@ impl Found {
             .extend(connections.map(|(name, value)| (name.clone(), value.clone())));
         for document in &mut self.documents {
             let mut fill = |key, node| {
-                filling::fill(
+                interpolation::interpolate_node(
                     key,
                     node,
                     &self.variables,
@@ -311,7 +317,7 @@ impl Found {
                 )
             };
             // What is for anchors is filled in where it is used.
-            if let Value::Map(entries) = &mut document.tree.value {
+            if let NodeValue::Map(entries) = &mut document.tree.value {
                 entries
                     .iter_mut()
                     .filter(|(key, _)| !key.name.starts_with("x-"))
@@ -321,27 +327,30 @@ impl Found {
     }
 
     /// Lists what the patterns of entities match.
-    fn list(&mut self) -> Result<()> {
+    fn list_patterns(&mut self) -> Result<()> {
         for (pattern, at) in entities::patterns(&self.documents) {
             if self.listings.contains_key(&pattern) {
                 continue;
             }
-            if let Err(reason) = listing::check(&pattern) {
+            if let Err(reason) = listing::check_pattern(&pattern) {
                 let problem = Problem::new(
                     at,
                     format!("from {pattern:?} cannot be used: {reason}"),
                     "expected a pattern of paths",
                 );
                 self.problems.push(
-                    problem.hint("from: \"data/home/*\" finds every folder and file in data/home"),
+                    problem.with_hint(
+                        "from: \"data/home/*\" finds every folder and file in data/home",
+                    ),
                 );
                 continue;
             }
-            let listed = listing::list(&self.root, &pattern).map_err(start)?;
-            for refused in listed.refused {
+            let listed = listing::list_matches(&self.root, &pattern).map_err(startup_error)?;
+            for refused in listed.invalid {
                 let problem = Problem::new(at, refused.clone(), format!("it matches {pattern}"));
-                self.problems
-                    .push(problem.hint("move it away, or write a pattern that does not match it"));
+                self.problems.push(
+                    problem.with_hint("move it away, or write a pattern that does not match it"),
+                );
             }
             self.folders.extend(
                 listed

@@ -1,32 +1,32 @@
 //! Merging blocks: `options` with the fields beside them, and what is far with what is nearer.
 
-use super::node::{Key, Node, Value};
+use super::node::{Key, Node, NodeValue};
 use super::problem::{Problem, Problems};
 
 /// Other names of keys, as pairs of what may be written and what it means.
-pub type Aliases = [(&'static str, &'static str)];
+pub type KeyAliases = [(&'static str, &'static str)];
 
 /// A map in which `options` are put beside the other fields, and aliases have their real names.
 ///
 /// A field that is there twice with two values is a problem; anything but a map is given back.
-pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Problems) -> Node {
-    let Value::Map(written) = &node.value else {
+pub fn flatten(node: &Node, name: &str, aliases: &KeyAliases, problems: &mut Problems) -> Node {
+    let NodeValue::Map(written) = &node.value else {
         return node.clone();
     };
     let mut entries: Vec<(Key, Node)> = Vec::with_capacity(written.len());
     for (key, value) in written {
         match &value.value {
-            Value::Null if key.name == "options" => {}
-            Value::Map(options) if key.name == "options" => {
+            NodeValue::Null if key.name == "options" => {}
+            NodeValue::Map(options) if key.name == "options" => {
                 for (key, value) in options {
                     if key.name == "options" {
                         let message = format!("options of {name} has the unknown key \"options\"");
                         problems.push(
                             Problem::new(key.at, message, "not a key of this block")
-                                .hint("put its keys one level up"),
+                                .with_hint("put its keys one level up"),
                         );
                     } else {
-                        add(&mut entries, key, value, name, aliases, problems);
+                        insert_key(&mut entries, key, value, name, aliases, problems);
                     }
                 }
             }
@@ -38,21 +38,21 @@ pub fn flattened(node: &Node, name: &str, aliases: &Aliases, problems: &mut Prob
                     "expected a map of keys and values",
                 ));
             }
-            _ => add(&mut entries, key, value, name, aliases, problems),
+            _ => insert_key(&mut entries, key, value, name, aliases, problems),
         }
     }
     Node {
-        value: Value::Map(entries),
+        value: NodeValue::Map(entries),
         at: node.at,
     }
 }
 
-fn add(
+fn insert_key(
     entries: &mut Vec<(Key, Node)>,
     key: &Key,
     value: &Node,
     name: &str,
-    aliases: &Aliases,
+    aliases: &KeyAliases,
     problems: &mut Problems,
 ) {
     let alias = aliases.iter().find(|(written, _)| *written == key.name);
@@ -68,11 +68,11 @@ fn add(
         return;
     };
     // A key that is written twice in one map is a problem of its own.
-    if !is_same(before, value) {
+    if !is_same_value(before, value) {
         let message = format!("{name} has {real} twice, with two values");
-        let problem =
-            Problem::new(key.at, message, "here it is another").also(first.at, "here it is one");
-        problems.push(problem.hint(match alias {
+        let problem = Problem::new(key.at, message, "here it is another")
+            .with_label(first.at, "here it is one");
+        problems.push(problem.with_hint(match alias {
             Some((written, real)) => {
                 format!("{written} is another name of {real}: keep one of them")
             }
@@ -82,22 +82,22 @@ fn add(
 }
 
 /// Equal values, wherever they stand.
-fn is_same(one: &Node, other: &Node) -> bool {
+fn is_same_value(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
-        (Value::List(one), Value::List(other)) => {
+        (NodeValue::List(one), NodeValue::List(other)) => {
             one.len() == other.len()
                 && one
                     .iter()
                     .zip(other)
-                    .all(|(one, other)| is_same(one, other))
+                    .all(|(one, other)| is_same_value(one, other))
         }
-        (Value::Map(one), Value::Map(other)) => {
+        (NodeValue::Map(one), NodeValue::Map(other)) => {
             one.len() == other.len()
                 && one
                     .iter()
                     .zip(other)
                     .all(|((key, one), (other_key, other))| {
-                        key.name == other_key.name && is_same(one, other)
+                        key.name == other_key.name && is_same_value(one, other)
                     })
         }
         (one, other) => one == other,
@@ -106,15 +106,16 @@ fn is_same(one: &Node, other: &Node) -> bool {
 
 /// What is far with what is nearer over it: maps are merged, everything else is replaced, and
 /// `null` takes a key away.
-pub fn merge(far: Node, near: &Node) -> Node {
-    let (Value::Map(mut entries), Value::Map(nearer)) = (far.value, &near.value) else {
-        return near.clone();
+pub fn merge(base: Node, overrides: &Node) -> Node {
+    let (NodeValue::Map(mut entries), NodeValue::Map(nearer)) = (base.value, &overrides.value)
+    else {
+        return overrides.clone();
     };
     for (key, value) in nearer {
         let position = entries.iter().position(|(other, _)| other.name == key.name);
         match (position, &value.value) {
-            (Some(position), Value::Null) => drop(entries.remove(position)),
-            (None, Value::Null) => {}
+            (Some(position), NodeValue::Null) => drop(entries.remove(position)),
+            (None, NodeValue::Null) => {}
             (Some(position), _) => {
                 let (_, far) = entries.remove(position);
                 entries.insert(position, (key.clone(), merge(far, value)));
@@ -123,14 +124,14 @@ pub fn merge(far: Node, near: &Node) -> Node {
         }
     }
     Node {
-        value: Value::Map(entries),
-        at: near.at,
+        value: NodeValue::Map(entries),
+        at: overrides.at,
     }
 }
 
 /// Marks every key of a map as one of `defaults`.
 pub fn mark_defaults(node: &mut Node) {
-    if let Value::Map(entries) = &mut node.value {
+    if let NodeValue::Map(entries) = &mut node.value {
         entries
             .iter_mut()
             .for_each(|(key, _)| key.is_default = true);

@@ -14,20 +14,20 @@ use super::problem::{Problem, Problems, Span};
 pub(super) const UNSET: &str = "\0unset";
 
 /// What a key begins with that is no text, until its letters are taken from the file.
-pub(super) const NO_TEXT: &str = "\0";
+pub(super) const NON_TEXT_PREFIX: &str = "\0";
 
 /// One value with its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What is written.
-    pub value: Value,
+    pub value: NodeValue,
     /// Where.
     pub at: Span,
 }
 
 /// What a value can be.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum NodeValue {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`.
@@ -83,12 +83,12 @@ pub struct Key {
     pub name: String,
     /// Where it stands.
     pub at: Span,
-    /// True where it came from `defaults:`, which are for blocks of every kind: a block that does not
-    /// have such a key passes over it.
+    /// True where it came from `defaults:`, which are for blocks of every kind: a block that does
+    /// not have such a key passes over it.
     pub is_default: bool,
 }
 
-impl Value {
+impl NodeValue {
     /// How an error names this value.
     pub fn describe(&self) -> String {
         match self {
@@ -108,7 +108,7 @@ impl Node {
     /// The entries of a map; none for anything else.
     pub fn entries(&self) -> &[(Key, Node)] {
         match &self.value {
-            Value::Map(entries) => entries,
+            NodeValue::Map(entries) => entries,
             _ => &[],
         }
     }
@@ -121,13 +121,13 @@ impl Node {
             .find(|(written, _)| written.name == key);
         found
             .map(|(_, node)| node)
-            .filter(|node| node.value != Value::Null)
+            .filter(|node| node.value != NodeValue::Null)
     }
 
     /// The text, where it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            NodeValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -135,7 +135,7 @@ impl Node {
     /// The texts of a list, or the one text, with their places.
     pub fn texts(&self) -> Vec<(&str, Span)> {
         let items = match &self.value {
-            Value::List(items) => items.as_slice(),
+            NodeValue::List(items) => items.as_slice(),
             _ => std::slice::from_ref(self),
         };
         items
@@ -145,71 +145,81 @@ impl Node {
     }
 
     /// How many values are in it.
-    pub fn size(&self) -> usize {
+    pub fn value_count(&self) -> usize {
         match &self.value {
-            Value::List(items) => 1 + items.iter().map(Self::size).sum::<usize>(),
-            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            NodeValue::List(items) => 1 + items.iter().map(Self::value_count).sum::<usize>(),
+            NodeValue::Map(entries) => {
+                1 + entries
+                    .iter()
+                    .map(|(_, node)| node.value_count())
+                    .sum::<usize>()
+            }
             _ => 1,
         }
     }
 
     /// The place of a key's value; that of the map where the key is missing.
-    pub fn place_of(&self, key: &str) -> Span {
+    pub fn span_of(&self, key: &str) -> Span {
         self.get(key).map_or(self.at, |node| node.at)
     }
 
     /// Calls `change` with every text below, keys not included.
-    pub fn each_text(&mut self, change: &mut dyn FnMut(&mut String, Span)) {
+    pub fn for_each_text(&mut self, change: &mut dyn FnMut(&mut String, Span)) {
         match &mut self.value {
-            Value::Text(text) => change(text, self.at),
-            Value::List(items) => items.iter_mut().for_each(|item| item.each_text(change)),
-            Value::Map(entries) => entries
+            NodeValue::Text(text) => change(text, self.at),
+            NodeValue::List(items) => items.iter_mut().for_each(|item| item.for_each_text(change)),
+            NodeValue::Map(entries) => entries
                 .iter_mut()
-                .for_each(|(_, node)| node.each_text(change)),
+                .for_each(|(_, node)| node.for_each_text(change)),
             _ => {}
         }
     }
 
     /// Makes every text below a secret, and gives the bytes of each.
-    pub fn keep_secret(&mut self, places: &mut Vec<Range<usize>>) {
+    pub fn redact(&mut self, places: &mut Vec<Range<usize>>) {
         match &mut self.value {
-            Value::Null | Value::Secret(_) => {}
-            Value::List(items) => items.iter_mut().for_each(|item| item.keep_secret(places)),
-            Value::Map(entries) => {
-                for (key, node) in entries.iter_mut().filter(|(key, node)| !is_open(key, node)) {
+            NodeValue::Null | NodeValue::Secret(_) => {}
+            NodeValue::List(items) => items.iter_mut().for_each(|item| item.redact(places)),
+            NodeValue::Map(entries) => {
+                for (key, node) in entries
+                    .iter_mut()
+                    .filter(|(key, node)| !is_public(key, node))
+                {
                     if key.name.contains(['@', ':']) {
                         places.push(key.at.offset..key.at.offset + key.at.length);
                         key.name = "[redacted]".into();
                     }
-                    node.keep_secret(places);
+                    node.redact(places);
                 }
             }
             scalar => {
                 places.push(self.at.offset..self.at.offset + self.at.length);
                 let text = match scalar {
-                    Value::Text(text) => std::mem::take(text),
-                    Value::Integer(number) => number.to_string(),
-                    Value::Float(number) => number.to_string(),
+                    NodeValue::Text(text) => std::mem::take(text),
+                    NodeValue::Integer(number) => number.to_string(),
+                    NodeValue::Float(number) => number.to_string(),
                     other => other.describe(),
                 };
-                self.value = Value::Secret(Secret(text));
+                self.value = NodeValue::Secret(Secret(text));
             }
         }
     }
 
     /// Gives keys that are no texts the letters that they are written with.
-    pub(super) fn take_keys_from(&mut self, text: &str) {
+    pub(super) fn restore_key_texts(&mut self, text: &str) {
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.take_keys_from(text)),
-            Value::Map(entries) => {
+            NodeValue::List(items) => items
+                .iter_mut()
+                .for_each(|item| item.restore_key_texts(text)),
+            NodeValue::Map(entries) => {
                 for (key, node) in entries {
-                    if let Some(read) = key.name.strip_prefix(NO_TEXT) {
+                    if let Some(read) = key.name.strip_prefix(NON_TEXT_PREFIX) {
                         key.name = text
                             .get(key.at.offset..key.at.offset + key.at.length)
                             .unwrap_or(read)
                             .to_string();
                     }
-                    node.take_keys_from(text);
+                    node.restore_key_texts(text);
                 }
             }
             _ => {}
@@ -220,8 +230,8 @@ impl Node {
     pub(super) fn set_file(&mut self, file: usize) {
         self.at.file = file;
         match &mut self.value {
-            Value::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
-            Value::Map(entries) => {
+            NodeValue::List(items) => items.iter_mut().for_each(|item| item.set_file(file)),
+            NodeValue::Map(entries) => {
                 for (key, node) in entries {
                     key.at.file = file;
                     node.set_file(file);
@@ -233,12 +243,12 @@ impl Node {
 }
 
 /// Reports every key that stands twice in a map, with both places, and keeps the first.
-pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
+pub fn remove_duplicates(node: &mut Node, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items
+        NodeValue::List(items) => items
             .iter_mut()
-            .for_each(|item| take_duplicates(item, problems)),
-        Value::Map(entries) => {
+            .for_each(|item| remove_duplicates(item, problems)),
+        NodeValue::Map(entries) => {
             if has_duplicates(entries) {
                 let mut first: HashMap<String, Span> = HashMap::with_capacity(entries.len());
                 entries.retain(|(key, _)| {
@@ -253,15 +263,15 @@ pub fn take_duplicates(node: &mut Node, problems: &mut Problems) {
                     );
                     problems.push(
                         problem
-                            .also(*before, "first here")
-                            .hint("a key may stand only once in a map: take one of them out"),
+                            .with_label(*before, "first here")
+                            .with_hint("a key may stand only once in a map: take one of them out"),
                     );
                     false
                 });
             }
             entries
                 .iter_mut()
-                .for_each(|(_, node)| take_duplicates(node, problems));
+                .for_each(|(_, node)| remove_duplicates(node, problems));
         }
         _ => {}
     }
@@ -284,24 +294,24 @@ fn has_duplicates(entries: &[(Key, Node)]) -> bool {
 }
 
 /// Keys of a connection whose values are no secrets, as long as they look as they should.
-const OPEN: [&str; 4] = [
+const PUBLIC_KEYS: [&str; 4] = [
     "pool_size",
     "connect_timeout",
     "statement_timeout",
     "sslmode",
 ];
 
-fn is_open(key: &Key, node: &Node) -> bool {
+fn is_public(key: &Key, node: &Node) -> bool {
     let is_word = |text: &str| {
         text.len() <= "verify-full".len()
             && text
                 .chars()
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
     };
-    OPEN.contains(&key.name.as_str())
+    PUBLIC_KEYS.contains(&key.name.as_str())
         && match &node.value {
-            Value::Text(text) => is_word(text),
-            Value::Integer(_) => true,
+            NodeValue::Text(text) => is_word(text),
+            NodeValue::Integer(_) => true,
             _ => false,
         }
 }

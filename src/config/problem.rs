@@ -11,15 +11,15 @@ use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
 };
 
-use super::covering::{shown, without_urls};
-pub use super::suggest::nearest;
+use super::redaction::{redact_and_escape, redact_urls};
+pub use super::suggest::closest_match;
 use crate::error::{Error, ErrorKind, escape};
 
 /// What the hint begins with that is an example.
 const EXAMPLE: &str = "write:\n";
 
 /// How many problems are shown: who has more mends these first.
-const SHOWN: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 /// A place in a config file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +39,7 @@ pub struct Span {
 impl Span {
     /// The same place, with its offset counted from its line and column where a parser gave none.
     #[must_use]
-    pub fn within(self, text: &str) -> Self {
+    pub fn with_offset_in(self, text: &str) -> Self {
         if self.offset > 0 || self.line == 0 {
             return self;
         }
@@ -63,7 +63,7 @@ impl Span {
 
 /// A config file's path and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// The path as it is shown.
     pub path: PathBuf,
     /// What is in it.
@@ -71,7 +71,7 @@ pub struct Source {
 }
 
 /// The files of a config; a [`Span`] counts them from 0.
-pub type Sources = Arc<[Source]>;
+pub type SourceFiles = Arc<[SourceFile]>;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,48 +85,48 @@ impl Problem {
     /// A problem at a place; the label stands under the place, and says what was expected.
     pub fn new(at: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
-            message: without_urls(&message.into()),
-            labels: vec![(at, without_urls(&label.into()))],
+            message: redact_urls(&message.into()),
+            labels: vec![(at, redact_urls(&label.into()))],
             hint: None,
         }
     }
 
     /// Says what to do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(without_urls(&hint.into()));
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(redact_urls(&hint.into()));
         self
     }
 
     /// Proposes the known name that a mistyped one most likely meant; without one, says
     /// `otherwise`.
     #[must_use]
-    pub fn did_you_mean<'k>(
+    pub fn with_suggestion<'k>(
         self,
         written: &str,
         known: impl Iterator<Item = &'k str>,
         otherwise: Option<String>,
     ) -> Self {
-        match (nearest(written, known), otherwise) {
-            (Some(near), _) => self.hint(format!("did you mean {near}?")),
-            (None, Some(otherwise)) => self.hint(otherwise),
+        match (closest_match(written, known), otherwise) {
+            (Some(near), _) => self.with_hint(format!("did you mean {near}?")),
+            (None, Some(otherwise)) => self.with_hint(otherwise),
             (None, None) => self,
         }
     }
 
     /// Shows another place that belongs to it.
     #[must_use]
-    pub fn also(mut self, at: Span, label: impl Into<String>) -> Self {
-        self.labels.push((at, without_urls(&label.into())));
+    pub fn with_label(mut self, at: Span, label: impl Into<String>) -> Self {
+        self.labels.push((at, redact_urls(&label.into())));
         self
     }
 
-    fn at(&self) -> Span {
+    fn span(&self) -> Span {
         self.labels[0].0
     }
 
     /// The hint as it is shown: an example has lines, and nothing of others in it.
-    fn shown_hint(&self) -> Option<String> {
+    fn escaped_hint(&self) -> Option<String> {
         let hint = self.hint.as_deref()?;
         Some(
             if hint.starts_with(EXAMPLE) {
@@ -142,14 +142,14 @@ impl Problem {
 /// All problems of one config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    sources: Sources,
+    sources: SourceFiles,
     list: Vec<Problem>,
     noun: &'static str,
 }
 
 impl Problems {
     /// No problem yet.
-    pub fn new(sources: &Sources) -> Self {
+    pub fn new(sources: &SourceFiles) -> Self {
         Self {
             sources: sources.clone(),
             list: Vec::new(),
@@ -159,9 +159,9 @@ impl Problems {
 
     /// The same as a list of warnings.
     #[must_use]
-    pub fn of_warnings(sources: &Sources, warnings: &[Problem]) -> Self {
+    pub fn from_warnings(sources: &SourceFiles, warnings: &[Problem]) -> Self {
         let mut list = warnings.to_vec();
-        list.sort_by_key(Problem::at);
+        list.sort_by_key(Problem::span);
         Self {
             sources: sources.clone(),
             list,
@@ -171,7 +171,7 @@ impl Problems {
 
     /// No problem of the same files.
     #[must_use]
-    pub fn none(&self) -> Self {
+    pub fn empty_like(&self) -> Self {
         Self::new(&self.sources)
     }
 
@@ -186,11 +186,11 @@ impl Problems {
     }
 
     /// The value, if there was no problem.
-    pub fn or<T>(self, value: T) -> Result<T, Self> {
+    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.list.is_empty() {
             Ok(value)
         } else {
-            Err(self.in_order())
+            Err(self.sorted())
         }
     }
 
@@ -201,11 +201,11 @@ impl Problems {
 
     /// In the order of the files; what is wrong in a default that many flows have is said once.
     #[must_use]
-    pub fn in_order(mut self) -> Self {
+    pub fn sorted(mut self) -> Self {
         let mut seen = HashSet::new();
         self.list
             .retain(|problem| seen.insert(problem.labels.clone()));
-        self.list.sort_by_key(Problem::at);
+        self.list.sort_by_key(Problem::span);
         self
     }
 
@@ -224,12 +224,12 @@ impl Problems {
         self.list.iter().map(each).collect()
     }
 
-    fn source(&self, at: Span) -> &Source {
+    fn source(&self, at: Span) -> &SourceFile {
         &self.sources[at.file.min(self.sources.len() - 1)]
     }
 
     /// `file:line:column`, as editors and terminals know to open.
-    fn place(&self, at: Span) -> String {
+    fn location(&self, at: Span) -> String {
         let path = self.source(at).path.display().to_string();
         format!(
             "{}:{}:{}",
@@ -244,7 +244,7 @@ impl Problems {
         writeln!(
             f,
             "{}: {}",
-            self.place(problem.at()),
+            self.location(problem.span()),
             escape::line(&problem.message)
         )?;
         let mut files: Vec<usize> = problem.labels.iter().map(|(at, _)| at.file).collect();
@@ -269,12 +269,12 @@ impl Problems {
         let labels = problem.labels.iter().filter(|(at, _)| at.file == file);
         if labels
             .clone()
-            .any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > WIDTH))
+            .any(|(at, _)| lines_around(text, at.offset).any(|line| line.len() > MAX_LINE_WIDTH))
         {
-            return self.show_windows(
+            return self.show_excerpts(
                 text,
                 labels,
-                problem.shown_hint().filter(|_| with_hint).as_deref(),
+                problem.escaped_hint().filter(|_| with_hint).as_deref(),
                 f,
             );
         }
@@ -293,10 +293,10 @@ impl Problems {
             });
         let mut diagnostic =
             MietteDiagnostic::new(escape::line(&problem.message)).with_labels(labels);
-        diagnostic.help = problem.shown_hint().filter(|_| with_hint);
+        diagnostic.help = problem.escaped_hint().filter(|_| with_hint);
         let source = &self.sources[file.min(self.sources.len() - 1)];
         // The text ends with a line end, so that a place behind its last character has a line.
-        let text = format!("{}\n", shown(&source.text));
+        let text = format!("{}\n", redact_and_escape(&source.text));
         let report = Report::new(diagnostic).with_source_code(NamedSource::new("", text));
         let theme = GraphicalTheme::unicode_nocolor();
         let handler = GraphicalReportHandler::new_themed(theme)
@@ -319,7 +319,7 @@ impl Problems {
         for line in lines {
             match line.split_once("╭─[") {
                 // Columns are counted in characters, as in the line above.
-                Some((before, _)) => writeln!(f, "{before}╭─[{}]", self.place(first))?,
+                Some((before, _)) => writeln!(f, "{before}╭─[{}]", self.location(first))?,
                 None => writeln!(f, "{}", line.trim_end())?,
             }
         }
@@ -329,14 +329,14 @@ impl Problems {
 
 impl Problems {
     /// What stands around each place, of lines that are too long for any screen.
-    fn show_windows<'p>(
+    fn show_excerpts<'p>(
         &self,
         text: &str,
         labels: impl Iterator<Item = &'p (Span, String)>,
         hint: Option<&str>,
         f: &mut fmt::Formatter<'_>,
     ) -> fmt::Result {
-        let text = &without_urls(text);
+        let text = &redact_urls(text);
         for (at, label) in labels {
             let begin = text.floor_char_boundary(at.offset.min(text.len()));
             let before = text[..begin].rsplit('\n').next().unwrap_or_default();
@@ -360,12 +360,12 @@ impl Problems {
                 .count()
                 .max(1);
             let after: String = line.chars().take(40).collect();
-            writeln!(f, "   ╭─[{}]", self.place(*at))?;
+            writeln!(f, "   ╭─[{}]", self.location(*at))?;
             writeln!(
                 f,
                 " {} │ ...{}",
                 at.line.max(1),
-                shown(&format!("{before}{after}..."))
+                redact_and_escape(&format!("{before}{after}..."))
             )?;
             let margin = " ".repeat(at.line.max(1).to_string().len() + before.chars().count() + 5);
             writeln!(f, "{margin} {}", "─".repeat(marked))?;
@@ -393,17 +393,21 @@ fn lines_around(text: &str, offset: usize) -> impl Iterator<Item = &str> {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, problem) in self.list.iter().take(SHOWN).enumerate() {
+        for (number, problem) in self.list.iter().take(MAX_SHOWN).enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
             self.show(problem, f)?;
         }
-        let unseen = self.list.len().saturating_sub(SHOWN);
+        let unseen = self.list.len().saturating_sub(MAX_SHOWN);
         if unseen > 0 {
             writeln!(f, "\nand {unseen} more")?;
         }
-        let files: HashSet<usize> = self.list.iter().map(|problem| problem.at().file).collect();
+        let files: HashSet<usize> = self
+            .list
+            .iter()
+            .map(|problem| problem.span().file)
+            .collect();
         let noun = self.noun;
         let count = if self.list.len() == 1 {
             format!("1 {noun}")
@@ -415,7 +419,7 @@ impl fmt::Display for Problems {
                 write!(
                     f,
                     "{count} in {}",
-                    escape::line(&self.source(first.at()).path.display().to_string())
+                    escape::line(&self.source(first.span()).path.display().to_string())
                 )
             }
             _ => write!(f, "{count} in {} files", files.len()),
@@ -432,4 +436,4 @@ impl From<Problems> for Error {
 }
 
 /// How long a line is shown.
-const WIDTH: usize = 400;
+const MAX_LINE_WIDTH: usize = 400;

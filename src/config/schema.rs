@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::node::Secret;
-use super::words::{Bytes, Elsewhere, Number, PathText, Percentage, Time, Words};
+use super::value_types::{
+    BoundedNumber, ByteSize, ConfigDuration, IgnoredValue, PathText, Percentage, StringList,
+};
 
 /// The config of a project: `hygge.yml`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -28,16 +30,16 @@ pub struct ProjectFields {
     pub connections: Option<BTreeMap<String, ConnectionFields>>,
     /// Homes that several flows use by name, as in `home: NAME`.
     #[schemars(schema_with = "homes", extend("x-type" = "map of homes"))]
-    pub homes: Option<BTreeMap<String, Elsewhere>>,
+    pub homes: Option<BTreeMap<String, IgnoredValue>>,
     /// Stores that several flows use by name, as in `store: NAME`; `{flow}` and `{entity}` in the path keep them apart.
     #[schemars(schema_with = "stores", extend("x-type" = "map of stores"))]
-    pub stores: Option<BTreeMap<String, Elsewhere>>,
+    pub stores: Option<BTreeMap<String, IgnoredValue>>,
     /// What every flow has unless it says otherwise: any keys of [a flow](#a-flow).
     #[schemars(with = "Option<SharedFields>", extend("x-type" = "map"))]
-    pub defaults: Option<Elsewhere>,
+    pub defaults: Option<IgnoredValue>,
     /// The flows by name: letters, digits, `_`, `-`, `.`; not beginning with `.` or `-`.
     #[schemars(schema_with = "flows", extend("x-type" = "map of [flows](#a-flow)", "x-default" = "required, here or in `flows_dir`"))]
-    pub flows: Option<BTreeMap<String, Elsewhere>>,
+    pub flows: Option<BTreeMap<String, IgnoredValue>>,
 }
 
 /// `options` of the project.
@@ -46,7 +48,7 @@ pub struct ProjectFields {
 pub struct OptionsFields {
     /// How many parts are made at once; `-j` goes before it.
     #[schemars(example = 4, extend("x-default" = "the number of processors"))]
-    pub concurrency: Option<Number<1, 1024>>,
+    pub concurrency: Option<BoundedNumber<1, 1024>>,
     /// Whether other flows begin when one has failed; `--fail-fast` is `false`.
     #[schemars(example = false, extend("default" = true))]
     pub continue_on_error: Option<bool>,
@@ -72,10 +74,10 @@ pub struct CacheFields {
     pub keep: Option<CacheKeep>,
     /// How much history the cache may have: the oldest parts that no store has any more go first.
     #[schemars(example = &"500MB", extend("default" = "10GB"))]
-    pub max_size: Option<Bytes>,
+    pub max_size: Option<ByteSize>,
     /// How long a part stays in the cache that no store has any more.
     #[schemars(example = &"7d", extend("default" = "30d"))]
-    pub max_age: Option<Time>,
+    pub max_age: Option<ConfigDuration>,
 }
 
 /// Whether the cache keeps its own copy of what is published.
@@ -96,7 +98,7 @@ pub enum CacheKeep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum ModeWord {
+pub enum FlowMode {
     #[default]
     /// It makes the whole set.
     Replace,
@@ -153,13 +155,13 @@ pub struct ConnectionFields {
     pub url: Option<Secret>,
     /// How many sessions all flows share to read; those that fill its tables share as many more.
     #[schemars(example = 8, extend("default" = 4))]
-    pub pool_size: Option<Number<1, 1000>>,
+    pub pool_size: Option<BoundedNumber<1, 1000>>,
     /// How long opening a session may take.
     #[schemars(example = &"30s", extend("default" = "10s"))]
-    pub connect_timeout: Option<Time>,
+    pub connect_timeout: Option<ConfigDuration>,
     /// How long one statement may take; PostgreSQL's own limit for the user stays where nothing is said.
     #[schemars(example = &"2h", extend("x-default" = "as long as it takes"))]
-    pub statement_timeout: Option<Time>,
+    pub statement_timeout: Option<ConfigDuration>,
     /// Whether a server is spoken to by TLS, and how its certificate is checked. It goes before that of the URL.
     #[schemars(example = &"verify-full", extend("x-default" = "that of the URL, else `require`, and `prefer` on this machine"))]
     pub sslmode: Option<SslMode>,
@@ -194,19 +196,19 @@ pub enum SslMode {
 pub struct SharedFields {
     /// Where the data is: a path, the name of one of `homes`, or a map.
     #[schemars(schema_with = "home", example = &"data/home/numbers", extend("x-default" = "required", "x-type" = "path, name or map"))]
-    pub home: Option<Elsewhere>,
+    pub home: Option<IgnoredValue>,
     /// The folder to fill: a path, the name of one of `stores`, or a map.
     #[schemars(schema_with = "store", example = &"data/store/numbers", extend("x-default" = "required", "x-type" = "path, name or map"))]
-    pub store: Option<Elsewhere>,
+    pub store: Option<IgnoredValue>,
     /// Flows that must be built before; a flow with entities stands for all of them. Also `depends_on`.
     #[schemars(example = ["users", "orders"], extend("x-default" = "none"))]
-    pub needs: Option<Words>,
+    pub needs: Option<StringList>,
     /// Words to select it by, as in `tag:nightly`.
     #[schemars(example = ["nightly"], extend("x-default" = "none"))]
-    pub tags: Option<Words>,
+    pub tags: Option<StringList>,
     /// Whether a build makes the whole set, or adds what it has not moved yet.
     #[schemars(example = &"append", extend("default" = "replace"))]
-    pub mode: Option<ModeWord>,
+    pub mode: Option<FlowMode>,
     /// With `mode: append`: what becomes of an input that was moved and has other bytes now.
     #[schemars(example = &"rewrite", extend("default" = "fail"))]
     pub on_changed: Option<OnChanged>,
@@ -221,13 +223,13 @@ pub struct SharedFields {
     pub max_shrink: Option<Percentage>,
     /// For how long its parts may be in work; a build that takes longer fails, and the next goes on with the finished parts.
     #[schemars(example = &"10m", extend("x-default" = "as long as it takes"))]
-    pub timeout: Option<Time>,
+    pub timeout: Option<ConfigDuration>,
     /// How many batches of rows wait between a database and its encoder. Nothing waits between files.
     #[schemars(example = 10, extend("default" = 10))]
-    pub queue_size: Option<Number<1, 1000>>,
+    pub queue_size: Option<BoundedNumber<1, 1000>>,
     /// How often it is tried again when a database fails in a way that may pass; each wait is twice as long, from a second on.
     #[schemars(example = 5, extend("default" = 3))]
-    pub retries: Option<Number<0, 100>>,
+    pub retries: Option<BoundedNumber<0, 100>>,
     /// Whether other flows begin when this one has failed.
     #[schemars(example = false, extend("x-default" = "that of `options`"))]
     pub continue_on_error: Option<bool>,
@@ -241,13 +243,13 @@ pub struct FlowFields {
     pub name: Option<String>,
     /// One flow each, called `FLOW.ENTITY`: names, maps with a `name` and overrides, patterns.
     #[schemars(schema_with = "entities", example = ["users", "orders"], extend("x-default" = "none", "x-type" = "list or [pattern](#a-pattern-of-entities)"))]
-    pub entities: Option<Elsewhere>,
+    pub entities: Option<IgnoredValue>,
     /// What every entity has unless it or the flow says otherwise: any keys of a flow but `entities`.
     #[schemars(with = "Option<SharedFields>", extend("x-type" = "map"))]
-    pub defaults: Option<Elsewhere>,
+    pub defaults: Option<IgnoredValue>,
     /// Keys of the flow may also stand in here.
     #[schemars(schema_with = "any_map", extend("x-type" = "map"))]
-    pub options: Option<Elsewhere>,
+    pub options: Option<IgnoredValue>,
 }
 
 /// What only an entity may have.
@@ -259,7 +261,7 @@ pub struct EntityFields {
     pub name: Option<String>,
     /// Keys of the entity may also stand in here.
     #[schemars(schema_with = "any_map", extend("x-type" = "map"))]
-    pub options: Option<Elsewhere>,
+    pub options: Option<IgnoredValue>,
 }
 
 /// Entities that are found: one for each folder or file.
@@ -271,7 +273,7 @@ pub struct PatternFields {
     pub from: Option<PathText>,
     /// Globs of names that are none.
     #[schemars(example = ["tmp*"], extend("x-default" = "none"))]
-    pub exclude: Option<Words>,
+    pub exclude: Option<StringList>,
     /// What becomes of a pattern that finds nothing: an error, or a flow without entities.
     #[schemars(example = &"skip", extend("default" = "fail"))]
     pub if_empty: Option<IfEmpty>,

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::node::{Node, Secret, Value};
-use super::suggest::nearest;
-use super::url::{self, LEAST, Url};
-use super::variables::{self, Kind, Variables};
+use super::node::{Node, NodeValue, Secret};
+use super::suggest::closest_match;
+use super::url::{self, MIN_SECRET_LENGTH, Url};
+use super::variables::{self, SecretKind, Variables};
 
 /// What connections are made of, so that it is recognised elsewhere.
 #[derive(Clone, Default)]
@@ -14,166 +14,169 @@ pub(super) struct Secrets {
     /// Their texts.
     texts: Vec<String>,
     /// Variables that are a whole URL.
-    variables: Vec<String>,
+    url_variables: Vec<String>,
     /// What connections say, with their variables.
-    written: Vec<String>,
+    connection_texts: Vec<String>,
     /// Variables that are a piece of what a connection says, whose values are long enough to be
     /// told from other words.
-    pieces: BTreeSet<String>,
+    fragments: BTreeSet<String>,
     /// Passwords.
     passwords: BTreeSet<String>,
 }
 
 impl Secrets {
     /// Takes in a text of a connection.
-    pub(super) fn add(&mut self, text: &str) {
+    pub(super) fn add_connection_text(&mut self, text: &str) {
         let whole = text
             .strip_prefix("${")
             .and_then(|rest| rest.strip_suffix('}'))
             .filter(|inside| !inside.contains("${"));
         match whole.map(|inside| inside.split_once(":-").unwrap_or((inside, ""))) {
             Some((name, default)) => {
-                self.variables.push(name.to_string());
-                self.keep(default);
+                self.url_variables.push(name.to_string());
+                self.add_secret(default);
             }
-            None => self.keep(text),
+            None => self.add_secret(text),
         }
-        self.written.push(text.to_string());
+        self.connection_texts.push(text.to_string());
     }
 
     /// Learns what the variables are, as far as they are known.
-    pub(super) fn learn(&mut self, values: &Variables) {
+    pub(super) fn resolve_variables(&mut self, values: &Variables) {
         let is_long = |name: &&str| {
             values
                 .get(*name)
-                .is_some_and(|value| value.chars().count() >= LEAST)
+                .is_some_and(|value| value.chars().count() >= MIN_SECRET_LENGTH)
         };
         // A file of a database is a path like others.
         for text in self
-            .written
+            .connection_texts
             .iter()
             .filter(|text| !text.starts_with("sqlite:"))
         {
-            self.pieces.extend(
-                variables::names_in(text)
+            self.fragments.extend(
+                variables::variable_names(text)
                     .filter(is_long)
                     .map(str::to_string),
             );
-            let filled = variables::filled_secret(text, values);
+            let filled = variables::interpolate_secret(text, values);
             let filled = filled
                 .as_ref()
                 .map_or(text.as_str(), |filled| filled.as_ref());
             let Some(url) = Url::parse(filled) else {
                 continue;
             };
-            let words = url.words();
+            let words = url.plain_words();
             let is_word =
                 |password: &String| words.iter().any(|word| word.eq_ignore_ascii_case(password));
             self.passwords.extend(
                 url.passwords()
                     .into_iter()
-                    .filter(|text| text.chars().count() >= LEAST && !is_word(text)),
+                    .filter(|text| text.chars().count() >= MIN_SECRET_LENGTH && !is_word(text)),
             );
         }
     }
 
     /// What is shorter is found everywhere.
-    fn keep(&mut self, text: &str) {
+    fn add_secret(&mut self, text: &str) {
         // A single word, such as the name of a database, may stand elsewhere by chance.
-        if text.len() >= LEAST && text.contains([':', '@', '=']) {
+        if text.len() >= MIN_SECRET_LENGTH && text.contains([':', '@', '=']) {
             self.texts.push(text.to_string());
         }
     }
 
     /// The secret that is in a text, if there is one.
-    pub(super) fn found_in(&self, text: &str) -> Option<Kind> {
+    pub(super) fn find_in(&self, text: &str) -> Option<SecretKind> {
         if may_have_password(text)
             || self
                 .texts
                 .iter()
                 .any(|secret| text.contains(secret.as_str()))
         {
-            return Some(Kind::Url);
+            return Some(SecretKind::Url);
         }
-        let is_there =
-            |password: &String| text.contains(password.as_str()) && without(text, password) != text;
+        let is_there = |password: &String| {
+            text.contains(password.as_str()) && redact_password(text, password) != text
+        };
         self.passwords
             .iter()
             .any(is_there)
-            .then_some(Kind::Password)
+            .then_some(SecretKind::Password)
     }
 
     /// The same of a variable, as it stands between the braces.
-    pub(super) fn found_in_variable(&self, inside: &str) -> Option<Kind> {
+    pub(super) fn find_in_variable(&self, inside: &str) -> Option<SecretKind> {
         let name = inside.split(":-").next().unwrap_or_default();
         if name.starts_with(super::CONNECTION_PREFIX)
-            || self.variables.iter().any(|variable| variable == name)
+            || self.url_variables.iter().any(|variable| variable == name)
         {
-            return Some(Kind::Url);
+            return Some(SecretKind::Url);
         }
-        self.pieces.contains(name).then_some(Kind::Piece)
+        self.fragments
+            .contains(name)
+            .then_some(SecretKind::Fragment)
     }
 
     /// The text of a file with every secret in it covered; `None` where there is none.
-    pub(super) fn cover(
+    pub(super) fn redact_file(
         &self,
         text: &str,
         is_yaml: bool,
         places: &[Range<usize>],
     ) -> Option<String> {
         match is_yaml {
-            false => Some(self.covered(&covered_by_guess(text))),
-            true if places.is_empty() && self.found_in(text).is_none() => None,
-            true => Some(self.covered(&covered(text, places))),
+            false => Some(self.redact_known(&redact_unparsed(text))),
+            true if places.is_empty() && self.find_in(text).is_none() => None,
+            true => Some(self.redact_known(&redact_ranges(text, places))),
         }
     }
 
-    fn covered(&self, text: &str) -> String {
+    fn redact_known(&self, text: &str) -> String {
         let text = self.texts.iter().fold(text.to_string(), |text, secret| {
             text.replace(secret.as_str(), &"*".repeat(secret.len()))
         });
         self.passwords
             .iter()
-            .fold(text, |text, password| without(&text, password))
+            .fold(text, |text, password| redact_password(&text, password))
     }
 }
 
 /// The text with a password in it covered.
-fn without(text: &str, password: &str) -> String {
-    url::covered(text, password, |password| "*".repeat(password.len()))
+fn redact_password(text: &str, password: &str) -> String {
+    url::redact_word(text, password, |password| "*".repeat(password.len()))
 }
 
 /// Takes the connections' texts out of sight; gives where they stand.
-pub(super) fn keep_secrets(
+pub(super) fn extract_secrets(
     tree: &mut Node,
     text: &str,
     secrets: &mut Secrets,
 ) -> Vec<Range<usize>> {
     let mut places = Vec::new();
-    keep_secrets_below(tree, true, &mut places);
+    extract_secrets_below(tree, true, &mut places);
     let written = places
         .iter()
         .filter_map(|place: &Range<usize>| text.get(place.clone()));
-    written.for_each(|text| secrets.add(text.trim_matches(['"', '\''])));
-    tree_secrets(tree, secrets);
+    written.for_each(|text| secrets.add_connection_text(text.trim_matches(['"', '\''])));
+    collect_tree_secrets(tree, secrets);
     places
 }
 
 /// Also what is mistyped or stands in the wrong place; a flow may be called `url` or `connections`.
-fn keep_secrets_below(node: &mut Node, is_top: bool, places: &mut Vec<Range<usize>>) {
+fn extract_secrets_below(node: &mut Node, is_top: bool, places: &mut Vec<Range<usize>>) {
     match &mut node.value {
-        Value::List(items) => items
+        NodeValue::List(items) => items
             .iter_mut()
-            .for_each(|item| keep_secrets_below(item, false, places)),
-        Value::Map(entries) => {
+            .for_each(|item| extract_secrets_below(item, false, places)),
+        NodeValue::Map(entries) => {
             for (key, node) in entries {
-                let is_block = matches!(node.value, Value::Map(_) | Value::List(_));
+                let is_block = matches!(node.value, NodeValue::Map(_) | NodeValue::List(_));
                 let is_connections =
-                    is_top && nearest(&key.name, std::iter::once("connections")).is_some();
+                    is_top && closest_match(&key.name, std::iter::once("connections")).is_some();
                 if is_connections || !is_block && SECRET_KEYS.contains(&key.name.as_str()) {
-                    node.keep_secret(places);
+                    node.redact(places);
                 } else {
-                    keep_secrets_below(node, is_top && key.name == "options", places);
+                    extract_secrets_below(node, is_top && key.name == "options", places);
                 }
             }
         }
@@ -185,13 +188,15 @@ fn keep_secrets_below(node: &mut Node, is_top: bool, places: &mut Vec<Range<usiz
 const SECRET_KEYS: [&str; 3] = ["url", "password", "dsn"];
 
 /// What connections say, as it is after YAML was read.
-fn tree_secrets(node: &Node, secrets: &mut Secrets) {
+fn collect_tree_secrets(node: &Node, secrets: &mut Secrets) {
     match &node.value {
-        Value::Secret(Secret(text)) => secrets.add(text),
-        Value::List(items) => items.iter().for_each(|item| tree_secrets(item, secrets)),
-        Value::Map(entries) => entries
+        NodeValue::Secret(Secret(text)) => secrets.add_connection_text(text),
+        NodeValue::List(items) => items
             .iter()
-            .for_each(|(_, node)| tree_secrets(node, secrets)),
+            .for_each(|item| collect_tree_secrets(item, secrets)),
+        NodeValue::Map(entries) => entries
+            .iter()
+            .for_each(|(_, node)| collect_tree_secrets(node, secrets)),
         _ => {}
     }
 }
@@ -203,7 +208,7 @@ pub(super) fn may_have_password(text: &str) -> bool {
 
 /// The text of a config with these places covered: letters of the same length stand for what is
 /// there.
-fn covered(text: &str, places: &[Range<usize>]) -> String {
+fn redact_ranges(text: &str, places: &[Range<usize>]) -> String {
     let mut covered = text.to_string();
     for range in places.iter().cloned() {
         if let Some(secret) = text.get(range.clone()) {
@@ -223,7 +228,7 @@ fn covered(text: &str, places: &[Range<usize>]) -> String {
 
 /// The text of a file that cannot be read: if it may have connections, with every letter of every
 /// value covered, so that the signs that YAML stumbles on are still seen.
-fn covered_by_guess(text: &str) -> String {
+fn redact_unparsed(text: &str) -> String {
     const MARKS: [&str; 6] = ["://", "url", "password", "dsn", "connection", "@"];
     let words = || {
         text.split(|letter: char| !letter.is_alphanumeric())
@@ -231,7 +236,7 @@ fn covered_by_guess(text: &str) -> String {
     };
     let lower = text.to_lowercase();
     let may_have = MARKS.iter().any(|mark| lower.contains(mark))
-        || words().any(|word| nearest(word, std::iter::once("connections")).is_some());
+        || words().any(|word| closest_match(word, std::iter::once("connections")).is_some());
     if !may_have {
         return text.to_string();
     }

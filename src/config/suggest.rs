@@ -1,7 +1,7 @@
 //! Proposing what was most likely meant.
 
 /// The known name that a mistyped one most likely meant.
-pub fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn closest_match<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let written = written.to_lowercase();
     known
         .map(|name| {

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// How many letters a text has at least that is sought everywhere: what is shorter stands in other
 /// words by chance.
-pub const LEAST: usize = 6;
+pub const MIN_SECRET_LENGTH: usize = 6;
 
 /// The parts of a URL, as they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Url<'u> {
     user: Option<&'u str>,
     password: Option<&'u str>,
     /// Host and port.
-    place: &'u str,
+    host_port: &'u str,
     path: &'u str,
     query: &'u str,
 }
@@ -44,7 +44,7 @@ impl<'u> Url<'u> {
             scheme,
             user: user.filter(|user| !user.is_empty()),
             password: password.flatten(),
-            place,
+            host_port: place,
             path,
             query,
         })
@@ -56,19 +56,22 @@ impl<'u> Url<'u> {
             .parameters()
             .filter(|(name, _)| matches!(*name, "password" | "sslpassword"))
             .map(|(_, value)| value);
-        both(self.password.into_iter().chain(of_query))
+        raw_and_decoded(self.password.into_iter().chain(of_query))
     }
 
     /// Everything but the name of the database, which a server may say, and words that any URL has.
     pub fn secrets(&self) -> Vec<String> {
-        let (host, port) = self.place.rsplit_once(':').unwrap_or((self.place, ""));
+        let (host, port) = self
+            .host_port
+            .rsplit_once(':')
+            .unwrap_or((self.host_port, ""));
         let of_query = self
             .parameters()
-            .filter(|(name, _)| !OPEN.contains(name))
+            .filter(|(name, _)| !PUBLIC_PARAMETERS.contains(name))
             .map(|(_, value)| value);
         let parts = self.user.into_iter().chain([host, port]).chain(of_query);
         let database = self.database();
-        let mut secrets = both(parts.filter(|part| !is_loopback(part)));
+        let mut secrets = raw_and_decoded(parts.filter(|part| !is_loopback(part)));
         secrets.retain(|part| *part != database);
         secrets.extend(self.passwords());
         let query = if self.query.is_empty() {
@@ -77,18 +80,21 @@ impl<'u> Url<'u> {
             format!("{}?{}", self.path, self.query)
         };
         secrets.extend(
-            [self.place.to_string(), query]
+            [self.host_port.to_string(), query]
                 .into_iter()
-                .filter(|text| text.len() > LEAST),
+                .filter(|text| text.len() > MIN_SECRET_LENGTH),
         );
         secrets
     }
 
     /// Words that are no secret where they stand in it twice: who calls his password as his
     /// database has none.
-    pub fn words(&self) -> Vec<String> {
-        let (host, _) = self.place.rsplit_once(':').unwrap_or((self.place, ""));
-        let mut words = both(self.user.into_iter().chain([host, self.scheme]));
+    pub fn plain_words(&self) -> Vec<String> {
+        let (host, _) = self
+            .host_port
+            .rsplit_once(':')
+            .unwrap_or((self.host_port, ""));
+        let mut words = raw_and_decoded(self.user.into_iter().chain([host, self.scheme]));
         words.push(self.database());
         words
     }
@@ -108,9 +114,9 @@ impl<'u> Url<'u> {
 
     /// The files that it names, with the parameters that do.
     pub fn files(&self) -> Vec<(&'u str, String)> {
-        let files = self
-            .parameters()
-            .filter(|(name, value)| FILES.contains(name) && !value.starts_with("-----BEGIN"));
+        let files = self.parameters().filter(|(name, value)| {
+            FILE_PARAMETERS.contains(name) && !value.starts_with("-----BEGIN")
+        });
         files
             .map(|(name, value)| {
                 (
@@ -140,16 +146,19 @@ impl<'u> Url<'u> {
 
     /// True where a password has signs in it that end it: `/`, `?` or `#`. Then the rest of it
     /// would be taken for a path or a host.
-    fn is_cut(&self) -> bool {
+    fn is_ambiguous(&self) -> bool {
         let is_in_query =
-            self.user.is_none() && self.place.contains(':') && self.query.contains('@');
+            self.user.is_none() && self.host_port.contains(':') && self.query.contains('@');
         self.path.contains(['@', '#']) || self.query.contains('#') || is_in_query
     }
 
     /// The same as the driver reads it: one without a host, as libpq has it for sockets, names its
     /// user otherwise.
-    fn without_host(&self, text: &str) -> String {
-        let (host, port) = self.place.rsplit_once(':').unwrap_or((self.place, ""));
+    fn with_explicit_host(&self, text: &str) -> String {
+        let (host, port) = self
+            .host_port
+            .rsplit_once(':')
+            .unwrap_or((self.host_port, ""));
         if self.user.is_none() && self.password.is_none() && port.is_empty() || !host.is_empty() {
             return text.to_string();
         }
@@ -167,7 +176,7 @@ impl<'u> Url<'u> {
             return format!(
                 "{scheme}://{}{password}@localhost{}{path}{query}",
                 self.user.unwrap_or_default(),
-                self.place
+                self.host_port
             );
         }
         // In a parameter, these signs would be others.
@@ -192,7 +201,7 @@ impl<'u> Url<'u> {
 }
 
 /// Parameters whose values are no secrets.
-const OPEN: &[&str] = &[
+const PUBLIC_PARAMETERS: &[&str] = &[
     "sslmode",
     "ssl-mode",
     "application_name",
@@ -206,7 +215,7 @@ const OPEN: &[&str] = &[
 
 /// Parameters of MySQL's drivers that decide what values look like on their way: hygge's sessions
 /// have UTC and utf8mb4, by which values arrive as they are.
-pub const NO_EFFECT: &[&str] = &["charset", "collation", "timezone", "time-zone"];
+pub const IGNORED_PARAMETERS: &[&str] = &["charset", "collation", "timezone", "time-zone"];
 
 /// A URL without these parameters.
 pub fn without_parameters(text: &str, names: &[&str]) -> String {
@@ -228,7 +237,7 @@ pub fn without_parameters(text: &str, names: &[&str]) -> String {
 }
 
 /// Parameters that name files.
-const FILES: &[&str] = &[
+const FILE_PARAMETERS: &[&str] = &[
     "sslrootcert",
     "ssl-root-cert",
     "ssl-ca",
@@ -240,7 +249,7 @@ const FILES: &[&str] = &[
 ];
 
 /// Parameters that are understood, of PostgreSQL and of MySQL; what is not is passed over.
-const POSTGRES: &[&str] = &[
+const POSTGRES_PARAMETERS: &[&str] = &[
     "sslmode",
     "ssl-mode",
     "sslrootcert",
@@ -260,7 +269,7 @@ const POSTGRES: &[&str] = &[
     "application_name",
     "options",
 ];
-const MYSQL: &[&str] = &[
+const MYSQL_PARAMETERS: &[&str] = &[
     "sslmode",
     "ssl-mode",
     "sslca",
@@ -279,9 +288,9 @@ pub fn unknown_parameters(text: &str) -> (Vec<String>, &'static [&'static str]) 
         return (Vec::new(), &[]);
     };
     let known = if url.scheme.starts_with("postgres") {
-        POSTGRES
+        POSTGRES_PARAMETERS
     } else {
-        MYSQL
+        MYSQL_PARAMETERS
     };
     let is_name = |name: &str| {
         !name.is_empty()
@@ -310,18 +319,18 @@ pub fn unknown_parameters(text: &str) -> (Vec<String>, &'static [&'static str]) 
 ///
 /// # Errors
 /// A part of it would be taken for another.
-pub fn understood(text: &str) -> Result<String, &'static str> {
+pub fn driver_url(text: &str) -> Result<String, &'static str> {
     let Some(url) = Url::parse(text) else {
         return Ok(text.to_string());
     };
-    if url.is_cut() {
+    if url.is_ambiguous() {
         return Err("a sign such as / ? or # ends its user or its password early");
     }
-    Ok(url.without_host(text))
+    Ok(url.with_explicit_host(text))
 }
 
 /// Texts as they are written, and decoded.
-fn both<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<String> {
+fn raw_and_decoded<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<String> {
     let written = texts.filter(|text| !text.is_empty());
     let mut all: Vec<String> = written
         .flat_map(|text| {
@@ -340,7 +349,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The text with every word covered that is one of these: whole, and not a piece of another word.
-pub fn covered(text: &str, word: &str, cover: impl Fn(&str) -> String) -> String {
+pub fn redact_word(text: &str, word: &str, cover: impl Fn(&str) -> String) -> String {
     let is_letter = |letter: Option<char>| {
         letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
     };
@@ -384,7 +393,7 @@ mod tests {
             "postgres://u:p#w@h/db",
             "mysql://h/db#x",
         ] {
-            assert!(understood(url).is_err(), "{url}");
+            assert!(driver_url(url).is_err(), "{url}");
         }
         for url in [
             "postgres://u:p@ss@h/db",
@@ -393,29 +402,29 @@ mod tests {
             "sqlite:a@b/#1.db",
             "postgres:///db",
         ] {
-            assert_eq!(understood(url).as_deref(), Ok(url));
+            assert_eq!(driver_url(url).as_deref(), Ok(url));
         }
     }
 
     #[test]
     fn a_socket_is_read_as_libpq_writes_it() {
         assert_eq!(
-            understood("postgres://u@/db?host=/run").as_deref(),
+            driver_url("postgres://u@/db?host=/run").as_deref(),
             Ok("postgres:///db?user=u&host=/run")
         );
         assert_eq!(
-            understood("postgresql://u:a+%40@:77/db").as_deref(),
+            driver_url("postgresql://u:a+%40@:77/db").as_deref(),
             Ok("postgresql:///db?user=u&password=a%2B%40&port=77")
         );
         assert_eq!(
-            understood("mysql://u@/db?socket=/run/s").as_deref(),
+            driver_url("mysql://u@/db?socket=/run/s").as_deref(),
             Ok("mysql://u@localhost/db?socket=/run/s")
         );
     }
 
     #[test]
     fn only_whole_words_are_covered() {
-        let covered = |text, word| covered(text, word, |_| "*".into());
+        let covered = |text, word| redact_word(text, word, |_| "*".into());
         assert_eq!(
             covered("too many connections", "connect"),
             "too many connections"

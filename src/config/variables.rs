@@ -16,11 +16,11 @@ pub const NOT_UTF8: &str = "\0not UTF-8";
 
 /// What a text that must not be shown has in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SecretKind {
     /// The URL of a database, or a variable that is one.
     Url,
     /// A variable that is a piece of a connection.
-    Piece,
+    Fragment,
     /// The password of a connection.
     Password,
 }
@@ -39,7 +39,7 @@ pub enum VariableError {
     Secret(String),
     /// It is a piece of what a connection says, and this is none.
     #[error("the variable {0} is a part of a connection")]
-    Piece(String),
+    SecretFragment(String),
     /// It is empty, and a path would begin at the root of the file system, or have a folder less.
     #[error("the variable {0} is empty")]
     Empty(String),
@@ -51,13 +51,13 @@ pub enum VariableError {
 /// The variable without which a path is another one: it is empty and stands where a folder's name
 /// does. In front of a path that makes it begin at the root; elsewhere, `:-` says that it may be
 /// so.
-pub fn empty_in(path: &str, variables: &Variables) -> Option<String> {
-    for (place, part) in parts_of(path).into_iter().enumerate() {
+pub fn find_empty_variable(path: &str, variables: &Variables) -> Option<String> {
+    for (place, part) in path_segments(path).into_iter().enumerate() {
         let mut rest = part;
         let mut empty = None;
         while let Some(after) = rest.strip_prefix("${") {
             let (inside, behind) = after.split_once('}')?;
-            if !value(inside, variables).ok()?.is_empty() {
+            if !lookup(inside, variables).ok()?.is_empty() {
                 break;
             }
             empty = Some(inside).filter(|inside| place == 0 || !inside.contains(":-"));
@@ -71,7 +71,7 @@ pub fn empty_in(path: &str, variables: &Variables) -> Option<String> {
 }
 
 /// The parts of a path between its slashes, but for those in braces.
-fn parts_of(path: &str) -> Vec<&str> {
+fn path_segments(path: &str) -> Vec<&str> {
     let (mut parts, mut start, mut is_inside) = (Vec::new(), 0, false);
     for (at, letter) in path.char_indices() {
         match letter {
@@ -105,21 +105,21 @@ impl std::error::Error for VariableErrors {}
 ///
 /// # Errors
 /// A variable has no value, or is not written as it should be.
-pub fn filled_secret<'t>(
+pub fn interpolate_secret<'t>(
     text: &'t str,
     variables: &Variables,
 ) -> Result<Cow<'t, str>, VariableErrors> {
-    fill_in(text, variables, None)
+    interpolate(text, variables, None)
 }
 
 /// Says of a value, and of what stands between the braces for it, what of a connection it is.
-pub(super) type KindOf<'k> = &'k dyn Fn(&str, &str) -> Option<Kind>;
+pub(super) type SecretClassifier<'k> = &'k dyn Fn(&str, &str) -> Option<SecretKind>;
 
 /// What `kind` knows must not be in it; `None` where it is a secret itself.
-pub(super) fn fill_in<'t>(
+pub(super) fn interpolate<'t>(
     text: &'t str,
     variables: &Variables,
-    kind: Option<KindOf<'_>>,
+    kind: Option<SecretClassifier<'_>>,
 ) -> Result<Cow<'t, str>, VariableErrors> {
     let is_secret = kind.is_none();
     let Some(first) = text.find('$') else {
@@ -136,20 +136,22 @@ pub(super) fn fill_in<'t>(
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
             let Some((inside, after)) = after.split_once('}') else {
-                errors.push(unreadable(format!("${{{after}"), is_secret));
+                errors.push(unreadable_error(format!("${{{after}"), is_secret));
                 break;
             };
-            match value(inside, variables) {
+            match lookup(inside, variables) {
                 Ok(value) if let Some(kind) = kind.and_then(|kind| kind(value, inside)) => {
                     let name = inside.split(":-").next().unwrap_or_default().to_string();
-                    errors.push(if kind == Kind::Url {
+                    errors.push(if kind == SecretKind::Url {
                         VariableError::Secret(name)
                     } else {
-                        VariableError::Piece(name)
+                        VariableError::SecretFragment(name)
                     });
                 }
                 Ok(value) => filled.push_str(value),
-                Err(VariableError::Unreadable(text)) => errors.push(unreadable(text, is_secret)),
+                Err(VariableError::Unreadable(text)) => {
+                    errors.push(unreadable_error(text, is_secret))
+                }
                 Err(error) => errors.push(error),
             }
             rest = after;
@@ -166,11 +168,11 @@ pub(super) fn fill_in<'t>(
 }
 
 /// What is written in a URL is not shown.
-fn unreadable(text: String, is_secret: bool) -> VariableError {
+fn unreadable_error(text: String, is_secret: bool) -> VariableError {
     VariableError::Unreadable(if is_secret { "in it".into() } else { text })
 }
 
-fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, VariableError> {
+fn lookup<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, VariableError> {
     let (name, default) = match inside.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
@@ -194,7 +196,7 @@ fn value<'v>(inside: &'v str, variables: &'v Variables) -> Result<&'v str, Varia
 }
 
 /// The names of the variables that a text may use, wherever they stand.
-pub fn names_in(text: &str) -> impl Iterator<Item = &str> {
+pub fn variable_names(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).map(|rest| {
         let end = rest
             .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')

@@ -6,15 +6,15 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::node::{Key, NO_TEXT, Node, UNSET, Value};
+use super::node::{Key, NON_TEXT_PREFIX, Node, NodeValue, UNSET};
 use super::problem::{Problem, Problems, Span};
 
 /// How deep a config may be nested: hygge's own keys need ten.
-pub const DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 /// How many values a file may have, what aliases repeat included.
-pub const VALUES: usize = 1_000_000;
+pub const MAX_VALUES: usize = 1_000_000;
 /// How many values aliases may repeat.
-const REPEATED: usize = 300_000;
+const MAX_ALIAS_VALUES: usize = 300_000;
 
 /// Parses one YAML document, the config's file of this number. As YAML 1.2 has it, only `true` and
 /// `false` are booleans: a folder may be called `no`. Aliases, depth and size are bounded.
@@ -29,19 +29,19 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
     };
-    options.alias_limits.max_total_replayed_events = REPEATED;
+    options.alias_limits.max_total_replayed_events = MAX_ALIAS_VALUES;
     if let Some(budget) = &mut options.budget {
-        budget.max_depth = DEPTH;
-        budget.flow_nesting_limit = DEPTH;
-        budget.max_nodes = VALUES;
-        budget.max_events = 2 * VALUES;
-        budget.max_recorded_anchor_events = 2 * VALUES;
+        budget.max_depth = MAX_DEPTH;
+        budget.flow_nesting_limit = MAX_DEPTH;
+        budget.max_nodes = MAX_VALUES;
+        budget.max_events = 2 * MAX_VALUES;
+        budget.max_recorded_anchor_events = 2 * MAX_VALUES;
         // One anchor may be merged into thousands of flows.
         budget.enforce_alias_anchor_ratio = false;
     }
-    match serde_saphyr::from_str_with_options::<Raw>(text, options) {
-        Ok(Raw(mut node)) => {
-            node.take_keys_from(text);
+    match serde_saphyr::from_str_with_options::<RawNode>(text, options) {
+        Ok(RawNode(mut node)) => {
+            node.restore_key_texts(text);
             if file > 0 {
                 node.set_file(file);
             }
@@ -50,13 +50,13 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
         Err(error) => {
             let at = error
                 .location()
-                .map_or(Span::default(), |location| span(&location));
+                .map_or(Span::default(), |location| to_span(&location));
             let message = error.without_snippet().to_string();
-            Err(problem(
+            Err(parse_problem(
                 &message,
                 Span {
                     file,
-                    ..at.within(text)
+                    ..at.with_offset_in(text)
                 },
             ))
         }
@@ -64,10 +64,10 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Node, Problem> {
 }
 
 /// The error of a key that is no text.
-const KEY: &str = "a key is a list or a map";
+const KEY_ERROR: &str = "a key is a list or a map";
 
 /// Words of the parser, what is said instead (or its own words), and what to do.
-const WORDS: &[(&str, Option<&str>, &str)] = &[
+const PARSER_HINTS: &[(&str, Option<&str>, &str)] = &[
     (
         "multiple YAML documents",
         None,
@@ -111,7 +111,11 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
     ("unclosed bracket", None, "close the bracket"),
     ("quoted scalar", None, "close the quote"),
     ("simple key", None, "a key ends with a colon and a space"),
-    (KEY, None, "put a key in quotes that begins with { or ["),
+    (
+        KEY_ERROR,
+        None,
+        "put a key in quotes that begins with { or [",
+    ),
     (
         "recursive references",
         Some("an alias stands in what it repeats"),
@@ -145,19 +149,19 @@ const WORDS: &[(&str, Option<&str>, &str)] = &[
 ];
 
 /// Signs that YAML takes for something else, and that leave nothing of a text behind them.
-const SIGNS: &[(char, &str)] = &[('&', "an anchor"), ('!', "a tag")];
+const SPECIAL_CHARS: &[(char, &str)] = &[('&', "an anchor"), ('!', "a tag")];
 
 /// Finds texts that begin with a sign by which YAML reads nothing. Each is a problem, and what
 /// reads it says nothing more.
-pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
+pub(super) fn report_special_chars(node: &mut Node, text: &str, problems: &mut Problems) {
     match &mut node.value {
-        Value::List(items) => items
+        NodeValue::List(items) => items
             .iter_mut()
-            .for_each(|item| take_signs(item, text, problems)),
-        Value::Map(entries) => {
+            .for_each(|item| report_special_chars(item, text, problems)),
+        NodeValue::Map(entries) => {
             for (key, value) in entries {
-                let sign = if value.value == Value::Null {
-                    sign_behind(key, text)
+                let sign = if value.value == NodeValue::Null {
+                    special_char_after(key, text)
                 } else {
                     None
                 };
@@ -170,11 +174,11 @@ pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
                         );
                         problems.push(
                             Problem::new(at, message, "read as nothing")
-                                .hint(format!("put it in quotes: \"{word}\"")),
+                                .with_hint(format!("put it in quotes: \"{word}\"")),
                         );
-                        value.value = Value::Text(UNSET.into());
+                        value.value = NodeValue::Text(UNSET.into());
                     }
-                    None => take_signs(value, text, problems),
+                    None => report_special_chars(value, text, problems),
                 }
             }
         }
@@ -183,7 +187,7 @@ pub(super) fn take_signs(node: &mut Node, text: &str, problems: &mut Problems) {
 }
 
 /// The word behind a key that begins with such a sign, with its place and what YAML takes it for.
-fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static str)> {
+fn special_char_after<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static str)> {
     let line = text.get(key.at.offset..)?.lines().next()?;
     let behind = line
         .get(key.at.length..)?
@@ -191,7 +195,9 @@ fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static 
         .strip_prefix(':')?
         .trim_start();
     let word = behind.split([' ', '\t', ',', '}', ']']).next()?;
-    let (_, what) = SIGNS.iter().find(|(sign, _)| word.starts_with(*sign))?;
+    let (_, what) = SPECIAL_CHARS
+        .iter()
+        .find(|(sign, _)| word.starts_with(*sign))?;
     // An anchor that is used somewhere is one, and two ! are a type of YAML's own.
     if word.len() < 2 || word.starts_with("!!") || text.contains(&format!("*{}", &word[1..])) {
         return None;
@@ -214,32 +220,33 @@ fn sign_behind<'t>(key: &Key, text: &'t str) -> Option<(Span, &'t str, &'static 
 }
 
 /// The problem that a parser's error is.
-fn problem(said: &str, at: Span) -> Problem {
-    let known = WORDS.iter().find(|(word, ..)| said.contains(word));
+fn parse_problem(said: &str, at: Span) -> Problem {
+    let known = PARSER_HINTS.iter().find(|(word, ..)| said.contains(word));
     // The location is shown with the lines themselves, and nobody here sets options of the parser.
     let own = said.split(" at line ").next().unwrap_or(said);
     let own = own.split(", set ").next().unwrap_or(own);
     let own = own.split("; use ").next().unwrap_or(own);
     match known {
-        Some((_, words, hint)) => Problem::new(at, words.unwrap_or(own), "here").hint(*hint),
-        None => Problem::new(at, own, "here")
-            .hint("this is where YAML could not be read; the cause may stand on the line above"),
+        Some((_, words, hint)) => Problem::new(at, words.unwrap_or(own), "here").with_hint(*hint),
+        None => Problem::new(at, own, "here").with_hint(
+            "this is where YAML could not be read; the cause may stand on the line above",
+        ),
     }
 }
 
-struct Raw(Node);
+struct RawNode(Node);
 
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for RawNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<RawValue>::deserialize(deserializer)?;
         Ok(Self(Node {
             value: spanned.value.0,
-            at: span(&spanned.referenced),
+            at: to_span(&spanned.referenced),
         }))
     }
 }
 
-struct RawValue(Value);
+struct RawValue(NodeValue);
 
 impl<'de> Deserialize<'de> for RawValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -250,68 +257,68 @@ impl<'de> Deserialize<'de> for RawValue {
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
+    type Value = NodeValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<NodeValue, E> {
+        Ok(NodeValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<NodeValue, E> {
+        Ok(NodeValue::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<NodeValue, E> {
+        Ok(NodeValue::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value))
+    fn visit_i64<E>(self, value: i64) -> Result<NodeValue, E> {
+        Ok(NodeValue::Integer(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
+    fn visit_u64<E>(self, value: u64) -> Result<NodeValue, E> {
+        Ok(i64::try_from(value).map_or(NodeValue::Float(value as f64), NodeValue::Integer))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Integer))
+    fn visit_i128<E>(self, value: i128) -> Result<NodeValue, E> {
+        Ok(i64::try_from(value).map_or(NodeValue::Float(value as f64), NodeValue::Integer))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<NodeValue, E> {
+        Ok(NodeValue::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_string()))
+    fn visit_str<E>(self, value: &str) -> Result<NodeValue, E> {
+        Ok(NodeValue::Text(value.to_string()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
+    fn visit_string<E>(self, value: String) -> Result<NodeValue, E> {
+        Ok(NodeValue::Text(value))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<NodeValue, A::Error> {
         let mut list = Vec::new();
-        while let Some(Raw(node)) = items.next_element()? {
+        while let Some(RawNode(node)) = items.next_element()? {
             list.push(node);
         }
-        Ok(Value::List(list))
+        Ok(NodeValue::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NodeValue, A::Error> {
         let mut map = Vec::new();
-        while let Some(key) = entries.next_key::<Raw>()? {
-            let Raw(node) = entries.next_value()?;
+        while let Some(key) = entries.next_key::<RawNode>()? {
+            let RawNode(node) = entries.next_value()?;
             let name = match key.0.value {
-                Value::Text(text) => text,
-                Value::Null => format!("{NO_TEXT}null"),
-                Value::Bool(value) => format!("{NO_TEXT}{value}"),
-                Value::Integer(number) => format!("{NO_TEXT}{number}"),
-                Value::Float(number) => format!("{NO_TEXT}{number}"),
-                Value::List(_) | Value::Map(_) | Value::Secret(_) => {
-                    return Err(serde::de::Error::custom(KEY));
+                NodeValue::Text(text) => text,
+                NodeValue::Null => format!("{NON_TEXT_PREFIX}null"),
+                NodeValue::Bool(value) => format!("{NON_TEXT_PREFIX}{value}"),
+                NodeValue::Integer(number) => format!("{NON_TEXT_PREFIX}{number}"),
+                NodeValue::Float(number) => format!("{NON_TEXT_PREFIX}{number}"),
+                NodeValue::List(_) | NodeValue::Map(_) | NodeValue::Secret(_) => {
+                    return Err(serde::de::Error::custom(KEY_ERROR));
                 }
             };
             map.push((
@@ -323,11 +330,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 node,
             ));
         }
-        Ok(Value::Map(map))
+        Ok(NodeValue::Map(map))
     }
 }
 
-fn span(location: &serde_saphyr::Location) -> Span {
+fn to_span(location: &serde_saphyr::Location) -> Span {
     let number = |value: u64| usize::try_from(value).unwrap_or_default();
     let span = location.span();
     Span {

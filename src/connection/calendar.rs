@@ -3,17 +3,17 @@
 //! The calendar is the proleptic Gregorian one, as databases and files have it.
 
 use super::digits;
-use crate::config::words::Step;
+use crate::config::value_types::SliceWidth;
 
 /// Days of 1970-01-01 since 0000-03-01, where the count of `days` begins.
 const EPOCH: i64 = 719_468;
 
 /// Microseconds of a day.
-pub const DAY_MICROS: i64 = 86_400_000_000;
+pub const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Days since 1970-01-01 of a date. The algorithm is `days_from_civil` of
 /// <https://howardhinnant.github.io/date_algorithms.html>.
-pub fn days(year: i64, month: u32, day: u32) -> i64 {
+pub fn days_from_date(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -25,7 +25,7 @@ pub fn days(year: i64, month: u32, day: u32) -> i64 {
 }
 
 /// The date of a day since 1970-01-01: `civil_from_days` of the same.
-pub fn date(days: i64) -> (i64, u32, u32) {
+pub fn date_from_days(days: i64) -> (i64, u32, u32) {
     let days = days + EPOCH;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -45,7 +45,7 @@ pub fn date(days: i64) -> (i64, u32, u32) {
 }
 
 /// True for a date that there is.
-pub fn exists(year: i64, month: u32, day: u32) -> bool {
+pub fn is_valid_date(year: i64, month: u32, day: u32) -> bool {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
@@ -73,17 +73,17 @@ pub fn parse_date(text: &str) -> Option<(i64, u32, u32, &str)> {
         .position(|sign| *sign == b'-')
         .filter(|end| *end >= 4)?;
     let (year, month, day) = (
-        number(bytes.get(..end)?)?,
-        number(bytes.get(end + 1..end + 3)?)?,
-        number(bytes.get(end + 4..end + 6)?)?,
+        parse_digits(bytes.get(..end)?)?,
+        parse_digits(bytes.get(end + 1..end + 3)?)?,
+        parse_digits(bytes.get(end + 4..end + 6)?)?,
     );
     let (month, day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
-    let is_date = bytes[end + 3] == b'-' && year <= LAST_YEAR && exists(year, month, day);
+    let is_date = bytes[end + 3] == b'-' && year <= LAST_YEAR && is_valid_date(year, month, day);
     is_date.then_some((year, month, day, &text[end + 6..]))
 }
 
 /// Reads digits.
-fn number(digits: &[u8]) -> Option<i64> {
+fn parse_digits(digits: &[u8]) -> Option<i64> {
     let add =
         |number: i64, digit: &u8| number.checked_mul(10)?.checked_add(i64::from(digit - b'0'));
     digits.iter().try_fold(0, |number, digit| {
@@ -92,47 +92,48 @@ fn number(digits: &[u8]) -> Option<i64> {
 }
 
 /// The number of the step that a day lies in.
-pub fn step_of(by: Step, days: i64) -> i64 {
-    let (year, month, _) = date(days);
+pub fn slice_number(by: SliceWidth, days: i64) -> i64 {
+    let (year, month, _) = date_from_days(days);
     match by {
-        Step::Day | Step::Numbers(_) => days,
-        Step::Month => year * 12 + i64::from(month) - 1,
-        Step::Year => year,
+        SliceWidth::Day | SliceWidth::Numbers(_) => days,
+        SliceWidth::Month => year * 12 + i64::from(month) - 1,
+        SliceWidth::Year => year,
     }
 }
 
 /// The first day of a step.
-pub fn first_day(by: Step, number: i64) -> (i64, u32, u32) {
+pub fn first_day(by: SliceWidth, number: i64) -> (i64, u32, u32) {
     match by {
-        Step::Day | Step::Numbers(_) => date(number),
-        Step::Month => (
+        SliceWidth::Day | SliceWidth::Numbers(_) => date_from_days(number),
+        SliceWidth::Month => (
             number.div_euclid(12),
             u32::try_from(number.rem_euclid(12)).unwrap_or_default() + 1,
             1,
         ),
-        Step::Year => (number, 1, 1),
+        SliceWidth::Year => (number, 1, 1),
     }
 }
 
 /// The step as slices are called: `2026-09-01`, `2026-09` or `2026`.
-pub fn name(by: Step, number: i64) -> String {
+pub fn slice_name(by: SliceWidth, number: i64) -> String {
     let (year, month, day) = first_day(by, number);
     match by {
-        Step::Day | Step::Numbers(_) => format!("{year:04}-{month:02}-{day:02}"),
-        Step::Month => format!("{year:04}-{month:02}"),
-        Step::Year => format!("{year:04}"),
+        SliceWidth::Day | SliceWidth::Numbers(_) => format!("{year:04}-{month:02}-{day:02}"),
+        SliceWidth::Month => format!("{year:04}-{month:02}"),
+        SliceWidth::Year => format!("{year:04}"),
     }
 }
 
 /// The step that a name means.
-pub fn parse_name(by: Step, name: &str) -> Option<i64> {
+pub fn parse_slice_name(by: SliceWidth, name: &str) -> Option<i64> {
     let full = match by {
-        Step::Day | Step::Numbers(_) => name.to_string(),
-        Step::Month => format!("{name}-01"),
-        Step::Year => format!("{name}-01-01"),
+        SliceWidth::Day | SliceWidth::Numbers(_) => name.to_string(),
+        SliceWidth::Month => format!("{name}-01"),
+        SliceWidth::Year => format!("{name}-01-01"),
     };
     let (year, month, day, rest) = parse_date(&full)?;
-    rest.is_empty().then(|| step_of(by, days(year, month, day)))
+    rest.is_empty()
+        .then(|| slice_number(by, days_from_date(year, month, day)))
 }
 
 /// Adds days since 1970 as `YYYY-MM-DD`.
@@ -140,7 +141,7 @@ pub fn parse_name(by: Step, name: &str) -> Option<i64> {
 /// # Errors
 /// It has no year from 1 to 9999.
 pub fn put_date(out: &mut String, days: i64) -> Result<(), String> {
-    let (year, month, day) = date(days);
+    let (year, month, day) = date_from_days(days);
     if !(1..=9999).contains(&year) {
         return Err(format!("the year {year} is not one from 1 to 9999"));
     }
@@ -169,10 +170,10 @@ pub fn put_time(out: &mut String, micros: i64) {
 ///
 /// # Errors
 /// It has no year from 1 to 9999.
-pub fn put_moment(out: &mut String, micros: i64) -> Result<(), String> {
-    put_date(out, micros.div_euclid(DAY_MICROS))?;
+pub fn put_timestamp(out: &mut String, micros: i64) -> Result<(), String> {
+    put_date(out, micros.div_euclid(MICROS_PER_DAY))?;
     out.push(' ');
-    put_time(out, micros.rem_euclid(DAY_MICROS));
+    put_time(out, micros.rem_euclid(MICROS_PER_DAY));
     Ok(())
 }
 
@@ -180,9 +181,9 @@ pub fn put_moment(out: &mut String, micros: i64) -> Result<(), String> {
 ///
 /// # Errors
 /// It has no year from 1 to 9999.
-pub fn shown_moment(micros: i64) -> Result<String, String> {
+pub fn format_timestamp(micros: i64) -> Result<String, String> {
     let mut shown = String::new();
-    put_moment(&mut shown, micros)?;
+    put_timestamp(&mut shown, micros)?;
     Ok(shown)
 }
 
@@ -196,7 +197,7 @@ fn put_numbers<const N: usize>(out: &mut String, numbers: [(&str, i64, usize); N
 /// A date with a time of the day, and how far its clock is ahead of UTC if that is said, in
 /// microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct ParsedTimestamp {
     /// Days since 1970.
     pub days: i64,
     /// Microseconds of the day.
@@ -205,11 +206,11 @@ pub struct Moment {
     pub offset: Option<i64>,
 }
 
-impl Moment {
+impl ParsedTimestamp {
     /// Microseconds since 1970, UTC; without an offset the clock is one of UTC. A far date has more
     /// than 64 bits hold.
-    pub fn instant(&self) -> i128 {
-        i128::from(self.days) * i128::from(DAY_MICROS) + i128::from(self.micros)
+    pub fn utc_micros(&self) -> i128 {
+        i128::from(self.days) * i128::from(MICROS_PER_DAY) + i128::from(self.micros)
             - i128::from(self.offset.unwrap_or(0))
     }
 }
@@ -228,14 +229,14 @@ pub fn looks_like_a_date(text: &str) -> bool {
 }
 
 /// Reads `YYYY-MM-DD`, with a time behind `T` or a space, with `Z` or `+HH:MM` behind that.
-pub fn parse_moment(text: &str) -> Option<Moment> {
+pub fn parse_timestamp(text: &str) -> Option<ParsedTimestamp> {
     let (year, month, day, rest) = parse_date(text)?;
-    let days = days(year, month, day);
+    let days = days_from_date(year, month, day);
     if year < 1 {
         return None;
     }
     let Some(rest) = rest.strip_prefix(['T', ' ']) else {
-        return rest.is_empty().then_some(Moment {
+        return rest.is_empty().then_some(ParsedTimestamp {
             days,
             micros: 0,
             offset: None,
@@ -245,7 +246,7 @@ pub fn parse_moment(text: &str) -> Option<Moment> {
         Some(at) => (rest[..at].trim_end(), Some(offset(&rest[at..])?)),
         None => (rest, None),
     };
-    Some(Moment {
+    Some(ParsedTimestamp {
         days,
         micros: parse_time(clock)?,
         offset,
@@ -321,24 +322,24 @@ mod tests {
             "2026-1-01",
         ] {
             assert_eq!(parse_date(none), None, "{none}");
-            assert_eq!(parse_moment(none), None, "{none}");
-            assert_eq!(parse_name(Step::Day, none), None, "{none}");
+            assert_eq!(parse_timestamp(none), None, "{none}");
+            assert_eq!(parse_slice_name(SliceWidth::Day, none), None, "{none}");
         }
-        let last = parse_moment("9999999-12-31 23:59:59.999999-23:59").expect("a moment");
-        assert_eq!(date(last.days), (9_999_999, 12, 31));
+        let last = parse_timestamp("9999999-12-31 23:59:59.999999-23:59").expect("a moment");
+        assert_eq!(date_from_days(last.days), (9_999_999, 12, 31));
         assert_eq!(
-            last.instant(),
-            (i128::from(last.days) + 2) * i128::from(DAY_MICROS) - 60_000_001
+            last.utc_micros(),
+            (i128::from(last.days) + 2) * i128::from(MICROS_PER_DAY) - 60_000_001
         );
         assert!(
-            i64::try_from(last.instant()).is_err(),
+            i64::try_from(last.utc_micros()).is_err(),
             "more than 64 bits hold"
         );
         assert!(
             i64::try_from(
-                parse_moment("292277-01-09 04:00:54.775807")
+                parse_timestamp("292277-01-09 04:00:54.775807")
                     .expect("a moment")
-                    .instant()
+                    .utc_micros()
             )
             .is_ok()
         );
@@ -356,7 +357,7 @@ mod tests {
         ];
         for (text, micros) in cases {
             assert_eq!(
-                parse_moment(text).map(|moment| moment.instant()),
+                parse_timestamp(text).map(|moment| moment.utc_micros()),
                 Some(micros),
                 "{text}"
             );

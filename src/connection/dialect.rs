@@ -15,7 +15,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// The kind that a URL is for.
-    pub(super) fn of(url: &str) -> Self {
+    pub(super) fn from_url(url: &str) -> Self {
         match url.split(':').next() {
             Some("sqlite") => Self::Sqlite,
             Some("postgres" | "postgresql") => Self::Postgres,
@@ -24,12 +24,12 @@ impl Dialect {
     }
 
     /// The kind that a connection is for; `None` while its URL is not known.
-    pub fn of_connection(connection: &Connection) -> Option<Self> {
+    pub fn from_connection(connection: &Connection) -> Option<Self> {
         use secrecy::ExposeSecret;
         connection
             .url()
             .ok()
-            .map(|url| Self::of(url.expose_secret()))
+            .map(|url| Self::from_url(url.expose_secret()))
     }
 
     /// Its name, as docs and errors have it.
@@ -42,7 +42,7 @@ impl Dialect {
     }
 
     /// A name of a table or a column, whatever signs are in it.
-    pub fn quoted(self, name: &str) -> String {
+    pub fn quote_name(self, name: &str) -> String {
         match self {
             Self::Sqlite | Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
             Self::MySql => format!("`{}`", name.replace('`', "``")),
@@ -50,7 +50,7 @@ impl Dialect {
     }
 
     /// A text as a value.
-    pub fn text(self, text: &str) -> String {
+    pub fn quote_text(self, text: &str) -> String {
         match self {
             Self::Sqlite => format!("'{}'", text.replace('\'', "''")),
             // With E, a backslash means the same whatever standard_conforming_strings says.

@@ -4,15 +4,15 @@
 //! points.
 
 /// The digits that a number of 128 bits has at most.
-const MOST: usize = 39;
+const MAX_DIGITS: usize = 39;
 
 /// Room for the digits of one number.
-pub type Room = [u8; MOST];
+pub type DigitBuffer = [u8; MAX_DIGITS];
 
 /// The digits of a number, with zeros before them where there are fewer than `least` of at most 39.
-pub fn digits(number: u128, least: usize, room: &mut Room) -> &str {
+pub fn digits(number: u128, least: usize, room: &mut DigitBuffer) -> &str {
     room.fill(b'0');
-    let mut first = MOST;
+    let mut first = MAX_DIGITS;
     let mut put = |digit: u8| {
         first -= 1;
         room[first] = b'0' + digit;
@@ -28,13 +28,13 @@ pub fn digits(number: u128, least: usize, room: &mut Room) -> &str {
         put((rest % 10) as u8);
         rest /= 10;
     }
-    let first = first.min(MOST - least.min(MOST));
+    let first = first.min(MAX_DIGITS - least.min(MAX_DIGITS));
     std::str::from_utf8(&room[first..]).unwrap_or_default()
 }
 
 /// Adds the digits of a small number.
 pub fn put(out: &mut String, number: u64, least: usize) {
-    out.push_str(digits(number.into(), least, &mut [0; MOST]));
+    out.push_str(digits(number.into(), least, &mut [0; MAX_DIGITS]));
 }
 
 #[cfg(test)]

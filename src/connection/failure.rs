@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Dialect;
 use super::redaction::Redaction;
-use super::trust::UNSAFE;
+use super::untrusted_schema::UNSAFE_USE_PREFIX;
 use crate::error::{Error, ErrorKind};
 use crate::fs;
 
@@ -15,7 +15,7 @@ use crate::fs;
 pub enum ConnectionError {
     /// It has no URL that can be used.
     #[error("it cannot be opened: {reason}")]
-    Url {
+    InvalidUrl {
         /// Why.
         reason: String,
         /// What to do.
@@ -23,7 +23,7 @@ pub enum ConnectionError {
     },
     /// The same, where it is not clear which.
     #[error("connection {connection} cannot be opened: {reason}")]
-    Unusable {
+    InvalidConnectionUrl {
         /// The connection.
         connection: String,
         /// Why.
@@ -33,10 +33,10 @@ pub enum ConnectionError {
     },
     /// Its words, or the library's.
     #[error("it does not answer: {0}")]
-    Silent(Failure),
+    Unreachable(Failure),
     /// It was waited for.
     #[error("it does not answer within {0:?}")]
-    Late(Duration),
+    ConnectTimedOut(Duration),
     /// A statement failed.
     #[error("connection {connection} failed to {action}: {failure}")]
     Failed {
@@ -57,12 +57,12 @@ pub enum ConnectionError {
     #[error(
         "beside the SQLite database of connection {0}, its -wal, -shm or -journal is something else than a file"
     )]
-    OddBeside(String),
+    UnexpectedSqliteFile(String),
     /// A journal that names another file, which SQLite would remove.
     #[error(
         "the -journal beside the SQLite database of connection {0} names another file, which would be removed"
     )]
-    Journal(String),
+    ForeignJournal(String),
     /// With `confine`, a SQLite database that lies somewhere else, also behind a link.
     #[error("the SQLite database of connection {0} lies outside of the folder of the config")]
     Outside(String),
@@ -70,10 +70,10 @@ pub enum ConnectionError {
 
 /// What a database or the way to it said, with nothing of the connection's URL in it.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub struct Failure {
     /// In words, with the code of the database if it has one.
-    pub words: String,
+    pub message: String,
     /// The code: an SQLSTATE, or a number of MySQL's or SQLite's.
     pub code: Option<String>,
     /// True for what may be gone when it is tried again.
@@ -84,7 +84,7 @@ pub struct Failure {
 /// of them, a server that starts or stops, deadlocks, conflicts, locks, a transaction that was idle
 /// for too long, a snapshot that was too old; statements that a pooler has prepared elsewhere. See
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const POSTGRES: &[&str] = &[
+const TRANSIENT_SQLSTATES: &[&str] = &[
     "08", "25P03", "26000", "40001", "40003", "40P01", "53300", "55P03", "57P01", "57P02", "57P03",
     "57P05", "72000",
 ];
@@ -95,7 +95,7 @@ const POSTGRES: &[&str] = &[
 /// reading only or no part of its cluster for a while. See
 /// <https://mariadb.com/kb/en/mariadb-error-code-reference/> and
 /// <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>.
-const MYSQL: &[u16] = &[
+const TRANSIENT_MYSQL_ERRORS: &[u16] = &[
     1020, 1040, 1047, 1053, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1290, 1412, 1614, 1637,
     1927, 2006, 2013, 3101, 3168, 3169, 4031,
 ];
@@ -105,7 +105,7 @@ const UNSUPPORTED: &str = "unsupported startup parameter";
 
 /// Results of SQLite that may pass, without what extends them: busy, locked, and a log that others
 /// are about to begin anew. See <https://www.sqlite.org/rescode.html>.
-pub const SQLITE: &[i32] = &[5, 6, 15];
+pub const TRANSIENT_SQLITE_CODES: &[i32] = &[5, 6, 15];
 
 /// The hint where nothing answers.
 const UNREACHED: &str = "check its URL, and that the server runs and lets this machine in";
@@ -114,19 +114,19 @@ const UNREACHED: &str = "check its URL, and that the server runs and lets this m
 const NO_TLS: &str = "no TLS";
 
 /// The same where somebody asked for it.
-const NO_TLS_THAT_IS_ASKED_FOR: &str = "no TLS that is asked for";
+const NO_REQUIRED_TLS: &str = "no TLS that is asked for";
 
 /// What stands for a code where something else answers than a server.
 const NO_SERVER: &str = "no server";
 
 impl Failure {
     /// The hint of what happens before there is a session.
-    fn hint_of_opening(&self) -> Option<&'static str> {
+    fn connect_hint(&self) -> Option<&'static str> {
         match self.code.as_deref() {
             Some(NO_TLS) => Some(
                 "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
             ),
-            Some(NO_TLS_THAT_IS_ASKED_FOR) => Some(
+            Some(NO_REQUIRED_TLS) => Some(
                 "turn TLS on at the server; or sslmode: prefer of the connection, which overrides its URL and the environment",
             ),
             Some(NO_SERVER) => Some(
@@ -134,7 +134,7 @@ impl Failure {
             ),
             Some("3D000" | "1049") => Some(OTHER_DATABASE),
             Some(CLOSED_FOLDER) => Some(IMMUTABLE),
-            _ if self.words.contains(CANNOT_OPEN) => Some(IMMUTABLE),
+            _ if self.message.contains(CANNOT_OPEN) => Some(IMMUTABLE),
             _ => None,
         }
     }
@@ -146,13 +146,13 @@ impl Failure {
             sqlx::Error::Configuration(_) => ("its URL cannot be read".to_string(), None, false),
             sqlx::Error::Io(error) => (error.to_string(), None, true),
             sqlx::Error::Database(error) => {
-                let code =
-                    number(error.as_ref()).or_else(|| error.code().map(|code| code.to_string()));
+                let code = mysql_error_number(error.as_ref())
+                    .or_else(|| error.code().map(|code| code.to_string()));
                 let words = match &code {
                     Some(code) => format!("{} (code {code})", error.message()),
                     None => error.message().to_string(),
                 };
-                let is_transient = may_pass(error.as_ref());
+                let is_transient = is_transient_error(error.as_ref());
                 (words, code, is_transient)
             }
             // What came was cut off, or is not the rest of what came before.
@@ -160,14 +160,14 @@ impl Failure {
             other => (other.to_string(), None, false),
         };
         Self {
-            words: redaction.cover(words),
+            message: redaction.redact(words),
             code,
             is_transient,
         }
     }
 
     /// Takes an error apart that came before there was a session: who answers may be somebody else.
-    pub(super) fn of_opening(
+    pub(super) fn from_connect_error(
         error: &sqlx::Error,
         redaction: &Redaction,
         dialect: Dialect,
@@ -179,13 +179,13 @@ impl Failure {
                 let (words, code) = match tls {
                     Some(tls) => (
                         format!("the server has no TLS, for which {tls} asks"),
-                        NO_TLS_THAT_IS_ASKED_FOR,
+                        NO_REQUIRED_TLS,
                     ),
                     None => ("the server has no TLS".to_string(), NO_TLS),
                 };
                 failure = Self {
                     code: Some(code.into()),
-                    ..Self::of_words(words, false)
+                    ..Self::from_message(words, false)
                 };
             }
             // One byte that is none of the two which a server of PostgreSQL answers a request for
@@ -197,7 +197,7 @@ impl Failure {
                     .map_or("", |rest| rest.get(..2).unwrap_or(rest));
                 failure = match byte {
                     // Nothing came: the library looks at a byte that nobody wrote.
-                    "00" => Self::of_words(
+                    "00" => Self::from_message(
                         "the connection ends before the server says anything".into(),
                         true,
                     ),
@@ -208,27 +208,27 @@ impl Failure {
                         );
                         Self {
                             code: Some(NO_SERVER.into()),
-                            ..Self::of_words(words, false)
+                            ..Self::from_message(words, false)
                         }
                     }
                 };
             }
             sqlx::Error::Protocol(_) => {
-                failure.words = format!(
+                failure.message = format!(
                     "what answers there speaks no {}: {}",
                     dialect.name(),
-                    failure.words
+                    failure.message
                 )
             }
             sqlx::Error::Io(reason) => {
                 if reason.kind() == std::io::ErrorKind::UnexpectedEof {
                     let name = dialect.name();
-                    failure.words = format!(
+                    failure.message = format!(
                         "the connection ends in the middle of an answer, which may be none of {name}'s: {reason}"
                     );
                 }
                 if let Some(Err(error)) = certificate.map(fs::open) {
-                    failure = Self::of_words(format!("sslrootcert: {error}"), false);
+                    failure = Self::from_message(format!("sslrootcert: {error}"), false);
                 }
             }
             _ => {}
@@ -237,9 +237,9 @@ impl Failure {
     }
 
     /// A failure that is told in words.
-    pub fn of_words(words: String, is_transient: bool) -> Self {
+    pub fn from_message(words: String, is_transient: bool) -> Self {
         Self {
-            words,
+            message: words,
             code: None,
             is_transient,
         }
@@ -247,15 +247,15 @@ impl Failure {
 }
 
 /// MySQL's own number, which says more than the SQLSTATE that sqlx gives as its code.
-fn number(error: &dyn sqlx::error::DatabaseError) -> Option<String> {
+fn mysql_error_number(error: &dyn sqlx::error::DatabaseError) -> Option<String> {
     error
         .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
         .map(|error| error.number().to_string())
 }
 
-fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
+fn is_transient_error(error: &dyn sqlx::error::DatabaseError) -> bool {
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
-        return MYSQL.contains(&error.number());
+        return TRANSIENT_MYSQL_ERRORS.contains(&error.number());
     }
     let code = error.code().unwrap_or_default();
     if error
@@ -263,18 +263,20 @@ fn may_pass(error: &dyn sqlx::error::DatabaseError) -> bool {
         .is_some()
     {
         return !error.message().contains(UNSUPPORTED)
-            && POSTGRES.iter().any(|passing| code.starts_with(passing));
+            && TRANSIENT_SQLSTATES
+                .iter()
+                .any(|passing| code.starts_with(passing));
     }
     code.parse::<i32>()
-        .is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
+        .is_ok_and(|code| TRANSIENT_SQLITE_CODES.contains(&(code & 0xff)))
 }
 
 impl ConnectionError {
     /// The same, with the name of the connection.
     #[must_use]
-    pub fn of(self, connection: &str) -> Self {
+    pub fn with_connection(self, connection: &str) -> Self {
         match self {
-            Self::Url { reason, hint } => Self::Unusable {
+            Self::InvalidUrl { reason, hint } => Self::InvalidConnectionUrl {
                 connection: connection.to_string(),
                 reason,
                 hint,
@@ -285,7 +287,7 @@ impl ConnectionError {
 
     /// The same, where it may be gone when it is tried again whatever it is.
     #[must_use]
-    pub fn passing(mut self) -> Self {
+    pub fn into_transient(mut self) -> Self {
         if let Self::Failed { failure, .. } = &mut self {
             failure.is_transient = true;
         }
@@ -295,14 +297,14 @@ impl ConnectionError {
     /// True for what may be gone when it is tried again.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Silent(failure) | Self::Failed { failure, .. } => failure.is_transient,
-            Self::Late(_) => true,
-            Self::Url { .. }
-            | Self::Unusable { .. }
+            Self::Unreachable(failure) | Self::Failed { failure, .. } => failure.is_transient,
+            Self::ConnectTimedOut(_) => true,
+            Self::InvalidUrl { .. }
+            | Self::InvalidConnectionUrl { .. }
             | Self::NoFile(_)
             | Self::NotAFile(_)
             | Self::Outside(_) => false,
-            Self::OddBeside(_) | Self::Journal(_) => false,
+            Self::UnexpectedSqliteFile(_) | Self::ForeignJournal(_) => false,
         }
     }
 }
@@ -317,7 +319,7 @@ const CLOSED_FOLDER: &str = "1544";
 const IMMUTABLE: &str = "a file with a write-ahead log needs a folder that may be written to; on read-only media, sqlite:FILE?immutable=1 reads it without what is in its -wal file";
 
 /// What the user of a connection must be allowed to do, by what failed.
-fn needed(action: &str) -> &'static str {
+fn required_privilege(action: &str) -> &'static str {
     match action {
         "make the table of receipts" => {
             "its user needs CREATE on the schema, in which hygge keeps the table hygge_receipts, or SELECT, INSERT, UPDATE and DELETE on one that is there"
@@ -354,16 +356,15 @@ const OTHER_DATABASE: &str = "check the name of the database in its URL";
 impl From<ConnectionError> for Error {
     fn from(error: ConnectionError) -> Self {
         let hint = match &error {
-            ConnectionError::Url { hint, .. } | ConnectionError::Unusable { hint, .. } => {
-                Some(*hint)
-            }
-            ConnectionError::Silent(failure) => failure.hint_of_opening().or(Some(UNREACHED)),
-            ConnectionError::Late(_) => Some(UNREACHED),
+            ConnectionError::InvalidUrl { hint, .. }
+            | ConnectionError::InvalidConnectionUrl { hint, .. } => Some(*hint),
+            ConnectionError::Unreachable(failure) => failure.connect_hint().or(Some(UNREACHED)),
+            ConnectionError::ConnectTimedOut(_) => Some(UNREACHED),
             ConnectionError::Outside(_) => {
                 Some("options.confine: true asks for that: put it below that folder")
             }
-            ConnectionError::OddBeside(_) => Some("move it away"),
-            ConnectionError::Journal(_) => Some(
+            ConnectionError::UnexpectedSqliteFile(_) => Some("move it away"),
+            ConnectionError::ForeignJournal(_) => Some(
                 "a program died while it wrote to several databases: undo that with it, or by sqlite3; if nobody knows of one, move the journal away",
             ),
             ConnectionError::NoFile(_) | ConnectionError::NotAFile(_) => {
@@ -372,7 +373,9 @@ impl From<ConnectionError> for Error {
             ConnectionError::Failed {
                 action, failure, ..
             } => match failure.code.as_deref() {
-                Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => Some(needed(action)),
+                Some("42501" | "1044" | "1142" | "1143" | "1227" | "1370") => {
+                    Some(required_privilege(action))
+                }
                 Some("42P01" | "1146") => {
                     Some("check home.table, and the schema or database that it lies in")
                 }
@@ -383,13 +386,13 @@ impl From<ConnectionError> for Error {
                 Some("57014" | "1969" | "3024" | "9") => Some(
                     "it ran into statement_timeout of its connection, or into a limit of the server; or somebody cancelled it there",
                 ),
-                _ if failure.words.contains(UNSUPPORTED) => Some(
+                _ if failure.message.contains(UNSUPPORTED) => Some(
                     "a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …",
                 ),
-                _ if failure.words.starts_with(UNSAFE) => Some(
+                _ if failure.message.starts_with(UNSAFE_USE_PREFIX) => Some(
                     "hygge does not trust what is written in a database's file: select the columns that you need by a query of the home",
                 ),
-                _ => failure.hint_of_opening(),
+                _ => failure.connect_hint(),
             },
         };
         let error = Self::new(ErrorKind::Flow, error);

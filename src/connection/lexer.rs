@@ -9,18 +9,18 @@ use super::Dialect;
 
 /// What stands behind a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum StatementEnd {
     /// Nothing.
-    None,
+    EndOfText,
     /// A semicolon ends it there, and something may follow.
-    Behind(usize),
+    Semicolon(usize),
     /// That depends on who reads it.
-    Unclear,
+    Ambiguous,
 }
 
 /// How a session reads what its settings decide.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct EscapeRules {
     /// A backslash takes away what the next sign means, in texts between single quotes.
     escapes_single: bool,
     /// The same between double quotes.
@@ -28,12 +28,12 @@ struct Reading {
 }
 
 /// Where the first statement ends, however it is read.
-pub fn rest_of(dialect: Dialect, sql: &str) -> Rest {
-    let reading = |escapes_single, escapes_double| Reading {
+pub fn find_statement_end(dialect: Dialect, sql: &str) -> StatementEnd {
+    let reading = |escapes_single, escapes_double| EscapeRules {
         escapes_single,
         escapes_double,
     };
-    let readings: &[Reading] = match dialect {
+    let readings: &[EscapeRules] = match dialect {
         Dialect::Sqlite => &[reading(false, false)],
         // As standard_conforming_strings says.
         Dialect::Postgres => &[reading(false, false), reading(true, false)],
@@ -53,15 +53,15 @@ pub fn rest_of(dialect: Dialect, sql: &str) -> Rest {
             None
         };
         return if end.contains(';') {
-            Rest::Unclear
+            StatementEnd::Ambiguous
         } else {
-            rest.map_or(Rest::None, Rest::Behind)
+            rest.map_or(StatementEnd::EndOfText, StatementEnd::Semicolon)
         };
     }
     let ends = readings.iter().map(|reading| {
         Lexer {
             dialect,
-            reading: *reading,
+            escapes: *reading,
             sql,
         }
         .end_of_statement()
@@ -69,11 +69,11 @@ pub fn rest_of(dialect: Dialect, sql: &str) -> Rest {
     let ends: BTreeSet<Option<usize>> = ends.collect();
     let mut found = ends.iter().flatten();
     match (found.next(), found.next()) {
-        (None, _) => Rest::None,
+        (None, _) => StatementEnd::EndOfText,
         (Some(end), None) if ends.len() == 1 || is_blank(Some(dialect), &sql[end + 1..]) => {
-            Rest::Behind(*end)
+            StatementEnd::Semicolon(*end)
         }
-        _ => Rest::Unclear,
+        _ => StatementEnd::Ambiguous,
     }
 }
 
@@ -96,7 +96,7 @@ pub fn is_blank(dialect: Option<Dialect>, sql: &str) -> bool {
 /// A statement that is read in one way.
 struct Lexer<'s> {
     dialect: Dialect,
-    reading: Reading,
+    escapes: EscapeRules,
     sql: &'s str,
 }
 
@@ -119,9 +119,9 @@ impl Lexer<'_> {
                 ';' => return Some(at),
                 '\'' => {
                     goes_on_escaped = was_escaped;
-                    quoted(rest, sign, was_escaped || self.reading.escapes_single)?
+                    quoted(rest, sign, was_escaped || self.escapes.escapes_single)?
                 }
-                '"' => quoted(rest, sign, self.reading.escapes_double)?,
+                '"' => quoted(rest, sign, self.escapes.escapes_double)?,
                 '`' if !is_postgres => quoted(rest, sign, false)?,
                 '[' if self.dialect == Dialect::Sqlite => rest.find(']')? + 1,
                 '$' if is_postgres => dollars(rest)?,
@@ -130,8 +130,8 @@ impl Lexer<'_> {
                     goes_on_escaped = true;
                     1
                 }
-                sign if is_in_name(sign) => {
-                    rest.find(|sign| !is_in_name(sign)).unwrap_or(rest.len())
+                sign if is_name_char(sign) => {
+                    rest.find(|sign| !is_name_char(sign)).unwrap_or(rest.len())
                 }
                 sign => {
                     goes_on_escaped = was_escaped && sign.is_whitespace();
@@ -144,7 +144,7 @@ impl Lexer<'_> {
 }
 
 /// True for what a name goes on with, and a number.
-fn is_in_name(sign: char) -> bool {
+fn is_name_char(sign: char) -> bool {
     sign.is_ascii_alphanumeric() || matches!(sign, '_' | '$') || !sign.is_ascii()
 }
 
@@ -200,7 +200,7 @@ fn quoted(sql: &str, quote: char, escapes: bool) -> Option<usize> {
 
 /// The length of a text between dollars, or of a parameter's number.
 fn dollars(sql: &str) -> Option<usize> {
-    let is_tag = |sign: char| is_in_name(sign) && sign != '$';
+    let is_tag = |sign: char| is_name_char(sign) && sign != '$';
     let length = sql[1..].find(|sign| !is_tag(sign)).unwrap_or(sql.len() - 1);
     let is_number = sql[1..].starts_with(|sign: char| sign.is_ascii_digit());
     if is_number || !sql[1 + length..].starts_with('$') {
@@ -222,7 +222,7 @@ fn dollars(sql: &str) -> Option<usize> {
 /// The length of a parameter of SQLite's, to whose name belongs what stands in brackets behind it.
 fn variable(sql: &str) -> usize {
     let length = 1 + sql[1..]
-        .find(|sign| !(is_in_name(sign) || sign == ':'))
+        .find(|sign| !(is_name_char(sign) || sign == ':'))
         .unwrap_or(sql.len() - 1);
     match sql[length..].strip_prefix('(').filter(|_| length > 1) {
         Some(inner) => {
@@ -242,66 +242,70 @@ mod tests {
 
     #[test]
     fn a_statement_ends_where_the_database_ends_it() {
-        use Rest::{Behind, None, Unclear};
+        use StatementEnd::{Ambiguous, EndOfText, Semicolon};
         let cases = [
-            (Dialect::Sqlite, "select 1", None),
-            (Dialect::Sqlite, "select 1; select 2", Behind(8)),
+            (Dialect::Sqlite, "select 1", EndOfText),
+            (Dialect::Sqlite, "select 1; select 2", Semicolon(8)),
             (
                 Dialect::Sqlite,
                 "select ';', \";\", `;`, [;] -- ;\n from t",
-                None,
+                EndOfText,
             ),
-            (Dialect::Sqlite, "select 'it''s;' /* ; */; x", Behind(23)),
-            (Dialect::Sqlite, "select a[1]; x", Behind(11)),
-            (Dialect::Sqlite, "select 'a\\'; x", Behind(11)),
-            (Dialect::Sqlite, "select $a('); x; '", Behind(12)),
-            (Dialect::Postgres, "select a[1]; x", Behind(11)),
+            (Dialect::Sqlite, "select 'it''s;' /* ; */; x", Semicolon(23)),
+            (Dialect::Sqlite, "select a[1]; x", Semicolon(11)),
+            (Dialect::Sqlite, "select 'a\\'; x", Semicolon(11)),
+            (Dialect::Sqlite, "select $a('); x; '", Semicolon(12)),
+            (Dialect::Postgres, "select a[1]; x", Semicolon(11)),
             (
                 Dialect::Postgres,
                 "select $$;$$, $a$;$$;$a$, $1; x",
-                Behind(28),
+                Semicolon(28),
             ),
             (
                 Dialect::Postgres,
                 "select $\u{2014}$ ' $\u{2014}$; x; '",
-                Behind(20),
+                Semicolon(20),
             ),
-            (Dialect::Postgres, "select a$$ from t; x $$", Behind(17)),
-            (Dialect::Postgres, "select $1$; x $1$", Behind(10)),
-            (Dialect::Postgres, "select E'\\';' ; x", Behind(14)),
+            (Dialect::Postgres, "select a$$ from t; x $$", Semicolon(17)),
+            (Dialect::Postgres, "select $1$; x $1$", Semicolon(10)),
+            (Dialect::Postgres, "select E'\\';' ; x", Semicolon(14)),
             (
                 Dialect::Postgres,
                 "select E'\\'' as a; delete from t where a = 1",
-                Behind(17),
+                Semicolon(17),
             ),
-            (Dialect::Postgres, "select e'a\\\\'; x", Behind(13)),
-            (Dialect::Postgres, "select E'a'\n'\\';' ; x", Behind(18)),
-            (Dialect::Postgres, "select E'\\';'", None),
-            (Dialect::Postgres, "select namE'a\\'; x", Unclear),
-            (Dialect::Postgres, "select 'a\\\\b;' ; x", Behind(15)),
-            (Dialect::Postgres, "select '\\'; x", Unclear),
-            (Dialect::Postgres, "select '\\' as a", None),
-            (Dialect::Postgres, "select '\\' as a;", Behind(15)),
-            (Dialect::Postgres, "select 1 -- a\r; x", Behind(14)),
-            (Dialect::Postgres, "select 1 /* /* ; */ ; */; x", Behind(24)),
-            (Dialect::MySql, "select 1 # ;\n; x", Behind(13)),
-            (Dialect::MySql, "select 2--1; x", Behind(11)),
-            (Dialect::MySql, "select 2 -- 1; x", None),
-            (Dialect::MySql, "select 2 --\u{a0}1; x", Behind(14)),
-            (Dialect::MySql, "select '\\'; x", Unclear),
-            (Dialect::MySql, "select '\\';', 'a'", Unclear),
-            (Dialect::MySql, "select 'a\\nb'; x", Behind(13)),
-            (Dialect::MySql, "select 1 /*! ; delete from t */", Unclear),
-            (Dialect::MySql, "select /*M! ; */ 1", Unclear),
+            (Dialect::Postgres, "select e'a\\\\'; x", Semicolon(13)),
+            (Dialect::Postgres, "select E'a'\n'\\';' ; x", Semicolon(18)),
+            (Dialect::Postgres, "select E'\\';'", EndOfText),
+            (Dialect::Postgres, "select namE'a\\'; x", Ambiguous),
+            (Dialect::Postgres, "select 'a\\\\b;' ; x", Semicolon(15)),
+            (Dialect::Postgres, "select '\\'; x", Ambiguous),
+            (Dialect::Postgres, "select '\\' as a", EndOfText),
+            (Dialect::Postgres, "select '\\' as a;", Semicolon(15)),
+            (Dialect::Postgres, "select 1 -- a\r; x", Semicolon(14)),
+            (
+                Dialect::Postgres,
+                "select 1 /* /* ; */ ; */; x",
+                Semicolon(24),
+            ),
+            (Dialect::MySql, "select 1 # ;\n; x", Semicolon(13)),
+            (Dialect::MySql, "select 2--1; x", Semicolon(11)),
+            (Dialect::MySql, "select 2 -- 1; x", EndOfText),
+            (Dialect::MySql, "select 2 --\u{a0}1; x", Semicolon(14)),
+            (Dialect::MySql, "select '\\'; x", Ambiguous),
+            (Dialect::MySql, "select '\\';', 'a'", Ambiguous),
+            (Dialect::MySql, "select 'a\\nb'; x", Semicolon(13)),
+            (Dialect::MySql, "select 1 /*! ; delete from t */", Ambiguous),
+            (Dialect::MySql, "select /*M! ; */ 1", Ambiguous),
             (
                 Dialect::MySql,
                 "select /*! straight_join */ 1 ;\n",
-                Behind(30),
+                Semicolon(30),
             ),
-            (Dialect::MySql, "select '", None),
+            (Dialect::MySql, "select '", EndOfText),
         ];
         for (dialect, sql, end) in cases {
-            assert_eq!(rest_of(dialect, sql), end, "{dialect:?}: {sql}");
+            assert_eq!(find_statement_end(dialect, sql), end, "{dialect:?}: {sql}");
         }
     }
 

@@ -14,11 +14,11 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::url::{self, check_files, unusable};
+use super::url::{self, check_files, invalid_url};
 use super::{ConnectionError, Dialect};
 use crate::config::absolute;
-use crate::config::connection::{Connection, SslMode, TLS};
-use crate::config::url::{NO_EFFECT, Url, without_parameters};
+use crate::config::connection::{Connection, SslMode, TLS_PARAMETERS};
+use crate::config::url::{IGNORED_PARAMETERS, Url, without_parameters};
 use crate::fs;
 
 /// How long SQLite waits for a lock that another process holds.
@@ -26,7 +26,7 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// What a driver opens a session with.
 #[derive(Debug)]
-pub(super) enum ConnectWith {
+pub(super) enum DriverOptions {
     Sqlite(Box<SqliteConnectOptions>),
     Postgres(Box<PgConnectOptions>),
     MySql(Box<MySqlConnectOptions>),
@@ -34,28 +34,31 @@ pub(super) enum ConnectWith {
 
 /// A database that may be opened.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) options: ConnectWith,
+pub(super) struct ConnectSpec {
+    pub(super) options: DriverOptions,
     pub(super) dialect: Dialect,
     /// The file of a SQLite database.
     pub(super) file: Option<PathBuf>,
     /// The file of root certificates that the config names.
     pub(super) certificate: Option<PathBuf>,
     /// Who asks for TLS, where somebody does.
-    pub(super) tls: Option<&'static str>,
+    pub(super) tls_required_by: Option<&'static str>,
     /// Why no table can be filled there.
-    pub(super) unwritable: Option<&'static str>,
+    pub(super) read_only_reason: Option<&'static str>,
 }
 
-impl Opening {
+impl ConnectSpec {
     /// What the URL of a connection means.
     ///
     /// # Errors
     /// It has no URL that can be used.
-    pub(super) fn of(connection: &Connection, root: &Path) -> Result<Self, ConnectionError> {
+    pub(super) fn from_connection(
+        connection: &Connection,
+        root: &Path,
+    ) -> Result<Self, ConnectionError> {
         let secret = connection.url()?;
         let url = secret.expose_secret();
-        let dialect = Dialect::of(url);
+        let dialect = Dialect::from_url(url);
         check_files(connection, url, root)?;
         let certificate = connection.sslrootcert()?.map(|path| absolute(root, &path));
         let (mut file, mut unwritable) = (None, None);
@@ -63,14 +66,16 @@ impl Opening {
             Dialect::Sqlite => {
                 let options;
                 (options, file) = sqlite(url, connection, root)?;
-                unwritable = unwritable_in(url, file.is_none());
-                ConnectWith::Sqlite(Box::new(options))
+                unwritable = sqlite_read_only_reason(url, file.is_none());
+                DriverOptions::Sqlite(Box::new(options))
             }
-            Dialect::Postgres => {
-                ConnectWith::Postgres(Box::new(postgres(url, connection, certificate.as_deref())?))
-            }
+            Dialect::Postgres => DriverOptions::Postgres(Box::new(postgres(
+                url,
+                connection,
+                certificate.as_deref(),
+            )?)),
             Dialect::MySql => {
-                ConnectWith::MySql(Box::new(mysql(url, connection, certificate.as_deref())?))
+                DriverOptions::MySql(Box::new(mysql(url, connection, certificate.as_deref())?))
             }
         };
         let of_environment = connection
@@ -79,7 +84,7 @@ impl Opening {
             .filter(|_| dialect == Dialect::Postgres);
         let tls = if connection.sslmode.is_some() {
             Some("sslmode of the connection")
-        } else if says_tls(url) {
+        } else if specifies_tls(url) {
             Some("sslmode of its URL")
         } else {
             of_environment.map(|_| "PGSSLMODE of the environment")
@@ -89,14 +94,14 @@ impl Opening {
             dialect,
             file,
             certificate,
-            tls,
-            unwritable,
+            tls_required_by: tls,
+            read_only_reason: unwritable,
         })
     }
 }
 
 /// Why no table can be filled in a database of SQLite's.
-fn unwritable_in(url: &str, is_memory: bool) -> Option<&'static str> {
+fn sqlite_read_only_reason(url: &str, is_memory: bool) -> Option<&'static str> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let says = |pair: &str| query.split('&').any(|said| said.eq_ignore_ascii_case(pair));
     match () {
@@ -116,7 +121,7 @@ fn sqlite(
     connection: &Connection,
     root: &Path,
 ) -> Result<(SqliteConnectOptions, Option<PathBuf>), ConnectionError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(|error| unusable(&error, url))?;
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| invalid_url(&error, url))?;
     let name = options.get_filename().to_string_lossy().into_owned();
     let is_memory = name.is_empty()
         || name.contains(":memory:")
@@ -162,7 +167,7 @@ fn postgres(
     certificate: Option<&Path>,
 ) -> Result<PgConnectOptions, ConnectionError> {
     let mut options = url::postgres(url)
-        .map_err(|error| unusable(&error, url))?
+        .map_err(|error| invalid_url(&error, url))?
         .disable_statement_logging();
     // What is said at the start is only what every pooler takes; the rest is set in each
     // transaction.
@@ -180,9 +185,9 @@ fn postgres(
         Some(SslMode::Require) => Some(PgSslMode::Require),
         Some(SslMode::VerifyCa) => Some(PgSslMode::VerifyCa),
         Some(SslMode::VerifyFull) => Some(PgSslMode::VerifyFull),
-        None if says_tls(url) => None,
+        None if specifies_tls(url) => None,
         None => {
-            let is_here = options.get_socket().is_some() || is_here(options.get_host());
+            let is_here = options.get_socket().is_some() || is_local_host(options.get_host());
             of_environment.or(Some(if is_here {
                 PgSslMode::Prefer
             } else {
@@ -193,7 +198,7 @@ fn postgres(
     if let Some(mode) = said {
         options = options.ssl_mode(mode);
     }
-    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+    if let Some(address) = unbracketed_ipv6(options.get_host()).map(String::from) {
         options = options.host(&address);
     }
     Ok(match certificate {
@@ -207,9 +212,9 @@ fn mysql(
     connection: &Connection,
     certificate: Option<&Path>,
 ) -> Result<MySqlConnectOptions, ConnectionError> {
-    let url = &without_parameters(url, NO_EFFECT);
+    let url = &without_parameters(url, IGNORED_PARAMETERS);
     let options = MySqlConnectOptions::from_str(&url.replacen("mariadb:", "mysql:", 1))
-        .map_err(|error| unusable(&error, url))?;
+        .map_err(|error| invalid_url(&error, url))?;
     // What is written into a home is SQL of its user's, which means what the server says.
     let mut options = options
         .disable_statement_logging()
@@ -222,8 +227,8 @@ fn mysql(
         Some(SslMode::Require) => Some(MySqlSslMode::Required),
         Some(SslMode::VerifyCa) => Some(MySqlSslMode::VerifyCa),
         Some(SslMode::VerifyFull) => Some(MySqlSslMode::VerifyIdentity),
-        None if says_tls(url) => None,
-        None if options.get_socket().is_some() || is_here(options.get_host()) => {
+        None if specifies_tls(url) => None,
+        None if options.get_socket().is_some() || is_local_host(options.get_host()) => {
             Some(MySqlSslMode::Preferred)
         }
         None => Some(MySqlSslMode::Required),
@@ -231,7 +236,7 @@ fn mysql(
     if let Some(mode) = said {
         options = options.ssl_mode(mode);
     }
-    if let Some(address) = without_brackets(options.get_host()).map(String::from) {
+    if let Some(address) = unbracketed_ipv6(options.get_host()).map(String::from) {
         options = options.host(&address);
     }
     Ok(match certificate {
@@ -241,14 +246,14 @@ fn mysql(
 }
 
 /// True where a URL says whether there is to be TLS.
-fn says_tls(url: &str) -> bool {
-    Url::parse(url).is_some_and(|url| url.parameter(TLS).is_some())
+fn specifies_tls(url: &str) -> bool {
+    Url::parse(url).is_some_and(|url| url.parameter(TLS_PARAMETERS).is_some())
 }
 
 /// True for a host that is this machine, as it is written: nothing is looked up, for what a name
 /// means may be another's to say. So is the folder of a socket.
-fn is_here(host: &str) -> bool {
-    let address = without_brackets(host).unwrap_or(host);
+fn is_local_host(host: &str) -> bool {
+    let address = unbracketed_ipv6(host).unwrap_or(host);
     host.starts_with('/')
         || host.eq_ignore_ascii_case("localhost")
         || address
@@ -258,7 +263,7 @@ fn is_here(host: &str) -> bool {
 
 /// The address that stands in brackets in a URL; drivers look for a host of that name, brackets and
 /// all.
-fn without_brackets(host: &str) -> Option<&str> {
+fn unbracketed_ipv6(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
 
@@ -277,7 +282,7 @@ mod tests {
             "[::1]",
             "/run/postgresql",
         ] {
-            assert!(is_here(here), "{here}");
+            assert!(is_local_host(here), "{here}");
         }
         for elsewhere in [
             "db.example",
@@ -290,7 +295,7 @@ mod tests {
             "[::]",
             "",
         ] {
-            assert!(!is_here(elsewhere), "{elsewhere}");
+            assert!(!is_local_host(elsewhere), "{elsewhere}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::connection::{Connection, REDACTED};
-use crate::config::url::{LEAST, covered};
+use crate::config::url::{MIN_SECRET_LENGTH, redact_word};
 
 /// What must not be shown of a connection.
 #[derive(Default)]
@@ -33,11 +33,11 @@ impl Redaction {
 
     /// The words with every secret covered. A short one is covered where it stands in quotes, as
     /// servers quote names.
-    pub(super) fn cover(&self, words: String) -> String {
+    pub(super) fn redact(&self, words: String) -> String {
         self.0.iter().fold(words, |words, secret| {
             let secret = secret.expose_secret();
-            if secret.chars().count() >= LEAST {
-                return covered(&words, secret, |_| REDACTED.to_string());
+            if secret.chars().count() >= MIN_SECRET_LENGTH {
+                return redact_word(&words, secret, |_| REDACTED.to_string());
             }
             let quotes = ['"', '\'', '`'];
             quotes.iter().fold(words, |words, quote| {
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn words_are_covered_whole_and_short_ones_in_quotes() {
         let cover = |secret: &str, words: &str| {
-            Redaction(vec![SecretString::from(secret)]).cover(words.to_string())
+            Redaction(vec![SecretString::from(secret)]).redact(words.to_string())
         };
         assert_eq!(
             cover("many", "too many connections"),

@@ -16,12 +16,12 @@ pub enum Relation {
 impl Relation {
     /// Reads `TABLE` or `SCHEMA.TABLE`. What begins with a double quote ends with one, and says
     /// `""` for one in it; anything else is taken as it is, up to the next dot.
-    pub fn of_table(text: &str) -> Option<Self> {
+    pub fn parse_table(text: &str) -> Option<Self> {
         let mut names = Vec::new();
         let mut rest = text.trim();
         loop {
             let (name, after) = match rest.strip_prefix('"') {
-                Some(quoted) => unquoted(quoted)?,
+                Some(quoted) => split_quoted(quoted)?,
                 None => match rest.split_once('.') {
                     Some((name, after)) => (name.to_string(), Some(after)),
                     None => (rest.to_string(), None),
@@ -39,13 +39,13 @@ impl Relation {
     }
 
     /// Takes a query as it is.
-    pub fn of_query(text: &str) -> Option<Self> {
+    pub fn from_query(text: &str) -> Option<Self> {
         let text = text.trim().trim_end_matches(';').trim_end();
         (!text.is_empty()).then(|| Self::Query(text.to_string()))
     }
 
     /// The table's name, behind its schema.
-    pub fn table(&self) -> Option<&[String]> {
+    pub fn table_name(&self) -> Option<&[String]> {
         match self {
             Self::Table(names) => Some(names),
             Self::Query(_) => None,
@@ -53,11 +53,11 @@ impl Relation {
     }
 
     /// What stands behind FROM.
-    pub fn from(&self, dialect: Dialect) -> String {
+    pub fn source_sql(&self, dialect: Dialect) -> String {
         match self {
             Self::Table(names) => names
                 .iter()
-                .map(|name| dialect.quoted(name))
+                .map(|name| dialect.quote_name(name))
                 .collect::<Vec<_>>()
                 .join("."),
             // The line ends, so that a comment at the end of the query does.
@@ -66,7 +66,7 @@ impl Relation {
     }
 
     /// Names of files may be made of it.
-    pub fn stem(&self) -> String {
+    pub fn file_stem(&self) -> String {
         match self {
             Self::Table(names) => names
                 .last()
@@ -77,7 +77,7 @@ impl Relation {
 }
 
 /// The name up to the closing quote, and what stands behind the dot that follows it.
-fn unquoted(text: &str) -> Option<(String, Option<&str>)> {
+fn split_quoted(text: &str) -> Option<(String, Option<&str>)> {
     let mut name = String::new();
     let mut rest = text;
     loop {

@@ -9,9 +9,9 @@ use sqlx::sqlite::{LockedSqliteHandle, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Decode, Executor, Row, Sqlite, ValueRef, raw_sql};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::cancel_state::{CancelState, StatementTimer};
 use super::failure::{ConnectionError, Failure};
-use super::watch::{Statement, Watch};
-use super::{Access, CANCELLING, Database, Dialect};
+use super::{CANCEL_TIMEOUT, Database, Dialect, SessionAccess};
 
 /// What values look like as texts in PostgreSQL, and in which order rows without one come, must not
 /// depend on how the server is set up. It is set within a transaction: behind a pooler, what is set
@@ -21,11 +21,11 @@ const POSTGRES_SETTINGS: &str = "SET LOCAL intervalstyle = iso_8601; SET LOCAL d
      SET LOCAL synchronize_seqscans = off";
 
 /// After as many of SQLite's instructions it is asked whether they shall go on.
-const INSTRUCTIONS: i32 = 100_000;
+const PROGRESS_INTERVAL: i32 = 100_000;
 
 /// The connection of a driver.
 #[derive(Debug)]
-pub enum Link {
+pub enum DriverConnection {
     /// Of SQLite.
     Sqlite(Box<SqliteConnection>),
     /// Of PostgreSQL.
@@ -34,34 +34,34 @@ pub enum Link {
     MySql(Box<MySqlConnection>),
 }
 
-/// One conversation with a database. Dropped, it is closed; [`Session::end`] gives it to the next
-/// who asks.
+/// One conversation with a database. Dropped, it is closed; [`Session::release`] gives it to the
+/// next who asks.
 #[derive(Debug)]
 pub struct Session {
     /// The driver's connection.
-    pub link: Link,
-    pub(super) watch: Arc<Watch>,
+    pub driver: DriverConnection,
+    pub(super) cancel_state: Arc<CancelState>,
     /// True between the beginning of a transaction and its end.
     pub(super) is_in_transaction: bool,
     pub(super) database: Arc<Database>,
     /// What it was opened for.
-    pub(super) access: Access,
+    pub(super) access: SessionAccess,
     /// True where another may have it afterwards.
-    pub(super) is_kept: bool,
+    pub(super) is_reusable: bool,
     /// One of as many sessions as may be open at once.
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
 /// A value that is sent beside a statement.
 #[derive(Clone, Copy, Debug)]
-pub enum Bound<'v> {
+pub enum SqlParameter<'v> {
     /// UTF-8.
     Text(&'v str),
     /// Bytes.
     Bytes(&'v [u8]),
 }
 
-impl Bound<'_> {
+impl SqlParameter<'_> {
     /// Its bytes.
     pub fn len(&self) -> usize {
         match self {
@@ -77,7 +77,7 @@ impl Bound<'_> {
 }
 
 /// A small answer: rows of texts.
-pub type Texts = Vec<Vec<Option<String>>>;
+pub type TextRows = Vec<Vec<Option<String>>>;
 
 impl Session {
     /// The database.
@@ -109,14 +109,14 @@ impl Session {
             let begun =
                 format!("{begin}; {POSTGRES_SETTINGS}{timeout}{then}; SELECT pg_backend_pid()");
             self.is_in_transaction = true;
-            let answer = self.ask(action, &begun).await?;
+            let answer = self.query_text(action, &begun).await?;
             let server = answer
                 .into_iter()
                 .flatten()
                 .flatten()
                 .next()
                 .and_then(|number| number.parse().ok());
-            self.watch.note_server(server.unwrap_or_default());
+            self.cancel_state.set_backend_id(server.unwrap_or_default());
         }
         self.is_in_transaction = true;
         Ok(())
@@ -124,19 +124,19 @@ impl Session {
 
     /// Commits what was done since the transaction began.
     pub async fn commit(&mut self) -> Result<(), ConnectionError> {
-        self.leave("commit", "COMMIT").await
+        self.end_transaction("commit", "COMMIT").await
     }
 
     /// Undoes what was done since the transaction began.
     pub async fn roll_back(&mut self, action: &str) -> Result<(), ConnectionError> {
-        self.leave(action, "ROLLBACK").await
+        self.end_transaction(action, "ROLLBACK").await
     }
 
     /// Ends a transaction. From the moment that this is said, who worked in it may work for others,
     /// and is not ended by us.
-    async fn leave(&mut self, action: &str, end: &str) -> Result<(), ConnectionError> {
+    async fn end_transaction(&mut self, action: &str, end: &str) -> Result<(), ConnectionError> {
         if self.database.dialect == Dialect::Postgres {
-            self.watch.note_server(0);
+            self.cancel_state.set_backend_id(0);
         }
         let ended = self.execute(action, end).await;
         self.is_in_transaction = false;
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// The same statements; outside of a transaction, as one that has its own limit.
-    fn limited<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+    fn with_statement_timeout<'s>(&self, sql: &'s str) -> Cow<'s, str> {
         match self.timeout().filter(|_| !self.is_in_transaction) {
             Some(timeout) => format!("{timeout}; {sql}").into(),
             None => sql.into(),
@@ -169,32 +169,36 @@ impl Session {
 
     /// Runs statements that give no rows. `action` says in an error what failed.
     pub async fn execute(&mut self, action: &str, sql: &str) -> Result<(), ConnectionError> {
-        let (sql, watch) = (self.limited(sql), self.watch.clone());
-        let _statement = watch.statement(self.database.statement_timeout);
+        let (sql, watch) = (self.with_statement_timeout(sql), self.cancel_state.clone());
+        let _statement = watch.start_statement(self.database.statement_timeout);
         let sql = AssertSqlSafe(sql.as_ref());
-        let done = match &mut self.link {
-            Link::Sqlite(link) => link.execute(raw_sql(sql)).await.map(drop),
-            Link::Postgres(link) => link.execute(raw_sql(sql)).await.map(drop),
-            Link::MySql(link) => link.execute(raw_sql(sql)).await.map(drop),
+        let done = match &mut self.driver {
+            DriverConnection::Sqlite(link) => link.execute(raw_sql(sql)).await.map(drop),
+            DriverConnection::Postgres(link) => link.execute(raw_sql(sql)).await.map(drop),
+            DriverConnection::MySql(link) => link.execute(raw_sql(sql)).await.map(drop),
         };
-        done.map_err(|error| self.failed(action, &error))
+        done.map_err(|error| self.error_for(action, &error))
     }
 
     /// Runs a statement that changes rows; gives how many the database says it changed.
-    pub async fn change(&mut self, action: &str, sql: &str) -> Result<u64, ConnectionError> {
-        let (sql, watch) = (self.limited(sql), self.watch.clone());
-        let _statement = watch.statement(self.database.statement_timeout);
+    pub async fn execute_update(
+        &mut self,
+        action: &str,
+        sql: &str,
+    ) -> Result<u64, ConnectionError> {
+        let (sql, watch) = (self.with_statement_timeout(sql), self.cancel_state.clone());
+        let _statement = watch.start_statement(self.database.statement_timeout);
         let sql = AssertSqlSafe(sql.as_ref());
-        let done = match &mut self.link {
-            Link::Sqlite(link) => link
+        let done = match &mut self.driver {
+            DriverConnection::Sqlite(link) => link
                 .execute(raw_sql(sql))
                 .await
                 .map(|done| done.rows_affected()),
-            Link::Postgres(link) => link
+            DriverConnection::Postgres(link) => link
                 .execute(raw_sql(sql))
                 .await
                 .map(|done| done.rows_affected()),
-            Link::MySql(link) => {
+            DriverConnection::MySql(link) => {
                 let done = link
                     .execute(raw_sql(sql))
                     .await
@@ -204,24 +208,24 @@ impl Session {
                 done
             }
         };
-        done.map_err(|error| self.failed(action, &error))
+        done.map_err(|error| self.error_for(action, &error))
     }
 
     /// The same in MySQL, for a statement in which marks stand for values that are sent beside it,
     /// as they are: as SQL a long one would be there several times over.
-    pub async fn change_with(
+    pub async fn execute_with_parameters(
         &mut self,
         action: &str,
         sql: &str,
-        values: &[Bound<'_>],
+        values: &[SqlParameter<'_>],
     ) -> Result<u64, ConnectionError> {
-        let Link::MySql(link) = &mut self.link else {
-            return self.change(action, sql).await;
+        let DriverConnection::MySql(link) = &mut self.driver else {
+            return self.execute_update(action, sql).await;
         };
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
         let query = values.iter().fold(query, |query, value| match value {
-            Bound::Text(text) => query.bind(*text),
-            Bound::Bytes(bytes) => query.bind(*bytes),
+            SqlParameter::Text(text) => query.bind(*text),
+            SqlParameter::Bytes(bytes) => query.bind(*bytes),
         });
         let done = query
             .execute(link.as_mut())
@@ -229,16 +233,20 @@ impl Session {
             .map(|done| done.rows_affected());
         // What one long value took is not kept for the next ones.
         link.shrink_buffers();
-        done.map_err(|error| self.failed(action, &error))
+        done.map_err(|error| self.error_for(action, &error))
     }
 
     /// A small answer, each value as the text that the database makes of it.
-    pub async fn ask(&mut self, action: &str, sql: &str) -> Result<Texts, ConnectionError> {
-        let (sql, watch) = (self.limited(sql), self.watch.clone());
-        let _statement = watch.statement(self.database.statement_timeout);
+    pub async fn query_text(
+        &mut self,
+        action: &str,
+        sql: &str,
+    ) -> Result<TextRows, ConnectionError> {
+        let (sql, watch) = (self.with_statement_timeout(sql), self.cancel_state.clone());
+        let _statement = watch.start_statement(self.database.statement_timeout);
         let sql = AssertSqlSafe(sql.as_ref());
-        let rows = match &mut self.link {
-            Link::Sqlite(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
+        let rows = match &mut self.driver {
+            DriverConnection::Sqlite(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
                 let text = |row: &sqlx::sqlite::SqliteRow, column| {
                     let value = row.try_get_raw(column)?;
                     if value.is_null() {
@@ -253,23 +261,25 @@ impl Session {
                     .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
                     .collect()
             }),
-            Link::Postgres(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
-                let text = |row: &sqlx::postgres::PgRow, column| {
-                    let value = row.try_get_raw(column)?;
-                    if value.is_null() {
-                        Ok(None)
-                    } else {
-                        value
-                            .as_str()
-                            .map(|text| Some(text.to_string()))
-                            .map_err(sqlx::Error::Decode)
-                    }
-                };
-                rows.iter()
-                    .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
-                    .collect()
-            }),
-            Link::MySql(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
+            DriverConnection::Postgres(link) => {
+                link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
+                    let text = |row: &sqlx::postgres::PgRow, column| {
+                        let value = row.try_get_raw(column)?;
+                        if value.is_null() {
+                            Ok(None)
+                        } else {
+                            value
+                                .as_str()
+                                .map(|text| Some(text.to_string()))
+                                .map_err(sqlx::Error::Decode)
+                        }
+                    };
+                    rows.iter()
+                        .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+                        .collect()
+                })
+            }
+            DriverConnection::MySql(link) => link.fetch_all(raw_sql(sql)).await.and_then(|rows| {
                 let text = |row: &sqlx::mysql::MySqlRow, column| {
                     // A date of zeros is a value, which sqlx takes for none.
                     match <&[u8] as Decode<sqlx::MySql>>::decode(row.try_get_raw(column)?) {
@@ -282,16 +292,16 @@ impl Session {
                     .collect()
             }),
         };
-        rows.map_err(|error| self.failed(action, &error))
+        rows.map_err(|error| self.error_for(action, &error))
     }
 
     /// What became of something that it was asked to do.
-    pub fn failed(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
-        self.database.failed(action, error)
+    pub fn error_for(&self, action: &str, error: &sqlx::Error) -> ConnectionError {
+        self.database.error_for(action, error)
     }
 
     /// What became of something, told in words of the database's.
-    pub fn failed_with(&self, action: &str, failure: Failure) -> ConnectionError {
+    pub fn error_for_failure(&self, action: &str, failure: Failure) -> ConnectionError {
         ConnectionError::Failed {
             connection: self.database.name.clone(),
             action: action.to_string(),
@@ -301,18 +311,21 @@ impl Session {
 
     /// Ends the transaction that it is in, and gives it to the next who asks. What cannot be ended
     /// is closed.
-    pub async fn end(mut self) {
+    pub async fn release(mut self) {
         // Whether it is in a transaction or not, nothing may stand before this.
         self.is_in_transaction = true;
         let ended = match self.database.dialect {
             // Nothing to roll back is no failure.
-            Dialect::Sqlite => self.leave("end a transaction", "ROLLBACK").await.or(Ok(())),
-            _ => self.leave("end a transaction", "ROLLBACK").await,
+            Dialect::Sqlite => self
+                .end_transaction("end a transaction", "ROLLBACK")
+                .await
+                .or(Ok(())),
+            _ => self.end_transaction("end a transaction", "ROLLBACK").await,
         };
-        if ended.is_ok() && self.is_kept && self.watch.is_wanted() {
+        if ended.is_ok() && self.is_reusable && self.cancel_state.is_active() {
             self.database
                 .clone()
-                .keep(self.link, self.watch, self.access);
+                .return_idle(self.driver, self.cancel_state, self.access);
         }
     }
 
@@ -320,7 +333,7 @@ impl Session {
     pub fn canceller(&self) -> Canceller {
         Canceller {
             database: self.database.clone(),
-            watch: self.watch.clone(),
+            cancel_state: self.cancel_state.clone(),
         }
     }
 
@@ -331,45 +344,45 @@ impl Session {
         &mut self,
         action: &str,
         mut goes_on: impl FnMut() -> bool + Send + 'static,
-        work: impl FnOnce(&mut LockedSqliteHandle<'_>, &Statement<'_>) -> T,
+        work: impl FnOnce(&mut LockedSqliteHandle<'_>, &StatementTimer<'_>) -> T,
     ) -> Result<Option<T>, ConnectionError> {
-        let (database, watch) = (self.database.clone(), self.watch.clone());
-        let Link::Sqlite(link) = &mut self.link else {
+        let (database, watch) = (self.database.clone(), self.cancel_state.clone());
+        let DriverConnection::Sqlite(link) = &mut self.driver else {
             return Ok(None);
         };
         let mut handle = link
             .lock_handle()
             .await
-            .map_err(|error| database.failed(action, &error))?;
+            .map_err(|error| database.error_for(action, &error))?;
         let seen = watch.clone();
-        handle.set_progress_handler(INSTRUCTIONS, move || seen.goes_on() && goes_on());
-        let statement = watch.statement(database.statement_timeout);
+        handle.set_progress_handler(PROGRESS_INTERVAL, move || seen.may_continue() && goes_on());
+        let statement = watch.start_statement(database.statement_timeout);
         // The thread may wait meanwhile.
         let done = tokio::task::block_in_place(|| work(&mut handle, &statement));
         drop(statement);
-        handle.set_progress_handler(INSTRUCTIONS, move || watch.goes_on());
+        handle.set_progress_handler(PROGRESS_INTERVAL, move || watch.may_continue());
         Ok(Some(done))
     }
 
     /// True where the server still answers.
-    pub(super) async fn answers(link: &mut Link) -> bool {
+    pub(super) async fn is_alive(link: &mut DriverConnection) -> bool {
         match link {
-            Link::Sqlite(link) => link.ping().await.is_ok(),
-            Link::Postgres(link) => link.ping().await.is_ok(),
-            Link::MySql(link) => link.ping().await.is_ok(),
+            DriverConnection::Sqlite(link) => link.ping().await.is_ok(),
+            DriverConnection::Postgres(link) => link.ping().await.is_ok(),
+            DriverConnection::MySql(link) => link.ping().await.is_ok(),
         }
     }
 }
 
 /// From now on SQLite asks whether its statements shall go on.
-pub(super) async fn watch(
+pub(super) async fn install_progress_handler(
     link: &mut SqliteConnection,
-    watch: &Arc<Watch>,
+    watch: &Arc<CancelState>,
 ) -> Result<(), sqlx::Error> {
     let seen = watch.clone();
     link.lock_handle()
         .await?
-        .set_progress_handler(INSTRUCTIONS, move || seen.goes_on());
+        .set_progress_handler(PROGRESS_INTERVAL, move || seen.may_continue());
     Ok(())
 }
 
@@ -378,20 +391,20 @@ pub(super) async fn watch(
 #[derive(Clone, Debug)]
 pub struct Canceller {
     database: Arc<Database>,
-    watch: Arc<Watch>,
+    cancel_state: Arc<CancelState>,
 }
 
 impl Canceller {
     /// Ends the query that the session is in; the database waits for that before it is let go.
     pub fn cancel_on(self, runtime: &tokio::runtime::Handle) {
-        self.watch.give_up();
-        if self.watch.server().is_none() {
+        self.cancel_state.cancel();
+        if self.cancel_state.backend_id().is_none() {
             return;
         }
         let database = self.database.clone();
         let cancelling = runtime.spawn(async move { self.cancel().await });
         database
-            .cancelling
+            .cancellations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(cancelling);
@@ -399,20 +412,20 @@ impl Canceller {
 
     /// Ends the query that the session is in. What cannot be reached within two seconds is let be.
     pub async fn cancel(&self) {
-        self.watch.give_up();
-        let Some(number) = self.watch.server() else {
+        self.cancel_state.cancel();
+        let Some(number) = self.cancel_state.backend_id() else {
             return;
         };
         let cancelled = async {
-            match self.database.connect(Access::Read).await? {
-                (Link::Sqlite(_), _) => {}
-                (Link::Postgres(mut link), _) => {
+            match self.database.connect(SessionAccess::Read).await? {
+                (DriverConnection::Sqlite(_), _) => {}
+                (DriverConnection::Postgres(mut link), _) => {
                     link.execute(raw_sql(AssertSqlSafe(format!(
                         "SELECT pg_cancel_backend({number})"
                     ))))
                     .await?;
                 }
-                (Link::MySql(mut link), _) => {
+                (DriverConnection::MySql(mut link), _) => {
                     link.execute(raw_sql(AssertSqlSafe(format!("KILL QUERY {number}"))))
                         .await?;
                 }
@@ -420,6 +433,6 @@ impl Canceller {
             Ok::<_, sqlx::Error>(())
         };
         // The server may be gone: then so is the query.
-        drop(tokio::time::timeout(CANCELLING, cancelled).await);
+        drop(tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await);
     }
 }

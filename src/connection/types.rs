@@ -12,7 +12,7 @@ pub const MAX_PRECISION: u8 = 38;
 
 /// The type of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Type {
+pub enum ColumnType {
     /// True or false.
     Boolean,
     /// 8 bits, signed.
@@ -55,18 +55,18 @@ pub enum Type {
     /// Microseconds since 1970, UTC.
     TimestampUtc,
     /// A list of one type.
-    List(Box<Type>),
+    List(Box<ColumnType>),
 }
 
-impl Type {
+impl ColumnType {
     /// The type that a word of the config means.
-    pub fn of_word(word: &str) -> Option<Self> {
+    pub fn from_name(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase();
         if let Some(inner) = word
             .strip_prefix("list(")
             .and_then(|rest| rest.strip_suffix(')'))
         {
-            return Self::of_word(inner).map(|inner| Self::List(Box::new(inner)));
+            return Self::from_name(inner).map(|inner| Self::List(Box::new(inner)));
         }
         if let Some(digits) = word
             .strip_prefix("decimal(")
@@ -77,7 +77,7 @@ impl Type {
             return ((1..=MAX_PRECISION).contains(&precision) && scale <= precision)
                 .then_some(Self::Decimal { precision, scale });
         }
-        WORDS
+        SIMPLE_TYPES
             .iter()
             .find(|(known, _)| *known == word)
             .map(|(_, kind)| kind.clone())
@@ -118,33 +118,33 @@ impl Type {
 }
 
 /// The types that need no more than a word.
-pub const WORDS: [(&str, Type); 17] = [
-    ("boolean", Type::Boolean),
-    ("int8", Type::Int8),
-    ("int16", Type::Int16),
-    ("int32", Type::Int32),
-    ("int64", Type::Int64),
-    ("uint8", Type::UInt8),
-    ("uint16", Type::UInt16),
-    ("uint32", Type::UInt32),
-    ("uint64", Type::UInt64),
-    ("float32", Type::Float32),
-    ("float64", Type::Float64),
-    ("text", Type::Text),
-    ("binary", Type::Binary),
-    ("date", Type::Date),
-    ("time", Type::Time),
-    ("timestamp", Type::Timestamp),
-    ("timestamp_utc", Type::TimestampUtc),
+pub const SIMPLE_TYPES: [(&str, ColumnType); 17] = [
+    ("boolean", ColumnType::Boolean),
+    ("int8", ColumnType::Int8),
+    ("int16", ColumnType::Int16),
+    ("int32", ColumnType::Int32),
+    ("int64", ColumnType::Int64),
+    ("uint8", ColumnType::UInt8),
+    ("uint16", ColumnType::UInt16),
+    ("uint32", ColumnType::UInt32),
+    ("uint64", ColumnType::UInt64),
+    ("float32", ColumnType::Float32),
+    ("float64", ColumnType::Float64),
+    ("text", ColumnType::Text),
+    ("binary", ColumnType::Binary),
+    ("date", ColumnType::Date),
+    ("time", ColumnType::Time),
+    ("timestamp", ColumnType::Timestamp),
+    ("timestamp_utc", ColumnType::TimestampUtc),
 ];
 
-impl fmt::Display for Type {
+impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
             Self::List(inner) => write!(f, "list({inner})"),
             other => f.write_str(
-                WORDS
+                SIMPLE_TYPES
                     .iter()
                     .find(|(_, kind)| kind == other)
                     .map_or("", |(word, _)| word),
@@ -155,20 +155,20 @@ impl fmt::Display for Type {
 
 /// A column of a table or a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct SqlColumn {
     /// Its name.
     pub name: String,
     /// Its type as the database calls it.
     pub declared: String,
     /// What it becomes.
-    pub kind: Type,
+    pub kind: ColumnType,
     /// False where the database promises that it has a value in every row.
     pub nullable: bool,
     /// True where the database is asked for its text, because its type has no counterpart.
-    pub as_text: bool,
+    pub is_read_as_text: bool,
 }
 
-impl Column {
+impl SqlColumn {
     /// The field of a file that holds it.
     pub fn to_arrow(&self) -> Field {
         Field::new(

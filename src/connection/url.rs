@@ -22,14 +22,14 @@ pub(super) fn check_files(
     url: &str,
     root: &Path,
 ) -> Result<(), ConnectionError> {
-    let missing = |what: String, hint| Err(ConnectionError::Url { reason: what, hint });
+    let missing = |what: String, hint| Err(ConnectionError::InvalidUrl { reason: what, hint });
     let is_missing = |path: &Path| matches!(fs::stat(path), Ok(None));
     if let Some(path) = connection.sslrootcert()?
         && is_missing(&absolute(root, &path))
     {
         let reason = format!(
             "its sslrootcert {} does not exist",
-            connection.written_sslrootcert()
+            connection.raw_sslrootcert()
         );
         return missing(reason, "it is relative to the folder of the config");
     }
@@ -45,13 +45,13 @@ pub(super) fn check_files(
 }
 
 /// What the driver calls who logs in where nobody says it.
-const NOBODY: [&str; 2] = ["anonymous", "unknown"];
+const DRIVER_DEFAULT_USERS: [&str; 2] = ["anonymous", "unknown"];
 
 /// PostgreSQL's options. As libpq has it, who logs in is who runs the program, where neither the
 /// URL nor `PGUSER` says it.
 pub(super) fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = url.parse()?;
-    if !NOBODY.contains(&options.get_username())
+    if !DRIVER_DEFAULT_USERS.contains(&options.get_username())
         || Url::parse(url).is_some_and(|url| url.has_user())
     {
         return Ok(options);
@@ -70,12 +70,13 @@ pub(super) fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 }
 
 /// The name of who runs the program.
-static OWN_NAME: LazyLock<Option<String>> = LazyLock::new(|| fs::user_name().ok().flatten());
+static OWN_NAME: LazyLock<Option<String>> =
+    LazyLock::new(|| fs::current_user_name().ok().flatten());
 
 const ENCODE: &str = "in a user or a password, write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %";
 
 /// What libraries say of a URL, and what is said instead: their words may have a piece of it.
-const WORDS: &[(&str, &str, &str)] = &[
+const URL_ERROR_MESSAGES: &[(&str, &str, &str)] = &[
     ("port", "its port is no number", ENCODE),
     ("invalid digit", "its port is no number", ENCODE),
     ("number too large", "its port is no number", ENCODE),
@@ -115,26 +116,26 @@ const WORDS: &[(&str, &str, &str)] = &[
 ];
 
 /// Why a driver cannot use a URL, in words without a piece of it.
-pub(super) fn unusable(error: &sqlx::Error, url: &str) -> ConnectionError {
+pub(super) fn invalid_url(error: &sqlx::Error, url: &str) -> ConnectionError {
     let said = error.to_string();
     if said.contains("ssl_mode") {
-        let modes = match Dialect::of(url) {
+        let modes = match Dialect::from_url(url) {
             Dialect::MySql => "disabled, preferred, required, verify_ca, verify_identity",
             _ => "disable, allow, prefer, require, verify-ca, verify-full",
         };
         let reason = format!("its URL cannot be read: its sslmode is none of {modes}");
-        return ConnectionError::Url {
+        return ConnectionError::InvalidUrl {
             reason,
             hint: "sslmode of the connection goes before that of its URL",
         };
     }
-    let known = WORDS
+    let known = URL_ERROR_MESSAGES
         .iter()
         .find(|(word, ..)| said.to_lowercase().contains(&word.to_lowercase()));
     let (reason, hint) = known.map_or(("it has no such form", ENCODE), |(_, reason, hint)| {
         (*reason, *hint)
     });
-    ConnectionError::Url {
+    ConnectionError::InvalidUrl {
         reason: format!("its URL cannot be read: {reason}"),
         hint,
     }
@@ -165,7 +166,7 @@ impl From<UrlError> for ConnectionError {
             }
             UrlError::Unreadable(_) => ENCODE,
         };
-        Self::Url {
+        Self::InvalidUrl {
             reason: error.to_string(),
             hint,
         }

@@ -9,41 +9,44 @@ use std::fmt::Write;
 
 /// A text in one line.
 pub fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, acts, |letter| letter.escape_default().to_string())
+    escape_where(text, affects_terminal, |letter| {
+        letter.escape_default().to_string()
+    })
 }
 
 /// A text whose lines are hygge's own.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(
+    escape_where(
         text,
-        |letter| letter != '\n' && acts(letter),
+        |letter| letter != '\n' && affects_terminal(letter),
         |letter| letter.escape_default().to_string(),
     )
 }
 
 /// JSON as a terminal may have it; it says the same. It may stand on several lines.
 pub fn json(text: &str) -> Cow<'_, str> {
-    let is_escaped = |letter: char| letter != '\n' && acts(letter);
+    let is_escaped = |letter: char| letter != '\n' && affects_terminal(letter);
     // What acts on a terminal is below 0x10000.
-    escaped(text, is_escaped, |letter| {
+    escape_where(text, is_escaped, |letter| {
         format!("\\u{:04x}", u32::from(letter))
     })
 }
 
 /// A text of as many bytes, in which places are counted.
 pub fn same_length(text: &str) -> Cow<'_, str> {
-    let acts_here = |letter: char| !matches!(letter, '\n' | '\t' | '\r') && acts(letter);
-    escaped(text, acts_here, |letter| "?".repeat(letter.len_utf8()))
+    let acts_here =
+        |letter: char| !matches!(letter, '\n' | '\t' | '\r') && affects_terminal(letter);
+    escape_where(text, acts_here, |letter| "?".repeat(letter.len_utf8()))
 }
 
 /// True for what does something on a terminal instead of being shown: controls (C0, C1), ends of
 /// lines, and marks that change the direction in which what follows is read.
-fn acts(letter: char) -> bool {
+fn affects_terminal(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn escaped(
+fn escape_where(
     text: &str,
     is_escaped: impl Fn(char) -> bool,
     escape: impl Fn(char) -> String,

@@ -4,10 +4,10 @@
 //! A flow waits for its upstreams, takes its store, has its parts made, and publishes. Parts of all
 //! flows share one limit. What a flow needs to know of the others is only here.
 
-mod clock;
 mod flow;
-mod note;
+mod history;
 mod running;
+mod timer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,121 +18,121 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
-use clock::Clock;
-use flow::Landed;
-use running::{Made, Running};
+use flow::PublishOutcome;
+use running::{MadeParts, RunningFlow};
+use timer::FlowTimer;
 
-use super::Options;
+use super::RunOptions;
 use super::event::{Event, Outcome, Summary};
-use super::settle::Taken;
+use super::lock_store::LockedStore;
 use super::task::InputError;
 use crate::cache::CacheError;
 use crate::cache::recorder::{Recorder, Syncer};
-use crate::connection::until;
+use crate::connection::wait_for_interrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::FlowName;
 use crate::fs::Barriers;
-use crate::home::Reading;
+use crate::home::ReadSession;
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::table::is_transient;
 use crate::plan::work::PlannedPart;
-use crate::plan::{Plan, Planner, Step};
+use crate::plan::{Plan, PlannedFlow, Planner};
 use crate::store::StoreError;
-use crate::threads::Threads;
+use crate::threads::ThreadPool;
 
 /// How many stores are taken at once. They may all wait for other processes: the threads that make
 /// parts, which those may wait for in turn, are never among them.
-const TAKERS: usize = 16;
+const MAX_LOCKING_STORES: usize = 16;
 
 /// How many sets are published at once: they mostly wait for the disk, and share its syncs.
-const PUBLISHERS: usize = 32;
+const MAX_PUBLISHING: usize = 32;
 
 /// How often a flow whose staged part was taken by another begins again.
-const TRIES: usize = 10;
+const MAX_CONFLICT_RETRIES: usize = 10;
 
 /// How long a flow rests when its database fails for the first time in a way that may pass.
-const FIRST_REST: Duration = Duration::from_secs(1);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The state of one run.
 pub struct Coordinator<'r> {
     planner: &'r mut Planner,
-    options: Options,
-    tell: &'r mut dyn FnMut(Event),
+    options: RunOptions,
+    on_event: &'r mut dyn FnMut(Event),
     barriers: Arc<Barriers>,
     recorder: Recorder,
     recording: JoinHandle<Result<(), CacheError>>,
-    waiting_said: mpsc::UnboundedSender<(FlowName, String)>,
-    waiting: mpsc::UnboundedReceiver<(FlowName, String)>,
-    threads: Threads,
-    tasks: JoinSet<Finished>,
+    wait_sender: mpsc::UnboundedSender<(FlowName, String)>,
+    wait_receiver: mpsc::UnboundedReceiver<(FlowName, String)>,
+    threads: ThreadPool,
+    tasks: JoinSet<TaskResult>,
     /// What each task is for, which must be known even where it panics.
-    busy: HashMap<Id, (FlowName, Doing)>,
+    running_tasks: HashMap<Id, (FlowName, TaskKind)>,
     /// Flows that wait for upstreams, with those that have not ended.
-    held: BTreeMap<FlowName, (Step, BTreeSet<FlowName>)>,
-    ready_flows: VecDeque<Step>,
+    waiting_flows: BTreeMap<FlowName, (PlannedFlow, BTreeSet<FlowName>)>,
+    ready_flows: VecDeque<PlannedFlow>,
     ready_stores: VecDeque<FlowName>,
-    running: BTreeMap<FlowName, Running>,
+    running: BTreeMap<FlowName, RunningFlow>,
     /// Flows whose tables are to be opened.
-    ready_openings: VecDeque<FlowName>,
+    ready_to_open: VecDeque<FlowName>,
     ready_parts: VecDeque<(FlowName, usize)>,
-    ready_sets: VecDeque<FlowName>,
-    tries: HashMap<FlowName, usize>,
+    ready_to_publish: VecDeque<FlowName>,
+    conflicts: HashMap<FlowName, usize>,
     /// How often the database of a flow failed in a way that may pass.
     failures: HashMap<FlowName, u64>,
     /// When each flow began for the first time.
-    begun: HashMap<FlowName, Instant>,
+    start_times: HashMap<FlowName, Instant>,
     /// The number of this run in the history.
-    run: i64,
+    run_number: i64,
     /// That of the run before, if it was killed.
-    killed: Option<i64>,
+    killed_run: Option<i64>,
     /// Flows of which it was said that they began, and why.
     reasons: HashMap<FlowName, Vec<Reason>>,
     /// Flows of which it was said that they began.
-    told: BTreeSet<FlowName>,
+    announced: BTreeSet<FlowName>,
     stopping: bool,
     summary: Summary,
 }
 
 /// What a task is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    Taking,
+enum TaskKind {
+    Locking,
     Opening,
-    Resting,
+    Delaying,
     Making(usize),
     Publishing,
 }
 
-impl Doing {
+impl TaskKind {
     /// What is brought back of something that could not be begun.
-    fn failed(self, error: Error) -> Finished {
+    fn failed_result(self, error: Error) -> TaskResult {
         match self {
-            Self::Taking => Finished::Taken(Err(error)),
-            Self::Opening | Self::Resting => Finished::Opened(Err(error)),
-            Self::Making(_) => Finished::Made(Err(error)),
-            Self::Publishing => Finished::Published(Err(error)),
+            Self::Locking => TaskResult::Locked(Err(error)),
+            Self::Opening | Self::Delaying => TaskResult::Opened(Err(error)),
+            Self::Making(_) => TaskResult::Made(Err(error)),
+            Self::Publishing => TaskResult::Published(Err(error)),
         }
     }
 }
 
 /// What a task brings back.
-enum Finished {
-    Taken(Result<Taken>),
-    Opened(Result<Opened>),
-    Rested(Step),
-    Made(Result<Made>),
-    Published(Result<Landed>),
+enum TaskResult {
+    Locked(Result<LockedStore>),
+    Opened(Result<OpenedTable>),
+    DelayOver(PlannedFlow),
+    Made(Result<MadeParts>),
+    Published(Result<PublishOutcome>),
 }
 
 /// What reads a table, and the parts that it need not be read for.
-type Opened = (Arc<dyn Reading>, Arc<[PlannedPart]>);
+type OpenedTable = (Arc<dyn ReadSession>, Arc<[PlannedPart]>);
 
 impl<'r> Coordinator<'r> {
     /// Gets ready to run.
     pub async fn new(
         planner: &'r mut Planner,
-        options: Options,
+        options: RunOptions,
         tell: &'r mut dyn FnMut(Event),
     ) -> Result<Self> {
         let run = planner
@@ -148,38 +148,38 @@ impl<'r> Coordinator<'r> {
         let barriers: Arc<Barriers> = Arc::default();
         let folder = planner.cache.folder().to_path_buf();
         let syncer = Syncer {
-            barrier: barriers.of(&folder)?,
+            barrier: barriers.for_folder(&folder)?,
             folder,
         };
-        let threads = Threads::default();
+        let threads = ThreadPool::default();
         let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer, threads.clone());
         let (waiting_said, waiting) = mpsc::unbounded_channel();
         Ok(Self {
             planner,
             options,
-            tell,
+            on_event: tell,
             barriers,
             recorder,
             recording,
-            waiting_said,
-            waiting,
+            wait_sender: waiting_said,
+            wait_receiver: waiting,
             threads,
             tasks: JoinSet::new(),
-            busy: HashMap::new(),
-            held: BTreeMap::new(),
+            running_tasks: HashMap::new(),
+            waiting_flows: BTreeMap::new(),
             ready_flows: VecDeque::new(),
             ready_stores: VecDeque::new(),
             running: BTreeMap::new(),
-            ready_openings: VecDeque::new(),
+            ready_to_open: VecDeque::new(),
             ready_parts: VecDeque::new(),
-            ready_sets: VecDeque::new(),
-            tries: HashMap::new(),
+            ready_to_publish: VecDeque::new(),
+            conflicts: HashMap::new(),
             failures: HashMap::new(),
-            begun: HashMap::new(),
-            run,
-            killed,
+            start_times: HashMap::new(),
+            run_number: run,
+            killed_run: killed,
             reasons: HashMap::new(),
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             stopping: false,
             summary: Summary::default(),
         })
@@ -187,14 +187,14 @@ impl<'r> Coordinator<'r> {
 
     /// Runs every step to its end.
     pub async fn run(mut self, plan: Plan) -> Result<Summary> {
-        self.admit(plan);
+        self.enqueue_plan(plan);
         self.record_changes();
         loop {
             if self.options.interrupted.load(Ordering::Relaxed) {
                 self.stopping = true;
             }
             while let Some(step) = self.ready_flows.pop_front() {
-                self.begin(step).await?;
+                self.begin_flow(step).await?;
             }
             self.start_ready().await?;
             // What has come back meanwhile took no longer than until then.
@@ -202,22 +202,22 @@ impl<'r> Coordinator<'r> {
                 self.finish_task(joined).await?;
                 continue;
             }
-            self.watch_clocks();
-            let has_clock = self.running.values().any(|running| running.clock.is_some());
+            self.check_timeouts();
+            let has_clock = self.running.values().any(|running| running.timer.is_some());
             tokio::select! {
                 biased;
-                Some((flow, holder)) = self.waiting.recv() => (self.tell)(Event::Waiting { flow, holder }),
+                Some((flow, holder)) = self.wait_receiver.recv() => (self.on_event)(Event::Waiting { flow, holder }),
                 joined = self.tasks.join_next_with_id() => match joined {
                     Some(joined) => self.finish_task(joined).await?,
                     None if self.ready_flows.is_empty() => break,
                     None => {}
                 },
-                () = tokio::time::sleep(clock::TICK), if has_clock => {}
+                () = tokio::time::sleep(timer::TICK), if has_clock => {}
             }
         }
-        for flow in std::mem::take(&mut self.held).into_keys() {
+        for flow in std::mem::take(&mut self.waiting_flows).into_keys() {
             let because = self.stop_reason();
-            self.end(&flow, Outcome::Skipped { because }, Instant::now());
+            self.end_flow(&flow, Outcome::Skipped { because }, Instant::now());
         }
         self.record_changes();
         let cache = self.planner.cache.clone();
@@ -226,24 +226,24 @@ impl<'r> Coordinator<'r> {
         self.summary.unrecorded = match self.recording.await {
             Ok(Ok(())) => cache
                 .index
-                .end_run(self.run, &Timestamp::now().to_string())
+                .end_run(self.run_number, &Timestamp::now().to_string())
                 .await
                 .err()
                 .map(Error::from),
             Ok(Err(error)) => Some(error.into()),
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
-        cache.staging.end();
-        self.planner.databases.end_queries().await;
-        self.barriers.wait()?;
+        cache.staging.end_run();
+        self.planner.databases.wait_for_cancellations().await;
+        self.barriers.wait_all()?;
         self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
         Ok(self.summary)
     }
 
     /// Takes the steps in: each waits for those of its upstreams that are in the plan.
-    fn admit(&mut self, plan: Plan) {
-        let planned: BTreeSet<FlowName> = plan.steps.iter().map(|step| step.flow.clone()).collect();
-        for step in plan.steps {
+    fn enqueue_plan(&mut self, plan: Plan) {
+        let planned: BTreeSet<FlowName> = plan.flows.iter().map(|step| step.flow.clone()).collect();
+        for step in plan.flows {
             let upstreams = self.planner.project.graph.upstreams(step.flow.as_str());
             let waits: BTreeSet<FlowName> = upstreams
                 .into_iter()
@@ -252,25 +252,25 @@ impl<'r> Coordinator<'r> {
             if waits.is_empty() {
                 self.ready_flows.push_back(step);
             } else {
-                self.held.insert(step.flow.clone(), (step, waits));
+                self.waiting_flows.insert(step.flow.clone(), (step, waits));
             }
         }
     }
 
     /// Begins a flow whose upstreams have all ended well.
-    async fn begin(&mut self, step: Step) -> Result<()> {
+    async fn begin_flow(&mut self, step: PlannedFlow) -> Result<()> {
         // What it was tried before, and what it rested, is part of its time.
         let began = *self
-            .begun
+            .start_times
             .entry(step.flow.clone())
             .or_insert_with(Instant::now);
         let step = match step.verdict {
             // Only now is it known what its upstreams gave.
-            Verdict::Maybe { .. } => match self.judge_anew(&step.flow).await? {
+            Verdict::Maybe { .. } => match self.rejudge(&step.flow).await? {
                 Some(step) => step,
                 None => {
                     let because = self.stop_reason();
-                    self.end(&step.flow, Outcome::Skipped { because }, began);
+                    self.end_flow(&step.flow, Outcome::Skipped { because }, began);
                     return Ok(());
                 }
             },
@@ -278,10 +278,10 @@ impl<'r> Coordinator<'r> {
         };
         let flow = step.flow.clone();
         match (&step.verdict, &step.work) {
-            (Verdict::Fresh, _) => self.end(&flow, Outcome::Fresh, began),
+            (Verdict::Fresh, _) => self.end_flow(&flow, Outcome::Fresh, began),
             _ if self.stopping => {
                 let because = self.stop_reason();
-                self.end(&flow, Outcome::Skipped { because }, began);
+                self.end_flow(&flow, Outcome::Skipped { because }, began);
             }
             (Verdict::Blocked { error, hint }, _) => {
                 let error = Error::new(ErrorKind::Flow, error.clone());
@@ -289,17 +289,21 @@ impl<'r> Coordinator<'r> {
                     Some(hint) => error.with_hint(hint.clone()),
                     None => error,
                 };
-                self.end(&flow, Outcome::Failed(error), began);
+                self.end_flow(&flow, Outcome::Failed(error), began);
             }
-            (_, None) => self.end(
+            (_, None) => self.end_flow(
                 &flow,
                 Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")),
                 began,
             ),
             (_, Some(work)) => {
                 let allowed = self.planner.flow(&flow)?.timeout;
-                let running =
-                    Running::new(step.clone(), work.clone(), began, allowed.map(Clock::new));
+                let running = RunningFlow::new(
+                    step.clone(),
+                    work.clone(),
+                    began,
+                    allowed.map(FlowTimer::new),
+                );
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
             }
@@ -308,8 +312,8 @@ impl<'r> Coordinator<'r> {
     }
 
     /// Looks at a flow and judges it, now that its upstreams are done; nothing where the run ends.
-    async fn judge_anew(&mut self, flow: &FlowName) -> Result<Option<Step>> {
-        match self.planner.probe(std::slice::from_ref(flow)).await {
+    async fn rejudge(&mut self, flow: &FlowName) -> Result<Option<PlannedFlow>> {
+        match self.planner.refresh(std::slice::from_ref(flow)).await {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 self.stopping = true;
                 Ok(None)
@@ -322,21 +326,21 @@ impl<'r> Coordinator<'r> {
     fn spawn(
         &mut self,
         flow: &FlowName,
-        doing: Doing,
-        work: impl FnOnce() -> Finished + Send + 'static,
+        doing: TaskKind,
+        work: impl FnOnce() -> TaskResult + Send + 'static,
     ) {
         let working = self.threads.run(work);
         let task = self.tasks.spawn(async move {
             match working.await {
                 Ok(finished) => finished,
-                Err(error) => doing.failed(error),
+                Err(error) => doing.failed_result(error),
             }
         });
-        self.busy.insert(task.id(), (flow.clone(), doing));
+        self.running_tasks.insert(task.id(), (flow.clone(), doing));
     }
 
-    fn count(&self, is_one: impl Fn(Doing) -> bool) -> usize {
-        self.busy
+    fn count_tasks(&self, is_one: impl Fn(TaskKind) -> bool) -> usize {
+        self.running_tasks
             .values()
             .filter(|(_, doing)| is_one(*doing))
             .count()
@@ -345,16 +349,16 @@ impl<'r> Coordinator<'r> {
     /// Takes stores, makes parts and publishes sets, up to their limits.
     async fn start_ready(&mut self) -> Result<()> {
         if self.stopping {
-            self.give_up();
+            self.drop_idle_flows();
         }
-        let mut stores = self.count(|doing| doing == Doing::Taking);
-        while stores < TAKERS
+        let mut stores = self.count_tasks(|doing| doing == TaskKind::Locking);
+        while stores < MAX_LOCKING_STORES
             && let Some(flow) = self.ready_stores.pop_front()
         {
-            self.take_store(&flow)?;
+            self.lock_store(&flow)?;
             stores += 1;
         }
-        let mut parts = self.count(|doing| matches!(doing, Doing::Making(_)));
+        let mut parts = self.count_tasks(|doing| matches!(doing, TaskKind::Making(_)));
         while parts < self.options.jobs
             && let Some((flow, number)) = self.ready_parts.pop_front()
         {
@@ -363,63 +367,67 @@ impl<'r> Coordinator<'r> {
         }
         // A table that is open keeps a transaction, which a server may end where nothing is asked
         // in it: none is opened before somebody is there who reads it.
-        let mut opening = self.count(|doing| doing == Doing::Opening);
+        let mut opening = self.count_tasks(|doing| doing == TaskKind::Opening);
         while parts + opening < self.options.jobs
             && self.ready_parts.is_empty()
-            && let Some(flow) = self.ready_openings.pop_front()
+            && let Some(flow) = self.ready_to_open.pop_front()
         {
-            self.open(&flow).await?;
+            self.open_table(&flow).await?;
             opening += 1;
         }
-        let mut sets = self.count(|doing| doing == Doing::Publishing);
-        while sets < PUBLISHERS
-            && let Some(flow) = self.ready_sets.pop_front()
+        let mut sets = self.count_tasks(|doing| doing == TaskKind::Publishing);
+        while sets < MAX_PUBLISHING
+            && let Some(flow) = self.ready_to_publish.pop_front()
         {
-            let publication = self.publication(&flow).await;
-            self.spawn(&flow, Doing::Publishing, move || {
-                Finished::Published(publication.and_then(|publish| publish()))
+            let publication = self.prepare_publication(&flow).await;
+            self.spawn(&flow, TaskKind::Publishing, move || {
+                TaskResult::Published(publication.and_then(|publish| publish()))
             });
             sets += 1;
         }
         Ok(())
     }
 
-    async fn finish_task(&mut self, joined: Result<(Id, Finished), JoinError>) -> Result<()> {
+    async fn finish_task(&mut self, joined: Result<(Id, TaskResult), JoinError>) -> Result<()> {
         let id = match &joined {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let Some((flow, doing)) = self.busy.remove(&id) else {
+        let Some((flow, doing)) = self.running_tasks.remove(&id) else {
             return Ok(());
         };
-        if let (Doing::Making(_) | Doing::Opening, Some(running)) =
+        if let (TaskKind::Making(_) | TaskKind::Opening, Some(running)) =
             (doing, self.running.get_mut(&flow))
         {
             running.end_part();
         }
         match (joined, doing) {
-            (Ok((_, Finished::Taken(Ok(taken)))), _) => self.begin_parts(&flow, taken).await?,
-            (Ok((_, Finished::Made(Ok(record)))), Doing::Making(number)) => {
+            (Ok((_, TaskResult::Locked(Ok(taken)))), _) => {
+                self.on_store_locked(&flow, taken).await?
+            }
+            (Ok((_, TaskResult::Made(Ok(record)))), TaskKind::Making(number)) => {
                 self.finish_part(&flow, number, record)
             }
-            (Ok((_, Finished::Opened(Ok((reading, stay))))), _) => {
-                self.planner.note_opened(&flow, reading, stay);
-                self.opened(&flow).await?;
+            (Ok((_, TaskResult::Opened(Ok((reading, stay))))), _) => {
+                self.planner.on_table_opened(&flow, reading, stay);
+                self.on_table_opened(&flow).await?;
             }
-            (Ok((_, Finished::Rested(step))), _) => self.begin_again(step),
-            (Ok((_, Finished::Published(Ok(landed)))), _) => self.finish_set(&flow, landed)?,
+            (Ok((_, TaskResult::DelayOver(step))), _) => self.resume_after_delay(step),
+            (Ok((_, TaskResult::Published(Ok(landed)))), _) => {
+                self.finish_publication(&flow, landed)?
+            }
             (
                 Ok((
                     _,
-                    Finished::Taken(Err(error))
-                    | Finished::Opened(Err(error))
-                    | Finished::Made(Err(error))
-                    | Finished::Published(Err(error)),
+                    TaskResult::Locked(Err(error))
+                    | TaskResult::Opened(Err(error))
+                    | TaskResult::Made(Err(error))
+                    | TaskResult::Published(Err(error)),
                 )),
                 _,
             ) => self.fail(&flow, error),
-            (Err(error), _) => self.fail(&flow, panicked(error)),
-            (Ok((_, Finished::Made(Ok(_)))), _) => {}
+            (Err(error), _) => self.fail(&flow, panic_error(error)),
+            (Ok((_, TaskResult::Made(Ok(_)))), _) => {}
         }
         self.end_failed(&flow);
         Ok(())
@@ -428,71 +436,74 @@ impl<'r> Coordinator<'r> {
     /// True for the first few times that another flow got in the way: it has made a part of the
     /// same bytes and taken it when it should be published; its store is the home, and another
     /// process has published to it; or another checkout has published to the same table.
-    fn lost_a_part(&mut self, flow: &FlowName, error: &Error) -> bool {
+    fn should_retry_conflict(&mut self, flow: &FlowName, error: &Error) -> bool {
         let reads_a_store = self
             .planner
             .flow(flow)
             .is_ok_and(|flow| flow.upstream().is_some());
         let is_lost = matches!(
-            error.cause(),
-            Some(StoreError::Part(_) | StoreError::Overtaken(_))
-        ) || (reads_a_store && matches!(error.cause(), Some(InputError::Changed(_))));
-        let tries = self.tries.entry(flow.clone()).or_default();
+            error.downcast_source(),
+            Some(StoreError::UnusablePart(_) | StoreError::ConcurrentPublish(_))
+        ) || (reads_a_store
+            && matches!(error.downcast_source(), Some(InputError::Changed(_))));
+        let tries = self.conflicts.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
-        is_lost && *tries <= TRIES
+        is_lost && *tries <= MAX_CONFLICT_RETRIES
     }
 
     /// Lets a flow rest whose database failed in a way that may pass, and then begin again: each
     /// time twice as long.
-    fn rests(&mut self, flow: &FlowName, step: &Step, error: &Error) -> bool {
+    fn retry_later(&mut self, flow: &FlowName, step: &PlannedFlow, error: &Error) -> bool {
         let allowed = self.planner.flow(flow).map_or(0, |flow| flow.retries);
         let failures = self.failures.entry(flow.clone()).or_default();
         if self.stopping || !is_transient(error) || *failures >= allowed {
             return false;
         }
         *failures += 1;
-        let rest = FIRST_REST
+        let rest = FIRST_RETRY_DELAY
             * 2_u32.saturating_pow(u32::try_from(*failures - 1).unwrap_or(u32::MAX).min(6));
         // Flows that were in each other's way do not come back at the same moment, and leave their
         // places at the server meanwhile.
         let rest = rest.mul_f64(
-            1.0 + f64::from(Fingerprint::of_bytes(flow.as_str().as_bytes()).as_bytes()[0]) / 512.0,
+            1.0 + f64::from(Fingerprint::hash_bytes(flow.as_str().as_bytes()).as_bytes()[0])
+                / 512.0,
         );
         self.planner.databases.close_idle();
         if let Ok(described) = self.planner.flow(flow) {
-            described.store.let_go();
+            described.store.close_idle();
         }
-        (self.tell)(Event::Retrying {
+        (self.on_event)(Event::Retrying {
             flow: flow.clone(),
             error: error.clone(),
-            rest,
+            delay: rest,
         });
         let (step, interrupted) = (step.clone(), self.options.interrupted.clone());
         let task = self.tasks.spawn(async move {
-            drop(tokio::time::timeout(rest, until(&interrupted)).await);
-            Finished::Rested(step)
+            drop(tokio::time::timeout(rest, wait_for_interrupt(&interrupted)).await);
+            TaskResult::DelayOver(step)
         });
-        self.busy.insert(task.id(), (flow.clone(), Doing::Resting));
+        self.running_tasks
+            .insert(task.id(), (flow.clone(), TaskKind::Delaying));
         true
     }
 
     /// A flow has rested.
-    fn begin_again(&mut self, step: Step) {
+    fn resume_after_delay(&mut self, step: PlannedFlow) {
         if self.stopping || self.options.interrupted.load(Ordering::Relaxed) {
             let because = self.stop_reason();
-            let began = self.began(&step.flow);
-            return self.end(&step.flow, Outcome::Skipped { because }, began);
+            let began = self.start_time(&step.flow);
+            return self.end_flow(&step.flow, Outcome::Skipped { because }, began);
         }
-        self.try_again(&step);
+        self.requeue(&step);
     }
 
     /// Judges a flow anew, and lets it begin again.
-    fn try_again(&mut self, step: &Step) {
+    fn requeue(&mut self, step: &PlannedFlow) {
         let verdict = Verdict::Maybe {
             upstreams: Vec::new(),
             reasons: step.verdict.reasons().to_vec(),
         };
-        self.ready_flows.push_back(Step {
+        self.ready_flows.push_back(PlannedFlow {
             flow: step.flow.clone(),
             verdict,
             work: None,
@@ -502,7 +513,7 @@ impl<'r> Coordinator<'r> {
     /// A flow has failed; it ends when its last task has come back.
     fn fail(&mut self, flow: &FlowName, error: Error) {
         self.ready_parts.retain(|(other, _)| other != flow);
-        self.ready_openings.retain(|other| other != flow);
+        self.ready_to_open.retain(|other| other != flow);
         if let Some(running) = self.running.get_mut(flow) {
             running.error.get_or_insert(error);
         }
@@ -523,13 +534,13 @@ impl<'r> Coordinator<'r> {
         let Some(error) = running.error.take() else {
             return;
         };
-        self.planner.note_unlocked(flow);
+        self.planner.on_unlocked(flow);
         self.planner.forget_table(flow);
-        if self.rests(flow, &running.step, &error) {
+        if self.retry_later(flow, &running.planned, &error) {
             return;
         }
-        if self.lost_a_part(flow, &error) {
-            return self.try_again(&running.step);
+        if self.should_retry_conflict(flow, &error) {
+            return self.requeue(&running.planned);
         }
         let outcome = if self.options.interrupted.load(Ordering::Relaxed) {
             Outcome::Skipped {
@@ -538,11 +549,11 @@ impl<'r> Coordinator<'r> {
         } else {
             Outcome::Failed(error)
         };
-        self.end(flow, outcome, running.began);
+        self.end_flow(flow, outcome, running.started);
     }
 
     /// Ends a flow: those that waited for it begin, or are skipped.
-    fn end(&mut self, flow: &FlowName, outcome: Outcome, began: Instant) {
+    fn end_flow(&mut self, flow: &FlowName, outcome: Outcome, began: Instant) {
         let mut ended = VecDeque::from([(flow.clone(), outcome, began)]);
         while let Some((flow, outcome, began)) = ended.pop_front() {
             let is_good = matches!(
@@ -560,27 +571,27 @@ impl<'r> Coordinator<'r> {
                     self.options.fail_fast || !says.unwrap_or(self.options.continue_on_error);
                 self.summary.locked += usize::from(error.kind() == ErrorKind::Locked);
             }
-            self.summary.count(&outcome);
+            self.summary.add_outcome(&outcome);
             let (took, retries) = (
                 began.elapsed(),
                 self.failures.get(&flow).copied().unwrap_or_default(),
             );
-            self.note_ending(&flow, &outcome, took, retries);
-            (self.tell)(Event::Ended {
+            self.record_outcome(&flow, &outcome, took, retries);
+            (self.on_event)(Event::Ended {
                 flow: flow.clone(),
                 outcome,
-                took,
+                elapsed: took,
                 retries,
             });
             for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
-                let Some((_, waits)) = self.held.get_mut(&dependent) else {
+                let Some((_, waits)) = self.waiting_flows.get_mut(&dependent) else {
                     continue;
                 };
                 waits.remove(&flow);
                 if is_good && !waits.is_empty() {
                     continue;
                 }
-                let Some((step, _)) = self.held.remove(&dependent) else {
+                let Some((step, _)) = self.waiting_flows.remove(&dependent) else {
                     continue;
                 };
                 if is_good {
@@ -594,12 +605,12 @@ impl<'r> Coordinator<'r> {
     }
 
     /// Lets go of what has not begun to work; what is being published is finished.
-    fn give_up(&mut self) {
+    fn drop_idle_flows(&mut self) {
         self.ready_stores.clear();
-        self.ready_openings.clear();
+        self.ready_to_open.clear();
         self.ready_parts.clear();
-        self.ready_sets.clear();
-        let busy: BTreeSet<&FlowName> = self.busy.values().map(|(flow, _)| flow).collect();
+        self.ready_to_publish.clear();
+        let busy: BTreeSet<&FlowName> = self.running_tasks.values().map(|(flow, _)| flow).collect();
         let idle: Vec<FlowName> = self
             .running
             .keys()
@@ -609,14 +620,17 @@ impl<'r> Coordinator<'r> {
         for flow in idle {
             self.running.remove(&flow);
             let because = self.stop_reason();
-            let began = self.began(&flow);
-            self.end(&flow, Outcome::Skipped { because }, began);
+            let began = self.start_time(&flow);
+            self.end_flow(&flow, Outcome::Skipped { because }, began);
         }
     }
 
     /// When a flow began; now, where it did not.
-    fn began(&self, flow: &FlowName) -> Instant {
-        self.begun.get(flow).copied().unwrap_or_else(Instant::now)
+    fn start_time(&self, flow: &FlowName) -> Instant {
+        self.start_times
+            .get(flow)
+            .copied()
+            .unwrap_or_else(Instant::now)
     }
 
     fn stop_reason(&self) -> String {
@@ -635,9 +649,9 @@ impl<'r> Coordinator<'r> {
     }
 }
 
-fn panicked(error: JoinError) -> Error {
+fn panic_error(error: JoinError) -> Error {
     match error.try_into_panic() {
-        Ok(panic) => Error::of_panic(panic),
+        Ok(panic) => Error::from_panic(panic),
         Err(error) => Error::new(ErrorKind::Flow, error),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::flow::FlowName;
 use crate::plan::stale::Reason;
-use crate::store::room::Recovery;
+use crate::store::context::Recovery;
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub enum Event {
         /// What failed.
         error: Error,
         /// How long it rests.
-        rest: Duration,
+        delay: Duration,
     },
     /// A part was made.
     PartMade {
@@ -77,7 +77,7 @@ pub enum Event {
         /// How.
         outcome: Outcome,
         /// How long it took, with all that it waited.
-        took: Duration,
+        elapsed: Duration,
         /// How often it was tried again.
         retries: u64,
     },
@@ -89,9 +89,9 @@ pub enum Outcome {
     /// There was nothing to do.
     Fresh,
     /// Parts were made, and the set was published.
-    Built(Done),
+    Built(PublishSummary),
     /// The set was published from parts that were at hand.
-    Restored(Done),
+    Restored(PublishSummary),
     /// It failed; what was published before is still there.
     Failed(Error),
     /// It was not tried, because of an upstream, a failure elsewhere, or an interruption.
@@ -103,7 +103,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The outcome's word; none where there was nothing to do.
-    pub fn word(&self) -> Option<&'static str> {
+    pub fn name(&self) -> Option<&'static str> {
         match self {
             Self::Fresh => None,
             Self::Built(_) => Some("built"),
@@ -116,7 +116,7 @@ impl Outcome {
 
 /// What a flow published.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct PublishSummary {
     /// Parts that were made.
     pub made: usize,
     /// Parts that were at hand.
@@ -158,7 +158,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts an outcome.
-    pub fn count(&mut self, outcome: &Outcome) {
+    pub fn add_outcome(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Fresh => self.fresh += 1,
             Outcome::Built(_) => self.built += 1,
@@ -172,17 +172,17 @@ impl Summary {
     }
 
     /// How many flows had something to do.
-    pub fn ran(&self) -> usize {
+    pub fn flows_with_work(&self) -> usize {
         self.built + self.restored + self.failed + self.skipped
     }
 
     /// True where anything was published.
-    pub fn changed(&self) -> bool {
+    pub fn has_published(&self) -> bool {
         self.built + self.restored > 0
     }
 
     /// True where every flow is as it should be.
-    pub fn is_good(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.failed == 0 && self.skipped == 0 && !self.interrupted && self.unrecorded.is_none()
     }
 }

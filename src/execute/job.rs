@@ -17,16 +17,16 @@ use crate::cache::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::factory;
-use crate::format::shared::Shared;
-use crate::format::{Compression, Format, Layout, Piece, Target, TransferMode};
-use crate::fs::{Stat, own};
-use crate::plan::work::{Checked, PlannedPart, Work};
+use crate::format::shared_groups::SharedGroups;
+use crate::format::{Compression, Format, Layout, OutputSpec, Piece, TransferMode};
+use crate::fs::{Stat, nofollow};
+use crate::plan::work::{FlowWork, InspectedFiles, PlannedPart};
 
 /// The version of what a job says. A process that does not know it refuses the job.
 const VERSION: u32 = 1;
 
 /// How large the record of a part may be, in bytes.
-const RECORD_BYTES: u64 = 1 << 20;
+const MAX_RECORD_BYTES: u64 = 1 << 20;
 
 /// Parts that are to be made of some files. Those that are cut from one group stand in one job:
 /// they share its decoding.
@@ -103,19 +103,19 @@ pub struct PartSpec {
 /// What a part became: one file, or several of different kinds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PartDone {
+pub struct FinishedPart {
     /// Its key.
     pub key: Fingerprint,
     /// The files.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<PartOutput>,
 }
 
 /// A file that was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Output {
+pub struct PartOutput {
     /// What it is for.
-    pub kind: OutputKind,
+    pub kind: PartOutputKind,
     /// Its digest, rows and bytes.
     #[serde(flatten)]
     pub record: PartRecord,
@@ -124,14 +124,14 @@ pub struct Output {
 /// What a file is for that was made for a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OutputKind {
+pub enum PartOutputKind {
     /// The part's rows.
     Part,
 }
 
 impl FormatSpec {
     fn new(format: &dyn Format) -> Self {
-        let (version, made_version) = (format.version(), format.made_version());
+        let (version, made_version) = (format.version(), format.output_version());
         Self {
             id: format.id().to_string(),
             version,
@@ -142,12 +142,12 @@ impl FormatSpec {
 
     /// The format, where this hygge makes the same of it.
     fn format(&self) -> Result<Arc<dyn Format>> {
-        let made = factory::format(&self.id, &self.settings);
+        let made = factory::format_from_settings(&self.id, &self.settings);
         made.filter(|format| {
-            (format.version(), format.made_version()) == (self.version, self.made_version)
+            (format.version(), format.output_version()) == (self.version, self.made_version)
         })
         .ok_or_else(|| {
-            unknown(&format!(
+            unsupported_error(&format!(
                 "the format {} of version {}",
                 self.id, self.made_version
             ))
@@ -155,7 +155,7 @@ impl FormatSpec {
     }
 }
 
-fn unknown(what: &str) -> Error {
+fn unsupported_error(what: &str) -> Error {
     Error::new(
         ErrorKind::Config,
         format!("the job has {what}, which this hygge does not know"),
@@ -166,7 +166,7 @@ fn unknown(what: &str) -> Error {
 impl CompressionSpec {
     fn new(compression: Compression) -> Self {
         Self {
-            word: compression.word.to_string(),
+            word: compression.name.to_string(),
             level: compression.level,
         }
     }
@@ -176,9 +176,10 @@ impl CompressionSpec {
             .writer()
             .map_or(&[][..], |writer| writer.compressions());
         let word = words.iter().copied().find(|word| *word == self.word);
-        let word = word.ok_or_else(|| unknown(&format!("the compression {}", self.word)))?;
+        let word =
+            word.ok_or_else(|| unsupported_error(&format!("the compression {}", self.word)))?;
         Ok(Compression {
-            word,
+            name: word,
             level: self.level,
         })
     }
@@ -212,9 +213,10 @@ impl TransferSpec {
 
 impl JobSpec {
     /// All parts of a flow that are to be made of files; nothing where there are none.
-    pub fn new(work: &Work, home: &dyn Format, target: &Target) -> Option<Self> {
-        let to_make =
-            |part: &&PlannedPart| part.made.is_none() && part.name.is_none() && part.unit.is_none();
+    pub fn new(work: &FlowWork, home: &dyn Format, target: &OutputSpec) -> Option<Self> {
+        let to_make = |part: &&PlannedPart| {
+            part.existing.is_none() && part.name.is_none() && part.partition.is_none()
+        };
         let part = |part: &PlannedPart| PartSpec {
             key: part.key,
             transfer: TransferSpec::new(work.transfer),
@@ -256,7 +258,7 @@ impl JobSpec {
             )
         })?;
         if job.version != VERSION {
-            return Err(unknown(&format!("version {}", job.version)));
+            return Err(unsupported_error(&format!("version {}", job.version)));
         }
         let outside = job
             .parts
@@ -277,31 +279,31 @@ impl JobSpec {
     ///
     /// # Errors
     /// A part cannot be made. Those that were made before stay.
-    pub fn run(&self, folder: PathBuf, interrupted: &AtomicBool) -> Result<Vec<PartDone>> {
+    pub fn run(&self, folder: PathBuf, interrupted: &AtomicBool) -> Result<Vec<FinishedPart>> {
         let (home, format) = (self.home.format()?, self.target.format.format()?);
         let compression = self.target.compression.compression(format.as_ref())?;
-        let target = Target {
+        let target = OutputSpec {
             format,
             compression,
             rows_per_file: self.target.rows_per_file,
         };
         let (checked, shared) = (
-            Checked::default(),
-            Shared::of(self.parts.iter().map(|part| part.pieces.as_slice())),
+            InspectedFiles::default(),
+            SharedGroups::for_parts(self.parts.iter().map(|part| part.pieces.as_slice())),
         );
-        let files = Files {
+        let files = JobFiles {
             files: &self.files,
             home: home.as_ref(),
             checked: &checked,
             shared: &shared,
         };
         let done = folder.join("done");
-        own::create_folder(&done)?;
+        nofollow::create_folder(&done)?;
         let staging = Staging::new(folder);
         let mut made = Vec::new();
         for part in &self.parts {
             let place = done.join(format!("{}.json", part.key));
-            if let Some(bytes) = own::read(&place, RECORD_BYTES)? {
+            if let Some(bytes) = nofollow::read(&place, MAX_RECORD_BYTES)? {
                 // Another process, or this one before it died, has made it.
                 made.push(
                     serde_json::from_slice(&bytes)
@@ -310,7 +312,7 @@ impl JobSpec {
                 continue;
             }
             let transfer = part.transfer.mode(target.format.as_ref())?;
-            let record = task::make_of_files(
+            let record = task::make_from_files(
                 &files,
                 transfer,
                 (&part.pieces, part.rows),
@@ -318,33 +320,33 @@ impl JobSpec {
                 &staging,
                 interrupted,
             )?;
-            let part = PartDone {
+            let part = FinishedPart {
                 key: part.key,
-                outputs: vec![Output {
-                    kind: OutputKind::Part,
+                outputs: vec![PartOutput {
+                    kind: PartOutputKind::Part,
                     record,
                 }],
             };
             let text =
                 serde_json::to_vec(&part).map_err(|error| Error::new(ErrorKind::Flow, error))?;
-            own::write_atomically(&place, &text)?;
+            nofollow::write_atomically(&place, &text)?;
             made.push(part);
         }
-        staging.end();
+        staging.end_run();
         Ok(made)
     }
 }
 
 /// The files of a job.
-struct Files<'a> {
+struct JobFiles<'a> {
     files: &'a [FileSpec],
     home: &'a dyn Format,
-    checked: &'a Checked,
-    shared: &'a Shared,
+    checked: &'a InspectedFiles,
+    shared: &'a SharedGroups,
 }
 
-impl task::PlannedFiles for Files<'_> {
-    fn home(&self) -> &dyn Format {
+impl task::PlannedFiles for JobFiles<'_> {
+    fn input_format(&self) -> &dyn Format {
         self.home
     }
 
@@ -358,11 +360,11 @@ impl task::PlannedFiles for Files<'_> {
         }
     }
 
-    fn checked(&self) -> &Checked {
+    fn inspected(&self) -> &InspectedFiles {
         self.checked
     }
 
-    fn shared_groups(&self) -> &Shared {
+    fn shared_groups(&self) -> &SharedGroups {
         self.shared
     }
 }

@@ -8,21 +8,21 @@ use std::sync::atomic::AtomicBool;
 
 use crate::cache::Cache;
 use crate::cache::index::PartRecord;
-use crate::cache::staging::{Staging, Unfinished};
+use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::format::shared::Shared;
+use crate::format::shared_groups::SharedGroups;
 use crate::format::{
-    Cut, Format, FormatError, Layout, Opened, Piece, Sources, Target, TransferMode, move_groups,
-    recode,
+    Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece, TransferMode,
+    move_groups, recode,
 };
-use crate::fs::{self, DigestWriter, FsError, Stat, own};
+use crate::fs::{self, DigestWriter, FsError, Stat, nofollow};
 use crate::plan::table::PartMoved;
-use crate::plan::work::{Checked, Made, MadeAt, PlannedPart, Work};
+use crate::plan::work::{ExistingPart, FlowWork, InspectedFiles, PartLocation, PlannedPart};
 use crate::store::StoreError;
 
 /// The bytes that are gathered before they are hashed and written.
-const BUFFER: usize = 1 << 20;
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// What may happen to an input while it is read.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,10 @@ pub enum InputError {
     Changed(PathBuf),
     /// What the index knows of it is not what is in it.
     #[error("the index is wrong about input {}", .0.display())]
-    Layout(PathBuf),
+    WrongLayout(PathBuf),
     /// The rows that were read are not the rows that were written.
     #[error("{read} rows were read, and {written} written")]
-    Rows {
+    RowCount {
         /// Rows that the input has.
         read: u64,
         /// Rows in the part.
@@ -47,10 +47,10 @@ impl From<InputError> for Error {
     fn from(error: InputError) -> Self {
         let hint = match &error {
             InputError::Changed(_) => "build again when its writer is done; nothing was published",
-            InputError::Layout(_) => {
+            InputError::WrongLayout(_) => {
                 "delete the cache: what is fresh stays fresh; nothing was published"
             }
-            InputError::Rows { .. } => {
+            InputError::RowCount { .. } => {
                 "this is a fault of hygge: please report it; nothing was published"
             }
         };
@@ -60,35 +60,35 @@ impl From<InputError> for Error {
 
 /// Makes a part, or makes sure of one that is at hand. The part lies in staging afterwards, or is
 /// still in the store where it is published.
-pub(super) fn make(
-    work: &Work,
+pub(super) fn make_part(
+    work: &FlowWork,
     part: &PlannedPart,
     home: &dyn Format,
-    target: &Target,
+    target: &OutputSpec,
     cache: &Cache,
     interrupted: &AtomicBool,
 ) -> Result<PartRecord> {
-    if let Some(made) = &part.made
-        && ensure(made, &cache.staging, interrupted)?
+    if let Some(made) = &part.existing
+        && ensure_available(made, &cache.staging, interrupted)?
     {
         return Ok(made.record);
     }
     if let Some(name) = &part.name {
         // What it was made from is not planned with.
-        return Err(StoreError::Part(name.clone()).into());
+        return Err(StoreError::UnusablePart(name.clone()).into());
     }
     if work.table.is_some() {
-        // Its rows are read by units, and which of them it has is known only when that is planned
-        // anew.
-        let unit = part
+        // Its rows are read by partitions, and which of them it has is known only when that is
+        // planned anew.
+        let partition = part
             .inputs
             .first()
             .map(|input| input.name.clone())
             .unwrap_or_default();
-        return Err(PartMoved(unit).into());
+        return Err(PartMoved(partition).into());
     }
-    let files = FilesOfWork { work, home };
-    let record = make_of_files(
+    let files = WorkFiles { work, home };
+    let record = make_from_files(
         &files,
         work.transfer,
         (&part.slice.pieces, part.slice.rows),
@@ -96,23 +96,23 @@ pub(super) fn make(
         &cache.staging,
         interrupted,
     )?;
-    cache.note(&part.key, &record)?;
+    cache.record_part(&part.key, &record)?;
     Ok(record)
 }
 
 /// Files that parts are made from, as they were planned with.
 pub(super) trait PlannedFiles: Sync {
     /// Their format.
-    fn home(&self) -> &dyn Format;
+    fn input_format(&self) -> &dyn Format;
 
     /// One of them.
     fn file(&self, file: usize) -> PlannedFile<'_>;
 
     /// Which of them hold what their layouts say.
-    fn checked(&self) -> &Checked;
+    fn inspected(&self) -> &InspectedFiles;
 
     /// Groups from which several of the parts are cut.
-    fn shared_groups(&self) -> &Shared;
+    fn shared_groups(&self) -> &SharedGroups;
 }
 
 /// A file as it was planned with.
@@ -124,21 +124,21 @@ pub(super) struct PlannedFile<'a> {
 }
 
 /// Makes a part of these pieces, which have so many rows, and leaves it in staging.
-pub(super) fn make_of_files(
+pub(super) fn make_from_files(
     files: &dyn PlannedFiles,
     transfer: TransferMode,
     (pieces, rows): (&[Piece], u64),
-    target: &Target,
+    target: &OutputSpec,
     staging: &Staging,
     interrupted: &AtomicBool,
 ) -> Result<PartRecord> {
-    let sources = Planned(files);
-    let cut = Cut {
-        sources: &sources,
+    let sources = PlannedInputs(files);
+    let cut = PartPieces {
+        inputs: &sources,
         pieces,
         interrupted,
     };
-    let unfinished = staging.begin()?;
+    let unfinished = staging.begin_part()?;
     let written = match (transfer, pieces) {
         (
             TransferMode::Undecoded,
@@ -151,30 +151,42 @@ pub(super) fn make_of_files(
             ],
         ) => {
             let (digest, bytes) =
-                pass_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
+                copy_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
             let planned = files.file(*file);
             if digest != planned.digest {
                 return Err(InputError::Changed(planned.path.to_path_buf()).into());
             }
-            Written {
+            WrittenPart {
                 digest,
                 bytes,
                 rows,
             }
         }
-        (TransferMode::Undecoded, _) => write(&unfinished, |out| {
-            move_groups(files.home(), &cut, target, None, Box::new(out))
+        (TransferMode::Undecoded, _) => write_part(&unfinished, |out| {
+            move_groups(files.input_format(), &cut, target, None, Box::new(out))
         })?,
-        (TransferMode::Recompressed { compression }, _) => write(&unfinished, |out| {
-            move_groups(files.home(), &cut, target, Some(compression), Box::new(out))
+        (TransferMode::Recompressed { compression }, _) => write_part(&unfinished, |out| {
+            move_groups(
+                files.input_format(),
+                &cut,
+                target,
+                Some(compression),
+                Box::new(out),
+            )
         })?,
-        (TransferMode::Decoded { compression }, _) => write(&unfinished, |out| {
-            recode(files.home(), &cut, target, compression, Box::new(out))
+        (TransferMode::Decoded { compression }, _) => write_part(&unfinished, |out| {
+            recode(
+                files.input_format(),
+                &cut,
+                target,
+                compression,
+                Box::new(out),
+            )
         })?,
     };
     sources.check_unchanged(pieces)?;
     if written.rows != rows {
-        return Err(InputError::Rows {
+        return Err(InputError::RowCount {
             read: rows,
             written: written.rows,
         }
@@ -189,13 +201,13 @@ pub(super) fn make_of_files(
 }
 
 /// The files of a flow that is being built.
-struct FilesOfWork<'a> {
-    work: &'a Work,
+struct WorkFiles<'a> {
+    work: &'a FlowWork,
     home: &'a dyn Format,
 }
 
-impl PlannedFiles for FilesOfWork<'_> {
-    fn home(&self) -> &dyn Format {
+impl PlannedFiles for WorkFiles<'_> {
+    fn input_format(&self) -> &dyn Format {
         self.home
     }
 
@@ -209,36 +221,36 @@ impl PlannedFiles for FilesOfWork<'_> {
         }
     }
 
-    fn checked(&self) -> &Checked {
-        &self.work.checked
+    fn inspected(&self) -> &InspectedFiles {
+        &self.work.inspected
     }
 
-    fn shared_groups(&self) -> &Shared {
-        &self.work.shared
+    fn shared_groups(&self) -> &SharedGroups {
+        &self.work.shared_groups
     }
 }
 
 /// Opens files that are as they were planned with.
-struct Planned<'a>(&'a dyn PlannedFiles);
+struct PlannedInputs<'a>(&'a dyn PlannedFiles);
 
-impl Sources for Planned<'_> {
-    fn open(&self, file: usize) -> Result<Opened> {
+impl InputFiles for PlannedInputs<'_> {
+    fn open(&self, file: usize) -> Result<OpenFile> {
         let planned = self.0.file(file);
-        let opened = Opened {
+        let opened = OpenFile {
             file: fs::open(planned.path)?,
             path: planned.path.to_path_buf(),
         };
         if fs::stat_open(&opened.file, &opened.path)? != planned.stat {
             return Err(InputError::Changed(opened.path).into());
         }
-        if self.0.checked().has(file) {
+        if self.0.inspected().contains(file) {
             return Ok(opened);
         }
         // What the index knows of the file decided which of its rows are read.
-        if self.0.home().reader().inspect(&opened)? != *planned.layout {
-            return Err(InputError::Layout(opened.path).into());
+        if self.0.input_format().reader().inspect(&opened)? != *planned.layout {
+            return Err(InputError::WrongLayout(opened.path).into());
         }
-        self.0.checked().note(file);
+        self.0.inspected().insert(file);
         // The footer was read at the end; whole files are copied from the beginning.
         (&opened.file)
             .rewind()
@@ -246,12 +258,12 @@ impl Sources for Planned<'_> {
         Ok(opened)
     }
 
-    fn shared(&self) -> Option<&Shared> {
+    fn shared_groups(&self) -> Option<&SharedGroups> {
         Some(self.0.shared_groups())
     }
 }
 
-impl Planned<'_> {
+impl PlannedInputs<'_> {
     /// What the paths of a part's files lead to looks as it did when it was fingerprinted.
     fn check_unchanged(&self, pieces: &[Piece]) -> Result<()> {
         let mut files: Vec<usize> = pieces.iter().map(|piece| piece.file).collect();
@@ -266,15 +278,20 @@ impl Planned<'_> {
 }
 
 /// Makes sure of a part that was made by an earlier run; false where it must be made again.
-fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bool> {
-    match &made.place {
-        MadeAt::Live => Ok(true),
-        MadeAt::Staged => Ok(staging.verify(&made.record.digest)?),
-        MadeAt::Elsewhere(path) => {
-            let unfinished = staging.begin()?;
+fn ensure_available(
+    made: &ExistingPart,
+    staging: &Staging,
+    interrupted: &AtomicBool,
+) -> Result<bool> {
+    match &made.location {
+        PartLocation::InStore => Ok(true),
+        PartLocation::Staged => Ok(staging.verify(&made.record.digest)?),
+        PartLocation::OtherStore(path) => {
+            let unfinished = staging.begin_part()?;
             // The other store may have let it go meanwhile: then it is made.
-            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| fs::go_on(interrupted))
-            else {
+            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| {
+                fs::check_interrupted(interrupted)
+            }) else {
                 return Ok(false);
             };
             let is_whole = Fingerprint::from_bytes(digest) == made.record.digest;
@@ -286,7 +303,7 @@ fn ensure(made: &Made, staging: &Staging, interrupted: &AtomicBool) -> Result<bo
     }
 }
 
-pub(super) struct Written {
+pub(super) struct WrittenPart {
     pub(super) digest: Fingerprint,
     pub(super) bytes: u64,
     pub(super) rows: u64,
@@ -294,35 +311,39 @@ pub(super) struct Written {
 
 /// Takes a file over as it is: a clone where the filesystem can, else a copy. What is digested is
 /// what lies in staging.
-fn pass_whole(
-    source: &Opened,
-    unfinished: &Unfinished,
+fn copy_whole(
+    source: &OpenFile,
+    unfinished: &UnfinishedPart,
     staging: &Staging,
     interrupted: &AtomicBool,
 ) -> Result<(Fingerprint, u64)> {
-    if staging.clone_into(unfinished, &source.path) {
-        let staged = own::open(unfinished.path())?;
-        return Ok(Fingerprint::of_file(&staged, |_| fs::go_on(interrupted))
-            .map_err(FsError::at("read", unfinished.path()))?);
+    if staging.try_clone_file(unfinished, &source.path) {
+        let staged = nofollow::open(unfinished.path())?;
+        return Ok(
+            Fingerprint::hash_file(&staged, |_| fs::check_interrupted(interrupted))
+                .map_err(FsError::at("read", unfinished.path()))?,
+        );
     }
     let target = unfinished.create()?;
-    let (digest, bytes) = fs::copy_open(&source.file, &target, |_| fs::go_on(interrupted))
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                FsError::at("write", unfinished.path())(error)
-            }
-            _ => FsError::at("copy", &source.path)(error),
-        })?;
+    let (digest, bytes) = fs::copy_opened(&source.file, &target, |_| {
+        fs::check_interrupted(interrupted)
+    })
+    .map_err(|error| match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            FsError::at("write", unfinished.path())(error)
+        }
+        _ => FsError::at("copy", &source.path)(error),
+    })?;
     Ok((Fingerprint::from_bytes(digest), bytes))
 }
 
 /// Writes a part through `fill`, which gives the rows, and digests it on the way.
-pub(super) fn write(
-    unfinished: &Unfinished,
+pub(super) fn write_part(
+    unfinished: &UnfinishedPart,
     fill: impl FnOnce(&mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError>,
-) -> Result<Written> {
-    let mut out = BufWriter::with_capacity(BUFFER, DigestWriter::new(unfinished.create()?));
-    let rows = fill(&mut out).map_err(|error| match out.get_ref().failure() {
+) -> Result<WrittenPart> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, DigestWriter::new(unfinished.create()?));
+    let rows = fill(&mut out).map_err(|error| match out.get_ref().write_error() {
         Some(failure) => FsError::at("write", unfinished.path())(failure).into(),
         None => Error::from(error),
     })?;
@@ -332,7 +353,7 @@ pub(super) fn write(
         .map_err(|error| failed(error.into_error()))?
         .finish()
         .map_err(failed)?;
-    Ok(Written {
+    Ok(WrittenPart {
         digest: Fingerprint::from_bytes(digest),
         bytes,
         rows,

@@ -5,7 +5,7 @@
 //! | flow key | adapter versions, recipe, home | another recipe or another input makes a flow stale |
 //! | part key | adapter versions, recipe, transfer mode, slice | an unchanged slice is not made again, wherever it lies |
 //! | output digest | part names, digests, rows, bytes | an upstream rebuilt to equal bytes stops there |
-//! | witness | recipe, placement, names and stats of home, store and receipt | what looks as it did is fresh, and nothing is loaded |
+//! | stats | recipe, placement, names and stats of home, store and receipt | what looks as it did is fresh, and nothing is loaded |
 //!
 //! File pattern and mode are not hashed but compared field by field: where they differ, the parts
 //! are published under other names and nothing is read.
@@ -21,8 +21,8 @@ use super::Fingerprint;
 /// The kind of a key, which separates hashes of equal components from each other.
 ///
 /// The text is BLAKE3's derive-key context; its number goes up when the meaning of a component
-/// changes. Version 1: the first. Witness 2: stores that were vouched for may hold parts that must
-/// be made again.
+/// changes. Version 1: the first. Stats 2 (called `witness`): stores that were found fresh may hold
+/// parts that must be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// What decides a flow's output.
@@ -32,7 +32,7 @@ pub enum KeyKind {
     /// What was published.
     Output,
     /// How everything looked when a flow was found fresh.
-    Witness,
+    Stats,
     /// A schema: the columns and types of a file.
     Schema,
     /// What a database answered a probe.
@@ -45,7 +45,7 @@ impl KeyKind {
             Self::Flow => "hygge 2026 flow key 1",
             Self::Part => "hygge 2026 part key 1",
             Self::Output => "hygge 2026 output digest 1",
-            Self::Witness => "hygge 2026 witness 2",
+            Self::Stats => "hygge 2026 witness 2",
             Self::Schema => "hygge 2026 schema 1",
             Self::Probe => "hygge 2026 probe 1",
         }

@@ -16,7 +16,7 @@ const RACY_NS: i64 = 2_000_000_000;
 
 /// What is remembered of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
+pub struct MemoEntry {
     /// How the file looked before and after it was hashed.
     pub stat: Stat,
     /// The digest of its bytes.
@@ -25,9 +25,9 @@ pub struct Remembered {
     pub aged: bool,
 }
 
-impl Remembered {
+impl MemoEntry {
     /// Remembers a file that was hashed at `now`.
-    pub fn new(stat: Stat, digest: Fingerprint, now: Now) -> Self {
+    pub fn new(stat: Stat, digest: Fingerprint, now: UnixNanos) -> Self {
         Self {
             stat,
             digest,
@@ -38,11 +38,11 @@ impl Remembered {
 
 /// A moment, in nanoseconds since 1970: taken before the file is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Now(i64);
+pub struct UnixNanos(i64);
 
-impl Now {
+impl UnixNanos {
     /// This moment.
-    pub fn take() -> Self {
+    pub fn now() -> Self {
         let since = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -50,7 +50,7 @@ impl Now {
     }
 
     /// The moment so many nanoseconds after 1970 began.
-    pub fn at(nanoseconds: i64) -> Self {
+    pub fn from_nanos(nanoseconds: i64) -> Self {
         Self(nanoseconds)
     }
 
@@ -64,7 +64,7 @@ impl Now {
 /// The memo of one folder: names below it, with what is remembered of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderMemo {
-    files: HashMap<String, Remembered>,
+    files: HashMap<String, MemoEntry>,
 }
 
 impl FolderMemo {
@@ -80,7 +80,7 @@ impl FolderMemo {
     }
 
     /// Remembers a file.
-    pub fn remember(&mut self, name: String, remembered: Remembered) {
+    pub fn insert(&mut self, name: String, remembered: MemoEntry) {
         self.files.insert(name, remembered);
     }
 }

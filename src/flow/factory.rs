@@ -10,15 +10,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config::connection::{Connection, SCHEMES, SPOKEN, foreign_name};
-use crate::config::node::{Key, Node, Value as Written};
-use crate::config::problem::{Problem, Problems, Sources, Span, nearest};
-use crate::config::read::keys_of;
+use crate::config::block_reader::block_keys;
+use crate::config::connection::{
+    Connection, SCHEMES, SUPPORTED_DATABASES_HINT, unsupported_database,
+};
+use crate::config::node::{Key, Node, NodeValue as Written};
+use crate::config::problem::{Problem, Problems, SourceFiles, Span, closest_match};
 use crate::connection::Databases;
 use crate::format::Format;
-use crate::format::foreign::by_ending;
 use crate::format::ipc::{Ipc, IpcStoreFields};
 use crate::format::parquet::Parquet;
+use crate::format::sniff::sniff_extension;
 use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
 use crate::home::flow::{FlowHome, FlowHomeFields};
@@ -28,16 +30,16 @@ use crate::store::files::{FilesStore, FilesStoreFields};
 use crate::store::sql::{SqlStore, SqlStoreFields};
 
 /// The formats of files, the default first.
-const FORMATS: &[FormatKind] = &[
-    FormatKind {
+const FORMATS: &[FormatEntry] = &[
+    FormatEntry {
         id: "parquet",
-        home: Options::none(|| Arc::new(Parquet)),
-        store: Some(Options::none(|| Arc::new(Parquet))),
+        home: FormatOptions::without_keys(|| Arc::new(Parquet)),
+        store: Some(FormatOptions::without_keys(|| Arc::new(Parquet))),
     },
-    FormatKind {
+    FormatEntry {
         id: "ipc",
-        home: Options::none(|| Arc::new(Ipc::default())),
-        store: Some(Options::of::<IpcStoreFields>(
+        home: FormatOptions::without_keys(|| Arc::new(Ipc::default())),
+        store: Some(FormatOptions::with_keys::<IpcStoreFields>(
             |node, name, problems| Some(Arc::new(Ipc::from_block(node, name, problems)?)),
             || Arc::new(Ipc::default()),
         )),
@@ -45,30 +47,30 @@ const FORMATS: &[FormatKind] = &[
 ];
 
 /// The kinds of homes, the default first.
-const HOMES: &[Kind<dyn Home>] = &[
-    Kind::new::<FilesHomeFields>(Make::OfFiles(HOME_OPTIONS, |format, keys, at| {
+const HOMES: &[Registration<dyn Home>] = &[
+    Registration::new::<FilesHomeFields>(Constructor::Files(HOME_OPTIONS, |format, keys, at| {
         FilesHome::from_block(format, keys, at.node, at.name, at.root, at.problems)
             .map(|home| Arc::new(home) as _)
     })),
-    Kind::new::<FlowHomeFields>(Make::Named("flow", |at| {
+    Registration::new::<FlowHomeFields>(Constructor::Named("flow", |at| {
         FlowHome::from_block(at.node, at.name, at.problems).map(|home| Arc::new(home) as _)
     })),
-    Kind::new::<SqlHomeFields>(Make::Named("sql", |at| {
+    Registration::new::<SqlHomeFields>(Constructor::Named("sql", |at| {
         SqlHome::from_block(at.node, at.name, at.connections, at.problems)
             .map(|home| Arc::new(home) as _)
     })),
 ];
 
 /// Keys by which a home or a store says what it is, where it has no `type:`.
-const MARKS: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
+const IMPLIED_TYPES: [(&str, &str); 2] = [("flow", "flow"), ("connection", "sql")];
 
 /// The kinds of stores, the default first.
-const STORES: &[Kind<dyn Store>] = &[
-    Kind::new::<FilesStoreFields>(Make::OfFiles(STORE_OPTIONS, |format, keys, at| {
+const STORES: &[Registration<dyn Store>] = &[
+    Registration::new::<FilesStoreFields>(Constructor::Files(STORE_OPTIONS, |format, keys, at| {
         FilesStore::from_block(format, keys, at.node, at.name, at.root, at.problems)
             .map(|store| Arc::new(store) as _)
     })),
-    Kind::new::<SqlStoreFields>(Make::Named("sql", |at| {
+    Registration::new::<SqlStoreFields>(Constructor::Named("sql", |at| {
         let store = SqlStore::from_block(
             at.node,
             at.name,
@@ -81,17 +83,17 @@ const STORES: &[Kind<dyn Store>] = &[
 ];
 
 /// A format of files, and what homes and stores of it may say besides what all files have.
-struct FormatKind {
+struct FormatEntry {
     /// Its `type:`.
     id: &'static str,
-    home: Options,
+    home: FormatOptions,
     /// None where files are only read.
-    store: Option<Options>,
+    store: Option<FormatOptions>,
 }
 
 /// The keys of a format's own.
 #[derive(Clone, Copy)]
-struct Options {
+struct FormatOptions {
     make: fn(&Node, &str, &mut Problems) -> Option<Arc<dyn Format>>,
     keys: fn() -> &'static [&'static str],
     /// As a JSON Schema.
@@ -100,8 +102,8 @@ struct Options {
     default: fn() -> Arc<dyn Format>,
 }
 
-impl Options {
-    const fn none(default: fn() -> Arc<dyn Format>) -> Self {
+impl FormatOptions {
+    const fn without_keys(default: fn() -> Arc<dyn Format>) -> Self {
         Self {
             make: |_, _, _| None,
             keys: || &[],
@@ -110,13 +112,13 @@ impl Options {
         }
     }
 
-    const fn of<F: DeserializeOwned + JsonSchema>(
+    const fn with_keys<F: DeserializeOwned + JsonSchema>(
         make: fn(&Node, &str, &mut Problems) -> Option<Arc<dyn Format>>,
         default: fn() -> Arc<dyn Format>,
     ) -> Self {
         Self {
             make,
-            keys: keys_of::<F>,
+            keys: block_keys::<F>,
             schema: Some(F::json_schema),
             default,
         }
@@ -126,7 +128,7 @@ impl Options {
     fn format(&self, node: &Node, name: &str, problems: &mut Problems) -> Option<Arc<dyn Format>> {
         match self.schema {
             Some(_) => (self.make)(
-                &only(node, |key| (self.keys)().contains(&key.name.as_str())),
+                &filter_entries(node, |key| (self.keys)().contains(&key.name.as_str())),
                 name,
                 problems,
             ),
@@ -136,31 +138,31 @@ impl Options {
 }
 
 /// Which of a format's options a home or a store has.
-type Which = fn(&FormatKind) -> Option<&Options>;
+type OptionsSelector = fn(&FormatEntry) -> Option<&FormatOptions>;
 
-const HOME_OPTIONS: Which = |format| Some(&format.home);
-const STORE_OPTIONS: Which = |format| format.store.as_ref();
+const HOME_OPTIONS: OptionsSelector = |format| Some(&format.home);
+const STORE_OPTIONS: OptionsSelector = |format| format.store.as_ref();
 
 /// A kind of homes or stores: its `type:`, its keys, and how it is made.
-pub struct Kind<T: ?Sized> {
-    make: Make<T>,
+pub struct Registration<T: ?Sized> {
+    make: Constructor<T>,
     keys: fn() -> &'static [&'static str],
     schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// How a home or a store is made from its block.
-enum Make<T: ?Sized> {
+enum Constructor<T: ?Sized> {
     /// Of files: its words are the formats. What makes it is told which keys are the format's.
-    OfFiles(Which, OfFiles<T>),
+    Files(OptionsSelector, FilesConstructor<T>),
     /// By a word of its own.
-    Named(&'static str, fn(Block<'_>) -> Option<Arc<T>>),
+    Named(&'static str, fn(BlockContext<'_>) -> Option<Arc<T>>),
 }
 
 /// Makes a home or a store of files of a format, of whose keys it is told.
-type OfFiles<T> = fn(Arc<dyn Format>, &[&str], Block<'_>) -> Option<Arc<T>>;
+type FilesConstructor<T> = fn(Arc<dyn Format>, &[&str], BlockContext<'_>) -> Option<Arc<T>>;
 
 /// A block that is being read.
-struct Block<'a> {
+struct BlockContext<'a> {
     node: &'a Node,
     /// How errors call it.
     name: &'a str,
@@ -173,24 +175,24 @@ struct Block<'a> {
     problems: &'a mut Problems,
 }
 
-impl<T: ?Sized> Kind<T> {
-    const fn new<F: DeserializeOwned + JsonSchema>(make: Make<T>) -> Self {
+impl<T: ?Sized> Registration<T> {
+    const fn new<F: DeserializeOwned + JsonSchema>(make: Constructor<T>) -> Self {
         Self {
             make,
-            keys: keys_of::<F>,
+            keys: block_keys::<F>,
             schema: F::json_schema,
         }
     }
 
     /// The words of `type:` that mean this kind.
-    pub fn words(&self) -> Vec<&'static str> {
+    pub fn type_names(&self) -> Vec<&'static str> {
         match self.make {
-            Make::OfFiles(which, _) => FORMATS
+            Constructor::Files(which, _) => FORMATS
                 .iter()
                 .filter(|format| which(format).is_some())
                 .map(|format| format.id)
                 .collect(),
-            Make::Named(word, _) => vec![word],
+            Constructor::Named(word, _) => vec![word],
         }
     }
 
@@ -204,20 +206,20 @@ impl<T: ?Sized> Kind<T> {
 
     /// All keys, of whichever word.
     fn all_keys(&self) -> Vec<&'static str> {
-        self.words()
+        self.type_names()
             .into_iter()
             .flat_map(|word| self.keys(word))
             .collect()
     }
 
     /// What of a word is its format's.
-    fn options(&self, word: &str) -> Option<&'static Options> {
+    fn options(&self, word: &str) -> Option<&'static FormatOptions> {
         match self.make {
-            Make::OfFiles(which, _) => FORMATS
+            Constructor::Files(which, _) => FORMATS
                 .iter()
                 .find(|format| format.id == word)
                 .and_then(which),
-            Make::Named(..) => None,
+            Constructor::Named(..) => None,
         }
     }
 
@@ -235,9 +237,9 @@ impl<T: ?Sized> Kind<T> {
         self.options(word).map(|options| (options.default)())
     }
 
-    fn make(&self, word: &str, block: Block<'_>) -> Option<Arc<T>> {
+    fn make(&self, word: &str, block: BlockContext<'_>) -> Option<Arc<T>> {
         match self.make {
-            Make::OfFiles(_, make) => {
+            Constructor::Files(_, make) => {
                 let options = self.options(word)?;
                 let format = options.format(block.node, block.name, block.problems);
                 // The rest of the block is looked at all the same.
@@ -248,7 +250,7 @@ impl<T: ?Sized> Kind<T> {
                 );
                 format.and(made)
             }
-            Make::Named(_, make) => make(block),
+            Constructor::Named(_, make) => make(block),
         }
     }
 }
@@ -259,7 +261,7 @@ pub fn formats() -> impl Iterator<Item = Arc<dyn Format>> {
 }
 
 /// A format by its name and its options, as [`Format::settings`] gives them.
-pub fn format(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
+pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
     let kind = FORMATS.iter().find(|format| format.id == id)?;
     let written: Vec<(&String, &str)> = settings
         .as_object()?
@@ -287,7 +289,7 @@ pub fn format(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
         value: Written::Map(written.into_iter().map(entry).collect()),
         at,
     };
-    let mut problems = Problems::new(&Sources::default());
+    let mut problems = Problems::new(&SourceFiles::default());
     kind.store
         .as_ref()?
         .format(&node, id, &mut problems)
@@ -295,18 +297,18 @@ pub fn format(id: &str, settings: &Value) -> Option<Arc<dyn Format>> {
 }
 
 /// A store that reads the receipts of any folder, whatever its own says, and can clear it.
-pub fn any_folder() -> Arc<dyn Store> {
-    Arc::new(FilesStore::of_any((FORMATS[0].home.default)()))
+pub fn any_folder_store() -> Arc<dyn Store> {
+    Arc::new(FilesStore::for_any_folder((FORMATS[0].home.default)()))
 }
 
 /// The stores that a table of this name may be, one for each connection.
-pub fn tables<'c>(
+pub fn table_stores<'c>(
     root: &Path,
     connections: impl IntoIterator<Item = &'c Connection>,
     table: &str,
 ) -> Vec<Arc<dyn Store>> {
     let databases = Arc::new(Databases::new(root));
-    let of = |connection| SqlStore::of_table(connection, table, root, &databases);
+    let of = |connection| SqlStore::for_table(connection, table, root, &databases);
     connections
         .into_iter()
         .filter_map(of)
@@ -319,7 +321,8 @@ pub fn tables<'c>(
 pub struct Factory<'a> {
     root: &'a Path,
     connections: &'a [Connection],
-    /// Those of stores. Homes have sessions of their own: who fills a table never waits for somebody that reads and waits for him.
+    /// Those of stores. Homes have sessions of their own: who fills a table never waits for
+    /// somebody that reads and waits for him.
     databases: Arc<Databases>,
 }
 
@@ -333,8 +336,13 @@ impl<'a> Factory<'a> {
         }
     }
 
-    fn block<'b>(&'b self, name: &'b str, node: &'b Node, problems: &'b mut Problems) -> Block<'b> {
-        Block {
+    fn block<'b>(
+        &'b self,
+        name: &'b str,
+        node: &'b Node,
+        problems: &'b mut Problems,
+    ) -> BlockContext<'b> {
+        BlockContext {
             node,
             name,
             root: self.root,
@@ -346,7 +354,11 @@ impl<'a> Factory<'a> {
 
     /// A home; `name` is how errors call it. A block with `flow` or `connection` needs no type.
     pub fn home(&self, name: &str, node: &Node, problems: &mut Problems) -> Option<Arc<dyn Home>> {
-        make(HOMES, marked(HOMES, node), self.block(name, node, problems))
+        make_from_block(
+            HOMES,
+            infer_kind(HOMES, node),
+            self.block(name, node, problems),
+        )
     }
 
     /// A store; `name` is how errors call it. A block with `connection` needs no type.
@@ -356,17 +368,17 @@ impl<'a> Factory<'a> {
         node: &Node,
         problems: &mut Problems,
     ) -> Option<Arc<dyn Store>> {
-        make(
+        make_from_block(
             STORES,
-            marked(STORES, node),
+            infer_kind(STORES, node),
             self.block(name, node, problems),
         )
     }
 
     /// The keys of homes and stores, and in which of them each belongs.
-    pub fn belongs() -> Vec<(&'static str, &'static str)> {
-        let homes: Vec<&'static str> = HOMES.iter().flat_map(Kind::all_keys).collect();
-        let stores: Vec<&'static str> = STORES.iter().flat_map(Kind::all_keys).collect();
+    pub fn key_owners() -> Vec<(&'static str, &'static str)> {
+        let homes: Vec<&'static str> = HOMES.iter().flat_map(Registration::all_keys).collect();
+        let stores: Vec<&'static str> = STORES.iter().flat_map(Registration::all_keys).collect();
         let place = |key: &&'static str| match (homes.contains(key), stores.contains(key)) {
             (true, true) => (*key, "home or store"),
             (true, false) => (*key, "home"),
@@ -381,31 +393,35 @@ impl<'a> Factory<'a> {
     }
 
     /// The kinds of homes.
-    pub fn homes() -> &'static [Kind<dyn Home>] {
+    pub fn homes() -> &'static [Registration<dyn Home>] {
         HOMES
     }
 
     /// The kinds of stores.
-    pub fn stores() -> &'static [Kind<dyn Store>] {
+    pub fn stores() -> &'static [Registration<dyn Store>] {
         STORES
     }
 }
 
 /// The kind that a block without a type is of.
-fn marked<'k, T: ?Sized>(kinds: &'k [Kind<T>], node: &Node) -> &'k Kind<T> {
-    let is_marked = |kind: &&Kind<T>| {
-        MARKS
+fn infer_kind<'k, T: ?Sized>(kinds: &'k [Registration<T>], node: &Node) -> &'k Registration<T> {
+    let is_marked = |kind: &&Registration<T>| {
+        IMPLIED_TYPES
             .iter()
-            .any(|(key, word)| node.get(key).is_some() && kind.words() == [*word])
+            .any(|(key, word)| node.get(key).is_some() && kind.type_names() == [*word])
     };
     kinds.iter().find(is_marked).unwrap_or(&kinds[0])
 }
 
-/// Makes what a block's `type:` says. Defaults that are for other kinds are passed over. A type that
-/// is not known is a problem; the rest is then read as the default's, but for keys that only the
-/// meant type may have.
-fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Option<Arc<T>> {
-    let Block {
+/// Makes what a block's `type:` says. Defaults that are for other kinds are passed over. A type
+/// that is not known is a problem; the rest is then read as the default's, but for keys that only
+/// the meant type may have.
+fn make_from_block<T: ?Sized>(
+    kinds: &[Registration<T>],
+    default: &Registration<T>,
+    block: BlockContext<'_>,
+) -> Option<Arc<T>> {
+    let BlockContext {
         node,
         name,
         root,
@@ -416,21 +432,21 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     let written = node.get("type");
     let found = kinds.iter().find_map(|kind| {
         let word = kind
-            .words()
+            .type_names()
             .into_iter()
             .find(|word| written.and_then(Node::text) == Some(word))?;
         Some((kind, word))
     });
-    let usual = default.words()[0];
+    let usual = default.type_names()[0];
     let (kind, word) = found.unwrap_or((default, usual));
     let own = kind.keys(word);
     let is_own = |key: &str| key == "type" || own.contains(&key);
     let is_others = |key: &str| kinds.iter().any(|kind| kind.all_keys().contains(&key));
     if let (None, Some(written)) = (found, written) {
-        let words: Vec<&str> = kinds.iter().flat_map(Kind::words).collect();
+        let words: Vec<&str> = kinds.iter().flat_map(Registration::type_names).collect();
         let is_mistyped = written
             .text()
-            .is_some_and(|text| nearest(text, words.iter().copied()).is_some());
+            .is_some_and(|text| closest_match(text, words.iter().copied()).is_some());
         problems.push(unknown_type(
             name,
             written,
@@ -441,7 +457,7 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
         if !is_mistyped && node.get("connection").is_none() {
             return None;
         }
-        let mut rest = only(node, |key| is_own(&key.name));
+        let mut rest = filter_entries(node, |key| is_own(&key.name));
         let has_path = own.contains(&"path");
         if let (Written::Map(entries), true) =
             (&mut rest.value, has_path && node.get("path").is_none())
@@ -461,7 +477,7 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
         }
         kind.make(
             word,
-            Block {
+            BlockContext {
                 node: &rest,
                 name,
                 root,
@@ -477,12 +493,12 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
         .iter()
         .any(|(key, _)| key.is_default && !is_own(&key.name))
     {
-        let rest = only(node, |key| {
+        let rest = filter_entries(node, |key| {
             !key.is_default || is_own(&key.name) || !is_others(&key.name)
         });
         return kind.make(
             word,
-            Block {
+            BlockContext {
                 node: &rest,
                 name,
                 root,
@@ -494,7 +510,7 @@ fn make<T: ?Sized>(kinds: &[Kind<T>], default: &Kind<T>, block: Block<'_>) -> Op
     }
     kind.make(
         word,
-        Block {
+        BlockContext {
             node,
             name,
             root,
@@ -521,26 +537,28 @@ fn unknown_type(
         message,
         format!("expected one of {}", known.join(", ")),
     );
-    if let Some(foreign) = foreign_name(&text) {
-        return problem.hint(format!("that is {foreign}; {SPOKEN}, under connections"));
+    if let Some(foreign) = unsupported_database(&text) {
+        return problem.with_hint(format!(
+            "that is {foreign}; {SUPPORTED_DATABASES_HINT}, under connections"
+        ));
     }
     if has_connection || SCHEMES.contains(&text.as_str()) {
-        return problem.hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
+        return problem.with_hint("which database it is stands in the URL of its connection: {connection: NAME, table: TABLE}, without type");
     }
     if let Some(format) = FORMATS.iter().find(|format| {
         (format.home.default)()
             .extensions()
             .contains(&text.as_str())
     }) {
-        return problem.hint(format!("did you mean {}?", format.id));
+        return problem.with_hint(format!("did you mean {}?", format.id));
     }
-    if let Some(other) = by_ending(&format!("x.{text}")) {
-        return problem.hint(format!(
+    if let Some(other) = sniff_extension(&format!("x.{text}")) {
+        return problem.with_hint(format!(
             "{} is not read from files here: {}",
-            other.what, other.hint
+            other.description, other.hint
         ));
     }
-    problem.did_you_mean(
+    problem.with_suggestion(
         written.text().unwrap_or_default(),
         known.iter().copied(),
         None,
@@ -548,7 +566,7 @@ fn unknown_type(
 }
 
 /// The entries of a map whose keys fit.
-fn only(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
+fn filter_entries(node: &Node, fits: impl Fn(&Key) -> bool) -> Node {
     let kept = node
         .entries()
         .iter()

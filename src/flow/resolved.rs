@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Flow, Mode, RETRIES};
+use super::{DEFAULT_RETRIES, Flow, Mode};
 use crate::config::Config;
-use crate::config::words::{Percentage, Time};
+use crate::config::value_types::{ConfigDuration, Percentage};
 
 /// The config as it was understood. Flows stand in the order of their names.
-pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
+pub fn resolved_config(config: &Config, flows: &[Arc<Flow>]) -> Value {
     let options = &config.options;
     let mut written = json!({
         "name": config.name,
@@ -32,7 +32,7 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
         written["options"]["env_file"] = file.display().to_string().into();
     }
     for flow in flows {
-        let mut block = block(flow);
+        let mut block = flow_block(flow);
         match &flow.entity {
             None => written["flows"][flow.name.as_str()] = block,
             Some((of, entity)) => {
@@ -48,7 +48,7 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
     for name in &config.without_entities {
         written["flows"][name.as_str()] = json!({ "entities": [] });
     }
-    double_dollars(&mut written);
+    escape_dollars(&mut written);
     let connections = config
         .connections
         .iter()
@@ -57,7 +57,7 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
         .map(|connection| {
             (
                 connection.name.clone(),
-                json!({ "url": connection.shown(), "pool_size": connection.pool_size }),
+                json!({ "url": connection.display_url(), "pool_size": connection.pool_size }),
             )
         })
         .collect();
@@ -67,7 +67,7 @@ pub fn resolved(config: &Config, flows: &[Arc<Flow>]) -> Value {
     written
 }
 
-fn block(flow: &Flow) -> Value {
+fn flow_block(flow: &Flow) -> Value {
     let mut home = json!(flow.home.settings());
     home["type"] = flow.home.kind().into();
     let mut store = json!(flow.store.settings());
@@ -87,7 +87,7 @@ fn block(flow: &Flow) -> Value {
     {
         block["mode"] = "append".into();
         // Files are meant by them.
-        if flow.home.rows().is_none() {
+        if flow.home.as_rows().is_none() {
             block["on_changed"] = json!(on_changed);
             block["on_vanished"] = json!(on_vanished);
             block["on_repeated"] = json!(on_repeated);
@@ -96,11 +96,11 @@ fn block(flow: &Flow) -> Value {
     if flow.mode == Mode::Merge {
         block["mode"] = "merge".into();
     }
-    if flow.retries != RETRIES {
+    if flow.retries != DEFAULT_RETRIES {
         block["retries"] = flow.retries.into();
     }
     if let Some(timeout) = flow.timeout {
-        block["timeout"] = json!(Time(timeout));
+        block["timeout"] = json!(ConfigDuration(timeout));
     }
     if let Some(batches) = flow.queue_size {
         block["queue_size"] = batches.into();
@@ -112,11 +112,11 @@ fn block(flow: &Flow) -> Value {
 }
 
 /// A dollar is one again when the texts are read.
-fn double_dollars(value: &mut Value) {
+fn escape_dollars(value: &mut Value) {
     match value {
         Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
-        Value::Array(items) => items.iter_mut().for_each(double_dollars),
-        Value::Object(fields) => fields.values_mut().for_each(double_dollars),
+        Value::Array(items) => items.iter_mut().for_each(escape_dollars),
+        Value::Object(fields) => fields.values_mut().for_each(escape_dollars),
         _ => {}
     }
 }

@@ -7,19 +7,20 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::factory::{Factory, Kind};
+use super::factory::{Factory, Registration};
 use crate::config::flows::FLOW_ALIASES;
-use crate::config::merge::Aliases;
-use crate::config::named::STORE_ALIASES;
+use crate::config::merge::KeyAliases;
+use crate::config::named_blocks::STORE_ALIASES;
 use crate::config::schema::{EntityFields, FlowFields, ProjectFields};
 
-/// The schema of `hygge.yml`; that of `flow.yml` and of an entity's file are `$defs/flow` and `$defs/entity` in it.
+/// The schema of `hygge.yml`; that of `flow.yml` and of an entity's file are `$defs/flow` and
+/// `$defs/entity` in it.
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let flow = block::<FlowFields>(&mut generator, FLOW_ALIASES);
-    let entity = block::<EntityFields>(&mut generator, FLOW_ALIASES);
-    let homes = kinds(Factory::homes(), &[], &mut generator);
-    let stores = kinds(Factory::stores(), STORE_ALIASES, &mut generator);
+    let flow = block_schema::<FlowFields>(&mut generator, FLOW_ALIASES);
+    let entity = block_schema::<EntityFields>(&mut generator, FLOW_ALIASES);
+    let homes = kind_schemas(Factory::homes(), &[], &mut generator);
+    let stores = kind_schemas(Factory::stores(), STORE_ALIASES, &mut generator);
     let mut root = generator.into_root_schema_for::<ProjectFields>().to_value();
     let shared = root["$defs"]["shared"].clone();
     for (name, mut own) in [
@@ -29,7 +30,7 @@ pub fn schema() -> Value {
     ] {
         own["type"] = "object".into();
         own["additionalProperties"] = false.into();
-        let properties = entry(&mut own, "properties");
+        let properties = object_entry(&mut own, "properties");
         for (key, value) in shared["properties"].as_object().into_iter().flatten() {
             properties
                 .entry(key.clone())
@@ -43,7 +44,7 @@ pub fn schema() -> Value {
         let mut named = kinds.clone();
         named
             .iter_mut()
-            .for_each(|kind| drop(entry(kind, "properties").remove("use")));
+            .for_each(|kind| drop(object_entry(kind, "properties").remove("use")));
         root["$defs"][format!("named_{name}")] = json!({ "anyOf": named });
         root["$defs"][name] = json!({ "anyOf": kinds });
     }
@@ -54,24 +55,24 @@ pub fn schema() -> Value {
     root
 }
 
-fn block<T: JsonSchema>(generator: &mut SchemaGenerator, aliases: &Aliases) -> Value {
+fn block_schema<T: JsonSchema>(generator: &mut SchemaGenerator, aliases: &KeyAliases) -> Value {
     let mut schema = T::json_schema(generator).to_value();
-    add_aliases(entry(&mut schema, "properties"), aliases);
+    add_aliases(object_entry(&mut schema, "properties"), aliases);
     schema
 }
 
 /// One schema for each word that `type:` may be.
-fn kinds<T: ?Sized>(
-    kinds: &[Kind<T>],
-    aliases: &Aliases,
+fn kind_schemas<T: ?Sized>(
+    kinds: &[Registration<T>],
+    aliases: &KeyAliases,
     generator: &mut SchemaGenerator,
 ) -> Vec<Value> {
     let mut schemas = Vec::new();
     for kind in kinds {
-        for word in kind.words() {
+        for word in kind.type_names() {
             let (mut schema, of_format) = kind.schemas(word, generator);
             let format = kind.format(word);
-            let properties = entry(&mut schema, "properties");
+            let properties = object_entry(&mut schema, "properties");
             if let (Some(writer), Some(compression)) = (
                 format.as_ref().and_then(|format| format.writer()),
                 properties.get_mut("compression"),
@@ -79,7 +80,7 @@ fn kinds<T: ?Sized>(
                 compression["enum"] = json!(writer.compressions());
             }
             if let Some(mut of_format) = of_format {
-                properties.append(entry(&mut of_format, "properties"));
+                properties.append(object_entry(&mut of_format, "properties"));
             }
             add_aliases(properties, aliases);
             let default = if schemas.is_empty() {
@@ -98,7 +99,7 @@ fn kinds<T: ?Sized>(
     schemas
 }
 
-fn add_aliases(properties: &mut Map<String, Value>, aliases: &Aliases) {
+fn add_aliases(properties: &mut Map<String, Value>, aliases: &KeyAliases) {
     for (alias, real) in aliases {
         if let Some(schema) = properties.get(*real) {
             let mut schema = schema.clone();
@@ -109,7 +110,7 @@ fn add_aliases(properties: &mut Map<String, Value>, aliases: &Aliases) {
     }
 }
 
-fn entry<'v>(schema: &'v mut Value, key: &str) -> &'v mut Map<String, Value> {
+fn object_entry<'v>(schema: &'v mut Value, key: &str) -> &'v mut Map<String, Value> {
     if !schema[key].is_object() {
         schema[key] = json!({});
     }
@@ -136,7 +137,7 @@ fn relax(schema: &mut Value) {
 }
 
 /// What of a property is said of the key and not of its value.
-const SAID_OF_THE_KEY: [&str; 6] = [
+const KEY_ANNOTATIONS: [&str; 6] = [
     "description",
     "default",
     "examples",
@@ -146,12 +147,12 @@ const SAID_OF_THE_KEY: [&str; 6] = [
 ];
 
 fn relax_property(property: &mut Value) {
-    let kind = described(property);
+    let kind = describe_type(property);
     let Value::Object(fields) = property else {
         return;
     };
     let mut outer: Map<String, Value> = Map::new();
-    for key in SAID_OF_THE_KEY {
+    for key in KEY_ANNOTATIONS {
         outer.extend(
             fields
                 .remove(key)
@@ -187,7 +188,7 @@ fn has_type(schema: &Value, kind: &str) -> bool {
 }
 
 /// What kind of value a key has, in words.
-fn described(schema: &Value) -> String {
+fn describe_type(schema: &Value) -> String {
     // What may be missing is one of two: itself, or null.
     let inner = schema["anyOf"]
         .as_array()
@@ -197,7 +198,7 @@ fn described(schema: &Value) -> String {
     if let Some(inner) = inner {
         return inner["x-type"]
             .as_str()
-            .map_or_else(|| described(inner), str::to_string);
+            .map_or_else(|| describe_type(inner), str::to_string);
     }
     let words = schema["enum"]
         .as_array()

@@ -3,7 +3,7 @@
 //!
 //! Texts and bytes are views, lists have offsets of 64 bits and nothing between them, dictionaries
 //! are looked up, decimals have 128 bits, and times the units that parquet and databases have. No
-//! value changes: what has no plain form is named.
+//! value changes: what has no canonical form is named.
 
 use polars_arrow::array::builder::{ShareStrategy, make_builder};
 use polars_arrow::array::{
@@ -26,7 +26,7 @@ const MAX_PRECISION: usize = 38;
 const DAY: i64 = 86_400_000;
 
 /// The key under which a field's metadata names the type that is built upon its own.
-pub(super) const EXTENSION: &str = "ARROW:extension:name";
+pub(super) const EXTENSION_NAME: &str = "ARROW:extension:name";
 
 /// The key of what that type must know besides.
 pub(super) const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
@@ -34,8 +34,8 @@ pub(super) const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
 /// The types built upon others whose values are those of the other.
 const KNOWN_EXTENSIONS: [&str; 2] = ["arrow.json", "arrow.uuid"];
 
-/// The plain type of the same values; what they are, in words, where there is none.
-pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String> {
+/// The canonical type of the same values; what they are, in words, where there is none.
+pub(super) fn canonical_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String> {
     use ArrowDataType as T;
     Ok(match dtype {
         T::Utf8 | T::LargeUtf8 => T::Utf8View,
@@ -60,15 +60,20 @@ pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String>
             T::Decimal(*precision, *scale)
         }
         T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) => {
-            T::LargeList(Box::new(plain_field(inner)?))
+            T::LargeList(Box::new(canonical_field(inner)?))
         }
-        T::Struct(fields) => T::Struct(fields.iter().map(plain_field).collect::<Result<_, _>>()?),
-        T::Dictionary(_, values, _) => plain_type(values)?,
+        T::Struct(fields) => T::Struct(
+            fields
+                .iter()
+                .map(canonical_field)
+                .collect::<Result<_, _>>()?,
+        ),
+        T::Dictionary(_, values, _) => canonical_type(values)?,
         T::Extension(extension) if KNOWN_EXTENSIONS.contains(&extension.name.as_str()) => {
-            plain_type(&extension.inner)?
+            canonical_type(&extension.inner)?
         }
         T::Extension(extension) => return Err(format!("the extension type {}", extension.name)),
-        T::Map(entries, is_sorted) => T::Map(Box::new(plain_field(entries)?), *is_sorted),
+        T::Map(entries, is_sorted) => T::Map(Box::new(canonical_field(entries)?), *is_sorted),
         T::Union(_) => return Err("a union".into()),
         T::Interval(_) => return Err("an interval of the calendar".into()),
         T::Int128 | T::UInt128 | T::Unknown => return Err(format!("{dtype:?}")),
@@ -76,26 +81,26 @@ pub(super) fn plain_type(dtype: &ArrowDataType) -> Result<ArrowDataType, String>
     })
 }
 
-/// The plain form of a field.
-pub(super) fn plain_field(field: &Field) -> Result<Field, String> {
+/// The canonical form of a field.
+pub(super) fn canonical_field(field: &Field) -> Result<Field, String> {
     Ok(Field {
-        dtype: plain_type(&field.dtype).map_err(|found| at(&field.name, &found))?,
+        dtype: canonical_type(&field.dtype).map_err(|found| in_field(&field.name, &found))?,
         ..field.clone()
     })
 }
 
 /// Names of fields stand before what is wrong inside of them.
-fn at(name: &str, found: &str) -> String {
+fn in_field(name: &str, found: &str) -> String {
     format!("{found} (in {name})")
 }
 
 /// The type whose arrays hold the values of a type that polars-arrow cannot read and write: bytes
 /// of the same width.
-pub(super) fn held_type(dtype: &ArrowDataType) -> ArrowDataType {
+pub(super) fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     use ArrowDataType as T;
     let held = |field: &Field| {
         Box::new(Field {
-            dtype: held_type(&field.dtype),
+            dtype: storage_type(&field.dtype),
             ..field.clone()
         })
     };
@@ -109,43 +114,47 @@ pub(super) fn held_type(dtype: &ArrowDataType) -> ArrowDataType {
         T::Map(inner, is_sorted) => T::Map(held(inner), *is_sorted),
         T::Struct(fields) => T::Struct(fields.iter().map(|field| *held(field)).collect()),
         T::Dictionary(keys, values, is_ordered) => {
-            T::Dictionary(*keys, Box::new(held_type(values)), *is_ordered)
+            T::Dictionary(*keys, Box::new(storage_type(values)), *is_ordered)
         }
         T::Extension(extension) => T::Extension(Box::new(ExtensionType {
-            inner: held_type(&extension.inner),
+            inner: storage_type(&extension.inner),
             ..extension.as_ref().clone()
         })),
         other => other.clone(),
     }
 }
 
-/// The same values in the plain form of their type, which the array may only hold ([`held_type`]).
+/// The same values in the canonical form of their type, which the array may only hold
+/// ([`storage_type`]).
 ///
 /// # Errors
 /// A value that has none, in words.
-pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Array>, String> {
+pub(super) fn to_canonical(
+    array: &dyn Array,
+    dtype: &ArrowDataType,
+) -> Result<Box<dyn Array>, String> {
     use ArrowDataType as T;
-    let to = plain_type(of)?;
-    Ok(match of {
+    let to = canonical_type(dtype)?;
+    Ok(match dtype {
         T::Utf8 => utf8::<i32>(array)?,
         T::LargeUtf8 => utf8::<i64>(array)?,
         T::Binary => binary::<i32>(array)?,
         T::LargeBinary => binary::<i64>(array)?,
-        T::Date64 => numbers::<i64, i32>(array, to, |time| {
+        T::Date64 => convert_numbers::<i64, i32>(array, to, |time| {
             (time % DAY == 0).then(|| i32::try_from(time / DAY).ok())?
         })?,
         T::Time32(TimeUnit::Second) => {
-            numbers::<i32, i32>(array, to, |time| time.checked_mul(1000))?
+            convert_numbers::<i32, i32>(array, to, |time| time.checked_mul(1000))?
         }
         T::Timestamp(TimeUnit::Second, _) => {
-            numbers::<i64, i64>(array, to, |time| time.checked_mul(1000))?
+            convert_numbers::<i64, i64>(array, to, |time| time.checked_mul(1000))?
         }
-        T::Decimal32(..) => numbers::<i32, i128>(array, to, |number| Some(number.into()))?,
-        T::Decimal64(..) => numbers::<i64, i128>(array, to, |number| Some(number.into()))?,
-        T::Decimal256(..) => wide_decimals(downcast(array)?, to)?,
+        T::Decimal32(..) => convert_numbers::<i32, i128>(array, to, |number| Some(number.into()))?,
+        T::Decimal64(..) => convert_numbers::<i64, i128>(array, to, |number| Some(number.into()))?,
+        T::Decimal256(..) => narrow_decimals(downcast(array)?, to)?,
         T::List(inner) => {
             let list: &ListArray<i32> = downcast(array)?;
-            lists(
+            to_large_list(
                 to,
                 ranges(list),
                 list.validity(),
@@ -155,7 +164,7 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
         }
         T::LargeList(inner) => {
             let list: &ListArray<i64> = downcast(array)?;
-            lists(
+            to_large_list(
                 to,
                 ranges(list),
                 list.validity(),
@@ -166,7 +175,7 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
         T::FixedSizeList(inner, size) => {
             let list: &FixedSizeListArray = downcast(array)?;
             let ranges = (0..list.len()).map(|row| (row * size, *size));
-            lists(
+            to_large_list(
                 to,
                 ranges,
                 list.validity(),
@@ -181,32 +190,32 @@ pub(super) fn plain(array: &dyn Array, of: &ArrowDataType) -> Result<Box<dyn Arr
                 (start, end - start)
             });
             let (offsets, values) = compact(ranges, map.validity(), map.field().as_ref())?;
-            let offsets =
-                OffsetsBuffer::<i32>::try_from(&OffsetsBuffer::from(offsets)).map_err(text)?;
+            let offsets = OffsetsBuffer::<i32>::try_from(&OffsetsBuffer::from(offsets))
+                .map_err(error_text)?;
             MapArray::try_new(
                 to,
                 offsets,
-                plain(values.as_ref(), &entries.dtype)?,
+                to_canonical(values.as_ref(), &entries.dtype)?,
                 map.validity().cloned(),
             )
-            .map_err(text)?
+            .map_err(error_text)?
             .boxed()
         }
-        T::Struct(_) => with_inner(array, of, to, plain)?,
+        T::Struct(_) => map_inner_arrays(array, dtype, to, to_canonical)?,
         T::Dictionary(keys, values, _) => match_integer_type!(keys, |$T| {
             let dictionary: &DictionaryArray<$T> = downcast(array)?;
-            looked_up(plain(dictionary.values().as_ref(), values)?.as_ref(), dictionary.keys_iter())
+            gather(to_canonical(dictionary.values().as_ref(), values)?.as_ref(), dictionary.keys_iter())
         }),
         T::Extension(extension) => {
             let mut stored = array.to_boxed();
-            *stored.dtype_mut() = held_type(&extension.inner);
-            plain(stored.as_ref(), &extension.inner)?
+            *stored.dtype_mut() = storage_type(&extension.inner);
+            to_canonical(stored.as_ref(), &extension.inner)?
         }
         _ => array.to_boxed(),
     })
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn error_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -232,7 +241,7 @@ fn binary<O: Offset>(array: &dyn Array) -> Result<Box<dyn Array>, String> {
 }
 
 /// Numbers of another width or unit; what stands where nothing is may be anything.
-fn numbers<F: NativeType, T: NativeType>(
+fn convert_numbers<F: NativeType, T: NativeType>(
     array: &dyn Array,
     to: ArrowDataType,
     number: impl Fn(F) -> Option<T>,
@@ -250,11 +259,11 @@ fn numbers<F: NativeType, T: NativeType>(
     }
     PrimitiveArray::try_new(to, values.into(), from.validity().cloned())
         .map(|array| array.boxed())
-        .map_err(text)
+        .map_err(error_text)
 }
 
 /// Decimals of 256 bits that have as few digits as one of 128.
-fn wide_decimals(
+fn narrow_decimals(
     bytes: &FixedSizeBinaryArray,
     to: ArrowDataType,
 ) -> Result<Box<dyn Array>, String> {
@@ -273,7 +282,7 @@ fn wide_decimals(
     }
     PrimitiveArray::<i128>::try_new(to, values.into(), bytes.validity().cloned())
         .map(|array| array.boxed())
-        .map_err(text)
+        .map_err(error_text)
 }
 
 /// Where each list begins, and how many values it has.
@@ -284,7 +293,7 @@ fn ranges<O: Offset>(list: &ListArray<O>) -> impl Iterator<Item = (usize, usize)
     })
 }
 
-fn lists(
+fn to_large_list(
     to: ArrowDataType,
     ranges: impl Iterator<Item = (usize, usize)>,
     validity: Option<&Bitmap>,
@@ -295,11 +304,11 @@ fn lists(
     ListArray::<i64>::try_new(
         to,
         offsets.into(),
-        plain(values.as_ref(), inner)?,
+        to_canonical(values.as_ref(), inner)?,
         validity.cloned(),
     )
     .map(|list| list.boxed())
-    .map_err(text)
+    .map_err(error_text)
 }
 
 /// Lists one behind the other: those that are not there are empty, and nothing stands between them.
@@ -316,7 +325,7 @@ fn compact(
         } else {
             0
         };
-        offsets.try_push(length).map_err(text)?;
+        offsets.try_push(length).map_err(error_text)?;
         match runs.last_mut() {
             Some((first, count)) if *first + *count == start => *count += length,
             _ if length == 0 => {}
@@ -330,15 +339,14 @@ fn compact(
     let values = match pieces.as_slice() {
         [] => new_empty_array(values.dtype().clone()),
         [one] => one.clone(),
-        pieces => {
-            concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?
-        }
+        pieces => concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            .map_err(error_text)?,
     };
     Ok((offsets, values))
 }
 
 /// The values at some places; nothing where there is no place.
-fn looked_up(values: &dyn Array, places: impl Iterator<Item = Option<usize>>) -> Box<dyn Array> {
+fn gather(values: &dyn Array, places: impl Iterator<Item = Option<usize>>) -> Box<dyn Array> {
     let places: Vec<IdxSize> = places
         .map(|place| {
             place
@@ -373,7 +381,7 @@ pub(super) fn inner_arrays(array: &dyn Array) -> Vec<&dyn Array> {
 }
 
 /// The same list, map or group around other arrays.
-pub(super) fn around(
+pub(super) fn with_inner_arrays(
     array: &dyn Array,
     to: ArrowDataType,
     inner: Vec<Box<dyn Array>>,
@@ -382,7 +390,7 @@ pub(super) fn around(
     if let Some(group) = any.downcast_ref::<StructArray>() {
         return StructArray::try_new(to, group.len(), inner, validity)
             .map(|group| group.boxed())
-            .map_err(text);
+            .map_err(error_text);
     }
     let no_list = || format!("an array of {:?} is no list", array.dtype());
     let values = inner.into_iter().next().ok_or_else(no_list)?;
@@ -397,12 +405,12 @@ pub(super) fn around(
     } else {
         return Err(no_list());
     }
-    .map_err(text)
+    .map_err(error_text)
 }
 
 /// The same list, map or group around what `each` makes of the arrays inside, by the types that
 /// they have in `by`.
-fn with_inner(
+fn map_inner_arrays(
     array: &dyn Array,
     by: &ArrowDataType,
     to: ArrowDataType,
@@ -420,7 +428,7 @@ fn with_inner(
         .into_iter()
         .zip(types)
         .map(|(array, dtype)| each(array, dtype));
-    around(array, to, made.collect::<Result<_, _>>()?)
+    with_inner_arrays(array, to, made.collect::<Result<_, _>>()?)
 }
 
 /// Texts and bytes with offsets of 64 bits in place of views, which every reader of Arrow knows;
@@ -436,7 +444,7 @@ pub(super) fn without_views(array: &dyn Array) -> Result<Box<dyn Array>, String>
             BinaryArray::<i64>::from_iter(downcast::<BinaryViewArray>(array)?.iter()).boxed()
         }
         T::LargeList(_) | T::Map(..) | T::Struct(_) => {
-            with_inner(array, array.dtype(), to, |values, _| without_views(values))?
+            map_inner_arrays(array, array.dtype(), to, |values, _| without_views(values))?
         }
         _ => array.to_boxed(),
     })
@@ -461,7 +469,10 @@ pub(super) fn type_without_views(dtype: &ArrowDataType) -> ArrowDataType {
 }
 
 /// Lists of entries as the maps that they are, and instants with the name of their zone.
-pub(super) fn with_maps(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn Array>, String> {
+pub(super) fn lists_to_maps(
+    array: &dyn Array,
+    to: &ArrowDataType,
+) -> Result<Box<dyn Array>, String> {
     if array.dtype() == to {
         return Ok(array.to_boxed());
     }
@@ -476,15 +487,15 @@ pub(super) fn with_maps(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn
             let offsets = offsets.map_err(|_| {
                 "its maps have more than 2,147,483,647 entries in one group".to_string()
             })?;
-            let entries = with_maps(list.values().as_ref(), &entries.dtype)?;
+            let entries = lists_to_maps(list.values().as_ref(), &entries.dtype)?;
             Ok(
                 MapArray::try_new(to.clone(), offsets, entries, list.validity().cloned())
-                    .map_err(text)?
+                    .map_err(error_text)?
                     .boxed(),
             )
         }
         (Some(_), _, ArrowDataType::LargeList(_)) | (_, Some(_), ArrowDataType::Struct(_)) => {
-            with_inner(array, to, to.clone(), with_maps)
+            map_inner_arrays(array, to, to.clone(), lists_to_maps)
         }
         (_, _, ArrowDataType::Timestamp(..))
             if matches!(array.dtype(), ArrowDataType::Timestamp(..)) =>
@@ -498,29 +509,32 @@ pub(super) fn with_maps(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn
 }
 
 /// Maps as the lists of entries that they are stored as.
-pub(super) fn with_lists(array: &dyn Array, to: &ArrowDataType) -> Result<Box<dyn Array>, String> {
+pub(super) fn maps_to_lists(
+    array: &dyn Array,
+    to: &ArrowDataType,
+) -> Result<Box<dyn Array>, String> {
     if array.dtype() == to {
         return Ok(array.to_boxed());
     }
     match (array.as_any().downcast_ref::<MapArray>(), to) {
         (Some(map), ArrowDataType::LargeList(entries)) => {
-            let values = with_lists(map.field().as_ref(), &entries.dtype)?;
+            let values = maps_to_lists(map.field().as_ref(), &entries.dtype)?;
             let offsets = OffsetsBuffer::from(map.offsets());
             ListArray::try_new(to.clone(), offsets, values, map.validity().cloned())
                 .map(|list| list.boxed())
-                .map_err(text)
+                .map_err(error_text)
         }
         (_, ArrowDataType::LargeList(_) | ArrowDataType::Struct(_)) => {
-            with_inner(array, to, to.clone(), with_lists)
+            map_inner_arrays(array, to, to.clone(), maps_to_lists)
         }
         _ => Ok(array.to_boxed()),
     }
 }
 
 /// The type of lists of entries in the place of maps.
-pub(super) fn type_with_lists(dtype: &ArrowDataType) -> ArrowDataType {
+pub(super) fn type_with_maps_as_lists(dtype: &ArrowDataType) -> ArrowDataType {
     let field = |field: &Field| Field {
-        dtype: type_with_lists(&field.dtype),
+        dtype: type_with_maps_as_lists(&field.dtype),
         ..field.clone()
     };
     match dtype {

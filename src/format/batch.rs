@@ -21,7 +21,7 @@ pub fn empty(columns: &ArrowSchema) -> RecordBatch {
 }
 
 /// Some of the rows. Nothing is copied.
-pub fn sliced(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
+pub fn slice_batch(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
     let first = first.min(batch.height());
     let count = count.min(batch.height() - first);
     let arrays = batch
@@ -36,7 +36,7 @@ pub fn sliced(batch: &RecordBatch, first: usize, count: usize) -> RecordBatch {
 ///
 /// # Errors
 /// Their columns differ, or there are none.
-pub fn concatenated(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, FormatError> {
+pub fn concat_batches(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, FormatError> {
     let failed = |error: String| FormatError::Encode(error);
     if batches.len() == 1
         && let Some(batch) = batches.pop()
@@ -62,19 +62,19 @@ pub fn concatenated(mut batches: Vec<RecordBatch>) -> Result<RecordBatch, Format
             .map(|batch| batch.arrays()[number].as_ref())
             .collect();
         let dtype = arrays[0].dtype();
-        let with_lists = arrays::type_with_lists(dtype);
+        let with_lists = arrays::type_with_maps_as_lists(dtype);
         if with_lists == *dtype {
             return concatenate(&arrays).map_err(|error| failed(error.to_string()));
         }
         // polars-arrow does not join maps.
         let lists = arrays
             .iter()
-            .map(|array| arrays::with_lists(*array, &with_lists))
+            .map(|array| arrays::maps_to_lists(*array, &with_lists))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let lists = concatenate(&lists.iter().map(AsRef::as_ref).collect::<Vec<_>>())
             .map_err(|error| failed(error.to_string()))?;
-        arrays::with_maps(lists.as_ref(), dtype).map_err(failed)
+        arrays::lists_to_maps(lists.as_ref(), dtype).map_err(failed)
     };
     let arrays = (0..first.width())
         .into_par_iter()

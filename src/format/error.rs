@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::foreign::Foreign;
+use super::sniff::ForeignFile;
 use crate::error::{Error, ErrorKind};
 use crate::fs::FsError;
 
@@ -20,14 +20,14 @@ pub enum FormatError {
         reason: String,
     },
     /// The file is something else.
-    #[error("{} is not a sound {format} file: it is {}", path.display(), foreign.what)]
+    #[error("{} is not a sound {format} file: it is {}", path.display(), foreign.description)]
     Foreign {
         /// The file.
         path: PathBuf,
         /// The format it should be.
         format: &'static str,
         /// What it seems to be.
-        foreign: Foreign,
+        foreign: ForeignFile,
     },
     /// Some columns would not arrive as they were.
     #[error("{} cannot be decoded without changing it: column {column}: {reason}", path.display())]
@@ -43,7 +43,7 @@ pub enum FormatError {
     },
     /// A column has a type that only its own format has.
     #[error("{}: column {column} is {found}, which other formats do not have", path.display())]
-    NotPlain {
+    NoCanonicalType {
         /// The file.
         path: PathBuf,
         /// The column.
@@ -53,7 +53,7 @@ pub enum FormatError {
     },
     /// A column has a type that files of the target's format cannot hold as it is.
     #[error("column {column} is {found}, which {format} has no type for")]
-    NoType {
+    UnsupportedType {
         /// The column.
         column: String,
         /// Its type.
@@ -73,7 +73,7 @@ pub enum FormatError {
     Encrypted,
     /// The files of one flow differ in their columns.
     #[error("{} has another schema than {}: {difference}", path.display(), sibling.display())]
-    Schema {
+    SchemaMismatch {
         /// The file.
         path: PathBuf,
         /// The file it is compared with.
@@ -83,7 +83,7 @@ pub enum FormatError {
     },
     /// A file or a part could not be read or written.
     #[error("failed to {action} {}: {reason}", path.display())]
-    Codec {
+    Operation {
         /// What was tried.
         action: &'static str,
         /// The file.
@@ -99,7 +99,7 @@ pub enum FormatError {
     Interrupted,
     /// A file of the flow cannot be opened, or is not what it was.
     #[error(transparent)]
-    Source(#[from] Error),
+    Input(#[from] Error),
     /// The filesystem said no.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -107,8 +107,11 @@ pub enum FormatError {
 
 impl FormatError {
     /// For `map_err`: the error of one action on one file.
-    pub fn at<E: std::fmt::Display>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |error| Self::Codec {
+    pub fn for_action<E: std::fmt::Display>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        move |error| Self::Operation {
             action,
             path: path.to_path_buf(),
             reason: error.to_string(),
@@ -121,15 +124,15 @@ impl FormatError {
                 "write the file again, or move it out of the home; a name that begins with _ is not read",
             ),
             Self::Foreign { foreign, .. } => Some(foreign.hint),
-            Self::NotPlain { .. } => {
+            Self::NoCanonicalType { .. } => {
                 Some("give the home files without the column, or the store the format of the home")
             }
             Self::Undecodable { hint, .. } => Some(hint),
-            Self::NoType { .. } => {
+            Self::UnsupportedType { .. } => {
                 Some("give the home files without the column, or the store another format")
             }
             Self::MixedCompressions(_) => Some("name one compression, such as compression: zstd"),
-            Self::Schema { .. } => Some(
+            Self::SchemaMismatch { .. } => Some(
                 "files of one flow need the same columns in the same order; give the others a flow of their own, or choose them by glob",
             ),
             _ => None,
@@ -139,7 +142,7 @@ impl FormatError {
 
 impl From<FormatError> for Error {
     fn from(error: FormatError) -> Self {
-        if let FormatError::Source(error) = error {
+        if let FormatError::Input(error) = error {
             return error;
         }
         let kind = if matches!(error, FormatError::Interrupted) {

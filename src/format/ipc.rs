@@ -10,8 +10,8 @@ mod body;
 mod decode;
 mod dictionaries;
 mod encode;
+mod expected_nodes;
 mod messages;
-mod nodes;
 mod types;
 
 use std::collections::BTreeSet;
@@ -25,16 +25,16 @@ use serde_json::json;
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Cut, Encoder, Format, FormatError, Group, Layout, Opened, Passthrough, Reader,
-    Target, TransferMode, Writer, kept_compression,
+    Compression, Encoder, Format, FormatError, Group, Layout, OpenFile, OutputSpec, PartPieces,
+    Passthrough, Reader, TransferMode, Writer, common_compression,
 };
+use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::Problems;
-use crate::config::read::read;
 use crate::config::{Settings, listing};
 
-use body::Codec;
-use messages::Contents;
+use body::BodyCodec;
+use messages::IpcContents;
 
 /// What errors call it.
 const NAME: &str = "Arrow IPC";
@@ -61,7 +61,7 @@ pub enum Container {
 }
 
 impl Container {
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Stream => "stream",
@@ -79,7 +79,7 @@ pub struct Ipc {
 impl Ipc {
     /// Reads the options of a store's block.
     pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
-        let fields: IpcStoreFields = read(node, name, &[], problems)?;
+        let fields: IpcStoreFields = read_block(node, name, &[], problems)?;
         Some(Self {
             container: fields.container.unwrap_or_default(),
         })
@@ -92,7 +92,7 @@ impl Format for Ipc {
     }
 
     fn extensions(&self) -> &'static [&'static str] {
-        listing::ARROW
+        listing::ARROW_EXTENSIONS
     }
 
     /// Version 1: the first.
@@ -101,7 +101,7 @@ impl Format for Ipc {
     }
 
     /// Version 1: polars 0.55, zstd 1.5, lz4 1.10.
-    fn made_version(&self) -> u32 {
+    fn output_version(&self) -> u32 {
         1
     }
 
@@ -127,82 +127,86 @@ impl Format for Ipc {
 }
 
 impl Reader for Ipc {
-    fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
-        let contents = Contents::read(source)?;
+    fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError> {
+        let contents = IpcContents::read(source)?;
         let groups: Vec<Group> = contents
             .batches()
             .map(|batch| Group {
                 rows: batch.rows,
-                bytes: batch.body,
+                bytes: batch.body_length,
             })
             .collect();
         let compressions: BTreeSet<String> = contents
             .batches()
-            .map(|batch| Codec::word(batch.codec).to_string())
+            .map(|batch| BodyCodec::codec_name(batch.codec).to_string())
             .collect();
         Ok(Layout {
             rows: groups.iter().map(|group| group.rows).sum(),
             groups,
-            schema: types::stored_digest(&contents.columns),
+            stored_digest: types::stored_digest(&contents.columns),
             compressions,
-            container: contents.container.word().to_string(),
+            container: contents.container.name().to_string(),
             encrypted: false,
-            columns: types::digest(&contents.columns),
-            packing: Some(types::packing(&contents.columns, &contents.notes)),
+            logical_digest: types::logical_digest(&contents.columns),
+            packing_digest: Some(types::packing_digest(&contents.columns, &contents.metadata)),
         })
     }
 
-    fn readable(&self, source: &Opened) -> Result<(), FormatError> {
-        self.arrow_columns(source).map(drop)
+    fn check_readable(&self, source: &OpenFile) -> Result<(), FormatError> {
+        self.arrow_schema(source).map(drop)
     }
 
-    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
-        decode::plain_columns(source, &Contents::read(source)?)
+    fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
+        decode::canonical_schema(source, &IpcContents::read(source)?)
     }
 
-    fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
-        Ok(Contents::read(source)?
+    fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {
+        Ok(IpcContents::read(source)?
             .columns
             .into_iter()
             .map(|column| column.name)
             .collect())
     }
 
-    fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError> {
-        Ok(types::typed(&Contents::read(source)?.columns))
+    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError> {
+        Ok(types::leaf_types(&IpcContents::read(source)?.columns))
     }
 
-    fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
+    fn schema_difference(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError> {
         Ok(types::difference(
-            &Contents::read(one)?.columns,
-            &Contents::read(other)?.columns,
+            &IpcContents::read(one)?.columns,
+            &IpcContents::read(other)?.columns,
         ))
     }
 
     fn decode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        decode::decode(cut, each)
+        decode::decode(part, each)
     }
 }
 
 /// The words, the default first.
-const WORDS: &[&str] = &["keep", "uncompressed", "lz4", "zstd"];
+const COMPRESSIONS: &[&str] = &["keep", "uncompressed", "lz4", "zstd"];
 
 impl Writer for Ipc {
     fn compressions(&self) -> &'static [&'static str] {
-        WORDS
+        COMPRESSIONS
     }
 
     fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>> {
         (compression == "zstd").then_some(1..=22)
     }
 
-    fn own_compression(&self) -> Compression {
+    fn default_compression(&self) -> Compression {
         Compression {
-            word: "uncompressed",
+            name: "uncompressed",
             level: None,
         }
     }
@@ -213,57 +217,65 @@ impl Writer for Ipc {
         compression: Compression,
         out: Box<dyn Write + Send + 'w>,
     ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        encode::begin(columns, self.container, Codec::new(compression)?, out)
+        encode::begin(columns, self.container, BodyCodec::new(compression)?, out)
     }
 }
 
 impl Passthrough for Ipc {
-    fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError> {
+    fn transfer_mode(
+        &self,
+        layouts: &[&Layout],
+        target: &OutputSpec,
+    ) -> Result<TransferMode, FormatError> {
         let compression = target.compression;
-        let keeps = compression.word == "keep";
+        let keeps = compression.name == "keep";
         // No file says which level it was packed with.
         let is_same = |layout: &&Layout| {
             compression.level.is_none()
                 && layout
                     .compressions
                     .iter()
-                    .all(|found| found == compression.word)
+                    .all(|found| found == compression.name)
         };
         let is_built_so = layouts
             .iter()
-            .all(|layout| layout.container == self.container.word());
+            .all(|layout| layout.container == self.container.name());
         if target.rows_per_file.is_none() && is_built_so && (keeps || layouts.iter().all(is_same)) {
             return Ok(TransferMode::Undecoded);
         }
         Ok(TransferMode::Decoded {
             compression: if keeps {
-                kept_compression(self, layouts)?
+                common_compression(self, layouts)?
             } else {
                 compression
             },
         })
     }
 
-    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        let (one, other) = (Contents::read(one)?, Contents::read(other)?);
-        Ok(types::apart(
-            (&one.columns, &one.notes),
-            (&other.columns, &other.notes),
+    fn packing_conflict(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError> {
+        let (one, other) = (IpcContents::read(one)?, IpcContents::read(other)?);
+        Ok(types::packing_conflict(
+            (&one.columns, &one.metadata),
+            (&other.columns, &other.metadata),
         ))
     }
 
-    fn recodable(&self, source: &Opened) -> Result<(), FormatError> {
-        let contents = Contents::read(source)?;
-        decode::check(source, &contents)?;
-        encode::check(source, &contents)
+    fn check_recodable(&self, source: &OpenFile) -> Result<(), FormatError> {
+        let contents = IpcContents::read(source)?;
+        decode::check_decodable(source, &contents)?;
+        encode::check_encodable(source, &contents)
     }
 
     fn recode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError> {
-        encode::recode(cut, self.container, Codec::new(compression)?, out)
+        encode::recode(part, self.container, BodyCodec::new(compression)?, out)
     }
 }

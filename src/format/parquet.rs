@@ -4,31 +4,31 @@
 //! The format is that of <https://parquet.apache.org/docs/file-format/>. The `parquet` crate reads
 //! and writes metadata and moves chunks; polars-parquet alone decodes and encodes values.
 
-mod chunks;
+mod canonical;
 mod codec;
-mod columns;
+mod decode;
+mod decompress;
 mod encode;
-mod exact;
 mod footer;
+mod key_value_metadata;
 mod layout;
 mod leaves;
 mod levels;
-mod lists;
-mod logical;
-mod moved;
-mod nodes;
-mod notes;
+mod list_schema;
+mod logical_schema;
+mod page_values;
 mod pages;
-mod plain;
-mod recode;
+mod polars_schema;
 mod recompress;
+mod relocated;
+mod round_trip;
+mod sanitize;
 mod schema;
-mod shape;
+mod schema_nodes;
+mod splice;
 mod statistics;
-mod strict;
+mod stored_schema;
 mod thrift;
-mod unpack;
-mod values;
 mod writer;
 
 use std::io::Write;
@@ -38,12 +38,12 @@ use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::schema::types::Type;
 use polars_arrow::datatypes::ArrowSchema;
 
-use codec::{Codec, KEEP};
+use codec::{KEEP, PageCodec};
 
 use super::batch::RecordBatch;
 use super::{
-    Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Reader, Target,
-    TransferMode, Writer,
+    Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
+    Passthrough, Reader, TransferMode, Writer,
 };
 
 /// The parquet format.
@@ -66,7 +66,7 @@ impl Format for Parquet {
 
     /// Version 1: polars 0.55, parquet 60, zstd 1.5. Version 2: damaged pages are refused, and
     /// statistics and the order of columns are right, which they were not.
-    fn made_version(&self) -> u32 {
+    fn output_version(&self) -> u32 {
         2
     }
 
@@ -84,59 +84,65 @@ impl Format for Parquet {
 }
 
 impl Reader for Parquet {
-    fn inspect(&self, source: &Opened) -> Result<Layout, FormatError> {
+    fn inspect(&self, source: &OpenFile) -> Result<Layout, FormatError> {
         layout::inspect(source)
     }
 
-    fn readable(&self, source: &Opened) -> Result<(), FormatError> {
+    fn check_readable(&self, source: &OpenFile) -> Result<(), FormatError> {
         footer::check_annotations(source)?;
-        exact::readable(source)
+        round_trip::check_readable(source)
     }
 
-    fn arrow_columns(&self, source: &Opened) -> Result<ArrowSchema, FormatError> {
-        plain::columns(source)
+    fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
+        canonical::arrow_schema(source)
     }
 
-    fn columns(&self, source: &Opened) -> Result<Vec<String>, FormatError> {
-        Ok(root(&footer::read(source)?)
+    fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {
+        Ok(root(&footer::read_metadata(source)?)
             .get_fields()
             .iter()
             .map(|field| field.name().to_string())
             .collect())
     }
 
-    fn typed_columns(&self, source: &Opened) -> Result<Vec<(String, String)>, FormatError> {
-        Ok(logical::typed(root(&footer::read(source)?)))
+    fn column_types(&self, source: &OpenFile) -> Result<Vec<(String, String)>, FormatError> {
+        Ok(logical_schema::leaf_types(root(&footer::read_metadata(
+            source,
+        )?)))
     }
 
-    fn difference(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(logical::difference(
-            root(&footer::read(one)?),
-            root(&footer::read(other)?),
+    fn schema_difference(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError> {
+        Ok(logical_schema::difference(
+            root(&footer::read_metadata(one)?),
+            root(&footer::read_metadata(other)?),
         ))
     }
 
     fn decode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        plain::decode(cut, each)
+        canonical::decode(part, each)
     }
 }
 
 impl Writer for Parquet {
     fn compressions(&self) -> &'static [&'static str] {
-        codec::WORDS
+        codec::COMPRESSIONS
     }
 
     fn levels(&self, compression: &str) -> Option<RangeInclusive<u8>> {
         codec::levels(compression)
     }
 
-    fn own_compression(&self) -> Compression {
+    fn default_compression(&self) -> Compression {
         Compression {
-            word: "snappy",
+            name: "snappy",
             level: None,
         }
     }
@@ -147,12 +153,16 @@ impl Writer for Parquet {
         compression: Compression,
         out: Box<dyn Write + Send + 'w>,
     ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-        plain::begin(columns, &known_codec(compression)?, out)
+        canonical::begin(columns, &known_codec(compression)?, out)
     }
 }
 
 impl Passthrough for Parquet {
-    fn transfer(&self, layouts: &[&Layout], target: &Target) -> Result<TransferMode, FormatError> {
+    fn transfer_mode(
+        &self,
+        layouts: &[&Layout],
+        target: &OutputSpec,
+    ) -> Result<TransferMode, FormatError> {
         let compression = target.compression;
         // No file says which level it was packed with.
         let same = |layout: &&Layout| {
@@ -160,14 +170,14 @@ impl Passthrough for Parquet {
                 && layout
                     .compressions
                     .iter()
-                    .all(|found| found == compression.word)
+                    .all(|found| found == compression.name)
         };
-        let kept = compression.word == KEEP || layouts.iter().all(same);
+        let kept = compression.name == KEEP || layouts.iter().all(same);
         let cuts_inside = target.rows_per_file.is_some_and(|rows| {
             layouts
                 .iter()
                 .flat_map(|layout| &layout.groups)
-                .any(|group| super::must_cut(group.rows, rows))
+                .any(|group| super::must_split(group.rows, rows))
         });
         let is_whole = kept && target.rows_per_file.is_none();
         if !is_whole && layouts.iter().any(|layout| layout.encrypted) {
@@ -176,48 +186,55 @@ impl Passthrough for Parquet {
         match (kept, cuts_inside) {
             (true, false) => Ok(TransferMode::Undecoded),
             (false, false) => Ok(TransferMode::Recompressed { compression }),
-            (_, true) if compression.word != KEEP => Ok(TransferMode::Decoded { compression }),
+            (_, true) if compression.name != KEEP => Ok(TransferMode::Decoded { compression }),
             _ => Ok(TransferMode::Decoded {
-                compression: super::kept_compression(self, layouts)?,
+                compression: super::common_compression(self, layouts)?,
             }),
         }
     }
 
-    fn apart(&self, one: &Opened, other: &Opened) -> Result<Option<String>, FormatError> {
-        Ok(notes::apart(&footer::read(one)?, &footer::read(other)?))
+    fn packing_conflict(
+        &self,
+        one: &OpenFile,
+        other: &OpenFile,
+    ) -> Result<Option<String>, FormatError> {
+        Ok(key_value_metadata::packing_conflict(
+            &footer::read_metadata(one)?,
+            &footer::read_metadata(other)?,
+        ))
     }
 
     fn move_groups(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         compression: Option<Compression>,
         out: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError> {
         let codec = compression.map(known_codec).transpose()?;
-        chunks::move_groups(cut, codec.as_ref(), out)
+        splice::move_groups(part, codec.as_ref(), out)
     }
 
-    fn recodable(&self, source: &Opened) -> Result<(), FormatError> {
+    fn check_recodable(&self, source: &OpenFile) -> Result<(), FormatError> {
         footer::check_annotations(source)?;
-        exact::decodable(source)
+        round_trip::check_recodable(source)
     }
 
     fn recode(
         &self,
-        cut: &Cut<'_>,
+        part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
     ) -> Result<u64, FormatError> {
-        let model = cut.open_first()?;
-        let notes = notes::of_cut(cut, &footer::read(&model)?)?;
-        let mut encoder = recode::encoder(
+        let model = part.open_first()?;
+        let notes = key_value_metadata::for_part(part, &footer::read_metadata(&model)?)?;
+        let mut encoder = decode::encoder(
             &model,
             notes.unwrap_or_default(),
             &known_codec(compression)?,
             out,
         )?;
         let mut rows = 0;
-        recode::decode(cut, &mut |batch| {
+        decode::decode(part, &mut |batch| {
             rows += batch.height() as u64;
             encoder.write(batch)
         })?;
@@ -226,9 +243,9 @@ impl Passthrough for Parquet {
     }
 }
 
-fn known_codec(compression: Compression) -> Result<Codec, FormatError> {
-    Codec::new(compression).ok_or_else(|| {
-        FormatError::Encode(format!("parquet has no compression {}", compression.word))
+fn known_codec(compression: Compression) -> Result<PageCodec, FormatError> {
+    PageCodec::new(compression).ok_or_else(|| {
+        FormatError::Encode(format!("parquet has no compression {}", compression.name))
     })
 }
 

@@ -7,9 +7,10 @@ use std::io::{self, Write};
 
 use polars_arrow::datatypes::ArrowSchema;
 
-use super::batch::{RecordBatch, concatenated};
+use super::batch::{RecordBatch, concat_batches};
 use super::{
-    Compression, Cut, Encoder, Format, FormatError, Layout, Opened, Passthrough, Target, Writer,
+    Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
+    Passthrough, Writer,
 };
 
 /// Batches with fewer rows are joined: each becomes a group of the other format.
@@ -40,18 +41,18 @@ impl TransferMode {
     pub fn new(
         source: &dyn Format,
         layouts: &[&Layout],
-        target: &Target,
+        target: &OutputSpec,
     ) -> Result<Self, FormatError> {
         match passthrough(source, target) {
-            Some(passthrough) => passthrough.transfer(layouts, target),
+            Some(passthrough) => passthrough.transfer_mode(layouts, target),
             None => Ok(Self::Decoded {
-                compression: target.compression_of_rows()?,
+                compression: target.compression_for_rows()?,
             }),
         }
     }
 }
 
-impl Target {
+impl OutputSpec {
     /// What writes its files.
     ///
     /// # Errors
@@ -70,9 +71,9 @@ impl Target {
     ///
     /// # Errors
     /// Files of its format are only read.
-    pub fn compression_of_rows(&self) -> Result<Compression, FormatError> {
-        Ok(if self.compression.word == "keep" {
-            self.writer()?.own_compression()
+    pub fn compression_for_rows(&self) -> Result<Compression, FormatError> {
+        Ok(if self.compression.name == "keep" {
+            self.writer()?.default_compression()
         } else {
             self.compression
         })
@@ -88,12 +89,12 @@ impl Target {
         out: Box<dyn Write + Send + 'w>,
     ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
         self.writer()?
-            .begin(columns, self.compression_of_rows()?, out)
+            .begin(columns, self.compression_for_rows()?, out)
     }
 }
 
 /// That of the target, whose options decide how files are built.
-fn passthrough<'t>(source: &dyn Format, target: &'t Target) -> Option<&'t dyn Passthrough> {
+fn passthrough<'t>(source: &dyn Format, target: &'t OutputSpec) -> Option<&'t dyn Passthrough> {
     target
         .format
         .passthrough()
@@ -107,13 +108,13 @@ fn passthrough<'t>(source: &dyn Format, target: &'t Target) -> Option<&'t dyn Pa
 /// The first such column.
 pub fn check_recodable(
     source: &dyn Format,
-    file: &Opened,
-    target: &Target,
+    file: &OpenFile,
+    target: &OutputSpec,
 ) -> Result<(), FormatError> {
     if let Some(passthrough) = passthrough(source, target) {
-        return passthrough.recodable(file);
+        return passthrough.check_recodable(file);
     }
-    let columns = source.reader().readable_columns(file)?;
+    let columns = source.reader().readable_schema(file)?;
     target.begin(&columns, Box::new(io::sink())).map(drop)
 }
 
@@ -124,13 +125,13 @@ pub fn check_recodable(
 /// A group cannot be read, or not written.
 pub fn move_groups(
     source: &dyn Format,
-    cut: &Cut<'_>,
-    target: &Target,
+    part: &PartPieces<'_>,
+    target: &OutputSpec,
     compression: Option<Compression>,
     out: Box<dyn Write + Send + '_>,
 ) -> Result<u64, FormatError> {
     match passthrough(source, target) {
-        Some(passthrough) => passthrough.move_groups(cut, compression, out),
+        Some(passthrough) => passthrough.move_groups(part, compression, out),
         None => Err(FormatError::Encode(format!(
             "groups of {} cannot be moved",
             source.id()
@@ -144,26 +145,26 @@ pub fn move_groups(
 /// A piece cannot be decoded, or its rows cannot be written.
 pub fn recode(
     source: &dyn Format,
-    cut: &Cut<'_>,
-    target: &Target,
+    part: &PartPieces<'_>,
+    target: &OutputSpec,
     compression: Compression,
     out: Box<dyn Write + Send + '_>,
 ) -> Result<u64, FormatError> {
     if let Some(passthrough) = passthrough(source, target) {
-        return passthrough.recode(cut, compression, out);
+        return passthrough.recode(part, compression, out);
     }
-    let first = cut.open_first()?;
-    let columns = source.reader().arrow_columns(&first)?;
+    let first = part.open_first()?;
+    let columns = source.reader().arrow_schema(&first)?;
     let mut encoder = target.writer()?.begin(&columns, compression, out)?;
-    let (mut rows, mut waiting) = (0, Waiting::default());
-    source.reader().decode(cut, &mut |batch| {
+    let (mut rows, mut waiting) = (0, PendingBatches::default());
+    source.reader().decode(part, &mut |batch| {
         rows += batch.height() as u64;
         waiting
-            .add(batch)
-            .map_or(Ok(()), |batches| encoder.write(concatenated(batches)?))
+            .push(batch)
+            .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
     })?;
     if !waiting.batches.is_empty() {
-        encoder.write(concatenated(waiting.batches)?)?;
+        encoder.write(concat_batches(waiting.batches)?)?;
     }
     encoder.finish()?;
     Ok(rows)
@@ -171,14 +172,14 @@ pub fn recode(
 
 /// Batches that wait for others.
 #[derive(Default)]
-struct Waiting {
+struct PendingBatches {
     batches: Vec<RecordBatch>,
     rows: usize,
 }
 
-impl Waiting {
+impl PendingBatches {
     /// One more; all of them where they are enough.
-    fn add(&mut self, batch: RecordBatch) -> Option<Vec<RecordBatch>> {
+    fn push(&mut self, batch: RecordBatch) -> Option<Vec<RecordBatch>> {
         self.rows += batch.height();
         self.batches.push(batch);
         (self.rows >= GROUP_ROWS).then(|| {

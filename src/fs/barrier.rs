@@ -10,8 +10,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::step::{Step, step};
-use super::{FsError, own};
+use super::disk_change::{DiskChange, apply_change};
+use super::{FsError, nofollow};
 
 /// The barriers of all filesystems that a run writes to.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Barriers {
 
 impl Barriers {
     /// The barrier of the filesystem that holds a folder.
-    pub fn of(&self, folder: &Path) -> Result<Arc<Barrier>, FsError> {
+    pub fn for_folder(&self, folder: &Path) -> Result<Arc<Barrier>, FsError> {
         let device = fs::metadata(folder)
             .map_err(FsError::at("look at", folder))?
             .dev();
@@ -42,7 +42,7 @@ impl Barriers {
     pub fn wait_for(&self, folders: &[&Path]) -> Result<(), FsError> {
         let mut waited: Vec<Arc<Barrier>> = Vec::new();
         for folder in folders {
-            let barrier = self.of(folder)?;
+            let barrier = self.for_folder(folder)?;
             if !waited.iter().any(|other| Arc::ptr_eq(other, &barrier)) {
                 barrier.wait(folder)?;
                 waited.push(barrier);
@@ -52,7 +52,7 @@ impl Barriers {
     }
 
     /// Returns when everything that was written to any of them before the call is on disk.
-    pub fn wait(&self) -> Result<(), FsError> {
+    pub fn wait_all(&self) -> Result<(), FsError> {
         let known: Vec<_> = self
             .by_device
             .lock()
@@ -74,12 +74,12 @@ impl Barriers {
 #[derive(Debug)]
 pub struct Barrier {
     folder: OwnedFd,
-    rounds: Mutex<Rounds>,
+    rounds: Mutex<SyncRounds>,
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Rounds {
+struct SyncRounds {
     started: u64,
     ended: u64,
     /// The last round that failed, with the error's number.
@@ -89,7 +89,7 @@ struct Rounds {
 impl Barrier {
     /// The barrier of the filesystem that holds a folder.
     pub fn open(folder: &Path) -> Result<Self, FsError> {
-        let fd = own::open_at(
+        let fd = nofollow::open_at(
             "open folder",
             folder,
             OFlags::RDONLY | OFlags::DIRECTORY,
@@ -112,7 +112,7 @@ impl Barrier {
                 rounds.started += 1;
                 let round = rounds.started;
                 drop(rounds);
-                let result = step(Step::SyncAll(path), || {
+                let result = apply_change(DiskChange::SyncAll(path), || {
                     Ok(rustix::fs::syncfs(&self.folder)?)
                 });
                 rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,18 +5,18 @@ use std::path::Path;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use super::step::{Step, step};
-use super::{FsError, own, rename};
+use super::disk_change::{DiskChange, apply_change};
+use super::{FsError, nofollow, rename};
 
 /// How the folders changed places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchanged {
+pub enum ExchangeMethod {
     /// In one step.
-    AtOnce,
+    Atomic,
     /// By two renames, because the filesystem knows no exchange: for a moment nothing was there.
-    InTwo,
+    TwoRenames,
     /// There was nothing to exchange with: the next folder was renamed into its place.
-    Placed,
+    NoPrevious,
 }
 
 /// False where a folder cannot be renamed because of where it lies. `full` is another folder of the
@@ -34,40 +34,44 @@ pub fn can_be_renamed(folder: &Path, full: &Path) -> Result<bool, FsError> {
 ///
 /// A crash leaves one of: nothing done; `live` new and the old one still called `next`; `live`
 /// missing with `old` and `next` both there. Recovery can tell them apart by what is in them.
-pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
-    let ((beside, new), (parent, name)) = (
-        own::parent("exchange", next)?,
-        own::parent("exchange", live)?,
+pub fn exchange_folders(next: &Path, live: &Path, old: &Path) -> Result<ExchangeMethod, FsError> {
+    let ((next_parent, new), (parent, name)) = (
+        nofollow::open_parent("exchange", next)?,
+        nofollow::open_parent("exchange", live)?,
     );
     let exchange = || {
         Ok(rustix::fs::renameat_with(
-            &beside,
+            &next_parent,
             new,
             &parent,
             name,
             RenameFlags::EXCHANGE,
         )?)
     };
-    let exchanged = step(Step::Exchange(next, live), exchange);
+    let exchanged = apply_change(DiskChange::Exchange(next, live), exchange);
     match exchanged.map_err(|error| (Errno::from_io_error(&error), error)) {
         Ok(()) => {
             rename(next, old)?;
-            Ok(Exchanged::AtOnce)
+            Ok(ExchangeMethod::Atomic)
         }
         Err((Some(Errno::NOENT), _)) => {
             rename(next, live)?;
-            Ok(Exchanged::Placed)
+            Ok(ExchangeMethod::NoPrevious)
         }
         Err((Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP), _)) => {
-            exchange_in_two(next, live, old)
+            exchange_by_renames(next, live, old)
         }
         Err((_, error)) => Err(FsError::at("exchange", live)(error)),
     }
 }
 
 /// [`exchange_folders`] for filesystems that cannot do it in one step.
-pub fn exchange_in_two(next: &Path, live: &Path, old: &Path) -> Result<Exchanged, FsError> {
+pub fn exchange_by_renames(
+    next: &Path,
+    live: &Path,
+    old: &Path,
+) -> Result<ExchangeMethod, FsError> {
     rename(live, old)?;
     rename(next, live)?;
-    Ok(Exchanged::InTwo)
+    Ok(ExchangeMethod::TwoRenames)
 }

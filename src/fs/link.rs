@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::step::{Step, step};
-use super::{FsError, own};
+use super::disk_change::{DiskChange, apply_change};
+use super::{FsError, nofollow};
 
 /// How a file came to its second place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Linked {
+pub enum LinkOutcome {
     /// It has a second name.
     Linked,
     /// It was copied, because it cannot have one: the digest of what was copied.
@@ -26,7 +26,7 @@ pub enum Linked {
 /// Gives second names, and knows whether it was said already that there are none.
 #[derive(Debug, Default)]
 pub struct Linker {
-    was_said: AtomicBool,
+    was_reported: AtomicBool,
 }
 
 impl Linker {
@@ -35,17 +35,17 @@ impl Linker {
     ///
     /// # Errors
     /// It can be neither linked nor copied; between filesystems nothing is copied.
-    pub fn link_or_copy(&self, from: &Path, to: &Path) -> Result<Linked, FsError> {
+    pub fn link_or_copy(&self, from: &Path, to: &Path) -> Result<LinkOutcome, FsError> {
         if link(from, to)? {
-            Ok(Linked::Linked)
+            Ok(LinkOutcome::Linked)
         } else {
-            copy_with_times(from, to).map(Linked::Copied)
+            copy_with_times(from, to).map(LinkOutcome::Copied)
         }
     }
 
     /// True for the first who asks: what is to be said of it is said once.
-    pub fn is_first_to_say(&self) -> bool {
-        !self.was_said.swap(true, Ordering::Relaxed)
+    pub fn is_first_report(&self) -> bool {
+        !self.was_reported.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -54,9 +54,12 @@ impl Linker {
 /// # Errors
 /// Anything else was in the way.
 pub fn link(from: &Path, to: &Path) -> Result<bool, FsError> {
-    let ((source, old), (target, new)) = (own::parent("link", from)?, own::parent("link to", to)?);
-    let linked = step(Step::Link(from, to), || {
-        refused()?;
+    let ((source, old), (target, new)) = (
+        nofollow::open_parent("link", from)?,
+        nofollow::open_parent("link to", to)?,
+    );
+    let linked = apply_change(DiskChange::Link(from, to), || {
+        injected_link_error()?;
         Ok(rustix::fs::linkat(
             &source,
             old,
@@ -66,13 +69,13 @@ pub fn link(from: &Path, to: &Path) -> Result<bool, FsError> {
         )?)
     });
     match linked.map_err(FsError::at("link to", to)) {
-        Err(error) if has_no_links(&error) => Ok(false),
+        Err(error) if is_link_unsupported(&error) => Ok(false),
         linked => linked.map(|()| true),
     }
 }
 
 /// What a filesystem, its driver or the kernel answers that gives no second name to this file.
-fn has_no_links(error: &FsError) -> bool {
+fn is_link_unsupported(error: &FsError) -> bool {
     let errno = Errno::from_io_error(&error.source);
     errno.is_some_and(|errno| {
         matches!(
@@ -88,11 +91,11 @@ fn has_no_links(error: &FsError) -> bool {
 }
 
 fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
-    let source = own::open(from)?;
-    let (digest, _) = own::copy_from(&source, to, |_| Ok(()))?;
-    let target = own::open(to)?;
+    let source = nofollow::open(from)?;
+    let (digest, _) = nofollow::copy_from(&source, to, |_| Ok(()))?;
+    let target = nofollow::open(to)?;
     let times = source.metadata().and_then(|found| {
-        target.set_permissions(plain(&found))?;
+        target.set_permissions(plain_permissions(&found))?;
         target.set_modified(found.modified()?)
     });
     times.map_err(FsError::at("copy to", to))?;
@@ -101,13 +104,13 @@ fn copy_with_times(from: &Path, to: &Path) -> Result<[u8; 32], FsError> {
 
 /// What a copy may be used for: what the original is, but never as its owner, who may be another
 /// than the copy's.
-pub(super) fn plain(found: &Metadata) -> Permissions {
+pub(super) fn plain_permissions(found: &Metadata) -> Permissions {
     Permissions::from_mode(found.permissions().mode() & 0o777)
 }
 
 /// For the tests: the number of an error that every link fails with.
 #[cfg(feature = "failpoints")]
-fn refused() -> std::io::Result<()> {
+fn injected_link_error() -> std::io::Result<()> {
     match std::env::var("HYGGE_LINK_ERROR")
         .ok()
         .and_then(|number| number.parse().ok())
@@ -118,6 +121,6 @@ fn refused() -> std::io::Result<()> {
 }
 
 #[cfg(not(feature = "failpoints"))]
-fn refused() -> std::io::Result<()> {
+fn injected_link_error() -> std::io::Result<()> {
     Ok(())
 }

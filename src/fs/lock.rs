@@ -5,22 +5,22 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{File, FsError, holders, own};
+use super::{File, FsError, lock_holders, nofollow};
 
 /// How many bytes of a holder's words are read.
-const WORDS: u64 = 4096;
+const MAX_HOLDER_BYTES: u64 = 4096;
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
     /// True where who has it is written into its file.
-    is_signed: bool,
+    has_holder_text: bool,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.is_signed {
+        if self.has_holder_text {
             // The next who shares it signs nothing. What a killed process wrote is wiped by the
             // first who does.
             drop(self.file.set_len(0));
@@ -30,20 +30,20 @@ impl Drop for Lock {
 
 /// Who holds a lock, as the holder wrote it into the lock's file.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct LockHolder {
     /// The lock's file.
     pub path: PathBuf,
     /// The holder's own words; empty where it wrote none.
     pub holder: String,
 }
 
-impl Held {
+impl LockHolder {
     /// Who has it: in the holder's words, else as the machine says it.
-    pub fn who(&self) -> String {
+    pub fn describe(&self) -> String {
         if !self.holder.is_empty() {
             return self.holder.clone();
         }
-        holders::of(&self.path).unwrap_or_else(|| "another process".into())
+        lock_holders::find_holders(&self.path).unwrap_or_else(|| "another process".into())
     }
 }
 
@@ -51,8 +51,8 @@ impl Held {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("{} is locked by {}", .0.path.display(), .0.who())]
-    Held(Held),
+    #[error("{} is locked by {}", .0.path.display(), .0.describe())]
+    Held(LockHolder),
     /// The lock's file cannot be used.
     #[error(transparent)]
     Fs(#[from] FsError),
@@ -61,10 +61,12 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock alone, or says at once who has it. `holder` is written for others to read.
     pub fn try_exclusive(path: &Path, holder: &str) -> Result<Self, LockError> {
-        let mut file = own::open_or_create(path)?;
+        let mut file = nofollow::open_or_create(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held(read_holder(&mut file, path)));
+            }
             Err(TryLockError::Error(error)) => return Err(FsError::at("lock", path)(error).into()),
         }
         // The words are for people only: a lock that says nothing is a lock all the same.
@@ -75,19 +77,19 @@ impl Lock {
         written.map_err(FsError::at("write", path))?;
         Ok(Self {
             file,
-            is_signed: true,
+            has_holder_text: true,
         })
     }
 
     /// The same without a word of who has it: for what takes a moment.
-    pub fn try_alone(path: &Path) -> Result<Self, LockError> {
-        let mut file = own::open_or_create(path)?;
+    pub fn try_exclusive_anonymous(path: &Path) -> Result<Self, LockError> {
+        let mut file = nofollow::open_or_create(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self {
                 file,
-                is_signed: false,
+                has_holder_text: false,
             }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(read_holder(&mut file, path))),
             Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
         }
     }
@@ -96,10 +98,10 @@ impl Lock {
     /// there; `None` if not.
     ///
     /// On network filesystems a folder cannot be locked itself.
-    pub fn try_inside(folder: &Path) -> Result<Option<Self>, FsError> {
+    pub fn try_lock_folder(folder: &Path) -> Result<Option<Self>, FsError> {
         let path = folder.join("lock");
-        let file = match own::open_or_create(&path) {
-            Err(error) if error.is_absent() => return Ok(None),
+        let file = match nofollow::open_or_create(&path) {
+            Err(error) if error.is_not_found() => return Ok(None),
             opened => opened?,
         };
         match file.try_lock() {
@@ -108,18 +110,18 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(FsError::at("lock", &path)(error)),
         }
         // Who had it before may have removed it.
-        let there = own::stat(&path)?.map(|found| found.stat.inode);
+        let there = nofollow::stat(&path)?.map(|found| found.stat.inode);
         let is_there =
             there.is_some_and(|inode| file.metadata().is_ok_and(|own| own.ino() == inode));
         Ok(is_there.then_some(Self {
             file,
-            is_signed: false,
+            has_holder_text: false,
         }))
     }
 
     /// Takes the lock together with others who share it, or says at once who has it alone.
     pub fn try_shared(path: &Path) -> Result<Self, LockError> {
-        let mut file = own::open_or_create(path)?;
+        let mut file = nofollow::open_or_create(path)?;
         match file.try_lock_shared() {
             Ok(()) => {
                 if file.metadata().is_ok_and(|found| found.len() > 0) {
@@ -127,21 +129,25 @@ impl Lock {
                 }
                 Ok(Self {
                     file,
-                    is_signed: false,
+                    has_holder_text: false,
                 })
             }
-            Err(TryLockError::WouldBlock) => Err(LockError::Held(held(&mut file, path))),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(read_holder(&mut file, path))),
             Err(TryLockError::Error(error)) => Err(FsError::at("lock", path)(error).into()),
         }
     }
 }
 
-fn held(file: &mut File, path: &Path) -> Held {
+fn read_holder(file: &mut File, path: &Path) -> LockHolder {
     let mut holder = String::new();
-    if file.take(WORDS).read_to_string(&mut holder).is_err() {
+    if file
+        .take(MAX_HOLDER_BYTES)
+        .read_to_string(&mut holder)
+        .is_err()
+    {
         holder.clear();
     }
-    Held {
+    LockHolder {
         path: path.to_path_buf(),
         holder: holder.trim().to_string(),
     }

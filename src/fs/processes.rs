@@ -3,13 +3,13 @@
 use std::fs;
 
 /// How far up is looked.
-const LEVELS: usize = 32;
+const MAX_ANCESTORS: usize = 32;
 
 /// The names of the processes that run this one, the nearest first.
-pub fn ancestors() -> Vec<String> {
+pub fn parent_process_names() -> Vec<String> {
     let mut names = Vec::new();
     let mut process = "self".to_string();
-    while names.len() <= LEVELS
+    while names.len() <= MAX_ANCESTORS
         && let Ok(text) = fs::read_to_string(format!("/proc/{process}/stat"))
         && let Some((name, parent)) = name_and_parent(&text)
     {
@@ -39,6 +39,6 @@ mod tests {
 
     #[test]
     fn somebody_runs_this_test() {
-        assert!(!ancestors().is_empty());
+        assert!(!parent_process_names().is_empty());
     }
 }

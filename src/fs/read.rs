@@ -16,11 +16,11 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::odd::Odd;
-use super::{File, FsError, is_absent};
+use super::unexpected_file::UnexpectedFile;
+use super::{File, FsError, is_missing};
 
 /// Bytes of names that are asked for at once.
-const LISTED_AT_ONCE: usize = 16 << 10;
+const LIST_BUFFER_BYTES: usize = 16 << 10;
 
 /// What tells, without reading it, that a file is still the one that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    fn of(metadata: &fs::Metadata) -> Self {
+    fn from_metadata(metadata: &fs::Metadata) -> Self {
         Self {
             size: metadata.size(),
             mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
@@ -69,7 +69,7 @@ fn nanoseconds(seconds: i64, rest: i64) -> i64 {
 
 /// One entry that [`list`] or [`walk`] found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct DirEntry {
     /// The path below the folder.
     pub relative: PathBuf,
     /// True for a folder.
@@ -82,19 +82,19 @@ pub struct Found {
     pub stat: Stat,
 }
 
-impl Found {
-    pub(super) fn new(relative: PathBuf, metadata: &fs::Metadata) -> Self {
+impl DirEntry {
+    pub(super) fn from_metadata(relative: PathBuf, metadata: &fs::Metadata) -> Self {
         let is_link = metadata.is_symlink();
         Self {
             relative,
             is_folder: metadata.is_dir(),
             is_file: metadata.is_file(),
             is_link,
-            stat: Stat::of(metadata),
+            stat: Stat::from_metadata(metadata),
         }
     }
 
-    fn at(relative: PathBuf, is_link: bool, stat: &rustix::fs::Stat) -> Self {
+    fn from_stat(relative: PathBuf, is_link: bool, stat: &rustix::fs::Stat) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_link = is_link || kind.is_symlink();
         Self {
@@ -108,17 +108,17 @@ impl Found {
 }
 
 /// What a path is, links followed; `None` where nothing is there.
-pub fn stat(path: &Path) -> Result<Option<Found>, FsError> {
+pub fn stat(path: &Path) -> Result<Option<DirEntry>, FsError> {
     match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(Found::new(PathBuf::new(), &metadata))),
-        Err(error) if is_absent(&error) => Ok(None),
+        Ok(metadata) => Ok(Some(DirEntry::from_metadata(PathBuf::new(), &metadata))),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
 
 /// The stat of an open file.
 pub fn stat_open(file: &File, path: &Path) -> Result<Stat, FsError> {
-    Ok(Stat::of(
+    Ok(Stat::from_metadata(
         &file.metadata().map_err(FsError::at("look at", path))?,
     ))
 }
@@ -134,25 +134,25 @@ pub fn is_hidden(name: &str) -> bool {
 ///
 /// The names are looked at from the open folder: half the time of asking by whole paths, which
 /// counts where a build has nothing else to do.
-pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
+pub fn list(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<DirEntry>>, FsError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened: OwnedFd = match rustix::fs::open(folder, flags, Mode::empty()) {
         Ok(opened) => opened,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(errno) => return Err(FsError::at("list", folder)(errno)),
     };
-    entries(&opened, folder, skip, AtFlags::empty()).map(Some)
+    list_open(&opened, folder, skip, AtFlags::empty()).map(Some)
 }
 
 /// The entries of an open folder; `flags` say whether links are followed.
-pub(super) fn entries(
+pub(super) fn list_open(
     opened: &OwnedFd,
     folder: &Path,
     skip: fn(&str) -> bool,
     flags: AtFlags,
-) -> Result<Vec<Found>, FsError> {
+) -> Result<Vec<DirEntry>, FsError> {
     let mut found = Vec::new();
-    let mut buffer = [MaybeUninit::uninit(); LISTED_AT_ONCE];
+    let mut buffer = [MaybeUninit::uninit(); LIST_BUFFER_BYTES];
     let mut entries = RawDir::new(opened, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(FsError::at("list", folder))?;
@@ -167,7 +167,7 @@ pub(super) fn entries(
             other => other,
         };
         match stat {
-            Ok(stat) => found.push(Found::at(
+            Ok(stat) => found.push(DirEntry::from_stat(
                 PathBuf::from(name),
                 is_entry_link(opened, &entry),
                 &stat,
@@ -194,7 +194,7 @@ fn is_entry_link(opened: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
 /// Every entry below a folder however deep, without order; names for which `skip` is true are left
 /// out, with all that is below them. Links to files are followed; links to folders are not walked.
 /// `None` where no such folder is.
-pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>, FsError> {
+pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<DirEntry>>, FsError> {
     if !matches!(fs::metadata(folder), Ok(metadata) if metadata.is_dir()) {
         return Ok(None);
     }
@@ -214,21 +214,21 @@ pub fn walk(folder: &Path, skip: fn(&str) -> bool) -> Result<Option<Vec<Found>>,
         let metadata = if entry.path_is_symlink() {
             match fs::metadata(entry.path()) {
                 // A link to nowhere is listed as what it is, so that it fails by its name.
-                Err(error) if is_absent(&error) => entry.metadata().map_err(io::Error::from),
+                Err(error) if is_missing(&error) => entry.metadata().map_err(io::Error::from),
                 other => other,
             }
         } else {
             match entry.metadata().map_err(io::Error::from) {
                 // Gone between listing and looking: as if it had never been listed.
-                Err(error) if is_absent(&error) => continue,
+                Err(error) if is_missing(&error) => continue,
                 other => other,
             }
         }
         .map_err(FsError::at("look at", entry.path()))?;
         let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-        found.push(Found {
+        found.push(DirEntry {
             is_link: entry.path_is_symlink(),
-            ..Found::new(relative.to_path_buf(), &metadata)
+            ..DirEntry::from_metadata(relative.to_path_buf(), &metadata)
         });
     }
     Ok(Some(found))
@@ -248,18 +248,18 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FsError> {
         .map_err(FsError::at("read", path))?;
     let checked = opened
         .metadata()
-        .and_then(|metadata| Odd::check(&metadata, limit));
+        .and_then(|metadata| UnexpectedFile::check(&metadata, limit));
     // One byte more, so that one that grows meanwhile is not taken for whole.
     checked
         .and_then(|()| opened.take(limit + 1).read_to_end(&mut found))
         .map_err(FsError::at("read", path))?;
     match found.len() as u64 {
-        length if length > limit => {
-            Err(FsError::at("read", path)(io::Error::other(Odd::TooLarge {
+        length if length > limit => Err(FsError::at("read", path)(io::Error::other(
+            UnexpectedFile::TooLarge {
                 found: length,
                 limit,
-            })))
-        }
+            },
+        ))),
         _ => Ok(found),
     }
 }
@@ -272,7 +272,7 @@ pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
     let mut real = loop {
         match fs::canonicalize(components[..known].iter().collect::<PathBuf>()) {
             Ok(real) => break real,
-            Err(error) if is_absent(&error) && known > 1 => known -= 1,
+            Err(error) if is_missing(&error) && known > 1 => known -= 1,
             Err(error) => return Err(FsError::at("resolve", path)(error)),
         }
     };
@@ -290,7 +290,7 @@ pub fn real_path(path: &Path) -> Result<PathBuf, FsError> {
 pub fn is_link(path: &Path) -> Result<bool, FsError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(metadata.is_symlink()),
-        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) if is_missing(&error) => Ok(false),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
@@ -305,7 +305,7 @@ pub fn is_mount_point(folder: &Path) -> Result<bool, FsError> {
 /// Filesystems that other machines may write to at the same time, by the number that `statfs`
 /// gives: NFS, SMB and CIFS, Ceph, AFS, 9p, Lustre, GPFS, BeeGFS, GFS2, OCFS2, Coda, FUSE (which
 /// may be sshfs).
-const NETWORKS: &[i64] = &[
+const NETWORK_FILESYSTEMS: &[i64] = &[
     0x6969,
     0x517b,
     0xff53_4d42,
@@ -323,19 +323,19 @@ const NETWORKS: &[i64] = &[
 ];
 
 /// OverlayFS.
-const OVERLAY: i64 = 0x794c_7630;
+const OVERLAY_FILESYSTEM: i64 = 0x794c_7630;
 
 /// True where other machines may write to a folder too, by the type of its filesystem.
-pub fn is_network(folder: &Path) -> Result<bool, FsError> {
-    Ok(NETWORKS.contains(&filesystem(folder)?))
+pub fn is_network_filesystem(folder: &Path) -> Result<bool, FsError> {
+    Ok(NETWORK_FILESYSTEMS.contains(&filesystem_type(folder)?))
 }
 
 /// True on a filesystem of several layers, whose lower ones have folders that cannot be renamed.
-pub fn is_overlay(folder: &Path) -> Result<bool, FsError> {
-    Ok(filesystem(folder)? == OVERLAY)
+pub fn is_overlay_filesystem(folder: &Path) -> Result<bool, FsError> {
+    Ok(filesystem_type(folder)? == OVERLAY_FILESYSTEM)
 }
 
-fn filesystem(folder: &Path) -> Result<i64, FsError> {
+fn filesystem_type(folder: &Path) -> Result<i64, FsError> {
     let kind = rustix::fs::statfs(folder)
         .map_err(FsError::at("look at", folder))?
         .f_type;
@@ -351,7 +351,7 @@ fn filesystem(folder: &Path) -> Result<i64, FsError> {
 
 /// The bytes on the disk that are free when a file is removed: none while it has another name.
 /// Blocks that are shared with a clone count too, because nothing says how many those are.
-pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
+pub fn reclaimable_bytes(path: &Path) -> Result<u64, FsError> {
     let metadata = fs::symlink_metadata(path).map_err(FsError::at("look at", path))?;
     Ok(if metadata.nlink() > 1 {
         0
@@ -361,7 +361,7 @@ pub fn freed_by_removing(path: &Path) -> Result<u64, FsError> {
 }
 
 /// Fails where nothing may be written into a folder, or it is none.
-pub fn check_writable(folder: &Path) -> Result<(), FsError> {
+pub fn check_folder_writable(folder: &Path) -> Result<(), FsError> {
     if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
         return Err(FsError::at("write into", folder)(Errno::NOTDIR));
     }
@@ -370,7 +370,7 @@ pub fn check_writable(folder: &Path) -> Result<(), FsError> {
 }
 
 /// The nearest of a path and the folders above it where something is.
-pub fn nearest(path: &Path) -> Result<&Path, FsError> {
+pub fn nearest_existing(path: &Path) -> Result<&Path, FsError> {
     for above in path.ancestors() {
         if stat(above)?.is_some() || is_link(above)? {
             return Ok(above);
@@ -380,7 +380,7 @@ pub fn nearest(path: &Path) -> Result<&Path, FsError> {
 }
 
 /// Fails where a file of hygge's own may not be written to, if it is there.
-pub fn check_own_file(path: &Path) -> Result<(), FsError> {
+pub fn check_file_writable(path: &Path) -> Result<(), FsError> {
     match rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK) {
         Err(Errno::NOENT) => Ok(()),
         asked => asked.map_err(FsError::at("write to", path)),
@@ -394,9 +394,9 @@ pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    check_writable(folder)?;
+    check_folder_writable(folder)?;
     let above = fs::metadata(folder).map_err(FsError::at("look at", folder))?;
-    let user = own_user()?;
+    let user = current_uid()?;
     // Who may do anything may do this too.
     if above.mode() & STICKY == 0 || user == 0 || above.uid() == user {
         return Ok(());
@@ -405,7 +405,7 @@ pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
         Ok(found) if found.uid() != user => Err(FsError::at("replace", path)(io::Error::from(
             io::ErrorKind::PermissionDenied,
         ))),
-        Err(error) if !is_absent(&error) => Err(FsError::at("look at", path)(error)),
+        Err(error) if !is_missing(&error) => Err(FsError::at("look at", path)(error)),
         _ => Ok(()),
     }
 }
@@ -414,10 +414,10 @@ pub fn check_replaceable(path: &Path) -> Result<(), FsError> {
 const STICKY: u32 = 0o1000;
 
 /// How many bytes the list of users may have.
-const USERS_BYTES: u64 = 16 << 20;
+const MAX_PASSWD_BYTES: u64 = 16 << 20;
 
 /// The number of the user whose process this is.
-fn own_user() -> Result<u32, FsError> {
+fn current_uid() -> Result<u32, FsError> {
     let own = Path::new("/proc/self");
     Ok(fs::metadata(own)
         .map_err(FsError::at("look at", own))?
@@ -425,10 +425,10 @@ fn own_user() -> Result<u32, FsError> {
 }
 
 /// The name of the user whose process this is, as `/etc/passwd` has it; nothing where it does not.
-pub fn user_name() -> Result<Option<String>, FsError> {
-    let user = own_user()?.to_string();
-    let known = match read(Path::new("/etc/passwd"), USERS_BYTES) {
-        Err(error) if error.is_absent() => return Ok(None),
+pub fn current_user_name() -> Result<Option<String>, FsError> {
+    let user = current_uid()?.to_string();
+    let known = match read(Path::new("/etc/passwd"), MAX_PASSWD_BYTES) {
+        Err(error) if error.is_not_found() => return Ok(None),
         known => known?,
     };
     let known = String::from_utf8_lossy(&known);

@@ -10,16 +10,16 @@ use std::time::SystemTime;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::odd::Odd;
-use super::step::{Step, step};
-use super::{File, FsError, ignore_missing, is_absent, own, with_ending};
+use super::disk_change::{DiskChange, apply_change};
+use super::unexpected_file::UnexpectedFile;
+use super::{File, FsError, ignore_missing, is_missing, nofollow, with_suffix};
 
 /// A folder that somebody has named, with all its parents, whether it was there or not.
 pub fn create_folder(path: &Path) -> Result<(), FsError> {
     if path.is_dir() {
         return Ok(());
     }
-    step(Step::Folder(path), || fs::create_dir_all(path))
+    apply_change(DiskChange::CreateFolder(path), || fs::create_dir_all(path))
         .map_err(FsError::at("create folder", path))
 }
 
@@ -29,17 +29,17 @@ pub fn create_folder(path: &Path) -> Result<(), FsError> {
 /// # Errors
 /// What is there is no file: nothing takes the place of a device, a pipe or a folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let place = place_for_writing(path)?;
-    let (folder, name) = own::parent("write", &place)?;
-    let beside = free_name(
+    let place = resolve_for_writing(path)?;
+    let (folder, name) = nofollow::open_parent("write", &place)?;
+    let temp_path = unused_path(
         place.parent().unwrap_or(&place),
-        &with_ending(Path::new(name), ".tmp").to_string_lossy(),
+        &with_suffix(Path::new(name), ".tmp").to_string_lossy(),
     );
-    own::replace(
+    nofollow::write_and_rename(
         &folder,
         name,
         &place,
-        beside.file_name().unwrap_or_default(),
+        temp_path.file_name().unwrap_or_default(),
         bytes,
     )
 }
@@ -48,17 +48,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 ///
 /// # Errors
 /// What is there is no file, or a link leads to nowhere.
-pub fn place_for_writing(path: &Path) -> Result<PathBuf, FsError> {
+pub fn resolve_for_writing(path: &Path) -> Result<PathBuf, FsError> {
     let place =
         super::real_path(&std::path::absolute(path).map_err(FsError::at("resolve", path))?)?;
     match fs::symlink_metadata(&place) {
         Ok(found) if found.is_symlink() => Err(FsError::at("write", path)(io::Error::other(
             "it is a link to nowhere",
         ))),
-        Ok(found) => Odd::check(&found, u64::MAX)
+        Ok(found) => UnexpectedFile::check(&found, u64::MAX)
             .map(|()| place)
             .map_err(FsError::at("write", path)),
-        Err(error) if is_absent(&error) => Ok(place),
+        Err(error) if is_missing(&error) => Ok(place),
         Err(error) => Err(FsError::at("look at", path)(error)),
     }
 }
@@ -66,9 +66,11 @@ pub fn place_for_writing(path: &Path) -> Result<PathBuf, FsError> {
 /// Renames within one filesystem; an existing file of the new name is replaced. Both paths are real
 /// ones.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
-    let ((source, old), (target, new)) =
-        (own::parent("rename", from)?, own::parent("rename to", to)?);
-    let renamed = step(Step::Rename(from, to), || {
+    let ((source, old), (target, new)) = (
+        nofollow::open_parent("rename", from)?,
+        nofollow::open_parent("rename to", to)?,
+    );
+    let renamed = apply_change(DiskChange::Rename(from, to), || {
         Ok(rustix::fs::renameat(&source, old, &target, new)?)
     });
     renamed.map_err(FsError::at("rename to", to))
@@ -80,12 +82,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FsError> {
 pub fn copy(
     from: &Path,
     to: &Path,
-    each: impl FnMut(u64) -> io::Result<()>,
+    on_progress: impl FnMut(u64) -> io::Result<()>,
 ) -> Result<([u8; 32], u64), FsError> {
-    own::copy_from(
+    nofollow::copy_from(
         &File::open(from).map_err(FsError::at("open", from))?,
         to,
-        each,
+        on_progress,
     )
 }
 
@@ -101,7 +103,7 @@ pub fn permissions_of(path: &Path) -> Result<Option<Permissions>, FsError> {
 /// Sets the permissions of a folder of hygge's own.
 pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsError> {
     let action = "set the permissions of";
-    let folder = own::open_at(
+    let folder = nofollow::open_at(
         action,
         path,
         OFlags::RDONLY | OFlags::DIRECTORY,
@@ -114,24 +116,26 @@ pub fn set_permissions(path: &Path, permissions: Permissions) -> Result<(), FsEr
 
 /// Removes a file; one that is not there is no error.
 pub fn remove_file(path: &Path) -> Result<(), FsError> {
-    let Some((folder, name)) = folder_of("remove", path)? else {
+    let Some((folder, name)) = open_existing_parent("remove", path)? else {
         return Ok(());
     };
     let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?);
-    ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove", path))
+    ignore_missing(apply_change(DiskChange::Remove(path), remove))
+        .map_err(FsError::at("remove", path))
 }
 
 /// Removes a folder that is empty; one that is not there is no error.
 pub fn remove_empty_folder(path: &Path) -> Result<(), FsError> {
-    let Some((folder, name)) = folder_of("remove folder", path)? else {
+    let Some((folder, name)) = open_existing_parent("remove folder", path)? else {
         return Ok(());
     };
     let remove = || Ok(rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR)?);
-    ignore_missing(step(Step::Remove(path), remove)).map_err(FsError::at("remove folder", path))
+    ignore_missing(apply_change(DiskChange::Remove(path), remove))
+        .map_err(FsError::at("remove folder", path))
 }
 
 /// A path in a folder that nothing has: the name, or the name with a number.
-pub fn free_name(folder: &Path, name: &str) -> PathBuf {
+pub fn unused_path(folder: &Path, name: &str) -> PathBuf {
     let numbered = (2..).map(|number| folder.join(format!("{name}.{number}")));
     let mut names = std::iter::once(folder.join(name)).chain(numbered);
     names
@@ -141,9 +145,11 @@ pub fn free_name(folder: &Path, name: &str) -> PathBuf {
 
 /// Removes a folder with everything in it; of a link in it, only the link.
 pub fn remove_folder(path: &Path) -> Result<(), FsError> {
-    drop(folder_of("remove folder", path)?);
-    ignore_missing(step(Step::Remove(path), || fs::remove_dir_all(path)))
-        .map_err(FsError::at("remove folder", path))
+    drop(open_existing_parent("remove folder", path)?);
+    ignore_missing(apply_change(DiskChange::Remove(path), || {
+        fs::remove_dir_all(path)
+    }))
+    .map_err(FsError::at("remove folder", path))
 }
 
 /// Sets the time of a file's last change; makes it where it is missing.
@@ -172,12 +178,12 @@ pub fn check_touchable(path: &Path) -> Result<(), FsError> {
 }
 
 /// The folder in which something is to be removed; nothing where that is not there.
-fn folder_of<'p>(
+fn open_existing_parent<'p>(
     action: &'static str,
     path: &'p Path,
 ) -> Result<Option<(OwnedFd, &'p OsStr)>, FsError> {
-    match own::parent(action, path) {
-        Err(error) if error.is_absent() => Ok(None),
+    match nofollow::open_parent(action, path) {
+        Err(error) if error.is_not_found() => Ok(None),
         opened => opened.map(Some),
     }
 }

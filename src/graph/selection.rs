@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::Graph;
-use crate::config::problem::nearest;
+use crate::config::problem::closest_match;
 use crate::error::{Error, ErrorKind};
 use crate::flow::{Flow, FlowName};
 
 /// Flows that a run is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selected {
+pub struct SelectedFlows {
     /// The flows that were named: `--force` is for them.
     pub named: BTreeSet<FlowName>,
     /// The flows that may be built.
@@ -37,13 +37,13 @@ pub struct Selection {
 pub enum SelectionError {
     /// No flow is meant.
     #[error("the selection {0:?} names no flow")]
-    Nothing(String),
+    NoMatch(String),
     /// What is meant is left out again.
     #[error("nothing is selected: --exclude {0} leaves no flow of the selection")]
     AllExcluded(String),
     /// It cannot be read.
     #[error("the selection {text:?} cannot be used: {reason}")]
-    Unusable {
+    Invalid {
         /// The selection.
         text: String,
         /// Why.
@@ -56,15 +56,15 @@ impl Selection {
     ///
     /// # Errors
     /// A selection names no flow: most likely it is mistyped.
-    pub fn resolve(&self, graph: &Graph) -> Result<Selected, Error> {
+    pub fn resolve(&self, graph: &Graph) -> Result<SelectedFlows, Error> {
         let mut named = BTreeSet::new();
         let mut flows = BTreeSet::new();
         if self.include.is_empty() {
             named.extend(graph.order().iter().cloned());
         }
         for text in &self.include {
-            let (terms, dependents) = with_dependents(text);
-            for name in matching(terms, graph)? {
+            let (terms, dependents) = split_dependents_suffix(text);
+            for name in matching_flows(terms, graph)? {
                 if dependents {
                     flows.extend(graph.with_downstreams(name.as_str()));
                 }
@@ -80,8 +80,8 @@ impl Selection {
             flows.extend(needed.into_iter().flatten());
         }
         for text in &self.exclude {
-            let (terms, dependents) = with_dependents(text);
-            for name in matching(terms, graph)? {
+            let (terms, dependents) = split_dependents_suffix(text);
+            for name in matching_flows(terms, graph)? {
                 let left_out = if dependents {
                     graph.with_downstreams(name.as_str())
                 } else {
@@ -100,18 +100,18 @@ impl Selection {
                 error.with_hint("hygge graph shows the flows; exclude fewer, or select more")
             );
         }
-        Ok(Selected { named, flows })
+        Ok(SelectedFlows { named, flows })
     }
 }
 
 /// A selection without the sign that asks for dependents too.
-fn with_dependents(text: &str) -> (&str, bool) {
+fn split_dependents_suffix(text: &str) -> (&str, bool) {
     text.strip_suffix('+')
         .map_or((text, false), |terms| (terms, true))
 }
 
 /// The flows that match every one of the terms between commas.
-fn matching(text: &str, graph: &Graph) -> Result<BTreeSet<FlowName>, Error> {
+fn matching_flows(text: &str, graph: &Graph) -> Result<BTreeSet<FlowName>, Error> {
     let terms = text
         .split(',')
         .map(|term| Term::parse(term, text))
@@ -124,13 +124,13 @@ fn matching(text: &str, graph: &Graph) -> Result<BTreeSet<FlowName>, Error> {
     if !names.is_empty() {
         return Ok(names);
     }
-    let error = Error::new(ErrorKind::Config, SelectionError::Nothing(text.to_string()));
+    let error = Error::new(ErrorKind::Config, SelectionError::NoMatch(text.to_string()));
     let entities = graph
         .flows()
         .filter_map(|flow| flow.entity.as_ref())
         .flat_map(|(of, entity)| [of.as_str(), entity.as_str()]);
     let known = graph.flows().map(|flow| flow.name.as_str()).chain(entities);
-    Err(match nearest(text, known) {
+    Err(match closest_match(text, known) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("hygge graph shows the flows; tag:NAME selects by tag"),
     })
@@ -147,7 +147,7 @@ impl Term {
             let unusable = |reason: String| {
                 Error::new(
                     ErrorKind::Config,
-                    SelectionError::Unusable {
+                    SelectionError::Invalid {
                         text: text.to_string(),
                         reason,
                     },

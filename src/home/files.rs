@@ -8,14 +8,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::glob::{check_glob, is_deep, is_usual, usual_glob};
-use super::marks::{self, Marks};
-use super::unread::Names;
+use super::glob::{check_glob, default_glob, has_extension, is_recursive_glob};
+use super::table_formats::{self, MarkerScan};
+use super::unread_files::UnreadFiles;
 use super::{FileSource, Home, HomeError, ListedFile, Listing, Source};
+use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::read::read;
-use crate::config::words::{Number, PathText};
+use crate::config::value_types::{BoundedNumber, PathText};
 use crate::config::{Settings, checked_path};
 use crate::format::Format;
 use crate::fs;
@@ -32,7 +32,7 @@ pub struct FilesHomeFields {
     glob: Option<String>,
     /// How many rows are read at once. Parquet is read a row group at a time and Arrow IPC a batch at a time, whatever it says.
     #[schemars(example = 10_000, extend("x-default" = "what the format has"))]
-    batch_size: Option<Number<1, { u64::MAX }>>,
+    batch_size: Option<BoundedNumber<1, { u64::MAX }>>,
 }
 
 /// Files of one format.
@@ -41,7 +41,8 @@ pub struct FilesHome {
     format: Arc<dyn Format>,
     path: PathBuf,
     glob: String,
-    /// None for the files of the format, as most homes have it. It is compiled when the home is listed.
+    /// None for the files of the format, as most homes have it. It is compiled when the home is
+    /// listed.
     pattern: Option<Glob>,
     batch_size: Option<u64>,
 }
@@ -56,23 +57,23 @@ impl FilesHome {
         root: &Path,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let fields: FilesHomeFields = read(node, name, &[&["type"], keys].concat(), problems)?;
+        let fields: FilesHomeFields =
+            read_block(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
             let problem = Problem::new(
                 node.at,
                 format!("{name} has no path"),
                 "expected the key path here",
             );
-            problems
-                .push(problem.hint(
-                    "write the folder or file to read, relative to the folder of the config",
-                ));
+            problems.push(problem.with_hint(
+                "write the folder or file to read, relative to the folder of the config",
+            ));
         }
         let path = fields
             .path
             .map(|path| checked_path(root, node, &path.0, problems));
         let batch_size = fields.batch_size.map(|size| size.0);
-        let usual = usual_glob(format.as_ref());
+        let usual = default_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
             return Some(Self {
                 format,
@@ -84,7 +85,7 @@ impl FilesHome {
         };
         let built = check_glob(&glob).and_then(|()| {
             let built = GlobBuilder::new(&glob)
-                .literal_separator(is_deep(&glob))
+                .literal_separator(is_recursive_glob(&glob))
                 .build();
             built.map_err(|error| error.kind().to_string())
         });
@@ -99,10 +100,10 @@ impl FilesHome {
             Err(reason) => {
                 let example = format!(
                     "expected a glob such as \"**/{}\"",
-                    usual_glob(format.as_ref())
+                    default_glob(format.as_ref())
                 );
                 problems.push(Problem::new(
-                    node.place_of("glob"),
+                    node.span_of("glob"),
                     format!("glob {glob:?} cannot be used: {reason}"),
                     example,
                 ));
@@ -114,19 +115,19 @@ impl FilesHome {
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
-            None => is_usual(relative, self.format.extensions()),
+            None => has_extension(relative, self.format.extensions()),
         }
     }
 
-    fn list_folder(&self, found: Vec<fs::Found>) -> Result<Listing, HomeError> {
+    fn list_folder(&self, found: Vec<fs::DirEntry>) -> Result<Listing, HomeError> {
         let mut listing = Listing {
             folder: self.path.clone(),
             folders: vec![self.path.clone()],
             ..Listing::default()
         };
-        let (mut others, mut marks) = (Vec::new(), Marks::default());
+        let (mut others, mut marks) = (Vec::new(), MarkerScan::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
-        for fs::Found {
+        for fs::DirEntry {
             relative,
             is_folder,
             is_file,
@@ -134,7 +135,7 @@ impl FilesHome {
             stat,
         } in found
         {
-            if marks.take(&relative, is_folder) {
+            if marks.visit_entry(&relative, is_folder) {
                 continue;
             }
             if is_folder {
@@ -161,7 +162,7 @@ impl FilesHome {
             listing
                 .files
                 .iter()
-                .find_map(|file| marks.of_file(&file.name))
+                .find_map(|file| marks.table_of_file(&file.name))
         };
         if let Some((folder, marked)) = marked {
             let folder = if folder.as_os_str().is_empty() {
@@ -169,15 +170,15 @@ impl FilesHome {
             } else {
                 self.path.join(folder)
             };
-            return Err(HomeError::Marked {
+            return Err(HomeError::ForeignTable {
                 folder,
-                marked: *marked,
+                table_format: *marked,
             });
         }
         if listing.files.is_empty() {
             // An Iceberg table has its files a folder further down.
             if others.iter().any(|other| other.as_os_str() == "metadata/") {
-                self.check_surroundings()?;
+                self.check_not_in_table()?;
             }
             let mut others: Vec<String> = others
                 .iter()
@@ -214,7 +215,7 @@ impl Home for FilesHome {
         settings
     }
 
-    fn without_effect(&self) -> Vec<String> {
+    fn ineffective_settings(&self) -> Vec<String> {
         let note = || {
             format!(
                 "batch_size of its home has no effect: {} is read in the groups that its files have",
@@ -234,8 +235,8 @@ impl FileSource for FilesHome {
         &self.path
     }
 
-    fn is_deep(&self) -> bool {
-        is_deep(&self.glob)
+    fn is_recursive(&self) -> bool {
+        is_recursive_glob(&self.glob)
     }
 
     fn format(&self) -> Arc<dyn Format> {
@@ -243,8 +244,8 @@ impl FileSource for FilesHome {
     }
 
     fn list(&self) -> Result<Listing, HomeError> {
-        let skip = marks::is_passed_over;
-        let found = if is_deep(&self.glob) {
+        let skip = table_formats::is_skipped;
+        let found = if is_recursive_glob(&self.glob) {
             fs::walk(&self.path, skip)
         } else {
             fs::list(&self.path, skip)
@@ -272,27 +273,31 @@ impl FileSource for FilesHome {
         })
     }
 
-    fn check_surroundings(&self) -> Result<(), HomeError> {
-        match marks::around(&fs::real_path(&self.path)?)? {
-            Some((folder, marked)) => Err(HomeError::Marked { folder, marked }),
+    fn check_not_in_table(&self) -> Result<(), HomeError> {
+        match table_formats::find_enclosing_table(&fs::real_path(&self.path)?)? {
+            Some((folder, marked)) => Err(HomeError::ForeignTable {
+                folder,
+                table_format: marked,
+            }),
             None => Ok(()),
         }
     }
 
-    fn unread(&self) -> Result<Vec<String>, HomeError> {
-        Names {
+    fn describe_unread_files(&self) -> Result<Vec<String>, HomeError> {
+        UnreadFiles {
             folder: &self.path,
             glob: &self.glob,
             pattern: self.pattern.as_ref(),
             endings: self.format.extensions(),
         }
-        .look()
+        .describe()
     }
 
-    fn values_in_folders(&self, name: &str) -> Vec<(String, String)> {
+    fn hive_partition_values(&self, name: &str) -> Vec<(String, String)> {
         // Who names the folder has chosen the value.
         let is_named = |folder: &str| self.glob.split('/').any(|part| part == folder);
-        let values = marks::values_in_folders(name).filter(|(folder, ..)| !is_named(folder));
+        let values =
+            table_formats::hive_partition_values(name).filter(|(folder, ..)| !is_named(folder));
         values.map(|(_, column, value)| (column, value)).collect()
     }
 }

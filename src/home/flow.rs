@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{Home, Source};
 use crate::config::Settings;
+use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::read::read;
 
 /// A home that is another flow.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -28,15 +28,15 @@ pub struct FlowHome {
 impl FlowHome {
     /// Reads a home's block.
     pub fn from_block(node: &Node, name: &str, problems: &mut Problems) -> Option<Self> {
-        let fields: FlowHomeFields = read(node, name, &["type"], problems)?;
+        let fields: FlowHomeFields = read_block(node, name, &["type"], problems)?;
         let flow = fields.flow.filter(|flow| !flow.is_empty());
         if flow.is_none() && node.get("flow").is_none_or(|flow| flow.text() == Some("")) {
             let problem = Problem::new(
-                node.place_of("flow"),
+                node.span_of("flow"),
                 format!("{name} names no flow"),
                 "expected the name of a flow",
             );
-            problems.push(problem.hint("home: {flow: NAME}"));
+            problems.push(problem.with_hint("home: {flow: NAME}"));
         }
         flow.map(|flow| Self { flow })
     }

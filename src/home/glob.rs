@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::format::Format;
 
 /// The glob of the files of a format.
-pub(super) fn usual_glob(format: &dyn Format) -> String {
+pub(super) fn default_glob(format: &dyn Format) -> String {
     match format.extensions() {
         [one] => format!("*.{one}"),
         several => format!("*.{{{}}}", several.join(",")),
@@ -13,7 +13,7 @@ pub(super) fn usual_glob(format: &dyn Format) -> String {
 }
 
 /// True for a file that the usual glob of a format with these endings finds.
-pub(super) fn is_usual(path: &Path, endings: &[&str]) -> bool {
+pub(super) fn has_extension(path: &Path, endings: &[&str]) -> bool {
     path.extension()
         .is_some_and(|ending| endings.iter().any(|known| ending == *known))
 }
@@ -33,6 +33,6 @@ pub(super) fn check_glob(glob: &str) -> Result<(), String> {
 }
 
 /// True where a pattern asks for files in folders below.
-pub(super) fn is_deep(glob: &str) -> bool {
+pub(super) fn is_recursive_glob(glob: &str) -> bool {
     glob.contains('/') || glob.contains("**")
 }

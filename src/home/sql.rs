@@ -1,52 +1,54 @@
 //! A home in a database: a table, or what a query gives.
 //!
-//! What all databases have in common stands here and in `reading`; how each describes and sends its
-//! rows stands in a file of its own.
+//! What all databases have in common stands here and in `read_session`; how each describes and
+//! sends its rows stands in a file of its own.
 
-mod answer;
-mod block;
-mod chosen;
+mod batch_builder;
+mod config_fields;
+mod config_sql;
 mod decimal;
 mod error;
-mod misfit;
+mod inspect;
 mod mysql;
-mod nearest;
+mod partition_filter;
 mod postgres;
 mod probe;
-mod ranges;
-mod reading;
-mod rows;
+mod read_error;
+mod read_session;
+mod slices;
 mod sqlite;
 mod statement;
+mod suggest_table;
 mod watermark;
 mod window;
-mod written;
 
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::{Answer, Before, Chosen, Home, Reading, RowSource, SliceRange, Source};
+use super::{
+    Home, PartitionFilter, PreviousRead, ReadSession, RowSource, SliceRange, Source, TableState,
+};
 use crate::config::Settings;
 use crate::config::connection::Connection;
-use crate::config::words::Step;
-use crate::connection::types::Type;
+use crate::config::value_types::SliceWidth;
+use crate::connection::types::ColumnType;
 use crate::connection::{self, ConnectionError, Databases, Relation};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use block::{Nulls, OnInvalid, OnMismatch, SqlHomeFields, connection_of};
+pub use config_fields::{OnInvalid, OnMismatch, OnNull, SqlHomeFields, find_connection};
+pub use config_sql::parse_condition;
 pub use error::SqlError;
-pub use written::condition;
 
-use reading::SqlReading;
+use read_session::SqlReadSession;
 use watermark::Watermark;
 
 /// A slice as the config says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slicing {
     column: String,
-    by: Step,
+    width: SliceWidth,
 }
 
 /// A probe as the config says it.
@@ -66,16 +68,16 @@ enum Probe {
 pub struct SqlHome {
     connection: Connection,
     /// What tells the database from others; the name of the connection while its URL is not known.
-    database: String,
+    database_id: String,
     /// Why its URL is not known.
-    unknown: Option<ConnectionError>,
+    url_error: Option<ConnectionError>,
     relation: Relation,
     columns: Option<Vec<String>>,
     condition: Option<String>,
     slice: Option<Slicing>,
     watermark: Option<Watermark>,
     probe: Probe,
-    types: BTreeMap<String, Type>,
+    types: BTreeMap<String, ColumnType>,
     on_invalid: OnInvalid,
     on_mismatch: OnMismatch,
     batch_rows: usize,
@@ -83,20 +85,20 @@ pub struct SqlHome {
 }
 
 /// How many rows a batch has where nothing is said.
-const BATCH_ROWS: usize = 1 << 14;
+const DEFAULT_BATCH_ROWS: usize = 1 << 14;
 
 /// Version of what is made of rows: it goes up when equal rows become other parts.
-const VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 1;
 
 impl SqlHome {
     /// All rows of a table, which is asked by a query whether it changed.
-    pub fn of_table(connection: &Connection, relation: Relation, probe: Option<String>) -> Self {
-        let (database, unknown) = place_of(connection);
+    pub fn for_table(connection: &Connection, relation: Relation, probe: Option<String>) -> Self {
+        let (database, unknown) = resolve_database_id(connection);
         let probe = probe.map_or(Probe::None, Probe::Query);
         Self {
             connection: connection.clone(),
-            database,
-            unknown,
+            database_id: database,
+            url_error: unknown,
             relation,
             columns: None,
             condition: None,
@@ -106,7 +108,7 @@ impl SqlHome {
             types: BTreeMap::new(),
             on_invalid: OnInvalid::default(),
             on_mismatch: OnMismatch::default(),
-            batch_rows: BATCH_ROWS,
+            batch_rows: DEFAULT_BATCH_ROWS,
             is_default_batch: true,
         }
     }
@@ -114,16 +116,16 @@ impl SqlHome {
 
 /// What tells the database of a connection from others; its name while its URL is not known, and
 /// why it is not.
-fn place_of(connection: &Connection) -> (String, Option<ConnectionError>) {
-    match connection::identity(connection) {
+fn resolve_database_id(connection: &Connection) -> (String, Option<ConnectionError>) {
+    match connection::database_id(connection) {
         Ok(identity) => (identity, None),
         Err(error) => (connection.name.clone(), Some(error)),
     }
 }
 
 /// What a type becomes that is declared in SQLite; `None` for one that has no counterpart.
-pub fn type_in_sqlite(declared: &str) -> Option<Type> {
-    sqlite::of_declared(declared)
+pub fn sqlite_type(declared: &str) -> Option<ColumnType> {
+    sqlite::type_from_declaration(declared)
 }
 
 impl Home for SqlHome {
@@ -143,7 +145,7 @@ impl Home for SqlHome {
         if let Some(condition) = &self.condition {
             settings.insert("where", json!(condition));
         }
-        if let Some(Slicing { column, by }) = &self.slice {
+        if let Some(Slicing { column, width: by }) = &self.slice {
             settings.insert("slice", json!({ "column": column, "by": by }));
         }
         if let Some(Watermark {
@@ -199,12 +201,12 @@ impl Home for SqlHome {
 }
 
 impl RowSource for SqlHome {
-    fn database(&self) -> &str {
-        &self.database
+    fn database_id(&self) -> &str {
+        &self.database_id
     }
 
     fn table(&self) -> Option<&[String]> {
-        self.relation.table()
+        self.relation.table_name()
     }
 
     fn connection(&self) -> &Connection {
@@ -213,10 +215,11 @@ impl RowSource for SqlHome {
 
     fn recipe(&self) -> BTreeMap<String, String> {
         let mut recipe = BTreeMap::from([
-            ("home.sql.version".to_string(), VERSION.to_string()),
+            ("home.sql.version".to_string(), RECIPE_VERSION.to_string()),
             (
                 "home.database".to_string(),
-                crate::fingerprint::Fingerprint::of_bytes(self.database.as_bytes()).to_string(),
+                crate::fingerprint::Fingerprint::hash_bytes(self.database_id.as_bytes())
+                    .to_string(),
             ),
         ]);
         match &self.relation {
@@ -237,7 +240,7 @@ impl RowSource for SqlHome {
             "home.slice",
             self.slice
                 .as_ref()
-                .map(|slice| format!("{} by {}", slice.column, slice.by)),
+                .map(|slice| format!("{} by {}", slice.column, slice.width)),
         );
         set(
             "home.watermark",
@@ -269,13 +272,13 @@ impl RowSource for SqlHome {
         recipe
     }
 
-    fn check_place(&self) -> Result<()> {
-        self.unknown
-            .clone()
-            .map_or(Ok(()), |error| Err(error.of(&self.connection.name).into()))
+    fn check_database_known(&self) -> Result<()> {
+        self.url_error.clone().map_or(Ok(()), |error| {
+            Err(error.with_connection(&self.connection.name).into())
+        })
     }
 
-    fn is_probed(&self) -> bool {
+    fn detects_changes(&self) -> bool {
         self.probe != Probe::None || self.watermark.is_some()
     }
 
@@ -285,15 +288,15 @@ impl RowSource for SqlHome {
             .map(|watermark| watermark.column.as_str())
     }
 
-    fn is_settled(&self, unit: &str) -> bool {
-        window::is_settled(unit)
+    fn is_closed(&self, partition: &str) -> bool {
+        window::is_closed(partition)
     }
 
-    fn choose(&self, asked: &SliceRange) -> Result<Chosen> {
+    fn partition_filter(&self, asked: &SliceRange) -> Result<PartitionFilter> {
         if self.slice.is_some() || self.watermark.is_some() {
-            return Ok(chosen::chosen(
+            return Ok(partition_filter::partition_filter(
                 &self.relation,
-                self.slice.as_ref().map(|slice| slice.by),
+                self.slice.as_ref().map(|slice| slice.width),
                 asked,
             )?);
         }
@@ -305,24 +308,25 @@ impl RowSource for SqlHome {
     fn probe<'a>(
         &'a self,
         databases: &'a Databases,
-        before: &'a Before,
-    ) -> BoxFuture<'a, Result<Answer>> {
+        before: &'a PreviousRead,
+    ) -> BoxFuture<'a, Result<TableState>> {
         Box::pin(async move {
-            let database = databases.of(&self.connection)?;
-            let (session, asked) = reading::ask(self, database.session().await?, before).await?;
-            session.end().await;
-            Ok(asked?.answer)
+            let database = databases.for_connection(&self.connection)?;
+            let (session, asked) =
+                read_session::inspect_in_task(self, database.session().await?, before).await?;
+            session.release().await;
+            Ok(asked?.state)
         })
     }
 
-    fn open<'a>(
+    fn open_session<'a>(
         &'a self,
         databases: &'a Databases,
-        before: &'a Before,
-    ) -> BoxFuture<'a, Result<std::sync::Arc<dyn Reading>>> {
+        before: &'a PreviousRead,
+    ) -> BoxFuture<'a, Result<std::sync::Arc<dyn ReadSession>>> {
         Box::pin(async move {
-            let database = databases.of(&self.connection)?;
-            Ok(std::sync::Arc::new(SqlReading::open(self, &database, before).await?) as _)
+            let database = databases.for_connection(&self.connection)?;
+            Ok(std::sync::Arc::new(SqlReadSession::open(self, &database, before).await?) as _)
         })
     }
 }

@@ -7,23 +7,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
-use super::again::by_input;
+use super::rebuildable::parts_by_input;
 use super::stale::Reason;
 use crate::config::schema::{OnChanged, OnRepeated, OnVanished};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Mode;
-use crate::store::receipt::{Moved, Part, Published};
+use crate::store::receipt::{Part, PartInput, PublishedSet};
 
 /// What a build adds to a set, and what of the set stays.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Appending {
+pub struct AppendPlan {
     /// The inputs to move, by name.
-    pub moves: BTreeSet<String>,
+    pub to_move: BTreeSet<String>,
     /// The parts that stay, in order.
-    pub stay: Vec<Part>,
+    pub retained: Vec<Part>,
     /// The parts that go; new ones may have their numbers.
-    pub gone: Vec<Part>,
+    pub removed: Vec<Part>,
     /// Why there is something to do; nothing where there is not.
     pub reasons: Vec<Reason>,
 }
@@ -43,7 +43,7 @@ pub enum AppendError {
     },
     /// A part would have to be made again, and one of its inputs is gone.
     #[error("part {part} must be made again, and its input {input} {}", if *has_other_bytes { "has other bytes now" } else { "is gone" })]
-    Gone {
+    InputGone {
         /// The part.
         part: String,
         /// The input.
@@ -53,10 +53,10 @@ pub enum AppendError {
     },
     /// The receipt is of a time when it did not say what parts were made from.
     #[error("the receipt does not say what part {0} was made from")]
-    Unsaid(String),
+    UnknownInputs(String),
     /// The index remembers a receipt that is gone.
     #[error("store {} is gone with its receipt, which says what was moved", .0.display())]
-    Lost(PathBuf),
+    ReceiptLost(PathBuf),
     /// The new inputs have other columns.
     #[error("input {input} has other columns than its store: {difference}")]
     Columns {
@@ -73,17 +73,17 @@ impl From<AppendError> for Error {
             AppendError::Changed { .. } => {
                 "give the new bytes a new name; or let on_changed: rewrite drop the rows of the old bytes for those of the new, or on_changed: ignore leave the new ones out"
             }
-            AppendError::Gone {
+            AppendError::InputGone {
                 has_other_bytes: true,
                 ..
             } => {
                 "bring its bytes back, or let those that it has now take their place by on_changed: rewrite"
             }
-            AppendError::Gone { .. } => {
+            AppendError::InputGone { .. } => {
                 "bring the input back, or let its rows go too by on_vanished: remove; inputs share no part where rows_per_file is not set"
             }
-            AppendError::Unsaid(_) => "build it once more with mode: replace and --force",
-            AppendError::Lost(_) => {
+            AppendError::UnknownInputs(_) => "build it once more with mode: replace and --force",
+            AppendError::ReceiptLost(_) => {
                 "bring it back, with .hygge beside it, or mount it; hygge build --force begins again with what the home has now"
             }
             AppendError::Columns { .. } => {
@@ -96,33 +96,34 @@ impl From<AppendError> for Error {
 
 /// Compares what a home holds with what was moved. `lost` are parts, by name, that cannot be had
 /// any more and must be made again.
-pub fn compare(
+pub fn append_plan(
     inputs: &BTreeMap<String, Fingerprint>,
-    published: &Published,
+    published: &PublishedSet,
     mode: Mode,
     lost: &HashSet<String>,
-) -> Result<Appending, AppendError> {
+) -> Result<AppendPlan, AppendError> {
     let parts = &published.manifest.parts;
     if let Some(part) = parts.iter().find(|part| part.inputs.is_empty()) {
-        return Err(AppendError::Unsaid(part.name.clone()));
+        return Err(AppendError::UnknownInputs(part.name.clone()));
     }
-    let fates = Fates::new(inputs, parts, mode)?;
-    let (goes, again) = fates.spread(parts, lost);
-    let mut appending = Appending {
-        moves: fates.new.iter().map(|name| (*name).clone()).collect(),
-        ..Appending::default()
+    let fates = InputChanges::new(inputs, parts, mode)?;
+    let (goes, again) = fates.affected_parts(parts, lost);
+    let mut appending = AppendPlan {
+        to_move: fates.new.iter().map(|name| (*name).clone()).collect(),
+        ..AppendPlan::default()
     };
     for (part, goes) in parts.iter().zip(goes) {
         if goes {
-            appending.gone.push(part.clone());
+            appending.removed.push(part.clone());
             let mut needed = part
                 .inputs
                 .iter()
                 .filter(|input| !fates.removed.contains(*input));
-            let lacks = |input: &&Moved| !fates.changed.contains(*input) && !fates.is_there(input);
+            let lacks =
+                |input: &&PartInput| !fates.changed.contains(*input) && !fates.is_present(input);
             if let Some(input) = needed.find(lacks) {
                 let has_other_bytes = inputs.contains_key(&input.name) && !input.is_replaced;
-                return Err(AppendError::Gone {
+                return Err(AppendError::InputGone {
                     part: part.name.clone(),
                     input: input.name.clone(),
                     has_other_bytes,
@@ -132,38 +133,40 @@ pub fn compare(
             let inputs = part
                 .inputs
                 .iter()
-                .map(|input| fates.as_it_is_now(input))
+                .map(|input| fates.current_input(input))
                 .collect();
-            appending.stay.push(Part {
+            appending.retained.push(Part {
                 inputs,
                 ..part.clone()
             });
         }
     }
-    appending
-        .moves
-        .extend(again.into_iter().map(|input| fates.name(input).to_string()));
+    appending.to_move.extend(
+        again
+            .into_iter()
+            .map(|input| fates.current_name(input).to_string()),
+    );
     appending.reasons = fates.reasons;
     Ok(appending)
 }
 
 /// What became of each input that was moved, and of each that is there.
-struct Fates<'a> {
+struct InputChanges<'a> {
     inputs: &'a BTreeMap<String, Fingerprint>,
     /// Inputs that were not moved, under no name.
     new: BTreeSet<&'a String>,
     /// What was moved under another name, and what it is called now.
-    renamed: BTreeMap<&'a Moved, &'a String>,
+    renamed: BTreeMap<&'a PartInput, &'a String>,
     /// What was moved, and has other bytes now that shall take the place of the old.
-    changed: BTreeSet<&'a Moved>,
+    changed: BTreeSet<&'a PartInput>,
     /// Inputs with other bytes than were moved, which are left alone.
     ignored: BTreeSet<&'a String>,
     /// What was moved, and whose rows shall go.
-    removed: BTreeSet<&'a Moved>,
+    removed: BTreeSet<&'a PartInput>,
     reasons: Vec<Reason>,
 }
 
-impl<'a> Fates<'a> {
+impl<'a> InputChanges<'a> {
     fn new(
         inputs: &'a BTreeMap<String, Fingerprint>,
         parts: &'a [Part],
@@ -179,8 +182,8 @@ impl<'a> Fates<'a> {
             removed,
             reasons: Vec::new(),
         };
-        let moved: BTreeSet<&Moved> = parts.iter().flat_map(|part| &part.inputs).collect();
-        let (there, gone): (Vec<&Moved>, Vec<&Moved>) = moved
+        let moved: BTreeSet<&PartInput> = parts.iter().flat_map(|part| &part.inputs).collect();
+        let (there, gone): (Vec<&PartInput>, Vec<&PartInput>) = moved
             .into_iter()
             .partition(|input| inputs.get(&input.name) == Some(&input.digest));
         let is_moved: HashSet<&String> = there.iter().map(|input| &input.name).collect();
@@ -190,8 +193,8 @@ impl<'a> Fates<'a> {
             });
         }
         // What is no longer there as it was moved: it has another name, other bytes, or is gone.
-        let mut gone: BTreeSet<&Moved> = gone.into_iter().collect();
-        let mut by_digest: BTreeMap<Fingerprint, Vec<&Moved>> = BTreeMap::new();
+        let mut gone: BTreeSet<&PartInput> = gone.into_iter().collect();
+        let mut by_digest: BTreeMap<Fingerprint, Vec<&PartInput>> = BTreeMap::new();
         gone.iter()
             .rev()
             .for_each(|input| by_digest.entry(input.digest).or_default().push(input));
@@ -213,7 +216,7 @@ impl<'a> Fates<'a> {
                 None => unmoved.push((name, *digest)),
             }
         }
-        let by_name: HashMap<&String, &Moved> = gone
+        let by_name: HashMap<&String, &PartInput> = gone
             .iter()
             .filter(|input| !input.is_replaced)
             .map(|input| (&input.name, *input))
@@ -258,22 +261,22 @@ impl<'a> Fates<'a> {
     }
 
     /// What an input is called now.
-    fn name<'b>(&'b self, input: &'b Moved) -> &'b str {
+    fn current_name<'b>(&'b self, input: &'b PartInput) -> &'b str {
         self.renamed.get(input).map_or(&input.name, |name| name)
     }
 
     /// True where the home has the bytes that were moved.
-    fn is_there(&self, input: &Moved) -> bool {
-        self.inputs.get(self.name(input)) == Some(&input.digest)
+    fn is_present(&self, input: &PartInput) -> bool {
+        self.inputs.get(self.current_name(input)) == Some(&input.digest)
     }
 
     /// An input whose rows stay, as the receipt shall have it.
-    fn as_it_is_now(&self, input: &Moved) -> Moved {
-        let name = self.name(input);
+    fn current_input(&self, input: &PartInput) -> PartInput {
+        let name = self.current_name(input);
         // Its name may be that of other bytes now, which are in the set by themselves.
         let is_taken = || self.inputs.contains_key(name) && !self.ignored.contains(&input.name);
-        let is_replaced = !self.is_there(input) && (input.is_replaced || is_taken());
-        Moved {
+        let is_replaced = !self.is_present(input) && (input.is_replaced || is_taken());
+        PartInput {
             name: name.to_string(),
             digest: input.digest,
             is_replaced,
@@ -282,12 +285,12 @@ impl<'a> Fates<'a> {
 
     /// Which parts go, and which inputs are moved again for it: a part that goes takes its other
     /// inputs with it, and so all parts that those are in.
-    fn spread(
+    fn affected_parts(
         &self,
         parts: &'a [Part],
         lost: &HashSet<String>,
-    ) -> (Vec<bool>, BTreeSet<&'a Moved>) {
-        let parts_of = by_input(parts);
+    ) -> (Vec<bool>, BTreeSet<&'a PartInput>) {
+        let parts_of = parts_by_input(parts);
         let is_hit = |part: &Part| {
             lost.contains(&part.name)
                 || part

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Planner;
-use super::db::FlowKey;
 use super::probe::StoreState;
-use super::schema;
+use super::queries::FlowKey;
+use super::schema_changes;
 use super::stale::Reason;
-use super::table::{follows, recipe_of};
-use super::work::{PlannedPart, Work};
+use super::table::{has_same_watermark, recipe_digest};
+use super::work::{FlowWork, PlannedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName};
-use crate::home::{Answer, Chosen};
-use crate::store::receipt::{Part, Published};
+use crate::home::{PartitionFilter, TableState};
+use crate::store::receipt::{Part, PublishedSet};
 
 impl Planner {
     /// True where slices of a flow were asked for.
@@ -24,21 +24,23 @@ impl Planner {
         self.request.slices.is_some() && self.request.selected.named.contains(name)
     }
 
-    /// Which units of a flow were asked for; nothing where none were.
-    pub(super) fn chosen(&self, flow: &Flow) -> Result<Option<Chosen>> {
+    /// Which partitions of a flow were asked for; nothing where none were.
+    pub(super) fn partition_filter(&self, flow: &Flow) -> Result<Option<PartitionFilter>> {
         let slices = self
             .request
             .slices
             .as_ref()
             .filter(|_| self.is_backfilled(&flow.name));
-        slices.map(|slices| flow.choose(slices)).transpose()
+        slices
+            .map(|slices| flow.partition_filter(slices))
+            .transpose()
     }
 
     /// Why a flow is built of which slices were asked for.
     ///
     /// # Errors
     /// There is no set whose slices could be replaced.
-    pub(super) fn reasons_of_slices(
+    pub(super) fn backfill_reasons(
         &self,
         flow: &Flow,
         key: Option<&FlowKey>,
@@ -58,9 +60,9 @@ impl Planner {
         let settings = key.map(|key| &key.components.settings);
         let is_other = flow
             .home
-            .rows()
+            .as_rows()
             .is_none_or(|table| match table.watermark() {
-                Some(_) => !follows(table, published),
+                Some(_) => !has_same_watermark(table, published),
                 None => settings != Some(&published.components.settings),
             });
         if is_other {
@@ -74,25 +76,28 @@ impl Planner {
 
     /// What is to be done where some slices are read again: the others are taken as they were
     /// published.
-    pub(super) async fn work_of_slices(
+    pub(super) async fn backfill_work(
         &mut self,
         flow: &Flow,
         key: &FlowKey,
         state: &StoreState,
-        answer: Arc<Answer>,
-        chosen: &Chosen,
-    ) -> Result<Work> {
+        answer: Arc<TableState>,
+        chosen: &PartitionFilter,
+    ) -> Result<FlowWork> {
         let build = format!("hygge build {} reads what it needs of all", flow.name);
         let Some(published) = state.receipt.as_ref().and_then(|receipt| receipt.latest()) else {
             return Err(Error::new(ErrorKind::Flow, "it was never built"));
         };
         if published
-            .schema
-            .is_some_and(|schema| schema != answer.schema)
+            .schema_digest
+            .is_some_and(|schema| schema != answer.schema_digest)
         {
             let told = match published.columns.as_slice() {
                 [] => String::new(),
-                before => format!(": {}", schema::changes(before, &answer.known).join("; ")),
+                before => format!(
+                    ": {}",
+                    schema_changes::describe_changes(before, &answer.recorded_columns).join("; ")
+                ),
             };
             return Err(Error::new(
                 ErrorKind::Flow,
@@ -111,10 +116,14 @@ impl Planner {
             .parts
             .iter()
             .partition(|part| chosen(&unit_of(part)));
-        let is_chosen = |unit: &usize| chosen(&answer.units[*unit].name);
-        let units: Vec<usize> = (0..answer.units.len()).filter(is_chosen).collect();
-        if units.is_empty() && gone.is_empty() {
-            let names: Vec<&str> = answer.units.iter().map(|unit| unit.name.as_str()).collect();
+        let is_chosen = |partition: &usize| chosen(&answer.partitions[*partition].name);
+        let partitions: Vec<usize> = (0..answer.partitions.len()).filter(is_chosen).collect();
+        if partitions.is_empty() && gone.is_empty() {
+            let names: Vec<&str> = answer
+                .partitions
+                .iter()
+                .map(|partition| partition.name.as_str())
+                .collect();
             let asked = self
                 .request
                 .slices
@@ -141,40 +150,44 @@ impl Planner {
                 stem,
                 name: None,
                 sequence: None,
-                ..PlannedPart::of(part)
+                ..PlannedPart::from_published(part)
             });
         }
-        self.find_made(flow, state, &mut parts).await?;
-        if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
-            let unit = part.inputs.first().map_or("", |input| input.name.as_str());
+        self.find_existing(flow, state, &mut parts).await?;
+        if let Some(part) = parts.iter().find(|part| part.existing.is_none()) {
+            let partition = part.inputs.first().map_or("", |input| input.name.as_str());
             return Err(Error::new(
                 ErrorKind::Flow,
-                format!("a part of slice {unit} is no longer at hand"),
+                format!("a part of slice {partition} is no longer at hand"),
             )
             .with_hint(build));
         }
         parts.extend(
-            units
-                .into_iter()
-                .map(|unit| PlannedPart::to_read(unit, &answer.units[unit])),
+            partitions.into_iter().map(|partition| {
+                PlannedPart::for_partition(partition, &answer.partitions[partition])
+            }),
         );
-        sort(&mut parts, &answer);
-        let components = components(published, &answer, chosen);
-        let recipe = recipe_of(key);
-        let mut work = Work::of_state(flow, key, state);
+        sort_by_partition(&mut parts, &answer);
+        let components = merge_components(published, &answer, chosen);
+        let recipe = recipe_digest(key);
+        let mut work = FlowWork::from_state(flow, key, state);
         work.key = components.key(KeyKind::Flow);
         work.components = components;
-        work.schema = Some(answer.schema);
-        work.columns = answer.known.clone();
+        work.schema = Some(answer.schema_digest);
+        work.columns = answer.recorded_columns.clone();
         work.table = Some(self.table_work(flow, answer, recipe, &parts, state));
         work.parts = parts;
-        work.names(flow, &[])?;
+        work.part_names(flow, &[])?;
         Ok(work)
     }
 }
 
 /// What was recorded of the others stays recorded: the next build finds out what became of them.
-fn components(published: &Published, answer: &Answer, chosen: &Chosen) -> Components {
+fn merge_components(
+    published: &PublishedSet,
+    answer: &TableState,
+    chosen: &PartitionFilter,
+) -> Components {
     let mut inputs: BTreeMap<String, Fingerprint> = published.components.inputs.clone();
     inputs.retain(|name, _| !chosen(name));
     inputs.extend(
@@ -190,13 +203,13 @@ fn components(published: &Published, answer: &Answer, chosen: &Chosen) -> Compon
     }
 }
 
-/// Units come in the order of the table; what it has no more stays behind what it came behind.
-fn sort(parts: &mut [PlannedPart], answer: &Answer) {
+/// Partitions come in the order of the table; what it has no more stays behind what it came behind.
+fn sort_by_partition(parts: &mut [PlannedPart], answer: &TableState) {
     let places: HashMap<&str, usize> = answer
-        .units
+        .partitions
         .iter()
         .enumerate()
-        .map(|(place, unit)| (unit.name.as_str(), place))
+        .map(|(place, partition)| (partition.name.as_str(), place))
         .collect();
     let mut last = 0;
     let mut keys: HashMap<String, usize> = HashMap::new();

@@ -11,47 +11,47 @@ use futures_util::future::join_all;
 use polars_arrow::datatypes::ArrowSchema;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::beside::{check_folders, remarks_on_packing};
+use super::input_checks::{check_folder_values, packing_remarks};
 use super::prepare::check_schemas;
 use super::project::Project;
 use super::slice;
-use super::work::same_name;
-use crate::connection::{Databases, limited, within};
+use super::work::duplicate_name_error;
+use crate::connection::{Databases, run_with_timeout, with_timeout};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::flow::{Flow, FlowName};
-use crate::format::{Format, Layout, Opened, TransferMode, check_recodable};
+use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable};
 use crate::fs;
 use crate::graph::Graph;
-use crate::home::{Answer, Before, HomeError, Listing};
-use crate::store::Naming;
+use crate::home::{HomeError, Listing, PreviousRead, TableState};
+use crate::store::PartNaming;
 
 /// One thing that was looked at.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckResult {
     /// The flow.
     pub flow: FlowName,
     /// Its home or its store.
-    pub part: Part,
+    pub endpoint: Endpoint,
     /// What was found, in words.
-    pub found: Result<String>,
+    pub outcome: Result<String>,
     /// What its reader should know, in words.
     pub remarks: Vec<String>,
     /// How long that took.
-    pub took: Duration,
+    pub elapsed: Duration,
 }
 
 /// A part of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Endpoint {
     /// Where it reads.
     Home,
     /// Where it writes.
     Store,
 }
 
-impl Part {
+impl Endpoint {
     /// The word for it.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Home => "home",
             Self::Store => "store",
@@ -60,20 +60,20 @@ impl Part {
 }
 
 /// What tables answered, by flow, with the time that each took.
-pub type Answers = BTreeMap<FlowName, (Result<Answer>, Duration)>;
+pub type TableStates = BTreeMap<FlowName, (Result<TableState>, Duration)>;
 
 /// Asks the tables of all flows what they hold, all at once.
-pub async fn ask_tables(project: &Project) -> Answers {
+pub async fn probe_tables(project: &Project) -> TableStates {
     let databases = Databases::new(project.root());
     let asked = project.graph.flows().filter_map(|flow| {
-        let (table, databases) = (flow.home.rows()?, &databases);
-        let before = Before {
-            is_final: flow.is_final(),
-            ..Before::default()
+        let (table, databases) = (flow.home.as_rows()?, &databases);
+        let before = PreviousRead {
+            is_append_only: flow.is_append_only(),
+            ..PreviousRead::default()
         };
         Some(async move {
             let began = Instant::now();
-            let answer = limited(flow.timeout, table.probe(databases, &before))
+            let answer = with_timeout(flow.timeout, table.probe(databases, &before))
                 .await
                 .flatten();
             (flow.name.clone(), (answer, began.elapsed()))
@@ -83,7 +83,7 @@ pub async fn ask_tables(project: &Project) -> Answers {
 }
 
 /// Looks at the homes and stores of all flows, in their order.
-pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
+pub fn check<'p>(project: &'p Project, answers: &TableStates) -> Vec<CheckResult> {
     let graph = &project.graph;
     let place = |flow: &'p Arc<Flow>| {
         (
@@ -91,54 +91,59 @@ pub fn check<'p>(project: &'p Project, answers: &Answers) -> Vec<Checked> {
             (project.store_path(flow), project.input_format(flow)),
         )
     };
-    let places: Places<'_> = graph.flows().map(place).collect();
+    let places: FlowLocations<'_> = graph.flows().map(place).collect();
     let look = |name: &FlowName| {
         let flow = graph.flow(name.as_str())?;
         let (store, format) = places
             .get(name.as_str())
             .map(|(store, format)| (*store, format.as_ref()))?;
-        Some(Look {
+        Some(FlowChecker {
             graph,
-            places: &places,
-            within: project.confined(),
+            locations: &places,
+            confined_root: project.confined_root(),
             flow,
             format,
             store,
-            answer: answers.get(name),
-            answers,
+            table_state: answers.get(name),
+            table_states: answers,
         })
     };
-    let looks: Vec<Look<'_>> = graph.order().iter().filter_map(look).collect();
-    let checked: Vec<[Checked; 2]> = looks
+    let looks: Vec<FlowChecker<'_>> = graph.order().iter().filter_map(look).collect();
+    let checked: Vec<[CheckResult; 2]> = looks
         .par_iter()
-        .map(|look| [look.check(Part::Home, home), look.check(Part::Store, store)])
+        .map(|look| {
+            [
+                look.check_endpoint(Endpoint::Home, check_home),
+                look.check_endpoint(Endpoint::Store, check_store),
+            ]
+        })
         .collect();
     checked.into_iter().flatten().collect()
 }
 
 /// The store of each flow, links resolved, and the format of what it reads.
-type Places<'p> = HashMap<&'p str, (&'p Path, Arc<dyn Format>)>;
+type FlowLocations<'p> = HashMap<&'p str, (&'p Path, Arc<dyn Format>)>;
 
 /// A flow with what the project knows of it.
-struct Look<'p> {
+struct FlowChecker<'p> {
     graph: &'p Graph,
-    places: &'p Places<'p>,
+    locations: &'p FlowLocations<'p>,
     /// The folder that no link of its home may leave.
-    within: Option<&'p Path>,
+    confined_root: Option<&'p Path>,
     flow: &'p Flow,
     format: &'p dyn Format,
     /// Its store, links resolved.
     store: &'p Path,
     /// What its table answered.
-    answer: Option<&'p (Result<Answer>, Duration)>,
+    table_state: Option<&'p (Result<TableState>, Duration)>,
     /// The same of all tables.
-    answers: &'p Answers,
+    table_states: &'p TableStates,
 }
 
-impl<'p> Look<'p> {
+impl<'p> FlowChecker<'p> {
     /// The flows that a flow needs, with their stores.
     fn upstreams(&self, flow: &Flow) -> impl Iterator<Item = (&'p Flow, &'p Path)> {
-        let (graph, places) = (self.graph, self.places);
+        let (graph, places) = (self.graph, self.locations);
         let upstreams = graph
             .upstreams(flow.name.as_str())
             .into_iter()
@@ -147,27 +152,31 @@ impl<'p> Look<'p> {
     }
 
     /// The format of what a flow reads.
-    fn format_of(&self, flow: &Flow) -> &'p dyn Format {
-        self.places
+    fn input_format(&self, flow: &Flow) -> &'p dyn Format {
+        self.locations
             .get(flow.name.as_str())
             .map_or(self.format, |(_, format)| format.as_ref())
     }
 
     /// The flow whose files a flow reads, or will read once they are there; nothing where its home
     /// is no other's store.
-    fn source(&self, flow: &Flow) -> Option<&'p Flow> {
+    fn source_flow(&self, flow: &Flow) -> Option<&'p Flow> {
         match flow.upstream() {
             Some(upstream) => self.graph.flow(upstream).map(|flow| flow.as_ref()),
-            None if flow.home.files().is_some_and(|files| files.list().is_err()) => {
-                self.fills(flow)
+            None if flow
+                .home
+                .as_files()
+                .is_some_and(|files| files.list().is_err()) =>
+            {
+                self.filling_flow(flow)
             }
             None => None,
         }
     }
 
     /// The flow that will fill a home which is not there yet.
-    fn fills(&self, flow: &Flow) -> Option<&'p Flow> {
-        let home = fs::real_path(flow.home.files()?.path()).ok()?;
+    fn filling_flow(&self, flow: &Flow) -> Option<&'p Flow> {
+        let home = fs::real_path(flow.home.as_files()?.path()).ok()?;
         self.upstreams(flow)
             .find(|(_, store)| home.starts_with(store))
             .map(|(flow, _)| flow)
@@ -176,21 +185,25 @@ impl<'p> Look<'p> {
     /// The flows that files go through before they come to this one, the nearest first, and last
     /// the one whose home is no other's store. Files have the columns there that they will have
     /// here.
-    fn sources(&self) -> Vec<&'p Flow> {
+    fn source_flows(&self) -> Vec<&'p Flow> {
         let mut sources: Vec<&Flow> = Vec::new();
-        let mut next = self.source(self.flow);
+        let mut next = self.source_flow(self.flow);
         // Without cycles, no flow comes twice.
         while let Some(flow) = next.filter(|flow| flow.store.capabilities().parts_readable) {
             sources.push(flow);
-            next = self.source(flow);
+            next = self.source_flow(flow);
         }
         sources
     }
 
-    fn check(&self, part: Part, look: fn(&Self) -> Result<Seen>) -> Checked {
+    fn check_endpoint(
+        &self,
+        part: Endpoint,
+        look: fn(&Self) -> Result<CheckOutcome>,
+    ) -> CheckResult {
         let began = Instant::now();
-        let seen = catch_panic(|| within(self.flow.timeout, || look(self))).flatten();
-        let answer = self.answer.filter(|_| part == Part::Home);
+        let seen = catch_panic(|| run_with_timeout(self.flow.timeout, || look(self))).flatten();
+        let answer = self.table_state.filter(|_| part == Endpoint::Home);
         let of_table = answer
             .and_then(|(answer, _)| answer.as_ref().ok())
             .map(|answer| answer.remarks.clone());
@@ -198,49 +211,51 @@ impl<'p> Look<'p> {
         let mut remarks = of_table.unwrap_or_default();
         let found = seen.map(|seen| {
             remarks.extend(seen.remarks);
-            seen.found
+            seen.summary
         });
-        Checked {
+        CheckResult {
             flow: self.flow.name.clone(),
-            part,
-            found,
+            endpoint: part,
+            outcome: found,
             remarks,
-            took,
+            elapsed: took,
         }
     }
 }
 
 /// What was found of a part of a flow that can be used.
-struct Seen {
+struct CheckOutcome {
     /// In words.
-    found: String,
+    summary: String,
     /// What its reader should know.
     remarks: Vec<String>,
 }
 
-impl From<String> for Seen {
+impl From<String> for CheckOutcome {
     fn from(found: String) -> Self {
         Self {
-            found,
+            summary: found,
             remarks: Vec::new(),
         }
     }
 }
 
-fn home(look: &Look<'_>) -> Result<Seen> {
-    let Look { flow, format, .. } = *look;
+fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
+    let FlowChecker { flow, format, .. } = *look;
     if let Some(upstream) = flow.upstream() {
-        to_come(look)?;
+        check_upstream_files(look)?;
         return Ok(format!("is flow {upstream}").into());
     }
-    if let Some((answer, _)) = look.answer {
+    if let Some((answer, _)) = look.table_state {
         return match answer {
-            Ok(answer) => table(flow, answer).map(Seen::from),
+            Ok(answer) => check_table(flow, answer).map(CheckOutcome::from),
             // One that another flow fills may not be there yet.
-            Err(error) => filled_by(look).map(Seen::from).ok_or_else(|| error.clone()),
+            Err(error) => describe_table_writer(look)
+                .map(CheckOutcome::from)
+                .ok_or_else(|| error.clone()),
         };
     }
-    let Some(files) = flow.home.files() else {
+    let Some(files) = flow.home.as_files() else {
         return Err(Error::new(
             ErrorKind::Flow,
             "its home is neither files nor rows",
@@ -249,37 +264,37 @@ fn home(look: &Look<'_>) -> Result<Seen> {
     let listing = match files.list() {
         Ok(listing) => listing,
         Err(error @ (HomeError::Missing(_) | HomeError::NothingMatches { .. })) => {
-            let maker = look.fills(flow).ok_or(error)?;
-            to_come(look)?;
+            let maker = look.filling_flow(flow).ok_or(error)?;
+            check_upstream_files(look)?;
             return Ok(format!("will be made by flow {}", maker.name).into());
         }
         Err(error) => return Err(error.into()),
     };
-    look.within
+    look.confined_root
         .map_or(Ok(()), |root| listing.check_confined(root))?;
     let layouts = listing
         .files
         .par_iter()
         .map(|file| inspect(format, &listing, &file.name))
         .collect::<Result<Vec<_>>>()?;
-    let mut remarks = passes(format, &listing, &layouts, flow)?;
-    remarks.extend(files.unread()?);
+    let mut remarks = check_files(format, &listing, &layouts, flow)?;
+    remarks.extend(files.describe_unread_files()?);
     let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 {
         "1 file".to_string()
     } else {
         format!("{} files", layouts.len())
     };
-    Ok(Seen {
-        found: format!("{files}, {rows} rows"),
+    Ok(CheckOutcome {
+        summary: format!("{files}, {rows} rows"),
         remarks,
     })
 }
 
 /// The columns can be written into the store's files.
-fn table(flow: &Flow, answer: &Answer) -> Result<String> {
-    let target = flow.store.target();
-    target.begin(&answer.columns, Box::new(std::io::sink()))?;
+fn check_table(flow: &Flow, answer: &TableState) -> Result<String> {
+    let target = flow.store.output_spec();
+    target.begin(&answer.arrow_schema, Box::new(std::io::sink()))?;
     let counted = |number: usize, what: &str| {
         if number == 1 {
             format!("1 {what}")
@@ -289,13 +304,13 @@ fn table(flow: &Flow, answer: &Answer) -> Result<String> {
     };
     Ok(format!(
         "{}, read in {}",
-        counted(answer.columns.len(), "column"),
-        counted(answer.units.len(), "query").replace("querys", "queries")
+        counted(answer.arrow_schema.len(), "column"),
+        counted(answer.partitions.len(), "query").replace("querys", "queries")
     ))
 }
 
 /// A table that another flow of the config will make.
-fn filled_by(look: &Look<'_>) -> Option<String> {
+fn describe_table_writer(look: &FlowChecker<'_>) -> Option<String> {
     let is_to_come = |flow: &Flow, store: &Path| {
         !flow.store.capabilities().parts_readable && matches!(flow.store.receipt(store), Ok(None))
     };
@@ -307,19 +322,19 @@ fn filled_by(look: &Look<'_>) -> Option<String> {
 
 /// What other flows will give can become parts of the store, as far as their homes tell. Those that
 /// cannot be read are failures of their own.
-fn to_come(look: &Look<'_>) -> Result<()> {
-    let sources = look.sources();
+fn check_upstream_files(look: &FlowChecker<'_>) -> Result<()> {
+    let sources = look.source_flows();
     let Some(first) = sources.last().copied() else {
         return Ok(());
     };
-    let Some((listing, layouts)) = files_of(look, first) else {
+    let Some((listing, layouts)) = home_files(look, first) else {
         return Ok(());
     };
-    let target = look.flow.store.target();
+    let target = look.flow.store.output_spec();
     let mut names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
     // Files that are packed on their way are as many as the rows make, and have other groups.
     for flow in sources.iter().rev() {
-        if flow.store.target().rows_per_file.is_some() || flow.store.names_by_digest() {
+        if flow.store.output_spec().rows_per_file.is_some() || flow.store.names_by_digest() {
             return Ok(());
         }
         // What is wrong with their names is said of that flow.
@@ -329,14 +344,14 @@ fn to_come(look: &Look<'_>) -> Result<()> {
         names = made;
     }
     let known: Vec<&Layout> = layouts.iter().collect();
-    check_names(
+    check_part_names(
         look.flow,
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
         &known,
         &listing,
     )?;
     // What becomes of another format's columns on their way is said of the flow that changes it.
-    if look.format_of(first).id() != look.format.id() {
+    if look.input_format(first).id() != look.format.id() {
         return Ok(());
     }
     if let TransferMode::Decoded { .. } = TransferMode::new(look.format, &known, &target)? {
@@ -346,7 +361,7 @@ fn to_come(look: &Look<'_>) -> Result<()> {
             .map(|file| {
                 Ok(check_recodable(
                     look.format,
-                    &open(&listing, &file.name)?,
+                    &open_listed(&listing, &file.name)?,
                     &target,
                 )?)
             })
@@ -356,9 +371,9 @@ fn to_come(look: &Look<'_>) -> Result<()> {
 }
 
 /// The files of a flow's home; nothing where it has none that can be read.
-fn files_of(look: &Look<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
-    let listing = flow.home.files()?.list().ok()?;
-    let format = look.format_of(flow);
+fn home_files(look: &FlowChecker<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
+    let listing = flow.home.as_files()?.list().ok()?;
+    let format = look.input_format(flow);
     let layouts = listing
         .files
         .par_iter()
@@ -368,21 +383,21 @@ fn files_of(look: &Look<'_>, flow: &Flow) -> Option<(Listing, Vec<Layout>)> {
     Some((listing, layouts))
 }
 
-fn open(listing: &Listing, name: &str) -> Result<Opened> {
+fn open_listed(listing: &Listing, name: &str) -> Result<OpenFile> {
     let path = listing.folder.join(name);
-    Ok(Opened {
+    Ok(OpenFile {
         file: fs::open(&path)?,
         path,
     })
 }
 
 fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout> {
-    Ok(format.reader().inspect(&open(listing, name)?)?)
+    Ok(format.reader().inspect(&open_listed(listing, name)?)?)
 }
 
 /// The files can become parts of the store: the same columns, none of them lost, and nothing that
 /// cannot be decoded where it must be. Gives what the reader should know.
-fn passes(
+fn check_files(
     format: &dyn Format,
     listing: &Listing,
     layouts: &[Layout],
@@ -394,22 +409,26 @@ fn passes(
         .iter()
         .map(|file| file.name.as_str())
         .collect();
-    let opened = |file: usize| open(listing, names[file]);
+    let opened = |file: usize| open_listed(listing, names[file]);
     check_schemas(format, &known, opened)?;
-    check_folders(flow.home.as_ref(), format, &names, opened)?;
-    check_names(flow, &names, &known, listing)?;
-    slice::check_number(
+    check_folder_values(flow.home.as_ref(), format, &names, opened)?;
+    check_part_names(flow, &names, &known, listing)?;
+    slice::check_part_count(
         names.iter().copied().zip(known.iter().copied()),
-        flow.store.target().rows_per_file,
+        flow.store.output_spec().rows_per_file,
     )?;
     if !flow.store.capabilities().parts_readable {
         listing
             .files
             .par_iter()
-            .map(|file| Ok(format.reader().readable(&open(listing, &file.name)?)?))
+            .map(|file| {
+                Ok(format
+                    .reader()
+                    .check_readable(&open_listed(listing, &file.name)?)?)
+            })
             .collect::<Result<()>>()?;
     }
-    let target = flow.store.target();
+    let target = flow.store.output_spec();
     if let TransferMode::Decoded { .. } = TransferMode::new(format, &known, &target)? {
         listing
             .files
@@ -417,24 +436,29 @@ fn passes(
             .map(|file| {
                 Ok(check_recodable(
                     format,
-                    &open(listing, &file.name)?,
+                    &open_listed(listing, &file.name)?,
                     &target,
                 )?)
             })
             .collect::<Result<()>>()?;
     }
-    match flow.store.target().rows_per_file {
-        Some(_) => remarks_on_packing(format, &known, &names, opened),
+    match flow.store.output_spec().rows_per_file {
+        Some(_) => packing_remarks(format, &known, &names, opened),
         None => Ok(Vec::new()),
     }
 }
 
 /// No two parts get one name. What is made of a digest, only a build knows.
-fn check_names(flow: &Flow, names: &[&str], layouts: &[&Layout], listing: &Listing) -> Result<()> {
+fn check_part_names(
+    flow: &Flow,
+    names: &[&str],
+    layouts: &[&Layout],
+    listing: &Listing,
+) -> Result<()> {
     if !flow.store.capabilities().parts_readable || flow.store.names_by_digest() {
         return Ok(());
     }
-    let rows_per_file = flow.store.target().rows_per_file;
+    let rows_per_file = flow.store.output_spec().rows_per_file;
     let sizes: Vec<u64> = listing.files.iter().map(|file| file.stat.size).collect();
     let of_slices = rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file));
     let firsts: Vec<&str> = match &of_slices {
@@ -455,28 +479,28 @@ fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<V
         let stem = Path::new(name)
             .file_stem()
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let part = flow.store.part_name(&Naming {
+        let part = flow.store.part_name(&PartNaming {
             sequence,
             stem: &stem,
             digest: None,
         })?;
         if let Some(first) = owners.insert(part.clone(), name) {
-            return Err(same_name(&part, first, name));
+            return Err(duplicate_name_error(&part, first, name));
         }
         parts.push(part);
     }
     Ok(parts)
 }
 
-fn store(look: &Look<'_>) -> Result<Seen> {
+fn check_store(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     look.flow.store.check(look.store)?;
     // Where the home cannot be read, that is said of the home.
     let columns = if look.flow.store.capabilities().parts_readable {
         None
     } else {
-        incoming(look).ok().flatten()
+        incoming_columns(look).ok().flatten()
     };
-    let change = look.flow.mode.change();
+    let change = look.flow.mode.store_update();
     let remarks = columns
         .map(|columns| look.flow.store.check_columns(&columns, change))
         .transpose()?
@@ -493,30 +517,33 @@ fn store(look: &Look<'_>) -> Result<Seen> {
         ),
         None => "can be written, nothing was published yet".to_string(),
     };
-    Ok(Seen { found, remarks })
+    Ok(CheckOutcome {
+        summary: found,
+        remarks,
+    })
 }
 
 /// The columns that come, as far as they can be told before a build.
-fn incoming(look: &Look<'_>) -> Result<Option<ArrowSchema>> {
-    let flow = look.sources().last().copied().unwrap_or(look.flow);
-    if flow.home.rows().is_some() {
+fn incoming_columns(look: &FlowChecker<'_>) -> Result<Option<ArrowSchema>> {
+    let flow = look.source_flows().last().copied().unwrap_or(look.flow);
+    if flow.home.as_rows().is_some() {
         return Ok(look
-            .answers
+            .table_states
             .get(&flow.name)
-            .and_then(|(answer, _)| Some(answer.as_ref().ok()?.columns.clone())));
+            .and_then(|(answer, _)| Some(answer.as_ref().ok()?.arrow_schema.clone())));
     }
-    let Some(files) = flow.home.files() else {
+    let Some(files) = flow.home.as_files() else {
         return Ok(None);
     };
     let listing = files.list()?;
-    let format = look.format_of(flow);
+    let format = look.input_format(flow);
     listing
         .files
         .first()
         .map(|file| {
             Ok(format
                 .reader()
-                .readable_columns(&open(&listing, &file.name)?)?)
+                .readable_schema(&open_listed(&listing, &file.name)?)?)
         })
         .transpose()
 }

@@ -5,30 +5,30 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::append::AppendError;
-use super::db::FlowKey;
-use super::lost;
-use super::planner::{Planner, look, missing};
+use super::lost_entities;
+use super::planner::{Planner, not_observed_error, stat_named_flows};
 use super::probe::ProbeError;
-use super::stale::{self, Reason, UPSTREAM, Verdict};
-use super::table::{WATERMARK, follows, is_transient};
-use super::{Plan, Step, append};
+use super::queries::FlowKey;
+use super::stale::{self, Reason, UPSTREAM_PREFIX, Verdict};
+use super::table::{WATERMARK_SETTING, has_same_watermark, is_transient};
+use super::{Plan, PlannedFlow, append};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::home::RowSource;
 use crate::publish::check_shrink;
 use crate::store::StoreError;
-use crate::store::receipt::Published;
+use crate::store::receipt::PublishedSet;
 
-enum Judged {
-    Known(Vec<Reason>, Arc<FlowKey>),
-    Waits(Vec<Reason>),
+enum Comparison {
+    Complete(Vec<Reason>, Arc<FlowKey>),
+    AwaitingUpstreams(Vec<Reason>),
 }
 
 impl Planner {
     /// Judges every selected flow.
     pub async fn plan(&mut self) -> Result<Plan> {
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<PlannedFlow> = Vec::new();
         let mut will_run = BTreeSet::new();
         let mut blocked = BTreeSet::new();
         let order: Vec<FlowName> = self
@@ -51,7 +51,7 @@ impl Planner {
                 .find(|name| blocked.contains(*name))
                 .cloned();
             let step = match stuck {
-                Some(upstream) => Step {
+                Some(upstream) => PlannedFlow {
                     flow: name,
                     verdict: Verdict::Blocked {
                         error: format!("its upstream {upstream} is blocked"),
@@ -70,25 +70,26 @@ impl Planner {
         }
         let pinned = steps
             .iter()
-            .filter_map(|step| Some((step.flow.clone(), self.pin(&step.flow)?)))
+            .filter_map(|step| Some((step.flow.clone(), self.pinned_run(&step.flow)?)))
             .collect();
         Ok(Plan {
-            steps,
+            flows: steps,
             orphans: self.orphans(),
             pinned,
-            asked_tables: !self.tables.is_empty(),
+            has_probed_tables: !self.tables.is_empty(),
         })
     }
 
     /// Judges the flows that are not selected, as if nothing were done to the others.
-    pub async fn judge_others(&mut self) -> Result<Vec<Step>> {
+    pub async fn judge_others(&mut self) -> Result<Vec<PlannedFlow>> {
         let order = self.project.graph.order().to_vec();
         let others: Vec<FlowName> = order
             .into_iter()
             .filter(|name| !self.request.selected.flows.contains(name))
             .collect();
-        self.looks.extend(look(&self.project, &others));
-        self.vouch_or_observe(&others).await?;
+        self.flow_stats
+            .extend(stat_named_flows(&self.project, &others));
+        self.observe_changed(&others).await?;
         let mut steps = Vec::new();
         for name in others {
             steps.push(self.judge(&name, &[]).await?);
@@ -98,15 +99,15 @@ impl Planner {
 
     /// Judges one flow, whose upstreams are done but for those it waits for. Where nobody will
     /// build, what would stop a build at its end is found too.
-    pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
-        let step = self.judge_home(name, waits).await?;
+    pub async fn judge(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<PlannedFlow> {
+        let step = self.judge_flow(name, waits).await?;
         if self.is_building || matches!(step.verdict, Verdict::Fresh | Verdict::Blocked { .. }) {
             return Ok(step);
         }
         match self.check_publication(&step) {
             Ok(()) => Ok(step),
-            Err(error) => Ok(Step {
-                verdict: blocked(&error),
+            Err(error) => Ok(PlannedFlow {
+                verdict: blocked_verdict(&error),
                 work: None,
                 ..step
             }),
@@ -114,107 +115,114 @@ impl Planner {
     }
 
     /// What is planned can be published, as far as that is known.
-    fn check_publication(&self, step: &Step) -> Result<()> {
+    fn check_publication(&self, step: &PlannedFlow) -> Result<()> {
         let flow = self.flow(&step.flow)?;
         flow.store.check(self.project.store_path(&flow))?;
         let work = step
             .work
             .as_ref()
-            .filter(|work| !work.is_only_to_settle && !self.request.accept_shrink);
-        match work.and_then(|work| work.rows()) {
+            .filter(|work| !work.is_recovery_only && !self.request.accept_shrink);
+        match work.and_then(|work| work.total_rows()) {
             Some(rows) => check_shrink(&flow, self.receipt(&step.flow).map(Arc::as_ref), rows),
             None => Ok(()),
         }
     }
 
-    async fn judge_home(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Step> {
-        let step = |verdict, work| Step {
+    async fn judge_flow(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<PlannedFlow> {
+        let step = |verdict, work| PlannedFlow {
             flow: name.clone(),
             verdict,
             work,
         };
         if let Some(lost) = self
-            .lost
+            .lost_entities
             .iter()
             .find(|lost| self.is_entity_of(name, &lost.flow))
         {
-            return Ok(step(blocked(&lost.error(lost::count(&self.lost))), None));
+            return Ok(step(
+                blocked_verdict(&lost.error(lost_entities::count_lost(&self.lost_entities))),
+                None,
+            ));
         }
-        if waits.is_empty() && self.vouched.contains(name) {
+        if waits.is_empty() && self.unchanged.contains(name) {
             return Ok(step(Verdict::Fresh, None));
         }
-        if !self.observed.contains_key(name) {
+        if !self.flow_states.contains_key(name) {
             self.observe(std::slice::from_ref(name)).await?;
         }
-        if self.must_settle(name)? {
+        if self.must_recover(name)? {
             return Ok(step(
                 Verdict::Stale {
                     reasons: vec![Reason::Interrupted],
                 },
-                Some(Arc::new(self.work_to_settle(name))),
+                Some(Arc::new(self.recovery_work(name))),
             ));
         }
-        if let (true, Some(run)) = (self.is_backfilled(name), self.pin(name)) {
+        if let (true, Some(run)) = (self.is_backfilled(name), self.pinned_run(name)) {
             let error = Error::new(ErrorKind::Flow, format!("it stays at the set of run {run}"));
             return Ok(step(
-                blocked(&error.with_hint(format!("hygge restore {name} --latest ends that"))),
+                blocked_verdict(
+                    &error.with_hint(format!("hygge restore {name} --latest ends that")),
+                ),
                 None,
             ));
         }
-        if let Some(published) = self.stays_at(name) {
-            return match self.judge_set(name, published).await {
-                Err(error) if error.kind() != ErrorKind::Start => Ok(step(blocked(&error), None)),
+        if let Some(published) = self.fixed_set(name) {
+            return match self.judge_restore(name, published).await {
+                Err(error) if error.kind() != ErrorKind::Start => {
+                    Ok(step(blocked_verdict(&error), None))
+                }
                 judged => judged,
             };
         }
-        let judged = match self.compare(name, waits) {
+        let judged = match self.compare_flow(name, waits) {
             Ok(judged) => judged,
-            Err(error) if self.may_be_passing(name, &error) => {
+            Err(error) if self.may_be_transient(name, &error) => {
                 return Ok(step(
                     Verdict::Stale {
                         reasons: Vec::new(),
                     },
-                    Some(Arc::new(self.work_to_settle(name))),
+                    Some(Arc::new(self.recovery_work(name))),
                 ));
             }
-            Err(error) => return Ok(step(blocked(&error), None)),
+            Err(error) => return Ok(step(blocked_verdict(&error), None)),
         };
         let (mut reasons, key) = match judged {
-            Judged::Waits(reasons) => {
+            Comparison::AwaitingUpstreams(reasons) => {
                 let verdict = Verdict::Maybe {
                     upstreams: waits.to_vec(),
                     reasons,
                 };
                 return Ok(step(verdict, None));
             }
-            Judged::Known(reasons, key) => (reasons, key),
+            Comparison::Complete(reasons, key) => (reasons, key),
         };
         if reasons.is_empty() {
-            self.remember_fresh(name);
+            self.record_fresh(name);
             return Ok(step(Verdict::Fresh, None));
         }
-        let is_table = self.flow(name)?.home.rows().is_some();
-        if is_table && !self.readings.contains_key(name) {
+        let is_table = self.flow(name)?.home.as_rows().is_some();
+        if is_table && !self.sessions.contains_key(name) {
             // Only what reads it can say what it holds.
             if self.is_building {
                 return Ok(step(
                     Verdict::Stale { reasons },
-                    Some(Arc::new(self.work_to_settle(name))),
+                    Some(Arc::new(self.recovery_work(name))),
                 ));
             }
             if !self.tables.contains_key(name) {
                 return Ok(step(Verdict::Stale { reasons }, None));
             }
         }
-        match self.work(name, &key).await {
+        match self.flow_work(name, &key).await {
             Ok(work) => {
                 let old = self
                     .receipt(name)
                     .and_then(|receipt| receipt.published.as_ref())
-                    .and_then(|published| published.schema);
+                    .and_then(|published| published.schema_digest);
                 if let (Some(old), Some(new)) = (old, work.schema)
                     && old != new
-                    && !work.layouts.iter().any(|layout| layout.is_of(&old))
+                    && !work.layouts.iter().any(|layout| layout.has_schema(&old))
                     && !reasons
                         .iter()
                         .any(|reason| matches!(reason, Reason::Schema { .. }))
@@ -225,7 +233,7 @@ impl Planner {
                         columns: Vec::new(),
                     });
                 }
-                self.name_columns(self.flow(name)?.as_ref(), &work, &mut reasons);
+                self.describe_schema_reason(self.flow(name)?.as_ref(), &work, &mut reasons);
                 let verdict = if work.parts_to_make() == 0 {
                     Verdict::Restore { reasons }
                 } else {
@@ -234,67 +242,67 @@ impl Planner {
                 Ok(step(verdict, Some(Arc::new(work))))
             }
             Err(error) if error.kind() == ErrorKind::Start => Err(error),
-            Err(error) => Ok(step(blocked(&error), None)),
+            Err(error) => Ok(step(blocked_verdict(&error), None)),
         }
     }
 
-    /// True where only the settled store can say what is at hand, and what was moved: it is
-    /// settled, and judged again.
-    fn must_settle(&self, name: &FlowName) -> Result<bool> {
+    /// True where only the recovered store can say what is at hand, and what was moved: it is
+    /// recovered, and judged again.
+    fn must_recover(&self, name: &FlowName) -> Result<bool> {
         let is_interrupted = self
             .receipt(name)
             .is_some_and(|receipt| receipt.pending.is_some());
         Ok(is_interrupted
-            && (self.puts_back(name)
-                || self.pin(name).is_some()
+            && (self.is_restored(name)
+                || self.pinned_run(name).is_some()
                 || self.flow(name)?.mode.appends()))
     }
 
     /// True where another process may be publishing to the store, or to that of its home, as long
     /// as nobody has waited for its lock: what was seen may be neither the old nor the new.
-    fn may_be_passing(&self, name: &FlowName, error: &Error) -> bool {
+    fn may_be_transient(&self, name: &FlowName, error: &Error) -> bool {
         let is_unsteady = is_transient(error)
-            || matches!(error.cause(), Some(ProbeError::Changing(_)))
-            || matches!(error.cause(), Some(StoreError::Added { .. }))
+            || matches!(error.downcast_source(), Some(ProbeError::Changing(_)))
+            || matches!(error.downcast_source(), Some(StoreError::Added { .. }))
             || self.store_state(name).is_err();
         is_unsteady && self.is_building && !self.locked.contains(name)
     }
 
     /// The set that a flow shall have whatever its home holds: one that is to be put back, or that
     /// was.
-    pub(super) fn stays_at(&self, name: &FlowName) -> Option<Published> {
+    pub(super) fn fixed_set(&self, name: &FlowName) -> Option<PublishedSet> {
         if let Some(put_back) = self
             .request
-            .put_back
+            .restore
             .as_ref()
-            .filter(|_| self.puts_back(name))
+            .filter(|_| self.is_restored(name))
         {
             let Some(set) = &put_back.set else {
                 let latest = self.receipt(name)?.latest()?;
-                return Some(Published {
+                return Some(PublishedSet {
                     pinned: None,
                     ..latest.clone()
                 });
             };
-            return Some(Published {
+            return Some(PublishedSet {
                 pinned: put_back.pinned.then_some(set.run),
                 ..set.published.clone()
             });
         }
-        self.pin(name)?;
+        self.pinned_run(name)?;
         self.receipt(name)?.published.clone()
     }
 
     /// True where the run is about an earlier set of this flow.
-    pub fn puts_back(&self, name: &FlowName) -> bool {
+    pub fn is_restored(&self, name: &FlowName) -> bool {
         self.request
-            .put_back
+            .restore
             .as_ref()
             .is_some_and(|put_back| put_back.flow == *name)
     }
 
     /// The run at whose set a flow stays.
-    fn pin(&self, name: &FlowName) -> Option<i64> {
+    fn pinned_run(&self, name: &FlowName) -> Option<i64> {
         let receipt = self.receipt(name)?;
         // Another flow's is let go when this one takes the store over; one that is no more had
         // another name.
@@ -309,9 +317,13 @@ impl Planner {
     }
 
     /// Judges a flow whose set is given.
-    async fn judge_set(&mut self, name: &FlowName, published: Published) -> Result<Step> {
+    async fn judge_restore(
+        &mut self,
+        name: &FlowName,
+        published: PublishedSet,
+    ) -> Result<PlannedFlow> {
         let flow = self.flow(name)?;
-        self.check_names(&flow)?;
+        self.check_foreign_files(&flow)?;
         let state = self.store_state(name)?;
         let now = state
             .receipt
@@ -321,9 +333,9 @@ impl Planner {
         reasons.retain(|reason| !matches!(reason, Reason::Placement { .. }));
         if let Some(put_back) = self
             .request
-            .put_back
+            .restore
             .as_ref()
-            .filter(|_| self.puts_back(name))
+            .filter(|_| self.is_restored(name))
         {
             let is_there = now.is_some_and(|now| {
                 now.manifest == published.manifest && now.pinned == published.pinned
@@ -346,14 +358,14 @@ impl Planner {
             }
         }
         if reasons.is_empty() {
-            return Ok(Step {
+            return Ok(PlannedFlow {
                 flow: name.clone(),
                 verdict: Verdict::Fresh,
                 work: None,
             });
         }
-        let work = self.work_of_set(&flow, published).await?;
-        Ok(Step {
+        let work = self.restore_work(&flow, published).await?;
+        Ok(PlannedFlow {
             flow: name.clone(),
             verdict: Verdict::Restore { reasons },
             work: Some(Arc::new(work)),
@@ -361,11 +373,11 @@ impl Planner {
     }
 
     /// Nothing is in a flow's store that hygge did not make, unless it takes the folder over.
-    fn check_names(&self, flow: &Flow) -> Result<()> {
+    fn check_foreign_files(&self, flow: &Flow) -> Result<()> {
         let state = self.store_state(&flow.name)?;
         let (path, names) = (
             self.project.store_path(flow).to_path_buf(),
-            some_of(&state.added),
+            first_names(&state.added),
         );
         match &state.receipt {
             _ if names.is_empty() => Ok(()),
@@ -384,28 +396,31 @@ impl Planner {
     }
 
     /// Compares what is recorded with what is there.
-    fn compare(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Judged> {
+    fn compare_flow(&mut self, name: &FlowName, waits: &[FlowName]) -> Result<Comparison> {
         let flow = self.flow(name)?;
-        if let Some(table) = flow.home.rows() {
-            table.check_place()?;
+        if let Some(table) = flow.home.as_rows() {
+            table.check_database_known()?;
         }
         let inputs = if waits.is_empty() {
             Some(self.home_inputs(&flow)?)
         } else {
             None
         };
-        self.check_names(&flow)?;
+        self.check_foreign_files(&flow)?;
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.store_state(name)?;
-        if state.is_lost && !self.is_forced(name) {
-            return Err(AppendError::Lost(self.project.store_path(&flow).to_path_buf()).into());
+        if state.is_receipt_lost && !self.is_forced(name) {
+            return Err(
+                AppendError::ReceiptLost(self.project.store_path(&flow).to_path_buf()).into(),
+            );
         }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        let watermark = flow.home.rows().filter(|table| table.watermark().is_some());
+        let watermark = flow
+            .home
+            .as_rows()
+            .filter(|table| table.watermark().is_some());
         let mut reasons = match published.filter(|_| flow.mode.appends() || watermark.is_some()) {
-            _ if self.is_backfilled(name) => {
-                self.reasons_of_slices(&flow, key.as_deref(), state)?
-            }
+            _ if self.is_backfilled(name) => self.backfill_reasons(&flow, key.as_deref(), state)?,
             Some(published) => {
                 let mut reasons = stale::reasons(None, &published.placement, state);
                 if state
@@ -424,11 +439,12 @@ impl Planner {
                         stale::compare_inputs(published, &key.components, &mut reasons);
                     }
                 } else if waits.is_empty() {
-                    let digests = self.digests(&flow)?;
+                    let digests = self.input_digests(&flow)?;
                     reasons.extend(
-                        append::compare(&digests, published, flow.mode, &HashSet::new())?.reasons,
+                        append::append_plan(&digests, published, flow.mode, &HashSet::new())?
+                            .reasons,
                     );
-                    let again = stale::outdated(&flow, published, &digests);
+                    let again = stale::outdated_parts(&flow, published, &digests);
                     reasons.extend(
                         stale::outdated_reason(&flow, published).filter(|_| !again.is_empty()),
                     );
@@ -449,12 +465,17 @@ impl Planner {
                 reasons
             }
         };
-        if reasons.is_empty() && flow.home.rows().is_some_and(|table| !table.is_probed()) {
+        if reasons.is_empty()
+            && flow
+                .home
+                .as_rows()
+                .is_some_and(|table| !table.detects_changes())
+        {
             reasons.push(Reason::NoProbe);
         }
         if state.receipt.is_none() && !state.added.is_empty() {
             reasons.push(Reason::Adopted {
-                names: some_of(&state.added),
+                names: first_names(&state.added),
             });
         }
         if self.is_forced(name) {
@@ -471,9 +492,9 @@ impl Planner {
             }
         }
         match key {
-            Some(key) => Ok(Judged::Known(reasons, key)),
-            None if waits.is_empty() => Err(missing(name)),
-            None => Ok(Judged::Waits(reasons)),
+            Some(key) => Ok(Comparison::Complete(reasons, key)),
+            None if waits.is_empty() => Err(not_observed_error(name)),
+            None => Ok(Comparison::AwaitingUpstreams(reasons)),
         }
     }
 
@@ -482,16 +503,16 @@ impl Planner {
         &self,
         flow: &Flow,
         table: &dyn RowSource,
-        published: &Published,
+        published: &PublishedSet,
     ) -> Result<()> {
-        if self.is_forced(&flow.name) && flow.is_final() {
+        if self.is_forced(&flow.name) && flow.is_append_only() {
             let error = "everything would be added to its table once more";
             return Err(Error::new(ErrorKind::Flow, error).with_hint(format!(
                 "hygge clean --stores {} empties it first; mode: merge can be forced",
                 flow.name
             )));
         }
-        if self.is_forced(&flow.name) || follows(table, published) {
+        if self.is_forced(&flow.name) || has_same_watermark(table, published) {
             return Ok(());
         }
         let of = |watermark: Option<&str>| {
@@ -502,7 +523,7 @@ impl Planner {
         let before = published
             .components
             .settings
-            .get(WATERMARK)
+            .get(WATERMARK_SETTING)
             .map(String::as_str);
         let error = format!(
             "its store was filled {}, and its home is read {} now",
@@ -522,9 +543,9 @@ impl Planner {
     }
 
     /// The digests of what a flow reads, file by file.
-    pub(super) fn digests(&self, flow: &Flow) -> Result<BTreeMap<String, Fingerprint>> {
+    pub(super) fn input_digests(&self, flow: &Flow) -> Result<BTreeMap<String, Fingerprint>> {
         Ok(self
-            .sources(flow)?
+            .input_files(flow)?
             .into_iter()
             .map(|file| (file.name, file.digest))
             .collect())
@@ -537,13 +558,16 @@ impl Planner {
             let published = self
                 .receipt(&FlowName::from(upstream))
                 .and_then(|receipt| receipt.published.as_ref());
-            let published = published.ok_or_else(|| not_built(upstream))?;
+            let published = published.ok_or_else(|| unbuilt_upstream_error(upstream))?;
             let state = self.store_state(&FlowName::from(upstream))?;
             if !state.missing.is_empty() || !state.altered.is_empty() {
-                return Err(not_as_built(upstream));
+                return Err(altered_upstream_error(upstream));
             }
-            inputs.insert(format!("{UPSTREAM}{upstream}"), published.manifest.output());
-        } else if flow.home.rows().is_some() {
+            inputs.insert(
+                format!("{UPSTREAM_PREFIX}{upstream}"),
+                published.manifest.output_digest(),
+            );
+        } else if flow.home.as_rows().is_some() {
             inputs = self.table_inputs(&flow.name)?;
         } else {
             inputs.extend(
@@ -556,21 +580,21 @@ impl Planner {
     }
 }
 
-fn blocked(error: &Error) -> Verdict {
+fn blocked_verdict(error: &Error) -> Verdict {
     Verdict::Blocked {
         error: error.to_string(),
         hint: error.hint().map(String::from),
     }
 }
 
-pub(super) fn not_as_built(upstream: &str) -> Error {
+pub(super) fn altered_upstream_error(upstream: &str) -> Error {
     let error = format!(
         "the store of its home, flow {upstream}, is not as it was published: files are missing or were altered"
     );
     Error::new(ErrorKind::Flow, error).with_hint(format!("hygge build {upstream}"))
 }
 
-pub(super) fn not_built(upstream: &str) -> Error {
+pub(super) fn unbuilt_upstream_error(upstream: &str) -> Error {
     Error::new(
         ErrorKind::Flow,
         format!("its home, flow {upstream}, was never built"),
@@ -585,7 +609,7 @@ fn path_name(path: &Path) -> String {
         .into_owned()
 }
 
-fn some_of(names: &[String]) -> Vec<String> {
+fn first_names(names: &[String]) -> Vec<String> {
     let mut shown: Vec<String> = names.iter().take(3).cloned().collect();
     if names.len() > shown.len() {
         shown.push(format!("and {} more", names.len() - shown.len()));

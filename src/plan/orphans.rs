@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::flow::{Flow, factory};
 use crate::fs::Stat;
 use crate::store::Store;
-use crate::store::given_up::{is_given_up, is_table};
+use crate::store::accepted_loss::{is_loss_accepted, is_table_path};
 use crate::store::receipt::Receipt;
 
 /// A store with a receipt of this project that no flow of its config owns.
@@ -30,7 +30,7 @@ pub struct Orphan {
 
 /// An orphan with what is needed to remove it.
 #[derive(Clone, Debug)]
-pub struct Removable {
+pub struct RemovableStore {
     /// The flow that made it.
     pub flow: String,
     /// Where it is.
@@ -40,18 +40,18 @@ pub struct Removable {
 }
 
 /// A receipt that stands beside stores of the config.
-pub(super) struct Found {
+pub(super) struct StoreReceipt {
     /// The store that it is for.
     pub(super) store: PathBuf,
     pub(super) stat: Stat,
     pub(super) receipt: Receipt,
     /// True where nobody misses the store's entity.
-    pub(super) is_given_up: bool,
+    pub(super) is_loss_accepted: bool,
 }
 
 /// True where an index knows no store of the config, as that of a project which was moved: what is
 /// remembered lies elsewhere.
-pub(super) fn is_elsewhere(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> bool {
+pub(super) fn is_moved_project(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> bool {
     !stores.is_empty()
         && project
             .graph
@@ -61,31 +61,31 @@ pub(super) fn is_elsewhere(project: &Project, stores: &HashMap<PathBuf, KnownSto
 
 /// The receipts that stand beside all stores: what tells, without an index, what this project ever
 /// published.
-pub(super) fn receipts(project: &Project) -> Result<Vec<Found>> {
+pub(super) fn store_receipts(project: &Project) -> Result<Vec<StoreReceipt>> {
     let flows = project
         .graph
         .flows()
         .filter(|flow| flow.store.capabilities().parts_readable);
     let folders: HashSet<&Path> = flows
         .filter_map(|flow| project.store_path(flow).parent())
-        .chain(project.bases().iter().map(PathBuf::as_path))
+        .chain(project.past_store_folders().iter().map(PathBuf::as_path))
         .collect();
     let mut found = Vec::new();
     for folder in folders {
-        found.extend(factory::any_folder().neighbours(&folder.join("any"))?);
+        found.extend(factory::any_folder_store().sibling_receipts(&folder.join("any"))?);
     }
     // What cannot be asked is an error of the flows that fill it.
-    tables(project)
+    table_receipts(project)
         .into_iter()
         .flatten()
         .for_each(|table| found.extend(table));
     let with_mark = |(store, stat, receipt): (PathBuf, Stat, Receipt)| {
-        let is_given_up = is_given_up(&store)?;
-        Ok(Found {
+        let is_given_up = is_loss_accepted(&store)?;
+        Ok(StoreReceipt {
             store,
             stat,
             receipt,
-            is_given_up,
+            is_loss_accepted: is_given_up,
         })
     };
     found.into_iter().map(with_mark).collect()
@@ -93,7 +93,7 @@ pub(super) fn receipts(project: &Project) -> Result<Vec<Found>> {
 
 /// The receipts of each database that flows fill, or filled when they had entities; `None` for one
 /// that cannot be asked.
-fn tables(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
+fn table_receipts(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
     let stores = project
         .graph
         .flows()
@@ -101,7 +101,7 @@ fn tables(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
     let names: HashSet<&str> = stores
         .chain(
             project
-                .stores_of_none()
+                .entityless_stores()
                 .filter_map(|store| store.get("connection")?.text()),
         )
         .collect();
@@ -110,16 +110,16 @@ fn tables(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
         .connections
         .iter()
         .filter(|connection| names.contains(connection.name.as_str()));
-    let stores = factory::tables(project.root(), connections, "any");
+    let stores = factory::table_stores(project.root(), connections, "any");
     stores
         .iter()
-        .map(|store| store.neighbours(store.path()).ok())
+        .map(|store| store.sibling_receipts(store.path()).ok())
         .collect()
 }
 
 /// Whose stores are, by the receipts beside them: what is remembered may be of a time before
 /// another project took one over, or somebody removed it.
-pub(super) struct Owners<'p> {
+pub(super) struct StoreOwners<'p> {
     project: &'p Project,
     /// What the owner may be called.
     names: HashSet<&'p str>,
@@ -128,7 +128,7 @@ pub(super) struct Owners<'p> {
     tables: OnceCell<Option<HashMap<PathBuf, String>>>,
 }
 
-impl<'p> Owners<'p> {
+impl<'p> StoreOwners<'p> {
     pub(super) fn new(project: &'p Project, names: impl IntoIterator<Item = &'p str>) -> Self {
         Self {
             project,
@@ -139,19 +139,19 @@ impl<'p> Owners<'p> {
 
     /// True where a store is theirs. Of tables that cannot be asked, what is remembered is
     /// believed.
-    pub(super) fn have(&self, store: &Path) -> bool {
+    pub(super) fn owns(&self, store: &Path) -> bool {
         if !self.project.may_own(store).unwrap_or(false) {
             return false;
         }
         let is_theirs = |project: &String| self.names.contains(project.as_str());
-        if is_table(store) {
+        if is_table_path(store) {
             return self
                 .tables
-                .get_or_init(|| owners(self.project))
+                .get_or_init(|| table_owners(self.project))
                 .as_ref()
                 .is_none_or(|tables| tables.get(store).is_some_and(is_theirs));
         }
-        factory::any_folder()
+        factory::any_folder_store()
             .receipt(store)
             .ok()
             .flatten()
@@ -159,8 +159,10 @@ impl<'p> Owners<'p> {
     }
 }
 
-fn owners(project: &Project) -> Option<HashMap<PathBuf, String>> {
-    let found = tables(project).into_iter().collect::<Option<Vec<_>>>()?;
+fn table_owners(project: &Project) -> Option<HashMap<PathBuf, String>> {
+    let found = table_receipts(project)
+        .into_iter()
+        .collect::<Option<Vec<_>>>()?;
     Some(
         found
             .into_iter()
@@ -174,10 +176,10 @@ impl Planner {
     /// Folders of this project that no flow owns. Whether a table is still there only its database
     /// could say.
     pub(super) fn orphans(&self) -> Vec<Orphan> {
-        self.all_orphans(|store| !is_table(store))
+        self.find_orphans(|store| !is_table_path(store))
     }
 
-    fn all_orphans(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<Orphan> {
+    fn find_orphans(&self, is_wanted: impl Fn(&Path) -> bool) -> Vec<Orphan> {
         let name = self.project.config.name.as_str();
         let owned: HashSet<&Path> = self
             .project
@@ -185,14 +187,14 @@ impl Planner {
             .flows()
             .map(|flow| self.project.store_path(flow))
             .collect();
-        let owners = Owners::new(&self.project, [name]);
+        let owners = StoreOwners::new(&self.project, [name]);
         let is_ours = |(store, known): &(&PathBuf, &KnownStore)| {
             known.project == name
                 && !owned.contains(store.as_path())
                 && is_wanted(store)
-                && owners.have(store)
+                && owners.owns(store)
         };
-        let ours = self.memory.stores.iter().filter(is_ours);
+        let ours = self.index_cache.stores.iter().filter(is_ours);
         let mut orphans: Vec<_> = ours
             .map(|(store, known)| Orphan {
                 store: store.clone(),
@@ -205,13 +207,13 @@ impl Planner {
 
     /// Folders and tables of this project that no flow owns, with what reads and clears each; those
     /// of tables whose connection the config has no more are in the second list.
-    pub async fn removable(&mut self) -> Result<(Vec<Removable>, Vec<Orphan>)> {
+    pub async fn removable_stores(&mut self) -> Result<(Vec<RemovableStore>, Vec<Orphan>)> {
         let (mut removable, mut others) = (Vec::new(), Vec::new());
-        for orphan in self.all_orphans(|_| true) {
-            let store = if is_table(&orphan.store) {
-                self.table(&orphan.store).await?
+        for orphan in self.find_orphans(|_| true) {
+            let store = if is_table_path(&orphan.store) {
+                self.table_store(&orphan.store).await?
             } else {
-                Some(factory::any_folder())
+                Some(factory::any_folder_store())
             };
             match store {
                 Some(store)
@@ -220,7 +222,7 @@ impl Planner {
                         .graph
                         .flow(&orphan.flow)
                         .is_some_and(|flow| is_same_table(flow, store.as_ref())) => {}
-                Some(store) => removable.push(Removable {
+                Some(store) => removable.push(RemovableStore {
                     flow: orphan.flow,
                     path: orphan.store,
                     store,
@@ -233,10 +235,12 @@ impl Planner {
 
     /// The table that a path stands for, by its receipt in the index: of one of the config's
     /// connections.
-    async fn table(&mut self, path: &Path) -> Result<Option<Arc<dyn Store>>> {
-        self.memory.load(&self.cache.index, &[], &[path]).await?;
+    async fn table_store(&mut self, path: &Path) -> Result<Option<Arc<dyn Store>>> {
+        self.index_cache
+            .load(&self.cache.index, &[], &[path])
+            .await?;
         let receipt = self
-            .memory
+            .index_cache
             .receipts
             .get(path)
             .map(|known| known.receipt.clone());
@@ -244,7 +248,7 @@ impl Planner {
             .as_ref()
             .and_then(|receipt| receipt.published.as_ref()?.placement.get("store.table"));
         let tables = name.into_iter().flat_map(|name| {
-            factory::tables(self.project.root(), &self.project.config.connections, name)
+            factory::table_stores(self.project.root(), &self.project.config.connections, name)
         });
         Ok(tables
             .into_iter()

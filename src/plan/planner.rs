@@ -10,29 +10,29 @@ use std::sync::atomic::Ordering;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::look::{self, Look, Sight};
-use super::lost::{self, Lost};
-use super::memory::Memory;
+use super::index_cache::IndexCache;
+use super::lost_entities::{self, LostEntities};
 use super::orphans;
-use super::probe::{self, Input, Observed, StoreState};
+use super::probe::{self, FlowState, Input, StoreState};
 use super::project::Project;
+use super::snapshot::{self, FlowStats, StatSnapshot};
 use super::stale::Verdict;
-use super::table::Seen;
-use super::{Plan, Request, Step};
-use crate::cache::index::{Batch, Begun, IndexedReceipt, PartRecord};
-use crate::cache::{Access, Cache, CacheError};
-use crate::connection::{Databases, finishing};
+use super::table::ProbedTable;
+use super::{Plan, PlanRequest, PlannedFlow};
+use crate::cache::index::{IndexChanges, IndexReset, IndexedReceipt, PartRecord};
+use crate::cache::{Cache, CacheAccess, CacheError};
+use crate::connection::{Databases, run_with_grace_period};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::stat::Remembered;
+use crate::fingerprint::stat::MemoEntry;
 use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
 use crate::fs::Stat;
-use crate::graph::selection::Selected;
-use crate::home::{Listing, Reading};
-use crate::store::given_up;
+use crate::graph::selection::SelectedFlows;
+use crate::home::{Listing, ReadSession};
+use crate::store::accepted_loss;
 use crate::store::receipt::Receipt;
-use crate::store::{Live, StoreError};
+use crate::store::{LiveContents, StoreError};
 
 /// Judges flows, and judges them again when something has changed.
 #[derive(Debug)]
@@ -41,43 +41,43 @@ pub struct Planner {
     pub project: Project,
     /// The cache.
     pub cache: Arc<Cache>,
-    pub(super) request: Request,
-    pub(super) memory: Memory,
-    pub(super) looks: HashMap<FlowName, Look>,
+    pub(super) request: PlanRequest,
+    pub(super) index_cache: IndexCache,
+    pub(super) flow_stats: HashMap<FlowName, FlowStats>,
     /// Flows that look as they did when they were last found fresh, until they are observed.
-    pub(super) vouched: HashSet<FlowName>,
-    pub(super) observed: HashMap<FlowName, Observed>,
+    pub(super) unchanged: HashSet<FlowName>,
+    pub(super) flow_states: HashMap<FlowName, FlowState>,
     pub(super) layouts: HashMap<Fingerprint, Layout>,
-    pub(super) found: Batch,
+    pub(super) new_records: IndexChanges,
     /// Parts that the index may not have yet: those of this run, and what the ledger has, once it
     /// was asked for.
-    pub(super) noted: HashMap<Fingerprint, PartRecord>,
-    pub(super) has_ledger: bool,
-    /// False where it only looks, and nobody will lock a store.
+    pub(super) unindexed_parts: HashMap<Fingerprint, PartRecord>,
+    pub(super) is_ledger_loaded: bool,
+    /// False where it only flow_stats, and nobody will lock a store.
     pub(super) is_building: bool,
     /// Flows whose stores the run has locked.
     pub(super) locked: HashSet<FlowName>,
     /// The databases of the config.
     pub databases: Arc<Databases>,
     /// What tables answered.
-    pub(super) tables: HashMap<FlowName, Result<Seen>>,
+    pub(super) tables: HashMap<FlowName, Result<ProbedTable>>,
     /// What tables are being read by.
-    pub(super) readings: HashMap<FlowName, Arc<dyn Reading>>,
+    pub(super) sessions: HashMap<FlowName, Arc<dyn ReadSession>>,
     /// Flows that have lost more entities than they allow.
-    pub(super) lost: Vec<Lost>,
+    pub(super) lost_entities: Vec<LostEntities>,
 }
 
 impl Planner {
-    /// Opens the cache, and looks at the flows of the request meanwhile.
-    pub async fn new(project: Project, request: Request, access: Access) -> Result<Self> {
+    /// Opens the cache, and flow_stats at the flows of the request meanwhile.
+    pub async fn new(project: Project, request: PlanRequest, access: CacheAccess) -> Result<Self> {
         let folder = project.cache_folder();
-        let is_building = matches!(access, Access::Build(_));
+        let is_building = matches!(access, CacheAccess::Build(_));
         let opening = tokio::spawn(async move {
             let mut cache = Cache::open(&folder, access).await?;
             let stores = std::mem::take(&mut cache.index.stores);
             Ok::<_, CacheError>((cache, stores))
         });
-        let hashing = request.hashing.clone();
+        let hashing = request.hash_progress.clone();
         let names: Vec<FlowName> = request.selected.flows.iter().cloned().collect();
         // An upstream that is not selected still says what its output is.
         let flows = names
@@ -87,7 +87,7 @@ impl Planner {
             .filter_map(|flow| flow.upstream())
             .map(FlowName::from)
             .filter(|name| !request.selected.flows.contains(name));
-        let looks = look(
+        let flow_stats = stat_named_flows(
             &project,
             &names.iter().cloned().chain(upstreams).collect::<Vec<_>>(),
         );
@@ -99,54 +99,58 @@ impl Planner {
             project,
             cache: Arc::new(cache),
             request,
-            memory: Memory::new(stores, hashing),
-            looks,
-            vouched: HashSet::new(),
-            observed: HashMap::new(),
+            index_cache: IndexCache::new(stores, hashing),
+            flow_stats,
+            unchanged: HashSet::new(),
+            flow_states: HashMap::new(),
             layouts: HashMap::new(),
-            found: Batch::default(),
-            noted: HashMap::new(),
-            has_ledger: false,
+            new_records: IndexChanges::default(),
+            unindexed_parts: HashMap::new(),
+            is_ledger_loaded: false,
             is_building,
             locked: HashSet::new(),
             databases,
             tables: HashMap::new(),
-            readings: HashMap::new(),
-            lost: Vec::new(),
+            sessions: HashMap::new(),
+            lost_entities: Vec::new(),
         };
-        if planner.cache.index.begun.is_some()
-            || orphans::is_elsewhere(&planner.project, &planner.memory.stores)
+        if planner.cache.index.reset.is_some()
+            || orphans::is_moved_project(&planner.project, &planner.index_cache.stores)
         {
             planner.find_receipts()?;
         }
         if is_building {
-            for store in lost::found_again(&planner.project, &planner.memory.stores) {
-                planner.give_up(&store, false)?;
+            for store in
+                lost_entities::reappeared_stores(&planner.project, &planner.index_cache.stores)
+            {
+                planner.set_accepted_loss(&store, false)?;
             }
         }
         // All of them, whatever is selected: their number is the one to accept in every command.
-        if planner.request.put_back.is_none() {
-            planner.lost = lost::find(&planner.project, &planner.memory.stores);
+        if planner.request.restore.is_none() {
+            planner.lost_entities =
+                lost_entities::find_lost(&planner.project, &planner.index_cache.stores);
         }
-        planner.vouch_or_observe(&names).await?;
+        planner.observe_changed(&names).await?;
         Ok(planner)
     }
 
     /// The flows that the run is about.
-    pub fn selected(&self) -> &Selected {
+    pub fn selected(&self) -> &SelectedFlows {
         &self.request.selected
     }
 
     /// Looks at flows anew, and at what they hold.
-    pub async fn probe(&mut self, names: &[FlowName]) -> Result<()> {
-        self.looks.extend(look(&self.project, names));
+    pub async fn refresh(&mut self, names: &[FlowName]) -> Result<()> {
+        self.flow_stats
+            .extend(stat_named_flows(&self.project, names));
         self.observe(names).await
     }
 
     /// Looks at a flow anew, and at what its store holds; its table is asked when it is opened.
-    pub async fn probe_store(&mut self, name: &FlowName) -> Result<()> {
-        self.looks
-            .extend(look(&self.project, std::slice::from_ref(name)));
+    pub async fn refresh_store(&mut self, name: &FlowName) -> Result<()> {
+        self.flow_stats
+            .extend(stat_named_flows(&self.project, std::slice::from_ref(name)));
         self.observe_files(std::slice::from_ref(name))
             .await
             .map(drop)
@@ -155,7 +159,7 @@ impl Planner {
     /// Finds out what flows hold that were looked at; their flow homes' stores as well.
     pub async fn observe(&mut self, names: &[FlowName]) -> Result<()> {
         let asked = self.observe_files(names).await?;
-        self.ask_tables(&asked).await
+        self.probe_tables(&asked).await
     }
 
     /// The same without their tables; gives all flows that were looked at.
@@ -165,15 +169,17 @@ impl Planner {
         let mut ahead: Vec<FlowName> = names.to_vec();
         while let Some(name) = ahead.pop() {
             let upstream = self.flow(&name)?.upstream().map(FlowName::from);
-            let unseen = upstream.filter(|upstream| !self.observed.contains_key(upstream.as_str()));
+            let unseen =
+                upstream.filter(|upstream| !self.flow_states.contains_key(upstream.as_str()));
             ahead.extend(unseen.filter(|upstream| wanted.insert(upstream.clone())));
         }
         let unseen: Vec<FlowName> = wanted
             .iter()
-            .filter(|name| !self.looks.contains_key(*name))
+            .filter(|name| !self.flow_stats.contains_key(*name))
             .cloned()
             .collect();
-        self.looks.extend(look(&self.project, &unseen));
+        self.flow_stats
+            .extend(stat_named_flows(&self.project, &unseen));
         let flows = wanted
             .iter()
             .map(|name| self.flow(name))
@@ -184,95 +190,104 @@ impl Planner {
             .collect();
         let listings = wanted
             .iter()
-            .filter_map(|name| self.looks.get(name)?.home.as_ref().ok());
+            .filter_map(|name| self.flow_stats.get(name)?.home.as_ref().ok());
         let folders: Vec<&Path> = listings
             .map(|listing| listing.folder.as_path())
             .chain(stores.iter().copied())
             .collect();
-        self.memory
+        self.index_cache
             .load(&self.cache.index, &folders, &stores)
             .await?;
-        let looks: Vec<(&Flow, &Path, &Look)> = flows
+        let flow_stats: Vec<(&Flow, &Path, &FlowStats)> = flows
             .iter()
             .filter_map(|flow| {
                 Some((
                     flow.as_ref(),
                     self.project.store_path(flow),
-                    self.looks.get(&flow.name)?,
+                    self.flow_stats.get(&flow.name)?,
                 ))
             })
             .collect();
         let interrupted = self.request.interrupted.clone();
-        let observed = probe::probe(&looks, &mut self.memory, &interrupted);
+        let observed = probe::probe(&flow_stats, &mut self.index_cache, &interrupted);
         if interrupted.load(Ordering::Relaxed) {
             // What was hashed by now need not be hashed again.
             self.write_back().await?;
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         }
-        self.vouched.retain(|name| !wanted.contains(name));
+        self.unchanged.retain(|name| !wanted.contains(name));
         let asked: Vec<FlowName> = wanted.iter().cloned().collect();
-        self.observed.extend(wanted.into_iter().zip(observed));
+        self.flow_states.extend(wanted.into_iter().zip(observed));
         Ok(asked)
     }
 
-    /// Takes those flows for fresh that a witness vouches for, and observes the others.
-    pub(super) async fn vouch_or_observe(&mut self, names: &[FlowName]) -> Result<()> {
-        let is_asked = |name: &FlowName| self.is_forced(name) || self.puts_back(name);
-        let sights: Vec<Sight<'_>> = names
+    /// Takes those flows for fresh that look as when they were found fresh, and observes the
+    /// others.
+    pub(super) async fn observe_changed(&mut self, names: &[FlowName]) -> Result<()> {
+        let is_asked = |name: &FlowName| self.is_forced(name) || self.is_restored(name);
+        let snapshots: Vec<StatSnapshot<'_>> = names
             .iter()
             .filter(|name| !is_asked(name))
-            .filter_map(|name| self.sight(name))
+            .filter_map(|name| self.stat_snapshot(name))
             .collect();
-        let memory = &self.memory;
-        let vouches = |sight: &&Sight<'_>| {
-            sight
-                .witness()
-                .is_some_and(|witness| memory.vouches(sight.store, &witness))
+        let index_cache = &self.index_cache;
+        let looks_fresh = |snapshot: &&StatSnapshot<'_>| {
+            snapshot.stat_digest().is_some_and(|stat_digest| {
+                index_cache.has_stat_digest(snapshot.store, &stat_digest)
+            })
         };
-        self.vouched = sights
+        self.unchanged = snapshots
             .par_iter()
-            .filter(vouches)
-            .map(|sight| sight.flow.name.clone())
+            .filter(looks_fresh)
+            .map(|snapshot| snapshot.flow.name.clone())
             .collect();
-        let unvouched: Vec<FlowName> = names
+        let changed: Vec<FlowName> = names
             .iter()
-            .filter(|name| !self.vouched.contains(*name))
+            .filter(|name| !self.unchanged.contains(*name))
             .cloned()
             .collect();
-        self.observe(&unvouched).await
+        self.observe(&changed).await
     }
 
-    fn sight(&self, name: &FlowName) -> Option<Sight<'_>> {
+    fn stat_snapshot(&self, name: &FlowName) -> Option<StatSnapshot<'_>> {
         let flow = self.project.graph.flow(name.as_str())?;
-        let receipt = |name: &str| self.looks.get(name)?.store.as_ref().ok()?.receipt.as_ref();
-        Some(Sight {
+        let receipt = |name: &str| {
+            self.flow_stats
+                .get(name)?
+                .store
+                .as_ref()
+                .ok()?
+                .receipt
+                .as_ref()
+        };
+        Some(StatSnapshot {
             flow,
             store: self.project.store_path(flow),
-            input: self.project.input_format(flow),
-            look: self.looks.get(name)?,
-            upstream: flow.upstream().and_then(receipt),
+            input_format: self.project.input_format(flow),
+            stats: self.flow_stats.get(name)?,
+            upstream_receipt: flow.upstream().and_then(receipt),
         })
     }
 
-    /// Lets a flow that was found fresh be vouched for from now on, if all of it has aged.
-    pub(super) fn remember_fresh(&mut self, name: &FlowName) {
-        let sight = self.sight(name).filter(Sight::has_aged);
-        if let Some((store, witness)) =
-            sight.and_then(|sight| Some((sight.store.to_path_buf(), sight.witness()?)))
+    /// Remembers by which stats a flow was found fresh, if all of it has aged.
+    pub(super) fn record_fresh(&mut self, name: &FlowName) {
+        let snapshot = self.stat_snapshot(name).filter(StatSnapshot::has_aged);
+        if let Some((store, stat_digest)) = snapshot
+            .and_then(|snapshot| Some((snapshot.store.to_path_buf(), snapshot.stat_digest()?)))
         {
-            self.memory.set_witness(&store, witness);
+            self.index_cache.set_stat_digest(&store, stat_digest);
         }
     }
 
     /// Why the index was begun anew, where there was something to find again.
-    pub fn begun_anew(&self) -> Option<&Begun> {
-        let begun = self.cache.index.begun.as_ref()?;
-        (*begun != Begun::Missing || !self.memory.stores.is_empty()).then_some(begun)
+    pub fn index_reset(&self) -> Option<&IndexReset> {
+        let begun = self.cache.index.reset.as_ref()?;
+        (*begun != IndexReset::Missing || !self.index_cache.stores.is_empty()).then_some(begun)
     }
 
     /// How many receipts are known.
     pub fn known_stores(&self) -> usize {
-        self.memory.stores.len()
+        self.index_cache.stores.len()
     }
 
     /// What a flow's home of files holds.
@@ -281,9 +296,9 @@ impl Planner {
     /// What the probe met.
     pub fn inputs(&self, name: &FlowName) -> Result<&[Input]> {
         let inputs = self
-            .observed
+            .flow_states
             .get(name)
-            .ok_or_else(|| missing(name))?
+            .ok_or_else(|| not_observed_error(name))?
             .inputs
             .as_ref();
         inputs.map(Vec::as_slice).map_err(Error::clone)
@@ -294,9 +309,9 @@ impl Planner {
     /// # Errors
     /// It cannot be listed.
     pub fn listing(&self, name: &FlowName) -> Result<&Listing> {
-        self.looks
+        self.flow_stats
             .get(name)
-            .ok_or_else(|| missing(name))?
+            .ok_or_else(|| not_observed_error(name))?
             .home
             .as_ref()
             .map_err(Error::clone)
@@ -304,7 +319,7 @@ impl Planner {
 
     /// The receipt of a flow's store as it was last seen.
     pub fn receipt(&self, name: &FlowName) -> Option<&Arc<Receipt>> {
-        self.observed
+        self.flow_states
             .get(name)?
             .store
             .as_ref()
@@ -318,46 +333,49 @@ impl Planner {
     /// # Errors
     /// What the probe met.
     pub fn store_state(&self, name: &FlowName) -> Result<&StoreState> {
-        self.observed
+        self.flow_states
             .get(name)
-            .ok_or_else(|| missing(name))?
+            .ok_or_else(|| not_observed_error(name))?
             .store
             .as_ref()
             .map_err(Error::clone)
     }
 
     /// The run has locked the store of a flow: what is seen of it from now on stays.
-    pub fn note_locked(&mut self, name: &FlowName) {
+    pub fn on_locked(&mut self, name: &FlowName) {
         self.locked.insert(name.clone());
     }
 
     /// The run has let go of it, and what was seen of its home may have passed.
-    pub fn note_unlocked(&mut self, name: &FlowName) {
+    pub fn on_unlocked(&mut self, name: &FlowName) {
         self.locked.remove(name);
         let upstream = self
             .flow(name)
             .ok()
             .and_then(|flow| flow.upstream().map(FlowName::from));
         if let Some(upstream) = upstream.filter(|upstream| !self.locked.contains(upstream)) {
-            self.observed.remove(&upstream);
-            self.looks.remove(&upstream);
+            self.flow_states.remove(&upstream);
+            self.flow_stats.remove(&upstream);
         }
     }
 
     /// Takes over a part that was just made: others may need the same.
-    pub fn note_made(&mut self, key: Fingerprint, record: PartRecord) {
-        self.noted.insert(key, record);
+    pub fn on_part_made(&mut self, key: Fingerprint, record: PartRecord) {
+        self.unindexed_parts.insert(key, record);
     }
 
     /// Takes over what was just published: its digests are known, nothing is read.
     ///
     /// # Errors
     /// The store cannot be looked at.
-    pub fn note_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
+    pub fn on_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
         let flow = self.flow(name)?;
         let store = self.project.store_path(&flow).to_path_buf();
-        let (live, receipt_stat) = finishing(|| {
-            Ok::<_, StoreError>((flow.store.live(&store)?, flow.store.receipt_stat(&store)?))
+        let (live, receipt_stat) = run_with_grace_period(|| {
+            Ok::<_, StoreError>((
+                flow.store.live_contents(&store)?,
+                flow.store.receipt_stat(&store)?,
+            ))
         })?;
         self.carry_over(name, &store, &live);
         let published = receipt
@@ -369,7 +387,7 @@ impl Planner {
             .collect();
         let receipt = Arc::new(receipt);
         if let Some(stat) = receipt_stat {
-            self.memory.set_receipt(
+            self.index_cache.set_receipt(
                 &store,
                 IndexedReceipt {
                     stat,
@@ -384,18 +402,18 @@ impl Planner {
             intact,
             ..StoreState::default()
         };
-        if let Some(observed) = self.observed.get_mut(name) {
+        if let Some(observed) = self.flow_states.get_mut(name) {
             observed.store = Ok(state);
         }
         Ok(())
     }
 
-    /// The store of a flow was settled: files that had second names look otherwise now, and are the
-    /// same.
+    /// The store of a flow was recovered: files that had second names look otherwise now, and are
+    /// the same.
     ///
     /// # Errors
     /// The store cannot be looked at.
-    pub fn note_settled(&mut self, name: &FlowName) -> Result<()> {
+    pub fn on_recovered(&mut self, name: &FlowName) -> Result<()> {
         let flow = self.flow(name)?;
         // It has no files; and where its home is open, a pooler may have no session left to ask it
         // by.
@@ -403,34 +421,34 @@ impl Planner {
             return Ok(());
         }
         let store = self.project.store_path(&flow).to_path_buf();
-        let live = flow.store.live(&store)?;
+        let live = flow.store.live_contents(&store)?;
         self.carry_over(name, &store, &live);
         Ok(())
     }
 
     /// Links and their removal change when a file was changed last, and nothing else of it: what
-    /// the memo vouched for before it vouches for now. The store is locked. What was made just now
+    /// the memo had the digest of before it has now. The store is locked. What was made just now
     /// is not in it: it is read once more.
-    fn carry_over(&mut self, name: &FlowName, store: &Path, live: &Live) {
-        let Some(Ok(state)) = self.observed.get(name).map(|observed| &observed.store) else {
+    fn carry_over(&mut self, name: &FlowName, store: &Path, live: &LiveContents) {
+        let Some(Ok(state)) = self.flow_states.get(name).map(|observed| &observed.store) else {
             return;
         };
-        let Some(memo) = self.memory.memos.get(store) else {
+        let Some(memo) = self.index_cache.memos.get(store) else {
             return;
         };
-        let vouched = state
+        let known = state
             .intact
             .iter()
             .filter_map(|(name, stat)| Some((stat.inode, (*stat, memo.digest(name, stat)?))));
-        let vouched: HashMap<u64, (Stat, Fingerprint)> = vouched.collect();
+        let known: HashMap<u64, (Stat, Fingerprint)> = known.collect();
         let carried = live.files.iter().filter_map(|(name, stat)| {
-            let (before, digest) = vouched.get(&stat.inode)?;
+            let (before, digest) = known.get(&stat.inode)?;
             let is_same =
                 (before.size, before.mtime_ns) == (stat.size, stat.mtime_ns) && before != stat;
             is_same.then(|| {
                 (
                     name.clone(),
-                    Remembered {
+                    MemoEntry {
                         stat: *stat,
                         digest: *digest,
                         aged: true,
@@ -439,7 +457,7 @@ impl Planner {
             })
         });
         for (name, remembered) in carried.collect::<Vec<_>>() {
-            self.memory.remember(store, name, remembered);
+            self.index_cache.set_memo(store, name, remembered);
         }
     }
 
@@ -449,18 +467,18 @@ impl Planner {
             .graph
             .flow(name.as_str())
             .cloned()
-            .ok_or_else(|| missing(name))
+            .ok_or_else(|| not_observed_error(name))
     }
 
-    /// Bytes that were hashed because no memo vouched for them.
+    /// Bytes that were hashed because no memo had their digest.
     pub fn hashed_bytes(&self) -> u64 {
-        self.memory.hashing.bytes().0
+        self.index_cache.hash_progress.bytes().0
     }
 
     /// What should be remembered: the stat memo, receipts that were read, layouts.
-    pub fn take_changes(&mut self) -> Batch {
-        let mut changes = self.memory.take_changes();
-        changes.append(std::mem::take(&mut self.found));
+    pub fn take_changes(&mut self) -> IndexChanges {
+        let mut changes = self.index_cache.take_changes();
+        changes.append(std::mem::take(&mut self.new_records));
         changes
     }
 
@@ -471,7 +489,7 @@ impl Planner {
             return Ok(());
         }
         match self.cache.index.apply(changes).await {
-            // Who only looks has what was asked for.
+            // Who only flow_stats has what was asked for.
             Err(_) if !self.is_building => Ok(()),
             applied => Ok(applied?),
         }
@@ -495,20 +513,20 @@ impl Planner {
     }
 
     /// True for an entity of a flow that has lost more than it allows.
-    pub fn misses_entities_of(&self, name: &FlowName) -> bool {
-        self.lost
+    pub fn has_lost_entities(&self, name: &FlowName) -> bool {
+        self.lost_entities
             .iter()
             .any(|lost| self.is_entity_of(name, &lost.flow))
     }
 
     /// True where a plan publishes an entity of a flow for the first time.
-    pub fn is_first_of(&self, plan: &Plan, flow: &str) -> bool {
-        let is_new = |step: &Step| {
+    pub fn publishes_first_entity(&self, plan: &Plan, flow: &str) -> bool {
+        let is_new = |step: &PlannedFlow| {
             step.verdict != Verdict::Fresh
                 && self.is_entity_of(&step.flow, flow)
                 && self.receipt(&step.flow).is_none()
         };
-        plan.steps.iter().any(is_new)
+        plan.flows.iter().any(is_new)
     }
 
     /// Accepts that entities are lost, from now on, where they are as many.
@@ -516,7 +534,7 @@ impl Planner {
     /// # Errors
     /// They are not.
     pub fn accept_lost(&mut self, number: usize) -> Result<()> {
-        let lost = lost::count(&self.lost);
+        let lost = lost_entities::count_lost(&self.lost_entities);
         if lost != number {
             let error = match lost {
                 0 => format!(
@@ -533,12 +551,12 @@ impl Planner {
             };
             return Err(Error::new(ErrorKind::Config, error).with_hint(hint));
         }
-        let stores = std::mem::take(&mut self.lost)
+        let stores = std::mem::take(&mut self.lost_entities)
             .into_iter()
             .flat_map(|lost| lost.stores);
         if self.is_building {
             for store in stores.collect::<Vec<_>>() {
-                self.give_up(&store, true)?;
+                self.set_accepted_loss(&store, true)?;
             }
         }
         Ok(())
@@ -546,23 +564,23 @@ impl Planner {
 
     /// Remembers it beside the store, because the cache may be deleted, and in the cache, where it
     /// is asked.
-    fn give_up(&mut self, store: &Path, is_given_up: bool) -> Result<()> {
-        given_up::give_up(store, is_given_up)
+    fn set_accepted_loss(&mut self, store: &Path, is_given_up: bool) -> Result<()> {
+        accepted_loss::set_loss_accepted(store, is_given_up)
             .map_err(|error| Error::new(ErrorKind::Start, error))?;
-        self.memory.give_up(store, is_given_up);
+        self.index_cache.set_accepted_loss(store, is_given_up);
         Ok(())
     }
 
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
-        for orphans::Found {
+        for orphans::StoreReceipt {
             store,
             stat,
             receipt,
-            is_given_up,
-        } in orphans::receipts(&self.project)?
+            is_loss_accepted: is_given_up,
+        } in orphans::store_receipts(&self.project)?
         {
-            self.memory.set_receipt(
+            self.index_cache.set_receipt(
                 &store,
                 IndexedReceipt {
                     stat,
@@ -570,7 +588,7 @@ impl Planner {
                 },
             );
             if is_given_up {
-                self.memory.give_up(&store, true);
+                self.index_cache.set_accepted_loss(&store, true);
             }
         }
         Ok(())
@@ -578,21 +596,24 @@ impl Planner {
 }
 
 /// Looks at flows of a project.
-pub(super) fn look(project: &Project, names: &[FlowName]) -> HashMap<FlowName, Look> {
+pub(super) fn stat_named_flows(
+    project: &Project,
+    names: &[FlowName],
+) -> HashMap<FlowName, FlowStats> {
     let flows = names
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
     let flows: Vec<_> = flows
         .map(|flow| (flow.clone(), project.store_path(flow).to_path_buf()))
         .collect();
-    let looks = look::look(&flows, project.confined());
+    let flow_stats = snapshot::stat_flows(&flows, project.confined_root());
     flows
         .into_iter()
         .map(|(flow, _)| flow.name.clone())
-        .zip(looks)
+        .zip(flow_stats)
         .collect()
 }
 
-pub(super) fn missing(name: &FlowName) -> Error {
+pub(super) fn not_observed_error(name: &FlowName) -> Error {
     Error::new(ErrorKind::Flow, format!("flow {name} was not looked at"))
 }

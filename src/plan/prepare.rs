@@ -9,46 +9,48 @@ use std::path::{Path, PathBuf};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::Planner;
-use super::again;
 use super::append::{self, AppendError};
-use super::beside::{check_folders, remarks_on_packing};
-use super::columns;
-use super::db::FlowKey;
+use super::input_checks::{check_folder_values, packing_remarks};
 use super::probe::{Input, ProbeError, StoreState};
-use super::schema;
+use super::queries::FlowKey;
+use super::rebuildable;
+use super::schema_changes;
 use super::slice;
-use super::stale::{self, MADE};
-use super::work::{Made, MadeAt, PlannedPart, Work};
+use super::stale::{self, MADE_VERSION};
+use super::table_columns;
+use super::work::{ExistingPart, FlowWork, PartLocation, PlannedPart};
 use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName, Mode};
-use crate::format::shared::Shared;
-use crate::format::{Format, FormatError, Layout, Opened, Target, TransferMode, check_recodable};
+use crate::format::shared_groups::SharedGroups;
+use crate::format::{
+    Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode, check_recodable,
+};
 use crate::fs;
-use crate::store::receipt::{Moved, Part, Published};
+use crate::store::receipt::{Part, PartInput, PublishedSet};
 
 /// What a build makes, and what of the set before stays.
 #[derive(Default)]
-struct Share {
+struct BuildScope {
     files: Vec<Input>,
-    stay: Vec<PlannedPart>,
+    retained: Vec<PlannedPart>,
     /// The highest number that the name of a part ever had.
     sequence: u64,
     /// The schema of what stays.
     schema: Option<Fingerprint>,
     /// The numbers of parts that go, with the inputs they were made from.
-    numbers: Vec<(u64, Vec<Moved>)>,
+    freed_numbers: Vec<(u64, Vec<PartInput>)>,
 }
 
 impl Planner {
     /// Finds out what is to be done for a flow that is not fresh.
-    pub(super) async fn work(&mut self, name: &FlowName, key: &FlowKey) -> Result<Work> {
+    pub(super) async fn flow_work(&mut self, name: &FlowName, key: &FlowKey) -> Result<FlowWork> {
         let flow = self.flow(name)?;
         let state = self
-            .observed
+            .flow_states
             .get(name)
             .and_then(|observed| observed.store.as_ref().ok())
             .cloned()
@@ -56,33 +58,35 @@ impl Planner {
         let format = self.project.input_format(&flow);
         let format = format.as_ref();
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
-            let mut work = self.work_of_table(&flow, key, state, seen).await?;
-            let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+            let mut work = self.table_flow_work(&flow, key, state, seen).await?;
+            let of_columns = table_columns::check_table_columns(&flow, format, &work, |file| {
+                open_input(&work.files[file])
+            })?;
             work.remarks.extend(of_columns);
             return Ok(work);
         }
-        let Share {
+        let BuildScope {
             files,
-            stay: mut parts,
+            retained: mut parts,
             sequence,
             schema,
-            numbers,
-        } = self.share(&flow, &state).await?;
+            freed_numbers: numbers,
+        } = self.build_scope(&flow, &state).await?;
         let layouts = self.layouts(format, &files).await?;
         let known: Vec<&Layout> = layouts.iter().collect();
-        check_schemas(format, &known, |file| open(&files[file]))?;
-        check_folders(flow.home.as_ref(), format, &names(&files), |file| {
-            open(&files[file])
+        check_schemas(format, &known, |file| open_input(&files[file]))?;
+        check_folder_values(flow.home.as_ref(), format, &file_names(&files), |file| {
+            open_input(&files[file])
         })?;
-        let found = known.first().map(|layout| layout.columns);
+        let found = known.first().map(|layout| layout.logical_digest);
         if let Some(schema) = schema.filter(|_| !parts.is_empty() && !known.is_empty())
-            && !known.iter().any(|layout| layout.is_of(&schema))
-            && let Some(error) = self.other_columns(&flow, format, &files, &parts)?
+            && !known.iter().any(|layout| layout.has_schema(&schema))
+            && let Some(error) = self.column_difference(&flow, format, &files, &parts)?
         {
             return Err(error);
         }
-        let target = flow.store.target();
-        slice::check_number(
+        let target = flow.store.output_spec();
+        slice::check_part_count(
             files
                 .iter()
                 .map(|file| file.name.as_str())
@@ -101,32 +105,32 @@ impl Planner {
         .key(KeyKind::Flow);
         let mut new = new_parts(&files, &known, &recipe, transfer, &target);
         if !self.is_forced(name) {
-            self.find_made(&flow, &state, &mut new).await?;
+            self.find_existing(&flow, &state, &mut new).await?;
         }
         reuse_numbers(&mut new, &numbers);
         parts.append(&mut new);
         let schema = found.or(schema);
         let mut remarks = match target.rows_per_file {
-            Some(_) => {
-                remarks_on_packing(format, &known, &names(&files), |file| open(&files[file]))?
-            }
+            Some(_) => packing_remarks(format, &known, &file_names(&files), |file| {
+                open_input(&files[file])
+            })?,
             None => Vec::new(),
         };
         // What is passed over is said once.
         if state.receipt.is_none() {
             remarks.extend(
                 flow.home
-                    .files()
-                    .map(|files| files.unread())
+                    .as_files()
+                    .map(|files| files.describe_unread_files())
                     .transpose()?
                     .unwrap_or_default(),
             );
         }
         let missing = parts
             .iter()
-            .filter(|part| part.made.is_none())
+            .filter(|part| part.existing.is_none())
             .map(|part| part.slice.pieces.as_slice());
-        let shared = Shared::of(missing);
+        let shared = SharedGroups::for_parts(missing);
         let before = state
             .receipt
             .as_ref()
@@ -134,12 +138,12 @@ impl Planner {
             .map(|published| published.columns.clone());
         let columns = match files.first() {
             // A file that changes meanwhile is noticed when it is read.
-            Some(file) => open(file)
-                .and_then(|file| schema::of_file(format, &file))
+            Some(file) => open_input(file)
+                .and_then(|file| schema_changes::file_columns(format, &file))
                 .unwrap_or_default(),
             None => before.unwrap_or_default(),
         };
-        let mut work = Work {
+        let mut work = FlowWork {
             schema,
             columns,
             files,
@@ -148,68 +152,75 @@ impl Planner {
             parts,
             sequence,
             remarks,
-            shared,
-            ..Work::of_state(&flow, key, &state)
+            shared_groups: shared,
+            ..FlowWork::from_state(&flow, key, &state)
         };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
         if stays || work.transfer != TransferMode::Undecoded || target.rows_per_file.is_some() {
-            work.components.set(MADE, target.format.made_version());
+            work.components
+                .set(MADE_VERSION, target.format.output_version());
         }
-        work.names(&flow, &[])?;
+        work.part_names(&flow, &[])?;
         if matches!(work.transfer, TransferMode::Decoded { .. }) {
             check_decodable(format, &work, &target)?;
         }
-        let of_columns = columns::check(&flow, format, &work, |file| open(&work.files[file]))?;
+        let of_columns = table_columns::check_table_columns(&flow, format, &work, |file| {
+            open_input(&work.files[file])
+        })?;
         work.remarks.extend(of_columns);
         Ok(work)
     }
 
     /// With `mode: append` only what was not moved yet is made, besides what is lost and can be
     /// made again.
-    async fn share(&mut self, flow: &Flow, state: &StoreState) -> Result<Share> {
-        let files = self.sources(flow)?;
+    async fn build_scope(&mut self, flow: &Flow, state: &StoreState) -> Result<BuildScope> {
+        let files = self.input_files(flow)?;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let Some(published) = published.filter(|_| flow.mode.appends()) else {
-            return Ok(Share {
+            return Ok(BuildScope {
                 files,
-                ..Share::default()
+                ..BuildScope::default()
             });
         };
-        let digests = self.digests(flow)?;
+        let digests = self.input_digests(flow)?;
         let parts = &published.manifest.parts;
         let mut lost = if self.is_forced(&flow.name) {
-            again::can_be_made_again(&digests, parts)
+            rebuildable::rebuildable_parts(&digests, parts)
         } else {
-            stale::outdated(flow, published, &digests)
+            stale::outdated_parts(flow, published, &digests)
         };
         loop {
-            let appending = append::compare(&digests, published, flow.mode, &lost)?;
-            let mut stay: Vec<PlannedPart> = appending.stay.iter().map(PlannedPart::of).collect();
-            self.find_made(flow, state, &mut stay).await?;
+            let appending = append::append_plan(&digests, published, flow.mode, &lost)?;
+            let mut stay: Vec<PlannedPart> = appending
+                .retained
+                .iter()
+                .map(PlannedPart::from_published)
+                .collect();
+            self.find_existing(flow, state, &mut stay).await?;
             let gone: Vec<String> = stay
                 .iter()
-                .filter(|part| part.made.is_none())
+                .filter(|part| part.existing.is_none())
                 .filter_map(|part| part.name.clone())
                 .collect();
             if gone.is_empty() {
                 let files = files
                     .into_iter()
-                    .filter(|file| appending.moves.contains(&file.name))
+                    .filter(|file| appending.to_move.contains(&file.name))
                     .collect();
-                let sequence = published.sequence.max(parts.len() as u64);
+                let sequence = published.max_sequence.max(parts.len() as u64);
                 let numbers = appending
-                    .gone
+                    .removed
                     .into_iter()
                     .map(|part| (part.sequence, part.inputs))
                     .filter(|(number, _)| *number > 0)
                     .collect();
-                return Ok(Share {
+                return Ok(BuildScope {
                     files,
-                    stay,
+                    retained: stay,
                     sequence,
-                    schema: published.schema,
-                    numbers,
+                    schema: published.schema_digest,
+                    freed_numbers: numbers,
                 });
             }
             lost.extend(gone);
@@ -218,7 +229,7 @@ impl Planner {
 
     /// How the columns of the first new input differ from those of a part that stays; `None` where
     /// they only are stored in other ways, which receipts of older versions do not tell apart.
-    fn other_columns(
+    fn column_difference(
         &self,
         flow: &Flow,
         format: &dyn Format,
@@ -233,9 +244,9 @@ impl Planner {
         };
         let path = self.project.store_path(flow).join(part);
         let difference = match fs::open(&path) {
-            Ok(file) if flow.store.target().format.id() == format.id() => format
+            Ok(file) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
-                .difference(&open(new)?, &Opened { file, path })?,
+                .schema_difference(&open_input(new)?, &OpenFile { file, path })?,
             _ => Some("the schemas differ".to_string()),
         };
         Ok(difference.map(|difference| {
@@ -247,16 +258,16 @@ impl Planner {
         }))
     }
 
-    /// Nothing but to have the store settled.
-    pub(super) fn work_to_settle(&self, name: &FlowName) -> Work {
+    /// Nothing but to have the store recovered.
+    pub(super) fn recovery_work(&self, name: &FlowName) -> FlowWork {
         let receipt_stat = self
             .store_state(name)
             .ok()
             .and_then(|state| state.receipt_stat);
-        Work {
+        FlowWork {
             receipt_stat,
-            is_only_to_settle: true,
-            ..Work::nothing()
+            is_recovery_only: true,
+            ..FlowWork::empty()
         }
     }
 
@@ -264,16 +275,20 @@ impl Planner {
     ///
     /// # Errors
     /// A part of it is no longer at hand.
-    pub(super) async fn work_of_set(&mut self, flow: &Flow, published: Published) -> Result<Work> {
+    pub(super) async fn restore_work(
+        &mut self,
+        flow: &Flow,
+        published: PublishedSet,
+    ) -> Result<FlowWork> {
         let state = self.store_state(&flow.name)?.clone();
         let mut parts: Vec<PlannedPart> = published
             .manifest
             .parts
             .iter()
-            .map(PlannedPart::of)
+            .map(PlannedPart::from_published)
             .collect();
-        self.find_made(flow, &state, &mut parts).await?;
-        if let Some(part) = parts.iter().find(|part| part.made.is_none()) {
+        self.find_existing(flow, &state, &mut parts).await?;
+        if let Some(part) = parts.iter().find(|part| part.existing.is_none()) {
             let error = format!(
                 "part {} of that set is no longer at hand, or damaged",
                 part.name.as_deref().unwrap_or_default()
@@ -285,23 +300,23 @@ impl Planner {
             };
             return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
         }
-        Ok(Work {
+        Ok(FlowWork {
             key: published.key,
             components: published.components,
             placement: published.placement,
-            schema: published.schema,
+            schema: published.schema_digest,
             columns: published.columns,
             parts,
-            sequence: published.sequence,
+            sequence: published.max_sequence,
             pinned: published.pinned,
             altered: state.altered,
             receipt_stat: state.receipt_stat,
-            ..Work::nothing()
+            ..FlowWork::empty()
         })
     }
 
     /// The files that a flow reads.
-    pub(super) fn sources(&self, flow: &Flow) -> Result<Vec<Input>> {
+    pub(super) fn input_files(&self, flow: &Flow) -> Result<Vec<Input>> {
         let Some(upstream) = flow.upstream() else {
             return Ok(self.inputs(&flow.name)?.to_vec());
         };
@@ -326,7 +341,7 @@ impl Planner {
             })
         };
         let files: Option<Vec<Input>> = parts.iter().map(input).collect();
-        files.ok_or_else(|| super::judge::not_as_built(upstream.name.as_str()))
+        files.ok_or_else(|| super::judge::altered_upstream_error(upstream.name.as_str()))
     }
 
     /// The layouts of files: from the index where their bytes were seen before.
@@ -355,7 +370,7 @@ impl Planner {
             .collect::<Result<Vec<_>>>()?;
         for (key, layout) in inspected {
             self.layouts.insert(key, layout.clone());
-            self.found.layouts.push((key, layout));
+            self.new_records.layouts.push((key, layout));
         }
         Ok(keys
             .iter()
@@ -365,7 +380,7 @@ impl Planner {
     }
 
     /// Finds the parts that were made before and are at hand.
-    pub(super) async fn find_made(
+    pub(super) async fn find_existing(
         &mut self,
         flow: &Flow,
         state: &StoreState,
@@ -394,7 +409,10 @@ impl Planner {
             .as_ref()
             .filter(|receipt| receipt.latest.is_some())
         {
-            live.extend(flow.store.kept(self.project.store_path(flow), receipt)?);
+            live.extend(
+                flow.store
+                    .latest_parts(self.project.store_path(flow), receipt)?,
+            );
         }
         let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
         // The receipt knows its parts by their keys too, so that a lost index costs nothing.
@@ -431,19 +449,19 @@ impl Planner {
             .filter(|key| !known.contains_key(key))
             .collect();
         let mut made = self.cache.index.parts(&others).await?;
-        if !self.has_ledger && others.iter().any(|key| !made.contains_key(key)) {
-            self.has_ledger = true;
-            self.noted
+        if !self.is_ledger_loaded && others.iter().any(|key| !made.contains_key(key)) {
+            self.is_ledger_loaded = true;
+            self.unindexed_parts
                 .extend(self.cache.ledger.read().map_err(CacheError::from)?);
         }
         made.extend(
             others
                 .iter()
-                .filter_map(|key| Some((*key, *self.noted.get(key)?))),
+                .filter_map(|key| Some((*key, *self.unindexed_parts.get(key)?))),
         );
         let mut before: Option<HashSet<Fingerprint>> = None;
         let mut in_table =
-            (!flow.store.capabilities().parts_readable).then(|| InTable::new(flow, published));
+            (!flow.store.capabilities().parts_readable).then(|| LoadedParts::new(flow, published));
         for part in parts.iter_mut() {
             let Some(record) = known
                 .get(&part.key)
@@ -453,54 +471,57 @@ impl Planner {
                 continue;
             };
             let place = if live.contains(&record.digest)
-                && in_table.as_mut().is_none_or(|table| table.has(part))
+                && in_table
+                    .as_mut()
+                    .is_none_or(|table| table.take_loaded(part))
             {
-                MadeAt::Live
+                PartLocation::InStore
             } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
-                MadeAt::Staged
+                PartLocation::Staged
             } else {
                 if before.is_none() {
-                    before = Some(
-                        flow.store
-                            .beside(self.project.store_path(flow), state.receipt.as_deref())?,
-                    );
+                    before =
+                        Some(flow.store.previous_parts(
+                            self.project.store_path(flow),
+                            state.receipt.as_deref(),
+                        )?);
                 }
                 if before
                     .as_ref()
                     .is_some_and(|before| before.contains(&record.digest))
                 {
-                    part.made = Some(Made {
+                    part.existing = Some(ExistingPart {
                         record,
-                        place: MadeAt::Staged,
+                        location: PartLocation::Staged,
                     });
                     continue;
                 }
                 if elsewhere.is_none() {
-                    elsewhere = Some(self.parts_of_other_stores(flow).await?);
+                    elsewhere = Some(self.other_store_parts(flow).await?);
                 }
                 match elsewhere
                     .as_ref()
                     .and_then(|places| places.get(&record.digest))
                 {
-                    Some(path) => MadeAt::Elsewhere(path.clone()),
+                    Some(path) => PartLocation::OtherStore(path.clone()),
                     None => continue,
                 }
             };
-            part.made = Some(Made { record, place });
+            part.existing = Some(ExistingPart {
+                record,
+                location: place,
+            });
         }
         Ok(())
     }
 
     /// Where the parts of all other stores of this project lie.
-    async fn parts_of_other_stores(
-        &mut self,
-        flow: &Flow,
-    ) -> Result<HashMap<Fingerprint, PathBuf>> {
-        self.memory
+    async fn other_store_parts(&mut self, flow: &Flow) -> Result<HashMap<Fingerprint, PathBuf>> {
+        self.index_cache
             .load_receipts(&self.cache.index, &self.project.config.name)
             .await?;
         let own = self.project.store_path(flow);
-        let others = self.memory.receipts.iter().filter(|(store, indexed)| {
+        let others = self.index_cache.receipts.iter().filter(|(store, indexed)| {
             store.as_path() != own && indexed.receipt.project == self.project.config.name
         });
         let parts = others.flat_map(|(store, indexed)| {
@@ -516,13 +537,13 @@ impl Planner {
 
 /// Which parts a table has, and so need not be at hand: as many of those that are equal as were
 /// loaded.
-struct InTable {
-    adds: bool,
+struct LoadedParts {
+    is_append: bool,
     loaded: HashMap<Fingerprint, usize>,
 }
 
-impl InTable {
-    fn new(flow: &Flow, published: Option<&Published>) -> Self {
+impl LoadedParts {
+    fn new(flow: &Flow, published: Option<&PublishedSet>) -> Self {
         let mut loaded: HashMap<Fingerprint, usize> = HashMap::new();
         for part in published
             .iter()
@@ -531,13 +552,13 @@ impl InTable {
             *loaded.entry(part.key).or_default() += 1;
         }
         Self {
-            adds: flow.mode.appends() && flow.home.rows().is_none(),
+            is_append: flow.mode.appends() && flow.home.as_rows().is_none(),
             loaded,
         }
     }
 
-    fn has(&mut self, part: &PlannedPart) -> bool {
-        if self.adds {
+    fn take_loaded(&mut self, part: &PlannedPart) -> bool {
+        if self.is_append {
             // Those that stay are not planned with, and have their names.
             return part.name.is_some();
         }
@@ -553,7 +574,7 @@ impl InTable {
 
 /// Parts that are made anew have the numbers of those that were made from the same inputs: who
 /// reads the store finds them changed, not gone and come again.
-pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<Moved>)]) {
+pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<PartInput>)]) {
     let mut of_input: HashMap<&str, BTreeSet<u64>> = HashMap::new();
     for (number, inputs) in numbers {
         for input in inputs {
@@ -583,12 +604,12 @@ fn new_parts(
     layouts: &[&Layout],
     recipe: &Fingerprint,
     transfer: TransferMode,
-    target: &Target,
+    target: &OutputSpec,
 ) -> Vec<PlannedPart> {
     let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
-    let moved = |file: usize| Moved {
+    let moved = |file: usize| PartInput {
         name: files[file].name.clone(),
         digest: files[file].digest,
         is_replaced: false,
@@ -600,12 +621,12 @@ fn new_parts(
             transfer,
             &slice,
             &digests,
-            target.format.made_version(),
+            target.format.output_version(),
         );
         let mut used: Vec<usize> = slice.pieces.iter().map(|piece| piece.file).collect();
         used.dedup();
         used.iter().for_each(|file| unused[*file] = false);
-        let inputs: Vec<Moved> = used.into_iter().map(moved).collect();
+        let inputs: Vec<PartInput> = used.into_iter().map(moved).collect();
         let stem = inputs.first().map_or("", |input| input.name.as_str());
         let stem = Path::new(stem)
             .file_stem()
@@ -619,8 +640,8 @@ fn new_parts(
             name: None,
             sequence: None,
             inputs,
-            made: None,
-            unit: None,
+            existing: None,
+            partition: None,
         });
     }
     // A file without rows is in no slice, and has been moved all the same.
@@ -636,17 +657,17 @@ fn new_parts(
     parts
 }
 
-fn open(file: &Input) -> Result<Opened> {
-    let opened = Opened {
+fn open_input(file: &Input) -> Result<OpenFile> {
+    let opened = OpenFile {
         file: fs::open(&file.path)?,
         path: file.path.clone(),
     };
-    still(file, &opened)?;
+    check_unchanged(file, &opened)?;
     Ok(opened)
 }
 
 /// The open file is the one that was fingerprinted, and nobody wrote to it since.
-fn still(file: &Input, opened: &Opened) -> Result<()> {
+fn check_unchanged(file: &Input, opened: &OpenFile) -> Result<()> {
     if fs::stat_open(&opened.file, &opened.path)? == file.stat {
         Ok(())
     } else {
@@ -655,15 +676,15 @@ fn still(file: &Input, opened: &Opened) -> Result<()> {
 }
 
 fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
-    let opened = open(file)?;
+    let opened = open_input(file)?;
     let layout = format.reader().inspect(&opened)?;
     // It is recorded under the digest of these bytes.
-    still(file, &opened)?;
+    check_unchanged(file, &opened)?;
     Ok(layout)
 }
 
 /// The names of files, as the home has them.
-fn names(files: &[Input]) -> Vec<&str> {
+fn file_names(files: &[Input]) -> Vec<&str> {
     files.iter().map(|file| file.name.as_str()).collect()
 }
 
@@ -672,21 +693,21 @@ fn names(files: &[Input]) -> Vec<&str> {
 pub(super) fn check_schemas(
     format: &dyn Format,
     layouts: &[&Layout],
-    open: impl Fn(usize) -> Result<Opened>,
+    open: impl Fn(usize) -> Result<OpenFile>,
 ) -> Result<()> {
     let Some(first) = layouts.first() else {
         return Ok(());
     };
     let Some(other) = layouts
         .iter()
-        .position(|layout| layout.columns != first.columns)
+        .position(|layout| layout.logical_digest != first.logical_digest)
     else {
         return Ok(());
     };
     // The odd one out is most likely the one to look at.
     let alike = layouts
         .iter()
-        .filter(|layout| layout.columns == first.columns)
+        .filter(|layout| layout.logical_digest == first.logical_digest)
         .count();
     let (odd, usual) = if alike * 2 < layouts.len() {
         (0, other)
@@ -696,9 +717,9 @@ pub(super) fn check_schemas(
     let (odd, usual) = (open(odd)?, open(usual)?);
     let difference = format
         .reader()
-        .difference(&odd, &usual)?
+        .schema_difference(&odd, &usual)?
         .unwrap_or_else(|| "their schemas differ".into());
-    Err(FormatError::Schema {
+    Err(FormatError::SchemaMismatch {
         path: odd.path,
         sibling: usual.path,
         difference,
@@ -707,18 +728,18 @@ pub(super) fn check_schemas(
 }
 
 /// Nothing is decoded before every file of every part that must be made was found decodable.
-fn check_decodable(format: &dyn Format, work: &Work, target: &Target) -> Result<()> {
+fn check_decodable(format: &dyn Format, work: &FlowWork, target: &OutputSpec) -> Result<()> {
     let mut files: Vec<usize> = work
         .parts
         .iter()
-        .filter(|part| part.made.is_none())
+        .filter(|part| part.existing.is_none())
         .flat_map(|part| &part.slice.pieces)
         .map(|piece| piece.file)
         .collect();
     files.sort_unstable();
     files.dedup();
     for file in files {
-        check_recodable(format, &open(&work.files[file])?, target)?;
+        check_recodable(format, &open_input(&work.files[file])?, target)?;
     }
     Ok(())
 }

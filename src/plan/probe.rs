@@ -10,18 +10,18 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
 
-use super::Hashing;
-use super::look::{Look, StoreLook};
-use super::memory::Memory;
+use super::HashProgress;
+use super::index_cache::IndexCache;
+use super::snapshot::{FlowStats, StoreStats};
 use crate::cache::index::IndexedReceipt;
-use crate::connection::within;
+use crate::connection::run_with_timeout;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::stat::{FolderMemo, Now, Remembered};
+use crate::fingerprint::stat::{FolderMemo, MemoEntry, UnixNanos};
 use crate::flow::Flow;
 use crate::fs::{self, FsError, Stat};
-use crate::store::Live;
-use crate::store::receipt::{Published, Receipt};
+use crate::store::LiveContents;
+use crate::store::receipt::{PublishedSet, Receipt};
 
 /// One file of a home, with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +54,12 @@ pub struct StoreState {
     /// Visible names that hygge did not publish.
     pub added: Vec<String>,
     /// True where there is no receipt, and the index remembers one that nothing can make up for.
-    pub is_lost: bool,
+    pub is_receipt_lost: bool,
 }
 
 /// What a probe of one flow found.
 #[derive(Debug)]
-pub struct Observed {
+pub struct FlowState {
     /// The files of its home by name; nothing where the home is another flow.
     pub inputs: Result<Vec<Input>>,
     /// What its store holds.
@@ -67,76 +67,76 @@ pub struct Observed {
 }
 
 /// One file whose digest is asked for.
-struct Wanted {
+struct HashRequest {
     folder: PathBuf,
     name: String,
     stat: Stat,
-    digest: Digest,
+    digest: DigestState,
 }
 
 /// How the digest of a file is known.
-enum Digest {
-    /// The memo vouches for it.
+enum DigestState {
+    /// The memo has it.
     Remembered(Fingerprint),
-    /// Nothing vouches for it yet.
+    /// It is not known yet.
     Unknown,
     /// The file was read.
-    Hashed(Result<Remembered>),
+    Hashed(Result<MemoEntry>),
 }
 
 /// A flow between looking and hashing.
-struct Probed<'a> {
+struct FlowProbe<'a> {
     real: &'a Path,
-    inputs: Result<Vec<Wanted>>,
-    store: Result<ProbedStore>,
+    inputs: Result<Vec<HashRequest>>,
+    store: Result<StoreProbe>,
 }
 
-struct ProbedStore {
+struct StoreProbe {
     /// What it is called, where it is a table.
     table: Option<String>,
     receipt: Option<Arc<Receipt>>,
     receipt_stat: Option<Stat>,
-    is_new: bool,
-    is_lost: bool,
-    live: Live,
-    files: Vec<Wanted>,
+    is_receipt_new: bool,
+    is_receipt_lost: bool,
+    live: LiveContents,
+    files: Vec<HashRequest>,
 }
 
 /// Probes flows that were looked at, in their order; each comes with the real path of its store.
 ///
 /// Where it is interrupted, what was not hashed by then is an error of its flow.
 pub fn probe(
-    looks: &[(&Flow, &Path, &Look)],
-    memory: &mut Memory,
+    flow_stats: &[(&Flow, &Path, &FlowStats)],
+    index_cache: &mut IndexCache,
     interrupted: &AtomicBool,
-) -> Vec<Observed> {
+) -> Vec<FlowState> {
     // What is asked of databases is asked at once.
-    let known = &*memory;
-    let mut probed: Vec<Probed<'_>> = looks
+    let known = &*index_cache;
+    let mut probed: Vec<FlowProbe<'_>> = flow_stats
         .par_iter()
-        .map(|(flow, real, look)| Probed {
+        .map(|(flow, real, look)| FlowProbe {
             real,
-            inputs: inputs(look, known),
-            store: store(flow, real, look, known),
+            inputs: probe_inputs(look, known),
+            store: probe_store(flow, real, look, known),
         })
         .collect();
-    let hashing = &memory.hashing;
-    let wanted = probed.iter_mut().flat_map(Probed::wanted);
-    let mut unknown: Vec<&mut Wanted> = wanted
-        .filter(|wanted| matches!(wanted.digest, Digest::Unknown))
+    let hashing = &index_cache.hash_progress;
+    let wanted = probed.iter_mut().flat_map(FlowProbe::hash_requests);
+    let mut unknown: Vec<&mut HashRequest> = wanted
+        .filter(|wanted| matches!(wanted.digest, DigestState::Unknown))
         .collect();
     hashing.expect(unknown.iter().map(|wanted| wanted.stat.size).sum());
     unknown
         .par_iter_mut()
-        .for_each(|wanted| hash(wanted, hashing, interrupted));
+        .for_each(|wanted| hash_requested(wanted, hashing, interrupted));
     probed
         .into_iter()
-        .map(|probed| probed.finish(memory))
+        .map(|probed| probed.finish(index_cache))
         .collect()
 }
 
-impl Probed<'_> {
-    fn wanted(&mut self) -> impl Iterator<Item = &mut Wanted> {
+impl FlowProbe<'_> {
+    fn hash_requests(&mut self) -> impl Iterator<Item = &mut HashRequest> {
         let inputs = self
             .inputs
             .as_mut()
@@ -152,7 +152,7 @@ impl Probed<'_> {
         inputs.chain(outputs)
     }
 
-    fn finish(self, memory: &mut Memory) -> Observed {
+    fn finish(self, index_cache: &mut IndexCache) -> FlowState {
         let inputs = self.inputs.and_then(|wanted| {
             let mut files = Vec::with_capacity(wanted.len());
             for wanted in wanted {
@@ -162,15 +162,15 @@ impl Probed<'_> {
                     name,
                     path,
                     stat,
-                    digest: remember(wanted, memory)?,
+                    digest: take_digest(wanted, index_cache)?,
                 });
             }
             Ok(files)
         });
         let store = self.store.and_then(|store| {
-            match (store.is_new, store.receipt_stat, &store.receipt) {
+            match (store.is_receipt_new, store.receipt_stat, &store.receipt) {
                 (true, Some(stat), Some(receipt)) => {
-                    memory.set_receipt(
+                    index_cache.set_receipt(
                         self.real,
                         IndexedReceipt {
                             stat,
@@ -178,21 +178,21 @@ impl Probed<'_> {
                         },
                     );
                 }
-                (_, None, _) if !store.is_lost => memory.forget_receipt(self.real),
+                (_, None, _) if !store.is_receipt_lost => index_cache.forget_receipt(self.real),
                 _ => {}
             }
-            store.finish(memory)
+            store.finish(index_cache)
         });
-        Observed { inputs, store }
+        FlowState { inputs, store }
     }
 }
 
-impl ProbedStore {
-    fn finish(self, memory: &mut Memory) -> Result<StoreState> {
-        let published = self.receipt.as_deref().and_then(settled);
+impl StoreProbe {
+    fn finish(self, index_cache: &mut IndexCache) -> Result<StoreState> {
+        let published = self.receipt.as_deref().and_then(assumed_published);
         let mut state = StoreState {
             exists: self.live.exists,
-            is_lost: self.is_lost,
+            is_receipt_lost: self.is_receipt_lost,
             ..StoreState::default()
         };
         let mut parts: HashMap<&str, &Fingerprint> = published
@@ -202,7 +202,7 @@ impl ProbedStore {
             .collect();
         for wanted in self.files {
             let (name, stat) = (wanted.name.clone(), wanted.stat);
-            if parts.remove(name.as_str()) != Some(&remember(wanted, memory)?) {
+            if parts.remove(name.as_str()) != Some(&take_digest(wanted, index_cache)?) {
                 state.altered.push(name);
             } else {
                 state.intact.insert(name, stat);
@@ -236,42 +236,47 @@ impl ProbedStore {
 }
 
 /// What a receipt says is published. One that died in the middle names two sets: the old one is
-/// assumed until the store is settled, which needs its lock.
-fn settled(receipt: &Receipt) -> Option<&Published> {
+/// assumed until the store is recovered, which needs its lock.
+fn assumed_published(receipt: &Receipt) -> Option<&PublishedSet> {
     receipt.published.as_ref()
 }
 
-fn inputs(look: &Look, memory: &Memory) -> Result<Vec<Wanted>> {
+fn probe_inputs(look: &FlowStats, index_cache: &IndexCache) -> Result<Vec<HashRequest>> {
     let listing = look.home.as_ref().map_err(Error::clone)?;
-    let memo = memory.memos.get(&listing.folder);
-    let wanted = listing.files.iter().map(|file| Wanted {
+    let memo = index_cache.memos.get(&listing.folder);
+    let wanted = listing.files.iter().map(|file| HashRequest {
         folder: listing.folder.clone(),
         name: file.name.clone(),
         stat: file.stat,
-        digest: known(memo, &file.name, &file.stat),
+        digest: memo_digest(memo, &file.name, &file.stat),
     });
     Ok(wanted.collect())
 }
 
-fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<ProbedStore> {
-    let StoreLook {
+fn probe_store(
+    flow: &Flow,
+    real: &Path,
+    look: &FlowStats,
+    index_cache: &IndexCache,
+) -> Result<StoreProbe> {
+    let StoreStats {
         receipt: receipt_stat,
         live,
     } = look.store.clone()?;
-    let indexed = memory
+    let indexed = index_cache
         .receipts
         .get(real)
         .filter(|indexed| Some(indexed.stat) == receipt_stat);
     let (receipt, is_new) = match (indexed, receipt_stat) {
         (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
         (None, Some(_)) => (
-            within(flow.timeout, || flow.store.receipt(real))?.map(Arc::new),
+            run_with_timeout(flow.timeout, || flow.store.receipt(real))?.map(Arc::new),
             true,
         ),
         (None, None) => (None, false),
     };
-    let memo = memory.memos.get(real);
-    let published = receipt.as_deref().and_then(settled);
+    let memo = index_cache.memos.get(real);
+    let published = receipt.as_deref().and_then(assumed_published);
     let mut files = Vec::new();
     for part in published
         .map(|published| published.manifest.parts.as_slice())
@@ -280,72 +285,72 @@ fn store(flow: &Flow, real: &Path, look: &Look, memory: &Memory) -> Result<Probe
         let Some(stat) = live.files.get(&part.name) else {
             continue;
         };
-        files.push(Wanted {
+        files.push(HashRequest {
             folder: real.to_path_buf(),
             name: part.name.clone(),
             stat: *stat,
-            digest: known(memo, &part.name, stat),
+            digest: memo_digest(memo, &part.name, stat),
         });
     }
     // One that says of nothing that it was published was that of a first publication which died.
     let says_something = || {
-        memory
+        index_cache
             .receipts
             .get(real)
             .is_none_or(|indexed| indexed.receipt.published.is_some())
     };
     let is_lost = receipt_stat.is_none()
         && flow.mode.appends()
-        && memory.stores.contains_key(real)
+        && index_cache.stores.contains_key(real)
         && says_something();
     let table = flow.store.table().map(|table| table.names.join("."));
-    Ok(ProbedStore {
+    Ok(StoreProbe {
         table,
         receipt,
         receipt_stat,
-        is_new,
-        is_lost,
+        is_receipt_new: is_new,
+        is_receipt_lost: is_lost,
         live,
         files,
     })
 }
 
-fn known(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> Digest {
+fn memo_digest(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> DigestState {
     memo.and_then(|memo| memo.digest(name, stat))
-        .map_or(Digest::Unknown, Digest::Remembered)
+        .map_or(DigestState::Unknown, DigestState::Remembered)
 }
 
-/// Hashes a file and checks that it looks the same before and after.
-fn hash(wanted: &mut Wanted, hashing: &Hashing, interrupted: &AtomicBool) {
+/// Hashes a file and checks that it flow_stats the same before and after.
+fn hash_requested(wanted: &mut HashRequest, hashing: &HashProgress, interrupted: &AtomicBool) {
     let path = wanted.folder.join(&wanted.name);
-    let now = Now::take();
-    let digest = || -> Result<Remembered> {
+    let now = UnixNanos::now();
+    let digest = || -> Result<MemoEntry> {
         let file = fs::open(&path)?;
         let mut before = 0;
         let passed = |bytes: u64| {
             hashing.add(bytes - std::mem::replace(&mut before, bytes));
-            fs::go_on(interrupted)
+            fs::check_interrupted(interrupted)
         };
         let (digest, _) =
-            Fingerprint::of_file(&file, passed).map_err(FsError::at("read", &path))?;
+            Fingerprint::hash_file(&file, passed).map_err(FsError::at("read", &path))?;
         if fs::stat_open(&file, &path)? != wanted.stat {
             return Err(ProbeError::Changing(path.clone()).into());
         }
-        Ok(Remembered::new(wanted.stat, digest, now))
+        Ok(MemoEntry::new(wanted.stat, digest, now))
     };
-    wanted.digest = Digest::Hashed(digest());
+    wanted.digest = DigestState::Hashed(digest());
 }
 
 /// Takes the digest of a file over into the memo.
-fn remember(wanted: Wanted, memory: &mut Memory) -> Result<Fingerprint> {
+fn take_digest(wanted: HashRequest, index_cache: &mut IndexCache) -> Result<Fingerprint> {
     match wanted.digest {
-        Digest::Remembered(digest) => Ok(digest),
-        Digest::Hashed(found) => {
+        DigestState::Remembered(digest) => Ok(digest),
+        DigestState::Hashed(found) => {
             let remembered = found?;
-            memory.remember(&wanted.folder, wanted.name, remembered);
+            index_cache.set_memo(&wanted.folder, wanted.name, remembered);
             Ok(remembered.digest)
         }
-        Digest::Unknown => Err(ProbeError::Changing(wanted.folder.join(wanted.name)).into()),
+        DigestState::Unknown => Err(ProbeError::Changing(wanted.folder.join(wanted.name)).into()),
     }
 }
 

@@ -8,9 +8,9 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use salsa::Setter;
 
-use super::db::{self, ConfigFiles, Database, FlowId, FlowKey, HomeState, Paths};
+use super::queries::{self, ConfigFiles, FlowId, FlowKey, HomeState, QueryDatabase, ResolvedPaths};
 use crate::cache::CacheFolder;
-use crate::config::loader::Found;
+use crate::config::loader::LoadedConfig;
 use crate::config::node::Node;
 use crate::config::{Config, FILE_NAMES, absolute};
 use crate::error::Result;
@@ -24,19 +24,19 @@ use crate::home::Source;
 /// A project whose config is understood.
 #[derive(Debug)]
 pub struct Project {
-    database: Database,
+    database: QueryDatabase,
     files: ConfigFiles,
-    paths: Paths,
+    paths: ResolvedPaths,
     homes: HashMap<FlowName, HomeState>,
     /// The config.
     pub config: Arc<Config>,
     /// The flows and their order.
     pub graph: Arc<Graph>,
-    real: RealPaths,
+    real_paths: RealPaths,
     /// The folder of the config.
     root: PathBuf,
     /// The folders in which flows had stores that have no entities now.
-    bases: Vec<PathBuf>,
+    past_store_folders: Vec<PathBuf>,
 }
 
 impl Project {
@@ -44,17 +44,17 @@ impl Project {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn new(found: Arc<Found>) -> Result<Self> {
-        let database = Database::new();
+    pub fn new(found: Arc<LoadedConfig>) -> Result<Self> {
+        let database = QueryDatabase::new();
         let root = fs::real_path(&found.root)?;
         let files = ConfigFiles::new(&database, found);
-        let (config, problems) = db::resolved(&database, files);
-        let config = config.ok_or_else(|| problems.in_order())?;
-        let (flows, _) = db::flows(&database, files);
+        let (config, problems) = queries::resolved(&database, files);
+        let config = config.ok_or_else(|| problems.sorted())?;
+        let (flows, _) = queries::flows(&database, files);
         let real = real_paths(&flows, &config.options.cache_folder)?;
-        let paths = Paths::new(&database, real.clone());
-        let graph = db::graph(&database, files, paths)?;
-        let bases = bases(&config, &root)?;
+        let paths = ResolvedPaths::new(&database, real.clone());
+        let graph = queries::graph(&database, files, paths)?;
+        let bases = past_store_folders(&config, &root)?;
         Ok(Self {
             database,
             files,
@@ -62,9 +62,9 @@ impl Project {
             homes: HashMap::new(),
             config,
             graph,
-            real,
+            real_paths: real,
             root,
-            bases,
+            past_store_folders: bases,
         })
     }
 
@@ -74,32 +74,32 @@ impl Project {
     }
 
     /// The folders in which flows had stores that have no entities now.
-    pub fn bases(&self) -> &[PathBuf] {
-        &self.bases
+    pub fn past_store_folders(&self) -> &[PathBuf] {
+        &self.past_store_folders
     }
 
     /// What the stores of flows say that have no entities now.
-    pub(super) fn stores_of_none(&self) -> impl Iterator<Item = &Node> {
-        stores_of_none(&self.config)
+    pub(super) fn entityless_stores(&self) -> impl Iterator<Item = &Node> {
+        entityless_stores(&self.config)
     }
 
     /// The folder that nothing may leave, where the config says so.
-    pub fn confined(&self) -> Option<&Path> {
+    pub fn confined_root(&self) -> Option<&Path> {
         self.config.options.confine.then_some(&self.root)
     }
 
     /// The real path of a flow's store.
     pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
         let path = flow.store.path();
-        self.real.get(path).map_or(path, PathBuf::as_path)
+        self.real_paths.get(path).map_or(path, PathBuf::as_path)
     }
 
     /// Where the cache is.
     pub fn cache_folder(&self) -> CacheFolder {
         let written = &self.config.options.cache_folder;
-        let real = self.real.get(written).unwrap_or(written).clone();
+        let real = self.real_paths.get(written).unwrap_or(written).clone();
         CacheFolder {
-            real,
+            real_path: real,
             root: written.parent().unwrap_or(written).to_path_buf(),
         }
     }
@@ -114,7 +114,7 @@ impl Project {
             .graph
             .flows()
             .any(|flow| self.store_path(flow).parent() == parent)
-            || self.bases.iter().any(is_beside)
+            || self.past_store_folders.iter().any(is_beside)
         {
             return Ok(true);
         }
@@ -133,15 +133,15 @@ impl Project {
     }
 
     /// True where a flow's home lies in a folder, or the folder in its home.
-    pub fn reads(&self, flow: &Flow, folder: &Path) -> bool {
-        let Some(files) = flow.home.files() else {
+    pub fn reads_from(&self, flow: &Flow, folder: &Path) -> bool {
+        let Some(files) = flow.home.as_files() else {
             return false;
         };
         let home = self
-            .real
+            .real_paths
             .get(files.path())
             .map_or(files.path(), PathBuf::as_path);
-        home.starts_with(folder) || (files.is_deep() && folder.starts_with(home))
+        home.starts_with(folder) || (files.is_recursive() && folder.starts_with(home))
     }
 
     /// The format of what a flow reads.
@@ -153,11 +153,11 @@ impl Project {
                     .flow(name)
                     .map_or(flow, |upstream| upstream)
                     .store
-                    .target()
+                    .output_spec()
                     .format
             }
             // What is made of rows has the format of the store.
-            Source::Rows(_) => flow.store.target().format,
+            Source::Rows(_) => flow.store.output_spec().format,
         }
     }
 
@@ -180,7 +180,7 @@ impl Project {
                 .entry(name.clone())
                 .or_insert_with(|| HomeState::new(database, inputs)),
         };
-        db::flow_key(
+        queries::flow_key(
             &self.database,
             self.files,
             self.paths,
@@ -190,18 +190,18 @@ impl Project {
     }
 
     /// How often each query ran since the last call.
-    pub fn take_executed(&self) -> BTreeMap<String, usize> {
-        self.database.take_executed()
+    pub fn take_query_counts(&self) -> BTreeMap<String, usize> {
+        self.database.take_query_counts()
     }
 }
 
-fn stores_of_none(config: &Config) -> impl Iterator<Item = &Node> {
+fn entityless_stores(config: &Config) -> impl Iterator<Item = &Node> {
     let store = |flow: &String| {
         let called = format!("store of flow {flow}");
         config
-            .spare
+            .unused_blocks
             .iter()
-            .find(|spare| spare.what == "store" && spare.called == called)
+            .find(|spare| spare.kind == "store" && spare.label == called)
             .map(|spare| &spare.block)
     };
     config.without_entities.iter().filter_map(store)
@@ -209,9 +209,9 @@ fn stores_of_none(config: &Config) -> impl Iterator<Item = &Node> {
 
 /// Where the stores of entities lay: the folder that their names are joined to, or that the
 /// placeholder stands in.
-fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
+fn past_store_folders(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
     let mut bases = Vec::new();
-    for store in stores_of_none(config) {
+    for store in entityless_stores(config) {
         let Some(path) = store.get("path").and_then(Node::text) else {
             continue;
         };
@@ -228,7 +228,7 @@ fn bases(config: &Config, root: &Path) -> Result<Vec<PathBuf>> {
 fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
     let homes = flows
         .iter()
-        .filter_map(|flow| flow.home.files())
+        .filter_map(|flow| flow.home.as_files())
         .map(|files| files.path());
     let paths: HashSet<&Path> = homes
         .chain(flows.iter().map(|flow| flow.store.path()))

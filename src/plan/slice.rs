@@ -8,7 +8,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::{Layout, Piece, TransferMode, must_cut};
+use crate::format::{Layout, Piece, TransferMode, must_split};
 
 /// More parts than any flow has: a file may say that it has more rows than it could.
 const MOST_PARTS: u64 = 1_000_000;
@@ -37,7 +37,7 @@ impl From<TooManyParts> for Error {
 ///
 /// # Errors
 /// The one with the most rows.
-pub fn check_number<'l>(
+pub fn check_part_count<'l>(
     layouts: impl Iterator<Item = (&'l str, &'l Layout)>,
     rows_per_file: Option<u64>,
 ) -> Result<(), TooManyParts> {
@@ -98,7 +98,7 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
         files: layouts.len(),
         wanted,
         done: Vec::new(),
-        waiting: Vec::new(),
+        pending: Vec::new(),
         rows: 0,
     };
     let mut before: Option<&Layout> = None;
@@ -109,12 +109,12 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
     {
         if before
             .replace(layout)
-            .is_some_and(|before| !before.packs_with(layout))
+            .is_some_and(|before| !before.can_pack_with(layout))
         {
             cutter.flush();
         }
         for (group, size) in layout.groups.iter().enumerate() {
-            cutter.take(Run {
+            cutter.add_group(PendingGroup {
                 file,
                 group,
                 rows: size.rows,
@@ -127,7 +127,7 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
 
 /// A row group on its way into a slice.
 #[derive(Clone, Copy)]
-struct Run {
+struct PendingGroup {
     file: usize,
     group: usize,
     rows: u64,
@@ -138,18 +138,18 @@ struct Cutter {
     files: usize,
     wanted: u64,
     done: Vec<Slice>,
-    waiting: Vec<Run>,
+    pending: Vec<PendingGroup>,
     rows: u64,
 }
 
 impl Cutter {
-    fn take(&mut self, run: Run) {
+    fn add_group(&mut self, run: PendingGroup) {
         if run.rows == 0 {
             return;
         }
-        if must_cut(run.rows, self.wanted) {
-            self.waiting.push(run);
-            self.cut_waiting();
+        if must_split(run.rows, self.wanted) {
+            self.pending.push(run);
+            self.cut_pending();
             return;
         }
         if self.rows > 0
@@ -158,7 +158,7 @@ impl Cutter {
         {
             self.flush();
         }
-        self.waiting.push(run);
+        self.pending.push(run);
         self.rows += run.rows;
         if self.rows >= self.wanted {
             self.flush();
@@ -167,11 +167,11 @@ impl Cutter {
 
     /// What is waiting becomes one slice of whole groups.
     fn flush(&mut self) {
-        if self.waiting.is_empty() {
+        if self.pending.is_empty() {
             return;
         }
         let pieces = self
-            .waiting
+            .pending
             .iter()
             .map(|run| Piece {
                 file: run.file,
@@ -179,25 +179,25 @@ impl Cutter {
                 rows: None,
             })
             .collect();
-        let bytes = self.waiting.iter().map(|run| run.bytes).sum();
+        let bytes = self.pending.iter().map(|run| run.bytes).sum();
         self.done.push(Slice {
             pieces,
             rows: self.rows,
             bytes,
         });
-        self.waiting.clear();
+        self.pending.clear();
         self.rows = 0;
     }
 
     /// What is waiting is cut by rows into slices of the wanted size; the last one takes what is
     /// left, which is between half and one and a half times as much.
-    fn cut_waiting(&mut self) {
-        let mut left: u64 = self.waiting.iter().map(|run| run.rows).sum();
+    fn cut_pending(&mut self) {
+        let mut left: u64 = self.pending.iter().map(|run| run.rows).sum();
         let mut slice = Slice::default();
-        for run in std::mem::take(&mut self.waiting) {
+        for run in std::mem::take(&mut self.pending) {
             let mut first = 0;
             while first < run.rows {
-                let size = if must_cut(left, self.wanted) {
+                let size = if must_split(left, self.wanted) {
                     self.wanted
                 } else {
                     left
@@ -253,9 +253,9 @@ pub fn part_key(
     match transfer {
         TransferMode::Undecoded => key.text("undecoded"),
         TransferMode::Recompressed { compression } => {
-            key.text("recompressed").text(compression.word)
+            key.text("recompressed").text(compression.name)
         }
-        TransferMode::Decoded { compression } => key.text("decoded").text(compression.word),
+        TransferMode::Decoded { compression } => key.text("decoded").text(compression.name),
     };
     key.count(slice.pieces.len());
     for piece in &slice.pieces {
@@ -289,7 +289,7 @@ mod tests {
     use crate::format::Group;
 
     fn layout(groups: &[u64], packing: u8) -> Layout {
-        let digest = Fingerprint::of_bytes(&[packing]);
+        let digest = Fingerprint::hash_bytes(&[packing]);
         Layout {
             rows: groups.iter().sum(),
             groups: groups
@@ -299,12 +299,12 @@ mod tests {
                     bytes: *rows,
                 })
                 .collect(),
-            schema: digest,
+            stored_digest: digest,
             compressions: BTreeSet::new(),
             container: String::new(),
             encrypted: false,
-            columns: digest,
-            packing: Some(digest),
+            logical_digest: digest,
+            packing_digest: Some(digest),
         }
     }
 
@@ -338,14 +338,14 @@ mod tests {
     fn so_many_parts_are_refused_before_they_are_cut() {
         let many = layout(&[u64::MAX], 0);
         let error =
-            check_number([("a.parquet", &many)].into_iter(), Some(10)).expect_err("too many");
+            check_part_count([("a.parquet", &many)].into_iter(), Some(10)).expect_err("too many");
         assert!(
             error
                 .to_string()
                 .starts_with("a.parquet has 18446744073709551615 rows"),
             "{error}"
         );
-        assert!(check_number([("a.parquet", &many)].into_iter(), None).is_ok());
+        assert!(check_part_count([("a.parquet", &many)].into_iter(), None).is_ok());
     }
 
     proptest! {
@@ -365,7 +365,7 @@ mod tests {
                     rows += count;
                 }
                 prop_assert_eq!(rows, part.rows);
-                let packings: BTreeSet<_> = part.pieces.iter().map(|piece| layouts[piece.file].packing).collect();
+                let packings: BTreeSet<_> = part.pieces.iter().map(|piece| layouts[piece.file].packing_digest).collect();
                 prop_assert!(packings.len() <= 1, "a part of files that share none");
             }
             // In order and without a gap: what was taken is all there is.
@@ -385,7 +385,7 @@ mod tests {
             prop_assert_eq!(taken, due);
             for (part, next) in parts.iter().zip(parts.iter().skip(1)) {
                 let file = |part: &Slice| part.pieces.last().map(|piece| piece.file).unwrap_or_default();
-                let is_before_another_kind = layouts[file(part)].packing != layouts[next.pieces[0].file].packing;
+                let is_before_another_kind = layouts[file(part)].packing_digest != layouts[next.pieces[0].file].packing_digest;
                 prop_assert!(part.rows < 2 * wanted && (is_before_another_kind || 2 * part.rows >= wanted), "{} of {wanted}", part.rows);
             }
         }

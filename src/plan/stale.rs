@@ -7,13 +7,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::again;
 use super::probe::StoreState;
+use super::rebuildable;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::Components;
 use crate::flow::{Flow, FlowName};
-use crate::home::{PROBE, SCHEMA};
-use crate::store::receipt::{Part, Published};
+use crate::home::{PROBE_INPUT, SCHEMA_INPUT};
+use crate::store::receipt::{Part, PublishedSet};
 
 /// Whether a flow must run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +49,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The verdict's word.
-    pub fn word(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
             Self::Stale { .. } => "stale",
@@ -151,29 +151,29 @@ pub enum Reason {
 }
 
 /// Stands before an upstream among the inputs: no path below a home begins like it.
-pub const UPSTREAM: &str = "/flow/";
+pub const UPSTREAM_PREFIX: &str = "/flow/";
 
 /// The setting that tells the database of a home from others.
-const DATABASE: &str = "home.database";
+const DATABASE_SETTING: &str = "home.database";
 
 /// How many changes of columns a reason tells.
-const COLUMNS: usize = 5;
+const MAX_SHOWN_COLUMNS: usize = 5;
 
 /// The setting of a set that says by which version of the format its parts were made that did not
 /// pass whole. It is no part of a key, because only the parts can tell whether it matters.
-pub const MADE: &str = "store.format.made.version";
+pub const MADE_VERSION: &str = "store.format.made.version";
 
 /// The version of sets that do not say one.
-const FIRST_MADE: &str = "1";
+const FIRST_MADE_VERSION: &str = "1";
 
 /// The version by which a set was made, where that is not the one of today and some of its parts
 /// did not pass whole.
-fn made_before(published: &Published, version: u32) -> Option<String> {
+fn outdated_version(published: &PublishedSet, version: u32) -> Option<String> {
     let made = published
         .components
         .settings
-        .get(MADE)
-        .map_or(FIRST_MADE, String::as_str);
+        .get(MADE_VERSION)
+        .map_or(FIRST_MADE_VERSION, String::as_str);
     let is_outdated = made != version.to_string()
         && published
             .manifest
@@ -190,15 +190,15 @@ fn passed_whole(part: &Part) -> bool {
 
 /// True for flows whose parts may pass whole: what becomes of other rows is in their keys.
 fn may_pass_whole(flow: &Flow) -> bool {
-    flow.home.rows().is_none() && flow.store.capabilities().parts_readable
+    flow.home.as_rows().is_none() && flow.store.capabilities().parts_readable
 }
 
 /// Why a set must be made again though its config and its home are what they were.
-pub(super) fn outdated_reason(flow: &Flow, published: &Published) -> Option<Reason> {
-    let version = flow.store.target().format.made_version();
-    let old = made_before(published, version).filter(|_| may_pass_whole(flow))?;
+pub(super) fn outdated_reason(flow: &Flow, published: &PublishedSet) -> Option<Reason> {
+    let version = flow.store.output_spec().format.output_version();
+    let old = outdated_version(published, version).filter(|_| may_pass_whole(flow))?;
     Some(Reason::Adapter {
-        field: MADE.into(),
+        field: MADE_VERSION.into(),
         old: Some(old),
         new: Some(version.to_string()),
     })
@@ -206,16 +206,16 @@ pub(super) fn outdated_reason(flow: &Flow, published: &Published) -> Option<Reas
 
 /// With `mode: append`: the parts, by name, that were made by an older version and can be made
 /// again.
-pub(super) fn outdated(
+pub(super) fn outdated_parts(
     flow: &Flow,
-    published: &Published,
+    published: &PublishedSet,
     inputs: &BTreeMap<String, Fingerprint>,
 ) -> HashSet<String> {
     if outdated_reason(flow, published).is_none() {
         return HashSet::new();
     }
     let parts = &published.manifest.parts;
-    let mut again = again::can_be_made_again(inputs, parts);
+    let mut again = rebuildable::rebuildable_parts(inputs, parts);
     again.retain(|name| {
         parts
             .iter()
@@ -243,7 +243,7 @@ pub fn reasons(
     if let Some(now) = now {
         compare_components(published, now, &mut reasons);
     }
-    for (field, old, new) in differences(&published.placement, placement) {
+    for (field, old, new) in changed_fields(&published.placement, placement) {
         reasons.push(Reason::Placement { field, old, new });
     }
     reasons.extend(
@@ -261,11 +261,11 @@ pub fn reasons(
     reasons
 }
 
-fn compare_components(published: &Published, now: &Components, reasons: &mut Vec<Reason>) {
+fn compare_components(published: &PublishedSet, now: &Components, reasons: &mut Vec<Reason>) {
     let before = &published.components;
     let mut settings = before.settings.clone();
-    settings.remove(MADE);
-    for (field, old, new) in differences(&settings, &now.settings) {
+    settings.remove(MADE_VERSION);
+    for (field, old, new) in changed_fields(&settings, &now.settings) {
         reasons.push(if field.ends_with(".version") {
             Reason::Adapter { field, old, new }
         } else {
@@ -276,18 +276,22 @@ fn compare_components(published: &Published, now: &Components, reasons: &mut Vec
 }
 
 /// What differs between what the home had and what it has.
-pub(super) fn compare_inputs(published: &Published, now: &Components, reasons: &mut Vec<Reason>) {
+pub(super) fn compare_inputs(
+    published: &PublishedSet,
+    now: &Components,
+    reasons: &mut Vec<Reason>,
+) {
     let before = &published.components;
     for (name, new) in &now.inputs {
         let old = before.inputs.get(name);
-        match (name.strip_prefix(UPSTREAM), old) {
+        match (name.strip_prefix(UPSTREAM_PREFIX), old) {
             (_, Some(old)) if old == new => {}
-            (_, Some(old)) if name == SCHEMA => reasons.push(Reason::Schema {
+            (_, Some(old)) if name == SCHEMA_INPUT => reasons.push(Reason::Schema {
                 old: *old,
                 new: *new,
                 columns: Vec::new(),
             }),
-            (_, old) if name == PROBE => reasons.push(Reason::Probe {
+            (_, old) if name == PROBE_INPUT => reasons.push(Reason::Probe {
                 old: old.copied(),
                 new: *new,
             }),
@@ -304,8 +308,9 @@ pub(super) fn compare_inputs(published: &Published, now: &Components, reasons: &
             (None, None) => reasons.push(Reason::InputAdded { name: name.clone() }),
         }
     }
-    let is_other =
-        |name: &String| name.starts_with(UPSTREAM) || [SCHEMA, PROBE].contains(&name.as_str());
+    let is_other = |name: &String| {
+        name.starts_with(UPSTREAM_PREFIX) || [SCHEMA_INPUT, PROBE_INPUT].contains(&name.as_str())
+    };
     let gone = before
         .inputs
         .keys()
@@ -313,9 +318,12 @@ pub(super) fn compare_inputs(published: &Published, now: &Components, reasons: &
     reasons.extend(gone.map(|name| Reason::InputRemoved { name: name.clone() }));
 }
 
-type Difference = (String, Option<String>, Option<String>);
+type FieldChange = (String, Option<String>, Option<String>);
 
-fn differences(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Difference> {
+fn changed_fields(
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<FieldChange> {
     let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
     names.sort();
     names.dedup();
@@ -339,7 +347,7 @@ impl fmt::Display for Reason {
                 field,
                 old: Some(_),
                 new: Some(_),
-            } if field == DATABASE => {
+            } if field == DATABASE_SETTING => {
                 write!(
                     f,
                     "{field} is another than it was: the kind, the host, the port, the name or the path of its connection"
@@ -348,7 +356,7 @@ impl fmt::Display for Reason {
             Self::Config { field, old, new } | Self::Placement { field, old, new } => {
                 write!(f, "{field} was {}, is {}", or_none(old), or_none(new))
             }
-            Self::Adapter { field, old, new } if field == MADE => write!(
+            Self::Adapter { field, old, new } if field == MADE_VERSION => write!(
                 f,
                 "its parts were packed, compressed anew or decoded by version {} of hygge's format, and it is {}",
                 or_none(old),
@@ -403,7 +411,7 @@ impl fmt::Display for Reason {
                 )
             }
             Self::Schema { columns, .. } => {
-                let more = columns.len().saturating_sub(COLUMNS);
+                let more = columns.len().saturating_sub(MAX_SHOWN_COLUMNS);
                 let more = if more > 0 {
                     format!("; and {more} more")
                 } else {
@@ -414,7 +422,7 @@ impl fmt::Display for Reason {
                     "the columns changed: {}{more}",
                     columns
                         .iter()
-                        .take(COLUMNS)
+                        .take(MAX_SHOWN_COLUMNS)
                         .cloned()
                         .collect::<Vec<_>>()
                         .join("; ")

@@ -1,8 +1,8 @@
-//! Tables: what databases answer, and how the units that they are read in become parts.
+//! Tables: what databases answer, and how the partitions that they are read in become parts.
 //!
-//! A unit may become several parts, and how many is known only when it was read. So each part's key
-//! says where in its unit it stands and whether it is the last: a unit is used again where all of
-//! its parts are at hand, the last included.
+//! A partition may become several parts, and how many is known only when it was read. So each
+//! part's key says where in its partition it stands and whether it is the last: a partition is used
+//! again where all of its parts are at hand, the last included.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,50 +10,50 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 
-use super::db::FlowKey;
 use super::prepare::reuse_numbers;
 use super::probe::StoreState;
-use super::work::{PlannedPart, Work};
-use super::{Planner, schema};
-use crate::connection::{ConnectionError, limited, until};
+use super::queries::FlowKey;
+use super::work::{FlowWork, PlannedPart};
+use super::{Planner, schema_changes};
+use crate::connection::{ConnectionError, wait_for_interrupt, with_timeout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 use crate::flow::{Flow, FlowName};
-use crate::home::{Answer, Before, Reading, RowSource, Unit};
-use crate::store::receipt::{Moved, Published};
+use crate::home::{PreviousRead, ReadPartition, ReadSession, RowSource, TableState};
+use crate::store::receipt::{PartInput, PublishedSet};
 
 /// How many rows a part has that is made from a table, where nothing is said.
-pub const ROWS_PER_PART: u64 = 1_000_000;
+pub const DEFAULT_ROWS_PER_PART: u64 = 1_000_000;
 
 /// The field of the recipe that names a table's watermark.
-pub const WATERMARK: &str = "home.watermark";
+pub const WATERMARK_SETTING: &str = "home.watermark";
 
 /// What is known of a table.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ProbedTable {
     /// What it answered.
-    pub answer: Arc<Answer>,
+    pub table_state: Arc<TableState>,
     /// True where that was in the reading from which its parts are made.
-    pub is_read: bool,
+    pub is_from_session: bool,
     /// Published parts that stay: what was asked for is besides.
-    pub stay: Arc<[PlannedPart]>,
+    pub retained: Arc<[PlannedPart]>,
 }
 
-/// The key of a part: where in its unit it stands, and whether the unit ends with it.
-pub fn part_key(
+/// The key of a part: where in its partition it stands, and whether the partition ends with it.
+pub fn partition_part_key(
     recipe: &Fingerprint,
-    answer: &Answer,
-    unit: &Unit,
+    answer: &TableState,
+    partition: &ReadPartition,
     number: usize,
     is_last: bool,
 ) -> Fingerprint {
     let mut key = KeyWriter::new(KeyKind::Part);
     key.digest(recipe)
         .text("unit")
-        .text(&unit.name)
-        .digest(&unit.digest)
-        .digest(&answer.schema);
+        .text(&partition.name)
+        .digest(&partition.digest)
+        .digest(&answer.schema_digest);
     key.count(number).number(u64::from(is_last));
     key.finish()
 }
@@ -73,20 +73,20 @@ impl From<PartMoved> for Error {
 /// True where another try may do: the connection failed for a while, or a part was moved meanwhile.
 pub fn is_transient(error: &Error) -> bool {
     error
-        .cause::<ConnectionError>()
+        .downcast_source::<ConnectionError>()
         .is_some_and(ConnectionError::is_transient)
-        || error.cause::<PartMoved>().is_some()
+        || error.downcast_source::<PartMoved>().is_some()
 }
 
 /// What a flow with a table is made of.
 #[derive(Clone, Debug)]
 pub struct TableWork {
     /// What the table has.
-    pub answer: Arc<Answer>,
+    pub table_state: Arc<TableState>,
     /// What keys of parts are made with.
     pub recipe: Fingerprint,
     /// What reads it; `None` where it is only planned.
-    pub reading: Option<Arc<dyn Reading>>,
+    pub session: Option<Arc<dyn ReadSession>>,
     /// What its reader should know of this build, in words.
     pub remarks: Vec<String>,
 }
@@ -94,10 +94,10 @@ pub struct TableWork {
 impl Planner {
     /// Asks the tables of flows what they hold, all at once, but for those that are read whatever
     /// they say.
-    pub(super) async fn ask_tables(&mut self, names: &[FlowName]) -> Result<()> {
+    pub(super) async fn probe_tables(&mut self, names: &[FlowName]) -> Result<()> {
         let asked: Vec<Arc<Flow>> = names
             .iter()
-            .filter(|name| self.asks(name))
+            .filter(|name| self.needs_probe(name))
             .filter_map(|name| self.flow(name).ok())
             .collect();
         if asked.is_empty() {
@@ -105,23 +105,23 @@ impl Planner {
         }
         let mut questions = Vec::with_capacity(asked.len());
         for flow in asked {
-            let (before, stay) = self.settled(&flow).await?;
+            let (before, stay) = self.closed_partitions(&flow).await?;
             questions.push((before, stay, flow));
         }
         let databases = self.databases.clone();
         let probes = questions.iter().filter_map(|(before, stay, flow)| {
-            let table = flow.home.rows()?;
+            let table = flow.home.as_rows()?;
             let databases = &databases;
-            let seen = |answer: Answer| Seen {
-                answer: Arc::new(answer),
-                is_read: false,
-                stay: stay.clone(),
+            let seen = |answer: TableState| ProbedTable {
+                table_state: Arc::new(answer),
+                is_from_session: false,
+                retained: stay.clone(),
             };
             // While it is planned, no clock of the flow counts.
             Some(async move {
                 (
                     flow.name.clone(),
-                    limited(flow.timeout, table.probe(databases, before))
+                    with_timeout(flow.timeout, table.probe(databases, before))
                         .await
                         .flatten()
                         .map(seen),
@@ -131,10 +131,10 @@ impl Planner {
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {
             answers = join_all(probes) => Some(answers),
-            () = until(&interrupted) => None,
+            () = wait_for_interrupt(&interrupted) => None,
         };
         let Some(answers) = answers else {
-            self.databases.end_queries().await;
+            self.databases.wait_for_cancellations().await;
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         };
         self.tables.extend(answers);
@@ -142,24 +142,27 @@ impl Planner {
     }
 
     /// How to ask a table that is about to be opened, and which parts of the published set stay.
-    pub async fn before_opening(
+    pub async fn previous_read(
         &mut self,
         name: &FlowName,
-    ) -> Result<(Before, Arc<[PlannedPart]>)> {
+    ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
         let flow = self.flow(name)?;
-        self.settled(&flow).await
+        self.closed_partitions(&flow).await
     }
 
-    /// The parts that a table with a watermark settled, and that are at hand: what they hold is not
+    /// The parts that a table with a watermark closed, and that are at hand: what they hold is not
     /// read again.
-    async fn settled(&mut self, flow: &Flow) -> Result<(Before, Arc<[PlannedPart]>)> {
-        let mut before = Before {
-            is_final: flow.is_final(),
-            ..Before::default()
+    async fn closed_partitions(
+        &mut self,
+        flow: &Flow,
+    ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
+        let mut before = PreviousRead {
+            is_append_only: flow.is_append_only(),
+            ..PreviousRead::default()
         };
         let Some(table) = flow
             .home
-            .rows()
+            .as_rows()
             .filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name))
         else {
             return Ok((before, Arc::default()));
@@ -172,26 +175,22 @@ impl Planner {
             .receipt
             .as_ref()
             .and_then(|receipt| receipt.latest())
-            .filter(|published| follows(table, published));
+            .filter(|published| has_same_watermark(table, published));
         let parts = published
             .map(|published| published.manifest.parts.as_slice())
             .unwrap_or_default();
         let settled = parts.iter().filter(|part| {
-            !part.inputs.is_empty()
-                && part
-                    .inputs
-                    .iter()
-                    .all(|input| table.is_settled(&input.name))
+            !part.inputs.is_empty() && part.inputs.iter().all(|input| table.is_closed(&input.name))
         });
-        let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::of).collect();
-        self.find_made(flow, &state, &mut parts).await?;
-        // A unit of which a part is lost is read again as a whole.
-        let chosen = self.chosen(flow)?;
+        let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::from_published).collect();
+        self.find_existing(flow, &state, &mut parts).await?;
+        // A partition of which a part is lost is read again as a whole.
+        let chosen = self.partition_filter(flow)?;
         for part in &parts {
-            let is_lost = |input: &Moved| {
-                part.made.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name))
+            let is_lost = |input: &PartInput| {
+                part.existing.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name))
             };
-            before.again.extend(
+            before.reread.extend(
                 part.inputs
                     .iter()
                     .filter(|input| is_lost(input))
@@ -201,9 +200,9 @@ impl Planner {
         parts.retain(|part| {
             part.inputs
                 .iter()
-                .all(|input| !before.again.contains(&input.name))
+                .all(|input| !before.reread.contains(&input.name))
         });
-        before.settled.extend(
+        before.closed.extend(
             parts
                 .iter()
                 .flat_map(|part| &part.inputs)
@@ -213,49 +212,53 @@ impl Planner {
     }
 
     /// True where a probe says something that is not known anyway.
-    fn asks(&self, name: &FlowName) -> bool {
-        let is_probed = self
-            .flow(name)
-            .is_ok_and(|flow| flow.home.rows().is_some_and(|table| table.is_probed()));
-        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_read);
+    fn needs_probe(&self, name: &FlowName) -> bool {
+        let is_probed = self.flow(name).is_ok_and(|flow| {
+            flow.home
+                .as_rows()
+                .is_some_and(|table| table.detects_changes())
+        });
+        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_from_session);
         let is_certain = self.is_building && (self.is_forced(name) || self.receipt(name).is_none());
         is_probed && !is_read && !is_certain
     }
 
     /// True where a flow's table must be opened before it is known what is to be done.
     pub fn must_open(&self, name: &FlowName) -> bool {
-        let is_table = self.flow(name).is_ok_and(|flow| flow.home.rows().is_some());
-        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_read);
-        is_table && !is_read && self.stays_at(name).is_none()
+        let is_table = self
+            .flow(name)
+            .is_ok_and(|flow| flow.home.as_rows().is_some());
+        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_from_session);
+        is_table && !is_read && self.fixed_set(name).is_none()
     }
 
     /// What a flow's table holds is known from a reading.
-    pub fn note_opened(
+    pub fn on_table_opened(
         &mut self,
         name: &FlowName,
-        reading: Arc<dyn Reading>,
+        reading: Arc<dyn ReadSession>,
         stay: Arc<[PlannedPart]>,
     ) {
         self.tables.insert(
             name.clone(),
-            Ok(Seen {
-                answer: reading.answer().clone(),
-                is_read: true,
-                stay,
+            Ok(ProbedTable {
+                table_state: reading.table_state().clone(),
+                is_from_session: true,
+                retained: stay,
             }),
         );
-        self.readings.insert(name.clone(), reading);
+        self.sessions.insert(name.clone(), reading);
     }
 
     /// All that a flow needs of its table was read: its sessions are free for others.
-    pub fn end_reading(&mut self, name: &FlowName) -> Option<JoinHandle<()>> {
-        let reading = self.readings.remove(name)?;
+    pub fn close_session(&mut self, name: &FlowName) -> Option<JoinHandle<()>> {
+        let reading = self.sessions.remove(name)?;
         Some(tokio::spawn(async move { reading.close().await }))
     }
 
     /// The flow has ended: what its table holds may be something else by now.
     pub fn forget_table(&mut self, name: &FlowName) {
-        self.end_reading(name);
+        self.close_session(name);
         self.tables.remove(name);
     }
 
@@ -263,7 +266,7 @@ impl Planner {
     /// asked.
     pub(super) fn table_inputs(&self, name: &FlowName) -> Result<BTreeMap<String, Fingerprint>> {
         match self.tables.get(name) {
-            Some(Ok(seen)) => Ok(seen.answer.inputs.clone()),
+            Some(Ok(seen)) => Ok(seen.table_state.inputs.clone()),
             Some(Err(error)) => Err(error.clone()),
             None => {
                 let published = self
@@ -277,27 +280,29 @@ impl Planner {
     }
 
     /// Finds out what is to be done for a flow with a table that answered.
-    pub(super) async fn work_of_table(
+    pub(super) async fn table_flow_work(
         &mut self,
         flow: &Flow,
         key: &FlowKey,
         state: StoreState,
-        seen: Seen,
-    ) -> Result<Work> {
-        let Seen { answer, stay, .. } = seen;
+        seen: ProbedTable,
+    ) -> Result<FlowWork> {
+        let ProbedTable {
+            table_state: answer,
+            retained: stay,
+            ..
+        } = seen;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        if let Some(chosen) = self.chosen(flow)?.filter(|_| {
+        if let Some(chosen) = self.partition_filter(flow)?.filter(|_| {
             flow.home
-                .rows()
+                .as_rows()
                 .is_some_and(|table| table.watermark().is_none())
         }) {
-            return self
-                .work_of_slices(flow, key, &state, answer, &chosen)
-                .await;
+            return self.backfill_work(flow, key, &state, answer, &chosen).await;
         }
         let has_watermark = flow
             .home
-            .rows()
+            .as_rows()
             .is_some_and(|table| table.watermark().is_some());
         // Rows of a file are read again where nothing of the set stays; those of a table stay
         // whatever is read.
@@ -307,16 +312,16 @@ impl Planner {
             !stay.is_empty()
         };
         if let Some(published) = published.filter(|_| stays) {
-            schema::check(published, &answer, flow)?;
+            schema_changes::check_unchanged_columns(published, &answer, flow)?;
         }
-        let recipe = recipe_of(key);
-        let mut new = self.unit_parts(flow, &state, &recipe, &answer).await?;
-        let mut work = Work::of_state(flow, key, &state);
-        work.schema = Some(answer.schema);
-        work.columns = answer.known.clone();
+        let recipe = recipe_digest(key);
+        let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
+        let mut work = FlowWork::from_state(flow, key, &state);
+        work.schema = Some(answer.schema_digest);
+        work.columns = answer.recorded_columns.clone();
         if let Some(published) = published.filter(|_| !stay.is_empty()) {
             work.sequence = published
-                .sequence
+                .max_sequence
                 .max(published.manifest.parts.len() as u64);
             let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
             let gone = published
@@ -333,7 +338,7 @@ impl Planner {
         }
         work.parts = stay.iter().cloned().chain(new).collect();
         work.table = Some(self.table_work(flow, answer, recipe, &work.parts, &state));
-        work.names(flow, &[])?;
+        work.part_names(flow, &[])?;
         Ok(work)
     }
 
@@ -341,12 +346,12 @@ impl Planner {
     pub(super) fn table_work(
         &self,
         flow: &Flow,
-        answer: Arc<Answer>,
+        answer: Arc<TableState>,
         recipe: Fingerprint,
         parts: &[PlannedPart],
         state: &StoreState,
     ) -> TableWork {
-        let reading = self.readings.get(&flow.name).cloned();
+        let reading = self.sessions.get(&flow.name).cloned();
         let mut remarks = answer.remarks.clone();
         let published = state
             .receipt
@@ -356,9 +361,9 @@ impl Planner {
         let known: HashSet<Fingerprint> = published.map(|part| part.key).collect();
         let goes_on = parts
             .iter()
-            .filter(|part| part.made.is_some() && !known.contains(&part.key))
+            .filter(|part| part.existing.is_some() && !known.contains(&part.key))
             .count();
-        if goes_on > 0 && parts.iter().any(|part| part.unit.is_some()) {
+        if goes_on > 0 && parts.iter().any(|part| part.partition.is_some()) {
             remarks.push(format!(
                 "{goes_on} {} of an earlier build {} used again, as the probe answers what it did; the rest is read of a later moment",
                 if goes_on == 1 { "part" } else { "parts" },
@@ -366,62 +371,68 @@ impl Planner {
             ));
         }
         TableWork {
-            answer,
+            table_state: answer,
             recipe,
-            reading,
+            session: reading,
             remarks,
         }
     }
 
-    /// The parts of units that are at hand, and one for each unit that must be read.
-    async fn unit_parts(
+    /// The parts of partitions that are at hand, and one for each partition that must be read.
+    async fn partition_parts(
         &mut self,
         flow: &Flow,
         state: &StoreState,
         recipe: &Fingerprint,
-        answer: &Answer,
+        answer: &TableState,
     ) -> Result<Vec<PlannedPart>> {
-        let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.units.len()];
-        let mut whole = vec![false; answer.units.len()];
-        let chosen = self.chosen(flow)?;
-        let is_asked_for = |unit: &usize| {
+        let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.partitions.len()];
+        let mut whole = vec![false; answer.partitions.len()];
+        let chosen = self.partition_filter(flow)?;
+        let is_asked_for = |partition: &usize| {
             chosen
                 .as_ref()
-                .is_some_and(|chosen| chosen(&answer.units[*unit].name))
+                .is_some_and(|chosen| chosen(&answer.partitions[*partition].name))
         };
-        let units = (0..answer.units.len()).filter(|unit| !is_asked_for(unit));
+        let partitions = (0..answer.partitions.len()).filter(|partition| !is_asked_for(partition));
         let mut open: Vec<usize> = if self.is_forced(&flow.name) {
             Vec::new()
         } else {
-            units.collect()
+            partitions.collect()
         };
         while !open.is_empty() {
             let mut asked = Vec::with_capacity(open.len() * 2);
-            for unit in &open {
+            for partition in &open {
                 for is_last in [true, false] {
-                    let described = &answer.units[*unit];
-                    asked.push(PlannedPart::of_unit(
-                        part_key(recipe, answer, described, found[*unit].len(), is_last),
+                    let described = &answer.partitions[*partition];
+                    asked.push(PlannedPart::partition_part(
+                        partition_part_key(
+                            recipe,
+                            answer,
+                            described,
+                            found[*partition].len(),
+                            is_last,
+                        ),
                         described,
                     ));
                 }
             }
-            self.find_made(flow, state, &mut asked).await?;
+            self.find_existing(flow, state, &mut asked).await?;
             let mut next = Vec::new();
-            for (unit, pair) in open.into_iter().zip(asked.chunks_exact(2)) {
+            for (partition, pair) in open.into_iter().zip(asked.chunks_exact(2)) {
                 let Some((part, is_last)) = pair
                     .iter()
                     .zip([true, false])
-                    .find(|(part, _)| part.made.is_some())
+                    .find(|(part, _)| part.existing.is_some())
                 else {
                     continue;
                 };
                 let mut part = part.clone();
-                part.slice.rows = part.made.as_ref().map_or(0, |made| made.record.rows);
-                found[unit].push(part);
-                whole[unit] = is_last;
+                part.slice.rows = part.existing.as_ref().map_or(0, |made| made.record.rows);
+                found[partition].push(part);
+                whole[partition] = is_last;
                 if !is_last {
-                    next.push(unit);
+                    next.push(partition);
                 }
             }
             open = next;
@@ -431,7 +442,10 @@ impl Planner {
             if is_whole {
                 parts.extend(found);
             } else {
-                parts.push(PlannedPart::to_read(number, &answer.units[number]));
+                parts.push(PlannedPart::for_partition(
+                    number,
+                    &answer.partitions[number],
+                ));
             }
         }
         Ok(parts)
@@ -439,7 +453,7 @@ impl Planner {
 }
 
 /// What keys of parts are made with.
-pub(super) fn recipe_of(key: &FlowKey) -> Fingerprint {
+pub(super) fn recipe_digest(key: &FlowKey) -> Fingerprint {
     Components {
         settings: key.components.settings.clone(),
         ..Components::default()
@@ -448,40 +462,40 @@ pub(super) fn recipe_of(key: &FlowKey) -> Fingerprint {
 }
 
 /// True where a set was made by the watermark that the table has now.
-pub(super) fn follows(table: &dyn RowSource, published: &Published) -> bool {
+pub(super) fn has_same_watermark(table: &dyn RowSource, published: &PublishedSet) -> bool {
     published
         .components
         .settings
-        .get(WATERMARK)
+        .get(WATERMARK_SETTING)
         .map(String::as_str)
         == table.watermark()
 }
 
 impl PlannedPart {
-    /// All parts of a unit that must be read.
-    pub(super) fn to_read(number: usize, unit: &Unit) -> Self {
+    /// All parts of a partition that must be read.
+    pub(super) fn for_partition(number: usize, partition: &ReadPartition) -> Self {
         Self {
-            unit: Some(number),
-            ..Self::of_unit(unit.digest, unit)
+            partition: Some(number),
+            ..Self::partition_part(partition.digest, partition)
         }
     }
 
-    /// A part of a unit.
-    pub(super) fn of_unit(key: Fingerprint, unit: &Unit) -> Self {
-        let inputs = vec![Moved {
-            name: unit.name.clone(),
-            digest: unit.digest,
+    /// A part of a partition.
+    pub(super) fn partition_part(key: Fingerprint, partition: &ReadPartition) -> Self {
+        let inputs = vec![PartInput {
+            name: partition.name.clone(),
+            digest: partition.digest,
             is_replaced: false,
         }];
         Self {
             key,
             slice: Default::default(),
-            stem: unit.stem.clone(),
+            stem: partition.file_stem.clone(),
             name: None,
             sequence: None,
             inputs,
-            made: None,
-            unit: None,
+            existing: None,
+            partition: None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::db::FlowKey;
 use super::probe::{Input, StoreState};
+use super::queries::FlowKey;
 use super::slice::Slice;
 use super::table::TableWork;
 use crate::cache::index::PartRecord;
@@ -13,16 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
-use crate::format::shared::Shared;
+use crate::format::shared_groups::SharedGroups;
 use crate::format::{Layout, TransferMode};
 use crate::fs::Stat;
-use crate::home::KnownColumn;
-use crate::store::Naming;
-use crate::store::receipt::{Moved, Part};
+use crate::home::RecordedColumn;
+use crate::store::PartNaming;
+use crate::store::receipt::{Part, PartInput};
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
-pub struct Work {
+pub struct FlowWork {
     /// The flow key.
     pub key: Fingerprint,
     /// What it covers.
@@ -32,7 +32,7 @@ pub struct Work {
     /// The schema of the input.
     pub schema: Option<Fingerprint>,
     /// The columns, as they are recorded.
-    pub columns: Vec<KnownColumn>,
+    pub columns: Vec<RecordedColumn>,
     /// The input files.
     pub files: Vec<Input>,
     /// What is in each of them.
@@ -49,27 +49,27 @@ pub struct Work {
     pub altered: Vec<String>,
     /// How the store's receipt looked when this was planned.
     pub receipt_stat: Option<Stat>,
-    /// True where the flow is judged once its store is locked and settled, because it cannot be
+    /// True where the flow is judged once its store is locked and recovered, because it cannot be
     /// before.
-    pub is_only_to_settle: bool,
+    pub is_recovery_only: bool,
     /// What it is made of, where the home is a table.
     pub table: Option<TableWork>,
     /// What its reader should know, in words.
     pub remarks: Vec<String>,
     /// Which of the files have been found to hold what `layouts` says, by the first part that
     /// opened them.
-    pub checked: Checked,
+    pub inspected: InspectedFiles,
     /// Groups from which several of the parts are cut.
-    pub shared: Shared,
+    pub shared_groups: SharedGroups,
 }
 
 /// Files that were looked into.
 #[derive(Clone, Debug, Default)]
-pub struct Checked(Arc<Mutex<HashSet<usize>>>);
+pub struct InspectedFiles(Arc<Mutex<HashSet<usize>>>);
 
-impl Checked {
+impl InspectedFiles {
     /// True where a file was looked into already.
-    pub fn has(&self, file: usize) -> bool {
+    pub fn contains(&self, file: usize) -> bool {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -77,7 +77,7 @@ impl Checked {
     }
 
     /// A file was looked into.
-    pub fn note(&self, file: usize) {
+    pub fn insert(&self, file: usize) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -99,49 +99,50 @@ pub struct PlannedPart {
     /// Its number, where it has one already.
     pub sequence: Option<u64>,
     /// What it is made from.
-    pub inputs: Vec<Moved>,
+    pub inputs: Vec<PartInput>,
     /// The part, where it was made before and is at hand.
-    pub made: Option<Made>,
-    /// Which unit of a table must be read for it; it becomes as many parts as the unit has.
-    pub unit: Option<usize>,
+    pub existing: Option<ExistingPart>,
+    /// Which partition of a table must be read for it; it becomes as many parts as the partition
+    /// has.
+    pub partition: Option<usize>,
 }
 
 /// A part that need not be made.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct ExistingPart {
     /// The part.
     pub record: PartRecord,
     /// Where it is.
-    pub place: MadeAt,
+    pub location: PartLocation,
 }
 
 /// Where a part is that need not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MadeAt {
+pub enum PartLocation {
     /// In the store that is to be published, untouched.
-    Live,
-    /// In staging, or beside the store, from where it comes to staging when the store is settled:
+    InStore,
+    /// In staging, or beside the store, from where it comes to staging when the store is recovered:
     /// it is digested before it is used.
     Staged,
     /// In another store of this project: it is copied and digested on the way.
-    Elsewhere(PathBuf),
+    OtherStore(PathBuf),
 }
 
-impl Work {
+impl FlowWork {
     /// Work for a store as it was seen, without a part yet.
-    pub(super) fn of_state(flow: &Flow, key: &FlowKey, state: &StoreState) -> Self {
+    pub(super) fn from_state(flow: &Flow, key: &FlowKey, state: &StoreState) -> Self {
         Self {
             key: key.key,
             components: key.components.clone(),
             placement: flow.placement(),
             altered: state.altered.clone(),
             receipt_stat: state.receipt_stat,
-            ..Self::nothing()
+            ..Self::empty()
         }
     }
 
     /// Nothing to do.
-    pub(super) fn nothing() -> Self {
+    pub(super) fn empty() -> Self {
         let components = Components::default();
         Self {
             key: components.key(KeyKind::Flow),
@@ -157,17 +158,20 @@ impl Work {
             pinned: None,
             altered: Vec::new(),
             receipt_stat: None,
-            is_only_to_settle: false,
+            is_recovery_only: false,
             table: None,
             remarks: Vec::new(),
-            checked: Checked::default(),
-            shared: Shared::default(),
+            inspected: InspectedFiles::default(),
+            shared_groups: SharedGroups::default(),
         }
     }
 
-    /// The same work once its parts are there: a unit that was read is as many parts as it has.
-    /// Parts without rows are left out where others have some.
-    pub fn with_made(&self, made: &[Vec<(Fingerprint, PartRecord)>]) -> (Self, Vec<PartRecord>) {
+    /// The same work once its parts are there: a partition that was read is as many parts as it
+    /// has. Parts without rows are left out where others have some.
+    pub fn with_made_parts(
+        &self,
+        made: &[Vec<(Fingerprint, PartRecord)>],
+    ) -> (Self, Vec<PartRecord>) {
         let mut whole = Self {
             parts: Vec::new(),
             ..self.clone()
@@ -183,9 +187,9 @@ impl Work {
                     key: *key,
                     ..part.clone()
                 };
-                if part.unit.take().is_some() {
+                if part.partition.take().is_some() {
                     part.slice.rows = record.rows;
-                    // The number that a unit had is that of its first part.
+                    // The number that a partition had is that of its first part.
                     part.sequence = part.sequence.filter(|_| number == 0);
                 }
                 whole.parts.push(part);
@@ -196,23 +200,26 @@ impl Work {
     }
 
     /// How many rows all parts have; `None` where some must be read first.
-    pub fn rows(&self) -> Option<u64> {
+    pub fn total_rows(&self) -> Option<u64> {
         self.parts
             .iter()
-            .map(|part| part.unit.is_none().then_some(part.slice.rows))
+            .map(|part| part.partition.is_none().then_some(part.slice.rows))
             .sum()
     }
 
     /// How many parts must be made.
     pub fn parts_to_make(&self) -> usize {
-        self.parts.iter().filter(|part| part.made.is_none()).count()
+        self.parts
+            .iter()
+            .filter(|part| part.existing.is_none())
+            .count()
     }
 
     /// How many bytes of the home are read for that.
     pub fn bytes_to_read(&self) -> u64 {
         self.parts
             .iter()
-            .filter(|part| part.made.is_none())
+            .filter(|part| part.existing.is_none())
             .map(|part| part.slice.bytes)
             .sum()
     }
@@ -221,14 +228,14 @@ impl Work {
     ///
     /// # Errors
     /// Two parts get one name.
-    pub fn names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
+    pub fn part_names(&self, flow: &Flow, digests: &[Fingerprint]) -> Result<Vec<String>> {
         let mut owners: HashMap<String, usize> = HashMap::new();
         let mut last: HashMap<String, usize> = HashMap::new();
         let mut names = Vec::with_capacity(self.parts.len());
         for (number, (part, sequence)) in self.parts.iter().zip(self.sequences()).enumerate() {
             let name = match &part.name {
                 Some(name) => name.clone(),
-                None => flow.store.part_name(&Naming {
+                None => flow.store.part_name(&PartNaming {
                     sequence,
                     stem: &part.stem,
                     digest: digests.get(number),
@@ -241,13 +248,17 @@ impl Work {
                 .is_some_and(|digest| name.contains(&digest.to_string()));
             let stays = |owner: &usize| self.parts[*owner].name.is_some() && part.name.is_none();
             let name = match owners.get(&name) {
-                Some(owner) if is_twin || stays(owner) => another_name(&name, &mut last, &owners),
+                Some(owner) if is_twin || stays(owner) => numbered_name(&name, &mut last, &owners),
                 _ => name,
             };
             if let Some(first) = owners.insert(name.clone(), number)
                 && !(digests.is_empty() && flow.store.names_by_digest())
             {
-                return Err(same_name(&name, self.source(first), self.source(number)));
+                return Err(duplicate_name_error(
+                    &name,
+                    self.source_name(first),
+                    self.source_name(number),
+                ));
             }
             names.push(name);
         }
@@ -287,7 +298,7 @@ impl Work {
         )
     }
 
-    fn source(&self, part: usize) -> &str {
+    fn source_name(&self, part: usize) -> &str {
         self.parts[part]
             .inputs
             .first()
@@ -295,7 +306,7 @@ impl Work {
     }
 }
 
-pub(super) fn same_name(name: &str, one: &str, other: &str) -> Error {
+pub(super) fn duplicate_name_error(name: &str, one: &str, other: &str) -> Error {
     let error =
         format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
     Error::new(ErrorKind::Flow, error)
@@ -304,7 +315,7 @@ pub(super) fn same_name(name: &str, one: &str, other: &str) -> Error {
 
 impl PlannedPart {
     /// A part of a set that was published: it is taken as it is.
-    pub(super) fn of(part: &Part) -> Self {
+    pub(super) fn from_published(part: &Part) -> Self {
         let slice = Slice {
             rows: part.rows,
             ..Slice::default()
@@ -317,14 +328,14 @@ impl PlannedPart {
             name,
             sequence: Some(part.sequence),
             inputs,
-            made: None,
-            unit: None,
+            existing: None,
+            partition: None,
         }
     }
 }
 
 /// A name with a number that no part has; `last` are the numbers that were given.
-fn another_name(
+fn numbered_name(
     name: &str,
     last: &mut HashMap<String, usize>,
     owners: &HashMap<String, usize>,

@@ -5,34 +5,35 @@
 
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::OutputStream;
 use super::{Notices, Report};
-use crate::cache::index::Begun;
+use crate::cache::index::IndexReset;
 use crate::error::escape;
-use crate::execute::event::{Done, Event, Outcome, Summary};
+use crate::execute::event::{Event, Outcome, PublishSummary, Summary};
 use crate::plan::stale::Verdict;
-use crate::plan::{Plan, Step};
-use crate::store::room::Recovery;
+use crate::plan::{Plan, PlannedFlow};
+use crate::store::context::Recovery;
 
 /// The version of the objects.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Writes objects for programs, on standard output.
 #[derive(Debug, Default)]
-pub struct Json;
+pub struct JsonReport;
 
-impl Json {
+impl JsonReport {
     /// Writes one object.
-    pub fn object(&mut self, event: &str, mut fields: Value) {
+    pub fn write_object(&mut self, event: &str, mut fields: Value) {
         fields["schema_version"] = SCHEMA_VERSION.into();
         fields["event"] = event.into();
-        Output::Standard.bytes(format!("{}\n", escape::json(&fields.to_string())).as_bytes());
+        OutputStream::Standard
+            .write_bytes(format!("{}\n", escape::json(&fields.to_string())).as_bytes());
     }
 }
 
 /// A step of a plan as an object.
-pub fn step(step: &Step) -> Value {
-    let mut fields = json!({ "flow": step.flow, "verdict": step.verdict.word(), "reasons": step.verdict.reasons() });
+pub fn planned_flow_fields(step: &PlannedFlow) -> Value {
+    let mut fields = json!({ "flow": step.flow, "verdict": step.verdict.name(), "reasons": step.verdict.reasons() });
     if let Some(work) = &step.work {
         let make = work.parts_to_make();
         fields["parts_to_make"] = make.into();
@@ -51,41 +52,41 @@ pub fn step(step: &Step) -> Value {
     fields
 }
 
-impl Report for Json {
+impl Report for JsonReport {
     fn plan(&mut self, plan: &Plan) {
-        for planned in &plan.steps {
-            self.object("plan", step(planned));
+        for planned in &plan.flows {
+            self.write_object("plan", planned_flow_fields(planned));
         }
     }
 
-    fn notes(&mut self, plan: &Plan, notices: &Notices<'_>) {
-        if let Some((begun, stores)) = notices.index {
-            let damaged = if let Begun::Damaged(path) = begun {
+    fn notices(&mut self, plan: &Plan, notices: &Notices<'_>) {
+        if let Some((begun, stores)) = notices.rebuilt_index {
+            let damaged = if let IndexReset::Damaged(path) = begun {
                 Some(path)
             } else {
                 None
             };
-            self.object(
+            self.write_object(
                 "index_anew",
                 json!({ "damaged": damaged, "receipts": stores }),
             );
         }
         for (flow, run) in &plan.pinned {
-            self.object("pinned", json!({ "flow": flow, "run": run }));
+            self.write_object("pinned", json!({ "flow": flow, "run": run }));
         }
         for flow in notices.without_entities {
-            self.object("without_entities", json!({ "flow": flow }));
+            self.write_object("without_entities", json!({ "flow": flow }));
         }
-        for flow in notices.left_alone {
-            self.object("left_alone", json!({ "flow": flow }));
+        for flow in notices.unselected {
+            self.write_object("left_alone", json!({ "flow": flow }));
         }
         for orphan in &plan.orphans {
-            self.object("orphan", json!(orphan));
+            self.write_object("orphan", json!(orphan));
         }
     }
 
     fn warn(&mut self, text: &str) {
-        self.object("warning", json!({ "text": text }));
+        self.write_object("warning", json!({ "text": text }));
     }
 
     fn event(&mut self, event: &Event) {
@@ -96,18 +97,22 @@ impl Report for Json {
                 parts_to_make,
                 parts_kept,
             } => {
-                self.object(
+                self.write_object(
                     "flow_started",
                     json!({ "flow": flow, "reasons": reasons, "parts_to_make": parts_to_make, "parts_kept": parts_kept }),
                 );
             }
             Event::Waiting { flow, holder } => {
-                self.object("flow_waiting", json!({ "flow": flow, "holder": holder }))
+                self.write_object("flow_waiting", json!({ "flow": flow, "holder": holder }))
             }
-            Event::Retrying { flow, error, rest } => {
-                self.object("flow_retrying", json!({ "flow": flow, "error": error.to_string(), "seconds": rest.as_secs_f64() }));
+            Event::Retrying {
+                flow,
+                error,
+                delay: rest,
+            } => {
+                self.write_object("flow_retrying", json!({ "flow": flow, "error": error.to_string(), "seconds": rest.as_secs_f64() }));
             }
-            Event::PartMade { flow, rows, bytes } => self.object(
+            Event::PartMade { flow, rows, bytes } => self.write_object(
                 "part_made",
                 json!({ "flow": flow, "rows": rows, "bytes": bytes }),
             ),
@@ -117,36 +122,36 @@ impl Report for Json {
                 } else {
                     "undone"
                 };
-                self.object("recovered", json!({ "flow": flow, "how": how }));
+                self.write_object("recovered", json!({ "flow": flow, "how": how }));
             }
             Event::Displaced {
                 flow,
                 names,
                 folder,
-            } => self.object(
+            } => self.write_object(
                 "displaced",
                 json!({ "flow": flow, "names": names, "folder": folder }),
             ),
             Event::Remark { flow, text } => {
-                self.object("remark", json!({ "flow": flow, "text": text }))
+                self.write_object("remark", json!({ "flow": flow, "text": text }))
             }
             Event::Ended {
                 flow,
                 outcome,
-                took,
+                elapsed: took,
                 retries,
             } => {
                 let mut fields = outcome_fields(outcome);
                 fields["flow"] = json!(flow);
                 fields["seconds"] = json!(took.as_secs_f64());
                 fields["retries"] = json!(retries);
-                self.object("flow_finished", fields);
+                self.write_object("flow_finished", fields);
             }
         }
     }
 
     fn summary(&mut self, summary: &Summary, hashed: u64) {
-        self.object(
+        self.write_object(
             "build_finished",
             json!({
                 "built": summary.built, "restored": summary.restored, "fresh": summary.fresh, "failed": summary.failed,
@@ -157,7 +162,7 @@ impl Report for Json {
 }
 
 fn outcome_fields(outcome: &Outcome) -> Value {
-    let published = |word: &str, done: &Done| json!({ "outcome": word, "parts_made": done.made, "parts_kept": done.kept, "rows": done.rows, "bytes": done.bytes, "store": done.store });
+    let published = |word: &str, done: &PublishSummary| json!({ "outcome": word, "parts_made": done.made, "parts_kept": done.kept, "rows": done.rows, "bytes": done.bytes, "store": done.store });
     match outcome {
         Outcome::Fresh => json!({ "outcome": "fresh" }),
         Outcome::Built(done) => published("built", done),

@@ -9,64 +9,64 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::output;
-use super::plain::{bytes, count};
+use super::plain::{format_bytes, pluralize};
 use crate::execute::event::Event;
 use crate::flow::FlowName;
 use crate::plan::stale::Verdict;
-use crate::plan::{Hashing, Plan};
+use crate::plan::{HashProgress, Plan};
 
 /// How often the line is drawn.
-const TICK: Duration = Duration::from_millis(200);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What takes less needs no line.
-const QUIET: Duration = Duration::from_secs(1);
+const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the bar is where there is room.
-const BAR: usize = 30;
+const BAR_WIDTH: usize = 30;
 
 /// The line, as long as this value lives.
 pub struct Progress {
-    shared: Arc<Shared>,
+    shared: Arc<SharedProgress>,
     ticker: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct SharedProgress {
+    state: Mutex<ProgressState>,
     changed: Condvar,
 }
 
-struct State {
-    began: Instant,
-    hashing: Arc<Hashing>,
-    flows: BTreeMap<FlowName, Flow>,
+struct ProgressState {
+    started_at: Instant,
+    hashing: Arc<HashProgress>,
+    flows: BTreeMap<FlowName, FlowProgress>,
     /// True from when the first flow begins.
     is_running: bool,
-    is_over: bool,
+    is_finished: bool,
     /// The most of the whole that was shown: what turns out to be more than was planned takes
     /// nothing back.
-    furthest: f64,
+    max_fraction: f64,
 }
 
 /// What is known of one flow.
 #[derive(Default)]
-struct Flow {
+struct FlowProgress {
     parts: usize,
-    made: usize,
+    parts_made: usize,
     has_ended: bool,
 }
 
 impl Progress {
     /// Begins with what is looked at.
-    pub fn new(hashing: Arc<Hashing>) -> Self {
-        let state = State {
-            began: Instant::now(),
+    pub fn new(hashing: Arc<HashProgress>) -> Self {
+        let state = ProgressState {
+            started_at: Instant::now(),
             hashing,
             flows: BTreeMap::new(),
             is_running: false,
-            is_over: false,
-            furthest: 0.0,
+            is_finished: false,
+            max_fraction: 0.0,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedProgress {
             state: Mutex::new(state),
             changed: Condvar::new(),
         });
@@ -74,25 +74,25 @@ impl Progress {
         // Without a thread there is no line, and everything else goes on.
         let ticker = Builder::new()
             .name("progress".into())
-            .spawn(move || drawing.draw_until_it_is_over())
+            .spawn(move || drawing.draw_until_finished())
             .ok();
         Self { shared, ticker }
     }
 
     /// What is to be done is known, as far as it is before tables are read.
-    pub(super) fn plan(&self, plan: &Plan) {
+    pub(super) fn set_plan(&self, plan: &Plan) {
         let mut state = self.shared.state();
         for step in plan
-            .steps
+            .flows
             .iter()
             .filter(|step| step.verdict != Verdict::Fresh)
         {
             let parts = step.work.as_ref().map_or(0, |work| work.parts_to_make());
             state.flows.insert(
                 step.flow.clone(),
-                Flow {
+                FlowProgress {
                     parts,
-                    ..Flow::default()
+                    ..FlowProgress::default()
                 },
             );
         }
@@ -112,9 +112,9 @@ impl Progress {
             }
             Event::PartMade { flow, .. } => {
                 let flow = state.flows.entry(flow.clone()).or_default();
-                flow.made += 1;
+                flow.parts_made += 1;
                 // A slice of a table may become several.
-                flow.parts = flow.parts.max(flow.made);
+                flow.parts = flow.parts.max(flow.parts_made);
             }
             Event::Ended { flow, .. } => {
                 state.flows.entry(flow.clone()).or_default().has_ended = true
@@ -124,36 +124,36 @@ impl Progress {
     }
 
     /// Takes the line away.
-    pub fn end(&mut self) {
-        self.shared.state().is_over = true;
+    pub fn finish(&mut self) {
+        self.shared.state().is_finished = true;
         self.shared.changed.notify_all();
         if let Some(ticker) = self.ticker.take() {
             drop(ticker.join());
-            output::end_progress();
+            output::clear_progress();
         }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.end();
+        self.finish();
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedProgress {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn draw_until_it_is_over(&self) {
+    fn draw_until_finished(&self) {
         let mut state = self.state();
-        while !state.is_over {
+        while !state.is_finished {
             (state, _) = self
                 .changed
-                .wait_timeout(state, TICK)
+                .wait_timeout(state, REDRAW_INTERVAL)
                 .unwrap_or_else(PoisonError::into_inner);
-            if !state.is_over
-                && let Some(line) = state.line(output::columns())
+            if !state.is_finished
+                && let Some(line) = state.line(output::terminal_width())
             {
                 output::show_progress(&line);
             }
@@ -161,67 +161,79 @@ impl Shared {
     }
 }
 
-impl State {
+impl ProgressState {
     fn line(&mut self, columns: usize) -> Option<String> {
-        let took = self.began.elapsed();
+        let took = self.started_at.elapsed();
         if self.is_running {
-            self.line_of_parts(took, columns)
+            self.parts_line(took, columns)
         } else {
-            self.line_of_planning(took)
+            self.planning_line(took)
         }
     }
 
-    fn line_of_planning(&self, took: Duration) -> Option<String> {
+    fn planning_line(&self, took: Duration) -> Option<String> {
         let (done, wanted) = self.hashing.bytes();
         match wanted {
-            _ if took < QUIET => None,
-            0 => Some(format!("looking at what is there, {}", seconds(took))),
+            _ if took < SHOW_AFTER => None,
+            0 => Some(format!(
+                "looking at what is there, {}",
+                format_elapsed(took)
+            )),
             _ => Some(format!(
                 "reading what may have changed: {} of {}, {}",
-                bytes(done),
-                bytes(wanted),
-                seconds(took)
+                format_bytes(done),
+                format_bytes(wanted),
+                format_elapsed(took)
             )),
         }
     }
 
-    fn line_of_parts(&mut self, took: Duration, columns: usize) -> Option<String> {
+    fn parts_line(&mut self, took: Duration, columns: usize) -> Option<String> {
         let (parts, made) = self.flows.values().fold((0, 0), |(parts, made), flow| {
-            (parts + flow.parts, made + flow.made)
+            (parts + flow.parts, made + flow.parts_made)
         });
         if parts == 0 {
             return None;
         }
-        let whole: f64 = self.flows.values().map(Flow::done).sum::<f64>() / self.flows.len() as f64;
-        self.furthest = self.furthest.max(whole);
+        let whole: f64 = self
+            .flows
+            .values()
+            .map(FlowProgress::fraction_done)
+            .sum::<f64>()
+            / self.flows.len() as f64;
+        self.max_fraction = self.max_fraction.max(whole);
         let ended = self.flows.values().filter(|flow| flow.has_ended).count();
         let of_flows = if self.flows.len() > 1 {
-            format!(", {ended} of {}", count(self.flows.len(), "flow"))
+            format!(", {ended} of {}", pluralize(self.flows.len(), "flow"))
         } else {
             String::new()
         };
         let text = format!(
             "{made} of {}{of_flows}, {}",
-            count(parts, "part"),
-            seconds(took)
+            pluralize(parts, "part"),
+            format_elapsed(took)
         );
-        let room = columns.saturating_sub(text.len() + 2).min(BAR);
+        let room = columns.saturating_sub(text.len() + 2).min(BAR_WIDTH);
         Some(if room < 5 {
             text
         } else {
-            format!("{text} {}", bar(self.furthest, room))
+            format!("{text} {}", bar(self.max_fraction, room))
         })
     }
 }
 
-impl Flow {
-    fn done(&self) -> f64 {
+impl FlowProgress {
+    fn fraction_done(&self) -> f64 {
         match self {
             Self {
                 has_ended: true, ..
             } => 1.0,
             Self { parts: 0, .. } => 0.0,
-            Self { parts, made, .. } => *made as f64 / *parts as f64,
+            Self {
+                parts,
+                parts_made: made,
+                ..
+            } => *made as f64 / *parts as f64,
         }
     }
 }
@@ -236,7 +248,7 @@ fn bar(part: f64, room: usize) -> String {
     "█".repeat(full) + &"░".repeat(room - full)
 }
 
-fn seconds(took: Duration) -> String {
+fn format_elapsed(took: Duration) -> String {
     let seconds = took.as_secs();
     if seconds < 60 {
         format!("{seconds} s")
@@ -249,25 +261,25 @@ fn seconds(took: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn state(flows: &[(&str, usize, usize, bool)]) -> State {
+    fn state(flows: &[(&str, usize, usize, bool)]) -> ProgressState {
         let flow = |(name, parts, made, has_ended): &(&str, usize, usize, bool)| {
             (
                 FlowName::from(*name),
-                Flow {
+                FlowProgress {
                     parts: *parts,
-                    made: *made,
+                    parts_made: *made,
                     has_ended: *has_ended,
                 },
             )
         };
         let flows = flows.iter().map(flow).collect();
-        State {
-            began: Instant::now(),
+        ProgressState {
+            started_at: Instant::now(),
             hashing: Arc::default(),
             flows,
             is_running: true,
-            is_over: false,
-            furthest: 0.0,
+            is_finished: false,
+            max_fraction: 0.0,
         }
     }
 
@@ -279,7 +291,7 @@ mod tests {
     fn there_is_no_line_before_there_is_something_to_make() {
         assert_eq!(state(&[("a", 0, 0, false)]).line(80), None);
         assert!(
-            State {
+            ProgressState {
                 is_running: false,
                 ..state(&[])
             }
@@ -291,8 +303,8 @@ mod tests {
 
     #[test]
     fn what_is_read_for_a_while_is_said() {
-        let mut state = State {
-            began: Instant::now() - QUIET,
+        let mut state = ProgressState {
+            started_at: Instant::now() - SHOW_AFTER,
             is_running: false,
             ..state(&[])
         };
@@ -314,26 +326,26 @@ mod tests {
         let before = full(state.line(80));
         state.flows.insert(
             "b".into(),
-            Flow {
+            FlowProgress {
                 parts: 1000,
-                ..Flow::default()
+                ..FlowProgress::default()
             },
         );
         state.flows.insert(
             "a".into(),
-            Flow {
+            FlowProgress {
                 parts: 90,
-                made: 9,
+                parts_made: 9,
                 has_ended: false,
             },
         );
         assert_eq!(full(state.line(80)), before, "more to do than was known");
-        assert!(before > 0 && before < BAR);
+        assert!(before > 0 && before < BAR_WIDTH);
         state
             .flows
             .values_mut()
             .for_each(|flow| flow.has_ended = true);
-        assert_eq!(full(state.line(80)), BAR);
+        assert_eq!(full(state.line(80)), BAR_WIDTH);
     }
 
     #[test]

@@ -7,13 +7,13 @@
 
 mod clear;
 mod in_place;
-mod latest;
-mod old;
+mod latest_set;
 mod parts;
 mod pattern;
+mod previous_set;
 mod publish;
+mod recover;
 mod rights;
-mod settle;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -23,17 +23,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::context::PublishContext;
 use super::receipt::Receipt;
-use super::room::Room;
-use super::{Capabilities, Clearing, Live, Naming, Publication, Store, StoreError};
+use super::{Capabilities, LiveContents, PartNaming, Publication, RemovalPlan, Store, StoreError};
+use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
-use crate::config::read::read;
-use crate::config::words::{Number, PathText};
+use crate::config::value_types::{BoundedNumber, PathText};
 use crate::config::{Settings, checked_path};
 use crate::fingerprint::Fingerprint;
-use crate::format::{Compression, Format, Target};
-use crate::fs::{self, Lock, Stat, own};
+use crate::format::{Compression, Format, OutputSpec};
+use crate::fs::{self, Lock, Stat, nofollow};
 
 /// A store of files.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -47,32 +47,33 @@ pub struct FilesStoreFields {
     compression: Option<String>,
     /// How hard `gzip` (0 to 9), `brotli` (0 to 11) or `zstd` (1 to 22) try. Files that have the compression already are packed anew too.
     #[schemars(example = 9, extend("x-default" = "6, 1 and 3"))]
-    compression_level: Option<Number<0, 22>>,
+    compression_level: Option<BoundedNumber<0, 22>>,
     /// The name of each file, with [placeholders](#placeholders).
     #[schemars(example = &"orders_{sequence:05d}.parquet", extend("x-default" = "`{sequence:020d}.` and the ending of the format"))]
     file_pattern: Option<String>,
     /// About how many rows a file has: at least half and less than twice as many, but for the last; row groups of up to one and a half times as many are kept whole. Also `batch_size`.
     #[schemars(example = 1_000_000, extend("x-default" = "one file for each input file"))]
-    rows_per_file: Option<Number<1, { u64::MAX }>>,
+    rows_per_file: Option<BoundedNumber<1, { u64::MAX }>>,
     /// How a new set takes the place of the old one: `exchange` both folders at once, or `in_place`, file by file, which is not atomic and works where the folder cannot be renamed (a mount point).
     #[schemars(example = &"in_place", extend("default" = "exchange"))]
-    publish: Option<How>,
+    publish: Option<PublishStrategy>,
     /// Takes over a folder that holds what hygge did not make, once: what is there is put aside into `.hygge/displaced` beside it.
     #[schemars(example = true, extend("default" = false))]
     adopt: Option<bool>,
 }
 
-/// How many bytes the name of a store may have: beside it stands `NAME.json.tmp`, and a name has at most 255.
-const LONGEST_NAME: usize = 255 - ".json.tmp".len();
+/// How many bytes the name of a store may have: beside it stands `NAME.json.tmp`, and a name has at
+/// most 255.
+const MAX_NAME_BYTES: usize = 255 - ".json.tmp".len();
 
 /// How large a receipt may be, in bytes: more than a million parts.
-const RECEIPT_BYTES: u64 = 1 << 30;
+const MAX_RECEIPT_BYTES: u64 = 1 << 30;
 
 /// How a new set takes the place of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum How {
+pub enum PublishStrategy {
     #[default]
     /// Both folders change places at once.
     Exchange,
@@ -89,37 +90,37 @@ pub struct FilesStore {
     level: Option<u8>,
     file_pattern: String,
     rows_per_file: Option<u64>,
-    how: How,
+    strategy: PublishStrategy,
     adopt: bool,
 }
 
 /// The paths of a store and of what stands beside it.
-struct Site {
+struct FilesStorePaths {
     live: PathBuf,
-    hidden: PathBuf,
+    hygge_folder: PathBuf,
     receipt: PathBuf,
     lock: PathBuf,
     next: PathBuf,
-    old: PathBuf,
+    previous_set: PathBuf,
     /// A hidden folder inside the live one, for what is published file by file.
-    inside: PathBuf,
-    how: How,
+    inner_hygge_folder: PathBuf,
+    strategy: PublishStrategy,
     name: String,
 }
 
-impl Site {
-    fn new(real: &Path, how: How) -> Result<Self, StoreError> {
+impl FilesStorePaths {
+    fn new(real: &Path, how: PublishStrategy) -> Result<Self, StoreError> {
         let (Some(parent), Some(name)) = (
             real.parent(),
             real.file_name().and_then(|name| name.to_str()),
         ) else {
             return Err(StoreError::NotAFolder(real.to_path_buf()));
         };
-        if name.len() > LONGEST_NAME {
+        if name.len() > MAX_NAME_BYTES {
             return Err(StoreError::LongName {
                 path: real.to_path_buf(),
                 bytes: name.len(),
-                most: LONGEST_NAME,
+                most: MAX_NAME_BYTES,
             });
         }
         let hidden = parent.join(".hygge");
@@ -129,40 +130,42 @@ impl Site {
             receipt: beside("json"),
             lock: beside("lock"),
             next: beside("next"),
-            old: beside("old"),
-            inside: real.join(".hygge"),
-            how,
+            previous_set: beside("old"),
+            inner_hygge_folder: real.join(".hygge"),
+            strategy: how,
             name: name.to_string(),
-            hidden,
+            hygge_folder: hidden,
         })
     }
 
-    /// Where files are put aside that hygge did not make, or that someone altered: on their filesystem.
-    fn displaced(&self) -> PathBuf {
-        match self.how {
-            How::Exchange => self.hidden.join("displaced").join(&self.name),
-            How::InPlace => self.inside.join("displaced"),
+    /// Where files are put aside that hygge did not make, or that someone altered: on their
+    /// filesystem.
+    fn displaced_folder(&self) -> PathBuf {
+        match self.strategy {
+            PublishStrategy::Exchange => self.hygge_folder.join("displaced").join(&self.name),
+            PublishStrategy::InPlace => self.inner_hygge_folder.join("displaced"),
         }
     }
 
     /// Where a set is laid out that is published file by file.
-    fn next_inside(&self) -> PathBuf {
-        self.inside.join("next")
+    fn inner_next(&self) -> PathBuf {
+        self.inner_hygge_folder.join("next")
     }
 
-    /// Where parts of the latest set wait that an earlier one has not, which was put back: on their filesystem.
-    fn latest(&self) -> PathBuf {
-        match self.how {
-            How::Exchange => self.hidden.join(format!("{}.latest", self.name)),
-            How::InPlace => self.inside.join("latest"),
+    /// Where parts of the latest set wait that an earlier one has not, which was put back: on their
+    /// filesystem.
+    fn latest_set(&self) -> PathBuf {
+        match self.strategy {
+            PublishStrategy::Exchange => self.hygge_folder.join(format!("{}.latest", self.name)),
+            PublishStrategy::InPlace => self.inner_hygge_folder.join("latest"),
         }
     }
 
     /// The same, however the store was published when they came there.
-    fn latests(&self) -> [PathBuf; 2] {
+    fn latest_folders(&self) -> [PathBuf; 2] {
         [
-            self.hidden.join(format!("{}.latest", self.name)),
-            self.inside.join("latest"),
+            self.hygge_folder.join(format!("{}.latest", self.name)),
+            self.inner_hygge_folder.join("latest"),
         ]
     }
 }
@@ -177,7 +180,8 @@ impl FilesStore {
         root: &Path,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let fields: FilesStoreFields = read(node, name, &[&["type"], keys].concat(), problems)?;
+        let fields: FilesStoreFields =
+            read_block(node, name, &[&["type"], keys].concat(), problems)?;
         if node.get("path").is_none() {
             let problem = Problem::new(
                 node.at,
@@ -185,10 +189,10 @@ impl FilesStore {
                 "expected the key path here",
             );
             problems.push(
-                problem.hint("write the folder to fill, relative to the folder of the config"),
+                problem.with_hint("write the folder to fill, relative to the folder of the config"),
             );
         }
-        let compression = compression(
+        let compression = parse_compression(
             format.as_ref(),
             fields.compression.as_deref(),
             node,
@@ -196,7 +200,7 @@ impl FilesStore {
         );
         let level = fields
             .compression_level
-            .map(|level| (level, node.place_of("compression_level")));
+            .map(|level| (level, node.span_of("compression_level")));
         let around = node.get("compression").map(|node| node.at);
         let level = level.zip(compression).and_then(|((level, at), word)| {
             check_level(format.as_ref(), word, level.0, (at, around), problems)
@@ -207,11 +211,11 @@ impl FilesStore {
         if let Err(reason) = pattern::check(&file_pattern) {
             let message = format!("file_pattern {file_pattern:?} cannot be used: {reason}");
             let problem = Problem::new(
-                node.place_of("file_pattern"),
+                node.span_of("file_pattern"),
                 message,
                 "expected a file name with placeholders",
             );
-            problems.push(problem.hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"));
+            problems.push(problem.with_hint("placeholders are {sequence} or {sequence:05d}, {stem}, {flow}, {entity} and {digest}"));
             return None;
         }
         let rows_per_file = fields.rows_per_file.map(|rows| rows.0);
@@ -227,13 +231,13 @@ impl FilesStore {
             level,
             file_pattern,
             rows_per_file,
-            how,
+            strategy: how,
             adopt,
         })
     }
 
     /// One of no config, which is asked about the folders of others.
-    pub fn of_any(format: Arc<dyn Format>) -> Self {
+    pub fn for_any_folder(format: Arc<dyn Format>) -> Self {
         let compression = known_compressions(format.as_ref())
             .first()
             .copied()
@@ -246,13 +250,13 @@ impl FilesStore {
             file_pattern: String::new(),
             rows_per_file: None,
             // What lies where is the same in both, and a mount point can be cleared too.
-            how: How::InPlace,
+            strategy: PublishStrategy::InPlace,
             adopt: false,
         }
     }
 
-    fn site(&self, real: &Path) -> Result<Site, StoreError> {
-        Site::new(real, self.how)
+    fn paths(&self, real: &Path) -> Result<FilesStorePaths, StoreError> {
+        FilesStorePaths::new(real, self.strategy)
     }
 }
 
@@ -262,7 +266,7 @@ fn known_compressions(format: &dyn Format) -> &'static [&'static str] {
 }
 
 /// The compressions that have levels, in words.
-fn with_levels(format: &dyn Format) -> String {
+fn compressions_with_levels(format: &dyn Format) -> String {
     let has_levels = |word: &&str| {
         format
             .writer()
@@ -279,7 +283,7 @@ fn with_levels(format: &dyn Format) -> String {
     }
 }
 
-fn compression(
+fn parse_compression(
     format: &dyn Format,
     written: Option<&str>,
     node: &Node,
@@ -293,11 +297,11 @@ fn compression(
     if found.is_none() {
         let message = format!("{} has no compression {word:?}", format.id());
         let problem = Problem::new(
-            node.place_of("compression"),
+            node.span_of("compression"),
             message,
             format!("expected one of {}", known.join(", ")),
         );
-        problems.push(problem.did_you_mean(word, known.iter().copied(), None));
+        problems.push(problem.with_suggestion(word, known.iter().copied(), None));
     }
     found
 }
@@ -311,7 +315,7 @@ fn check_level(
     problems: &mut Problems,
 ) -> Option<u8> {
     let with = |problem: Problem| match around {
-        Some(around) => problem.also(around, "of this compression"),
+        Some(around) => problem.with_label(around, "of this compression"),
         None => problem,
     };
     let Some(levels) = format
@@ -323,9 +327,9 @@ fn check_level(
             format!("compression {compression} has no levels"),
             "expected no level",
         );
-        problems.push(with(problem).hint(format!(
+        problems.push(with(problem).with_hint(format!(
             "{} have levels: name one of them, or compression_level: null",
-            with_levels(format)
+            compressions_with_levels(format)
         )));
         return None;
     };
@@ -343,8 +347,9 @@ fn check_level(
             format!("compression {compression} has no level {level}"),
             expected,
         );
-        problems
-            .push(with(problem).hint("compression_level: null takes the level of a default away"));
+        problems.push(
+            with(problem).with_hint("compression_level: null takes the level of a default away"),
+        );
     }
     found
 }
@@ -365,7 +370,10 @@ impl Store for FilesStore {
             self.rows_per_file
                 .map(|rows| ("rows_per_file", json!(rows))),
         );
-        settings.extend((self.how != How::default()).then(|| ("publish", json!(self.how))));
+        settings.extend(
+            (self.strategy != PublishStrategy::default())
+                .then(|| ("publish", json!(self.strategy))),
+        );
         settings.extend(self.adopt.then_some(("adopt", json!(true))));
         settings.extend(self.format.settings());
         settings
@@ -379,16 +387,16 @@ impl Store for FilesStore {
         Capabilities {
             parts_readable: true,
             append_revocable: true,
-            merges: false,
+            can_merge: false,
         }
     }
 
-    fn target(&self) -> Target {
+    fn output_spec(&self) -> OutputSpec {
         let compression = Compression {
-            word: self.compression,
+            name: self.compression,
             level: self.level,
         };
-        Target {
+        OutputSpec {
             format: self.format.clone(),
             compression,
             rows_per_file: self.rows_per_file,
@@ -403,7 +411,7 @@ impl Store for FilesStore {
         self.adopt
     }
 
-    fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
+    fn part_name(&self, naming: &PartNaming<'_>) -> Result<String, StoreError> {
         let name = pattern::fill(&self.file_pattern, naming);
         let reason = match name.as_str() {
             "" => "which is empty",
@@ -412,7 +420,7 @@ impl Store for FilesStore {
             name if name.len() > 255 => "which is longer than a file name can be",
             _ => return Ok(name),
         };
-        Err(StoreError::Name {
+        Err(StoreError::InvalidPartName {
             pattern: self.file_pattern.clone(),
             name,
             reason,
@@ -424,17 +432,17 @@ impl Store for FilesStore {
     }
 
     fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError> {
-        Ok(own::stat(&self.site(real)?.receipt)?.map(|found| found.stat))
+        Ok(nofollow::stat(&self.paths(real)?.receipt)?.map(|found| found.stat))
     }
 
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
-        read_receipt(&self.site(real)?)
+        read_receipt(&self.paths(real)?)
     }
 
-    fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        let site = self.site(real)?;
+    fn sibling_receipts(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
+        let paths = self.paths(real)?;
         let mut neighbours = Vec::new();
-        for entry in own::list(&site.hidden, |_| false)?.unwrap_or_default() {
+        for entry in nofollow::list(&paths.hygge_folder, |_| false)?.unwrap_or_default() {
             let name = entry
                 .relative
                 .to_str()
@@ -446,27 +454,27 @@ impl Store for FilesStore {
             };
             let neighbour = real.with_file_name(name);
             // One that cannot be read is reported by the flow that owns it, if there is one.
-            if let Ok(Some(receipt)) = self.site(&neighbour).and_then(|site| read_receipt(&site)) {
+            if let Ok(Some(receipt)) = self.paths(&neighbour).and_then(|site| read_receipt(&site)) {
                 neighbours.push((neighbour, entry.stat, receipt));
             }
         }
         Ok(neighbours)
     }
 
-    fn live(&self, real: &Path) -> Result<Live, StoreError> {
-        live(real)
+    fn live_contents(&self, real: &Path) -> Result<LiveContents, StoreError> {
+        list_live(real)
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
-        let site = self.site(real)?;
-        check_place(&site)?;
-        rights::check(&site)?;
-        if read_receipt(&site)?.is_none() && !self.adopt {
-            let live = live(real)?;
+        let paths = self.paths(real)?;
+        check_folder(&paths)?;
+        rights::check(&paths)?;
+        if read_receipt(&paths)?.is_none() && !self.adopt {
+            let live = list_live(real)?;
             let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
             if !names.is_empty() {
                 return Err(StoreError::Foreign {
-                    path: site.live,
+                    path: paths.live,
                     names,
                 });
             }
@@ -475,107 +483,117 @@ impl Store for FilesStore {
     }
 
     fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
-        let site = self.site(real)?;
-        check_place(&site)?;
-        own::create_folder(&site.hidden)?;
-        let lock = Lock::try_exclusive(&site.lock, holder)?;
-        let is_layered = self.how == How::Exchange
-            && fs::stat(&site.live)?.is_some()
-            && fs::is_overlay(&site.live)?;
-        if is_layered && !fs::can_be_renamed(&site.live, &site.hidden)? {
-            return Err(StoreError::LowerLayer(site.live));
+        let paths = self.paths(real)?;
+        check_folder(&paths)?;
+        nofollow::create_folder(&paths.hygge_folder)?;
+        let lock = Lock::try_exclusive(&paths.lock, holder)?;
+        let is_layered = self.strategy == PublishStrategy::Exchange
+            && fs::stat(&paths.live)?.is_some()
+            && fs::is_overlay_filesystem(&paths.live)?;
+        if is_layered && !fs::can_be_renamed(&paths.live, &paths.hygge_folder)? {
+            return Err(StoreError::LowerLayer(paths.live));
         }
         Ok(lock)
     }
 
-    fn clearing(&self, real: &Path) -> Result<Clearing, StoreError> {
-        clear::look(&self.site(real)?)
+    fn removable(&self, real: &Path) -> Result<RemovalPlan, StoreError> {
+        clear::removal_plan(&self.paths(real)?)
     }
 
     fn clear(&self, real: &Path) -> Result<(), StoreError> {
-        clear::clear(&self.site(real)?)
+        clear::clear(&self.paths(real)?)
     }
 
-    fn kept(&self, real: &Path, receipt: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
-        let site = self.site(real)?;
-        let kept = latest::parts(&site, receipt)?
+    fn latest_parts(
+        &self,
+        real: &Path,
+        receipt: &Receipt,
+    ) -> Result<HashSet<Fingerprint>, StoreError> {
+        let paths = self.paths(real)?;
+        let kept = latest_set::waiting_parts(&paths, receipt)?
             .into_iter()
             .map(|(_, digest)| digest);
-        let old = old::parts(&site, receipt)?
+        let old = previous_set::unaltered_parts(&paths, receipt)?
             .into_iter()
             .map(|(_, digest)| digest);
-        let latest = latest::digests(receipt.latest.as_ref());
+        let latest = latest_set::part_digests(receipt.latest.as_ref());
         Ok(kept
             .chain(old.filter(|digest| latest.contains(digest)))
             .collect())
     }
 
-    fn beside(
+    fn previous_parts(
         &self,
         real: &Path,
         receipt: Option<&Receipt>,
     ) -> Result<HashSet<Fingerprint>, StoreError> {
-        let site = self.site(real)?;
+        let paths = self.paths(real)?;
         let mut digests = HashSet::new();
         if let Some(receipt) = receipt {
-            let latest = latest::digests(receipt.latest.as_ref());
-            let old = old::parts(&site, receipt)?
+            let latest = latest_set::part_digests(receipt.latest.as_ref());
+            let old = previous_set::unaltered_parts(&paths, receipt)?
                 .into_iter()
                 .map(|(_, digest)| digest);
             digests.extend(old.filter(|digest| !latest.contains(digest)));
         }
-        for next in [site.next.clone(), site.next_inside()]
+        for next in [paths.next.clone(), paths.inner_next()]
             .iter()
-            .chain(&site.latests())
+            .chain(&paths.latest_folders())
         {
-            digests.extend(old::laid_out(next)?);
+            digests.extend(previous_set::unpublished_digests(next)?);
         }
         Ok(digests)
     }
 
-    fn settle(&self, real: &Path, room: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
-        settle::settle(&self.site(real)?, room)
+    fn recover(
+        &self,
+        real: &Path,
+        context: &PublishContext<'_>,
+    ) -> Result<Option<Receipt>, StoreError> {
+        recover::recover(&self.paths(real)?, context)
     }
 
     fn publish(
         &self,
         real: &Path,
         publication: &Publication<'_>,
-        room: &Room<'_>,
+        context: &PublishContext<'_>,
     ) -> Result<Receipt, StoreError> {
-        let site = self.site(real)?;
-        match self.how {
-            How::Exchange => publish::publish(&site, publication, room),
-            How::InPlace => in_place::publish(&site, publication, room),
+        let paths = self.paths(real)?;
+        match self.strategy {
+            PublishStrategy::Exchange => publish::publish(&paths, publication, context),
+            PublishStrategy::InPlace => in_place::publish(&paths, publication, context),
         }
     }
 }
 
 /// A folder that can be renamed, or nothing yet.
-fn check_place(site: &Site) -> Result<(), StoreError> {
-    if fs::is_link(&site.live)? {
-        return Err(StoreError::LinkToNowhere(site.live.clone()));
+fn check_folder(paths: &FilesStorePaths) -> Result<(), StoreError> {
+    if fs::is_link(&paths.live)? {
+        return Err(StoreError::DanglingLink(paths.live.clone()));
     }
-    match fs::stat(&site.live)? {
-        Some(found) if !found.is_folder => Err(StoreError::NotAFolder(site.live.clone())),
-        Some(_) if site.how == How::Exchange && fs::is_mount_point(&site.live)? => {
-            Err(StoreError::MountPoint(site.live.clone()))
+    match fs::stat(&paths.live)? {
+        Some(found) if !found.is_folder => Err(StoreError::NotAFolder(paths.live.clone())),
+        Some(_)
+            if paths.strategy == PublishStrategy::Exchange && fs::is_mount_point(&paths.live)? =>
+        {
+            Err(StoreError::MountPoint(paths.live.clone()))
         }
         _ => Ok(()),
     }
 }
 
 /// The visible files of a folder.
-fn live(folder: &Path) -> Result<Live, StoreError> {
+fn list_live(folder: &Path) -> Result<LiveContents, StoreError> {
     let Some(found) = fs::list(folder, fs::is_hidden)? else {
         return match fs::stat(folder)? {
             Some(_) => Err(StoreError::NotAFolder(folder.to_path_buf())),
-            None => Ok(Live::default()),
+            None => Ok(LiveContents::default()),
         };
     };
-    let mut live = Live {
+    let mut live = LiveContents {
         exists: true,
-        ..Live::default()
+        ..LiveContents::default()
     };
     for entry in found {
         let name = entry
@@ -592,12 +610,12 @@ fn live(folder: &Path) -> Result<Live, StoreError> {
     Ok(live)
 }
 
-fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
-    let Some(bytes) = own::read(&site.receipt, RECEIPT_BYTES)? else {
+fn read_receipt(paths: &FilesStorePaths) -> Result<Option<Receipt>, StoreError> {
+    let Some(bytes) = nofollow::read(&paths.receipt, MAX_RECEIPT_BYTES)? else {
         return Ok(None);
     };
-    let unreadable = |reason: String| StoreError::Receipt {
-        path: site.receipt.clone(),
+    let unreadable = |reason: String| StoreError::UnreadableReceipt {
+        path: paths.receipt.clone(),
         reason,
     };
     let receipt: Receipt =
@@ -606,12 +624,13 @@ fn read_receipt(site: &Site) -> Result<Option<Receipt>, StoreError> {
     Ok(Some(receipt))
 }
 
-fn write_receipt(site: &Site, receipt: &Receipt) -> Result<(), StoreError> {
-    let path = &site.receipt;
-    let mut text = serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::Receipt {
-        path: path.clone(),
-        reason: error.to_string(),
-    })?;
+fn write_receipt(paths: &FilesStorePaths, receipt: &Receipt) -> Result<(), StoreError> {
+    let path = &paths.receipt;
+    let mut text =
+        serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::UnreadableReceipt {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
     text.push(b'\n');
-    Ok(own::write_atomically(path, &text)?)
+    Ok(nofollow::write_atomically(path, &text)?)
 }

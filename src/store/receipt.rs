@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
 use crate::fs::is_hidden;
-use crate::home::KnownColumn;
+use crate::home::RecordedColumn;
 
 /// The version of the receipt's form. Version 1: the first. Version 2: parts say which inputs they
 /// were made from, which `mode: append` needs; sets that were put back stay.
 pub const VERSION: u32 = 2;
 
 /// The oldest version that is still understood.
-pub const OLDEST: u32 = 1;
+pub const MIN_VERSION: u32 = 1;
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +32,9 @@ pub struct Receipt {
     /// The flow that published last.
     pub flow: String,
     /// What is published.
-    pub published: Option<Published>,
+    pub published: Option<PublishedSet>,
     /// What was about to be published when this was written: it is there, or it is not.
-    pub pending: Option<Published>,
+    pub pending: Option<PublishedSet>,
     /// The inode of the folder with what was about to be published: where it is says which.
     #[serde(default)]
     pub pending_inode: Option<u64>,
@@ -42,13 +42,13 @@ pub struct Receipt {
     #[serde(default)]
     pub pending_in_place: bool,
     /// The set before, which the folder beside the store still holds.
-    pub previous: Option<Previous>,
+    pub previous: Option<PreviousSet>,
     /// While an earlier set is published that was put back: the latest, from which builds go on.
     #[serde(default)]
-    pub latest: Option<Published>,
+    pub latest: Option<PublishedSet>,
     /// What was there when the folder was taken over.
     #[serde(default)]
-    pub adopted: Option<Adopted>,
+    pub adopted: Option<AdoptedFiles>,
     /// Of a table: how many rows it has, and whose they are. Receipts of the version before do not
     /// say.
     #[serde(default)]
@@ -59,17 +59,19 @@ pub struct Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {
     /// True where hygge made the table.
-    pub is_made: bool,
+    #[serde(rename = "is_made")]
+    pub created_by_hygge: bool,
     /// All its rows.
     pub rows: u64,
     /// Those that were there when hygge took the table over.
-    pub of_others: u64,
+    #[serde(rename = "of_others")]
+    pub foreign_rows: u64,
 }
 
 impl TableRows {
     /// The same after so many rows were added and removed.
     #[must_use]
-    pub fn after(self, added: u64, removed: u64) -> Self {
+    pub fn with_changes(self, added: u64, removed: u64) -> Self {
         Self {
             rows: (self.rows + added).saturating_sub(removed),
             ..self
@@ -100,7 +102,7 @@ impl Receipt {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), String> {
-        if !(OLDEST..=VERSION).contains(&self.version) {
+        if !(MIN_VERSION..=VERSION).contains(&self.version) {
             return Err(format!(
                 "it has version {}, and this hygge knows version {VERSION}",
                 self.version
@@ -125,13 +127,13 @@ impl Receipt {
         check_number(
             "rows",
             self.table
-                .map_or(0, |table| table.rows.max(table.of_others)),
+                .map_or(0, |table| table.rows.max(table.foreign_rows)),
         )
     }
 
     /// The set that builds go on from: what is published, unless that is an earlier set that was
     /// put back.
-    pub fn latest(&self) -> Option<&Published> {
+    pub fn latest(&self) -> Option<&PublishedSet> {
         let published = self.published.as_ref()?;
         Some(
             self.latest
@@ -142,7 +144,7 @@ impl Receipt {
     }
 
     /// What was about to be published is; gives the set before.
-    pub fn succeed(&mut self, next: Published) -> Option<Published> {
+    pub fn promote(&mut self, next: PublishedSet) -> Option<PublishedSet> {
         self.latest = next.pinned.and_then(|_| self.latest().cloned());
         self.previous = None;
         (self.pending_inode, self.pending_in_place) = (None, false);
@@ -152,7 +154,7 @@ impl Receipt {
 
 /// What was in a folder that hygge had not made, when it was told to take it over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Adopted {
+pub struct AdoptedFiles {
     /// The names, which were put aside.
     pub names: Vec<String>,
     /// When, in RFC 3339.
@@ -161,15 +163,15 @@ pub struct Adopted {
 
 /// The set before the one that is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Previous {
+pub struct PreviousSet {
     /// Its parts.
     pub manifest: Manifest,
     /// When it was published, in RFC 3339.
     pub at: String,
 }
 
-impl From<Published> for Previous {
-    fn from(published: Published) -> Self {
+impl From<PublishedSet> for PreviousSet {
+    fn from(published: PublishedSet) -> Self {
         Self {
             manifest: published.manifest,
             at: published.at,
@@ -179,17 +181,18 @@ impl From<Published> for Previous {
 
 /// A published set and what it was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
+pub struct PublishedSet {
     /// The flow key.
     pub key: Fingerprint,
     /// What the flow key covers.
     pub components: Components,
     /// The digest of the input's schema.
-    pub schema: Option<Fingerprint>,
+    #[serde(rename = "schema")]
+    pub schema_digest: Option<Fingerprint>,
     /// The columns. Receipts of earlier versions say only those of tables with a watermark, and
     /// none says more than a thousand of a file.
     #[serde(default)]
-    pub columns: Vec<KnownColumn>,
+    pub columns: Vec<RecordedColumn>,
     /// What the publish key covers.
     pub placement: BTreeMap<String, String>,
     /// The parts.
@@ -197,7 +200,8 @@ pub struct Published {
     /// The highest number that a part of the store ever had in its name: with `mode: append` the
     /// next goes on from there.
     #[serde(default)]
-    pub sequence: u64,
+    #[serde(rename = "sequence")]
+    pub max_sequence: u64,
     /// The run that made it, where it was put back by `hygge restore`, and stays until something
     /// else is asked for.
     #[serde(default)]
@@ -206,26 +210,26 @@ pub struct Published {
     pub at: String,
 }
 
-impl Published {
+impl PublishedSet {
     /// Fails where it says what hygge never writes.
     ///
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), String> {
-        check_number("parts", self.sequence)?;
+        check_number("parts", self.max_sequence)?;
         self.components
             .inputs
             .keys()
-            .try_for_each(|name| check_input(name))?;
+            .try_for_each(|name| check_input_name(name))?;
         self.manifest.check()
     }
 }
 
 /// The largest number in a receipt: no file has more bytes, and sums of two stay numbers.
-const LARGEST: u64 = i64::MAX as u64;
+const MAX_NUMBER: u64 = i64::MAX as u64;
 
 fn check_number(what: &str, number: u64) -> Result<(), String> {
-    if number > LARGEST {
+    if number > MAX_NUMBER {
         Err(format!("it counts {number} {what}"))
     } else {
         Ok(())
@@ -234,7 +238,7 @@ fn check_number(what: &str, number: u64) -> Result<(), String> {
 
 /// Fails where a name is not one plain name, as those of all parts are: another would lead out of
 /// the store, or to what is never read.
-fn check_name(name: &str) -> Result<(), String> {
+fn check_part_name(name: &str) -> Result<(), String> {
     if name.is_empty() || is_hidden(name) || name.contains(['/', '\0']) || name.len() > 255 {
         return Err(format!(
             "it has a part with the name {name:?}, and hygge gives no part such a name"
@@ -244,10 +248,10 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// The longest name of an input: a path, or the bounds of a window.
-const LONGEST_INPUT: usize = 1 << 20;
+const MAX_INPUT_NAME_BYTES: usize = 1 << 20;
 
-fn check_input(name: &str) -> Result<(), String> {
-    if name.len() > LONGEST_INPUT {
+fn check_input_name(name: &str) -> Result<(), String> {
+    if name.len() > MAX_INPUT_NAME_BYTES {
         Err(format!(
             "it has an input whose name has {} bytes",
             name.len()
@@ -282,12 +286,12 @@ pub struct Part {
     pub sequence: u64,
     /// What it was made from, as `mode: append` must know it. Receipts of version 1 do not say.
     #[serde(default)]
-    pub inputs: Vec<Moved>,
+    pub inputs: Vec<PartInput>,
 }
 
 /// An input that was moved: equal bytes under another name are another input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Moved {
+pub struct PartInput {
     /// Its path below the home.
     pub name: String,
     /// The digest of its bytes.
@@ -303,14 +307,14 @@ impl Manifest {
         let mut names = HashSet::with_capacity(self.parts.len());
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         for part in &self.parts {
-            check_name(&part.name)?;
+            check_part_name(&part.name)?;
             if !names.insert(part.name.as_str()) {
                 return Err(format!("it has two parts with the name {:?}", part.name));
             }
             check_number("parts", part.sequence)?;
             part.inputs
                 .iter()
-                .try_for_each(|input| check_input(&input.name))?;
+                .try_for_each(|input| check_input_name(&input.name))?;
             (rows, bytes) = (
                 rows.saturating_add(part.rows),
                 bytes.saturating_add(part.bytes),
@@ -321,7 +325,7 @@ impl Manifest {
     }
 
     /// The flow's output digest: what a flow that reads this store depends on.
-    pub fn output(&self) -> Fingerprint {
+    pub fn output_digest(&self) -> Fingerprint {
         let mut writer = KeyWriter::new(KeyKind::Output);
         writer.count(self.parts.len());
         for part in &self.parts {

@@ -15,14 +15,14 @@ mod feed;
 mod json;
 mod load;
 mod lock;
-mod look;
 mod merge;
 mod mysql;
-mod place;
 mod postgres;
 mod receipts;
+mod resolved_table;
 mod rule;
 mod sqlite;
+mod table_contents;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -33,27 +33,28 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::receipt::{Published, Receipt};
-use super::room::Room;
+use super::context::PublishContext;
+use super::receipt::{PublishedSet, Receipt};
 use super::{
-    Capabilities, Change, Clearing, Live, Naming, Publication, Store, StoreError, TableName,
+    Capabilities, LiveContents, PartNaming, Publication, RemovalPlan, Store, StoreError,
+    StoreUpdate, TargetTable,
 };
 use crate::config::Settings;
+use crate::config::block_reader::read_block;
 use crate::config::connection::Connection;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
-use crate::config::read::read;
-use crate::config::words::{Number, Words};
+use crate::config::value_types::{BoundedNumber, StringList};
 use crate::connection::Relation;
-use crate::connection::lexer::{Rest, rest_of};
-use crate::connection::{self, Database, Databases, Dialect, wait};
+use crate::connection::lexer::{StatementEnd, find_statement_end};
+use crate::connection::{self, Database, Databases, Dialect, block_on};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
-use crate::format::{Compression, Target};
-use crate::fs::{self, Lock, Stat, own};
+use crate::format::{Compression, OutputSpec};
+use crate::fs::{self, Lock, Stat, nofollow};
 use crate::home::Home;
-use crate::home::sql::{SqlHome, condition, connection_of};
+use crate::home::sql::{SqlHome, find_connection, parse_condition};
 
 /// A store in a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -67,19 +68,19 @@ pub struct SqlStoreFields {
     table: Option<String>,
     /// `auto` makes the table, and adds columns that it does not have; `never` needs it as it is.
     #[schemars(example = &"never", extend("default" = "auto"))]
-    create: Option<Create>,
+    create: Option<TableCreation>,
     /// Types of columns, in the database's words, where the table is made.
     #[schemars(example = json!({ "name": "varchar(40) not null" }), extend("x-default" = "those that hold the values exactly", "x-type" = "map of types"))]
     columns: Option<BTreeMap<String, String>>,
     /// With `mode: merge`: the columns that tell rows apart.
     #[schemars(example = ["id"], extend("x-default" = "none"))]
-    key: Option<Words>,
+    key: Option<StringList>,
     /// With `mode: merge`: a condition on a new row, in the database's SQL; where it is met, the row of that key is removed.
     #[schemars(example = &"deleted", extend("x-default" = "none"))]
     delete_where: Option<String>,
     /// About how many rows a part has that is loaded.
     #[schemars(example = 1_000_000, extend("x-default" = "one part for each input file"))]
-    rows_per_file: Option<Number<1, { u64::MAX }>>,
+    rows_per_file: Option<BoundedNumber<1, { u64::MAX }>>,
     /// Takes over a table that holds rows which hygge did not put there; with `mode: replace` they are replaced.
     #[schemars(example = true, extend("default" = false))]
     adopt: Option<bool>,
@@ -92,7 +93,7 @@ pub struct SqlStoreFields {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum Create {
+pub enum TableCreation {
     /// Where there is none, and columns where they are missing.
     #[default]
     Auto,
@@ -110,7 +111,7 @@ pub struct SqlStore {
     relation: Relation,
     /// What stands for it where stores are folders: nothing but its lock is there.
     path: PathBuf,
-    create: Create,
+    create: TableCreation,
     columns: BTreeMap<String, String>,
     key: Vec<String>,
     delete_where: Option<String>,
@@ -131,8 +132,8 @@ impl SqlStore {
         (connections, databases): (&[Connection], &Arc<Databases>),
         problems: &mut Problems,
     ) -> Option<Self> {
-        let fields: SqlStoreFields = read(node, name, &["type"], problems)?;
-        let connection = connection_of(
+        let fields: SqlStoreFields = read_block(node, name, &["type"], problems)?;
+        let connection = find_connection(
             fields.connection.as_deref(),
             node,
             name,
@@ -147,27 +148,27 @@ impl SqlStore {
                         format!("{name} has no table"),
                         "expected the key table here",
                     );
-                    problems.push(problem.hint("table: orders, or table: schema.orders"));
+                    problems.push(problem.with_hint("table: orders, or table: schema.orders"));
                 }
                 None
             }
             Some(table) => {
-                let parsed = Relation::of_table(table);
+                let parsed = Relation::parse_table(table);
                 if parsed.is_none() {
                     let problem = Problem::new(
-                        node.place_of("table"),
+                        node.span_of("table"),
                         format!("{table:?} names no table"),
                         "expected TABLE or SCHEMA.TABLE",
                     );
-                    problems.push(problem.hint(
+                    problems.push(problem.with_hint(
                         "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
                     ));
                 }
                 parsed
             }
         };
-        let dialect = connection.as_ref().and_then(Dialect::of_connection);
-        let delete_where = condition(
+        let dialect = connection.as_ref().and_then(Dialect::from_connection);
+        let delete_where = parse_condition(
             dialect,
             fields.delete_where,
             "delete_where",
@@ -177,12 +178,14 @@ impl SqlStore {
         );
         let columns = fields.columns.unwrap_or_default();
         let is_statement = |written: &&String| {
-            dialect.is_some_and(|dialect| rest_of(dialect, written) != Rest::None)
+            dialect.is_some_and(|dialect| {
+                find_statement_end(dialect, written) != StatementEnd::EndOfText
+            })
         };
         if let Some((column, _)) = columns.iter().find(|(_, written)| is_statement(written)) {
             let at = node
                 .get("columns")
-                .map_or(node.at, |columns| columns.place_of(column));
+                .map_or(node.at, |columns| columns.span_of(column));
             let message =
                 format!("columns of {name} gives the column {column} a type with a semicolon");
             problems.push(Problem::new(at, message, "expected a type of the database"));
@@ -190,12 +193,12 @@ impl SqlStore {
         }
         if let Some(table) = relation
             .as_ref()
-            .and_then(|relation| relation.table()?.last())
+            .and_then(|relation| relation.table_name()?.last())
             .filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
         {
             let message = format!("{name} is {table}, in which hygge keeps its receipts");
             problems.push(Problem::new(
-                node.place_of("table"),
+                node.span_of("table"),
                 message,
                 "expected another table",
             ));
@@ -209,36 +212,36 @@ impl SqlStore {
             rows_per_file: fields.rows_per_file.map(|rows| rows.0),
             adopt: fields.adopt.unwrap_or_default(),
             cascade: fields.cascade.unwrap_or_default(),
-            ..Self::plain(connection?, relation?, root, databases)
+            ..Self::with_defaults(connection?, relation?, root, databases)
         })
     }
 
     /// A table of no flow, by its name; nothing where that is none.
-    pub fn of_table(
+    pub fn for_table(
         connection: &Connection,
         table: &str,
         root: &Path,
         databases: &Arc<Databases>,
     ) -> Option<Self> {
-        Some(Self::plain(
+        Some(Self::with_defaults(
             connection.clone(),
-            Relation::of_table(table)?,
+            Relation::parse_table(table)?,
             root,
             databases,
         ))
     }
 
-    fn plain(
+    fn with_defaults(
         connection: Connection,
         relation: Relation,
         root: &Path,
         databases: &Arc<Databases>,
     ) -> Self {
         let identity =
-            connection::identity(&connection).unwrap_or_else(|_| connection.name.clone());
-        let place = Fingerprint::of_bytes(format!("{identity}\0{relation}").as_bytes()).short();
+            connection::database_id(&connection).unwrap_or_else(|_| connection.name.clone());
+        let place = Fingerprint::hash_bytes(format!("{identity}\0{relation}").as_bytes()).short();
         let mut plain: String = relation
-            .stem()
+            .file_stem()
             .chars()
             .filter(|letter| letter.is_alphanumeric() || *letter == '_')
             .take(60)
@@ -254,7 +257,7 @@ impl SqlStore {
             databases: databases.clone(),
             identity,
             relation,
-            create: Create::default(),
+            create: TableCreation::default(),
             columns: BTreeMap::new(),
             key: Vec::new(),
             delete_where: None,
@@ -265,23 +268,29 @@ impl SqlStore {
     }
 
     fn database(&self) -> Result<Arc<Database>, StoreError> {
-        let database = self.databases.of(&self.connection).map_err(Error::from)?;
+        let database = self
+            .databases
+            .for_connection(&self.connection)
+            .map_err(Error::from)?;
         database.check_writable().map_err(Error::from)?;
         Ok(database)
     }
 
     /// Asks the database, whatever thread this is.
-    fn ask<T, F>(&self, work: impl FnOnce(Self, Arc<Database>) -> F) -> Result<T, StoreError>
+    fn run_blocking<T, F>(
+        &self,
+        work: impl FnOnce(Self, Arc<Database>) -> F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let asked = work(self.clone(), self.database()?);
-        Ok(wait(asked)??)
+        Ok(block_on(asked)??)
     }
 
     /// The folder of the config.
-    fn root(&self) -> &Path {
+    fn config_folder(&self) -> &Path {
         self.path.ancestors().nth(3).unwrap_or(&self.path)
     }
 
@@ -300,7 +309,9 @@ impl Store for SqlStore {
             ("connection", json!(self.connection.name)),
             ("table", json!(self.relation.to_string())),
         ]);
-        settings.extend((self.create != Create::default()).then(|| ("create", json!(self.create))));
+        settings.extend(
+            (self.create != TableCreation::default()).then(|| ("create", json!(self.create))),
+        );
         settings.extend((!self.columns.is_empty()).then(|| ("columns", json!(self.columns))));
         settings.extend((!self.key.is_empty()).then(|| ("key", json!(self.key))));
         settings.extend(
@@ -321,9 +332,9 @@ impl Store for SqlStore {
         &self.path
     }
 
-    fn table(&self) -> Option<TableName<'_>> {
-        let names = self.relation.table()?;
-        Some(TableName {
+    fn table(&self) -> Option<TargetTable<'_>> {
+        let names = self.relation.table_name()?;
+        Some(TargetTable {
             database: &self.identity,
             names,
             connection: &self.connection,
@@ -336,29 +347,29 @@ impl Store for SqlStore {
         Capabilities {
             parts_readable: false,
             append_revocable: false,
-            merges: !self.key.is_empty(),
+            can_merge: !self.key.is_empty(),
         }
     }
 
-    fn shown(&self, _: &Path) -> String {
+    fn display_name(&self, _: &Path) -> String {
         format!("table {} of {}", self.relation, self.connection.name)
     }
 
     fn as_home(&self) -> Option<Arc<dyn Home>> {
-        let dialect = Dialect::of_connection(&self.connection).unwrap_or(Dialect::Sqlite);
-        let probe = receipts::probe(self, dialect);
-        Some(Arc::new(SqlHome::of_table(
+        let dialect = Dialect::from_connection(&self.connection).unwrap_or(Dialect::Sqlite);
+        let probe = receipts::probe_query(self, dialect);
+        Some(Arc::new(SqlHome::for_table(
             &self.connection,
             self.relation.clone(),
             Some(probe),
         )))
     }
 
-    fn target(&self) -> Target {
-        Target {
+    fn output_spec(&self) -> OutputSpec {
+        OutputSpec {
             format: Arc::new(FORMAT),
             compression: Compression {
-                word: "keep",
+                name: "keep",
                 level: None,
             },
             rows_per_file: self.rows_per_file,
@@ -381,7 +392,7 @@ impl Store for SqlStore {
         placement
     }
 
-    fn let_go(&self) {
+    fn close_idle(&self) {
         self.databases.close_idle();
     }
 
@@ -390,14 +401,16 @@ impl Store for SqlStore {
     }
 
     /// Parts have no names in a table; what stands for them tells them apart.
-    fn part_name(&self, naming: &Naming<'_>) -> Result<String, StoreError> {
+    fn part_name(&self, naming: &PartNaming<'_>) -> Result<String, StoreError> {
         Ok(format!("part {}", naming.sequence))
     }
 
     fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
         let found =
-            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
-        Ok(found.and_then(|found| found.stat()))
+            self.run_blocking(
+                |store, database| async move { receipts::read(&store, &database).await },
+            )?;
+        Ok(found.and_then(|found| found.to_stat()))
     }
 
     fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
@@ -405,60 +418,66 @@ impl Store for SqlStore {
             return Ok(None);
         }
         let found =
-            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
-        found.map(|found| self.understood(&found.text)).transpose()
+            self.run_blocking(
+                |store, database| async move { receipts::read(&store, &database).await },
+            )?;
+        found
+            .map(|found| self.parse_receipt(&found.text))
+            .transpose()
     }
 
-    fn neighbours(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        let rows = self.ask(|_, database| async move { receipts::all(&database).await })?;
-        let neighbour = |row: receipts::Row| {
+    fn sibling_receipts(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
+        let rows =
+            self.run_blocking(|_, database| async move { receipts::read_all(&database).await })?;
+        let neighbour = |row: receipts::ReceiptRow| {
             // One that cannot be read is reported by the flow that owns it, if there is one.
-            let receipt = self.understood(&row.found.text).ok()?;
+            let receipt = self.parse_receipt(&row.receipt.text).ok()?;
             let relation =
-                Relation::of_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
-            let is_here = match relation.table()? {
+                Relation::parse_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
+            let is_here = match relation.table_name()? {
                 [schema, _] => schema.eq_ignore_ascii_case(&row.schema),
                 _ => row.is_default,
             };
             // A path by the name as it was written is that of the store, wherever the project lies.
-            let path = Self::plain(
+            let path = Self::with_defaults(
                 self.connection.clone(),
                 relation,
-                self.root(),
+                self.config_folder(),
                 &self.databases,
             )
             .path;
             Some((
                 real.with_file_name(path.file_name().filter(|_| is_here)?),
-                row.found.stat()?,
+                row.receipt.to_stat()?,
                 receipt,
             ))
         };
         Ok(rows.into_iter().filter_map(neighbour).collect())
     }
 
-    fn live(&self, _: &Path) -> Result<Live, StoreError> {
-        let exists =
-            self.ask(|store, database| async move { look::exists(&store, &database).await })?;
-        Ok(Live {
+    fn live_contents(&self, _: &Path) -> Result<LiveContents, StoreError> {
+        let exists = self.run_blocking(|store, database| async move {
+            table_contents::store_table_exists(&store, &database).await
+        })?;
+        Ok(LiveContents {
             exists,
-            ..Live::default()
+            ..LiveContents::default()
         })
     }
 
     fn check(&self, real: &Path) -> Result<(), StoreError> {
         self.check_rights(real)?;
-        self.check_rows(real)
+        self.check_existing_rows(real)
     }
 
     fn check_columns(
         &self,
         columns: &ArrowSchema,
-        change: Change,
+        change: StoreUpdate,
     ) -> Result<Vec<String>, StoreError> {
-        let coming = columns::coming(columns)?;
-        self.ask(|store, database| async move {
-            check::columns(&store, &database, &coming, change).await
+        let coming = columns::incoming_columns(columns)?;
+        self.run_blocking(|store, database| async move {
+            check::check_columns(&store, &database, &coming, change).await
         })
     }
 
@@ -468,55 +487,62 @@ impl Store for SqlStore {
             .path
             .with_file_name(real.file_name().unwrap_or_default());
         if let Some(folder) = place.parent() {
-            own::create_folder(folder)?;
+            nofollow::create_folder(folder)?;
         }
         let lock = Lock::try_exclusive(&self.lock_file(&place), holder)?;
-        self.check_rows(real)?;
+        self.check_existing_rows(real)?;
         Ok(lock)
     }
 
-    fn kept(&self, _: &Path, _: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
+    fn latest_parts(&self, _: &Path, _: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
         Ok(HashSet::new())
     }
 
-    fn beside(&self, _: &Path, _: Option<&Receipt>) -> Result<HashSet<Fingerprint>, StoreError> {
+    fn previous_parts(
+        &self,
+        _: &Path,
+        _: Option<&Receipt>,
+    ) -> Result<HashSet<Fingerprint>, StoreError> {
         Ok(HashSet::new())
     }
 
     /// A transaction that died has left nothing.
-    fn settle(&self, real: &Path, _: &Room<'_>) -> Result<Option<Receipt>, StoreError> {
+    fn recover(&self, real: &Path, _: &PublishContext<'_>) -> Result<Option<Receipt>, StoreError> {
         self.receipt(real)
     }
 
-    fn clearing(&self, _: &Path) -> Result<Clearing, StoreError> {
-        let table =
-            self.ask(|store, database| async move { clear::plan(&store, &database).await })?;
-        Ok(Clearing {
-            table,
-            ..Clearing::default()
+    fn removable(&self, _: &Path) -> Result<RemovalPlan, StoreError> {
+        let table = self.run_blocking(|store, database| async move {
+            clear::describe_removal(&store, &database).await
+        })?;
+        Ok(RemovalPlan {
+            table_summary: table,
+            ..RemovalPlan::default()
         })
     }
 
     fn clear(&self, _: &Path) -> Result<(), StoreError> {
-        self.ask(|store, database| async move { clear::clear(&store, &database).await })
+        self.run_blocking(|store, database| async move { clear::clear(&store, &database).await })
     }
 
     fn publish(
         &self,
         real: &Path,
         publication: &Publication<'_>,
-        room: &Room<'_>,
+        context: &PublishContext<'_>,
     ) -> Result<Receipt, StoreError> {
         // What is compared under the lock is its digest as it is stored, not a receipt that is
         // written again.
         let before =
-            self.ask(|store, database| async move { receipts::read(&store, &database).await })?;
+            self.run_blocking(
+                |store, database| async move { receipts::read(&store, &database).await },
+            )?;
         let known = before
             .as_ref()
-            .map(|found| self.understood(&found.text))
+            .map(|found| self.parse_receipt(&found.text))
             .transpose()?;
         if known.as_ref() != publication.receipt {
-            return Err(receipts::overtaken(&self.shown(real)).into());
+            return Err(receipts::concurrent_publish(&self.display_name(real)).into());
         }
         let mut receipt = publication
             .receipt
@@ -526,8 +552,8 @@ impl Store for SqlStore {
             publication.project.to_string(),
             publication.flow.to_string(),
         );
-        receipt.succeed(publication.next.clone());
-        load::publish(self, publication, (before, receipt), room)
+        receipt.promote(publication.next.clone());
+        load::publish(self, publication, (before, receipt), context)
     }
 }
 
@@ -541,46 +567,51 @@ impl SqlStore {
         );
         let database = self.database()?;
         for file in [Some(&lock), database.file.as_ref()].into_iter().flatten() {
-            let there = fs::nearest(file)?;
+            let there = fs::nearest_existing(file)?;
             let folder = if there == file {
                 file.parent().unwrap_or(there)
             } else {
                 there
             };
-            fs::check_writable(folder)?;
-            fs::check_own_file(file)?;
+            fs::check_folder_writable(folder)?;
+            fs::check_file_writable(file)?;
         }
         Ok(())
     }
 
     /// No rows of others are where its own shall be.
-    fn check_rows(&self, real: &Path) -> Result<(), StoreError> {
+    fn check_existing_rows(&self, real: &Path) -> Result<(), StoreError> {
         let has_receipt = self.receipt(real)?.is_some();
         let is_foreign = !has_receipt && !self.adopt;
-        let found =
-            self.ask(move |store, database| async move { look::look(&store, &database).await })?;
+        let found = self.run_blocking(move |store, database| async move {
+            table_contents::read_contents(&store, &database).await
+        })?;
         match found {
-            look::Found::Rows if is_foreign => Err(self.foreign()),
-            look::Found::Nothing if self.create == Create::Never => Err(self.no_table()),
+            table_contents::TableContents::HasRows if is_foreign => Err(self.foreign_rows_error()),
+            table_contents::TableContents::Absent if self.create == TableCreation::Never => {
+                Err(self.no_table_error())
+            }
             _ => Ok(()),
         }
     }
 
-    fn understood(&self, text: &str) -> Result<Receipt, StoreError> {
-        let receipt: Receipt =
-            serde_json::from_str(text).map_err(|error| self.unreadable(error.to_string()))?;
-        receipt.check().map_err(|reason| self.unreadable(reason))?;
+    fn parse_receipt(&self, text: &str) -> Result<Receipt, StoreError> {
+        let receipt: Receipt = serde_json::from_str(text)
+            .map_err(|error| self.unreadable_receipt(error.to_string()))?;
+        receipt
+            .check()
+            .map_err(|reason| self.unreadable_receipt(reason))?;
         Ok(receipt)
     }
 
-    fn unreadable(&self, reason: String) -> StoreError {
-        StoreError::Receipt {
+    fn unreadable_receipt(&self, reason: String) -> StoreError {
+        StoreError::UnreadableReceipt {
             path: PathBuf::from(format!("of table {} in {}", self.relation, receipts::TABLE)),
             reason,
         }
     }
 
-    fn foreign(&self) -> StoreError {
+    fn foreign_rows_error(&self) -> StoreError {
         let error = format!(
             "table {} holds rows that hygge did not put there",
             self.relation
@@ -589,7 +620,7 @@ impl SqlStore {
         Error::new(ErrorKind::Flow, error).with_hint(hint).into()
     }
 
-    fn no_table(&self) -> StoreError {
+    fn no_table_error(&self) -> StoreError {
         let error = format!("there is no table {}, and create: never", self.relation);
         Error::new(ErrorKind::Flow, error)
             .with_hint("make it, or create: auto of the store")
@@ -598,7 +629,10 @@ impl SqlStore {
 }
 
 /// Which parts of a set a table does not have yet.
-fn new_parts<'p>(next: &'p Published, before: Option<&Receipt>) -> Vec<&'p super::receipt::Part> {
+fn new_parts<'p>(
+    next: &'p PublishedSet,
+    before: Option<&Receipt>,
+) -> Vec<&'p super::receipt::Part> {
     let published = before.and_then(|receipt| receipt.published.as_ref());
     // Files of equal bytes are equal parts, and each of them is there for itself.
     let mut known: HashMap<(Fingerprint, Fingerprint), usize> = HashMap::new();

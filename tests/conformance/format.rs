@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use hygge::error::Error;
 use hygge::flow::factory::formats;
-use hygge::format::batch::{RecordBatch, concatenated};
+use hygge::format::batch::{RecordBatch, concat_batches};
 use hygge::format::{
-    Compression, Cut, Format, FormatError, Opened, Piece, Sources, Target, TransferMode, recode,
+    Compression, Format, FormatError, InputFiles, OpenFile, OutputSpec, PartPieces, Piece,
+    TransferMode, recode,
 };
 use polars_arrow::array::{
     Array, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray, NullArray,
@@ -230,14 +231,14 @@ fn batch() -> RecordBatch {
 /// One file, as the only one of a flow.
 struct One(PathBuf);
 
-impl Sources for One {
-    fn open(&self, _: usize) -> Result<Opened, Error> {
+impl InputFiles for One {
+    fn open(&self, _: usize) -> Result<OpenFile, Error> {
         Ok(opened(&self.0))
     }
 }
 
-fn opened(path: &Path) -> Opened {
-    Opened {
+fn opened(path: &Path) -> OpenFile {
+    OpenFile {
         file: fs::File::open(path).expect("a file"),
         path: path.to_path_buf(),
     }
@@ -250,7 +251,10 @@ fn compressions(format: &dyn Format) -> Vec<Compression> {
         .compressions()
         .iter()
         .filter(|word| **word != "keep")
-        .map(|word| Compression { word, level: None })
+        .map(|word| Compression {
+            name: word,
+            level: None,
+        })
         .collect()
 }
 
@@ -275,8 +279,8 @@ fn read(
     pieces: &[Piece],
 ) -> Result<Vec<RecordBatch>, FormatError> {
     let mut found = Vec::new();
-    let cut = Cut {
-        sources: &One(path.to_path_buf()),
+    let cut = PartPieces {
+        inputs: &One(path.to_path_buf()),
         pieces,
         interrupted: &AtomicBool::new(false),
     };
@@ -311,7 +315,7 @@ fn assert_same(found: &RecordBatch, expected: &RecordBatch, what: &str) {
 
 /// The rows of several batches, one after another.
 fn all(batches: Vec<RecordBatch>) -> RecordBatch {
-    concatenated(batches).expect("one batch")
+    concat_batches(batches).expect("one batch")
 }
 
 #[test]
@@ -320,7 +324,7 @@ fn what_is_written_is_read_as_it_was() {
     let path = folder.path().join("x");
     for format in formats() {
         for compression in compressions(format.as_ref()) {
-            let what = format!("{} {}", format.id(), compression.word);
+            let what = format!("{} {}", format.id(), compression.name);
             write(format.as_ref(), compression, &[batch(), batch()], &path);
             let layout = format
                 .reader()
@@ -332,18 +336,18 @@ fn what_is_written_is_read_as_it_was() {
                 "{what}"
             );
             assert!(
-                layout.adds_up()
+                layout.is_consistent()
                     && layout
                         .compressions
                         .iter()
-                        .all(|word| word == compression.word),
+                        .all(|word| word == compression.name),
                 "{what}: {layout:?}"
             );
             format
                 .reader()
-                .readable(&opened(&path))
+                .check_readable(&opened(&path))
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
-            let names = format.reader().columns(&opened(&path)).expect("names");
+            let names = format.reader().column_names(&opened(&path)).expect("names");
             assert_eq!(
                 names,
                 columns()
@@ -358,7 +362,7 @@ fn what_is_written_is_read_as_it_was() {
                 found[0].schema().len(),
                 format
                     .reader()
-                    .arrow_columns(&opened(&path))
+                    .arrow_schema(&opened(&path))
                     .expect("columns")
                     .len(),
                 "{what}"
@@ -410,10 +414,10 @@ fn every_format_becomes_every_other() {
         for format in formats() {
             let what = format!("{} to {}", home.id(), format.id());
             let compression = Compression {
-                word: "keep",
+                name: "keep",
                 level: None,
             };
-            let whole = Target {
+            let whole = OutputSpec {
                 format: format.clone(),
                 compression,
                 rows_per_file: None,
@@ -426,8 +430,8 @@ fn every_format_becomes_every_other() {
             );
             let compression = compressions(format.as_ref())[1];
             let pieces = [WHOLE];
-            let cut = Cut {
-                sources: &One(path.clone()),
+            let cut = PartPieces {
+                inputs: &One(path.clone()),
                 pieces: &pieces,
                 interrupted: &AtomicBool::new(false),
             };
@@ -447,8 +451,8 @@ fn every_format_becomes_every_other() {
                 &all(vec![batch(), batch()]),
                 &what,
             );
-            let interrupted = Cut {
-                sources: &One(path.clone()),
+            let interrupted = PartPieces {
+                inputs: &One(path.clone()),
                 pieces: &pieces,
                 interrupted: &AtomicBool::new(true),
             };

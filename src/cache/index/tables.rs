@@ -2,15 +2,16 @@
 
 use sqlx::{Connection, SqliteConnection};
 
-use super::batch::seal;
+use super::changes::with_checksum;
 
 /// The version of the tables and of the records in them.
 ///
-/// Version 1: the first. Version 2: stores with their witnesses, so that a build with nothing to do
-/// loads no receipts and no memos. Version 3: receipts say where their folder is, layouts whether a
-/// file is encrypted. Version 4: the history of runs and of published sets; receipts say which
-/// inputs a part was made from; records are sealed. Version 5: receipts have all their fields, so
-/// that they can be read again. Version 6: stores of entities whose loss was accepted.
+/// Version 1: the first. Version 2: stores with the digests of their stats (`witness`), so that a
+/// build with nothing to do loads no receipts and no memos. Version 3: receipts say where their
+/// folder is, layouts whether a file is encrypted. Version 4: the history of runs and of published
+/// sets; receipts say which inputs a part was made from; records are sealed. Version 5: receipts
+/// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
+/// was accepted.
 pub(super) const VERSION: i64 = 6;
 
 const TABLES: &str = "
@@ -29,7 +30,7 @@ const HISTORY: &str = "
 ";
 
 /// What version 6 added: after it, the statement of the table is the one that makes it today.
-const GIVEN_UP: &str = "ALTER TABLE store ADD COLUMN is_given_up INTEGER NOT NULL DEFAULT 0;";
+const ACCEPTED_LOSS: &str = "ALTER TABLE store ADD COLUMN is_given_up INTEGER NOT NULL DEFAULT 0;";
 
 /// What makes an index of one version one of the next. From versions that are not here nothing is
 /// taken over: a new index is begun.
@@ -37,11 +38,11 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     // Receipts are read again where they stand.
     (3, &["DELETE FROM receipt;", HISTORY]),
     (4, &["DELETE FROM receipt;"]),
-    (5, &[GIVEN_UP]),
+    (5, &[ACCEPTED_LOSS]),
 ];
 
 /// How the index looks that was opened.
-pub(super) enum Found {
+pub(super) enum SchemaState {
     /// It has the tables of today now.
     Ready,
     /// It was empty, and has the tables of today now.
@@ -49,17 +50,17 @@ pub(super) enum Found {
     /// It is so old that nothing can be taken over.
     TooOld(i64),
     /// Its tables are others than those that hygge makes.
-    Others,
+    Foreign,
     /// A newer hygge wrote it.
     Newer(i64),
 }
 
 /// The first version whose records are sealed.
-const SEALED: i64 = 4;
+const FIRST_CHECKSUMMED: i64 = 4;
 
 /// Seals the records of an older index. Done again after it was interrupted, it would seal some
 /// twice, which then are as good as none.
-async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn add_checksums(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     for (select, update) in [
         (
             "SELECT folder, record FROM memo",
@@ -79,7 +80,7 @@ async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Err
         let mut transaction = connection.begin().await?;
         for (key, record) in rows {
             sqlx::query(update)
-                .bind(seal(record))
+                .bind(with_checksum(record))
                 .bind(key)
                 .execute(&mut *transaction)
                 .await?;
@@ -90,17 +91,21 @@ async fn seal_records(connection: &mut SqliteConnection) -> Result<(), sqlx::Err
 }
 
 /// The version of an index, and what its tables are by the statements that made them.
-const LOOK: &str = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT group_concat(sql || ';', ' ') FROM sqlite_schema \
+const READ_SCHEMA: &str = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT group_concat(sql || ';', ' ') FROM sqlite_schema \
      WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!')";
 
-async fn look(connection: &mut SqliteConnection) -> Result<(i64, Vec<String>), sqlx::Error> {
-    let (version, statements): (i64, Option<String>) =
-        sqlx::query_as(LOOK).fetch_one(&mut *connection).await?;
-    Ok((version, sorted(statements.as_deref().unwrap_or_default())))
+async fn read_schema(connection: &mut SqliteConnection) -> Result<(i64, Vec<String>), sqlx::Error> {
+    let (version, statements): (i64, Option<String>) = sqlx::query_as(READ_SCHEMA)
+        .fetch_one(&mut *connection)
+        .await?;
+    Ok((
+        version,
+        sorted_statements(statements.as_deref().unwrap_or_default()),
+    ))
 }
 
 /// Statements that stand one behind the other, in an order that says nothing.
-fn sorted(statements: &str) -> Vec<String> {
+fn sorted_statements(statements: &str) -> Vec<String> {
     let mut statements: Vec<String> = statements
         .split(';')
         .map(|one| one.trim().to_string())
@@ -110,40 +115,42 @@ fn sorted(statements: &str) -> Vec<String> {
     statements
 }
 
-fn are_of_today(statements: &[String]) -> bool {
-    sorted(&format!("{TABLES}{HISTORY}")) == statements
+fn is_current(statements: &[String]) -> bool {
+    sorted_statements(&format!("{TABLES}{HISTORY}")) == statements
 }
 
 /// Says whether an index is of today, and changes nothing.
-pub(super) async fn find(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
-    let (found, statements) = look(connection).await?;
+pub(super) async fn check_schema(
+    connection: &mut SqliteConnection,
+) -> Result<SchemaState, sqlx::Error> {
+    let (found, statements) = read_schema(connection).await?;
     Ok(if found > VERSION {
-        Found::Newer(found)
+        SchemaState::Newer(found)
     } else if found < VERSION {
-        Found::TooOld(found)
-    } else if are_of_today(&statements) {
-        Found::Ready
+        SchemaState::TooOld(found)
+    } else if is_current(&statements) {
+        SchemaState::Ready
     } else {
-        Found::Others
+        SchemaState::Foreign
     })
 }
 
 /// Makes the tables, or brings them to the version of today: all of it or nothing.
-pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
-    let (found, there) = look(connection).await?;
+pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<SchemaState, sqlx::Error> {
+    let (found, there) = read_schema(connection).await?;
     let statements = match found {
-        VERSION if are_of_today(&there) => return Ok(Found::Ready),
-        VERSION => return Ok(Found::Others),
+        VERSION if is_current(&there) => return Ok(SchemaState::Ready),
+        VERSION => return Ok(SchemaState::Foreign),
         0 if there.is_empty() => format!("{TABLES}{HISTORY}"),
-        0 => return Ok(Found::Others),
-        newer if newer > VERSION => return Ok(Found::Newer(newer)),
+        0 => return Ok(SchemaState::Foreign),
+        newer if newer > VERSION => return Ok(SchemaState::Newer(newer)),
         old => {
             let steps: Vec<_> = MIGRATIONS.iter().filter(|(from, _)| *from >= old).collect();
             if i64::try_from(steps.len()) != Ok(VERSION - old) {
-                return Ok(Found::TooOld(old));
+                return Ok(SchemaState::TooOld(old));
             }
-            if old < SEALED {
-                seal_records(connection).await?;
+            if old < FIRST_CHECKSUMMED {
+                add_checksums(connection).await?;
             }
             steps
                 .into_iter()
@@ -156,8 +163,8 @@ pub(super) async fn set_up(connection: &mut SqliteConnection) -> Result<Found, s
         .execute(&mut *connection)
         .await?;
     Ok(if found == 0 {
-        Found::Empty
+        SchemaState::Empty
     } else {
-        Found::Ready
+        SchemaState::Ready
     })
 }

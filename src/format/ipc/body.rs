@@ -11,28 +11,28 @@ use polars_arrow::io::ipc::format::ipc::planus::{Builder, ReadAsRoot};
 use polars_arrow::io::ipc::write::EncodedData;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::messages::{self, Message};
-use super::nodes::{self, Nodes};
+use super::expected_nodes::{self, ExpectedNodes};
+use super::messages::{self, IpcMessage};
 use super::types::damaged;
-use crate::format::{Compression, FormatError, Opened};
+use crate::format::{Compression, FormatError, OpenFile};
 
 /// The level of zstd where nothing is said.
 const ZSTD_LEVEL: u8 = 3;
 
 /// Stands before a buffer that is not packed, where others are: it would not have become smaller.
-const NOT_PACKED: i64 = -1;
+const UNCOMPRESSED_MARKER: i64 = -1;
 
 /// How bodies are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Codec {
+pub(super) enum BodyCodec {
     None,
     Lz4,
     Zstd(u8),
 }
 
-impl Codec {
+impl BodyCodec {
     pub(super) fn new(compression: Compression) -> Result<Self, FormatError> {
-        match compression.word {
+        match compression.name {
             "uncompressed" => Ok(Self::None),
             "lz4" => Ok(Self::Lz4),
             "zstd" => Ok(Self::Zstd(compression.level.unwrap_or(ZSTD_LEVEL))),
@@ -43,7 +43,7 @@ impl Codec {
     }
 
     /// The word for one that was found.
-    pub(super) fn word(found: Option<flat::CompressionType>) -> &'static str {
+    pub(super) fn codec_name(found: Option<flat::CompressionType>) -> &'static str {
         match found {
             None => "uncompressed",
             Some(flat::CompressionType::Lz4Frame) => "lz4",
@@ -53,7 +53,7 @@ impl Codec {
 }
 
 /// A message that has its own place and whose body is not packed.
-pub(super) struct Unpacked {
+pub(super) struct DecompressedMessage {
     /// Head and body.
     pub(super) bytes: Vec<u8>,
     pub(super) head: usize,
@@ -63,39 +63,47 @@ pub(super) struct Unpacked {
 ///
 /// # Errors
 /// It is not what was said of it, in words.
-pub(super) fn read(source: &Opened, message: &Message, nodes: &Nodes) -> Result<Unpacked, String> {
-    let (start, head) = messages::head(&source.file, message.at, message.at + message.head)?
-        .ok_or("a message is gone")?;
-    let packed = messages::bytes(&source.file, start, message.body)?;
-    let mut found = message_of(&head)?;
+pub(super) fn read_message(
+    source: &OpenFile,
+    message: &IpcMessage,
+    nodes: &ExpectedNodes,
+) -> Result<DecompressedMessage, String> {
+    let (start, head) = messages::read_head(
+        &source.file,
+        message.offset,
+        message.offset + message.head_length,
+    )?
+    .ok_or("a message is gone")?;
+    let packed = messages::read_bytes(&source.file, start, message.body_length)?;
+    let mut found = parse_message(&head)?;
     let is_version_4 = found.version == flat::MetadataVersion::V4;
-    let batch = batch_of(&mut found)?;
+    let batch = record_batch_mut(&mut found)?;
     let mut lifted = match batch.compression.take() {
-        None => joined(&head, &[&packed]),
+        None => join_message(&head, &[&packed]),
         Some(compression) => {
             let buffers = batch.buffers.get_or_insert_default();
-            let unpack = |bytes: &[u8]| unpacked(compression.codec, bytes);
-            let bodies = each_buffer(buffers, &packed, unpack)?;
-            found.body_length = place(buffers, &bodies)?;
-            joined(Builder::new().finish(&found, None), &padded(&bodies))
+            let unpack = |bytes: &[u8]| decompress_buffer(compression.codec, bytes);
+            let bodies = map_buffers(buffers, &packed, unpack)?;
+            found.body_length = set_buffer_offsets(buffers, &bodies)?;
+            join_message(Builder::new().finish(&found, None), &with_padding(&bodies))
         }
     };
-    let nodes = nodes.of(message.dictionary)?;
-    nodes::empty_nulls(
+    let nodes = nodes.for_message(message.dictionary)?;
+    expected_nodes::zero_nulls(
         &mut lifted.bytes[lifted.head..],
-        batch_of(&mut found)?,
+        record_batch_mut(&mut found)?,
         is_version_4,
         nodes,
     );
     Ok(lifted)
 }
 
-fn message_of(head: &[u8]) -> Result<flat::Message, String> {
+fn parse_message(head: &[u8]) -> Result<flat::Message, String> {
     flat::Message::try_from(flat::MessageRef::read_as_root(head).map_err(damaged)?).map_err(damaged)
 }
 
 /// The batch of a message, or the data of its dictionary.
-fn batch_of(message: &mut flat::Message) -> Result<&mut flat::RecordBatch, String> {
+fn record_batch_mut(message: &mut flat::Message) -> Result<&mut flat::RecordBatch, String> {
     match &mut message.header {
         Some(flat::MessageHeader::RecordBatch(batch)) => Ok(batch),
         Some(flat::MessageHeader::DictionaryBatch(dictionary)) => {
@@ -106,32 +114,32 @@ fn batch_of(message: &mut flat::Message) -> Result<&mut flat::RecordBatch, Strin
 }
 
 /// What becomes of each buffer.
-fn each_buffer(
+fn map_buffers(
     buffers: &[flat::Buffer],
     body: &[u8],
     work: impl Fn(&[u8]) -> Result<Vec<u8>, String> + Sync,
 ) -> Result<Vec<Vec<u8>>, String> {
     let made = buffers.par_iter().map(|buffer| {
-        let bytes = nodes::range(buffer).and_then(|range| body.get(range));
+        let bytes = expected_nodes::buffer_range(buffer).and_then(|range| body.get(range));
         work(bytes.ok_or("a buffer does not lie in its message")?)
     });
     made.collect()
 }
 
-/// Says where the buffers are in the body that [`padded`] makes of them, and how long it is.
-fn place(buffers: &mut [flat::Buffer], bodies: &[Vec<u8>]) -> Result<i64, String> {
+/// Says where the buffers are in the body that [`with_padding`] makes of them, and how long it is.
+fn set_buffer_offsets(buffers: &mut [flat::Buffer], bodies: &[Vec<u8>]) -> Result<i64, String> {
     let mut at = 0_usize;
     for (buffer, body) in buffers.iter_mut().zip(bodies) {
         buffer.offset = i64::try_from(at).map_err(damaged)?;
         buffer.length = i64::try_from(body.len()).map_err(damaged)?;
-        let end = at.checked_add(body.len().next_multiple_of(ALIGNED));
+        let end = at.checked_add(body.len().next_multiple_of(ALIGNMENT));
         at = end.ok_or("a body is too large")?;
     }
     i64::try_from(at).map_err(damaged)
 }
 
 /// The pieces of a body.
-fn padded(bodies: &[Vec<u8>]) -> Vec<&[u8]> {
+fn with_padding(bodies: &[Vec<u8>]) -> Vec<&[u8]> {
     bodies
         .iter()
         .flat_map(|body| [body.as_slice(), padding(body.len())])
@@ -139,13 +147,13 @@ fn padded(bodies: &[Vec<u8>]) -> Vec<&[u8]> {
 }
 
 /// Where buffers begin in a body: at places that this divides.
-const ALIGNED: usize = 64;
+const ALIGNMENT: usize = 64;
 
 fn padding(length: usize) -> &'static [u8] {
-    &[0; ALIGNED][..length.next_multiple_of(ALIGNED) - length]
+    &[0; ALIGNMENT][..length.next_multiple_of(ALIGNMENT) - length]
 }
 
-fn joined(head: &[u8], body: &[&[u8]]) -> Unpacked {
+fn join_message(head: &[u8], body: &[&[u8]]) -> DecompressedMessage {
     let length = head.len().next_multiple_of(8);
     let mut bytes =
         Vec::with_capacity(8 + length + body.iter().map(|piece| piece.len()).sum::<usize>());
@@ -154,13 +162,13 @@ fn joined(head: &[u8], body: &[&[u8]]) -> Unpacked {
     bytes.extend(head);
     bytes.resize(8 + length, 0);
     body.iter().for_each(|piece| bytes.extend_from_slice(piece));
-    Unpacked {
+    DecompressedMessage {
         bytes,
         head: 8 + length,
     }
 }
 
-fn unpacked(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, String> {
+fn decompress_buffer(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -168,7 +176,7 @@ fn unpacked(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, Strin
         .split_first_chunk::<8>()
         .ok_or("a packed buffer does not say its size")?;
     let stated = i64::from_le_bytes(*size);
-    if stated == NOT_PACKED {
+    if stated == UNCOMPRESSED_MARKER {
         return Ok(packed.to_vec());
     }
     let size =
@@ -204,37 +212,40 @@ fn unpacked(codec: flat::CompressionType, bytes: &[u8]) -> Result<Vec<u8>, Strin
 }
 
 /// Packs the body of a message that polars-arrow made.
-pub(super) fn packed(encoded: EncodedData, codec: Codec) -> Result<EncodedData, FormatError> {
+pub(super) fn compress_message(
+    encoded: EncodedData,
+    codec: BodyCodec,
+) -> Result<EncodedData, FormatError> {
     let kind = match codec {
-        Codec::None => return Ok(encoded),
-        Codec::Lz4 => flat::CompressionType::Lz4Frame,
-        Codec::Zstd(_) => flat::CompressionType::Zstd,
+        BodyCodec::None => return Ok(encoded),
+        BodyCodec::Lz4 => flat::CompressionType::Lz4Frame,
+        BodyCodec::Zstd(_) => flat::CompressionType::Zstd,
     };
-    pack(&encoded, codec, kind).map_err(FormatError::Encode)
+    compress_body(&encoded, codec, kind).map_err(FormatError::Encode)
 }
 
-fn pack(
+fn compress_body(
     encoded: &EncodedData,
-    codec: Codec,
+    codec: BodyCodec,
     kind: flat::CompressionType,
 ) -> Result<EncodedData, String> {
-    let mut message = message_of(&encoded.ipc_message)?;
-    let batch = batch_of(&mut message)?;
+    let mut message = parse_message(&encoded.ipc_message)?;
+    let batch = record_batch_mut(&mut message)?;
     batch.compression = Some(Box::new(flat::BodyCompression {
         codec: kind,
         method: flat::BodyCompressionMethod::Buffer,
     }));
     let buffers = batch.buffers.get_or_insert_default();
-    let pack = |bytes: &[u8]| pack_buffer(codec, bytes);
-    let bodies = each_buffer(buffers, &encoded.arrow_data, pack)?;
-    message.body_length = place(buffers, &bodies)?;
+    let pack = |bytes: &[u8]| compress_buffer(codec, bytes);
+    let bodies = map_buffers(buffers, &encoded.arrow_data, pack)?;
+    message.body_length = set_buffer_offsets(buffers, &bodies)?;
     Ok(EncodedData {
         ipc_message: Builder::new().finish(&message, None).to_vec(),
-        arrow_data: padded(&bodies).concat(),
+        arrow_data: with_padding(&bodies).concat(),
     })
 }
 
-fn pack_buffer(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, String> {
+fn compress_buffer(codec: BodyCodec, bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -243,21 +254,21 @@ fn pack_buffer(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, String> {
         .to_le_bytes()
         .to_vec();
     match codec {
-        Codec::Lz4 => {
+        BodyCodec::Lz4 => {
             let mut stream = lz4::EncoderBuilder::new()
                 .build(&mut out)
                 .map_err(damaged)?;
             stream.write_all(bytes).map_err(damaged)?;
             stream.finish().1.map_err(damaged)?;
         }
-        Codec::Zstd(level) => {
+        BodyCodec::Zstd(level) => {
             zstd::stream::copy_encode(bytes, &mut out, level.into()).map_err(damaged)?
         }
-        Codec::None => {}
+        BodyCodec::None => {}
     }
-    if codec == Codec::None || out.len() >= bytes.len() + 8 {
+    if codec == BodyCodec::None || out.len() >= bytes.len() + 8 {
         out.truncate(0);
-        out.extend(NOT_PACKED.to_le_bytes());
+        out.extend(UNCOMPRESSED_MARKER.to_le_bytes());
         out.extend(bytes);
     }
     Ok(out)

@@ -16,41 +16,44 @@ use polars_arrow::io::ipc::read::{
 use polars_error::PolarsResult;
 use polars_utils::bool::UnsafeBool;
 
-use super::body::{self, Unpacked};
-use super::messages::{Contents, Message, unsound};
+use super::body::{self, DecompressedMessage};
+use super::messages::{IpcContents, IpcMessage, unsound};
 use super::types;
 use crate::error::catch_panic;
-use crate::format::arrays::{held_type, plain, plain_type};
-use crate::format::batch::{RecordBatch, sliced};
-use crate::format::{Cut, FormatError, Opened};
+use crate::format::arrays::{canonical_type, storage_type, to_canonical};
+use crate::format::batch::{RecordBatch, slice_batch};
+use crate::format::{FormatError, OpenFile, PartPieces};
 
 /// How a column passes that cannot be decoded.
-const PASS: &str = "files pass whole into a store of type ipc: without rows_per_file, with compression: keep, and with their container";
+const PASS_HINT: &str = "files pass whole into a store of type ipc: without rows_per_file, with compression: keep, and with their container";
 
 /// Refuses a file that has a column which nobody can decode.
-pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatError> {
-    types::unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| {
+pub(super) fn check_decodable(
+    source: &OpenFile,
+    contents: &IpcContents,
+) -> Result<(), FormatError> {
+    types::first_unreadable(&contents.columns).map_or(Ok(()), |(column, reason)| {
         Err(undecodable(source, column, reason))
     })
 }
 
-pub(super) fn undecodable(source: &Opened, column: String, reason: String) -> FormatError {
+pub(super) fn undecodable(source: &OpenFile, column: String, reason: String) -> FormatError {
     FormatError::Undecodable {
         path: source.path.clone(),
         column,
         reason,
-        hint: PASS,
+        hint: PASS_HINT,
     }
 }
 
 /// The columns as [`decode`] gives them.
-pub(super) fn plain_columns(
-    source: &Opened,
-    contents: &Contents,
+pub(super) fn canonical_schema(
+    source: &OpenFile,
+    contents: &IpcContents,
 ) -> Result<ArrowSchema, FormatError> {
-    check(source, contents)?;
-    let (columns, _) = schema(source, contents)?;
-    let plain = |field: &Field| match plain_type(&field.dtype) {
+    check_decodable(source, contents)?;
+    let (columns, _) = arrow_schema(source, contents)?;
+    let plain = |field: &Field| match canonical_type(&field.dtype) {
         Ok(dtype) => Ok((
             field.name.clone(),
             Field {
@@ -58,7 +61,7 @@ pub(super) fn plain_columns(
                 ..field.clone()
             },
         )),
-        Err(found) => Err(FormatError::NotPlain {
+        Err(found) => Err(FormatError::NoCanonicalType {
             path: source.path.clone(),
             column: field.name.to_string(),
             found,
@@ -66,7 +69,7 @@ pub(super) fn plain_columns(
     };
     let mut columns: ArrowSchema = columns.iter_values().map(plain).collect::<Result<_, _>>()?;
     *columns.metadata_mut() = contents
-        .notes
+        .metadata
         .iter()
         .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
         .collect();
@@ -74,32 +77,32 @@ pub(super) fn plain_columns(
 }
 
 /// A field of the type whose arrays hold its values.
-pub(super) fn held(field: &Field) -> Field {
+pub(super) fn storage_field(field: &Field) -> Field {
     Field {
-        dtype: held_type(&field.dtype),
+        dtype: storage_type(&field.dtype),
         ..field.clone()
     }
 }
 
 /// The columns as polars-arrow has them, with the numbers of their dictionaries.
-pub(super) fn schema(
-    source: &Opened,
-    contents: &Contents,
+pub(super) fn arrow_schema(
+    source: &OpenFile,
+    contents: &IpcContents,
 ) -> Result<(ArrowSchema, IpcSchema), FormatError> {
-    let read = catch_panic(|| deserialize_schema(&contents.schema))
+    let read = catch_panic(|| deserialize_schema(&contents.schema_message))
         .map_err(|panic| unsound(source, panic.to_string()))?;
     read.map(|(columns, numbers, _)| (columns, numbers))
         .map_err(|error| unsound(source, error.to_string()))
 }
 
-/// Decodes the pieces of a cut into plain arrays, batch by batch.
+/// Decodes the pieces of a cut into canonical arrays, batch by batch.
 pub(super) fn decode(
-    cut: &Cut<'_>,
+    part: &PartPieces<'_>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let mut columns: Option<(usize, Arc<ArrowSchema>)> = None;
-    each_batch(
-        cut,
+    for_each_batch(
+        part,
         &mut |source, number| {
             if columns
                 .as_ref()
@@ -107,19 +110,19 @@ pub(super) fn decode(
             {
                 columns = Some((
                     source.file,
-                    Arc::new(plain_columns(source.opened, source.contents)?),
+                    Arc::new(canonical_schema(source.open_file, source.contents)?),
                 ));
             }
-            let batch = source.batch(number)?;
+            let batch = source.decode_batch(number)?;
             let arrays = batch
                 .iter()
                 .zip(source.columns.iter_values())
                 .map(|(array, field)| {
-                    let made = catch_panic(|| plain(array.as_ref(), &field.dtype))
+                    let made = catch_panic(|| to_canonical(array.as_ref(), &field.dtype))
                         .map_err(|panic| panic.to_string())
                         .and_then(|made| made);
                     made.map_err(|found| {
-                        source.in_batch(number, &format!(", column {}: {found}", field.name))
+                        source.batch_error(number, &format!(", column {}: {found}", field.name))
                     })
                 });
             let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
@@ -128,7 +131,7 @@ pub(super) fn decode(
                 .map(|(_, columns)| columns.clone())
                 .unwrap_or_default();
             RecordBatch::try_new(batch.height(), columns, arrays)
-                .map_err(|error| source.in_batch(number, &format!(": {error}")))
+                .map_err(|error| source.batch_error(number, &format!(": {error}")))
         },
         each,
     )
@@ -136,19 +139,19 @@ pub(super) fn decode(
 
 /// Hands on what `decoded` makes of the batches of a cut, and the rows of those of which it has
 /// only some.
-pub(super) fn each_batch(
-    cut: &Cut<'_>,
-    decoded: &mut dyn FnMut(&mut Source<'_>, usize) -> Result<RecordBatch, FormatError>,
+pub(super) fn for_each_batch(
+    part: &PartPieces<'_>,
+    decoded: &mut dyn FnMut(&mut BatchReader<'_>, usize) -> Result<RecordBatch, FormatError>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let mut next = 0;
-    while let Some(first) = cut.pieces.get(next) {
-        let pieces = cut.pieces[next..]
+    while let Some(first) = part.pieces.get(next) {
+        let pieces = part.pieces[next..]
             .iter()
             .take_while(|piece| piece.file == first.file);
-        let opened = cut.sources.open(first.file)?;
-        let contents = Contents::read(&opened)?;
-        let mut source = Source::new(first.file, &opened, &contents)?;
+        let opened = part.inputs.open(first.file)?;
+        let contents = IpcContents::read(&opened)?;
+        let mut source = BatchReader::new(first.file, &opened, &contents)?;
         for piece in pieces {
             next += 1;
             let batches = match piece.group {
@@ -156,7 +159,7 @@ pub(super) fn each_batch(
                 None => 0..source.batches.len(),
             };
             for number in batches {
-                if cut.interrupted.load(Ordering::Relaxed) {
+                if part.interrupted.load(Ordering::Relaxed) {
                     return Err(FormatError::Interrupted);
                 }
                 if source
@@ -166,15 +169,15 @@ pub(super) fn each_batch(
                 {
                     continue;
                 }
-                match (piece.rows, cut.sources.shared()) {
+                match (piece.rows, part.inputs.shared_groups()) {
                     (None, _) => each(decoded(&mut source, number)?)?,
                     (Some((start, count)), Some(shared)) => {
-                        let batch =
-                            shared.batch((piece.file, number), || decoded(&mut source, number))?;
-                        each(rows(&batch, start, count))?;
+                        let batch = shared
+                            .get_or_decode((piece.file, number), || decoded(&mut source, number))?;
+                        each(slice_rows(&batch, start, count))?;
                     }
                     (Some((start, count)), None) => {
-                        each(rows(&decoded(&mut source, number)?, start, count))?
+                        each(slice_rows(&decoded(&mut source, number)?, start, count))?
                     }
                 }
             }
@@ -183,40 +186,40 @@ pub(super) fn each_batch(
     Ok(())
 }
 
-fn rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
+fn slice_rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {
     let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    sliced(batch, number(first), number(count))
+    slice_batch(batch, number(first), number(count))
 }
 
 /// A file whose batches are decoded, with the dictionaries that hold for them.
-pub(super) struct Source<'a> {
+pub(super) struct BatchReader<'a> {
     /// Which of the flow's files.
     pub(super) file: usize,
-    pub(super) opened: &'a Opened,
-    pub(super) contents: &'a Contents,
+    pub(super) open_file: &'a OpenFile,
+    pub(super) contents: &'a IpcContents,
     /// The columns; arrays of some types only hold their values.
     columns: ArrowSchema,
     pub(super) metadata: FileMetadata,
     pub(super) dictionaries: Dictionaries,
     /// Each batch, with its place among the messages.
-    batches: Vec<(usize, Message)>,
+    batches: Vec<(usize, IpcMessage)>,
     /// How many of the messages have been looked at for dictionaries.
-    loaded: usize,
+    loaded_messages: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> BatchReader<'a> {
     pub(super) fn new(
         file: usize,
-        opened: &'a Opened,
-        contents: &'a Contents,
+        opened: &'a OpenFile,
+        contents: &'a IpcContents,
     ) -> Result<Self, FormatError> {
-        check(opened, contents)?;
-        let (columns, ipc_schema) = schema(opened, contents)?;
+        check_decodable(opened, contents)?;
+        let (columns, ipc_schema) = arrow_schema(opened, contents)?;
         let metadata = FileMetadata {
             schema: Arc::new(
                 columns
                     .iter_values()
-                    .map(|field| (field.name.clone(), held(field)))
+                    .map(|field| (field.name.clone(), storage_field(field)))
                     .collect(),
             ),
             custom_schema_metadata: None,
@@ -235,27 +238,27 @@ impl<'a> Source<'a> {
             .collect();
         Ok(Self {
             file,
-            opened,
+            open_file: opened,
             contents,
             columns,
             metadata,
             dictionaries: Dictionaries::default(),
             batches,
-            loaded: 0,
+            loaded_messages: 0,
         })
     }
 
-    pub(super) fn in_batch(&self, number: usize, what: &str) -> FormatError {
-        unsound(self.opened, format!("batch {number}{what}"))
+    pub(super) fn batch_error(&self, number: usize, what: &str) -> FormatError {
+        unsound(self.open_file, format!("batch {number}{what}"))
     }
 
     /// Decodes a batch, with the types that the file has.
-    pub(super) fn batch(&mut self, number: usize) -> Result<RecordBatch, FormatError> {
+    pub(super) fn decode_batch(&mut self, number: usize) -> Result<RecordBatch, FormatError> {
         let found = self.batches.get(number).copied();
-        let (place, message) = found.ok_or_else(|| self.in_batch(number, " is not there"))?;
-        self.load(place)?;
+        let (place, message) = found.ok_or_else(|| self.batch_error(number, " is not there"))?;
+        self.load_dictionaries(place)?;
         let decoded = |only: Option<&[usize]>| {
-            self.lifted(&message, |metadata, dictionaries, bytes| {
+            self.with_message(&message, |metadata, dictionaries, bytes| {
                 let (mut head, mut scratch) = (Vec::new(), Vec::new());
                 read_batch(
                     bytes,
@@ -267,7 +270,7 @@ impl<'a> Source<'a> {
                     true,
                     &mut head,
                     &mut scratch,
-                    checked(),
+                    with_validation(),
                 )
             })
         };
@@ -283,10 +286,10 @@ impl<'a> Source<'a> {
                 || (String::new(), error),
                 |(column, error)| (name(column), error),
             );
-            self.in_batch(number, &format!("{column} cannot be decoded: {error}"))
+            self.batch_error(number, &format!("{column} cannot be decoded: {error}"))
         })?;
         if batch.height() as u64 != message.rows {
-            return Err(self.in_batch(
+            return Err(self.batch_error(
                 number,
                 &format!(
                     " has {} rows, and {} were decoded",
@@ -300,7 +303,7 @@ impl<'a> Source<'a> {
             columns.find(|(array, field)| !field.is_nullable && array.null_count() > 0)
         {
             let nulls = array.null_count();
-            return Err(self.in_batch(
+            return Err(self.batch_error(
                 number,
                 &format!(
                     ", column {}: {nulls} values are null, and its schema says none is",
@@ -312,18 +315,19 @@ impl<'a> Source<'a> {
     }
 
     /// Reads the dictionaries that stand before a message. In a file with a footer all of them do.
-    pub(super) fn load(&mut self, place: usize) -> Result<(), FormatError> {
-        if place < self.loaded {
+    pub(super) fn load_dictionaries(&mut self, place: usize) -> Result<(), FormatError> {
+        if place < self.loaded_messages {
             self.dictionaries.clear();
-            self.loaded = 0;
+            self.loaded_messages = 0;
         }
-        let messages = &self.contents.messages[self.loaded..place.max(self.loaded)];
+        let messages =
+            &self.contents.messages[self.loaded_messages..place.max(self.loaded_messages)];
         for message in messages
             .iter()
             .filter(|message| message.dictionary.is_some())
         {
             let mut dictionaries = std::mem::take(&mut self.dictionaries);
-            let read = self.lifted(message, |metadata, _, bytes| {
+            let read = self.with_message(message, |metadata, _, bytes| {
                 let (mut head, mut scratch) = (Vec::new(), Vec::new());
                 let block = metadata.blocks[0];
                 read_dictionary_block(
@@ -334,28 +338,29 @@ impl<'a> Source<'a> {
                     &mut dictionaries,
                     &mut head,
                     &mut scratch,
-                    checked(),
+                    with_validation(),
                 )
             });
             read.map_err(|error| {
                 unsound(
-                    self.opened,
+                    self.open_file,
                     format!("a dictionary cannot be decoded: {error}"),
                 )
             })?;
             self.dictionaries = dictionaries;
         }
-        self.loaded = place.max(self.loaded);
+        self.loaded_messages = place.max(self.loaded_messages);
         Ok(())
     }
 
     /// Unpacks a message, and has something done with it as the only one of its file.
-    fn lifted<T>(
+    fn with_message<T>(
         &self,
-        message: &Message,
+        message: &IpcMessage,
         work: impl FnOnce(&FileMetadata, &Dictionaries, &mut Cursor<Vec<u8>>) -> PolarsResult<T>,
     ) -> Result<T, String> {
-        let Unpacked { bytes, head } = body::read(self.opened, message, &self.contents.nodes)?;
+        let DecompressedMessage { bytes, head } =
+            body::read_message(self.open_file, message, &self.contents.nodes)?;
         let too_large = |error: std::num::TryFromIntError| error.to_string();
         let body_length = i64::try_from(bytes.len() - head).map_err(too_large)?;
         let block = Block {
@@ -375,6 +380,6 @@ impl<'a> Source<'a> {
 }
 
 /// That texts are UTF-8 and offsets lie where they should: polars-arrow looks.
-fn checked() -> UnsafeBool {
+fn with_validation() -> UnsafeBool {
     UnsafeBool::default()
 }

@@ -14,58 +14,61 @@ use polars_arrow::io::ipc::write::default_ipc_fields;
 use polars_arrow::types::NativeType;
 use polars_arrow::{match_integer_type, with_match_primitive_type_full};
 
-use super::decode::{Source, undecodable};
-use super::messages::Contents;
-use crate::format::arrays::{around, inner_arrays};
+use super::decode::{BatchReader, undecodable};
+use super::messages::IpcContents;
+use crate::format::arrays::{inner_arrays, with_inner_arrays};
 use crate::format::batch::RecordBatch;
-use crate::format::{Cut, FormatError};
+use crate::format::{FormatError, PartPieces};
 
 /// The dictionaries of a part, by the numbers that they have in it.
-pub(super) struct Unified {
-    numbers: Vec<IpcField>,
+pub(super) struct UnifiedDictionaries {
+    ids: Vec<IpcField>,
     /// What they became, or why that cannot be.
-    made: HashMap<i64, Result<Dictionary, String>>,
+    unified: HashMap<i64, Result<UnifiedDictionary, String>>,
 }
 
 /// What several dictionaries became.
-struct Dictionary {
+struct UnifiedDictionary {
     values: Box<dyn Array>,
     /// Where each value stands.
-    places: HashMap<Value, usize>,
+    positions: HashMap<ValueBytes, usize>,
 }
 
 /// A value by its bytes; nothing where a dictionary has a null.
-type Value = Option<Vec<u8>>;
+type ValueBytes = Option<Vec<u8>>;
 
-impl Unified {
+impl UnifiedDictionaries {
     /// Reads the dictionaries of all files of a cut. Without any there is nothing to do.
     ///
     /// # Errors
     /// One cannot be read, or they have more values than their keys can count.
-    pub(super) fn collect(cut: &Cut<'_>, columns: &ArrowSchema) -> Result<Self, FormatError> {
+    pub(super) fn collect(
+        part: &PartPieces<'_>,
+        columns: &ArrowSchema,
+    ) -> Result<Self, FormatError> {
         let numbers = default_ipc_fields(columns.iter_values());
         let mut found: HashMap<i64, Vec<Box<dyn Array>>> = HashMap::new();
         if !numbers.iter().any(IpcField::contains_dictionary) {
             return Ok(Self {
-                numbers,
-                made: HashMap::new(),
+                ids: numbers,
+                unified: HashMap::new(),
             });
         }
-        let mut files: Vec<usize> = cut.pieces.iter().map(|piece| piece.file).collect();
+        let mut files: Vec<usize> = part.pieces.iter().map(|piece| piece.file).collect();
         files.dedup();
         for file in files {
-            let opened = cut.sources.open(file)?;
-            let contents = Contents::read(&opened)?;
-            let mut source = Source::new(file, &opened, &contents)?;
+            let opened = part.inputs.open(file)?;
+            let contents = IpcContents::read(&opened)?;
+            let mut source = BatchReader::new(file, &opened, &contents)?;
             for place in 1..=contents.messages.len() {
                 let Some(own) = contents.messages[place - 1].dictionary else {
                     continue;
                 };
-                source.load(place)?;
+                source.load_dictionaries(place)?;
                 let Some(values) = source.dictionaries.get(&own) else {
                     continue;
                 };
-                for number in pairs(&source.metadata.ipc_schema.fields, &numbers)
+                for number in id_pairs(&source.metadata.ipc_schema.fields, &numbers)
                     .into_iter()
                     .filter(|(other, _)| *other == own)
                 {
@@ -83,24 +86,27 @@ impl Unified {
         columns
             .iter_values()
             .zip(&numbers)
-            .for_each(|(field, number)| ordered_ones(&field.dtype, number, &mut ordered));
-        let made = found
-            .into_iter()
-            .map(|(number, arrays)| (number, Dictionary::new(&arrays, ordered.contains(&number))));
+            .for_each(|(field, number)| collect_ordered_ids(&field.dtype, number, &mut ordered));
+        let made = found.into_iter().map(|(number, arrays)| {
+            (
+                number,
+                UnifiedDictionary::new(&arrays, ordered.contains(&number)),
+            )
+        });
         Ok(Self {
-            numbers,
-            made: made.collect(),
+            ids: numbers,
+            unified: made.collect(),
         })
     }
 
     /// The same rows by the dictionaries of the part.
     pub(super) fn apply(
         &self,
-        source: &Source<'_>,
+        source: &BatchReader<'_>,
         number: usize,
         batch: RecordBatch,
     ) -> Result<RecordBatch, FormatError> {
-        if self.made.is_empty() {
+        if self.unified.is_empty() {
             return Ok(batch);
         }
         let own = &source.metadata.ipc_schema.fields;
@@ -108,21 +114,21 @@ impl Unified {
             .arrays()
             .iter()
             .zip(own)
-            .zip(&self.numbers)
+            .zip(&self.ids)
             .zip(&source.contents.columns);
         let arrays = columns.map(|(((array, own), number), column)| {
-            let made = self.rekeyed(array.as_ref(), own, number);
-            made.map_err(|reason| undecodable(source.opened, column.name.clone(), reason))
+            let made = self.rekey(array.as_ref(), own, number);
+            made.map_err(|reason| undecodable(source.open_file, column.name.clone(), reason))
         });
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         let height = batch.height();
         let (schema, _) = batch.into_schema_and_arrays();
         RecordBatch::try_new(height, schema, arrays)
-            .map_err(|error| source.in_batch(number, &format!(": {error}")))
+            .map_err(|error| source.batch_error(number, &format!(": {error}")))
     }
 
     /// An array whose keys are those of the part's dictionaries.
-    fn rekeyed(
+    fn rekey(
         &self,
         array: &dyn Array,
         own: &IpcField,
@@ -137,8 +143,8 @@ impl Unified {
             let made = inner
                 .into_iter()
                 .zip(fields)
-                .map(|(values, (own, number))| self.rekeyed(values, own, number));
-            return around(
+                .map(|(values, (own, number))| self.rekey(values, own, number));
+            return with_inner_arrays(
                 array,
                 array.dtype().clone(),
                 made.collect::<Result<_, _>>()?,
@@ -149,47 +155,47 @@ impl Unified {
         };
         let dictionary = number
             .dictionary_id
-            .and_then(|number| self.made.get(&number))
+            .and_then(|number| self.unified.get(&number))
             .ok_or("its dictionary is gone")?
             .as_ref()?;
         match_integer_type!(keys, |$T| {
             let array: &DictionaryArray<$T> = array.as_any().downcast_ref().ok_or("its keys are of another type")?;
-            dictionary.keys(array)
+            dictionary.rekey_array(array)
         })
     }
 }
 
 /// The numbers of those dictionaries whose values have an order.
-fn ordered_ones(dtype: &ArrowDataType, number: &IpcField, found: &mut HashSet<i64>) {
+fn collect_ordered_ids(dtype: &ArrowDataType, number: &IpcField, found: &mut HashSet<i64>) {
     use ArrowDataType as T;
     match dtype {
         T::Dictionary(_, _, true) => found.extend(number.dictionary_id),
-        T::Extension(extension) => ordered_ones(&extension.inner, number, found),
+        T::Extension(extension) => collect_ordered_ids(&extension.inner, number, found),
         T::List(inner) | T::LargeList(inner) | T::FixedSizeList(inner, _) | T::Map(inner, _) => {
             number
                 .fields
                 .iter()
-                .for_each(|number| ordered_ones(&inner.dtype, number, found));
+                .for_each(|number| collect_ordered_ids(&inner.dtype, number, found));
         }
         T::Struct(fields) => fields
             .iter()
             .zip(&number.fields)
-            .for_each(|(field, number)| ordered_ones(&field.dtype, number, found)),
+            .for_each(|(field, number)| collect_ordered_ids(&field.dtype, number, found)),
         _ => {}
     }
 }
 
 /// The numbers of each dictionary in a file and in the part.
-fn pairs(own: &[IpcField], numbers: &[IpcField]) -> Vec<(i64, i64)> {
+fn id_pairs(own: &[IpcField], numbers: &[IpcField]) -> Vec<(i64, i64)> {
     let mut found = Vec::new();
     for (own, number) in own.iter().zip(numbers) {
         found.extend(own.dictionary_id.zip(number.dictionary_id));
-        found.extend(pairs(&own.fields, &number.fields));
+        found.extend(id_pairs(&own.fields, &number.fields));
     }
     found
 }
 
-impl Dictionary {
+impl UnifiedDictionary {
     /// Values keep the order in which they are met first. Where that says which is more, one
     /// dictionary must go on where others end.
     fn new(arrays: &[Box<dyn Array>], is_ordered: bool) -> Result<Self, String> {
@@ -209,11 +215,11 @@ impl Dictionary {
         // One that is alone stays what it was, whatever stands in it twice.
         let is_one = arrays.len() == 1;
         let arrays = longest.map_or(arrays, std::slice::from_ref);
-        let all =
-            concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)?;
+        let all = concatenate(&arrays.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+            .map_err(error_text)?;
         let (mut places, mut kept) = (HashMap::new(), Vec::new());
         for row in 0..all.len() {
-            let value = value(all.as_ref(), row)?;
+            let value = value_bytes(all.as_ref(), row)?;
             places.entry(value).or_insert_with(|| {
                 kept.push(row);
                 kept.len() - 1
@@ -222,24 +228,31 @@ impl Dictionary {
         let values = if is_one || kept.len() == all.len() {
             all
         } else {
-            only(all.as_ref(), &kept)?
+            select_rows(all.as_ref(), &kept)?
         };
         if is_one {
             places.clear();
         }
-        Ok(Self { values, places })
+        Ok(Self {
+            values,
+            positions: places,
+        })
     }
 
-    fn keys<K: polars_arrow::array::DictionaryKey>(
+    fn rekey_array<K: polars_arrow::array::DictionaryKey>(
         &self,
         array: &DictionaryArray<K>,
     ) -> Result<Box<dyn Array>, String> {
-        if self.places.is_empty() {
+        if self.positions.is_empty() {
             return Ok(Box::new(array.clone()));
         }
         let own = array.values();
-        let moved =
-            (0..own.len()).map(|row| Ok(self.places.get(&value(own.as_ref(), row)?).copied()));
+        let moved = (0..own.len()).map(|row| {
+            Ok(self
+                .positions
+                .get(&value_bytes(own.as_ref(), row)?)
+                .copied())
+        });
         let moved: Vec<Option<usize>> = moved.collect::<Result<_, String>>()?;
         let mut keys = Vec::with_capacity(array.len());
         for key in array.keys_iter() {
@@ -266,26 +279,26 @@ impl Dictionary {
         );
         DictionaryArray::try_new(array.dtype().clone(), keys, self.values.clone())
             .map(|array| array.boxed())
-            .map_err(text)
+            .map_err(error_text)
     }
 }
 
 /// Some of the values, which are in order.
-fn only(all: &dyn Array, rows: &[usize]) -> Result<Box<dyn Array>, String> {
+fn select_rows(all: &dyn Array, rows: &[usize]) -> Result<Box<dyn Array>, String> {
     let pieces: Vec<_> = rows
         .chunk_by(|one, next| one + 1 == *next)
         .map(|run| all.sliced(run[0], run.len()))
         .collect();
-    concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(text)
+    concatenate(&pieces.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(error_text)
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+fn error_text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
 /// A value by its bytes.
-fn value(array: &dyn Array, row: usize) -> Result<Value, String> {
-    fn of_number<T: NativeType>(array: &dyn Array, row: usize) -> Option<Vec<u8>> {
+fn value_bytes(array: &dyn Array, row: usize) -> Result<ValueBytes, String> {
+    fn primitive_bytes<T: NativeType>(array: &dyn Array, row: usize) -> Option<Vec<u8>> {
         Some(
             array
                 .as_any()
@@ -326,7 +339,7 @@ fn value(array: &dyn Array, row: usize) -> Result<Value, String> {
             .downcast_ref::<BooleanArray>()
             .map(|array| vec![array.value(row).into()]),
         PhysicalType::Primitive(kind) => {
-            with_match_primitive_type_full!(kind, |$T| of_number::<$T>(array, row))
+            with_match_primitive_type_full!(kind, |$T| primitive_bytes::<$T>(array, row))
         }
         PhysicalType::Null => None,
         other => return Err(format!("its dictionary has values of {other:?}")),

@@ -14,16 +14,17 @@ use polars_arrow::io::ipc::write::{
 use polars_error::PolarsResult;
 
 use super::Container;
-use super::body::{Codec, packed};
-use super::decode::{self, each_batch, undecodable};
-use super::dictionaries::Unified;
-use super::messages::Contents;
+use super::body::{BodyCodec, compress_message};
+use super::decode::{self, for_each_batch, undecodable};
+use super::dictionaries::UnifiedDictionaries;
+use super::messages::IpcContents;
 use crate::error::catch_panic;
 use crate::format::arrays::{
-    EXTENSION, EXTENSION_METADATA, plain, plain_type, type_without_views, without_views,
+    EXTENSION_METADATA, EXTENSION_NAME, canonical_type, to_canonical, type_without_views,
+    without_views,
 };
 use crate::format::batch::RecordBatch;
-use crate::format::{Cut, Encoder, FormatError, Opened};
+use crate::format::{Encoder, FormatError, OpenFile, PartPieces};
 
 /// Polars packs nothing, and so takes no option that decides bytes.
 const OPTIONS: WriteOptions = WriteOptions { compression: None };
@@ -32,18 +33,18 @@ const OPTIONS: WriteOptions = WriteOptions { compression: None };
 pub(super) fn begin<'w>(
     columns: &ArrowSchema,
     container: Container,
-    codec: Codec,
+    codec: BodyCodec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
-    let written = |field: &Field| match plain_type(&field.dtype) {
+    let written = |field: &Field| match canonical_type(&field.dtype) {
         Ok(plain) => Ok((
             field.name.clone(),
-            with_extension(Field {
+            with_extension_type(Field {
                 dtype: type_without_views(&plain),
                 ..field.clone()
             }),
         )),
-        Err(found) => Err(FormatError::NoType {
+        Err(found) => Err(FormatError::UnsupportedType {
             column: field.name.to_string(),
             found,
             format: super::NAME,
@@ -54,7 +55,7 @@ pub(super) fn begin<'w>(
         .iter_values()
         .map(written)
         .collect::<Result<_, FormatError>>()?;
-    Ok(Box::new(Rows(BatchWriter::begin(
+    Ok(Box::new(IpcEncoder(BatchWriter::begin(
         Arc::new(columns),
         notes,
         container,
@@ -64,12 +65,13 @@ pub(super) fn begin<'w>(
 }
 
 /// Writes rows whose arrays are plain.
-struct Rows<'w>(BatchWriter<'w>);
+struct IpcEncoder<'w>(BatchWriter<'w>);
 
-impl Encoder for Rows<'_> {
+impl Encoder for IpcEncoder<'_> {
     fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError> {
         let made = |(array, field): (&dyn Array, &Field)| {
-            let made = plain(array, array.dtype()).and_then(|array| without_views(array.as_ref()));
+            let made =
+                to_canonical(array, array.dtype()).and_then(|array| without_views(array.as_ref()));
             let mut made = made
                 .map_err(|error| FormatError::Encode(format!("column {}: {error}", field.name)))?;
             if let (ArrowDataType::Extension(extension), true) =
@@ -96,7 +98,7 @@ impl Encoder for Rows<'_> {
 }
 
 /// A field whose metadata calls it by a type that is built upon its own has that type.
-fn with_extension(field: Field) -> Field {
+fn with_extension_type(field: Field) -> Field {
     let said = |key: &str| {
         field
             .metadata
@@ -104,7 +106,7 @@ fn with_extension(field: Field) -> Field {
             .and_then(|said| said.get(key))
             .cloned()
     };
-    let Some(name) = said(EXTENSION) else {
+    let Some(name) = said(EXTENSION_NAME) else {
         return field;
     };
     let metadata = said(EXTENSION_METADATA);
@@ -117,11 +119,14 @@ fn with_extension(field: Field) -> Field {
 }
 
 /// Refuses a sound file that has a column which cannot be written as it is.
-pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatError> {
-    let (columns, _) = decode::schema(source, contents)?;
+pub(super) fn check_encodable(
+    source: &OpenFile,
+    contents: &IpcContents,
+) -> Result<(), FormatError> {
+    let (columns, _) = decode::arrow_schema(source, contents)?;
     match columns
         .iter_values()
-        .find_map(|field| Some((field, unwritable(&field.dtype, true)?)))
+        .find_map(|field| Some((field, unwritable_reason(&field.dtype, true)?)))
     {
         Some((field, reason)) => Err(undecodable(source, field.name.to_string(), reason.into())),
         None => Ok(()),
@@ -129,22 +134,24 @@ pub(super) fn check(source: &Opened, contents: &Contents) -> Result<(), FormatEr
 }
 
 /// Why polars-arrow cannot write a type; it counts the buffers of views in some types only.
-fn unwritable(dtype: &ArrowDataType, counts_views: bool) -> Option<&'static str> {
+fn unwritable_reason(dtype: &ArrowDataType, counts_views: bool) -> Option<&'static str> {
     use ArrowDataType as T;
     match dtype {
         T::Utf8View | T::BinaryView if !counts_views => {
             Some("it has views of texts or bytes inside of lists, maps or unions")
         }
-        T::LargeList(inner) | T::FixedSizeList(inner, _) => unwritable(&inner.dtype, counts_views),
+        T::LargeList(inner) | T::FixedSizeList(inner, _) => {
+            unwritable_reason(&inner.dtype, counts_views)
+        }
         T::Struct(fields) => fields
             .iter()
-            .find_map(|field| unwritable(&field.dtype, counts_views)),
-        T::List(inner) | T::Map(inner, _) => unwritable(&inner.dtype, false),
+            .find_map(|field| unwritable_reason(&field.dtype, counts_views)),
+        T::List(inner) | T::Map(inner, _) => unwritable_reason(&inner.dtype, false),
         T::Union(union) => union
             .fields
             .iter()
-            .find_map(|field| unwritable(&field.dtype, false)),
-        T::Extension(extension) => unwritable(&extension.inner, counts_views),
+            .find_map(|field| unwritable_reason(&field.dtype, false)),
+        T::Extension(extension) => unwritable_reason(&extension.inner, counts_views),
         T::Dictionary(_, values, _) if values.is_nested() => {
             Some("it has dictionaries of lists or groups")
         }
@@ -155,27 +162,27 @@ fn unwritable(dtype: &ArrowDataType, counts_views: bool) -> Option<&'static str>
 /// Decodes the pieces of a cut and encodes their rows: types, and what the first file says of them,
 /// stay what they were.
 pub(super) fn recode(
-    cut: &Cut<'_>,
+    part: &PartPieces<'_>,
     container: Container,
-    codec: Codec,
+    codec: BodyCodec,
     out: Box<dyn Write + Send + '_>,
 ) -> Result<u64, FormatError> {
-    let model = cut.open_first()?;
-    let contents = Contents::read(&model)?;
-    let (columns, _) = decode::schema(&model, &contents)?;
-    let unified = Unified::collect(cut, &columns)?;
+    let model = part.open_first()?;
+    let contents = IpcContents::read(&model)?;
+    let (columns, _) = decode::arrow_schema(&model, &contents)?;
+    let unified = UnifiedDictionaries::collect(part, &columns)?;
     let notes = contents
-        .notes
+        .metadata
         .iter()
         .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
         .collect();
     let mut writer = BatchWriter::begin(Arc::new(columns), notes, container, codec, out)?;
     let mut rows = 0;
-    let mut decoded = |source: &mut decode::Source<'_>, number: usize| {
-        let batch = source.batch(number)?;
+    let mut decoded = |source: &mut decode::BatchReader<'_>, number: usize| {
+        let batch = source.decode_batch(number)?;
         unified.apply(source, number, batch)
     };
-    each_batch(cut, &mut decoded, &mut |batch| {
+    for_each_batch(part, &mut decoded, &mut |batch| {
         rows += batch.height() as u64;
         writer.write(batch.height(), batch.into_arrays())
     })?;
@@ -187,15 +194,15 @@ pub(super) fn recode(
 struct BatchWriter<'w> {
     columns: Arc<ArrowSchema>,
     /// The types of the arrays, some of which only hold the values of their columns.
-    held: Arc<ArrowSchema>,
+    storage_schema: Arc<ArrowSchema>,
     /// The numbers of dictionaries.
-    numbers: Vec<IpcField>,
+    dictionary_ids: Vec<IpcField>,
     tracker: DictionaryTracker,
-    codec: Codec,
-    out: Out<'w>,
+    codec: BodyCodec,
+    out: ContainerWriter<'w>,
 }
 
-enum Out<'w> {
+enum ContainerWriter<'w> {
     File(Box<FileWriter<Box<dyn Write + Send + 'w>>>),
     Stream(Box<dyn Write + Send + 'w>),
 }
@@ -205,7 +212,7 @@ impl<'w> BatchWriter<'w> {
         columns: Arc<ArrowSchema>,
         notes: Metadata,
         container: Container,
-        codec: Codec,
+        codec: BodyCodec,
         mut out: Box<dyn Write + Send + 'w>,
     ) -> Result<Self, FormatError> {
         let numbers = default_ipc_fields(columns.iter_values());
@@ -214,8 +221,8 @@ impl<'w> BatchWriter<'w> {
                 let mut writer =
                     FileWriter::new(out, columns.clone(), Some(numbers.clone()), OPTIONS);
                 writer.set_custom_schema_metadata(Arc::new(notes));
-                writer.start().map_err(failed)?;
-                Out::File(Box::new(writer))
+                writer.start().map_err(encode_error)?;
+                ContainerWriter::File(Box::new(writer))
             }
             Container::Stream => {
                 let ipc_message = schema_to_bytes(&columns, &numbers, Some(&notes));
@@ -226,8 +233,8 @@ impl<'w> BatchWriter<'w> {
                         arrow_data: Vec::new(),
                     },
                 )
-                .map_err(failed)?;
-                Out::Stream(out)
+                .map_err(encode_error)?;
+                ContainerWriter::Stream(out)
             }
         };
         let tracker = DictionaryTracker {
@@ -236,11 +243,11 @@ impl<'w> BatchWriter<'w> {
         };
         let held = columns
             .iter_values()
-            .map(|field| (field.name.clone(), decode::held(field)));
+            .map(|field| (field.name.clone(), decode::storage_field(field)));
         Ok(Self {
-            held: Arc::new(held.collect()),
+            storage_schema: Arc::new(held.collect()),
             columns,
-            numbers,
+            dictionary_ids: numbers,
             tracker,
             codec,
             out,
@@ -248,7 +255,7 @@ impl<'w> BatchWriter<'w> {
     }
 
     fn write(&mut self, rows: usize, arrays: Vec<Box<dyn Array>>) -> Result<(), FormatError> {
-        let mut held = self.held.iter_values().zip(&arrays);
+        let mut held = self.storage_schema.iter_values().zip(&arrays);
         if let Some((field, array)) = held.find(|(field, array)| field.dtype != *array.dtype()) {
             return Err(FormatError::Encode(format!(
                 "column {} is {:?}, and should be {:?}",
@@ -257,8 +264,9 @@ impl<'w> BatchWriter<'w> {
                 field.dtype
             )));
         }
-        let batch = RecordBatch::try_new(rows, self.held.clone(), arrays).map_err(failed)?;
-        let (numbers, tracker) = (&self.numbers, &mut self.tracker);
+        let batch = RecordBatch::try_new(rows, self.storage_schema.clone(), arrays)
+            .map_err(encode_error)?;
+        let (numbers, tracker) = (&self.dictionary_ids, &mut self.tracker);
         let encoded = catch_panic(|| -> PolarsResult<_> {
             let (mut dictionaries, mut message) = (Vec::new(), EncodedData::default());
             for (number, array) in numbers.iter().zip(batch.arrays()) {
@@ -273,32 +281,34 @@ impl<'w> BatchWriter<'w> {
             encode_record_batch(&batch, &OPTIONS, &mut message);
             Ok((dictionaries, message))
         });
-        let (dictionaries, message) = encoded.map_err(failed)?.map_err(failed)?;
+        let (dictionaries, message) = encoded.map_err(encode_error)?.map_err(encode_error)?;
         let dictionaries = dictionaries
             .into_iter()
-            .map(|message| packed(message, self.codec))
+            .map(|message| compress_message(message, self.codec))
             .collect::<Result<Vec<_>, _>>()?;
-        let message = packed(message, self.codec)?;
+        let message = compress_message(message, self.codec)?;
         match &mut self.out {
-            Out::File(writer) => writer
+            ContainerWriter::File(writer) => writer
                 .write_encoded(&dictionaries, &message)
-                .map_err(failed),
-            Out::Stream(out) => dictionaries
+                .map_err(encode_error),
+            ContainerWriter::Stream(out) => dictionaries
                 .iter()
                 .chain([&message])
                 .try_for_each(|message| write_message(out, message).map(drop))
-                .map_err(failed),
+                .map_err(encode_error),
         }
     }
 
     fn finish(self) -> Result<(), FormatError> {
         match self.out {
-            Out::File(mut writer) => writer.finish().map_err(failed),
-            Out::Stream(mut out) => write_continuation(&mut out, 0).map(drop).map_err(failed),
+            ContainerWriter::File(mut writer) => writer.finish().map_err(encode_error),
+            ContainerWriter::Stream(mut out) => write_continuation(&mut out, 0)
+                .map(drop)
+                .map_err(encode_error),
         }
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> FormatError {
+fn encode_error(error: impl std::fmt::Display) -> FormatError {
     FormatError::Encode(error.to_string())
 }

@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use polars_arrow::io::ipc::format::ipc as flat;
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 
-use super::nodes::{self, Nodes};
-use super::types::{self, Column, Notes, damaged};
+use super::expected_nodes::{self, ExpectedNodes};
+use super::types::{self, CustomMetadata, IpcColumn, damaged};
 use super::{Container, NAME};
-use crate::format::foreign::{LOOKED_AT, recognise};
-use crate::format::{FormatError, Opened};
+use crate::format::sniff::{SNIFF_LEN, sniff_content};
+use crate::format::{FormatError, OpenFile};
 use crate::fs::{self, File};
 
 /// The magic at both ends of a file with a footer.
@@ -27,59 +27,59 @@ const PADDING: u64 = 64;
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The bytes that a footer or the head of a message may have: it is read into memory whole.
-const LARGEST: u64 = 64 << 20;
+const MAX_METADATA_BYTES: u64 = 64 << 20;
 
 /// More rows than any file has: sums of them overflow nowhere.
-const MOST_ROWS: u64 = 1 << 48;
+const MAX_ROWS: u64 = 1 << 48;
 
 /// What is in a file.
 #[derive(Clone, Debug)]
-pub(super) struct Contents {
+pub(super) struct IpcContents {
     pub(super) container: Container,
-    pub(super) columns: Vec<Column>,
-    pub(super) nodes: Nodes,
+    pub(super) columns: Vec<IpcColumn>,
+    pub(super) nodes: ExpectedNodes,
     /// What the file says of all its columns, by name.
-    pub(super) notes: Notes,
+    pub(super) metadata: CustomMetadata,
     /// The message that has the schema.
-    pub(super) schema: Vec<u8>,
+    pub(super) schema_message: Vec<u8>,
     /// Dictionaries and batches. A dictionary of a stream holds for the batches behind it, one of a
     /// file for all.
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<IpcMessage>,
 }
 
 /// A dictionary or a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message {
+pub(super) struct IpcMessage {
     /// Which dictionary it is; nothing for a batch.
     pub(super) dictionary: Option<i64>,
     /// Where its head begins.
-    pub(super) at: u64,
+    pub(super) offset: u64,
     /// The bytes of its head.
-    pub(super) head: u64,
+    pub(super) head_length: u64,
     /// The bytes of its body, which follows.
-    pub(super) body: u64,
+    pub(super) body_length: u64,
     pub(super) rows: u64,
     pub(super) codec: Option<flat::CompressionType>,
 }
 
-impl Contents {
+impl IpcContents {
     /// Reads the heads of all messages.
     ///
     /// # Errors
     /// The file is something else, or not sound.
-    pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
+    pub(super) fn read(source: &OpenFile) -> Result<Self, FormatError> {
         let size = fs::stat_open(&source.file, &source.path)?.size;
-        let mut head = vec![0; usize::try_from(size).unwrap_or(LOOKED_AT).min(LOOKED_AT)];
+        let mut head = vec![0; usize::try_from(size).unwrap_or(SNIFF_LEN).min(SNIFF_LEN)];
         source
             .file
             .read_exact_at(&mut head, 0)
-            .map_err(FormatError::at("read", &source.path))?;
+            .map_err(FormatError::for_action("read", &source.path))?;
         let found = if head.starts_with(MAGIC) {
-            with_footer(&source.file, size)
+            read_with_footer(&source.file, size)
         } else if is_stream(&source.file, size) {
-            stream(&source.file, size)
+            read_stream(&source.file, size)
         } else {
-            return Err(match recognise(&head) {
+            return Err(match sniff_content(&head) {
                 Some(foreign) => FormatError::Foreign {
                     path: source.path.clone(),
                     format: NAME,
@@ -92,7 +92,7 @@ impl Contents {
         let rows = contents
             .batches()
             .try_fold(0_u64, |sum, batch| sum.checked_add(batch.rows))
-            .filter(|rows| *rows <= MOST_ROWS);
+            .filter(|rows| *rows <= MAX_ROWS);
         if rows.is_none() {
             return Err(unsound(
                 source,
@@ -102,14 +102,14 @@ impl Contents {
         Ok(contents)
     }
 
-    pub(super) fn batches(&self) -> impl Iterator<Item = &Message> {
+    pub(super) fn batches(&self) -> impl Iterator<Item = &IpcMessage> {
         self.messages
             .iter()
             .filter(|message| message.dictionary.is_none())
     }
 }
 
-pub(super) fn unsound(source: &Opened, reason: impl Into<String>) -> FormatError {
+pub(super) fn unsound(source: &OpenFile, reason: impl Into<String>) -> FormatError {
     FormatError::Unsound {
         path: source.path.clone(),
         format: NAME,
@@ -118,29 +118,29 @@ pub(super) fn unsound(source: &Opened, reason: impl Into<String>) -> FormatError
 }
 
 /// A file with a footer.
-fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
+fn read_with_footer(file: &File, size: u64) -> Result<IpcContents, String> {
     const TAIL: u64 = 10;
     let cut_off = || "it does not end with ARROW1: it may have been cut off".to_string();
     let end = size
         .checked_sub(TAIL)
         .filter(|end| *end >= 8)
         .ok_or_else(cut_off)?;
-    let tail = bytes(file, end, TAIL)?;
+    let tail = read_bytes(file, end, TAIL)?;
     if tail[4..] != MAGIC[..] {
         return Err(cut_off());
     }
     let length = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
     let start = end
         .checked_sub(length)
-        .filter(|start| *start >= 8 && length <= LARGEST);
+        .filter(|start| *start >= 8 && length <= MAX_METADATA_BYTES);
     let start = start.ok_or_else(|| format!("its footer says that it has {length} bytes"))?;
-    let footer = bytes(file, start, length)?;
+    let footer = read_bytes(file, start, length)?;
     let footer = flat::FooterRef::read_as_root(&footer).map_err(damaged)?;
     let schema = footer
         .schema()
         .map_err(damaged)?
         .ok_or("its footer has no schema")?;
-    let mut contents = contents(Container::File, &schema)?;
+    let mut contents = empty_contents(Container::File, &schema)?;
     let messages = &mut contents.messages;
     for (blocks, is_dictionary) in [
         (footer.dictionaries(), true),
@@ -161,10 +161,11 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
                     "a block of {head} and {body} bytes at {at} does not end before the footer"
                 ));
             }
-            let found = message(file, at, start, &contents.nodes)?.ok_or("a block is empty")?;
+            let found =
+                read_message(file, at, start, &contents.nodes)?.ok_or("a block is empty")?;
             if found.dictionary.is_some() != is_dictionary
-                || found.head != head
-                || found.body > body
+                || found.head_length != head
+                || found.body_length > body
             {
                 return Err(format!("the block at {at} is not what its footer says"));
             }
@@ -181,29 +182,34 @@ fn with_footer(file: &File, size: u64) -> Result<Contents, String> {
             "it has two dictionaries of one column, of which a file with a footer has one".into(),
         );
     }
-    nothing_between(file, messages, start)?;
+    check_no_gaps(file, messages, start)?;
     Ok(contents)
 }
 
 /// Refuses a file whose footer knows only some of what stands before it, as that of the last of
 /// several that were joined.
-fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(), String> {
+fn check_no_gaps(file: &File, messages: &[IpcMessage], footer: u64) -> Result<(), String> {
     let mut taken: Vec<(u64, u64)> = messages
         .iter()
-        .map(|message| (message.at, message.at + message.head + message.body))
+        .map(|message| {
+            (
+                message.offset,
+                message.offset + message.head_length + message.body_length,
+            )
+        })
         .collect();
     taken.push((footer, footer));
     taken.sort_unstable();
-    let mut behind = behind_schema(file, footer)?.unwrap_or(taken[0].0);
+    let mut behind = schema_message_end(file, footer)?.unwrap_or(taken[0].0);
     for (start, end) in taken {
         let length = start.saturating_sub(behind);
-        let between = if length > LARGEST {
+        let between = if length > MAX_METADATA_BYTES {
             Vec::new()
         } else {
-            bytes(file, behind, length)?
+            read_bytes(file, behind, length)?
         };
         let between = between.strip_prefix(&CONTINUATION).unwrap_or(&between);
-        if length > LARGEST || between.iter().any(|byte| *byte != 0) {
+        if length > MAX_METADATA_BYTES || between.iter().any(|byte| *byte != 0) {
             return Err(format!(
                 "its footer knows nothing of {length} bytes at {behind}: it may be several files that were joined"
             ));
@@ -215,41 +221,41 @@ fn nothing_between(file: &File, messages: &[Message], footer: u64) -> Result<(),
 
 /// Where the message of the schema ends that stands before all others; nothing where that is not
 /// known, as in files of polars, whose schema there has no length. Readers take that of the footer.
-fn behind_schema(file: &File, footer: u64) -> Result<Option<u64>, String> {
-    let padding = bytes(file, MESSAGES_AT, (footer - MESSAGES_AT).min(PADDING))?;
+fn schema_message_end(file: &File, footer: u64) -> Result<Option<u64>, String> {
+    let padding = read_bytes(file, MESSAGES_AT, (footer - MESSAGES_AT).min(PADDING))?;
     let zeros = padding.iter().take_while(|byte| **byte == 0).count() / 8 * 8;
-    let Ok(Some((behind, bytes))) = head(file, MESSAGES_AT + zeros as u64, footer) else {
+    let Ok(Some((behind, bytes))) = read_head(file, MESSAGES_AT + zeros as u64, footer) else {
         return Ok(None);
     };
     Ok(is_schema(&bytes).then_some(behind))
 }
 
 /// Messages up to the one that says that they end.
-fn stream(file: &File, size: u64) -> Result<Contents, String> {
-    let schema_bytes = head(file, 0, size)?.ok_or("it has no schema")?;
+fn read_stream(file: &File, size: u64) -> Result<IpcContents, String> {
+    let schema_bytes = read_head(file, 0, size)?.ok_or("it has no schema")?;
     let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
     let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else {
         return Err("it has no schema".into());
     };
-    let mut contents = contents(Container::Stream, &schema)?;
+    let mut contents = empty_contents(Container::Stream, &schema)?;
     let mut at = schema_bytes.0;
     loop {
         if at >= size {
             return Err("it does not say that it ends: it may have been cut off".into());
         }
-        let Some(found) = message(file, at, size, &contents.nodes)? else {
+        let Some(found) = read_message(file, at, size, &contents.nodes)? else {
             break;
         };
         contents.messages.push(found);
-        at += found.head + found.body;
+        at += found.head_length + found.body_length;
     }
-    let rest = bytes(file, at, (size - at).min(LARGEST))?;
+    let rest = read_bytes(file, at, (size - at).min(MAX_METADATA_BYTES))?;
     let marker = if rest.starts_with(&CONTINUATION) {
         8
     } else {
         4
     };
-    if rest.iter().skip(marker).any(|byte| *byte != 0) || size - at > LARGEST {
+    if rest.iter().skip(marker).any(|byte| *byte != 0) || size - at > MAX_METADATA_BYTES {
         return Err(
             "something stands behind the end of its stream, as of two that were joined".into(),
         );
@@ -258,7 +264,7 @@ fn stream(file: &File, size: u64) -> Result<Contents, String> {
 }
 
 fn is_stream(file: &File, size: u64) -> bool {
-    matches!(head(file, 0, size), Ok(Some((_, head))) if is_schema(&head))
+    matches!(read_head(file, 0, size), Ok(Some((_, head))) if is_schema(&head))
 }
 
 fn is_schema(head: &[u8]) -> bool {
@@ -267,13 +273,16 @@ fn is_schema(head: &[u8]) -> bool {
 }
 
 /// What a schema says, without a message.
-fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Contents, String> {
+fn empty_contents(
+    container: Container,
+    schema: &flat::SchemaRef<'_>,
+) -> Result<IpcContents, String> {
     if schema.endianness().map_err(damaged)? == flat::Endianness::Big {
         return Err("its numbers are big-endian, which is not read".into());
     }
     let columns = types::columns(schema)?;
-    let nodes = Nodes::read(schema)?;
-    let notes = types::notes(schema.custom_metadata())?;
+    let nodes = ExpectedNodes::from_schema(schema)?;
+    let notes = types::custom_metadata(schema.custom_metadata())?;
     // A message of its own, of which polars makes its schema.
     let schema = flat::Schema::try_from(*schema).map_err(damaged)?;
     let message = flat::Message {
@@ -283,19 +292,24 @@ fn contents(container: Container, schema: &flat::SchemaRef<'_>) -> Result<Conten
         custom_metadata: None,
     };
     let schema = flat::planus::Builder::new().finish(message, None).to_vec();
-    Ok(Contents {
+    Ok(IpcContents {
         container,
         columns,
         nodes,
-        notes,
-        schema,
+        metadata: notes,
+        schema_message: schema,
         messages: Vec::new(),
     })
 }
 
 /// The dictionary or the batch at a place; nothing where the messages end.
-fn message(file: &File, at: u64, end: u64, nodes: &Nodes) -> Result<Option<Message>, String> {
-    let Some((behind, bytes)) = head(file, at, end)? else {
+fn read_message(
+    file: &File,
+    at: u64,
+    end: u64,
+    nodes: &ExpectedNodes,
+) -> Result<Option<IpcMessage>, String> {
+    let Some((behind, bytes)) = read_head(file, at, end)? else {
         return Ok(None);
     };
     let found = flat::MessageRef::read_as_root(&bytes).map_err(damaged)?;
@@ -339,26 +353,26 @@ fn message(file: &File, at: u64, end: u64, nodes: &Nodes) -> Result<Option<Messa
     let rows = u64::try_from(rows).map_err(|_| format!("a batch says that it has {rows} rows"))?;
     let is_version_4 = version == flat::MetadataVersion::V4;
     let checked = nodes
-        .of(dictionary)
-        .and_then(|nodes| nodes::check(&batch, is_version_4, body, nodes));
+        .for_message(dictionary)
+        .and_then(|nodes| expected_nodes::check_batch(&batch, is_version_4, body, nodes));
     checked.map_err(|reason| format!("the message at {at} {reason}"))?;
     let codec = batch
         .compression()
         .map_err(damaged)?
         .map(|compression| compression.codec().map_err(damaged))
         .transpose()?;
-    Ok(Some(Message {
+    Ok(Some(IpcMessage {
         dictionary,
-        at,
-        head: behind - at,
-        body,
+        offset: at,
+        head_length: behind - at,
+        body_length: body,
         rows,
         codec,
     }))
 }
 
 /// The head of the message at a place, with where its body begins; nothing where the messages end.
-pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8>)>, String> {
+pub(super) fn read_head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8>)>, String> {
     let cut_off =
         || format!("the message at {at} is longer than the file: it may have been cut off");
     let within = |behind: u64| {
@@ -369,12 +383,12 @@ pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8
         }
     };
     within(at.checked_add(4).ok_or_else(cut_off)?)?;
-    let mut length = bytes(file, at, 4)?;
+    let mut length = read_bytes(file, at, 4)?;
     let mut start = at + 4;
     // Before Arrow 0.15 nothing stood before the length.
     if length == CONTINUATION {
         within(at + 8)?;
-        length = bytes(file, start, 4)?;
+        length = read_bytes(file, start, 4)?;
         start = at + 8;
     }
     let length = u64::from(u32::from_le_bytes([
@@ -383,17 +397,17 @@ pub(super) fn head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8
     if length == 0 {
         return Ok(None);
     }
-    if length > LARGEST {
+    if length > MAX_METADATA_BYTES {
         return Err(format!(
             "the head of the message at {at} says that it has {length} bytes"
         ));
     }
     within(start + length)?;
-    Ok(Some((start + length, bytes(file, start, length)?)))
+    Ok(Some((start + length, read_bytes(file, start, length)?)))
 }
 
 /// Some bytes of the file, as many as were asked for.
-pub(super) fn bytes(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
+pub(super) fn read_bytes(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
     let length = usize::try_from(length).map_err(damaged)?;
     let mut bytes = Vec::new();
     bytes

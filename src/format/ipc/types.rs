@@ -11,8 +11,8 @@ use polars_arrow::io::ipc::format::ipc::planus;
 
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::format::arrays::EXTENSION;
-use crate::format::columns;
+use crate::format::arrays::EXTENSION_NAME;
+use crate::format::column_tree;
 
 /// For `map_err`: flatbuffers that do not hold together.
 pub(super) fn damaged(error: impl std::fmt::Display) -> String {
@@ -20,19 +20,19 @@ pub(super) fn damaged(error: impl std::fmt::Display) -> String {
 }
 
 /// Schemas have fewer levels: they are walked down.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// Schemas have fewer fields.
-const MOST_FIELDS: usize = 1_000_000;
+const MAX_FIELDS: usize = 1_000_000;
 
 /// What a file says of all its columns, by name.
-pub(super) type Notes = Vec<(String, String)>;
+pub(super) type CustomMetadata = Vec<(String, String)>;
 
 /// What is said under some names.
-pub(super) fn notes<'a>(
+pub(super) fn custom_metadata<'a>(
     pairs: planus::Result<Option<planus::Vector<'a, planus::Result<flat::KeyValueRef<'a>>>>>,
-) -> Result<Notes, String> {
-    let mut notes = Notes::new();
+) -> Result<CustomMetadata, String> {
+    let mut notes = CustomMetadata::new();
     for pair in pairs.map_err(damaged)?.into_iter().flatten() {
         let pair = pair.map_err(damaged)?;
         let text = |found: Option<&str>| found.unwrap_or_default().to_string();
@@ -46,7 +46,7 @@ pub(super) fn notes<'a>(
 
 /// A column, or a field of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Column {
+pub(super) struct IpcColumn {
     pub(super) name: String,
     /// What its values are, in words; equal words mean equal types.
     pub(super) kind: String,
@@ -57,7 +57,7 @@ pub(super) struct Column {
     pub(super) fields: Vec<Self>,
 }
 
-impl columns::Column for Column {
+impl column_tree::ColumnNode for IpcColumn {
     fn name(&self) -> &str {
         &self.name
     }
@@ -71,8 +71,8 @@ impl columns::Column for Column {
 ///
 /// # Errors
 /// It is damaged, or too deep.
-pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, String> {
-    let mut left = MOST_FIELDS;
+pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<IpcColumn>, String> {
+    let mut left = MAX_FIELDS;
     let fields = schema
         .fields()
         .map_err(damaged)?
@@ -88,10 +88,10 @@ pub(super) fn columns(schema: &flat::SchemaRef<'_>) -> Result<Vec<Column>, Strin
     Ok(found)
 }
 
-fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<Column, String> {
+fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<IpcColumn, String> {
     *left = left
         .checked_sub(1)
-        .filter(|_| depth < DEEPEST)
+        .filter(|_| depth < MAX_DEPTH)
         .ok_or("its schema is too large")?;
     let name = field
         .name()
@@ -106,13 +106,13 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     for child in field.children().map_err(damaged)?.into_iter().flatten() {
         fields.push(self::column(&child.map_err(damaged)?, depth + 1, left)?);
     }
-    let (mut words, mut stored, unreadable) = words(&kind)?;
+    let (mut words, mut stored, unreadable) = type_names(&kind)?;
     // What only names the elements says nothing of values, and is of how they are stored.
     match &kind {
         flat::TypeRef::List(_) | flat::TypeRef::LargeList(_) | flat::TypeRef::FixedSizeList(_) => {
             fields
                 .iter_mut()
-                .for_each(|element| renamed(element, "element", &mut stored));
+                .for_each(|element| rename_field(element, "element", &mut stored));
         }
         flat::TypeRef::Map(_) => {
             fields
@@ -125,7 +125,7 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
             fields
                 .iter_mut()
                 .zip(["key", "value"])
-                .for_each(|(field, name)| renamed(field, name, &mut stored));
+                .for_each(|(field, name)| rename_field(field, name, &mut stored));
         }
         _ => {}
     }
@@ -155,14 +155,14 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
     } else {
         ""
     });
-    let mut said = notes(field.custom_metadata())?;
-    if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION) {
+    let mut said = custom_metadata(field.custom_metadata())?;
+    if let Some((_, extension)) = said.iter().find(|(key, _)| key == EXTENSION_NAME) {
         words = format!("{extension} in {words}");
     }
     said.sort();
     said.iter()
         .for_each(|(key, value)| stored.push_str(&format!(" {key:?}={value:?}")));
-    Ok(Column {
+    Ok(IpcColumn {
         name,
         kind: words,
         stored,
@@ -172,13 +172,13 @@ fn column(field: &flat::FieldRef<'_>, depth: usize, left: &mut usize) -> Result<
 }
 
 /// Calls a field by the name that it has in every file.
-fn renamed(field: &mut Column, name: &str, stored: &mut String) {
+fn rename_field(field: &mut IpcColumn, name: &str, stored: &mut String) {
     stored.push_str(&format!(" of {:?}", field.name));
     field.name = name.into();
 }
 
 /// What values are, how they are stored, and why they cannot be decoded.
-fn words(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static str>), String> {
+fn type_names(kind: &flat::TypeRef<'_>) -> Result<(String, String, Option<&'static str>), String> {
     use flat::TypeRef;
     let both = |words: String| Ok((words.clone(), words, None));
     let one = |words: &str, stored: &str| Ok((words.to_string(), stored.to_string(), None));
@@ -299,17 +299,17 @@ fn unit(unit: flat::TimeUnit) -> &'static str {
 }
 
 /// The digest of names, order and types of values.
-pub(super) fn digest(columns: &[Column]) -> Fingerprint {
+pub(super) fn logical_digest(columns: &[IpcColumn]) -> Fingerprint {
     digest_by(columns, |column| &column.kind)
 }
 
 /// The digest of names, order and how values are stored.
-pub(super) fn stored_digest(columns: &[Column]) -> Fingerprint {
+pub(super) fn stored_digest(columns: &[IpcColumn]) -> Fingerprint {
     digest_by(columns, |column| &column.stored)
 }
 
-fn digest_by(columns: &[Column], by: fn(&Column) -> &str) -> Fingerprint {
-    fn walk(columns: &[Column], by: fn(&Column) -> &str, writer: &mut KeyWriter) {
+fn digest_by(columns: &[IpcColumn], by: fn(&IpcColumn) -> &str) -> Fingerprint {
+    fn walk(columns: &[IpcColumn], by: fn(&IpcColumn) -> &str, writer: &mut KeyWriter) {
         writer.count(columns.len());
         for column in columns {
             writer.text(&column.name).text(by(column));
@@ -323,7 +323,7 @@ fn digest_by(columns: &[Column], by: fn(&Column) -> &str) -> Fingerprint {
 }
 
 /// The digest of all that two files must have in common to share a part.
-pub(super) fn packing(columns: &[Column], notes: &Notes) -> Fingerprint {
+pub(super) fn packing_digest(columns: &[IpcColumn], notes: &CustomMetadata) -> Fingerprint {
     let mut writer = KeyWriter::new(KeyKind::Schema);
     writer.digest(&stored_digest(columns)).count(notes.len());
     for (key, value) in notes {
@@ -334,18 +334,23 @@ pub(super) fn packing(columns: &[Column], notes: &Notes) -> Fingerprint {
 
 /// The first column in which the values of two files differ in name, order or type, and how; `None`
 /// where they do not.
-pub(super) fn difference(one: &[Column], other: &[Column]) -> Option<String> {
-    columns::difference(one, other, &|column| column.kind.clone())
+pub(super) fn difference(one: &[IpcColumn], other: &[IpcColumn]) -> Option<String> {
+    column_tree::difference(one, other, &|column| column.kind.clone())
 }
 
 /// The path of each column that has values itself, with their type.
-pub(super) fn typed(columns: &[Column]) -> Vec<(String, String)> {
-    columns::typed(columns, &|column| column.kind.clone())
+pub(super) fn leaf_types(columns: &[IpcColumn]) -> Vec<(String, String)> {
+    column_tree::leaf_types(columns, &|column| column.kind.clone())
 }
 
 /// What keeps two files from sharing a part, in words.
-pub(super) fn apart(one: (&[Column], &Notes), other: (&[Column], &Notes)) -> Option<String> {
-    if let Some(difference) = columns::difference(one.0, other.0, &|column| column.stored.clone()) {
+pub(super) fn packing_conflict(
+    one: (&[IpcColumn], &CustomMetadata),
+    other: (&[IpcColumn], &CustomMetadata),
+) -> Option<String> {
+    if let Some(difference) =
+        column_tree::difference(one.0, other.0, &|column| column.stored.clone())
+    {
         return Some(difference);
     }
     let key = one
@@ -357,8 +362,8 @@ pub(super) fn apart(one: (&[Column], &Notes), other: (&[Column], &Notes)) -> Opt
 }
 
 /// The first column that cannot be decoded, and why.
-pub(super) fn unreadable(columns: &[Column]) -> Option<(String, String)> {
-    fn walk(above: &str, column: &Column) -> Option<(String, String)> {
+pub(super) fn first_unreadable(columns: &[IpcColumn]) -> Option<(String, String)> {
+    fn walk(above: &str, column: &IpcColumn) -> Option<(String, String)> {
         let path = format!("{above}{}", column.name);
         let own = column.unreadable.map(|why| (path.clone(), why.to_string()));
         own.or_else(|| {

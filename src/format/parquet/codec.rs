@@ -9,7 +9,7 @@ use polars_parquet::write::{BrotliLevel, CompressionOptions, GzipLevel, ZstdLeve
 pub(super) const KEEP: &str = "keep";
 
 /// The words, the default first.
-pub(super) const WORDS: &[&str] = &[
+pub(super) const COMPRESSIONS: &[&str] = &[
     KEEP,
     "snappy",
     "gzip",
@@ -36,7 +36,7 @@ pub(super) fn levels(word: &str) -> Option<RangeInclusive<u8>> {
 
 /// A codec by its number in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Number {
+pub(super) enum CodecId {
     Uncompressed = 0,
     Snappy = 1,
     Gzip = 2,
@@ -47,7 +47,7 @@ pub(super) enum Number {
     Lz4Raw = 7,
 }
 
-impl Number {
+impl CodecId {
     const ALL: [Self; 8] = [
         Self::Uncompressed,
         Self::Snappy,
@@ -66,79 +66,79 @@ impl Number {
 }
 
 /// The word for a codec that was found. `lz4` is LZ4_RAW; the older framed LZ4 is not written.
-pub(super) fn word(found: i64) -> &'static str {
-    match Number::new(found) {
-        Some(Number::Uncompressed) => "uncompressed",
-        Some(Number::Snappy) => "snappy",
-        Some(Number::Gzip) => "gzip",
-        Some(Number::Lzo) => "lzo",
-        Some(Number::Brotli) => "brotli",
-        Some(Number::Lz4) => "lz4_hadoop",
-        Some(Number::Zstd) => "zstd",
-        Some(Number::Lz4Raw) => "lz4",
+pub(super) fn codec_name(found: i64) -> &'static str {
+    match CodecId::new(found) {
+        Some(CodecId::Uncompressed) => "uncompressed",
+        Some(CodecId::Snappy) => "snappy",
+        Some(CodecId::Gzip) => "gzip",
+        Some(CodecId::Lzo) => "lzo",
+        Some(CodecId::Brotli) => "brotli",
+        Some(CodecId::Lz4) => "lz4_hadoop",
+        Some(CodecId::Zstd) => "zstd",
+        Some(CodecId::Lz4Raw) => "lz4",
         None => "unknown",
     }
 }
 
 /// A codec with its level.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Codec {
+pub(super) struct PageCodec {
     /// True where what has the codec already is packed anew: its level cannot be told.
-    pub(super) packs_all: bool,
+    pub(super) recompresses_all: bool,
     pub(super) options: CompressionOptions,
     /// Its number in files.
-    pub(super) number: i64,
+    pub(super) id: i64,
 }
 
-impl Codec {
+impl PageCodec {
     /// Leaves bytes as they are.
     pub(super) const NONE: Self = Self {
-        packs_all: true,
+        recompresses_all: true,
         options: CompressionOptions::Uncompressed,
-        number: Number::Uncompressed as i64,
+        id: CodecId::Uncompressed as i64,
     };
 
     /// The codec of a compression; `None` for one that is not written.
     pub(super) fn new(compression: super::Compression) -> Option<Self> {
-        let super::Compression { word, level } = compression;
+        let super::Compression { name: word, level } = compression;
         let (options, number) = match word {
-            "snappy" => (CompressionOptions::Snappy, Number::Snappy),
+            "snappy" => (CompressionOptions::Snappy, CodecId::Snappy),
             "gzip" => (
                 CompressionOptions::Gzip(Some(
                     GzipLevel::try_new(level.unwrap_or(GZIP_LEVEL)).ok()?,
                 )),
-                Number::Gzip,
+                CodecId::Gzip,
             ),
-            "lz4" => (CompressionOptions::Lz4Raw, Number::Lz4Raw),
+            "lz4" => (CompressionOptions::Lz4Raw, CodecId::Lz4Raw),
             "brotli" => (
                 CompressionOptions::Brotli(Some(
                     BrotliLevel::try_new(level.unwrap_or(BROTLI_LEVEL).into()).ok()?,
                 )),
-                Number::Brotli,
+                CodecId::Brotli,
             ),
             "zstd" => (
                 CompressionOptions::Zstd(Some(
                     ZstdLevel::try_new(level.unwrap_or(ZSTD_LEVEL).into()).ok()?,
                 )),
-                Number::Zstd,
+                CodecId::Zstd,
             ),
-            "uncompressed" => (CompressionOptions::Uncompressed, Number::Uncompressed),
+            "uncompressed" => (CompressionOptions::Uncompressed, CodecId::Uncompressed),
             _ => return None,
         };
         Some(Self {
-            packs_all: level.is_some(),
+            recompresses_all: level.is_some(),
             options,
-            number: number as i64,
+            id: number as i64,
         })
     }
 
     /// True where bytes stay as they are.
-    pub(super) fn is_none(&self) -> bool {
-        self.number == Self::NONE.number
+    pub(super) fn is_uncompressed(&self) -> bool {
+        self.id == Self::NONE.id
     }
 
     /// Adds the packed bytes to `packed`.
-    pub(super) fn pack(&self, bytes: &[u8], packed: &mut Vec<u8>) -> Result<(), String> {
+    pub(super) fn compress(&self, bytes: &[u8], packed: &mut Vec<u8>) -> Result<(), String> {
         match self.options {
             CompressionOptions::Uncompressed => packed.extend_from_slice(bytes),
             options => {

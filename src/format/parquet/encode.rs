@@ -16,15 +16,15 @@ use polars_parquet::parquet::page::{DataPageHeader, DictPage, Page};
 use polars_parquet::write::{Encoding, ParquetType, get_dtype_encoding};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::codec::Codec;
+use super::codec::PageCodec;
 use super::footer::RowGroup;
-use super::leaves::{Leaf, Order, leaves};
+use super::leaves::{Leaf, SortOrder, leaves};
 use super::levels::Levels;
-use super::moved::Moved;
 use super::pages::{self, OPTIONS, WITHOUT_BOUNDS};
-use super::schema::{FileSchema, failed};
-use super::statistics::Collected;
-use super::thrift::{self, Fields, Value};
+use super::relocated::RelocatedChunk;
+use super::schema::{FileSchema, encode_error};
+use super::statistics::StatisticsBuilder;
+use super::thrift::{self, ThriftStruct, ThriftValue};
 use super::writer::FileWriter;
 use crate::format::batch::RecordBatch;
 use crate::format::{Encoder, FormatError};
@@ -33,13 +33,13 @@ const PLAIN: i32 = 0;
 const RLE: i32 = 3;
 
 /// Of columns with a longer value, bounds are found here: polars copies them several times.
-const LONG: usize = 1 << 20;
+const LONG_VALUE_BYTES: usize = 1 << 20;
 
 /// Begins a file with these columns; `model` is where they come from, for errors.
 pub(super) fn begin<'w>(
     schema: FileSchema,
     model: PathBuf,
-    codec: &Codec,
+    codec: &PageCodec,
     out: Box<dyn Write + Send + 'w>,
 ) -> Result<Box<dyn Encoder + 'w>, FormatError> {
     let FileSchema {
@@ -51,7 +51,7 @@ pub(super) fn begin<'w>(
     let mut left = leaves.iter();
     // A dictionary of floating point numbers would make one of 0 and -0.
     let plain = |(encoding, leaf): (Encoding, &Leaf)| {
-        if leaf.order == Order::Float {
+        if leaf.order == SortOrder::Float {
             Encoding::Plain
         } else {
             encoding
@@ -97,17 +97,17 @@ fn leaf_types<'t>(dtype: &'t ArrowDataType, found: &mut Vec<&'t ArrowDataType>) 
 
 /// True where polars finds the smallest and the largest of an array's values by the order of the
 /// column.
-fn is_ordered_as(dtype: &ArrowDataType, order: Order) -> bool {
+fn is_ordered_as(dtype: &ArrowDataType, order: SortOrder) -> bool {
     use ArrowDataType::{
         BinaryView, Boolean, Decimal, Dictionary, FixedSizeBinary, Float16, Float32, Float64,
         UInt8, UInt16, UInt32, UInt64, Utf8View,
     };
     match dtype {
-        Boolean | UInt8 | UInt16 | UInt32 | UInt64 => order == Order::Unsigned,
-        Float16 | Float32 | Float64 => order == Order::Float,
-        Utf8View | Dictionary(..) | BinaryView | FixedSizeBinary(_) => order == Order::Bytes,
-        Decimal(..) => matches!(order, Order::Decimal | Order::Signed),
-        _ => order == Order::Signed,
+        Boolean | UInt8 | UInt16 | UInt32 | UInt64 => order == SortOrder::Unsigned,
+        Float16 | Float32 | Float64 => order == SortOrder::Float,
+        Utf8View | Dictionary(..) | BinaryView | FixedSizeBinary(_) => order == SortOrder::Bytes,
+        Decimal(..) => matches!(order, SortOrder::Decimal | SortOrder::Signed),
+        _ => order == SortOrder::Signed,
     }
 }
 
@@ -120,13 +120,13 @@ struct GroupWriter<'w> {
     is_ordered: Vec<bool>,
     arrow: Arc<ArrowSchema>,
     model: PathBuf,
-    codec: Codec,
+    codec: PageCodec,
 }
 
 /// A chunk whose places are counted from its own beginning.
-struct Encoded {
-    pieces: Vec<Vec<u8>>,
-    meta: Fields,
+struct EncodedChunk {
+    buffers: Vec<Vec<u8>>,
+    meta: ThriftStruct,
     column_index: Option<Vec<u8>>,
     /// Offset, size and first row of every data page.
     pages: Vec<(usize, usize, usize)>,
@@ -135,12 +135,12 @@ struct Encoded {
 
 impl GroupWriter<'_> {
     /// Encodes and compresses the columns of one group, all at once: that is where the time goes.
-    fn columns(&self, batch: RecordBatch) -> Result<Vec<Encoded>, FormatError> {
+    fn encode_columns(&self, batch: RecordBatch) -> Result<Vec<EncodedChunk>, FormatError> {
         let rows = batch.height();
         let arrays = batch.into_arrays();
-        let long: Vec<Option<Values>> = arrays
+        let long: Vec<Option<LongValues>> = arrays
             .iter()
-            .map(|array| Values::long(array.as_ref()))
+            .map(|array| LongValues::from_array(array.as_ref()))
             .collect();
         let columns: Vec<_> = arrays
             .into_iter()
@@ -151,7 +151,7 @@ impl GroupWriter<'_> {
         let pages = columns
             .into_par_iter()
             .map(|(((array, field), encodings), long)| {
-                pages::pages(
+                pages::encode_pages(
                     array,
                     field,
                     if long.is_some() {
@@ -163,7 +163,7 @@ impl GroupWriter<'_> {
                 )
             })
             .collect::<PolarsResult<Vec<_>>>()
-            .map_err(failed)?;
+            .map_err(encode_error)?;
         // A column with long values has no columns in it.
         let long: Vec<_> = pages
             .iter()
@@ -175,7 +175,7 @@ impl GroupWriter<'_> {
             .flatten()
             .map(|pages| pages.collect::<PolarsResult<Vec<_>>>())
             .collect::<PolarsResult<_>>()
-            .map_err(failed)?;
+            .map_err(encode_error)?;
         if pages.len() != self.leaves.len() {
             return Err(FormatError::Encode(format!(
                 "it has {} columns, and its schema {}",
@@ -193,7 +193,7 @@ impl GroupWriter<'_> {
         columns
             .into_par_iter()
             .map(|(((pages, leaf), is_ordered), long)| {
-                let encoded = encoded(&codec, &pages, (leaf, *is_ordered), long, rows);
+                let encoded = encode_chunk(&codec, &pages, (leaf, *is_ordered), long, rows);
                 encoded.map_err(|error| {
                     FormatError::Encode(format!("column {}: {error}", leaf.name()))
                 })
@@ -203,15 +203,19 @@ impl GroupWriter<'_> {
 }
 
 /// Texts or bytes of a column, of which some are long.
-enum Values {
+enum LongValues {
     Texts(Utf8ViewArray),
     Bytes(BinaryViewArray),
 }
 
-impl Values {
+impl LongValues {
     /// The values of a column, if one of them is long.
-    fn long(array: &dyn Array) -> Option<Self> {
-        let is_long = |views: &[View]| views.iter().any(|view| view.length as usize > LONG);
+    fn from_array(array: &dyn Array) -> Option<Self> {
+        let is_long = |views: &[View]| {
+            views
+                .iter()
+                .any(|view| view.length as usize > LONG_VALUE_BYTES)
+        };
         if let Some(texts) = array.as_any().downcast_ref::<Utf8ViewArray>() {
             return is_long(texts.views()).then(|| Self::Texts(texts.clone()));
         }
@@ -220,7 +224,7 @@ impl Values {
     }
 
     /// The smallest and the largest of some rows, by their bytes.
-    fn bounds(&self, rows: Range<usize>) -> Option<(&[u8], &[u8])> {
+    fn min_max(&self, rows: Range<usize>) -> Option<(&[u8], &[u8])> {
         let value = |row: usize| match self {
             Self::Texts(texts) => texts.get(row).map(str::as_bytes),
             Self::Bytes(bytes) => bytes.get(row),
@@ -234,20 +238,20 @@ impl Values {
 }
 
 /// The pages of one column, packed, and what is said of them.
-fn encoded(
-    codec: &Codec,
+fn encode_chunk(
+    codec: &PageCodec,
     pages: &[Page],
     (leaf, is_ordered): (&Leaf, bool),
-    long: Option<&Values>,
+    long: Option<&LongValues>,
     rows: usize,
-) -> Result<Encoded, String> {
+) -> Result<EncodedChunk, String> {
     let mut chunk = ChunkWriter {
         codec,
-        pieces: Vec::new(),
+        buffers: Vec::new(),
         length: 0,
-        unpacked: 0,
+        uncompressed: 0,
     };
-    let mut collected = Collected::new(leaf);
+    let mut collected = StatisticsBuilder::new(leaf);
     let (mut places, mut dictionary) = (Vec::new(), None);
     let (mut entries, mut begun) = (0, 0);
     let mut encodings = vec![RLE];
@@ -256,26 +260,26 @@ fn encoded(
         match page {
             Page::Dict(page) => {
                 encodings.push(PLAIN);
-                chunk.dictionary(page)?;
+                chunk.write_dictionary_page(page)?;
                 dictionary = Some(offset);
             }
             Page::Data(page) => {
                 let DataPageHeader::V1(header) = page.header() else {
                     return Err("a page is of another version".into());
                 };
-                let own = own_header(header.num_values, header.encoding.0);
-                let (counts, _) = Levels::default().first(&own, page.buffer(), leaf)?;
+                let own = data_page_header(header.num_values, header.encoding.0);
+                let (counts, _) = Levels::default().add_v1(&own, page.buffer(), leaf)?;
                 let found = match (long, &header.statistics) {
                     _ if !is_ordered => None,
-                    (Some(long), _) => long.bounds(begun..begun + counts.rows),
+                    (Some(long), _) => long.min_max(begun..begun + counts.rows),
                     (None, Some(found)) => {
                         found.min_value.as_deref().zip(found.max_value.as_deref())
                     }
                     (None, None) => None,
                 };
-                collected.note(counts, found);
+                collected.add_page(counts, found);
                 encodings.push(header.encoding.0);
-                chunk.data(own, page.buffer())?;
+                chunk.write_data_page(own, page.buffer())?;
                 places.push((offset, chunk.length - offset, begun));
                 entries += counts.entries;
                 begun += counts.rows;
@@ -289,94 +293,105 @@ fn encoded(
     encodings.dedup();
     let number = |number: usize| {
         i64::try_from(number)
-            .map(Value::I64)
+            .map(ThriftValue::I64)
             .map_err(|error| error.to_string())
     };
-    let mut meta = Fields::default();
+    let mut meta = ThriftStruct::default();
     meta.set(
         1,
-        Value::I32(
-            i32::try_from(leaf.element.small(1).unwrap_or_default())
+        ThriftValue::I32(
+            i32::try_from(leaf.element.get_i32(1).unwrap_or_default())
                 .map_err(|error| error.to_string())?,
         ),
     );
-    meta.set(2, thrift::numbers(encodings))
-        .set(3, thrift::texts(leaf.path.iter().cloned()));
+    meta.set(2, thrift::i32_list(encodings))
+        .set(3, thrift::binary_list(leaf.path.iter().cloned()));
     meta.set(
         4,
-        Value::I32(i32::try_from(codec.number).map_err(|error| error.to_string())?),
+        ThriftValue::I32(i32::try_from(codec.id).map_err(|error| error.to_string())?),
     );
     meta.set(5, number(entries)?)
-        .set(6, number(chunk.unpacked)?)
+        .set(6, number(chunk.uncompressed)?)
         .set(7, number(chunk.length)?);
-    meta.set(12, collected.chunk());
-    Ok(Encoded {
-        pieces: chunk.pieces,
+    meta.set(12, collected.chunk_statistics());
+    Ok(EncodedChunk {
+        buffers: chunk.buffers,
         meta,
-        column_index: collected.index(),
+        column_index: collected.column_index(),
         pages: places,
         dictionary,
     })
 }
 
 /// What a data page says of itself.
-fn own_header(entries: i32, encoding: i32) -> Fields {
-    let mut own = Fields::default();
-    own.set(1, Value::I32(entries))
-        .set(2, Value::I32(encoding))
-        .set(3, Value::I32(RLE))
-        .set(4, Value::I32(RLE));
+fn data_page_header(entries: i32, encoding: i32) -> ThriftStruct {
+    let mut own = ThriftStruct::default();
+    own.set(1, ThriftValue::I32(entries))
+        .set(2, ThriftValue::I32(encoding))
+        .set(3, ThriftValue::I32(RLE))
+        .set(4, ThriftValue::I32(RLE));
     own
 }
 
 /// The pages of a chunk as they are packed.
 struct ChunkWriter<'a> {
-    codec: &'a Codec,
+    codec: &'a PageCodec,
     /// One after another; they are not joined, for one may be as large as all the rest.
-    pieces: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
     /// The bytes of all of them.
     length: usize,
-    unpacked: usize,
+    uncompressed: usize,
 }
 
 impl ChunkWriter<'_> {
-    fn data(&mut self, own: Fields, body: &[u8]) -> Result<(), String> {
-        self.page(0, 5, own, body)
+    fn write_data_page(&mut self, own: ThriftStruct, body: &[u8]) -> Result<(), String> {
+        self.write_page(0, 5, own, body)
     }
 
-    fn dictionary(&mut self, page: &DictPage) -> Result<(), String> {
+    fn write_dictionary_page(&mut self, page: &DictPage) -> Result<(), String> {
         let entries = i32::try_from(page.num_values).map_err(|error| error.to_string())?;
-        let mut own = Fields::default();
-        own.set(1, Value::I32(entries)).set(2, Value::I32(PLAIN));
-        self.page(2, 7, own, &page.buffer)
+        let mut own = ThriftStruct::default();
+        own.set(1, ThriftValue::I32(entries))
+            .set(2, ThriftValue::I32(PLAIN));
+        self.write_page(2, 7, own, &page.buffer)
     }
 
-    fn page(&mut self, kind: i32, id: i16, own: Fields, body: &[u8]) -> Result<(), String> {
+    fn write_page(
+        &mut self,
+        kind: i32,
+        id: i16,
+        own: ThriftStruct,
+        body: &[u8],
+    ) -> Result<(), String> {
         let small = |number: usize| {
             i32::try_from(number)
-                .map(Value::I32)
+                .map(ThriftValue::I32)
                 .map_err(|_| format!("a page of {number} bytes is too large"))
         };
         let mut packed = Vec::new();
-        self.codec.pack(body, &mut packed)?;
-        let mut header = Fields::default();
+        self.codec.compress(body, &mut packed)?;
+        let mut header = ThriftStruct::default();
         header
-            .set(1, Value::I32(kind))
+            .set(1, ThriftValue::I32(kind))
             .set(2, small(body.len())?)
             .set(3, small(packed.len())?)
-            .set(id, Value::Struct(own));
+            .set(id, ThriftValue::Struct(own));
         let header = header.to_bytes();
-        self.unpacked += header.len() + body.len();
+        self.uncompressed += header.len() + body.len();
         self.length += header.len() + packed.len();
-        self.pieces.extend([header, packed]);
+        self.buffers.extend([header, packed]);
         Ok(())
     }
 }
 
-impl Encoded {
+impl EncodedChunk {
     /// The chunk as it lies at `at`.
-    fn moved(self, at: u64) -> Result<Moved, FormatError> {
-        let number = |number: u64| i64::try_from(number).map(Value::I64).map_err(failed);
+    fn into_relocated(self, at: u64) -> Result<RelocatedChunk, FormatError> {
+        let number = |number: u64| {
+            i64::try_from(number)
+                .map(ThriftValue::I64)
+                .map_err(encode_error)
+        };
         let place = |offset: usize| number(at + offset as u64);
         let mut meta = self.meta;
         meta.set(
@@ -385,27 +400,30 @@ impl Encoded {
         );
         meta.set_or_remove(11, self.dictionary.map(place).transpose()?);
         let location =
-            |(offset, size, row): &(usize, usize, usize)| -> Result<Fields, FormatError> {
-                let mut location = Fields::default();
+            |(offset, size, row): &(usize, usize, usize)| -> Result<ThriftStruct, FormatError> {
+                let mut location = ThriftStruct::default();
                 location
                     .set(1, place(*offset)?)
-                    .set(2, Value::I32(i32::try_from(*size).map_err(failed)?))
+                    .set(
+                        2,
+                        ThriftValue::I32(i32::try_from(*size).map_err(encode_error)?),
+                    )
                     .set(3, number(*row as u64)?);
                 Ok(location)
             };
-        let mut index = Fields::default();
+        let mut index = ThriftStruct::default();
         index.set(
             1,
-            thrift::structs(
+            thrift::struct_list(
                 self.pages
                     .iter()
                     .map(location)
                     .collect::<Result<Vec<_>, _>>()?,
             ),
         );
-        let mut fields = Fields::default();
-        fields.set(2, Value::I64(0));
-        Ok(Moved {
+        let mut fields = ThriftStruct::default();
+        fields.set(2, ThriftValue::I64(0));
+        Ok(RelocatedChunk {
             fields,
             meta,
             column_index: self.column_index,
@@ -422,20 +440,23 @@ impl Encoder for GroupWriter<'_> {
         }
         let rows = batch.height() as u64;
         let mut chunks = Vec::new();
-        for encoded in self.columns(batch)? {
-            let at = self.writer.at();
+        for encoded in self.encode_columns(batch)? {
+            let at = self.writer.position();
             encoded
-                .pieces
+                .buffers
                 .iter()
-                .try_for_each(|piece| self.writer.add(piece))?;
-            chunks.push(encoded.moved(at)?);
+                .try_for_each(|piece| self.writer.write_bytes(piece))?;
+            chunks.push(encoded.into_relocated(at)?);
         }
-        let mut fields = Fields::default();
+        let mut fields = ThriftStruct::default();
         fields
-            .set(3, Value::I64(i64::try_from(rows).map_err(failed)?))
-            .set(5, Value::I64(0))
-            .set(6, Value::I64(0))
-            .set(7, Value::I16(0));
+            .set(
+                3,
+                ThriftValue::I64(i64::try_from(rows).map_err(encode_error)?),
+            )
+            .set(5, ThriftValue::I64(0))
+            .set(6, ThriftValue::I64(0))
+            .set(7, ThriftValue::I16(0));
         let filters = chunks.iter().map(|_| None).collect();
         self.writer.end_group(
             RowGroup {

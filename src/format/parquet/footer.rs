@@ -9,29 +9,29 @@ use std::os::unix::fs::FileExt;
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::leaves::{Leaf, leaves};
-use super::strict;
-use super::thrift::{self, Fields, Value};
+use super::sanitize;
+use super::thrift::{self, ThriftStruct, ThriftValue};
 use crate::fingerprint::Fingerprint;
-use crate::format::foreign::{Foreign, LOOKED_AT, recognise};
-use crate::format::{FormatError, Opened};
+use crate::format::sniff::{ForeignFile, SNIFF_LEN, sniff_content};
+use crate::format::{FormatError, OpenFile};
 use crate::fs;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// The magic at both ends and the footer's length.
-const SMALLEST: u64 = 12;
+const MIN_FILE_BYTES: u64 = 12;
 
 /// The bytes that a footer may have: it is read into memory whole.
-const LARGEST_FOOTER: u64 = 64 << 20;
+const MAX_FOOTER_BYTES: u64 = 64 << 20;
 
 /// More rows than any file has: sums of them overflow nowhere.
-const MOST_ROWS: u64 = 1 << 48;
+const MAX_ROWS: u64 = 1 << 48;
 
 /// A footer, as the file has it.
 #[derive(Clone, Debug)]
 pub(super) struct Footer {
     /// Its fields, without the row groups.
-    pub(super) file: Fields,
+    pub(super) fields: ThriftStruct,
     /// The columns that have values.
     pub(super) leaves: Vec<Leaf>,
     /// The row groups.
@@ -44,20 +44,20 @@ pub(super) struct Footer {
 #[derive(Clone, Debug)]
 pub(super) struct RowGroup {
     /// Its fields, without the columns.
-    pub(super) fields: Fields,
+    pub(super) fields: ThriftStruct,
     /// Rows.
     pub(super) rows: u64,
     /// Its columns.
-    pub(super) chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<ColumnChunk>,
 }
 
 /// A column of a row group, as the footer has it.
 #[derive(Clone, Debug)]
-pub(super) struct Chunk {
+pub(super) struct ColumnChunk {
     /// Its fields, without its metadata.
-    pub(super) fields: Fields,
+    pub(super) fields: ThriftStruct,
     /// Its metadata; without a field where that is encrypted.
-    pub(super) meta: Fields,
+    pub(super) meta: ThriftStruct,
     /// The number of its codec.
     pub(super) codec: i64,
     /// Values, nulls among them.
@@ -70,24 +70,24 @@ pub(super) struct Chunk {
 
 impl Footer {
     /// Reads a file's footer and checks what it says of itself.
-    pub(super) fn read(source: &Opened) -> Result<Self, FormatError> {
-        let (bytes, end) = bytes(source)?;
+    pub(super) fn read(source: &OpenFile) -> Result<Self, FormatError> {
+        let (bytes, end) = read_footer_bytes(source)?;
         Self::parse(&bytes, end).map_err(|reason| unsound(source, reason))
     }
 
     fn parse(bytes: &[u8], end: u64) -> Result<Self, String> {
         let (mut file, _) =
             thrift::read(bytes).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
-        strict::check(&file).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
+        sanitize::check(&file).map_err(|reason| format!("its footer cannot be read: {reason}"))?;
         let leaves = leaves(file.list(2))?;
         let groups = file
             .get(4)
-            .and_then(Value::elements)
+            .and_then(ThriftValue::as_list)
             .ok_or("its footer has no list of row groups")?;
         let groups = groups
             .iter()
             .enumerate()
-            .map(|(number, group)| row_group(number, group, &leaves, end))
+            .map(|(number, group)| parse_row_group(number, group, &leaves, end))
             .collect::<Result<Vec<_>, _>>()?;
         file.remove(4);
         let is_encrypted = file.get(8).is_some()
@@ -99,8 +99,8 @@ impl Footer {
             .iter()
             .map(|group| group.rows)
             .fold(0, u64::saturating_add);
-        let stated = file.long(3).unwrap_or_default();
-        if rows > MOST_ROWS {
+        let stated = file.get_i64(3).unwrap_or_default();
+        if rows > MAX_ROWS {
             return Err(format!("its row groups should have {rows} rows"));
         }
         if stated != 0 && u64::try_from(stated) != Ok(rows) {
@@ -109,7 +109,7 @@ impl Footer {
             ));
         }
         Ok(Self {
-            file,
+            fields: file,
             leaves,
             groups,
             is_encrypted,
@@ -117,26 +117,33 @@ impl Footer {
     }
 
     /// The types of the columns, as the parquet crate knows them.
-    pub(super) fn types(&self, source: &Opened) -> Result<ParquetMetaData, FormatError> {
-        crate_metadata(&self.file, Vec::new())
+    pub(super) fn schema_metadata(
+        &self,
+        source: &OpenFile,
+    ) -> Result<ParquetMetaData, FormatError> {
+        crate_metadata(&self.fields, Vec::new())
             .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
     }
 
     /// The digest of what files must have in common that share parts, where types that no library
     /// knows stand in the schema: then it must be the same to the byte.
-    pub(super) fn with_unknown_types(&self, packing: Fingerprint) -> Fingerprint {
-        let mut schema = Fields::default();
-        schema.set_or_remove(2, self.file.get(2).cloned());
-        if self.file.get(2) == Some(&strict::schema(self.file.list(2))) {
+    pub(super) fn packing_with_unknown_types(&self, packing: Fingerprint) -> Fingerprint {
+        let mut schema = ThriftStruct::default();
+        schema.set_or_remove(2, self.fields.get(2).cloned());
+        if self.fields.get(2) == Some(&sanitize::sanitize_schema(self.fields.list(2))) {
             return packing;
         }
-        Fingerprint::of_bytes(&[packing.as_bytes().as_slice(), &schema.to_bytes()].concat())
+        Fingerprint::hash_bytes(&[packing.as_bytes().as_slice(), &schema.to_bytes()].concat())
     }
 
     /// The file's own texts, by their keys.
-    pub(super) fn pairs(&self) -> Vec<(String, Option<String>)> {
+    pub(super) fn key_values(&self) -> Vec<(String, Option<String>)> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let pairs = self.file.list(5).iter().filter_map(Value::fields);
+        let pairs = self
+            .fields
+            .list(5)
+            .iter()
+            .filter_map(ThriftValue::as_struct);
         pairs
             .map(|pair| {
                 (
@@ -149,18 +156,18 @@ impl Footer {
 }
 
 /// The footer as the parquet crate reads it.
-pub(super) fn read(source: &Opened) -> Result<ParquetMetaData, FormatError> {
+pub(super) fn read_metadata(source: &OpenFile) -> Result<ParquetMetaData, FormatError> {
     let footer = Footer::read(source)?;
-    let groups: Vec<Fields> = footer.groups.iter().map(RowGroup::to_fields).collect();
-    let without = |group: &Fields| strict::without_statistics(group.clone());
+    let groups: Vec<ThriftStruct> = footer.groups.iter().map(RowGroup::to_fields).collect();
+    let without = |group: &ThriftStruct| sanitize::without_statistics(group.clone());
     // Statistics that cannot be read are as good as none.
-    crate_metadata(&footer.file, groups.clone())
-        .or_else(|_| crate_metadata(&footer.file, groups.iter().map(without).collect()))
+    crate_metadata(&footer.fields, groups.clone())
+        .or_else(|_| crate_metadata(&footer.fields, groups.iter().map(without).collect()))
         .map_err(|error| unsound(source, format!("its footer cannot be read: {error}")))
 }
 
 /// A column that would not come out of the decoder as it went in.
-pub(super) fn undecodable(source: &Opened, (column, reason): (String, String)) -> FormatError {
+pub(super) fn undecodable(source: &OpenFile, (column, reason): (String, String)) -> FormatError {
     let hint = "leave rows_per_file out or make it larger: row groups that are not cut inside are moved without decoding them";
     FormatError::Undecodable {
         path: source.path.clone(),
@@ -172,12 +179,12 @@ pub(super) fn undecodable(source: &Opened, (column, reason): (String, String)) -
 
 /// Refuses a column with an annotation that no version of the format has: nobody can say what its
 /// values are.
-pub(super) fn check_annotations(source: &Opened) -> Result<(), FormatError> {
+pub(super) fn check_annotations(source: &OpenFile) -> Result<(), FormatError> {
     let footer = Footer::read(source)?;
     let stated = |leaf: &Leaf| {
         leaf.element
-            .small(6)
-            .filter(|number| !(0..=strict::LAST_CONVERTED).contains(number))
+            .get_i32(6)
+            .filter(|number| !(0..=sanitize::LAST_CONVERTED).contains(number))
     };
     let Some((leaf, number)) = footer
         .leaves
@@ -191,43 +198,51 @@ pub(super) fn check_annotations(source: &Opened) -> Result<(), FormatError> {
 }
 
 fn crate_metadata(
-    file: &Fields,
-    groups: Vec<Fields>,
+    file: &ThriftStruct,
+    groups: Vec<ThriftStruct>,
 ) -> ::parquet::errors::Result<ParquetMetaData> {
     let mut file = file.clone();
-    file.set(4, thrift::structs(groups));
-    ParquetMetaDataReader::decode_metadata(&strict::file(&file).to_bytes())
+    file.set(4, thrift::struct_list(groups));
+    ParquetMetaDataReader::decode_metadata(&sanitize::sanitize_footer(&file).to_bytes())
 }
 
 impl RowGroup {
     /// The group as the footer has it.
-    pub(super) fn to_fields(&self) -> Fields {
+    pub(super) fn to_fields(&self) -> ThriftStruct {
         let mut fields = self.fields.clone();
-        fields.set(1, thrift::structs(self.chunks.iter().map(Chunk::to_fields)));
-        fields
-    }
-}
-
-impl Chunk {
-    /// The chunk as the footer has it.
-    pub(super) fn to_fields(&self) -> Fields {
-        let mut fields = self.fields.clone();
-        fields.set_or_remove(
-            3,
-            (self.meta != Fields::default()).then(|| Value::Struct(self.meta.clone())),
+        fields.set(
+            1,
+            thrift::struct_list(self.chunks.iter().map(ColumnChunk::to_fields)),
         );
         fields
     }
 }
 
-fn row_group(number: usize, group: &Value, leaves: &[Leaf], end: u64) -> Result<RowGroup, String> {
+impl ColumnChunk {
+    /// The chunk as the footer has it.
+    pub(super) fn to_fields(&self) -> ThriftStruct {
+        let mut fields = self.fields.clone();
+        fields.set_or_remove(
+            3,
+            (self.meta != ThriftStruct::default()).then(|| ThriftValue::Struct(self.meta.clone())),
+        );
+        fields
+    }
+}
+
+fn parse_row_group(
+    number: usize,
+    group: &ThriftValue,
+    leaves: &[Leaf],
+    end: u64,
+) -> Result<RowGroup, String> {
     let in_group = |what: &str| format!("row group {number} {what}");
     let mut fields = group
-        .fields()
+        .as_struct()
         .ok_or_else(|| in_group("is no struct"))?
         .clone();
     let stated = fields
-        .long(3)
+        .get_i64(3)
         .ok_or_else(|| in_group("does not say how many rows it has"))?;
     let rows = u64::try_from(stated).map_err(|_| in_group(&format!("has {stated} rows")))?;
     let columns = fields.list(1);
@@ -238,8 +253,8 @@ fn row_group(number: usize, group: &Value, leaves: &[Leaf], end: u64) -> Result<
             leaves.len()
         )));
     }
-    let chunk = |(column, leaf): (&Value, &Leaf)| {
-        chunk(column, leaf, end)
+    let chunk = |(column, leaf): (&ThriftValue, &Leaf)| {
+        parse_chunk(column, leaf, end)
             .map_err(|what| format!("row group {number}, column {}: {what}", leaf.name()))
     };
     let chunks = columns
@@ -255,16 +270,16 @@ fn row_group(number: usize, group: &Value, leaves: &[Leaf], end: u64) -> Result<
     })
 }
 
-fn chunk(column: &Value, leaf: &Leaf, end: u64) -> Result<Chunk, String> {
-    let mut fields = column.fields().ok_or("it is no struct")?.clone();
-    let Some(meta) = fields.fields(3).cloned() else {
+fn parse_chunk(column: &ThriftValue, leaf: &Leaf, end: u64) -> Result<ColumnChunk, String> {
+    let mut fields = column.as_struct().ok_or("it is no struct")?.clone();
+    let Some(meta) = fields.get_struct(3).cloned() else {
         // It is encrypted by a key of its own, or in another file.
         if fields.get(8).is_none() {
             return Err("it has no metadata".into());
         }
-        return Ok(Chunk {
+        return Ok(ColumnChunk {
             fields,
-            meta: Fields::default(),
+            meta: ThriftStruct::default(),
             codec: -1,
             values: 0,
             start: 0,
@@ -278,16 +293,16 @@ fn chunk(column: &Value, leaf: &Leaf, end: u64) -> Result<Chunk, String> {
             String::from_utf8_lossy(path)
         ));
     }
-    if meta.small(1) != leaf.element.small(1) {
+    if meta.get_i32(1) != leaf.element.get_i32(1) {
         return Err("it has another type than the schema says".into());
     }
-    let codec = meta.small(4).ok_or("it does not say its codec")?;
+    let codec = meta.get_i32(4).ok_or("it does not say its codec")?;
     let stated = meta
-        .long(5)
+        .get_i64(5)
         .ok_or("it does not say how many values it has")?;
     let values = u64::try_from(stated).map_err(|_| format!("it has {stated} values"))?;
-    let (start, length) = inside(&meta, values, end)?;
-    Ok(Chunk {
+    let (start, length) = chunk_range(&meta, values, end)?;
+    Ok(ColumnChunk {
         fields,
         codec,
         values,
@@ -298,13 +313,13 @@ fn chunk(column: &Value, leaf: &Leaf, end: u64) -> Result<Chunk, String> {
 }
 
 /// Where a chunk begins and how many bytes it has, which must lie between the magic and the footer.
-fn inside(meta: &Fields, values: u64, end: u64) -> Result<(u64, u64), String> {
-    let data = meta.long(9).ok_or("it does not say where its data is")?;
+fn chunk_range(meta: &ThriftStruct, values: u64, end: u64) -> Result<(u64, u64), String> {
+    let data = meta.get_i64(9).ok_or("it does not say where its data is")?;
     if data < 0 {
         return Err(format!("its data should be at {data}"));
     }
     // Some writers say 0 where there is no dictionary, and where there is no page but it.
-    let dictionary = meta.long(11).filter(|offset| *offset > 0);
+    let dictionary = meta.get_i64(11).filter(|offset| *offset > 0);
     let start = dictionary.map_or(data, |dictionary| {
         if data > 0 {
             dictionary.min(data)
@@ -313,7 +328,7 @@ fn inside(meta: &Fields, values: u64, end: u64) -> Result<(u64, u64), String> {
         }
     });
     let length = meta
-        .long(7)
+        .get_i64(7)
         .ok_or("it does not say how many bytes it has")?;
     if length == 0 && values == 0 {
         return Ok((0, 0));
@@ -331,19 +346,19 @@ fn inside(meta: &Fields, values: u64, end: u64) -> Result<(u64, u64), String> {
 }
 
 /// The bytes of the footer, and where it begins.
-fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
+fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
     let size = fs::stat_open(&source.file, &source.path)?.size;
-    if let Some(foreign) = foreign(source)? {
+    if let Some(foreign) = sniff_foreign(source)? {
         return Err(FormatError::Foreign {
             path: source.path.clone(),
             format: "parquet",
             foreign,
         });
     }
-    if size < SMALLEST {
+    if size < MIN_FILE_BYTES {
         return Err(unsound(
             source,
-            format!("it has {size} bytes, and the smallest has {SMALLEST}"),
+            format!("it has {size} bytes, and the smallest has {MIN_FILE_BYTES}"),
         ));
     }
     let bytes_at = |offset: u64| -> Result<[u8; 4], FormatError> {
@@ -351,7 +366,7 @@ fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
         source
             .file
             .read_exact_at(&mut bytes, offset)
-            .map_err(FormatError::at("read", &source.path))?;
+            .map_err(FormatError::for_action("read", &source.path))?;
         Ok(bytes)
     };
     if bytes_at(0)? != *MAGIC {
@@ -371,8 +386,8 @@ fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
             format!("its footer should have {length} bytes, and the file has {size}"),
         )
     })?;
-    if length > LARGEST_FOOTER {
-        let largest = LARGEST_FOOTER >> 20;
+    if length > MAX_FOOTER_BYTES {
+        let largest = MAX_FOOTER_BYTES >> 20;
         return Err(unsound(
             source,
             format!(
@@ -384,24 +399,24 @@ fn bytes(source: &Opened) -> Result<(Vec<u8>, u64), FormatError> {
     source
         .file
         .read_exact_at(&mut bytes, end)
-        .map_err(FormatError::at("read", &source.path))?;
+        .map_err(FormatError::for_action("read", &source.path))?;
     Ok((bytes, end))
 }
 
 /// What a file seems to be that does not begin as it should.
-fn foreign(source: &Opened) -> Result<Option<Foreign>, FormatError> {
-    let failed = FormatError::at("read", &source.path);
-    let mut head = [0; LOOKED_AT];
+fn sniff_foreign(source: &OpenFile) -> Result<Option<ForeignFile>, FormatError> {
+    let failed = FormatError::for_action("read", &source.path);
+    let mut head = [0; SNIFF_LEN];
     let read = source.file.read_at(&mut head, 0).map_err(failed)?;
     Ok(if head[..read].starts_with(MAGIC) {
         None
     } else {
-        recognise(&head[..read])
+        sniff_content(&head[..read])
     })
 }
 
 /// The error of a file that is not what its name says.
-pub(super) fn unsound(source: &Opened, reason: String) -> FormatError {
+pub(super) fn unsound(source: &OpenFile, reason: String) -> FormatError {
     FormatError::Unsound {
         path: source.path.clone(),
         format: "parquet",

@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 
 use super::footer::Footer;
-use super::{codec, columns, logical, notes};
-use crate::format::{FormatError, Group, Layout, Opened};
+use super::{codec, key_value_metadata, logical_schema, stored_schema};
+use crate::format::{FormatError, Group, Layout, OpenFile};
 
 /// Checks that a file is whole and says what is in it.
 ///
 /// Sound means: the magic at both ends, a footer that parses, every column chunk of every row group
 /// between magic and footer, and as many rows in the groups as in the file. Old writers say 0 rows
 /// of a file that has groups: then the groups are believed, as other readers do.
-pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
+pub(super) fn inspect(source: &OpenFile) -> Result<Layout, FormatError> {
     let footer = Footer::read(source)?;
-    let types = footer.types(source)?;
+    let types = footer.schema_metadata(source)?;
     let root = super::root(&types);
     let mut compressions = BTreeSet::new();
     let mut groups = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
                 .chunks
                 .iter()
                 .filter(|chunk| chunk.codec >= 0)
-                .map(|chunk| codec::word(chunk.codec).to_string()),
+                .map(|chunk| codec::codec_name(chunk.codec).to_string()),
         );
         groups.push(Group {
             rows: group.rows,
@@ -34,11 +34,12 @@ pub(super) fn inspect(source: &Opened) -> Result<Layout, FormatError> {
     Ok(Layout {
         rows: groups.iter().map(|group| group.rows).sum(),
         groups,
-        schema: columns::digest(root),
+        stored_digest: stored_schema::digest(root),
         compressions,
         container: String::new(),
         encrypted: footer.is_encrypted,
-        columns: logical::digest(root),
-        packing: notes::packing(&types).map(|packing| footer.with_unknown_types(packing)),
+        logical_digest: logical_schema::digest(root),
+        packing_digest: key_value_metadata::packing_digest(&types)
+            .map(|packing| footer.packing_with_unknown_types(packing)),
     })
 }

@@ -4,28 +4,28 @@
 //! The list is read without recursion, so that no depth of it costs a stack. What a column is
 //! called by Arrow is not known here.
 
-use super::thrift::{Fields, Value};
+use super::thrift::{ThriftStruct, ThriftValue};
 
 /// How deep groups may lie in each other: libraries read a schema by recursion.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 const REQUIRED: i64 = 0;
 const REPEATED: i64 = 2;
 
 /// How a page's values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Physical {
+pub(super) enum ValueWidth {
     /// One bit each.
     Boolean,
     /// So many bytes each.
     Fixed(usize),
     /// A length of four bytes, and so many bytes.
-    Bytes,
+    Variable,
 }
 
 /// The order by which a column's smallest and largest values are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SortOrder {
     /// Whole numbers with a sign, little-endian.
     Signed,
     /// Whole numbers without a sign, little-endian; truths too.
@@ -52,11 +52,11 @@ pub(super) struct Leaf {
     /// How many lists it lies in.
     pub(super) max_repetition: u32,
     /// How its values are stored.
-    pub(super) physical: Physical,
+    pub(super) value_width: ValueWidth,
     /// How they are ordered.
-    pub(super) order: Order,
+    pub(super) order: SortOrder,
     /// The schema's element.
-    pub(super) element: Fields,
+    pub(super) element: ThriftStruct,
 }
 
 impl Leaf {
@@ -72,22 +72,22 @@ impl Leaf {
 }
 
 /// A group whose children are still to come.
-struct Open {
+struct OpenGroup {
     children: i64,
     definition: u32,
     repetition: u32,
 }
 
 /// The leaves of a schema, in order.
-pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
+pub(super) fn leaves(schema: &[ThriftValue]) -> Result<Vec<Leaf>, String> {
     let mut elements = schema.iter().map(|element| {
         element
-            .fields()
+            .as_struct()
             .ok_or_else(|| "its schema is no list of structs".to_string())
     });
     let root = elements.next().ok_or("it has no schema")??;
-    let mut open = vec![Open {
-        children: root.small(5).unwrap_or_default(),
+    let mut open = vec![OpenGroup {
+        children: root.get_i32(5).unwrap_or_default(),
         definition: 0,
         repetition: 0,
     }];
@@ -106,31 +106,31 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
             return Err("its schema has more columns than its groups say".into());
         };
         above.children -= 1;
-        let repeats = element.small(3).unwrap_or(REQUIRED);
+        let repeats = element.get_i32(3).unwrap_or(REQUIRED);
         let definition = above.definition + u32::from(repeats != REQUIRED);
         let repetition = above.repetition + u32::from(repeats == REPEATED);
         path.push(element.binary(4).unwrap_or_default().to_vec());
         levels.push((definition, repetition));
-        let children = element.small(5).unwrap_or_default();
+        let children = element.get_i32(5).unwrap_or_default();
         // A group without fields is one, where it has no type of its own.
-        if children > 0 || element.small(1).is_none() {
-            if depth >= DEEPEST {
-                return Err(format!("its schema is more than {DEEPEST} groups deep"));
+        if children > 0 || element.get_i32(1).is_none() {
+            if depth >= MAX_DEPTH {
+                return Err(format!("its schema is more than {MAX_DEPTH} groups deep"));
             }
-            open.push(Open {
+            open.push(OpenGroup {
                 children,
                 definition,
                 repetition,
             });
             continue;
         }
-        let physical = physical(element)?;
+        let physical = value_width(element)?;
         found.push(Leaf {
             path: path.clone(),
             levels: levels.clone(),
             max_definition: definition,
             max_repetition: repetition,
-            physical,
+            value_width: physical,
             order: order(element),
             element: element.clone(),
         });
@@ -145,15 +145,15 @@ pub(super) fn leaves(schema: &[Value]) -> Result<Vec<Leaf>, String> {
 
 /// The elements of each of a schema's columns: of the fields of its root, with all that lies in
 /// them.
-pub(super) fn column_elements(schema: &[Value]) -> Vec<&[Value]> {
+pub(super) fn column_elements(schema: &[ThriftValue]) -> Vec<&[ThriftValue]> {
     let mut columns = Vec::new();
     let mut start = 1;
     while start < schema.len() {
         let (mut end, mut left) = (start, 1);
         while left > 0 && end < schema.len() {
             left += schema[end]
-                .fields()
-                .and_then(|element| element.small(5))
+                .as_struct()
+                .and_then(|element| element.get_i32(5))
                 .unwrap_or_default()
                 - 1;
             end += 1;
@@ -164,15 +164,15 @@ pub(super) fn column_elements(schema: &[Value]) -> Vec<&[Value]> {
     columns
 }
 
-fn physical(element: &Fields) -> Result<Physical, String> {
-    Ok(match element.small(1) {
-        Some(0) => Physical::Boolean,
-        Some(1 | 4) => Physical::Fixed(4),
-        Some(2 | 5) => Physical::Fixed(8),
-        Some(3) => Physical::Fixed(12),
-        Some(6) => Physical::Bytes,
-        Some(7) => match element.small(2).map(usize::try_from) {
-            Some(Ok(width)) => Physical::Fixed(width),
+fn value_width(element: &ThriftStruct) -> Result<ValueWidth, String> {
+    Ok(match element.get_i32(1) {
+        Some(0) => ValueWidth::Boolean,
+        Some(1 | 4) => ValueWidth::Fixed(4),
+        Some(2 | 5) => ValueWidth::Fixed(8),
+        Some(3) => ValueWidth::Fixed(12),
+        Some(6) => ValueWidth::Variable,
+        Some(7) => match element.get_i32(2).map(usize::try_from) {
+            Some(Ok(width)) => ValueWidth::Fixed(width),
             _ => return Err("a column of fixed length has no length".into()),
         },
         other => {
@@ -186,53 +186,55 @@ fn physical(element: &Fields) -> Result<Physical, String> {
 
 /// The order that the format defines for a type:
 /// <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>.
-fn order(element: &Fields) -> Order {
+fn order(element: &ThriftStruct) -> SortOrder {
     const DECIMAL: i64 = 5;
     const UNSIGNED: std::ops::RangeInclusive<i64> = 11..=14;
     const INTERVAL: i64 = 21;
-    let converted = element.small(6);
-    let logical = element.fields(10);
+    let converted = element.get_i32(6);
+    let logical = element.get_struct(10);
     let has = |variant: i16| logical.is_some_and(|logical| logical.get(variant).is_some());
     let is_known = logical.is_none_or(|logical| {
         logical
             .iter()
             .all(|(variant, _)| (1..=15).contains(&variant))
     });
-    match element.small(1) {
-        _ if !is_known => Order::Undefined,
-        Some(0) => Order::Unsigned,
+    match element.get_i32(1) {
+        _ if !is_known => SortOrder::Undefined,
+        Some(0) => SortOrder::Unsigned,
         Some(1 | 2) => {
             let is_unsigned = logical
-                .and_then(|logical| logical.fields(10))
-                .is_some_and(|integer| integer.truth(2) == Some(false));
+                .and_then(|logical| logical.get_struct(10))
+                .is_some_and(|integer| integer.get_bool(2) == Some(false));
             let is_old = logical.is_none()
                 && converted.is_some_and(|converted| UNSIGNED.contains(&converted));
             if is_unsigned || is_old {
-                Order::Unsigned
+                SortOrder::Unsigned
             } else {
-                Order::Signed
+                SortOrder::Signed
             }
         }
-        Some(4 | 5) => Order::Float,
-        Some(6 | 7) if has(5) || logical.is_none() && converted == Some(DECIMAL) => Order::Decimal,
-        Some(7) if has(15) => Order::Float,
-        Some(6 | 7) if converted == Some(INTERVAL) => Order::Undefined,
-        Some(6 | 7) => Order::Bytes,
-        _ => Order::Undefined,
+        Some(4 | 5) => SortOrder::Float,
+        Some(6 | 7) if has(5) || logical.is_none() && converted == Some(DECIMAL) => {
+            SortOrder::Decimal
+        }
+        Some(7) if has(15) => SortOrder::Float,
+        Some(6 | 7) if converted == Some(INTERVAL) => SortOrder::Undefined,
+        Some(6 | 7) => SortOrder::Bytes,
+        _ => SortOrder::Undefined,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DEEPEST, Fields, Order, Value, leaves};
+    use super::{MAX_DEPTH, SortOrder, ThriftStruct, ThriftValue, leaves};
 
-    fn element(name: &str, fields: &[(i16, i32)]) -> Value {
-        let mut element = Fields::default();
-        element.set(4, Value::Binary(name.as_bytes().to_vec()));
+    fn element(name: &str, fields: &[(i16, i32)]) -> ThriftValue {
+        let mut element = ThriftStruct::default();
+        element.set(4, ThriftValue::Binary(name.as_bytes().to_vec()));
         for (id, number) in fields {
-            element.set(*id, Value::I32(*number));
+            element.set(*id, ThriftValue::I32(*number));
         }
-        Value::Struct(element)
+        ThriftValue::Struct(element)
     }
 
     #[test]
@@ -260,9 +262,9 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("a".to_string(), 0, 0, Order::Signed),
-                ("l.list.element".to_string(), 3, 1, Order::Bytes),
-                ("u".to_string(), 1, 0, Order::Unsigned)
+                ("a".to_string(), 0, 0, SortOrder::Signed),
+                ("l.list.element".to_string(), 3, 1, SortOrder::Bytes),
+                ("u".to_string(), 1, 0, SortOrder::Unsigned)
             ]
         );
     }
@@ -289,7 +291,7 @@ mod tests {
             schema.push(element("x", &[(1, 2)]));
             leaves(&schema)
         };
-        assert!(deep(DEEPEST - 1).is_ok());
+        assert!(deep(MAX_DEPTH - 1).is_ok());
         assert!(deep(10_000).is_err_and(|error| error.contains("groups deep")));
     }
 }

@@ -7,13 +7,13 @@
 use std::iter::zip;
 
 use super::leaves::Leaf;
-use super::thrift::Fields;
+use super::thrift::ThriftStruct;
 
 const RLE: i64 = 3;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct PageCounts {
     /// Entries, nulls and empty lists among them.
     pub(super) entries: usize,
     /// Entries that are values.
@@ -22,7 +22,7 @@ pub(super) struct Counts {
     pub(super) rows: usize,
 }
 
-impl Counts {
+impl PageCounts {
     /// Entries that are no values.
     pub(super) fn nulls(&self) -> usize {
         self.entries - self.present
@@ -40,13 +40,13 @@ pub(super) struct Levels {
 
 impl Levels {
     /// Adds those of a data page of the first version; gives what it holds, and its values.
-    pub(super) fn first<'b>(
+    pub(super) fn add_v1<'b>(
         &mut self,
-        header: &Fields,
+        header: &ThriftStruct,
         body: &'b [u8],
         leaf: &Leaf,
-    ) -> Result<(Counts, &'b [u8]), String> {
-        let entries = count(header.small(1))?;
+    ) -> Result<(PageCounts, &'b [u8]), String> {
+        let entries = header_count(header.get_i32(1))?;
         let mut rest = body;
         let mut split = |max: u32, encoding: Option<i64>, what: &str| -> Result<&'b [u8], String> {
             if max == 0 {
@@ -67,36 +67,39 @@ impl Levels {
             rest = after;
             Ok(levels)
         };
-        let repetition = split(leaf.max_repetition, header.small(4), "repetition")?;
-        let definition = split(leaf.max_definition, header.small(3), "definition")?;
-        Ok((self.add(repetition, definition, entries, leaf)?, rest))
+        let repetition = split(leaf.max_repetition, header.get_i32(4), "repetition")?;
+        let definition = split(leaf.max_definition, header.get_i32(3), "definition")?;
+        Ok((
+            self.add_levels(repetition, definition, entries, leaf)?,
+            rest,
+        ))
     }
 
     /// The same of the second version, whose levels stand apart.
-    pub(super) fn second(
+    pub(super) fn add_v2(
         &mut self,
-        header: &Fields,
+        header: &ThriftStruct,
         levels: &[u8],
         leaf: &Leaf,
-    ) -> Result<Counts, String> {
-        let entries = count(header.small(1))?;
+    ) -> Result<PageCounts, String> {
+        let entries = header_count(header.get_i32(1))?;
         let (repetition, definition) = levels
-            .split_at_checked(count(header.small(6))?)
+            .split_at_checked(header_count(header.get_i32(6))?)
             .ok_or("its levels go beyond it")?;
-        self.add(repetition, definition, entries, leaf)
+        self.add_levels(repetition, definition, entries, leaf)
     }
 
-    fn add(
+    fn add_levels(
         &mut self,
         repetition: &[u8],
         definition: &[u8],
         entries: usize,
         leaf: &Leaf,
-    ) -> Result<Counts, String> {
+    ) -> Result<PageCounts, String> {
         let is_nested = leaf.path.len() > 1 || leaf.max_repetition > 0;
         let level = |max: u32, bytes: &[u8], kept: &mut Vec<u8>, what: &str| {
             let kept = is_nested.then_some(kept);
-            walk(bytes, u32::BITS - max.leading_zeros(), max, entries, kept)
+            walk_runs(bytes, u32::BITS - max.leading_zeros(), max, entries, kept)
                 .map_err(|error| format!("its {what} levels: {error}"))
         };
         let rows = match leaf.max_repetition {
@@ -105,9 +108,9 @@ impl Levels {
         };
         let present = match leaf.max_definition {
             0 => entries,
-            max => level(max, definition, &mut self.definition, "definition")?.largest,
+            max => level(max, definition, &mut self.definition, "definition")?.at_max,
         };
-        Ok(Counts {
+        Ok(PageCounts {
             entries,
             present,
             rows,
@@ -115,7 +118,7 @@ impl Levels {
     }
 
     /// Each list goes on only where it has begun.
-    pub(super) fn check(&self, leaf: &Leaf) -> Result<(), String> {
+    pub(super) fn check_lists(&self, leaf: &Leaf) -> Result<(), String> {
         if self.repetition.first().is_some_and(|first| *first != 0) {
             return Err("its first entry goes on with a row that did not begin".into());
         }
@@ -137,7 +140,7 @@ impl Levels {
     }
 
     /// Two columns of one group agree on where the group is, and where it is null.
-    pub(super) fn agree(&self, leaf: &Leaf, other: &Self, other_leaf: &Leaf) -> bool {
+    pub(super) fn agrees_with(&self, leaf: &Leaf, other: &Self, other_leaf: &Leaf) -> bool {
         let shared = zip(&leaf.path, &other_leaf.path)
             .take_while(|(one, other)| one == other)
             .count();
@@ -146,12 +149,12 @@ impl Levels {
         else {
             return true;
         };
-        self.above(*definition, *repetition)
-            .eq(other.above(*definition, *repetition))
+        self.at_ancestor(*definition, *repetition)
+            .eq(other.at_ancestor(*definition, *repetition))
     }
 
     /// The levels as a group above has them.
-    fn above(&self, definition: u32, repetition: u32) -> impl Iterator<Item = (u32, u32)> {
+    fn at_ancestor(&self, definition: u32, repetition: u32) -> impl Iterator<Item = (u32, u32)> {
         let repetitions = self.repetition.iter().copied().chain(std::iter::repeat_n(
             0,
             self.definition.len() - self.repetition.len(),
@@ -165,48 +168,53 @@ impl Levels {
 }
 
 /// A number that a header says, which is none below zero.
-pub(super) fn count(stated: Option<i64>) -> Result<usize, String> {
+pub(super) fn header_count(stated: Option<i64>) -> Result<usize, String> {
     let stated = stated.ok_or("its header leaves a number out")?;
     usize::try_from(stated).map_err(|_| format!("its header has the number {stated}"))
 }
 
 /// What was found among packed numbers.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct RunCounts {
     /// How many are as large as they may be.
-    largest: usize,
+    at_max: usize,
     zeros: usize,
 }
 
-impl Found {
+impl RunCounts {
     fn add(&mut self, other: Self) {
-        self.largest += other.largest;
+        self.at_max += other.at_max;
         self.zeros += other.zeros;
     }
 }
 
 /// Walks over runs and packed groups of numbers of `width` bits, none larger than `max`.
-pub(super) fn runs(bytes: &[u8], width: u32, max: u32, entries: usize) -> Result<Found, String> {
-    walk(bytes, width, max, entries, None)
+pub(super) fn count_runs(
+    bytes: &[u8],
+    width: u32,
+    max: u32,
+    entries: usize,
+) -> Result<RunCounts, String> {
+    walk_runs(bytes, width, max, entries, None)
 }
 
-fn walk(
+fn walk_runs(
     bytes: &[u8],
     width: u32,
     max: u32,
     entries: usize,
     mut kept: Option<&mut Vec<u8>>,
-) -> Result<Found, String> {
+) -> Result<RunCounts, String> {
     if width > 32 {
         return Err(format!("they should have {width} bits each"));
     }
-    let mut found = Found::default();
+    let mut found = RunCounts::default();
     let is_kept = kept.is_some();
-    let mut note = |found: &mut Found, number: u64, run: usize| -> Result<(), String> {
+    let mut note = |found: &mut RunCounts, number: u64, run: usize| -> Result<(), String> {
         if number > u64::from(max) && run > 0 {
             return Err(too_large(number, max));
         }
-        found.largest += if number == u64::from(max) { run } else { 0 };
+        found.at_max += if number == u64::from(max) { run } else { 0 };
         found.zeros += if number == 0 { run } else { 0 };
         if let Some(kept) = &mut kept {
             kept.extend(std::iter::repeat_n(
@@ -220,7 +228,7 @@ fn walk(
     let mut rest = bytes;
     let too_few = || format!("they are fewer than {entries}");
     while left > 0 {
-        let (head, after) = varint(rest).ok_or_else(too_few)?;
+        let (head, after) = read_varint(rest).ok_or_else(too_few)?;
         let count = usize::try_from(head >> 1).map_err(|_| too_few())?;
         if count == 0 {
             return Err("a run of them has none".into());
@@ -231,10 +239,10 @@ fn walk(
                 .get(..count.saturating_mul(width as usize))
                 .ok_or_else(too_few)?;
             if !is_kept {
-                found.add(counted(packed, width, max, wanted)?);
+                found.add(count_packed(packed, width, max, wanted)?);
             } else {
-                let mut bits = Bits::new(packed);
-                (0..wanted).try_for_each(|_| note(&mut found, bits.take(width), 1))?;
+                let mut bits = BitReader::new(packed);
+                (0..wanted).try_for_each(|_| note(&mut found, bits.read(width), 1))?;
             }
             left -= wanted;
             rest = &after[packed.len()..];
@@ -260,12 +268,12 @@ fn too_large(number: u64, max: u32) -> String {
 }
 
 /// Counts packed numbers without a branch for each: there is one for every value of a column.
-fn counted(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<Found, String> {
-    let (mut found, mut most, mut bits) = (Found::default(), 0, Bits::new(packed));
+fn count_packed(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<RunCounts, String> {
+    let (mut found, mut most, mut bits) = (RunCounts::default(), 0, BitReader::new(packed));
     for _ in 0..wanted {
-        let number = bits.take(width);
+        let number = bits.read(width);
         most = most.max(number);
-        found.largest += usize::from(number == u64::from(max));
+        found.at_max += usize::from(number == u64::from(max));
         found.zeros += usize::from(number == 0);
     }
     if most > u64::from(max) {
@@ -276,43 +284,43 @@ fn counted(packed: &[u8], width: u32, max: u32, wanted: usize) -> Result<Found, 
 }
 
 /// Numbers of some bits each, the lowest first.
-pub(super) struct Bits<'a> {
+pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
-    held: u128,
+    buffer: u128,
     count: u32,
 }
 
-impl<'a> Bits<'a> {
+impl<'a> BitReader<'a> {
     /// The bits of these bytes; zeros behind them.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            held: 0,
+            buffer: 0,
             count: 0,
         }
     }
 
     /// The next number of at most 64 bits.
-    pub(super) fn take(&mut self, width: u32) -> u64 {
+    pub(super) fn read(&mut self, width: u32) -> u64 {
         while self.count < width {
             if let Some((eight, rest)) = self.bytes.split_first_chunk::<8>() {
-                self.held |= u128::from(u64::from_le_bytes(*eight)) << self.count;
+                self.buffer |= u128::from(u64::from_le_bytes(*eight)) << self.count;
                 (self.bytes, self.count) = (rest, self.count + u64::BITS);
             } else {
                 let byte = self.bytes.split_off_first().copied().unwrap_or_default();
-                self.held |= u128::from(byte) << self.count;
+                self.buffer |= u128::from(byte) << self.count;
                 self.count += 8;
             }
         }
-        let number = self.held & ((1 << width) - 1);
-        self.held >>= width;
+        let number = self.buffer & ((1 << width) - 1);
+        self.buffer >>= width;
         self.count -= width;
         u64::try_from(number).unwrap_or_default()
     }
 }
 
 /// A number of seven bits a byte; gives what stands behind it.
-pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0_u64;
     for (place, byte) in bytes.iter().enumerate().take(10) {
         number |= u64::from(byte & 127).checked_shl(u32::try_from(place * 7).ok()?)?;
@@ -326,21 +334,21 @@ pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::super::leaves::leaves;
-    use super::super::thrift::Value;
-    use super::{Fields, Levels, runs};
+    use super::super::thrift::ThriftValue;
+    use super::{Levels, ThriftStruct, count_runs};
 
     #[test]
     fn runs_and_groups_are_counted() {
         // Four times 1, then a group of eight: 0 1 0 1 0 1 0 1.
         let bytes = [8, 1, 3, 0b1010_1010];
-        let found = runs(&bytes, 1, 1, 12).expect("levels");
-        assert_eq!((found.largest, found.zeros), (8, 4));
-        let found = runs(&bytes, 1, 1, 6).expect("fewer are meant");
-        assert_eq!((found.largest, found.zeros), (5, 1));
-        assert!(runs(&bytes, 1, 1, 13).is_err(), "too few");
-        assert!(runs(&[8, 2], 2, 1, 4).is_err(), "too large");
+        let found = count_runs(&bytes, 1, 1, 12).expect("levels");
+        assert_eq!((found.at_max, found.zeros), (8, 4));
+        let found = count_runs(&bytes, 1, 1, 6).expect("fewer are meant");
+        assert_eq!((found.at_max, found.zeros), (5, 1));
+        assert!(count_runs(&bytes, 1, 1, 13).is_err(), "too few");
+        assert!(count_runs(&[8, 2], 2, 1, 4).is_err(), "too large");
         assert!(
-            runs(
+            count_runs(
                 &[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0],
                 1,
                 1,
@@ -350,7 +358,7 @@ mod tests {
             "a run without end is cut"
         );
         assert!(
-            runs(
+            count_runs(
                 &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 0],
                 1,
                 1,
@@ -360,7 +368,7 @@ mod tests {
             "a group without end"
         );
         assert!(
-            runs(&[], 0, 0, 1).is_err() && runs(&[2], 0, 0, 1).is_ok(),
+            count_runs(&[], 0, 0, 1).is_err() && count_runs(&[2], 0, 0, 1).is_ok(),
             "no bits at all"
         );
     }
@@ -368,12 +376,12 @@ mod tests {
     #[test]
     fn columns_of_one_group_agree_on_it() {
         let element = |name: &str, fields: &[(i16, i32)]| {
-            let mut element = Fields::default();
-            element.set(4, Value::Binary(name.as_bytes().to_vec()));
+            let mut element = ThriftStruct::default();
+            element.set(4, ThriftValue::Binary(name.as_bytes().to_vec()));
             for (id, number) in fields {
-                element.set(*id, Value::I32(*number));
+                element.set(*id, ThriftValue::I32(*number));
             }
-            Value::Struct(element)
+            ThriftValue::Struct(element)
         };
         let schema = [
             element("root", &[(5, 1)]),
@@ -394,12 +402,12 @@ mod tests {
             levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 1, 0]),
         );
         assert!(
-            a.check(&leaves[0]).is_ok()
-                && b.check(&leaves[1]).is_ok()
-                && a.agree(&leaves[0], &b, &leaves[1])
+            a.check_lists(&leaves[0]).is_ok()
+                && b.check_lists(&leaves[1]).is_ok()
+                && a.agrees_with(&leaves[0], &b, &leaves[1])
         );
         assert!(
-            !a.agree(
+            !a.agrees_with(
                 &leaves[0],
                 &levels(&[0, 1, 3, 2, 2], &[0, 0, 0, 1, 0]),
                 &leaves[1]
@@ -407,7 +415,7 @@ mod tests {
             "one says null, the other does not"
         );
         assert!(
-            !a.agree(
+            !a.agrees_with(
                 &leaves[0],
                 &levels(&[0, 1, 3, 3, 2], &[0, 0, 0, 0, 0]),
                 &leaves[1]
@@ -416,12 +424,12 @@ mod tests {
         );
         assert!(
             levels(&[0, 1, 1, 3, 2], &[0, 0, 1, 1, 0])
-                .check(&leaves[1])
+                .check_lists(&leaves[1])
                 .is_err(),
             "an empty list goes on"
         );
         assert!(
-            levels(&[3], &[1]).check(&leaves[1]).is_err(),
+            levels(&[3], &[1]).check_lists(&leaves[1]).is_err(),
             "a row goes on that did not begin"
         );
     }

@@ -48,21 +48,21 @@ pub(super) const WITHOUT_BOUNDS: WriteOptions = WriteOptions {
     ..OPTIONS
 };
 
-type Pages = DynIter<'static, PolarsResult<Page>>;
+type LeafPages = DynIter<'static, PolarsResult<Page>>;
 
 /// The pages of each leaf of a column.
-pub(super) fn pages(
+pub(super) fn encode_pages(
     array: Box<dyn Array>,
     kind: ParquetType,
     options: WriteOptions,
     encodings: &[Encoding],
-) -> PolarsResult<Vec<Pages>> {
+) -> PolarsResult<Vec<LeafPages>> {
     let is_ours = has_required_in_optional(&kind, false)
         || array.dtype().is_nested() && has_fixed_bytes(&kind);
     if !is_ours {
         return array_to_columns(array, kind, options, encodings);
     }
-    let counted = counted(array.as_ref(), &kind, None)?;
+    let counted = without_implied_nulls(array.as_ref(), &kind, None)?;
     let levels = to_nested(counted.as_ref(), &kind)?;
     let mut values = Vec::new();
     to_leaves(array.as_ref(), &mut values);
@@ -138,7 +138,7 @@ fn has_required_in_optional(kind: &ParquetType, is_in_optional: bool) -> bool {
 
 /// The array with no nulls in what must be there, as long as they only repeat that something around
 /// it is missing. `there` says where all around it is.
-fn counted(
+fn without_implied_nulls(
     array: &dyn Array,
     kind: &ParquetType,
     there: Option<&Bitmap>,
@@ -174,7 +174,7 @@ fn counted(
             .values()
             .iter()
             .zip(fields)
-            .map(|(array, kind)| counted(array.as_ref(), kind, there.as_ref()));
+            .map(|(array, kind)| without_implied_nulls(array.as_ref(), kind, there.as_ref()));
         return Ok(StructArray::new(
             group.dtype().clone(),
             group.len(),
@@ -184,7 +184,7 @@ fn counted(
         .boxed());
     }
     if let (Some(list), Some(kind)) = (any.downcast_ref::<ListArray<i64>>(), elements()) {
-        let values = counted(list.values().as_ref(), kind, None)?;
+        let values = without_implied_nulls(list.values().as_ref(), kind, None)?;
         return Ok(ListArray::<i64>::new(
             list.dtype().clone(),
             list.offsets().clone(),

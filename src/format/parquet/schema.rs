@@ -21,13 +21,13 @@ use polars_utils::pl_str::PlSmallStr;
 
 use super::leaves::column_elements;
 use super::pages::OPTIONS;
-use super::thrift::{self, Fields, Value};
-use super::{columns, nodes, root};
+use super::thrift::{self, ThriftStruct, ThriftValue};
+use super::{root, schema_nodes, stored_schema};
 use crate::error::catch_panic;
 use crate::format::FormatError;
 
 /// The file's own texts, by their keys.
-pub(super) type Pairs = Vec<(String, Option<String>)>;
+pub(super) type KeyValuePairs = Vec<(String, Option<String>)>;
 
 /// The columns of a file, as they are decoded and encoded.
 #[derive(Clone, Debug)]
@@ -37,11 +37,11 @@ pub(super) struct FileSchema {
     /// What pages are made of.
     pub(super) types: Vec<ParquetType>,
     /// A footer without row groups.
-    pub(super) footer: Fields,
+    pub(super) footer: ThriftStruct,
 }
 
 /// The columns of a file without rows that polars can read.
-pub(super) struct Read {
+pub(super) struct DecodedSchema {
     /// Their arrays.
     pub(super) arrow: Arc<ArrowSchema>,
     /// Their leaves.
@@ -51,11 +51,12 @@ pub(super) struct Read {
     labelled: Option<ArrowSchema>,
 }
 
-/// Reads the columns of a file without rows, which has the form that polars reads (`shape`).
+/// Reads the columns of a file without rows, which has the form that polars reads
+/// (`polars_schema`).
 ///
 /// # Errors
 /// It has columns that polars does not know.
-pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
+pub(super) fn read_schema(file: &[u8]) -> Result<DecodedSchema, FormatError> {
     let read = catch_panic(|| -> PolarsResult<_> {
         let mut metadata = read_metadata(&mut Cursor::new(file.to_vec()))?;
         // Panics on types that it does not know: extensions.
@@ -63,13 +64,13 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
         metadata.key_value_metadata = None;
         Ok((labelled, infer_schema(&metadata)?, metadata.schema_descr))
     });
-    let (labelled, plain, stored) = read.map_err(failed)?.map_err(failed)?;
+    let (labelled, plain, stored) = read.map_err(encode_error)?.map_err(encode_error)?;
     let labelled = labelled.ok().and_then(Result::ok);
     let arrow: ArrowSchema = match &labelled {
         Some(labelled) => plain
             .iter_values()
-            .map(|field| as_labelled(labelled.get(&field.name), field, false))
-            .map(named)
+            .map(|field| with_label_types(labelled.get(&field.name), field, false))
+            .map(name_and_field)
             .collect(),
         None => plain,
     };
@@ -81,9 +82,9 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
     let mut left = leaves.iter();
     let arrow: ArrowSchema = arrow
         .iter_values()
-        .map(|field| named(as_logical(field, &mut left)))
+        .map(|field| name_and_field(with_logical_types(field, &mut left)))
         .collect();
-    Ok(Read {
+    Ok(DecodedSchema {
         arrow: Arc::new(arrow),
         leaves,
         types: stored.fields().to_vec(),
@@ -91,25 +92,25 @@ pub(super) fn read(file: &[u8]) -> Result<Read, FormatError> {
     })
 }
 
-impl Read {
-    /// The columns with the names of their time zones and what is said of each, which are in Arrow's
-    /// metadata and nowhere else.
-    pub(super) fn with_labels(&self) -> ArrowSchema {
+impl DecodedSchema {
+    /// The columns with the names of their time zones and what is said of each, which are in
+    /// Arrow's metadata and nowhere else.
+    pub(super) fn with_arrow_labels(&self) -> ArrowSchema {
         let label = |field: &Field| self.labelled.as_ref()?.get(&field.name);
         let column = |field: &Field| match label(field) {
-            Some(label) => described(label, zoned(label, field)),
+            Some(label) => with_label_metadata(label, with_label_zones(label, field)),
             None => field.clone(),
         };
         self.arrow
             .iter_values()
-            .map(|field| named(column(field)))
+            .map(|field| name_and_field(column(field)))
             .collect()
     }
 }
 
-/// A field with what is said of its label. Types that are built upon others are of arrays that other
-/// formats have not.
-fn described(label: &Field, field: Field) -> Field {
+/// A field with what is said of its label. Types that are built upon others are of arrays that
+/// other formats have not.
+fn with_label_metadata(label: &Field, field: Field) -> Field {
     let mut said = Metadata::clone(label.metadata.as_deref().unwrap_or(&Metadata::default()));
     said.retain(|key, _| !key.starts_with("ARROW:extension:"));
     said.extend(field.metadata.iter().flat_map(|own| Metadata::clone(own)));
@@ -119,20 +120,20 @@ fn described(label: &Field, field: Field) -> Field {
     }
 }
 
-fn zoned(label: &Field, field: &Field) -> Field {
+fn with_label_zones(label: &Field, field: &Field) -> Field {
     use ArrowDataType::{FixedSizeList, LargeList, List, Struct, Timestamp};
     let dtype = match (&label.dtype, &field.dtype) {
         (Timestamp(_, Some(zone)), Timestamp(unit, Some(_))) => {
             Timestamp(*unit, Some(zone.clone()))
         }
         (List(label) | LargeList(label) | FixedSizeList(label, _), LargeList(inner)) => {
-            LargeList(Box::new(zoned(label, inner)))
+            LargeList(Box::new(with_label_zones(label, inner)))
         }
         (Struct(labels), Struct(fields)) if labels.len() == fields.len() => Struct(
             labels
                 .iter()
                 .zip(fields)
-                .map(|(label, field)| zoned(label, field))
+                .map(|(label, field)| with_label_zones(label, field))
                 .collect(),
         ),
         (_, same) => same.clone(),
@@ -145,15 +146,18 @@ fn zoned(label: &Field, field: &Field) -> Field {
 
 /// polars reads half floats as what they are only where Arrow's metadata says so too, and JSON as
 /// bytes.
-fn as_logical<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descriptor>) -> Field {
+fn with_logical_types<'l>(
+    field: &Field,
+    leaves: &mut impl Iterator<Item = &'l Descriptor>,
+) -> Field {
     let dtype = match &field.dtype {
         ArrowDataType::LargeList(inner) => {
-            ArrowDataType::LargeList(Box::new(as_logical(inner, leaves)))
+            ArrowDataType::LargeList(Box::new(with_logical_types(inner, leaves)))
         }
         ArrowDataType::Struct(fields) => ArrowDataType::Struct(
             fields
                 .iter()
-                .map(|field| as_logical(field, leaves))
+                .map(|field| with_logical_types(field, leaves))
                 .collect(),
         ),
         leaf => match (
@@ -177,19 +181,19 @@ fn as_logical<'l>(field: &Field, leaves: &mut impl Iterator<Item = &'l Descripto
     }
 }
 
-fn named(field: Field) -> (PlSmallStr, Field) {
+fn name_and_field(field: Field) -> (PlSmallStr, Field) {
     (field.name.clone(), field)
 }
 
 /// A field with what Arrow's metadata says of it, as far as that changes no value.
-fn as_labelled(label: Option<&Field>, plain: &Field, is_inside: bool) -> Field {
+fn with_label_types(label: Option<&Field>, plain: &Field, is_inside: bool) -> Field {
     use ArrowDataType::{
         Dictionary, Duration, FixedSizeList, Int32, Int64, LargeList, Null, Struct, Utf8View,
     };
     let Some(label) = label else {
         return plain.clone();
     };
-    let inner = |label: &Field, plain: &Field| Box::new(as_labelled(Some(label), plain, true));
+    let inner = |label: &Field, plain: &Field| Box::new(with_label_types(Some(label), plain, true));
     let dtype = match (&label.dtype, &plain.dtype) {
         (Duration(unit), Int64) => Duration(*unit),
         // Whether all of its values are null is known of a column that lies in no other.
@@ -222,11 +226,11 @@ impl FileSchema {
     ///
     /// # Errors
     /// A column cannot be encoded as it is; its name, and why.
-    pub(super) fn of_file(
-        read: Read,
+    pub(super) fn from_file(
+        read: DecodedSchema,
         source: &ParquetMetaData,
-        elements: &[Value],
-        pairs: Pairs,
+        elements: &[ThriftValue],
+        pairs: KeyValuePairs,
     ) -> Result<Self, (String, String)> {
         let names: Vec<String> = read
             .arrow
@@ -234,7 +238,7 @@ impl FileSchema {
             .map(|field| field.name.to_string())
             .collect();
         let of_file = |error: FormatError| (names.join(", "), error.to_string());
-        if names.len() != nodes::fields(root(source)).len() {
+        if names.len() != schema_nodes::fields(root(source)).len() {
             return Err((names.join(", "), "its fields would change".into()));
         }
         let derived = |field: &Field| {
@@ -248,12 +252,19 @@ impl FileSchema {
             .zip(&read.types)
             .map(|(field, own)| derived(field).unwrap_or_else(|| own.clone()))
             .collect();
-        let footer = footer(&read.arrow, &types, &pairs).map_err(of_file)?;
-        let written = parsed(&footer).map_err(of_file)?;
-        let (source, written) = (nodes::fields(root(source)), nodes::fields(root(&written)));
+        let footer = empty_footer(&read.arrow, &types, &pairs).map_err(of_file)?;
+        let written = parse_metadata(&footer).map_err(of_file)?;
+        let (source, written) = (
+            schema_nodes::fields(root(source)),
+            schema_nodes::fields(root(&written)),
+        );
         let own: Vec<usize> = (0..types.len())
             .filter(|number| {
-                columns::changed(&source[*number..=*number], &written[*number..=*number]).is_some()
+                stored_schema::first_changed(
+                    &source[*number..=*number],
+                    &written[*number..=*number],
+                )
+                .is_some()
             })
             .collect();
         if own.is_empty() {
@@ -265,14 +276,14 @@ impl FileSchema {
         }
         for number in &own {
             let field = read.arrow.get_at_index(*number).map(|(_, field)| field);
-            if let Some(reason) = field.and_then(|field| unwritable(field, false)) {
+            if let Some(reason) = field.and_then(|field| unwritable_reason(field, false)) {
                 return Err((names[*number].clone(), reason));
             }
             types[*number] = read.types[*number].clone();
         }
-        let mut footer = self::footer(&read.arrow, &types, &pairs).map_err(of_file)?;
+        let mut footer = self::empty_footer(&read.arrow, &types, &pairs).map_err(of_file)?;
         let (made, of_source) = (column_elements(footer.list(2)), column_elements(elements));
-        let mut schema: Vec<Value> = footer.list(2).first().into_iter().cloned().collect();
+        let mut schema: Vec<ThriftValue> = footer.list(2).first().into_iter().cloned().collect();
         for number in 0..types.len() {
             let from = if own.contains(&number) {
                 &of_source
@@ -283,7 +294,7 @@ impl FileSchema {
         }
         footer.set(
             2,
-            thrift::structs(schema.iter().filter_map(Value::fields).cloned()),
+            thrift::struct_list(schema.iter().filter_map(ThriftValue::as_struct).cloned()),
         );
         Ok(Self {
             arrow: read.arrow,
@@ -297,13 +308,13 @@ impl FileSchema {
     ///
     /// # Errors
     /// They cannot be written.
-    pub(super) fn of_columns(
+    pub(super) fn from_columns(
         arrow: Arc<ArrowSchema>,
         types: Vec<ParquetType>,
         stored: &[ParquetType],
-        pairs: Pairs,
+        pairs: KeyValuePairs,
     ) -> Result<Self, FormatError> {
-        let footer = footer(&arrow, stored, &pairs)?;
+        let footer = empty_footer(&arrow, stored, &pairs)?;
         Ok(Self {
             arrow,
             types,
@@ -313,7 +324,7 @@ impl FileSchema {
 }
 
 /// Why the values of a field cannot be written by its own type; `None` where they can.
-fn unwritable(field: &Field, is_inside: bool) -> Option<String> {
+fn unwritable_reason(field: &Field, is_inside: bool) -> Option<String> {
     match &field.dtype {
         // polars writes these by arrays of numbers of the same bits.
         ArrowDataType::FixedSizeBinary(2 | 16) => None,
@@ -321,19 +332,21 @@ fn unwritable(field: &Field, is_inside: bool) -> Option<String> {
             "{} has {width} bytes of fixed length inside of a list or a group, which cannot be written",
             field.name
         )),
-        ArrowDataType::LargeList(inner) => unwritable(inner, true),
-        ArrowDataType::Struct(fields) => fields.iter().find_map(|field| unwritable(field, true)),
+        ArrowDataType::LargeList(inner) => unwritable_reason(inner, true),
+        ArrowDataType::Struct(fields) => fields
+            .iter()
+            .find_map(|field| unwritable_reason(field, true)),
         _ => None,
     }
 }
 
 /// The footer of an empty file, without row groups: its schema, its texts and the order of its
 /// columns.
-fn footer(
+fn empty_footer(
     arrow: &ArrowSchema,
     types: &[ParquetType],
-    pairs: &Pairs,
-) -> Result<Fields, FormatError> {
+    pairs: &KeyValuePairs,
+) -> Result<ThriftStruct, FormatError> {
     let mut empty = Vec::new();
     let descriptor = SchemaDescriptor::new("root".into(), types.to_vec());
     let mut writer =
@@ -345,13 +358,13 @@ fn footer(
             value: value.clone(),
         })
         .collect();
-    writer.end(Some(pairs)).map_err(failed)?;
+    writer.end(Some(pairs)).map_err(encode_error)?;
     drop(writer);
-    footer_of(&empty)
+    parse_footer(&empty)
 }
 
 /// The footer of a file without row groups.
-pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
+pub(super) fn parse_footer(file: &[u8]) -> Result<ThriftStruct, FormatError> {
     let damaged = || FormatError::Encode("an empty file could not be written".into());
     let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(damaged)?;
     let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
@@ -361,12 +374,12 @@ pub(super) fn footer_of(file: &[u8]) -> Result<Fields, FormatError> {
     Ok(footer)
 }
 
-fn parsed(footer: &Fields) -> Result<ParquetMetaData, FormatError> {
+fn parse_metadata(footer: &ThriftStruct) -> Result<ParquetMetaData, FormatError> {
     let mut file = footer.clone();
-    file.set(4, thrift::structs(Vec::new()));
-    ParquetMetaDataReader::decode_metadata(&Bytes::from(file.to_bytes())).map_err(failed)
+    file.set(4, thrift::struct_list(Vec::new()));
+    ParquetMetaDataReader::decode_metadata(&Bytes::from(file.to_bytes())).map_err(encode_error)
 }
 
-pub(super) fn failed(error: impl std::fmt::Display) -> FormatError {
+pub(super) fn encode_error(error: impl std::fmt::Display) -> FormatError {
     FormatError::Encode(error.to_string())
 }

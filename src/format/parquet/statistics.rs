@@ -8,16 +8,16 @@
 
 use std::cmp::Ordering;
 
-use super::leaves::{Leaf, Order};
-use super::levels::Counts;
-use super::thrift::{self, Fields, Value};
+use super::leaves::{Leaf, SortOrder};
+use super::levels::PageCounts;
+use super::thrift::{self, ThriftStruct, ThriftValue};
 
 /// Texts and bytes are cut to so many bytes.
-const LONGEST: usize = 64;
+const MAX_BOUND_BYTES: usize = 64;
 
 /// What is known of the values of one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bounds<'a> {
+enum PageBounds<'a> {
     /// It has none.
     Empty,
     /// Nothing.
@@ -28,12 +28,12 @@ enum Bounds<'a> {
 
 /// What is known of the pages of a chunk.
 #[derive(Debug)]
-pub(super) struct Collected<'a> {
+pub(super) struct StatisticsBuilder<'a> {
     leaf: &'a Leaf,
-    pages: Vec<(Counts, Bounds<'a>)>,
+    pages: Vec<(PageCounts, PageBounds<'a>)>,
 }
 
-impl<'a> Collected<'a> {
+impl<'a> StatisticsBuilder<'a> {
     /// Nothing yet.
     pub(super) fn new(leaf: &'a Leaf) -> Self {
         Self {
@@ -44,46 +44,49 @@ impl<'a> Collected<'a> {
 
     /// Takes a page in, with the smallest and the largest of its values that were found for it.
     /// They are not copied: one value may be most of what there is.
-    pub(super) fn note(&mut self, counts: Counts, found: Option<(&'a [u8], &'a [u8])>) {
+    pub(super) fn add_page(&mut self, counts: PageCounts, found: Option<(&'a [u8], &'a [u8])>) {
         let bounds = if counts.present == 0 {
-            Bounds::Empty
+            PageBounds::Empty
         } else {
-            bounds(self.leaf.order, found)
+            page_bounds(self.leaf.order, found)
         };
         self.pages.push((counts, bounds));
     }
 
     /// The statistics of the chunk.
-    pub(super) fn chunk(&self) -> Value {
-        let mut fields = Fields::default();
+    pub(super) fn chunk_statistics(&self) -> ThriftValue {
+        let mut fields = ThriftStruct::default();
         let nulls: usize = self.pages.iter().map(|(counts, _)| counts.nulls()).sum();
-        fields.set(3, Value::I64(i64::try_from(nulls).unwrap_or(i64::MAX)));
-        let all = self.pages.iter().fold(Bounds::Empty, |all, (_, page)| {
-            all.and(page, self.leaf.order)
+        fields.set(
+            3,
+            ThriftValue::I64(i64::try_from(nulls).unwrap_or(i64::MAX)),
+        );
+        let all = self.pages.iter().fold(PageBounds::Empty, |all, (_, page)| {
+            all.merge(page, self.leaf.order)
         });
-        if let Bounds::Known { min, max } = all
-            && let Some((min, is_min)) = self.shortened(min, cut_min)
-            && let Some((max, is_max)) = self.shortened(max, cut_max)
+        if let PageBounds::Known { min, max } = all
+            && let Some((min, is_min)) = self.truncated(min, truncate_min)
+            && let Some((max, is_max)) = self.truncated(max, truncate_max)
         {
             fields
-                .set(5, Value::Binary(max))
-                .set(6, Value::Binary(min))
-                .set(7, Value::Bool(is_max))
-                .set(8, Value::Bool(is_min));
+                .set(5, ThriftValue::Binary(max))
+                .set(6, ThriftValue::Binary(min))
+                .set(7, ThriftValue::Bool(is_max))
+                .set(8, ThriftValue::Bool(is_min));
         }
-        Value::Struct(fields)
+        ThriftValue::Struct(fields)
     }
 
     /// The index of the pages' values; `None` where the bounds of a page are not known.
-    pub(super) fn index(&self) -> Option<Vec<u8>> {
+    pub(super) fn column_index(&self) -> Option<Vec<u8>> {
         let (mut mins, mut maxs) = (Vec::new(), Vec::new());
         for (_, page) in &self.pages {
             let (min, max) = match page {
-                Bounds::Empty => (Vec::new(), Vec::new()),
-                Bounds::Unknown => return None,
-                Bounds::Known { min, max } => (
-                    self.shortened(min, cut_min)?.0,
-                    self.shortened(max, cut_max)?.0,
+                PageBounds::Empty => (Vec::new(), Vec::new()),
+                PageBounds::Unknown => return None,
+                PageBounds::Known { min, max } => (
+                    self.truncated(min, truncate_min)?.0,
+                    self.truncated(max, truncate_max)?.0,
                 ),
             };
             mins.push(min);
@@ -94,29 +97,29 @@ impl<'a> Collected<'a> {
             .pages
             .iter()
             .map(|(counts, _)| i64::try_from(counts.nulls()).unwrap_or(i64::MAX));
-        let mut index = Fields::default();
+        let mut index = ThriftStruct::default();
         index.set(
             1,
-            thrift::truths(self.pages.iter().map(|(counts, _)| counts.present == 0)),
+            thrift::bool_list(self.pages.iter().map(|(counts, _)| counts.present == 0)),
         );
         index
-            .set(2, thrift::texts(mins))
-            .set(3, thrift::texts(maxs))
-            .set(4, Value::I32(UNORDERED))
-            .set(5, thrift::longs(nulls));
+            .set(2, thrift::binary_list(mins))
+            .set(3, thrift::binary_list(maxs))
+            .set(4, ThriftValue::I32(UNORDERED))
+            .set(5, thrift::i64_list(nulls));
         Some(index.to_bytes())
     }
 
     /// A bound of at most so many bytes, and whether it is a value; `None` where there is none so
     /// short.
-    fn shortened(
+    fn truncated(
         &self,
         bound: &[u8],
         cut: fn(&[u8], bool) -> Option<Vec<u8>>,
     ) -> Option<(Vec<u8>, bool)> {
-        if self.leaf.order != Order::Bytes
-            || self.leaf.element.small(1) == Some(7)
-            || bound.len() <= LONGEST
+        if self.leaf.order != SortOrder::Bytes
+            || self.leaf.element.get_i32(1) == Some(7)
+            || bound.len() <= MAX_BOUND_BYTES
         {
             return Some((bound.to_vec(), true));
         }
@@ -124,8 +127,8 @@ impl<'a> Collected<'a> {
     }
 }
 
-impl Bounds<'_> {
-    fn and(self, other: &Self, order: Order) -> Self {
+impl PageBounds<'_> {
+    fn merge(self, other: &Self, order: SortOrder) -> Self {
         match (self, *other) {
             (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
             (one, Self::Empty) => one,
@@ -152,14 +155,14 @@ impl Bounds<'_> {
     }
 }
 
-fn bounds<'a>(order: Order, found: Option<(&'a [u8], &'a [u8])>) -> Bounds<'a> {
+fn page_bounds<'a>(order: SortOrder, found: Option<(&'a [u8], &'a [u8])>) -> PageBounds<'a> {
     let Some((min, max)) = found else {
-        return Bounds::Unknown;
+        return PageBounds::Unknown;
     };
-    if order == Order::Undefined || order == Order::Float && (is_nan(min) || is_nan(max)) {
-        return Bounds::Unknown;
+    if order == SortOrder::Undefined || order == SortOrder::Float && (is_nan(min) || is_nan(max)) {
+        return PageBounds::Unknown;
     }
-    Bounds::Known { min, max }
+    PageBounds::Known { min, max }
 }
 
 /// A number's bits, little-endian.
@@ -180,35 +183,35 @@ fn is_nan(bytes: &[u8]) -> bool {
     bits(bytes) & all > infinity
 }
 
-fn compare(order: Order, one: &[u8], other: &[u8]) -> Ordering {
+fn compare(order: SortOrder, one: &[u8], other: &[u8]) -> Ordering {
     let sign = |bytes: &[u8]| bytes.last().is_some_and(|last| last & 0x80 != 0);
     match order {
-        Order::Unsigned => bits(one).cmp(&bits(other)),
+        SortOrder::Unsigned => bits(one).cmp(&bits(other)),
         // Of two that are negative, the one with the larger bits is the larger whole number, and
         // the smaller float.
-        Order::Signed => sign(other)
+        SortOrder::Signed => sign(other)
             .cmp(&sign(one))
             .then(bits(one).cmp(&bits(other))),
-        Order::Float if sign(one) && sign(other) => bits(other).cmp(&bits(one)),
-        Order::Float => sign(other)
+        SortOrder::Float if sign(one) && sign(other) => bits(other).cmp(&bits(one)),
+        SortOrder::Float => sign(other)
             .cmp(&sign(one))
             .then(bits(one).cmp(&bits(other))),
-        Order::Decimal => {
+        SortOrder::Decimal => {
             let is_below = |bytes: &[u8]| bytes.first().is_some_and(|first| first & 0x80 != 0);
             is_below(other).cmp(&is_below(one)).then(one.cmp(other))
         }
-        Order::Bytes | Order::Undefined => one.cmp(other),
+        SortOrder::Bytes | SortOrder::Undefined => one.cmp(other),
     }
 }
 
 /// Not more than the bytes.
-fn cut_min(bytes: &[u8], is_text: bool) -> Option<Vec<u8>> {
-    Some(bytes[..end(bytes, is_text)].to_vec())
+fn truncate_min(bytes: &[u8], is_text: bool) -> Option<Vec<u8>> {
+    Some(bytes[..truncation_end(bytes, is_text)].to_vec())
 }
 
 /// Not less than the bytes.
-fn cut_max(bytes: &[u8], is_text: bool) -> Option<Vec<u8>> {
-    let cut = &bytes[..end(bytes, is_text)];
+fn truncate_max(bytes: &[u8], is_text: bool) -> Option<Vec<u8>> {
+    let cut = &bytes[..truncation_end(bytes, is_text)];
     if !is_text {
         let last = cut.iter().rposition(|byte| *byte < u8::MAX)?;
         let mut next = cut[..=last].to_vec();
@@ -233,9 +236,9 @@ fn next_letter(letter: char) -> Option<char> {
     }
 }
 
-fn end(bytes: &[u8], is_text: bool) -> usize {
+fn truncation_end(bytes: &[u8], is_text: bool) -> usize {
     let is_inside = |end: &usize| is_text && bytes[*end] & 0xC0 == 0x80;
-    (0..=LONGEST.min(bytes.len() - 1))
+    (0..=MAX_BOUND_BYTES.min(bytes.len() - 1))
         .rev()
         .find(|end| !is_inside(end))
         .unwrap_or_default()
@@ -245,7 +248,7 @@ fn end(bytes: &[u8], is_text: bool) -> usize {
 mod tests {
     use std::cmp::Ordering;
 
-    use super::{Order, compare, cut_max, cut_min, is_nan};
+    use super::{SortOrder, compare, is_nan, truncate_max, truncate_min};
 
     #[test]
     fn values_are_compared_by_the_order_of_their_type() {
@@ -262,44 +265,48 @@ mod tests {
             );
         };
         less(
-            Order::Signed,
+            SortOrder::Signed,
             &(-2_i32).to_le_bytes(),
             &(-1_i32).to_le_bytes(),
         );
-        less(Order::Signed, &i64::MIN.to_le_bytes(), &0_i64.to_le_bytes());
         less(
-            Order::Unsigned,
+            SortOrder::Signed,
+            &i64::MIN.to_le_bytes(),
+            &0_i64.to_le_bytes(),
+        );
+        less(
+            SortOrder::Unsigned,
             &1_u32.to_le_bytes(),
             &3_000_000_000_u32.to_le_bytes(),
         );
-        less(Order::Unsigned, &[0], &[1]);
+        less(SortOrder::Unsigned, &[0], &[1]);
         less(
-            Order::Float,
+            SortOrder::Float,
             &(-2.0_f64).to_le_bytes(),
             &(-1.0_f64).to_le_bytes(),
         );
         less(
-            Order::Float,
+            SortOrder::Float,
             &(-0.0_f32).to_le_bytes(),
             &0.0_f32.to_le_bytes(),
         );
         less(
-            Order::Float,
+            SortOrder::Float,
             &(-1.0_f32).to_le_bytes(),
             &f32::INFINITY.to_le_bytes(),
         );
-        less(Order::Float, &[0, 0xBC], &[0, 0x3C]);
+        less(SortOrder::Float, &[0, 0xBC], &[0, 0x3C]);
         less(
-            Order::Decimal,
+            SortOrder::Decimal,
             &(-7_i128).to_be_bytes(),
             &5_i128.to_be_bytes(),
         );
         less(
-            Order::Decimal,
+            SortOrder::Decimal,
             &(-700_i128).to_be_bytes(),
             &(-7_i128).to_be_bytes(),
         );
-        less(Order::Bytes, b"a", b"aa");
+        less(SortOrder::Bytes, b"a", b"aa");
         assert!(
             is_nan(&f64::NAN.to_le_bytes())
                 && is_nan(&(-f32::NAN).to_le_bytes())
@@ -317,8 +324,8 @@ mod tests {
         for letter in ["a", "é", "€", "🙂", "\u{D7FF}"] {
             let text = letter.repeat(70);
             let (min, max) = (
-                cut_min(text.as_bytes(), true).expect("a bound"),
-                cut_max(text.as_bytes(), true).expect("a bound"),
+                truncate_min(text.as_bytes(), true).expect("a bound"),
+                truncate_max(text.as_bytes(), true).expect("a bound"),
             );
             assert!(
                 min.len() <= 64
@@ -334,13 +341,16 @@ mod tests {
             );
         }
         assert_eq!(
-            cut_max(&[0xFF; 70], false),
+            truncate_max(&[0xFF; 70], false),
             None,
             "nothing so short is larger"
         );
-        assert_eq!(cut_max("\u{10FFFF}".repeat(70).as_bytes(), true), None);
+        assert_eq!(truncate_max("\u{10FFFF}".repeat(70).as_bytes(), true), None);
         let mut bytes = vec![7; 10];
         bytes.extend([0xFF; 70]);
-        assert_eq!(cut_max(&bytes, false), Some([vec![7; 9], vec![8]].concat()));
+        assert_eq!(
+            truncate_max(&bytes, false),
+            Some([vec![7; 9], vec![8]].concat())
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! field means is not known here.
 
 /// How deep structs and lists may lie in each other; parquet has them six deep.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
@@ -25,8 +25,8 @@ const UUID: u8 = 13;
 
 /// Any value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    /// A truth, as a field; in lists it is a [`Value::Byte`].
+pub(super) enum ThriftValue {
+    /// A truth, as a field; in lists it is a [`ThriftValue::Byte`].
     Bool(bool),
     /// A byte.
     Byte(u8),
@@ -41,55 +41,58 @@ pub(super) enum Value {
     /// Text or bytes.
     Binary(Vec<u8>),
     /// A list, with the type that it says its elements have.
-    List(u8, Vec<Value>),
+    List(u8, Vec<ThriftValue>),
     /// A set, in its order.
-    Set(u8, Vec<Value>),
+    Set(u8, Vec<ThriftValue>),
     /// A map, with the types of keys and values.
-    Map(u8, u8, Vec<(Value, Value)>),
+    Map(u8, u8, Vec<(ThriftValue, ThriftValue)>),
     /// A struct.
-    Struct(Fields),
+    Struct(ThriftStruct),
     /// Sixteen bytes.
     Uuid([u8; 16]),
 }
 
 /// The fields of a struct, by their numbers and in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Fields(Vec<(i16, Value)>);
+pub(super) struct ThriftStruct(Vec<(i16, ThriftValue)>);
 
 /// A list of structs.
-pub(super) fn structs(fields: impl IntoIterator<Item = Fields>) -> Value {
-    Value::List(STRUCT, fields.into_iter().map(Value::Struct).collect())
+pub(super) fn struct_list(fields: impl IntoIterator<Item = ThriftStruct>) -> ThriftValue {
+    ThriftValue::List(
+        STRUCT,
+        fields.into_iter().map(ThriftValue::Struct).collect(),
+    )
 }
 
 /// A list of whole numbers of 32 bits.
-pub(super) fn numbers(numbers: impl IntoIterator<Item = i32>) -> Value {
-    Value::List(I32, numbers.into_iter().map(Value::I32).collect())
+pub(super) fn i32_list(numbers: impl IntoIterator<Item = i32>) -> ThriftValue {
+    ThriftValue::List(I32, numbers.into_iter().map(ThriftValue::I32).collect())
 }
 
 /// A list of whole numbers of 64 bits.
-pub(super) fn longs(numbers: impl IntoIterator<Item = i64>) -> Value {
-    Value::List(I64, numbers.into_iter().map(Value::I64).collect())
+pub(super) fn i64_list(numbers: impl IntoIterator<Item = i64>) -> ThriftValue {
+    ThriftValue::List(I64, numbers.into_iter().map(ThriftValue::I64).collect())
 }
 
 /// A list of texts.
-pub(super) fn texts(texts: impl IntoIterator<Item = Vec<u8>>) -> Value {
-    Value::List(BINARY, texts.into_iter().map(Value::Binary).collect())
+pub(super) fn binary_list(texts: impl IntoIterator<Item = Vec<u8>>) -> ThriftValue {
+    ThriftValue::List(BINARY, texts.into_iter().map(ThriftValue::Binary).collect())
 }
 
 /// A list of truths.
-pub(super) fn truths(truths: impl IntoIterator<Item = bool>) -> Value {
-    Value::List(
+pub(super) fn bool_list(truths: impl IntoIterator<Item = bool>) -> ThriftValue {
+    ThriftValue::List(
         TRUE,
         truths
             .into_iter()
-            .map(|is_true| Value::Byte(if is_true { TRUE } else { FALSE }))
+            .map(|is_true| ThriftValue::Byte(if is_true { TRUE } else { FALSE }))
             .collect(),
     )
 }
 
-impl Value {
+impl ThriftValue {
     /// A whole number, whatever its width: writers differ in it.
-    pub(super) fn number(&self) -> Option<i64> {
+    pub(super) fn as_integer(&self) -> Option<i64> {
         match self {
             Self::Byte(number) => Some(i64::from(number.cast_signed())),
             Self::I16(number) => Some(i64::from(*number)),
@@ -100,7 +103,7 @@ impl Value {
     }
 
     /// The fields of a struct.
-    pub(super) fn fields(&self) -> Option<&Fields> {
+    pub(super) fn as_struct(&self) -> Option<&ThriftStruct> {
         match self {
             Self::Struct(fields) => Some(fields),
             _ => None,
@@ -108,7 +111,7 @@ impl Value {
     }
 
     /// The elements of a list.
-    pub(super) fn elements(&self) -> Option<&[Value]> {
+    pub(super) fn as_list(&self) -> Option<&[ThriftValue]> {
         match self {
             Self::List(_, elements) => Some(elements),
             _ => None,
@@ -116,9 +119,9 @@ impl Value {
     }
 }
 
-impl Fields {
+impl ThriftStruct {
     /// The field of this number; the last, where there are several.
-    pub(super) fn get(&self, id: i16) -> Option<&Value> {
+    pub(super) fn get(&self, id: i16) -> Option<&ThriftValue> {
         self.0
             .iter()
             .rev()
@@ -127,7 +130,7 @@ impl Fields {
     }
 
     /// The same, to be changed.
-    pub(super) fn get_mut(&mut self, id: i16) -> Option<&mut Value> {
+    pub(super) fn get_mut(&mut self, id: i16) -> Option<&mut ThriftValue> {
         self.0
             .iter_mut()
             .rev()
@@ -136,7 +139,7 @@ impl Fields {
     }
 
     /// Gives a field a value, at its place.
-    pub(super) fn set(&mut self, id: i16, value: Value) -> &mut Self {
+    pub(super) fn set(&mut self, id: i16, value: ThriftValue) -> &mut Self {
         match self.get_mut(id) {
             Some(there) => *there = value,
             None => {
@@ -152,7 +155,7 @@ impl Fields {
     }
 
     /// Gives a field a value, or takes it away.
-    pub(super) fn set_or_remove(&mut self, id: i16, value: Option<Value>) -> &mut Self {
+    pub(super) fn set_or_remove(&mut self, id: i16, value: Option<ThriftValue>) -> &mut Self {
         match value {
             Some(value) => self.set(id, value),
             None => self.remove(id),
@@ -166,61 +169,63 @@ impl Fields {
     }
 
     /// All fields.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i16, &Value)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i16, &ThriftValue)> {
         self.0.iter().map(|(id, value)| (*id, value))
     }
 
     /// A whole number of 32 or of 64 bits; a field of another type is none, as for other readers.
-    pub(super) fn number(&self, id: i16) -> Option<i64> {
+    pub(super) fn get_integer(&self, id: i16) -> Option<i64> {
         match self.get(id)? {
-            Value::I32(number) => Some(i64::from(*number)),
-            Value::I64(number) => Some(*number),
+            ThriftValue::I32(number) => Some(i64::from(*number)),
+            ThriftValue::I64(number) => Some(*number),
             _ => None,
         }
     }
 
     /// A whole number of 32 bits.
-    pub(super) fn small(&self, id: i16) -> Option<i64> {
-        self.number(id)
-            .filter(|_| matches!(self.get(id), Some(Value::I32(_))))
+    pub(super) fn get_i32(&self, id: i16) -> Option<i64> {
+        self.get_integer(id)
+            .filter(|_| matches!(self.get(id), Some(ThriftValue::I32(_))))
     }
 
     /// A whole number of 64 bits.
-    pub(super) fn long(&self, id: i16) -> Option<i64> {
-        self.number(id)
-            .filter(|_| matches!(self.get(id), Some(Value::I64(_))))
+    pub(super) fn get_i64(&self, id: i16) -> Option<i64> {
+        self.get_integer(id)
+            .filter(|_| matches!(self.get(id), Some(ThriftValue::I64(_))))
     }
 
     /// Text or bytes.
     pub(super) fn binary(&self, id: i16) -> Option<&[u8]> {
         match self.get(id)? {
-            Value::Binary(bytes) => Some(bytes),
+            ThriftValue::Binary(bytes) => Some(bytes),
             _ => None,
         }
     }
 
     /// A truth.
-    pub(super) fn truth(&self, id: i16) -> Option<bool> {
+    pub(super) fn get_bool(&self, id: i16) -> Option<bool> {
         match self.get(id)? {
-            Value::Bool(truth) => Some(*truth),
+            ThriftValue::Bool(truth) => Some(*truth),
             _ => None,
         }
     }
 
     /// A struct.
-    pub(super) fn fields(&self, id: i16) -> Option<&Self> {
-        self.get(id)?.fields()
+    pub(super) fn get_struct(&self, id: i16) -> Option<&Self> {
+        self.get(id)?.as_struct()
     }
 
     /// A list; empty where there is none.
-    pub(super) fn list(&self, id: i16) -> &[Value] {
-        self.get(id).and_then(Value::elements).unwrap_or_default()
+    pub(super) fn list(&self, id: i16) -> &[ThriftValue] {
+        self.get(id)
+            .and_then(ThriftValue::as_list)
+            .unwrap_or_default()
     }
 
     /// A struct, to be changed.
-    pub(super) fn fields_mut(&mut self, id: i16) -> Option<&mut Self> {
+    pub(super) fn get_struct_mut(&mut self, id: i16) -> Option<&mut Self> {
         match self.get_mut(id)? {
-            Value::Struct(fields) => Some(fields),
+            ThriftValue::Struct(fields) => Some(fields),
             _ => None,
         }
     }
@@ -229,16 +234,16 @@ impl Fields {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut last = 0;
         for (id, value) in &self.0 {
-            let kind = kind(value);
+            let kind = type_code(value);
             match id.checked_sub(last) {
                 Some(step @ 1..=15) => out.push(u8::try_from(step).unwrap_or_default() << 4 | kind),
                 _ => {
                     out.push(kind);
-                    zigzag(i64::from(*id), out);
+                    write_zigzag(i64::from(*id), out);
                 }
             }
             last = *id;
-            if !matches!(value, Value::Bool(_)) {
+            if !matches!(value, ThriftValue::Bool(_)) {
                 write_value(value, out);
             }
         }
@@ -256,21 +261,21 @@ impl Fields {
 /// Reads the struct with which some bytes begin; gives how many bytes it had.
 ///
 /// Nothing is allocated that is not there: a list has no more elements than there are bytes left.
-pub(super) fn read(bytes: &[u8]) -> Result<(Fields, usize), String> {
-    let mut reader = Reader { bytes, at: 0 };
+pub(super) fn read(bytes: &[u8]) -> Result<(ThriftStruct, usize), String> {
+    let mut reader = ThriftReader { bytes, at: 0 };
     let fields = reader.fields(0)?;
     Ok((fields, reader.at))
 }
 
-struct Reader<'a> {
+struct ThriftReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl Reader<'_> {
-    fn fields(&mut self, depth: usize) -> Result<Fields, String> {
-        if depth > DEEPEST {
-            return Err(format!("it is more than {DEEPEST} levels deep"));
+impl ThriftReader<'_> {
+    fn fields(&mut self, depth: usize) -> Result<ThriftStruct, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("it is more than {MAX_DEPTH} levels deep"));
         }
         let mut fields = Vec::new();
         let mut last = 0_i16;
@@ -278,7 +283,7 @@ impl Reader<'_> {
             let head = self.byte()?;
             let kind = head & 15;
             if kind == 0 {
-                return Ok(Fields(fields));
+                return Ok(ThriftStruct(fields));
             }
             let step = i16::from(head >> 4);
             last = match step {
@@ -287,43 +292,43 @@ impl Reader<'_> {
                 step => last.checked_add(step).ok_or("a field has no number")?,
             };
             let value = match kind {
-                TRUE | FALSE => Value::Bool(kind == TRUE),
+                TRUE | FALSE => ThriftValue::Bool(kind == TRUE),
                 kind => self.value(kind, depth)?,
             };
             fields.push((last, value));
         }
     }
 
-    fn value(&mut self, kind: u8, depth: usize) -> Result<Value, String> {
+    fn value(&mut self, kind: u8, depth: usize) -> Result<ThriftValue, String> {
         let narrow = |kind: &str| format!("a number is none of {kind}");
         Ok(match kind {
-            TRUE | FALSE | BYTE => Value::Byte(self.byte()?),
-            I16 => Value::I16(i16::try_from(self.zigzag()?).map_err(|_| narrow("16 bits"))?),
-            I32 => Value::I32(i32::try_from(self.zigzag()?).map_err(|_| narrow("32 bits"))?),
-            I64 => Value::I64(self.zigzag()?),
-            DOUBLE => Value::Double(self.array()?),
+            TRUE | FALSE | BYTE => ThriftValue::Byte(self.byte()?),
+            I16 => ThriftValue::I16(i16::try_from(self.zigzag()?).map_err(|_| narrow("16 bits"))?),
+            I32 => ThriftValue::I32(i32::try_from(self.zigzag()?).map_err(|_| narrow("32 bits"))?),
+            I64 => ThriftValue::I64(self.zigzag()?),
+            DOUBLE => ThriftValue::Double(self.array()?),
             BINARY => {
                 let length = self.length()?;
-                Value::Binary(self.take(length)?.to_vec())
+                ThriftValue::Binary(self.take(length)?.to_vec())
             }
             LIST | SET => {
                 let (element, elements) = self.elements(depth)?;
                 if kind == LIST {
-                    Value::List(element, elements)
+                    ThriftValue::List(element, elements)
                 } else {
-                    Value::Set(element, elements)
+                    ThriftValue::Set(element, elements)
                 }
             }
             MAP => self.map(depth)?,
-            STRUCT => Value::Struct(self.fields(depth + 1)?),
-            UUID => Value::Uuid(self.array()?),
+            STRUCT => ThriftValue::Struct(self.fields(depth + 1)?),
+            UUID => ThriftValue::Uuid(self.array()?),
             other => return Err(format!("a field has the type {other}, which is none")),
         })
     }
 
-    fn elements(&mut self, depth: usize) -> Result<(u8, Vec<Value>), String> {
-        if depth > DEEPEST {
-            return Err(format!("it is more than {DEEPEST} levels deep"));
+    fn elements(&mut self, depth: usize) -> Result<(u8, Vec<ThriftValue>), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("it is more than {MAX_DEPTH} levels deep"));
         }
         let head = self.byte()?;
         let count = if head >> 4 == 15 {
@@ -344,13 +349,13 @@ impl Reader<'_> {
         Ok((kind, elements))
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, String> {
-        if depth > DEEPEST {
-            return Err(format!("it is more than {DEEPEST} levels deep"));
+    fn map(&mut self, depth: usize) -> Result<ThriftValue, String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("it is more than {MAX_DEPTH} levels deep"));
         }
         let count = self.length()?;
         if count == 0 {
-            return Ok(Value::Map(0, 0, Vec::new()));
+            return Ok(ThriftValue::Map(0, 0, Vec::new()));
         }
         let kinds = self.byte()?;
         let mut pairs = Vec::new();
@@ -360,7 +365,7 @@ impl Reader<'_> {
                 self.value(kinds & 15, depth + 1)?,
             ));
         }
-        Ok(Value::Map(kinds >> 4, kinds & 15, pairs))
+        Ok(ThriftValue::Map(kinds >> 4, kinds & 15, pairs))
     }
 
     fn byte(&mut self) -> Result<u8, String> {
@@ -421,50 +426,50 @@ impl Reader<'_> {
     }
 }
 
-fn kind(value: &Value) -> u8 {
+fn type_code(value: &ThriftValue) -> u8 {
     match value {
-        Value::Bool(true) => TRUE,
-        Value::Bool(false) => FALSE,
-        Value::Byte(_) => BYTE,
-        Value::I16(_) => I16,
-        Value::I32(_) => I32,
-        Value::I64(_) => I64,
-        Value::Double(_) => DOUBLE,
-        Value::Binary(_) => BINARY,
-        Value::List(..) => LIST,
-        Value::Set(..) => SET,
-        Value::Map(..) => MAP,
-        Value::Struct(_) => STRUCT,
-        Value::Uuid(_) => UUID,
+        ThriftValue::Bool(true) => TRUE,
+        ThriftValue::Bool(false) => FALSE,
+        ThriftValue::Byte(_) => BYTE,
+        ThriftValue::I16(_) => I16,
+        ThriftValue::I32(_) => I32,
+        ThriftValue::I64(_) => I64,
+        ThriftValue::Double(_) => DOUBLE,
+        ThriftValue::Binary(_) => BINARY,
+        ThriftValue::List(..) => LIST,
+        ThriftValue::Set(..) => SET,
+        ThriftValue::Map(..) => MAP,
+        ThriftValue::Struct(_) => STRUCT,
+        ThriftValue::Uuid(_) => UUID,
     }
 }
 
-fn write_value(value: &Value, out: &mut Vec<u8>) {
+fn write_value(value: &ThriftValue, out: &mut Vec<u8>) {
     match value {
-        Value::Bool(truth) => out.push(if *truth { TRUE } else { FALSE }),
-        Value::Byte(byte) => out.push(*byte),
-        Value::I16(number) => zigzag(i64::from(*number), out),
-        Value::I32(number) => zigzag(i64::from(*number), out),
-        Value::I64(number) => zigzag(*number, out),
-        Value::Double(bytes) => out.extend_from_slice(bytes),
-        Value::Binary(bytes) => {
-            varint(bytes.len() as u64, out);
+        ThriftValue::Bool(truth) => out.push(if *truth { TRUE } else { FALSE }),
+        ThriftValue::Byte(byte) => out.push(*byte),
+        ThriftValue::I16(number) => write_zigzag(i64::from(*number), out),
+        ThriftValue::I32(number) => write_zigzag(i64::from(*number), out),
+        ThriftValue::I64(number) => write_zigzag(*number, out),
+        ThriftValue::Double(bytes) => out.extend_from_slice(bytes),
+        ThriftValue::Binary(bytes) => {
+            write_varint(bytes.len() as u64, out);
             out.extend_from_slice(bytes);
         }
-        Value::List(kind, elements) | Value::Set(kind, elements) => {
+        ThriftValue::List(kind, elements) | ThriftValue::Set(kind, elements) => {
             match u8::try_from(elements.len()) {
                 Ok(count @ 0..=14) => out.push(count << 4 | kind),
                 _ => {
                     out.push(15 << 4 | kind);
-                    varint(elements.len() as u64, out);
+                    write_varint(elements.len() as u64, out);
                 }
             }
             elements
                 .iter()
                 .for_each(|element| write_value(element, out));
         }
-        Value::Map(key, value, pairs) => {
-            varint(pairs.len() as u64, out);
+        ThriftValue::Map(key, value, pairs) => {
+            write_varint(pairs.len() as u64, out);
             if !pairs.is_empty() {
                 out.push(key << 4 | value);
             }
@@ -473,16 +478,16 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
                 write_value(value, out);
             }
         }
-        Value::Struct(fields) => fields.write(out),
-        Value::Uuid(bytes) => out.extend_from_slice(bytes),
+        ThriftValue::Struct(fields) => fields.write(out),
+        ThriftValue::Uuid(bytes) => out.extend_from_slice(bytes),
     }
 }
 
-fn zigzag(number: i64, out: &mut Vec<u8>) {
-    varint((number << 1 ^ number >> 63).cast_unsigned(), out);
+fn write_zigzag(number: i64, out: &mut Vec<u8>) {
+    write_varint((number << 1 ^ number >> 63).cast_unsigned(), out);
 }
 
-fn varint(mut number: u64, out: &mut Vec<u8>) {
+fn write_varint(mut number: u64, out: &mut Vec<u8>) {
     while number > 127 {
         out.push(u8::try_from(number & 127).unwrap_or_default() | 128);
         number >>= 7;
@@ -492,32 +497,38 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, Value, longs, numbers, read, structs, texts, truths};
+    use super::{
+        ThriftStruct, ThriftValue, binary_list, bool_list, i32_list, i64_list, read, struct_list,
+    };
 
     #[test]
     fn what_is_read_is_written_again() {
-        let mut inner = Fields::default();
+        let mut inner = ThriftStruct::default();
         inner
-            .set(3, Value::Bool(false))
-            .set(1, Value::Bool(true))
-            .set(300, Value::I64(i64::MIN))
-            .set(301, Value::I64(i64::MAX));
-        let mut all = Fields::default();
-        all.set(1, structs([inner.clone(), Fields::default()]))
-            .set(2, numbers(-9..9))
-            .set(4, longs([0, -1]))
-            .set(5, texts([b"a".to_vec()]));
-        all.set(6, truths([true, false]))
-            .set(7, Value::Double([1; 8]))
-            .set(9, Value::Uuid([7; 16]))
-            .set(40, Value::I16(-5));
+            .set(3, ThriftValue::Bool(false))
+            .set(1, ThriftValue::Bool(true))
+            .set(300, ThriftValue::I64(i64::MIN))
+            .set(301, ThriftValue::I64(i64::MAX));
+        let mut all = ThriftStruct::default();
+        all.set(1, struct_list([inner.clone(), ThriftStruct::default()]))
+            .set(2, i32_list(-9..9))
+            .set(4, i64_list([0, -1]))
+            .set(5, binary_list([b"a".to_vec()]));
+        all.set(6, bool_list([true, false]))
+            .set(7, ThriftValue::Double([1; 8]))
+            .set(9, ThriftValue::Uuid([7; 16]))
+            .set(40, ThriftValue::I16(-5));
         all.set(
             41,
-            Value::Map(8, 5, vec![(Value::Binary(b"k".to_vec()), Value::I32(1))]),
+            ThriftValue::Map(
+                8,
+                5,
+                vec![(ThriftValue::Binary(b"k".to_vec()), ThriftValue::I32(1))],
+            ),
         )
-        .set(42, Value::Map(0, 0, Vec::new()));
-        all.set(43, Value::Set(3, vec![Value::Byte(200)]))
-            .set(-7, Value::Struct(inner));
+        .set(42, ThriftValue::Map(0, 0, Vec::new()));
+        all.set(43, ThriftValue::Set(3, vec![ThriftValue::Byte(200)]))
+            .set(-7, ThriftValue::Struct(inner));
         let bytes = all.to_bytes();
         let (again, used) = read(&bytes).expect("a struct");
         assert_eq!((again.to_bytes(), used), (bytes.clone(), bytes.len()));

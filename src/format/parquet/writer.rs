@@ -4,18 +4,18 @@
 use std::io::Write;
 
 use super::footer::RowGroup;
-use super::moved::Moved;
-use super::thrift::{self, Fields, Value};
+use super::relocated::RelocatedChunk;
+use super::thrift::{self, ThriftStruct, ThriftValue};
 use crate::format::FormatError;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Indexes of a column, and the group and column they are of.
-struct Indexes {
+struct PendingIndexes {
     group: usize,
     column: usize,
-    values: Option<Vec<u8>>,
-    places: Option<Vec<u8>>,
+    column_index: Option<Vec<u8>>,
+    offset_index: Option<Vec<u8>>,
 }
 
 /// A file to which row groups are added.
@@ -23,34 +23,37 @@ pub(super) struct FileWriter<'w> {
     out: Box<dyn Write + Send + 'w>,
     at: u64,
     /// The footer's own fields.
-    file: Fields,
-    groups: Vec<(Fields, Vec<Fields>)>,
-    indexes: Vec<Indexes>,
+    footer: ThriftStruct,
+    groups: Vec<(ThriftStruct, Vec<ThriftStruct>)>,
+    indexes: Vec<PendingIndexes>,
     rows: u64,
 }
 
 impl<'w> FileWriter<'w> {
     /// Begins a file whose footer has these fields.
-    pub(super) fn new(out: Box<dyn Write + Send + 'w>, file: Fields) -> Result<Self, FormatError> {
+    pub(super) fn new(
+        out: Box<dyn Write + Send + 'w>,
+        file: ThriftStruct,
+    ) -> Result<Self, FormatError> {
         let mut writer = Self {
             out,
             at: 0,
-            file,
+            footer: file,
             groups: Vec::new(),
             indexes: Vec::new(),
             rows: 0,
         };
-        writer.add(MAGIC)?;
+        writer.write_bytes(MAGIC)?;
         Ok(writer)
     }
 
     /// Where the next bytes will lie.
-    pub(super) fn at(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.at
     }
 
     /// Adds bytes.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+    pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
         self.out
             .write_all(bytes)
             .map_err(|error| FormatError::Encode(error.to_string()))?;
@@ -62,29 +65,32 @@ impl<'w> FileWriter<'w> {
     pub(super) fn end_group(
         &mut self,
         group: RowGroup,
-        chunks: Vec<Moved>,
+        chunks: Vec<RelocatedChunk>,
         filters: Vec<Option<Vec<u8>>>,
     ) -> Result<(), FormatError> {
         let number = self.groups.len();
         let total = |id: i16| {
             chunks
                 .iter()
-                .filter_map(|chunk| chunk.meta.number(id))
+                .filter_map(|chunk| chunk.meta.get_integer(id))
                 .fold(0, i64::saturating_add)
         };
         let mut fields = group.fields;
-        let start = chunks
-            .first()
-            .and_then(|chunk| chunk.meta.number(11).or_else(|| chunk.meta.number(9)));
-        fields.set(2, Value::I64(total(6)));
+        let start = chunks.first().and_then(|chunk| {
+            chunk
+                .meta
+                .get_integer(11)
+                .or_else(|| chunk.meta.get_integer(9))
+        });
+        fields.set(2, ThriftValue::I64(total(6)));
         if fields.get(5).is_some() {
-            fields.set_or_remove(5, start.map(Value::I64));
+            fields.set_or_remove(5, start.map(ThriftValue::I64));
         }
         if fields.get(6).is_some() {
-            fields.set(6, Value::I64(total(7)));
+            fields.set(6, ThriftValue::I64(total(7)));
         }
         if fields.get(7).is_some() {
-            fields.set_or_remove(7, i16::try_from(number).ok().map(Value::I16));
+            fields.set_or_remove(7, i16::try_from(number).ok().map(ThriftValue::I16));
         }
         let mut columns = Vec::new();
         for (column, (mut chunk, filter)) in chunks.into_iter().zip(filters).enumerate() {
@@ -93,18 +99,18 @@ impl<'w> FileWriter<'w> {
                     .map_err(|error| FormatError::Encode(error.to_string()))?;
                 chunk
                     .meta
-                    .set(14, self.place()?)
-                    .set(15, Value::I32(length));
-                self.add(&filter)?;
+                    .set(14, self.position_value()?)
+                    .set(15, ThriftValue::I32(length));
+                self.write_bytes(&filter)?;
             }
-            chunk.fields.set(3, Value::Struct(chunk.meta));
+            chunk.fields.set(3, ThriftValue::Struct(chunk.meta));
             columns.push(chunk.fields);
             let places = chunk.offset_index.map(|index| index.to_bytes());
-            self.indexes.push(Indexes {
+            self.indexes.push(PendingIndexes {
                 group: number,
                 column,
-                values: chunk.column_index,
-                places,
+                column_index: chunk.column_index,
+                offset_index: places,
             });
         }
         self.groups.push((fields, columns));
@@ -112,9 +118,9 @@ impl<'w> FileWriter<'w> {
         Ok(())
     }
 
-    fn place(&self) -> Result<Value, FormatError> {
+    fn position_value(&self) -> Result<ThriftValue, FormatError> {
         i64::try_from(self.at)
-            .map(Value::I64)
+            .map(ThriftValue::I64)
             .map_err(|error| FormatError::Encode(error.to_string()))
     }
 
@@ -125,34 +131,40 @@ impl<'w> FileWriter<'w> {
         for (id, is_places) in [(6, false), (4, true)] {
             for index in &indexes {
                 let Some(bytes) = (if is_places {
-                    &index.places
+                    &index.offset_index
                 } else {
-                    &index.values
+                    &index.column_index
                 }) else {
                     continue;
                 };
-                let (place, length) = (self.place()?, i32::try_from(bytes.len()).map_err(encode)?);
-                self.add(bytes)?;
+                let (place, length) = (
+                    self.position_value()?,
+                    i32::try_from(bytes.len()).map_err(encode)?,
+                );
+                self.write_bytes(bytes)?;
                 self.groups[index.group].1[index.column]
                     .set(id, place)
-                    .set(id + 1, Value::I32(length));
+                    .set(id + 1, ThriftValue::I32(length));
             }
         }
         let groups = std::mem::take(&mut self.groups)
             .into_iter()
             .map(|(mut group, columns)| {
-                group.set(1, thrift::structs(columns));
+                group.set(1, thrift::struct_list(columns));
                 group
             });
-        let groups: Vec<Fields> = groups.collect();
-        let mut file = std::mem::take(&mut self.file);
-        file.set(3, Value::I64(i64::try_from(self.rows).map_err(encode)?))
-            .set(4, thrift::structs(groups));
+        let groups: Vec<ThriftStruct> = groups.collect();
+        let mut file = std::mem::take(&mut self.footer);
+        file.set(
+            3,
+            ThriftValue::I64(i64::try_from(self.rows).map_err(encode)?),
+        )
+        .set(4, thrift::struct_list(groups));
         let footer = file.to_bytes();
-        self.add(&footer)?;
+        self.write_bytes(&footer)?;
         let length = u32::try_from(footer.len()).map_err(encode)?;
-        self.add(&length.to_le_bytes())?;
-        self.add(MAGIC)?;
+        self.write_bytes(&length.to_le_bytes())?;
+        self.write_bytes(MAGIC)?;
         self.out
             .flush()
             .map_err(|error| FormatError::Encode(error.to_string()))?;

@@ -3,7 +3,7 @@
 /// A number with a point whose shortest form has so few digits that it is found without being
 /// written. Decimals of up to 15 digits are told apart by 64 bits, so one that is nearest to the
 /// number is its shortest form.
-pub(super) fn of_real(number: f64, precision: u8, scale: u8) -> Option<i128> {
+pub(super) fn from_f64(number: f64, precision: u8, scale: u8) -> Option<i128> {
     /// Below 10^15, whole numbers and their quotients by powers of ten up to 10^22 are as near as
     /// can be.
     const MOST: f64 = 1e15;
@@ -15,7 +15,7 @@ pub(super) fn of_real(number: f64, precision: u8, scale: u8) -> Option<i128> {
 }
 
 /// A whole number.
-pub(super) fn of_integer(number: i64, precision: u8, scale: u8) -> Option<i128> {
+pub(super) fn from_i64(number: i64, precision: u8, scale: u8) -> Option<i128> {
     let digits = i128::from(number).checked_mul(10_i128.pow(u32::from(scale)))?;
     (digits.abs() < 10_i128.pow(u32::from(precision))).then_some(digits)
 }
@@ -103,17 +103,21 @@ mod tests {
 
     #[test]
     fn whole_numbers_and_those_with_a_point_fit_or_do_not() {
-        assert_eq!(of_integer(-12, 4, 2), Some(-1200));
-        assert_eq!(of_integer(100, 4, 2), None);
+        assert_eq!(from_i64(-12, 4, 2), Some(-1200));
+        assert_eq!(from_i64(100, 4, 2), None);
         assert_eq!(
-            of_integer(i64::MIN, 38, 19),
+            from_i64(i64::MIN, 38, 19),
             Some(i128::from(i64::MIN) * 10_i128.pow(19))
         );
-        assert_eq!(of_integer(i64::MIN, 38, 38), None);
-        assert_eq!(of_real(0.1, 5, 2), Some(10));
-        assert_eq!(of_real(0.125, 5, 2), None, "a third digit");
-        assert_eq!(of_real(1e15, 38, 2), None, "its shortest form is asked for");
-        assert_eq!(of_real(f64::NAN, 38, 2), None);
+        assert_eq!(from_i64(i64::MIN, 38, 38), None);
+        assert_eq!(from_f64(0.1, 5, 2), Some(10));
+        assert_eq!(from_f64(0.125, 5, 2), None, "a third digit");
+        assert_eq!(
+            from_f64(1e15, 38, 2),
+            None,
+            "its shortest form is asked for"
+        );
+        assert_eq!(from_f64(f64::NAN, 38, 2), None);
     }
 
     proptest! {
@@ -124,7 +128,7 @@ mod tests {
             let text = format!("{sign}{whole}.{fraction}");
             prop_assert_eq!(parse(&text, 12, scale), Ok(number));
             let real: f64 = text.parse().expect("a number");
-            prop_assert_eq!(of_real(real, 12, scale), Some(number));
+            prop_assert_eq!(from_f64(real, 12, scale), Some(number));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a table cannot be read.
 
-use crate::config::problem::nearest;
+use crate::config::problem::closest_match;
 use crate::error::{Error, ErrorKind};
 
 /// Why a table cannot be read.
@@ -14,7 +14,7 @@ pub enum SqlError {
         /// The table.
         table: String,
         /// One that is there, and nearly called so.
-        near: Option<String>,
+        suggestion: Option<String>,
     },
     /// There is no such column.
     #[error("{relation} has no column {column}")]
@@ -28,7 +28,7 @@ pub enum SqlError {
     },
     /// Two columns have one name.
     #[error("{relation} gives two columns the name {column}")]
-    SameName {
+    DuplicateColumn {
         /// The table or query.
         relation: String,
         /// The column.
@@ -36,7 +36,7 @@ pub enum SqlError {
     },
     /// A type cannot be had from a column.
     #[error("column {column} is {declared}, which cannot arrive as {wanted}")]
-    NotThatType {
+    UnsupportedType {
         /// The column.
         column: String,
         /// Its type in the database.
@@ -78,7 +78,7 @@ pub enum SqlError {
     },
     /// A bound is not of the column's type.
     #[error("{what} of the watermark is {value}, and its column {column} is {declared}")]
-    NoBound {
+    InvalidBound {
         /// Which bound.
         what: &'static str,
         /// What the config says.
@@ -89,61 +89,61 @@ pub enum SqlError {
         declared: String,
     },
     /// Rows have no watermark.
-    #[error("{rows} {} of {of} {} no value in {column}, which tells what is new{}", if *rows == 1 { "row" } else { "rows" },
-        if *rows == 1 { "has" } else { "have" }, if *is_added { ", and would be added to the table by each build" } else { "" })]
-    NoValue {
+    #[error("{rows} {} of {table} {} no value in {column}, which tells what is new{}", if *rows == 1 { "row" } else { "rows" },
+        if *rows == 1 { "has" } else { "have" }, if *is_append_only { ", and would be added to the table by each build" } else { "" })]
+    NullWatermark {
         /// The column.
         column: String,
         /// How many.
         rows: u64,
         /// The table.
-        of: String,
+        table: String,
         /// True where they were asked for, and cannot be taken back.
-        is_added: bool,
+        is_append_only: bool,
     },
     /// Rows lie on another side of where their windows end than they did.
     #[error(
-        "its windows end by the days of local clocks, as an earlier hygge had them: {value} in {column} of {of} lies on another side of {edge} by its instant"
+        "its windows end by the days of local clocks, as an earlier hygge had them: {value} in {column} of {table} lies on another side of {edge} by its instant"
     )]
-    OtherDay {
+    MovedAcrossWindow {
         /// The column.
         column: String,
         /// The table.
-        of: String,
+        table: String,
         /// The value.
         value: String,
         /// Where a window ends.
         edge: String,
     },
     /// As many rows were not read as were counted in the same moment.
-    #[error("{of}: {counted} {} counted, and {read} read, in one moment", if *counted == 1 { "row was" } else { "rows were" })]
-    Rows {
+    #[error("{location}: {counted} {} counted, and {read} read, in one moment", if *counted == 1 { "row was" } else { "rows were" })]
+    RowCountMismatch {
         /// The table, with the slice.
-        of: String,
+        location: String,
         /// How many were counted.
         counted: u64,
         /// How many were read.
         read: u64,
     },
     /// Slices were asked for that there cannot be.
-    #[error("{asked} is no slice of {of}")]
-    NoSlice {
+    #[error("{requested} is no slice of {table}")]
+    UnknownSlice {
         /// What was asked for.
-        asked: String,
+        requested: String,
         /// The table.
-        of: String,
+        table: String,
         /// How slices of it are called.
-        called: &'static str,
+        naming_hint: &'static str,
     },
     /// A value has no place in its column.
-    #[error("column {column}, row {row} of {of}: {reason}")]
-    Value {
+    #[error("column {column}, row {row} of {location}: {reason}")]
+    InvalidValue {
         /// The column.
         column: String,
         /// Which row, from 1, in the order of reading.
         row: u64,
         /// The table and the slice.
-        of: String,
+        location: String,
         /// What it is, and what was expected.
         reason: String,
         /// What to do.
@@ -157,37 +157,37 @@ pub enum SqlError {
 impl From<SqlError> for Error {
     fn from(error: SqlError) -> Self {
         let hint = match &error {
-            SqlError::NoTable { near: Some(near), .. } => format!("did you mean {near}?"),
+            SqlError::NoTable { suggestion: Some(near), .. } => format!("did you mean {near}?"),
             SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
-            SqlError::NoColumn { column, columns, .. } => match nearest(column, columns.iter().map(String::as_str)) {
+            SqlError::NoColumn { column, columns, .. } => match closest_match(column, columns.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}? it has {}", columns.join(", ")),
                 None => format!("it has {}", columns.join(", ")),
             },
-            SqlError::SameName { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
-            SqlError::NotThatType { .. } => "take it out of types, or make it text".into(),
+            SqlError::DuplicateColumn { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
+            SqlError::UnsupportedType { .. } => "take it out of types, or make it text".into(),
             SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
             SqlError::ManySlices { .. } => "make the slices wider, or leave odd values out by where".into(),
             SqlError::NoWatermark { .. } => "a watermark is a date, a time stamp or a whole number that grows".into(),
-            SqlError::NoBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000; of a date or a time stamp it is a time: lag: 1h".into(),
-            SqlError::NoBound { .. } => "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a number 1000".into(),
-            SqlError::NoValue { is_added: true, .. } => {
+            SqlError::InvalidBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000; of a date or a time stamp it is a time: lag: 1h".into(),
+            SqlError::InvalidBound { .. } => "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a number 1000".into(),
+            SqlError::NullWatermark { is_append_only: true, .. } => {
                 "nulls: skip of the watermark leaves them out; mode: merge can take them each time".into()
             }
-            SqlError::NoValue { .. } => {
+            SqlError::NullWatermark { .. } => {
                 "nulls of the watermark says what becomes of them: skip, or include_each_time; or leave them out by where".into()
             }
-            SqlError::OtherDay { .. } => {
+            SqlError::MovedAcrossWindow { .. } => {
                 "hygge build --force reads everything anew; a table that rows are added to is emptied first by hygge clean --stores".into()
             }
-            SqlError::Rows { .. } => {
+            SqlError::RowCountMismatch { .. } => {
                 "a where or a query that gives other rows each time (random, now) has no probe and no slices; if it has none of these, please report it".into()
             }
-            SqlError::NoSlice { called, .. } => (*called).into(),
-            SqlError::Value { hint, .. } => (*hint).to_string(),
+            SqlError::UnknownSlice { naming_hint: called, .. } => (*called).into(),
+            SqlError::InvalidValue { hint, .. } => (*hint).to_string(),
             SqlError::Protocol(_) => "build again; nothing was published".into(),
         };
         // It stands on the command line.
-        let kind = if matches!(error, SqlError::NoSlice { .. }) {
+        let kind = if matches!(error, SqlError::UnknownSlice { .. }) {
             ErrorKind::Config
         } else {
             ErrorKind::Flow

@@ -9,17 +9,17 @@ use sqlx::{
 };
 use tokio::sync::mpsc;
 
-use super::answer::Described;
+use super::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
 use super::decimal;
-use super::misfit::{Misfit, ReadError};
-use super::rows::{Builder, Filling, Values};
+use super::inspect::TableDescription;
+use super::read_error::{ConversionError, RowReadError};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::connection::Relation;
-use crate::connection::calendar::{self, DAY_MICROS};
-use crate::connection::types::{Column, MAX_PRECISION, Type};
-use crate::connection::{Dialect, Link, Session};
+use crate::connection::calendar::{self, MICROS_PER_DAY};
+use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
+use crate::connection::{Dialect, DriverConnection, Session};
 use crate::error::Result;
-use crate::home::Batch;
+use crate::home::PartBatch;
 
 /// Begins a transaction that sees one moment and only reads. The moment is taken by the first query
 /// that looks at a row. The one here looks at none, and locks the tables: from then on nobody
@@ -37,9 +37,9 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
         .await?;
     let lock = format!(
         "SELECT NULL FROM {} LIMIT 0",
-        home.relation.from(Dialect::MySql)
+        home.relation.source_sql(Dialect::MySql)
     );
-    match session.ask("lock its tables", &lock).await {
+    match session.query_text("lock its tables", &lock).await {
         Err(error) if error.is_transient() => Err(error.into()),
         // Of what cannot be read is told where its columns are asked for.
         _ => Ok(()),
@@ -47,16 +47,20 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
 }
 
 /// What a table or query has.
-pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<Described> {
+pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     match &home.relation {
         Relation::Table(names) => table(home, session, names).await,
-        Relation::Query(query) => of_query(home, session, query).await,
+        Relation::Query(query) => describe_query(home, session, query).await,
     }
 }
 
-async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Result<Described> {
+async fn table(
+    home: &SqlHome,
+    session: &mut Session,
+    names: &[String],
+) -> Result<TableDescription> {
     let dialect = Dialect::MySql;
-    let text = |name: &String| dialect.text(name);
+    let text = |name: &String| dialect.quote_text(name);
     let (schema, name) = match names {
         [schema, name] => (text(schema), text(name)),
         names => (
@@ -70,13 +74,13 @@ async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Resul
          FROM information_schema.columns WHERE {place} ORDER BY ordinal_position"
     );
     let mut all = Vec::new();
-    for row in session.ask("read its columns", &columns).await? {
+    for row in session.query_text("read its columns", &columns).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
         let (name, kind, declared, precision, scale, nullable) =
             (next(), next(), next(), next(), next(), next());
         let digits = precision.parse().ok().zip(scale.parse().ok());
-        let found = of_name(
+        let found = type_from_name(
             &kind.to_ascii_lowercase(),
             declared.contains("unsigned"),
             digits,
@@ -94,38 +98,45 @@ async fn table(home: &SqlHome, session: &mut Session, names: &[String]) -> Resul
         return Err(SqlError::NoTable {
             database,
             table,
-            near: None,
+            suggestion: None,
         }
         .into());
     }
     let key = format!(
         "SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index"
     );
-    let key = session.ask("read its primary key", &key).await?;
+    let key = session.query_text("read its primary key", &key).await?;
     let key: Vec<String> = key
         .into_iter()
         .filter_map(|row| row.into_iter().next().flatten())
         .collect();
-    let order = key.iter().map(|column| dialect.quoted(column)).collect();
-    Ok(Described {
+    let order = key
+        .iter()
+        .map(|column| dialect.quote_name(column))
+        .collect();
+    Ok(TableDescription {
         columns: [].into(),
-        all,
-        key,
-        order,
+        all_columns: all,
+        primary_key: key,
+        order_by: order,
         rowid: None,
         blocks: None,
     })
 }
 
-async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
-    let Link::MySql(link) = &mut session.link else {
+async fn describe_query(
+    home: &SqlHome,
+    session: &mut Session,
+    query: &str,
+) -> Result<TableDescription> {
+    let DriverConnection::MySql(link) = &mut session.driver else {
         return Err(SqlError::Protocol("it is no MySQL".into()).into());
     };
     let prepared = link
         .as_mut()
         .prepare(AssertSqlSafe(query).into_sql_str())
         .await;
-    let prepared = prepared.map_err(|error| session.failed("understand its query", &error))?;
+    let prepared = prepared.map_err(|error| session.error_for("understand its query", &error))?;
     let mut all = Vec::new();
     for known in prepared.columns() {
         let info = known.type_info();
@@ -145,7 +156,7 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
         // Of tinyint(1), the name does not say whether it has a sign.
         let is_unsigned = name.contains("unsigned")
             || base == "tinyint" && <u64 as sqlx::Type<MySql>>::compatible(info);
-        let found = of_name(base, is_unsigned, None);
+        let found = type_from_name(base, is_unsigned, None);
         all.push(column(
             home,
             known.name().to_string(),
@@ -157,11 +168,11 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
     if all.is_empty() {
         return Err(SqlError::Protocol("its query gives no columns".into()).into());
     }
-    Ok(Described {
+    Ok(TableDescription {
         columns: [].into(),
-        all,
-        key: Vec::new(),
-        order: Vec::new(),
+        all_columns: all,
+        primary_key: Vec::new(),
+        order_by: Vec::new(),
         rowid: None,
         blocks: None,
     })
@@ -169,38 +180,38 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
 
 /// What a type becomes; `None` for those that have no counterpart, or of which it is not known how
 /// many digits they have.
-fn of_name(name: &str, is_unsigned: bool, digits: Option<(u8, u8)>) -> Option<Type> {
+fn type_from_name(name: &str, is_unsigned: bool, digits: Option<(u8, u8)>) -> Option<ColumnType> {
     Some(match (name, is_unsigned) {
-        ("tinyint" | "boolean", false) => Type::Int8,
-        ("tinyint", true) => Type::UInt8,
-        ("smallint" | "year", false) => Type::Int16,
-        ("smallint" | "year", true) => Type::UInt16,
-        ("mediumint" | "int", false) => Type::Int32,
-        ("mediumint" | "int", true) => Type::UInt32,
-        ("bigint", false) => Type::Int64,
-        ("bigint", true) => Type::UInt64,
-        ("float", _) => Type::Float32,
-        ("double" | "real", _) => Type::Float64,
+        ("tinyint" | "boolean", false) => ColumnType::Int8,
+        ("tinyint", true) => ColumnType::UInt8,
+        ("smallint" | "year", false) => ColumnType::Int16,
+        ("smallint" | "year", true) => ColumnType::UInt16,
+        ("mediumint" | "int", false) => ColumnType::Int32,
+        ("mediumint" | "int", true) => ColumnType::UInt32,
+        ("bigint", false) => ColumnType::Int64,
+        ("bigint", true) => ColumnType::UInt64,
+        ("float", _) => ColumnType::Float32,
+        ("double" | "real", _) => ColumnType::Float64,
         ("decimal" | "numeric", _) => match digits {
             Some((precision, scale)) if precision <= MAX_PRECISION => {
-                Type::Decimal { precision, scale }
+                ColumnType::Decimal { precision, scale }
             }
             _ => return None,
         },
-        ("date", _) => Type::Date,
-        ("datetime", _) => Type::Timestamp,
-        ("timestamp", _) => Type::TimestampUtc,
-        ("time", _) => Type::Time,
+        ("date", _) => ColumnType::Date,
+        ("datetime", _) => ColumnType::Timestamp,
+        ("timestamp", _) => ColumnType::TimestampUtc,
+        ("time", _) => ColumnType::Time,
         (
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "json" | "enum"
             | "set",
             _,
-        ) => Type::Text,
+        ) => ColumnType::Text,
         (
             "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "bit"
             | "vector",
             _,
-        ) => Type::Binary,
+        ) => ColumnType::Binary,
         _ => return None,
     })
 }
@@ -222,21 +233,21 @@ fn column(
     home: &SqlHome,
     name: String,
     declared: String,
-    found: Option<Type>,
+    found: Option<ColumnType>,
     nullable: bool,
-) -> Result<Column, SqlError> {
-    let is_invalid = |kind: &Type| {
+) -> Result<SqlColumn, SqlError> {
+    let is_invalid = |kind: &ColumnType| {
         matches!(
             kind,
-            Type::Date | Type::Time | Type::Timestamp | Type::TimestampUtc
+            ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::TimestampUtc
         )
     };
     let nullable =
         nullable || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(is_invalid);
     let is_decimal = declared.starts_with("decimal") || declared.starts_with("numeric");
-    let mut column = Column {
-        as_text: found.is_none(),
-        kind: found.unwrap_or(Type::Text),
+    let mut column = SqlColumn {
+        is_read_as_text: found.is_none(),
+        kind: found.unwrap_or(ColumnType::Text),
         name,
         declared,
         nullable,
@@ -245,14 +256,16 @@ fn column(
         return Ok(column);
     };
     match (wanted, &column.kind) {
-        (wanted, kind) if wanted == kind && !column.as_text => {}
-        (Type::Text, _) => (column.kind, column.as_text) = (Type::Text, true),
-        (Type::Boolean, Type::Int8 | Type::UInt8) => column.kind = Type::Boolean,
-        (Type::Decimal { .. }, _) if is_decimal => {
-            (column.kind, column.as_text) = (wanted.clone(), false)
+        (wanted, kind) if wanted == kind && !column.is_read_as_text => {}
+        (ColumnType::Text, _) => (column.kind, column.is_read_as_text) = (ColumnType::Text, true),
+        (ColumnType::Boolean, ColumnType::Int8 | ColumnType::UInt8) => {
+            column.kind = ColumnType::Boolean
+        }
+        (ColumnType::Decimal { .. }, _) if is_decimal => {
+            (column.kind, column.is_read_as_text) = (wanted.clone(), false)
         }
         _ => {
-            return Err(SqlError::NotThatType {
+            return Err(SqlError::UnsupportedType {
                 column: column.name,
                 declared: column.declared,
                 wanted: wanted.to_string(),
@@ -267,10 +280,10 @@ pub(super) async fn read(
     link: &mut MySqlConnection,
     statement: &str,
     home: &SqlHome,
-    described: &Described,
-    filling: &mut Filling,
-    rows: &mpsc::Sender<Batch>,
-) -> Result<(), ReadError> {
+    described: &TableDescription,
+    filling: &mut BatchBuilder,
+    rows: &mpsc::Sender<PartBatch>,
+) -> Result<(), RowReadError> {
     let mut stream = sqlx::query(AssertSqlSafe(statement))
         .persistent(false)
         .fetch(link);
@@ -299,12 +312,16 @@ pub(super) async fn read(
             };
             match done {
                 Ok(()) => {}
-                Err(Misfit::Invalid(_)) if home.on_invalid == OnInvalid::Null => {
+                Err(ConversionError::Invalid(_)) if home.on_invalid == OnInvalid::Null => {
                     filling.builders[number].push_null()
                 }
                 Err(misfit) => {
                     return Err(misfit
-                        .named(&column.name, filling.rows() + 1, of(home, described, &row))
+                        .into_sql_error(
+                            &column.name,
+                            filling.total_rows() + 1,
+                            row_location(home, described, &row),
+                        )
                         .into());
                 }
             }
@@ -320,19 +337,19 @@ pub(super) async fn read(
 }
 
 /// The table with a row's key, if it has one that can be shown.
-fn of(home: &SqlHome, described: &Described, row: &MySqlRow) -> String {
+fn row_location(home: &SqlHome, described: &TableDescription, row: &MySqlRow) -> String {
     let mut shown = home.relation.to_string();
     for (number, column) in described
         .columns
         .iter()
         .enumerate()
-        .filter(|(_, column)| described.key.contains(&column.name))
+        .filter(|(_, column)| described.primary_key.contains(&column.name))
     {
         if let Some(value) = row
             .try_get_raw(number)
             .ok()
             .and_then(|value| <&[u8] as Decode<MySql>>::decode(value).ok())
-            && let Some(text) = text_of(value, row, number)
+            && let Some(text) = format_value(value, row, number)
         {
             shown.push_str(&format!(", {} = {text}", column.name));
         }
@@ -342,87 +359,91 @@ fn of(home: &SqlHome, described: &Described, row: &MySqlRow) -> String {
 
 /// Adds one value to its column.
 fn push(
-    builder: &mut Builder,
-    column: &Column,
+    builder: &mut ColumnBuilder,
+    column: &SqlColumn,
     value: &[u8],
     row: &MySqlRow,
     number: usize,
-) -> Result<(), Misfit> {
+) -> Result<(), ConversionError> {
     let kind = builder.kind().clone();
     match builder.values() {
-        Values::Boolean(values) => match fixed::<1>(value)?[0] {
+        ColumnValues::Boolean(values) => match fixed::<1>(value)?[0] {
             flag @ (0 | 1) => values.push(Some(flag == 1)),
             other => {
-                return Err(Misfit::Unfit(format!(
+                return Err(ConversionError::Mismatch(format!(
                     "{} is neither 0 nor 1",
                     i8::from_le_bytes([other])
                 )));
             }
         },
-        Values::Int8(values) => values.push_value(i8::from_le_bytes(fixed(value)?)),
-        Values::Int16(values) => values.push_value(i16::from_le_bytes(fixed(value)?)),
-        Values::UInt8(values) => values.push_value(u8::from_le_bytes(fixed(value)?)),
-        Values::UInt16(values) => values.push_value(u16::from_le_bytes(fixed(value)?)),
-        Values::UInt32(values) => values.push_value(u32::from_le_bytes(fixed(value)?)),
-        Values::UInt64(values) => values.push_value(u64::from_le_bytes(fixed(value)?)),
-        Values::Float32(values) => values.push_value(f32::from_le_bytes(fixed(value)?)),
-        Values::Float64(values) => values.push_value(f64::from_le_bytes(fixed(value)?)),
-        Values::Int32(values) => values.push_value(match kind {
-            Type::Date => i32::try_from(moment(value)?.0).map_err(|_| unexpected(value))?,
+        ColumnValues::Int8(values) => values.push_value(i8::from_le_bytes(fixed(value)?)),
+        ColumnValues::Int16(values) => values.push_value(i16::from_le_bytes(fixed(value)?)),
+        ColumnValues::UInt8(values) => values.push_value(u8::from_le_bytes(fixed(value)?)),
+        ColumnValues::UInt16(values) => values.push_value(u16::from_le_bytes(fixed(value)?)),
+        ColumnValues::UInt32(values) => values.push_value(u32::from_le_bytes(fixed(value)?)),
+        ColumnValues::UInt64(values) => values.push_value(u64::from_le_bytes(fixed(value)?)),
+        ColumnValues::Float32(values) => values.push_value(f32::from_le_bytes(fixed(value)?)),
+        ColumnValues::Float64(values) => values.push_value(f64::from_le_bytes(fixed(value)?)),
+        ColumnValues::Int32(values) => values.push_value(match kind {
+            ColumnType::Date => {
+                i32::try_from(decode_timestamp(value)?.0).map_err(|_| unexpected(value))?
+            }
             _ => i32::from_le_bytes(fixed(value)?),
         }),
-        Values::Int64(values) => values.push_value(match kind {
-            Type::Time => time(value)?,
-            Type::Timestamp | Type::TimestampUtc => {
-                let (days, micros) = moment(value)?;
-                days * DAY_MICROS + micros
+        ColumnValues::Int64(values) => values.push_value(match kind {
+            ColumnType::Time => time(value)?,
+            ColumnType::Timestamp | ColumnType::TimestampUtc => {
+                let (days, micros) = decode_timestamp(value)?;
+                days * MICROS_PER_DAY + micros
             }
             _ => i64::from_le_bytes(fixed(value)?),
         }),
-        Values::Int128(values) => {
-            let Type::Decimal { precision, scale } = kind else {
+        ColumnValues::Int128(values) => {
+            let ColumnType::Decimal { precision, scale } = kind else {
                 return Err(unexpected(value));
             };
             let text = std::str::from_utf8(value).map_err(|_| unexpected(value))?;
-            values.push_value(decimal::parse(text, precision, scale).map_err(Misfit::Unfit)?);
+            values.push_value(
+                decimal::parse(text, precision, scale).map_err(ConversionError::Mismatch)?,
+            );
         }
-        Values::Text(values) if !column.as_text => match std::str::from_utf8(value) {
+        ColumnValues::Text(values) if !column.is_read_as_text => match std::str::from_utf8(value) {
             Ok(text) => values.push_value(text),
-            Err(_) => return Err(Misfit::Unfit("its text is not UTF-8".into())),
+            Err(_) => return Err(ConversionError::Mismatch("its text is not UTF-8".into())),
         },
-        Values::Text(values) => match text_of(value, row, number) {
+        ColumnValues::Text(values) => match format_value(value, row, number) {
             Some(text) => values.push_value(text),
-            None => return Err(Misfit::Unfit("its text is not UTF-8".into())),
+            None => return Err(ConversionError::Mismatch("its text is not UTF-8".into())),
         },
-        Values::Binary(values) => values.push_value(value),
-        Values::List { .. } => return Err(unexpected(value)),
+        ColumnValues::Binary(values) => values.push_value(value),
+        ColumnValues::List { .. } => return Err(unexpected(value)),
     }
     Ok(())
 }
 
-fn unexpected(value: &[u8]) -> Misfit {
-    Misfit::Unfit(format!(
+fn unexpected(value: &[u8]) -> ConversionError {
+    ConversionError::Mismatch(format!(
         "a value of {} bytes is not what its type has",
         value.len()
     ))
 }
 
-fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], ConversionError> {
     value.try_into().map_err(|_| unexpected(value))
 }
 
 /// Days since 1970 and microseconds of the day, behind a byte that says how many follow.
-fn moment(value: &[u8]) -> Result<(i64, i64), Misfit> {
+fn decode_timestamp(value: &[u8]) -> Result<(i64, i64), ConversionError> {
     let [year, month, day, hour, minute, second, micros] =
         fields(value).ok_or_else(|| unexpected(value))?;
     let number = |field: i64| u32::try_from(field).unwrap_or_default();
-    if year < 1 || !calendar::exists(year, number(month), number(day)) {
-        return Err(Misfit::Invalid(format!(
+    if year < 1 || !calendar::is_valid_date(year, number(month), number(day)) {
+        return Err(ConversionError::Invalid(format!(
             "{year:04}-{month:02}-{day:02} is no date"
         )));
     }
     Ok((
-        calendar::days(year, number(month), number(day)),
+        calendar::days_from_date(year, number(month), number(day)),
         ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros,
     ))
 }
@@ -446,7 +467,7 @@ fn fields(value: &[u8]) -> Option<[i64; 7]> {
 }
 
 /// A time as hours, minutes, seconds and microseconds, with its sign.
-fn clock(value: &[u8]) -> Option<(bool, i64, i64, i64, i64)> {
+fn decode_time_fields(value: &[u8]) -> Option<(bool, i64, i64, i64, i64)> {
     let (length, rest) = value.split_first()?;
     let rest = rest.get(..usize::from(*length))?;
     let [sign, d0, d1, d2, d3, hour, minute, second, micros @ ..] = rest else {
@@ -468,20 +489,21 @@ fn clock(value: &[u8]) -> Option<(bool, i64, i64, i64, i64)> {
 }
 
 /// Nanoseconds of the day.
-fn time(value: &[u8]) -> Result<i64, Misfit> {
+fn time(value: &[u8]) -> Result<i64, ConversionError> {
     let (is_negative, hours, minutes, seconds, micros) =
-        clock(value).ok_or_else(|| unexpected(value))?;
+        decode_time_fields(value).ok_or_else(|| unexpected(value))?;
     if is_negative || hours > 23 {
-        return Err(Misfit::Invalid(format!(
+        return Err(ConversionError::Invalid(format!(
             "{} is no time of a day",
-            shown_time(value)
+            format_time(value)
         )));
     }
     Ok((((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros) * 1000)
 }
 
-fn shown_time(value: &[u8]) -> String {
-    let (is_negative, hours, minutes, seconds, micros) = clock(value).unwrap_or_default();
+fn format_time(value: &[u8]) -> String {
+    let (is_negative, hours, minutes, seconds, micros) =
+        decode_time_fields(value).unwrap_or_default();
     let sign = if is_negative { "-" } else { "" };
     let fraction = if micros > 0 {
         format!(".{micros:06}")
@@ -492,7 +514,7 @@ fn shown_time(value: &[u8]) -> String {
 }
 
 /// A value as text, as the server would write it.
-fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
+fn format_value(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
     let info = row.columns().get(number)?.type_info();
     let name = info.name().to_string();
     // Of tinyint(1), the name does not say whether it has a sign.
@@ -525,7 +547,7 @@ fn text_of(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
                 format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}")
             }
         }
-        "TIME" => shown_time(value),
+        "TIME" => format_time(value),
         // As bin() writes it.
         "BIT" => match value
             .iter()

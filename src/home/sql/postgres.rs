@@ -7,15 +7,15 @@ pub(super) use copy::read;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{AssertSqlSafe, Column as _, Executor, Row as _, raw_sql};
 
-use super::answer::Described;
+use super::inspect::TableDescription;
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::connection::Relation;
-use crate::connection::types::{Column, MAX_PRECISION, Type};
-use crate::connection::{ConnectionError, Dialect, Link, Session};
+use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
+use crate::connection::{ConnectionError, Dialect, DriverConnection, Session};
 use crate::error::Result;
 
 /// Begins a transaction that sees one moment and only reads.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Begins such a transaction, whose moment lies behind every change of the columns that are read.
 /// Where somebody changed them after it, a table that was written anew would be empty, and a column
@@ -23,9 +23,9 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 /// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the
 /// moment is taken; until the transaction ends, who wants to change their columns waits.
 pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
-    let tables = tables(home, session).await?;
+    let tables = lockable_tables(home, session).await?;
     // What looked for them ends in the same message.
-    let begin = format!("ROLLBACK; {BEGIN}");
+    let begin = format!("ROLLBACK; {BEGIN_SNAPSHOT}");
     if tables.is_empty() {
         return Ok(session.begin("begin a transaction", &begin, None).await?);
     }
@@ -34,7 +34,7 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     // What is gone since is not looked for any more when this is tried again.
     let passing = |error| {
         if is_gone(&error) {
-            error.passing()
+            error.into_transient()
         } else {
             error
         }
@@ -47,11 +47,11 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
 
 /// The tables that are read, those behind views and partitions among them, as far as they may be
 /// locked. The session is in a transaction afterwards.
-async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
+async fn lockable_tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
     session
         .begin("begin a transaction", "BEGIN READ ONLY", None)
         .await?;
-    let from = home.relation.from(Dialect::Postgres);
+    let from = home.relation.source_sql(Dialect::Postgres);
     let asked = format!(
         "SELECT NULL FROM {from} LIMIT 0; \
          SELECT DISTINCT format('ONLY %I.%I', n.nspname, c.relname) \
@@ -60,7 +60,10 @@ async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
          AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1"
     );
-    match session.ask("find the tables that it reads", &asked).await {
+    match session
+        .query_text("find the tables that it reads", &asked)
+        .await
+    {
         Ok(rows) => Ok(rows.into_iter().flatten().flatten().collect()),
         // Of a table that is not there, or a query that is none, is told where its columns are
         // asked for.
@@ -77,22 +80,22 @@ async fn tables(home: &SqlHome, session: &mut Session) -> Result<Vec<String>> {
 }
 
 /// What a table or query has.
-pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<Described> {
+pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     match &home.relation {
         Relation::Table(_) => table(home, session).await,
-        Relation::Query(query) => of_query(home, session, query).await,
+        Relation::Query(query) => describe_query(home, session, query).await,
     }
 }
 
-async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
+async fn table(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     let dialect = Dialect::Postgres;
-    let name = dialect.text(&home.relation.from(dialect));
+    let name = dialect.quote_text(&home.relation.source_sql(dialect));
     let found = format!(
         "SELECT c.oid, c.relkind, c.relhassubclass, pg_relation_size(c.oid) / current_setting('block_size')::int8, \
          current_setting('server_version_num')::int \
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
-    let found = session.ask("find its table", &found).await?;
+    let found = session.query_text("find its table", &found).await?;
     let Some(
         [
             Some(oid),
@@ -107,7 +110,7 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
         return Err(SqlError::NoTable {
             database,
             table,
-            near: None,
+            suggestion: None,
         }
         .into());
     };
@@ -129,17 +132,20 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
         "SELECT attnum, attname, atttypid, atttypmod, {promised} AS attnotnull FROM pg_attribute a \
          WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped"
     );
-    let all = columns_of(home, session, &columns).await?;
+    let all = read_columns(home, session, &columns).await?;
     let key = format!(
         "SELECT a.attname FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a \
          WHERE i.indrelid = {oid} AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place"
     );
-    let key = session.ask("read its primary key", &key).await?;
+    let key = session.query_text("read its primary key", &key).await?;
     let key: Vec<String> = key
         .into_iter()
         .filter_map(|row| row.into_iter().next().flatten())
         .collect();
-    let order = key.iter().map(|column| dialect.quoted(column)).collect();
+    let order = key
+        .iter()
+        .map(|column| dialect.quote_name(column))
+        .collect();
     // Ranges of blocks are read by themselves since version 14; tables of one file only have them.
     let has_blocks = matches!(kind.as_str(), "r" | "m")
         && has_children == "f"
@@ -150,11 +156,11 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
         .as_ref()
         .filter(|_| has_blocks && key.is_empty())
         .and_then(|blocks| blocks.parse().ok());
-    Ok(Described {
+    Ok(TableDescription {
         columns: [].into(),
-        all,
-        key,
-        order,
+        all_columns: all,
+        primary_key: key,
+        order_by: order,
         rowid: None,
         blocks,
     })
@@ -163,11 +169,15 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<Described> {
 /// The columns of a query, which no statement that stays with the server is prepared for: behind a
 /// pooler, that would be in the way of others. One row comes, of nothing but nulls, and with it the
 /// names and types.
-async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<Described> {
+async fn describe_query(
+    home: &SqlHome,
+    session: &mut Session,
+    query: &str,
+) -> Result<TableDescription> {
     let asked = format!(
         "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n) AS hygge_query LIMIT 0) AS hygge_query ON true"
     );
-    let Link::Postgres(link) = &mut session.link else {
+    let DriverConnection::Postgres(link) = &mut session.driver else {
         return Err(SqlError::Protocol("it is no PostgreSQL".into()).into());
     };
     let row = match link
@@ -177,8 +187,8 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
     {
         Ok(row) => row,
         Err(error) => {
-            let failed = session.failed("understand its query", &error);
-            return Err(in_its_place(&asked, query, &error, failed).into());
+            let failed = session.error_for("understand its query", &error);
+            return Err(locate_syntax_error(&asked, query, &error, failed).into());
         }
     };
     let rows: Vec<String> = row
@@ -189,7 +199,7 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
             let oid = column.type_info().oid().map_or(0, |oid| oid.0);
             let table = column.relation_id().map_or(0, |oid| oid.0);
             let place = column.relation_attribute_no().unwrap_or(0);
-            let name = Dialect::Postgres.text(column.name());
+            let name = Dialect::Postgres.quote_text(column.name());
             format!("({number}, {name}, {oid}::oid, {table}::oid, {place}::int2)")
         })
         .collect();
@@ -202,12 +212,12 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
          LEFT JOIN pg_attribute a ON a.attrelid = q.attrelid AND a.attnum = q.place AND a.atttypid = q.atttypid",
         rows.join(", ")
     );
-    let all = columns_of(home, session, &columns).await?;
-    Ok(Described {
+    let all = read_columns(home, session, &columns).await?;
+    Ok(TableDescription {
         columns: [].into(),
-        all,
-        key: Vec::new(),
-        order: Vec::new(),
+        all_columns: all,
+        primary_key: Vec::new(),
+        order_by: Vec::new(),
         rowid: None,
         blocks: None,
     })
@@ -215,7 +225,7 @@ async fn of_query(home: &SqlHome, session: &mut Session, query: &str) -> Result<
 
 /// What the server says of a query that it does not understand. It sees what stands around the
 /// query too, and may find the fault behind its end; else it is told what stands before the fault.
-fn in_its_place(
+fn locate_syntax_error(
     asked: &str,
     query: &str,
     error: &sqlx::Error,
@@ -252,9 +262,9 @@ fn in_its_place(
             let shown: String = before[before.len().saturating_sub(SHOWN)..]
                 .iter()
                 .collect();
-            failure.words = format!("{}, behind {:?}", failure.words, shown.trim());
+            failure.message = format!("{}, behind {:?}", failure.message, shown.trim());
         }
-        Some(_) => failure.words = "syntax error at the end of the query (code 42601)".into(),
+        Some(_) => failure.message = "syntax error at the end of the query (code 42601)".into(),
         None => {}
     }
     ConnectionError::Failed {
@@ -266,7 +276,11 @@ fn in_its_place(
 
 /// Columns by their number, name, type and its modifier: a domain is what it is made of, a list is
 /// told by its elements.
-async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Result<Vec<Column>> {
+async fn read_columns(
+    home: &SqlHome,
+    session: &mut Session,
+    columns: &str,
+) -> Result<Vec<SqlColumn>> {
     let asked = format!(
         "WITH RECURSIVE columns AS ({columns}), bases AS (\
          SELECT attnum, attname, attnotnull, format_type(atttypid, atttypmod) AS declared, atttypid AS oid, atttypmod AS typmod FROM columns \
@@ -280,7 +294,7 @@ async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Res
          ORDER BY b.attnum"
     );
     let mut all = Vec::new();
-    for row in session.ask("read its columns", &asked).await? {
+    for row in session.query_text("read its columns", &asked).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
         let (name, not_null, declared, typmod, base, element, namespace) =
@@ -288,9 +302,9 @@ async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Res
         let typmod: i32 = typmod.parse().unwrap_or(-1);
         let is_own = namespace == "pg_catalog";
         let found = if element.is_empty() {
-            kind(&base, typmod)
+            type_from_name(&base, typmod)
         } else {
-            kind(&element, typmod).map(|inner| Type::List(Box::new(inner)))
+            type_from_name(&element, typmod).map(|inner| ColumnType::List(Box::new(inner)))
         };
         let found = found.filter(|_| is_own);
         all.push(column(
@@ -306,28 +320,28 @@ async fn columns_of(home: &SqlHome, session: &mut Session, columns: &str) -> Res
 }
 
 /// What a type of PostgreSQL's own becomes; `None` for those that have no counterpart.
-fn kind(name: &str, typmod: i32) -> Option<Type> {
+fn type_from_name(name: &str, typmod: i32) -> Option<ColumnType> {
     Some(match name {
-        "bool" => Type::Boolean,
-        "int2" => Type::Int16,
-        "int4" => Type::Int32,
-        "int8" => Type::Int64,
-        "oid" => Type::UInt32,
-        "float4" => Type::Float32,
-        "float8" => Type::Float64,
-        "text" | "varchar" | "bpchar" | "name" | "json" | "xml" => Type::Text,
-        "bytea" => Type::Binary,
-        "date" => Type::Date,
-        "time" => Type::Time,
-        "timestamp" => Type::Timestamp,
-        "timestamptz" => Type::TimestampUtc,
+        "bool" => ColumnType::Boolean,
+        "int2" => ColumnType::Int16,
+        "int4" => ColumnType::Int32,
+        "int8" => ColumnType::Int64,
+        "oid" => ColumnType::UInt32,
+        "float4" => ColumnType::Float32,
+        "float8" => ColumnType::Float64,
+        "text" | "varchar" | "bpchar" | "name" | "json" | "xml" => ColumnType::Text,
+        "bytea" => ColumnType::Binary,
+        "date" => ColumnType::Date,
+        "time" => ColumnType::Time,
+        "timestamp" => ColumnType::Timestamp,
+        "timestamptz" => ColumnType::TimestampUtc,
         "numeric" => return decimal(typmod),
         _ => return None,
     })
 }
 
 /// The digits that a modifier says: 16 bits of precision, 11 of scale with a sign.
-fn decimal(typmod: i32) -> Option<Type> {
+fn decimal(typmod: i32) -> Option<ColumnType> {
     let packed = u32::try_from(typmod.checked_sub(4)?).ok()?;
     let precision = u8::try_from(packed >> 16)
         .ok()
@@ -336,7 +350,7 @@ fn decimal(typmod: i32) -> Option<Type> {
     let scale = u8::try_from(scale)
         .ok()
         .filter(|scale| scale <= &precision)?;
-    Some(Type::Decimal { precision, scale })
+    Some(ColumnType::Decimal { precision, scale })
 }
 
 /// A column, with what the config wants it to be.
@@ -344,15 +358,15 @@ fn column(
     home: &SqlHome,
     name: String,
     declared: String,
-    found: Option<Type>,
+    found: Option<ColumnType>,
     nullable: bool,
     is_numeric: bool,
-) -> Result<Column, SqlError> {
+) -> Result<SqlColumn, SqlError> {
     let nullable = nullable
         || home.on_invalid == OnInvalid::Null && found.as_ref().is_some_and(may_be_invalid);
-    let mut column = Column {
-        as_text: found.is_none(),
-        kind: found.clone().unwrap_or(Type::Text),
+    let mut column = SqlColumn {
+        is_read_as_text: found.is_none(),
+        kind: found.clone().unwrap_or(ColumnType::Text),
         name,
         declared,
         nullable,
@@ -361,14 +375,16 @@ fn column(
         return Ok(column);
     };
     match (wanted, &column.kind) {
-        (Type::Text, Type::Text) => {}
-        (Type::Text, _) => (column.kind, column.as_text) = (Type::Text, true),
-        (wanted, kind) if wanted == kind && !column.as_text => {}
-        (Type::Decimal { .. }, _) if is_numeric && !matches!(found, Some(Type::List(_))) => {
-            (column.kind, column.as_text) = (wanted.clone(), false);
+        (ColumnType::Text, ColumnType::Text) => {}
+        (ColumnType::Text, _) => (column.kind, column.is_read_as_text) = (ColumnType::Text, true),
+        (wanted, kind) if wanted == kind && !column.is_read_as_text => {}
+        (ColumnType::Decimal { .. }, _)
+            if is_numeric && !matches!(found, Some(ColumnType::List(_))) =>
+        {
+            (column.kind, column.is_read_as_text) = (wanted.clone(), false);
         }
         _ => {
-            return Err(SqlError::NotThatType {
+            return Err(SqlError::UnsupportedType {
                 column: column.name,
                 declared: column.declared,
                 wanted: wanted.to_string(),
@@ -379,14 +395,14 @@ fn column(
 }
 
 /// True for types that have values which files do not have.
-fn may_be_invalid(kind: &Type) -> bool {
+fn may_be_invalid(kind: &ColumnType) -> bool {
     matches!(
         kind,
-        Type::Date
-            | Type::Time
-            | Type::Timestamp
-            | Type::TimestampUtc
-            | Type::Decimal { .. }
-            | Type::List(_)
+        ColumnType::Date
+            | ColumnType::Time
+            | ColumnType::Timestamp
+            | ColumnType::TimestampUtc
+            | ColumnType::Decimal { .. }
+            | ColumnType::List(_)
     )
 }

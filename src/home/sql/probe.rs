@@ -2,21 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::answer::Described;
-use super::ranges::Slices;
+use super::inspect::TableDescription;
+use super::slices::Slicer;
 use super::{Probe, SqlError, SqlHome, sqlite};
-use crate::connection::session::Texts;
-use crate::connection::types::{Column, Type};
+use crate::connection::session::TextRows;
+use crate::connection::types::{ColumnType, SqlColumn};
 use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::fingerprint::stat::Now;
+use crate::fingerprint::stat::UnixNanos;
 use crate::fs;
 
 /// What a probe answered for some rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Probed {
+pub(super) struct ProbeResult {
     /// It changes when the rows do.
     pub digest: Fingerprint,
     /// How many there are.
@@ -25,34 +25,36 @@ pub(super) struct Probed {
 
 /// What a probe answered slice by slice.
 #[derive(Debug, Default)]
-pub(super) struct ProbedSlices {
+pub(super) struct SliceProbeResult {
     /// Those with rows, in order.
-    pub slices: Vec<(i128, Probed)>,
+    pub slices: Vec<(i128, ProbeResult)>,
     /// The rows that lie in no slice.
-    pub rest: Option<Probed>,
+    pub rest: Option<ProbeResult>,
     /// True where some of these have a value, but none that slices are made of. Servers do not say.
-    pub has_odd: bool,
+    pub has_irregular: bool,
 }
 
 impl SqlHome {
     /// What a probe answers that looks at no columns.
-    pub(super) async fn told(
+    pub(super) async fn probe_without_columns(
         &self,
         session: &mut Session,
         look: Option<Fingerprint>,
     ) -> Result<Option<Fingerprint>> {
         Ok(match &self.probe {
-            Probe::Query(query) => Some(digest_of(
-                &session.ask("ask the query of its probe", query).await?,
+            Probe::Query(query) => Some(digest_rows(
+                &session
+                    .query_text("ask the query of its probe", query)
+                    .await?,
             )),
-            Probe::Every(time) => Some(number(since_1970() / time.as_nanos().max(1))),
+            Probe::Every(time) => Some(digest_number(nanos_since_epoch() / time.as_nanos().max(1))),
             Probe::File => look,
             Probe::None | Probe::Columns(_) => None,
         })
     }
 
     /// How the file of a SQLite database looks, with its log.
-    pub(super) fn look(&self, session: &Session) -> Result<Option<Fingerprint>> {
+    pub(super) fn file_stat_digest(&self, session: &Session) -> Result<Option<Fingerprint>> {
         let Some(file) = session
             .database()
             .file
@@ -61,8 +63,8 @@ impl SqlHome {
         else {
             return Ok(None);
         };
-        let log = fs::with_ending(file, "-wal");
-        let now = Now::take();
+        let log = fs::with_suffix(file, "-wal");
+        let now = UnixNanos::now();
         let mut writer = KeyWriter::new(KeyKind::Probe);
         for path in [file, &log] {
             let Some(found) = fs::stat(path)?.filter(|found| found.stat.size > 0) else {
@@ -82,7 +84,7 @@ impl SqlHome {
                 .number(stat.inode);
             if !now.has_aged(&stat) {
                 // It could change once more and look the same.
-                writer.text(&since_1970().to_string());
+                writer.text(&nanos_since_epoch().to_string());
             }
         }
         Ok(Some(writer.finish()))
@@ -92,15 +94,17 @@ impl SqlHome {
     pub(super) async fn probe_rows(
         &self,
         session: &mut Session,
-        described: &Described,
+        described: &TableDescription,
         columns: &[String],
         condition: Option<&str>,
-    ) -> Result<Option<Probed>> {
+    ) -> Result<Option<ProbeResult>> {
         self.check_probe(described, columns)?;
         if session.database().dialect == Dialect::Sqlite {
-            return Ok(sqlite::probe(self, session, columns, None, condition)
-                .await?
-                .rest);
+            return Ok(
+                sqlite::probe_slices(self, session, columns, None, condition)
+                    .await?
+                    .rest,
+            );
         }
         let asked = self.probe_statement(
             session.database().dialect,
@@ -109,13 +113,13 @@ impl SqlHome {
             None,
             condition,
         );
-        let answer = session.ask("ask its probe", &asked).await?;
+        let answer = session.query_text("ask its probe", &asked).await?;
         let rows = answer
             .first()
-            .and_then(|row| rows_of(row))
+            .and_then(|row| parse_row_count(row))
             .ok_or_else(no_number)?;
-        Ok((rows > 0).then(|| Probed {
-            digest: digest_of(&answer),
+        Ok((rows > 0).then(|| ProbeResult {
+            digest: digest_rows(&answer),
             rows,
         }))
     }
@@ -125,15 +129,15 @@ impl SqlHome {
     pub(super) async fn probe_slices(
         &self,
         session: &mut Session,
-        slices: &Slices<'_>,
-        described: &Described,
+        slices: &Slicer<'_>,
+        described: &TableDescription,
         columns: &[String],
         condition: Option<&str>,
-    ) -> Result<ProbedSlices> {
+    ) -> Result<SliceProbeResult> {
         self.check_probe(described, columns)?;
-        let mut found = ProbedSlices::default();
+        let mut found = SliceProbeResult::default();
         if session.database().dialect == Dialect::Sqlite {
-            found = sqlite::probe(self, session, columns, Some(slices), condition).await?;
+            found = sqlite::probe_slices(self, session, columns, Some(slices), condition).await?;
         } else {
             let expression = slices.expression();
             let asked = self.probe_statement(
@@ -143,24 +147,27 @@ impl SqlHome {
                 Some(&expression),
                 condition,
             );
-            for mut row in session.ask("ask its probe", &asked).await? {
+            for mut row in session.query_text("ask its probe", &asked).await? {
                 let name = if row.is_empty() { None } else { row.remove(0) };
-                let rows = rows_of(&row).ok_or_else(no_number)?;
-                let probed = Probed {
-                    digest: digest_of(&vec![row]),
+                let rows = parse_row_count(&row).ok_or_else(no_number)?;
+                let probed = ProbeResult {
+                    digest: digest_rows(&vec![row]),
                     rows,
                 };
                 let Some(name) = name else {
                     found.rest = Some(probed);
                     continue;
                 };
-                let number = slices.answered(&name).ok_or_else(|| SqlError::Value {
-                    column: slices.column.name.clone(),
-                    row: 0,
-                    of: self.relation.to_string(),
-                    reason: format!("{name} lies in no slice by {}", slices.by),
-                    hint: "leave such values out by where, or slice by another column",
-                })?;
+                let number =
+                    slices
+                        .parse_slice_number(&name)
+                        .ok_or_else(|| SqlError::InvalidValue {
+                            column: slices.column.name.clone(),
+                            row: 0,
+                            location: self.relation.to_string(),
+                            reason: format!("{name} lies in no slice by {}", slices.width),
+                            hint: "leave such values out by where, or slice by another column",
+                        })?;
                 found.slices.push((number, probed));
             }
         }
@@ -175,10 +182,14 @@ impl SqlHome {
         Ok(found)
     }
 
-    fn check_probe(&self, described: &Described, columns: &[String]) -> Result<(), SqlError> {
+    fn check_probe(
+        &self,
+        described: &TableDescription,
+        columns: &[String],
+    ) -> Result<(), SqlError> {
         columns
             .iter()
-            .try_for_each(|column| self.column(described, column).map(drop))
+            .try_for_each(|column| self.find_column(described, column).map(drop))
     }
 
     /// The number of rows, the largest values and a sum of hashes; with the slice before them where
@@ -186,14 +197,14 @@ impl SqlHome {
     fn probe_statement(
         &self,
         dialect: Dialect,
-        described: &Described,
+        described: &TableDescription,
         columns: &[String],
         slice: Option<&str>,
         condition: Option<&str>,
     ) -> String {
         let names: Vec<String> = columns
             .iter()
-            .map(|column| dialect.quoted(column))
+            .map(|column| dialect.quote_name(column))
             .collect();
         let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
         asked.push("count(*)".into());
@@ -202,15 +213,14 @@ impl SqlHome {
             Dialect::Postgres => {
                 // Not every type has a largest value; the sum of hashes has them all.
                 let has_largest = |column: &&String| {
-                    described
-                        .all
-                        .iter()
-                        .any(|known| known.name == **column && !known.as_text && has_order(known))
+                    described.all_columns.iter().any(|known| {
+                        known.name == **column && !known.is_read_as_text && has_max(known)
+                    })
                 };
                 let largest = columns
                     .iter()
                     .filter(has_largest)
-                    .map(|column| format!("max({})::text", dialect.quoted(column)));
+                    .map(|column| format!("max({})::text", dialect.quote_name(column)));
                 asked.extend(largest);
                 let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
                 let whole = if texts.len() == 1 {
@@ -227,7 +237,7 @@ impl SqlHome {
                 asked.extend(names.iter().map(|name| format!("max({name})")));
                 let is_float = |column: &String| {
                     described
-                        .all
+                        .all_columns
                         .iter()
                         .any(|known| known.name == *column && known.declared.starts_with("float"))
                 };
@@ -262,14 +272,14 @@ impl SqlHome {
         format!(
             "SELECT {} FROM {}{}{group}",
             asked.join(", "),
-            self.relation.from(dialect),
-            self.filter(condition)
+            self.relation.source_sql(dialect),
+            self.where_clause(condition)
         )
     }
 }
 
 /// The number of rows, which stands first.
-fn rows_of(row: &[Option<String>]) -> Option<u64> {
+fn parse_row_count(row: &[Option<String>]) -> Option<u64> {
     row.first()?.as_deref()?.parse().ok()
 }
 
@@ -277,11 +287,14 @@ fn no_number() -> SqlError {
     SqlError::Protocol("it was asked for the number of its rows, and gave none".into())
 }
 
-fn has_order(column: &Column) -> bool {
-    !matches!(column.kind, Type::Boolean | Type::List(_) | Type::Binary)
+fn has_max(column: &SqlColumn) -> bool {
+    !matches!(
+        column.kind,
+        ColumnType::Boolean | ColumnType::List(_) | ColumnType::Binary
+    )
 }
 
-fn digest_of(answer: &Texts) -> Fingerprint {
+fn digest_rows(answer: &TextRows) -> Fingerprint {
     let mut writer = KeyWriter::new(KeyKind::Probe);
     writer.count(answer.len());
     for row in answer {
@@ -296,17 +309,17 @@ fn digest_of(answer: &Texts) -> Fingerprint {
     writer.finish()
 }
 
-/// What nothing vouches for is read anew each time.
-pub(super) fn unknown() -> Fingerprint {
-    number(since_1970() ^ u128::from(std::process::id()))
+/// What cannot be compared is read anew each time.
+pub(super) fn unique_digest() -> Fingerprint {
+    digest_number(nanos_since_epoch() ^ u128::from(std::process::id()))
 }
 
 /// The digest of a number.
-pub(super) fn number(number: u128) -> Fingerprint {
-    Fingerprint::of_bytes(&number.to_le_bytes())
+pub(super) fn digest_number(number: u128) -> Fingerprint {
+    Fingerprint::hash_bytes(&number.to_le_bytes())
 }
 
-fn since_1970() -> u128 {
+fn nanos_since_epoch() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

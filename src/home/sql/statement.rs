@@ -1,26 +1,26 @@
 //! Statements that read: which columns of which rows, in which order.
 
 use super::SqlHome;
-use super::answer::Described;
-use super::ranges::Range;
+use super::inspect::TableDescription;
+use super::slices::RowRange;
 use crate::connection::Dialect;
 use crate::connection::Relation;
-use crate::connection::types::Column;
+use crate::connection::types::SqlColumn;
 
 impl SqlHome {
     /// The SELECT of a range. What is asked for is in the order of the described columns.
     pub(super) fn statement(
         &self,
         dialect: Dialect,
-        described: &Described,
-        range: &Range,
+        described: &TableDescription,
+        range: &RowRange,
     ) -> String {
         let is_whole =
             self.columns.is_none() && self.condition.is_none() && range.condition.is_none();
         let is_plain = described
             .columns
             .iter()
-            .all(|column| dialect != Dialect::Postgres || !column.as_text);
+            .all(|column| dialect != Dialect::Postgres || !column.is_read_as_text);
         // A query has its own order, which some databases forget where it stands in another one.
         if let (Relation::Query(query), true, true) = (&self.relation, is_whole, is_plain) {
             return query.clone();
@@ -28,25 +28,25 @@ impl SqlHome {
         let mut columns: Vec<String> = described
             .columns
             .iter()
-            .map(|column| selected(dialect, column))
+            .map(|column| select_expression(dialect, column))
             .collect();
         // For errors, which name the row.
         columns.extend(described.rowid.clone());
         let mut statement = format!(
             "SELECT {} FROM {}",
             columns.join(", "),
-            self.relation.from(dialect)
+            self.relation.source_sql(dialect)
         );
-        statement.push_str(&self.filter(range.condition.as_deref()));
-        if !described.order.is_empty() {
+        statement.push_str(&self.where_clause(range.condition.as_deref()));
+        if !described.order_by.is_empty() {
             statement.push_str(" ORDER BY ");
-            statement.push_str(&described.order.join(", "));
+            statement.push_str(&described.order_by.join(", "));
         }
         statement
     }
 
     /// The conditions of the home and of a range, from WHERE on.
-    pub(super) fn filter(&self, condition: Option<&str>) -> String {
+    pub(super) fn where_clause(&self, condition: Option<&str>) -> String {
         // The line ends, so that a comment at the end of a condition does.
         let own = self
             .condition
@@ -64,10 +64,10 @@ impl SqlHome {
     }
 }
 
-fn selected(dialect: Dialect, column: &Column) -> String {
-    let name = dialect.quoted(&column.name);
+fn select_expression(dialect: Dialect, column: &SqlColumn) -> String {
+    let name = dialect.quote_name(&column.name);
     match dialect {
-        Dialect::Postgres if column.as_text => format!("{name}::text AS {name}"),
+        Dialect::Postgres if column.is_read_as_text => format!("{name}::text AS {name}"),
         Dialect::MySql if column.declared == "geometry" || column.declared == "point" => {
             format!("ST_AsText({name}) AS {name}")
         }

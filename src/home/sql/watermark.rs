@@ -1,24 +1,26 @@
 //! Windows: what came to a table since it was last read, by a column that grows.
 //!
 //! A window goes from one bound up to another, which it does not have itself, and is called after
-//! them. What lies below the largest value by more than `lag` is settled: it is read once, as a
+//! them. What lies below the largest value by more than `lag` is closed: it is read once, as a
 //! window with two ends. What lies behind it may still get company: it is a window without an end,
 //! which each build reads anew in its place.
 
 use std::collections::BTreeSet;
 
-use super::answer::{Described, Found};
-use super::probe::{Probed, unknown};
-use super::ranges::{self, Range, Slices};
-use super::window::{INSTANT, Scale, UTC, Window, shown, value};
-use super::{Nulls, Probe, SqlError, SqlHome};
-use crate::config::words::Lag;
-use crate::connection::calendar::DAY_MICROS;
+use super::inspect::{PartitionSet, TableDescription};
+use super::probe::{ProbeResult, unique_digest};
+use super::slices::{self, RowRange, Slicer};
+use super::window::{
+    INSTANT_FUNCTION, UTC_SUFFIX, WatermarkScale, Window, format_bound_micros, parse_bound,
+};
+use super::{OnNull, Probe, SqlError, SqlHome};
+use crate::config::value_types::Lag;
+use crate::connection::calendar::MICROS_PER_DAY;
 use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
-use crate::home::{Before, PROBE};
+use crate::home::{PROBE_INPUT, PreviousRead};
 
 /// A watermark as the config says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,25 +30,25 @@ pub(super) struct Watermark {
     pub primary_key: Vec<String>,
     pub lag: Lag,
     pub start: Option<String>,
-    pub nulls: Nulls,
+    pub nulls: OnNull,
 }
 
 impl SqlHome {
     /// What is to be read of a table with a watermark, and what tells whether that has changed.
-    pub(super) async fn windows(
+    pub(super) async fn window_partitions(
         &self,
         session: &mut Session,
-        described: &Described,
+        described: &TableDescription,
         watermark: &Watermark,
-        before: &Before,
+        before: &PreviousRead,
         told: Option<Fingerprint>,
-    ) -> Result<Found> {
-        let column = self.column(described, &watermark.column)?;
-        let scale = Scale::new(session.database().dialect, column)?;
+    ) -> Result<PartitionSet> {
+        let column = self.find_column(described, &watermark.column)?;
+        let scale = WatermarkScale::new(session.database().dialect, column)?;
         watermark
             .primary_key
             .iter()
-            .try_for_each(|name| self.column(described, name).map(drop))?;
+            .try_for_each(|name| self.find_column(described, name).map(drop))?;
         let start = watermark
             .start
             .as_deref()
@@ -58,9 +60,9 @@ impl SqlHome {
                 .filter_map(|name| Window::parse(name))
                 .collect::<Vec<_>>()
         };
-        let mut settled = windows(&before.settled);
+        let mut settled = windows(&before.closed);
         settled.sort_by_key(|window| (window.from, window.to));
-        let again: BTreeSet<i128> = windows(&before.again)
+        let again: BTreeSet<i128> = windows(&before.reread)
             .iter()
             .flat_map(|window| [window.from, window.to])
             .flatten()
@@ -71,13 +73,14 @@ impl SqlHome {
             .chain(start)
             .max();
         self.check_texts(session, described, scale).await?;
-        self.check_edges(session, scale, &before.settled).await?;
+        self.check_window_edges(session, scale, &before.closed)
+            .await?;
         let lag = scale.lag(watermark.lag)?;
-        let is_unique = lag == 0 && described.key == [column.name.clone()];
-        let newest = self.newest(session, scale, reached).await?;
+        let is_unique = lag == 0 && described.primary_key == [column.name.clone()];
+        let newest = self.newest_value(session, scale, reached).await?;
         let settles = newest.map(|newest| {
             let behind = if is_unique {
-                scale.behind(newest)
+                scale.bound_after(newest)
             } else {
                 None
             };
@@ -85,14 +88,15 @@ impl SqlHome {
         });
         let settles = settles.into_iter().chain(reached).max();
 
-        let mut found = Found::default();
-        let probed = self.probed(&column.name);
-        for gap in gaps(start, &settled, settles)
+        let mut found = PartitionSet::default();
+        let probed = self.probed_columns(&column.name);
+        for gap in unread_gaps(start, &settled, settles)
             .into_iter()
-            .flat_map(|gap| gap.cut(&again))
+            .flat_map(|gap| gap.split_at_bounds(&again))
         {
-            for (range, digest, rows) in
-                self.pieces(session, described, scale, gap, &probed).await?
+            for (range, digest, rows) in self
+                .gap_partitions(session, described, scale, gap, &probed)
+                .await?
             {
                 found.push(range, digest, rows);
             }
@@ -102,13 +106,13 @@ impl SqlHome {
             to: None,
         });
         let (open_name, mut open_digest) = (open.name.clone(), None);
-        if before.is_final {
+        if before.is_append_only {
             found.remarks.extend((!is_unique).then(|| {
-                let behind = if lag > 0 { format!(" by more than {}", watermark.lag.shown()) } else { String::new() };
+                let behind = if lag > 0 { format!(" by more than {}", watermark.lag.to_config_text()) } else { String::new() };
                 let of = &column.name;
                 format!("rows wait until their {of} is below the largest{behind}: what is added to a table is not taken back (mode: merge has them at once)")
             }));
-        } else if let Some(Probed { digest, rows }) = self
+        } else if let Some(ProbeResult { digest, rows }) = self
             .probe_rows(session, described, &probed, open.condition.as_deref())
             .await?
         {
@@ -116,12 +120,12 @@ impl SqlHome {
             found.push(open, digest, Some(rows));
         }
         let without = self
-            .without_value(session, scale, watermark, before)
+            .count_without_watermark(session, scale, watermark, before)
             .await?;
-        if without > 0 && watermark.nulls == Nulls::IncludeEachTime {
+        if without > 0 && watermark.nulls == OnNull::IncludeEachTime {
             found.push(
-                ranges::rest(scale.dialect, column),
-                unknown(),
+                slices::null_range(scale.dialect, column),
+                unique_digest(),
                 Some(without),
             );
         }
@@ -129,21 +133,23 @@ impl SqlHome {
         let mut writer = KeyWriter::new(KeyKind::Probe);
         writer
             .text(watermark.start.as_deref().unwrap_or_default())
-            .number(u64::from(before.is_final));
+            .number(u64::from(before.is_append_only));
         match told {
             Some(told) => writer.digest(&told),
             // What it answers is the same for windows of before, which had no mark.
             None => writer
-                .text(&open_name.replace(UTC, ""))
+                .text(&open_name.replace(UTC_SUFFIX, ""))
                 .text(&open_digest.map_or_else(String::new, |digest| digest.to_string()))
                 .number(without),
         };
-        found.inputs.insert(PROBE.to_string(), writer.finish());
+        found
+            .inputs
+            .insert(PROBE_INPUT.to_string(), writer.finish());
         Ok(found)
     }
 
     /// The columns whose hashes tell whether the rows of a window have changed.
-    fn probed(&self, column: &str) -> Vec<String> {
+    fn probed_columns(&self, column: &str) -> Vec<String> {
         let mut probed = if let Probe::Columns(columns) = &self.probe {
             columns.clone()
         } else {
@@ -156,47 +162,48 @@ impl SqlHome {
     }
 
     /// The largest value that is not below a bound.
-    async fn newest(
+    async fn newest_value(
         &self,
         session: &mut Session,
-        scale: Scale<'_>,
+        scale: WatermarkScale<'_>,
         reached: Option<i128>,
     ) -> Result<Option<i128>> {
         let range = scale.range(Window {
             from: reached,
             to: None,
         });
-        let newest = if scale.is_instant {
-            let column = scale.dialect.quoted(&scale.column.name);
+        let newest = if scale.compares_instants {
+            let column = scale.dialect.quote_name(&scale.column.name);
             let asked = format!(
-                "SELECT max({INSTANT}({column})) FROM {}{}",
-                self.relation.from(scale.dialect),
-                self.filter(range.condition.as_deref())
+                "SELECT max({INSTANT_FUNCTION}({column})) FROM {}{}",
+                self.relation.source_sql(scale.dialect),
+                self.where_clause(range.condition.as_deref())
             );
             session
-                .ask("look for its newest row", &asked)
+                .query_text("look for its newest row", &asked)
                 .await?
                 .into_iter()
                 .flatten()
                 .flatten()
                 .next()
         } else {
-            self.bounds(session, scale.column, range.condition.as_deref())
+            self.min_max(session, scale.column, range.condition.as_deref())
                 .await?
                 .map(|(_, newest)| newest)
         };
         let Some(newest) = newest else {
             return Ok(None);
         };
-        let has_year = |value: &i128| !scale.is_calendar() || shown(*value).is_some();
+        let has_year = |value: &i128| !scale.is_calendar() || format_bound_micros(*value).is_some();
         // A number among dates is none.
-        let has_form = scale.is_instant || newest.parse::<i128>().is_err() == scale.is_calendar();
-        let value = value(&newest)
+        let has_form =
+            scale.compares_instants || newest.parse::<i128>().is_err() == scale.is_calendar();
+        let value = parse_bound(&newest)
             .filter(|value| has_form && has_year(value))
-            .ok_or_else(|| SqlError::Value {
+            .ok_or_else(|| SqlError::InvalidValue {
                 column: scale.column.name.clone(),
                 row: 0,
-                of: self.relation.to_string(),
+                location: self.relation.to_string(),
                 reason: format!("its largest value {newest} cannot be a watermark"),
                 hint: "leave such values out by where, or choose another column",
             })?;
@@ -208,23 +215,23 @@ impl SqlHome {
     async fn check_texts(
         &self,
         session: &mut Session,
-        described: &Described,
-        scale: Scale<'_>,
+        described: &TableDescription,
+        scale: WatermarkScale<'_>,
     ) -> Result<()> {
         if scale.dialect != Dialect::Sqlite || !scale.is_calendar() {
             return Ok(());
         }
-        let name = scale.dialect.quoted(&scale.column.name);
+        let name = scale.dialect.quote_name(&scale.column.name);
         // What stands before digits; as a word, so that no column of numbers makes a number of it.
         let below = format!("{name} < '/~'");
         let rowid = described.rowid.as_deref().unwrap_or("NULL");
         let asked = format!(
             "SELECT quote({name}), {rowid} FROM {}{} LIMIT 1",
-            self.relation.from(scale.dialect),
-            self.filter(Some(&below))
+            self.relation.source_sql(scale.dialect),
+            self.where_clause(Some(&below))
         );
         let Some(row) = session
-            .ask("look for rows that lie in no window", &asked)
+            .query_text("look for rows that lie in no window", &asked)
             .await?
             .into_iter()
             .next()
@@ -237,30 +244,30 @@ impl SqlHome {
             .next()
             .flatten()
             .map_or_else(String::new, |rowid| format!(", rowid {rowid}"));
-        Err(SqlError::Value {
+        Err(SqlError::InvalidValue {
             column: scale.column.name.clone(),
             row: 0,
-            of: format!("{}{place}", self.relation),
+            location: format!("{}{place}", self.relation),
             reason: format!("the value {value} is no date, and lies in no window"),
             hint: "leave such values out by where, or choose another column",
         }
         .into())
     }
 
-    /// Windows that were settled by the days of local clocks have the same rows by their instants,
+    /// Windows that were closed by the days of local clocks have the same rows by their instants,
     /// where they end.
-    async fn check_edges(
+    async fn check_window_edges(
         &self,
         session: &mut Session,
-        scale: Scale<'_>,
+        scale: WatermarkScale<'_>,
         settled: &BTreeSet<String>,
     ) -> Result<()> {
-        if !scale.is_instant {
+        if !scale.compares_instants {
             return Ok(());
         }
         let windows: Vec<(Window, bool)> = settled
             .iter()
-            .filter_map(|name| Some((Window::parse(name)?, name.contains(UTC))))
+            .filter_map(|name| Some((Window::parse(name)?, name.contains(UTC_SUFFIX))))
             .collect();
         let has_neighbour = |bound: &i128, end: fn(&Window) -> Option<i128>| {
             windows
@@ -280,8 +287,8 @@ impl SqlHome {
             .filter_map(|window| window.from)
             .filter(|from| !has_neighbour(from, |window| window.to));
         for edge in ends.chain(begins) {
-            let name = scale.dialect.quoted(&scale.column.name);
-            let day = i128::from(DAY_MICROS);
+            let name = scale.dialect.quote_name(&scale.column.name);
+            let day = i128::from(MICROS_PER_DAY);
             let near = scale
                 .range(Window {
                     from: Some(edge - day),
@@ -290,16 +297,16 @@ impl SqlHome {
                 .condition
                 .unwrap_or_default();
             let other = format!(
-                "{near} AND ({name} < {}) <> ({INSTANT}({name}) < {edge})",
+                "{near} AND ({name} < {}) <> ({INSTANT_FUNCTION}({name}) < {edge})",
                 scale.literal(edge)
             );
             let asked = format!(
                 "SELECT {name} FROM {}{} LIMIT 1",
-                self.relation.from(scale.dialect),
-                self.filter(Some(&other))
+                self.relation.source_sql(scale.dialect),
+                self.where_clause(Some(&other))
             );
             if let Some(value) = session
-                .ask("look where its windows end", &asked)
+                .query_text("look where its windows end", &asked)
                 .await?
                 .into_iter()
                 .flatten()
@@ -307,9 +314,9 @@ impl SqlHome {
                 .next()
             {
                 let (column, of) = (scale.column.name.clone(), self.relation.to_string());
-                return Err(SqlError::OtherDay {
+                return Err(SqlError::MovedAcrossWindow {
                     column,
-                    of,
+                    table: of,
                     value,
                     edge: scale.literal(edge),
                 }
@@ -320,17 +327,17 @@ impl SqlHome {
     }
 
     /// The windows that a gap is read in; those without a row are taken by the next.
-    async fn pieces(
+    async fn gap_partitions(
         &self,
         session: &mut Session,
-        described: &Described,
-        scale: Scale<'_>,
+        described: &TableDescription,
+        scale: WatermarkScale<'_>,
         gap: Window,
         probed: &[String],
-    ) -> Result<Vec<(Range, Fingerprint, Option<u64>)>> {
+    ) -> Result<Vec<(RowRange, Fingerprint, Option<u64>)>> {
         let range = scale.range(gap);
-        let whole = |range: Range, Probed { digest, rows }| (range, digest, Some(rows));
-        let Some(slices) = self.steps(session, scale, gap).await? else {
+        let whole = |range: RowRange, ProbeResult { digest, rows }| (range, digest, Some(rows));
+        let Some(slices) = self.gap_slicer(session, scale, gap).await? else {
             let probed = self
                 .probe_rows(session, described, probed, range.condition.as_deref())
                 .await?;
@@ -361,7 +368,7 @@ impl SqlHome {
             let to = if place == last {
                 gap.to
             } else {
-                Some(slices.first(number + 1))
+                Some(slices.slice_start(number + 1))
             };
             let range = scale.range(Window { from, to });
             pieces.push(match &found.rest {
@@ -382,16 +389,16 @@ impl SqlHome {
     }
 
     /// How a gap is cut: as the config says, or else by whole numbers.
-    async fn steps<'c>(
+    async fn gap_slicer<'c>(
         &self,
         session: &mut Session,
-        scale: Scale<'c>,
+        scale: WatermarkScale<'c>,
         gap: Window,
-    ) -> Result<Option<Slices<'c>>> {
+    ) -> Result<Option<Slicer<'c>>> {
         if let Some(slice) = &self.slice {
-            let slices = Slices::new(scale.dialect, scale.column, slice.by)?;
-            return Ok(Some(Slices {
-                is_by_instant: scale.is_instant,
+            let slices = Slicer::new(scale.dialect, scale.column, slice.width)?;
+            return Ok(Some(Slicer {
+                uses_instants: scale.compares_instants,
                 ..slices
             }));
         }
@@ -399,33 +406,33 @@ impl SqlHome {
             return Ok(None);
         }
         let bounds = self
-            .bounds(session, scale.column, scale.range(gap).condition.as_deref())
+            .min_max(session, scale.column, scale.range(gap).condition.as_deref())
             .await?;
-        let bounds = bounds.and_then(|(from, to)| value(&from).zip(value(&to)));
-        Ok(bounds.map(|(from, to)| Slices::of_key(scale.dialect, scale.column, from, to)))
+        let bounds = bounds.and_then(|(from, to)| parse_bound(&from).zip(parse_bound(&to)));
+        Ok(bounds.map(|(from, to)| Slicer::for_key(scale.dialect, scale.column, from, to)))
     }
 
     /// How many rows have no value in the column, or one without end.
-    async fn without_value(
+    async fn count_without_watermark(
         &self,
         session: &mut Session,
-        scale: Scale<'_>,
+        scale: WatermarkScale<'_>,
         watermark: &Watermark,
-        before: &Before,
+        before: &PreviousRead,
     ) -> Result<u64> {
         let may_lack =
             scale.column.nullable || scale.dialect == Dialect::Postgres && scale.is_calendar();
-        if watermark.nulls == Nulls::Skip || !may_lack {
+        if watermark.nulls == OnNull::Skip || !may_lack {
             return Ok(0);
         }
-        let from = self.relation.from(scale.dialect);
-        let rest = ranges::rest(scale.dialect, scale.column);
+        let from = self.relation.source_sql(scale.dialect);
+        let rest = slices::null_range(scale.dialect, scale.column);
         let asked = format!(
             "SELECT count(*) FROM {from}{}",
-            self.filter(rest.condition.as_deref())
+            self.where_clause(rest.condition.as_deref())
         );
         let counted = session
-            .ask("look for rows without a watermark", &asked)
+            .query_text("look for rows without a watermark", &asked)
             .await?;
         let rows = counted
             .into_iter()
@@ -434,13 +441,13 @@ impl SqlHome {
             .next()
             .and_then(|count| count.parse().ok())
             .unwrap_or(0);
-        if rows > 0 && (watermark.nulls == Nulls::Fail || before.is_final) {
+        if rows > 0 && (watermark.nulls == OnNull::Fail || before.is_append_only) {
             let (column, of) = (watermark.column.clone(), self.relation.to_string());
-            return Err(SqlError::NoValue {
+            return Err(SqlError::NullWatermark {
                 column,
                 rows,
-                of,
-                is_added: before.is_final && watermark.nulls != Nulls::Fail,
+                table: of,
+                is_append_only: before.is_append_only && watermark.nulls != OnNull::Fail,
             }
             .into());
         }
@@ -448,8 +455,8 @@ impl SqlHome {
     }
 }
 
-/// What no settled window has between a start and the bound below which all is settled.
-fn gaps(start: Option<i128>, settled: &[Window], settles: Option<i128>) -> Vec<Window> {
+/// What no closed window has between a start and the bound below which all is closed.
+fn unread_gaps(start: Option<i128>, settled: &[Window], settles: Option<i128>) -> Vec<Window> {
     let mut gaps = Vec::new();
     // Nothing stands for what lies before all values.
     let mut at = start;

@@ -5,26 +5,27 @@
 use std::collections::BTreeSet;
 
 use super::SqlError;
-use super::ranges::{Range, is_calendar, is_whole};
-use crate::config::words::Lag;
+use super::slices::{RowRange, is_calendar, is_integer};
+use crate::config::value_types::Lag;
 use crate::connection::Dialect;
-use crate::connection::calendar::{self, DAY_MICROS};
-use crate::connection::types::{Column, Type};
+use crate::connection::calendar::{self, MICROS_PER_DAY};
+use crate::connection::types::{ColumnType, SqlColumn};
 
 /// Between the bounds in a window's name.
-const TO: &str = "..";
+const BOUND_SEPARATOR: &str = "..";
 
 /// Behind the days in names of windows that end by the instant, where rows say how far their clocks
 /// are ahead. Before, such windows ended by the days of those clocks.
-pub(super) const UTC: char = 'Z';
+pub(super) const UTC_SUFFIX: char = 'Z';
 
 /// The function that gives the instant of a text in SQLite, and nothing where that is no time
 /// stamp.
-pub(super) const INSTANT: &str = "hygge_instant";
+pub(super) const INSTANT_FUNCTION: &str = "hygge_instant";
 
 /// True for the name of a window that has an end.
-pub(super) fn is_settled(name: &str) -> bool {
-    name.split_once(TO).is_some_and(|(_, to)| !to.is_empty())
+pub(super) fn is_closed(name: &str) -> bool {
+    name.split_once(BOUND_SEPARATOR)
+        .is_some_and(|(_, to)| !to.is_empty())
 }
 
 /// Some rows of the column; no bound means no end.
@@ -37,10 +38,10 @@ pub(super) struct Window {
 impl Window {
     /// Reads the name of a window: its bounds are whole numbers, or microseconds since 1970.
     pub(super) fn parse(name: &str) -> Option<Self> {
-        let (from, to) = name.split_once(TO)?;
+        let (from, to) = name.split_once(BOUND_SEPARATOR)?;
         let named = |text: &str| {
-            value(
-                text.strip_suffix(UTC)
+            parse_bound(
+                text.strip_suffix(UTC_SUFFIX)
                     .filter(|day| day.len() == 10)
                     .unwrap_or(text),
             )
@@ -59,7 +60,7 @@ impl Window {
     }
 
     /// Windows that end at these bounds, as far as they lie within.
-    pub(super) fn cut(self, bounds: &BTreeSet<i128>) -> Vec<Self> {
+    pub(super) fn split_at_bounds(self, bounds: &BTreeSet<i128>) -> Vec<Self> {
         let is_within = |bound: &&i128| {
             self.from.is_none_or(|from| from < **bound) && self.to.is_none_or(|to| **bound < to)
         };
@@ -81,42 +82,46 @@ impl Window {
 
 /// A whole number, or the microseconds since 1970 of a date or time stamp, of which the zone is
 /// UTC.
-pub(super) fn value(text: &str) -> Option<i128> {
+pub(super) fn parse_bound(text: &str) -> Option<i128> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    calendar::parse_moment(text).map(|moment| moment.instant())
+    calendar::parse_timestamp(text).map(|moment| moment.utc_micros())
 }
 
 /// How the values of a column are counted, and where windows may end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scale<'a> {
+pub(super) struct WatermarkScale<'a> {
     pub dialect: Dialect,
-    pub column: &'a Column,
+    pub column: &'a SqlColumn,
     /// Bounds are multiples of it: SQLite compares time stamps as texts, whose form only the day
     /// has for sure.
-    grain: i128,
+    granularity: i128,
     /// True for time stamps of SQLite's that may say how far their clocks are ahead: their texts
     /// are in another order than they are.
-    pub is_instant: bool,
+    pub compares_instants: bool,
 }
 
-impl<'a> Scale<'a> {
-    pub(super) fn new(dialect: Dialect, column: &'a Column) -> Result<Self, SqlError> {
-        let is_daily =
-            column.kind == Type::Date || dialect == Dialect::Sqlite && is_calendar(&column.kind);
-        if !is_whole(&column.kind) && !is_calendar(&column.kind) {
+impl<'a> WatermarkScale<'a> {
+    pub(super) fn new(dialect: Dialect, column: &'a SqlColumn) -> Result<Self, SqlError> {
+        let is_daily = column.kind == ColumnType::Date
+            || dialect == Dialect::Sqlite && is_calendar(&column.kind);
+        if !is_integer(&column.kind) && !is_calendar(&column.kind) {
             return Err(SqlError::NoWatermark {
                 column: column.name.clone(),
                 declared: column.declared.clone(),
             });
         }
-        let is_instant = dialect == Dialect::Sqlite && column.kind == Type::TimestampUtc;
+        let is_instant = dialect == Dialect::Sqlite && column.kind == ColumnType::TimestampUtc;
         Ok(Self {
             dialect,
             column,
-            grain: if is_daily { i128::from(DAY_MICROS) } else { 1 },
-            is_instant,
+            granularity: if is_daily {
+                i128::from(MICROS_PER_DAY)
+            } else {
+                1
+            },
+            compares_instants: is_instant,
         })
     }
 
@@ -125,16 +130,16 @@ impl<'a> Scale<'a> {
     }
 
     pub(super) fn floor(&self, value: i128) -> i128 {
-        value.div_euclid(self.grain) * self.grain
+        value.div_euclid(self.granularity) * self.granularity
     }
 
     /// How far behind the largest value rows may still come.
     pub(super) fn lag(&self, lag: Lag) -> Result<i128, SqlError> {
-        if lag.is_plain == self.is_calendar() && lag.value > 0 {
+        if lag.is_unitless == self.is_calendar() && lag.value > 0 {
             let (column, declared) = (self.column.name.clone(), self.column.declared.clone());
-            return Err(SqlError::NoBound {
+            return Err(SqlError::InvalidBound {
                 what: "lag",
-                value: lag.shown(),
+                value: lag.to_config_text(),
                 column,
                 declared,
             });
@@ -144,8 +149,8 @@ impl<'a> Scale<'a> {
 
     pub(super) fn start(&self, start: &str) -> Result<i128, SqlError> {
         let has_form = start.parse::<i128>().is_err() == self.is_calendar();
-        let bound = value(start).filter(|bound| has_form && self.floor(*bound) == *bound);
-        bound.ok_or_else(|| SqlError::NoBound {
+        let bound = parse_bound(start).filter(|bound| has_form && self.floor(*bound) == *bound);
+        bound.ok_or_else(|| SqlError::InvalidBound {
             what: "start",
             value: start.to_string(),
             column: self.column.name.clone(),
@@ -155,75 +160,80 @@ impl<'a> Scale<'a> {
 
     /// A bound as names have it.
     fn name(&self, bound: i128) -> String {
-        match self.moment(bound) {
-            Some(moment) if self.grain == 1 => moment
+        match self.bound_timestamp(bound) {
+            Some(moment) if self.granularity == 1 => moment
                 .trim_end_matches('0')
                 .trim_end_matches('.')
                 .replace(' ', "T"),
-            Some(moment) if self.is_instant => format!("{}{UTC}", day_of(&moment)),
-            Some(moment) => day_of(&moment).to_string(),
+            Some(moment) if self.compares_instants => format!("{}{UTC_SUFFIX}", date_part(&moment)),
+            Some(moment) => date_part(&moment).to_string(),
             None => bound.to_string(),
         }
     }
 
     /// A bound as the database compares it.
     pub(super) fn literal(&self, bound: i128) -> String {
-        match self.moment(bound) {
-            Some(moment) if self.grain == 1 => self.dialect.text(&moment),
-            Some(moment) => self.dialect.text(day_of(&moment)),
+        match self.bound_timestamp(bound) {
+            Some(moment) if self.granularity == 1 => self.dialect.quote_text(&moment),
+            Some(moment) => self.dialect.quote_text(date_part(&moment)),
             None => bound.to_string(),
         }
     }
 
     /// What is true for values from a bound on.
-    fn from(&self, bound: i128) -> String {
-        let column = self.dialect.quoted(&self.column.name);
-        if !self.is_instant {
+    fn lower_condition(&self, bound: i128) -> String {
+        let column = self.dialect.quote_name(&self.column.name);
+        if !self.compares_instants {
             return format!("{column} >= {}", self.literal(bound));
         }
         // No clock is ahead or behind by more than a day: so far, an index of the texts finds the
         // rows.
-        let near = self.literal(bound - i128::from(DAY_MICROS));
-        format!("{column} >= {near} AND {}", self.by_instant(bound, ">="))
+        let near = self.literal(bound - i128::from(MICROS_PER_DAY));
+        format!(
+            "{column} >= {near} AND {}",
+            self.instant_condition(bound, ">=")
+        )
     }
 
     /// What is true for values below a bound.
-    fn below(&self, bound: i128) -> String {
-        let column = self.dialect.quoted(&self.column.name);
-        if !self.is_instant {
+    fn upper_condition(&self, bound: i128) -> String {
+        let column = self.dialect.quote_name(&self.column.name);
+        if !self.compares_instants {
             return format!("{column} < {}", self.literal(bound));
         }
-        let far = bound + i128::from(DAY_MICROS);
-        let near = shown(far).map(|_| format!("{column} < {} AND ", self.literal(far)));
+        let far = bound + i128::from(MICROS_PER_DAY);
+        let near =
+            format_bound_micros(far).map(|_| format!("{column} < {} AND ", self.literal(far)));
         format!(
             "{}{}",
             near.unwrap_or_default(),
-            self.by_instant(bound, "<")
+            self.instant_condition(bound, "<")
         )
     }
 
     /// Compares instants; what is no time stamp has its place as a text, and fails when it is read
     /// there.
-    fn by_instant(&self, bound: i128, comparison: &str) -> String {
-        let column = self.dialect.quoted(&self.column.name);
+    fn instant_condition(&self, bound: i128, comparison: &str) -> String {
+        let column = self.dialect.quote_name(&self.column.name);
         format!(
-            "coalesce({INSTANT}({column}) {comparison} {bound}, {column} {comparison} {})",
+            "coalesce({INSTANT_FUNCTION}({column}) {comparison} {bound}, {column} {comparison} {})",
             self.literal(bound)
         )
     }
 
-    fn moment(&self, bound: i128) -> Option<String> {
+    fn bound_timestamp(&self, bound: i128) -> Option<String> {
         // Bounds come from values that have a year from 1 to 9999; what is taken from them may lie
         // below.
-        self.is_calendar()
-            .then(|| shown(bound).unwrap_or_else(|| "0001-01-01 00:00:00.000000".into()))
+        self.is_calendar().then(|| {
+            format_bound_micros(bound).unwrap_or_else(|| "0001-01-01 00:00:00.000000".into())
+        })
     }
 
-    pub(super) fn range(&self, Window { from, to }: Window) -> Range {
-        let column = self.dialect.quoted(&self.column.name);
+    pub(super) fn range(&self, Window { from, to }: Window) -> RowRange {
+        let column = self.dialect.quote_name(&self.column.name);
         let mut conditions = Vec::new();
-        conditions.extend(from.map(|from| self.from(from)));
-        conditions.extend(to.map(|to| self.below(to)));
+        conditions.extend(from.map(|from| self.lower_condition(from)));
+        conditions.extend(to.map(|to| self.upper_condition(to)));
         match (self.dialect, self.is_calendar()) {
             // Those without an end are with those without a value.
             (Dialect::Postgres, true) => conditions.push(format!("isfinite({column})")),
@@ -231,27 +241,27 @@ impl<'a> Scale<'a> {
             _ => {}
         }
         let name = |bound: Option<i128>| bound.map_or_else(String::new, |bound| self.name(bound));
-        Range {
-            name: format!("{}{TO}{}", name(from), name(to)),
+        RowRange {
+            name: format!("{}{BOUND_SEPARATOR}{}", name(from), name(to)),
             condition: Some(conditions.join(" AND ")),
         }
     }
 
-    /// Where everything is settled below a value that no other row will have.
-    pub(super) fn behind(&self, value: i128) -> Option<i128> {
-        let is_whole_day = self.column.kind == Type::Date;
-        let behind = (self.grain == 1 || is_whole_day).then_some(value + self.grain);
-        behind.filter(|behind| !self.is_calendar() || shown(*behind).is_some())
+    /// Where everything is closed below a value that no other row will have.
+    pub(super) fn bound_after(&self, value: i128) -> Option<i128> {
+        let is_whole_day = self.column.kind == ColumnType::Date;
+        let behind = (self.granularity == 1 || is_whole_day).then_some(value + self.granularity);
+        behind.filter(|behind| !self.is_calendar() || format_bound_micros(*behind).is_some())
     }
 }
 
 /// Microseconds since 1970 as databases write them; nothing for a year that is not one from 1 to
 /// 9999.
-pub(super) fn shown(bound: i128) -> Option<String> {
-    calendar::shown_moment(i64::try_from(bound).ok()?).ok()
+pub(super) fn format_bound_micros(bound: i128) -> Option<String> {
+    calendar::format_timestamp(i64::try_from(bound).ok()?).ok()
 }
 
-fn day_of(moment: &str) -> &str {
+fn date_part(moment: &str) -> &str {
     moment.split(' ').next().unwrap_or_default()
 }
 
@@ -259,13 +269,13 @@ fn day_of(moment: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn column(kind: Type) -> Column {
-        Column {
+    fn column(kind: ColumnType) -> SqlColumn {
+        SqlColumn {
             name: "at".into(),
             declared: String::new(),
             kind,
             nullable: true,
-            as_text: false,
+            is_read_as_text: false,
         }
     }
 
@@ -274,50 +284,50 @@ mod tests {
         for (dialect, kind, from, to, name) in [
             (
                 Dialect::Postgres,
-                Type::Int64,
+                ColumnType::Int64,
                 Some("-5"),
                 Some("10"),
                 "-5..10",
             ),
             (
                 Dialect::Postgres,
-                Type::Timestamp,
+                ColumnType::Timestamp,
                 Some("2026-01-01"),
                 Some("2026-01-01T10:00:00.5"),
                 "2026-01-01T00:00:00..2026-01-01T10:00:00.5",
             ),
             (
                 Dialect::MySql,
-                Type::Date,
+                ColumnType::Date,
                 Some("2026-01-01"),
                 None,
                 "2026-01-01..",
             ),
             (
                 Dialect::Sqlite,
-                Type::Timestamp,
+                ColumnType::Timestamp,
                 None,
                 Some("2026-02-01"),
                 "..2026-02-01",
             ),
             (
                 Dialect::Sqlite,
-                Type::TimestampUtc,
+                ColumnType::TimestampUtc,
                 Some("2026-01-01"),
                 Some("2026-02-01"),
                 "2026-01-01Z..2026-02-01Z",
             ),
         ] {
             let column = column(kind);
-            let scale = Scale::new(dialect, &column).expect("a scale");
+            let scale = WatermarkScale::new(dialect, &column).expect("a scale");
             let window = Window {
-                from: from.and_then(value),
-                to: to.and_then(value),
+                from: from.and_then(parse_bound),
+                to: to.and_then(parse_bound),
             };
             let range = scale.range(window);
             assert_eq!(range.name, name);
             assert_eq!(Window::parse(&range.name), Some(window), "{name}");
-            assert_eq!(is_settled(&range.name), to.is_some(), "{name}");
+            assert_eq!(is_closed(&range.name), to.is_some(), "{name}");
         }
         for none in ["", "5", "a..b", "2026-13-01..", "5..x"] {
             assert_eq!(Window::parse(none), None, "{none}");
@@ -329,19 +339,19 @@ mod tests {
         let bounds = BTreeSet::from([0, 10, 20, 30]);
         let window = |from, to| Window { from, to };
         assert_eq!(
-            window(Some(0), Some(20)).cut(&bounds),
+            window(Some(0), Some(20)).split_at_bounds(&bounds),
             [window(Some(0), Some(10)), window(Some(10), Some(20))]
         );
         assert_eq!(
-            window(Some(25), None).cut(&bounds),
+            window(Some(25), None).split_at_bounds(&bounds),
             [window(Some(25), Some(30)), window(Some(30), None)]
         );
         assert_eq!(
-            window(Some(11), Some(12)).cut(&bounds),
+            window(Some(11), Some(12)).split_at_bounds(&bounds),
             [window(Some(11), Some(12))]
         );
         assert_eq!(
-            window(None, None).cut(&BTreeSet::new()),
+            window(None, None).split_at_bounds(&BTreeSet::new()),
             [window(None, None)]
         );
     }
@@ -349,19 +359,19 @@ mod tests {
     #[test]
     fn what_no_other_row_will_have_is_behind_the_value() {
         let (number, day, moment) = (
-            column(Type::Int32),
-            column(Type::Date),
-            column(Type::Timestamp),
+            column(ColumnType::Int32),
+            column(ColumnType::Date),
+            column(ColumnType::Timestamp),
         );
-        let behind = |dialect, column: &Column, bound: &str| {
-            Scale::new(dialect, column)
+        let behind = |dialect, column: &SqlColumn, bound: &str| {
+            WatermarkScale::new(dialect, column)
                 .expect("a scale")
-                .behind(value(bound).expect("a bound"))
+                .bound_after(parse_bound(bound).expect("a bound"))
         };
         assert_eq!(behind(Dialect::Postgres, &number, "41"), Some(42));
         assert_eq!(
             behind(Dialect::Postgres, &day, "2026-01-31"),
-            value("2026-02-01")
+            parse_bound("2026-02-01")
         );
         assert_eq!(
             behind(Dialect::Sqlite, &moment, "2026-01-31"),

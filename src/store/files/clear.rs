@@ -2,31 +2,31 @@
 
 use std::collections::HashMap;
 
-use super::latest;
-use super::old::parts as parts_before;
-use super::parts::digest;
-use super::{Site, live, read_receipt};
-use crate::fs::{self, own};
+use super::latest_set;
+use super::parts::file_digest;
+use super::previous_set::unaltered_parts as previous_parts;
+use super::{FilesStorePaths, list_live, read_receipt};
+use crate::fs::{self, nofollow};
 use crate::store::receipt::Part;
-use crate::store::{Clearing, StoreError};
+use crate::store::{RemovalPlan, StoreError};
 
 /// What clearing a store removes.
 ///
 /// # Errors
 /// Something in it was added or altered by someone else, or a publication was interrupted.
-pub(super) fn look(site: &Site) -> Result<Clearing, StoreError> {
-    let Some(receipt) = read_receipt(site)? else {
-        return Ok(Clearing::default());
+pub(super) fn removal_plan(paths: &FilesStorePaths) -> Result<RemovalPlan, StoreError> {
+    let Some(receipt) = read_receipt(paths)? else {
+        return Ok(RemovalPlan::default());
     };
     if receipt.pending.is_some() {
-        return Err(StoreError::Unsettled(site.live.clone()));
+        return Err(StoreError::Unrecovered(paths.live.clone()));
     }
     let parts = receipt
         .published
         .as_ref()
         .map(|published| published.manifest.parts.as_slice())
         .unwrap_or_default();
-    let found = live(&site.live)?;
+    let found = list_live(&paths.live)?;
     let parts: HashMap<&str, &Part> = parts
         .iter()
         .map(|part| (part.name.as_str(), part))
@@ -39,42 +39,48 @@ pub(super) fn look(site: &Site) -> Result<Clearing, StoreError> {
     let names: Vec<String> = others.take(3).cloned().collect();
     if !names.is_empty() {
         return Err(StoreError::Added {
-            path: site.live.clone(),
+            path: paths.live.clone(),
             names,
         });
     }
-    let mut clearing = Clearing::default();
+    let mut clearing = RemovalPlan::default();
     for part in found
         .files
         .keys()
         .filter_map(|name| parts.get(name.as_str()))
     {
-        let path = site.live.join(&part.name);
-        if digest(&path)? != part.digest {
+        let path = paths.live.join(&part.name);
+        if file_digest(&path)? != part.digest {
             return Err(StoreError::Altered {
-                path: site.live.clone(),
+                path: paths.live.clone(),
                 name: part.name.clone(),
             });
         }
         clearing.bytes += part.bytes;
         clearing.files.push(path);
     }
-    let beside = parts_before(site, &receipt)?
+    let beside = previous_parts(paths, &receipt)?
         .into_iter()
-        .chain(latest::parts(site, &receipt)?);
+        .chain(latest_set::waiting_parts(paths, &receipt)?);
     clearing.files.extend(beside.map(|(path, _)| path));
-    clearing.files.push(site.receipt.clone());
+    clearing.files.push(paths.receipt.clone());
     Ok(clearing)
 }
 
-/// Removes what [`look`] says, the receipt last, and the folders that are empty then.
-pub(super) fn clear(site: &Site) -> Result<(), StoreError> {
-    for file in look(site)?.files {
+/// Removes what [`removal_plan`] says, the receipt last, and the folders that are empty then.
+pub(super) fn clear(paths: &FilesStorePaths) -> Result<(), StoreError> {
+    for file in removal_plan(paths)?.files {
         fs::remove_file(&file)?;
     }
-    let [beside, inside] = site.latests();
-    for folder in [&site.old, &beside, &inside, &site.inside, &site.live] {
-        if own::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
+    let [beside, inside] = paths.latest_folders();
+    for folder in [
+        &paths.previous_set,
+        &beside,
+        &inside,
+        &paths.inner_hygge_folder,
+        &paths.live,
+    ] {
+        if nofollow::list(folder, |_| false)?.is_some_and(|found| found.is_empty()) {
             fs::remove_empty_folder(folder)?;
         }
     }

@@ -6,37 +6,37 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::old::retire;
-use super::parts::{is_part, put_aside, return_parts, shelve};
-use super::publish::{intent, lay_out};
-use super::{Site, latest, write_receipt};
+use super::parts::{displace, is_unaltered_part, move_to_staging, return_to_staging};
+use super::previous_set::retire_previous;
+use super::publish::{lay_out, pending_receipt};
+use super::{FilesStorePaths, latest_set, write_receipt};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, own};
-use crate::store::receipt::{Manifest, Part, Published, Receipt};
-use crate::store::room::Room;
+use crate::fs::{self, nofollow};
+use crate::store::context::PublishContext;
+use crate::store::receipt::{Manifest, Part, PublishedSet, Receipt};
 use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one, file by file.
 pub(super) fn publish(
-    site: &Site,
+    paths: &FilesStorePaths,
     publication: &Publication<'_>,
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<Receipt, StoreError> {
-    retire(site, publication.receipt, room)?;
-    own::create_folder(&site.inside)?;
-    let adopted = super::publish::adopted(site, publication)?;
-    lay_out(site, &site.next_inside(), publication, room)?;
+    retire_previous(paths, publication.receipt, context)?;
+    nofollow::create_folder(&paths.inner_hygge_folder)?;
+    let adopted = super::publish::adopted_files(paths, publication)?;
+    lay_out(paths, &paths.inner_next(), publication, context)?;
     // The store may be a filesystem of its own, and what is laid out lies there: recovery goes on
     // from the intent.
-    room.sync(&[&site.live])?;
+    context.sync(&[&paths.live])?;
     let mut receipt = Receipt {
         pending_in_place: true,
-        ..intent(publication, adopted)
+        ..pending_receipt(publication, adopted)
     };
-    write_receipt(site, &receipt)?;
-    room.sync(&[&site.hidden])?;
-    finish(site, &mut receipt, Some(publication.altered), room)?;
-    write_receipt(site, &receipt)?;
+    write_receipt(paths, &receipt)?;
+    context.sync(&[&paths.hygge_folder])?;
+    finish(paths, &mut receipt, Some(publication.altered), context)?;
+    write_receipt(paths, &receipt)?;
     Ok(receipt)
 }
 
@@ -44,31 +44,31 @@ pub(super) fn publish(
 /// place already is left there. `altered` are the names that someone altered, as far as that is
 /// known.
 pub(super) fn finish(
-    site: &Site,
+    paths: &FilesStorePaths,
     receipt: &mut Receipt,
     altered: Option<&[String]>,
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
     let Some(pending) = receipt.pending.take() else {
         return Ok(());
     };
-    let next = site.next_inside();
-    let leaving = Leaving::new(site, receipt, &pending, altered, room);
+    let next = paths.inner_next();
+    let outgoing = OutgoingSet::new(paths, receipt, &pending, altered, context);
     if receipt.published.is_none() {
-        take_over(site, &pending.manifest, room)?;
+        displace_foreign_files(paths, &pending.manifest, context)?;
     }
     for part in &pending.manifest.parts {
-        let (from, to) = (next.join(&part.name), site.live.join(&part.name));
-        let Some(laid_out) = own::stat(&from)?
+        let (from, to) = (next.join(&part.name), paths.live.join(&part.name));
+        let Some(laid_out) = nofollow::stat(&from)?
             .filter(|laid_out| laid_out.is_file && laid_out.stat.size == part.bytes)
         else {
             continue;
         };
-        if own::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
+        if nofollow::stat(&to)?.is_some_and(|there| there.stat.inode == laid_out.stat.inode) {
             // Two names of one file: the one in the store was the right one already.
             fs::remove_file(&from)?;
         } else {
-            leaving.make_way(&part.name)?;
+            outgoing.archive_part(&part.name)?;
             fs::rename(&from, &to)?;
         }
     }
@@ -78,42 +78,42 @@ pub(super) fn finish(
         .iter()
         .map(|part| part.name.as_str())
         .collect();
-    for name in leaving
+    for name in outgoing
         .parts
         .keys()
         .filter(|name| !stays.contains(name.as_str()))
     {
-        leaving.leave(name)?;
+        outgoing.retire_part(name)?;
     }
-    return_parts(site, &next, room)?;
-    room.sync(&[&site.live])?;
-    room.let_go_of_parts()?;
-    receipt.succeed(pending);
+    return_to_staging(paths, &next, context)?;
+    context.sync(&[&paths.live])?;
+    context.remove_copied_parts()?;
+    receipt.promote(pending);
     Ok(())
 }
 
 /// The set that goes.
-struct Leaving<'a> {
-    site: &'a Site,
-    room: &'a Room<'a>,
+struct OutgoingSet<'a> {
+    paths: &'a FilesStorePaths,
+    context: &'a PublishContext<'a>,
     parts: HashMap<String, Part>,
     /// When it was published.
-    at: String,
+    published_at: String,
     /// The names that someone altered; where that is not known, everything is digested.
     altered: Option<HashSet<String>>,
     /// What the latest set has, which stays beside the store.
-    of_latest: HashSet<Fingerprint>,
+    latest_digests: HashSet<Fingerprint>,
     /// What the new set has.
-    coming: HashSet<Fingerprint>,
+    incoming_digests: HashSet<Fingerprint>,
 }
 
-impl<'a> Leaving<'a> {
+impl<'a> OutgoingSet<'a> {
     fn new(
-        site: &'a Site,
+        paths: &'a FilesStorePaths,
         receipt: &Receipt,
-        pending: &Published,
+        pending: &PublishedSet,
         altered: Option<&[String]>,
-        room: &'a Room<'a>,
+        context: &'a PublishContext<'a>,
     ) -> Self {
         let latest = pending.pinned.and_then(|_| receipt.latest());
         let (parts, at) = match &receipt.published {
@@ -126,20 +126,20 @@ impl<'a> Leaving<'a> {
             .collect();
         let altered = altered.map(|names| names.iter().cloned().collect());
         Self {
-            site,
-            room,
+            paths,
+            context,
             parts,
-            at,
+            published_at: at,
             altered,
-            of_latest: latest::digests(latest),
-            coming: latest::digests(Some(pending)),
+            latest_digests: latest_set::part_digests(latest),
+            incoming_digests: latest_set::part_digests(Some(pending)),
         }
     }
 
     /// The part that has a name, if it is what has it now; what someone else put there goes aside.
-    fn part(&self, name: &str) -> Result<Option<&Part>, StoreError> {
-        let path = self.site.live.join(name);
-        let Some(found) = own::stat(&path)? else {
+    fn unaltered_part(&self, name: &str) -> Result<Option<&Part>, StoreError> {
+        let path = self.paths.live.join(name);
+        let Some(found) = nofollow::stat(&path)? else {
             return Ok(None);
         };
         let is_altered = self
@@ -148,49 +148,53 @@ impl<'a> Leaving<'a> {
             .is_some_and(|altered| altered.contains(name));
         let part = self.parts.get(name).filter(|_| !is_altered);
         // Whatever its time says, where nobody has looked at it under the lock.
-        let at = if self.altered.is_some() { &self.at } else { "" };
+        let at = if self.altered.is_some() {
+            &self.published_at
+        } else {
+            ""
+        };
         match part {
-            Some(part) if is_part(&path, &found, part, at)? => Ok(Some(part)),
+            Some(part) if is_unaltered_part(&path, &found, part, at)? => Ok(Some(part)),
             _ => {
-                put_aside(self.site, &path, name, self.room)?;
+                displace(self.paths, &path, name, self.context)?;
                 Ok(None)
             }
         }
     }
 
     /// Another part is about to take a name: the old one is kept as history.
-    fn make_way(&self, name: &str) -> Result<(), StoreError> {
+    fn archive_part(&self, name: &str) -> Result<(), StoreError> {
         // What is in the new set too is no history, and two stores may never come to share a file.
         let Some(part) = self
-            .part(name)?
-            .filter(|part| !self.coming.contains(&part.digest))
+            .unaltered_part(name)?
+            .filter(|part| !self.incoming_digests.contains(&part.digest))
         else {
             return Ok(());
         };
-        let path = self.site.live.join(name);
-        let is_of_latest = self.of_latest.contains(&part.digest);
+        let path = self.paths.live.join(name);
+        let is_of_latest = self.latest_digests.contains(&part.digest);
         let place = if is_of_latest {
-            own::create_folder(&self.site.latest())?;
-            self.site.latest().join(part.digest.to_string())
+            nofollow::create_folder(&self.paths.latest_set())?;
+            self.paths.latest_set().join(part.digest.to_string())
         } else {
-            self.room.staged.place(&part.digest)?
+            self.context.staging.make_part_path(&part.digest)?
         };
-        if own::stat(&place)?.is_some() {
+        if nofollow::stat(&place)?.is_some() {
             return Ok(());
         }
         match fs::link(&path, &place) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(error) if error.is_other_filesystem() => {}
+            Err(error) if error.is_cross_device() => {}
             Err(error) => return Err(error.into()),
         }
         let copy = if is_of_latest {
             place.with_extension("copy")
         } else {
-            self.room.staged.scratch()?
+            self.context.staging.temp_path()?
         };
         fs::remove_file(&copy)?;
-        let (copied, _) = own::copy(&path, &copy, |_| Ok(()))?;
+        let (copied, _) = nofollow::copy(&path, &copy, |_| Ok(()))?;
         if Fingerprint::from_bytes(copied) == part.digest {
             Ok(fs::rename(&copy, &place)?)
         } else {
@@ -199,33 +203,37 @@ impl<'a> Leaving<'a> {
     }
 
     /// Nothing takes a name.
-    fn leave(&self, name: &str) -> Result<(), StoreError> {
-        let Some(part) = self.part(name)? else {
+    fn retire_part(&self, name: &str) -> Result<(), StoreError> {
+        let Some(part) = self.unaltered_part(name)? else {
             return Ok(());
         };
-        let path = self.site.live.join(name);
-        if self.of_latest.contains(&part.digest) {
-            latest::keep(self.site, &path, &part.digest)
+        let path = self.paths.live.join(name);
+        if self.latest_digests.contains(&part.digest) {
+            latest_set::keep_part(self.paths, &path, &part.digest)
         } else {
-            shelve(self.site, &path, &part.digest, self.room)
+            move_to_staging(self.paths, &path, &part.digest, self.context)
         }
     }
 }
 
 /// What is in a folder that hygge had not made goes aside. What was put into its place already
 /// stays.
-fn take_over(site: &Site, manifest: &Manifest, room: &Room<'_>) -> Result<(), StoreError> {
-    let next = site.next_inside();
+fn displace_foreign_files(
+    paths: &FilesStorePaths,
+    manifest: &Manifest,
+    context: &PublishContext<'_>,
+) -> Result<(), StoreError> {
+    let next = paths.inner_next();
     let ours: HashSet<&str> = manifest
         .parts
         .iter()
         .map(|part| part.name.as_str())
         .collect();
-    for entry in fs::list(&site.live, fs::is_hidden)?.unwrap_or_default() {
+    for entry in fs::list(&paths.live, fs::is_hidden)?.unwrap_or_default() {
         let name = entry.relative.to_string_lossy().into_owned();
-        let is_ours = ours.contains(name.as_str()) && own::stat(&next.join(&name))?.is_none();
+        let is_ours = ours.contains(name.as_str()) && nofollow::stat(&next.join(&name))?.is_none();
         if !is_ours {
-            put_aside(site, &site.live.join(&entry.relative), &name, room)?;
+            displace(paths, &paths.live.join(&entry.relative), &name, context)?;
         }
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! `file_pattern`: the names of a store's files, made from placeholders.
 
 use crate::fs;
-use crate::store::Naming;
+use crate::store::PartNaming;
 
 /// Fills the placeholders of a pattern. `{sequence:05d}` is padded with zeros to five digits.
-pub(super) fn fill(pattern: &str, naming: &Naming<'_>) -> String {
+pub(super) fn fill(pattern: &str, naming: &PartNaming<'_>) -> String {
     let mut name = String::new();
     for piece in pieces(pattern) {
         match piece {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled() {
-        let naming = Naming {
+        let naming = PartNaming {
             sequence: 7,
             stem: "a{b}",
             digest: None,

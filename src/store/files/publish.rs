@@ -6,52 +6,57 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::old::{rescue, retire};
-use super::parts::return_parts;
-use super::{Site, latest, write_receipt};
+use super::parts::return_to_staging;
+use super::previous_set::{relocate_foreign_files, retire_previous};
+use super::{FilesStorePaths, latest_set, write_receipt};
 use crate::fingerprint::Fingerprint;
-use crate::fs::{self, Stat, own};
-use crate::store::receipt::{self, Adopted, Manifest, Part, Previous, Published, Receipt};
-use crate::store::room::{Room, Taken};
+use crate::fs::{self, Stat, nofollow};
+use crate::store::context::{MoveOutcome, PublishContext};
+use crate::store::receipt::{
+    self, AdoptedFiles, Manifest, Part, PreviousSet, PublishedSet, Receipt,
+};
 use crate::store::{Publication, StoreError};
 
 /// Puts the new set in the place of the old one.
 pub(super) fn publish(
-    site: &Site,
+    paths: &FilesStorePaths,
     publication: &Publication<'_>,
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<Receipt, StoreError> {
-    retire(site, publication.receipt, room)?;
+    retire_previous(paths, publication.receipt, context)?;
     let published = publication
         .receipt
         .and_then(|receipt| receipt.published.as_ref());
-    let displaced = displace(site, publication, room)?;
-    let adopted = adopted(site, publication)?;
-    lay_out(site, &site.next, publication, room)?;
-    let mut receipt = intent(publication, adopted);
-    receipt.pending_inode = own::stat(&site.next)?.map(|found| found.stat.inode);
-    write_receipt(site, &receipt)?;
-    room.sync(&[&site.hidden])?;
-    fs::exchange_folders(&site.next, &site.live, &site.old)?;
-    room.sync(&[&site.hidden])?;
-    room.let_go_of_parts()?;
-    forget_displaced(site, &displaced)?;
+    let displaced = displace_altered(paths, publication, context)?;
+    let adopted = adopted_files(paths, publication)?;
+    lay_out(paths, &paths.next, publication, context)?;
+    let mut receipt = pending_receipt(publication, adopted);
+    receipt.pending_inode = nofollow::stat(&paths.next)?.map(|found| found.stat.inode);
+    write_receipt(paths, &receipt)?;
+    context.sync(&[&paths.hygge_folder])?;
+    fs::exchange_folders(&paths.next, &paths.live, &paths.previous_set)?;
+    context.sync(&[&paths.hygge_folder])?;
+    context.remove_copied_parts()?;
+    remove_displaced_links(paths, &displaced)?;
     let none = Manifest::default();
-    rescue(
-        site,
-        &site.old,
+    relocate_foreign_files(
+        paths,
+        &paths.previous_set,
         published.map_or(&none, |published| &published.manifest),
-        room,
+        context,
     )?;
     if let Some(next) = receipt.pending.take() {
-        receipt.previous = receipt.succeed(next).map(Previous::from);
+        receipt.previous = receipt.promote(next).map(PreviousSet::from);
     }
-    write_receipt(site, &receipt)?;
+    write_receipt(paths, &receipt)?;
     Ok(receipt)
 }
 
 /// What is about to happen. All that the receipt says of now stays true if it does not.
-pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) -> Receipt {
+pub(super) fn pending_receipt(
+    publication: &Publication<'_>,
+    adopted: Option<AdoptedFiles>,
+) -> Receipt {
     let before = publication.receipt;
     Receipt {
         version: receipt::VERSION,
@@ -62,7 +67,7 @@ pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) ->
         // A power cut may lose that its parts went to staging.
         previous: before.and_then(|before| before.previous.clone()),
         // Nothing of the set is written to after this moment.
-        pending: Some(Published {
+        pending: Some(PublishedSet {
             at: Timestamp::now().to_string(),
             ..publication.next.clone()
         }),
@@ -74,52 +79,55 @@ pub(super) fn intent(publication: &Publication<'_>, adopted: Option<Adopted>) ->
 }
 
 /// What is in a folder that hygge takes over; what it took over once stays written down.
-pub(super) fn adopted(
-    site: &Site,
+pub(super) fn adopted_files(
+    paths: &FilesStorePaths,
     publication: &Publication<'_>,
-) -> Result<Option<Adopted>, StoreError> {
+) -> Result<Option<AdoptedFiles>, StoreError> {
     if let Some(receipt) = publication.receipt {
         return Ok(receipt.adopted.clone());
     }
-    let found = fs::list(&site.live, fs::is_hidden)?.unwrap_or_default();
+    let found = fs::list(&paths.live, fs::is_hidden)?.unwrap_or_default();
     let mut names: Vec<String> = found
         .iter()
         .map(|entry| entry.relative.to_string_lossy().into_owned())
         .collect();
     names.sort();
-    Ok((!names.is_empty()).then(|| Adopted {
+    Ok((!names.is_empty()).then(|| AdoptedFiles {
         names,
         at: Timestamp::now().to_string(),
     }))
 }
 
 /// Puts aside what someone altered, before anything is exchanged; gives how each file looked.
-fn displace(
-    site: &Site,
+fn displace_altered(
+    paths: &FilesStorePaths,
     publication: &Publication<'_>,
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<Vec<(String, Stat)>, StoreError> {
     let mut displaced = Vec::new();
     for name in publication.altered {
-        let folder = site.displaced().join(&room.moment);
-        own::create_folder(&folder)?;
-        let (from, to) = (site.live.join(name), fs::free_name(&folder, name));
-        room.link(&from, &to)?;
-        room.note_aside(to);
-        displaced.extend(own::stat(&from)?.map(|found| (name.clone(), found.stat)));
+        let folder = paths.displaced_folder().join(&context.timestamp);
+        nofollow::create_folder(&folder)?;
+        let (from, to) = (paths.live.join(name), fs::unused_path(&folder, name));
+        context.link_or_copy(&from, &to)?;
+        context.note_displaced(to);
+        displaced.extend(nofollow::stat(&from)?.map(|found| (name.clone(), found.stat)));
     }
     Ok(displaced)
 }
 
 /// Takes away the second names of what was displaced, unless someone wrote to it once more.
-fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), StoreError> {
+fn remove_displaced_links(
+    paths: &FilesStorePaths,
+    displaced: &[(String, Stat)],
+) -> Result<(), StoreError> {
     for (name, stat) in displaced {
-        let path = site.old.join(name);
-        let same = |found: fs::Found| {
+        let path = paths.previous_set.join(name);
+        let same = |found: fs::DirEntry| {
             (found.stat.inode, found.stat.size, found.stat.mtime_ns)
                 == (stat.inode, stat.size, stat.mtime_ns)
         };
-        if own::stat(&path)?.is_some_and(same) {
+        if nofollow::stat(&path)?.is_some_and(same) {
             fs::remove_file(&path)?;
         }
     }
@@ -128,17 +136,17 @@ fn forget_displaced(site: &Site, displaced: &[(String, Stat)]) -> Result<(), Sto
 
 /// Fills a folder with the new set and with what is carried over.
 pub(super) fn lay_out(
-    site: &Site,
+    paths: &FilesStorePaths,
     next: &Path,
     publication: &Publication<'_>,
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<(), StoreError> {
-    return_parts(site, next, room)?;
-    own::create_folder(next)?;
-    if let Some(parent) = fs::permissions_of(&site.live)? {
+    return_to_staging(paths, next, context)?;
+    nofollow::create_folder(next)?;
+    if let Some(parent) = fs::permissions_of(&paths.live)? {
         fs::set_permissions(next, parent)?;
     }
-    let mut sources = live_sources(site, publication)?;
+    let mut sources = reusable_files(paths, publication)?;
     let mut placed: BTreeMap<Fingerprint, PathBuf> = BTreeMap::new();
     for part in &publication.next.manifest.parts {
         let to = next.join(&part.name);
@@ -150,26 +158,26 @@ pub(super) fn lay_out(
             let copied = if fs::is_link(&from)? {
                 Some(Fingerprint::from_bytes(fs::copy(&from, &to, |_| Ok(()))?.0))
             } else {
-                room.link(&from, &to)?
+                context.link_or_copy(&from, &to)?
             };
             if copied.is_some_and(|digest| digest != part.digest) {
-                return Err(StoreError::Part(part.name.clone()));
+                return Err(StoreError::UnusablePart(part.name.clone()));
             }
         } else if let Some(twin) = placed.get(&part.digest) {
             // Equal parts are different files, so that altering one does not alter the other.
             copy_part(twin, &to, part)?;
         } else {
-            place_staged(&to, part, room)?;
+            move_staged_part(&to, part, context)?;
         }
         placed.entry(part.digest).or_insert(to);
     }
-    for entry in fs::list(&site.live, |_| false)?
-        .filter(|_| next == site.next)
+    for entry in fs::list(&paths.live, |_| false)?
+        .filter(|_| next == paths.next)
         .unwrap_or_default()
     {
         // What is no file, a link among them, follows after the exchange, and so does what can have
         // no second name: a copy would not be it.
-        let from = site.live.join(&entry.relative);
+        let from = paths.live.join(&entry.relative);
         if entry.relative.to_str().is_some_and(fs::is_hidden) && entry.is_file && !entry.is_link {
             fs::link(&from, &next.join(&entry.relative))?;
         }
@@ -186,15 +194,15 @@ fn choose(sources: &mut BTreeMap<OsString, PathBuf>, name: &str) -> Option<PathB
 
 /// The files that may be linked into the new set: live ones that nobody altered, and those that
 /// wait for it.
-fn live_sources(
-    site: &Site,
+fn reusable_files(
+    paths: &FilesStorePaths,
     publication: &Publication<'_>,
 ) -> Result<BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>>, StoreError> {
     let mut sources: BTreeMap<Fingerprint, BTreeMap<OsString, PathBuf>> = BTreeMap::new();
     let Some(receipt) = publication.receipt else {
         return Ok(sources);
     };
-    for (path, digest) in latest::parts(site, receipt)? {
+    for (path, digest) in latest_set::waiting_parts(paths, receipt)? {
         sources
             .entry(digest)
             .or_default()
@@ -206,7 +214,7 @@ fn live_sources(
         .iter()
         .flat_map(|published| &published.manifest.parts);
     for part in live.filter(|part| !altered.contains(&part.name)) {
-        let path = site.live.join(&part.name);
+        let path = paths.live.join(&part.name);
         if matches!(fs::stat(&path), Ok(Some(found)) if found.stat.size == part.bytes) {
             sources
                 .entry(part.digest)
@@ -218,25 +226,32 @@ fn live_sources(
 }
 
 /// Moves a staged part into the new set, leaving a clone or a copy where that is asked for.
-fn place_staged(to: &Path, part: &Part, room: &Room<'_>) -> Result<(), StoreError> {
-    match room.staged.take(&part.digest, to, room.keep)? {
-        Taken::Absent => return Err(StoreError::Part(part.name.clone())),
-        Taken::Copied => room.note_copied_from_staging(part.digest),
-        Taken::Moved => {}
+fn move_staged_part(
+    to: &Path,
+    part: &Part,
+    context: &PublishContext<'_>,
+) -> Result<(), StoreError> {
+    match context
+        .staging
+        .move_out(&part.digest, to, context.keep_staged)?
+    {
+        MoveOutcome::Missing => return Err(StoreError::UnusablePart(part.name.clone())),
+        MoveOutcome::Copied => context.note_copied_from_staging(part.digest),
+        MoveOutcome::Moved => {}
     }
-    let is_whole = own::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
+    let is_whole = nofollow::stat(to)?.is_some_and(|found| found.stat.size == part.bytes);
     if is_whole {
         Ok(())
     } else {
-        Err(StoreError::Part(part.name.clone()))
+        Err(StoreError::UnusablePart(part.name.clone()))
     }
 }
 
 fn copy_part(from: &Path, to: &Path, part: &Part) -> Result<(), StoreError> {
-    let (digest, _) = own::copy(from, to, |_| Ok(()))?;
+    let (digest, _) = nofollow::copy(from, to, |_| Ok(()))?;
     if Fingerprint::from_bytes(digest) == part.digest {
         Ok(())
     } else {
-        Err(StoreError::Part(part.name.clone()))
+        Err(StoreError::UnusablePart(part.name.clone()))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::SqlStore;
 use super::catalog::{self, Cascade};
-use super::place::Place;
+use super::resolved_table::ResolvedTable;
 use crate::connection::Session;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::Change;
+use crate::store::StoreUpdate;
 
 /// Refuses a load that would remove or change rows of other tables, unless the store says that it
 /// may.
@@ -14,30 +14,30 @@ use crate::store::Change;
 /// Tables refer to this one in such a way: all of them are named.
 pub(super) async fn check(
     store: &SqlStore,
-    place: &Place,
+    resolved: &ResolvedTable,
     session: &mut Session,
-    change: Change,
+    change: StoreUpdate,
 ) -> Result<()> {
-    let removes =
-        change == Change::Whole || change == Change::Merge && store.delete_where.is_some();
-    let changes = change == Change::Merge;
-    if store.cascade || !place.exists || !(removes || changes) {
+    let removes = change == StoreUpdate::Replace
+        || change == StoreUpdate::Merge && store.delete_where.is_some();
+    let changes = change == StoreUpdate::Merge;
+    if store.cascade || !resolved.exists || !(removes || changes) {
         return Ok(());
     }
     let is_changed = |cascade: &Cascade| {
         // What a merge changes are the columns that are not its key. Where no column is named, it
         // is the primary key.
         changes
-            && !cascade.is_of_delete
+            && !cascade.is_on_delete
             && cascade
                 .columns
                 .iter()
                 .any(|column| !store.key.contains(column))
     };
-    let found = catalog::cascades(place, session).await?;
+    let found = catalog::cascades(resolved, session).await?;
     let found: Vec<&Cascade> = found
         .iter()
-        .filter(|cascade| removes && cascade.is_of_delete || is_changed(cascade))
+        .filter(|cascade| removes && cascade.is_on_delete || is_changed(cascade))
         .collect();
     refuse(store, &found)
 }
@@ -48,13 +48,13 @@ pub(super) async fn check(
 /// Tables refer to this one in such a way: all of them are named.
 pub(super) async fn check_removal(
     store: &SqlStore,
-    place: &Place,
+    resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<()> {
-    let found = catalog::cascades(place, session).await?;
+    let found = catalog::cascades(resolved, session).await?;
     let found: Vec<&Cascade> = found
         .iter()
-        .filter(|cascade| cascade.is_of_delete)
+        .filter(|cascade| cascade.is_on_delete)
         .collect();
     if store.cascade {
         Ok(())

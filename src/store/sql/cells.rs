@@ -7,10 +7,10 @@ use polars_arrow::datatypes::{ArrowDataType, TimeUnit};
 use polars_arrow::types::NativeType;
 
 use crate::connection::digits;
-use crate::connection::types::{MAX_PRECISION, Type};
+use crate::connection::types::{ColumnType, MAX_PRECISION};
 
 /// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,25 +35,28 @@ pub(super) enum Cell<'a> {
 }
 
 /// A column of a record batch.
-pub(super) struct Cells {
-    values: Values,
-    pub(super) kind: Type,
+pub(super) struct CellColumn {
+    array: TypedArray,
+    pub(super) kind: ColumnType,
 }
 
 /// The unit of a time: how many of it a microsecond has, or the other way round.
 #[derive(Clone, Copy)]
-pub(super) enum Scale {
-    Times(i64),
-    Over(i64),
+pub(super) enum TimeScale {
+    Multiply(i64),
+    Divide(i64),
 }
 
-impl Cells {
+impl CellColumn {
     /// The values of a column; its type where it has no place in a database.
     pub(super) fn new(array: &dyn Array) -> Result<Self, String> {
-        let known = type_of(array.dtype())
-            .and_then(|(kind, scale)| Some((Values::new(array, &kind, scale)?, kind)));
+        let known = type_from_arrow(array.dtype())
+            .and_then(|(kind, scale)| Some((TypedArray::new(array, &kind, scale)?, kind)));
         let (values, kind) = known.ok_or_else(|| format!("{:?}", array.dtype()))?;
-        Ok(Self { values, kind })
+        Ok(Self {
+            array: values,
+            kind,
+        })
     }
 
     /// The value of a row.
@@ -61,52 +64,55 @@ impl Cells {
     /// # Errors
     /// A time with more digits than microseconds have.
     pub(super) fn cell(&self, row: usize) -> Result<Cell<'_>, String> {
-        self.values.cell(row)
+        self.array.cell(row)
     }
 }
 
-pub(super) fn type_of(dtype: &ArrowDataType) -> Option<(Type, Scale)> {
-    let micros = Scale::Times(1);
+pub(super) fn type_from_arrow(dtype: &ArrowDataType) -> Option<(ColumnType, TimeScale)> {
+    let micros = TimeScale::Multiply(1);
     let of_unit = |unit: &TimeUnit| match unit {
-        TimeUnit::Second => Scale::Times(1_000_000),
-        TimeUnit::Millisecond => Scale::Times(1000),
+        TimeUnit::Second => TimeScale::Multiply(1_000_000),
+        TimeUnit::Millisecond => TimeScale::Multiply(1000),
         TimeUnit::Microsecond => micros,
-        TimeUnit::Nanosecond => Scale::Over(1000),
+        TimeUnit::Nanosecond => TimeScale::Divide(1000),
     };
     Some(match dtype {
-        ArrowDataType::Boolean => (Type::Boolean, micros),
-        ArrowDataType::Int8 => (Type::Int8, micros),
-        ArrowDataType::Int16 => (Type::Int16, micros),
-        ArrowDataType::Int32 => (Type::Int32, micros),
-        ArrowDataType::Int64 => (Type::Int64, micros),
-        ArrowDataType::UInt8 => (Type::UInt8, micros),
-        ArrowDataType::UInt16 => (Type::UInt16, micros),
-        ArrowDataType::UInt32 => (Type::UInt32, micros),
-        ArrowDataType::UInt64 => (Type::UInt64, micros),
-        ArrowDataType::Float32 => (Type::Float32, micros),
-        ArrowDataType::Float64 => (Type::Float64, micros),
+        ArrowDataType::Boolean => (ColumnType::Boolean, micros),
+        ArrowDataType::Int8 => (ColumnType::Int8, micros),
+        ArrowDataType::Int16 => (ColumnType::Int16, micros),
+        ArrowDataType::Int32 => (ColumnType::Int32, micros),
+        ArrowDataType::Int64 => (ColumnType::Int64, micros),
+        ArrowDataType::UInt8 => (ColumnType::UInt8, micros),
+        ArrowDataType::UInt16 => (ColumnType::UInt16, micros),
+        ArrowDataType::UInt32 => (ColumnType::UInt32, micros),
+        ArrowDataType::UInt64 => (ColumnType::UInt64, micros),
+        ArrowDataType::Float32 => (ColumnType::Float32, micros),
+        ArrowDataType::Float64 => (ColumnType::Float64, micros),
         ArrowDataType::Decimal(precision, scale) => {
             let (precision, scale) = (u8::try_from(*precision).ok()?, u8::try_from(*scale).ok()?);
             ((1..=MAX_PRECISION).contains(&precision))
-                .then_some((Type::Decimal { precision, scale }, micros))?
+                .then_some((ColumnType::Decimal { precision, scale }, micros))?
         }
-        ArrowDataType::Utf8View => (Type::Text, micros),
-        ArrowDataType::BinaryView => (Type::Binary, micros),
-        ArrowDataType::Date32 => (Type::Date, micros),
-        ArrowDataType::Time32(unit) | ArrowDataType::Time64(unit) => (Type::Time, of_unit(unit)),
-        ArrowDataType::Timestamp(unit, None) => (Type::Timestamp, of_unit(unit)),
-        ArrowDataType::Timestamp(unit, Some(_)) => (Type::TimestampUtc, of_unit(unit)),
+        ArrowDataType::Utf8View => (ColumnType::Text, micros),
+        ArrowDataType::BinaryView => (ColumnType::Binary, micros),
+        ArrowDataType::Date32 => (ColumnType::Date, micros),
+        ArrowDataType::Time32(unit) | ArrowDataType::Time64(unit) => {
+            (ColumnType::Time, of_unit(unit))
+        }
+        ArrowDataType::Timestamp(unit, None) => (ColumnType::Timestamp, of_unit(unit)),
+        ArrowDataType::Timestamp(unit, Some(_)) => (ColumnType::TimestampUtc, of_unit(unit)),
         ArrowDataType::LargeList(field) => {
-            let (inner, scale) = type_of(&field.dtype)?;
+            let (inner, scale) = type_from_arrow(&field.dtype)?;
             // Lists of lists have no place.
-            (!matches!(inner, Type::List(_))).then_some((Type::List(Box::new(inner)), scale))?
+            (!matches!(inner, ColumnType::List(_)))
+                .then_some((ColumnType::List(Box::new(inner)), scale))?
         }
         _ => return None,
     })
 }
 
 /// The values by their type, which is asked once for a column and not for each value.
-enum Values {
+enum TypedArray {
     Boolean(BooleanArray),
     Int8(PrimitiveArray<i8>),
     Int16(PrimitiveArray<i16>),
@@ -122,33 +128,38 @@ enum Values {
     Text(Utf8ViewArray),
     Binary(BinaryViewArray),
     Date(PrimitiveArray<i32>),
-    Time(PrimitiveArray<i64>, Scale),
-    Timestamp(PrimitiveArray<i64>, Scale),
+    Time(PrimitiveArray<i64>, TimeScale),
+    Timestamp(PrimitiveArray<i64>, TimeScale),
     List(ListArray<i64>, Box<Self>),
 }
 
-impl Values {
-    fn new(array: &dyn Array, kind: &Type, scale: Scale) -> Option<Self> {
+impl TypedArray {
+    fn new(array: &dyn Array, kind: &ColumnType, scale: TimeScale) -> Option<Self> {
         let any = array.as_any();
         Some(match kind {
-            Type::Boolean => Self::Boolean(any.downcast_ref::<BooleanArray>()?.clone()),
-            Type::Int8 => Self::Int8(numbers(array)?),
-            Type::Int16 => Self::Int16(numbers(array)?),
-            Type::Int32 => Self::Int32(numbers(array)?),
-            Type::Int64 => Self::Int64(numbers(array)?),
-            Type::UInt8 => Self::UInt8(numbers(array)?),
-            Type::UInt16 => Self::UInt16(numbers(array)?),
-            Type::UInt32 => Self::UInt32(numbers(array)?),
-            Type::UInt64 => Self::UInt64(numbers(array)?),
-            Type::Float32 => Self::Float32(numbers(array)?),
-            Type::Float64 => Self::Float64(numbers(array)?),
-            Type::Decimal { .. } => Self::Decimal(numbers(array)?),
-            Type::Text => Self::Text(any.downcast_ref::<Utf8ViewArray>()?.clone()),
-            Type::Binary => Self::Binary(any.downcast_ref::<BinaryViewArray>()?.clone()),
-            Type::Date => Self::Date(numbers(array)?),
-            Type::Time => Self::Time(numbers(array).or_else(|| widened(array))?, scale),
-            Type::Timestamp | Type::TimestampUtc => Self::Timestamp(numbers(array)?, scale),
-            Type::List(inner) => {
+            ColumnType::Boolean => Self::Boolean(any.downcast_ref::<BooleanArray>()?.clone()),
+            ColumnType::Int8 => Self::Int8(primitive_array(array)?),
+            ColumnType::Int16 => Self::Int16(primitive_array(array)?),
+            ColumnType::Int32 => Self::Int32(primitive_array(array)?),
+            ColumnType::Int64 => Self::Int64(primitive_array(array)?),
+            ColumnType::UInt8 => Self::UInt8(primitive_array(array)?),
+            ColumnType::UInt16 => Self::UInt16(primitive_array(array)?),
+            ColumnType::UInt32 => Self::UInt32(primitive_array(array)?),
+            ColumnType::UInt64 => Self::UInt64(primitive_array(array)?),
+            ColumnType::Float32 => Self::Float32(primitive_array(array)?),
+            ColumnType::Float64 => Self::Float64(primitive_array(array)?),
+            ColumnType::Decimal { .. } => Self::Decimal(primitive_array(array)?),
+            ColumnType::Text => Self::Text(any.downcast_ref::<Utf8ViewArray>()?.clone()),
+            ColumnType::Binary => Self::Binary(any.downcast_ref::<BinaryViewArray>()?.clone()),
+            ColumnType::Date => Self::Date(primitive_array(array)?),
+            ColumnType::Time => Self::Time(
+                primitive_array(array).or_else(|| widen_to_i64(array))?,
+                scale,
+            ),
+            ColumnType::Timestamp | ColumnType::TimestampUtc => {
+                Self::Timestamp(primitive_array(array)?, scale)
+            }
+            ColumnType::List(inner) => {
                 let list = any.downcast_ref::<ListArray<i64>>()?.clone();
                 let elements = Self::new(list.values().as_ref(), inner, scale)?;
                 Self::List(list, Box::new(elements))
@@ -175,11 +186,11 @@ impl Values {
             Self::Date(values) => values.get(row).map(Cell::Date),
             Self::Time(values, scale) => values
                 .get(row)
-                .map(|value| time_of_day(scale.micros(value)?).map(Cell::Time))
+                .map(|value| check_time_of_day(scale.to_micros(value)?).map(Cell::Time))
                 .transpose()?,
             Self::Timestamp(values, scale) => values
                 .get(row)
-                .map(|value| scale.micros(value).map(Cell::Timestamp))
+                .map(|value| scale.to_micros(value).map(Cell::Timestamp))
                 .transpose()?,
             Self::List(list, _) if list.is_null(row) => None,
             Self::List(list, elements) => {
@@ -195,13 +206,13 @@ impl Values {
     }
 }
 
-fn numbers<T: NativeType>(array: &dyn Array) -> Option<PrimitiveArray<T>> {
+fn primitive_array<T: NativeType>(array: &dyn Array) -> Option<PrimitiveArray<T>> {
     array.as_any().downcast_ref::<PrimitiveArray<T>>().cloned()
 }
 
 /// Times of 32 bits.
-fn widened(array: &dyn Array) -> Option<PrimitiveArray<i64>> {
-    let narrow: PrimitiveArray<i32> = numbers(array)?;
+fn widen_to_i64(array: &dyn Array) -> Option<PrimitiveArray<i64>> {
+    let narrow: PrimitiveArray<i32> = primitive_array(array)?;
     let values: Vec<i64> = narrow
         .values()
         .iter()
@@ -214,21 +225,21 @@ fn widened(array: &dyn Array) -> Option<PrimitiveArray<i64>> {
     ))
 }
 
-fn time_of_day(micros: i64) -> Result<i64, String> {
-    (0..DAY)
+fn check_time_of_day(micros: i64) -> Result<i64, String> {
+    (0..DAY_MICROS)
         .contains(&micros)
         .then_some(micros)
         .ok_or_else(|| format!("{micros} microseconds are no time of a day"))
 }
 
-impl Scale {
-    fn micros(self, value: i64) -> Result<i64, String> {
+impl TimeScale {
+    fn to_micros(self, value: i64) -> Result<i64, String> {
         match self {
-            Self::Times(factor) => value
+            Self::Multiply(factor) => value
                 .checked_mul(factor)
                 .ok_or_else(|| "the time lies too far away".to_string()),
-            Self::Over(divisor) if value % divisor == 0 => Ok(value / divisor),
-            Self::Over(_) => {
+            Self::Divide(divisor) if value % divisor == 0 => Ok(value / divisor),
+            Self::Divide(_) => {
                 Err("the time has nanoseconds, and databases have microseconds".to_string())
             }
         }
@@ -236,7 +247,7 @@ impl Scale {
 }
 
 /// A decimal as text.
-pub(super) fn decimal(number: i128, scale: u8) -> String {
+pub(super) fn format_decimal(number: i128, scale: u8) -> String {
     let mut text = String::new();
     put_decimal(&mut text, number, scale);
     text

@@ -4,81 +4,84 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::columns::{self, Coming};
-use super::look::reading_session;
-use super::place::Place;
-use super::{Create, SqlStore, cascade, catalog, mysql};
+use super::columns::{self, IncomingColumn};
+use super::resolved_table::ResolvedTable;
+use super::table_contents::reading_session;
+use super::{SqlStore, TableCreation, cascade, catalog, mysql};
 use crate::config::connection::Connection;
 use crate::connection::{ConnectionError, Database, Databases, Dialect, Session};
 use crate::error::Result;
-use crate::store::Change;
+use crate::store::StoreUpdate;
 
 /// Judges columns by their types alone; gives what is to be known of them, in words.
 ///
 /// # Errors
 /// Columns that do not fit: all of them are named. Tables of others that would lose rows; a
 /// condition that the database refuses.
-pub(super) async fn columns(
+pub(super) async fn check_columns(
     store: &SqlStore,
     database: &Arc<Database>,
-    coming: &[Coming],
-    change: Change,
+    coming: &[IncomingColumn],
+    change: StoreUpdate,
 ) -> Result<Vec<String>> {
     columns::check_key(store, coming)?;
     if database.is_missing()? {
         columns::definitions(store, database.dialect, coming)?;
-        let mut session = make_elsewhere(store, database, coming).await?;
-        if let Some(condition) = condition(store, change) {
+        let mut session = create_scratch_table(store, database, coming).await?;
+        if let Some(condition) = delete_condition(store, change) {
             check_condition(condition, "", &[], coming, &mut session).await?;
         }
-        session.end().await;
+        session.release().await;
         return Ok(columns::remarks(store, database.dialect, coming, coming));
     }
     let mut session = reading_session(database).await?;
-    let judged = judge(store, &mut session, coming, change).await;
-    session.end().await;
+    let judged = check_in_session(store, &mut session, coming, change).await;
+    session.release().await;
     let (missing, remarks) = judged?;
     if missing
         .iter()
         .any(|(name, _)| store.columns.contains_key(name))
     {
-        make_elsewhere(store, database, &missing).await?.end().await;
+        create_scratch_table(store, database, &missing)
+            .await?
+            .release()
+            .await;
     }
     Ok(remarks)
 }
 
 /// Gives the columns that the table lacks, too.
-async fn judge(
+async fn check_in_session(
     store: &SqlStore,
     session: &mut Session,
-    coming: &[Coming],
-    change: Change,
-) -> Result<(Vec<Coming>, Vec<String>)> {
+    coming: &[IncomingColumn],
+    change: StoreUpdate,
+) -> Result<(Vec<IncomingColumn>, Vec<String>)> {
     let dialect = session.database().dialect;
-    let place = Place::of(store, session).await?;
-    let missing = match catalog::table(&place, session).await? {
+    let resolved = ResolvedTable::resolve(store, session).await?;
+    let missing = match catalog::read_table(&resolved, session).await? {
         None => coming.to_vec(),
         Some(table) => {
-            let missing = columns::matched(store, dialect, coming, &table)?.1;
+            let missing = columns::match_columns(store, dialect, coming, &table)?.1;
             // Where rows are merged, those that are there may have it.
-            if change != Change::Merge {
-                columns::check_needed(store, dialect, coming, &table)?;
+            if change != StoreUpdate::Merge {
+                columns::check_required(store, dialect, coming, &table)?;
             }
             missing
         }
     };
-    if !missing.is_empty() && place.exists && store.create == Create::Never {
-        return Err(columns::no_place(
+    if !missing.is_empty() && resolved.exists && store.create == TableCreation::Never {
+        return Err(columns::unstorable_columns(
             store,
             &missing,
             "the table has no such column, and create: never",
         ));
     }
     let definitions = columns::definitions(store, dialect, &missing)?;
-    cascade::check(store, &place, session, change).await?;
-    if let Some(condition) = condition(store, change) {
-        let from = if place.exists {
-            format!(" FROM {}", place.relation().from(dialect))
+    cascade::check(store, &resolved, session, change).await?;
+    if let Some(condition) = delete_condition(store, change) {
+        let from = if resolved.exists {
+            format!(" FROM {}", resolved.relation().source_sql(dialect))
         } else {
             String::new()
         };
@@ -90,10 +93,10 @@ async fn judge(
 
 /// Makes a table of columns where nobody sees it, and judges what comes by that: types may be the
 /// config's own words. Gives the session, with which the table goes.
-async fn make_elsewhere(
+async fn create_scratch_table(
     store: &SqlStore,
     database: &Arc<Database>,
-    made: &[Coming],
+    made: &[IncomingColumn],
 ) -> Result<Session> {
     let dialect = database.dialect;
     // Where the key is not all there, it is of a table that has the rest of it.
@@ -112,7 +115,7 @@ async fn make_elsewhere(
     let mut session = match dialect {
         Dialect::Sqlite => {
             let memory = Databases::new(Path::new("/"))
-                .of(&Connection::in_memory(&store.connection.name))?;
+                .for_connection(&Connection::in_memory(&store.connection.name))?;
             memory.writing_session().await?
         }
         _ => database.writing_session().await?,
@@ -122,22 +125,23 @@ async fn make_elsewhere(
     } else {
         "main"
     };
-    let place = Place {
+    let resolved = ResolvedTable {
         schema: schema.into(),
         table: if dialect == Dialect::Sqlite {
-            store.relation.stem()
+            store.relation.file_stem()
         } else {
-            OWN.into()
+            SCRATCH_TABLE.into()
         },
         exists: true,
     };
     let relation = if dialect == Dialect::MySql {
-        dialect.quoted(OWN)
+        dialect.quote_name(SCRATCH_TABLE)
     } else {
-        place.relation().from(dialect)
+        resolved.relation().source_sql(dialect)
     };
-    let collation = mysql::collation(&mut session).await?;
-    let mut statement = columns::create(&plain, dialect, &relation, collation.as_deref(), made)?;
+    let collation = mysql::table_collation(&mut session).await?;
+    let mut statement =
+        columns::create_statement(&plain, dialect, &relation, collation.as_deref(), made)?;
     match dialect {
         Dialect::Postgres => session.begin("begin a transaction", "BEGIN", None).await?,
         Dialect::MySql => {
@@ -145,8 +149,8 @@ async fn make_elsewhere(
         }
         Dialect::Sqlite => {}
     }
-    mysql::set_up(&mut session).await?;
-    mysql::speak_as_user(&mut session).await?;
+    mysql::set_own_mode(&mut session).await?;
+    mysql::set_user_mode(&mut session).await?;
     match session.execute("make its table", &statement).await {
         // Who may not make such a table may still make the other.
         Err(ConnectionError::Failed { failure, .. })
@@ -159,9 +163,9 @@ async fn make_elsewhere(
         }
         made => made?,
     }
-    mysql::set_up(&mut session).await?;
-    if let Some(table) = catalog::own_table(&place, &mut session).await? {
-        columns::matched(&plain, dialect, made, &table)?;
+    mysql::set_own_mode(&mut session).await?;
+    if let Some(table) = catalog::read_temp_table(&resolved, &mut session).await? {
+        columns::match_columns(&plain, dialect, made, &table)?;
     }
     if dialect == Dialect::MySql {
         session
@@ -175,13 +179,13 @@ async fn make_elsewhere(
 }
 
 /// What the table is called that a session makes for itself.
-const OWN: &str = "hygge_check";
+const SCRATCH_TABLE: &str = "hygge_check";
 
-fn condition(store: &SqlStore, change: Change) -> Option<&str> {
+fn delete_condition(store: &SqlStore, change: StoreUpdate) -> Option<&str> {
     store
         .delete_where
         .as_deref()
-        .filter(|_| change == Change::Merge)
+        .filter(|_| change == StoreUpdate::Merge)
 }
 
 /// Has the database understand a condition on what comes.
@@ -189,17 +193,17 @@ async fn check_condition(
     condition: &str,
     from: &str,
     definitions: &[(String, String)],
-    coming: &[Coming],
+    coming: &[IncomingColumn],
     session: &mut Session,
 ) -> Result<()> {
     let dialect = session.database().dialect;
     // What is there gives its own types, what will be made those that it will have.
-    let column = |(name, _): &Coming| {
-        let quoted = dialect.quoted(name);
+    let column = |(name, _): &IncomingColumn| {
+        let quoted = dialect.quote_name(name);
         match definitions.iter().find(|(missing, _)| missing == name) {
             None if !from.is_empty() => quoted,
             Some((_, declared)) if dialect == Dialect::Postgres => {
-                format!("NULL::{} AS {quoted}", type_of(declared))
+                format!("NULL::{} AS {quoted}", bare_type(declared))
             }
             _ => format!("NULL AS {quoted}"),
         }
@@ -208,12 +212,14 @@ async fn check_condition(
     let asked = format!(
         "SELECT 1 FROM (SELECT {columns}{from}) AS hygge_rows WHERE ({condition}\n) LIMIT 0"
     );
-    session.ask("understand delete_where", &asked).await?;
+    session
+        .query_text("understand delete_where", &asked)
+        .await?;
     Ok(())
 }
 
 /// A type without what a definition may say besides.
-fn type_of(declared: &str) -> &str {
+fn bare_type(declared: &str) -> &str {
     let lower = declared.to_ascii_lowercase();
     let ends = [
         " not null",

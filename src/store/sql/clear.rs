@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::SqlStore;
 use super::cascade;
-use super::look::{count, is_there, reading_session};
-use super::place::Place;
 use super::receipts;
+use super::resolved_table::ResolvedTable;
+use super::table_contents::{count_rows, reading_session, table_exists};
 use crate::connection::{Database, Dialect, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::receipt::Receipt;
 
 /// What is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Removal {
+enum TableRemoval {
     /// Nothing is there but the receipt.
     Receipt,
     /// The whole table, which hygge made.
@@ -27,13 +27,16 @@ enum Removal {
 ///
 /// # Errors
 /// The table has rows that hygge did not write.
-pub(super) async fn plan(store: &SqlStore, database: &Arc<Database>) -> Result<Option<String>> {
+pub(super) async fn describe_removal(
+    store: &SqlStore,
+    database: &Arc<Database>,
+) -> Result<Option<String>> {
     if database.is_missing()? {
         return Ok(None);
     }
     let mut session = reading_session(database).await?;
-    let judged = judge(store, &mut session).await;
-    session.end().await;
+    let judged = find_removal(store, &mut session).await;
+    session.release().await;
     let rows = |rows: u64| {
         if rows == 1 {
             "1 row".to_string()
@@ -42,9 +45,9 @@ pub(super) async fn plan(store: &SqlStore, database: &Arc<Database>) -> Result<O
         }
     };
     Ok(judged?.map(|(_, removal, _)| match removal {
-        Removal::Receipt => "its receipt; there is no such table any more".to_string(),
-        Removal::Table(number) => format!("the table with its {}", rows(number)),
-        Removal::Rows(number) => format!(
+        TableRemoval::Receipt => "its receipt; there is no such table any more".to_string(),
+        TableRemoval::Table(number) => format!("the table with its {}", rows(number)),
+        TableRemoval::Rows(number) => format!(
             "{}; the table stays, as hygge did not make it",
             rows(number)
         ),
@@ -63,12 +66,12 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
         Dialect::MySql => "START TRANSACTION",
     };
     session.begin("begin a transaction", begin, None).await?;
-    if let Some((place, removal, receipt)) = judge(store, &mut session).await? {
-        let relation = place.relation().from(database.dialect);
-        if let Removal::Rows(wanted) = removal {
-            cascade::check_removal(store, &place, &mut session).await?;
+    if let Some((resolved, removal, receipt)) = find_removal(store, &mut session).await? {
+        let relation = resolved.relation().source_sql(database.dialect);
+        if let TableRemoval::Rows(wanted) = removal {
+            cascade::check_removal(store, &resolved, &mut session).await?;
             let removed = session
-                .change("remove its rows", &format!("DELETE FROM {relation}"))
+                .execute_update("remove its rows", &format!("DELETE FROM {relation}"))
                 .await?;
             if removed != wanted {
                 let error = format!(
@@ -80,7 +83,7 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
             }
         }
         receipts::remove(&mut session, &receipt, &format!("table {}", store.relation)).await?;
-        if let Removal::Table(_) = removal {
+        if let TableRemoval::Table(_) = removal {
             // MySQL ends the transaction with that.
             session
                 .execute("remove its table", &format!("DROP TABLE {relation}"))
@@ -88,25 +91,25 @@ pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<
         }
     }
     session.commit().await?;
-    session.end().await;
+    session.release().await;
     Ok(())
 }
 
 /// What may be removed, by what the receipt says of the table's rows.
-async fn judge(
+async fn find_removal(
     store: &SqlStore,
     session: &mut Session,
-) -> Result<Option<(Place, Removal, receipts::Found)>> {
-    let place = Place::of(store, session).await?;
-    let Some(found) = receipts::find(store, &place, session).await? else {
+) -> Result<Option<(ResolvedTable, TableRemoval, receipts::StoredReceipt)>> {
+    let resolved = ResolvedTable::resolve(store, session).await?;
+    let Some(found) = receipts::find_in_session(store, &resolved, session).await? else {
         return Ok(None);
     };
-    let receipt = store.understood(&found.text)?;
-    let relation = place.relation();
-    if !is_there(&relation, session).await? {
-        return Ok(Some((place, Removal::Receipt, found)));
+    let receipt = store.parse_receipt(&found.text)?;
+    let relation = resolved.relation();
+    if !table_exists(&relation, session).await? {
+        return Ok(Some((resolved, TableRemoval::Receipt, found)));
     }
-    let there = count(&relation.from(session.database().dialect), session).await?;
+    let there = count_rows(&relation.source_sql(session.database().dialect), session).await?;
     let (is_made, written) = written(store, &receipt, there);
     if written != Some(there) {
         let written = written.map_or_else(
@@ -124,11 +127,11 @@ async fn judge(
         return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
     }
     Ok(Some((
-        place,
+        resolved,
         if is_made {
-            Removal::Table(there)
+            TableRemoval::Table(there)
         } else {
-            Removal::Rows(there)
+            TableRemoval::Rows(there)
         },
         found,
     )))
@@ -139,8 +142,8 @@ async fn judge(
 fn written(store: &SqlStore, receipt: &Receipt, there: u64) -> (bool, Option<u64>) {
     if let Some(table) = receipt.table {
         return (
-            table.is_made,
-            Some(table.rows.saturating_sub(table.of_others)),
+            table.created_by_hygge,
+            Some(table.rows.saturating_sub(table.foreign_rows)),
         );
     }
     // A receipt of the version before. What was merged may be fewer rows than were sent.

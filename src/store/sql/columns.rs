@@ -6,47 +6,47 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::SqlStore;
-use super::catalog::{Column, Holds, Table, Wire};
-use super::cells::{Cell, type_of};
+use super::catalog::{CatalogColumn, CatalogTable, StorageType, WireType};
+use super::cells::{Cell, type_from_arrow};
 use super::rule::Rule;
 use crate::connection::Dialect;
-use crate::connection::types::Type;
+use crate::connection::types::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A column as it comes, with its type.
-pub(super) type Coming = (String, Type);
+pub(super) type IncomingColumn = (String, ColumnType);
 
 /// A column as it comes and as the table has it.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct TargetColumn {
     pub(super) name: String,
     /// What comes.
-    pub(super) kind: Type,
+    pub(super) kind: ColumnType,
     /// The table's type, in the database's words.
-    pub(super) declared: String,
+    pub(super) declared_type: String,
     /// What a value must be like, where the column does not hold all that may come.
     pub(super) rule: Option<Rule>,
-    pub(super) takes_null: bool,
-    pub(super) is_numbered: bool,
-    pub(super) folds: bool,
-    pub(super) holds: Holds,
-    pub(super) wire: Wire,
+    pub(super) is_nullable: bool,
+    pub(super) is_identity: bool,
+    pub(super) has_loose_collation: bool,
+    pub(super) storage: StorageType,
+    pub(super) wire: WireType,
 }
 
-impl Target {
-    fn new(column: &Column, kind: &Type, rule: Option<Rule>) -> Self {
+impl TargetColumn {
+    fn new(column: &CatalogColumn, kind: &ColumnType, rule: Option<Rule>) -> Self {
         Self {
             name: column.name.clone(),
             kind: kind.clone(),
-            declared: column.declared.clone(),
+            declared_type: column.declared_type.clone(),
             rule,
-            takes_null: column.takes_null,
-            is_numbered: column.is_numbered,
-            folds: column.folds,
-            holds: column.holds.clone(),
+            is_nullable: column.is_nullable,
+            is_identity: column.is_identity,
+            has_loose_collation: column.has_loose_collation,
+            storage: column.storage.clone(),
             // Lists of types of the database's own come as texts too.
-            wire: if *kind == Type::Text {
-                Wire::Text
+            wire: if *kind == ColumnType::Text {
+                WireType::Text
             } else {
                 column.wire.clone()
             },
@@ -59,7 +59,7 @@ impl Target {
     /// It does not, in words that follow "column x, row 1: ".
     pub(super) fn check(&self, cell: &Cell<'_>) -> Result<(), String> {
         match &self.rule {
-            _ if *cell == Cell::Null && !self.takes_null => {
+            _ if *cell == Cell::Null && !self.is_nullable => {
                 Err("the value is null, and the column takes none".into())
             }
             Some(rule) => rule.check(cell, &self.kind),
@@ -72,7 +72,7 @@ impl Target {
 ///
 /// # Errors
 /// There are none, or databases have no type for some: all of these are named.
-pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
+pub(super) fn incoming_columns(columns: &ArrowSchema) -> Result<Vec<IncomingColumn>> {
     if columns.is_empty() {
         let error = Error::new(
             ErrorKind::Flow,
@@ -82,11 +82,11 @@ pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
     }
     let (mut coming, mut unknown) = (Vec::new(), Vec::new());
     for Field { name, dtype, .. } in columns.iter_values() {
-        match type_of(dtype) {
+        match type_from_arrow(dtype) {
             Some((kind, _)) => coming.push((name.to_string(), kind)),
             None => unknown.push(format!(
                 "column {name} is {}, which has no place in a table",
-                words(dtype)
+                describe_type(dtype)
             )),
         }
     }
@@ -98,7 +98,7 @@ pub(super) fn coming(columns: &ArrowSchema) -> Result<Vec<Coming>> {
 }
 
 /// A type that no column of a table has, in words.
-fn words(dtype: &ArrowDataType) -> String {
+fn describe_type(dtype: &ArrowDataType) -> String {
     use ArrowDataType as T;
     match dtype {
         T::Null => "null in every row, of no type".into(),
@@ -108,69 +108,69 @@ fn words(dtype: &ArrowDataType) -> String {
         T::FixedSizeList(..) => "a list of a fixed number of elements".into(),
         T::LargeList(element) => match &element.dtype {
             T::LargeList(_) => "a list of lists".into(),
-            dtype => format!("a list, of which each element is {}", words(dtype)),
+            dtype => format!("a list, of which each element is {}", describe_type(dtype)),
         },
         dtype => format!("{dtype:?}"),
     }
 }
 
 /// The type of a column that holds the values exactly; `None` where there is none.
-pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<String> {
+pub(super) fn declared_type(dialect: Dialect, kind: &ColumnType, is_key: bool) -> Option<String> {
     let word = match (dialect, kind) {
-        (_, Type::Boolean) => "boolean",
+        (_, ColumnType::Boolean) => "boolean",
         // The next wider type.
-        (Dialect::Postgres, Type::Int8 | Type::UInt8) => "smallint",
-        (Dialect::Postgres, Type::UInt16) => "integer",
-        (Dialect::Postgres, Type::UInt32) => "bigint",
-        (Dialect::Postgres, Type::UInt64) => "numeric(20,0)",
-        (Dialect::MySql, Type::Int8) => "tinyint",
-        (Dialect::MySql, Type::UInt8) => "tinyint unsigned",
-        (_, Type::Int16) => "smallint",
-        (Dialect::MySql, Type::UInt16) => "smallint unsigned",
-        (Dialect::Postgres | Dialect::MySql, Type::Int32) => "integer",
-        (Dialect::MySql, Type::UInt32) => "integer unsigned",
-        (_, Type::Int64) => "bigint",
-        (Dialect::MySql, Type::UInt64) => "bigint unsigned",
-        (Dialect::Sqlite, Type::Int8) => "tinyint",
-        (Dialect::Sqlite, Type::UInt8) => "tinyint unsigned",
-        (Dialect::Sqlite, Type::UInt16) => "smallint unsigned",
-        (Dialect::Sqlite, Type::Int32) => "int4",
-        (Dialect::Sqlite, Type::UInt32) => "int4 unsigned",
-        (Dialect::Sqlite, Type::UInt64) => "bigint unsigned",
-        (Dialect::Postgres, Type::Float32) => "real",
-        (Dialect::MySql, Type::Float32) => "float",
-        (Dialect::Sqlite, Type::Float32) => "float4",
-        (Dialect::MySql, Type::Float64) => "double",
-        (_, Type::Float64) => "double precision",
+        (Dialect::Postgres, ColumnType::Int8 | ColumnType::UInt8) => "smallint",
+        (Dialect::Postgres, ColumnType::UInt16) => "integer",
+        (Dialect::Postgres, ColumnType::UInt32) => "bigint",
+        (Dialect::Postgres, ColumnType::UInt64) => "numeric(20,0)",
+        (Dialect::MySql, ColumnType::Int8) => "tinyint",
+        (Dialect::MySql, ColumnType::UInt8) => "tinyint unsigned",
+        (_, ColumnType::Int16) => "smallint",
+        (Dialect::MySql, ColumnType::UInt16) => "smallint unsigned",
+        (Dialect::Postgres | Dialect::MySql, ColumnType::Int32) => "integer",
+        (Dialect::MySql, ColumnType::UInt32) => "integer unsigned",
+        (_, ColumnType::Int64) => "bigint",
+        (Dialect::MySql, ColumnType::UInt64) => "bigint unsigned",
+        (Dialect::Sqlite, ColumnType::Int8) => "tinyint",
+        (Dialect::Sqlite, ColumnType::UInt8) => "tinyint unsigned",
+        (Dialect::Sqlite, ColumnType::UInt16) => "smallint unsigned",
+        (Dialect::Sqlite, ColumnType::Int32) => "int4",
+        (Dialect::Sqlite, ColumnType::UInt32) => "int4 unsigned",
+        (Dialect::Sqlite, ColumnType::UInt64) => "bigint unsigned",
+        (Dialect::Postgres, ColumnType::Float32) => "real",
+        (Dialect::MySql, ColumnType::Float32) => "float",
+        (Dialect::Sqlite, ColumnType::Float32) => "float4",
+        (Dialect::MySql, ColumnType::Float64) => "double",
+        (_, ColumnType::Float64) => "double precision",
         // A number with a point has fifteen digits in SQLite.
-        (Dialect::Sqlite, Type::Decimal { precision, scale }) if *precision > 15 => {
+        (Dialect::Sqlite, ColumnType::Decimal { precision, scale }) if *precision > 15 => {
             return Some(format!("decimal_text({precision},{scale})"));
         }
-        (Dialect::MySql, Type::Decimal { scale, .. }) if *scale > 30 => return None,
-        (_, Type::Decimal { precision, scale }) => {
+        (Dialect::MySql, ColumnType::Decimal { scale, .. }) if *scale > 30 => return None,
+        (_, ColumnType::Decimal { precision, scale }) => {
             return Some(format!("decimal({precision},{scale})"));
         }
-        (Dialect::MySql, Type::Text) if is_key => "varchar(255)",
-        (Dialect::MySql, Type::Text) => "longtext",
-        (_, Type::Text) => "text",
-        (Dialect::Postgres, Type::Binary) => "bytea",
-        (Dialect::MySql, Type::Binary) if is_key => "varbinary(255)",
-        (Dialect::MySql, Type::Binary) => "longblob",
-        (Dialect::Sqlite, Type::Binary) => "blob",
-        (_, Type::Date) => "date",
-        (Dialect::Sqlite, Type::Time) => "time",
-        (_, Type::Time) => "time(6)",
-        (Dialect::Postgres, Type::Timestamp) => "timestamp(6)",
-        (Dialect::MySql, Type::Timestamp) => "datetime(6)",
-        (Dialect::Sqlite, Type::Timestamp) => "datetime",
-        (Dialect::Postgres, Type::TimestampUtc) => "timestamp(6) with time zone",
+        (Dialect::MySql, ColumnType::Text) if is_key => "varchar(255)",
+        (Dialect::MySql, ColumnType::Text) => "longtext",
+        (_, ColumnType::Text) => "text",
+        (Dialect::Postgres, ColumnType::Binary) => "bytea",
+        (Dialect::MySql, ColumnType::Binary) if is_key => "varbinary(255)",
+        (Dialect::MySql, ColumnType::Binary) => "longblob",
+        (Dialect::Sqlite, ColumnType::Binary) => "blob",
+        (_, ColumnType::Date) => "date",
+        (Dialect::Sqlite, ColumnType::Time) => "time",
+        (_, ColumnType::Time) => "time(6)",
+        (Dialect::Postgres, ColumnType::Timestamp) => "timestamp(6)",
+        (Dialect::MySql, ColumnType::Timestamp) => "datetime(6)",
+        (Dialect::Sqlite, ColumnType::Timestamp) => "datetime",
+        (Dialect::Postgres, ColumnType::TimestampUtc) => "timestamp(6) with time zone",
         // Without NULL, one column of this type would be set to the time of each change.
-        (Dialect::MySql, Type::TimestampUtc) => "timestamp(6) NULL DEFAULT NULL",
-        (Dialect::Sqlite, Type::TimestampUtc) => "timestamptz",
-        (Dialect::Postgres, Type::List(inner)) => {
-            return declared(dialect, inner, false).map(|inner| format!("{inner}[]"));
+        (Dialect::MySql, ColumnType::TimestampUtc) => "timestamp(6) NULL DEFAULT NULL",
+        (Dialect::Sqlite, ColumnType::TimestampUtc) => "timestamptz",
+        (Dialect::Postgres, ColumnType::List(inner)) => {
+            return declared_type(dialect, inner, false).map(|inner| format!("{inner}[]"));
         }
-        (_, Type::List(_)) => return None,
+        (_, ColumnType::List(_)) => return None,
     };
     Some(word.to_string())
 }
@@ -179,7 +179,7 @@ pub(super) fn declared(dialect: Dialect, kind: &Type, is_key: bool) -> Option<St
 ///
 /// # Errors
 /// A column of the key does not.
-pub(super) fn check_key(store: &SqlStore, coming: &[Coming]) -> Result<()> {
+pub(super) fn check_key(store: &SqlStore, coming: &[IncomingColumn]) -> Result<()> {
     match store
         .key
         .iter()
@@ -200,21 +200,25 @@ pub(super) fn check_key(store: &SqlStore, coming: &[Coming]) -> Result<()> {
 pub(super) fn remarks(
     store: &SqlStore,
     dialect: Dialect,
-    made: &[Coming],
-    coming: &[Coming],
+    made: &[IncomingColumn],
+    coming: &[IncomingColumn],
 ) -> Vec<String> {
-    let is_wider = |kind: &Type| {
+    let is_wider = |kind: &ColumnType| {
         dialect == Dialect::Postgres
             && matches!(
                 kind,
-                Type::Int8 | Type::UInt8 | Type::UInt16 | Type::UInt32 | Type::UInt64
+                ColumnType::Int8
+                    | ColumnType::UInt8
+                    | ColumnType::UInt16
+                    | ColumnType::UInt32
+                    | ColumnType::UInt64
             )
     };
     let made = made
         .iter()
         .filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
-    let remark = |(name, kind): &Coming| {
-        let declared = declared(dialect, kind, false).unwrap_or_default();
+    let remark = |(name, kind): &IncomingColumn| {
+        let declared = declared_type(dialect, kind, false).unwrap_or_default();
         format!(
             "column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}",
             store.relation,
@@ -235,12 +239,12 @@ pub(super) fn remarks(
 ///
 /// # Errors
 /// Columns that the database has no type for: all of them are named.
-pub(super) fn create(
+pub(super) fn create_statement(
     store: &SqlStore,
     dialect: Dialect,
     relation: &str,
     collation: Option<&str>,
-    coming: &[Coming],
+    coming: &[IncomingColumn],
 ) -> Result<String> {
     let columns = definitions(store, dialect, coming)?;
     let mut lines: Vec<String> = columns
@@ -249,7 +253,7 @@ pub(super) fn create(
             let is_key = store.key.contains(&name) && !store.columns.contains_key(&name);
             format!(
                 "{} {definition}{}",
-                dialect.quoted(&name),
+                dialect.quote_name(&name),
                 if is_key { " NOT NULL" } else { "" }
             )
         })
@@ -258,7 +262,7 @@ pub(super) fn create(
         let key: Vec<String> = store
             .key
             .iter()
-            .map(|column| dialect.quoted(column))
+            .map(|column| dialect.quote_name(column))
             .collect();
         lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
@@ -283,18 +287,18 @@ pub(super) fn create(
 pub(super) fn definitions(
     store: &SqlStore,
     dialect: Dialect,
-    coming: &[Coming],
+    coming: &[IncomingColumn],
 ) -> Result<Vec<(String, String)>> {
-    let mut misfits = Misfits::new(store);
+    let mut misfits = ColumnErrors::new(store);
     let mut definitions = Vec::new();
     for (name, kind) in coming {
-        let own = declared(dialect, kind, store.key.contains(name));
+        let own = declared_type(dialect, kind, store.key.contains(name));
         match store.columns.get(name).cloned().or(own) {
             Some(declared) => definitions.push((name.clone(), declared)),
             None => misfits.add(name, kind, "the database has no type that holds it exactly"),
         }
     }
-    names(dialect, coming, &[], &mut misfits);
+    check_names(dialect, coming, &[], &mut misfits);
     misfits.finish()?;
     Ok(definitions)
 }
@@ -303,13 +307,13 @@ pub(super) fn definitions(
 ///
 /// # Errors
 /// Columns that do not fit: all of them are named.
-pub(super) fn matched(
+pub(super) fn match_columns(
     store: &SqlStore,
     dialect: Dialect,
-    coming: &[Coming],
-    table: &Table,
-) -> Result<(Vec<Target>, Vec<Coming>)> {
-    if let Some(refused) = &table.refused {
+    coming: &[IncomingColumn],
+    table: &CatalogTable,
+) -> Result<(Vec<TargetColumn>, Vec<IncomingColumn>)> {
+    if let Some(refused) = &table.refusal {
         let error = format!("table {} {refused}", store.relation);
         return Err(Error::new(ErrorKind::Flow, error)
             .with_hint("choose another table, or change this one: ALTER TABLE … ENGINE = InnoDB"));
@@ -322,12 +326,13 @@ pub(super) fn matched(
             name.to_lowercase()
         }
     };
-    let known: BTreeMap<String, &Column> = table
+    let known: BTreeMap<String, &CatalogColumn> = table
         .columns
         .iter()
         .map(|column| (key(&column.name), column))
         .collect();
-    let (mut targets, mut missing, mut misfits) = (Vec::new(), Vec::new(), Misfits::new(store));
+    let (mut targets, mut missing, mut misfits) =
+        (Vec::new(), Vec::new(), ColumnErrors::new(store));
     for (name, kind) in coming {
         let Some(column) = known.get(&key(name)) else {
             missing.push((name.clone(), kind.clone()));
@@ -341,12 +346,12 @@ pub(super) fn matched(
             );
             continue;
         }
-        match column.holds.fit(kind) {
-            Ok(rule) => targets.push(Target::new(column, kind, rule)),
-            Err(()) => misfits.add(name, kind, &format!("it is {} there", column.declared)),
+        match column.storage.rule_for(kind) {
+            Ok(rule) => targets.push(TargetColumn::new(column, kind, rule)),
+            Err(()) => misfits.add(name, kind, &format!("it is {} there", column.declared_type)),
         }
     }
-    names(dialect, coming, &table.columns, &mut misfits);
+    check_names(dialect, coming, &table.columns, &mut misfits);
     misfits.finish()?;
     Ok((targets, missing))
 }
@@ -355,11 +360,11 @@ pub(super) fn matched(
 ///
 /// # Errors
 /// Columns that do not come: all of them are named.
-pub(super) fn check_needed(
+pub(super) fn check_required(
     store: &SqlStore,
     dialect: Dialect,
-    coming: &[Coming],
-    table: &Table,
+    coming: &[IncomingColumn],
+    table: &CatalogTable,
 ) -> Result<()> {
     let is_same = |one: &str, other: &str| {
         if dialect == Dialect::Postgres {
@@ -368,12 +373,12 @@ pub(super) fn check_needed(
             one.eq_ignore_ascii_case(other)
         }
     };
-    let comes = |column: &Column| coming.iter().any(|(name, _)| is_same(name, &column.name));
+    let comes = |column: &CatalogColumn| coming.iter().any(|(name, _)| is_same(name, &column.name));
     let needed = table
         .columns
         .iter()
-        .filter(|column| column.is_needed && !table.has_triggers && !comes(column));
-    let said = |column: &Column| {
+        .filter(|column| column.is_required && !table.has_triggers && !comes(column));
+    let said = |column: &CatalogColumn| {
         format!(
             "column {} of table {} takes no null and has no default, and does not come",
             column.name, store.relation
@@ -388,7 +393,12 @@ pub(super) fn check_needed(
 }
 
 /// Names that the database would take for others, or would keep as others.
-fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Misfits<'_>) {
+fn check_names(
+    dialect: Dialect,
+    coming: &[IncomingColumn],
+    there: &[CatalogColumn],
+    misfits: &mut ColumnErrors<'_>,
+) {
     const LONGEST: usize = 63;
     let comes: BTreeSet<&str> = coming.iter().map(|(name, _)| name.as_str()).collect();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
@@ -413,7 +423,7 @@ fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Mi
                 ),
             );
         }
-        let is_nearly = |column: &&Column| {
+        let is_nearly = |column: &&CatalogColumn| {
             column.name != *name
                 && column.name.to_lowercase() == name.to_lowercase()
                 && !comes.contains(column.name.as_str())
@@ -433,12 +443,12 @@ fn names(dialect: Dialect, coming: &[Coming], there: &[Column], misfits: &mut Mi
 
 /// Columns that cannot be stored, each in words.
 #[derive(Debug)]
-struct Misfits<'s> {
+struct ColumnErrors<'s> {
     store: &'s SqlStore,
     list: Vec<String>,
 }
 
-impl<'s> Misfits<'s> {
+impl<'s> ColumnErrors<'s> {
     fn new(store: &'s SqlStore) -> Self {
         Self {
             store,
@@ -446,7 +456,7 @@ impl<'s> Misfits<'s> {
         }
     }
 
-    fn add(&mut self, name: &str, kind: &Type, why: &str) {
+    fn add(&mut self, name: &str, kind: &ColumnType, why: &str) {
         self.list.push(format!(
             "column {name} is {kind}, which has no place in table {}: {why}",
             self.store.relation
@@ -463,8 +473,8 @@ impl<'s> Misfits<'s> {
 }
 
 /// A column that cannot be stored.
-pub(super) fn no_place(store: &SqlStore, missing: &[Coming], why: &str) -> Error {
-    let mut misfits = Misfits::new(store);
+pub(super) fn unstorable_columns(store: &SqlStore, missing: &[IncomingColumn], why: &str) -> Error {
+    let mut misfits = ColumnErrors::new(store);
     missing
         .iter()
         .for_each(|(name, kind)| misfits.add(name, kind, why));

@@ -10,47 +10,49 @@ use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::batch::{RecordBatch, empty};
-use crate::format::{Cut, FormatError, Opened, Piece, Reader, Sources};
-use crate::fs::own;
+use crate::format::{FormatError, InputFiles, OpenFile, PartPieces, Piece, Reader};
+use crate::fs::nofollow;
 use crate::store::StoreError;
+use crate::store::context::PublishContext;
 use crate::store::receipt::Part;
-use crate::store::room::Room;
 
 /// What comes through the queue.
-pub(super) enum Message {
+pub(super) enum LoadMessage {
     /// Rows of a part, and how many of them came before.
     Rows(RecordBatch, Arc<str>, u64),
     /// A part has come whole.
-    Part,
+    PartEnd,
     /// All have: what was written shall stay.
     Done,
 }
 
 /// Decodes parts and sends their rows.
-pub(super) fn feed(
+pub(super) fn send_parts(
     parts: &[&Part],
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
     interrupted: &AtomicBool,
-    sender: &mpsc::Sender<Message>,
+    sender: &mpsc::Sender<LoadMessage>,
 ) -> Result<()> {
     for part in parts {
         let shown = part
             .inputs
             .first()
             .map_or(part.name.as_str(), |input| input.name.as_str());
-        let sources = Staged {
-            path: room.staged.place(&part.digest)?,
-            shown: PathBuf::from(shown),
+        let sources = StagedFile {
+            path: context.staging.make_part_path(&part.digest)?,
+            display_path: PathBuf::from(shown),
             digest: part.digest,
         };
         let shown: Arc<str> = shown.into();
         let opened = sources.open(0)?;
-        FORMAT.readable(&opened).map_err(|error| match error {
-            FormatError::Undecodable { .. } => Error::from(error).with_hint(
-                "rows come into a table as values: give the home files without the column",
-            ),
-            other => other.into(),
-        })?;
+        FORMAT
+            .check_readable(&opened)
+            .map_err(|error| match error {
+                FormatError::Undecodable { .. } => Error::from(error).with_hint(
+                    "rows come into a table as values: give the home files without the column",
+                ),
+                other => other.into(),
+            })?;
         let pieces = [Piece {
             file: 0,
             group: None,
@@ -60,15 +62,15 @@ pub(super) fn feed(
         let mut is_heard = true;
         if part.rows == 0 {
             // A table without rows still has columns.
-            drop(sender.blocking_send(Message::Rows(
-                empty(&FORMAT.arrow_columns(&opened)?),
+            drop(sender.blocking_send(LoadMessage::Rows(
+                empty(&FORMAT.arrow_schema(&opened)?),
                 shown.clone(),
                 0,
             )));
         }
         FORMAT.decode(
-            &Cut {
-                sources: &sources,
+            &PartPieces {
+                inputs: &sources,
                 pieces: &pieces,
                 interrupted,
             },
@@ -77,7 +79,7 @@ pub(super) fn feed(
                 rows += batch.height() as u64;
                 is_heard = is_heard
                     && sender
-                        .blocking_send(Message::Rows(batch, shown.clone(), before))
+                        .blocking_send(LoadMessage::Rows(batch, shown.clone(), before))
                         .is_ok();
                 if is_heard {
                     Ok(())
@@ -94,27 +96,29 @@ pub(super) fn feed(
             return Err(Error::new(ErrorKind::Flow, error)
                 .with_hint("this is a fault of hygge: please report it; nothing was published"));
         }
-        drop(sender.blocking_send(Message::Part));
+        drop(sender.blocking_send(LoadMessage::PartEnd));
     }
     Ok(())
 }
 
 /// One staged part.
-struct Staged {
+struct StagedFile {
     path: PathBuf,
     /// What errors call it.
-    shown: PathBuf,
+    display_path: PathBuf,
     digest: Fingerprint,
 }
 
-impl Sources for Staged {
-    fn open(&self, _: usize) -> Result<Opened> {
-        match own::open(&self.path) {
-            Ok(file) => Ok(Opened {
+impl InputFiles for StagedFile {
+    fn open(&self, _: usize) -> Result<OpenFile> {
+        match nofollow::open(&self.path) {
+            Ok(file) => Ok(OpenFile {
                 file,
-                path: self.shown.clone(),
+                path: self.display_path.clone(),
             }),
-            Err(error) if error.is_absent() => Err(StoreError::Part(self.digest.short()).into()),
+            Err(error) if error.is_not_found() => {
+                Err(StoreError::UnusablePart(self.digest.short()).into())
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -33,7 +33,7 @@ pub(super) fn check(text: &str, numbers_of_64_bits: bool) -> Result<(), String> 
                     if !names.insert(name.clone()) {
                         return Err(format!(
                             "the name {} stands twice in one object, and the column keeps one of them",
-                            shown(&name)
+                            quote_short(&name)
                         ));
                     }
                     wants_name = false;
@@ -99,7 +99,7 @@ fn check_number(text: &str) -> Result<(), String> {
 }
 
 /// A text in quotes, shortened.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn quote_short(text: &str) -> String {
     const MOST: usize = 40;
     if text.chars().count() > MOST {
         format!("{:?}…", text.chars().take(MOST).collect::<String>())

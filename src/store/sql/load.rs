@@ -10,60 +10,60 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::catalog;
-use super::cells::Cells;
-use super::columns::{self, Target};
-use super::feed::{Message, feed};
-use super::lock::{self, Patience};
-use super::look::{Found, count, look_in};
-use super::merge::Side;
-use super::place::Place;
-use super::receipts::{self, Found as FoundReceipt};
-use super::{Create, SqlStore, cascade, mysql, new_parts, postgres, sqlite};
-use crate::connection::{Database, Dialect, Session, spawn, until};
+use super::cells::CellColumn;
+use super::columns::{self, TargetColumn};
+use super::feed::{LoadMessage, send_parts};
+use super::lock::{self, TableLockWait};
+use super::merge::TempTable;
+use super::receipts::{self, StoredReceipt as FoundReceipt};
+use super::resolved_table::ResolvedTable;
+use super::table_contents::{TableContents, count_rows, read_contents_in_session};
+use super::{SqlStore, TableCreation, cascade, mysql, new_parts, postgres, sqlite};
+use crate::connection::{Database, Dialect, Session, spawn, wait_for_interrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::RecordBatch;
 use crate::fs;
+use crate::store::context::PublishContext;
 use crate::store::receipt::{Part, Receipt, TableRows};
-use crate::store::room::Room;
-use crate::store::{Change, Publication, Store, StoreError};
+use crate::store::{Publication, Store, StoreError, StoreUpdate};
 
 /// How many groups of rows wait between the decoder and the database.
-const QUEUE: usize = 2;
+const QUEUE_LENGTH: usize = 2;
 
 /// Publishes a set: all its parts, or those that the table does not have.
 pub(super) fn publish(
     store: &SqlStore,
     publication: &Publication<'_>,
     (before, receipt): (Option<FoundReceipt>, Receipt),
-    room: &Room<'_>,
+    context: &PublishContext<'_>,
 ) -> Result<Receipt, StoreError> {
-    let parts: Vec<&Part> = match publication.change {
-        Change::Add | Change::Merge if store.live(&store.path)?.exists => {
+    let parts: Vec<&Part> = match publication.update {
+        StoreUpdate::Append | StoreUpdate::Merge if store.live_contents(&store.path)?.exists => {
             new_parts(publication.next, publication.receipt)
         }
         _ => publication.next.manifest.parts.iter().collect(),
     };
-    let patience = Patience {
-        limit: publication.wait,
+    let patience = TableLockWait {
+        timeout: publication.lock_timeout,
         interrupted: publication.interrupted.clone(),
-        waiting: publication.waiting.clone(),
+        wait_notices: publication.wait_notices.clone(),
     };
     let rows_before = publication.receipt.and_then(|receipt| receipt.table);
-    let job = Job {
+    let job = TableLoad {
         store: store.clone(),
-        change: publication.change,
-        before,
-        rows_before,
+        update: publication.update,
+        planned_receipt: before,
+        planned_rows: rows_before,
         receipt,
-        patience,
+        lock_wait: patience,
     };
-    let (sender, coming) = mpsc::channel(QUEUE);
+    let (sender, messages) = mpsc::channel(QUEUE_LENGTH);
     let database = store.database()?;
-    let loading = spawn(async move { job.load(&database, coming).await });
-    let fed = feed(&parts, room, publication.interrupted, &sender);
+    let loading = spawn(async move { job.load(&database, messages).await });
+    let fed = send_parts(&parts, context, publication.interrupted, &sender);
     if fed.is_ok() {
         // Where nobody listens, the other side says why.
-        drop(sender.blocking_send(Message::Done));
+        drop(sender.blocking_send(LoadMessage::Done));
     }
     drop(sender);
     // What ended the other side first ended this one too.
@@ -74,63 +74,63 @@ pub(super) fn publish(
     };
     remarks
         .into_iter()
-        .for_each(|remark| room.note_remark(remark));
+        .for_each(|remark| context.note_remark(remark));
     Ok(receipt)
 }
 
 /// What is written, and in which way.
-struct Job {
+struct TableLoad {
     store: SqlStore,
-    change: Change,
+    update: StoreUpdate,
     /// The receipt that was planned with.
-    before: Option<FoundReceipt>,
+    planned_receipt: Option<FoundReceipt>,
     /// What it says of the table's rows.
-    rows_before: Option<TableRows>,
+    planned_rows: Option<TableRows>,
     receipt: Receipt,
-    patience: Patience,
+    lock_wait: TableLockWait,
 }
 
 /// A table that is ready for rows.
-struct Prepared {
-    targets: Vec<Target>,
+struct PreparedTable {
+    targets: Vec<TargetColumn>,
     has_triggers: bool,
     /// True where this load made it.
-    is_made: bool,
+    is_new: bool,
 }
 
 /// What a load does to the number of a table's rows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct RowChanges {
     pub(super) added: u64,
     pub(super) removed: u64,
 }
 
 /// The receipt that was written, and what is to be said once; nothing where not all rows came, of
 /// which the other side says why.
-type Loaded = Option<(Receipt, Vec<String>)>;
+type LoadOutcome = Option<(Receipt, Vec<String>)>;
 
-impl Job {
+impl TableLoad {
     async fn load(
         self,
         database: &Arc<Database>,
-        mut coming: mpsc::Receiver<Message>,
-    ) -> Result<Loaded> {
+        mut messages: mpsc::Receiver<LoadMessage>,
+    ) -> Result<LoadOutcome> {
         if let Some(folder) = database.file.as_deref().and_then(Path::parent) {
             fs::create_folder(folder)?;
         }
-        let interrupted = self.patience.interrupted.clone();
+        let interrupted = self.lock_wait.interrupted.clone();
         let opening = async {
             // Flows of this process that fill one SQLite database wait for each other here, as long
             // as it takes.
             let turn = match database.dialect {
-                Dialect::Sqlite => Some(database.writing.lock().await),
+                Dialect::Sqlite => Some(database.write_lock.lock().await),
                 _ => None,
             };
             Ok::<_, Error>((turn, database.writing_session().await?))
         };
         let (_turn, mut session) = tokio::select! {
             opened = opening => opened?,
-            () = until(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            () = wait_for_interrupt(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         };
         let canceller = session.canceller();
         let mut watching = JoinSet::new();
@@ -138,13 +138,13 @@ impl Job {
             // A thread may be in the middle of a statement, and with it the task that waits here.
             let (canceller, interrupted) = (canceller.clone(), interrupted.clone());
             watching.spawn(async move {
-                until(&interrupted).await;
+                wait_for_interrupt(&interrupted).await;
                 canceller.cancel().await;
             });
         }
         let loaded = tokio::select! {
-            loaded = self.load_locked(&mut session, &mut coming) => loaded,
-            () = until(&interrupted) => {
+            loaded = self.load_locked(&mut session, &mut messages) => loaded,
+            () = wait_for_interrupt(&interrupted) => {
                 canceller.cancel().await;
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
@@ -154,12 +154,12 @@ impl Job {
             Err(_) if interrupted.load(Ordering::Relaxed) => {
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
-            Err(error) => Err(session.with_origin(error).await),
+            Err(error) => Err(session.name_untrusted_caller(error).await),
             loaded => loaded,
         };
         // A session in the middle of something is closed, which ends its transaction.
         if loaded.is_ok() {
-            session.end().await;
+            session.release().await;
         }
         loaded
     }
@@ -167,30 +167,32 @@ impl Job {
     async fn load_locked(
         &self,
         session: &mut Session,
-        coming: &mut mpsc::Receiver<Message>,
-    ) -> Result<Loaded> {
-        mysql::set_up(session).await?;
-        let place = lock::lock(&self.store, session, &self.patience).await?;
-        let loaded = self.load_in(&place, session, coming).await?;
-        lock::unlock(session, &place).await?;
+        messages: &mut mpsc::Receiver<LoadMessage>,
+    ) -> Result<LoadOutcome> {
+        mysql::set_own_mode(session).await?;
+        let resolved = lock::lock(&self.store, session, &self.lock_wait).await?;
+        let loaded = self
+            .load_in_transaction(&resolved, session, messages)
+            .await?;
+        lock::unlock(session, &resolved).await?;
         Ok(loaded)
     }
 
-    async fn load_in(
+    async fn load_in_transaction(
         &self,
-        place: &Place,
+        resolved: &ResolvedTable,
         session: &mut Session,
-        coming: &mut mpsc::Receiver<Message>,
-    ) -> Result<Loaded> {
+        messages: &mut mpsc::Receiver<LoadMessage>,
+    ) -> Result<LoadOutcome> {
         let dialect = session.database().dialect;
         if dialect == Dialect::Sqlite {
-            receipts::make_table(place, session).await?;
+            receipts::create_table(resolved, session).await?;
         }
-        self.check_receipt(place, session).await?;
-        let first = coming.recv().await;
+        self.check_receipt(resolved, session).await?;
+        let first = messages.recv().await;
         let prepared = match &first {
-            Some(Message::Rows(batch, ..)) => {
-                Some(self.prepare(place, session, batch.schema()).await?)
+            Some(LoadMessage::Rows(batch, ..)) => {
+                Some(self.prepare(resolved, session, batch.schema()).await?)
             }
             _ => None,
         };
@@ -201,8 +203,11 @@ impl Job {
                 .await?;
         }
         let loaded = match &prepared {
-            Some((prepared, _)) => self.fill(place, session, prepared, first, coming).await?,
-            None => matches!(first, Some(Message::Done)).then_some(self.rows_before),
+            Some((prepared, _)) => {
+                self.fill(resolved, session, prepared, first, messages)
+                    .await?
+            }
+            None => matches!(first, Some(LoadMessage::Done)).then_some(self.planned_rows),
         };
         let Some(rows) = loaded else {
             session.roll_back("undo what was written").await?;
@@ -213,11 +218,11 @@ impl Job {
             ..self.receipt.clone()
         };
         receipts::write(
-            place,
+            resolved,
             session,
-            self.before.as_ref(),
+            self.planned_receipt.as_ref(),
             &receipt,
-            &self.shown(),
+            &self.display_name(),
         )
         .await?;
         session.commit().await?;
@@ -227,103 +232,111 @@ impl Job {
         )))
     }
 
-    fn shown(&self) -> String {
+    fn display_name(&self) -> String {
         format!("table {}", self.store.relation)
     }
 
     /// Nobody has published since it was looked at, and nothing is overwritten that is not ours.
-    async fn check_receipt(&self, place: &Place, session: &mut Session) -> Result<()> {
-        let found = receipts::find(&self.store, place, session).await?;
-        if found != self.before {
-            return Err(receipts::overtaken(&self.shown()));
+    async fn check_receipt(&self, resolved: &ResolvedTable, session: &mut Session) -> Result<()> {
+        let found = receipts::find_in_session(&self.store, resolved, session).await?;
+        if found != self.planned_receipt {
+            return Err(receipts::concurrent_publish(&self.display_name()));
         }
         if found.is_none()
             && !self.store.adopt
-            && look_in(&place.relation(), session).await? == Found::Rows
+            && read_contents_in_session(&resolved.relation(), session).await?
+                == TableContents::HasRows
         {
-            return Err(self.store.foreign().into());
+            return Err(self.store.foreign_rows_error().into());
         }
-        cascade::check(&self.store, place, session, self.change).await
+        cascade::check(&self.store, resolved, session, self.update).await
     }
 
     /// The table is there, with a place for every column. Gives what is to be said of it once.
     async fn prepare(
         &self,
-        place: &Place,
+        resolved: &ResolvedTable,
         session: &mut Session,
         columns: &ArrowSchema,
-    ) -> Result<(Prepared, Vec<String>)> {
+    ) -> Result<(PreparedTable, Vec<String>)> {
         let (store, dialect) = (&self.store, session.database().dialect);
-        let coming = columns::coming(columns)?;
+        let coming = columns::incoming_columns(columns)?;
         columns::check_key(store, &coming)?;
-        let relation = place.relation().from(dialect);
-        let (missing, is_made) = match catalog::table(place, session).await? {
-            None if store.create == Create::Never => return Err(store.no_table().into()),
+        let relation = resolved.relation().source_sql(dialect);
+        let (missing, is_made) = match catalog::read_table(resolved, session).await? {
+            None if store.create == TableCreation::Never => {
+                return Err(store.no_table_error().into());
+            }
             None => {
-                let collation = mysql::collation(session).await?;
-                let statement =
-                    columns::create(store, dialect, &relation, collation.as_deref(), &coming)?;
-                mysql::speak_as_user(session).await?;
+                let collation = mysql::table_collation(session).await?;
+                let statement = columns::create_statement(
+                    store,
+                    dialect,
+                    &relation,
+                    collation.as_deref(),
+                    &coming,
+                )?;
+                mysql::set_user_mode(session).await?;
                 session.execute("make its table", &statement).await?;
-                mysql::set_up(session).await?;
+                mysql::set_own_mode(session).await?;
                 (coming.clone(), true)
             }
-            Some(table) => match columns::matched(store, dialect, &coming, &table)? {
+            Some(table) => match columns::match_columns(store, dialect, &coming, &table)? {
                 (targets, missing) if missing.is_empty() => {
                     return Ok((
-                        Prepared {
+                        PreparedTable {
                             targets,
                             has_triggers: table.has_triggers,
-                            is_made: false,
+                            is_new: false,
                         },
                         Vec::new(),
                     ));
                 }
-                (_, missing) if store.create == Create::Never => {
-                    return Err(columns::no_place(
+                (_, missing) if store.create == TableCreation::Never => {
+                    return Err(columns::unstorable_columns(
                         store,
                         &missing,
                         "the table has no such column, and create: never",
                     ));
                 }
                 (_, missing) => {
-                    mysql::speak_as_user(session).await?;
+                    mysql::set_user_mode(session).await?;
                     for (name, definition) in columns::definitions(store, dialect, &missing)? {
                         let statement = format!(
                             "ALTER TABLE {relation} ADD COLUMN {} {definition}",
-                            dialect.quoted(&name)
+                            dialect.quote_name(&name)
                         );
                         session
                             .execute("add a column to its table", &statement)
                             .await?;
                     }
-                    mysql::set_up(session).await?;
+                    mysql::set_own_mode(session).await?;
                     (missing, false)
                 }
             },
         };
         let remarks = columns::remarks(store, dialect, &missing, &coming);
-        let table = catalog::table(place, session).await?;
+        let table = catalog::read_table(resolved, session).await?;
         let Some(table) = table else {
-            return Err(columns::no_place(
+            return Err(columns::unstorable_columns(
                 store,
                 &coming,
                 "the table that was made is not there",
             ));
         };
-        let (targets, still_missing) = columns::matched(store, dialect, &coming, &table)?;
+        let (targets, still_missing) = columns::match_columns(store, dialect, &coming, &table)?;
         if !still_missing.is_empty() {
-            return Err(columns::no_place(
+            return Err(columns::unstorable_columns(
                 store,
                 &still_missing,
                 "the table has no such column",
             ));
         }
         Ok((
-            Prepared {
+            PreparedTable {
                 targets,
                 has_triggers: table.has_triggers,
-                is_made,
+                is_new: is_made,
             },
             remarks,
         ))
@@ -333,16 +346,16 @@ impl Job {
     /// not all have come.
     async fn fill(
         &self,
-        place: &Place,
+        resolved: &ResolvedTable,
         session: &mut Session,
-        prepared: &Prepared,
-        first: Option<Message>,
-        coming: &mut mpsc::Receiver<Message>,
+        prepared: &PreparedTable,
+        first: Option<LoadMessage>,
+        messages: &mut mpsc::Receiver<LoadMessage>,
     ) -> Result<Option<Option<TableRows>>> {
-        let relation = place.relation();
-        let table = relation.from(session.database().dialect);
-        let is_whole = self.change == Change::Whole;
-        let mut before = self.rows_before.filter(|_| !prepared.is_made);
+        let relation = resolved.relation();
+        let table = relation.source_sql(session.database().dialect);
+        let is_whole = self.update == StoreUpdate::Replace;
+        let mut before = self.planned_rows.filter(|_| !prepared.is_new);
         if is_whole {
             session
                 .execute(
@@ -350,62 +363,65 @@ impl Job {
                     &format!("DELETE FROM {table}"),
                 )
                 .await?;
-            if prepared.has_triggers && look_in(&relation, session).await? == Found::Rows {
-                return Err(
-                    self.swallowed("rows of the set before stay in it although they were deleted")
-                );
+            if prepared.has_triggers
+                && read_contents_in_session(&relation, session).await? == TableContents::HasRows
+            {
+                return Err(self.rows_lost_error(
+                    "rows of the set before stay in it although they were deleted",
+                ));
             }
-            let is_made = before.map_or(self.before.is_some() && !self.store.adopt, |before| {
-                before.is_made
-            });
+            let is_made = before.map_or(
+                self.planned_receipt.is_some() && !self.store.adopt,
+                |before| before.created_by_hygge,
+            );
             before = Some(TableRows {
-                is_made: is_made || prepared.is_made,
+                created_by_hygge: is_made || prepared.is_new,
                 rows: 0,
-                of_others: 0,
+                foreign_rows: 0,
             });
-        } else if prepared.is_made {
+        } else if prepared.is_new {
             before = Some(TableRows {
-                is_made: true,
+                created_by_hygge: true,
                 rows: 0,
-                of_others: 0,
+                foreign_rows: 0,
             });
-        } else if self.before.is_none() {
-            let rows = count(&table, session).await?;
+        } else if self.planned_receipt.is_none() {
+            let rows = count_rows(&table, session).await?;
             before = Some(TableRows {
-                is_made: false,
+                created_by_hygge: false,
                 rows,
-                of_others: rows,
+                foreign_rows: rows,
             });
         }
         let counted = if prepared.has_triggers {
-            Some(count(&table, session).await?)
+            Some(count_rows(&table, session).await?)
         } else {
             None
         };
         let Some(changes) = self
-            .write(place, session, &prepared.targets, first, coming)
+            .write_rows(resolved, session, &prepared.targets, first, messages)
             .await?
         else {
             return Ok(None);
         };
         if let Some(counted) = counted {
             let (now, wanted) = (
-                count(&table, session).await?,
+                count_rows(&table, session).await?,
                 (counted + changes.added).saturating_sub(changes.removed),
             );
             if now < wanted {
-                return Err(self.swallowed(&format!(
+                return Err(self.rows_lost_error(&format!(
                     "it has {now} rows afterwards, and should have {wanted}"
                 )));
             }
         }
         Ok(Some(before.map(|before| {
-            before.after(changes.added, changes.removed)
+            before.with_changes(changes.added, changes.removed)
         })))
     }
 
     /// A trigger or a rule of its owner does something else with rows.
-    fn swallowed(&self, what: &str) -> Error {
+    fn rows_lost_error(&self, what: &str) -> Error {
         let error = format!(
             "table {} does not keep what it is given: {what}",
             self.store.relation
@@ -415,33 +431,33 @@ impl Job {
     }
 
     /// Writes rows as they come; nothing where not all have come.
-    async fn write(
+    async fn write_rows(
         &self,
-        place: &Place,
+        resolved: &ResolvedTable,
         session: &mut Session,
-        targets: &[Target],
-        first: Option<Message>,
-        coming: &mut mpsc::Receiver<Message>,
-    ) -> Result<Option<Changes>> {
+        targets: &[TargetColumn],
+        first: Option<LoadMessage>,
+        messages: &mut mpsc::Receiver<LoadMessage>,
+    ) -> Result<Option<RowChanges>> {
         let dialect = session.database().dialect;
-        let is_direct = self.change != Change::Merge
+        let is_direct = self.update != StoreUpdate::Merge
             && targets
                 .iter()
-                .all(|target| dialect != Dialect::Postgres || !target.holds.is_own());
+                .all(|target| dialect != Dialect::Postgres || !target.storage.is_cast_from_text());
         let side = if is_direct {
             None
         } else {
-            Some(Side::make(&self.store, place, session, targets).await?)
+            Some(TempTable::create(&self.store, resolved, session, targets).await?)
         };
         let into = side
             .as_ref()
-            .map_or_else(|| place.relation(), |side| side.relation.clone());
-        let (mut changes, mut staged) = (Changes::default(), 0);
+            .map_or_else(|| resolved.relation(), |side| side.relation.clone());
+        let (mut changes, mut staged) = (RowChanges::default(), 0);
         let mut next = first;
         while let Some(message) = next {
             match (message, &side) {
-                (Message::Rows(batch, part, before), side) => {
-                    let rows = Rows::new(&batch, &self.store, targets, part, before)?;
+                (LoadMessage::Rows(batch, part, before), side) => {
+                    let rows = TargetRows::new(&batch, &self.store, targets, part, before)?;
                     let written = match dialect {
                         Dialect::Postgres => {
                             postgres::write(session, &into, &rows, side.is_some()).await?
@@ -454,7 +470,7 @@ impl Job {
                             "{} rows were sent, and the database says that it took {written}",
                             rows.height
                         );
-                        return Err(self.swallowed(&words));
+                        return Err(self.rows_lost_error(&words));
                     }
                     *(if side.is_some() {
                         &mut staged
@@ -462,44 +478,44 @@ impl Job {
                         &mut changes.added
                     }) += written;
                 }
-                (Message::Part, None) => {}
-                (Message::Part, Some(side)) => {
+                (LoadMessage::PartEnd, None) => {}
+                (LoadMessage::PartEnd, Some(side)) => {
                     let rows = std::mem::take(&mut staged);
-                    let done = match self.change {
-                        Change::Merge => side.merge(session, rows).await?,
-                        _ => side.move_rows(session, rows).await?,
+                    let done = match self.update {
+                        StoreUpdate::Merge => side.merge(session, rows).await?,
+                        _ => side.insert_rows(session, rows).await?,
                     };
                     changes.added += done.added;
                     changes.removed += done.removed;
                 }
-                (Message::Done, _) => return Ok(Some(changes)),
+                (LoadMessage::Done, _) => return Ok(Some(changes)),
             }
-            next = coming.recv().await;
+            next = messages.recv().await;
         }
         Ok(None)
     }
 }
 
 /// Rows that are written, with what their columns must be like.
-pub(super) struct Rows<'t> {
-    pub(super) columns: Vec<(&'t Target, Cells)>,
+pub(super) struct TargetRows<'t> {
+    pub(super) columns: Vec<(&'t TargetColumn, CellColumn)>,
     pub(super) height: usize,
     part: Arc<str>,
     /// How many rows of the part came before.
-    before: u64,
+    rows_before: u64,
     table: String,
 }
 
-impl<'t> Rows<'t> {
+impl<'t> TargetRows<'t> {
     fn new(
         batch: &RecordBatch,
         store: &SqlStore,
-        targets: &'t [Target],
+        targets: &'t [TargetColumn],
         part: Arc<str>,
         before: u64,
     ) -> Result<Self> {
         let cells = |(name, array): (&str, &dyn Array)| {
-            let cells = Cells::new(array)
+            let cells = CellColumn::new(array)
                 .map_err(|kind| Error::new(ErrorKind::Flow, format!("column {name} is {kind}")))?;
             let named = targets.iter().find(|target| target.name == name);
             // Elsewhere than in PostgreSQL, a table may write a name in other letters.
@@ -543,14 +559,14 @@ impl<'t> Rows<'t> {
             columns,
             height: batch.height(),
             part,
-            before,
+            rows_before: before,
             table: store.relation.to_string(),
         })
     }
 
     /// A row that is longer than the server takes.
-    pub(super) fn too_long(&self, row: usize, bytes: usize, most: usize) -> Error {
-        let row = self.before + row as u64 + 1;
+    pub(super) fn row_too_long(&self, row: usize, bytes: usize, most: usize) -> Error {
+        let row = self.rows_before + row as u64 + 1;
         let error = format!(
             "row {row} of {}, which comes to table {}, takes {bytes} bytes of SQL, and max_allowed_packet of the server is {most}",
             self.part, self.table
@@ -561,12 +577,12 @@ impl<'t> Rows<'t> {
     }
 
     /// A value of a row that its column holds; the reason where it does not.
-    pub(super) fn misfit(&self, column: usize, row: usize, reason: &str) -> Error {
+    pub(super) fn value_error(&self, column: usize, row: usize, reason: &str) -> Error {
         let name = self
             .columns
             .get(column)
             .map_or("", |(target, _)| target.name.as_str());
-        let row = self.before + row as u64 + 1;
+        let row = self.rows_before + row as u64 + 1;
         let error = format!(
             "column {name}, row {row} of {}, which comes to table {}: {reason}",
             self.part, self.table
@@ -574,7 +590,7 @@ impl<'t> Rows<'t> {
         let declared = self
             .columns
             .get(column)
-            .map_or("", |(target, _)| target.declared.as_str());
+            .map_or("", |(target, _)| target.declared_type.as_str());
         let hint = format!(
             "nothing was published; change the value or the column, which is {declared}, or leave the column out"
         );

@@ -7,20 +7,20 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::SqlStore;
-use super::catalog::Holds;
-use super::columns::Target;
-use super::load::Changes;
-use super::look::count;
-use super::place::Place;
+use super::catalog::StorageType;
+use super::columns::TargetColumn;
+use super::load::RowChanges;
+use super::resolved_table::ResolvedTable;
+use super::table_contents::count_rows;
 use super::{json, mysql, postgres};
-use crate::connection::types::Type;
+use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A table beside another one, which goes with the session.
-pub(super) struct Side<'a> {
+pub(super) struct TempTable<'a> {
     store: &'a SqlStore,
-    targets: &'a [Target],
+    targets: &'a [TargetColumn],
     dialect: Dialect,
     /// Itself.
     pub(super) relation: Relation,
@@ -30,31 +30,33 @@ pub(super) struct Side<'a> {
     alias: String,
 }
 
-impl<'a> Side<'a> {
+impl<'a> TempTable<'a> {
     /// Makes it, without rows.
-    pub(super) async fn make(
+    pub(super) async fn create(
         store: &'a SqlStore,
-        place: &Place,
+        resolved: &ResolvedTable,
         session: &mut Session,
-        targets: &'a [Target],
+        targets: &'a [TargetColumn],
     ) -> Result<Self> {
         let dialect = session.database().dialect;
-        let table = place.relation().from(dialect);
-        let name = own_name();
+        let table = resolved.relation().source_sql(dialect);
+        let name = random_name();
         let schema = match dialect {
             Dialect::Postgres => "pg_temp".into(),
-            Dialect::MySql => place.schema.clone(),
+            Dialect::MySql => resolved.schema.clone(),
             Dialect::Sqlite => "temp".to_string(),
         };
         let relation = Relation::Table(vec![schema, name]);
-        let side = relation.from(dialect);
-        let names = targets.iter().map(|target| dialect.quoted(&target.name));
+        let side = relation.source_sql(dialect);
+        let names = targets
+            .iter()
+            .map(|target| dialect.quote_name(&target.name));
         let statement = match dialect {
             Dialect::Postgres => {
                 let columns = targets
                     .iter()
                     .zip(names)
-                    .map(|(target, name)| format!("{name} {}", postgres::side_type(&target.wire)));
+                    .map(|(target, name)| format!("{name} {}", postgres::temp_type(&target.wire)));
                 format!(
                     "CREATE TEMP TABLE {side} ({}) ON COMMIT DROP",
                     columns.collect::<Vec<_>>().join(", ")
@@ -80,54 +82,58 @@ impl<'a> Side<'a> {
             dialect,
             relation,
             table,
-            alias: dialect.quoted(&own_name()),
+            alias: dialect.quote_name(&random_name()),
         })
     }
 
     /// Moves its rows into the table.
-    pub(super) async fn move_rows(&self, session: &mut Session, staged: u64) -> Result<Changes> {
-        self.compare(session).await?;
-        let names = self.names().join(", ");
+    pub(super) async fn insert_rows(
+        &self,
+        session: &mut Session,
+        staged: u64,
+    ) -> Result<RowChanges> {
+        self.check_casts(session).await?;
+        let names = self.quoted_names().join(", ");
         let statement = format!(
             "INSERT INTO {} ({names}){} SELECT {names} FROM {} AS {}",
             self.table,
-            self.overriding(),
-            self.cast(),
+            self.overriding_clause(),
+            self.cast_select(),
             self.alias
         );
-        let added = session.change("write its rows", &statement).await?;
+        let added = session.execute_update("write its rows", &statement).await?;
         self.check_count(staged, added)?;
         self.empty(session).await?;
-        Ok(Changes { added, removed: 0 })
+        Ok(RowChanges { added, removed: 0 })
     }
 
     /// Rows whose key is there change, others are added; those that meet `delete_where` are
     /// removed.
-    pub(super) async fn merge(&self, session: &mut Session, staged: u64) -> Result<Changes> {
+    pub(super) async fn merge(&self, session: &mut Session, staged: u64) -> Result<RowChanges> {
         self.check_keys(session).await?;
-        self.compare(session).await?;
-        self.check_folded(session).await?;
+        self.check_casts(session).await?;
+        self.check_collated_keys(session).await?;
         if self.store.delete_where.is_some() {
-            mysql::speak_as_user(session).await?;
+            mysql::set_user_mode(session).await?;
         }
-        let changes = self.change(session, staged).await?;
+        let changes = self.apply_merge(session, staged).await?;
         if self.store.delete_where.is_some() {
-            mysql::set_up(session).await?;
+            mysql::set_own_mode(session).await?;
         }
         self.empty(session).await?;
         Ok(changes)
     }
 
-    /// What [`Side::merge`] does where nothing is wrong with what came.
-    async fn change(&self, session: &mut Session, staged: u64) -> Result<Changes> {
+    /// What [`TempTable::merge`] does where nothing is wrong with what came.
+    async fn apply_merge(&self, session: &mut Session, staged: u64) -> Result<RowChanges> {
         let Self {
             dialect,
             table,
             alias,
             ..
         } = self;
-        let all = self.cast();
-        let same = self.same();
+        let all = self.cast_select();
+        let same = self.key_condition();
         let (gone, stays) = match &self.store.delete_where {
             // The line ends, so that a comment at the end of a condition does.
             Some(condition) => (
@@ -151,12 +157,12 @@ impl<'a> Side<'a> {
                 ),
             };
             removed = session
-                .change("remove rows by their keys", &statement)
+                .execute_update("remove rows by their keys", &statement)
                 .await?;
-            staying = count(&format!("{stays} AS {alias}"), session).await?;
+            staying = count_rows(&format!("{stays} AS {alias}"), session).await?;
         }
         let changed = self.update(session, &stays, &same).await?;
-        let names = self.names();
+        let names = self.quoted_names();
         let of_side = names
             .iter()
             .map(|name| format!("{alias}.{name}"))
@@ -165,17 +171,17 @@ impl<'a> Side<'a> {
         let statement = format!(
             "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
             names.join(", "),
-            self.overriding(),
-            self.key()[0]
+            self.overriding_clause(),
+            self.quoted_key()[0]
         );
-        let added = session.change("add rows", &statement).await?;
+        let added = session.execute_update("add rows", &statement).await?;
         // A trigger may leave out changes that change nothing.
-        if changed + added < staying && self.differs(session, &stays, &same).await?
+        if changed + added < staying && self.has_difference(session, &stays, &same).await?
             || changed + added > staying
         {
             self.check_count(staying, changed + added)?;
         }
-        Ok(Changes { added, removed })
+        Ok(RowChanges { added, removed })
     }
 
     /// Changes the rows whose keys are there; gives how many of those that stay it is.
@@ -186,14 +192,14 @@ impl<'a> Side<'a> {
             alias,
             ..
         } = self;
-        let key = self.key();
+        let key = self.quoted_key();
         let numbered = |name: &String| {
             self.targets
                 .iter()
-                .any(|target| target.is_numbered && dialect.quoted(&target.name) == *name)
+                .any(|target| target.is_identity && dialect.quote_name(&target.name) == *name)
         };
         let others: Vec<String> = self
-            .names()
+            .quoted_names()
             .into_iter()
             .filter(|name| !key.contains(name))
             .collect();
@@ -203,7 +209,7 @@ impl<'a> Side<'a> {
                 "SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} WHERE {table}.{name} <> {alias}.{name} LIMIT 1"
             );
             if !session
-                .ask("compare what it numbers", &asked)
+                .query_text("compare what it numbers", &asked)
                 .await?
                 .is_empty()
             {
@@ -218,7 +224,7 @@ impl<'a> Side<'a> {
         }
         let others: Vec<String> = others.into_iter().filter(|name| !numbered(name)).collect();
         if others.is_empty() {
-            return count(
+            return count_rows(
                 &format!("{stays} AS {alias} JOIN {table} ON {same}"),
                 session,
             )
@@ -247,16 +253,16 @@ impl<'a> Side<'a> {
             ),
         };
         Ok(session
-            .change("change rows by their keys", &statement)
+            .execute_update("change rows by their keys", &statement)
             .await?)
     }
 
     /// The rows, cast into the types of the table.
-    fn cast(&self) -> String {
-        let cast = |target: &Target| {
-            let name = self.dialect.quoted(&target.name);
+    fn cast_select(&self) -> String {
+        let cast = |target: &TargetColumn| {
+            let name = self.dialect.quote_name(&target.name);
             if self.dialect == Dialect::Postgres {
-                format!("{name}::{} AS {name}", target.declared)
+                format!("{name}::{} AS {name}", target.declared_type)
             } else {
                 name
             }
@@ -264,28 +270,28 @@ impl<'a> Side<'a> {
         let columns = self.targets.iter().map(cast).collect::<Vec<_>>().join(", ");
         format!(
             "(SELECT {columns} FROM {})",
-            self.relation.from(self.dialect)
+            self.relation.source_sql(self.dialect)
         )
     }
 
-    fn names(&self) -> Vec<String> {
+    fn quoted_names(&self) -> Vec<String> {
         self.targets
             .iter()
-            .map(|target| self.dialect.quoted(&target.name))
+            .map(|target| self.dialect.quote_name(&target.name))
             .collect()
     }
 
-    fn key(&self) -> Vec<String> {
+    fn quoted_key(&self) -> Vec<String> {
         self.store
             .key
             .iter()
-            .map(|column| self.dialect.quoted(column))
+            .map(|column| self.dialect.quote_name(column))
             .collect()
     }
 
     /// The condition that a row of the table has the key of one beside it.
-    fn same(&self) -> String {
-        self.key()
+    fn key_condition(&self) -> String {
+        self.quoted_key()
             .iter()
             .map(|column| format!("{}.{column} = {}.{column}", self.table, self.alias))
             .collect::<Vec<_>>()
@@ -293,8 +299,8 @@ impl<'a> Side<'a> {
     }
 
     /// Columns that PostgreSQL always numbers take what comes.
-    fn overriding(&self) -> &'static str {
-        if self.targets.iter().any(|target| target.is_numbered) {
+    fn overriding_clause(&self) -> &'static str {
+        if self.targets.iter().any(|target| target.is_identity) {
             " OVERRIDING SYSTEM VALUE"
         } else {
             ""
@@ -302,7 +308,7 @@ impl<'a> Side<'a> {
     }
 
     async fn empty(&self, session: &mut Session) -> Result<()> {
-        let statement = format!("DELETE FROM {}", self.relation.from(self.dialect));
+        let statement = format!("DELETE FROM {}", self.relation.source_sql(self.dialect));
         Ok(session
             .execute("empty the table beside it", &statement)
             .await?)
@@ -325,7 +331,7 @@ impl<'a> Side<'a> {
     }
 
     /// True where a row that stays is not in the table as it came.
-    async fn differs(&self, session: &mut Session, stays: &str, same: &str) -> Result<bool> {
+    async fn has_difference(&self, session: &mut Session, stays: &str, same: &str) -> Result<bool> {
         let Self {
             dialect,
             table,
@@ -340,7 +346,7 @@ impl<'a> Side<'a> {
             Dialect::Sqlite => format!("{table}.{name} IS {alias}.{name}"),
         };
         let equal = self
-            .names()
+            .quoted_names()
             .iter()
             .map(is_equal)
             .collect::<Vec<_>>()
@@ -348,24 +354,27 @@ impl<'a> Side<'a> {
         let asked = format!(
             "SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same} AND {equal}) LIMIT 1"
         );
-        Ok(!session.ask("compare its rows", &asked).await?.is_empty())
+        Ok(!session
+            .query_text("compare its rows", &asked)
+            .await?
+            .is_empty())
     }
 
     /// What types of PostgreSQL's own make of texts is the text itself.
-    async fn compare(&self, session: &mut Session) -> Result<()> {
+    async fn check_casts(&self, session: &mut Session) -> Result<()> {
         if self.dialect != Dialect::Postgres {
             return Ok(());
         }
-        let side = self.relation.from(self.dialect);
+        let side = self.relation.source_sql(self.dialect);
         for target in self
             .targets
             .iter()
-            .filter(|target| target.holds.is_compared())
+            .filter(|target| target.storage.needs_comparison())
         {
-            let (name, declared) = (self.dialect.quoted(&target.name), &target.declared);
+            let (name, declared) = (self.dialect.quote_name(&target.name), &target.declared_type);
             let is_list = matches!(
-                (&target.kind, &target.holds),
-                (Type::List(_), Holds::List(_))
+                (&target.kind, &target.storage),
+                (ColumnType::List(_), StorageType::List(_))
             );
             let back = if is_list {
                 format!("{name}::{declared}::text[]")
@@ -376,7 +385,7 @@ impl<'a> Side<'a> {
                 "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1"
             );
             let Some(row) = session
-                .ask("compare what it makes of values", &asked)
+                .query_text("compare what it makes of values", &asked)
                 .await?
                 .into_iter()
                 .next()
@@ -386,8 +395,8 @@ impl<'a> Side<'a> {
             let error = format!(
                 "column {}: {} would be {} in table {}, whose column is {declared}",
                 target.name,
-                shown(&row, 0),
-                shown(&row, 1),
+                quoted_value(&row, 0),
+                quoted_value(&row, 1),
                 self.store.relation
             );
             return Err(Error::new(ErrorKind::Flow, error).with_hint(
@@ -400,8 +409,8 @@ impl<'a> Side<'a> {
     /// Each key comes once in a part, and is there.
     async fn check_keys(&self, session: &mut Session) -> Result<()> {
         let (key, side, table) = (
-            self.key(),
-            self.relation.from(self.dialect),
+            self.quoted_key(),
+            self.relation.source_sql(self.dialect),
             &self.store.relation,
         );
         let nulls = key
@@ -410,7 +419,7 @@ impl<'a> Side<'a> {
             .collect::<Vec<_>>()
             .join(" OR ");
         if !session
-            .ask(
+            .query_text(
                 "look at its keys",
                 &format!("SELECT 1 FROM {side} WHERE {nulls} LIMIT 1"),
             )
@@ -427,11 +436,11 @@ impl<'a> Side<'a> {
         let list = key.join(", ");
         let twice = format!(
             "SELECT {list} FROM {} AS {} GROUP BY {list} HAVING count(*) > 1 LIMIT 1",
-            self.cast(),
+            self.cast_select(),
             self.alias
         );
         if let Some(row) = session
-            .ask("look at its keys", &twice)
+            .query_text("look at its keys", &twice)
             .await?
             .into_iter()
             .next()
@@ -454,31 +463,31 @@ impl<'a> Side<'a> {
     }
 
     /// No row has another key that the table takes for the same.
-    async fn check_folded(&self, session: &mut Session) -> Result<()> {
+    async fn check_collated_keys(&self, session: &mut Session) -> Result<()> {
         let Self {
             dialect,
             table,
             alias,
             ..
         } = self;
-        let is_key = |target: &&Target| {
+        let is_key = |target: &&TargetColumn| {
             self.store
                 .key
                 .iter()
                 .any(|key| key.to_lowercase() == target.name.to_lowercase())
         };
-        let folded: Vec<&Target> = self
+        let folded: Vec<&TargetColumn> = self
             .targets
             .iter()
             .filter(is_key)
-            .filter(|target| target.folds && target.kind == Type::Text)
+            .filter(|target| target.has_loose_collation && target.kind == ColumnType::Text)
             .collect();
         for target in folded {
-            let name = dialect.quoted(&target.name);
+            let name = dialect.quote_name(&target.name);
             let (old, new) = (format!("{table}.{name}"), format!("{alias}.{name}"));
             let differs = match dialect {
                 Dialect::Postgres => {
-                    let length = if matches!(target.holds, Holds::Text(_)) {
+                    let length = if matches!(target.storage, StorageType::Text(_)) {
                         format!(" OR octet_length({old}) <> octet_length({new})")
                     } else {
                         String::new()
@@ -490,11 +499,11 @@ impl<'a> Side<'a> {
             };
             let asked = format!(
                 "SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1",
-                self.cast(),
-                self.same()
+                self.cast_select(),
+                self.key_condition()
             );
             let Some(row) = session
-                .ask("compare its keys", &asked)
+                .query_text("compare its keys", &asked)
                 .await?
                 .into_iter()
                 .next()
@@ -505,8 +514,8 @@ impl<'a> Side<'a> {
                 "a row comes to table {} with {} = {}, which its collation takes for {}, the key of another row",
                 self.store.relation,
                 target.name,
-                shown(&row, 1),
-                shown(&row, 0)
+                quoted_value(&row, 1),
+                quoted_value(&row, 0)
             );
             return Err(Error::new(ErrorKind::Flow, error).with_hint(
                 "give the column a collation that tells them apart, or choose another key",
@@ -517,14 +526,14 @@ impl<'a> Side<'a> {
 }
 
 /// A value of an answer, in quotes.
-fn shown(row: &[Option<String>], place: usize) -> String {
+fn quoted_value(row: &[Option<String>], place: usize) -> String {
     row.get(place)
         .and_then(Option::as_deref)
-        .map_or_else(|| "null".into(), json::shown)
+        .map_or_else(|| "null".into(), json::quote_short)
 }
 
 /// A name that nobody else has.
-fn own_name() -> String {
+fn random_name() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("hygge_{:016x}{:016x}", random(), random())
 }

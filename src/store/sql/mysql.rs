@@ -3,26 +3,26 @@
 use std::fmt::Write;
 
 use super::cells::{Cell, put_decimal};
-use super::load::Rows;
-use crate::connection::session::Bound;
-use crate::connection::types::Type;
+use super::load::TargetRows;
+use crate::connection::session::SqlParameter;
+use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, Session};
 use crate::connection::{Relation, calendar};
 use crate::error::Result;
 
 /// After as many bytes a statement ends; servers take sixteen times as much.
-const STATEMENT: usize = 1 << 20;
+const STATEMENT_BYTES: usize = 1 << 20;
 
 /// A longer text, or more bytes, is sent beside a statement and not in it.
-const LONG: usize = 1 << 18;
+const LONG_VALUE_BYTES: usize = 1 << 18;
 
 /// What a session that fills tables is set to: no value is cut or made another, and no number
 /// stands for the next one.
-const STRICT: &str =
+const STRICT_MODE: &str =
     "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO";
 
 /// The modes that say what SQL means. See <https://mariadb.com/kb/en/sql-mode/>.
-const MEANINGS: [&str; 8] = [
+const SYNTAX_MODES: [&str; 8] = [
     "ANSI_QUOTES",
     "EMPTY_STRING_IS_NULL",
     "HIGH_NOT_PRECEDENCE",
@@ -35,7 +35,7 @@ const MEANINGS: [&str; 8] = [
 
 /// Sets a session to what statements of hygge's own are written for. What the server set it to is
 /// kept in a variable of it.
-pub(super) async fn set_up(session: &mut Session) -> Result<()> {
+pub(super) async fn set_own_mode(session: &mut Session) -> Result<()> {
     if session.database().dialect != Dialect::MySql {
         return Ok(());
     }
@@ -47,23 +47,23 @@ pub(super) async fn set_up(session: &mut Session) -> Result<()> {
         )
         .await?;
     Ok(session
-        .execute(action, &format!("SET SESSION sql_mode = '{STRICT}'"))
+        .execute(action, &format!("SET SESSION sql_mode = '{STRICT_MODE}'"))
         .await?)
 }
 
 /// Sets a session that was set up so that SQL which the config has means what the server says;
 /// values stay exact.
-pub(super) async fn speak_as_user(session: &mut Session) -> Result<()> {
+pub(super) async fn set_user_mode(session: &mut Session) -> Result<()> {
     if session.database().dialect != Dialect::MySql {
         return Ok(());
     }
-    let meanings = MEANINGS
+    let meanings = SYNTAX_MODES
         .map(|mode| format!(", IF(FIND_IN_SET('{mode}', @hygge_sql_mode), '{mode}', NULL)"))
         .concat();
     Ok(session
         .execute(
             "set up its session",
-            &format!("SET SESSION sql_mode = CONCAT_WS(',', '{STRICT}'{meanings})"),
+            &format!("SET SESSION sql_mode = CONCAT_WS(',', '{STRICT_MODE}'{meanings})"),
         )
         .await?)
 }
@@ -71,14 +71,14 @@ pub(super) async fn speak_as_user(session: &mut Session) -> Result<()> {
 /// The collation of tables that are made: texts are compared by their bytes, blanks at their end
 /// among them, where the server has such a one. Elsewhere than in MySQL and MariaDB there is none
 /// to be named.
-pub(super) async fn collation(session: &mut Session) -> Result<Option<String>> {
+pub(super) async fn table_collation(session: &mut Session) -> Result<Option<String>> {
     if session.database().dialect != Dialect::MySql {
         return Ok(None);
     }
     let asked = "SELECT collation_name FROM information_schema.collations \
                  WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 LIMIT 1";
     let found = session
-        .ask("look for a collation", asked)
+        .query_text("look for a collation", asked)
         .await?
         .into_iter()
         .flatten()
@@ -88,20 +88,24 @@ pub(super) async fn collation(session: &mut Session) -> Result<Option<String>> {
 }
 
 /// Inserts rows into a table.
-pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_>) -> Result<u64> {
+pub(super) async fn write(
+    session: &mut Session,
+    into: &Relation,
+    rows: &TargetRows<'_>,
+) -> Result<u64> {
     let dialect = Dialect::MySql;
     let names: Vec<String> = rows
         .columns
         .iter()
-        .map(|(target, _)| dialect.quoted(&target.name))
+        .map(|(target, _)| dialect.quote_name(&target.name))
         .collect();
     let mut written = 0;
     let head = format!(
         "INSERT INTO {} ({}) VALUES ",
-        into.from(dialect),
+        into.source_sql(dialect),
         names.join(", ")
     );
-    let most = most_bytes(session).await?;
+    let most = max_packet_bytes(session).await?;
     let mut statement = head.clone();
     for row in 0..rows.height {
         let before = statement.len();
@@ -117,52 +121,54 @@ pub(super) async fn write(session: &mut Session, into: &Relation, rows: &Rows<'_
             }
             let put = cells.cell(row).and_then(|cell| {
                 target.check(&cell)?;
-                put(&mut statement, &cell, &cells.kind, &mut long)
+                put_value(&mut statement, &cell, &cells.kind, &mut long)
             });
-            put.map_err(|reason| rows.misfit(number, row, &reason))?;
+            put.map_err(|reason| rows.value_error(number, row, &reason))?;
         }
         statement.push(')');
         if !long.is_empty() {
             // Its row goes by itself, behind those that came before.
             let own = statement.split_off(before);
             if before > head.len() {
-                written += session.change("write its rows", &statement).await?;
+                written += session.execute_update("write its rows", &statement).await?;
                 statement.truncate(head.len());
             }
             let own = format!("{head}{}", own.trim_start_matches(','));
-            let length = own.len() + long.iter().map(Bound::len).sum::<usize>();
+            let length = own.len() + long.iter().map(SqlParameter::len).sum::<usize>();
             if length >= most {
-                return Err(rows.too_long(row, length, most));
+                return Err(rows.row_too_long(row, length, most));
             }
-            written += session.change_with("write its rows", &own, &long).await?;
+            written += session
+                .execute_with_parameters("write its rows", &own, &long)
+                .await?;
             continue;
         }
         if statement.len() >= most && before > head.len() {
             // It may be a statement of its own; the comma in front of it is not.
             let rest = statement.split_off(before);
-            written += session.change("write its rows", &statement).await?;
+            written += session.execute_update("write its rows", &statement).await?;
             statement.truncate(head.len());
             statement.push_str(&rest[1..]);
         }
         if statement.len() >= most {
-            return Err(rows.too_long(row, statement.len(), most));
+            return Err(rows.row_too_long(row, statement.len(), most));
         }
-        if statement.len() >= STATEMENT {
-            written += session.change("write its rows", &statement).await?;
+        if statement.len() >= STATEMENT_BYTES {
+            written += session.execute_update("write its rows", &statement).await?;
             statement.truncate(head.len());
         }
     }
     if statement.len() > head.len() {
-        written += session.change("write its rows", &statement).await?;
+        written += session.execute_update("write its rows", &statement).await?;
     }
     Ok(written)
 }
 
 /// How long a statement may be for the server, in bytes: it closes the connection to who sends a
 /// longer one.
-async fn most_bytes(session: &mut Session) -> Result<usize> {
+async fn max_packet_bytes(session: &mut Session) -> Result<usize> {
     let asked = session
-        .ask(
+        .query_text(
             "ask how long a statement may be",
             "SELECT @@max_allowed_packet",
         )
@@ -177,20 +183,20 @@ async fn most_bytes(session: &mut Session) -> Result<usize> {
 }
 
 /// Writes a value as SQL, or a mark for a long one.
-fn put<'c>(
+fn put_value<'c>(
     out: &mut String,
     cell: &Cell<'c>,
-    kind: &Type,
-    long: &mut Vec<Bound<'c>>,
+    kind: &ColumnType,
+    long: &mut Vec<SqlParameter<'c>>,
 ) -> Result<(), String> {
     match cell {
-        Cell::Text(value) if value.len() > LONG => {
+        Cell::Text(value) if value.len() > LONG_VALUE_BYTES => {
             out.push('?');
-            long.push(Bound::Text(value));
+            long.push(SqlParameter::Text(value));
         }
-        Cell::Binary(value) if value.len() > LONG => {
+        Cell::Binary(value) if value.len() > LONG_VALUE_BYTES => {
             out.push('?');
-            long.push(Bound::Bytes(value));
+            long.push(SqlParameter::Bytes(value));
         }
         Cell::Null => out.push_str("NULL"),
         Cell::Boolean(value) => out.push(if *value { '1' } else { '0' }),
@@ -206,7 +212,7 @@ fn put<'c>(
             return Err("MySQL has neither NaN nor infinity".into());
         }
         Cell::Decimal(value) => {
-            let scale = if let Type::Decimal { scale, .. } = kind {
+            let scale = if let ColumnType::Decimal { scale, .. } = kind {
                 *scale
             } else {
                 0
@@ -238,18 +244,18 @@ fn put<'c>(
                 .map_err(|error| error.to_string())?;
             out.push('\'');
         }
-        Cell::Date(days) => quoted(out, |out| calendar::put_date(out, i64::from(*days)))?,
-        Cell::Time(micros) => quoted(out, |out| {
+        Cell::Date(days) => put_quoted(out, |out| calendar::put_date(out, i64::from(*days)))?,
+        Cell::Time(micros) => put_quoted(out, |out| {
             calendar::put_time(out, *micros);
             Ok(())
         })?,
-        Cell::Timestamp(micros) => quoted(out, |out| calendar::put_moment(out, *micros))?,
+        Cell::Timestamp(micros) => put_quoted(out, |out| calendar::put_timestamp(out, *micros))?,
         Cell::List(_) => return Err("MySQL has no lists".into()),
     }
     Ok(())
 }
 
-fn quoted(
+fn put_quoted(
     out: &mut String,
     put: impl FnOnce(&mut String) -> Result<(), String>,
 ) -> Result<(), String> {

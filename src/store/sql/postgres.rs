@@ -4,45 +4,45 @@
 //! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>; values are
 //! as the receive functions of their types read them.
 
-use super::catalog::Wire;
+use super::catalog::WireType;
 use super::cells::Cell;
-use super::load::Rows;
+use super::load::TargetRows;
 use crate::connection::Relation;
-use crate::connection::types::Type;
-use crate::connection::{Dialect, Link, Session};
+use crate::connection::types::ColumnType;
+use crate::connection::{Dialect, DriverConnection, Session};
 use crate::error::{Error, Result};
 
 /// After as many bytes a message is sent.
-const MESSAGE: usize = 1 << 20;
+const MESSAGE_BYTES: usize = 1 << 20;
 
 /// Microseconds from 1970 to 2000.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// The groups of four digits that a decimal has at most: 39 digits, and three more so that the
 /// point lies between two.
-const GROUPS: usize = 11;
+const MAX_GROUPS: usize = 11;
 
 /// Days from 1970 to 2000.
 const EPOCH_DAYS: i32 = 10_957;
 
 /// The type that values have before they are cast.
-pub(super) fn side_type(wire: &Wire) -> String {
+pub(super) fn temp_type(wire: &WireType) -> String {
     match wire {
-        Wire::Boolean => "boolean",
-        Wire::Int2 => "smallint",
-        Wire::Int4 => "integer",
-        Wire::Int8 => "bigint",
-        Wire::Oid => "oid",
-        Wire::Float4 => "real",
-        Wire::Float8 => "double precision",
-        Wire::Numeric => "numeric",
-        Wire::Text => "text",
-        Wire::Bytes => "bytea",
-        Wire::Date => "date",
-        Wire::Time => "time(6)",
-        Wire::Timestamp => "timestamp(6)",
-        Wire::TimestampUtc => "timestamp(6) with time zone",
-        Wire::List(inner, _) => return format!("{}[]", side_type(inner)),
+        WireType::Boolean => "boolean",
+        WireType::Int2 => "smallint",
+        WireType::Int4 => "integer",
+        WireType::Int8 => "bigint",
+        WireType::Oid => "oid",
+        WireType::Float4 => "real",
+        WireType::Float8 => "double precision",
+        WireType::Numeric => "numeric",
+        WireType::Text => "text",
+        WireType::Bytes => "bytea",
+        WireType::Date => "date",
+        WireType::Time => "time(6)",
+        WireType::Timestamp => "timestamp(6)",
+        WireType::TimestampUtc => "timestamp(6) with time zone",
+        WireType::List(inner, _) => return format!("{}[]", temp_type(inner)),
     }
     .to_string()
 }
@@ -51,46 +51,49 @@ pub(super) fn side_type(wire: &Wire) -> String {
 pub(super) async fn write(
     session: &mut Session,
     into: &Relation,
-    rows: &Rows<'_>,
+    rows: &TargetRows<'_>,
     is_side: bool,
 ) -> Result<u64> {
     let dialect = Dialect::Postgres;
     let names: Vec<String> = rows
         .columns
         .iter()
-        .map(|(target, _)| dialect.quoted(&target.name))
+        .map(|(target, _)| dialect.quote_name(&target.name))
         .collect();
     let statement = format!(
         "COPY {} ({}) FROM STDIN (FORMAT BINARY)",
-        into.from(dialect),
+        into.source_sql(dialect),
         names.join(", ")
     );
     let database = session.database().clone();
-    let failed = |error: sqlx::Error| Error::from(database.failed("write its rows", &error));
-    let Link::Postgres(link) = &mut session.link else {
+    let failed = |error: sqlx::Error| Error::from(database.error_for("write its rows", &error));
+    let DriverConnection::Postgres(link) = &mut session.driver else {
         return Ok(0);
     };
     let mut copy = link.copy_in_raw(&statement).await.map_err(failed)?;
     let mut message = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let width = i16::try_from(rows.columns.len())
-        .map_err(|_| rows.misfit(0, 0, "there are too many columns"))?;
+        .map_err(|_| rows.value_error(0, 0, "there are too many columns"))?;
     for row in 0..rows.height {
         message.extend(width.to_be_bytes());
         for (number, (target, cells)) in rows.columns.iter().enumerate() {
             let sent = cells.cell(row).and_then(|cell| {
                 target.check(&cell)?;
-                put(&mut message, &cell, &cells.kind, &target.wire, is_side)
+                put_field(&mut message, &cell, &cells.kind, &target.wire, is_side)
             });
             if let Err(reason) = sent {
                 drop(copy.abort("a value has no place").await);
-                return Err(rows.misfit(number, row, &reason));
+                return Err(rows.value_error(number, row, &reason));
             }
         }
-        if message.len() >= MESSAGE {
-            let full = std::mem::replace(&mut message, Vec::with_capacity(MESSAGE + MESSAGE / 8));
+        if message.len() >= MESSAGE_BYTES {
+            let full = std::mem::replace(
+                &mut message,
+                Vec::with_capacity(MESSAGE_BYTES + MESSAGE_BYTES / 8),
+            );
             // A row may be much longer, and may come in several messages: each is copied once more
             // on its way.
-            for piece in full.chunks(MESSAGE) {
+            for piece in full.chunks(MESSAGE_BYTES) {
                 copy.send(piece).await.map_err(failed)?;
             }
         }
@@ -101,11 +104,11 @@ pub(super) async fn write(
 }
 
 /// Writes a value behind its length.
-fn put(
+fn put_field(
     out: &mut Vec<u8>,
     cell: &Cell<'_>,
-    kind: &Type,
-    wire: &Wire,
+    kind: &ColumnType,
+    wire: &WireType,
     is_side: bool,
 ) -> Result<(), String> {
     if *cell == Cell::Null {
@@ -124,56 +127,56 @@ fn put(
 fn put_value(
     out: &mut Vec<u8>,
     cell: &Cell<'_>,
-    kind: &Type,
-    wire: &Wire,
+    kind: &ColumnType,
+    wire: &WireType,
     is_side: bool,
 ) -> Result<(), String> {
     let too_large = |_| "the number is too large".to_string();
     match (wire, cell) {
-        (Wire::Boolean, Cell::Boolean(value)) => out.push(u8::from(*value)),
-        (Wire::Int2, cell) => out.extend(
-            i16::try_from(whole(cell)?)
+        (WireType::Boolean, Cell::Boolean(value)) => out.push(u8::from(*value)),
+        (WireType::Int2, cell) => out.extend(
+            i16::try_from(integer(cell)?)
                 .map_err(too_large)?
                 .to_be_bytes(),
         ),
-        (Wire::Int4, cell) => out.extend(
-            i32::try_from(whole(cell)?)
+        (WireType::Int4, cell) => out.extend(
+            i32::try_from(integer(cell)?)
                 .map_err(too_large)?
                 .to_be_bytes(),
         ),
-        (Wire::Int8, cell) => out.extend(
-            i64::try_from(whole(cell)?)
+        (WireType::Int8, cell) => out.extend(
+            i64::try_from(integer(cell)?)
                 .map_err(too_large)?
                 .to_be_bytes(),
         ),
-        (Wire::Oid, cell) => out.extend(
-            u32::try_from(whole(cell)?)
+        (WireType::Oid, cell) => out.extend(
+            u32::try_from(integer(cell)?)
                 .map_err(too_large)?
                 .to_be_bytes(),
         ),
-        (Wire::Float4, Cell::Float32(value)) => out.extend(value.to_be_bytes()),
-        (Wire::Float8, Cell::Float32(value)) => out.extend(f64::from(*value).to_be_bytes()),
-        (Wire::Float8, Cell::Float64(value)) => out.extend(value.to_be_bytes()),
-        (Wire::Numeric, Cell::Decimal(value)) => {
-            let scale = if let Type::Decimal { scale, .. } = kind {
+        (WireType::Float4, Cell::Float32(value)) => out.extend(value.to_be_bytes()),
+        (WireType::Float8, Cell::Float32(value)) => out.extend(f64::from(*value).to_be_bytes()),
+        (WireType::Float8, Cell::Float64(value)) => out.extend(value.to_be_bytes()),
+        (WireType::Numeric, Cell::Decimal(value)) => {
+            let scale = if let ColumnType::Decimal { scale, .. } = kind {
                 *scale
             } else {
                 0
             };
-            numeric(out, *value, scale);
+            put_numeric(out, *value, scale);
         }
-        (Wire::Numeric, cell) => numeric(out, whole(cell)?, 0),
-        (Wire::Text, Cell::Text(value)) if value.as_bytes().contains(&0) => {
+        (WireType::Numeric, cell) => put_numeric(out, integer(cell)?, 0),
+        (WireType::Text, Cell::Text(value)) if value.as_bytes().contains(&0) => {
             return Err("PostgreSQL has no texts with a zero in them".into());
         }
-        (Wire::Text, Cell::Text(value)) => out.extend(value.as_bytes()),
-        (Wire::Bytes, Cell::Binary(value)) => out.extend(*value),
-        (Wire::Date, Cell::Date(days)) => {
+        (WireType::Text, Cell::Text(value)) => out.extend(value.as_bytes()),
+        (WireType::Bytes, Cell::Binary(value)) => out.extend(*value),
+        (WireType::Date, Cell::Date(days)) => {
             let days = days.checked_sub(EPOCH_DAYS).filter(|days| *days > i32::MIN);
             out.extend(days.ok_or("the date lies too far away")?.to_be_bytes());
         }
-        (Wire::Time, Cell::Time(micros)) => out.extend(micros.to_be_bytes()),
-        (Wire::Timestamp | Wire::TimestampUtc, Cell::Timestamp(micros)) => {
+        (WireType::Time, Cell::Time(micros)) => out.extend(micros.to_be_bytes()),
+        (WireType::Timestamp | WireType::TimestampUtc, Cell::Timestamp(micros)) => {
             let micros = micros
                 .checked_sub(EPOCH_MICROS)
                 .filter(|micros| *micros > i64::MIN);
@@ -183,16 +186,16 @@ fn put_value(
                     .to_be_bytes(),
             );
         }
-        (Wire::List(inner, number), Cell::List(elements)) => {
-            let Type::List(kind) = kind else {
+        (WireType::List(inner, number), Cell::List(elements)) => {
+            let ColumnType::List(kind) = kind else {
                 return Err("it is no list".into());
             };
             // Beside the table, elements have the types that they are sent in.
-            list(
+            put_array(
                 out,
                 elements,
                 (kind, inner),
-                if is_side { oid(inner) } else { *number },
+                if is_side { type_oid(inner) } else { *number },
                 is_side,
             )?;
         }
@@ -202,7 +205,7 @@ fn put_value(
 }
 
 /// A whole number.
-fn whole(cell: &Cell<'_>) -> Result<i128, String> {
+fn integer(cell: &Cell<'_>) -> Result<i128, String> {
     match cell {
         Cell::Integer(value) => Ok((*value).into()),
         Cell::Unsigned(value) => Ok((*value).into()),
@@ -213,10 +216,10 @@ fn whole(cell: &Cell<'_>) -> Result<i128, String> {
 }
 
 /// An array of one dimension that begins at 1; `number` is that of its elements' type.
-fn list(
+fn put_array(
     out: &mut Vec<u8>,
     elements: &[Cell<'_>],
-    (kind, wire): (&Type, &Wire),
+    (kind, wire): (&ColumnType, &WireType),
     number: u32,
     is_side: bool,
 ) -> Result<(), String> {
@@ -233,37 +236,37 @@ fn list(
     }
     elements
         .iter()
-        .try_for_each(|element| put(out, element, kind, wire, is_side))
+        .try_for_each(|element| put_field(out, element, kind, wire, is_side))
 }
 
 /// The number of a type, from PostgreSQL's pg_type.dat.
-fn oid(wire: &Wire) -> u32 {
+fn type_oid(wire: &WireType) -> u32 {
     match wire {
-        Wire::Boolean => 16,
-        Wire::Bytes => 17,
-        Wire::Int8 => 20,
-        Wire::Int2 => 21,
-        Wire::Int4 => 23,
-        Wire::Text | Wire::List(..) => 25,
-        Wire::Oid => 26,
-        Wire::Float4 => 700,
-        Wire::Float8 => 701,
-        Wire::Date => 1082,
-        Wire::Time => 1083,
-        Wire::Timestamp => 1114,
-        Wire::TimestampUtc => 1184,
-        Wire::Numeric => 1700,
+        WireType::Boolean => 16,
+        WireType::Bytes => 17,
+        WireType::Int8 => 20,
+        WireType::Int2 => 21,
+        WireType::Int4 => 23,
+        WireType::Text | WireType::List(..) => 25,
+        WireType::Oid => 26,
+        WireType::Float4 => 700,
+        WireType::Float8 => 701,
+        WireType::Date => 1082,
+        WireType::Time => 1083,
+        WireType::Timestamp => 1114,
+        WireType::TimestampUtc => 1184,
+        WireType::Numeric => 1700,
     }
 }
 
 /// A numeric: groups of four decimal digits around the point, the first with its weight.
-fn numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
+fn put_numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
     let scale_groups = u32::from(scale).div_ceil(4);
     // So that the point lies between two groups; 38 digits and 3 more fit into 128 bits without a
     // sign but for the largest.
     let padding = scale_groups * 4 - u32::from(scale);
     let mut rest = value.unsigned_abs();
-    let (mut groups, mut first) = ([0_u16; GROUPS], GROUPS);
+    let (mut groups, mut first) = ([0_u16; MAX_GROUPS], MAX_GROUPS);
     let mut put = |group: u16| {
         first -= 1;
         groups[first] = group;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::SqlStore;
-use super::place::Place;
+use super::resolved_table::ResolvedTable;
 use crate::connection::{Database, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -18,11 +18,11 @@ use crate::store::receipt::Receipt;
 pub(super) const TABLE: &str = "hygge_receipts";
 
 /// The lock of who makes it in PostgreSQL: any number that nobody else uses.
-const MAKING: i64 = 0x6879_6767_6500;
+const CREATE_LOCK_ID: i64 = 0x6879_6767_6500;
 
 /// A receipt, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct StoredReceipt {
     /// The table of receipts.
     relation: Relation,
     /// What its table is called there.
@@ -34,17 +34,17 @@ pub(super) struct Found {
 }
 
 /// A receipt of a database.
-pub(super) struct Row {
+pub(super) struct ReceiptRow {
     /// The schema that it stands in.
     pub(super) schema: String,
     /// True where a name without a schema may mean a table of that.
     pub(super) is_default: bool,
-    pub(super) found: Found,
+    pub(super) receipt: StoredReceipt,
 }
 
-impl Found {
+impl StoredReceipt {
     /// Whatever tells one receipt from another.
-    pub(super) fn stat(&self) -> Option<Stat> {
+    pub(super) fn to_stat(&self) -> Option<Stat> {
         let digest = self.digest.parse::<Fingerprint>().ok()?;
         let (size, inode) = digest.as_bytes().split_at(8);
         let number = |bytes: &[u8]| {
@@ -63,17 +63,17 @@ impl Found {
 }
 
 /// All receipts of a database that its user may read.
-pub(super) async fn all(database: &Arc<Database>) -> Result<Vec<Row>, Error> {
+pub(super) async fn read_all(database: &Arc<Database>) -> Result<Vec<ReceiptRow>, Error> {
     if database.is_missing()? {
         return Ok(Vec::new());
     }
-    let mut session = super::look::reading_session(database).await?;
-    let found = all_in(&mut session).await;
-    session.end().await;
+    let mut session = super::table_contents::reading_session(database).await?;
+    let found = read_all_in_session(&mut session).await;
+    session.release().await;
     found
 }
 
-async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
+async fn read_all_in_session(session: &mut Session) -> Result<Vec<ReceiptRow>, Error> {
     let dialect = session.database().dialect;
     let tables = match dialect {
         Dialect::Postgres => format!(
@@ -90,7 +90,7 @@ async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
         ),
     };
     let mut found = Vec::new();
-    for table in session.ask("look for receipts", &tables).await? {
+    for table in session.query_text("look for receipts", &tables).await? {
         let mut table = table.into_iter();
         let (Some(schema), is_default) = (table.next().flatten(), table.next().flatten().is_some())
         else {
@@ -99,21 +99,21 @@ async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
         let relation = Relation::Table(vec![schema.clone(), TABLE.into()]);
         let asked = format!(
             "SELECT name, digest, receipt FROM {}",
-            relation.from(dialect)
+            relation.source_sql(dialect)
         );
-        for row in session.ask("read its receipts", &asked).await? {
+        for row in session.query_text("read its receipts", &asked).await? {
             if let Ok([Some(name), Some(digest), Some(text)]) = <[Option<String>; 3]>::try_from(row)
             {
-                let found_here = Found {
+                let found_here = StoredReceipt {
                     relation: relation.clone(),
                     name,
                     digest,
                     text,
                 };
-                found.push(Row {
+                found.push(ReceiptRow {
                     schema: schema.clone(),
                     is_default,
-                    found: found_here,
+                    receipt: found_here,
                 });
             }
         }
@@ -125,36 +125,36 @@ async fn all_in(session: &mut Session) -> Result<Vec<Row>, Error> {
 pub(super) async fn read(
     store: &SqlStore,
     database: &Arc<Database>,
-) -> Result<Option<Found>, Error> {
+) -> Result<Option<StoredReceipt>, Error> {
     // A database that is not there yet has none.
     if database.is_missing()? {
         return Ok(None);
     }
-    let mut session = super::look::reading_session(database).await?;
-    let found = match Place::of(store, &mut session).await {
-        Ok(place) => find(store, &place, &mut session).await,
+    let mut session = super::table_contents::reading_session(database).await?;
+    let found = match ResolvedTable::resolve(store, &mut session).await {
+        Ok(resolved) => find_in_session(store, &resolved, &mut session).await,
         Err(error) => Err(error),
     };
-    session.end().await;
+    session.release().await;
     found
 }
 
 /// The same in a session, which may be in a transaction. Receipts of the version before stand under
 /// the name of the config, in the first schema of the user's `search_path` that had a table of
 /// them.
-pub(super) async fn find(
+pub(super) async fn find_in_session(
     store: &SqlStore,
-    place: &Place,
+    resolved: &ResolvedTable,
     session: &mut Session,
-) -> Result<Option<Found>, Error> {
-    let relation = place.beside(TABLE);
-    if let Some(found) = look(&relation, &place.table, session).await? {
+) -> Result<Option<StoredReceipt>, Error> {
+    let relation = resolved.sibling(TABLE);
+    if let Some(found) = read_row(&relation, &resolved.table, session).await? {
         return Ok(Some(found));
     }
-    let names = store.relation.table().unwrap_or_default();
+    let names = store.relation.table_name().unwrap_or_default();
     let written = names.last().map_or("", String::as_str);
-    if written != place.table
-        && let Some(found) = look(&relation, written, session).await?
+    if written != resolved.table
+        && let Some(found) = read_row(&relation, written, session).await?
     {
         return Ok(Some(found));
     }
@@ -166,11 +166,11 @@ pub(super) async fn find(
         "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.oid = to_regclass('{TABLE}') AND n.nspname <> {} \
          AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = {})",
-        Dialect::Postgres.text(&place.schema),
-        Dialect::Postgres.text(&place.table)
+        Dialect::Postgres.quote_text(&resolved.schema),
+        Dialect::Postgres.quote_text(&resolved.table)
     );
     let elsewhere = session
-        .ask("look for its receipt", &elsewhere)
+        .query_text("look for its receipt", &elsewhere)
         .await?
         .into_iter()
         .flatten()
@@ -178,7 +178,7 @@ pub(super) async fn find(
         .flatten();
     match elsewhere {
         Some(schema) => {
-            look(
+            read_row(
                 &Relation::Table(vec![schema, TABLE.into()]),
                 written,
                 session,
@@ -189,29 +189,29 @@ pub(super) async fn find(
     }
 }
 
-async fn look(
+async fn read_row(
     relation: &Relation,
     name: &str,
     session: &mut Session,
-) -> Result<Option<Found>, Error> {
+) -> Result<Option<StoredReceipt>, Error> {
     let dialect = session.database().dialect;
-    if !super::look::is_there(relation, session).await? {
+    if !super::table_contents::table_exists(relation, session).await? {
         return Ok(None);
     }
     let asked = format!(
         "SELECT digest, receipt FROM {} WHERE name = {}",
-        relation.from(dialect),
-        dialect.text(name)
+        relation.source_sql(dialect),
+        dialect.quote_text(name)
     );
     let row = session
-        .ask("read its receipt", &asked)
+        .query_text("read its receipt", &asked)
         .await?
         .into_iter()
         .next()
         .unwrap_or_default();
     let mut row = row.into_iter();
     let (digest, text) = (row.next().flatten(), row.next().flatten());
-    Ok(digest.zip(text).map(|(digest, text)| Found {
+    Ok(digest.zip(text).map(|(digest, text)| StoredReceipt {
         relation: relation.clone(),
         name: name.to_string(),
         digest,
@@ -221,10 +221,13 @@ async fn look(
 
 /// Makes the table of receipts where there is none, before any transaction: two flows that begin at
 /// once wait for each other no longer than that takes.
-pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(), Error> {
+pub(super) async fn create_table(
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<(), Error> {
     let dialect = session.database().dialect;
-    let relation = place.beside(TABLE);
-    if super::look::is_there(&relation, session).await? {
+    let relation = resolved.sibling(TABLE);
+    if super::table_contents::table_exists(&relation, session).await? {
         return Ok(());
     }
     let (short, long, rest) = match dialect {
@@ -238,12 +241,12 @@ pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(
     let statement = format!(
         "CREATE TABLE IF NOT EXISTS {} (name {short} NOT NULL PRIMARY KEY, project {short}, flow {short}, output {short}, \
          row_count bigint, published_at {short}, digest {short} NOT NULL, receipt {long} NOT NULL){rest}",
-        relation.from(dialect)
+        relation.source_sql(dialect)
     );
     let statement = match dialect {
         // Two who make it at once would be in each other's way.
         Dialect::Postgres => {
-            format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {statement}; COMMIT")
+            format!("BEGIN; SELECT pg_advisory_xact_lock({CREATE_LOCK_ID}); {statement}; COMMIT")
         }
         _ => statement,
     };
@@ -258,9 +261,9 @@ pub(super) async fn make_table(place: &Place, session: &mut Session) -> Result<(
 /// # Errors
 /// Another process has published since.
 pub(super) async fn write(
-    place: &Place,
+    resolved: &ResolvedTable,
     session: &mut Session,
-    before: Option<&Found>,
+    before: Option<&StoredReceipt>,
     receipt: &Receipt,
     shown: &str,
 ) -> Result<(), Error> {
@@ -269,16 +272,16 @@ pub(super) async fn write(
         serde_json::to_string(receipt).map_err(|error| Error::new(ErrorKind::Flow, error))?;
     let published = receipt.published.as_ref();
     let output = published.map_or_else(String::new, |published| {
-        published.manifest.output().to_string()
+        published.manifest.output_digest().to_string()
     });
     let rows = published
         .map_or(0, |published| published.manifest.rows())
         .to_string();
     let at = published.map_or("", |published| published.at.as_str());
-    let digest = Fingerprint::of_bytes(text.as_bytes()).to_string();
-    let quoted = |text: &str| dialect.text(text);
+    let digest = Fingerprint::hash_bytes(text.as_bytes()).to_string();
+    let quoted = |text: &str| dialect.quote_text(text);
     let fields = [
-        ("name", quoted(&place.table)),
+        ("name", quoted(&resolved.table)),
         ("project", quoted(&receipt.project)),
         ("flow", quoted(&receipt.flow)),
         ("output", quoted(&output)),
@@ -287,8 +290,8 @@ pub(super) async fn write(
         ("digest", quoted(&digest)),
         ("receipt", quoted(&text)),
     ];
-    let relation = place.beside(TABLE);
-    let is_here = |found: &&Found| found.relation == relation;
+    let relation = resolved.sibling(TABLE);
+    let is_here = |found: &&StoredReceipt| found.relation == relation;
     let statement = if let Some(before) = before.filter(is_here) {
         let set: Vec<String> = fields
             .iter()
@@ -296,7 +299,7 @@ pub(super) async fn write(
             .collect();
         format!(
             "UPDATE {} SET {} WHERE name = {} AND digest = {}",
-            relation.from(dialect),
+            relation.source_sql(dialect),
             set.join(", "),
             quoted(&before.name),
             quoted(&before.digest)
@@ -308,15 +311,19 @@ pub(super) async fn write(
         let (names, values): (Vec<&str>, Vec<String>) = fields.into_iter().unzip();
         format!(
             "INSERT INTO {} ({}) VALUES ({})",
-            relation.from(dialect),
+            relation.source_sql(dialect),
             names.join(", "),
             values.join(", ")
         )
     };
-    if session.change("write its receipt", &statement).await? == 1 {
+    if session
+        .execute_update("write its receipt", &statement)
+        .await?
+        == 1
+    {
         Ok(())
     } else {
-        Err(overtaken(shown))
+        Err(concurrent_publish(shown))
     }
 }
 
@@ -324,35 +331,43 @@ pub(super) async fn write(
 ///
 /// # Errors
 /// Another process has published since.
-pub(super) async fn remove(session: &mut Session, found: &Found, shown: &str) -> Result<(), Error> {
+pub(super) async fn remove(
+    session: &mut Session,
+    found: &StoredReceipt,
+    shown: &str,
+) -> Result<(), Error> {
     let dialect = session.database().dialect;
     let statement = format!(
         "DELETE FROM {} WHERE name = {} AND digest = {}",
-        found.relation.from(dialect),
-        dialect.text(&found.name),
-        dialect.text(&found.digest)
+        found.relation.source_sql(dialect),
+        dialect.quote_text(&found.name),
+        dialect.quote_text(&found.digest)
     );
-    if session.change("remove its receipt", &statement).await? == 1 {
+    if session
+        .execute_update("remove its receipt", &statement)
+        .await?
+        == 1
+    {
         Ok(())
     } else {
-        Err(overtaken(shown))
+        Err(concurrent_publish(shown))
     }
 }
 
 /// The query whose answer changes when something else is published.
-pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
-    let names = store.relation.table().unwrap_or_default();
-    let name = dialect.text(names.last().map_or("", String::as_str));
+pub(super) fn probe_query(store: &SqlStore, dialect: Dialect) -> String {
+    let names = store.relation.table_name().unwrap_or_default();
+    let name = dialect.quote_text(names.last().map_or("", String::as_str));
     let query = |relation: &Relation, name: &str| {
         format!(
             "SELECT output FROM {} WHERE name = {name}",
-            relation.from(dialect)
+            relation.source_sql(dialect)
         )
     };
     match (dialect, names) {
         // The table is found by the user's search_path, and its receipt beside it.
         (Dialect::Postgres, [_]) => {
-            let written = dialect.text(&store.relation.from(dialect));
+            let written = dialect.quote_text(&store.relation.source_sql(dialect));
             let asked =
                 format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
             let output = format!(
@@ -372,7 +387,7 @@ pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
                 .unwrap_or_else(|| "main".into());
             let table = format!(
                 "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
-                dialect.text(&schema)
+                dialect.quote_text(&schema)
             );
             format!(
                 "{} OR name = {table}",
@@ -396,6 +411,6 @@ pub(super) fn probe(store: &SqlStore, dialect: Dialect) -> String {
 }
 
 /// Another process has published since it was looked at: what was planned may be wrong by now.
-pub(super) fn overtaken(shown: &str) -> Error {
-    StoreError::Overtaken(shown.to_string()).into()
+pub(super) fn concurrent_publish(shown: &str) -> Error {
+    StoreError::ConcurrentPublish(shown.to_string()).into()
 }

@@ -6,25 +6,25 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::cells::{Cell, decimal};
-use super::json::{self, shown};
-use crate::connection::types::Type;
+use super::cells::{Cell, format_decimal};
+use super::json::{self, quote_short};
+use crate::connection::types::ColumnType;
 
 /// What a value must be like.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Rule {
     /// A whole number from one up to another, both included.
-    Whole { least: i128, most: i128 },
+    Integer { least: i128, most: i128 },
     /// A year that MySQL does not take for a short form of another.
     Year,
     /// A number of so many digits.
-    Decimal(Digits),
+    Decimal(DecimalDigits),
     /// A number with a point that MySQL does not round: `double(8,2)`.
     Rounded { digits: u8, scale: u8 },
     /// A text.
-    Text(Texts),
+    Text(TextRule),
     /// Bytes.
-    Bytes(Length),
+    Bytes(ByteLength),
     /// So many bits in whole bytes, the first of which may not be full.
     Bits(u32),
     /// A time whose microseconds are a multiple of these.
@@ -35,7 +35,7 @@ pub(super) enum Rule {
 
 /// The digits that a column has for decimals and whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digits {
+pub(super) struct DecimalDigits {
     /// All of them; without a number as many as come.
     pub(super) precision: Option<u32>,
     /// Those behind the point; below zero, so many before it are zeros.
@@ -46,32 +46,32 @@ pub(super) struct Digits {
 
 /// The texts that a column holds as they are.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Texts {
+pub(super) struct TextRule {
     /// No more characters than these.
     pub(super) characters: Option<u64>,
     /// No more bytes than these.
     pub(super) bytes: Option<u64>,
     /// What becomes of blanks at the end.
-    pub(super) blanks: Blanks,
+    pub(super) trailing_blanks: TrailingBlanks,
     /// What else it must be.
-    pub(super) form: Form,
+    pub(super) form: TextForm,
 }
 
 /// What a column makes of blanks at the end of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Blanks {
+pub(super) enum TrailingBlanks {
     /// They stay.
     #[default]
-    Stay,
+    Kept,
     /// Shorter texts get some.
-    Added,
+    Padded,
     /// They are taken away.
-    Removed,
+    Trimmed,
 }
 
 /// What a text must be, besides its length.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Form {
+pub(super) enum TextForm {
     /// Anything.
     #[default]
     Any,
@@ -89,14 +89,14 @@ pub(super) enum Form {
     /// The same of version 6.
     Inet6,
     /// No text that SQLite would make a number of.
-    NoNumber,
+    NotNumeric,
 }
 
 /// How long bytes may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
+pub(super) enum ByteLength {
     /// No longer.
-    Most(u64),
+    AtMost(u64),
     /// So long: shorter ones get zeros.
     Exactly(u64),
 }
@@ -106,14 +106,14 @@ impl Rule {
     ///
     /// # Errors
     /// It does not, in words that follow "column x, row 1: ".
-    pub(super) fn check(&self, cell: &Cell<'_>, kind: &Type) -> Result<(), String> {
+    pub(super) fn check(&self, cell: &Cell<'_>, kind: &ColumnType) -> Result<(), String> {
         if *cell == Cell::Null {
             return Ok(());
         }
         match self {
-            Self::Whole { least, most } => {
-                let Some((value, 0)) = number(cell, kind) else {
-                    return Err(unexpected());
+            Self::Integer { least, most } => {
+                let Some((value, 0)) = scaled_integer(cell, kind) else {
+                    return Err(unexpected_type());
                 };
                 if (*least..=*most).contains(&value) {
                     Ok(())
@@ -121,25 +121,28 @@ impl Rule {
                     Err(format!("{value} is not within {least} to {most}"))
                 }
             }
-            Self::Year => match number(cell, kind) {
+            Self::Year => match scaled_integer(cell, kind) {
                 Some((0 | 1901..=2155, 0)) => Ok(()),
                 Some((value, _)) => Err(format!("{value} is not 0 or a year from 1901 to 2155")),
-                None => Err(unexpected()),
+                None => Err(unexpected_type()),
             },
-            Self::Decimal(digits) => match number(cell, kind) {
+            Self::Decimal(digits) => match scaled_integer(cell, kind) {
                 Some((value, scale)) => digits.check(value, scale),
-                None => Err(unexpected()),
+                None => Err(unexpected_type()),
             },
-            Self::Rounded { digits, scale } => rounded(cell, *digits, *scale),
+            Self::Rounded { digits, scale } => check_rounding(cell, *digits, *scale),
             Self::Text(texts) => match cell {
                 Cell::Text(text) => texts.check(text),
-                _ => Err(unexpected()),
+                _ => Err(unexpected_type()),
             },
             Self::Bytes(length) => match (cell, length) {
-                (Cell::Binary(bytes), Length::Most(most)) if bytes.len() as u64 > *most => Err(
-                    format!("it has {} bytes, and the column holds {most}", bytes.len()),
-                ),
-                (Cell::Binary(bytes), Length::Exactly(exactly))
+                (Cell::Binary(bytes), ByteLength::AtMost(most)) if bytes.len() as u64 > *most => {
+                    Err(format!(
+                        "it has {} bytes, and the column holds {most}",
+                        bytes.len()
+                    ))
+                }
+                (Cell::Binary(bytes), ByteLength::Exactly(exactly))
                     if bytes.len() as u64 != *exactly =>
                 {
                     Err(format!(
@@ -148,11 +151,11 @@ impl Rule {
                     ))
                 }
                 (Cell::Binary(_), _) => Ok(()),
-                _ => Err(unexpected()),
+                _ => Err(unexpected_type()),
             },
             Self::Bits(bits) => match cell {
                 Cell::Binary(bytes) => has_bits(bytes, *bits),
-                _ => Err(unexpected()),
+                _ => Err(unexpected_type()),
             },
             Self::Micros(step) => match cell {
                 Cell::Time(micros) | Cell::Timestamp(micros) if micros % step == 0 => Ok(()),
@@ -162,34 +165,36 @@ impl Rule {
                         "its fraction of a second has more digits than the {digits} that the column holds"
                     ))
                 }
-                _ => Err(unexpected()),
+                _ => Err(unexpected_type()),
             },
             Self::List(rule) => match (cell, kind) {
-                (Cell::List(elements), Type::List(inner)) => elements
+                (Cell::List(elements), ColumnType::List(inner)) => elements
                     .iter()
                     .try_for_each(|element| rule.check(element, inner)),
-                _ => Err(unexpected()),
+                _ => Err(unexpected_type()),
             },
         }
     }
 }
 
-fn unexpected() -> String {
+fn unexpected_type() -> String {
     "the value is not of the type that was planned with".into()
 }
 
 /// A number as a whole number of its last digits, and how many of them stand behind the point.
-fn number(cell: &Cell<'_>, kind: &Type) -> Option<(i128, u32)> {
+fn scaled_integer(cell: &Cell<'_>, kind: &ColumnType) -> Option<(i128, u32)> {
     match (cell, kind) {
         (Cell::Boolean(value), _) => Some((i128::from(*value), 0)),
         (Cell::Integer(value), _) => Some(((*value).into(), 0)),
         (Cell::Unsigned(value), _) => Some(((*value).into(), 0)),
-        (Cell::Decimal(value), Type::Decimal { scale, .. }) => Some((*value, (*scale).into())),
+        (Cell::Decimal(value), ColumnType::Decimal { scale, .. }) => {
+            Some((*value, (*scale).into()))
+        }
         _ => None,
     }
 }
 
-impl Digits {
+impl DecimalDigits {
     fn check(self, value: i128, scale: u32) -> Result<(), String> {
         let (mut digits, mut behind) = (value, i64::from(scale));
         while digits != 0 && digits % 10 == 0 {
@@ -198,7 +203,7 @@ impl Digits {
         if digits == 0 {
             return Ok(());
         }
-        let shown = || decimal(value, u8::try_from(scale).unwrap_or_default());
+        let shown = || format_decimal(value, u8::try_from(scale).unwrap_or_default());
         let count = i64::from(digits.unsigned_abs().ilog10()) + 1;
         if behind > i64::from(self.scale) && self.precision.is_some() {
             return Err(format!(
@@ -230,11 +235,11 @@ impl Digits {
 
 /// What MySQL rounds a number to is the number itself. It rounds what is behind the point by
 /// itself, as `Field_real::truncate` of its sources does.
-fn rounded(cell: &Cell<'_>, digits: u8, scale: u8) -> Result<(), String> {
+fn check_rounding(cell: &Cell<'_>, digits: u8, scale: u8) -> Result<(), String> {
     let (value, is_single) = match cell {
         Cell::Float32(value) => (f64::from(*value), true),
         Cell::Float64(value) => (*value, false),
-        _ => return Err(unexpected()),
+        _ => return Err(unexpected_type()),
     };
     let power = 10_f64.powi(scale.into());
     let whole = value.floor();
@@ -273,57 +278,57 @@ fn has_bits(bytes: &[u8], bits: u32) -> Result<(), String> {
     }
 }
 
-impl Texts {
+impl TextRule {
     /// True where every text is held.
-    pub(super) fn holds_all(&self) -> bool {
+    pub(super) fn accepts_all(&self) -> bool {
         *self == Self::default()
     }
 
     fn check(&self, text: &str) -> Result<(), String> {
         // Characters are counted only where there are more bytes.
-        let characters = self
-            .characters
-            .filter(|most| self.blanks == Blanks::Added || text.len() as u64 > *most);
+        let characters = self.characters.filter(|most| {
+            self.trailing_blanks == TrailingBlanks::Padded || text.len() as u64 > *most
+        });
         if let Some(most) = characters {
             let count = text.chars().count() as u64;
             if count > most {
                 return Err(format!(
                     "{} has {count} characters, and the column holds {most}",
-                    shown(text)
+                    quote_short(text)
                 ));
             }
-            if count < most && self.blanks == Blanks::Added {
+            if count < most && self.trailing_blanks == TrailingBlanks::Padded {
                 return Err(format!(
                     "{} has {count} characters, and the column fills it up with blanks to {most}",
-                    shown(text)
+                    quote_short(text)
                 ));
             }
         }
         if let Some(most) = self.bytes.filter(|most| text.len() as u64 > *most) {
             return Err(format!(
                 "{} has {} bytes, and the column holds {most}",
-                shown(text),
+                quote_short(text),
                 text.len()
             ));
         }
-        if self.blanks == Blanks::Removed && text.ends_with(' ') {
+        if self.trailing_blanks == TrailingBlanks::Trimmed && text.ends_with(' ') {
             return Err(format!(
                 "{} ends with a blank, which the column takes away",
-                shown(text)
+                quote_short(text)
             ));
         }
         self.form.check(text)
     }
 }
 
-impl Form {
+impl TextForm {
     fn check(&self, text: &str) -> Result<(), String> {
-        let shown = || shown(text);
+        let shown = || quote_short(text);
         match self {
             Self::Any => Ok(()),
             Self::OneOf(members) if members.iter().any(|member| member == text) => Ok(()),
             Self::OneOf(_) => Err(format!("{} is none of the column's values", shown())),
-            Self::SetOf(members) => is_set(text, members).then_some(()).ok_or_else(|| {
+            Self::SetOf(members) => is_member_list(text, members).then_some(()).ok_or_else(|| {
                 format!(
                     "{} is no set of the column's values in their order",
                     shown()
@@ -348,17 +353,17 @@ impl Form {
                 "{} is no address in the form in which the column gives it back",
                 shown()
             )),
-            Self::NoNumber if is_number(text) => Err(format!(
+            Self::NotNumeric if is_numeric_text(text) => Err(format!(
                 "{} is a text, of which the column would make a number",
                 shown()
             )),
-            Self::NoNumber => Ok(()),
+            Self::NotNumeric => Ok(()),
         }
     }
 }
 
 /// True for members with commas between them, in the order of the column, none of them twice.
-fn is_set(text: &str, members: &[String]) -> bool {
+fn is_member_list(text: &str, members: &[String]) -> bool {
     let mut known = members.iter();
     let found: BTreeSet<&str> = text.split(',').collect();
     text.is_empty()
@@ -370,7 +375,7 @@ fn is_set(text: &str, members: &[String]) -> bool {
 
 /// True for a text that SQLite makes a number of where a column has numeric affinity: see
 /// <https://www.sqlite.org/datatype3.html>.
-fn is_number(text: &str) -> bool {
+fn is_numeric_text(text: &str) -> bool {
     let text = text.trim_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let text = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -393,7 +398,7 @@ mod tests {
     use super::*;
 
     fn decimal_rule(precision: u32, scale: i32) -> Rule {
-        Rule::Decimal(Digits {
+        Rule::Decimal(DecimalDigits {
             precision: Some(precision),
             scale,
             as_double: false,
@@ -403,7 +408,7 @@ mod tests {
     fn holds(rule: &Rule, value: i128, scale: u8) -> bool {
         rule.check(
             &Cell::Decimal(value),
-            &Type::Decimal {
+            &ColumnType::Decimal {
                 precision: 38,
                 scale,
             },
@@ -431,7 +436,7 @@ mod tests {
 
     #[test]
     fn sqlite_keeps_fifteen_digits_of_a_number_with_a_point() {
-        let rule = Rule::Decimal(Digits {
+        let rule = Rule::Decimal(DecimalDigits {
             precision: Some(20),
             scale: 2,
             as_double: true,
@@ -445,28 +450,29 @@ mod tests {
     #[test]
     fn texts_are_held_whole_or_refused() {
         let texts = |blanks| {
-            Rule::Text(Texts {
+            Rule::Text(TextRule {
                 characters: Some(3),
-                blanks,
-                ..Texts::default()
+                trailing_blanks: blanks,
+                ..TextRule::default()
             })
         };
-        let holds = |rule: &Rule, text: &str| rule.check(&Cell::Text(text), &Type::Text).is_ok();
-        let stay = texts(Blanks::Stay);
+        let holds =
+            |rule: &Rule, text: &str| rule.check(&Cell::Text(text), &ColumnType::Text).is_ok();
+        let stay = texts(TrailingBlanks::Kept);
         assert!(
             holds(&stay, "äöü")
                 && holds(&stay, "a ")
                 && !holds(&stay, "abcd")
                 && !holds(&stay, "abc ")
         );
-        let added = texts(Blanks::Added);
+        let added = texts(TrailingBlanks::Padded);
         assert!(
             holds(&added, "äöü")
                 && !holds(&added, "ab")
                 && !holds(&added, "")
                 && holds(&added, "a  ")
         );
-        let removed = texts(Blanks::Removed);
+        let removed = texts(TrailingBlanks::Trimmed);
         assert!(holds(&removed, "ab") && !holds(&removed, "a ") && holds(&removed, ""));
     }
 
@@ -475,7 +481,7 @@ mod tests {
         for text in [
             "1", " 1 ", "-1.50", "+.5", "5.", "1e3", "1E-3", "00501", "\t9\n",
         ] {
-            assert!(is_number(text), "{text:?}");
+            assert!(is_numeric_text(text), "{text:?}");
         }
         for text in [
             "",
@@ -494,19 +500,23 @@ mod tests {
             "1 2",
             "1a",
         ] {
-            assert!(!is_number(text), "{text:?}");
+            assert!(!is_numeric_text(text), "{text:?}");
         }
     }
 
     #[test]
     fn sets_have_their_order() {
         let members = ["a".to_string(), "b".into(), "c".into()];
-        assert!(is_set("", &members) && is_set("a,c", &members) && is_set("b", &members));
         assert!(
-            !is_set("c,a", &members)
-                && !is_set("a,a", &members)
-                && !is_set("A", &members)
-                && !is_set("a,", &members)
+            is_member_list("", &members)
+                && is_member_list("a,c", &members)
+                && is_member_list("b", &members)
+        );
+        assert!(
+            !is_member_list("c,a", &members)
+                && !is_member_list("a,a", &members)
+                && !is_member_list("A", &members)
+                && !is_member_list("a,", &members)
         );
     }
 
@@ -516,7 +526,10 @@ mod tests {
             digits: 8,
             scale: 2,
         };
-        let holds = |value: f64| rule.check(&Cell::Float64(value), &Type::Float64).is_ok();
+        let holds = |value: f64| {
+            rule.check(&Cell::Float64(value), &ColumnType::Float64)
+                .is_ok()
+        };
         assert!(holds(1.25) && holds(-1.25) && holds(999_999.99) && holds(0.1));
         assert!(!holds(1.255) && !holds(1_000_000.0) && !holds(0.001));
         assert!(
@@ -524,7 +537,7 @@ mod tests {
                 digits: 7,
                 scale: 2
             }
-            .check(&Cell::Float32(0.1), &Type::Float32)
+            .check(&Cell::Float32(0.1), &ColumnType::Float32)
             .is_ok()
         );
     }

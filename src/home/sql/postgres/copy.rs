@@ -9,19 +9,19 @@ use futures_util::StreamExt;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
-use crate::connection::calendar::DAY_MICROS;
-use crate::connection::types::Type;
-use crate::home::Batch;
-use crate::home::sql::answer::Described;
-use crate::home::sql::misfit::{Misfit, ReadError};
-use crate::home::sql::rows::{Builder, Filling, Values};
+use crate::connection::calendar::MICROS_PER_DAY;
+use crate::connection::types::ColumnType;
+use crate::home::PartBatch;
+use crate::home::sql::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
+use crate::home::sql::inspect::TableDescription;
+use crate::home::sql::read_error::{ConversionError, RowReadError};
 use crate::home::sql::{OnInvalid, SqlError, SqlHome};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's time begins.
 const EPOCH_DAYS: i32 = 10_957;
 
 /// The same in microseconds.
-const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
+const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * MICROS_PER_DAY;
 
 /// The days of 0001-01-01 since 1970: what lies before is before Christ.
 const FIRST_DAY: i32 = -719_162;
@@ -31,17 +31,17 @@ pub(in crate::home::sql) async fn read(
     link: &mut PgConnection,
     statement: &str,
     home: &SqlHome,
-    described: &Described,
-    filling: &mut Filling,
-    rows: &mpsc::Sender<Batch>,
-) -> Result<(), ReadError> {
+    described: &TableDescription,
+    filling: &mut BatchBuilder,
+    rows: &mpsc::Sender<PartBatch>,
+) -> Result<(), RowReadError> {
     let copy = format!("COPY ({statement}\n) TO STDOUT (FORMAT BINARY)");
     let mut stream = link.copy_out_raw(&copy).await?;
-    let mut decoder = Decoder {
+    let mut decoder = CopyDecoder {
         home,
         described,
         has_header: false,
-        is_over: false,
+        is_finished: false,
     };
     // What is left of a message that ended in the middle of a row.
     let mut left: Vec<u8> = Vec::new();
@@ -53,8 +53,8 @@ pub(in crate::home::sql) async fn read(
             data = &left;
         }
         let mut at = 0;
-        while let Some(step) = decoder.step(&data[at..], filling)? {
-            at += step.bytes;
+        while let Some(step) = decoder.decode_next(&data[at..], filling)? {
+            at += step.consumed;
             if let Some(batch) = step.batch {
                 // Nobody receives any more: the flow has failed, and this ends with it.
                 if rows.send(batch).await.is_err() {
@@ -68,31 +68,35 @@ pub(in crate::home::sql) async fn read(
             data[at..].to_vec()
         };
     }
-    if !decoder.is_over || !left.is_empty() {
+    if !decoder.is_finished || !left.is_empty() {
         return Err(SqlError::Protocol("what the server sent ends before its end".into()).into());
     }
     Ok(())
 }
 
-struct Decoder<'a> {
+struct CopyDecoder<'a> {
     home: &'a SqlHome,
-    described: &'a Described,
+    described: &'a TableDescription,
     has_header: bool,
-    is_over: bool,
+    is_finished: bool,
 }
 
 /// Bytes that were understood, and a batch where one is full.
-struct Step {
-    bytes: usize,
-    batch: Option<Batch>,
+struct DecodeStep {
+    consumed: usize,
+    batch: Option<PartBatch>,
 }
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 
-impl Decoder<'_> {
+impl CopyDecoder<'_> {
     /// Understands the header, a row or the end; nothing where it has not come whole.
-    fn step(&mut self, data: &[u8], filling: &mut Filling) -> Result<Option<Step>, ReadError> {
-        if self.is_over || data.is_empty() {
+    fn decode_next(
+        &mut self,
+        data: &[u8],
+        filling: &mut BatchBuilder,
+    ) -> Result<Option<DecodeStep>, RowReadError> {
+        if self.is_finished || data.is_empty() {
             return Ok(None);
         }
         if !self.has_header {
@@ -103,9 +107,9 @@ impl Decoder<'_> {
         };
         let count = i16::from_be_bytes([count[0], count[1]]);
         if count == -1 {
-            self.is_over = true;
-            return Ok(Some(Step {
-                bytes: 2,
+            self.is_finished = true;
+            return Ok(Some(DecodeStep {
+                consumed: 2,
                 batch: None,
             }));
         }
@@ -135,21 +139,23 @@ impl Decoder<'_> {
             };
             match done {
                 Ok(()) => {}
-                Err(Misfit::Invalid(_)) if self.home.on_invalid == OnInvalid::Null => {
+                Err(ConversionError::Invalid(_)) if self.home.on_invalid == OnInvalid::Null => {
                     filling.builders[number].push_null()
                 }
                 Err(misfit) => {
-                    return Err(self.misfit(number, filling.rows() + 1, data, misfit).into());
+                    return Err(self
+                        .locate_error(number, filling.total_rows() + 1, data, misfit)
+                        .into());
                 }
             }
         }
-        Ok(Some(Step {
-            bytes: length,
+        Ok(Some(DecodeStep {
+            consumed: length,
             batch: filling.end_row(bytes)?,
         }))
     }
 
-    fn header(&mut self, data: &[u8]) -> Result<Option<Step>, ReadError> {
+    fn header(&mut self, data: &[u8]) -> Result<Option<DecodeStep>, RowReadError> {
         let Some(header) = data.get(..19) else {
             return Ok(None);
         };
@@ -162,20 +168,26 @@ impl Decoder<'_> {
             return Ok(None);
         }
         self.has_header = true;
-        Ok(Some(Step {
-            bytes: 19 + extension,
+        Ok(Some(DecodeStep {
+            consumed: 19 + extension,
             batch: None,
         }))
     }
 
     /// Names the row of a value that has no place, by its key if it has one.
-    fn misfit(&self, column: usize, row: u64, data: &[u8], misfit: Misfit) -> SqlError {
+    fn locate_error(
+        &self,
+        column: usize,
+        row: u64,
+        data: &[u8],
+        misfit: ConversionError,
+    ) -> SqlError {
         let mut at = 2;
         let mut key = Vec::new();
         for column in self.described.columns.iter() {
             let value = value(data, &mut at);
-            if self.described.key.contains(&column.name)
-                && let Some(shown) = value.and_then(|value| shown(&column.kind, value))
+            if self.described.primary_key.contains(&column.name)
+                && let Some(shown) = value.and_then(|value| format_key_value(&column.kind, value))
             {
                 key.push(format!("{} = {shown}", column.name));
             }
@@ -185,7 +197,7 @@ impl Decoder<'_> {
         } else {
             format!("{}, {}", self.home.relation, key.join(", "))
         };
-        misfit.named(&self.described.columns[column].name, row, of)
+        misfit.into_sql_error(&self.described.columns[column].name, row, of)
     }
 }
 
@@ -210,49 +222,49 @@ fn value<'d>(data: &'d [u8], at: &mut usize) -> Option<&'d [u8]> {
 }
 
 /// A key's value in words.
-fn shown(kind: &Type, value: &[u8]) -> Option<String> {
+fn format_key_value(kind: &ColumnType, value: &[u8]) -> Option<String> {
     Some(match kind {
-        Type::Int16 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
-        Type::Int32 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
-        Type::Int64 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
-        Type::Text => format!("{:?}", String::from_utf8_lossy(value)),
+        ColumnType::Int16 => i16::from_be_bytes(value.try_into().ok()?).to_string(),
+        ColumnType::Int32 => i32::from_be_bytes(value.try_into().ok()?).to_string(),
+        ColumnType::Int64 => i64::from_be_bytes(value.try_into().ok()?).to_string(),
+        ColumnType::Text => format!("{:?}", String::from_utf8_lossy(value)),
         _ => return None,
     })
 }
 
 /// Adds one value to its column.
-fn push(builder: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
-    let kind = meaning(builder.kind());
+fn push(builder: &mut ColumnBuilder, value: &[u8]) -> Result<(), ConversionError> {
+    let kind = logical_kind(builder.kind());
     match builder.values() {
-        Values::Boolean(values) => values.push(Some(fixed::<1>(value)?[0] != 0)),
-        Values::Int16(values) => values.push_value(i16::from_be_bytes(fixed(value)?)),
-        Values::Int32(values) => match kind {
-            Kind::Date => values.push_value(date(i32::from_be_bytes(fixed(value)?))?),
+        ColumnValues::Boolean(values) => values.push(Some(fixed::<1>(value)?[0] != 0)),
+        ColumnValues::Int16(values) => values.push_value(i16::from_be_bytes(fixed(value)?)),
+        ColumnValues::Int32(values) => match kind {
+            LogicalKind::Date => values.push_value(date(i32::from_be_bytes(fixed(value)?))?),
             _ => values.push_value(i32::from_be_bytes(fixed(value)?)),
         },
-        Values::Int64(values) => {
+        ColumnValues::Int64(values) => {
             let number = i64::from_be_bytes(fixed(value)?);
             values.push_value(match kind {
-                Kind::Time => time(number)?,
-                Kind::Timestamp => timestamp(number)?,
+                LogicalKind::Time => time(number)?,
+                LogicalKind::Timestamp => timestamp(number)?,
                 _ => number,
             });
         }
-        Values::UInt32(values) => values.push_value(u32::from_be_bytes(fixed(value)?)),
-        Values::Float32(values) => values.push_value(f32::from_be_bytes(fixed(value)?)),
-        Values::Float64(values) => values.push_value(f64::from_be_bytes(fixed(value)?)),
-        Values::Int128(values) => {
-            let Kind::Decimal(precision, scale) = kind else {
+        ColumnValues::UInt32(values) => values.push_value(u32::from_be_bytes(fixed(value)?)),
+        ColumnValues::Float32(values) => values.push_value(f32::from_be_bytes(fixed(value)?)),
+        ColumnValues::Float64(values) => values.push_value(f64::from_be_bytes(fixed(value)?)),
+        ColumnValues::Int128(values) => {
+            let LogicalKind::Decimal(precision, scale) = kind else {
                 return Err(unexpected(value));
             };
             values.push_value(numeric(value, precision, scale)?);
         }
-        Values::Text(values) => match std::str::from_utf8(value) {
+        ColumnValues::Text(values) => match std::str::from_utf8(value) {
             Ok(text) => values.push_value(text),
-            Err(_) => return Err(Misfit::Unfit("its text is not UTF-8".into())),
+            Err(_) => return Err(ConversionError::Mismatch("its text is not UTF-8".into())),
         },
-        Values::Binary(values) => values.push_value(value),
-        Values::List { inner, .. } => {
+        ColumnValues::Binary(values) => values.push_value(value),
+        ColumnValues::List { inner, .. } => {
             list(inner, value)?;
             builder.end_list();
         }
@@ -263,7 +275,7 @@ fn push(builder: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
 
 /// What a type says besides how it is held.
 #[derive(Clone, Copy)]
-enum Kind {
+enum LogicalKind {
     Plain,
     Date,
     Time,
@@ -271,64 +283,74 @@ enum Kind {
     Decimal(u8, u8),
 }
 
-fn meaning(kind: &Type) -> Kind {
+fn logical_kind(kind: &ColumnType) -> LogicalKind {
     match kind {
-        Type::Date => Kind::Date,
-        Type::Time => Kind::Time,
-        Type::Timestamp | Type::TimestampUtc => Kind::Timestamp,
-        Type::Decimal { precision, scale } => Kind::Decimal(*precision, *scale),
-        _ => Kind::Plain,
+        ColumnType::Date => LogicalKind::Date,
+        ColumnType::Time => LogicalKind::Time,
+        ColumnType::Timestamp | ColumnType::TimestampUtc => LogicalKind::Timestamp,
+        ColumnType::Decimal { precision, scale } => LogicalKind::Decimal(*precision, *scale),
+        _ => LogicalKind::Plain,
     }
 }
 
-fn unexpected(value: &[u8]) -> Misfit {
-    Misfit::Unfit(format!(
+fn unexpected(value: &[u8]) -> ConversionError {
+    ConversionError::Mismatch(format!(
         "a value of {} bytes is not what its type has",
         value.len()
     ))
 }
 
-fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Misfit> {
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], ConversionError> {
     value.try_into().map_err(|_| unexpected(value))
 }
 
 /// Days since 2000 as days since 1970.
-fn date(days: i32) -> Result<i32, Misfit> {
+fn date(days: i32) -> Result<i32, ConversionError> {
     match days {
-        i32::MAX => Err(Misfit::Invalid("the date is infinity".into())),
-        i32::MIN => Err(Misfit::Invalid("the date is -infinity".into())),
+        i32::MAX => Err(ConversionError::Invalid("the date is infinity".into())),
+        i32::MIN => Err(ConversionError::Invalid("the date is -infinity".into())),
         days => match days.checked_add(EPOCH_DAYS) {
             Some(days) if days >= FIRST_DAY => Ok(days),
-            _ => Err(Misfit::Invalid("the date lies before year 1".into())),
+            _ => Err(ConversionError::Invalid(
+                "the date lies before year 1".into(),
+            )),
         },
     }
 }
 
 /// Microseconds of a day as nanoseconds.
-fn time(micros: i64) -> Result<i64, Misfit> {
-    if (0..DAY_MICROS).contains(&micros) {
+fn time(micros: i64) -> Result<i64, ConversionError> {
+    if (0..MICROS_PER_DAY).contains(&micros) {
         Ok(micros * 1000)
     } else {
-        Err(Misfit::Invalid("the time is 24:00:00".into()))
+        Err(ConversionError::Invalid("the time is 24:00:00".into()))
     }
 }
 
 /// Microseconds since 2000 as microseconds since 1970.
-fn timestamp(micros: i64) -> Result<i64, Misfit> {
+fn timestamp(micros: i64) -> Result<i64, ConversionError> {
     match micros {
-        i64::MAX => Err(Misfit::Invalid("the time stamp is infinity".into())),
-        i64::MIN => Err(Misfit::Invalid("the time stamp is -infinity".into())),
+        i64::MAX => Err(ConversionError::Invalid(
+            "the time stamp is infinity".into(),
+        )),
+        i64::MIN => Err(ConversionError::Invalid(
+            "the time stamp is -infinity".into(),
+        )),
         micros => match micros.checked_add(EPOCH_MICROS) {
-            Some(micros) if micros >= i64::from(FIRST_DAY) * DAY_MICROS => Ok(micros),
-            Some(_) => Err(Misfit::Invalid("the time stamp lies before year 1".into())),
-            None => Err(Misfit::Invalid("the time stamp lies too far ahead".into())),
+            Some(micros) if micros >= i64::from(FIRST_DAY) * MICROS_PER_DAY => Ok(micros),
+            Some(_) => Err(ConversionError::Invalid(
+                "the time stamp lies before year 1".into(),
+            )),
+            None => Err(ConversionError::Invalid(
+                "the time stamp lies too far ahead".into(),
+            )),
         },
     }
 }
 
 /// A numeric as a whole number of its last digits: groups of four decimal digits, the first with a
 /// weight.
-fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
+fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, ConversionError> {
     let [
         groups_high,
         groups_low,
@@ -347,13 +369,13 @@ fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
     let weight = i32::from(i16::from_be_bytes([weight_high, weight_low]));
     let sign = u16::from_be_bytes([sign_high, sign_low]);
     match sign {
-        0xc000 => return Err(Misfit::Invalid("the number is NaN".into())),
-        0xd000 => return Err(Misfit::Invalid("the number is infinity".into())),
-        0xf000 => return Err(Misfit::Invalid("the number is -infinity".into())),
+        0xc000 => return Err(ConversionError::Invalid("the number is NaN".into())),
+        0xd000 => return Err(ConversionError::Invalid("the number is infinity".into())),
+        0xf000 => return Err(ConversionError::Invalid("the number is -infinity".into())),
         _ => {}
     }
     let unfit = || {
-        Misfit::Unfit(format!(
+        ConversionError::Mismatch(format!(
             "the number has more digits than decimal({precision},{scale}) holds"
         ))
     };
@@ -395,8 +417,8 @@ fn numeric(value: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
 }
 
 /// The elements of an array of one dimension that begins at 1.
-fn list(inner: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
-    let number = |at: usize| -> Result<i32, Misfit> {
+fn list(inner: &mut ColumnBuilder, value: &[u8]) -> Result<(), ConversionError> {
+    let number = |at: usize| -> Result<i32, ConversionError> {
         Ok(i32::from_be_bytes(fixed(
             value.get(at..at + 4).unwrap_or_default(),
         )?))
@@ -405,14 +427,14 @@ fn list(inner: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
         0 => return Ok(()),
         1 => {}
         dimensions => {
-            return Err(Misfit::Unfit(format!(
+            return Err(ConversionError::Mismatch(format!(
                 "the array has {dimensions} dimensions, and a list has one"
             )));
         }
     }
     let (length, first) = (number(12)?, number(16)?);
     if first != 1 {
-        return Err(Misfit::Unfit(format!(
+        return Err(ConversionError::Mismatch(format!(
             "the array begins at {first}, and a list at 1"
         )));
     }
@@ -437,7 +459,7 @@ fn list(inner: &mut Builder, value: &[u8]) -> Result<(), Misfit> {
             Err(_) => elements.push(None),
         }
     }
-    let mut probe = Builder::new(inner.kind(), 0);
+    let mut probe = ColumnBuilder::new(inner.kind(), 0);
     elements
         .iter()
         .flatten()

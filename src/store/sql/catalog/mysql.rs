@@ -1,24 +1,27 @@
 //! What MySQL and MariaDB say of a table.
 
-use super::{Cascade, Column, Holds, Table, Wire};
+use super::{Cascade, CatalogColumn, CatalogTable, StorageType, WireType};
 use crate::connection::{Dialect, Session};
 use crate::error::Result;
-use crate::store::sql::place::Place;
-use crate::store::sql::rule::{Blanks, Digits, Form, Length, Texts};
+use crate::store::sql::resolved_table::ResolvedTable;
+use crate::store::sql::rule::{ByteLength, DecimalDigits, TextForm, TextRule, TrailingBlanks};
 
-pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
-    let text = |name: &str| Dialect::MySql.text(name);
+pub(super) async fn read_table(
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<Option<CatalogTable>> {
+    let text = |name: &str| Dialect::MySql.quote_text(name);
     let here = format!(
         "table_schema = {} AND table_name = {}",
-        text(&place.schema),
-        text(&place.table)
+        text(&resolved.schema),
+        text(&resolved.table)
     );
     let asked = format!(
         "SELECT t.engine, t.table_type, (SELECT max(e.transactions) FROM information_schema.engines e WHERE e.engine = t.engine), \
          (SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = t.table_schema AND event_object_table = t.table_name) \
          FROM information_schema.tables t WHERE {here}"
     );
-    let found = session.ask("find its table", &asked).await?;
+    let found = session.query_text("find its table", &asked).await?;
     let Some([engine, kind, transactions, triggers]) = found.first().map(Vec::as_slice) else {
         return Ok(None);
     };
@@ -39,32 +42,32 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
          numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, extra, column_default \
          FROM information_schema.columns WHERE {here} ORDER BY ordinal_position"
     );
-    let rows = session.ask("read its columns", &asked).await?;
-    let columns = rows.into_iter().map(column).collect();
-    Ok(Some(Table {
+    let rows = session.query_text("read its columns", &asked).await?;
+    let columns = rows.into_iter().map(column_from_schema).collect();
+    Ok(Some(CatalogTable {
         columns,
         has_triggers: triggers.as_deref() != Some("0"),
-        refused,
+        refusal: refused,
     }))
 }
 
 /// A table of this session alone, which only `SHOW COLUMNS` describes.
-pub(super) async fn of_session(relation: &str, session: &mut Session) -> Result<Table> {
+pub(super) async fn read_temp_table(relation: &str, session: &mut Session) -> Result<CatalogTable> {
     let rows = session
-        .ask(
+        .query_text(
             "read its columns",
             &format!("SHOW FULL COLUMNS FROM {relation}"),
         )
         .await?;
-    Ok(Table {
-        columns: rows.into_iter().map(shown_column).collect(),
+    Ok(CatalogTable {
+        columns: rows.into_iter().map(column_from_show).collect(),
         has_triggers: false,
-        refused: None,
+        refusal: None,
     })
 }
 
 /// What `information_schema.columns` would have of a column, by its type as the server writes it.
-fn shown_column(row: Vec<Option<String>>) -> Column {
+fn column_from_show(row: Vec<Option<String>>) -> CatalogColumn {
     let mut row = row.into_iter();
     let mut next = || row.next().flatten();
     let (name, declared, collation, nullable, _, default, extra) =
@@ -99,7 +102,7 @@ fn shown_column(row: Vec<Option<String>>) -> Column {
         .as_ref()
         .and_then(|collation| collation.split('_').next().map(String::from));
     let (precision, fraction) = (first.clone(), first);
-    column(vec![
+    column_from_schema(vec![
         name,
         Some(kind),
         Some(declared),
@@ -116,7 +119,7 @@ fn shown_column(row: Vec<Option<String>>) -> Column {
     ])
 }
 
-fn column(row: Vec<Option<String>>) -> Column {
+fn column_from_schema(row: Vec<Option<String>>) -> CatalogColumn {
     let mut row = row.into_iter();
     let mut next = || row.next().flatten().unwrap_or_default();
     let (name, kind, declared) = (next(), next().to_ascii_lowercase(), next());
@@ -137,13 +140,13 @@ fn column(row: Vec<Option<String>>) -> Column {
         } else {
             (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         };
-        Holds::Whole { least, most }
+        StorageType::Integer { least, most }
     };
-    let texts = |blanks: Blanks, form: Form| {
-        Holds::Text(Texts {
+    let texts = |blanks: TrailingBlanks, form: TextForm| {
+        StorageType::Text(TextRule {
             characters,
             bytes: None,
-            blanks,
+            trailing_blanks: blanks,
             form,
         })
     };
@@ -155,10 +158,10 @@ fn column(row: Vec<Option<String>>) -> Column {
         } else {
             (octets, None)
         };
-        Holds::Text(Texts {
+        StorageType::Text(TextRule {
             characters,
             bytes,
-            ..Texts::default()
+            ..TextRule::default()
         })
     };
     let holds = match kind.as_str() {
@@ -167,76 +170,82 @@ fn column(row: Vec<Option<String>>) -> Column {
         "mediumint" => whole(24),
         "int" => whole(32),
         "bigint" => whole(64),
-        "year" => Holds::Year,
+        "year" => StorageType::Year,
         "float" | "double" => match (precision, scale) {
-            (Some(digits), Some(scale)) => Holds::Rounded {
+            (Some(digits), Some(scale)) => StorageType::Rounded {
                 digits: u8::try_from(digits).unwrap_or(u8::MAX),
                 scale: u8::try_from(scale).unwrap_or_default(),
                 is_single: kind == "float",
             },
-            _ if kind == "float" => Holds::Float32,
-            _ => Holds::Float64,
+            _ if kind == "float" => StorageType::Float32,
+            _ => StorageType::Float64,
         },
-        "decimal" => Holds::Decimal(Digits {
+        "decimal" => StorageType::Decimal(DecimalDigits {
             precision,
             scale: scale.unwrap_or_default(),
             as_double: false,
         }),
-        "char" => texts(Blanks::Removed, Form::Any),
-        "varchar" => texts(Blanks::Stay, Form::Any),
+        "char" => texts(TrailingBlanks::Trimmed, TextForm::Any),
+        "varchar" => texts(TrailingBlanks::Kept, TextForm::Any),
         "tinytext" | "text" | "mediumtext" | "longtext" => long(),
-        "enum" => texts(Blanks::Stay, Form::OneOf(members(&declared))),
-        "set" => texts(Blanks::Stay, Form::SetOf(members(&declared))),
-        "json" => Holds::Text(Texts {
-            form: Form::Json {
+        "enum" => texts(
+            TrailingBlanks::Kept,
+            TextForm::OneOf(enum_members(&declared)),
+        ),
+        "set" => texts(
+            TrailingBlanks::Kept,
+            TextForm::SetOf(enum_members(&declared)),
+        ),
+        "json" => StorageType::Text(TextRule {
+            form: TextForm::Json {
                 numbers_of_64_bits: true,
             },
-            ..Texts::default()
+            ..TextRule::default()
         }),
-        "inet4" => Holds::Text(Texts {
-            form: Form::Inet4,
-            ..Texts::default()
+        "inet4" => StorageType::Text(TextRule {
+            form: TextForm::Inet4,
+            ..TextRule::default()
         }),
-        "inet6" => Holds::Text(Texts {
-            form: Form::Inet6,
-            ..Texts::default()
+        "inet6" => StorageType::Text(TextRule {
+            form: TextForm::Inet6,
+            ..TextRule::default()
         }),
-        "uuid" => Holds::Own {
+        "uuid" => StorageType::CastFromText {
             is_compared: false,
-            form: Form::Any,
+            form: TextForm::Any,
         },
-        "binary" => Holds::Bytes(octets.map(Length::Exactly)),
+        "binary" => StorageType::Bytes(octets.map(ByteLength::Exactly)),
         "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
-            Holds::Bytes(octets.map(Length::Most))
+            StorageType::Bytes(octets.map(ByteLength::AtMost))
         }
-        "bit" => Holds::Bits(precision.unwrap_or(1)),
-        "date" => Holds::Date,
-        "time" => Holds::Time(fraction),
-        "datetime" => Holds::Timestamp(fraction),
-        "timestamp" => Holds::TimestampUtc(fraction),
-        _ => Holds::Nothing,
+        "bit" => StorageType::Bits(precision.unwrap_or(1)),
+        "date" => StorageType::Date,
+        "time" => StorageType::Time(fraction),
+        "datetime" => StorageType::Timestamp(fraction),
+        "timestamp" => StorageType::TimestampUtc(fraction),
+        _ => StorageType::Unsupported,
     };
     // Only these compare texts as they are, with blanks at their end.
     let is_exact = collation.is_empty()
         || matches!(collation.as_str(), "utf8mb4_0900_bin" | "binary")
         || collation.ends_with("_nopad_bin");
-    Column {
+    CatalogColumn {
         name,
-        declared,
-        holds,
-        takes_null: nullable == "YES" && !extra.contains("auto_increment"),
-        is_needed: nullable == "NO" && !has_default,
+        declared_type: declared,
+        storage: holds,
+        is_nullable: nullable == "YES" && !extra.contains("auto_increment"),
+        is_required: nullable == "NO" && !has_default,
         is_computed: ["virtual generated", "stored generated", "persistent"]
             .iter()
             .any(|word| extra.contains(word)),
-        is_numbered: false,
-        folds: !is_exact,
-        wire: Wire::Text,
+        is_identity: false,
+        has_loose_collation: !is_exact,
+        wire: WireType::Text,
     }
 }
 
 /// The values of `enum('a','b')`, or of a set. A quote in one of them stands twice.
-fn members(declared: &str) -> Vec<String> {
+fn enum_members(declared: &str) -> Vec<String> {
     let mut members = Vec::new();
     let mut rest = declared.split_once('(').map_or("", |(_, rest)| rest);
     while let Some(quoted) = rest.trim_start_matches(',').strip_prefix('\'') {
@@ -259,10 +268,13 @@ fn members(declared: &str) -> Vec<String> {
     members
 }
 
-pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec<Cascade>> {
-    let text = |name: &str| Dialect::MySql.text(name);
-    let (schema, name) = (text(&place.schema), text(&place.table));
-    if !may_be_referred_to(place, session).await {
+pub(super) async fn cascades(
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<Vec<Cascade>> {
+    let text = |name: &str| Dialect::MySql.quote_text(name);
+    let (schema, name) = (text(&resolved.schema), text(&resolved.table));
+    if !may_be_referenced(resolved, session).await {
         return Ok(Vec::new());
     }
     let asked = format!(
@@ -275,7 +287,7 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
     );
     let mut found = Vec::new();
     for row in session
-        .ask("look for tables that refer to it", &asked)
+        .query_text("look for tables that refer to it", &asked)
         .await?
     {
         let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else {
@@ -291,7 +303,7 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
                 found.push(Cascade {
                     table,
                     rule: format!("ON {verb} {rule}"),
-                    is_of_delete,
+                    is_on_delete: is_of_delete,
                     columns,
                 });
             }
@@ -302,7 +314,7 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
 
 /// False where no table refers to this one. To know which do, MariaDB opens every table of the
 /// server; its engine has them in one list, which only some users may ask, and MySQL does not have.
-async fn may_be_referred_to(place: &Place, session: &mut Session) -> bool {
+async fn may_be_referenced(resolved: &ResolvedTable, session: &mut Session) -> bool {
     // Other letters are spelt in a way of its own there.
     let is_plain = |name: &str| {
         !name.is_empty()
@@ -310,15 +322,15 @@ async fn may_be_referred_to(place: &Place, session: &mut Session) -> bool {
                 .bytes()
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == b'_')
     };
-    if !is_plain(&place.schema) || !is_plain(&place.table) {
+    if !is_plain(&resolved.schema) || !is_plain(&resolved.table) {
         return true;
     }
-    let name = Dialect::MySql.text(&format!("{}/{}", place.schema, place.table));
+    let name = Dialect::MySql.quote_text(&format!("{}/{}", resolved.schema, resolved.table));
     let asked = format!(
         "SELECT COUNT(*) FROM information_schema.innodb_sys_foreign WHERE LOWER(ref_name) = LOWER({name})"
     );
     let found = session
-        .ask("look for tables that refer to it", &asked)
+        .query_text("look for tables that refer to it", &asked)
         .await;
     found.map_or(true, |rows| {
         rows.into_iter()
@@ -331,14 +343,14 @@ async fn may_be_referred_to(place: &Place, session: &mut Session) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::members;
+    use super::enum_members;
 
     #[test]
     fn members_are_read_from_their_declaration() {
         assert_eq!(
-            members("enum('a','b c','it''s',',','')"),
+            enum_members("enum('a','b c','it''s',',','')"),
             ["a", "b c", "it's", ",", ""]
         );
-        assert_eq!(members("set('x')"), ["x"]);
+        assert_eq!(enum_members("set('x')"), ["x"]);
     }
 }

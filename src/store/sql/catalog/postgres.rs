@@ -1,14 +1,14 @@
 //! What PostgreSQL says of a table, and how its types are sent.
 
-use super::{Column, Holds, Table};
+use super::{CatalogColumn, CatalogTable, StorageType};
 use crate::connection::{Dialect, Session};
 use crate::error::Result;
-use crate::store::sql::place::Place;
-use crate::store::sql::rule::{Blanks, Digits, Form, Texts};
+use crate::store::sql::resolved_table::ResolvedTable;
+use crate::store::sql::rule::{DecimalDigits, TextForm, TextRule, TrailingBlanks};
 
 /// How a value is sent to PostgreSQL: as the receive function of its type reads it.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::store::sql) enum Wire {
+pub(in crate::store::sql) enum WireType {
     Boolean,
     Int2,
     Int4,
@@ -25,7 +25,7 @@ pub(in crate::store::sql) enum Wire {
     Timestamp,
     TimestampUtc,
     /// A list, with the number of its elements' type.
-    List(Box<Wire>, u32),
+    List(Box<WireType>, u32),
 }
 
 /// Rows of another table that go or change with rows of this one.
@@ -36,21 +36,24 @@ pub(in crate::store::sql) struct Cascade {
     /// The rule, in SQL's words: `ON DELETE CASCADE`.
     pub(in crate::store::sql) rule: String,
     /// True for what a removed row does, false for one whose key changes.
-    pub(in crate::store::sql) is_of_delete: bool,
+    pub(in crate::store::sql) is_on_delete: bool,
     /// The columns of this table that are referred to.
     pub(in crate::store::sql) columns: Vec<String>,
 }
 
-pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option<Table>> {
+pub(super) async fn read_table(
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<Option<CatalogTable>> {
     let dialect = Dialect::Postgres;
-    let name = dialect.text(&place.relation().from(dialect));
+    let name = dialect.quote_text(&resolved.relation().source_sql(dialect));
     let asked = format!(
         "SELECT c.oid, c.relkind, \
          EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') \
          OR EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
-    let found = session.ask("find its table", &asked).await?;
+    let found = session.query_text("find its table", &asked).await?;
     let Some([Some(oid), Some(kind), has_triggers]) = found.first().map(Vec::as_slice) else {
         return Ok(None);
     };
@@ -59,16 +62,16 @@ pub(super) async fn table(place: &Place, session: &mut Session) -> Result<Option
         "m" => Some("is a materialized view, which takes no rows"),
         _ => Some("takes no rows"),
     };
-    let columns = columns(oid, session).await?;
-    Ok(Some(Table {
+    let columns = read_columns(oid, session).await?;
+    Ok(Some(CatalogTable {
         columns,
         has_triggers: has_triggers.as_deref() == Some("t"),
-        refused: refused.map(String::from),
+        refusal: refused.map(String::from),
     }))
 }
 
 /// The columns: a domain is what it is made of, a list is told by its elements.
-async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
+async fn read_columns(oid: &str, session: &mut Session) -> Result<Vec<CatalogColumn>> {
     let asked = format!(
         "WITH RECURSIVE bases AS (\
          SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, a.attcollation, a.atthasdef AS given, \
@@ -85,7 +88,7 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
          ORDER BY b.attnum"
     );
     let mut columns = Vec::new();
-    for row in session.ask("read its columns", &asked).await? {
+    for row in session.query_text("read its columns", &asked).await? {
         let mut row = row.into_iter();
         let mut next = || row.next().flatten().unwrap_or_default();
         let (name, declared, typmod, filled, identity, computed) =
@@ -98,53 +101,56 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
         let own = || {
             let is_own = namespace == "pg_catalog";
             let form = if is_own && base == "jsonb" {
-                Form::Json {
+                TextForm::Json {
                     numbers_of_64_bits: false,
                 }
             } else {
-                Form::Any
+                TextForm::Any
             };
             (
-                Holds::Own {
+                StorageType::CastFromText {
                     is_compared: !(is_own && matches!(base.as_str(), "uuid" | "jsonb")),
                     form,
                 },
-                Wire::Text,
+                WireType::Text,
             )
         };
         let (holds, wire) = if namespace != "pg_catalog" {
             own()
         } else if element.is_empty() {
-            known(&base, typmod).unwrap_or_else(own)
+            builtin_type(&base, typmod).unwrap_or_else(own)
         } else {
-            let (holds, wire) = known(&element, typmod).unwrap_or((
-                Holds::Own {
+            let (holds, wire) = builtin_type(&element, typmod).unwrap_or((
+                StorageType::CastFromText {
                     is_compared: true,
-                    form: Form::Any,
+                    form: TextForm::Any,
                 },
-                Wire::Text,
+                WireType::Text,
             ));
-            let number = if matches!(holds, Holds::Own { .. }) {
-                TEXT
+            let number = if matches!(holds, StorageType::CastFromText { .. }) {
+                TEXT_OID
             } else {
-                element_oid.parse().unwrap_or(TEXT)
+                element_oid.parse().unwrap_or(TEXT_OID)
             };
             (
-                Holds::List(Box::new(holds)),
-                Wire::List(Box::new(wire), number),
+                StorageType::List(Box::new(holds)),
+                WireType::List(Box::new(wire), number),
             )
         };
-        columns.push(Column {
-            folds: is_deterministic == "f"
+        columns.push(CatalogColumn {
+            has_loose_collation: is_deterministic == "f"
                 || matches!(base.as_str(), "bpchar" | "citext")
                 || namespace != "pg_catalog",
-            takes_null: filled != "t",
-            is_needed: filled == "t" && given != "t" && identity.is_empty() && computed.is_empty(),
+            is_nullable: filled != "t",
+            is_required: filled == "t"
+                && given != "t"
+                && identity.is_empty()
+                && computed.is_empty(),
             is_computed: !computed.is_empty(),
-            is_numbered: identity == "a",
+            is_identity: identity == "a",
             name,
-            declared,
-            holds,
+            declared_type: declared,
+            storage: holds,
             wire,
         });
     }
@@ -152,65 +158,71 @@ async fn columns(oid: &str, session: &mut Session) -> Result<Vec<Column>> {
 }
 
 /// The number of `text` in pg_type.dat.
-const TEXT: u32 = 25;
+const TEXT_OID: u32 = 25;
 
 /// The types of PostgreSQL's own that have a counterpart. Modifiers are lengths with 4 more, or
 /// digits.
-fn known(name: &str, typmod: i32) -> Option<(Holds, Wire)> {
-    let whole = |least: i128, most: i128| Holds::Whole { least, most };
+fn builtin_type(name: &str, typmod: i32) -> Option<(StorageType, WireType)> {
+    let whole = |least: i128, most: i128| StorageType::Integer { least, most };
     let fraction = || u32::try_from(typmod).unwrap_or(6);
     let length = || u64::try_from(typmod.checked_sub(4)?).ok();
     Some(match name {
-        "bool" => (Holds::Boolean, Wire::Boolean),
-        "int2" => (whole(i16::MIN.into(), i16::MAX.into()), Wire::Int2),
-        "int4" => (whole(i32::MIN.into(), i32::MAX.into()), Wire::Int4),
-        "int8" => (whole(i64::MIN.into(), i64::MAX.into()), Wire::Int8),
-        "oid" => (whole(0, u32::MAX.into()), Wire::Oid),
-        "float4" => (Holds::Float32, Wire::Float4),
-        "float8" => (Holds::Float64, Wire::Float8),
-        "text" | "json" => (Holds::Text(Texts::default()), Wire::Text),
+        "bool" => (StorageType::Boolean, WireType::Boolean),
+        "int2" => (whole(i16::MIN.into(), i16::MAX.into()), WireType::Int2),
+        "int4" => (whole(i32::MIN.into(), i32::MAX.into()), WireType::Int4),
+        "int8" => (whole(i64::MIN.into(), i64::MAX.into()), WireType::Int8),
+        "oid" => (whole(0, u32::MAX.into()), WireType::Oid),
+        "float4" => (StorageType::Float32, WireType::Float4),
+        "float8" => (StorageType::Float64, WireType::Float8),
+        "text" | "json" => (StorageType::Text(TextRule::default()), WireType::Text),
         "varchar" => (
-            Holds::Text(Texts {
+            StorageType::Text(TextRule {
                 characters: length(),
-                ..Texts::default()
+                ..TextRule::default()
             }),
-            Wire::Text,
+            WireType::Text,
         ),
         "bpchar" => {
             let blanks = if length().is_some() {
-                Blanks::Added
+                TrailingBlanks::Padded
             } else {
-                Blanks::Stay
+                TrailingBlanks::Kept
             };
             (
-                Holds::Text(Texts {
+                StorageType::Text(TextRule {
                     characters: length(),
-                    blanks,
-                    ..Texts::default()
+                    trailing_blanks: blanks,
+                    ..TextRule::default()
                 }),
-                Wire::Text,
+                WireType::Text,
             )
         }
         "name" => (
-            Holds::Text(Texts {
+            StorageType::Text(TextRule {
                 bytes: Some(63),
-                ..Texts::default()
+                ..TextRule::default()
             }),
-            Wire::Text,
+            WireType::Text,
         ),
-        "bytea" => (Holds::Bytes(None), Wire::Bytes),
-        "date" => (Holds::Date, Wire::Date),
-        "time" => (Holds::Time(fraction()), Wire::Time),
-        "timestamp" => (Holds::Timestamp(fraction()), Wire::Timestamp),
-        "timestamptz" => (Holds::TimestampUtc(fraction()), Wire::TimestampUtc),
-        "numeric" => (Holds::Decimal(digits(typmod)), Wire::Numeric),
+        "bytea" => (StorageType::Bytes(None), WireType::Bytes),
+        "date" => (StorageType::Date, WireType::Date),
+        "time" => (StorageType::Time(fraction()), WireType::Time),
+        "timestamp" => (StorageType::Timestamp(fraction()), WireType::Timestamp),
+        "timestamptz" => (
+            StorageType::TimestampUtc(fraction()),
+            WireType::TimestampUtc,
+        ),
+        "numeric" => (
+            StorageType::Decimal(digits_from_typmod(typmod)),
+            WireType::Numeric,
+        ),
         _ => return None,
     })
 }
 
 /// The digits that a modifier says: 16 bits of precision, 11 of scale with a sign.
-fn digits(typmod: i32) -> Digits {
-    let none = Digits {
+fn digits_from_typmod(typmod: i32) -> DecimalDigits {
+    let none = DecimalDigits {
         precision: None,
         scale: 0,
         as_double: false,
@@ -219,16 +231,19 @@ fn digits(typmod: i32) -> Digits {
         return none;
     };
     let scale = ((packed & 0x7ff) ^ 1024) - 1024;
-    Digits {
+    DecimalDigits {
         precision: u32::try_from(packed >> 16).ok(),
         scale,
         as_double: false,
     }
 }
 
-pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec<Cascade>> {
+pub(super) async fn cascades(
+    resolved: &ResolvedTable,
+    session: &mut Session,
+) -> Result<Vec<Cascade>> {
     let dialect = Dialect::Postgres;
-    let name = dialect.text(&place.relation().from(dialect));
+    let name = dialect.quote_text(&resolved.relation().source_sql(dialect));
     // Of a table with partitions or children, rows of those go too.
     let asked = format!(
         "WITH RECURSIVE family AS (SELECT to_regclass({name})::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid) \
@@ -246,7 +261,7 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
     };
     let mut found = Vec::new();
     for row in session
-        .ask("look for tables that refer to it", &asked)
+        .query_text("look for tables that refer to it", &asked)
         .await?
     {
         let [Some(table), Some(delete), Some(update), columns] = row.as_slice() else {
@@ -262,7 +277,7 @@ pub(super) async fn cascades(place: &Place, session: &mut Session) -> Result<Vec
                 found.push(Cascade {
                     table,
                     rule: format!("ON {verb} {word}"),
-                    is_of_delete,
+                    is_on_delete: is_of_delete,
                     columns,
                 });
             }

@@ -1,0 +1,114 @@
+//! Taking a store: its lock, waited for as long as was asked, and what a dead run left half done.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::cache::Cache;
+use crate::connection::run_with_timeout;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Flow;
+use crate::fs::{self, Barriers, Lock, LockError, Stat};
+use crate::store::StoreError;
+use crate::store::context::{KeepStaged, PublishContext, PublishNotes};
+use crate::store::receipt::Receipt;
+
+/// How often a held lock is tried again.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A store that is locked and recovered.
+#[derive(Debug)]
+pub(super) struct LockedStore {
+    pub(super) lock: Lock,
+    /// How the receipt's file flow_stats now.
+    pub(super) receipt_stat: Option<Stat>,
+    /// The recovered receipt.
+    pub(super) receipt: Option<Receipt>,
+    /// What recovery did.
+    pub(super) notes: PublishNotes,
+}
+
+/// What taking a store needs.
+#[derive(Clone, Debug)]
+pub(super) struct StoreLocker {
+    pub(super) flow: Arc<Flow>,
+    pub(super) store: PathBuf,
+    pub(super) cache: Arc<Cache>,
+    pub(super) barriers: Arc<Barriers>,
+    pub(super) keep_staged: KeepStaged,
+    pub(super) lock_timeout: Option<Duration>,
+    pub(super) interrupted: Arc<AtomicBool>,
+}
+
+impl StoreLocker {
+    /// Locks and recovers the store. `waiting` is told once who has the lock.
+    pub(super) fn lock_and_recover(
+        &self,
+        holder: &str,
+        waiting: &mpsc::UnboundedSender<String>,
+    ) -> Result<LockedStore> {
+        let lock = self.lock(holder, waiting)?;
+        let room = self.publish_context()?;
+        let (receipt, receipt_stat) = run_with_timeout(self.flow.timeout, || {
+            Ok::<_, StoreError>((
+                self.flow.store.recover(&self.store, &room)?,
+                self.flow.store.receipt_stat(&self.store)?,
+            ))
+        })?;
+        Ok(LockedStore {
+            lock,
+            receipt_stat,
+            receipt,
+            notes: room.into_notes(),
+        })
+    }
+
+    /// Room for the store, which is locked: the folder above it is there.
+    pub(super) fn publish_context(&self) -> Result<PublishContext<'_>> {
+        // From here on they notice errors of writing.
+        for folder in self
+            .store
+            .parent()
+            .into_iter()
+            .chain([self.store.as_path()])
+        {
+            if fs::stat(folder)?.is_some() {
+                self.barriers.for_folder(folder)?;
+            }
+        }
+        Ok(PublishContext::new(
+            &self.cache.staging,
+            &self.barriers,
+            self.keep_staged,
+        ))
+    }
+
+    fn lock(&self, holder: &str, waiting: &mpsc::UnboundedSender<String>) -> Result<Lock> {
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            let held = match self.flow.store.lock(&self.store, holder) {
+                Ok(lock) => return Ok(lock),
+                Err(StoreError::Locked(LockError::Held(held))) => held,
+                Err(error) => return Err(error.into()),
+            };
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+            }
+            if self
+                .lock_timeout
+                .is_some_and(|wait| began.elapsed() >= wait)
+            {
+                return Err(StoreError::Locked(LockError::Held(held)).into());
+            }
+            if !std::mem::replace(&mut told, true) {
+                // Nobody listens any more where the run has ended.
+                drop(waiting.send(held.describe()));
+            }
+            std::thread::sleep(LOCK_POLL_INTERVAL);
+        }
+    }
+}

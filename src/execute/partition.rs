@@ -1,0 +1,196 @@
+//! Making the parts of one partition of a table: its rows come through a bounded queue and are
+//! encoded as they come.
+//!
+//! It runs on a thread of its own. The partition is whole or not at all: only its last part's key
+//! says that it is the last.
+
+use std::sync::atomic::AtomicBool;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::task::{InputError, WrittenPart, write_part};
+use crate::cache::Cache;
+use crate::cache::index::PartRecord;
+use crate::cache::staging::UnfinishedPart;
+use crate::connection::wait_for_interrupt;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::format::OutputSpec;
+use crate::format::batch::concat_batches;
+use crate::home::PartBatch;
+use crate::plan::table::{DEFAULT_ROWS_PER_PART, TableWork, partition_part_key};
+
+/// How a partition is read.
+pub(super) struct PartitionTask<'a> {
+    pub(super) table: &'a TableWork,
+    pub(super) partition: usize,
+    pub(super) target: OutputSpec,
+    pub(super) queue_size: usize,
+    pub(super) cache: &'a Cache,
+    pub(super) interrupted: &'a AtomicBool,
+    pub(super) runtime: &'a Handle,
+}
+
+/// The rows of a partition as they come.
+struct RowStream<'a> {
+    batches: mpsc::Receiver<PartBatch>,
+    read_task: Option<JoinHandle<Result<u64>>>,
+    runtime: &'a Handle,
+    interrupted: &'a AtomicBool,
+    rows: u64,
+}
+
+impl RowStream<'_> {
+    /// The next rows; nothing behind the last.
+    ///
+    /// # Errors
+    /// Reading failed, or the run shall end.
+    fn next(&mut self) -> Result<Option<PartBatch>> {
+        let (batches, interrupted) = (&mut self.batches, self.interrupted);
+        let came = self.runtime.block_on(async {
+            tokio::select! {
+                batch = batches.recv() => Ok(batch),
+                () = wait_for_interrupt(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            }
+        })?;
+        if let Some(batch) = &came {
+            self.rows += batch.rows.height() as u64;
+            return Ok(came);
+        }
+        // The queue is closed: it was read to its end, or it failed.
+        let Some(reading) = self.read_task.take() else {
+            return Ok(None);
+        };
+        let read =
+            self.runtime
+                .block_on(reading)
+                .map_err(|error| match error.try_into_panic() {
+                    Ok(panic) => Error::from_panic(panic),
+                    Err(error) => Error::new(ErrorKind::Flow, error),
+                })??;
+        if read != self.rows {
+            return Err(InputError::RowCount {
+                read,
+                written: self.rows,
+            }
+            .into());
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for RowStream<'_> {
+    fn drop(&mut self) {
+        if let Some(reading) = self.read_task.take() {
+            // A thread may wait for room in the queue, whatever becomes of its task.
+            self.batches.close();
+            reading.abort();
+            // Its query has been given up when it is over.
+            drop(self.runtime.block_on(reading));
+        }
+    }
+}
+
+impl PartitionTask<'_> {
+    /// Reads the partition, and gives its parts by their keys.
+    pub(super) fn make_parts(&self) -> Result<Vec<(Fingerprint, PartRecord)>> {
+        let Some(reading) = self.table.session.clone() else {
+            return Err(Error::new(ErrorKind::Flow, "its table was not opened"));
+        };
+        let (sender, batches) = mpsc::channel(self.queue_size);
+        let rows = self.target.rows_per_file.unwrap_or(DEFAULT_ROWS_PER_PART);
+        let reading = Some(self.runtime.spawn(reading.read_partition(
+            self.partition,
+            rows,
+            sender,
+        )));
+        let mut coming = RowStream {
+            batches,
+            read_task: reading,
+            runtime: self.runtime,
+            interrupted: self.interrupted,
+            rows: 0,
+        };
+        let mut parts = Vec::new();
+        let mut next = coming.next()?;
+        while let Some(first) = next {
+            // One partition without rows stands for the table's columns where it has no rows at
+            // all.
+            if first.rows.height() == 0 && self.partition > 0 {
+                next = coming.next()?;
+                continue;
+            }
+            let unfinished = self.cache.staging.begin_part()?;
+            let written = self.encode(first, &mut coming, &unfinished)?;
+            next = coming.next()?;
+            parts.push(self.finish_part(unfinished, written, parts.len(), next.is_none())?);
+        }
+        Ok(parts)
+    }
+
+    /// Encodes batches until a part ends.
+    fn encode(
+        &self,
+        first: PartBatch,
+        coming: &mut RowStream<'_>,
+        unfinished: &UnfinishedPart,
+    ) -> Result<WrittenPart> {
+        write_part(unfinished, |out| {
+            let mut encoder = self
+                .target
+                .begin(&self.table.table_state.arrow_schema, Box::new(out))?;
+            let mut group = Vec::new();
+            let mut count = 0;
+            let mut next = Some(first);
+            while let Some(PartBatch {
+                rows,
+                ends_group,
+                ends_part,
+            }) = next
+            {
+                count += rows.height() as u64;
+                group.push(rows);
+                if ends_group {
+                    encoder.write(concat_batches(std::mem::take(&mut group))?)?;
+                }
+                next = if ends_part { None } else { coming.next()? };
+            }
+            if !group.is_empty() {
+                encoder.write(concat_batches(group)?)?;
+            }
+            encoder.finish()?;
+            Ok(count)
+        })
+    }
+
+    fn finish_part(
+        &self,
+        unfinished: UnfinishedPart,
+        written: WrittenPart,
+        number: usize,
+        is_last: bool,
+    ) -> Result<(Fingerprint, PartRecord)> {
+        let TableWork {
+            table_state: answer,
+            recipe,
+            ..
+        } = self.table;
+        let key = partition_part_key(
+            recipe,
+            answer,
+            &answer.partitions[self.partition],
+            number,
+            is_last,
+        );
+        self.cache.staging.finish(unfinished, &written.digest)?;
+        let record = PartRecord {
+            digest: written.digest,
+            rows: written.rows,
+            bytes: written.bytes,
+        };
+        self.cache.record_part(&key, &record)?;
+        Ok((key, record))
+    }
+}

@@ -1,0 +1,160 @@
+//! Columns as their values are, however a file stores them: what files of one flow must have in
+//! common to pass whole.
+//!
+//! It knows nothing of how wide a decimal is stored, what a list calls its elements, whether nulls
+//! may come, or by which of two ways a writer says the same type.
+
+use ::parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use ::parquet::schema::types::Type;
+
+use super::schema_nodes::{
+    ListElement, fields, is_map, list_element, logical_type, logical_type_name,
+};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::format::column_tree;
+
+/// A column, or a field of one.
+struct LogicalColumn {
+    name: String,
+    kind: String,
+    fields: Vec<Self>,
+}
+
+impl column_tree::ColumnNode for LogicalColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fields(&self) -> &[Self] {
+        &self.fields
+    }
+}
+
+/// The digest of a schema's names, order and logical types.
+pub(super) fn digest(root: &Type) -> Fingerprint {
+    fn walk(column: &LogicalColumn, writer: &mut KeyWriter) {
+        writer
+            .text(&column.name)
+            .text(&column.kind)
+            .count(column.fields.len());
+        column.fields.iter().for_each(|field| walk(field, writer));
+    }
+    let mut writer = KeyWriter::new(KeyKind::Schema);
+    writer.text("logical");
+    columns(root)
+        .iter()
+        .for_each(|column| walk(column, &mut writer));
+    writer.finish()
+}
+
+/// The path of each column that has values itself, with their type.
+pub(super) fn leaf_types(root: &Type) -> Vec<(String, String)> {
+    column_tree::leaf_types(&columns(root), &|column| column.kind.clone())
+}
+
+/// The first column in which the values of two files differ in name, order or type, and how; `None`
+/// where they do not.
+pub(super) fn difference(one: &Type, other: &Type) -> Option<String> {
+    column_tree::difference(&columns(one), &columns(other), &|column| {
+        column.kind.clone()
+    })
+}
+
+fn columns(root: &Type) -> Vec<LogicalColumn> {
+    fields(root)
+        .iter()
+        .map(|field| column(field.name(), field))
+        .collect()
+}
+
+fn column(name: &str, node: &Type) -> LogicalColumn {
+    let info = node.get_basic_info();
+    if info.has_repetition() && info.repetition() == Repetition::REPEATED {
+        return list(name, single_column("element", node));
+    }
+    match list_element(node) {
+        Some(ListElement::Repeated(repeated)) => list(name, single_column("element", repeated)),
+        Some(ListElement::Inside(inside)) => list(name, column("element", inside)),
+        None => single_column(name, node),
+    }
+}
+
+fn list(name: &str, element: LogicalColumn) -> LogicalColumn {
+    LogicalColumn {
+        name: name.to_string(),
+        kind: "list".into(),
+        fields: vec![element],
+    }
+}
+
+/// A node as if it were there once.
+fn single_column(name: &str, node: &Type) -> LogicalColumn {
+    let inner = match map_entry(node) {
+        Some(entry) => fields(entry)
+            .iter()
+            .zip(["key", "value"])
+            .map(|(field, name)| column(name, field))
+            .collect(),
+        None => fields(node)
+            .iter()
+            .map(|field| column(field.name(), field))
+            .collect(),
+    };
+    LogicalColumn {
+        name: name.to_string(),
+        kind: kind(node),
+        fields: inner,
+    }
+}
+
+/// The group of key and value of a map, whatever the three are called.
+fn map_entry(node: &Type) -> Option<&Type> {
+    if !is_map(node) {
+        return None;
+    }
+    let [entry] = fields(node) else { return None };
+    (fields(entry).len() <= 2).then_some(entry)
+}
+
+/// The type of a node's values in words, where equal words mean equal types.
+fn kind(node: &Type) -> String {
+    let logical = logical_type(node);
+    let Type::PrimitiveType {
+        physical_type,
+        type_length,
+        precision,
+        scale,
+        ..
+    } = node
+    else {
+        return if is_map(node) {
+            "map".into()
+        } else {
+            logical.map_or_else(|| "group".into(), |logical| logical_type_name(&logical))
+        };
+    };
+    let stored = match physical_type {
+        Physical::FIXED_LEN_BYTE_ARRAY => format!("binary[{type_length}]"),
+        Physical::BYTE_ARRAY => "binary".into(),
+        Physical::INT32 => "int32".into(),
+        Physical::INT64 => "int64".into(),
+        other => other.to_string().to_lowercase(),
+    };
+    match logical {
+        None if node.get_basic_info().converted_type() == ConvertedType::INTERVAL => {
+            "interval".into()
+        }
+        None => stored,
+        Some(LogicalType::Decimal(_)) => format!("decimal({precision},{scale})"),
+        Some(
+            known @ (LogicalType::Integer(_)
+            | LogicalType::String
+            | LogicalType::Date
+            | LogicalType::Time(_)
+            | LogicalType::Timestamp(_)),
+        ) => logical_type_name(&known),
+        // Of others it is not known here that they may be stored in several ways.
+        Some(other) => format!("{} in {stored}", logical_type_name(&other)),
+    }
+}

@@ -1,0 +1,228 @@
+//! Columns: what came of them since a set was published, by their names.
+//!
+//! With a watermark rows are never read again: where columns differ, those rows would have nothing
+//! in a column that came, and the new ones nothing in one that went.
+
+use super::planner::Planner;
+use super::stale::Reason;
+use super::work::FlowWork;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::Flow;
+use crate::format::{Format, OpenFile};
+use crate::fs;
+use crate::home::{RecordedColumn, TableState};
+use crate::store::receipt::PublishedSet;
+
+/// More columns of files than this are not recorded: a receipt is read again and again.
+const MAX_RECORDED_COLUMNS: usize = 1000;
+
+/// The columns of a file, as they are recorded.
+pub(super) fn file_columns(format: &dyn Format, file: &OpenFile) -> Result<Vec<RecordedColumn>> {
+    let typed = format.reader().column_types(file)?;
+    let known = |(name, kind): (String, String)| RecordedColumn {
+        name,
+        declared: kind.clone(),
+        target_type: kind,
+    };
+    Ok(if typed.len() > MAX_RECORDED_COLUMNS {
+        Vec::new()
+    } else {
+        typed.into_iter().map(known).collect()
+    })
+}
+
+impl Planner {
+    /// Says of changed columns which they are, as far as it is known what there was.
+    pub(super) fn describe_schema_reason(
+        &self,
+        flow: &Flow,
+        work: &FlowWork,
+        reasons: &mut [Reason],
+    ) {
+        let named = reasons.iter_mut().find_map(|reason| match reason {
+            Reason::Schema { columns, .. } => Some(columns),
+            _ => None,
+        });
+        let Some(named) = named.filter(|_| !work.columns.is_empty()) else {
+            return;
+        };
+        let published = self
+            .receipt(&flow.name)
+            .and_then(|receipt| receipt.latest());
+        let before = published
+            .map(|published| published.columns.clone())
+            .unwrap_or_default();
+        if !before.is_empty() {
+            *named = describe_changes(&before, &work.columns);
+        } else if let Some(before) = self.published_columns(flow) {
+            // What a database or another format calls a type is known of neither.
+            let without = |columns: &[RecordedColumn]| {
+                columns
+                    .iter()
+                    .map(|column| RecordedColumn::from_name(&column.name))
+                    .collect::<Vec<_>>()
+            };
+            let is_other = flow.home.as_rows().is_some()
+                || self.project.input_format(flow).id() != flow.store.output_spec().format.id();
+            *named = if is_other {
+                describe_changes(&without(&before), &without(&work.columns))
+            } else {
+                describe_changes(&before, &work.columns)
+            };
+        }
+    }
+
+    /// The columns of a part that is published, where that is a file: receipts of earlier versions
+    /// do not say them.
+    fn published_columns(&self, flow: &Flow) -> Option<Vec<RecordedColumn>> {
+        let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
+        let path = self.project.store_path(flow).join(part);
+        let opened = OpenFile {
+            file: fs::open(&path).ok()?,
+            path,
+        };
+        file_columns(flow.store.output_spec().format.as_ref(), &opened).ok()
+    }
+}
+
+/// What came of columns, in words.
+pub(super) fn describe_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
+    let mut told = column_changes(before, now);
+    let names = |columns: &[RecordedColumn]| {
+        columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect::<Vec<_>>()
+    };
+    if told.is_empty() && !now.is_empty() && names(before) != names(now) {
+        told.push("they stand in another order".into());
+    }
+    told
+}
+
+/// The home has the columns that were moved.
+///
+/// # Errors
+/// It has others; they are named.
+pub(super) fn check_unchanged_columns(
+    published: &PublishedSet,
+    answer: &TableState,
+    flow: &Flow,
+) -> Result<()> {
+    if published
+        .schema_digest
+        .is_none_or(|schema| schema == answer.schema_digest)
+    {
+        return Ok(());
+    }
+    let is_table = !flow.store.capabilities().parts_readable;
+    let named = |column: &RecordedColumn| format!("{} ({})", column.name, column.declared);
+    let mut told: Vec<String> = column_changes(&published.columns, &answer.recorded_columns);
+    if published.columns.is_empty() {
+        // The receipt is of a time when it did not say which they were.
+        told = vec![format!(
+            "it has {} now",
+            answer
+                .recorded_columns
+                .iter()
+                .map(named)
+                .collect::<Vec<_>>()
+                .join(", ")
+        )];
+    } else if told.is_empty() && is_table {
+        // A table takes them by their names, and says itself which may be null.
+        return Ok(());
+    } else if told.is_empty() {
+        told = vec!["their order, their key, or whether they may be null has changed".to_string()];
+    }
+    let error = format!(
+        "its home has other columns than what was moved before: {}",
+        told.join("; ")
+    );
+    let hint = match (is_table, flow.is_append_only()) {
+        (false, _) => "a store has one schema: name the columns by columns, or read everything anew by hygge build --force".to_string(),
+        (true, false) => format!(
+            "rows that were moved before have nothing of them: name the columns by columns, or read everything anew by hygge build --force {}",
+            flow.name
+        ),
+        (true, true) => format!(
+            "rows that were moved before have nothing of them: name the columns by columns, or empty the table by hygge clean --stores {} and build again",
+            flow.name
+        ),
+    };
+    Err(Error::new(ErrorKind::Flow, error).with_hint(hint))
+}
+
+/// What came of each column, in words.
+fn column_changes(before: &[RecordedColumn], now: &[RecordedColumn]) -> Vec<String> {
+    let find = |columns: &[RecordedColumn], name: &str| {
+        columns.iter().find(|column| column.name == name).cloned()
+    };
+    let mut told = Vec::new();
+    for old in before {
+        match find(now, &old.name) {
+            None => told.push(format!("{} is gone", old.name)),
+            Some(new) if new.declared != old.declared => {
+                told.push(format!(
+                    "{} was {}, and is {}",
+                    old.name, old.declared, new.declared
+                ));
+            }
+            Some(new) if new.target_type != old.target_type => {
+                told.push(format!(
+                    "{} arrived as {}, and would arrive as {}",
+                    old.name, old.target_type, new.target_type
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let came = now.iter().filter(|new| find(before, &new.name).is_none());
+    told.extend(came.map(|new| match new.declared.as_str() {
+        "" => format!("{} is new", new.name),
+        declared => format!("{} ({declared}) is new", new.name),
+    }));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(told: &[(&str, &str, &str)]) -> Vec<RecordedColumn> {
+        told.iter()
+            .map(|(name, declared, becomes)| RecordedColumn {
+                name: (*name).into(),
+                declared: (*declared).into(),
+                target_type: (*becomes).into(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_came_of_columns_is_told_by_their_names() {
+        let before = columns(&[
+            ("id", "integer", "int64"),
+            ("a", "integer", "int64"),
+            ("b", "text", "text"),
+            ("c", "numeric", "text"),
+        ]);
+        let now = columns(&[
+            ("c", "numeric", "decimal(9,2)"),
+            ("a", "bigint", "int64"),
+            ("id", "integer", "int64"),
+            ("d", "text", "text"),
+        ]);
+        let told = [
+            "a was integer, and is bigint",
+            "b is gone",
+            "c arrived as text, and would arrive as decimal(9,2)",
+            "d (text) is new",
+        ];
+        assert_eq!(column_changes(&before, &now), told);
+        assert!(
+            column_changes(&before, &before.iter().rev().cloned().collect::<Vec<_>>()).is_empty(),
+            "their order is another matter"
+        );
+    }
+}

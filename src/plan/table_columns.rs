@@ -1,0 +1,54 @@
+//! Columns that come to a table: whether they have a place there, before anything is read or
+//! written.
+
+use std::time::Duration;
+
+use super::table::is_transient;
+use super::work::FlowWork;
+use crate::connection::{WaitTimedOut, run_with_timeout};
+use crate::error::{Error, Result};
+use crate::flow::Flow;
+use crate::format::{Format, OpenFile};
+
+/// Has a flow's table judge the columns that come, by their types alone; gives what is to be known
+/// of them, in words.
+///
+/// # Errors
+/// Columns that do not fit: all of them are named.
+pub(super) fn check_table_columns(
+    flow: &Flow,
+    format: &dyn Format,
+    work: &FlowWork,
+    open: impl Fn(usize) -> Result<OpenFile>,
+) -> Result<Vec<String>> {
+    if flow.store.capabilities().parts_readable {
+        return Ok(Vec::new());
+    }
+    let columns = match &work.table {
+        Some(table) => Some(table.table_state.arrow_schema.clone()),
+        None if work.files.is_empty() => None,
+        None => Some(format.reader().readable_schema(&open(0)?)?),
+    };
+    let Some(columns) = columns else {
+        return Ok(Vec::new());
+    };
+    let check = || flow.store.check_columns(&columns, flow.mode.store_update());
+    if work
+        .table
+        .as_ref()
+        .is_none_or(|table| table.session.is_none())
+    {
+        return Ok(check()?);
+    }
+    // The session that its home is read by may be the last that there is for this user, or that a
+    // pooler has. What is not found now is found when the table is filled.
+    match run_with_timeout(Some(TABLE_CHECK_TIMEOUT), check).map_err(Error::from) {
+        Err(error) if is_transient(&error) || error.downcast_source::<WaitTimedOut>().is_some() => {
+            Ok(Vec::new())
+        }
+        checked => checked,
+    }
+}
+
+/// How long a table is asked for its columns while its flow's home is open.
+const TABLE_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
