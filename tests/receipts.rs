@@ -297,3 +297,37 @@ fn what_is_no_file_is_refused_at_once() {
         }
     }
 }
+
+/// Receipts, keys and digests mean what they meant when `tests/stored` was built, in November 2026:
+/// each of its flows is another way in which parts are made.
+#[test]
+fn a_project_of_an_earlier_version_is_fresh() {
+    let sandbox = Sandbox::stored();
+    let ran = sandbox.build(&[]);
+    let finished = ran.event("build_finished");
+    assert_eq!(
+        (ran.code, &finished["built"], &finished["fresh"]),
+        (0, &json!(0), &json!(10)),
+        "{}",
+        ran.text
+    );
+    // Rows that it has already, under another name: parts are known by the keys that they had.
+    fs::copy(
+        sandbox.path("home/1.parquet"),
+        sandbox.path("home/2.parquet"),
+    )
+    .expect("a copy");
+    let ran = sandbox.build(&[]);
+    for flow in [
+        "whole", "cut", "anew", "arrow", "next", "added", "table", "merged",
+    ] {
+        let is_end = |event: &&Value| event["event"] == "flow_finished" && event["flow"] == flow;
+        let ended = ran.events.iter().find(is_end).expect("the flow ended");
+        assert_eq!(
+            (&ended["outcome"], &ended["parts_made"]),
+            (&json!("restored"), &json!(0)),
+            "{flow}: {}",
+            ran.text
+        );
+    }
+}

@@ -39,6 +39,16 @@ impl Sandbox {
         sandbox
     }
 
+    /// A project that an earlier hygge has built, without its cache.
+    pub(crate) fn stored() -> Self {
+        let sandbox = Self::new("");
+        copy_all(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored"),
+            sandbox.folder.path(),
+        );
+        sandbox
+    }
+
     /// A copy of all files, with their times.
     pub(crate) fn save(&self) -> tempfile::TempDir {
         let saved = tempfile::tempdir().expect("a temporary folder");
