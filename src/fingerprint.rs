@@ -7,12 +7,12 @@ pub mod key;
 pub mod stat;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::fs::{self, File};
+use crate::fs;
 
 /// A BLAKE3 digest: 32 bytes, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +29,12 @@ impl Fingerprint {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The digest of an open file from its position to its end, and the number of bytes.
-    pub fn hash_file(
-        file: &File,
-        each: impl FnMut(u64) -> io::Result<()>,
+    /// The digest of all that a reader gives, and the number of bytes.
+    pub fn hash_reader(
+        reader: impl Read,
+        on_progress: impl FnMut(u64) -> io::Result<()>,
     ) -> io::Result<(Self, u64)> {
-        let (digest, bytes) = fs::digest_reader(file, each)?;
+        let (digest, bytes) = fs::digest_reader(reader, on_progress)?;
         Ok((Self(digest), bytes))
     }
 

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
-use crate::fs::File;
+use crate::fs::FsError;
+use crate::storage::{Location, RandomRead, Version};
 use shared_groups::SharedGroups;
 
 pub use error::FormatError;
@@ -198,13 +199,36 @@ pub trait Encoder {
     fn finish(self: Box<Self>) -> Result<(), FormatError>;
 }
 
-/// An input file that is open: the handle that is inspected is the one that is read.
-#[derive(Debug)]
+/// An input file that is open: the bytes that are inspected are those that are read.
+#[derive(Clone, Debug)]
 pub struct OpenFile {
-    /// The file.
-    pub file: File,
-    /// Its path, for errors.
+    /// Its bytes.
+    pub bytes: Arc<dyn RandomRead>,
+    /// What errors call it.
     pub path: PathBuf,
+}
+
+impl OpenFile {
+    /// Opens a file where it lies.
+    ///
+    /// # Errors
+    /// It is not there, or may not be read.
+    pub fn new(location: &Location) -> Result<Self, FsError> {
+        Ok(Self {
+            bytes: location.open()?,
+            path: location.display_path(),
+        })
+    }
+
+    /// The version of what is open.
+    ///
+    /// # Errors
+    /// It cannot be asked for.
+    pub fn version(&self) -> Result<Version, FsError> {
+        self.bytes
+            .version()
+            .map_err(FsError::at("look at", &self.path))
+    }
 }
 
 /// What a format found in a file. It depends on nothing but the file's bytes and the format's

@@ -199,10 +199,10 @@ struct FlowPaths<'a> {
 
 impl<'a> FlowPaths<'a> {
     fn new(flow: &'a Arc<Flow>, real: &'a RealPaths) -> Self {
-        let home = flow
-            .home
-            .as_files()
-            .map(|files| (lookup_real_path(files.path(), real), files.is_recursive()));
+        let home = flow.home.as_files().and_then(|files| {
+            let path = files.location().local_path()?;
+            Some((lookup_real_path(path, real), files.is_recursive()))
+        });
         Self {
             flow,
             home,

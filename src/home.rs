@@ -29,7 +29,8 @@ use crate::fingerprint::Fingerprint;
 use crate::format::Format;
 use crate::format::batch::RecordBatch;
 use crate::format::sniff::sniff_extension;
-use crate::fs::{self, FsError, Stat};
+use crate::fs::{self, FsError};
+use crate::storage::{Location, Version};
 
 pub use table_formats::TableFormat;
 
@@ -95,8 +96,8 @@ impl dyn Home + '_ {
 
 /// Files that are listed.
 pub trait FileSource: Debug + Send + Sync {
-    /// Where they are: the absolute path of a file or a folder, links not resolved.
-    fn path(&self) -> &Path;
+    /// Where they are: a file or a folder, by its absolute path, links not resolved.
+    fn location(&self) -> &Location;
 
     /// True where folders below it are read as well.
     fn is_recursive(&self) -> bool;
@@ -348,10 +349,10 @@ pub struct PartBatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The folder to which names are relative.
-    pub folder: PathBuf,
+    pub folder: Location,
     /// The files, sorted by name.
     pub files: Vec<ListedFile>,
-    /// Every folder that was listed.
+    /// Every folder of this machine that was listed.
     pub folders: Vec<PathBuf>,
 }
 
@@ -360,23 +361,34 @@ pub struct Listing {
 pub struct ListedFile {
     /// Its path below the home's folder, with `/`.
     pub name: String,
-    /// How it looked when it was listed.
-    pub stat: Stat,
+    /// Its version when it was listed.
+    pub version: Version,
     /// True where a link leads to it.
     pub is_link: bool,
 }
 
 impl Listing {
+    /// Where a file of it lies.
+    pub fn location(&self, name: &str) -> Location {
+        self.folder.join(Path::new(name))
+    }
+
     /// Fails where a link of the home leads out of a folder; nothing is looked at but links.
     ///
     /// # Errors
     /// The link, and where it leads.
     pub fn check_confined(&self, root: &Path) -> Result<(), HomeError> {
         for file in self.files.iter().filter(|file| file.is_link) {
-            let link = self.folder.join(&file.name);
-            let leads_to = fs::real_path(&link)?;
+            let location = self.location(&file.name);
+            let Some(link) = location.local_path() else {
+                continue;
+            };
+            let leads_to = fs::real_path(link)?;
             if !leads_to.starts_with(root) {
-                return Err(HomeError::Outside { link, leads_to });
+                return Err(HomeError::Outside {
+                    link: link.to_path_buf(),
+                    leads_to,
+                });
             }
         }
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! The modules stand in the order in which a build passes through them, and a module uses only what
 //! stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it): config ->
-//! connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute -> report.
+//! storage -> connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute
+//! -> report.
 
 pub mod error;
 pub mod fs;
@@ -11,6 +12,8 @@ pub mod threads;
 pub mod fingerprint;
 
 pub mod config;
+
+pub mod storage;
 
 pub mod connection;
 pub mod format;

@@ -11,6 +11,7 @@ use crate::common::tree;
 const GROUPS: &[&[&str]] = &[
     &["error", "fs", "threads", "fingerprint"],
     &["config"],
+    &["storage"],
     &["connection", "format", "home", "store"],
     &["flow", "graph"],
     &["cache"],
@@ -44,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["format::parquet", "flow::factory", "store::sql"],
     ),
     ("Ipc", &["format::ipc", "flow::factory"]),
+    ("LocalStorage", &["storage::local"]),
     ("FilesHome", &["home::files", "flow::factory"]),
     ("FilesStore", &["store::files", "flow::factory"]),
     ("SqlHome", &["home::sql", "flow::factory", "store::sql"]),

@@ -2,3 +2,4 @@
 //! same.
 
 mod format;
+mod storage;

@@ -192,7 +192,7 @@ impl Staging {
         // What cannot be read is as good as not there: it is made again, and takes its place.
         let found = nofollow::open(&path)
             .ok()
-            .and_then(|file| Fingerprint::hash_file(&file, |_| Ok(())).ok())
+            .and_then(|file| Fingerprint::hash_reader(&file, |_| Ok(())).ok())
             .map(|(digest, _)| digest);
         if found == Some(*digest) {
             return Ok(true);

@@ -42,7 +42,7 @@ impl Cache {
                 continue;
             }
             let file = nofollow::open(&path)?;
-            let read = Fingerprint::hash_file(&file, |_| fs::check_interrupted(interrupted));
+            let read = Fingerprint::hash_reader(&file, |_| fs::check_interrupted(interrupted));
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }

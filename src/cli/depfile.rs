@@ -180,7 +180,7 @@ fn collect_dependencies(
         let files = listing
             .files
             .iter()
-            .map(|file| listing.folder.join(&file.name));
+            .filter_map(|file| Some(listing.location(&file.name).local_path()?.to_path_buf()));
         let paths = files.chain(listing.folders.iter().cloned());
         needed.paths.extend(paths.filter(|path| !is_left_out(path)));
     }

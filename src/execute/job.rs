@@ -19,8 +19,9 @@ use crate::fingerprint::Fingerprint;
 use crate::flow::factory;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Compression, Format, Layout, OutputSpec, Piece, TransferMode};
-use crate::fs::{Stat, nofollow};
+use crate::fs::nofollow;
 use crate::plan::work::{FlowWork, InspectedFiles, PlannedPart};
+use crate::storage::{Location, Version};
 
 /// The version of what a job says. A process that does not know it refuses the job.
 const VERSION: u32 = 1;
@@ -75,7 +76,7 @@ struct CompressionSpec {
 #[serde(deny_unknown_fields)]
 struct FileSpec {
     path: PathBuf,
-    stat: Stat,
+    version: Version,
     digest: Fingerprint,
     layout: Layout,
 }
@@ -226,8 +227,8 @@ impl JobSpec {
         let parts: Vec<PartSpec> = work.parts.iter().filter(to_make).map(part).collect();
         let files = work.files.iter().zip(&work.layouts);
         let file = |(input, layout): (&crate::plan::probe::Input, &Layout)| FileSpec {
-            path: input.path.clone(),
-            stat: input.stat,
+            path: input.location.display_path(),
+            version: input.version.clone(),
             digest: input.digest,
             layout: layout.clone(),
         };
@@ -353,8 +354,8 @@ impl task::PlannedFiles for JobFiles<'_> {
     fn file(&self, file: usize) -> task::PlannedFile<'_> {
         let found = &self.files[file];
         task::PlannedFile {
-            path: &found.path,
-            stat: found.stat,
+            location: Location::local(found.path.clone()),
+            version: &found.version,
             digest: found.digest,
             layout: &found.layout,
         }

@@ -23,7 +23,7 @@ const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct LockedStore {
     pub(super) lock: Lock,
-    /// How the receipt's file flow_stats now.
+    /// How the receipt's file looks now.
     pub(super) receipt_stat: Option<Stat>,
     /// The recovered receipt.
     pub(super) receipt: Option<Receipt>,

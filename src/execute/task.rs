@@ -2,8 +2,8 @@
 //!
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
-use std::io::{self, BufWriter, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use crate::cache::Cache;
@@ -16,9 +16,10 @@ use crate::format::{
     Format, FormatError, InputFiles, Layout, OpenFile, OutputSpec, PartPieces, Piece, TransferMode,
     move_groups, recode,
 };
-use crate::fs::{self, DigestWriter, FsError, Stat, nofollow};
+use crate::fs::{self, DigestWriter, FsError, nofollow};
 use crate::plan::table::PartMoved;
 use crate::plan::work::{ExistingPart, FlowWork, InspectedFiles, PartLocation, PlannedPart};
+use crate::storage::{Location, SequentialReader, Version};
 use crate::store::StoreError;
 
 /// The bytes that are gathered before they are hashed and written.
@@ -117,8 +118,8 @@ pub(super) trait PlannedFiles: Sync {
 
 /// A file as it was planned with.
 pub(super) struct PlannedFile<'a> {
-    pub(super) path: &'a Path,
-    pub(super) stat: Stat,
+    pub(super) location: Location,
+    pub(super) version: &'a Version,
     pub(super) digest: Fingerprint,
     pub(super) layout: &'a Layout,
 }
@@ -150,11 +151,16 @@ pub(super) fn make_from_files(
                 },
             ],
         ) => {
-            let (digest, bytes) =
-                copy_whole(&sources.open(*file)?, &unfinished, staging, interrupted)?;
             let planned = files.file(*file);
+            let (digest, bytes) = copy_whole(
+                &sources.open(*file)?,
+                &planned.location,
+                &unfinished,
+                staging,
+                interrupted,
+            )?;
             if digest != planned.digest {
-                return Err(InputError::Changed(planned.path.to_path_buf()).into());
+                return Err(InputError::Changed(planned.location.display_path()).into());
             }
             WrittenPart {
                 digest,
@@ -214,8 +220,8 @@ impl PlannedFiles for WorkFiles<'_> {
     fn file(&self, file: usize) -> PlannedFile<'_> {
         let input = &self.work.files[file];
         PlannedFile {
-            path: &input.path,
-            stat: input.stat,
+            location: input.location.clone(),
+            version: &input.version,
             digest: input.digest,
             layout: &self.work.layouts[file],
         }
@@ -236,11 +242,8 @@ struct PlannedInputs<'a>(&'a dyn PlannedFiles);
 impl InputFiles for PlannedInputs<'_> {
     fn open(&self, file: usize) -> Result<OpenFile> {
         let planned = self.0.file(file);
-        let opened = OpenFile {
-            file: fs::open(planned.path)?,
-            path: planned.path.to_path_buf(),
-        };
-        if fs::stat_open(&opened.file, &opened.path)? != planned.stat {
+        let opened = OpenFile::new(&planned.location)?;
+        if opened.version()? != *planned.version {
             return Err(InputError::Changed(opened.path).into());
         }
         if self.0.inspected().contains(file) {
@@ -251,10 +254,6 @@ impl InputFiles for PlannedInputs<'_> {
             return Err(InputError::WrongLayout(opened.path).into());
         }
         self.0.inspected().insert(file);
-        // The footer was read at the end; whole files are copied from the beginning.
-        (&opened.file)
-            .rewind()
-            .map_err(FsError::at("read", &opened.path))?;
         Ok(opened)
     }
 
@@ -269,8 +268,9 @@ impl PlannedInputs<'_> {
         let mut files: Vec<usize> = pieces.iter().map(|piece| piece.file).collect();
         files.dedup();
         for planned in files.into_iter().map(|file| self.0.file(file)) {
-            if fs::stat(planned.path)?.map(|found| found.stat) != Some(planned.stat) {
-                return Err(InputError::Changed(planned.path.to_path_buf()).into());
+            let found = planned.location.head()?.map(|found| found.version);
+            if found.as_ref() != Some(planned.version) {
+                return Err(InputError::Changed(planned.location.display_path()).into());
             }
         }
         Ok(())
@@ -313,21 +313,25 @@ pub(super) struct WrittenPart {
 /// what lies in staging.
 fn copy_whole(
     source: &OpenFile,
+    location: &Location,
     unfinished: &UnfinishedPart,
     staging: &Staging,
     interrupted: &AtomicBool,
 ) -> Result<(Fingerprint, u64)> {
-    if staging.try_clone_file(unfinished, &source.path) {
+    let local = location.local_path();
+    if local.is_some_and(|path| staging.try_clone_file(unfinished, path)) {
         let staged = nofollow::open(unfinished.path())?;
         return Ok(
-            Fingerprint::hash_file(&staged, |_| fs::check_interrupted(interrupted))
+            Fingerprint::hash_reader(&staged, |_| fs::check_interrupted(interrupted))
                 .map_err(FsError::at("read", unfinished.path()))?,
         );
     }
     let target = unfinished.create()?;
-    let (digest, bytes) = fs::copy_opened(&source.file, &target, |_| {
-        fs::check_interrupted(interrupted)
-    })
+    let (digest, bytes) = fs::copy_opened(
+        SequentialReader::new(source.bytes.as_ref()),
+        &target,
+        |_| fs::check_interrupted(interrupted),
+    )
     .map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             FsError::at("write", unfinished.path())(error)

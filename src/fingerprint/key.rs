@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Fingerprint;
+use crate::fs::Stat;
 
 /// The kind of a key, which separates hashes of equal components from each other.
 ///
@@ -107,6 +108,14 @@ impl KeyWriter {
             self.text(name).text(value);
         }
         self
+    }
+
+    /// Writes how a file looks.
+    pub fn stat(&mut self, stat: &Stat) -> &mut Self {
+        self.number(stat.size)
+            .number(stat.mtime_ns.cast_unsigned())
+            .number(stat.ctime_ns.cast_unsigned())
+            .number(stat.inode)
     }
 
     /// A number.

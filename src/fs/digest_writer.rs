@@ -59,10 +59,10 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Copies the bytes of an open file into another, and digests them on the way; see
+/// Copies all that a reader gives into an open file, and digests it on the way; see
 /// [`copy`](super::copy).
 pub fn copy_opened(
-    source: &File,
+    source: impl Read,
     target: &File,
     on_progress: impl FnMut(u64) -> io::Result<()>,
 ) -> io::Result<([u8; 32], u64)> {

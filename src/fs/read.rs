@@ -36,7 +36,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    fn from_metadata(metadata: &fs::Metadata) -> Self {
+    /// How a file looks whose metadata was asked for.
+    pub fn from_metadata(metadata: &fs::Metadata) -> Self {
         Self {
             size: metadata.size(),
             mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),

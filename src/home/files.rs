@@ -19,6 +19,7 @@ use crate::config::value_types::{BoundedNumber, PathText};
 use crate::config::{Settings, checked_path};
 use crate::format::Format;
 use crate::fs;
+use crate::storage::{Depth, Entry, EntryKind, Location};
 
 /// A home of files.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -39,7 +40,7 @@ pub struct FilesHomeFields {
 #[derive(Debug)]
 pub struct FilesHome {
     format: Arc<dyn Format>,
-    path: PathBuf,
+    location: Location,
     glob: String,
     /// None for the files of the format, as most homes have it. It is compiled when the home is
     /// listed.
@@ -69,15 +70,15 @@ impl FilesHome {
                 "write the folder or file to read, relative to the folder of the config",
             ));
         }
-        let path = fields
+        let location = fields
             .path
-            .map(|path| checked_path(root, node, &path.0, problems));
+            .map(|path| Location::local(checked_path(root, node, &path.0, problems)));
         let batch_size = fields.batch_size.map(|size| size.0);
         let usual = default_glob(format.as_ref());
         let Some(glob) = fields.glob.filter(|glob| *glob != usual) else {
             return Some(Self {
                 format,
-                path: path?,
+                location: location?,
                 glob: usual,
                 pattern: None,
                 batch_size,
@@ -92,7 +93,7 @@ impl FilesHome {
         match built {
             Ok(pattern) => Some(Self {
                 format,
-                path: path?,
+                location: location?,
                 glob,
                 pattern: Some(pattern),
                 batch_size,
@@ -112,6 +113,12 @@ impl FilesHome {
         }
     }
 
+    /// Itself, as a folder of this machine.
+    fn local_folders(&self) -> Vec<PathBuf> {
+        let path = self.location.local_path();
+        path.map(Path::to_path_buf).into_iter().collect()
+    }
+
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
@@ -119,37 +126,41 @@ impl FilesHome {
         }
     }
 
-    fn list_folder(&self, found: Vec<fs::DirEntry>) -> Result<Listing, HomeError> {
+    fn list_folder(&self, found: Vec<Entry>) -> Result<Listing, HomeError> {
         let mut listing = Listing {
-            folder: self.path.clone(),
-            folders: vec![self.path.clone()],
-            ..Listing::default()
+            folder: self.location.clone(),
+            folders: self.local_folders(),
+            files: Vec::new(),
         };
+        let path_of = |relative: &Path| self.location.join(relative).display_path();
         let (mut others, mut marks) = (Vec::new(), MarkerScan::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
-        for fs::DirEntry {
+        for Entry {
             relative,
-            is_folder,
-            is_file,
+            kind,
             is_link,
-            stat,
+            version,
         } in found
         {
+            let is_folder = kind == EntryKind::Folder;
             if marks.visit_entry(&relative, is_folder) {
                 continue;
             }
             if is_folder {
                 others.push(relative.join(""));
-                listing.folders.push(self.path.join(relative));
+                let folder = self.location.join(&relative);
+                listing
+                    .folders
+                    .extend(folder.local_path().map(Path::to_path_buf));
             } else if !self.matches(matcher.as_ref(), &relative) {
                 others.push(relative);
-            } else if !is_file {
-                return Err(HomeError::NotAFile(self.path.join(relative)));
+            } else if kind != EntryKind::File {
+                return Err(HomeError::NotAFile(path_of(&relative)));
             } else {
                 let name = relative.into_os_string().into_string();
                 listing.files.push(ListedFile {
-                    name: name.map_err(|name| HomeError::NotUtf8(self.path.join(name)))?,
-                    stat,
+                    name: name.map_err(|name| HomeError::NotUtf8(path_of(Path::new(&name))))?,
+                    version,
                     is_link,
                 });
             }
@@ -166,9 +177,9 @@ impl FilesHome {
         };
         if let Some((folder, marked)) = marked {
             let folder = if folder.as_os_str().is_empty() {
-                self.path.clone()
+                self.location.display_path()
             } else {
-                self.path.join(folder)
+                path_of(folder)
             };
             return Err(HomeError::ForeignTable {
                 folder,
@@ -187,7 +198,7 @@ impl FilesHome {
             others.sort();
             others.truncate(3);
             return Err(HomeError::NothingMatches {
-                path: self.path.clone(),
+                path: self.location.display_path(),
                 glob: self.glob.clone(),
                 others,
             });
@@ -205,7 +216,7 @@ impl Home for FilesHome {
 
     fn settings(&self) -> Settings {
         let mut settings = Settings::from([
-            ("path", json!(self.path.display().to_string())),
+            ("path", json!(self.location.to_string())),
             ("glob", json!(self.glob)),
         ]);
         if let Some(rows) = self.batch_size {
@@ -231,8 +242,8 @@ impl Home for FilesHome {
 }
 
 impl FileSource for FilesHome {
-    fn path(&self) -> &Path {
-        &self.path
+    fn location(&self) -> &Location {
+        &self.location
     }
 
     fn is_recursive(&self) -> bool {
@@ -245,28 +256,29 @@ impl FileSource for FilesHome {
 
     fn list(&self) -> Result<Listing, HomeError> {
         let skip = table_formats::is_skipped;
-        let found = if is_recursive_glob(&self.glob) {
-            fs::walk(&self.path, skip)
+        let depth = if is_recursive_glob(&self.glob) {
+            Depth::All
         } else {
-            fs::list(&self.path, skip)
+            Depth::One
         };
-        if let Some(found) = found? {
+        if let Some(found) = self.location.list(depth, skip)? {
             return self.list_folder(found);
         }
-        let Some(found) = fs::stat(&self.path)? else {
-            return Err(HomeError::Missing(self.path.clone()));
-        };
-        if !found.is_file {
-            return Err(HomeError::NotAFile(self.path.clone()));
+        let path = || self.location.display_path();
+        let found = self
+            .location
+            .head()?
+            .ok_or_else(|| HomeError::Missing(path()))?;
+        if found.kind != EntryKind::File {
+            return Err(HomeError::NotAFile(path()));
         }
-        let name = self.path.file_name().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| HomeError::NotUtf8(self.path.clone()))?;
-        let folder = self.path.parent().unwrap_or(&self.path).to_path_buf();
+        let name = self.location.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| HomeError::NotUtf8(path()))?;
         Ok(Listing {
-            folder,
+            folder: self.location.parent(),
             files: vec![ListedFile {
                 name: name.to_string(),
-                stat: found.stat,
+                version: found.version,
                 is_link: false,
             }],
             folders: Vec::new(),
@@ -274,7 +286,11 @@ impl FileSource for FilesHome {
     }
 
     fn check_not_in_table(&self) -> Result<(), HomeError> {
-        match table_formats::find_enclosing_table(&fs::real_path(&self.path)?)? {
+        let location = match self.location.local_path() {
+            Some(path) => Location::local(fs::real_path(path)?),
+            None => self.location.clone(),
+        };
+        match table_formats::find_enclosing_table(&location)? {
             Some((folder, marked)) => Err(HomeError::ForeignTable {
                 folder,
                 table_format: marked,
@@ -285,7 +301,7 @@ impl FileSource for FilesHome {
 
     fn describe_unread_files(&self) -> Result<Vec<String>, HomeError> {
         UnreadFiles {
-            folder: &self.path,
+            folder: &self.location,
             glob: &self.glob,
             pattern: self.pattern.as_ref(),
             endings: self.format.extensions(),

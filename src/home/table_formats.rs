@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{self, FsError};
+use crate::storage::{Depth, EntryKind, Location};
 
 /// A program's table, whose own notes say which files are of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,19 +105,25 @@ impl MarkerScan {
     }
 }
 
-/// The nearest folder around a path, itself included, that is marked.
-pub(super) fn find_enclosing_table(path: &Path) -> Result<Option<(PathBuf, TableFormat)>, FsError> {
-    for folder in path.ancestors() {
+/// The nearest folder around a location, itself included, that is marked.
+pub(super) fn find_enclosing_table(
+    location: &Location,
+) -> Result<Option<(PathBuf, TableFormat)>, FsError> {
+    let is_folder = |place: &Location| -> Result<bool, FsError> {
+        Ok(place
+            .head()?
+            .is_some_and(|found| found.kind == EntryKind::Folder))
+    };
+    for folder in location.ancestors() {
         for (name, marked) in MARKER_FOLDERS {
-            if fs::stat(&folder.join(name))?.is_some_and(|found| found.is_folder) {
-                return Ok(Some((folder.to_path_buf(), *marked)));
+            if is_folder(&folder.join(Path::new(name)))? {
+                return Ok(Some((folder.display_path(), *marked)));
             }
         }
-        let metadata = folder.join(METADATA);
-        let is_there = fs::stat(&metadata)?.is_some_and(|found| found.is_folder);
+        let metadata = folder.join(Path::new(METADATA));
         // Folders above one's own may be closed to us, and then say nothing.
-        let listed = if is_there {
-            fs::list(&metadata, fs::is_hidden).unwrap_or_default()
+        let listed = if is_folder(&metadata)? {
+            metadata.list(Depth::One, fs::is_hidden).unwrap_or_default()
         } else {
             None
         };
@@ -125,7 +132,7 @@ pub(super) fn find_enclosing_table(path: &Path) -> Result<Option<(PathBuf, Table
             .flatten()
             .any(|found| found.relative.to_str().is_some_and(is_iceberg_metadata))
         {
-            return Ok(Some((folder.to_path_buf(), TableFormat::Iceberg)));
+            return Ok(Some((folder.display_path(), TableFormat::Iceberg)));
         }
     }
     Ok(None)

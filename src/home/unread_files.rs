@@ -12,13 +12,14 @@ use super::glob::{has_extension, is_recursive_glob};
 use crate::config::listing::FORMAT_EXTENSIONS;
 use crate::error::join_limited;
 use crate::fs;
+use crate::storage::{Depth, Entry, EntryKind, Location};
 
 /// How many names are shown.
 const SHOWN: usize = 3;
 
 /// A home, as far as its names go.
 pub(super) struct UnreadFiles<'h> {
-    pub(super) folder: &'h Path,
+    pub(super) folder: &'h Location,
     pub(super) glob: &'h str,
     /// None for the files of the format.
     pub(super) pattern: Option<&'h Glob>,
@@ -30,29 +31,24 @@ impl UnreadFiles<'_> {
     /// What is passed over, in words: a line for each reason.
     pub(super) fn describe(&self) -> Result<Vec<String>, HomeError> {
         let is_deep = is_recursive_glob(self.glob);
-        let found = if is_deep {
-            fs::walk(self.folder, fs::is_hidden)?
-        } else {
-            fs::list(self.folder, fs::is_hidden)?
-        };
+        let depth = if is_deep { Depth::All } else { Depth::One };
+        let found = self.folder.list(depth, fs::is_hidden)?;
         let matcher = self.pattern.map(Glob::compile_matcher);
         let is_read = |path: &Path| match &matcher {
             Some(matcher) => matcher.is_match(path),
             None => has_extension(path, self.endings),
         };
         let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
-        for fs::DirEntry {
-            relative,
-            is_folder,
-            is_file,
-            ..
-        } in found.unwrap_or_default()
-        {
+        for Entry { relative, kind, .. } in found.unwrap_or_default() {
+            let (is_file, is_folder) = (kind == EntryKind::File, kind == EntryKind::Folder);
             if is_file && !is_read(&relative) && self.is_probably_meant(&relative) {
                 files.push(relative);
             } else if is_folder && !is_deep {
                 folders.push(relative);
-            } else if is_folder && fs::is_link(&self.folder.join(&relative))? {
+            } else if is_folder
+                && let Some(path) = self.folder.join(&relative).local_path()
+                && fs::is_link(path)?
+            {
                 links.push(relative);
             }
         }

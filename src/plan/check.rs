@@ -176,7 +176,8 @@ impl<'p> FlowChecker<'p> {
 
     /// The flow that will fill a home which is not there yet.
     fn filling_flow(&self, flow: &Flow) -> Option<&'p Flow> {
-        let home = fs::real_path(flow.home.as_files()?.path()).ok()?;
+        let home = flow.home.as_files()?.location().local_path()?;
+        let home = fs::real_path(home).ok()?;
         self.upstreams(flow)
             .find(|(_, store)| home.starts_with(store))
             .map(|(flow, _)| flow)
@@ -384,11 +385,7 @@ fn home_files(look: &FlowChecker<'_>, flow: &Flow) -> Option<(Listing, Vec<Layou
 }
 
 fn open_listed(listing: &Listing, name: &str) -> Result<OpenFile> {
-    let path = listing.folder.join(name);
-    Ok(OpenFile {
-        file: fs::open(&path)?,
-        path,
-    })
+    Ok(OpenFile::new(&listing.location(name))?)
 }
 
 fn inspect(format: &dyn Format, listing: &Listing, name: &str) -> Result<Layout> {
@@ -459,7 +456,11 @@ fn check_part_names(
         return Ok(());
     }
     let rows_per_file = flow.store.output_spec().rows_per_file;
-    let sizes: Vec<u64> = listing.files.iter().map(|file| file.stat.size).collect();
+    let sizes: Vec<u64> = listing
+        .files
+        .iter()
+        .map(|file| file.version.size())
+        .collect();
     let of_slices = rows_per_file.map(|_| slice::slices(layouts, &sizes, rows_per_file));
     let firsts: Vec<&str> = match &of_slices {
         Some(slices) => slices

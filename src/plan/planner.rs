@@ -4,7 +4,7 @@
 //! an upstream of it has run. How it judges stands in `judge`, what is to be done in `work`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -53,7 +53,7 @@ pub struct Planner {
     /// was asked for.
     pub(super) unindexed_parts: HashMap<Fingerprint, PartRecord>,
     pub(super) is_ledger_loaded: bool,
-    /// False where it only flow_stats, and nobody will lock a store.
+    /// False where it only looks, and nobody will lock a store.
     pub(super) is_building: bool,
     /// Flows whose stores the run has locked.
     pub(super) locked: HashSet<FlowName>,
@@ -68,7 +68,7 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Opens the cache, and flow_stats at the flows of the request meanwhile.
+    /// Opens the cache, and looks at the flows of the request meanwhile.
     pub async fn new(project: Project, request: PlanRequest, access: CacheAccess) -> Result<Self> {
         let folder = project.cache_folder();
         let is_building = matches!(access, CacheAccess::Build(_));
@@ -191,8 +191,12 @@ impl Planner {
         let listings = wanted
             .iter()
             .filter_map(|name| self.flow_stats.get(name)?.home.as_ref().ok());
-        let folders: Vec<&Path> = listings
-            .map(|listing| listing.folder.as_path())
+        let homes: Vec<PathBuf> = listings
+            .map(|listing| listing.folder.display_path())
+            .collect();
+        let folders: Vec<&Path> = homes
+            .iter()
+            .map(PathBuf::as_path)
             .chain(stores.iter().copied())
             .collect();
         self.index_cache
@@ -489,7 +493,7 @@ impl Planner {
             return Ok(());
         }
         match self.cache.index.apply(changes).await {
-            // Who only flow_stats has what was asked for.
+            // Who only looks has what was asked for.
             Err(_) if !self.is_building => Ok(()),
             applied => Ok(applied?),
         }

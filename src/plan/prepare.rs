@@ -30,6 +30,7 @@ use crate::format::{
     Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode, check_recodable,
 };
 use crate::fs;
+use crate::storage::{Location, Version};
 use crate::store::receipt::{Part, PartInput, PublishedSet};
 
 /// What a build makes, and what of the set before stays.
@@ -243,10 +244,10 @@ impl Planner {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
         let path = self.project.store_path(flow).join(part);
-        let difference = match fs::open(&path) {
-            Ok(file) if flow.store.output_spec().format.id() == format.id() => format
+        let difference = match OpenFile::new(&Location::local(path)) {
+            Ok(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
-                .schema_difference(&open_input(new)?, &OpenFile { file, path })?,
+                .schema_difference(&open_input(new)?, &published)?,
             _ => Some("the schemas differ".to_string()),
         };
         Ok(difference.map(|difference| {
@@ -335,8 +336,8 @@ impl Planner {
             let stat = *state.intact.get(&part.name)?;
             Some(Input {
                 name: part.name.clone(),
-                path: folder.join(&part.name),
-                stat,
+                location: Location::local(folder.join(&part.name)),
+                version: Version::Stat(stat),
                 digest: part.digest,
             })
         };
@@ -606,7 +607,7 @@ fn new_parts(
     transfer: TransferMode,
     target: &OutputSpec,
 ) -> Vec<PlannedPart> {
-    let sizes: Vec<u64> = files.iter().map(|file| file.stat.size).collect();
+    let sizes: Vec<u64> = files.iter().map(|file| file.version.size()).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
     let moved = |file: usize| PartInput {
@@ -658,20 +659,17 @@ fn new_parts(
 }
 
 fn open_input(file: &Input) -> Result<OpenFile> {
-    let opened = OpenFile {
-        file: fs::open(&file.path)?,
-        path: file.path.clone(),
-    };
+    let opened = OpenFile::new(&file.location)?;
     check_unchanged(file, &opened)?;
     Ok(opened)
 }
 
 /// The open file is the one that was fingerprinted, and nobody wrote to it since.
 fn check_unchanged(file: &Input, opened: &OpenFile) -> Result<()> {
-    if fs::stat_open(&opened.file, &opened.path)? == file.stat {
+    if opened.version()? == file.version {
         Ok(())
     } else {
-        Err(ProbeError::Changing(file.path.clone()).into())
+        Err(ProbeError::Changing(opened.path.clone()).into())
     }
 }
 

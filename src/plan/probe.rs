@@ -19,7 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, MemoEntry, UnixNanos};
 use crate::flow::Flow;
+use crate::format::OpenFile;
 use crate::fs::{self, FsError, Stat};
+use crate::storage::{Location, SequentialReader, Version};
 use crate::store::LiveContents;
 use crate::store::receipt::{PublishedSet, Receipt};
 
@@ -28,10 +30,10 @@ use crate::store::receipt::{PublishedSet, Receipt};
 pub struct Input {
     /// Its name below the home.
     pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// How it looked before it was hashed.
-    pub stat: Stat,
+    /// Where it lies.
+    pub location: Location,
+    /// Its version before it was hashed.
+    pub version: Version,
     /// The digest of its bytes.
     pub digest: Fingerprint,
 }
@@ -68,10 +70,16 @@ pub struct FlowState {
 
 /// One file whose digest is asked for.
 struct HashRequest {
-    folder: PathBuf,
+    folder: Location,
     name: String,
-    stat: Stat,
+    version: Version,
     digest: DigestState,
+}
+
+impl HashRequest {
+    fn location(&self) -> Location {
+        self.folder.join(Path::new(&self.name))
+    }
 }
 
 /// How the digest of a file is known.
@@ -81,7 +89,7 @@ enum DigestState {
     /// It is not known yet.
     Unknown,
     /// The file was read.
-    Hashed(Result<MemoEntry>),
+    Hashed(Result<(Fingerprint, UnixNanos)>),
 }
 
 /// A flow between looking and hashing.
@@ -125,7 +133,7 @@ pub fn probe(
     let mut unknown: Vec<&mut HashRequest> = wanted
         .filter(|wanted| matches!(wanted.digest, DigestState::Unknown))
         .collect();
-    hashing.expect(unknown.iter().map(|wanted| wanted.stat.size).sum());
+    hashing.expect(unknown.iter().map(|wanted| wanted.version.size()).sum());
     unknown
         .par_iter_mut()
         .for_each(|wanted| hash_requested(wanted, hashing, interrupted));
@@ -156,12 +164,10 @@ impl FlowProbe<'_> {
         let inputs = self.inputs.and_then(|wanted| {
             let mut files = Vec::with_capacity(wanted.len());
             for wanted in wanted {
-                let path = wanted.folder.join(&wanted.name);
-                let (name, stat) = (wanted.name.clone(), wanted.stat);
                 files.push(Input {
-                    name,
-                    path,
-                    stat,
+                    name: wanted.name.clone(),
+                    location: wanted.location(),
+                    version: wanted.version.clone(),
                     digest: take_digest(wanted, index_cache)?,
                 });
             }
@@ -201,11 +207,12 @@ impl StoreProbe {
             .map(|part| (part.name.as_str(), &part.digest))
             .collect();
         for wanted in self.files {
-            let (name, stat) = (wanted.name.clone(), wanted.stat);
+            let name = wanted.name.clone();
+            let stat = self.live.files.get(&name).copied();
             if parts.remove(name.as_str()) != Some(&take_digest(wanted, index_cache)?) {
                 state.altered.push(name);
             } else {
-                state.intact.insert(name, stat);
+                state.intact.extend(stat.map(|stat| (name, stat)));
             }
         }
         let names: HashSet<&str> = published
@@ -243,12 +250,12 @@ fn assumed_published(receipt: &Receipt) -> Option<&PublishedSet> {
 
 fn probe_inputs(look: &FlowStats, index_cache: &IndexCache) -> Result<Vec<HashRequest>> {
     let listing = look.home.as_ref().map_err(Error::clone)?;
-    let memo = index_cache.memos.get(&listing.folder);
+    let memo = index_cache.memos.get(&listing.folder.display_path());
     let wanted = listing.files.iter().map(|file| HashRequest {
         folder: listing.folder.clone(),
         name: file.name.clone(),
-        stat: file.stat,
-        digest: memo_digest(memo, &file.name, &file.stat),
+        version: file.version.clone(),
+        digest: memo_digest(memo, &file.name, &file.version),
     });
     Ok(wanted.collect())
 }
@@ -277,6 +284,7 @@ fn probe_store(
     };
     let memo = index_cache.memos.get(real);
     let published = receipt.as_deref().and_then(assumed_published);
+    let folder = Location::local(real.to_path_buf());
     let mut files = Vec::new();
     for part in published
         .map(|published| published.manifest.parts.as_slice())
@@ -285,11 +293,12 @@ fn probe_store(
         let Some(stat) = live.files.get(&part.name) else {
             continue;
         };
+        let version = Version::Stat(*stat);
         files.push(HashRequest {
-            folder: real.to_path_buf(),
+            folder: folder.clone(),
             name: part.name.clone(),
-            stat: *stat,
-            digest: memo_digest(memo, &part.name, stat),
+            digest: memo_digest(memo, &part.name, &version),
+            version,
         });
     }
     // One that says of nothing that it was published was that of a first publication which died.
@@ -315,28 +324,32 @@ fn probe_store(
     })
 }
 
-fn memo_digest(memo: Option<&FolderMemo>, name: &str, stat: &Stat) -> DigestState {
+/// The memo is of stats: what another storage says is not in it.
+fn memo_digest(memo: Option<&FolderMemo>, name: &str, version: &Version) -> DigestState {
+    let Version::Stat(stat) = version else {
+        return DigestState::Unknown;
+    };
     memo.and_then(|memo| memo.digest(name, stat))
         .map_or(DigestState::Unknown, DigestState::Remembered)
 }
 
-/// Hashes a file and checks that it flow_stats the same before and after.
+/// Hashes a file and checks that it has the same version before and after.
 fn hash_requested(wanted: &mut HashRequest, hashing: &HashProgress, interrupted: &AtomicBool) {
-    let path = wanted.folder.join(&wanted.name);
     let now = UnixNanos::now();
-    let digest = || -> Result<MemoEntry> {
-        let file = fs::open(&path)?;
+    let digest = || -> Result<(Fingerprint, UnixNanos)> {
+        let file = OpenFile::new(&wanted.location())?;
         let mut before = 0;
         let passed = |bytes: u64| {
             hashing.add(bytes - std::mem::replace(&mut before, bytes));
             fs::check_interrupted(interrupted)
         };
         let (digest, _) =
-            Fingerprint::hash_file(&file, passed).map_err(FsError::at("read", &path))?;
-        if fs::stat_open(&file, &path)? != wanted.stat {
-            return Err(ProbeError::Changing(path.clone()).into());
+            Fingerprint::hash_reader(SequentialReader::new(file.bytes.as_ref()), passed)
+                .map_err(FsError::at("read", &file.path))?;
+        if file.version()? != wanted.version {
+            return Err(ProbeError::Changing(file.path).into());
         }
-        Ok(MemoEntry::new(wanted.stat, digest, now))
+        Ok((digest, now))
     };
     wanted.digest = DigestState::Hashed(digest());
 }
@@ -346,11 +359,14 @@ fn take_digest(wanted: HashRequest, index_cache: &mut IndexCache) -> Result<Fing
     match wanted.digest {
         DigestState::Remembered(digest) => Ok(digest),
         DigestState::Hashed(found) => {
-            let remembered = found?;
-            index_cache.set_memo(&wanted.folder, wanted.name, remembered);
-            Ok(remembered.digest)
+            let (digest, now) = found?;
+            if let Version::Stat(stat) = wanted.version {
+                let entry = MemoEntry::new(stat, digest, now);
+                index_cache.set_memo(&wanted.folder.display_path(), wanted.name, entry);
+            }
+            Ok(digest)
         }
-        DigestState::Unknown => Err(ProbeError::Changing(wanted.folder.join(wanted.name)).into()),
+        DigestState::Unknown => Err(ProbeError::Changing(wanted.location().display_path()).into()),
     }
 }
 

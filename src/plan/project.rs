@@ -137,10 +137,10 @@ impl Project {
         let Some(files) = flow.home.as_files() else {
             return false;
         };
-        let home = self
-            .real_paths
-            .get(files.path())
-            .map_or(files.path(), PathBuf::as_path);
+        let Some(path) = files.location().local_path() else {
+            return false;
+        };
+        let home = self.real_paths.get(path).map_or(path, PathBuf::as_path);
         home.starts_with(folder) || (files.is_recursive() && folder.starts_with(home))
     }
 
@@ -229,7 +229,7 @@ fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
     let homes = flows
         .iter()
         .filter_map(|flow| flow.home.as_files())
-        .map(|files| files.path());
+        .filter_map(|files| files.location().local_path());
     let paths: HashSet<&Path> = homes
         .chain(flows.iter().map(|flow| flow.store.path()))
         .chain([cache])

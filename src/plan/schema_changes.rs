@@ -9,8 +9,8 @@ use super::work::FlowWork;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::format::{Format, OpenFile};
-use crate::fs;
 use crate::home::{RecordedColumn, TableState};
+use crate::storage::Location;
 use crate::store::receipt::PublishedSet;
 
 /// More columns of files than this are not recorded: a receipt is read again and again.
@@ -77,10 +77,7 @@ impl Planner {
     fn published_columns(&self, flow: &Flow) -> Option<Vec<RecordedColumn>> {
         let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
         let path = self.project.store_path(flow).join(part);
-        let opened = OpenFile {
-            file: fs::open(&path).ok()?,
-            path,
-        };
+        let opened = OpenFile::new(&Location::local(path)).ok()?;
         file_columns(flow.store.output_spec().format.as_ref(), &opened).ok()
     }
 }

@@ -17,6 +17,7 @@ use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs::Stat;
 use crate::home::{HomeError, Listing};
+use crate::storage::Location;
 use crate::store::LiveContents;
 
 /// How a flow's home and store look.
@@ -61,7 +62,7 @@ pub fn stat_flows(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<
                 Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
                     Ok(Listing {
                         folders: vec![path.clone()],
-                        folder: path,
+                        folder: Location::local(path),
                         files: Vec::new(),
                     })
                 }
@@ -121,21 +122,21 @@ impl StatSnapshot<'_> {
             .map(&self.flow.placement());
         writer.text(&format!("{:?}", self.flow.mode));
         writer
-            .bytes(home.folder.as_os_str().as_encoded_bytes())
+            .bytes(home.folder.display_path().as_os_str().as_encoded_bytes())
             .count(home.files.len());
         for file in &home.files {
-            write_stat(writer.text(&file.name), &file.stat);
+            file.version.write_to(writer.text(&file.name));
         }
         writer
             .bytes(self.store.as_os_str().as_encoded_bytes())
             .count(shown.live.files.len());
         for (name, stat) in &shown.live.files {
-            write_stat(writer.text(name), stat);
+            writer.text(name).stat(stat);
         }
         writer.count(shown.live.folders.len());
-        write_stat(&mut writer, shown.receipt.as_ref()?);
+        writer.stat(shown.receipt.as_ref()?);
         if let Some(stat) = self.upstream_receipt {
-            write_stat(&mut writer, stat);
+            writer.stat(stat);
         }
         Some(writer.finish())
     }
@@ -145,19 +146,15 @@ impl StatSnapshot<'_> {
         let (Ok(home), Ok(store)) = (&self.stats.home, &self.stats.store) else {
             return false;
         };
-        let inputs = home.files.iter().map(|file| &file.stat);
-        inputs
-            .chain(store.live.files.values())
+        let taken_at = self.stats.taken_at;
+        let mut stats = store
+            .live
+            .files
+            .values()
             .chain(&store.receipt)
-            .chain(self.upstream_receipt)
-            .all(|stat| self.stats.taken_at.has_aged(stat))
+            .chain(self.upstream_receipt);
+        let mut inputs = home.files.iter();
+        inputs.all(|file| file.version.has_aged(taken_at))
+            && stats.all(|stat| taken_at.has_aged(stat))
     }
-}
-
-fn write_stat(writer: &mut KeyWriter, stat: &Stat) {
-    writer
-        .number(stat.size)
-        .number(stat.mtime_ns.cast_unsigned())
-        .number(stat.ctime_ns.cast_unsigned())
-        .number(stat.inode);
 }

@@ -13,6 +13,7 @@ use hygge::format::{
     Compression, Format, FormatError, InputFiles, OpenFile, OutputSpec, PartPieces, Piece,
     TransferMode, recode,
 };
+use hygge::storage::Location;
 use polars_arrow::array::{
     Array, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray, NullArray,
     PrimitiveArray, StructArray, Utf8ViewArray,
@@ -238,10 +239,7 @@ impl InputFiles for One {
 }
 
 fn opened(path: &Path) -> OpenFile {
-    OpenFile {
-        file: fs::File::open(path).expect("a file"),
-        path: path.to_path_buf(),
-    }
+    OpenFile::new(&Location::local(path.to_path_buf())).expect("a file")
 }
 
 /// The compressions that are written, each without a level.

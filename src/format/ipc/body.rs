@@ -69,12 +69,12 @@ pub(super) fn read_message(
     nodes: &ExpectedNodes,
 ) -> Result<DecompressedMessage, String> {
     let (start, head) = messages::read_head(
-        &source.file,
+        source.bytes.as_ref(),
         message.offset,
         message.offset + message.head_length,
     )?
     .ok_or("a message is gone")?;
-    let packed = messages::read_bytes(&source.file, start, message.body_length)?;
+    let packed = messages::read_bytes(source.bytes.as_ref(), start, message.body_length)?;
     let mut found = parse_message(&head)?;
     let is_version_4 = found.version == flat::MetadataVersion::V4;
     let batch = record_batch_mut(&mut found)?;

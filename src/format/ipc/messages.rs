@@ -2,8 +2,6 @@
 //!
 //! Nothing is allocated by what a file says before that is bounded.
 
-use std::os::unix::fs::FileExt;
-
 use polars_arrow::io::ipc::format::ipc as flat;
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 
@@ -12,7 +10,7 @@ use super::types::{self, CustomMetadata, IpcColumn, damaged};
 use super::{Container, NAME};
 use crate::format::sniff::{SNIFF_LEN, sniff_content};
 use crate::format::{FormatError, OpenFile};
-use crate::fs::{self, File};
+use crate::storage::RandomRead;
 
 /// The magic at both ends of a file with a footer.
 const MAGIC: &[u8; 6] = b"ARROW1";
@@ -68,16 +66,16 @@ impl IpcContents {
     /// # Errors
     /// The file is something else, or not sound.
     pub(super) fn read(source: &OpenFile) -> Result<Self, FormatError> {
-        let size = fs::stat_open(&source.file, &source.path)?.size;
+        let size = source.version()?.size();
         let mut head = vec![0; usize::try_from(size).unwrap_or(SNIFF_LEN).min(SNIFF_LEN)];
         source
-            .file
+            .bytes
             .read_exact_at(&mut head, 0)
             .map_err(FormatError::for_action("read", &source.path))?;
         let found = if head.starts_with(MAGIC) {
-            read_with_footer(&source.file, size)
-        } else if is_stream(&source.file, size) {
-            read_stream(&source.file, size)
+            read_with_footer(source.bytes.as_ref(), size)
+        } else if is_stream(source.bytes.as_ref(), size) {
+            read_stream(source.bytes.as_ref(), size)
         } else {
             return Err(match sniff_content(&head) {
                 Some(foreign) => FormatError::Foreign {
@@ -118,7 +116,7 @@ pub(super) fn unsound(source: &OpenFile, reason: impl Into<String>) -> FormatErr
 }
 
 /// A file with a footer.
-fn read_with_footer(file: &File, size: u64) -> Result<IpcContents, String> {
+fn read_with_footer(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
     const TAIL: u64 = 10;
     let cut_off = || "it does not end with ARROW1: it may have been cut off".to_string();
     let end = size
@@ -188,7 +186,11 @@ fn read_with_footer(file: &File, size: u64) -> Result<IpcContents, String> {
 
 /// Refuses a file whose footer knows only some of what stands before it, as that of the last of
 /// several that were joined.
-fn check_no_gaps(file: &File, messages: &[IpcMessage], footer: u64) -> Result<(), String> {
+fn check_no_gaps(
+    file: &dyn RandomRead,
+    messages: &[IpcMessage],
+    footer: u64,
+) -> Result<(), String> {
     let mut taken: Vec<(u64, u64)> = messages
         .iter()
         .map(|message| {
@@ -221,7 +223,7 @@ fn check_no_gaps(file: &File, messages: &[IpcMessage], footer: u64) -> Result<()
 
 /// Where the message of the schema ends that stands before all others; nothing where that is not
 /// known, as in files of polars, whose schema there has no length. Readers take that of the footer.
-fn schema_message_end(file: &File, footer: u64) -> Result<Option<u64>, String> {
+fn schema_message_end(file: &dyn RandomRead, footer: u64) -> Result<Option<u64>, String> {
     let padding = read_bytes(file, MESSAGES_AT, (footer - MESSAGES_AT).min(PADDING))?;
     let zeros = padding.iter().take_while(|byte| **byte == 0).count() / 8 * 8;
     let Ok(Some((behind, bytes))) = read_head(file, MESSAGES_AT + zeros as u64, footer) else {
@@ -231,7 +233,7 @@ fn schema_message_end(file: &File, footer: u64) -> Result<Option<u64>, String> {
 }
 
 /// Messages up to the one that says that they end.
-fn read_stream(file: &File, size: u64) -> Result<IpcContents, String> {
+fn read_stream(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
     let schema_bytes = read_head(file, 0, size)?.ok_or("it has no schema")?;
     let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
     let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else {
@@ -263,7 +265,7 @@ fn read_stream(file: &File, size: u64) -> Result<IpcContents, String> {
     Ok(contents)
 }
 
-fn is_stream(file: &File, size: u64) -> bool {
+fn is_stream(file: &dyn RandomRead, size: u64) -> bool {
     matches!(read_head(file, 0, size), Ok(Some((_, head))) if is_schema(&head))
 }
 
@@ -304,7 +306,7 @@ fn empty_contents(
 
 /// The dictionary or the batch at a place; nothing where the messages end.
 fn read_message(
-    file: &File,
+    file: &dyn RandomRead,
     at: u64,
     end: u64,
     nodes: &ExpectedNodes,
@@ -372,7 +374,11 @@ fn read_message(
 }
 
 /// The head of the message at a place, with where its body begins; nothing where the messages end.
-pub(super) fn read_head(file: &File, at: u64, end: u64) -> Result<Option<(u64, Vec<u8>)>, String> {
+pub(super) fn read_head(
+    file: &dyn RandomRead,
+    at: u64,
+    end: u64,
+) -> Result<Option<(u64, Vec<u8>)>, String> {
     let cut_off =
         || format!("the message at {at} is longer than the file: it may have been cut off");
     let within = |behind: u64| {
@@ -407,7 +413,7 @@ pub(super) fn read_head(file: &File, at: u64, end: u64) -> Result<Option<(u64, V
 }
 
 /// Some bytes of the file, as many as were asked for.
-pub(super) fn read_bytes(file: &File, at: u64, length: u64) -> Result<Vec<u8>, String> {
+pub(super) fn read_bytes(file: &dyn RandomRead, at: u64, length: u64) -> Result<Vec<u8>, String> {
     let length = usize::try_from(length).map_err(damaged)?;
     let mut bytes = Vec::new();
     bytes

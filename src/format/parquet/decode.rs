@@ -104,7 +104,7 @@ fn decode_group(
     let in_group = |what: String| footer::unsound(source, format!("row group {number}{what}"));
     let lift = |column: usize| {
         let (chunk, leaf) = (&group.chunks[column], &footer.leaves[column]);
-        let bytes = recompress::read_chunk(&source.file, chunk)
+        let bytes = recompress::read_chunk(source.bytes.as_ref(), chunk)
             .map_err(FormatError::for_action("read", &source.path))?;
         recompress::decompress_chunk(&bytes, chunk, leaf, group.rows)
             .map_err(|error| in_group(format!(", column {}: {error}", leaf.name())))

@@ -4,8 +4,6 @@
 //! which knows the types of columns, in the form that it takes. Nothing is allocated by what a file
 //! says before that is bounded.
 
-use std::os::unix::fs::FileExt;
-
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::leaves::{Leaf, leaves};
@@ -14,7 +12,6 @@ use super::thrift::{self, ThriftStruct, ThriftValue};
 use crate::fingerprint::Fingerprint;
 use crate::format::sniff::{ForeignFile, SNIFF_LEN, sniff_content};
 use crate::format::{FormatError, OpenFile};
-use crate::fs;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -347,7 +344,7 @@ fn chunk_range(meta: &ThriftStruct, values: u64, end: u64) -> Result<(u64, u64),
 
 /// The bytes of the footer, and where it begins.
 fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
-    let size = fs::stat_open(&source.file, &source.path)?.size;
+    let size = source.version()?.size();
     if let Some(foreign) = sniff_foreign(source)? {
         return Err(FormatError::Foreign {
             path: source.path.clone(),
@@ -364,7 +361,7 @@ fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
     let bytes_at = |offset: u64| -> Result<[u8; 4], FormatError> {
         let mut bytes = [0; 4];
         source
-            .file
+            .bytes
             .read_exact_at(&mut bytes, offset)
             .map_err(FormatError::for_action("read", &source.path))?;
         Ok(bytes)
@@ -397,7 +394,7 @@ fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     source
-        .file
+        .bytes
         .read_exact_at(&mut bytes, end)
         .map_err(FormatError::for_action("read", &source.path))?;
     Ok((bytes, end))
@@ -407,7 +404,7 @@ fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
 fn sniff_foreign(source: &OpenFile) -> Result<Option<ForeignFile>, FormatError> {
     let failed = FormatError::for_action("read", &source.path);
     let mut head = [0; SNIFF_LEN];
-    let read = source.file.read_at(&mut head, 0).map_err(failed)?;
+    let read = source.bytes.read_at(&mut head, 0).map_err(failed)?;
     Ok(if head[..read].starts_with(MAGIC) {
         None
     } else {

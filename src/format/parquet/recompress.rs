@@ -7,7 +7,6 @@
 //! not known of it is kept.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::codec::PageCodec;
 use super::decompress::decompress;
@@ -16,7 +15,7 @@ use super::leaves::Leaf;
 use super::levels::{Levels, PageCounts, header_count};
 use super::page_values;
 use super::thrift::{self, ThriftStruct, ThriftValue};
-use crate::fs::File;
+use crate::storage::RandomRead;
 
 /// The pages of a chunk, packed anew.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ pub(super) struct RewrittenChunk {
 
 /// The bytes of a chunk. By offset, because other columns are read from the same file at the same
 /// time.
-pub(super) fn read_chunk(file: &File, chunk: &ColumnChunk) -> io::Result<Vec<u8>> {
+pub(super) fn read_chunk(file: &dyn RandomRead, chunk: &ColumnChunk) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(chunk.length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, chunk.start)?;
     Ok(bytes)

@@ -1,8 +1,6 @@
 //! What a footer says of a chunk once its pages lie elsewhere: places and sizes are changed, and
 //! nothing else.
 
-use std::os::unix::fs::FileExt;
-
 use super::footer::ColumnChunk;
 use super::recompress::RewrittenChunk;
 use super::thrift::{self, ThriftStruct, ThriftValue};
@@ -57,19 +55,19 @@ impl ChunkIndexes {
 /// Bytes of the file, where it has them.
 fn read_range(source: &OpenFile, offset: Option<i64>, length: Option<i64>) -> Option<Vec<u8>> {
     let (offset, length) = (u64::try_from(offset?).ok()?, u64::try_from(length?).ok()?);
-    let size = source.file.metadata().ok()?.len();
+    let size = source.version().ok()?.size();
     if offset < 4 || offset.checked_add(length)? > size {
         return None;
     }
     let mut bytes = vec![0; usize::try_from(length).ok()?];
-    source.file.read_exact_at(&mut bytes, offset).ok()?;
+    source.bytes.read_exact_at(&mut bytes, offset).ok()?;
     Some(bytes)
 }
 
 /// A filter says its size in its header; its length in the footer came later.
 fn read_filter(source: &OpenFile, meta: &ThriftStruct) -> Option<Vec<u8>> {
     let offset = meta.get_i64(14)?;
-    let size = source.file.metadata().ok()?.len();
+    let size = source.version().ok()?.size();
     let left = size.checked_sub(u64::try_from(offset).ok()?)?;
     let head = read_range(
         source,

@@ -186,7 +186,7 @@ fn splice_group(
             .filter(|codec| codec.recompresses_all || codec.id != chunk.codec)
             .filter(|_| chunk.length > 0);
         let pack = |codec: &PageCodec| {
-            let bytes = recompress::read_chunk(&source.file, chunk)
+            let bytes = recompress::read_chunk(source.bytes.as_ref(), chunk)
                 .map_err(FormatError::for_action("read", &source.path))?;
             recompress_chunk(&bytes, chunk, codec).map_err(|error| in_column(column, error))
         };
@@ -247,12 +247,10 @@ fn copy(
     let mut done = 0;
     while done < chunk.length {
         let count = usize::try_from((chunk.length - done).min(BLOCK)).unwrap_or_default();
-        std::os::unix::fs::FileExt::read_exact_at(
-            &source.file,
-            &mut block[..count],
-            chunk.start + done,
-        )
-        .map_err(FormatError::for_action("read", &source.path))?;
+        source
+            .bytes
+            .read_exact_at(&mut block[..count], chunk.start + done)
+            .map_err(FormatError::for_action("read", &source.path))?;
         writer.write_bytes(&block[..count])?;
         done += count as u64;
     }

@@ -45,7 +45,7 @@ pub(super) fn return_to_staging(
 pub(super) fn file_digest(path: &Path) -> Result<Fingerprint, StoreError> {
     let file = nofollow::open(path)?;
     let (digest, _) =
-        Fingerprint::hash_file(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
+        Fingerprint::hash_reader(&file, |_| Ok(())).map_err(fs::FsError::at("read", path))?;
     Ok(digest)
 }
 

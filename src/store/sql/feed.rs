@@ -113,7 +113,7 @@ impl InputFiles for StagedFile {
     fn open(&self, _: usize) -> Result<OpenFile> {
         match nofollow::open(&self.path) {
             Ok(file) => Ok(OpenFile {
-                file,
+                bytes: Arc::new(file),
                 path: self.display_path.clone(),
             }),
             Err(error) if error.is_not_found() => {
