@@ -7,6 +7,8 @@ mod batch_builder;
 mod config_fields;
 mod config_sql;
 mod decimal;
+mod description;
+mod engine;
 mod error;
 mod inspect;
 mod mysql;
@@ -34,13 +36,14 @@ use crate::config::Settings;
 use crate::config::connection::Connection;
 use crate::config::value_types::SliceWidth;
 use crate::connection::types::ColumnType;
-use crate::connection::{self, ConnectionError, Databases, Relation};
+use crate::connection::{self, ConnectionError, Databases, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use config_fields::{OnInvalid, OnMismatch, OnNull, SqlHomeFields, find_connection};
 pub use config_sql::parse_condition;
 pub use error::SqlError;
 
+use engine::ReadEngine;
 use read_session::SqlReadSession;
 use watermark::Watermark;
 
@@ -126,6 +129,19 @@ fn resolve_database_id(connection: &Connection) -> (String, Option<ConnectionErr
 /// What a type becomes that is declared in SQLite; `None` for one that has no counterpart.
 pub fn sqlite_type(declared: &str) -> Option<ColumnType> {
     sqlite::type_from_declaration(declared)
+}
+
+/// The databases that rows are read from.
+fn engine(dialect: Dialect) -> &'static dyn ReadEngine {
+    match dialect {
+        Dialect::Sqlite => &sqlite::Sqlite,
+        Dialect::Postgres => &postgres::Postgres,
+        Dialect::MySql => &mysql::MySql,
+    }
+}
+
+fn engine_of(session: &Session) -> &'static dyn ReadEngine {
+    engine(session.database().dialect)
 }
 
 impl Home for SqlHome {

@@ -211,7 +211,9 @@ impl SqlHome {
         let types = types(fields.types, node, name, problems);
         let connection = connection.filter(|_| are_distinct)?;
         let probe = match probe? {
-            Probe::None if dialect == Some(Dialect::Sqlite) => Probe::File,
+            Probe::None if dialect.is_some_and(|dialect| super::engine(dialect).is_file()) => {
+                Probe::File
+            }
             probe => probe,
         };
         let (database, unknown) = resolve_database_id(&connection);

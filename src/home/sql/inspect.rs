@@ -1,12 +1,13 @@
 //! Asking: which columns a table has, which ranges are to be read, and whether they have changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use super::probe::{ProbeResult, digest_number, unique_digest};
-use super::slices::{RowRange, Slicer, is_integer};
+use super::description::{PartitionSet, RowRange, TableDescription};
+use super::engine::{ProbeResult, ReadEngine};
+use super::probe::{digest_number, unique_digest};
+use super::slices::{Slicer, is_integer};
 use super::watermark::Watermark;
-use super::{Probe, SqlError, SqlHome, mysql, postgres, sqlite};
+use super::{Probe, SqlError, SqlHome, engine_of};
 use crate::connection::Relation;
 use crate::connection::types::SqlColumn;
 use crate::connection::{Dialect, Session};
@@ -21,23 +22,6 @@ use crate::home::{
 /// MB.
 const BLOCKS_PER_PARTITION: u64 = 1 << 14;
 
-/// What a database says of a table or a query.
-#[derive(Clone, Debug)]
-pub(super) struct TableDescription {
-    /// The columns that are read.
-    pub columns: Arc<[SqlColumn]>,
-    /// All columns that conditions may name.
-    pub all_columns: Vec<SqlColumn>,
-    /// The columns of the primary key.
-    pub primary_key: Vec<String>,
-    /// What rows are sorted by, as SQL.
-    pub order_by: Vec<String>,
-    /// What SQLite numbers the rows of a table by, as SQL.
-    pub rowid: Option<String>,
-    /// How many blocks it has, where PostgreSQL can be asked for some of them.
-    pub blocks: Option<u64>,
-}
-
 /// What was asked, and how to read it.
 #[derive(Clone, Debug)]
 pub(super) struct InspectedTable {
@@ -51,44 +35,6 @@ pub(super) struct InspectedTable {
     pub total_rows: Option<u64>,
 }
 
-/// What is to be read, and what tells whether it has changed.
-#[derive(Debug, Default)]
-pub(super) struct PartitionSet {
-    pub inputs: BTreeMap<String, Fingerprint>,
-    pub ranges: Vec<RowRange>,
-    /// One for each range.
-    pub digests: Vec<Fingerprint>,
-    /// How many rows each range has, where that was counted.
-    pub row_counts: Vec<Option<u64>>,
-    /// How many rows there are in all ranges, where that was counted.
-    pub total_rows: Option<u64>,
-    pub remarks: Vec<String>,
-}
-
-impl PartitionSet {
-    pub(super) fn push(&mut self, range: RowRange, digest: Fingerprint, rows: Option<u64>) {
-        self.ranges.push(range);
-        self.digests.push(digest);
-        self.row_counts.push(rows);
-    }
-}
-
-impl TableDescription {
-    /// Rows come in the order of a watermark, and of what tells rows of one value apart.
-    fn sort_by(&mut self, dialect: Dialect, watermark: &Watermark) {
-        let key = if watermark.primary_key.is_empty() {
-            &self.primary_key
-        } else {
-            &watermark.primary_key
-        };
-        let others = key.iter().filter(|column| **column != watermark.column);
-        self.order_by = std::iter::once(&watermark.column)
-            .chain(others)
-            .map(|column| dialect.quote_name(column))
-            .collect();
-    }
-}
-
 impl SqlHome {
     /// Asks within a transaction that only reads, which the session is in afterwards.
     pub(super) async fn inspect(
@@ -98,16 +44,12 @@ impl SqlHome {
     ) -> Result<InspectedTable> {
         // Before the transaction begins: what is written in between shows at the next build.
         let look = self.file_stat_digest(session)?;
-        match session.database().dialect {
-            // Its sessions are opened for reading.
-            Dialect::Sqlite => sqlite::begin(session).await?,
-            Dialect::Postgres => postgres::begin(self, session).await?,
-            Dialect::MySql => mysql::begin(self, session).await?,
-        }
+        let engine = engine_of(session);
+        engine.begin(self, session).await?;
         let mut described = self.describe(session).await?;
         let mut found = match &self.watermark {
             Some(watermark) => {
-                described.sort_by(session.database().dialect, watermark);
+                described.order_by = sorted_by(&described, engine.dialect(), watermark);
                 // What is behind the windows says more than how the file looks.
                 let told = self.probe_without_columns(session, None).await?;
                 self.window_partitions(session, &described, watermark, before, told)
@@ -168,7 +110,7 @@ impl SqlHome {
             .map(|column| (column.name.as_str().into(), column.to_arrow()))
             .collect();
         let remarks = self
-            .remarks(&described, session.database().dialect)
+            .remarks(&described, engine)
             .into_iter()
             .chain(remarks)
             .collect();
@@ -237,7 +179,7 @@ impl SqlHome {
         };
         // In SQLite a value may be of another type than its column, but for a rowid.
         if slices.as_ref().is_some_and(|slices| {
-            slices.dialect == Dialect::Sqlite && self.slice.is_none() && slices.column.nullable
+            engine_of(session).has_dynamic_types() && self.slice.is_none() && slices.column.nullable
         }) {
             found.total_rows = Some(self.count_rows(session).await?);
         }
@@ -268,7 +210,8 @@ impl SqlHome {
         let probed = self
             .probe_slices(session, slices, described, columns, None)
             .await?;
-        let slices = slices.with_strict(probed.has_irregular || slices.dialect != Dialect::Sqlite);
+        let slices =
+            slices.with_strict(probed.has_irregular || !engine_of(session).has_dynamic_types());
         let has_odd = slices.is_strict && probed.rest.is_some();
         let numbers = probed
             .slices
@@ -303,12 +246,7 @@ impl SqlHome {
 
     /// The columns, and those of them that are read.
     pub(super) async fn describe(&self, session: &mut Session) -> Result<TableDescription> {
-        let described = match session.database().dialect {
-            Dialect::Sqlite => sqlite::describe(self, session).await,
-            Dialect::Postgres => postgres::describe(self, session).await,
-            Dialect::MySql => mysql::describe(self, session).await,
-        };
-        let mut described = match described {
+        let mut described = match engine_of(session).describe(self, session).await {
             Ok(described) => described,
             Err(error) => {
                 let error = session.name_untrusted_caller(error).await;
@@ -362,10 +300,10 @@ impl SqlHome {
         session: &mut Session,
         described: &'d TableDescription,
     ) -> Result<Option<Slicer<'d>>> {
-        let dialect = session.database().dialect;
+        let engine = engine_of(session);
         if let Some(slice) = &self.slice {
             return Ok(Some(Slicer::new(
-                dialect,
+                engine,
                 self.find_column(described, &slice.column)?,
                 slice.width,
             )?));
@@ -391,7 +329,7 @@ impl SqlHome {
         else {
             return Ok(None);
         };
-        Ok(Some(Slicer::for_key(dialect, column, from, to)))
+        Ok(Some(Slicer::for_key(engine, column, from, to)))
     }
 
     /// A column that the config names.
@@ -426,25 +364,15 @@ impl SqlHome {
         column: &SqlColumn,
         condition: Option<&str>,
     ) -> Result<Option<(String, String)>> {
-        let dialect = session.database().dialect;
-        let name = dialect.quote_name(&column.name);
-        let text = if dialect == Dialect::Postgres {
-            "::text"
-        } else {
-            ""
-        };
+        let engine = engine_of(session);
         let rows = format!(
             "{}{}",
-            self.relation.source_sql(dialect),
+            self.relation.source_sql(engine.dialect()),
             self.where_clause(condition)
         );
-        let asked = match (dialect, &self.relation) {
-            // It looks for one of them by an index, and for both through the whole table.
-            (Dialect::Sqlite, Relation::Table(_)) => {
-                format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})")
-            }
-            _ => format!("SELECT min({name}){text}, max({name}){text} FROM {rows}"),
-        };
+        let name = engine.dialect().quote_name(&column.name);
+        let is_table = matches!(self.relation, Relation::Table(_));
+        let asked = engine.min_max_sql(&name, &rows, is_table);
         let answer = session
             .query_text("find the bounds of its slices", &asked)
             .await?;
@@ -461,8 +389,8 @@ impl SqlHome {
         slices: &Slicer<'_>,
         described: &TableDescription,
     ) -> Result<(Vec<(RowRange, Option<u64>)>, bool)> {
-        let dialect = session.database().dialect;
-        let is_dynamic = dialect == Dialect::Sqlite && self.slice.is_some();
+        let engine = engine_of(session);
+        let is_dynamic = engine.has_dynamic_types() && self.slice.is_some();
         let place = |(from, to): (String, String)| {
             Some((slices.slice_number(&from)?, slices.slice_number(&to)?))
         };
@@ -509,7 +437,7 @@ impl SqlHome {
             .map(|number| (slices.range(number), None))
             .collect();
         if slices.column.nullable || self.slice.is_some() {
-            let from = self.relation.source_sql(dialect);
+            let from = self.relation.source_sql(engine.dialect());
             let asked = format!(
                 "SELECT 1 FROM {from}{} LIMIT 1",
                 self.where_clause(rest.condition.as_deref())
@@ -557,7 +485,7 @@ impl SqlHome {
             .collect()
     }
 
-    fn remarks(&self, described: &TableDescription, dialect: Dialect) -> Vec<String> {
+    fn remarks(&self, described: &TableDescription, engine: &dyn ReadEngine) -> Vec<String> {
         let mut remarks = Vec::new();
         for column in described
             .columns
@@ -570,11 +498,7 @@ impl SqlHome {
             ));
         }
         if matches!(self.relation, Relation::Table(_)) && described.order_by.is_empty() {
-            let why = if dialect == Dialect::Postgres {
-                "as they are stored"
-            } else {
-                "as the database gives them"
-            };
+            let why = engine.natural_order();
             remarks.push(format!(
                 "{} has no primary key: rows come {why}, an order that may change",
                 self.relation
@@ -582,6 +506,20 @@ impl SqlHome {
         }
         remarks
     }
+}
+
+/// Rows come in the order of a watermark, and of what tells rows of one value apart.
+fn sorted_by(described: &TableDescription, dialect: Dialect, watermark: &Watermark) -> Vec<String> {
+    let key = if watermark.primary_key.is_empty() {
+        &described.primary_key
+    } else {
+        &watermark.primary_key
+    };
+    let others = key.iter().filter(|column| **column != watermark.column);
+    std::iter::once(&watermark.column)
+        .chain(others)
+        .map(|column| dialect.quote_name(column))
+        .collect()
 }
 
 /// The digest of columns: names, order, types, the primary key.

@@ -3,17 +3,22 @@
 //! Values are as <https://mariadb.com/kb/en/resultset-row/#binary-resultset-row> has them.
 
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{
-    AssertSqlSafe, Column as _, Decode, Executor, MySql, Row, SqlSafeStr, Statement, TypeInfo,
+    AssertSqlSafe, Column as _, Decode, Executor, MySql as Driver, Row, SqlSafeStr, Statement,
+    TypeInfo,
 };
 use tokio::sync::mpsc;
 
 use super::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
 use super::decimal;
-use super::inspect::TableDescription;
+use super::description::TableDescription;
+use super::engine::{ColumnProbe, PartitionQuery, ProbeSql, ReadEngine};
 use super::read_error::{ConversionError, RowReadError};
+use super::slices::{SliceNameSql, SliceSql};
 use super::{OnInvalid, SqlError, SqlHome};
+use crate::config::value_types::SliceWidth;
 use crate::connection::Relation;
 use crate::connection::calendar::{self, MICROS_PER_DAY};
 use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
@@ -21,11 +26,154 @@ use crate::connection::{Dialect, DriverConnection, Session};
 use crate::error::Result;
 use crate::home::PartBatch;
 
+/// MySQL and MariaDB.
+#[derive(Debug)]
+pub(super) struct MySql;
+
+impl SliceSql for MySql {
+    fn dialect(&self) -> Dialect {
+        Dialect::MySql
+    }
+
+    /// A year is compared with 10 as if that were 2010.
+    fn slice_column(&self, column: &SqlColumn) -> String {
+        let name = self.dialect().quote_name(&column.name);
+        if column.declared.starts_with("year") {
+            format!("({name} + 0)")
+        } else {
+            name
+        }
+    }
+
+    fn last_year(&self) -> i64 {
+        calendar::LAST_SHORT_YEAR
+    }
+
+    /// Nothing can be added to a date that there is not.
+    fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String> {
+        match width {
+            SliceWidth::Numbers(_) => None,
+            _ => Some(format!("({column} + INTERVAL 0 DAY) IS NOT NULL")),
+        }
+    }
+}
+
+impl ReadEngine for MySql {
+    fn begin<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(begin(home, session))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<TableDescription>> {
+        Box::pin(describe(home, session))
+    }
+
+    fn read<'a>(
+        &'a self,
+        session: &'a mut Session,
+        query: PartitionQuery<'a>,
+        builder: &'a mut BatchBuilder,
+        rows: &'a mpsc::Sender<PartBatch>,
+    ) -> BoxFuture<'a, Result<(), RowReadError>> {
+        Box::pin(async move {
+            match &mut session.driver {
+                DriverConnection::MySql(driver) => read(driver, query, builder, rows).await,
+                _ => Err(SqlError::Protocol("it is no MySQL".into()).into()),
+            }
+        })
+    }
+
+    fn list_tables_sql(&self, schema: Option<&str>) -> String {
+        let schema = schema.map_or_else(
+            || "DATABASE()".to_string(),
+            |schema| self.dialect().quote_text(schema),
+        );
+        format!("SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}")
+    }
+
+    fn select_expression(&self, column: &SqlColumn) -> String {
+        let name = self.dialect().quote_name(&column.name);
+        if column.declared == "geometry" || column.declared == "point" {
+            format!("ST_AsText({name}) AS {name}")
+        } else {
+            name
+        }
+    }
+
+    fn column_probe(&self) -> ColumnProbe<'_> {
+        ColumnProbe::Database(self)
+    }
+}
+
+impl SliceNameSql for MySql {
+    fn quotient(&self, dividend: &str, width: u64) -> String {
+        format!("{dividend} DIV {width}")
+    }
+
+    fn calendar_name(&self, column: &str, width: SliceWidth) -> String {
+        let form = match width {
+            SliceWidth::Year => "%Y",
+            SliceWidth::Month => "%Y-%m",
+            _ => "%Y-%m-%d",
+        };
+        format!("DATE_FORMAT({column}, '{form}')")
+    }
+}
+
+impl ProbeSql for MySql {
+    fn expressions(&self, described: &TableDescription, columns: &[String]) -> Vec<String> {
+        let names: Vec<String> = columns
+            .iter()
+            .map(|column| self.dialect().quote_name(column))
+            .collect();
+        let largest = names.iter().map(|name| format!("max({name})"));
+        let mut asked: Vec<String> = largest.collect();
+        let is_float = |column: &String| {
+            described
+                .all_columns
+                .iter()
+                .any(|known| known.name == *column && known.declared.starts_with("float"))
+        };
+        // The text of a number of 32 bits is rounded, that of one of 64 bits is not.
+        let exact = |(column, name): (&String, &String)| {
+            if is_float(column) {
+                format!("({name} * 1e0)")
+            } else {
+                name.clone()
+            }
+        };
+        let values: Vec<String> = columns.iter().zip(&names).map(exact).collect();
+        let part = |value: &String| {
+            format!("IF({value} IS NULL, 'n', CONCAT(LENGTH({value}), ':', {value}))")
+        };
+        let parts = values.iter().map(part).collect::<Vec<_>>().join(", ");
+        let sums = values
+            .iter()
+            .map(|value| format!("IF({value} IS NULL, 'n', MD5({value}))"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        // Texts that are longer together than max_allowed_packet are none; then each of them is
+        // looked at.
+        let whole = format!("COALESCE(MD5(CONCAT({parts})), MD5(CONCAT({sums})))");
+        let hash =
+            |from: u32| format!("SUM(CAST(CONV(SUBSTR({whole}, {from}, 15), 16, 10) AS UNSIGNED))");
+        asked.extend([hash(1), hash(16)]);
+        asked
+    }
+}
+
 /// Begins a transaction that sees one moment and only reads. The moment is taken by the first query
 /// that looks at a row. The one here looks at none, and locks the tables: from then on nobody
 /// changes their columns, which are asked for after it. Behind a moment they could become others,
 /// in which values would be read as what they are not.
-pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
+async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     session
         .execute(
             "begin a transaction",
@@ -47,7 +195,7 @@ pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
 }
 
 /// What a table or query has.
-pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
+async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     match &home.relation {
         Relation::Table(names) => table(home, session, names).await,
         Relation::Query(query) => describe_query(home, session, query).await,
@@ -146,7 +294,7 @@ async fn describe_query(
             "boolean" => "tinyint",
             // The flag is set for texts with a binary collation too.
             "binary" | "varbinary" | "tinyblob" | "mediumblob" | "longblob" | "blob" => {
-                match <str as sqlx::Type<MySql>>::compatible(info) {
+                match <str as sqlx::Type<Driver>>::compatible(info) {
                     true => "text",
                     false => "blob",
                 }
@@ -155,7 +303,7 @@ async fn describe_query(
         };
         // Of tinyint(1), the name does not say whether it has a sign.
         let is_unsigned = name.contains("unsigned")
-            || base == "tinyint" && <u64 as sqlx::Type<MySql>>::compatible(info);
+            || base == "tinyint" && <u64 as sqlx::Type<Driver>>::compatible(info);
         let found = type_from_name(base, is_unsigned, None);
         all.push(column(
             home,
@@ -276,14 +424,17 @@ fn column(
 }
 
 /// Reads what a statement gives.
-pub(super) async fn read(
+async fn read(
     link: &mut MySqlConnection,
-    statement: &str,
-    home: &SqlHome,
-    described: &TableDescription,
+    query: PartitionQuery<'_>,
     filling: &mut BatchBuilder,
     rows: &mpsc::Sender<PartBatch>,
 ) -> Result<(), RowReadError> {
+    let PartitionQuery {
+        statement,
+        home,
+        described,
+    } = query;
     let mut stream = sqlx::query(AssertSqlSafe(statement))
         .persistent(false)
         .fetch(link);
@@ -299,7 +450,7 @@ pub(super) async fn read(
         let mut bytes = 0;
         for number in 0..described.columns.len() {
             // A date of zeros is a value, which sqlx takes for none.
-            let value = <&[u8] as Decode<MySql>>::decode(row.try_get_raw(number)?).ok();
+            let value = <&[u8] as Decode<Driver>>::decode(row.try_get_raw(number)?).ok();
             bytes += value.map_or(0, <[u8]>::len);
             let column = &described.columns[number];
             let builder = &mut filling.builders[number];
@@ -348,7 +499,7 @@ fn row_location(home: &SqlHome, described: &TableDescription, row: &MySqlRow) ->
         if let Some(value) = row
             .try_get_raw(number)
             .ok()
-            .and_then(|value| <&[u8] as Decode<MySql>>::decode(value).ok())
+            .and_then(|value| <&[u8] as Decode<Driver>>::decode(value).ok())
             && let Some(text) = format_value(value, row, number)
         {
             shown.push_str(&format!(", {} = {text}", column.name));
@@ -518,7 +669,7 @@ fn format_value(value: &[u8], row: &MySqlRow, number: usize) -> Option<String> {
     let info = row.columns().get(number)?.type_info();
     let name = info.name().to_string();
     // Of tinyint(1), the name does not say whether it has a sign.
-    let is_unsigned = <u64 as sqlx::Type<MySql>>::compatible(info) || name.contains("UNSIGNED");
+    let is_unsigned = <u64 as sqlx::Type<Driver>>::compatible(info) || name.contains("UNSIGNED");
     let wide = |value: &[u8]| {
         let mut bytes = [if !is_unsigned && value.last()? & 0x80 != 0 {
             0xff

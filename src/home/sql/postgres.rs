@@ -2,27 +2,217 @@
 
 mod copy;
 
-pub(super) use copy::read;
-
+use copy::read;
+use futures_util::future::BoxFuture;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use sqlx::{AssertSqlSafe, Column as _, Executor, Row as _, raw_sql};
+use tokio::sync::mpsc;
 
-use super::inspect::TableDescription;
+use super::batch_builder::BatchBuilder;
+use super::description::TableDescription;
+use super::engine::{ColumnProbe, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql};
+use super::read_error::RowReadError;
+use super::slices::{SliceNameSql, SliceSql};
 use super::{OnInvalid, SqlError, SqlHome};
+use crate::config::value_types::SliceWidth;
 use crate::connection::Relation;
 use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
 use crate::connection::{ConnectionError, Dialect, DriverConnection, Session};
 use crate::error::Result;
+use crate::home::PartBatch;
 
 /// Begins a transaction that sees one moment and only reads.
-pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// PostgreSQL.
+#[derive(Debug)]
+pub(super) struct Postgres;
+
+impl SliceSql for Postgres {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    /// That of its time stamps; dates may have later ones, which its to_char does not take.
+    fn last_year(&self) -> i64 {
+        294_275
+    }
+
+    /// It has a year more than there are slices of.
+    fn last_literal_year(&self) -> i64 {
+        self.last_year() + 1
+    }
+
+    /// It makes an oid of the number.
+    fn largest_number(&self, column: &SqlColumn) -> Option<i128> {
+        (column.kind == ColumnType::UInt32).then(|| i128::from(u32::MAX))
+    }
+
+    fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String> {
+        let end = self.last_year() + 1;
+        match width {
+            SliceWidth::Numbers(_) => None,
+            _ => Some(format!(
+                "({column} >= '0001-01-01' AND {column} < '{end}-01-01')"
+            )),
+        }
+    }
+
+    fn compares_by_type(&self) -> bool {
+        true
+    }
+
+    fn has_infinity(&self) -> bool {
+        true
+    }
+}
+
+impl ReadEngine for Postgres {
+    fn begin<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(begin(home, session))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<TableDescription>> {
+        Box::pin(describe(home, session))
+    }
+
+    fn read<'a>(
+        &'a self,
+        session: &'a mut Session,
+        query: PartitionQuery<'a>,
+        builder: &'a mut BatchBuilder,
+        rows: &'a mpsc::Sender<PartBatch>,
+    ) -> BoxFuture<'a, Result<(), RowReadError>> {
+        Box::pin(async move {
+            match &mut session.driver {
+                DriverConnection::Postgres(driver) => read(driver, query, builder, rows).await,
+                _ => Err(SqlError::Protocol("it is no PostgreSQL".into()).into()),
+            }
+        })
+    }
+
+    fn snapshot(&self) -> Option<SnapshotSql> {
+        Some(SnapshotSql {
+            export: "SELECT pg_export_snapshot()",
+            join: |name| {
+                let name = Dialect::Postgres.quote_text(name);
+                format!("{BEGIN_SNAPSHOT}; SET TRANSACTION SNAPSHOT {name}")
+            },
+        })
+    }
+
+    fn list_tables_sql(&self, schema: Option<&str>) -> String {
+        let of_schema = schema.map_or_else(
+            || "pg_table_is_visible(c.oid) AND n.nspname NOT IN ('pg_catalog', 'information_schema')".to_string(),
+            |schema| format!("n.nspname = {}", self.dialect().quote_text(schema)),
+        );
+        format!(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {of_schema}"
+        )
+    }
+
+    fn casts_to_text(&self) -> bool {
+        true
+    }
+
+    fn select_expression(&self, column: &SqlColumn) -> String {
+        let name = self.dialect().quote_name(&column.name);
+        if column.is_read_as_text {
+            format!("{name}::text AS {name}")
+        } else {
+            name
+        }
+    }
+
+    fn natural_order(&self) -> &'static str {
+        "as they are stored"
+    }
+
+    fn column_probe(&self) -> ColumnProbe<'_> {
+        ColumnProbe::Database(self)
+    }
+
+    fn min_max_sql(&self, name: &str, rows: &str, _: bool) -> String {
+        format!("SELECT min({name})::text, max({name})::text FROM {rows}")
+    }
+}
+
+impl SliceNameSql for Postgres {
+    /// Oids have no division.
+    fn dividend(&self, column: &SqlColumn) -> String {
+        let name = self.slice_column(column);
+        if column.kind == ColumnType::UInt32 {
+            format!("({name}::int8)")
+        } else {
+            name
+        }
+    }
+
+    fn calendar_name(&self, column: &str, width: SliceWidth) -> String {
+        let form = match width {
+            SliceWidth::Year => "YYYY",
+            SliceWidth::Month => "YYYY-MM",
+            _ => "YYYY-MM-DD",
+        };
+        format!("to_char({column}, '{form}')")
+    }
+}
+
+impl ProbeSql for Postgres {
+    fn expressions(&self, described: &TableDescription, columns: &[String]) -> Vec<String> {
+        let dialect = self.dialect();
+        // Not every type has a largest value; the sum of hashes has them all.
+        let has_largest = |column: &&String| {
+            described
+                .all_columns
+                .iter()
+                .any(|known| known.name == **column && !known.is_read_as_text && has_max(known))
+        };
+        let largest = columns
+            .iter()
+            .filter(has_largest)
+            .map(|column| format!("max({})::text", dialect.quote_name(column)));
+        let mut asked: Vec<String> = largest.collect();
+        let texts: Vec<String> = columns
+            .iter()
+            .map(|column| format!("{}::text", dialect.quote_name(column)))
+            .collect();
+        let whole = if texts.len() == 1 {
+            texts[0].clone()
+        } else {
+            format!("ROW({})::text", texts.join(", "))
+        };
+        // What a collation takes for one is two values, and the word null is none that is missing.
+        let seed = format!("CASE WHEN {whole} COLLATE \"C\" = 'null' THEN 1 ELSE 0 END");
+        asked.push(format!(
+            "sum(hashtextextended(coalesce({whole}, 'null') COLLATE \"C\", {seed})::numeric)::text"
+        ));
+        asked
+    }
+}
+
+fn has_max(column: &SqlColumn) -> bool {
+    !matches!(
+        column.kind,
+        ColumnType::Boolean | ColumnType::List(_) | ColumnType::Binary
+    )
+}
 
 /// Begins such a transaction, whose moment lies behind every change of the columns that are read.
 /// Where somebody changed them after it, a table that was written anew would be empty, and a column
 /// another one than the catalog of that moment says:
 /// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the
 /// moment is taken; until the transaction ends, who wants to change their columns waits.
-pub(super) async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
+async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
     let tables = lockable_tables(home, session).await?;
     // What looked for them ends in the same message.
     let begin = format!("ROLLBACK; {BEGIN_SNAPSHOT}");
@@ -80,7 +270,7 @@ async fn lockable_tables(home: &SqlHome, session: &mut Session) -> Result<Vec<St
 }
 
 /// What a table or query has.
-pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
+async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     match &home.relation {
         Relation::Table(_) => table(home, session).await,
         Relation::Query(query) => describe_query(home, session, query).await,

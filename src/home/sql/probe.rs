@@ -2,37 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::inspect::TableDescription;
+use super::description::TableDescription;
+use super::engine::{ColumnProbe, ProbeResult, ProbeSql, SliceProbeResult};
 use super::slices::Slicer;
-use super::{Probe, SqlError, SqlHome, sqlite};
+use super::{Probe, SqlError, SqlHome, engine_of};
+use crate::connection::Session;
 use crate::connection::session::TextRows;
-use crate::connection::types::{ColumnType, SqlColumn};
-use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::UnixNanos;
 use crate::fs;
-
-/// What a probe answered for some rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ProbeResult {
-    /// It changes when the rows do.
-    pub digest: Fingerprint,
-    /// How many there are.
-    pub rows: u64,
-}
-
-/// What a probe answered slice by slice.
-#[derive(Debug, Default)]
-pub(super) struct SliceProbeResult {
-    /// Those with rows, in order.
-    pub slices: Vec<(i128, ProbeResult)>,
-    /// The rows that lie in no slice.
-    pub rest: Option<ProbeResult>,
-    /// True where some of these have a value, but none that slices are made of. Servers do not say.
-    pub has_irregular: bool,
-}
 
 impl SqlHome {
     /// What a probe answers that looks at no columns.
@@ -99,20 +79,14 @@ impl SqlHome {
         condition: Option<&str>,
     ) -> Result<Option<ProbeResult>> {
         self.check_probe(described, columns)?;
-        if session.database().dialect == Dialect::Sqlite {
-            return Ok(
-                sqlite::probe_slices(self, session, columns, None, condition)
-                    .await?
-                    .rest,
-            );
-        }
-        let asked = self.probe_statement(
-            session.database().dialect,
-            described,
-            columns,
-            None,
-            condition,
-        );
+        let sql = match engine_of(session).column_probe() {
+            ColumnProbe::Database(sql) => sql,
+            ColumnProbe::Reader(reader) => {
+                let probed = reader.probe_slices(self, session, columns, None, condition);
+                return Ok(probed.await?.rest);
+            }
+        };
+        let asked = self.probe_statement(sql, described, columns, None, condition);
         let answer = session.query_text("ask its probe", &asked).await?;
         let rows = answer
             .first()
@@ -135,42 +109,20 @@ impl SqlHome {
         condition: Option<&str>,
     ) -> Result<SliceProbeResult> {
         self.check_probe(described, columns)?;
-        let mut found = SliceProbeResult::default();
-        if session.database().dialect == Dialect::Sqlite {
-            found = sqlite::probe_slices(self, session, columns, Some(slices), condition).await?;
-        } else {
-            let expression = slices.expression();
-            let asked = self.probe_statement(
-                session.database().dialect,
-                described,
-                columns,
-                Some(&expression),
-                condition,
-            );
-            for mut row in session.query_text("ask its probe", &asked).await? {
-                let name = if row.is_empty() { None } else { row.remove(0) };
-                let rows = parse_row_count(&row).ok_or_else(no_number)?;
-                let probed = ProbeResult {
-                    digest: digest_rows(&vec![row]),
-                    rows,
-                };
-                let Some(name) = name else {
-                    found.rest = Some(probed);
-                    continue;
-                };
-                let number =
-                    slices
-                        .parse_slice_number(&name)
-                        .ok_or_else(|| SqlError::InvalidValue {
-                            column: slices.column.name.clone(),
-                            row: 0,
-                            location: self.relation.to_string(),
-                            reason: format!("{name} lies in no slice by {}", slices.width),
-                            hint: "leave such values out by where, or slice by another column",
-                        })?;
-                found.slices.push((number, probed));
+        let mut found = match engine_of(session).column_probe() {
+            ColumnProbe::Reader(reader) => {
+                reader
+                    .probe_slices(self, session, columns, Some(slices), condition)
+                    .await?
             }
-        }
+            ColumnProbe::Database(sql) => {
+                let expression = slices.expression(sql);
+                let asked =
+                    self.probe_statement(sql, described, columns, Some(&expression), condition);
+                let answer = session.query_text("ask its probe", &asked).await?;
+                self.parse_slices(slices, answer)?
+            }
+        };
         found.slices.sort_unstable_by_key(|(number, _)| *number);
         slices.check_number(
             &found
@@ -179,6 +131,39 @@ impl SqlHome {
                 .map(|(number, _)| *number)
                 .collect::<Vec<_>>(),
         )?;
+        Ok(found)
+    }
+
+    /// What a database answered, a row for each slice.
+    fn parse_slices(
+        &self,
+        slices: &Slicer<'_>,
+        answer: TextRows,
+    ) -> Result<SliceProbeResult, SqlError> {
+        let mut found = SliceProbeResult::default();
+        for mut row in answer {
+            let name = if row.is_empty() { None } else { row.remove(0) };
+            let rows = parse_row_count(&row).ok_or_else(no_number)?;
+            let probed = ProbeResult {
+                digest: digest_rows(&vec![row]),
+                rows,
+            };
+            let Some(name) = name else {
+                found.rest = Some(probed);
+                continue;
+            };
+            let number =
+                slices
+                    .parse_slice_number(&name)
+                    .ok_or_else(|| SqlError::InvalidValue {
+                        column: slices.column.name.clone(),
+                        row: 0,
+                        location: self.relation.to_string(),
+                        reason: format!("{name} lies in no slice by {}", slices.width),
+                        hint: "leave such values out by where, or slice by another column",
+                    })?;
+            found.slices.push((number, probed));
+        }
         Ok(found)
     }
 
@@ -196,83 +181,22 @@ impl SqlHome {
     /// they are asked for by slice.
     fn probe_statement(
         &self,
-        dialect: Dialect,
+        sql: &dyn ProbeSql,
         described: &TableDescription,
         columns: &[String],
         slice: Option<&str>,
         condition: Option<&str>,
     ) -> String {
-        let names: Vec<String> = columns
-            .iter()
-            .map(|column| dialect.quote_name(column))
-            .collect();
         let mut asked: Vec<String> = slice.iter().map(|slice| (*slice).to_string()).collect();
         asked.push("count(*)".into());
-        match dialect {
-            _ if columns.is_empty() => {}
-            Dialect::Postgres => {
-                // Not every type has a largest value; the sum of hashes has them all.
-                let has_largest = |column: &&String| {
-                    described.all_columns.iter().any(|known| {
-                        known.name == **column && !known.is_read_as_text && has_max(known)
-                    })
-                };
-                let largest = columns
-                    .iter()
-                    .filter(has_largest)
-                    .map(|column| format!("max({})::text", dialect.quote_name(column)));
-                asked.extend(largest);
-                let texts: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
-                let whole = if texts.len() == 1 {
-                    texts[0].clone()
-                } else {
-                    format!("ROW({})::text", texts.join(", "))
-                };
-                // What a collation takes for one is two values, and the word null is none that is
-                // missing.
-                let seed = format!("CASE WHEN {whole} COLLATE \"C\" = 'null' THEN 1 ELSE 0 END");
-                asked.push(format!("sum(hashtextextended(coalesce({whole}, 'null') COLLATE \"C\", {seed})::numeric)::text"));
-            }
-            _ => {
-                asked.extend(names.iter().map(|name| format!("max({name})")));
-                let is_float = |column: &String| {
-                    described
-                        .all_columns
-                        .iter()
-                        .any(|known| known.name == *column && known.declared.starts_with("float"))
-                };
-                // The text of a number of 32 bits is rounded, that of one of 64 bits is not.
-                let exact = |(column, name): (&String, &String)| {
-                    if is_float(column) {
-                        format!("({name} * 1e0)")
-                    } else {
-                        name.clone()
-                    }
-                };
-                let values: Vec<String> = columns.iter().zip(&names).map(exact).collect();
-                let part = |value: &String| {
-                    format!("IF({value} IS NULL, 'n', CONCAT(LENGTH({value}), ':', {value}))")
-                };
-                let parts = values.iter().map(part).collect::<Vec<_>>().join(", ");
-                let sums = values
-                    .iter()
-                    .map(|value| format!("IF({value} IS NULL, 'n', MD5({value}))"))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                // Texts that are longer together than max_allowed_packet are none; then each of
-                // them is looked at.
-                let whole = format!("COALESCE(MD5(CONCAT({parts})), MD5(CONCAT({sums})))");
-                let hash = |from: u32| {
-                    format!("SUM(CAST(CONV(SUBSTR({whole}, {from}, 15), 16, 10) AS UNSIGNED))")
-                };
-                asked.extend([hash(1), hash(16)]);
-            }
+        if !columns.is_empty() {
+            asked.extend(sql.expressions(described, columns));
         }
         let group = if slice.is_some() { " GROUP BY 1" } else { "" };
         format!(
             "SELECT {} FROM {}{}{group}",
             asked.join(", "),
-            self.relation.source_sql(dialect),
+            self.relation.source_sql(sql.dialect()),
             self.where_clause(condition)
         )
     }
@@ -285,13 +209,6 @@ fn parse_row_count(row: &[Option<String>]) -> Option<u64> {
 
 fn no_number() -> SqlError {
     SqlError::Protocol("it was asked for the number of its rows, and gave none".into())
-}
-
-fn has_max(column: &SqlColumn) -> bool {
-    !matches!(
-        column.kind,
-        ColumnType::Boolean | ColumnType::List(_) | ColumnType::Binary
-    )
 }
 
 fn digest_rows(answer: &TextRows) -> Fingerprint {

@@ -12,11 +12,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use super::batch_builder::{BatchBuilder, BatchLimits};
+use super::engine::PartitionQuery;
 use super::inspect::InspectedTable;
 use super::read_error::RowReadError;
-use super::{SqlError, SqlHome, mysql, postgres, sqlite};
+use super::{SqlError, SqlHome};
 use crate::connection::session::Canceller;
-use crate::connection::{Database, Dialect, DriverConnection, Session};
+use crate::connection::{Database, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::home::{PartBatch, PreviousRead, ReadSession, TableState};
 
@@ -29,7 +30,7 @@ pub(super) struct SqlReadSession {
     statements: Vec<String>,
     home: SharedSqlHome,
     database: Arc<Database>,
-    /// The snapshot that further sessions may join.
+    /// What further sessions begin with, to join the snapshot.
     snapshot: Option<String>,
     /// True where there is no room for further sessions.
     is_full: AtomicBool,
@@ -60,16 +61,18 @@ impl SqlReadSession {
             }
         };
         let mut snapshot = None;
-        if database.dialect == Dialect::Postgres && asked.ranges.len() > 1 {
+        let engine = super::engine(database.dialect);
+        if let Some(sql) = engine.snapshot().filter(|_| asked.ranges.len() > 1) {
             let exported = session
-                .query_text("export its snapshot", "SELECT pg_export_snapshot()")
+                .query_text("export its snapshot", sql.export)
                 .await?;
-            snapshot = exported.into_iter().flatten().next().flatten();
+            let name = exported.into_iter().flatten().next().flatten();
+            snapshot = name.map(|name| (sql.join)(&name));
         }
         let statements = asked
             .ranges
             .iter()
-            .map(|range| home.statement(database.dialect, &asked.description, range))
+            .map(|range| home.statement(engine, &asked.description, range))
             .collect();
         let answer = Arc::new(asked.state.clone());
         let (database, home) = (database.clone(), Arc::new(home.clone()));
@@ -111,8 +114,8 @@ impl SqlReadSession {
                 return Ok(session);
             }
             if !self.is_full.load(Ordering::Relaxed)
-                && let Some(snapshot) = &self.snapshot
-                && let Some(session) = self.join_snapshot(snapshot).await?
+                && let Some(join) = &self.snapshot
+                && let Some(session) = self.join_snapshot(join).await?
             {
                 return Ok(session);
             }
@@ -123,7 +126,7 @@ impl SqlReadSession {
     /// One more session that sees the moment; nothing where none is to be had in time: then those
     /// that there are go on alone. A server may have no room for more, and a pooler lets who comes
     /// wait until another is done.
-    async fn join_snapshot(&self, snapshot: &str) -> Result<Option<Session>> {
+    async fn join_snapshot(&self, join: &str) -> Result<Option<Session>> {
         let Some(mut session) = self
             .database
             .try_session()
@@ -132,14 +135,9 @@ impl SqlReadSession {
         else {
             return Ok(None);
         };
-        let join = format!(
-            "{}; SET TRANSACTION SNAPSHOT {}",
-            postgres::BEGIN_SNAPSHOT,
-            Dialect::Postgres.quote_text(snapshot)
-        );
         match tokio::time::timeout(
             self.database.connect_timeout,
-            session.begin("join its snapshot", &join, None),
+            session.begin("join its snapshot", join, None),
         )
         .await
         {
@@ -225,25 +223,14 @@ impl SqlReadSession {
             .await
             .map_err(|error| self.record_failure(error))?;
         let mut filling = BatchBuilder::new(self.inspected.description.columns.clone(), limits);
-        let (statement, described, home) = (
-            &self.statements[partition],
-            &self.inspected.description,
-            self.home.as_ref(),
-        );
+        let query = PartitionQuery {
+            statement: &self.statements[partition],
+            home: self.home.as_ref(),
+            described: &self.inspected.description,
+        };
+        let engine = super::engine(self.database.dialect);
         let guard = CancelGuard::new(&session);
-        let done = guard.run(async {
-            match &mut session.driver {
-                DriverConnection::Sqlite(_) => {
-                    sqlite::read(&mut session, statement, home, described, &mut filling, rows).await
-                }
-                DriverConnection::Postgres(driver) => {
-                    postgres::read(driver, statement, home, described, &mut filling, rows).await
-                }
-                DriverConnection::MySql(driver) => {
-                    mysql::read(driver, statement, home, described, &mut filling, rows).await
-                }
-            }
-        });
+        let done = guard.run(engine.read(&mut session, query, &mut filling, rows));
         if let Err(error) = done.await {
             // A session in the middle of something is not used again.
             return Err(self.record_failure(match error {

@@ -1,11 +1,13 @@
 //! Ranges: which rows one query reads. Slices are fixed multiples of a column, so that a new row
 //! moves none of them.
 
+use std::fmt::Debug;
+
 use super::SqlError;
+use super::description::RowRange;
 use crate::config::value_types::SliceWidth;
-use crate::connection::Dialect;
-use crate::connection::calendar;
 use crate::connection::types::{ColumnType, SqlColumn};
+use crate::connection::{Dialect, calendar};
 
 /// More slices than these are most likely a mistake.
 const MAX_SLICES: usize = 100_000;
@@ -21,19 +23,84 @@ const KEY_SLICE_WIDTH: u64 = 1_000_000;
 /// times as wide, and so on.
 const MAX_KEY_SLICES: u128 = 1000;
 
-/// Some rows of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RowRange {
-    /// Its name among the ranges of the table.
-    pub name: String,
-    /// The condition that its rows meet; `None` for all rows.
-    pub condition: Option<String>,
+/// What databases do in their own way with the column that slices or windows are made of.
+pub(super) trait SliceSql: Debug + Send + Sync {
+    /// How it writes names and texts.
+    fn dialect(&self) -> Dialect;
+
+    /// The column that slices are made of, as it is compared.
+    fn slice_column(&self, column: &SqlColumn) -> String {
+        self.dialect().quote_name(&column.name)
+    }
+
+    /// The last year that has slices: behind it there is none, or it compares otherwise.
+    fn last_year(&self) -> i64;
+
+    /// The last year that a literal may have.
+    fn last_literal_year(&self) -> i64 {
+        self.last_year()
+    }
+
+    /// The largest number that a column can be compared with, where that is not any.
+    fn largest_number(&self, _: &SqlColumn) -> Option<i128> {
+        None
+    }
+
+    /// What all dates are below, as SQL, where the last slice needs an end.
+    fn end_of_dates(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What is true for values that are what their type says; `None` where all are.
+    fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String>;
+
+    /// True where a value between two of its type is always one that its type says it is.
+    fn compares_by_type(&self) -> bool {
+        false
+    }
+
+    /// True where dates and time stamps may have no end.
+    fn has_infinity(&self) -> bool {
+        false
+    }
+
+    /// What is true for rows without a value, or with one that has no end.
+    fn null_condition(&self, column: &SqlColumn) -> String {
+        let name = self.dialect().quote_name(&column.name);
+        if self.has_infinity() && is_calendar(&column.kind) {
+            format!("({name} IS NULL OR NOT isfinite({name}))")
+        } else {
+            format!("{name} IS NULL")
+        }
+    }
+
+    /// True where dates and time stamps are texts: only the day has a form for sure, and clocks may
+    /// be ahead.
+    fn has_text_dates(&self) -> bool {
+        false
+    }
+}
+
+/// A database that says by itself in which slice a row lies.
+pub(super) trait SliceNameSql: SliceSql {
+    /// The column that slices are made of, as it is divided.
+    fn dividend(&self, column: &SqlColumn) -> String {
+        self.slice_column(column)
+    }
+
+    /// The quotient without what is behind the point.
+    fn quotient(&self, dividend: &str, width: u64) -> String {
+        format!("{dividend} / {width}")
+    }
+
+    /// The name of a slice by a part of the calendar, as SQL of a column.
+    fn calendar_name(&self, column: &str, width: SliceWidth) -> String;
 }
 
 /// The column that slices are made of, and how wide they are.
 #[derive(Clone, Debug)]
 pub(super) struct Slicer<'a> {
-    pub dialect: Dialect,
+    pub engine: &'static dyn SliceSql,
     pub column: &'a SqlColumn,
     pub width: SliceWidth,
     /// True where ranges hold only values that are what their type says; all others are in the
@@ -50,7 +117,7 @@ pub(super) const NULL_SLICE: &str = "null";
 impl<'a> Slicer<'a> {
     /// Slices by what the config says.
     pub(super) fn new(
-        dialect: Dialect,
+        engine: &'static dyn SliceSql,
         column: &'a SqlColumn,
         by: SliceWidth,
     ) -> Result<Self, SqlError> {
@@ -60,7 +127,7 @@ impl<'a> Slicer<'a> {
         };
         if fits {
             return Ok(Self {
-                dialect,
+                engine,
                 column,
                 width: by,
                 is_strict: false,
@@ -76,14 +143,19 @@ impl<'a> Slicer<'a> {
     }
 
     /// Slices of a primary key whose values lie between two.
-    pub(super) fn for_key(dialect: Dialect, column: &'a SqlColumn, from: i128, to: i128) -> Self {
+    pub(super) fn for_key(
+        engine: &'static dyn SliceSql,
+        column: &'a SqlColumn,
+        from: i128,
+        to: i128,
+    ) -> Self {
         let spread = to.abs_diff(from);
         let mut width = KEY_SLICE_WIDTH;
         while spread / u128::from(width) >= MAX_KEY_SLICES {
             width = width.saturating_mul(10);
         }
         Self {
-            dialect,
+            engine,
             column,
             width: SliceWidth::Numbers(width),
             is_strict: false,
@@ -99,16 +171,6 @@ impl<'a> Slicer<'a> {
         }
     }
 
-    /// The column as it is compared and counted with.
-    fn column_expression(&self) -> String {
-        let name = self.dialect.quote_name(&self.column.name);
-        match self.dialect {
-            // A year is compared with 10 as if that were 2010.
-            Dialect::MySql if self.column.declared.starts_with("year") => format!("({name} + 0)"),
-            _ => name,
-        }
-    }
-
     /// The number of the slice that a value lies in, as the database writes it.
     pub(super) fn slice_number(&self, text: &str) -> Option<i128> {
         match self.width {
@@ -117,7 +179,8 @@ impl<'a> Slicer<'a> {
             }
             by => {
                 let (year, month, day, rest) = calendar::parse_date(text)?;
-                let has_slice = (1..=self.last_year()).contains(&year) && !rest.ends_with("BC");
+                let has_slice =
+                    (1..=self.engine.last_year()).contains(&year) && !rest.ends_with("BC");
                 has_slice.then(|| {
                     i128::from(calendar::slice_number(
                         by,
@@ -125,15 +188,6 @@ impl<'a> Slicer<'a> {
                     ))
                 })
             }
-        }
-    }
-
-    /// Behind it there are no slices: the database has no later year, or compares it otherwise.
-    fn last_year(&self) -> i64 {
-        match self.dialect {
-            // That of its time stamps; dates may have later ones, which its to_char does not take.
-            Dialect::Postgres => 294_275,
-            Dialect::Sqlite | Dialect::MySql => calendar::LAST_SHORT_YEAR,
         }
     }
 
@@ -147,7 +201,7 @@ impl<'a> Slicer<'a> {
 
     /// One slice.
     pub(super) fn range(&self, number: i128) -> RowRange {
-        let column = self.column_expression();
+        let column = self.engine.slice_column(self.column);
         let mut conditions = vec![format!(
             "{column} >= {}",
             self.slice_start_sql(number).unwrap_or_default()
@@ -155,13 +209,15 @@ impl<'a> Slicer<'a> {
         match self.slice_start_sql(number + 1) {
             Some(bound) => conditions.push(format!("{column} < {bound}")),
             // The last slice of all.
-            None if self.dialect == Dialect::Sqlite => conditions.push(format!("{column} < ':'")),
-            None => {}
+            None => conditions.extend(
+                self.engine
+                    .end_of_dates()
+                    .map(|end| format!("{column} < {end}")),
+            ),
         }
-        // In PostgreSQL, a value between two of a type is always one that it says it is.
         conditions.extend(
             self.regular_condition()
-                .filter(|_| self.is_strict && self.dialect != Dialect::Postgres),
+                .filter(|_| self.is_strict && !self.engine.compares_by_type()),
         );
         RowRange {
             name: self.name(number),
@@ -174,19 +230,17 @@ impl<'a> Slicer<'a> {
         match self.width {
             SliceWidth::Numbers(width) => {
                 let bound = number * i128::from(width);
-                // PostgreSQL makes an oid of it.
-                let is_oid =
-                    self.dialect == Dialect::Postgres && self.column.kind == ColumnType::UInt32;
-                (!is_oid || bound <= i128::from(u32::MAX)).then(|| bound.to_string())
+                let largest = self.engine.largest_number(self.column);
+                largest
+                    .is_none_or(|largest| bound <= largest)
+                    .then(|| bound.to_string())
             }
             by => {
                 let (year, month, day) =
                     calendar::first_day(by, i64::try_from(number).unwrap_or_default());
-                // PostgreSQL has a year more than there are slices of.
-                let has_year =
-                    year <= self.last_year() + i64::from(self.dialect == Dialect::Postgres);
-                has_year.then(|| {
-                    self.dialect
+                (year <= self.engine.last_literal_year()).then(|| {
+                    self.engine
+                        .dialect()
                         .quote_text(&format!("{year:04}-{month:02}-{day:02}"))
                 })
             }
@@ -201,54 +255,22 @@ impl<'a> Slicer<'a> {
     /// What is true for values that are what their type says, and lie in the slice that they are
     /// called after.
     pub(super) fn regular_condition(&self) -> Option<String> {
-        let name = self.dialect.quote_name(&self.column.name);
-        match (self.width, self.dialect) {
-            (SliceWidth::Numbers(_), Dialect::Sqlite) => {
-                Some(format!("typeof({name}) = 'integer'"))
-            }
-            (SliceWidth::Numbers(_), _) => None,
-            (_, Dialect::Sqlite) => Some(format!("{DAY_FUNCTION}({name}) IS NOT NULL")),
-            (_, Dialect::Postgres) => {
-                let end = self.last_year() + 1;
-                Some(format!(
-                    "({name} >= '0001-01-01' AND {name} < '{end}-01-01')"
-                ))
-            }
-            // Nothing can be added to a date that there is not.
-            (_, Dialect::MySql) => Some(format!("({name} + INTERVAL 0 DAY) IS NOT NULL")),
-        }
+        let name = self.engine.dialect().quote_name(&self.column.name);
+        self.engine.regular_condition(&name, self.width)
     }
 
     /// What the slice of a row is called, or nothing, as SQL of a server.
-    pub(super) fn expression(&self) -> String {
-        // Oids have no division.
-        let is_oid = self.dialect == Dialect::Postgres && self.column.kind == ColumnType::UInt32;
-        let column = if is_oid {
-            format!("({}::int8)", self.column_expression())
-        } else {
-            self.column_expression()
-        };
+    pub(super) fn expression(&self, sql: &dyn SliceNameSql) -> String {
+        let column = sql.dividend(self.column);
         let SliceWidth::Numbers(width) = self.width else {
-            let (year, month, day, call) = match self.dialect {
-                Dialect::MySql => ("%Y", "%Y-%m", "%Y-%m-%d", "DATE_FORMAT"),
-                _ => ("YYYY", "YYYY-MM", "YYYY-MM-DD", "to_char"),
-            };
-            let form = match self.width {
-                SliceWidth::Year => year,
-                SliceWidth::Month => month,
-                _ => day,
-            };
             return format!(
-                "CASE WHEN {} THEN {call}({column}, '{form}') END",
-                self.regular_condition().unwrap_or_default()
+                "CASE WHEN {} THEN {} END",
+                self.regular_condition().unwrap_or_default(),
+                sql.calendar_name(&column, self.width)
             );
         };
         // Division drops what is behind the point; for numbers below zero that is one too many.
-        let divided = if self.dialect == Dialect::MySql {
-            format!("{column} DIV {width}")
-        } else {
-            format!("{column} / {width}")
-        };
+        let divided = sql.quotient(&column, width);
         let below =
             format!("CASE WHEN {column} < 0 AND mod({column}, {width}) <> 0 THEN 1 ELSE 0 END");
         // Of unsigned numbers, nothing can be taken away.
@@ -299,13 +321,13 @@ impl<'a> Slicer<'a> {
                 name: NULL_SLICE.into(),
                 condition: Some(format!("({regular}) IS NOT TRUE")),
             },
-            None => null_range(self.dialect, self.column),
+            None => null_range(self.engine, self.column),
         }
     }
 
     /// The rows that lie in none of the slices from one up to another.
     pub(super) fn outside(&self, first: i128, last: i128) -> RowRange {
-        let column = self.column_expression();
+        let column = self.engine.slice_column(self.column);
         let mut conditions = vec![format!("{column} IS NULL")];
         conditions.extend(
             self.slice_start_sql(first)
@@ -341,15 +363,10 @@ pub(super) fn slice_start(by: SliceWidth, number: i128) -> i128 {
 
 /// The rows that lie in no slice: those without a value, and where values may have no end, those
 /// with such a one.
-pub(super) fn null_range(dialect: Dialect, column: &SqlColumn) -> RowRange {
-    let name = dialect.quote_name(&column.name);
-    let condition = match dialect == Dialect::Postgres && is_calendar(&column.kind) {
-        true => format!("({name} IS NULL OR NOT isfinite({name}))"),
-        false => format!("{name} IS NULL"),
-    };
+pub(super) fn null_range(engine: &dyn SliceSql, column: &SqlColumn) -> RowRange {
     RowRange {
         name: NULL_SLICE.into(),
-        condition: Some(condition),
+        condition: Some(engine.null_condition(column)),
     }
 }
 

@@ -9,25 +9,126 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use super::batch_builder::ColumnBuilder;
-use super::inspect::TableDescription;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::batch_builder::{BatchBuilder, ColumnBuilder};
+use super::description::TableDescription;
+use super::engine::{ColumnProbe, PartitionQuery, ProbeReader, ReadEngine, SliceProbeResult};
 use super::read_error::{ConversionError, RowReadError};
+use super::slices::{DAY_FUNCTION, SliceSql, Slicer};
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
+use crate::config::value_types::SliceWidth;
 use crate::connection::Relation;
+use crate::connection::calendar;
 use crate::connection::session::TextRows;
 use crate::connection::sqlite_statement::{SqliteRows, SqliteValue};
 use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
 use crate::connection::{ConnectionError, Database, Dialect, Failure, Session};
 use crate::error::Result;
+use crate::home::PartBatch;
 
-pub(super) use slice_probe::probe_slices;
-pub(super) use values::read;
+use values::{push, read};
 
-use values::push;
+/// SQLite.
+#[derive(Debug)]
+pub(super) struct Sqlite;
+
+impl SliceSql for Sqlite {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn last_year(&self) -> i64 {
+        calendar::LAST_SHORT_YEAR
+    }
+
+    fn end_of_dates(&self) -> Option<&'static str> {
+        Some("':'")
+    }
+
+    fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String> {
+        Some(match width {
+            SliceWidth::Numbers(_) => format!("typeof({column}) = 'integer'"),
+            _ => format!("{DAY_FUNCTION}({column}) IS NOT NULL"),
+        })
+    }
+
+    fn has_text_dates(&self) -> bool {
+        true
+    }
+}
+
+impl ReadEngine for Sqlite {
+    fn begin<'a>(&'a self, _: &'a SqlHome, session: &'a mut Session) -> BoxFuture<'a, Result<()>> {
+        Box::pin(begin(session))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<TableDescription>> {
+        Box::pin(describe(home, session))
+    }
+
+    fn read<'a>(
+        &'a self,
+        session: &'a mut Session,
+        query: PartitionQuery<'a>,
+        builder: &'a mut BatchBuilder,
+        rows: &'a mpsc::Sender<PartBatch>,
+    ) -> BoxFuture<'a, Result<(), RowReadError>> {
+        Box::pin(read(session, query, builder, rows))
+    }
+
+    fn list_tables_sql(&self, schema: Option<&str>) -> String {
+        let schema = self.dialect().quote_name(schema.unwrap_or("main"));
+        format!(
+            "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        )
+    }
+
+    fn is_file(&self) -> bool {
+        true
+    }
+
+    fn has_dynamic_types(&self) -> bool {
+        true
+    }
+
+    fn column_probe(&self) -> ColumnProbe<'_> {
+        ColumnProbe::Reader(self)
+    }
+
+    /// It looks for one of them by an index, and for both through the whole table.
+    fn min_max_sql(&self, name: &str, rows: &str, is_table: bool) -> String {
+        if is_table {
+            format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})")
+        } else {
+            format!("SELECT min({name}), max({name}) FROM {rows}")
+        }
+    }
+}
+
+impl ProbeReader for Sqlite {
+    fn probe_slices<'a>(
+        &'a self,
+        home: &'a SqlHome,
+        session: &'a mut Session,
+        columns: &'a [String],
+        slices: Option<&'a Slicer<'a>>,
+        condition: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<SliceProbeResult>> {
+        Box::pin(slice_probe::probe_slices(
+            home, session, columns, slices, condition,
+        ))
+    }
+}
 
 /// Begins a transaction, for which functions of hygge's are at hand. Sessions are opened for
 /// reading.
-pub(super) async fn begin(session: &mut Session) -> Result<()> {
+async fn begin(session: &mut Session) -> Result<()> {
     let database = session.database().clone();
     let action = "begin a transaction";
     let added = session
@@ -73,7 +174,7 @@ fn connection_error(database: &Database, action: &str, failure: Failure) -> Conn
 }
 
 /// What a table or query has.
-pub(super) async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
+async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     let dialect = Dialect::Sqlite;
     let mut described = TableDescription {
         columns: [].into(),

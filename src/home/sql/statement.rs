@@ -1,17 +1,15 @@
 //! Statements that read: which columns of which rows, in which order.
 
 use super::SqlHome;
-use super::inspect::TableDescription;
-use super::slices::RowRange;
-use crate::connection::Dialect;
+use super::description::{RowRange, TableDescription};
+use super::engine::ReadEngine;
 use crate::connection::Relation;
-use crate::connection::types::SqlColumn;
 
 impl SqlHome {
     /// The SELECT of a range. What is asked for is in the order of the described columns.
     pub(super) fn statement(
         &self,
-        dialect: Dialect,
+        engine: &dyn ReadEngine,
         described: &TableDescription,
         range: &RowRange,
     ) -> String {
@@ -20,7 +18,7 @@ impl SqlHome {
         let is_plain = described
             .columns
             .iter()
-            .all(|column| dialect != Dialect::Postgres || !column.is_read_as_text);
+            .all(|column| !engine.casts_to_text() || !column.is_read_as_text);
         // A query has its own order, which some databases forget where it stands in another one.
         if let (Relation::Query(query), true, true) = (&self.relation, is_whole, is_plain) {
             return query.clone();
@@ -28,14 +26,14 @@ impl SqlHome {
         let mut columns: Vec<String> = described
             .columns
             .iter()
-            .map(|column| select_expression(dialect, column))
+            .map(|column| engine.select_expression(column))
             .collect();
         // For errors, which name the row.
         columns.extend(described.rowid.clone());
         let mut statement = format!(
             "SELECT {} FROM {}",
             columns.join(", "),
-            self.relation.source_sql(dialect)
+            self.relation.source_sql(engine.dialect())
         );
         statement.push_str(&self.where_clause(range.condition.as_deref()));
         if !described.order_by.is_empty() {
@@ -61,16 +59,5 @@ impl SqlHome {
         } else {
             format!(" WHERE {}", conditions.join(" AND "))
         }
-    }
-}
-
-fn select_expression(dialect: Dialect, column: &SqlColumn) -> String {
-    let name = dialect.quote_name(&column.name);
-    match dialect {
-        Dialect::Postgres if column.is_read_as_text => format!("{name}::text AS {name}"),
-        Dialect::MySql if column.declared == "geometry" || column.declared == "point" => {
-            format!("ST_AsText({name}) AS {name}")
-        }
-        _ => name,
     }
 }

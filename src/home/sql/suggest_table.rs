@@ -1,8 +1,8 @@
 //! The table that was most likely meant, where there is none of a name.
 
-use super::{SqlError, SqlHome};
+use super::{SqlError, SqlHome, engine_of};
 use crate::config::suggest::closest_match;
-use crate::connection::{Dialect, Session};
+use crate::connection::Session;
 use crate::error::Error;
 
 impl SqlHome {
@@ -25,7 +25,7 @@ impl SqlHome {
         let Ok(known) = session
             .query_text(
                 "look for tables",
-                &list_tables_sql(session.database().dialect, schema),
+                &engine_of(session).list_tables_sql(schema),
             )
             .await
         else {
@@ -42,36 +42,5 @@ impl SqlHome {
             suggestion: near,
         }
         .into()
-    }
-}
-
-/// The query that gives the names of all tables and views of a schema, or of those that need none.
-fn list_tables_sql(dialect: Dialect, schema: Option<&str>) -> String {
-    match dialect {
-        Dialect::Sqlite => {
-            let schema = dialect.quote_name(schema.unwrap_or("main"));
-            format!(
-                "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-            )
-        }
-        Dialect::Postgres => {
-            let of_schema = schema.map_or_else(
-                || "pg_table_is_visible(c.oid) AND n.nspname NOT IN ('pg_catalog', 'information_schema')".to_string(),
-                |schema| format!("n.nspname = {}", dialect.quote_text(schema)),
-            );
-            format!(
-                "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {of_schema}"
-            )
-        }
-        Dialect::MySql => {
-            let schema = schema.map_or_else(
-                || "DATABASE()".to_string(),
-                |schema| dialect.quote_text(schema),
-            );
-            format!(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = {schema}"
-            )
-        }
     }
 }

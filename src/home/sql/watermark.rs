@@ -7,16 +7,17 @@
 
 use std::collections::BTreeSet;
 
-use super::inspect::{PartitionSet, TableDescription};
-use super::probe::{ProbeResult, unique_digest};
-use super::slices::{self, RowRange, Slicer};
+use super::description::{PartitionSet, RowRange, TableDescription};
+use super::engine::ProbeResult;
+use super::probe::unique_digest;
+use super::slices::{self, Slicer};
 use super::window::{
     INSTANT_FUNCTION, UTC_SUFFIX, WatermarkScale, Window, format_bound_micros, parse_bound,
 };
-use super::{OnNull, Probe, SqlError, SqlHome};
+use super::{OnNull, Probe, SqlError, SqlHome, engine_of};
 use crate::config::value_types::Lag;
+use crate::connection::Session;
 use crate::connection::calendar::MICROS_PER_DAY;
-use crate::connection::{Dialect, Session};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
@@ -44,7 +45,7 @@ impl SqlHome {
         told: Option<Fingerprint>,
     ) -> Result<PartitionSet> {
         let column = self.find_column(described, &watermark.column)?;
-        let scale = WatermarkScale::new(session.database().dialect, column)?;
+        let scale = WatermarkScale::new(engine_of(session), column)?;
         watermark
             .primary_key
             .iter()
@@ -124,7 +125,7 @@ impl SqlHome {
             .await?;
         if without > 0 && watermark.nulls == OnNull::IncludeEachTime {
             found.push(
-                slices::null_range(scale.dialect, column),
+                slices::null_range(scale.engine, column),
                 unique_digest(),
                 Some(without),
             );
@@ -173,10 +174,10 @@ impl SqlHome {
             to: None,
         });
         let newest = if scale.compares_instants {
-            let column = scale.dialect.quote_name(&scale.column.name);
+            let column = scale.engine.dialect().quote_name(&scale.column.name);
             let asked = format!(
                 "SELECT max({INSTANT_FUNCTION}({column})) FROM {}{}",
-                self.relation.source_sql(scale.dialect),
+                self.relation.source_sql(scale.engine.dialect()),
                 self.where_clause(range.condition.as_deref())
             );
             session
@@ -218,16 +219,16 @@ impl SqlHome {
         described: &TableDescription,
         scale: WatermarkScale<'_>,
     ) -> Result<()> {
-        if scale.dialect != Dialect::Sqlite || !scale.is_calendar() {
+        if !scale.engine.has_text_dates() || !scale.is_calendar() {
             return Ok(());
         }
-        let name = scale.dialect.quote_name(&scale.column.name);
+        let name = scale.engine.dialect().quote_name(&scale.column.name);
         // What stands before digits; as a word, so that no column of numbers makes a number of it.
         let below = format!("{name} < '/~'");
         let rowid = described.rowid.as_deref().unwrap_or("NULL");
         let asked = format!(
             "SELECT quote({name}), {rowid} FROM {}{} LIMIT 1",
-            self.relation.source_sql(scale.dialect),
+            self.relation.source_sql(scale.engine.dialect()),
             self.where_clause(Some(&below))
         );
         let Some(row) = session
@@ -287,7 +288,7 @@ impl SqlHome {
             .filter_map(|window| window.from)
             .filter(|from| !has_neighbour(from, |window| window.to));
         for edge in ends.chain(begins) {
-            let name = scale.dialect.quote_name(&scale.column.name);
+            let name = scale.engine.dialect().quote_name(&scale.column.name);
             let day = i128::from(MICROS_PER_DAY);
             let near = scale
                 .range(Window {
@@ -302,7 +303,7 @@ impl SqlHome {
             );
             let asked = format!(
                 "SELECT {name} FROM {}{} LIMIT 1",
-                self.relation.source_sql(scale.dialect),
+                self.relation.source_sql(scale.engine.dialect()),
                 self.where_clause(Some(&other))
             );
             if let Some(value) = session
@@ -396,7 +397,7 @@ impl SqlHome {
         gap: Window,
     ) -> Result<Option<Slicer<'c>>> {
         if let Some(slice) = &self.slice {
-            let slices = Slicer::new(scale.dialect, scale.column, slice.width)?;
+            let slices = Slicer::new(scale.engine, scale.column, slice.width)?;
             return Ok(Some(Slicer {
                 uses_instants: scale.compares_instants,
                 ..slices
@@ -409,7 +410,7 @@ impl SqlHome {
             .min_max(session, scale.column, scale.range(gap).condition.as_deref())
             .await?;
         let bounds = bounds.and_then(|(from, to)| parse_bound(&from).zip(parse_bound(&to)));
-        Ok(bounds.map(|(from, to)| Slicer::for_key(scale.dialect, scale.column, from, to)))
+        Ok(bounds.map(|(from, to)| Slicer::for_key(scale.engine, scale.column, from, to)))
     }
 
     /// How many rows have no value in the column, or one without end.
@@ -420,13 +421,12 @@ impl SqlHome {
         watermark: &Watermark,
         before: &PreviousRead,
     ) -> Result<u64> {
-        let may_lack =
-            scale.column.nullable || scale.dialect == Dialect::Postgres && scale.is_calendar();
+        let may_lack = scale.column.nullable || scale.engine.has_infinity() && scale.is_calendar();
         if watermark.nulls == OnNull::Skip || !may_lack {
             return Ok(0);
         }
-        let from = self.relation.source_sql(scale.dialect);
-        let rest = slices::null_range(scale.dialect, scale.column);
+        let from = self.relation.source_sql(scale.engine.dialect());
+        let rest = slices::null_range(scale.engine, scale.column);
         let asked = format!(
             "SELECT count(*) FROM {from}{}",
             self.where_clause(rest.condition.as_deref())

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use super::SqlError;
-use super::slices::{RowRange, is_calendar, is_integer};
+use super::description::RowRange;
+use super::slices::{SliceSql, is_calendar, is_integer};
 use crate::config::value_types::Lag;
-use crate::connection::Dialect;
 use crate::connection::calendar::{self, MICROS_PER_DAY};
 use crate::connection::types::{ColumnType, SqlColumn};
 
@@ -92,7 +92,7 @@ pub(super) fn parse_bound(text: &str) -> Option<i128> {
 /// How the values of a column are counted, and where windows may end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WatermarkScale<'a> {
-    pub dialect: Dialect,
+    pub engine: &'static dyn SliceSql,
     pub column: &'a SqlColumn,
     /// Bounds are multiples of it: SQLite compares time stamps as texts, whose form only the day
     /// has for sure.
@@ -103,18 +103,21 @@ pub(super) struct WatermarkScale<'a> {
 }
 
 impl<'a> WatermarkScale<'a> {
-    pub(super) fn new(dialect: Dialect, column: &'a SqlColumn) -> Result<Self, SqlError> {
-        let is_daily = column.kind == ColumnType::Date
-            || dialect == Dialect::Sqlite && is_calendar(&column.kind);
+    pub(super) fn new(
+        engine: &'static dyn SliceSql,
+        column: &'a SqlColumn,
+    ) -> Result<Self, SqlError> {
+        let is_daily =
+            column.kind == ColumnType::Date || engine.has_text_dates() && is_calendar(&column.kind);
         if !is_integer(&column.kind) && !is_calendar(&column.kind) {
             return Err(SqlError::NoWatermark {
                 column: column.name.clone(),
                 declared: column.declared.clone(),
             });
         }
-        let is_instant = dialect == Dialect::Sqlite && column.kind == ColumnType::TimestampUtc;
+        let is_instant = engine.has_text_dates() && column.kind == ColumnType::TimestampUtc;
         Ok(Self {
-            dialect,
+            engine,
             column,
             granularity: if is_daily {
                 i128::from(MICROS_PER_DAY)
@@ -174,15 +177,15 @@ impl<'a> WatermarkScale<'a> {
     /// A bound as the database compares it.
     pub(super) fn literal(&self, bound: i128) -> String {
         match self.bound_timestamp(bound) {
-            Some(moment) if self.granularity == 1 => self.dialect.quote_text(&moment),
-            Some(moment) => self.dialect.quote_text(date_part(&moment)),
+            Some(moment) if self.granularity == 1 => self.engine.dialect().quote_text(&moment),
+            Some(moment) => self.engine.dialect().quote_text(date_part(&moment)),
             None => bound.to_string(),
         }
     }
 
     /// What is true for values from a bound on.
     fn lower_condition(&self, bound: i128) -> String {
-        let column = self.dialect.quote_name(&self.column.name);
+        let column = self.engine.dialect().quote_name(&self.column.name);
         if !self.compares_instants {
             return format!("{column} >= {}", self.literal(bound));
         }
@@ -197,7 +200,7 @@ impl<'a> WatermarkScale<'a> {
 
     /// What is true for values below a bound.
     fn upper_condition(&self, bound: i128) -> String {
-        let column = self.dialect.quote_name(&self.column.name);
+        let column = self.engine.dialect().quote_name(&self.column.name);
         if !self.compares_instants {
             return format!("{column} < {}", self.literal(bound));
         }
@@ -214,7 +217,7 @@ impl<'a> WatermarkScale<'a> {
     /// Compares instants; what is no time stamp has its place as a text, and fails when it is read
     /// there.
     fn instant_condition(&self, bound: i128, comparison: &str) -> String {
-        let column = self.dialect.quote_name(&self.column.name);
+        let column = self.engine.dialect().quote_name(&self.column.name);
         format!(
             "coalesce({INSTANT_FUNCTION}({column}) {comparison} {bound}, {column} {comparison} {})",
             self.literal(bound)
@@ -230,15 +233,15 @@ impl<'a> WatermarkScale<'a> {
     }
 
     pub(super) fn range(&self, Window { from, to }: Window) -> RowRange {
-        let column = self.dialect.quote_name(&self.column.name);
+        let column = self.engine.dialect().quote_name(&self.column.name);
         let mut conditions = Vec::new();
         conditions.extend(from.map(|from| self.lower_condition(from)));
         conditions.extend(to.map(|to| self.upper_condition(to)));
-        match (self.dialect, self.is_calendar()) {
+        if self.engine.has_infinity() && self.is_calendar() {
             // Those without an end are with those without a value.
-            (Dialect::Postgres, true) => conditions.push(format!("isfinite({column})")),
-            _ if conditions.is_empty() => conditions.push(format!("{column} IS NOT NULL")),
-            _ => {}
+            conditions.push(format!("isfinite({column})"));
+        } else if conditions.is_empty() {
+            conditions.push(format!("{column} IS NOT NULL"));
         }
         let name = |bound: Option<i128>| bound.map_or_else(String::new, |bound| self.name(bound));
         RowRange {
@@ -268,6 +271,7 @@ fn date_part(moment: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Dialect;
 
     fn column(kind: ColumnType) -> SqlColumn {
         SqlColumn {
@@ -319,7 +323,8 @@ mod tests {
             ),
         ] {
             let column = column(kind);
-            let scale = WatermarkScale::new(dialect, &column).expect("a scale");
+            let scale =
+                WatermarkScale::new(crate::home::sql::engine(dialect), &column).expect("a scale");
             let window = Window {
                 from: from.and_then(parse_bound),
                 to: to.and_then(parse_bound),
@@ -364,7 +369,7 @@ mod tests {
             column(ColumnType::Timestamp),
         );
         let behind = |dialect, column: &SqlColumn, bound: &str| {
-            WatermarkScale::new(dialect, column)
+            WatermarkScale::new(crate::home::sql::engine(dialect), column)
                 .expect("a scale")
                 .bound_after(parse_bound(bound).expect("a bound"))
         };

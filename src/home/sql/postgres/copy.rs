@@ -13,7 +13,8 @@ use crate::connection::calendar::MICROS_PER_DAY;
 use crate::connection::types::ColumnType;
 use crate::home::PartBatch;
 use crate::home::sql::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
-use crate::home::sql::inspect::TableDescription;
+use crate::home::sql::description::TableDescription;
+use crate::home::sql::engine::PartitionQuery;
 use crate::home::sql::read_error::{ConversionError, RowReadError};
 use crate::home::sql::{OnInvalid, SqlError, SqlHome};
 
@@ -29,12 +30,15 @@ const FIRST_DAY: i32 = -719_162;
 /// Reads what a statement gives.
 pub(in crate::home::sql) async fn read(
     link: &mut PgConnection,
-    statement: &str,
-    home: &SqlHome,
-    described: &TableDescription,
+    query: PartitionQuery<'_>,
     filling: &mut BatchBuilder,
     rows: &mpsc::Sender<PartBatch>,
 ) -> Result<(), RowReadError> {
+    let PartitionQuery {
+        statement,
+        home,
+        described,
+    } = query;
     let copy = format!("COPY ({statement}\n) TO STDOUT (FORMAT BINARY)");
     let mut stream = link.copy_out_raw(&copy).await?;
     let mut decoder = CopyDecoder {

@@ -14,7 +14,7 @@ use crate::connection::{Dialect, Failure, Session, calendar};
 use crate::error::Result;
 use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::home::sql::SqlHome;
-use crate::home::sql::probe::{ProbeResult, SliceProbeResult};
+use crate::home::sql::engine::{ProbeResult, SliceProbeResult};
 use crate::home::sql::read_error::RowReadError;
 use crate::home::sql::slices::Slicer;
 

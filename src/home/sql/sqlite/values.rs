@@ -11,19 +11,22 @@ use crate::connection::types::{ColumnType, SqlColumn};
 use crate::home::PartBatch;
 use crate::home::sql::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues};
 use crate::home::sql::decimal;
-use crate::home::sql::inspect::TableDescription;
+use crate::home::sql::engine::PartitionQuery;
 use crate::home::sql::read_error::{ConversionError, RowReadError};
-use crate::home::sql::{OnInvalid, SqlError, SqlHome};
+use crate::home::sql::{OnInvalid, SqlError};
 
 /// Reads what a statement gives.
 pub(in crate::home::sql) async fn read(
     session: &mut Session,
-    statement: &str,
-    home: &SqlHome,
-    described: &TableDescription,
+    query: PartitionQuery<'_>,
     filling: &mut BatchBuilder,
     sender: &mpsc::Sender<PartBatch>,
 ) -> Result<(), RowReadError> {
+    let PartitionQuery {
+        statement,
+        home,
+        described,
+    } = query;
     let action = "read its rows";
     let database = session.database().clone();
     // A sort may take long before the first row comes.

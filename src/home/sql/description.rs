@@ -1,0 +1,55 @@
+//! What a database says of a table or a query, and what is to be read of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::connection::types::SqlColumn;
+use crate::fingerprint::Fingerprint;
+
+/// What a database says of a table or a query.
+#[derive(Clone, Debug)]
+pub(super) struct TableDescription {
+    /// The columns that are read.
+    pub columns: Arc<[SqlColumn]>,
+    /// All columns that conditions may name.
+    pub all_columns: Vec<SqlColumn>,
+    /// The columns of the primary key.
+    pub primary_key: Vec<String>,
+    /// What rows are sorted by, as SQL.
+    pub order_by: Vec<String>,
+    /// What SQLite numbers the rows of a table by, as SQL.
+    pub rowid: Option<String>,
+    /// How many blocks it has, where PostgreSQL can be asked for some of them.
+    pub blocks: Option<u64>,
+}
+
+/// Some rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RowRange {
+    /// Its name among the ranges of the table.
+    pub name: String,
+    /// The condition that its rows meet; `None` for all rows.
+    pub condition: Option<String>,
+}
+
+/// What is to be read, and what tells whether it has changed.
+#[derive(Debug, Default)]
+pub(super) struct PartitionSet {
+    pub inputs: BTreeMap<String, Fingerprint>,
+    pub ranges: Vec<RowRange>,
+    /// One for each range.
+    pub digests: Vec<Fingerprint>,
+    /// How many rows each range has, where that was counted.
+    pub row_counts: Vec<Option<u64>>,
+    /// How many rows there are in all ranges, where that was counted.
+    pub total_rows: Option<u64>,
+    pub remarks: Vec<String>,
+}
+
+impl PartitionSet {
+    pub(super) fn push(&mut self, range: RowRange, digest: Fingerprint, rows: Option<u64>) {
+        self.ranges.push(range);
+        self.digests.push(digest);
+        self.row_counts.push(rows);
+    }
+}
