@@ -13,11 +13,12 @@ pub mod verify;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind, Retry};
 use crate::fs::{self, DirEntry, FsError, Lock, LockError, LockHolder, nofollow};
 
 use crate::fingerprint::Fingerprint;
@@ -161,7 +162,13 @@ impl From<CacheError> for Error {
         } else {
             ErrorKind::Start
         };
-        Self::new(kind, error).with_hint(hint)
+        let retry = match &error {
+            CacheError::Index {
+                is_damaged: true, ..
+            } => Retry::NewIndex,
+            _ => Retry::Never,
+        };
+        Self::new(kind, error).with_hint(hint).with_retry(retry)
     }
 }
 
@@ -184,7 +191,7 @@ impl CacheAccess {
             },
             Self::Inspect => CacheLockWait {
                 limit: Some(MIN_OPEN_WAIT),
-                interrupted: Arc::default(),
+                interrupted: CancellationToken::new(),
                 on_wait: WaitCallback::default(),
             },
         }
@@ -197,7 +204,7 @@ pub struct CacheLockWait {
     /// Not longer than this; as long as it takes.
     pub limit: Option<Duration>,
     /// Set when the run shall end.
-    pub interrupted: Arc<AtomicBool>,
+    pub interrupted: CancellationToken,
     /// Is told once whom it waits for.
     pub on_wait: WaitCallback,
 }
@@ -238,8 +245,7 @@ impl CacheLockWait {
 
     /// True as long as who began to wait then shall go on.
     pub fn should_continue(&self, began: Instant) -> bool {
-        !self.interrupted.load(Ordering::Relaxed)
-            && self.limit.is_none_or(|limit| began.elapsed() < limit)
+        !self.interrupted.is_cancelled() && self.limit.is_none_or(|limit| began.elapsed() < limit)
     }
 }
 
@@ -562,7 +568,7 @@ async fn wait_for_lock(
                 wait.report_holder(began, &held, &mut is_told);
                 tokio::time::sleep(LOCK_POLL_INTERVAL).await;
             }
-            Err(LockError::Held(_)) if wait.interrupted.load(Ordering::Relaxed) => {
+            Err(LockError::Held(_)) if wait.interrupted.is_cancelled() => {
                 return Err(CacheError::Interrupted);
             }
             other => return Ok(other?),

@@ -44,7 +44,7 @@ use url::invalid_url;
 
 pub use blocking::{
     PendingWork, WaitTimedOut, block_on, run_with_grace_period, run_with_timeout,
-    set_interrupt_flag, spawn, wait_for_interrupt, with_timeout,
+    set_interrupt_flag, spawn, with_timeout,
 };
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};

@@ -44,10 +44,31 @@ impl ErrorKind {
     }
 }
 
+/// What another try may change about an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing: it stays.
+    #[default]
+    Never,
+    /// It is transient: after a while the same may go well.
+    Later,
+    /// It took longer than it may.
+    TimedOut,
+    /// Somebody else was faster: what was planned with is no longer there.
+    Replan,
+    /// An input has changed since it was planned with. Where it is a store, that was a publication.
+    Reread,
+    /// Somebody may be in the middle of a change: what it is shows under a lock.
+    UnderLock,
+    /// The index of the cache is damaged: with a new one it may go well.
+    NewIndex,
+}
+
 /// An error with its kind and, where there is one, the next thing to do.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
+    retry: Retry,
     source: Arc<dyn StdError + Send + Sync>,
     hint: Option<String>,
 }
@@ -60,6 +81,7 @@ impl Error {
     pub fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
             kind,
+            retry: Retry::Never,
             source: Arc::from(source.into()),
             hint: None,
         }
@@ -104,6 +126,23 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same error, of which another try may change this.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// What another try may change.
+    pub fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// True where the same may go well after a while.
+    pub fn is_transient(&self) -> bool {
+        self.retry == Retry::Later
     }
 
     /// What the error means for the run.

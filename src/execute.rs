@@ -7,9 +7,9 @@ mod lock_store;
 mod partition;
 mod task;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
 use crate::plan::{Plan, Planner};
@@ -34,7 +34,7 @@ pub struct RunOptions {
     /// What becomes of staged parts that are published.
     pub keep_staged: KeepStaged,
     /// Set when the run shall end: nothing new begins, parts in flight are dropped.
-    pub interrupted: Arc<AtomicBool>,
+    pub interrupted: CancellationToken,
 }
 
 /// Runs a plan to its end. Failures of flows are events and counts; only what stops the whole run

@@ -18,11 +18,11 @@ use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use batch::RecordBatch;
 use polars_arrow::datatypes::ArrowSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::error::Error;
@@ -337,7 +337,7 @@ pub struct PartPieces<'a> {
     /// The pieces, in order.
     pub pieces: &'a [Piece],
     /// Looked at between groups: true ends the work.
-    pub interrupted: &'a AtomicBool,
+    pub interrupted: &'a CancellationToken,
 }
 
 impl PartPieces<'_> {

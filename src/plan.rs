@@ -19,12 +19,17 @@ mod schema_changes;
 pub mod slice;
 pub mod snapshot;
 pub mod stale;
+mod store_owners;
 pub mod table;
 mod table_columns;
+pub mod table_states;
+pub mod table_work;
+mod upstream;
 pub mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::history::PastSet;
 use crate::flow::FlowName;
@@ -52,7 +57,7 @@ pub struct PlanRequest {
     /// An earlier set of one flow that shall be put back.
     pub restore: Option<RestoreTarget>,
     /// Set when the run shall end.
-    pub interrupted: Arc<AtomicBool>,
+    pub interrupted: CancellationToken,
     /// Is told how far files are read.
     pub hash_progress: Arc<HashProgress>,
 }
@@ -61,7 +66,7 @@ impl PlanRequest {
     /// Of these flows, and nothing besides.
     pub fn new(
         selected: SelectedFlows,
-        interrupted: Arc<AtomicBool>,
+        interrupted: CancellationToken,
         hashing: Arc<HashProgress>,
     ) -> Self {
         Self {

@@ -12,15 +12,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use polars_arrow::datatypes::ArrowSchema;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::config::connection::Connection;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::format::OutputSpec;
 use crate::fs::{FsError, Lock, LockError, Stat};
@@ -244,7 +244,7 @@ pub struct Publication<'a> {
     pub update: StoreUpdate,
     /// True when the run shall end: what is loaded into a table is given up, what takes a moment is
     /// finished.
-    pub interrupted: &'a Arc<AtomicBool>,
+    pub interrupted: &'a CancellationToken,
     /// How long to wait for another process that fills the same table; nothing where it is as long
     /// as it takes.
     pub lock_timeout: Option<Duration>,
@@ -378,7 +378,12 @@ impl From<StoreError> for Error {
             StoreError::Locked(LockError::Held(_)) => ErrorKind::Locked,
             _ => ErrorKind::Flow,
         };
-        let error = Self::new(kind, error);
+        let retry = match &error {
+            StoreError::UnusablePart(_) | StoreError::ConcurrentPublish(_) => Retry::Replan,
+            StoreError::Added { .. } => Retry::UnderLock,
+            _ => Retry::Never,
+        };
+        let error = Self::new(kind, error).with_retry(retry);
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,

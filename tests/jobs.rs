@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use hygge::cache::CacheAccess;
 use hygge::config::loader;
 use hygge::execute::job::{FinishedPart, JobSpec};
@@ -48,7 +50,11 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
     .expect("a config");
     let project = Project::new(Arc::new(found)).expect("a project");
     let selected = Selection::default().resolve(&project.graph).expect("flows");
-    let request = PlanRequest::new(selected, Arc::default(), Arc::new(HashProgress::default()));
+    let request = PlanRequest::new(
+        selected,
+        CancellationToken::new(),
+        Arc::new(HashProgress::default()),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

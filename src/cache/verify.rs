@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{Cache, CacheError};
 use crate::fingerprint::Fingerprint;
@@ -29,7 +30,7 @@ impl Cache {
     pub async fn verify(
         &self,
         percent: u8,
-        interrupted: &AtomicBool,
+        interrupted: &CancellationToken,
     ) -> Result<VerifyReport, CacheError> {
         let mut verified = VerifyReport::default();
         let day = jiff::Timestamp::now().as_second() / 86_400;
@@ -43,7 +44,7 @@ impl Cache {
             }
             let file = nofollow::open(&path)?;
             let read = Fingerprint::hash_reader(&file, |_| fs::check_interrupted(interrupted));
-            if interrupted.load(Ordering::Relaxed) {
+            if interrupted.is_cancelled() {
                 break;
             }
             verified.parts += 1;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use clap::Args as ClapArgs;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::depfile::Syntax;
@@ -19,7 +19,7 @@ use crate::cache::index::IndexReset;
 use crate::cache::{Cache, CacheAccess, CacheError, set_index_aside};
 use crate::config::loader::LoadedConfig;
 use crate::config::schema::CacheKeep;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result, Retry};
 use crate::execute;
 use crate::execute::event::Summary;
 use crate::flow::FlowName;
@@ -124,7 +124,7 @@ pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
         };
         match attempt.run(project).await {
             // It may only show when it is written to: what was published by then is found fresh.
-            Err(error) if is_damaged(&error) && !(build.dry_run || build.check) => {
+            Err(error) if error.retry() == Retry::NewIndex && !(build.dry_run || build.check) => {
                 attempt.reset_index = Some(IndexReset::Damaged(set_index_aside(&folder).await?));
                 attempt.run(load_project(global.file.as_deref())?.1).await
             }
@@ -154,7 +154,7 @@ struct BuildAttempt<'a> {
     output_files: OutputFiles<'a>,
     loaded: &'a LoadedConfig,
     began: (SystemTime, Instant),
-    interrupted: Arc<AtomicBool>,
+    interrupted: CancellationToken,
     /// What became of the index in the one before.
     reset_index: Option<IndexReset>,
 }
@@ -214,7 +214,11 @@ impl BuildAttempt<'_> {
         let written = self.write_files(&planner, &summary);
         written.iter().flatten().for_each(|text| report.warn(text));
         report.summary(&summary, planner.hashed_bytes());
-        if summary.unrecorded.as_ref().is_some_and(is_damaged) {
+        if summary
+            .unrecorded
+            .as_ref()
+            .is_some_and(|error| error.retry() == Retry::NewIndex)
+        {
             // The next build begins a new one.
             set_index_aside(&folder).await?;
         } else if summary.flows_with_work() > 0 {
@@ -260,7 +264,7 @@ impl BuildAttempt<'_> {
 async fn plan(
     build: &Build,
     project: Project,
-    interrupted: &Arc<AtomicBool>,
+    interrupted: &CancellationToken,
     hashing: Arc<HashProgress>,
 ) -> Result<(Planner, Plan)> {
     let selection = Selection {
@@ -298,21 +302,10 @@ async fn plan(
     Ok((planner, plan))
 }
 
-/// True where the index can be begun anew.
-fn is_damaged(error: &Error) -> bool {
-    matches!(
-        error.downcast_source(),
-        Some(CacheError::Index {
-            is_damaged: true,
-            ..
-        })
-    )
-}
-
 fn execute_options(
     build: &Build,
     planner: &Planner,
-    interrupted: Arc<AtomicBool>,
+    interrupted: CancellationToken,
 ) -> execute::RunOptions {
     let config = &planner.project.config.options;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

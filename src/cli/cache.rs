@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -263,10 +262,7 @@ async fn verify(
         &lines,
     );
     Ok(
-        match (
-            wait.interrupted.load(Ordering::Relaxed),
-            verified.damaged.is_empty(),
-        ) {
+        match (wait.interrupted.is_cancelled(), verified.damaged.is_empty()) {
             (true, _) => ErrorKind::Interrupted.exit_code(),
             (false, true) => 0,
             (false, false) => ErrorKind::Flow.exit_code(),

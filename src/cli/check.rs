@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::{OTHER_INTERRUPT_NOTE, watch_for_interrupts};
@@ -16,7 +16,7 @@ use crate::cache::{Cache, CacheAccess};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
 use crate::config::variables::{VariableError, VariableErrors};
-use crate::connection::{ConnectionError, ping, wait_for_interrupt};
+use crate::connection::{ConnectionError, ping};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::resolved::resolved_config;
 use crate::flow::{Flow, FlowName};
@@ -194,13 +194,13 @@ async fn check_everything(
 
 /// Waits for something, but no longer than the command goes on.
 async fn unless_interrupted<T>(
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
     work: impl Future<Output = T>,
 ) -> Result<T> {
     tokio::select! {
         // Whatever it has found by then.
         biased;
-        () = wait_for_interrupt(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        () = interrupted.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         done = work => Ok(done),
     }
 }
@@ -208,7 +208,7 @@ async fn unless_interrupted<T>(
 /// Why a build would not make flows whose home and store are well by themselves.
 async fn blocked_flows(
     project: Project,
-    interrupted: &Arc<AtomicBool>,
+    interrupted: &CancellationToken,
 ) -> Result<(Project, HashMap<FlowName, Error>)> {
     let selected = select(&Selection::default(), &project)?;
     let hashing = Arc::<HashProgress>::default();

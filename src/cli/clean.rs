@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::wait_unless;
@@ -142,7 +143,7 @@ fn published_targets(project: &Project, flows: &[String]) -> Result<Vec<CleanTar
 /// alone.
 async fn orphan_targets(project: Project) -> Result<Vec<CleanTarget>> {
     let selected = select(&Selection::default(), &project)?;
-    let request = PlanRequest::new(selected, Arc::default(), Arc::default());
+    let request = PlanRequest::new(selected, CancellationToken::new(), Arc::default());
     let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
     let (removable, others) = planner.removable_stores().await?;
     for orphan in others {

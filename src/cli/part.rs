@@ -3,9 +3,9 @@
 
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args as ClapArgs;
+use tokio_util::sync::CancellationToken;
 
 use super::print_bytes;
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +41,8 @@ pub(super) fn run(command: &PartArgs) -> Result<u8> {
         .read_to_string(&mut text)
         .map_err(failed)?;
     fs::create_folder(&command.into)?;
-    let made = JobSpec::read(&text)?.run(fs::real_path(&command.into)?, &AtomicBool::new(false))?;
+    let made =
+        JobSpec::read(&text)?.run(fs::real_path(&command.into)?, &CancellationToken::new())?;
     let mut lines = Vec::new();
     for part in made {
         serde_json::to_writer(&mut lines, &part)

@@ -1,13 +1,12 @@
 //! How long a command waits for other processes, what it says meanwhile, and what ends it before.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use super::args::OutputFormat;
 use super::parse_duration;
@@ -48,7 +47,7 @@ impl WaitOptions {
     /// The same, until the run is interrupted.
     pub(super) fn to_wait(
         &self,
-        interrupted: &Arc<AtomicBool>,
+        interrupted: &CancellationToken,
         format: OutputFormat,
     ) -> CacheLockWait {
         CacheLockWait {
@@ -63,7 +62,7 @@ impl WaitOptions {
 pub(super) fn without_waiting() -> CacheLockWait {
     CacheLockWait {
         limit: Some(Duration::ZERO),
-        interrupted: Arc::default(),
+        interrupted: CancellationToken::new(),
         on_wait: WaitCallback::default(),
     }
 }
@@ -92,8 +91,8 @@ fn cache_wait_notice(format: OutputFormat) -> WaitCallback {
 
 /// The first Ctrl-C or SIGTERM is said to be seen, with what becomes of the run then, and is seen
 /// in what is given; the second ends the process.
-pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
+pub(super) fn watch_for_interrupts(then: &'static str) -> CancellationToken {
+    let interrupted = CancellationToken::new();
     set_interrupt_flag(&interrupted);
     let seen = interrupted.clone();
     tokio::spawn(async move {
@@ -108,10 +107,11 @@ pub(super) fn watch_for_interrupts(then: &'static str) -> Arc<AtomicBool> {
             if !received {
                 return;
             }
-            if seen.swap(true, Ordering::Relaxed) {
+            if seen.is_cancelled() {
                 output::clear_progress_on_exit();
                 std::process::exit(ErrorKind::Interrupted.exit_code().into());
             }
+            seen.cancel();
             // Whoever does not read what is said does not hold up the second.
             drop(spawn_blocking(move || {
                 OutputStream::Error.write_line(&format!(

@@ -4,28 +4,19 @@
 
 use std::cell::Cell;
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::threads;
 
 /// How long something that is being finished is waited for after an interruption.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether the run shall end.
-const TICK: Duration = Duration::from_millis(20);
-
-/// Waits until a run shall end.
-pub async fn wait_for_interrupt(interrupted: &AtomicBool) {
-    while !interrupted.load(Ordering::Relaxed) {
-        tokio::time::sleep(TICK).await;
-    }
-}
 
 /// What stores ask databases by, in turns: their callers wait on threads of their own. Each has one
 /// worker, for where a second one cannot be begun, tokio waits for the first, which never ends.
@@ -85,10 +76,10 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
 }
 
 /// What ends every wait for a database, once the process is told to end.
-static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static INTERRUPTED: OnceLock<CancellationToken> = OnceLock::new();
 
 /// From now on no wait for a database lasts longer than the run.
-pub fn set_interrupt_flag(interrupted: &Arc<AtomicBool>) {
+pub fn set_interrupt_flag(interrupted: &CancellationToken) {
     // A process has one run.
     drop(INTERRUPTED.set(interrupted.clone()));
 }
@@ -139,7 +130,7 @@ pub fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stati
     spawn(async move {
         let interrupted = async {
             match INTERRUPTED.get() {
-                Some(interrupted) => wait_for_interrupt(interrupted).await,
+                Some(interrupted) => interrupted.cancelled().await,
                 None => pending().await,
             }
             if patience == WaitLimit::GracePeriod {
@@ -179,5 +170,6 @@ impl From<WaitTimedOut> for Error {
     fn from(error: WaitTimedOut) -> Self {
         Self::new(ErrorKind::Flow, error)
             .with_hint("something may hold a lock there; timeout of the flow allows more")
+            .with_retry(Retry::TimedOut)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Dialect;
 use super::redaction::Redaction;
 use super::untrusted_schema::UNSAFE_USE_PREFIX;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Retry};
 use crate::fs;
 
 /// Why a database does not give what it was asked for.
@@ -395,7 +395,12 @@ impl From<ConnectionError> for Error {
                 _ => failure.connect_hint(),
             },
         };
-        let error = Self::new(ErrorKind::Flow, error);
+        let retry = if error.is_transient() {
+            Retry::Later
+        } else {
+            Retry::Never
+        };
+        let error = Self::new(ErrorKind::Flow, error).with_retry(retry);
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,

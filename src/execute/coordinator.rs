@@ -11,7 +11,6 @@ mod timer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -25,20 +24,16 @@ use timer::FlowTimer;
 use super::RunOptions;
 use super::event::{Event, Outcome, Summary};
 use super::lock_store::LockedStore;
-use super::task::InputError;
 use crate::cache::CacheError;
 use crate::cache::recorder::{Recorder, Syncer};
-use crate::connection::wait_for_interrupt;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::flow::FlowName;
 use crate::fs::Barriers;
 use crate::home::ReadSession;
 use crate::plan::stale::{Reason, Verdict};
-use crate::plan::table::is_transient;
 use crate::plan::work::PlannedPart;
 use crate::plan::{Plan, PlannedFlow, Planner};
-use crate::store::StoreError;
 use crate::threads::ThreadPool;
 
 /// How many stores are taken at once. They may all wait for other processes: the threads that make
@@ -190,7 +185,7 @@ impl<'r> Coordinator<'r> {
         self.enqueue_plan(plan);
         self.record_changes();
         loop {
-            if self.options.interrupted.load(Ordering::Relaxed) {
+            if self.options.interrupted.is_cancelled() {
                 self.stopping = true;
             }
             while let Some(step) = self.ready_flows.pop_front() {
@@ -236,7 +231,7 @@ impl<'r> Coordinator<'r> {
         cache.staging.end_run();
         self.planner.databases.wait_for_cancellations().await;
         self.barriers.wait_all()?;
-        self.summary.interrupted = self.options.interrupted.load(Ordering::Relaxed);
+        self.summary.interrupted = self.options.interrupted.is_cancelled();
         Ok(self.summary)
     }
 
@@ -302,7 +297,7 @@ impl<'r> Coordinator<'r> {
                     step.clone(),
                     work.clone(),
                     began,
-                    allowed.map(FlowTimer::new),
+                    allowed.map(|limit| FlowTimer::new(limit, &self.options.interrupted)),
                 );
                 self.running.insert(flow.clone(), running);
                 self.ready_stores.push_back(flow);
@@ -441,11 +436,8 @@ impl<'r> Coordinator<'r> {
             .planner
             .flow(flow)
             .is_ok_and(|flow| flow.upstream().is_some());
-        let is_lost = matches!(
-            error.downcast_source(),
-            Some(StoreError::UnusablePart(_) | StoreError::ConcurrentPublish(_))
-        ) || (reads_a_store
-            && matches!(error.downcast_source(), Some(InputError::Changed(_))));
+        let is_lost =
+            error.retry() == Retry::Replan || (reads_a_store && error.retry() == Retry::Reread);
         let tries = self.conflicts.entry(flow.clone()).or_default();
         *tries += usize::from(is_lost);
         is_lost && *tries <= MAX_CONFLICT_RETRIES
@@ -456,7 +448,7 @@ impl<'r> Coordinator<'r> {
     fn retry_later(&mut self, flow: &FlowName, step: &PlannedFlow, error: &Error) -> bool {
         let allowed = self.planner.flow(flow).map_or(0, |flow| flow.retries);
         let failures = self.failures.entry(flow.clone()).or_default();
-        if self.stopping || !is_transient(error) || *failures >= allowed {
+        if self.stopping || !error.is_transient() || *failures >= allowed {
             return false;
         }
         *failures += 1;
@@ -479,7 +471,7 @@ impl<'r> Coordinator<'r> {
         });
         let (step, interrupted) = (step.clone(), self.options.interrupted.clone());
         let task = self.tasks.spawn(async move {
-            drop(tokio::time::timeout(rest, wait_for_interrupt(&interrupted)).await);
+            drop(tokio::time::timeout(rest, interrupted.cancelled()).await);
             TaskResult::DelayOver(step)
         });
         self.running_tasks
@@ -489,7 +481,7 @@ impl<'r> Coordinator<'r> {
 
     /// A flow has rested.
     fn resume_after_delay(&mut self, step: PlannedFlow) {
-        if self.stopping || self.options.interrupted.load(Ordering::Relaxed) {
+        if self.stopping || self.options.interrupted.is_cancelled() {
             let because = self.stop_reason();
             let began = self.start_time(&step.flow);
             return self.end_flow(&step.flow, Outcome::Skipped { because }, began);
@@ -542,7 +534,7 @@ impl<'r> Coordinator<'r> {
         if self.should_retry_conflict(flow, &error) {
             return self.requeue(&running.planned);
         }
-        let outcome = if self.options.interrupted.load(Ordering::Relaxed) {
+        let outcome = if self.options.interrupted.is_cancelled() {
             Outcome::Skipped {
                 because: "interrupted".into(),
             }
@@ -634,7 +626,7 @@ impl<'r> Coordinator<'r> {
     }
 
     fn stop_reason(&self) -> String {
-        if self.options.interrupted.load(Ordering::Relaxed) {
+        if self.options.interrupted.is_cancelled() {
             "interrupted".into()
         } else {
             "another flow failed".into()

@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::task;
 use crate::cache::index::PartRecord;
@@ -280,7 +280,11 @@ impl JobSpec {
     ///
     /// # Errors
     /// A part cannot be made. Those that were made before stay.
-    pub fn run(&self, folder: PathBuf, interrupted: &AtomicBool) -> Result<Vec<FinishedPart>> {
+    pub fn run(
+        &self,
+        folder: PathBuf,
+        interrupted: &CancellationToken,
+    ) -> Result<Vec<FinishedPart>> {
         let (home, format) = (self.home.format()?, self.target.format.format()?);
         let compression = self.target.compression.compression(format.as_ref())?;
         let target = OutputSpec {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::connection::run_with_timeout;
@@ -40,7 +40,7 @@ pub(super) struct StoreLocker {
     pub(super) barriers: Arc<Barriers>,
     pub(super) keep_staged: KeepStaged,
     pub(super) lock_timeout: Option<Duration>,
-    pub(super) interrupted: Arc<AtomicBool>,
+    pub(super) interrupted: CancellationToken,
 }
 
 impl StoreLocker {
@@ -95,7 +95,7 @@ impl StoreLocker {
                 Err(StoreError::Locked(LockError::Held(held))) => held,
                 Err(error) => return Err(error.into()),
             };
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.interrupted.is_cancelled() {
                 return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
             }
             if self

@@ -4,23 +4,21 @@
 //! It runs on a thread of its own. The partition is whole or not at all: only its last part's key
 //! says that it is the last.
 
-use std::sync::atomic::AtomicBool;
-
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::task::{InputError, WrittenPart, write_part};
 use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::UnfinishedPart;
-use crate::connection::wait_for_interrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::OutputSpec;
 use crate::format::batch::concat_batches;
 use crate::home::PartBatch;
-use crate::plan::table::{DEFAULT_ROWS_PER_PART, TableWork, partition_part_key};
+use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, TableWork, partition_part_key};
 
 /// How a partition is read.
 pub(super) struct PartitionTask<'a> {
@@ -29,7 +27,7 @@ pub(super) struct PartitionTask<'a> {
     pub(super) target: OutputSpec,
     pub(super) queue_size: usize,
     pub(super) cache: &'a Cache,
-    pub(super) interrupted: &'a AtomicBool,
+    pub(super) interrupted: &'a CancellationToken,
     pub(super) runtime: &'a Handle,
 }
 
@@ -38,7 +36,7 @@ struct RowStream<'a> {
     batches: mpsc::Receiver<PartBatch>,
     read_task: Option<JoinHandle<Result<u64>>>,
     runtime: &'a Handle,
-    interrupted: &'a AtomicBool,
+    interrupted: &'a CancellationToken,
     rows: u64,
 }
 
@@ -52,7 +50,7 @@ impl RowStream<'_> {
         let came = self.runtime.block_on(async {
             tokio::select! {
                 batch = batches.recv() => Ok(batch),
-                () = wait_for_interrupt(interrupted) => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+                () = interrupted.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
             }
         })?;
         if let Some(batch) = &came {

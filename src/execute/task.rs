@@ -4,12 +4,13 @@
 
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{
@@ -17,7 +18,7 @@ use crate::format::{
     move_groups, recode,
 };
 use crate::fs::{self, DigestWriter, FsError, nofollow};
-use crate::plan::table::PartMoved;
+use crate::plan::table_work::PartMoved;
 use crate::plan::work::{ExistingPart, FlowWork, InspectedFiles, PartLocation, PlannedPart};
 use crate::storage::{Location, SequentialReader, Version};
 use crate::store::StoreError;
@@ -55,7 +56,13 @@ impl From<InputError> for Error {
                 "this is a fault of hygge: please report it; nothing was published"
             }
         };
-        Self::new(ErrorKind::Flow, error).with_hint(hint)
+        let retry = match error {
+            InputError::Changed(_) => Retry::Reread,
+            InputError::WrongLayout(_) | InputError::RowCount { .. } => Retry::Never,
+        };
+        Self::new(ErrorKind::Flow, error)
+            .with_hint(hint)
+            .with_retry(retry)
     }
 }
 
@@ -67,7 +74,7 @@ pub(super) fn make_part(
     home: &dyn Format,
     target: &OutputSpec,
     cache: &Cache,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
 ) -> Result<PartRecord> {
     if let Some(made) = &part.existing
         && ensure_available(made, &cache.staging, interrupted)?
@@ -131,7 +138,7 @@ pub(super) fn make_from_files(
     (pieces, rows): (&[Piece], u64),
     target: &OutputSpec,
     staging: &Staging,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
 ) -> Result<PartRecord> {
     let sources = PlannedInputs(files);
     let cut = PartPieces {
@@ -281,7 +288,7 @@ impl PlannedInputs<'_> {
 fn ensure_available(
     made: &ExistingPart,
     staging: &Staging,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
 ) -> Result<bool> {
     match &made.location {
         PartLocation::InStore => Ok(true),
@@ -316,7 +323,7 @@ fn copy_whole(
     location: &Location,
     unfinished: &UnfinishedPart,
     staging: &Staging,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
 ) -> Result<(Fingerprint, u64)> {
     let local = location.local_path();
     if local.is_some_and(|path| staging.try_clone_file(unfinished, path)) {

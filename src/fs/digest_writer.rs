@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
 
 use super::File;
 
@@ -108,8 +109,8 @@ fn copy_and_digest(
 }
 
 /// Fails where a run shall end: for work that goes on for long.
-pub fn check_interrupted(interrupted: &AtomicBool) -> io::Result<()> {
-    if interrupted.load(Ordering::Relaxed) {
+pub fn check_interrupted(interrupted: &CancellationToken) -> io::Result<()> {
+    if interrupted.is_cancelled() {
         Err(io::ErrorKind::Interrupted.into())
     } else {
         Ok(())

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::append::AppendError;
 use super::lost_entities;
 use super::planner::{Planner, not_observed_error, stat_named_flows};
-use super::probe::ProbeError;
 use super::queries::FlowKey;
 use super::stale::{self, Reason, UPSTREAM_PREFIX, Verdict};
-use super::table::{WATERMARK_SETTING, has_same_watermark, is_transient};
+use super::table_work::{WATERMARK_SETTING, has_same_watermark};
+use super::upstream::{altered_upstream_error, unbuilt_upstream_error};
 use super::{Plan, PlannedFlow, append};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::home::RowSource;
@@ -202,7 +202,7 @@ impl Planner {
             return Ok(step(Verdict::Fresh, None));
         }
         let is_table = self.flow(name)?.home.as_rows().is_some();
-        if is_table && !self.sessions.contains_key(name) {
+        if is_table && self.tables.session(name).is_none() {
             // Only what reads it can say what it holds.
             if self.is_building {
                 return Ok(step(
@@ -210,7 +210,7 @@ impl Planner {
                     Some(Arc::new(self.recovery_work(name))),
                 ));
             }
-            if !self.tables.contains_key(name) {
+            if self.tables.get(name).is_none() {
                 return Ok(step(Verdict::Stale { reasons }, None));
             }
         }
@@ -261,9 +261,7 @@ impl Planner {
     /// True where another process may be publishing to the store, or to that of its home, as long
     /// as nobody has waited for its lock: what was seen may be neither the old nor the new.
     fn may_be_transient(&self, name: &FlowName, error: &Error) -> bool {
-        let is_unsteady = is_transient(error)
-            || matches!(error.downcast_source(), Some(ProbeError::Changing(_)))
-            || matches!(error.downcast_source(), Some(StoreError::Added { .. }))
+        let is_unsteady = matches!(error.retry(), Retry::Later | Retry::UnderLock)
             || self.store_state(name).is_err();
         is_unsteady && self.is_building && !self.locked.contains(name)
     }
@@ -585,21 +583,6 @@ fn blocked_verdict(error: &Error) -> Verdict {
         error: error.to_string(),
         hint: error.hint().map(String::from),
     }
-}
-
-pub(super) fn altered_upstream_error(upstream: &str) -> Error {
-    let error = format!(
-        "the store of its home, flow {upstream}, is not as it was published: files are missing or were altered"
-    );
-    Error::new(ErrorKind::Flow, error).with_hint(format!("hygge build {upstream}"))
-}
-
-pub(super) fn unbuilt_upstream_error(upstream: &str) -> Error {
-    Error::new(
-        ErrorKind::Flow,
-        format!("its home, flow {upstream}, was never built"),
-    )
-    .with_hint(format!("hygge build {upstream}"))
 }
 
 fn path_name(path: &Path) -> String {

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::orphans::{self, StoreOwners};
 use super::project::Project;
+use super::store_owners::{self, StoreOwners};
 use crate::cache::index::KnownStore;
 use crate::cache::{Cache, CacheAccess};
 use crate::error::{Error, ErrorKind, Result, join_limited};
@@ -134,13 +134,13 @@ fn project_names<'s>(
 pub async fn load_and_find(project: &Project) -> Result<Vec<LostEntities>> {
     let cache = Cache::open(&project.cache_folder(), CacheAccess::Inspect).await?;
     let mut stores = cache.index.stores;
-    if cache.index.reset.is_some() || orphans::is_moved_project(project, &stores) {
-        for orphans::StoreReceipt {
+    if cache.index.reset.is_some() || store_owners::is_moved_project(project, &stores) {
+        for store_owners::StoreReceipt {
             store,
             receipt,
             is_loss_accepted: is_given_up,
             ..
-        } in orphans::store_receipts(project)?
+        } in store_owners::store_receipts(project)?
         {
             let known = KnownStore {
                 project: receipt.project,

@@ -6,18 +6,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::index_cache::IndexCache;
 use super::lost_entities::{self, LostEntities};
-use super::orphans;
 use super::probe::{self, FlowState, Input, StoreState};
 use super::project::Project;
 use super::snapshot::{self, FlowStats, StatSnapshot};
 use super::stale::Verdict;
-use super::table::ProbedTable;
+use super::store_owners;
+use super::table_states::TableStates;
 use super::{Plan, PlanRequest, PlannedFlow};
 use crate::cache::index::{IndexChanges, IndexReset, IndexedReceipt, PartRecord};
 use crate::cache::{Cache, CacheAccess, CacheError};
@@ -29,7 +28,7 @@ use crate::flow::{Flow, FlowName};
 use crate::format::Layout;
 use crate::fs::Stat;
 use crate::graph::selection::SelectedFlows;
-use crate::home::{Listing, ReadSession};
+use crate::home::Listing;
 use crate::store::accepted_loss;
 use crate::store::receipt::Receipt;
 use crate::store::{LiveContents, StoreError};
@@ -59,10 +58,7 @@ pub struct Planner {
     pub(super) locked: HashSet<FlowName>,
     /// The databases of the config.
     pub databases: Arc<Databases>,
-    /// What tables answered.
-    pub(super) tables: HashMap<FlowName, Result<ProbedTable>>,
-    /// What tables are being read by.
-    pub(super) sessions: HashMap<FlowName, Arc<dyn ReadSession>>,
+    pub(super) tables: TableStates,
     /// Flows that have lost more entities than they allow.
     pub(super) lost_entities: Vec<LostEntities>,
 }
@@ -110,12 +106,11 @@ impl Planner {
             is_building,
             locked: HashSet::new(),
             databases,
-            tables: HashMap::new(),
-            sessions: HashMap::new(),
+            tables: TableStates::default(),
             lost_entities: Vec::new(),
         };
         if planner.cache.index.reset.is_some()
-            || orphans::is_moved_project(&planner.project, &planner.index_cache.stores)
+            || store_owners::is_moved_project(&planner.project, &planner.index_cache.stores)
         {
             planner.find_receipts()?;
         }
@@ -214,7 +209,7 @@ impl Planner {
             .collect();
         let interrupted = self.request.interrupted.clone();
         let observed = probe::probe(&flow_stats, &mut self.index_cache, &interrupted);
-        if interrupted.load(Ordering::Relaxed) {
+        if interrupted.is_cancelled() {
             // What was hashed by now need not be hashed again.
             self.write_back().await?;
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
@@ -577,12 +572,12 @@ impl Planner {
 
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
-        for orphans::StoreReceipt {
+        for store_owners::StoreReceipt {
             store,
             stat,
             receipt,
             is_loss_accepted: is_given_up,
-        } in orphans::store_receipts(&self.project)?
+        } in store_owners::store_receipts(&self.project)?
         {
             self.index_cache.set_receipt(
                 &store,

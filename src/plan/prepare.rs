@@ -342,7 +342,7 @@ impl Planner {
             })
         };
         let files: Option<Vec<Input>> = parts.iter().map(input).collect();
-        files.ok_or_else(|| super::judge::altered_upstream_error(upstream.name.as_str()))
+        files.ok_or_else(|| super::upstream::altered_upstream_error(upstream.name.as_str()))
     }
 
     /// The layouts of files: from the index where their bytes were seen before.

@@ -6,16 +6,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use rayon::iter::{IntoParallelRefIterator, IntoParallelRefMutIterator, ParallelIterator};
+use tokio_util::sync::CancellationToken;
 
 use super::HashProgress;
 use super::index_cache::IndexCache;
 use super::snapshot::{FlowStats, StoreStats};
 use crate::cache::index::IndexedReceipt;
 use crate::connection::run_with_timeout;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, MemoEntry, UnixNanos};
 use crate::flow::Flow;
@@ -116,7 +116,7 @@ struct StoreProbe {
 pub fn probe(
     flow_stats: &[(&Flow, &Path, &FlowStats)],
     index_cache: &mut IndexCache,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
 ) -> Vec<FlowState> {
     // What is asked of databases is asked at once.
     let known = &*index_cache;
@@ -334,7 +334,11 @@ fn memo_digest(memo: Option<&FolderMemo>, name: &str, version: &Version) -> Dige
 }
 
 /// Hashes a file and checks that it has the same version before and after.
-fn hash_requested(wanted: &mut HashRequest, hashing: &HashProgress, interrupted: &AtomicBool) {
+fn hash_requested(
+    wanted: &mut HashRequest,
+    hashing: &HashProgress,
+    interrupted: &CancellationToken,
+) {
     let now = UnixNanos::now();
     let digest = || -> Result<(Fingerprint, UnixNanos)> {
         let file = OpenFile::new(&wanted.location())?;
@@ -380,6 +384,8 @@ pub enum ProbeError {
 
 impl From<ProbeError> for Error {
     fn from(error: ProbeError) -> Self {
-        Self::new(ErrorKind::Flow, error).with_hint("build again when its writer is done")
+        Self::new(ErrorKind::Flow, error)
+            .with_hint("build again when its writer is done")
+            .with_retry(Retry::UnderLock)
     }
 }

@@ -1,8 +1,4 @@
 //! Tables: what databases answer, and how the partitions that they are read in become parts.
-//!
-//! A partition may become several parts, and how many is known only when it was read. So each
-//! part's key says where in its partition it stands and whether it is the last: a partition is used
-//! again where all of its parts are at hand, the last included.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,83 +9,17 @@ use tokio::task::JoinHandle;
 use super::prepare::reuse_numbers;
 use super::probe::StoreState;
 use super::queries::FlowKey;
+use super::table_states::ProbedTable;
+use super::table_work::{TableWork, has_same_watermark, partition_part_key};
 use super::work::{FlowWork, PlannedPart};
 use super::{Planner, schema_changes};
-use crate::connection::{ConnectionError, wait_for_interrupt, with_timeout};
+use crate::connection::with_timeout;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::key::{Components, KeyKind, KeyWriter};
+use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::{Flow, FlowName};
-use crate::home::{PreviousRead, ReadPartition, ReadSession, RowSource, TableState};
-use crate::store::receipt::{PartInput, PublishedSet};
-
-/// How many rows a part has that is made from a table, where nothing is said.
-pub const DEFAULT_ROWS_PER_PART: u64 = 1_000_000;
-
-/// The field of the recipe that names a table's watermark.
-pub const WATERMARK_SETTING: &str = "home.watermark";
-
-/// What is known of a table.
-#[derive(Clone, Debug)]
-pub struct ProbedTable {
-    /// What it answered.
-    pub table_state: Arc<TableState>,
-    /// True where that was in the reading from which its parts are made.
-    pub is_from_session: bool,
-    /// Published parts that stay: what was asked for is besides.
-    pub retained: Arc<[PlannedPart]>,
-}
-
-/// The key of a part: where in its partition it stands, and whether the partition ends with it.
-pub fn partition_part_key(
-    recipe: &Fingerprint,
-    answer: &TableState,
-    partition: &ReadPartition,
-    number: usize,
-    is_last: bool,
-) -> Fingerprint {
-    let mut key = KeyWriter::new(KeyKind::Part);
-    key.digest(recipe)
-        .text("unit")
-        .text(&partition.name)
-        .digest(&partition.digest)
-        .digest(&answer.schema_digest);
-    key.count(number).number(u64::from(is_last));
-    key.finish()
-}
-
-/// A part that another flow made is no longer where it was seen: that flow has published it
-/// meanwhile, or let it go.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("a part of {0} that another flow made is no longer where it was")]
-pub struct PartMoved(pub String);
-
-impl From<PartMoved> for Error {
-    fn from(error: PartMoved) -> Self {
-        Self::new(ErrorKind::Flow, error).with_hint("build again; nothing was published")
-    }
-}
-
-/// True where another try may do: the connection failed for a while, or a part was moved meanwhile.
-pub fn is_transient(error: &Error) -> bool {
-    error
-        .downcast_source::<ConnectionError>()
-        .is_some_and(ConnectionError::is_transient)
-        || error.downcast_source::<PartMoved>().is_some()
-}
-
-/// What a flow with a table is made of.
-#[derive(Clone, Debug)]
-pub struct TableWork {
-    /// What the table has.
-    pub table_state: Arc<TableState>,
-    /// What keys of parts are made with.
-    pub recipe: Fingerprint,
-    /// What reads it; `None` where it is only planned.
-    pub session: Option<Arc<dyn ReadSession>>,
-    /// What its reader should know of this build, in words.
-    pub remarks: Vec<String>,
-}
+use crate::home::{PreviousRead, ReadPartition, ReadSession, TableState};
+use crate::store::receipt::PartInput;
 
 impl Planner {
     /// Asks the tables of flows what they hold, all at once, but for those that are read whatever
@@ -131,7 +61,7 @@ impl Planner {
         let interrupted = self.request.interrupted.clone();
         let answers = tokio::select! {
             answers = join_all(probes) => Some(answers),
-            () = wait_for_interrupt(&interrupted) => None,
+            () = interrupted.cancelled() => None,
         };
         let Some(answers) = answers else {
             self.databases.wait_for_cancellations().await;
@@ -218,7 +148,7 @@ impl Planner {
                 .as_rows()
                 .is_some_and(|table| table.detects_changes())
         });
-        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_from_session);
+        let is_read = self.tables.is_from_session(name);
         let is_certain = self.is_building && (self.is_forced(name) || self.receipt(name).is_none());
         is_probed && !is_read && !is_certain
     }
@@ -228,8 +158,7 @@ impl Planner {
         let is_table = self
             .flow(name)
             .is_ok_and(|flow| flow.home.as_rows().is_some());
-        let is_read = matches!(self.tables.get(name), Some(Ok(seen)) if seen.is_from_session);
-        is_table && !is_read && self.fixed_set(name).is_none()
+        is_table && !self.tables.is_from_session(name) && self.fixed_set(name).is_none()
     }
 
     /// What a flow's table holds is known from a reading.
@@ -239,27 +168,17 @@ impl Planner {
         reading: Arc<dyn ReadSession>,
         stay: Arc<[PlannedPart]>,
     ) {
-        self.tables.insert(
-            name.clone(),
-            Ok(ProbedTable {
-                table_state: reading.table_state().clone(),
-                is_from_session: true,
-                retained: stay,
-            }),
-        );
-        self.sessions.insert(name.clone(), reading);
+        self.tables.open(name, reading, stay);
     }
 
     /// All that a flow needs of its table was read: its sessions are free for others.
     pub fn close_session(&mut self, name: &FlowName) -> Option<JoinHandle<()>> {
-        let reading = self.sessions.remove(name)?;
-        Some(tokio::spawn(async move { reading.close().await }))
+        self.tables.close_session(name)
     }
 
     /// The flow has ended: what its table holds may be something else by now.
     pub fn forget_table(&mut self, name: &FlowName) {
-        self.close_session(name);
-        self.tables.remove(name);
+        self.tables.forget(name);
     }
 
     /// What a flow's table holds, as components of its key; what was published where it was not
@@ -351,7 +270,7 @@ impl Planner {
         parts: &[PlannedPart],
         state: &StoreState,
     ) -> TableWork {
-        let reading = self.sessions.get(&flow.name).cloned();
+        let reading = self.tables.session(&flow.name).cloned();
         let mut remarks = answer.remarks.clone();
         let published = state
             .receipt
@@ -459,16 +378,6 @@ pub(super) fn recipe_digest(key: &FlowKey) -> Fingerprint {
         ..Components::default()
     }
     .key(KeyKind::Flow)
-}
-
-/// True where a set was made by the watermark that the table has now.
-pub(super) fn has_same_watermark(table: &dyn RowSource, published: &PublishedSet) -> bool {
-    published
-        .components
-        .settings
-        .get(WATERMARK_SETTING)
-        .map(String::as_str)
-        == table.watermark()
 }
 
 impl PlannedPart {

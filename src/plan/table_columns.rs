@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use super::table::is_transient;
 use super::work::FlowWork;
-use crate::connection::{WaitTimedOut, run_with_timeout};
-use crate::error::{Error, Result};
+use crate::connection::run_with_timeout;
+use crate::error::{Error, Result, Retry};
 use crate::flow::Flow;
 use crate::format::{Format, OpenFile};
 
@@ -43,9 +42,7 @@ pub(super) fn check_table_columns(
     // The session that its home is read by may be the last that there is for this user, or that a
     // pooler has. What is not found now is found when the table is filled.
     match run_with_timeout(Some(TABLE_CHECK_TIMEOUT), check).map_err(Error::from) {
-        Err(error) if is_transient(&error) || error.downcast_source::<WaitTimedOut>().is_some() => {
-            Ok(Vec::new())
-        }
+        Err(error) if matches!(error.retry(), Retry::Later | Retry::TimedOut) => Ok(Vec::new()),
         checked => checked,
     }
 }

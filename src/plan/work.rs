@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
 use super::slice::Slice;
-use super::table::TableWork;
+use super::table_work::TableWork;
 use crate::cache::index::PartRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;

@@ -11,6 +11,7 @@ mod cells;
 mod check;
 mod clear;
 mod columns;
+mod engine;
 mod feed;
 mod json;
 mod load;
@@ -23,6 +24,7 @@ mod resolved_table;
 mod rule;
 mod sqlite;
 mod table_contents;
+mod target;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::value_types::{BoundedNumber, StringList};
 use crate::connection::Relation;
 use crate::connection::lexer::{StatementEnd, find_statement_end};
-use crate::connection::{self, Database, Databases, Dialect, block_on};
+use crate::connection::{self, Database, Databases, Dialect, Session, block_on};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
@@ -55,6 +57,8 @@ use crate::format::{Compression, OutputSpec};
 use crate::fs::{self, Lock, Stat, nofollow};
 use crate::home::Home;
 use crate::home::sql::{SqlHome, find_connection, parse_condition};
+
+use engine::WriteEngine;
 
 /// A store in a database.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -297,6 +301,19 @@ impl SqlStore {
     fn lock_file(&self, real: &Path) -> PathBuf {
         real.with_extension("lock")
     }
+}
+
+/// The databases whose tables are filled.
+fn engine(dialect: Dialect) -> &'static dyn WriteEngine {
+    match dialect {
+        Dialect::Sqlite => &sqlite::Sqlite,
+        Dialect::Postgres => &postgres::Postgres,
+        Dialect::MySql => &mysql::MySql,
+    }
+}
+
+fn engine_of(session: &Session) -> &'static dyn WriteEngine {
+    engine(session.database().dialect)
 }
 
 impl Store for SqlStore {

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+
+use tokio_util::sync::CancellationToken;
 
 use hygge::error::Error;
 use hygge::flow::factory::formats;
@@ -280,7 +281,7 @@ fn read(
     let cut = PartPieces {
         inputs: &One(path.to_path_buf()),
         pieces,
-        interrupted: &AtomicBool::new(false),
+        interrupted: &CancellationToken::new(),
     };
     format.reader().decode(&cut, &mut |batch| {
         found.push(batch);
@@ -431,7 +432,7 @@ fn every_format_becomes_every_other() {
             let cut = PartPieces {
                 inputs: &One(path.clone()),
                 pieces: &pieces,
-                interrupted: &AtomicBool::new(false),
+                interrupted: &CancellationToken::new(),
             };
             let mut bytes = Vec::new();
             let rows = recode(
@@ -449,10 +450,12 @@ fn every_format_becomes_every_other() {
                 &all(vec![batch(), batch()]),
                 &what,
             );
+            let ended = CancellationToken::new();
+            ended.cancel();
             let interrupted = PartPieces {
                 inputs: &One(path.clone()),
                 pieces: &pieces,
-                interrupted: &AtomicBool::new(true),
+                interrupted: &ended,
             };
             let ended = recode(
                 home.as_ref(),

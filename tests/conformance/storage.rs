@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
 
 use hygge::error::Error;
 use hygge::flow::factory::formats;
@@ -404,7 +405,7 @@ fn formats_read_and_move_what_lies_anywhere() {
             let part = PartPieces {
                 inputs: &inputs,
                 pieces: &pieces,
-                interrupted: &AtomicBool::new(false),
+                interrupted: &CancellationToken::new(),
             };
             let mut rows = Vec::new();
             format

@@ -10,7 +10,6 @@ use super::timer::FlowTimer;
 use super::{Coordinator, TaskKind, TaskResult};
 use crate::cache::history::PastSet;
 use crate::cache::index::IndexChanges;
-use crate::connection::wait_for_interrupt;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::{Event, Outcome, PublishSummary};
 use crate::execute::lock_store::{LockedStore, StoreLocker};
@@ -90,7 +89,7 @@ impl Coordinator<'_> {
         let interrupted = running
             .timer
             .as_ref()
-            .map_or(&self.options.interrupted, FlowTimer::stop_flag)
+            .map_or(&self.options.interrupted, FlowTimer::interrupted)
             .clone();
         let format = self.planner.project.input_format(&described);
         let runtime = Handle::current();
@@ -229,13 +228,13 @@ impl Coordinator<'_> {
         let interrupted = running
             .timer
             .as_ref()
-            .map_or(&self.options.interrupted, FlowTimer::stop_flag)
+            .map_or(&self.options.interrupted, FlowTimer::interrupted)
             .clone();
         let task = self.tasks.spawn(async move {
             let Some(table) = described.home.as_rows() else { return TaskResult::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
             tokio::select! {
                 opened = table.open_session(&databases, &before) => TaskResult::Opened(opened.map(|reading| (reading, stay))),
-                () = wait_for_interrupt(&interrupted) => TaskResult::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),
+                () = interrupted.cancelled() => TaskResult::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),
             }
         });
         self.running_tasks

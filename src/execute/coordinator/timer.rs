@@ -1,9 +1,9 @@
 //! The time that a flow may take: it counts while parts of the flow are in work, and not while they
 //! wait for a processor or for another process.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use super::Coordinator;
 use crate::error::{Error, ErrorKind};
@@ -17,17 +17,17 @@ pub(super) struct FlowTimer {
     spent: Duration,
     /// Since when it counts; `None` while nothing of the flow is in work.
     since: Option<Instant>,
-    /// Set when its parts in work shall end.
-    stop_flag: Arc<AtomicBool>,
+    /// Cancelled when its parts in work shall end, with the run or before.
+    interrupted: CancellationToken,
 }
 
 impl FlowTimer {
-    pub(super) fn new(allowed: Duration) -> Self {
+    pub(super) fn new(limit: Duration, run: &CancellationToken) -> Self {
         Self {
-            limit: allowed,
+            limit,
             spent: Duration::ZERO,
             since: None,
-            stop_flag: Arc::default(),
+            interrupted: run.child_token(),
         }
     }
 
@@ -43,12 +43,8 @@ impl FlowTimer {
     }
 
     /// What parts in work look at.
-    pub(super) fn stop_flag(&self) -> &Arc<AtomicBool> {
-        &self.stop_flag
-    }
-
-    fn stop(&self) {
-        self.stop_flag.store(true, Ordering::Relaxed);
+    pub(super) fn interrupted(&self) -> &CancellationToken {
+        &self.interrupted
     }
 
     fn has_expired(&self) -> bool {
@@ -63,7 +59,6 @@ impl FlowTimer {
 impl Coordinator<'_> {
     /// Fails the flows that take too long; what is being published is finished.
     pub(super) fn check_timeouts(&mut self) {
-        let interrupted = self.options.interrupted.load(Ordering::Relaxed);
         let mut late = Vec::new();
         for (flow, running) in &mut self.running {
             let Some(clock) = &running.timer else {
@@ -72,10 +67,8 @@ impl Coordinator<'_> {
             // While its table is opened, it is not known yet how many parts are missing.
             let is_under_way = running.missing_parts > 0 || running.in_flight > 0;
             let is_late = running.error.is_none() && is_under_way && clock.has_expired();
-            if interrupted || is_late {
-                clock.stop();
-            }
             if is_late {
+                clock.interrupted.cancel();
                 late.push((flow.clone(), clock.limit));
             }
         }

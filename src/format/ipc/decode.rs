@@ -5,7 +5,6 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use polars_arrow::datatypes::{ArrowSchema, Field};
 use polars_arrow::io::ipc::IpcSchema;
@@ -159,7 +158,7 @@ pub(super) fn for_each_batch(
                 None => 0..source.batches.len(),
             };
             for number in batches {
-                if part.interrupted.load(Ordering::Relaxed) {
+                if part.interrupted.is_cancelled() {
                     return Err(FormatError::Interrupted);
                 }
                 if source

@@ -7,7 +7,6 @@
 
 use std::io::{Cursor, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ::parquet::file::metadata::KeyValue as Note;
 use polars_arrow::array::{Array, new_empty_array};
@@ -58,7 +57,7 @@ pub(super) fn decode(
             None => 0..footer.groups.len(),
         };
         for group in groups {
-            if part.interrupted.load(Ordering::Relaxed) {
+            if part.interrupted.is_cancelled() {
                 return Err(FormatError::Interrupted);
             }
             if footer.groups.get(group).is_none_or(|group| group.rows == 0) {

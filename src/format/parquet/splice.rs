@@ -5,7 +5,6 @@
 //! were.
 
 use std::io::Write;
-use std::sync::atomic::Ordering;
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -47,7 +46,7 @@ pub(super) fn move_groups(
             None => 0..footer.groups.len(),
         };
         for number in groups {
-            if part.interrupted.load(Ordering::Relaxed) {
+            if part.interrupted.is_cancelled() {
                 return Err(FormatError::Interrupted);
             }
             let Some(group) = footer.groups.get(number) else {

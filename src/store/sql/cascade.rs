@@ -1,8 +1,8 @@
 //! Rows of other tables that would go or change with rows of this one, by foreign keys of theirs.
 
-use super::SqlStore;
-use super::catalog::{self, Cascade};
+use super::catalog::Cascade;
 use super::resolved_table::ResolvedTable;
+use super::{SqlStore, engine_of};
 use crate::connection::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::StoreUpdate;
@@ -34,7 +34,7 @@ pub(super) async fn check(
                 .iter()
                 .any(|column| !store.key.contains(column))
     };
-    let found = catalog::cascades(resolved, session).await?;
+    let found = engine_of(session).cascades(resolved, session).await?;
     let found: Vec<&Cascade> = found
         .iter()
         .filter(|cascade| removes && cascade.is_on_delete || is_changed(cascade))
@@ -51,7 +51,7 @@ pub(super) async fn check_removal(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<()> {
-    let found = catalog::cascades(resolved, session).await?;
+    let found = engine_of(session).cascades(resolved, session).await?;
     let found: Vec<&Cascade> = found
         .iter()
         .filter(|cascade| cascade.is_on_delete)

@@ -3,14 +3,12 @@
 //!
 //! How each database is asked stands in a file of its own.
 
-mod mysql;
-mod postgres;
-mod sqlite;
+pub(super) mod mysql;
+pub(super) mod postgres;
+pub(super) mod sqlite;
 
-use super::resolved_table::ResolvedTable;
 use super::rule::{ByteLength, DecimalDigits, Rule, TextForm, TextRule};
 use crate::connection::types::ColumnType;
-use crate::connection::{Dialect, Session};
 use crate::error::Result;
 
 pub(super) use postgres::{Cascade, WireType};
@@ -93,45 +91,6 @@ pub(super) enum StorageType {
     NumericAffinity,
     /// Nothing that hygge has.
     Unsupported,
-}
-
-/// What is there in the place of a table; `None` where nothing is.
-pub(super) async fn read_table(
-    resolved: &ResolvedTable,
-    session: &mut Session,
-) -> Result<Option<CatalogTable>> {
-    match session.database().dialect {
-        Dialect::Postgres => postgres::read_table(resolved, session).await,
-        Dialect::MySql => mysql::read_table(resolved, session).await,
-        Dialect::Sqlite => sqlite::read_table(resolved, session).await,
-    }
-}
-
-/// What is in a table that this session has made for itself.
-pub(super) async fn read_temp_table(
-    resolved: &ResolvedTable,
-    session: &mut Session,
-) -> Result<Option<CatalogTable>> {
-    match session.database().dialect {
-        Dialect::MySql => {
-            mysql::read_temp_table(&Dialect::MySql.quote_name(&resolved.table), session)
-                .await
-                .map(Some)
-        }
-        _ => read_table(resolved, session).await,
-    }
-}
-
-/// What other tables would lose or change with rows of this one, each in words.
-pub(super) async fn cascades(
-    resolved: &ResolvedTable,
-    session: &mut Session,
-) -> Result<Vec<Cascade>> {
-    match session.database().dialect {
-        Dialect::Postgres => postgres::cascades(resolved, session).await,
-        Dialect::MySql => mysql::cascades(resolved, session).await,
-        Dialect::Sqlite => sqlite::cascades(resolved, session).await,
-    }
 }
 
 impl StorageType {

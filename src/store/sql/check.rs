@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::columns::{self, IncomingColumn};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::reading_session;
-use super::{SqlStore, TableCreation, cascade, catalog, mysql};
+use super::{SqlStore, TableCreation, cascade, engine, engine_of};
 use crate::config::connection::Connection;
-use crate::connection::{ConnectionError, Database, Databases, Dialect, Session};
+use crate::connection::{ConnectionError, Database, Databases, Session};
 use crate::error::Result;
 use crate::store::StoreUpdate;
 
@@ -25,14 +25,15 @@ pub(super) async fn check_columns(
     change: StoreUpdate,
 ) -> Result<Vec<String>> {
     columns::check_key(store, coming)?;
+    let engine = engine(database.dialect);
     if database.is_missing()? {
-        columns::definitions(store, database.dialect, coming)?;
+        columns::definitions(store, engine, coming)?;
         let mut session = create_scratch_table(store, database, coming).await?;
         if let Some(condition) = delete_condition(store, change) {
             check_condition(condition, "", &[], coming, &mut session).await?;
         }
         session.release().await;
-        return Ok(columns::remarks(store, database.dialect, coming, coming));
+        return Ok(columns::remarks(store, engine, coming, coming));
     }
     let mut session = reading_session(database).await?;
     let judged = check_in_session(store, &mut session, coming, change).await;
@@ -57,15 +58,15 @@ async fn check_in_session(
     coming: &[IncomingColumn],
     change: StoreUpdate,
 ) -> Result<(Vec<IncomingColumn>, Vec<String>)> {
-    let dialect = session.database().dialect;
+    let engine = engine_of(session);
     let resolved = ResolvedTable::resolve(store, session).await?;
-    let missing = match catalog::read_table(&resolved, session).await? {
+    let missing = match engine.read_table(&resolved, session).await? {
         None => coming.to_vec(),
         Some(table) => {
-            let missing = columns::match_columns(store, dialect, coming, &table)?.1;
+            let missing = columns::match_columns(store, engine, coming, &table)?.1;
             // Where rows are merged, those that are there may have it.
             if change != StoreUpdate::Merge {
-                columns::check_required(store, dialect, coming, &table)?;
+                columns::check_required(store, engine, coming, &table)?;
             }
             missing
         }
@@ -77,17 +78,17 @@ async fn check_in_session(
             "the table has no such column, and create: never",
         ));
     }
-    let definitions = columns::definitions(store, dialect, &missing)?;
+    let definitions = columns::definitions(store, engine, &missing)?;
     cascade::check(store, &resolved, session, change).await?;
     if let Some(condition) = delete_condition(store, change) {
         let from = if resolved.exists {
-            format!(" FROM {}", resolved.relation().source_sql(dialect))
+            format!(" FROM {}", resolved.relation().source_sql(engine.dialect()))
         } else {
             String::new()
         };
         check_condition(condition, &from, &definitions, coming, session).await?;
     }
-    let remarks = columns::remarks(store, dialect, &missing, coming);
+    let remarks = columns::remarks(store, engine, &missing, coming);
     Ok((missing, remarks))
 }
 
@@ -98,7 +99,7 @@ async fn create_scratch_table(
     database: &Arc<Database>,
     made: &[IncomingColumn],
 ) -> Result<Session> {
-    let dialect = database.dialect;
+    let engine = engine(database.dialect);
     // Where the key is not all there, it is of a table that has the rest of it.
     let has_key = store
         .key
@@ -112,45 +113,29 @@ async fn create_scratch_table(
         },
         ..store.clone()
     };
-    let mut session = match dialect {
-        Dialect::Sqlite => {
-            let memory = Databases::new(Path::new("/"))
-                .for_connection(&Connection::in_memory(&store.connection.name))?;
-            memory.writing_session().await?
-        }
-        _ => database.writing_session().await?,
-    };
-    let schema = if dialect == Dialect::Postgres {
-        "pg_temp"
+    let mut session = if engine.locks_database() {
+        let memory = Databases::new(Path::new("/"))
+            .for_connection(&Connection::in_memory(&store.connection.name))?;
+        memory.writing_session().await?
     } else {
-        "main"
+        database.writing_session().await?
     };
+    let scratch = engine.scratch_table(&store.relation.file_stem());
     let resolved = ResolvedTable {
-        schema: schema.into(),
-        table: if dialect == Dialect::Sqlite {
-            store.relation.file_stem()
-        } else {
-            SCRATCH_TABLE.into()
-        },
+        schema: scratch.schema,
+        table: scratch.name,
         exists: true,
     };
-    let relation = if dialect == Dialect::MySql {
-        dialect.quote_name(SCRATCH_TABLE)
-    } else {
-        resolved.relation().source_sql(dialect)
-    };
-    let collation = mysql::table_collation(&mut session).await?;
-    let mut statement =
-        columns::create_statement(&plain, dialect, &relation, collation.as_deref(), made)?;
-    match dialect {
-        Dialect::Postgres => session.begin("begin a transaction", "BEGIN", None).await?,
-        Dialect::MySql => {
-            statement = statement.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1)
-        }
-        Dialect::Sqlite => {}
+    let relation = scratch.relation.source_sql(engine.dialect());
+    let collation = engine.table_collation(&mut session).await?;
+    let statement =
+        columns::create_statement(&plain, engine, &relation, collation.as_deref(), made)?;
+    let statement = engine.temp_table_statement(statement);
+    if engine.locks_in_transaction() {
+        session.begin("begin a transaction", "BEGIN", None).await?;
     }
-    mysql::set_own_mode(&mut session).await?;
-    mysql::set_user_mode(&mut session).await?;
+    engine.set_own_mode(&mut session).await?;
+    engine.set_user_mode(&mut session).await?;
     match session.execute("make its table", &statement).await {
         // Who may not make such a table may still make the other.
         Err(ConnectionError::Failed { failure, .. })
@@ -163,23 +148,17 @@ async fn create_scratch_table(
         }
         made => made?,
     }
-    mysql::set_own_mode(&mut session).await?;
-    if let Some(table) = catalog::read_temp_table(&resolved, &mut session).await? {
-        columns::match_columns(&plain, dialect, made, &table)?;
+    engine.set_own_mode(&mut session).await?;
+    if let Some(table) = engine.read_temp_table(&resolved, &mut session).await? {
+        columns::match_columns(&plain, engine, made, &table)?;
     }
-    if dialect == Dialect::MySql {
+    if let Some(statement) = engine.drop_temp_sql(&relation) {
         session
-            .execute(
-                "remove a table of its own",
-                &format!("DROP TEMPORARY TABLE {relation}"),
-            )
+            .execute("remove a table of its own", &statement)
             .await?;
     }
     Ok(session)
 }
-
-/// What the table is called that a session makes for itself.
-const SCRATCH_TABLE: &str = "hygge_check";
 
 fn delete_condition(store: &SqlStore, change: StoreUpdate) -> Option<&str> {
     store
@@ -196,16 +175,16 @@ async fn check_condition(
     coming: &[IncomingColumn],
     session: &mut Session,
 ) -> Result<()> {
-    let dialect = session.database().dialect;
+    let engine = engine_of(session);
     // What is there gives its own types, what will be made those that it will have.
     let column = |(name, _): &IncomingColumn| {
-        let quoted = dialect.quote_name(name);
+        let quoted = engine.dialect().quote_name(name);
         match definitions.iter().find(|(missing, _)| missing == name) {
             None if !from.is_empty() => quoted,
-            Some((_, declared)) if dialect == Dialect::Postgres => {
-                format!("NULL::{} AS {quoted}", bare_type(declared))
+            Some((_, declared)) => {
+                format!("{} AS {quoted}", engine.typed_null(bare_type(declared)))
             }
-            _ => format!("NULL AS {quoted}"),
+            None => format!("NULL AS {quoted}"),
         }
     };
     let columns = coming.iter().map(column).collect::<Vec<_>>().join(", ");

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::SqlStore;
 use super::cascade;
 use super::receipts;
 use super::resolved_table::ResolvedTable;
 use super::table_contents::{count_rows, reading_session, table_exists};
-use crate::connection::{Database, Dialect, Session};
+use super::{SqlStore, engine};
+use crate::connection::{Database, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::receipt::Receipt;
 
@@ -60,11 +60,7 @@ pub(super) async fn describe_removal(
 /// The table has rows that hygge did not write.
 pub(super) async fn clear(store: &SqlStore, database: &Arc<Database>) -> Result<()> {
     let mut session = database.writing_session().await?;
-    let begin = match database.dialect {
-        Dialect::Sqlite => "BEGIN IMMEDIATE",
-        Dialect::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-        Dialect::MySql => "START TRANSACTION",
-    };
+    let begin = engine(database.dialect).begin_sql();
     session.begin("begin a transaction", begin, None).await?;
     if let Some((resolved, removal, receipt)) = find_removal(store, &mut session).await? {
         let relation = resolved.relation().source_sql(database.dialect);

@@ -6,67 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
 
 use super::SqlStore;
-use super::catalog::{CatalogColumn, CatalogTable, StorageType, WireType};
-use super::cells::{Cell, type_from_arrow};
-use super::rule::Rule;
-use crate::connection::Dialect;
+use super::catalog::{CatalogColumn, CatalogTable};
+use super::cells::type_from_arrow;
+use super::engine::WriteEngine;
+use super::target::TargetColumn;
 use crate::connection::types::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A column as it comes, with its type.
 pub(super) type IncomingColumn = (String, ColumnType);
-
-/// A column as it comes and as the table has it.
-#[derive(Clone, Debug)]
-pub(super) struct TargetColumn {
-    pub(super) name: String,
-    /// What comes.
-    pub(super) kind: ColumnType,
-    /// The table's type, in the database's words.
-    pub(super) declared_type: String,
-    /// What a value must be like, where the column does not hold all that may come.
-    pub(super) rule: Option<Rule>,
-    pub(super) is_nullable: bool,
-    pub(super) is_identity: bool,
-    pub(super) has_loose_collation: bool,
-    pub(super) storage: StorageType,
-    pub(super) wire: WireType,
-}
-
-impl TargetColumn {
-    fn new(column: &CatalogColumn, kind: &ColumnType, rule: Option<Rule>) -> Self {
-        Self {
-            name: column.name.clone(),
-            kind: kind.clone(),
-            declared_type: column.declared_type.clone(),
-            rule,
-            is_nullable: column.is_nullable,
-            is_identity: column.is_identity,
-            has_loose_collation: column.has_loose_collation,
-            storage: column.storage.clone(),
-            // Lists of types of the database's own come as texts too.
-            wire: if *kind == ColumnType::Text {
-                WireType::Text
-            } else {
-                column.wire.clone()
-            },
-        }
-    }
-
-    /// Says why the column does not hold a value exactly.
-    ///
-    /// # Errors
-    /// It does not, in words that follow "column x, row 1: ".
-    pub(super) fn check(&self, cell: &Cell<'_>) -> Result<(), String> {
-        match &self.rule {
-            _ if *cell == Cell::Null && !self.is_nullable => {
-                Err("the value is null, and the column takes none".into())
-            }
-            Some(rule) => rule.check(cell, &self.kind),
-            None => Ok(()),
-        }
-    }
-}
 
 /// What comes, as the columns of a file or of a table say it.
 ///
@@ -114,67 +62,6 @@ fn describe_type(dtype: &ArrowDataType) -> String {
     }
 }
 
-/// The type of a column that holds the values exactly; `None` where there is none.
-pub(super) fn declared_type(dialect: Dialect, kind: &ColumnType, is_key: bool) -> Option<String> {
-    let word = match (dialect, kind) {
-        (_, ColumnType::Boolean) => "boolean",
-        // The next wider type.
-        (Dialect::Postgres, ColumnType::Int8 | ColumnType::UInt8) => "smallint",
-        (Dialect::Postgres, ColumnType::UInt16) => "integer",
-        (Dialect::Postgres, ColumnType::UInt32) => "bigint",
-        (Dialect::Postgres, ColumnType::UInt64) => "numeric(20,0)",
-        (Dialect::MySql, ColumnType::Int8) => "tinyint",
-        (Dialect::MySql, ColumnType::UInt8) => "tinyint unsigned",
-        (_, ColumnType::Int16) => "smallint",
-        (Dialect::MySql, ColumnType::UInt16) => "smallint unsigned",
-        (Dialect::Postgres | Dialect::MySql, ColumnType::Int32) => "integer",
-        (Dialect::MySql, ColumnType::UInt32) => "integer unsigned",
-        (_, ColumnType::Int64) => "bigint",
-        (Dialect::MySql, ColumnType::UInt64) => "bigint unsigned",
-        (Dialect::Sqlite, ColumnType::Int8) => "tinyint",
-        (Dialect::Sqlite, ColumnType::UInt8) => "tinyint unsigned",
-        (Dialect::Sqlite, ColumnType::UInt16) => "smallint unsigned",
-        (Dialect::Sqlite, ColumnType::Int32) => "int4",
-        (Dialect::Sqlite, ColumnType::UInt32) => "int4 unsigned",
-        (Dialect::Sqlite, ColumnType::UInt64) => "bigint unsigned",
-        (Dialect::Postgres, ColumnType::Float32) => "real",
-        (Dialect::MySql, ColumnType::Float32) => "float",
-        (Dialect::Sqlite, ColumnType::Float32) => "float4",
-        (Dialect::MySql, ColumnType::Float64) => "double",
-        (_, ColumnType::Float64) => "double precision",
-        // A number with a point has fifteen digits in SQLite.
-        (Dialect::Sqlite, ColumnType::Decimal { precision, scale }) if *precision > 15 => {
-            return Some(format!("decimal_text({precision},{scale})"));
-        }
-        (Dialect::MySql, ColumnType::Decimal { scale, .. }) if *scale > 30 => return None,
-        (_, ColumnType::Decimal { precision, scale }) => {
-            return Some(format!("decimal({precision},{scale})"));
-        }
-        (Dialect::MySql, ColumnType::Text) if is_key => "varchar(255)",
-        (Dialect::MySql, ColumnType::Text) => "longtext",
-        (_, ColumnType::Text) => "text",
-        (Dialect::Postgres, ColumnType::Binary) => "bytea",
-        (Dialect::MySql, ColumnType::Binary) if is_key => "varbinary(255)",
-        (Dialect::MySql, ColumnType::Binary) => "longblob",
-        (Dialect::Sqlite, ColumnType::Binary) => "blob",
-        (_, ColumnType::Date) => "date",
-        (Dialect::Sqlite, ColumnType::Time) => "time",
-        (_, ColumnType::Time) => "time(6)",
-        (Dialect::Postgres, ColumnType::Timestamp) => "timestamp(6)",
-        (Dialect::MySql, ColumnType::Timestamp) => "datetime(6)",
-        (Dialect::Sqlite, ColumnType::Timestamp) => "datetime",
-        (Dialect::Postgres, ColumnType::TimestampUtc) => "timestamp(6) with time zone",
-        // Without NULL, one column of this type would be set to the time of each change.
-        (Dialect::MySql, ColumnType::TimestampUtc) => "timestamp(6) NULL DEFAULT NULL",
-        (Dialect::Sqlite, ColumnType::TimestampUtc) => "timestamptz",
-        (Dialect::Postgres, ColumnType::List(inner)) => {
-            return declared_type(dialect, inner, false).map(|inner| format!("{inner}[]"));
-        }
-        (_, ColumnType::List(_)) => return None,
-    };
-    Some(word.to_string())
-}
-
 /// What rows are told apart by comes.
 ///
 /// # Errors
@@ -199,30 +86,19 @@ pub(super) fn check_key(store: &SqlStore, coming: &[IncomingColumn]) -> Result<(
 /// What is said of columns whose type is wider in a table that is made.
 pub(super) fn remarks(
     store: &SqlStore,
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     made: &[IncomingColumn],
     coming: &[IncomingColumn],
 ) -> Vec<String> {
-    let is_wider = |kind: &ColumnType| {
-        dialect == Dialect::Postgres
-            && matches!(
-                kind,
-                ColumnType::Int8
-                    | ColumnType::UInt8
-                    | ColumnType::UInt16
-                    | ColumnType::UInt32
-                    | ColumnType::UInt64
-            )
-    };
     let made = made
         .iter()
-        .filter(|(name, kind)| is_wider(kind) && !store.columns.contains_key(name));
+        .filter(|(name, kind)| engine.widens(kind) && !store.columns.contains_key(name));
     let remark = |(name, kind): &IncomingColumn| {
-        let declared = declared_type(dialect, kind, false).unwrap_or_default();
+        let declared = engine.declared_type(kind, false).unwrap_or_default();
         format!(
             "column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}",
             store.relation,
-            dialect.name()
+            engine.dialect().name()
         )
     };
     let absent = store
@@ -241,19 +117,19 @@ pub(super) fn remarks(
 /// Columns that the database has no type for: all of them are named.
 pub(super) fn create_statement(
     store: &SqlStore,
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     relation: &str,
     collation: Option<&str>,
     coming: &[IncomingColumn],
 ) -> Result<String> {
-    let columns = definitions(store, dialect, coming)?;
+    let columns = definitions(store, engine, coming)?;
     let mut lines: Vec<String> = columns
         .into_iter()
         .map(|(name, definition)| {
             let is_key = store.key.contains(&name) && !store.columns.contains_key(&name);
             format!(
                 "{} {definition}{}",
-                dialect.quote_name(&name),
+                engine.dialect().quote_name(&name),
                 if is_key { " NOT NULL" } else { "" }
             )
         })
@@ -262,18 +138,11 @@ pub(super) fn create_statement(
         let key: Vec<String> = store
             .key
             .iter()
-            .map(|column| dialect.quote_name(column))
+            .map(|column| engine.dialect().quote_name(column))
             .collect();
         lines.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
-    // Texts are compared by their bytes; whatever the server's own engine is, this one has
-    // transactions.
-    let rest = match collation {
-        Some(collation) if dialect == Dialect::MySql => {
-            format!(" ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}")
-        }
-        _ => String::new(),
-    };
+    let rest = engine.table_options(collation);
     Ok(format!(
         "CREATE TABLE {relation} ({}){rest}",
         lines.join(", ")
@@ -286,19 +155,19 @@ pub(super) fn create_statement(
 /// Columns that the database has no type for: all of them are named.
 pub(super) fn definitions(
     store: &SqlStore,
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     coming: &[IncomingColumn],
 ) -> Result<Vec<(String, String)>> {
     let mut misfits = ColumnErrors::new(store);
     let mut definitions = Vec::new();
     for (name, kind) in coming {
-        let own = declared_type(dialect, kind, store.key.contains(name));
+        let own = engine.declared_type(kind, store.key.contains(name));
         match store.columns.get(name).cloned().or(own) {
             Some(declared) => definitions.push((name.clone(), declared)),
             None => misfits.add(name, kind, "the database has no type that holds it exactly"),
         }
     }
-    check_names(dialect, coming, &[], &mut misfits);
+    check_names(engine, coming, &[], &mut misfits);
     misfits.finish()?;
     Ok(definitions)
 }
@@ -309,7 +178,7 @@ pub(super) fn definitions(
 /// Columns that do not fit: all of them are named.
 pub(super) fn match_columns(
     store: &SqlStore,
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     coming: &[IncomingColumn],
     table: &CatalogTable,
 ) -> Result<(Vec<TargetColumn>, Vec<IncomingColumn>)> {
@@ -320,7 +189,7 @@ pub(super) fn match_columns(
     }
     // Elsewhere, names that differ by case are one column.
     let key = |name: &str| {
-        if dialect == Dialect::Postgres {
+        if engine.has_case_sensitive_names() {
             name.to_string()
         } else {
             name.to_lowercase()
@@ -351,7 +220,7 @@ pub(super) fn match_columns(
             Err(()) => misfits.add(name, kind, &format!("it is {} there", column.declared_type)),
         }
     }
-    check_names(dialect, coming, &table.columns, &mut misfits);
+    check_names(engine, coming, &table.columns, &mut misfits);
     misfits.finish()?;
     Ok((targets, missing))
 }
@@ -362,12 +231,12 @@ pub(super) fn match_columns(
 /// Columns that do not come: all of them are named.
 pub(super) fn check_required(
     store: &SqlStore,
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     coming: &[IncomingColumn],
     table: &CatalogTable,
 ) -> Result<()> {
     let is_same = |one: &str, other: &str| {
-        if dialect == Dialect::Postgres {
+        if engine.has_case_sensitive_names() {
             one == other
         } else {
             one.eq_ignore_ascii_case(other)
@@ -394,31 +263,37 @@ pub(super) fn check_required(
 
 /// Names that the database would take for others, or would keep as others.
 fn check_names(
-    dialect: Dialect,
+    engine: &dyn WriteEngine,
     coming: &[IncomingColumn],
     there: &[CatalogColumn],
     misfits: &mut ColumnErrors<'_>,
 ) {
-    const LONGEST: usize = 63;
     let comes: BTreeSet<&str> = coming.iter().map(|(name, _)| name.as_str()).collect();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for (name, kind) in coming {
         match seen.insert(name.to_lowercase(), name) {
-            Some(other) if dialect != Dialect::Postgres => {
+            Some(other) if !engine.has_case_sensitive_names() => {
                 misfits.add(
                     name,
                     kind,
-                    &format!("{} takes it and {other} for one column", dialect.name()),
+                    &format!(
+                        "{} takes it and {other} for one column",
+                        engine.dialect().name()
+                    ),
                 );
             }
             _ => {}
         }
-        if dialect == Dialect::Postgres && name.len() > LONGEST {
+        if let Some(longest) = engine
+            .longest_name()
+            .filter(|longest| name.len() > *longest)
+        {
             misfits.add(
                 name,
                 kind,
                 &format!(
-                    "PostgreSQL keeps {LONGEST} bytes of a name, and this one has {}",
+                    "{} keeps {longest} bytes of a name, and this one has {}",
+                    engine.dialect().name(),
                     name.len()
                 ),
             );
@@ -429,8 +304,9 @@ fn check_names(
                 && !comes.contains(column.name.as_str())
         };
         let is_there = there.iter().any(|column| column.name == *name);
-        if let (Dialect::Postgres, false, Some(column)) =
-            (dialect, is_there, there.iter().find(is_nearly))
+        if engine.has_case_sensitive_names()
+            && !is_there
+            && let Some(column) = there.iter().find(is_nearly)
         {
             misfits.add(
                 name,

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::FORMAT;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,7 +30,7 @@ pub(super) enum LoadMessage {
 pub(super) fn send_parts(
     parts: &[&Part],
     context: &PublishContext<'_>,
-    interrupted: &AtomicBool,
+    interrupted: &CancellationToken,
     sender: &mpsc::Sender<LoadMessage>,
 ) -> Result<()> {
     for part in parts {

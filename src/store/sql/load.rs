@@ -2,26 +2,22 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use polars_arrow::array::Array;
 use polars_arrow::datatypes::ArrowSchema;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::catalog;
-use super::cells::CellColumn;
-use super::columns::{self, TargetColumn};
+use super::columns;
 use super::feed::{LoadMessage, send_parts};
 use super::lock::{self, TableLockWait};
-use super::merge::TempTable;
+use super::merge::{RowChanges, TempTable};
 use super::receipts::{self, StoredReceipt as FoundReceipt};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::{TableContents, count_rows, read_contents_in_session};
-use super::{SqlStore, TableCreation, cascade, mysql, new_parts, postgres, sqlite};
-use crate::connection::{Database, Dialect, Session, spawn, wait_for_interrupt};
+use super::target::{TargetColumn, TargetRows};
+use super::{SqlStore, TableCreation, cascade, engine, engine_of, new_parts};
+use crate::connection::{Database, Session, spawn};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::batch::RecordBatch;
 use crate::fs;
 use crate::store::context::PublishContext;
 use crate::store::receipt::{Part, Receipt, TableRows};
@@ -98,13 +94,6 @@ struct PreparedTable {
     is_new: bool,
 }
 
-/// What a load does to the number of a table's rows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RowChanges {
-    pub(super) added: u64,
-    pub(super) removed: u64,
-}
-
 /// The receipt that was written, and what is to be said once; nothing where not all rows came, of
 /// which the other side says why.
 type LoadOutcome = Option<(Receipt, Vec<String>)>;
@@ -119,39 +108,41 @@ impl TableLoad {
             fs::create_folder(folder)?;
         }
         let interrupted = self.lock_wait.interrupted.clone();
+        let engine = engine(database.dialect);
         let opening = async {
             // Flows of this process that fill one SQLite database wait for each other here, as long
             // as it takes.
-            let turn = match database.dialect {
-                Dialect::Sqlite => Some(database.write_lock.lock().await),
-                _ => None,
+            let turn = if engine.locks_database() {
+                Some(database.write_lock.lock().await)
+            } else {
+                None
             };
             Ok::<_, Error>((turn, database.writing_session().await?))
         };
         let (_turn, mut session) = tokio::select! {
             opened = opening => opened?,
-            () = wait_for_interrupt(&interrupted) => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            () = interrupted.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         };
         let canceller = session.canceller();
         let mut watching = JoinSet::new();
-        if database.dialect == Dialect::Sqlite {
+        if engine.locks_database() {
             // A thread may be in the middle of a statement, and with it the task that waits here.
             let (canceller, interrupted) = (canceller.clone(), interrupted.clone());
             watching.spawn(async move {
-                wait_for_interrupt(&interrupted).await;
+                interrupted.cancelled().await;
                 canceller.cancel().await;
             });
         }
         let loaded = tokio::select! {
             loaded = self.load_locked(&mut session, &mut messages) => loaded,
-            () = wait_for_interrupt(&interrupted) => {
+            () = interrupted.cancelled() => {
                 canceller.cancel().await;
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
         };
         drop(watching);
         let loaded = match loaded {
-            Err(_) if interrupted.load(Ordering::Relaxed) => {
+            Err(_) if interrupted.is_cancelled() => {
                 Err(Error::new(ErrorKind::Interrupted, "interrupted"))
             }
             Err(error) => Err(session.name_untrusted_caller(error).await),
@@ -169,7 +160,7 @@ impl TableLoad {
         session: &mut Session,
         messages: &mut mpsc::Receiver<LoadMessage>,
     ) -> Result<LoadOutcome> {
-        mysql::set_own_mode(session).await?;
+        engine_of(session).set_own_mode(session).await?;
         let resolved = lock::lock(&self.store, session, &self.lock_wait).await?;
         let loaded = self
             .load_in_transaction(&resolved, session, messages)
@@ -184,8 +175,8 @@ impl TableLoad {
         session: &mut Session,
         messages: &mut mpsc::Receiver<LoadMessage>,
     ) -> Result<LoadOutcome> {
-        let dialect = session.database().dialect;
-        if dialect == Dialect::Sqlite {
+        let engine = engine_of(session);
+        if engine.locks_database() {
             receipts::create_table(resolved, session).await?;
         }
         self.check_receipt(resolved, session).await?;
@@ -196,10 +187,10 @@ impl TableLoad {
             }
             _ => None,
         };
-        if dialect == Dialect::MySql {
+        if !engine.locks_database() && !engine.locks_in_transaction() {
             // What changes tables has been done: it ends a transaction before each of that.
             session
-                .begin("begin a transaction", "START TRANSACTION", None)
+                .begin("begin a transaction", engine.begin_sql(), None)
                 .await?;
         }
         let loaded = match &prepared {
@@ -259,29 +250,30 @@ impl TableLoad {
         session: &mut Session,
         columns: &ArrowSchema,
     ) -> Result<(PreparedTable, Vec<String>)> {
-        let (store, dialect) = (&self.store, session.database().dialect);
+        let (store, engine) = (&self.store, engine_of(session));
+        let dialect = engine.dialect();
         let coming = columns::incoming_columns(columns)?;
         columns::check_key(store, &coming)?;
         let relation = resolved.relation().source_sql(dialect);
-        let (missing, is_made) = match catalog::read_table(resolved, session).await? {
+        let (missing, is_made) = match engine.read_table(resolved, session).await? {
             None if store.create == TableCreation::Never => {
                 return Err(store.no_table_error().into());
             }
             None => {
-                let collation = mysql::table_collation(session).await?;
+                let collation = engine.table_collation(session).await?;
                 let statement = columns::create_statement(
                     store,
-                    dialect,
+                    engine,
                     &relation,
                     collation.as_deref(),
                     &coming,
                 )?;
-                mysql::set_user_mode(session).await?;
+                engine.set_user_mode(session).await?;
                 session.execute("make its table", &statement).await?;
-                mysql::set_own_mode(session).await?;
+                engine.set_own_mode(session).await?;
                 (coming.clone(), true)
             }
-            Some(table) => match columns::match_columns(store, dialect, &coming, &table)? {
+            Some(table) => match columns::match_columns(store, engine, &coming, &table)? {
                 (targets, missing) if missing.is_empty() => {
                     return Ok((
                         PreparedTable {
@@ -300,8 +292,8 @@ impl TableLoad {
                     ));
                 }
                 (_, missing) => {
-                    mysql::set_user_mode(session).await?;
-                    for (name, definition) in columns::definitions(store, dialect, &missing)? {
+                    engine.set_user_mode(session).await?;
+                    for (name, definition) in columns::definitions(store, engine, &missing)? {
                         let statement = format!(
                             "ALTER TABLE {relation} ADD COLUMN {} {definition}",
                             dialect.quote_name(&name)
@@ -310,13 +302,13 @@ impl TableLoad {
                             .execute("add a column to its table", &statement)
                             .await?;
                     }
-                    mysql::set_own_mode(session).await?;
+                    engine.set_own_mode(session).await?;
                     (missing, false)
                 }
             },
         };
-        let remarks = columns::remarks(store, dialect, &missing, &coming);
-        let table = catalog::read_table(resolved, session).await?;
+        let remarks = columns::remarks(store, engine, &missing, &coming);
+        let table = engine.read_table(resolved, session).await?;
         let Some(table) = table else {
             return Err(columns::unstorable_columns(
                 store,
@@ -324,7 +316,7 @@ impl TableLoad {
                 "the table that was made is not there",
             ));
         };
-        let (targets, still_missing) = columns::match_columns(store, dialect, &coming, &table)?;
+        let (targets, still_missing) = columns::match_columns(store, engine, &coming, &table)?;
         if !still_missing.is_empty() {
             return Err(columns::unstorable_columns(
                 store,
@@ -439,11 +431,9 @@ impl TableLoad {
         first: Option<LoadMessage>,
         messages: &mut mpsc::Receiver<LoadMessage>,
     ) -> Result<Option<RowChanges>> {
-        let dialect = session.database().dialect;
+        let engine = engine_of(session);
         let is_direct = self.update != StoreUpdate::Merge
-            && targets
-                .iter()
-                .all(|target| dialect != Dialect::Postgres || !target.storage.is_cast_from_text());
+            && !targets.iter().any(|target| engine.casts_from_text(target));
         let side = if is_direct {
             None
         } else {
@@ -458,13 +448,7 @@ impl TableLoad {
             match (message, &side) {
                 (LoadMessage::Rows(batch, part, before), side) => {
                     let rows = TargetRows::new(&batch, &self.store, targets, part, before)?;
-                    let written = match dialect {
-                        Dialect::Postgres => {
-                            postgres::write(session, &into, &rows, side.is_some()).await?
-                        }
-                        Dialect::MySql => mysql::write(session, &into, &rows).await?,
-                        Dialect::Sqlite => sqlite::write(session, &into, &rows).await?,
-                    };
+                    let written = engine.write(session, &into, &rows, side.is_some()).await?;
                     if written != rows.height as u64 {
                         let words = format!(
                             "{} rows were sent, and the database says that it took {written}",
@@ -493,107 +477,5 @@ impl TableLoad {
             next = messages.recv().await;
         }
         Ok(None)
-    }
-}
-
-/// Rows that are written, with what their columns must be like.
-pub(super) struct TargetRows<'t> {
-    pub(super) columns: Vec<(&'t TargetColumn, CellColumn)>,
-    pub(super) height: usize,
-    part: Arc<str>,
-    /// How many rows of the part came before.
-    rows_before: u64,
-    table: String,
-}
-
-impl<'t> TargetRows<'t> {
-    fn new(
-        batch: &RecordBatch,
-        store: &SqlStore,
-        targets: &'t [TargetColumn],
-        part: Arc<str>,
-        before: u64,
-    ) -> Result<Self> {
-        let cells = |(name, array): (&str, &dyn Array)| {
-            let cells = CellColumn::new(array)
-                .map_err(|kind| Error::new(ErrorKind::Flow, format!("column {name} is {kind}")))?;
-            let named = targets.iter().find(|target| target.name == name);
-            // Elsewhere than in PostgreSQL, a table may write a name in other letters.
-            let named = named.or_else(|| {
-                targets
-                    .iter()
-                    .find(|target| target.name.to_lowercase() == name.to_lowercase())
-            });
-            let hint = "its type is annotated in the old way there, or not at all: give those files a flow of their own";
-            let target = named.ok_or_else(|| {
-                let error = format!("column {name} of {part} does not come in the files before it");
-                Error::new(ErrorKind::Flow, error)
-                    .with_hint("files of one flow need the same columns of the same types")
-            })?;
-            if target.kind != cells.kind {
-                let error = format!(
-                    "column {name} of {part} is {}, and {} in the files before it",
-                    cells.kind, target.kind
-                );
-                return Err(Error::new(ErrorKind::Flow, error).with_hint(hint));
-            }
-            Ok((target, cells))
-        };
-        let names = batch.schema().iter_names().map(|name| name.as_str());
-        let columns: Vec<_> = names
-            .zip(batch.arrays().iter().map(AsRef::as_ref))
-            .map(cells)
-            .collect::<Result<_>>()?;
-        if let Some(target) = targets
-            .iter()
-            .find(|target| !columns.iter().any(|(other, _)| other.name == target.name))
-        {
-            let error = format!(
-                "column {} does not come in {part}, and did in the parts before",
-                target.name
-            );
-            return Err(Error::new(ErrorKind::Flow, error)
-                .with_hint("files of one flow need the same columns of the same types"));
-        }
-        Ok(Self {
-            columns,
-            height: batch.height(),
-            part,
-            rows_before: before,
-            table: store.relation.to_string(),
-        })
-    }
-
-    /// A row that is longer than the server takes.
-    pub(super) fn row_too_long(&self, row: usize, bytes: usize, most: usize) -> Error {
-        let row = self.rows_before + row as u64 + 1;
-        let error = format!(
-            "row {row} of {}, which comes to table {}, takes {bytes} bytes of SQL, and max_allowed_packet of the server is {most}",
-            self.part, self.table
-        );
-        Error::new(ErrorKind::Flow, error).with_hint(
-            "nothing was published; raise max_allowed_packet of the server, which may be 1 GB",
-        )
-    }
-
-    /// A value of a row that its column holds; the reason where it does not.
-    pub(super) fn value_error(&self, column: usize, row: usize, reason: &str) -> Error {
-        let name = self
-            .columns
-            .get(column)
-            .map_or("", |(target, _)| target.name.as_str());
-        let row = self.rows_before + row as u64 + 1;
-        let error = format!(
-            "column {name}, row {row} of {}, which comes to table {}: {reason}",
-            self.part, self.table
-        );
-        let declared = self
-            .columns
-            .get(column)
-            .map_or("", |(target, _)| target.declared_type.as_str());
-        let hint = format!(
-            "nothing was published; change the value or the column, which is {declared}, or leave the column out"
-        );
-        Error::new(ErrorKind::Flow, error).with_hint(hint)
     }
 }

@@ -1,28 +1,27 @@
 //! The lock of a table: the database's own, so that it holds for every checkout and machine that
 //! fills it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
-use super::SqlStore;
 use super::resolved_table::ResolvedTable;
-use crate::connection::{ConnectionError, Dialect, Session};
+use super::{SqlStore, engine_of};
+use crate::connection::{ConnectionError, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a held lock is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long SQLite waits for another's lock by itself, where nothing else is said.
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a lock is waited for, and what ends that before.
 #[derive(Clone, Debug)]
 pub(super) struct TableLockWait {
     pub(super) timeout: Option<Duration>,
-    pub(super) interrupted: Arc<AtomicBool>,
+    pub(super) interrupted: CancellationToken,
     /// Is told once that another process is waited for.
     pub(super) wait_notices: UnboundedSender<String>,
 }
@@ -37,8 +36,9 @@ pub(super) async fn lock(
     session: &mut Session,
     patience: &TableLockWait,
 ) -> Result<ResolvedTable> {
-    if session.database().dialect == Dialect::Sqlite {
-        begin_sqlite(store, session, patience).await?;
+    let engine = engine_of(session);
+    if engine.locks_database() {
+        lock_database(store, session, patience).await?;
         return ResolvedTable::resolve(store, session).await;
     }
     let mut locked: Option<ResolvedTable> = None;
@@ -55,15 +55,11 @@ pub(super) async fn lock(
             release(session, &other).await?;
         }
         super::receipts::create_table(&resolved, session).await?;
-        if session.database().dialect == Dialect::Postgres {
+        if engine.locks_in_transaction() {
             // Else the snapshot could be older than the lock, whatever the server's own settings
             // are.
             session
-                .begin(
-                    "begin a transaction",
-                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-                    None,
-                )
+                .begin("begin a transaction", engine.begin_sql(), None)
                 .await?;
         }
         acquire(store, &resolved, session, patience).await?;
@@ -78,12 +74,8 @@ async fn acquire(
     session: &mut Session,
     patience: &TableLockWait,
 ) -> Result<()> {
-    let asked = match session.database().dialect {
-        Dialect::Postgres => format!(
-            "SELECT pg_try_advisory_xact_lock({})::int",
-            lock_id(resolved)
-        ),
-        _ => format!("SELECT GET_LOCK('{}', 0)", lock_name(resolved)),
+    let Some(asked) = engine_of(session).try_lock_sql(resolved) else {
+        return Ok(());
     };
     let began = Instant::now();
     let mut is_told = false;
@@ -112,14 +104,14 @@ async fn acquire(
 }
 
 /// A write transaction, which one process has at a time.
-async fn begin_sqlite(
+async fn lock_database(
     store: &SqlStore,
     session: &mut Session,
     patience: &TableLockWait,
 ) -> Result<()> {
     let busy = patience
         .timeout
-        .map_or(SQLITE_BUSY_TIMEOUT, |limit| limit.min(SQLITE_BUSY_TIMEOUT));
+        .map_or(BUSY_TIMEOUT, |limit| limit.min(BUSY_TIMEOUT));
     session
         .execute(
             "lock its database",
@@ -130,7 +122,7 @@ async fn begin_sqlite(
     let mut is_told = false;
     loop {
         match session
-            .begin("lock its table", "BEGIN IMMEDIATE", None)
+            .begin("lock its table", engine_of(session).begin_sql(), None)
             .await
         {
             Ok(()) => break,
@@ -146,7 +138,7 @@ async fn begin_sqlite(
     Ok(session
         .execute(
             "lock its database",
-            &format!("PRAGMA busy_timeout = {}", SQLITE_BUSY_TIMEOUT.as_millis()),
+            &format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis()),
         )
         .await?)
 }
@@ -154,7 +146,7 @@ async fn begin_sqlite(
 impl TableLockWait {
     /// Waits for a moment; fails where that was long enough.
     async fn pause(&self, store: &SqlStore, began: Instant, is_told: &mut bool) -> Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
+        if self.interrupted.is_cancelled() {
             return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
         }
         if self.timeout.is_some_and(|limit| began.elapsed() >= limit) {
@@ -180,33 +172,16 @@ impl TableLockWait {
 /// Releases a lock that was taken for another table, and ends the transaction that was begun with
 /// it.
 async fn release(session: &mut Session, resolved: &ResolvedTable) -> Result<()> {
-    match session.database().dialect {
-        Dialect::Postgres => Ok(session.roll_back("unlock its table").await?),
-        _ => unlock(session, resolved).await,
+    if engine_of(session).locks_in_transaction() {
+        return Ok(session.roll_back("unlock its table").await?);
     }
+    unlock(session, resolved).await
 }
 
 /// Releases the lock after the commit. In PostgreSQL and SQLite the commit has released it already.
 pub(super) async fn unlock(session: &mut Session, resolved: &ResolvedTable) -> Result<()> {
-    if session.database().dialect == Dialect::MySql {
-        session
-            .query_text(
-                "unlock its table",
-                &format!("SELECT RELEASE_LOCK('{}')", lock_name(resolved)),
-            )
-            .await?;
+    if let Some(asked) = engine_of(session).unlock_sql(resolved) {
+        session.query_text("unlock its table", &asked).await?;
     }
     Ok(())
-}
-
-/// Locks of PostgreSQL are numbers, those of one database by themselves.
-fn lock_id(resolved: &ResolvedTable) -> i64 {
-    resolved.lock_key().as_bytes()[..8]
-        .iter()
-        .fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
-}
-
-/// Locks of MySQL have names of up to 64 letters, for the whole server.
-fn lock_name(resolved: &ResolvedTable) -> String {
-    format!("hygge:{}", &resolved.lock_key().to_string()[..32])
 }

@@ -7,20 +7,27 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::SqlStore;
-use super::catalog::StorageType;
-use super::columns::TargetColumn;
-use super::load::RowChanges;
+use super::engine::WriteEngine;
 use super::resolved_table::ResolvedTable;
 use super::table_contents::count_rows;
-use super::{json, mysql, postgres};
+use super::target::TargetColumn;
+use super::{engine_of, json};
 use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a load does to the number of a table's rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RowChanges {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+}
 
 /// A table beside another one, which goes with the session.
 pub(super) struct TempTable<'a> {
     store: &'a SqlStore,
     targets: &'a [TargetColumn],
+    engine: &'static dyn WriteEngine,
     dialect: Dialect,
     /// Itself.
     pub(super) relation: Relation,
@@ -38,47 +45,19 @@ impl<'a> TempTable<'a> {
         session: &mut Session,
         targets: &'a [TargetColumn],
     ) -> Result<Self> {
-        let dialect = session.database().dialect;
+        let engine = engine_of(session);
+        let dialect = engine.dialect();
         let table = resolved.relation().source_sql(dialect);
-        let name = random_name();
-        let schema = match dialect {
-            Dialect::Postgres => "pg_temp".into(),
-            Dialect::MySql => resolved.schema.clone(),
-            Dialect::Sqlite => "temp".to_string(),
-        };
-        let relation = Relation::Table(vec![schema, name]);
+        let relation = Relation::Table(vec![engine.temp_schema(resolved), random_name()]);
         let side = relation.source_sql(dialect);
-        let names = targets
-            .iter()
-            .map(|target| dialect.quote_name(&target.name));
-        let statement = match dialect {
-            Dialect::Postgres => {
-                let columns = targets
-                    .iter()
-                    .zip(names)
-                    .map(|(target, name)| format!("{name} {}", postgres::temp_type(&target.wire)));
-                format!(
-                    "CREATE TEMP TABLE {side} ({}) ON COMMIT DROP",
-                    columns.collect::<Vec<_>>().join(", ")
-                )
-            }
-            Dialect::MySql => {
-                format!(
-                    "CREATE TEMPORARY TABLE {side} AS SELECT {} FROM {table} LIMIT 0",
-                    names.collect::<Vec<_>>().join(", ")
-                )
-            }
-            Dialect::Sqlite => format!(
-                "CREATE TABLE {side} AS SELECT {} FROM {table} LIMIT 0",
-                names.collect::<Vec<_>>().join(", ")
-            ),
-        };
+        let statement = engine.create_temp_sql(&side, &table, targets);
         session
             .execute("make a table beside it", &statement)
             .await?;
         Ok(Self {
             store,
             targets,
+            engine,
             dialect,
             relation,
             table,
@@ -114,11 +93,11 @@ impl<'a> TempTable<'a> {
         self.check_casts(session).await?;
         self.check_collated_keys(session).await?;
         if self.store.delete_where.is_some() {
-            mysql::set_user_mode(session).await?;
+            self.engine.set_user_mode(session).await?;
         }
         let changes = self.apply_merge(session, staged).await?;
         if self.store.delete_where.is_some() {
-            mysql::set_own_mode(session).await?;
+            self.engine.set_own_mode(session).await?;
         }
         self.empty(session).await?;
         Ok(changes)
@@ -126,12 +105,7 @@ impl<'a> TempTable<'a> {
 
     /// What [`TempTable::merge`] does where nothing is wrong with what came.
     async fn apply_merge(&self, session: &mut Session, staged: u64) -> Result<RowChanges> {
-        let Self {
-            dialect,
-            table,
-            alias,
-            ..
-        } = self;
+        let Self { table, alias, .. } = self;
         let all = self.cast_select();
         let same = self.key_condition();
         let (gone, stays) = match &self.store.delete_where {
@@ -148,14 +122,7 @@ impl<'a> TempTable<'a> {
         };
         let (mut removed, mut staying) = (0, staged);
         if let Some(gone) = gone {
-            let statement = match dialect {
-                Dialect::MySql => {
-                    format!("DELETE {table} FROM {table} JOIN {gone} AS {alias} ON {same}")
-                }
-                _ => format!(
-                    "DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {gone} AS {alias} WHERE {same})"
-                ),
-            };
+            let statement = self.engine.delete_by_key_sql(table, &gone, alias, &same);
             removed = session
                 .execute_update("remove rows by their keys", &statement)
                 .await?;
@@ -230,28 +197,9 @@ impl<'a> TempTable<'a> {
             )
             .await;
         }
-        let set = |left: &str| {
-            others
-                .iter()
-                .map(|name| format!("{left}{name} = {alias}.{name}"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let statement = match dialect {
-            Dialect::MySql => format!(
-                "UPDATE {table} JOIN {stays} AS {alias} ON {same} SET {}",
-                set(&format!("{table}."))
-            ),
-            // What the table says of conflicts is overridden: a row that is in the way is an error.
-            Dialect::Sqlite => format!(
-                "UPDATE OR ABORT {table} SET {} FROM {stays} AS {alias} WHERE {same}",
-                set("")
-            ),
-            Dialect::Postgres => format!(
-                "UPDATE {table} SET {} FROM {stays} AS {alias} WHERE {same}",
-                set("")
-            ),
-        };
+        let statement = self
+            .engine
+            .update_by_key_sql(table, &others, stays, alias, same);
         Ok(session
             .execute_update("change rows by their keys", &statement)
             .await?)
@@ -259,14 +207,7 @@ impl<'a> TempTable<'a> {
 
     /// The rows, cast into the types of the table.
     fn cast_select(&self) -> String {
-        let cast = |target: &TargetColumn| {
-            let name = self.dialect.quote_name(&target.name);
-            if self.dialect == Dialect::Postgres {
-                format!("{name}::{} AS {name}", target.declared_type)
-            } else {
-                name
-            }
-        };
+        let cast = |target: &TargetColumn| self.engine.cast_column(target);
         let columns = self.targets.iter().map(cast).collect::<Vec<_>>().join(", ");
         format!(
             "(SELECT {columns} FROM {})",
@@ -332,18 +273,10 @@ impl<'a> TempTable<'a> {
 
     /// True where a row that stays is not in the table as it came.
     async fn has_difference(&self, session: &mut Session, stays: &str, same: &str) -> Result<bool> {
-        let Self {
-            dialect,
-            table,
-            alias,
-            ..
-        } = self;
-        let is_equal = |name: &String| match dialect {
-            Dialect::Postgres => {
-                format!("{table}.{name}::text IS NOT DISTINCT FROM {alias}.{name}::text")
-            }
-            Dialect::MySql => format!("{table}.{name} <=> {alias}.{name}"),
-            Dialect::Sqlite => format!("{table}.{name} IS {alias}.{name}"),
+        let Self { table, alias, .. } = self;
+        let is_equal = |name: &String| {
+            self.engine
+                .equal_sql(&format!("{table}.{name}"), &format!("{alias}.{name}"))
         };
         let equal = self
             .quoted_names()
@@ -360,27 +293,14 @@ impl<'a> TempTable<'a> {
             .is_empty())
     }
 
-    /// What types of PostgreSQL's own make of texts is the text itself.
+    /// What types of the database's own make of texts is the text itself.
     async fn check_casts(&self, session: &mut Session) -> Result<()> {
-        if self.dialect != Dialect::Postgres {
-            return Ok(());
-        }
         let side = self.relation.source_sql(self.dialect);
-        for target in self
-            .targets
-            .iter()
-            .filter(|target| target.storage.needs_comparison())
-        {
-            let (name, declared) = (self.dialect.quote_name(&target.name), &target.declared_type);
-            let is_list = matches!(
-                (&target.kind, &target.storage),
-                (ColumnType::List(_), StorageType::List(_))
-            );
-            let back = if is_list {
-                format!("{name}::{declared}::text[]")
-            } else {
-                format!("{name}::{declared}::text")
+        for target in self.targets {
+            let Some(back) = self.engine.cast_back(target) else {
+                continue;
             };
+            let (name, declared) = (self.dialect.quote_name(&target.name), &target.declared_type);
             let asked = format!(
                 "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1"
             );
@@ -485,18 +405,7 @@ impl<'a> TempTable<'a> {
         for target in folded {
             let name = dialect.quote_name(&target.name);
             let (old, new) = (format!("{table}.{name}"), format!("{alias}.{name}"));
-            let differs = match dialect {
-                Dialect::Postgres => {
-                    let length = if matches!(target.storage, StorageType::Text(_)) {
-                        format!(" OR octet_length({old}) <> octet_length({new})")
-                    } else {
-                        String::new()
-                    };
-                    format!("({old}::text COLLATE \"C\" <> {new}::text COLLATE \"C\"{length})")
-                }
-                Dialect::MySql => format!("CAST({old} AS BINARY) <> CAST({new} AS BINARY)"),
-                Dialect::Sqlite => format!("{old} <> {new} COLLATE BINARY"),
-            };
+            let differs = self.engine.differing_key_sql(&old, &new, target);
             let asked = format!(
                 "SELECT {old}, {new} FROM {} AS {alias} JOIN {table} ON {} WHERE {differs} LIMIT 1",
                 self.cast_select(),

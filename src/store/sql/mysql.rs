@@ -2,13 +2,20 @@
 
 use std::fmt::Write;
 
+use futures_util::future::BoxFuture;
+
+use super::SqlStore;
+use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::load::TargetRows;
+use super::engine::{SCRATCH_TABLE, ScratchTable, WriteEngine, assignments, quoted_list};
+use super::receipts::{TABLE, output_query};
+use super::resolved_table::ResolvedTable;
+use super::target::{TargetColumn, TargetRows};
 use crate::connection::session::SqlParameter;
 use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, Session};
 use crate::connection::{Relation, calendar};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// After as many bytes a statement ends; servers take sixteen times as much.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -33,12 +40,227 @@ const SYNTAX_MODES: [&str; 8] = [
     "REAL_AS_FLOAT",
 ];
 
+/// MySQL and MariaDB.
+#[derive(Debug)]
+pub(super) struct MySql;
+
+impl WriteEngine for MySql {
+    fn dialect(&self) -> Dialect {
+        Dialect::MySql
+    }
+
+    fn set_own_mode<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<()>> {
+        Box::pin(set_own_mode(session))
+    }
+
+    fn set_user_mode<'a>(&'a self, session: &'a mut Session) -> BoxFuture<'a, Result<()>> {
+        Box::pin(set_user_mode(session))
+    }
+
+    fn begin_sql(&self) -> &'static str {
+        "START TRANSACTION"
+    }
+
+    fn try_lock_sql(&self, resolved: &ResolvedTable) -> Option<String> {
+        Some(format!("SELECT GET_LOCK('{}', 0)", lock_name(resolved)))
+    }
+
+    fn unlock_sql(&self, resolved: &ResolvedTable) -> Option<String> {
+        Some(format!("SELECT RELEASE_LOCK('{}')", lock_name(resolved)))
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        _: &'a SqlStore,
+        schema: Option<String>,
+        name: String,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<ResolvedTable>> {
+        Box::pin(resolve(schema, name, session))
+    }
+
+    fn table_exists_sql(&self, schema: Option<&str>, _: &Relation, name: &str) -> String {
+        let schema = schema.map_or_else(
+            || "DATABASE()".into(),
+            |schema| self.dialect().quote_text(schema),
+        );
+        format!(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
+            self.dialect().quote_text(name)
+        )
+    }
+
+    fn read_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>> {
+        Box::pin(catalog::mysql::read_table(resolved, session))
+    }
+
+    fn read_temp_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>> {
+        Box::pin(async move {
+            let name = self.dialect().quote_name(&resolved.table);
+            catalog::mysql::read_temp_table(&name, session)
+                .await
+                .map(Some)
+        })
+    }
+
+    fn cascades<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Vec<Cascade>>> {
+        Box::pin(catalog::mysql::cascades(resolved, session))
+    }
+
+    fn declared_type(&self, kind: &ColumnType, is_key: bool) -> Option<String> {
+        let word = match kind {
+            ColumnType::Boolean => "boolean",
+            ColumnType::Int8 => "tinyint",
+            ColumnType::UInt8 => "tinyint unsigned",
+            ColumnType::Int16 => "smallint",
+            ColumnType::UInt16 => "smallint unsigned",
+            ColumnType::Int32 => "integer",
+            ColumnType::UInt32 => "integer unsigned",
+            ColumnType::Int64 => "bigint",
+            ColumnType::UInt64 => "bigint unsigned",
+            ColumnType::Float32 => "float",
+            ColumnType::Float64 => "double",
+            ColumnType::Decimal { scale, .. } if *scale > 30 => return None,
+            ColumnType::Decimal { precision, scale } => {
+                return Some(format!("decimal({precision},{scale})"));
+            }
+            ColumnType::Text if is_key => "varchar(255)",
+            ColumnType::Text => "longtext",
+            ColumnType::Binary if is_key => "varbinary(255)",
+            ColumnType::Binary => "longblob",
+            ColumnType::Date => "date",
+            ColumnType::Time => "time(6)",
+            ColumnType::Timestamp => "datetime(6)",
+            // Without NULL, one column of this type would be set to the time of each change.
+            ColumnType::TimestampUtc => "timestamp(6) NULL DEFAULT NULL",
+            ColumnType::List(_) => return None,
+        };
+        Some(word.to_string())
+    }
+
+    fn table_collation<'a>(
+        &'a self,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(table_collation(session))
+    }
+
+    /// Texts are compared by their bytes; whatever the server's own engine is, this one has
+    /// transactions.
+    fn table_options(&self, collation: Option<&str>) -> String {
+        collation.map_or_else(String::new, |collation| {
+            format!(" ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE {collation}")
+        })
+    }
+
+    fn scratch_table(&self, _: &str) -> ScratchTable {
+        ScratchTable {
+            schema: "main".into(),
+            name: SCRATCH_TABLE.into(),
+            relation: Relation::Table(vec![SCRATCH_TABLE.into()]),
+        }
+    }
+
+    fn drop_temp_sql(&self, relation: &str) -> Option<String> {
+        Some(format!("DROP TEMPORARY TABLE {relation}"))
+    }
+
+    fn temp_table_statement(&self, statement: String) -> String {
+        statement.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1)
+    }
+
+    fn receipt_tables_sql(&self) -> String {
+        format!(
+            "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END FROM information_schema.tables WHERE table_name = '{TABLE}'"
+        )
+    }
+
+    fn receipt_types(&self) -> (&'static str, &'static str, &'static str) {
+        (
+            "varchar(190)",
+            "longtext",
+            " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        )
+    }
+
+    fn publication_probe(&self, _: &SqlStore, names: &[String]) -> String {
+        let name = self
+            .dialect()
+            .quote_text(names.last().map_or("", String::as_str));
+        let schema = match names {
+            [schema, _] => Some(schema.as_str()),
+            _ => None,
+        };
+        // There, a server may keep names in small letters.
+        format!(
+            "{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))",
+            output_query(self.dialect(), schema, &name)
+        )
+    }
+
+    fn write<'a>(
+        &'a self,
+        session: &'a mut Session,
+        into: &'a Relation,
+        rows: &'a TargetRows<'a>,
+        _: bool,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(write(session, into, rows))
+    }
+
+    fn temp_schema(&self, resolved: &ResolvedTable) -> String {
+        resolved.schema.clone()
+    }
+
+    fn create_temp_sql(&self, temp: &str, table: &str, targets: &[TargetColumn]) -> String {
+        format!(
+            "CREATE TEMPORARY TABLE {temp} AS SELECT {} FROM {table} LIMIT 0",
+            quoted_list(self.dialect(), targets)
+        )
+    }
+
+    fn delete_by_key_sql(&self, table: &str, rows: &str, alias: &str, same: &str) -> String {
+        format!("DELETE {table} FROM {table} JOIN {rows} AS {alias} ON {same}")
+    }
+
+    fn update_by_key_sql(
+        &self,
+        table: &str,
+        columns: &[String],
+        rows: &str,
+        alias: &str,
+        same: &str,
+    ) -> String {
+        format!(
+            "UPDATE {table} JOIN {rows} AS {alias} ON {same} SET {}",
+            assignments(&format!("{table}."), columns, alias)
+        )
+    }
+
+    fn equal_sql(&self, one: &str, other: &str) -> String {
+        format!("{one} <=> {other}")
+    }
+
+    fn differing_key_sql(&self, old: &str, new: &str, _: &TargetColumn) -> String {
+        format!("CAST({old} AS BINARY) <> CAST({new} AS BINARY)")
+    }
+}
+
 /// Sets a session to what statements of hygge's own are written for. What the server set it to is
 /// kept in a variable of it.
-pub(super) async fn set_own_mode(session: &mut Session) -> Result<()> {
-    if session.database().dialect != Dialect::MySql {
-        return Ok(());
-    }
+async fn set_own_mode(session: &mut Session) -> Result<()> {
     let action = "set up its session";
     session
         .execute(
@@ -53,10 +275,7 @@ pub(super) async fn set_own_mode(session: &mut Session) -> Result<()> {
 
 /// Sets a session that was set up so that SQL which the config has means what the server says;
 /// values stay exact.
-pub(super) async fn set_user_mode(session: &mut Session) -> Result<()> {
-    if session.database().dialect != Dialect::MySql {
-        return Ok(());
-    }
+async fn set_user_mode(session: &mut Session) -> Result<()> {
     let meanings = SYNTAX_MODES
         .map(|mode| format!(", IF(FIND_IN_SET('{mode}', @hygge_sql_mode), '{mode}', NULL)"))
         .concat();
@@ -69,12 +288,8 @@ pub(super) async fn set_user_mode(session: &mut Session) -> Result<()> {
 }
 
 /// The collation of tables that are made: texts are compared by their bytes, blanks at their end
-/// among them, where the server has such a one. Elsewhere than in MySQL and MariaDB there is none
-/// to be named.
-pub(super) async fn table_collation(session: &mut Session) -> Result<Option<String>> {
-    if session.database().dialect != Dialect::MySql {
-        return Ok(None);
-    }
+/// among them, where the server has such a one.
+async fn table_collation(session: &mut Session) -> Result<Option<String>> {
     let asked = "SELECT collation_name FROM information_schema.collations \
                  WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 LIMIT 1";
     let found = session
@@ -88,11 +303,7 @@ pub(super) async fn table_collation(session: &mut Session) -> Result<Option<Stri
 }
 
 /// Inserts rows into a table.
-pub(super) async fn write(
-    session: &mut Session,
-    into: &Relation,
-    rows: &TargetRows<'_>,
-) -> Result<u64> {
+async fn write(session: &mut Session, into: &Relation, rows: &TargetRows<'_>) -> Result<u64> {
     let dialect = Dialect::MySql;
     let names: Vec<String> = rows
         .columns
@@ -263,4 +474,61 @@ fn put_quoted(
     put(out)?;
     out.push('\'');
     Ok(())
+}
+
+async fn resolve(
+    schema: Option<String>,
+    name: String,
+    session: &mut Session,
+) -> Result<ResolvedTable> {
+    let text = |text: &str| Dialect::MySql.quote_text(text);
+    let wanted = schema.as_deref().map_or_else(|| "DATABASE()".into(), text);
+    // What a backslash means in a text depends on the session's mode.
+    let asked = format!(
+        "SELECT {wanted}, (SELECT CONCAT(table_schema, CHAR(10), table_name) FROM information_schema.tables \
+         WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
+        text(&name)
+    );
+    let found = session
+        .query_text("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    let mut found = found.into_iter();
+    let (schema, there, folds) = (
+        found.next().flatten(),
+        found.next().flatten(),
+        found.next().flatten(),
+    );
+    if let Some((schema, table)) = there.as_deref().and_then(|there| there.split_once('\n')) {
+        return Ok(ResolvedTable {
+            schema: schema.to_string(),
+            table: table.to_string(),
+            exists: true,
+        });
+    }
+    let schema = schema.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Flow,
+            "the URL of its connection names no database",
+        )
+        .with_hint("mysql://USER@HOST/DATABASE, or table: DATABASE.TABLE")
+    })?;
+    // Where names are kept in small letters, two spellings are one table.
+    let table = if folds.as_deref() == Some("0") {
+        name
+    } else {
+        name.to_lowercase()
+    };
+    Ok(ResolvedTable {
+        schema,
+        table,
+        exists: false,
+    })
+}
+
+/// Locks of MySQL have names of up to 64 letters, for the whole server.
+fn lock_name(resolved: &ResolvedTable) -> String {
+    format!("hygge:{}", &resolved.lock_key().to_string()[..32])
 }

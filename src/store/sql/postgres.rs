@@ -4,13 +4,19 @@
 //! <https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS-BINARY>; values are
 //! as the receive functions of their types read them.
 
-use super::catalog::WireType;
+use futures_util::future::BoxFuture;
+
+use super::SqlStore;
+use super::catalog::{self, Cascade, CatalogTable, StorageType, WireType};
 use super::cells::Cell;
-use super::load::TargetRows;
+use super::engine::{SCRATCH_TABLE, ScratchTable, WriteEngine};
+use super::receipts::{TABLE, output_query};
+use super::resolved_table::ResolvedTable;
+use super::target::{TargetColumn, TargetRows};
 use crate::connection::Relation;
 use crate::connection::types::ColumnType;
 use crate::connection::{Dialect, DriverConnection, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// After as many bytes a message is sent.
 const MESSAGE_BYTES: usize = 1 << 20;
@@ -25,8 +31,249 @@ const MAX_GROUPS: usize = 11;
 /// Days from 1970 to 2000.
 const EPOCH_DAYS: i32 = 10_957;
 
+/// The schema of tables that go with the session.
+const TEMP_SCHEMA: &str = "pg_temp";
+
+/// The bytes of a name that it keeps.
+const NAME_BYTES: usize = 63;
+
+/// The lock of who makes the table of receipts: any number that nobody else uses.
+const CREATE_LOCK_ID: i64 = 0x6879_6767_6500;
+
+/// PostgreSQL.
+#[derive(Debug)]
+pub(super) struct Postgres;
+
+impl WriteEngine for Postgres {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn begin_sql(&self) -> &'static str {
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    }
+
+    fn locks_in_transaction(&self) -> bool {
+        true
+    }
+
+    fn try_lock_sql(&self, resolved: &ResolvedTable) -> Option<String> {
+        Some(format!(
+            "SELECT pg_try_advisory_xact_lock({})::int",
+            lock_id(resolved)
+        ))
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        store: &'a SqlStore,
+        schema: Option<String>,
+        name: String,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<ResolvedTable>> {
+        Box::pin(resolve(store, schema, name, session))
+    }
+
+    fn table_exists_sql(&self, _: Option<&str>, relation: &Relation, _: &str) -> String {
+        format!(
+            "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
+            self.dialect()
+                .quote_text(&relation.source_sql(self.dialect()))
+        )
+    }
+
+    fn read_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>> {
+        Box::pin(catalog::postgres::read_table(resolved, session))
+    }
+
+    fn cascades<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Vec<Cascade>>> {
+        Box::pin(catalog::postgres::cascades(resolved, session))
+    }
+
+    /// Where there is no such type, the next wider one.
+    fn declared_type(&self, kind: &ColumnType, _: bool) -> Option<String> {
+        let word = match kind {
+            ColumnType::Boolean => "boolean",
+            ColumnType::Int8 | ColumnType::UInt8 | ColumnType::Int16 => "smallint",
+            ColumnType::UInt16 | ColumnType::Int32 => "integer",
+            ColumnType::UInt32 | ColumnType::Int64 => "bigint",
+            ColumnType::UInt64 => "numeric(20,0)",
+            ColumnType::Float32 => "real",
+            ColumnType::Float64 => "double precision",
+            ColumnType::Decimal { precision, scale } => {
+                return Some(format!("decimal({precision},{scale})"));
+            }
+            ColumnType::Text => "text",
+            ColumnType::Binary => "bytea",
+            ColumnType::Date => "date",
+            ColumnType::Time => "time(6)",
+            ColumnType::Timestamp => "timestamp(6)",
+            ColumnType::TimestampUtc => "timestamp(6) with time zone",
+            ColumnType::List(inner) => {
+                return self
+                    .declared_type(inner, false)
+                    .map(|inner| format!("{inner}[]"));
+            }
+        };
+        Some(word.to_string())
+    }
+
+    fn widens(&self, kind: &ColumnType) -> bool {
+        matches!(
+            kind,
+            ColumnType::Int8
+                | ColumnType::UInt8
+                | ColumnType::UInt16
+                | ColumnType::UInt32
+                | ColumnType::UInt64
+        )
+    }
+
+    fn has_case_sensitive_names(&self) -> bool {
+        true
+    }
+
+    fn longest_name(&self) -> Option<usize> {
+        Some(NAME_BYTES)
+    }
+
+    fn typed_null(&self, declared: &str) -> String {
+        format!("NULL::{declared}")
+    }
+
+    fn scratch_table(&self, _: &str) -> ScratchTable {
+        ScratchTable {
+            schema: TEMP_SCHEMA.into(),
+            name: SCRATCH_TABLE.into(),
+            relation: Relation::Table(vec![TEMP_SCHEMA.into(), SCRATCH_TABLE.into()]),
+        }
+    }
+
+    fn receipt_tables_sql(&self) -> String {
+        format!(
+            "SELECT n.nspname, CASE WHEN n.nspname = ANY(current_schemas(false)) THEN 1 END \
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relname = '{TABLE}' AND c.relkind IN ('r', 'p') \
+             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+        )
+    }
+
+    fn guarded_creation(&self, statement: String) -> String {
+        format!("BEGIN; SELECT pg_advisory_xact_lock({CREATE_LOCK_ID}); {statement}; COMMIT")
+    }
+
+    /// Beside a table of the same name, it is the receipt of that one.
+    fn stray_receipt_sql(&self, resolved: &ResolvedTable) -> Option<String> {
+        Some(format!(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.oid = to_regclass('{TABLE}') AND n.nspname <> {} \
+             AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = {})",
+            self.dialect().quote_text(&resolved.schema),
+            self.dialect().quote_text(&resolved.table)
+        ))
+    }
+
+    /// The table is found by the user's search_path, and its receipt beside it.
+    fn publication_probe(&self, store: &SqlStore, names: &[String]) -> String {
+        let dialect = self.dialect();
+        if names.len() == 1 {
+            let written = dialect.quote_text(&store.relation.source_sql(dialect));
+            let asked =
+                format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
+            let output = format!(
+                "(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text"
+            );
+            return format!(
+                "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({written})) AS r \
+                 WHERE r.output IS NOT NULL"
+            );
+        }
+        let name = dialect.quote_text(names.last().map_or("", String::as_str));
+        let schema = match names {
+            [schema, _] => Some(schema.as_str()),
+            _ => None,
+        };
+        output_query(dialect, schema, &name)
+    }
+
+    fn casts_from_text(&self, target: &TargetColumn) -> bool {
+        target.storage.is_cast_from_text()
+    }
+
+    fn write<'a>(
+        &'a self,
+        session: &'a mut Session,
+        into: &'a Relation,
+        rows: &'a TargetRows<'a>,
+        is_temp: bool,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(write(session, into, rows, is_temp))
+    }
+
+    fn temp_schema(&self, _: &ResolvedTable) -> String {
+        TEMP_SCHEMA.into()
+    }
+
+    fn create_temp_sql(&self, temp: &str, _: &str, targets: &[TargetColumn]) -> String {
+        let columns = targets.iter().map(|target| {
+            let name = self.dialect().quote_name(&target.name);
+            format!("{name} {}", temp_type(&target.wire))
+        });
+        format!(
+            "CREATE TEMP TABLE {temp} ({}) ON COMMIT DROP",
+            columns.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    fn cast_column(&self, target: &TargetColumn) -> String {
+        let name = self.dialect().quote_name(&target.name);
+        format!("{name}::{} AS {name}", target.declared_type)
+    }
+
+    fn cast_back(&self, target: &TargetColumn) -> Option<String> {
+        if !target.storage.needs_comparison() {
+            return None;
+        }
+        let (name, declared) = (
+            self.dialect().quote_name(&target.name),
+            &target.declared_type,
+        );
+        let is_list = matches!(
+            (&target.kind, &target.storage),
+            (ColumnType::List(_), StorageType::List(_))
+        );
+        Some(if is_list {
+            format!("{name}::{declared}::text[]")
+        } else {
+            format!("{name}::{declared}::text")
+        })
+    }
+
+    fn equal_sql(&self, one: &str, other: &str) -> String {
+        format!("{one}::text IS NOT DISTINCT FROM {other}::text")
+    }
+
+    fn differing_key_sql(&self, old: &str, new: &str, target: &TargetColumn) -> String {
+        let length = if matches!(target.storage, StorageType::Text(_)) {
+            format!(" OR octet_length({old}) <> octet_length({new})")
+        } else {
+            String::new()
+        };
+        format!("({old}::text COLLATE \"C\" <> {new}::text COLLATE \"C\"{length})")
+    }
+}
+
 /// The type that values have before they are cast.
-pub(super) fn temp_type(wire: &WireType) -> String {
+fn temp_type(wire: &WireType) -> String {
     match wire {
         WireType::Boolean => "boolean",
         WireType::Int2 => "smallint",
@@ -48,7 +295,7 @@ pub(super) fn temp_type(wire: &WireType) -> String {
 }
 
 /// Copies rows into a table, or into the one beside it; gives how many the server took.
-pub(super) async fn write(
+async fn write(
     session: &mut Session,
     into: &Relation,
     rows: &TargetRows<'_>,
@@ -318,4 +565,63 @@ fn put_numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
     groups
         .iter()
         .for_each(|group| out.extend(group.to_be_bytes()));
+}
+
+async fn resolve(
+    store: &SqlStore,
+    schema: Option<String>,
+    name: String,
+    session: &mut Session,
+) -> Result<ResolvedTable> {
+    let written = Dialect::Postgres.quote_text(&store.relation.source_sql(Dialect::Postgres));
+    let asked = format!(
+        "SELECT n.nspname, c.relname, current_schema() FROM (SELECT 1) AS one \
+         LEFT JOIN pg_class c ON c.oid = to_regclass({written}) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"
+    );
+    let found = session
+        .query_text("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    let mut found = found.into_iter();
+    let (found_schema, found_name, current) = (
+        found.next().flatten(),
+        found.next().flatten(),
+        found.next().flatten(),
+    );
+    if let (Some(schema), Some(table)) = (found_schema, found_name) {
+        return Ok(ResolvedTable {
+            schema,
+            table,
+            exists: true,
+        });
+    }
+    let schema = schema.or(current).ok_or_else(|| {
+        let error = format!(
+            "table {} has no schema: none of the user's search_path is there",
+            store.relation
+        );
+        Error::new(ErrorKind::Flow, error).with_hint("name the schema: table: SCHEMA.TABLE")
+    })?;
+    Ok(ResolvedTable {
+        schema,
+        table: truncate_identifier(name),
+        exists: false,
+    })
+}
+
+/// A name as PostgreSQL keeps it: of more than 63 bytes it takes the first, in whole characters.
+fn truncate_identifier(mut name: String) -> String {
+    if name.len() > NAME_BYTES {
+        name.truncate(name.floor_char_boundary(NAME_BYTES));
+    }
+    name
+}
+
+/// Locks of PostgreSQL are numbers, those of one database by themselves.
+fn lock_id(resolved: &ResolvedTable) -> i64 {
+    resolved.lock_key().as_bytes()[..8]
+        .iter()
+        .fold(0_i64, |number, byte| number << 8 | i64::from(*byte))
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::SqlStore;
 use super::resolved_table::ResolvedTable;
+use super::{SqlStore, engine, engine_of};
 use crate::connection::{Database, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -16,9 +16,6 @@ use crate::store::receipt::Receipt;
 
 /// The table of receipts, in the schema of the table that they are for.
 pub(super) const TABLE: &str = "hygge_receipts";
-
-/// The lock of who makes it in PostgreSQL: any number that nobody else uses.
-const CREATE_LOCK_ID: i64 = 0x6879_6767_6500;
 
 /// A receipt, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,20 +72,7 @@ pub(super) async fn read_all(database: &Arc<Database>) -> Result<Vec<ReceiptRow>
 
 async fn read_all_in_session(session: &mut Session) -> Result<Vec<ReceiptRow>, Error> {
     let dialect = session.database().dialect;
-    let tables = match dialect {
-        Dialect::Postgres => format!(
-            "SELECT n.nspname, CASE WHEN n.nspname = ANY(current_schemas(false)) THEN 1 END \
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relname = '{TABLE}' AND c.relkind IN ('r', 'p') \
-             AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
-        ),
-        Dialect::MySql => format!(
-            "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END FROM information_schema.tables WHERE table_name = '{TABLE}'"
-        ),
-        Dialect::Sqlite => format!(
-            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"
-        ),
-    };
+    let tables = engine_of(session).receipt_tables_sql();
     let mut found = Vec::new();
     for table in session.query_text("look for receipts", &tables).await? {
         let mut table = table.into_iter();
@@ -158,17 +142,13 @@ pub(super) async fn find_in_session(
     {
         return Ok(Some(found));
     }
-    if session.database().dialect != Dialect::Postgres || names.len() > 1 {
+    let engine = engine_of(session);
+    let Some(elsewhere) = engine
+        .stray_receipt_sql(resolved)
+        .filter(|_| names.len() <= 1)
+    else {
         return Ok(None);
-    }
-    // Beside a table of the same name, it is the receipt of that one.
-    let elsewhere = format!(
-        "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.oid = to_regclass('{TABLE}') AND n.nspname <> {} \
-         AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = {})",
-        Dialect::Postgres.quote_text(&resolved.schema),
-        Dialect::Postgres.quote_text(&resolved.table)
-    );
+    };
     let elsewhere = session
         .query_text("look for its receipt", &elsewhere)
         .await?
@@ -225,31 +205,18 @@ pub(super) async fn create_table(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<(), Error> {
-    let dialect = session.database().dialect;
+    let engine = engine_of(session);
     let relation = resolved.sibling(TABLE);
     if super::table_contents::table_exists(&relation, session).await? {
         return Ok(());
     }
-    let (short, long, rest) = match dialect {
-        Dialect::MySql => (
-            "varchar(190)",
-            "longtext",
-            " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-        ),
-        _ => ("text", "text", ""),
-    };
+    let (short, long, rest) = engine.receipt_types();
     let statement = format!(
         "CREATE TABLE IF NOT EXISTS {} (name {short} NOT NULL PRIMARY KEY, project {short}, flow {short}, output {short}, \
          row_count bigint, published_at {short}, digest {short} NOT NULL, receipt {long} NOT NULL){rest}",
-        relation.source_sql(dialect)
+        relation.source_sql(engine.dialect())
     );
-    let statement = match dialect {
-        // Two who make it at once would be in each other's way.
-        Dialect::Postgres => {
-            format!("BEGIN; SELECT pg_advisory_xact_lock({CREATE_LOCK_ID}); {statement}; COMMIT")
-        }
-        _ => statement,
-    };
+    let statement = engine.guarded_creation(statement);
     Ok(session
         .execute("make the table of receipts", &statement)
         .await?)
@@ -356,58 +323,20 @@ pub(super) async fn remove(
 
 /// The query whose answer changes when something else is published.
 pub(super) fn probe_query(store: &SqlStore, dialect: Dialect) -> String {
-    let names = store.relation.table_name().unwrap_or_default();
-    let name = dialect.quote_text(names.last().map_or("", String::as_str));
-    let query = |relation: &Relation, name: &str| {
-        format!(
-            "SELECT output FROM {} WHERE name = {name}",
-            relation.source_sql(dialect)
-        )
-    };
-    match (dialect, names) {
-        // The table is found by the user's search_path, and its receipt beside it.
-        (Dialect::Postgres, [_]) => {
-            let written = dialect.quote_text(&store.relation.source_sql(dialect));
-            let asked =
-                format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
-            let output = format!(
-                "(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text"
-            );
-            format!(
-                "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({written})) AS r \
-                 WHERE r.output IS NOT NULL"
-            )
-        }
-        (Dialect::Sqlite, names) => {
-            let schema = names
-                .first()
-                .filter(|_| names.len() > 1)
-                .cloned()
-                .unwrap_or_else(|| "main".into());
-            let table = format!(
-                "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
-                dialect.quote_text(&schema)
-            );
-            format!(
-                "{} OR name = {table}",
-                query(&Relation::Table(vec![schema, TABLE.into()]), &name)
-            )
-        }
-        (Dialect::MySql, names) => {
-            let relation = match names {
-                [schema, _] => Relation::Table(vec![schema.clone(), TABLE.into()]),
-                _ => Relation::Table(vec![TABLE.into()]),
-            };
-            // There, a server may keep names in small letters.
-            format!(
-                "{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))",
-                query(&relation, &name)
-            )
-        }
-        (_, [schema, _]) => query(&Relation::Table(vec![schema.clone(), TABLE.into()]), &name),
-        _ => query(&Relation::Table(vec![TABLE.into()]), &name),
-    }
+    engine(dialect).publication_probe(store, store.relation.table_name().unwrap_or_default())
+}
+
+/// The query for what was published by a name, which is given as SQL.
+pub(super) fn output_query(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
+    let relation: Vec<String> = schema
+        .into_iter()
+        .chain([TABLE])
+        .map(String::from)
+        .collect();
+    format!(
+        "SELECT output FROM {} WHERE name = {name}",
+        Relation::Table(relation).source_sql(dialect)
+    )
 }
 
 /// Another process has published since it was looked at: what was planned may be wrong by now.

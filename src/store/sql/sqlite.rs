@@ -1,20 +1,180 @@
 //! Rows into SQLite: one prepared statement, run for each row on the handle of the session.
 
+use futures_util::future::BoxFuture;
+
+use super::SqlStore;
+use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::columns::TargetColumn;
-use super::load::TargetRows;
+use super::engine::{ScratchTable, WriteEngine, assignments, quoted_list};
+use super::receipts::{TABLE, output_query};
+use super::resolved_table::ResolvedTable;
+use super::target::{TargetColumn, TargetRows};
 use crate::connection::sqlite_statement::{PreparedInsert, SqliteValue};
 use crate::connection::types::ColumnType;
 use crate::connection::{ConnectionError, Dialect, Session};
 use crate::connection::{Relation, calendar};
 use crate::error::{Error, Result};
 
+/// SQLite.
+#[derive(Debug)]
+pub(super) struct Sqlite;
+
+impl WriteEngine for Sqlite {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn locks_database(&self) -> bool {
+        true
+    }
+
+    fn begin_sql(&self) -> &'static str {
+        "BEGIN IMMEDIATE"
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        _: &'a SqlStore,
+        schema: Option<String>,
+        name: String,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<ResolvedTable>> {
+        Box::pin(resolve(schema, name, session))
+    }
+
+    fn table_exists_sql(&self, schema: Option<&str>, _: &Relation, name: &str) -> String {
+        format!(
+            "SELECT 1 FROM pragma_table_list({}) WHERE schema = {}",
+            self.dialect().quote_text(name),
+            self.dialect().quote_text(schema.unwrap_or("main"))
+        )
+    }
+
+    fn read_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>> {
+        Box::pin(catalog::sqlite::read_table(resolved, session))
+    }
+
+    fn cascades<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Vec<Cascade>>> {
+        Box::pin(catalog::sqlite::cascades(resolved, session))
+    }
+
+    fn declared_type(&self, kind: &ColumnType, _: bool) -> Option<String> {
+        let word = match kind {
+            ColumnType::Boolean => "boolean",
+            ColumnType::Int8 => "tinyint",
+            ColumnType::UInt8 => "tinyint unsigned",
+            ColumnType::Int16 => "smallint",
+            ColumnType::UInt16 => "smallint unsigned",
+            ColumnType::Int32 => "int4",
+            ColumnType::UInt32 => "int4 unsigned",
+            ColumnType::Int64 => "bigint",
+            ColumnType::UInt64 => "bigint unsigned",
+            ColumnType::Float32 => "float4",
+            ColumnType::Float64 => "double precision",
+            // A number with a point has fifteen digits.
+            ColumnType::Decimal { precision, scale } if *precision > 15 => {
+                return Some(format!("decimal_text({precision},{scale})"));
+            }
+            ColumnType::Decimal { precision, scale } => {
+                return Some(format!("decimal({precision},{scale})"));
+            }
+            ColumnType::Text => "text",
+            ColumnType::Binary => "blob",
+            ColumnType::Date => "date",
+            ColumnType::Time => "time",
+            ColumnType::Timestamp => "datetime",
+            ColumnType::TimestampUtc => "timestamptz",
+            ColumnType::List(_) => return None,
+        };
+        Some(word.to_string())
+    }
+
+    fn scratch_table(&self, stem: &str) -> ScratchTable {
+        ScratchTable {
+            schema: "main".into(),
+            name: stem.into(),
+            relation: Relation::Table(vec!["main".into(), stem.into()]),
+        }
+    }
+
+    fn receipt_tables_sql(&self) -> String {
+        format!(
+            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"
+        )
+    }
+
+    fn publication_probe(&self, _: &SqlStore, names: &[String]) -> String {
+        let dialect = self.dialect();
+        let name = dialect.quote_text(names.last().map_or("", String::as_str));
+        let schema = names
+            .first()
+            .filter(|_| names.len() > 1)
+            .map_or("main", String::as_str);
+        let table = format!(
+            "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
+            dialect.quote_text(schema)
+        );
+        format!(
+            "{} OR name = {table}",
+            output_query(dialect, Some(schema), &name)
+        )
+    }
+
+    fn write<'a>(
+        &'a self,
+        session: &'a mut Session,
+        into: &'a Relation,
+        rows: &'a TargetRows<'a>,
+        _: bool,
+    ) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(write(session, into, rows))
+    }
+
+    fn temp_schema(&self, _: &ResolvedTable) -> String {
+        "temp".into()
+    }
+
+    fn create_temp_sql(&self, temp: &str, table: &str, targets: &[TargetColumn]) -> String {
+        format!(
+            "CREATE TABLE {temp} AS SELECT {} FROM {table} LIMIT 0",
+            quoted_list(self.dialect(), targets)
+        )
+    }
+
+    /// What the table says of conflicts is overridden: a row that is in the way is an error.
+    fn update_by_key_sql(
+        &self,
+        table: &str,
+        columns: &[String],
+        rows: &str,
+        alias: &str,
+        same: &str,
+    ) -> String {
+        format!(
+            "UPDATE OR ABORT {table} SET {} FROM {rows} AS {alias} WHERE {same}",
+            assignments("", columns, alias)
+        )
+    }
+
+    fn equal_sql(&self, one: &str, other: &str) -> String {
+        format!("{one} IS {other}")
+    }
+
+    fn differing_key_sql(&self, old: &str, new: &str, _: &TargetColumn) -> String {
+        format!("{old} <> {new} COLLATE BINARY")
+    }
+}
+
 /// Inserts rows into a table.
-pub(super) async fn write(
-    session: &mut Session,
-    into: &Relation,
-    rows: &TargetRows<'_>,
-) -> Result<u64> {
+async fn write(session: &mut Session, into: &Relation, rows: &TargetRows<'_>) -> Result<u64> {
     let dialect = Dialect::Sqlite;
     let names: Vec<String> = rows
         .columns
@@ -128,5 +288,37 @@ fn whole(value: i128, scale: u8) -> Option<i64> {
         i64::try_from(value / unit).ok()
     } else {
         None
+    }
+}
+
+async fn resolve(
+    schema: Option<String>,
+    name: String,
+    session: &mut Session,
+) -> Result<ResolvedTable> {
+    let schema = schema.unwrap_or_else(|| "main".into());
+    let asked = format!(
+        "SELECT schema, name FROM pragma_table_list({}) WHERE schema = {} COLLATE NOCASE",
+        Dialect::Sqlite.quote_text(&name),
+        Dialect::Sqlite.quote_text(&schema)
+    );
+    let found = session
+        .query_text("look for its table", &asked)
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    let mut found = found.into_iter();
+    match (found.next().flatten(), found.next().flatten()) {
+        (Some(schema), Some(table)) => Ok(ResolvedTable {
+            schema,
+            table,
+            exists: true,
+        }),
+        _ => Ok(ResolvedTable {
+            schema,
+            table: name,
+            exists: false,
+        }),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::SqlStore;
-use crate::connection::{ConnectionError, Database, Dialect, Relation, Session};
+use super::{SqlStore, engine, engine_of};
+use crate::connection::{ConnectionError, Database, Relation, Session};
 use crate::error::Result;
 
 /// What is in the place of a table.
@@ -27,7 +27,7 @@ const READONLY_ROLLBACK: &str = "776";
 /// which takes one that writes.
 pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
     let mut session = database.session().await?;
-    if database.dialect != Dialect::Sqlite {
+    if !engine(database.dialect).locks_database() {
         return Ok(session);
     }
     let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
@@ -80,34 +80,11 @@ pub(super) async fn read_contents_in_session(
 
 /// True where there is a table of this name.
 pub(super) async fn table_exists(relation: &Relation, session: &mut Session) -> Result<bool> {
-    let dialect = session.database().dialect;
     let Some([rest @ .., name]) = relation.table_name() else {
         return Ok(false);
     };
-    let asked = match dialect {
-        Dialect::Postgres => format!(
-            "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
-            dialect.quote_text(&relation.source_sql(dialect))
-        ),
-        Dialect::Sqlite => {
-            let schema = rest
-                .first()
-                .map_or_else(|| "'main'".into(), |schema| dialect.quote_text(schema));
-            format!(
-                "SELECT 1 FROM pragma_table_list({}) WHERE schema = {schema}",
-                dialect.quote_text(name)
-            )
-        }
-        Dialect::MySql => {
-            let schema = rest
-                .first()
-                .map_or_else(|| "DATABASE()".into(), |schema| dialect.quote_text(schema));
-            format!(
-                "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
-                dialect.quote_text(name)
-            )
-        }
-    };
+    let schema = rest.first().map(String::as_str);
+    let asked = engine_of(session).table_exists_sql(schema, relation, name);
     Ok(!session
         .query_text("look for its table", &asked)
         .await?

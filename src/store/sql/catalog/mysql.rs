@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::store::sql::resolved_table::ResolvedTable;
 use crate::store::sql::rule::{ByteLength, DecimalDigits, TextForm, TextRule, TrailingBlanks};
 
-pub(super) async fn read_table(
+pub(in crate::store::sql) async fn read_table(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Option<CatalogTable>> {
@@ -52,7 +52,10 @@ pub(super) async fn read_table(
 }
 
 /// A table of this session alone, which only `SHOW COLUMNS` describes.
-pub(super) async fn read_temp_table(relation: &str, session: &mut Session) -> Result<CatalogTable> {
+pub(in crate::store::sql) async fn read_temp_table(
+    relation: &str,
+    session: &mut Session,
+) -> Result<CatalogTable> {
     let rows = session
         .query_text(
             "read its columns",
@@ -268,7 +271,7 @@ fn enum_members(declared: &str) -> Vec<String> {
     members
 }
 
-pub(super) async fn cascades(
+pub(in crate::store::sql) async fn cascades(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Vec<Cascade>> {

@@ -41,7 +41,7 @@ pub(in crate::store::sql) struct Cascade {
     pub(in crate::store::sql) columns: Vec<String>,
 }
 
-pub(super) async fn read_table(
+pub(in crate::store::sql) async fn read_table(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Option<CatalogTable>> {
@@ -238,7 +238,7 @@ fn digits_from_typmod(typmod: i32) -> DecimalDigits {
     }
 }
 
-pub(super) async fn cascades(
+pub(in crate::store::sql) async fn cascades(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Vec<Cascade>> {

@@ -9,7 +9,7 @@ use crate::home::sql::sqlite_type;
 use crate::store::sql::resolved_table::ResolvedTable;
 use crate::store::sql::rule::{DecimalDigits, TextRule};
 
-pub(super) async fn read_table(
+pub(in crate::store::sql) async fn read_table(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Option<CatalogTable>> {
@@ -139,7 +139,7 @@ impl Affinity {
 }
 
 /// Foreign keys of other tables: hygge's sessions mind them, whether others do or not.
-pub(super) async fn cascades(
+pub(in crate::store::sql) async fn cascades(
     resolved: &ResolvedTable,
     session: &mut Session,
 ) -> Result<Vec<Cascade>> {

@@ -1,0 +1,74 @@
+//! What is to be done for a flow with a table, and the keys of the parts that its partitions become.
+//!
+//! A partition may become several parts, and how many is known only when it was read. So each
+//! part's key says where in its partition it stands and whether it is the last: a partition is used
+//! again where all of its parts are at hand, the last included.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Retry};
+use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
+use crate::home::{ReadPartition, ReadSession, RowSource, TableState};
+use crate::store::receipt::PublishedSet;
+
+/// How many rows a part has that is made from a table, where nothing is said.
+pub const DEFAULT_ROWS_PER_PART: u64 = 1_000_000;
+
+/// The field of the recipe that names a table's watermark.
+pub const WATERMARK_SETTING: &str = "home.watermark";
+
+/// What a flow with a table is made of.
+#[derive(Clone, Debug)]
+pub struct TableWork {
+    /// What the table has.
+    pub table_state: Arc<TableState>,
+    /// What keys of parts are made with.
+    pub recipe: Fingerprint,
+    /// What reads it; `None` where it is only planned.
+    pub session: Option<Arc<dyn ReadSession>>,
+    /// What its reader should know of this build, in words.
+    pub remarks: Vec<String>,
+}
+
+/// The key of a part: where in its partition it stands, and whether the partition ends with it.
+pub fn partition_part_key(
+    recipe: &Fingerprint,
+    answer: &TableState,
+    partition: &ReadPartition,
+    number: usize,
+    is_last: bool,
+) -> Fingerprint {
+    let mut key = KeyWriter::new(KeyKind::Part);
+    key.digest(recipe)
+        .text("unit")
+        .text(&partition.name)
+        .digest(&partition.digest)
+        .digest(&answer.schema_digest);
+    key.count(number).number(u64::from(is_last));
+    key.finish()
+}
+
+/// A part that another flow made is no longer where it was seen: that flow has published it
+/// meanwhile, or let it go.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("a part of {0} that another flow made is no longer where it was")]
+pub struct PartMoved(pub String);
+
+impl From<PartMoved> for Error {
+    fn from(error: PartMoved) -> Self {
+        Self::new(ErrorKind::Flow, error)
+            .with_hint("build again; nothing was published")
+            .with_retry(Retry::Later)
+    }
+}
+
+/// True where a set was made by the watermark that the table has now.
+pub(super) fn has_same_watermark(table: &dyn RowSource, published: &PublishedSet) -> bool {
+    published
+        .components
+        .settings
+        .get(WATERMARK_SETTING)
+        .map(String::as_str)
+        == table.watermark()
+}

@@ -1,0 +1,250 @@
+//! What each database does in its own way where its tables are filled: one implementation for each,
+//! in a file of its own.
+
+use std::fmt::Debug;
+
+use futures_util::future::BoxFuture;
+
+use super::SqlStore;
+use super::catalog::{Cascade, CatalogTable};
+use super::resolved_table::ResolvedTable;
+use super::target::{TargetColumn, TargetRows};
+use crate::connection::types::ColumnType;
+use crate::connection::{Dialect, Relation, Session};
+use crate::error::Result;
+
+/// A database, as stores use it.
+pub(super) trait WriteEngine: Debug + Send + Sync {
+    /// How it writes names and texts.
+    fn dialect(&self) -> Dialect;
+
+    /// Sets a session to what statements of hygge's own are written for.
+    fn set_own_mode<'a>(&'a self, _: &'a mut Session) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Sets a session that was set up so that SQL which the config has means what the server says;
+    /// values stay exact.
+    fn set_user_mode<'a>(&'a self, _: &'a mut Session) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// True where one writer at a time has the whole database, and the transaction is the lock.
+    fn locks_database(&self) -> bool {
+        false
+    }
+
+    /// Begins a transaction that writes.
+    fn begin_sql(&self) -> &'static str;
+
+    /// True where the transaction begins before the lock, and ends it.
+    fn locks_in_transaction(&self) -> bool {
+        false
+    }
+
+    /// Asks for the lock of a table without waiting: 1 where it was given, 0 where another has it.
+    /// Nothing where the database as a whole is locked.
+    fn try_lock_sql(&self, _: &ResolvedTable) -> Option<String> {
+        None
+    }
+
+    /// Gives the lock back after the commit; nothing where that has done so.
+    fn unlock_sql(&self, _: &ResolvedTable) -> Option<String> {
+        None
+    }
+
+    /// What a name means at this moment.
+    fn resolve<'a>(
+        &'a self,
+        store: &'a SqlStore,
+        schema: Option<String>,
+        name: String,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<ResolvedTable>>;
+
+    /// The query that gives a row where there is a table of this name.
+    fn table_exists_sql(&self, schema: Option<&str>, relation: &Relation, name: &str) -> String;
+
+    /// What is there in the place of a table; `None` where nothing is.
+    fn read_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>>;
+
+    /// What is in a table that this session has made for itself.
+    fn read_temp_table<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Option<CatalogTable>>> {
+        self.read_table(resolved, session)
+    }
+
+    /// What other tables would lose or change with rows of this one, each in words.
+    fn cascades<'a>(
+        &'a self,
+        resolved: &'a ResolvedTable,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<Vec<Cascade>>>;
+
+    /// The type of a column that holds the values exactly; `None` where there is none.
+    fn declared_type(&self, kind: &ColumnType, is_key: bool) -> Option<String>;
+
+    /// True where a type is held by a wider one, which is said.
+    fn widens(&self, _: &ColumnType) -> bool {
+        false
+    }
+
+    /// The collation of tables that are made, where there is one to be named: texts are compared by
+    /// their bytes, blanks at their end among them.
+    fn table_collation<'a>(&'a self, _: &'a mut Session) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// What stands behind the columns of a table that is made.
+    fn table_options(&self, _collation: Option<&str>) -> String {
+        String::new()
+    }
+
+    /// True where names that differ by case are two columns.
+    fn has_case_sensitive_names(&self) -> bool {
+        false
+    }
+
+    /// How many bytes of a name are kept, where that is said.
+    fn longest_name(&self) -> Option<usize> {
+        None
+    }
+
+    /// The column of a condition that is tried, for one that is not there yet.
+    fn typed_null(&self, _declared: &str) -> String {
+        "NULL".into()
+    }
+
+    /// A table that a session makes for itself, to see what the database makes of its columns.
+    fn scratch_table(&self, stem: &str) -> ScratchTable;
+
+    /// Removes such a table; nothing where it goes by itself.
+    fn drop_temp_sql(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    /// The statement that makes a table which goes with the session.
+    fn temp_table_statement(&self, statement: String) -> String {
+        statement
+    }
+
+    /// The query for the schemas that have a table of receipts, and whether a name without a schema
+    /// may mean a table of that.
+    fn receipt_tables_sql(&self) -> String;
+
+    /// The types of short and of long texts in the table of receipts, and what stands behind its
+    /// columns.
+    fn receipt_types(&self) -> (&'static str, &'static str, &'static str) {
+        ("text", "text", "")
+    }
+
+    /// The same statement, so that two who make the table at once are not in each other's way.
+    fn guarded_creation(&self, statement: String) -> String {
+        statement
+    }
+
+    /// The query for the schema of a receipt of an earlier version, which stands where the user's
+    /// search path led to.
+    fn stray_receipt_sql(&self, _: &ResolvedTable) -> Option<String> {
+        None
+    }
+
+    /// The query whose answer changes when something else is published to a table of these names.
+    fn publication_probe(&self, store: &SqlStore, names: &[String]) -> String;
+
+    /// True where a value is cast from a text into the column's own type, in a table beside it.
+    fn casts_from_text(&self, _: &TargetColumn) -> bool {
+        false
+    }
+
+    /// Writes rows into a table, or into the one beside it; gives how many the database took.
+    fn write<'a>(
+        &'a self,
+        session: &'a mut Session,
+        into: &'a Relation,
+        rows: &'a TargetRows<'a>,
+        is_temp: bool,
+    ) -> BoxFuture<'a, Result<u64>>;
+
+    /// The schema of tables that go with the session.
+    fn temp_schema(&self, resolved: &ResolvedTable) -> String;
+
+    /// Makes a table beside another one, with the columns that come.
+    fn create_temp_sql(&self, temp: &str, table: &str, targets: &[TargetColumn]) -> String;
+
+    /// A column of the table beside it, in the type of the table.
+    fn cast_column(&self, target: &TargetColumn) -> String {
+        self.dialect().quote_name(&target.name)
+    }
+
+    /// What types of the database's own make of the texts of a column, where that is to be compared
+    /// with them.
+    fn cast_back(&self, _: &TargetColumn) -> Option<String> {
+        None
+    }
+
+    /// Removes the rows of a table that have the keys of others.
+    fn delete_by_key_sql(&self, table: &str, rows: &str, alias: &str, same: &str) -> String {
+        format!("DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM {rows} AS {alias} WHERE {same})")
+    }
+
+    /// Changes the rows of a table that have the keys of others.
+    fn update_by_key_sql(
+        &self,
+        table: &str,
+        columns: &[String],
+        rows: &str,
+        alias: &str,
+        same: &str,
+    ) -> String {
+        format!(
+            "UPDATE {table} SET {} FROM {rows} AS {alias} WHERE {same}",
+            assignments("", columns, alias)
+        )
+    }
+
+    /// True for values that are the same, nulls too.
+    fn equal_sql(&self, one: &str, other: &str) -> String;
+
+    /// True for keys that a collation takes for one, and which are two.
+    fn differing_key_sql(&self, old: &str, new: &str, target: &TargetColumn) -> String;
+}
+
+/// A table that a session makes for itself.
+#[derive(Debug)]
+pub(super) struct ScratchTable {
+    /// Where the catalog has it.
+    pub schema: String,
+    /// What the catalog calls it.
+    pub name: String,
+    /// What statements call it.
+    pub relation: Relation,
+}
+
+/// What such a table is called where it could meet others.
+pub(super) const SCRATCH_TABLE: &str = "hygge_check";
+
+/// Columns that take the values of others, as SQL.
+pub(super) fn assignments(left: &str, columns: &[String], alias: &str) -> String {
+    columns
+        .iter()
+        .map(|name| format!("{left}{name} = {alias}.{name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Names of columns in quotes, as a list.
+pub(super) fn quoted_list(dialect: Dialect, targets: &[TargetColumn]) -> String {
+    targets
+        .iter()
+        .map(|target| dialect.quote_name(&target.name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
