@@ -7,6 +7,7 @@ pub mod history;
 pub mod index;
 pub mod ledger;
 pub mod recorder;
+pub mod resolver;
 pub mod staging;
 pub mod verify;
 
@@ -24,7 +25,7 @@ use crate::fs::{self, DirEntry, FsError, Lock, LockError, LockHolder, nofollow};
 use crate::fingerprint::Fingerprint;
 use index::{Index, IndexLocation, PartRecord};
 use ledger::Ledger;
-use staging::Staging;
+use staging::{Staging, UnfinishedPart};
 
 /// What marks a folder as a cache: <https://bford.info/cachedir/>.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is the cache of hygge, and may be deleted at any time.\n";
@@ -203,7 +204,7 @@ impl CacheAccess {
 pub struct CacheLockWait {
     /// Not longer than this; as long as it takes.
     pub limit: Option<Duration>,
-    /// Set when the run shall end.
+    /// Cancelled when the run shall end.
     pub interrupted: CancellationToken,
     /// Is told once whom it waits for.
     pub on_wait: WaitCallback,
@@ -250,12 +251,48 @@ impl CacheLockWait {
 }
 
 impl Cache {
-    /// Notes a part that lies finished in staging, at once: a process that dies now has made it.
+    /// Takes a part that was made: it lies in staging under its digest then, and its line is in the
+    /// ledger, so that a process that dies now has made it. The one way in.
     ///
     /// # Errors
-    /// The ledger cannot be written.
-    pub fn record_part(&self, key: &Fingerprint, record: &PartRecord) -> Result<(), CacheError> {
-        Ok(self.ledger.add(key, record)?)
+    /// It cannot be moved into its place, or the ledger not be written.
+    pub fn commit(
+        &self,
+        key: &Fingerprint,
+        unfinished: UnfinishedPart,
+        record: PartRecord,
+    ) -> crate::error::Result<PartRecord> {
+        self.staging.finish(unfinished, &record.digest)?;
+        self.ledger.add(key, &record).map_err(CacheError::from)?;
+        Ok(record)
+    }
+
+    /// Makes sure that a part lies in staging, copied from `source` where it is only there; false
+    /// where it must be made again.
+    ///
+    /// # Errors
+    /// Staging cannot be read or written.
+    pub fn ensure(
+        &self,
+        record: &PartRecord,
+        source: Option<&Path>,
+        interrupted: &CancellationToken,
+    ) -> Result<bool, FsError> {
+        let Some(source) = source else {
+            return self.staging.verify(&record.digest);
+        };
+        let unfinished = self.staging.begin_part()?;
+        // Another store may have let it go meanwhile: then it is made.
+        let Ok((digest, _)) = fs::copy(source, unfinished.path(), |_| {
+            fs::check_interrupted(interrupted)
+        }) else {
+            return Ok(false);
+        };
+        let is_whole = Fingerprint::from_bytes(digest) == record.digest;
+        if is_whole {
+            self.staging.finish(unfinished, &record.digest)?;
+        }
+        Ok(is_whole)
     }
 
     /// Opens the cache; who builds makes it where it is missing.

@@ -33,7 +33,7 @@ pub struct RunOptions {
     pub accept_shrink: bool,
     /// What becomes of staged parts that are published.
     pub keep_staged: KeepStaged,
-    /// Set when the run shall end: nothing new begins, parts in flight are dropped.
+    /// Cancelled when the run shall end: nothing new begins, parts in flight are dropped.
     pub interrupted: CancellationToken,
 }
 

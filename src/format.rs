@@ -336,7 +336,7 @@ pub struct PartPieces<'a> {
     pub inputs: &'a dyn InputFiles,
     /// The pieces, in order.
     pub pieces: &'a [Piece],
-    /// Looked at between groups: true ends the work.
+    /// Looked at between groups: cancelled, it ends the work.
     pub interrupted: &'a CancellationToken,
 }
 

@@ -368,6 +368,16 @@ pub struct ListedFile {
 }
 
 impl Listing {
+    /// Of a folder in which nothing is.
+    pub fn empty(folder: &Location) -> Self {
+        let local = folder.local_path().map(Path::to_path_buf);
+        Self {
+            folder: folder.clone(),
+            files: Vec::new(),
+            folders: local.into_iter().collect(),
+        }
+    }
+
     /// Where a file of it lies.
     pub fn location(&self, name: &str) -> Location {
         self.folder.join(Path::new(name))

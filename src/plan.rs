@@ -56,7 +56,7 @@ pub struct PlanRequest {
     pub accept_shrink: bool,
     /// An earlier set of one flow that shall be put back.
     pub restore: Option<RestoreTarget>,
-    /// Set when the run shall end.
+    /// Cancelled when the run shall end.
     pub interrupted: CancellationToken,
     /// Is told how far files are read.
     pub hash_progress: Arc<HashProgress>,

@@ -1,8 +1,9 @@
 //! Storages: the places where files of homes lie. A storage lists files, tells by their versions
 //! that one has changed, and reads their bytes. It never changes anything.
 //!
-//! Nothing here assumes that there are folders, times, links or locks, or that a file can be
-//! reached by a path of this machine: what is true of local files alone stands in [`local`].
+//! A storage need not have folders, times, links or locks, and a file no path of this machine: what
+//! only has names with slashes says what folders they would make. What is true of local files alone
+//! stands in [`local`].
 
 pub mod local;
 
@@ -44,8 +45,8 @@ pub trait Storage: Debug + Send + Sync {
     /// Nobody knows what lies there.
     fn head(&self, path: &Path) -> Result<Option<Entry>, FsError>;
 
-    /// Opens a file. Everything that is read of it is of the version that it says it has, or
-    /// reading fails.
+    /// Opens a file. Everything that is read of it is of the version that it says it has at the end
+    /// of reading, or reading fails.
     ///
     /// # Errors
     /// It is not there, or may not be read.

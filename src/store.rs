@@ -242,7 +242,7 @@ pub struct Publication<'a> {
     pub altered: &'a [String],
     /// How the new set changes what is there.
     pub update: StoreUpdate,
-    /// True when the run shall end: what is loaded into a table is given up, what takes a moment is
+    /// Cancelled when the run shall end: what is loaded into a table is given up, what takes a moment is
     /// finished.
     pub interrupted: &'a CancellationToken,
     /// How long to wait for another process that fills the same table; nothing where it is as long

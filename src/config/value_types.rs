@@ -350,3 +350,57 @@ impl<'de> Deserialize<'de> for IgnoredValue {
         IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units_or_not_at_all() {
+        for (text, seconds) in [
+            ("90", Some(90)),
+            ("90s", Some(90)),
+            (" 10 m ", Some(600)),
+            ("1h", Some(3600)),
+            ("2d", Some(172_800)),
+            ("1_000", Some(1000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("1.5h", None),
+            ("-1s", None),
+            ("1h30m", None),
+            ("1w", None),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551615s", Some(u64::MAX)),
+            ("18446744073709551615m", None),
+            ("18446744073709551616", None),
+        ] {
+            let read = parse_duration(text).map(|time| time.as_secs());
+            assert_eq!(read, seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units_or_not_at_all() {
+        for (text, bytes) in [
+            ("512", Some(512)),
+            ("512B", Some(512)),
+            ("1k", Some(1000)),
+            ("500MB", Some(500_000_000)),
+            ("10 GiB", Some(10 << 30)),
+            ("1TiB", Some(1 << 40)),
+            ("1_000K", Some(1_000_000)),
+            ("", None),
+            ("B", None),
+            ("MB", None),
+            ("1.5GB", None),
+            ("-1", None),
+            ("1PB", None),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551615k", None),
+        ] {
+            assert_eq!(parse_bytes(text), bytes, "{text:?}");
+        }
+    }
+}

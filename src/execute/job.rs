@@ -24,7 +24,7 @@ use crate::plan::work::{FlowWork, InspectedFiles, PlannedPart};
 use crate::storage::{Location, Version};
 
 /// The version of what a job says. A process that does not know it refuses the job.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How large the record of a part may be, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
@@ -42,6 +42,12 @@ pub struct JobSpec {
     files: Vec<FileSpec>,
     /// The parts.
     pub parts: Vec<PartSpec>,
+}
+
+/// The version of a job, whatever else it says.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// A format, by its name and its options.
@@ -252,15 +258,18 @@ impl JobSpec {
     /// # Errors
     /// It is none, or one of another version.
     pub fn read(text: &str) -> Result<Self> {
-        let job: Self = serde_json::from_str(text).map_err(|error| {
+        let unreadable = |error| {
             Error::new(
                 ErrorKind::Config,
                 format!("the job cannot be read: {error}"),
             )
-        })?;
-        if job.version != VERSION {
-            return Err(unsupported_error(&format!("version {}", job.version)));
+        };
+        // What else it says depends on that.
+        let Versioned { version } = serde_json::from_str(text).map_err(unreadable)?;
+        if version != VERSION {
+            return Err(unsupported_error(&format!("version {version}")));
         }
+        let job: Self = serde_json::from_str(text).map_err(unreadable)?;
         let outside = job
             .parts
             .iter()
@@ -317,7 +326,7 @@ impl JobSpec {
                 continue;
             }
             let transfer = part.transfer.mode(target.format.as_ref())?;
-            let record = task::make_from_files(
+            let (unfinished, record) = task::make_from_files(
                 &files,
                 transfer,
                 (&part.pieces, part.rows),
@@ -325,6 +334,7 @@ impl JobSpec {
                 &staging,
                 interrupted,
             )?;
+            staging.finish(unfinished, &record.digest)?;
             let part = FinishedPart {
                 key: part.key,
                 outputs: vec![PartOutput {

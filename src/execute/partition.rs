@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::task::{InputError, WrittenPart, write_part};
+use super::task::{InputError, write_part};
 use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::UnfinishedPart;
@@ -134,7 +134,7 @@ impl PartitionTask<'_> {
         first: PartBatch,
         coming: &mut RowStream<'_>,
         unfinished: &UnfinishedPart,
-    ) -> Result<WrittenPart> {
+    ) -> Result<PartRecord> {
         write_part(unfinished, |out| {
             let mut encoder = self
                 .target
@@ -166,7 +166,7 @@ impl PartitionTask<'_> {
     fn finish_part(
         &self,
         unfinished: UnfinishedPart,
-        written: WrittenPart,
+        written: PartRecord,
         number: usize,
         is_last: bool,
     ) -> Result<(Fingerprint, PartRecord)> {
@@ -182,13 +182,7 @@ impl PartitionTask<'_> {
             number,
             is_last,
         );
-        self.cache.staging.finish(unfinished, &written.digest)?;
-        let record = PartRecord {
-            digest: written.digest,
-            rows: written.rows,
-            bytes: written.bytes,
-        };
-        self.cache.record_part(&key, &record)?;
+        let record = self.cache.commit(&key, unfinished, written)?;
         Ok((key, record))
     }
 }

@@ -76,10 +76,15 @@ pub(super) fn make_part(
     cache: &Cache,
     interrupted: &CancellationToken,
 ) -> Result<PartRecord> {
-    if let Some(made) = &part.existing
-        && ensure_available(made, &cache.staging, interrupted)?
-    {
-        return Ok(made.record);
+    if let Some(ExistingPart { record, location }) = &part.existing {
+        let is_there = match location {
+            PartLocation::InStore => true,
+            PartLocation::Staged => cache.ensure(record, None, interrupted)?,
+            PartLocation::OtherStore(path) => cache.ensure(record, Some(path), interrupted)?,
+        };
+        if is_there {
+            return Ok(*record);
+        }
     }
     if let Some(name) = &part.name {
         // What it was made from is not planned with.
@@ -96,7 +101,7 @@ pub(super) fn make_part(
         return Err(PartMoved(partition).into());
     }
     let files = WorkFiles { work, home };
-    let record = make_from_files(
+    let (unfinished, record) = make_from_files(
         &files,
         work.transfer,
         (&part.slice.pieces, part.slice.rows),
@@ -104,8 +109,7 @@ pub(super) fn make_part(
         &cache.staging,
         interrupted,
     )?;
-    cache.record_part(&part.key, &record)?;
-    Ok(record)
+    cache.commit(&part.key, unfinished, record)
 }
 
 /// Files that parts are made from, as they were planned with.
@@ -131,7 +135,8 @@ pub(super) struct PlannedFile<'a> {
     pub(super) layout: &'a Layout,
 }
 
-/// Makes a part of these pieces, which have so many rows, and leaves it in staging.
+/// Makes a part of these pieces, which have so many rows. It is not finished: whoever asked for it
+/// takes it into staging.
 pub(super) fn make_from_files(
     files: &dyn PlannedFiles,
     transfer: TransferMode,
@@ -139,7 +144,7 @@ pub(super) fn make_from_files(
     target: &OutputSpec,
     staging: &Staging,
     interrupted: &CancellationToken,
-) -> Result<PartRecord> {
+) -> Result<(UnfinishedPart, PartRecord)> {
     let sources = PlannedInputs(files);
     let cut = PartPieces {
         inputs: &sources,
@@ -169,7 +174,7 @@ pub(super) fn make_from_files(
             if digest != planned.digest {
                 return Err(InputError::Changed(planned.location.display_path()).into());
             }
-            WrittenPart {
+            PartRecord {
                 digest,
                 bytes,
                 rows,
@@ -205,12 +210,7 @@ pub(super) fn make_from_files(
         }
         .into());
     }
-    staging.finish(unfinished, &written.digest)?;
-    Ok(PartRecord {
-        digest: written.digest,
-        rows: written.rows,
-        bytes: written.bytes,
-    })
+    Ok((unfinished, written))
 }
 
 /// The files of a flow that is being built.
@@ -284,38 +284,6 @@ impl PlannedInputs<'_> {
     }
 }
 
-/// Makes sure of a part that was made by an earlier run; false where it must be made again.
-fn ensure_available(
-    made: &ExistingPart,
-    staging: &Staging,
-    interrupted: &CancellationToken,
-) -> Result<bool> {
-    match &made.location {
-        PartLocation::InStore => Ok(true),
-        PartLocation::Staged => Ok(staging.verify(&made.record.digest)?),
-        PartLocation::OtherStore(path) => {
-            let unfinished = staging.begin_part()?;
-            // The other store may have let it go meanwhile: then it is made.
-            let Ok((digest, _)) = fs::copy(path, unfinished.path(), |_| {
-                fs::check_interrupted(interrupted)
-            }) else {
-                return Ok(false);
-            };
-            let is_whole = Fingerprint::from_bytes(digest) == made.record.digest;
-            if is_whole {
-                staging.finish(unfinished, &made.record.digest)?;
-            }
-            Ok(is_whole)
-        }
-    }
-}
-
-pub(super) struct WrittenPart {
-    pub(super) digest: Fingerprint,
-    pub(super) bytes: u64,
-    pub(super) rows: u64,
-}
-
 /// Takes a file over as it is: a clone where the filesystem can, else a copy. What is digested is
 /// what lies in staging.
 fn copy_whole(
@@ -352,7 +320,7 @@ fn copy_whole(
 pub(super) fn write_part(
     unfinished: &UnfinishedPart,
     fill: impl FnOnce(&mut BufWriter<DigestWriter<fs::File>>) -> Result<u64, FormatError>,
-) -> Result<WrittenPart> {
+) -> Result<PartRecord> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, DigestWriter::new(unfinished.create()?));
     let rows = fill(&mut out).map_err(|error| match out.get_ref().write_error() {
         Some(failure) => FsError::at("write", unfinished.path())(failure).into(),
@@ -364,7 +332,7 @@ pub(super) fn write_part(
         .map_err(|error| failed(error.into_error()))?
         .finish()
         .map_err(failed)?;
-    Ok(WrittenPart {
+    Ok(PartRecord {
         digest: Fingerprint::from_bytes(digest),
         bytes,
         rows,

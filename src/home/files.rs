@@ -1,6 +1,6 @@
 //! A home of files: one file, or the files of a folder that match a glob.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
@@ -113,12 +113,6 @@ impl FilesHome {
         }
     }
 
-    /// Itself, as a folder of this machine.
-    fn local_folders(&self) -> Vec<PathBuf> {
-        let path = self.location.local_path();
-        path.map(Path::to_path_buf).into_iter().collect()
-    }
-
     fn matches(&self, matcher: Option<&GlobMatcher>, relative: &Path) -> bool {
         match matcher {
             Some(matcher) => matcher.is_match(relative),
@@ -127,11 +121,7 @@ impl FilesHome {
     }
 
     fn list_folder(&self, found: Vec<Entry>) -> Result<Listing, HomeError> {
-        let mut listing = Listing {
-            folder: self.location.clone(),
-            folders: self.local_folders(),
-            files: Vec::new(),
-        };
+        let mut listing = Listing::empty(&self.location);
         let path_of = |relative: &Path| self.location.join(relative).display_path();
         let (mut others, mut marks) = (Vec::new(), MarkerScan::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);

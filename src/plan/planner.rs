@@ -19,6 +19,7 @@ use super::store_owners;
 use super::table_states::TableStates;
 use super::{Plan, PlanRequest, PlannedFlow};
 use crate::cache::index::{IndexChanges, IndexReset, IndexedReceipt, PartRecord};
+use crate::cache::resolver::PartResolver;
 use crate::cache::{Cache, CacheAccess, CacheError};
 use crate::connection::{Databases, run_with_grace_period};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,16 +49,14 @@ pub struct Planner {
     pub(super) flow_states: HashMap<FlowName, FlowState>,
     pub(super) layouts: HashMap<Fingerprint, Layout>,
     pub(super) new_records: IndexChanges,
-    /// Parts that the index may not have yet: those of this run, and what the ledger has, once it
-    /// was asked for.
-    pub(super) unindexed_parts: HashMap<Fingerprint, PartRecord>,
-    pub(super) is_ledger_loaded: bool,
+    pub(super) resolver: PartResolver,
     /// False where it only looks, and nobody will lock a store.
     pub(super) is_building: bool,
     /// Flows whose stores the run has locked.
     pub(super) locked: HashSet<FlowName>,
     /// The databases of the config.
     pub databases: Arc<Databases>,
+    /// What tables answered, and by what they are read.
     pub(super) tables: TableStates,
     /// Flows that have lost more entities than they allow.
     pub(super) lost_entities: Vec<LostEntities>,
@@ -101,8 +100,7 @@ impl Planner {
             flow_states: HashMap::new(),
             layouts: HashMap::new(),
             new_records: IndexChanges::default(),
-            unindexed_parts: HashMap::new(),
-            is_ledger_loaded: false,
+            resolver: PartResolver::default(),
             is_building,
             locked: HashSet::new(),
             databases,
@@ -360,7 +358,7 @@ impl Planner {
 
     /// Takes over a part that was just made: others may need the same.
     pub fn on_part_made(&mut self, key: Fingerprint, record: PartRecord) {
-        self.unindexed_parts.insert(key, record);
+        self.resolver.insert(key, record);
     }
 
     /// Takes over what was just published: its digests are known, nothing is read.

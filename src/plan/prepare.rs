@@ -19,7 +19,6 @@ use super::slice;
 use super::stale::{self, MADE_VERSION};
 use super::table_columns;
 use super::work::{ExistingPart, FlowWork, PartLocation, PlannedPart};
-use crate::cache::CacheError;
 use crate::cache::index::{PartRecord, layout_key};
 use crate::error::{Error, ErrorKind, Result, catch_panic};
 use crate::fingerprint::Fingerprint;
@@ -449,17 +448,7 @@ impl Planner {
             .map(|part| part.key)
             .filter(|key| !known.contains_key(key))
             .collect();
-        let mut made = self.cache.index.parts(&others).await?;
-        if !self.is_ledger_loaded && others.iter().any(|key| !made.contains_key(key)) {
-            self.is_ledger_loaded = true;
-            self.unindexed_parts
-                .extend(self.cache.ledger.read().map_err(CacheError::from)?);
-        }
-        made.extend(
-            others
-                .iter()
-                .filter_map(|key| Some((*key, *self.unindexed_parts.get(key)?))),
-        );
+        let made = self.resolver.resolve(&self.cache, &others).await?;
         let mut before: Option<HashSet<Fingerprint>> = None;
         let mut in_table =
             (!flow.store.capabilities().parts_readable).then(|| LoadedParts::new(flow, published));

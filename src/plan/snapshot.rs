@@ -17,7 +17,6 @@ use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs::Stat;
 use crate::home::{HomeError, Listing};
-use crate::storage::Location;
 use crate::store::LiveContents;
 
 /// How a flow's home and store look.
@@ -59,12 +58,11 @@ pub fn stat_flows(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<
             });
             let home = match listed {
                 // All that was in it was moved: there is nothing to add.
-                Err(HomeError::NothingMatches { path, .. }) if is_built && flow.mode.appends() => {
-                    Ok(Listing {
-                        folders: vec![path.clone()],
-                        folder: Location::local(path),
-                        files: Vec::new(),
-                    })
+                Err(HomeError::NothingMatches { .. }) if is_built && flow.mode.appends() => {
+                    Ok(flow
+                        .home
+                        .as_files()
+                        .map_or_else(Listing::default, |files| Listing::empty(files.location())))
                 }
                 listed => listed.map_err(Into::into),
             };

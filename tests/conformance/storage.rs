@@ -263,6 +263,7 @@ fn what_lies_below_is_listed_as_deep_as_it_was_asked_for() {
                 "deep/er/c.parquet"
             ]
         );
+        assert_eq!(listed(&root, Depth::One, hidden), ["a.parquet", "deep/"]);
         assert_eq!(
             listed(&at(place, "deep/er"), Depth::One, hidden),
             ["c.parquet"]
@@ -434,7 +435,29 @@ fn formats_read_and_move_what_lies_anywhere() {
                 .recode(&part, compression, Box::new(&mut part_bytes))
                 .expect("a part");
             assert_eq!(count, 1000, "{}", format.id());
-            moved.lock().expect("the parts").push(part_bytes);
+            let groups = [1, 0].map(|group| Piece {
+                file: 0,
+                group: Some(group),
+                rows: None,
+            });
+            let part = PartPieces {
+                pieces: &groups,
+                ..part
+            };
+            // Some formats move files only whole.
+            let mut group_bytes = Vec::new();
+            let count = passthrough
+                .move_groups(&part, None, Box::new(&mut group_bytes))
+                .ok();
+            assert!(
+                count == Some(5000) || format.id() == "ipc",
+                "{}",
+                format.id()
+            );
+            moved
+                .lock()
+                .expect("the parts")
+                .push((part_bytes, group_bytes));
         });
         let moved = moved.into_inner().expect("the parts");
         assert!(moved.len() == 2 && moved[0] == moved[1], "{}", format.id());

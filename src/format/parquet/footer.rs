@@ -403,12 +403,13 @@ fn read_footer_bytes(source: &OpenFile) -> Result<(Vec<u8>, u64), FormatError> {
 /// What a file seems to be that does not begin as it should.
 fn sniff_foreign(source: &OpenFile) -> Result<Option<ForeignFile>, FormatError> {
     let failed = FormatError::for_action("read", &source.path);
-    let mut head = [0; SNIFF_LEN];
-    let read = source.bytes.read_at(&mut head, 0).map_err(failed)?;
-    Ok(if head[..read].starts_with(MAGIC) {
+    let size = usize::try_from(source.version()?.size()).unwrap_or(SNIFF_LEN);
+    let mut head = vec![0; size.min(SNIFF_LEN)];
+    source.bytes.read_exact_at(&mut head, 0).map_err(failed)?;
+    Ok(if head.starts_with(MAGIC) {
         None
     } else {
-        sniff_content(&head[..read])
+        sniff_content(&head)
     })
 }
 

@@ -17,8 +17,8 @@ use crate::home::PartBatch;
 
 /// A database, as homes use it.
 pub(super) trait ReadEngine: SliceSql {
-    /// Begins a transaction that sees one moment and only reads. Nobody changes the columns of what
-    /// is read until it ends.
+    /// Begins a transaction that sees one moment and only reads. As far as the database can be told
+    /// so, nobody changes the columns of what is read until it ends.
     fn begin<'a>(
         &'a self,
         home: &'a SqlHome,
@@ -55,7 +55,7 @@ pub(super) trait ReadEngine: SliceSql {
         false
     }
 
-    /// True where any value may be in any column, whatever type is declared.
+    /// True where any value may be in any column but a rowid, whatever type is declared.
     fn has_dynamic_types(&self) -> bool {
         false
     }
@@ -113,7 +113,8 @@ pub(super) enum ColumnProbe<'e> {
 
 /// A database that answers probes by itself.
 pub(super) trait ProbeSql: SliceNameSql {
-    /// The largest values of columns and sums of hashes of all their values, as SQL.
+    /// The largest values of columns and sums of hashes of all their values, as SQL. There is at
+    /// least one column.
     fn expressions(&self, described: &TableDescription, columns: &[String]) -> Vec<String>;
 }
 

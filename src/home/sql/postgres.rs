@@ -207,7 +207,7 @@ fn has_max(column: &SqlColumn) -> bool {
     )
 }
 
-/// Begins such a transaction, whose moment lies behind every change of the columns that are read.
+/// Begins a transaction that sees one moment, which lies behind every change of the columns that are read.
 /// Where somebody changed them after it, a table that was written anew would be empty, and a column
 /// another one than the catalog of that moment says:
 /// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the

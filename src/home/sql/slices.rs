@@ -23,7 +23,7 @@ const KEY_SLICE_WIDTH: u64 = 1_000_000;
 /// times as wide, and so on.
 const MAX_KEY_SLICES: u128 = 1000;
 
-/// What databases do in their own way with the column that slices or windows are made of.
+/// What databases do in their own way with the values that slices and windows are made of.
 pub(super) trait SliceSql: Debug + Send + Sync {
     /// How it writes names and texts.
     fn dialect(&self) -> Dialect;
@@ -51,7 +51,8 @@ pub(super) trait SliceSql: Debug + Send + Sync {
         None
     }
 
-    /// What is true for values that are what their type says; `None` where all are.
+    /// What is true for values that are what their type says, and lie in the slice that they are
+    /// called after; `None` where all are.
     fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String>;
 
     /// True where a value between two of its type is always one that its type says it is.
@@ -392,4 +393,124 @@ pub(super) fn is_integer(kind: &ColumnType) -> bool {
             kind,
             ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::sql::engine;
+
+    fn column(kind: ColumnType) -> SqlColumn {
+        SqlColumn {
+            name: "c".into(),
+            declared: String::new(),
+            kind,
+            nullable: true,
+            is_read_as_text: false,
+        }
+    }
+
+    #[test]
+    fn a_value_lies_in_the_slice_that_begins_at_or_below_it() {
+        let (number, day) = (column(ColumnType::Int64), column(ColumnType::Date));
+        for (width, column, value, name) in [
+            (SliceWidth::Numbers(10), &number, "0", Some("0")),
+            (SliceWidth::Numbers(10), &number, "9", Some("0")),
+            (SliceWidth::Numbers(10), &number, "-1", Some("-10")),
+            (SliceWidth::Numbers(10), &number, "-10", Some("-10")),
+            (SliceWidth::Numbers(10), &number, "-11", Some("-20")),
+            (
+                SliceWidth::Numbers(1),
+                &number,
+                "-9223372036854775808",
+                Some("-9223372036854775808"),
+            ),
+            (SliceWidth::Numbers(10), &number, "x", None),
+            (SliceWidth::Day, &day, "2024-02-29", Some("2024-02-29")),
+            (SliceWidth::Month, &day, "2024-02-29", Some("2024-02")),
+            (SliceWidth::Year, &day, "1969-12-31", Some("1969")),
+            (SliceWidth::Year, &day, "0044-03-15 BC", None),
+            (SliceWidth::Year, &day, "10000-01-01", None),
+        ] {
+            let slicer =
+                Slicer::new(engine(Dialect::MySql), column, width).expect("a column of slices");
+            let found = slicer.slice_number(value).map(|number| slicer.name(number));
+            assert_eq!(found.as_deref(), name, "{value} by {width}");
+            if let Some(name) = name {
+                let number = slicer.slice_number(value);
+                assert_eq!(slice_number_of(&slicer, name), number, "{name} by {width}");
+            }
+        }
+        assert!(Slicer::new(engine(Dialect::Sqlite), &number, SliceWidth::Day).is_err());
+        assert!(Slicer::new(engine(Dialect::Sqlite), &day, SliceWidth::Numbers(1)).is_err());
+    }
+
+    /// The slice that begins with what it is called after.
+    fn slice_number_of(slicer: &Slicer<'_>, name: &str) -> Option<i128> {
+        match slicer.width {
+            SliceWidth::Numbers(_) => slicer.slice_number(name),
+            _ => slicer.parse_slice_number(name),
+        }
+    }
+
+    #[test]
+    fn each_database_is_asked_for_the_rows_of_a_slice_in_its_own_way() {
+        let (number, day, oid) = (
+            column(ColumnType::Int64),
+            column(ColumnType::Date),
+            column(ColumnType::UInt32),
+        );
+        let condition = |dialect, column: &SqlColumn, width, number| {
+            let slicer = Slicer::new(engine(dialect), column, width).expect("a column of slices");
+            let range = slicer.with_strict(true).range(number);
+            range.condition.expect("a condition")
+        };
+        let tens = SliceWidth::Numbers(10);
+        for (found, wanted) in [
+            (
+                condition(Dialect::Postgres, &number, tens, -1),
+                r#""c" >= -10 AND "c" < 0"#,
+            ),
+            (
+                condition(Dialect::MySql, &number, tens, 2),
+                "`c` >= 20 AND `c` < 30",
+            ),
+            (
+                condition(Dialect::Sqlite, &number, tens, 0),
+                r#""c" >= 0 AND "c" < 10 AND typeof("c") = 'integer'"#,
+            ),
+            (
+                condition(Dialect::Postgres, &day, SliceWidth::Month, 1970 * 12),
+                r#""c" >= E'1970-01-01' AND "c" < E'1970-02-01'"#,
+            ),
+            (
+                condition(Dialect::MySql, &day, SliceWidth::Month, 1970 * 12),
+                "`c` >= '1970-01-01' AND `c` < '1970-02-01' AND (`c` + INTERVAL 0 DAY) IS NOT NULL",
+            ),
+            (
+                condition(Dialect::Postgres, &oid, SliceWidth::Numbers(1 << 31), 1),
+                r#""c" >= 2147483648"#,
+            ),
+        ] {
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn a_key_has_slices_as_wide_as_its_values_are_far_apart() {
+        let key = column(ColumnType::Int64);
+        for (from, to, width) in [
+            (0, 10, 1_000_000),
+            (0, 999_999_999, 1_000_000),
+            (0, 1_000_000_000, 10_000_000),
+            (
+                i128::from(i64::MIN),
+                i128::from(i64::MAX),
+                100_000_000_000_000_000,
+            ),
+        ] {
+            let slicer = Slicer::for_key(engine(Dialect::Sqlite), &key, from, to);
+            assert_eq!(slicer.width, SliceWidth::Numbers(width), "{from}..{to}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::columns::{self, IncomingColumn};
+use super::engine::TableLock;
 use super::resolved_table::ResolvedTable;
 use super::table_contents::reading_session;
 use super::{SqlStore, TableCreation, cascade, engine, engine_of};
@@ -113,7 +114,7 @@ async fn create_scratch_table(
         },
         ..store.clone()
     };
-    let mut session = if engine.locks_database() {
+    let mut session = if engine.lock() == TableLock::Database {
         let memory = Databases::new(Path::new("/"))
             .for_connection(&Connection::in_memory(&store.connection.name))?;
         memory.writing_session().await?
@@ -130,9 +131,9 @@ async fn create_scratch_table(
     let collation = engine.table_collation(&mut session).await?;
     let statement =
         columns::create_statement(&plain, engine, &relation, collation.as_deref(), made)?;
-    let statement = engine.temp_table_statement(statement);
-    if engine.locks_in_transaction() {
-        session.begin("begin a transaction", "BEGIN", None).await?;
+    let statement = engine.scratch_statement(statement);
+    if let Some(begin) = scratch.begin {
+        session.begin("begin a transaction", begin, None).await?;
     }
     engine.set_own_mode(&mut session).await?;
     engine.set_user_mode(&mut session).await?;
@@ -149,10 +150,10 @@ async fn create_scratch_table(
         made => made?,
     }
     engine.set_own_mode(&mut session).await?;
-    if let Some(table) = engine.read_temp_table(&resolved, &mut session).await? {
+    if let Some(table) = engine.read_scratch_table(&resolved, &mut session).await? {
         columns::match_columns(&plain, engine, made, &table)?;
     }
-    if let Some(statement) = engine.drop_temp_sql(&relation) {
+    if let Some(statement) = engine.drop_scratch_sql(&relation) {
         session
             .execute("remove a table of its own", &statement)
             .await?;

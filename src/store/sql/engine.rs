@@ -29,26 +29,19 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// True where one writer at a time has the whole database, and the transaction is the lock.
-    fn locks_database(&self) -> bool {
-        false
-    }
+    /// How the lock of a table is held.
+    fn lock(&self) -> TableLock;
 
     /// Begins a transaction that writes.
     fn begin_sql(&self) -> &'static str;
 
-    /// True where the transaction begins before the lock, and ends it.
-    fn locks_in_transaction(&self) -> bool {
-        false
-    }
-
     /// Asks for the lock of a table without waiting: 1 where it was given, 0 where another has it.
-    /// Nothing where the database as a whole is locked.
+    /// Nothing where the database as a whole is locked ([`TableLock::Database`]).
     fn try_lock_sql(&self, _: &ResolvedTable) -> Option<String> {
         None
     }
 
-    /// Gives the lock back after the commit; nothing where that has done so.
+    /// Gives a lock back that the session holds; nothing where the end of the transaction does so.
     fn unlock_sql(&self, _: &ResolvedTable) -> Option<String> {
         None
     }
@@ -72,8 +65,8 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         session: &'a mut Session,
     ) -> BoxFuture<'a, Result<Option<CatalogTable>>>;
 
-    /// What is in a table that this session has made for itself.
-    fn read_temp_table<'a>(
+    /// What is in a scratch table.
+    fn read_scratch_table<'a>(
         &'a self,
         resolved: &'a ResolvedTable,
         session: &'a mut Session,
@@ -97,7 +90,7 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
     }
 
     /// The collation of tables that are made, where there is one to be named: texts are compared by
-    /// their bytes, blanks at their end among them.
+    /// their bytes, blanks at their end among them where the server has such a one.
     fn table_collation<'a>(&'a self, _: &'a mut Session) -> BoxFuture<'a, Result<Option<String>>> {
         Box::pin(async { Ok(None) })
     }
@@ -117,7 +110,8 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         None
     }
 
-    /// The column of a condition that is tried, for one that is not there yet.
+    /// A null that stands for a column of this type in a condition that is tried. It has the type
+    /// where the database would not find it out.
     fn typed_null(&self, _declared: &str) -> String {
         "NULL".into()
     }
@@ -125,13 +119,13 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
     /// A table that a session makes for itself, to see what the database makes of its columns.
     fn scratch_table(&self, stem: &str) -> ScratchTable;
 
-    /// Removes such a table; nothing where it goes by itself.
-    fn drop_temp_sql(&self, _: &str) -> Option<String> {
+    /// Removes a scratch table; nothing where it goes by itself.
+    fn drop_scratch_sql(&self, _: &str) -> Option<String> {
         None
     }
 
-    /// The statement that makes a table which goes with the session.
-    fn temp_table_statement(&self, statement: String) -> String {
+    /// The statement that makes a scratch table, from that which makes the real one.
+    fn scratch_statement(&self, statement: String) -> String {
         statement
     }
 
@@ -145,7 +139,8 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         ("text", "text", "")
     }
 
-    /// The same statement, so that two who make the table at once are not in each other's way.
+    /// The statement that makes the table of receipts, guarded where two who make it at once would
+    /// be in each other's way.
     fn guarded_creation(&self, statement: String) -> String {
         statement
     }
@@ -184,8 +179,8 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         self.dialect().quote_name(&target.name)
     }
 
-    /// What types of the database's own make of the texts of a column, where that is to be compared
-    /// with them.
+    /// A column of the table beside it, cast into the column's own type and back into a text: where
+    /// it is another text then, the value would change. `None` where nothing is compared.
     fn cast_back(&self, _: &TargetColumn) -> Option<String> {
         None
     }
@@ -217,6 +212,18 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
     fn differing_key_sql(&self, old: &str, new: &str, target: &TargetColumn) -> String;
 }
 
+/// How the lock of a table is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableLock {
+    /// The transaction locks the whole database: one writer at a time.
+    Database,
+    /// It is taken in a transaction, and the end of that gives it back.
+    Transaction,
+    /// The session holds it until it is given back; the transaction begins after it, and after
+    /// tables were made, which would end it.
+    Session,
+}
+
 /// A table that a session makes for itself.
 #[derive(Debug)]
 pub(super) struct ScratchTable {
@@ -226,6 +233,8 @@ pub(super) struct ScratchTable {
     pub name: String,
     /// What statements call it.
     pub relation: Relation,
+    /// What begins the transaction that it goes with, where it does.
+    pub begin: Option<&'static str>,
 }
 
 /// What such a table is called where it could meet others.

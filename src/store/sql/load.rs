@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::columns;
+use super::engine::TableLock;
 use super::feed::{LoadMessage, send_parts};
 use super::lock::{self, TableLockWait};
 use super::merge::{RowChanges, TempTable};
@@ -112,7 +113,7 @@ impl TableLoad {
         let opening = async {
             // Flows of this process that fill one SQLite database wait for each other here, as long
             // as it takes.
-            let turn = if engine.locks_database() {
+            let turn = if engine.lock() == TableLock::Database {
                 Some(database.write_lock.lock().await)
             } else {
                 None
@@ -125,7 +126,7 @@ impl TableLoad {
         };
         let canceller = session.canceller();
         let mut watching = JoinSet::new();
-        if engine.locks_database() {
+        if engine.lock() == TableLock::Database {
             // A thread may be in the middle of a statement, and with it the task that waits here.
             let (canceller, interrupted) = (canceller.clone(), interrupted.clone());
             watching.spawn(async move {
@@ -176,7 +177,7 @@ impl TableLoad {
         messages: &mut mpsc::Receiver<LoadMessage>,
     ) -> Result<LoadOutcome> {
         let engine = engine_of(session);
-        if engine.locks_database() {
+        if engine.lock() == TableLock::Database {
             receipts::create_table(resolved, session).await?;
         }
         self.check_receipt(resolved, session).await?;
@@ -187,7 +188,7 @@ impl TableLoad {
             }
             _ => None,
         };
-        if !engine.locks_database() && !engine.locks_in_transaction() {
+        if engine.lock() == TableLock::Session {
             // What changes tables has been done: it ends a transaction before each of that.
             session
                 .begin("begin a transaction", engine.begin_sql(), None)

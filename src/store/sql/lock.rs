@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::TableLock;
 use super::resolved_table::ResolvedTable;
 use super::{SqlStore, engine_of};
 use crate::connection::{ConnectionError, Session};
@@ -37,7 +38,7 @@ pub(super) async fn lock(
     patience: &TableLockWait,
 ) -> Result<ResolvedTable> {
     let engine = engine_of(session);
-    if engine.locks_database() {
+    if engine.lock() == TableLock::Database {
         lock_database(store, session, patience).await?;
         return ResolvedTable::resolve(store, session).await;
     }
@@ -55,7 +56,7 @@ pub(super) async fn lock(
             release(session, &other).await?;
         }
         super::receipts::create_table(&resolved, session).await?;
-        if engine.locks_in_transaction() {
+        if engine.lock() == TableLock::Transaction {
             // Else the snapshot could be older than the lock, whatever the server's own settings
             // are.
             session
@@ -74,9 +75,15 @@ async fn acquire(
     session: &mut Session,
     patience: &TableLockWait,
 ) -> Result<()> {
-    let Some(asked) = engine_of(session).try_lock_sql(resolved) else {
-        return Ok(());
+    let unlockable = || {
+        Error::new(
+            ErrorKind::Flow,
+            format!("the server does not lock table {}", store.relation),
+        )
     };
+    let asked = engine_of(session)
+        .try_lock_sql(resolved)
+        .ok_or_else(unlockable)?;
     let began = Instant::now();
     let mut is_told = false;
     loop {
@@ -92,12 +99,7 @@ async fn acquire(
         {
             Some("1") => return Ok(()),
             Some("0") => {}
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Flow,
-                    format!("the server does not lock table {}", store.relation),
-                ));
-            }
+            _ => return Err(unlockable()),
         }
         patience.pause(store, began, &mut is_told).await?;
     }
@@ -172,7 +174,7 @@ impl TableLockWait {
 /// Releases a lock that was taken for another table, and ends the transaction that was begun with
 /// it.
 async fn release(session: &mut Session, resolved: &ResolvedTable) -> Result<()> {
-    if engine_of(session).locks_in_transaction() {
+    if engine_of(session).lock() == TableLock::Transaction {
         return Ok(session.roll_back("unlock its table").await?);
     }
     unlock(session, resolved).await

@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::engine::{SCRATCH_TABLE, ScratchTable, WriteEngine, assignments, quoted_list};
+use super::engine::{
+    SCRATCH_TABLE, ScratchTable, TableLock, WriteEngine, assignments, quoted_list,
+};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
@@ -57,6 +59,10 @@ impl WriteEngine for MySql {
         Box::pin(set_user_mode(session))
     }
 
+    fn lock(&self) -> TableLock {
+        TableLock::Session
+    }
+
     fn begin_sql(&self) -> &'static str {
         "START TRANSACTION"
     }
@@ -98,7 +104,7 @@ impl WriteEngine for MySql {
         Box::pin(catalog::mysql::read_table(resolved, session))
     }
 
-    fn read_temp_table<'a>(
+    fn read_scratch_table<'a>(
         &'a self,
         resolved: &'a ResolvedTable,
         session: &'a mut Session,
@@ -167,17 +173,19 @@ impl WriteEngine for MySql {
 
     fn scratch_table(&self, _: &str) -> ScratchTable {
         ScratchTable {
-            schema: "main".into(),
+            // The catalog has none of it.
+            schema: String::new(),
             name: SCRATCH_TABLE.into(),
             relation: Relation::Table(vec![SCRATCH_TABLE.into()]),
+            begin: None,
         }
     }
 
-    fn drop_temp_sql(&self, relation: &str) -> Option<String> {
+    fn drop_scratch_sql(&self, relation: &str) -> Option<String> {
         Some(format!("DROP TEMPORARY TABLE {relation}"))
     }
 
-    fn temp_table_statement(&self, statement: String) -> String {
+    fn scratch_statement(&self, statement: String) -> String {
         statement.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1)
     }
 

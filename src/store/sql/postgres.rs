@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable, StorageType, WireType};
 use super::cells::Cell;
-use super::engine::{SCRATCH_TABLE, ScratchTable, WriteEngine};
+use super::engine::{SCRATCH_TABLE, ScratchTable, TableLock, WriteEngine};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
@@ -49,12 +49,12 @@ impl WriteEngine for Postgres {
         Dialect::Postgres
     }
 
-    fn begin_sql(&self) -> &'static str {
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    fn lock(&self) -> TableLock {
+        TableLock::Transaction
     }
 
-    fn locks_in_transaction(&self) -> bool {
-        true
+    fn begin_sql(&self) -> &'static str {
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     }
 
     fn try_lock_sql(&self, resolved: &ResolvedTable) -> Option<String> {
@@ -154,6 +154,7 @@ impl WriteEngine for Postgres {
             schema: TEMP_SCHEMA.into(),
             name: SCRATCH_TABLE.into(),
             relation: Relation::Table(vec![TEMP_SCHEMA.into(), SCRATCH_TABLE.into()]),
+            begin: Some("BEGIN"),
         }
     }
 

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::engine::{ScratchTable, WriteEngine, assignments, quoted_list};
+use super::engine::{ScratchTable, TableLock, WriteEngine, assignments, quoted_list};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
@@ -24,8 +24,8 @@ impl WriteEngine for Sqlite {
         Dialect::Sqlite
     }
 
-    fn locks_database(&self) -> bool {
-        true
+    fn lock(&self) -> TableLock {
+        TableLock::Database
     }
 
     fn begin_sql(&self) -> &'static str {
@@ -102,6 +102,7 @@ impl WriteEngine for Sqlite {
             schema: "main".into(),
             name: stem.into(),
             relation: Relation::Table(vec!["main".into(), stem.into()]),
+            begin: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::engine::TableLock;
 use super::{SqlStore, engine, engine_of};
 use crate::connection::{ConnectionError, Database, Relation, Session};
 use crate::error::Result;
@@ -27,7 +28,7 @@ const READONLY_ROLLBACK: &str = "776";
 /// which takes one that writes.
 pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
     let mut session = database.session().await?;
-    if !engine(database.dialect).locks_database() {
+    if engine(database.dialect).lock() != TableLock::Database {
         return Ok(session);
     }
     let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
