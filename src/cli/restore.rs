@@ -62,13 +62,14 @@ pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
     };
     selected.flows.retain(|name| name == flow);
     runtime()?.block_on(async {
+        // First: a store's database may be waited for before there is a plan.
+        let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
         let set = find_set(&project, flow, restore).await?;
         let put_back = RestoreTarget {
             flow: flow.clone(),
             set,
             pinned: !restore.latest,
         };
-        let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
         let hashing: Arc<HashProgress> = Arc::default();
         let mut report = new_report(restore.format, &hashing);
         let request = PlanRequest {
