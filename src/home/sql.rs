@@ -40,7 +40,7 @@ use crate::connection::{self, ConnectionError, Databases, Dialect, Relation, Ses
 use crate::error::{Error, ErrorKind, Result};
 
 pub use config_fields::{OnInvalid, OnMismatch, OnNull, SqlHomeFields, find_connection};
-pub use config_sql::parse_condition;
+pub use config_sql::{parse_condition, parse_table};
 pub use error::SqlError;
 
 use engine::ReadEngine;

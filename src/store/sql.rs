@@ -56,7 +56,7 @@ use crate::format::parquet::Parquet;
 use crate::format::{Compression, OutputSpec};
 use crate::fs::{self, Lock, Stat, nofollow};
 use crate::home::Home;
-use crate::home::sql::{SqlHome, find_connection, parse_condition};
+use crate::home::sql::{SqlHome, find_connection, parse_condition, parse_table};
 
 use engine::WriteEngine;
 
@@ -144,33 +144,13 @@ impl SqlStore {
             connections,
             problems,
         );
-        let relation = match &fields.table {
-            None => {
-                if node.get("table").is_none() {
-                    let problem = Problem::new(
-                        node.at,
-                        format!("{name} has no table"),
-                        "expected the key table here",
-                    );
-                    problems.push(problem.with_hint("table: orders, or table: schema.orders"));
-                }
-                None
-            }
-            Some(table) => {
-                let parsed = Relation::parse_table(table);
-                if parsed.is_none() {
-                    let problem = Problem::new(
-                        node.span_of("table"),
-                        format!("{table:?} names no table"),
-                        "expected TABLE or SCHEMA.TABLE",
-                    );
-                    problems.push(problem.with_hint(
-                        "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
-                    ));
-                }
-                parsed
-            }
-        };
+        let relation = parse_table(
+            fields.table.as_deref(),
+            node,
+            name,
+            "expected the key table here",
+            problems,
+        );
         let dialect = connection.as_ref().and_then(Dialect::from_connection);
         let delete_where = parse_condition(
             dialect,

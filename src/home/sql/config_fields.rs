@@ -304,31 +304,14 @@ fn relation(
             problems.push(problem.with_label(node.span_of("table"), "the other"));
             None
         }
-        (None, None) => {
-            if node.get("table").is_none() && node.get("query").is_none() {
-                let problem = Problem::new(
-                    node.at,
-                    format!("{name} has no table"),
-                    "expected the key table, or query, here",
-                );
-                problems.push(problem.with_hint("table: orders, or table: schema.orders"));
-            }
-            None
-        }
-        (Some(table), None) => {
-            let parsed = Relation::parse_table(table);
-            if parsed.is_none() {
-                let problem = Problem::new(
-                    node.span_of("table"),
-                    format!("{table:?} names no table"),
-                    "expected TABLE or SCHEMA.TABLE",
-                );
-                problems.push(problem.with_hint(
-                    "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
-                ));
-            }
-            parsed
-        }
+        (None, None) if node.get("query").is_some() => None,
+        (table, None) => config_sql::parse_table(
+            table.as_deref(),
+            node,
+            name,
+            "expected the key table, or query, here",
+            problems,
+        ),
         (None, Some(query)) => {
             let query = config_sql::parse_query(
                 dialect,

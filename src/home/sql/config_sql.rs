@@ -1,10 +1,10 @@
-//! SQL as it is written in a config, looked at before a database sees it: whether there is some,
-//! and whether it is one statement.
+//! SQL and names of tables as they are written in a config, looked at before a database sees them:
+//! whether there is some, and whether it is one statement.
 
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
-use crate::connection::Dialect;
 use crate::connection::lexer::{StatementEnd, find_statement_end, is_blank};
+use crate::connection::{Dialect, Relation};
 
 /// A condition; nothing where it says nothing, or more than one, which is reported.
 pub fn parse_condition(
@@ -51,6 +51,38 @@ pub fn parse_condition(
             None
         }
     }
+}
+
+/// The table that `table` of a block names; nothing where it is missing or names none, which is
+/// reported. A value of another kind was reported when the block was read.
+pub fn parse_table(
+    written: Option<&str>,
+    node: &Node,
+    name: &str,
+    expected: &str,
+    problems: &mut Problems,
+) -> Option<Relation> {
+    let Some(table) = written else {
+        if node.get("table").is_none() {
+            let problem = Problem::new(node.at, format!("{name} has no table"), expected);
+            problems.push(problem.with_hint("table: orders, or table: schema.orders"));
+        }
+        return None;
+    };
+    let parsed = Relation::parse_table(table);
+    if parsed.is_none() {
+        let problem = Problem::new(
+            node.span_of("table"),
+            format!("{table:?} names no table"),
+            "expected TABLE or SCHEMA.TABLE",
+        );
+        problems.push(
+            problem.with_hint(
+                "a name with a dot in it stands in double quotes: '\"my.schema\".orders'",
+            ),
+        );
+    }
+    parsed
 }
 
 /// A query without what ends it; nothing where another statement follows, which is reported.
