@@ -264,6 +264,7 @@ fn no_files_need_each_other() {
 
 #[test]
 fn kinds_are_named_in_their_rooms() {
+    let mut unseen: BTreeSet<&str> = ROOMS.iter().map(|(word, _)| *word).collect();
     for (name, text) in &modules() {
         let words: BTreeSet<&str> = text
             .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
@@ -274,5 +275,7 @@ fn kinds_are_named_in_their_rooms() {
                 .any(|room| name.starts_with(room) || room.starts_with(&format!("{name}::")));
             assert!(!words.contains(word) || is_room, "{name} names {word}");
         }
+        unseen.retain(|word| !words.contains(word));
     }
+    assert!(unseen.is_empty(), "nothing is called {unseen:?} any more");
 }

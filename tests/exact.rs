@@ -141,11 +141,8 @@ fn every_type_is_cut_exactly() {
         .enumerate()
     {
         let flow = format!("f{number}");
-        let ended = ran
-            .events
-            .iter()
-            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
-        let error = ended.and_then(|event| event["error"].as_str());
+        let finished = ran.finished(&flow).expect("an end");
+        let error = finished["error"].as_str();
         match REFUSED.iter().find(|(refused, _)| *refused == name) {
             Some((_, said)) => assert!(
                 error.is_some_and(|error| error.contains(said)),

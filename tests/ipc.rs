@@ -126,11 +126,8 @@ fn arrive(folder: &str, home: &str, store: &str, refused: &[&[(&str, &str)]], op
     let mut pairs = Vec::new();
     for (number, name) in names.iter().enumerate() {
         let flow = format!("f{number}");
-        let ended = ran
-            .events
-            .iter()
-            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
-        let error = ended.and_then(|event| event["error"].as_str());
+        let finished = ran.finished(&flow).expect("an end");
+        let error = finished["error"].as_str();
         match refused
             .iter()
             .flat_map(|list| list.iter())

@@ -713,11 +713,7 @@ impl<'a> Project<'a> {
         };
         let has_run = RUNS.contains(&outcome);
         if has_run {
-            let ended = ran
-                .events
-                .iter()
-                .find(|event| event["event"] == "flow_finished" && event["flow"] == flow)
-                .expect("an end");
+            let ended = ran.finished(flow).expect("an end");
             let number = |field: &str| {
                 ended[field]
                     .as_u64()

@@ -64,11 +64,8 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
     let sandbox = handmade();
     let ran = build_each(&sandbox, "rows_per_file: 1");
     for (name, column) in NOT_DECODED {
-        let ended = ran
-            .events
-            .iter()
-            .find(|event| event["event"] == "flow_finished" && event["flow"] == *name);
-        let error = ended
+        let error = ran
+            .finished(name)
             .and_then(|event| event["error"].as_str())
             .unwrap_or_else(|| panic!("{name} was decoded"));
         assert!(error.contains(column), "{name}: {error}");

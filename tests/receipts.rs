@@ -12,7 +12,7 @@ use crate::common::assert_success;
 use crate::common::files;
 use crate::common::outside::{differences, seen};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{Ran, Sandbox, built};
 
 /// Names that no part has.
 const NAMES: &[&str] = &[
@@ -317,14 +317,13 @@ fn a_project_of_an_earlier_version_is_fresh() {
         sandbox.path("home/2.parquet"),
     )
     .expect("a copy");
-    let ran = sandbox.build(&[]);
+    let ran = built(&sandbox);
     for flow in [
         "whole", "cut", "anew", "arrow", "next", "added", "table", "merged",
     ] {
-        let is_end = |event: &&Value| event["event"] == "flow_finished" && event["flow"] == flow;
-        let ended = ran.events.iter().find(is_end).expect("the flow ended");
+        let finished = ran.finished(flow).expect("an end");
         assert_eq!(
-            (&ended["outcome"], &ended["parts_made"]),
+            (&finished["outcome"], &finished["parts_made"]),
             (&json!("restored"), &json!(0)),
             "{flow}: {}",
             ran.text

@@ -353,13 +353,16 @@ impl Ran {
             .unwrap_or_else(|| panic!("no {kind} in {}", self.text))
     }
 
+    /// What is said of one flow at its end; nothing where it did not run.
+    pub(crate) fn finished(&self, flow: &str) -> Option<&Value> {
+        self.events
+            .iter()
+            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow)
+    }
+
     /// How one flow ended.
     pub(crate) fn outcome(&self, flow: &str) -> &str {
-        let ended = self
-            .events
-            .iter()
-            .find(|event| event["event"] == "flow_finished" && event["flow"] == flow);
-        ended
+        self.finished(flow)
             .and_then(|event| event["outcome"].as_str())
             .unwrap_or("none")
     }

@@ -2,17 +2,15 @@
 //! for something else.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use hygge::error::Error;
 use hygge::flow::factory::formats;
 use hygge::format::batch::{RecordBatch, concat_batches};
 use hygge::format::{
-    Compression, Format, FormatError, InputFiles, OpenFile, OutputSpec, PartPieces, Piece,
-    TransferMode, recode,
+    Compression, Format, FormatError, OpenFile, OutputSpec, PartPieces, Piece, TransferMode, recode,
 };
 use hygge::storage::Location;
 use polars_arrow::array::{
@@ -22,6 +20,8 @@ use polars_arrow::array::{
 use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use polars_arrow::types::NativeType;
+
+use super::{OnlyFile, decode, encode};
 
 /// Rows of a batch.
 const ROWS: usize = 9;
@@ -230,15 +230,6 @@ fn batch() -> RecordBatch {
     )
 }
 
-/// One file, as the only one of a flow.
-struct One(PathBuf);
-
-impl InputFiles for One {
-    fn open(&self, _: usize) -> Result<OpenFile, Error> {
-        Ok(opened(&self.0))
-    }
-}
-
 fn opened(path: &Path) -> OpenFile {
     OpenFile::new(&Location::local(path.to_path_buf())).expect("a file")
 }
@@ -259,16 +250,13 @@ fn compressions(format: &dyn Format) -> Vec<Compression> {
 
 /// Writes batches into a file.
 fn write(format: &dyn Format, compression: Compression, batches: &[RecordBatch], path: &Path) {
-    let mut bytes = Vec::new();
-    let writer = format.writer().expect("a writer");
-    let mut encoder = writer
-        .begin(batches[0].schema(), compression, Box::new(&mut bytes))
-        .expect("a file");
-    batches
-        .iter()
-        .for_each(|batch| encoder.write(batch.clone()).expect("rows"));
-    encoder.finish().expect("an end");
+    let bytes = encode(format, compression, batches);
     fs::write(path, bytes).expect("a written file");
+}
+
+/// The file as the only one of a flow.
+fn only(path: &Path) -> OnlyFile {
+    OnlyFile(Location::local(path.to_path_buf()))
 }
 
 /// What is read of some pieces.
@@ -277,17 +265,14 @@ fn read(
     path: &Path,
     pieces: &[Piece],
 ) -> Result<Vec<RecordBatch>, FormatError> {
-    let mut found = Vec::new();
-    let cut = PartPieces {
-        inputs: &One(path.to_path_buf()),
-        pieces,
-        interrupted: &CancellationToken::new(),
-    };
-    format.reader().decode(&cut, &mut |batch| {
-        found.push(batch);
-        Ok(())
-    })?;
-    Ok(found)
+    decode(
+        format,
+        &PartPieces {
+            inputs: &only(path),
+            pieces,
+            interrupted: &CancellationToken::new(),
+        },
+    )
 }
 
 const WHOLE: Piece = Piece {
@@ -430,7 +415,7 @@ fn every_format_becomes_every_other() {
             let compression = compressions(format.as_ref())[1];
             let pieces = [WHOLE];
             let cut = PartPieces {
-                inputs: &One(path.clone()),
+                inputs: &only(&path),
                 pieces: &pieces,
                 interrupted: &CancellationToken::new(),
             };
@@ -453,7 +438,7 @@ fn every_format_becomes_every_other() {
             let ended = CancellationToken::new();
             ended.cancel();
             let interrupted = PartPieces {
-                inputs: &One(path.clone()),
+                inputs: &only(&path),
                 pieces: &pieces,
                 interrupted: &ended,
             };

@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use hygge::error::Error;
 use hygge::flow::factory::formats;
-use hygge::format::batch::slice_batch;
-use hygge::format::{Compression, InputFiles, OpenFile, PartPieces, Piece};
+use hygge::format::batch::{RecordBatch, slice_batch};
+use hygge::format::{Compression, InputFiles, PartPieces, Piece};
 use hygge::fs::FsError;
 use hygge::storage::{
     Depth, Entry, EntryKind, Location, RandomRead, SequentialReader, Storage, Version,
 };
 use polars_arrow::array::{PrimitiveArray, Utf8ViewArray};
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field};
-use polars_arrow::record_batch::RecordBatchT;
+
+use super::{OnlyFile, decode, encode};
 
 /// A storage, and a way to change what lies in it.
 trait Place {
@@ -341,15 +341,6 @@ fn bytes_are_read_from_any_place_on() {
     });
 }
 
-/// One file, as the only one of a flow.
-struct One(Location);
-
-impl InputFiles for One {
-    fn open(&self, _: usize) -> Result<OpenFile, Error> {
-        Ok(OpenFile::new(&self.0)?)
-    }
-}
-
 #[test]
 fn formats_read_and_move_what_lies_anywhere() {
     let columns = vec![
@@ -368,28 +359,20 @@ fn formats_read_and_move_what_lies_anywhere() {
     .map(|(name, dtype)| (name.into(), Field::new(name.into(), dtype, true)))
     .into_iter()
     .collect();
-    let batch = RecordBatchT::new(5000, Arc::new(schema), columns);
+    let batch = RecordBatch::new(5000, Arc::new(schema), columns);
     for format in formats() {
-        let Some(writer) = format.writer() else {
+        if format.writer().is_none() {
             continue;
-        };
-        let mut bytes = Vec::new();
+        }
         let compression = Compression {
             name: "zstd",
             level: None,
         };
-        let mut encoder = writer
-            .begin(batch.schema(), compression, Box::new(&mut bytes))
-            .expect("a file");
-        for half in [0, 2500] {
-            encoder
-                .write(slice_batch(&batch, half, 2500))
-                .expect("rows");
-        }
-        encoder.finish().expect("an end");
+        let halves = [0, 2500].map(|half| slice_batch(&batch, half, 2500));
+        let bytes = encode(format.as_ref(), compression, &halves);
         let moved = Mutex::new(Vec::new());
         each(&[("file", &bytes)], |place| {
-            let inputs = One(at(place, "file"));
+            let inputs = OnlyFile(at(place, "file"));
             let opened = inputs.open(0).expect("a file");
             let layout = format.reader().inspect(&opened).expect("a sound file");
             assert_eq!(
@@ -408,14 +391,7 @@ fn formats_read_and_move_what_lies_anywhere() {
                 pieces: &pieces,
                 interrupted: &CancellationToken::new(),
             };
-            let mut rows = Vec::new();
-            format
-                .reader()
-                .decode(&part, &mut |batch| {
-                    rows.push(batch);
-                    Ok(())
-                })
-                .expect("rows");
+            let rows = decode(format.as_ref(), &part).expect("rows");
             let ids: Vec<i64> = rows
                 .iter()
                 .flat_map(|batch| {
@@ -449,11 +425,8 @@ fn formats_read_and_move_what_lies_anywhere() {
             let count = passthrough
                 .move_groups(&part, None, Box::new(&mut group_bytes))
                 .ok();
-            assert!(
-                count == Some(5000) || format.id() == "ipc",
-                "{}",
-                format.id()
-            );
+            let expected = (format.id() != "ipc").then_some(5000);
+            assert_eq!(count, expected, "{}", format.id());
             moved
                 .lock()
                 .expect("the parts")
