@@ -267,20 +267,16 @@ impl Cache {
         Ok(record)
     }
 
-    /// Makes sure that a part lies in staging, copied from `source` where it is only there; false
-    /// where it must be made again.
+    /// Copies a part into staging from the store where it lies; false where it must be made again.
     ///
     /// # Errors
     /// Staging cannot be read or written.
-    pub fn ensure(
+    pub fn copy_in(
         &self,
         record: &PartRecord,
-        source: Option<&Path>,
+        source: &Path,
         interrupted: &CancellationToken,
     ) -> Result<bool, FsError> {
-        let Some(source) = source else {
-            return self.staging.verify(&record.digest);
-        };
         let unfinished = self.staging.begin_part()?;
         // Another store may have let it go meanwhile: then it is made.
         let Ok((digest, _)) = fs::copy(source, unfinished.path(), |_| {

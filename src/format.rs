@@ -216,7 +216,7 @@ impl OpenFile {
     pub fn new(location: &Location) -> Result<Self, FsError> {
         Ok(Self {
             bytes: location.open()?,
-            path: location.display_path(),
+            path: location.display_path().into_owned(),
         })
     }
 

@@ -7,6 +7,7 @@
 
 pub mod local;
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::{self, Debug};
 use std::io::{self, Read};
@@ -266,15 +267,14 @@ impl Location {
     }
 
     /// What people and records call it: the path of a local file, else its URL.
-    pub fn display_path(&self) -> PathBuf {
-        match self.local_path() {
-            Some(path) => path.to_path_buf(),
-            None => PathBuf::from(format!(
-                "{}://{}",
-                self.storage.scheme(),
-                self.path.display()
-            )),
-        }
+    pub fn display_path(&self) -> Cow<'_, Path> {
+        self.local_path().map_or_else(
+            || {
+                let url = format!("{}://{}", self.storage.scheme(), self.path.display());
+                PathBuf::from(url).into()
+            },
+            Cow::Borrowed,
+        )
     }
 }
 

@@ -233,7 +233,7 @@ impl JobSpec {
         let parts: Vec<PartSpec> = work.parts.iter().filter(to_make).map(part).collect();
         let files = work.files.iter().zip(&work.layouts);
         let file = |(input, layout): (&crate::plan::probe::Input, &Layout)| FileSpec {
-            path: input.location.display_path(),
+            path: input.location.display_path().into_owned(),
             version: input.version.clone(),
             digest: input.digest,
             layout: layout.clone(),

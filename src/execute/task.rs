@@ -79,8 +79,8 @@ pub(super) fn make_part(
     if let Some(ExistingPart { record, location }) = &part.existing {
         let is_there = match location {
             PartLocation::InStore => true,
-            PartLocation::Staged => cache.ensure(record, None, interrupted)?,
-            PartLocation::OtherStore(path) => cache.ensure(record, Some(path), interrupted)?,
+            PartLocation::Staged => cache.staging.verify(&record.digest)?,
+            PartLocation::OtherStore(path) => cache.copy_in(record, path, interrupted)?,
         };
         if is_there {
             return Ok(*record);
@@ -172,7 +172,9 @@ pub(super) fn make_from_files(
                 interrupted,
             )?;
             if digest != planned.digest {
-                return Err(InputError::Changed(planned.location.display_path()).into());
+                return Err(
+                    InputError::Changed(planned.location.display_path().into_owned()).into(),
+                );
             }
             PartRecord {
                 digest,
@@ -277,7 +279,9 @@ impl PlannedInputs<'_> {
         for planned in files.into_iter().map(|file| self.0.file(file)) {
             let found = planned.location.head()?.map(|found| found.version);
             if found.as_ref() != Some(planned.version) {
-                return Err(InputError::Changed(planned.location.display_path()).into());
+                return Err(
+                    InputError::Changed(planned.location.display_path().into_owned()).into(),
+                );
             }
         }
         Ok(())

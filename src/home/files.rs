@@ -122,7 +122,7 @@ impl FilesHome {
 
     fn list_folder(&self, found: Vec<Entry>) -> Result<Listing, HomeError> {
         let mut listing = Listing::empty(&self.location);
-        let path_of = |relative: &Path| self.location.join(relative).display_path();
+        let path_of = |relative: &Path| self.location.join(relative).display_path().into_owned();
         let (mut others, mut marks) = (Vec::new(), MarkerScan::default());
         let matcher = self.pattern.as_ref().map(Glob::compile_matcher);
         for Entry {
@@ -167,7 +167,7 @@ impl FilesHome {
         };
         if let Some((folder, marked)) = marked {
             let folder = if folder.as_os_str().is_empty() {
-                self.location.display_path()
+                self.location.display_path().into_owned()
             } else {
                 path_of(folder)
             };
@@ -188,7 +188,7 @@ impl FilesHome {
             others.sort();
             others.truncate(3);
             return Err(HomeError::NothingMatches {
-                path: self.location.display_path(),
+                path: self.location.display_path().into_owned(),
                 glob: self.glob.clone(),
                 others,
             });
@@ -254,7 +254,7 @@ impl FileSource for FilesHome {
         if let Some(found) = self.location.list(depth, skip)? {
             return self.list_folder(found);
         }
-        let path = || self.location.display_path();
+        let path = || self.location.display_path().into_owned();
         let found = self
             .location
             .head()?

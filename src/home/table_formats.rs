@@ -117,7 +117,7 @@ pub(super) fn find_enclosing_table(
     for folder in location.ancestors() {
         for (name, marked) in MARKER_FOLDERS {
             if is_folder(&folder.join(Path::new(name)))? {
-                return Ok(Some((folder.display_path(), *marked)));
+                return Ok(Some((folder.display_path().into_owned(), *marked)));
             }
         }
         let metadata = folder.join(Path::new(METADATA));
@@ -132,7 +132,10 @@ pub(super) fn find_enclosing_table(
             .flatten()
             .any(|found| found.relative.to_str().is_some_and(is_iceberg_metadata))
         {
-            return Ok(Some((folder.display_path(), TableFormat::Iceberg)));
+            return Ok(Some((
+                folder.display_path().into_owned(),
+                TableFormat::Iceberg,
+            )));
         }
     }
     Ok(None)

@@ -39,16 +39,19 @@ impl UnreadFiles<'_> {
             None => has_extension(path, self.endings),
         };
         let (mut files, mut folders, mut links) = (Vec::new(), Vec::new(), Vec::new());
-        for Entry { relative, kind, .. } in found.unwrap_or_default() {
+        for entry in found.unwrap_or_default() {
+            let Entry {
+                relative,
+                kind,
+                is_link,
+                ..
+            } = entry;
             let (is_file, is_folder) = (kind == EntryKind::File, kind == EntryKind::Folder);
             if is_file && !is_read(&relative) && self.is_probably_meant(&relative) {
                 files.push(relative);
             } else if is_folder && !is_deep {
                 folders.push(relative);
-            } else if is_folder
-                && let Some(path) = self.folder.join(&relative).local_path()
-                && fs::is_link(path)?
-            {
+            } else if is_folder && is_link {
                 links.push(relative);
             }
         }

@@ -3,8 +3,9 @@
 //! It holds the queries, what was seen and what was remembered, and is asked again for a flow when
 //! an upstream of it has run. How it judges stands in `judge`, what is to be done in `work`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -184,12 +185,12 @@ impl Planner {
         let listings = wanted
             .iter()
             .filter_map(|name| self.flow_stats.get(name)?.home.as_ref().ok());
-        let homes: Vec<PathBuf> = listings
+        let homes: Vec<Cow<'_, Path>> = listings
             .map(|listing| listing.folder.display_path())
             .collect();
         let folders: Vec<&Path> = homes
             .iter()
-            .map(PathBuf::as_path)
+            .map(AsRef::as_ref)
             .chain(stores.iter().copied())
             .collect();
         self.index_cache

@@ -250,7 +250,9 @@ fn assumed_published(receipt: &Receipt) -> Option<&PublishedSet> {
 
 fn probe_inputs(look: &FlowStats, index_cache: &IndexCache) -> Result<Vec<HashRequest>> {
     let listing = look.home.as_ref().map_err(Error::clone)?;
-    let memo = index_cache.memos.get(&listing.folder.display_path());
+    let memo = index_cache
+        .memos
+        .get(listing.folder.display_path().as_ref());
     let wanted = listing.files.iter().map(|file| HashRequest {
         folder: listing.folder.clone(),
         name: file.name.clone(),
@@ -370,7 +372,9 @@ fn take_digest(wanted: HashRequest, index_cache: &mut IndexCache) -> Result<Fing
             }
             Ok(digest)
         }
-        DigestState::Unknown => Err(ProbeError::Changing(wanted.location().display_path()).into()),
+        DigestState::Unknown => {
+            Err(ProbeError::Changing(wanted.location().display_path().into_owned()).into())
+        }
     }
 }
 

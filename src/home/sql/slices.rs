@@ -16,7 +16,7 @@ const MAX_SLICES: usize = 100_000;
 const MAX_LISTED_SLICES: u128 = 500;
 
 /// How many whole numbers a slice of a primary key has, as long as that gives no more than
-/// `MOST_OF_KEY` slices.
+/// `MAX_KEY_SLICES` slices.
 const KEY_SLICE_WIDTH: u64 = 1_000_000;
 
 /// A primary key has no more slices than these: where its values are far apart, slices are ten

@@ -18,7 +18,8 @@ use crate::home::sql::engine::{ProbeResult, SliceProbeResult};
 use crate::home::sql::read_error::RowReadError;
 use crate::home::sql::slices::Slicer;
 
-/// Adds what ranges ask of values: see `ranges::DAY` and `window::INSTANT`.
+/// Adds what ranges ask of values: see `slices::DAY_FUNCTION` and
+/// `window::INSTANT_FUNCTION`.
 pub(super) fn register_functions(handle: &mut LockedSqliteHandle<'_>) -> Result<(), Failure> {
     add_function(handle, c"hygge_day", day_of_text)?;
     add_function(handle, c"hygge_instant", instant_of_text)
