@@ -470,7 +470,7 @@ fn make_flow(block: &FlowBlock, home: Arc<dyn Home>, store: Arc<dyn Store>) -> F
 fn check_mode(block: &FlowBlock, store: Option<&dyn Store>, problems: &mut Problems) {
     let Some(store) = store else { return };
     let at = block.store.as_ref().map_or(block.at, |store| store.at);
-    match (block.mode.unwrap_or_default(), store.table()) {
+    match (block.mode.unwrap_or_default(), store.as_table()) {
         (FlowMode::Merge, None) => {
             let message = format!("flow {} merges, and its store is no table", block.name);
             problems.push(

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::flow::{Flow, FlowName};
 use crate::fs;
+use crate::store::{StoreId, StoreLocation, TableId};
 
 /// Paths of homes and stores as the config has them, with links resolved.
 pub type RealPaths = HashMap<PathBuf, PathBuf>;
@@ -69,6 +70,7 @@ impl Graph {
             check_overlaps(place, &stores, &mut problems);
             check_cache_overlap(place, cache, &mut problems);
         }
+        check_shared_tables(flows, &mut problems);
         if config.options.confine {
             check_confined(
                 "the cache",
@@ -87,13 +89,15 @@ impl Graph {
                         &mut problems,
                     );
                 }
-                check_confined(
-                    &format!("the store of flow {}", flow.name),
-                    store,
-                    flow.spans.store,
-                    root,
-                    &mut problems,
-                );
+                if let Some(store) = store {
+                    check_confined(
+                        &format!("the store of flow {}", flow.name),
+                        store,
+                        flow.spans.store,
+                        root,
+                        &mut problems,
+                    );
+                }
             }
         }
         let tables = TableWriters::new(flows);
@@ -194,7 +198,8 @@ struct FlowPaths<'a> {
     flow: &'a Arc<Flow>,
     /// The path, and whether folders below it are read as well; `None` for another flow's output.
     home: Option<(&'a Path, bool)>,
-    store: &'a Path,
+    /// The folder that is filled; `None` for a table.
+    store: Option<&'a Path>,
 }
 
 impl<'a> FlowPaths<'a> {
@@ -206,7 +211,10 @@ impl<'a> FlowPaths<'a> {
         Self {
             flow,
             home,
-            store: lookup_real_path(flow.store.path(), real),
+            store: flow
+                .store
+                .as_folder()
+                .map(|path| lookup_real_path(path, real)),
         }
     }
 }
@@ -218,8 +226,8 @@ impl<'a> TableWriters<'a> {
     fn new(flows: &'a [Arc<Flow>]) -> Self {
         let mut tables: HashMap<_, Vec<&Flow>> = HashMap::new();
         for flow in flows {
-            if let Some(table) = flow.store.table()
-                && let Some(name) = table.names.last()
+            if let Some(table) = flow.store.as_table()
+                && let Some(name) = table.names().last()
             {
                 tables
                     .entry((table.database, name.as_str()))
@@ -240,8 +248,8 @@ fn table_writer<'a>(place: &FlowPaths<'a>, tables: &TableWriters<'a>) -> Option<
         .get(&(rows.database_id(), names.last()?.as_str()))?;
     let fits = |flow: &&&Flow| {
         flow.store
-            .table()
-            .is_some_and(|table| table.names.len() != names.len() || table.names == names)
+            .as_table()
+            .is_some_and(|table| table.names().len() != names.len() || table.names() == names)
     };
     flows.iter().find(fits).map(|flow| flow.name.as_str())
 }
@@ -257,10 +265,12 @@ impl<'a> StorePaths<'a> {
     fn new(placed: &'a [FlowPaths<'a>]) -> Self {
         let mut owners: HashMap<&[u8], Vec<&FlowPaths<'_>>> = HashMap::with_capacity(placed.len());
         for place in placed {
-            owners
-                .entry(place.store.as_os_str().as_bytes())
-                .or_default()
-                .push(place);
+            if let Some(store) = place.store {
+                owners
+                    .entry(store.as_os_str().as_bytes())
+                    .or_default()
+                    .push(place);
+            }
         }
         let is_needed = placed
             .iter()
@@ -311,37 +321,45 @@ impl<'a> StorePaths<'a> {
     }
 }
 
+/// What tells a flow's store from every other.
+pub fn store_id(flow: &Flow, real: &RealPaths) -> StoreId {
+    match flow.store.location() {
+        StoreLocation::Folder(path) => StoreId::Folder(lookup_real_path(path, real).to_path_buf()),
+        StoreLocation::Table(table) => StoreId::Table(table.id.clone()),
+    }
+}
+
 fn lookup_real_path<'a>(path: &'a Path, real: &'a RealPaths) -> &'a Path {
     real.get(path).map_or(path, PathBuf::as_path)
 }
 
 fn check_overlaps(place: &FlowPaths<'_>, stores: &StorePaths<'_>, problems: &mut Problems) {
-    let FlowPaths { flow, home, store } = place;
+    let FlowPaths {
+        flow,
+        home,
+        store: Some(store),
+    } = *place
+    else {
+        return;
+    };
     // Each flow is reported once, beside one other: the first of its folder, or the nearest around
     // it.
     if let Some(other) = stores
         .enclosing(store)
         .find(|other| other.flow.name != flow.name)
     {
-        let is_same = other.store == *store;
-        let (same, hint) = match flow.store.table() {
-            Some(_) => ("are the same table", "give each flow a table of its own"),
-            None => ("are the same folder", "give each flow a folder of its own"),
+        let is_same = other.store == Some(store);
+        let how = if is_same {
+            "are the same folder"
+        } else {
+            "lie in one another"
         };
-        let (first, how) = (
-            other.flow,
-            if is_same { same } else { "lie in one another" },
-        );
-        if !is_same || first.spans.name < flow.spans.name {
-            let message = format!(
-                "the stores of flows {} and {} {how}: {}",
-                first.name,
-                flow.name,
-                flow.store.display_name(store)
-            );
-            let problem = Problem::new(flow.spans.store, message, "this flow's store")
-                .with_label(first.spans.store, "and this one's");
-            problems.push(problem.with_hint(hint));
+        if !is_same || other.flow.spans.name < flow.spans.name {
+            problems.push(shared_store_problem(
+                (other.flow, flow),
+                &format!("{how}: {}", store.display()),
+                "give each flow a folder of its own",
+            ));
         }
     }
     let Some((home, _)) = home else { return };
@@ -358,11 +376,38 @@ fn check_overlaps(place: &FlowPaths<'_>, stores: &StorePaths<'_>, problems: &mut
     }
 }
 
+/// No two flows fill one table, by one spelling of its name; by two of them, their database finds
+/// out.
+fn check_shared_tables(flows: &[Arc<Flow>], problems: &mut Problems) {
+    let mut owners: HashMap<&TableId, &Flow> = HashMap::new();
+    for flow in flows {
+        let Some(table) = flow.store.as_table() else {
+            continue;
+        };
+        if let Some(first) = owners.get(table.id) {
+            problems.push(shared_store_problem(
+                (first, flow),
+                &format!("are the same table: {table}"),
+                "give each flow a table of its own",
+            ));
+        } else {
+            owners.insert(table.id, flow);
+        }
+    }
+}
+
+fn shared_store_problem((first, flow): (&Flow, &Flow), how: &str, hint: &'static str) -> Problem {
+    let message = format!("the stores of flows {} and {} {how}", first.name, flow.name);
+    Problem::new(flow.spans.store, message, "this flow's store")
+        .with_label(first.spans.store, "and this one's")
+        .with_hint(hint)
+}
+
 /// Cache, homes and stores keep out of each other's folders.
 fn check_cache_overlap(place: &FlowPaths<'_>, cache: &Path, problems: &mut Problems) {
-    let FlowPaths { flow, home, store } = place;
+    let FlowPaths { flow, home, store } = *place;
     let other_cache = "options.cache.dir names another folder for the cache";
-    if store.starts_with(cache) || cache.starts_with(store) {
+    if store.is_some_and(|store| store.starts_with(cache) || cache.starts_with(store)) {
         let message = format!(
             "the store of flow {} and the cache lie in one another: {}",
             flow.name,
@@ -370,7 +415,10 @@ fn check_cache_overlap(place: &FlowPaths<'_>, cache: &Path, problems: &mut Probl
         );
         problems.push(Problem::new(flow.spans.store, message, "its store").with_hint(other_cache));
     }
-    if store.file_name().is_some_and(|name| name == ".hygge") {
+    if store
+        .and_then(Path::file_name)
+        .is_some_and(|name| name == ".hygge")
+    {
         let problem = Problem::new(
             flow.spans.store,
             format!("the store of flow {} is called .hygge", flow.name),
@@ -381,7 +429,7 @@ fn check_cache_overlap(place: &FlowPaths<'_>, cache: &Path, problems: &mut Probl
                 .with_hint("that is the name of the folder in which receipts lie: choose another"),
         );
     }
-    let Some((home, deep)) = *home else { return };
+    let Some((home, deep)) = home else { return };
     // What is hidden is not read.
     let is_hidden = |name: &OsStr| name.to_str().is_some_and(fs::is_hidden);
     if home.starts_with(cache)

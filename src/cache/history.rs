@@ -2,7 +2,6 @@
 //! again.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,6 +11,7 @@ use sqlx::{Connection, Row};
 use super::CacheError;
 use super::index::{Index, index_error};
 use crate::fs::{DiskChange, apply_change_async};
+use crate::store::StoreId;
 use crate::store::receipt::PublishedSet;
 
 /// How many runs are remembered.
@@ -229,7 +229,7 @@ impl Index {
     }
 
     /// The sets that were published to a store, the newest first.
-    pub async fn past_sets(&self, store: &Path) -> Result<Vec<PastSet>, CacheError> {
+    pub async fn past_sets(&self, store: &StoreId) -> Result<Vec<PastSet>, CacheError> {
         let mut connection = self.connection.lock().await;
         let query =
             sqlx::query("SELECT run, record FROM past_set WHERE store = ? ORDER BY run DESC");

@@ -26,8 +26,10 @@ use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::{Format, Layout};
 use crate::fs::{
-    self, DiskChange, FsError, SQLITE_SUFFIXES, Stat, apply_change_async, nofollow, with_suffix,
+    self, DiskChange, FsError, SQLITE_SUFFIXES, apply_change_async, nofollow, with_suffix,
 };
+use crate::storage::Version;
+use crate::store::StoreId;
 use crate::store::receipt::Receipt;
 
 /// What SQLite says of a file that is damaged (11) or none of its own (26), and of one whose tables
@@ -57,7 +59,7 @@ pub struct Index {
     /// Why it was begun anew, if it was.
     pub reset: Option<IndexReset>,
     /// Every store that was known when it was opened.
-    pub stores: HashMap<PathBuf, KnownStore>,
+    pub stores: HashMap<StoreId, KnownStore>,
     /// The folder from which the history calls stores.
     root: PathBuf,
     pub(super) connection: Mutex<SqliteConnection>,
@@ -94,11 +96,11 @@ pub enum IndexReset {
     Damaged(PathBuf),
 }
 
-/// A receipt as it was when its file looked like this.
+/// A receipt as it was when it had this version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedReceipt {
-    /// How the receipt's file looked.
-    pub stat: Stat,
+    /// What tells that it has changed.
+    pub version: Version,
     /// The receipt.
     pub receipt: Arc<Receipt>,
 }
@@ -277,14 +279,12 @@ impl Index {
 
     /// How the history calls a store: by its path from the folder of the cache, so that a project
     /// that was moved has its history still.
-    pub fn history_key(&self, store: &Path) -> PathBuf {
-        store
-            .strip_prefix(&self.root)
-            .unwrap_or(store)
-            .to_path_buf()
+    pub fn history_key(&self, store: &StoreId) -> PathBuf {
+        let key = store.index_key();
+        key.strip_prefix(&self.root).unwrap_or(&key).to_path_buf()
     }
 
-    async fn read_stores(&self) -> Result<HashMap<PathBuf, KnownStore>, CacheError> {
+    async fn read_stores(&self) -> Result<HashMap<StoreId, KnownStore>, CacheError> {
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query("SELECT path, project, flow, witness, is_given_up FROM store")
             .fetch_all(&mut *connection)
@@ -303,7 +303,7 @@ impl Index {
                     row.try_get(4).ok()?,
                 );
                 Some((
-                    path_from_bytes(row.try_get(0).ok()?),
+                    StoreId::from_index_key(path_from_bytes(row.try_get(0).ok()?)),
                     KnownStore {
                         project,
                         flow,
@@ -316,12 +316,15 @@ impl Index {
     }
 
     /// Every receipt.
-    pub async fn receipts(&self) -> Result<HashMap<PathBuf, IndexedReceipt>, CacheError> {
-        let mut receipts: HashMap<PathBuf, IndexedReceipt> = self
+    pub async fn receipts(&self) -> Result<HashMap<StoreId, IndexedReceipt>, CacheError> {
+        let receipts: HashMap<PathBuf, IndexedReceipt> = self
             .records_by_path("SELECT store, record FROM receipt")
             .await?;
-        receipts.retain(|_, indexed| indexed.receipt.check().is_ok());
-        Ok(receipts)
+        Ok(receipts
+            .into_iter()
+            .filter(|(_, indexed)| indexed.receipt.check().is_ok())
+            .map(|(key, indexed)| (StoreId::from_index_key(key), indexed))
+            .collect())
     }
 
     /// Every memo.
@@ -349,11 +352,11 @@ impl Index {
     }
 
     /// The receipt of a store.
-    pub async fn receipt(&self, store: &Path) -> Result<Option<IndexedReceipt>, CacheError> {
+    pub async fn receipt(&self, store: &StoreId) -> Result<Option<IndexedReceipt>, CacheError> {
         let receipt = self
             .record_by_key(
                 "SELECT record FROM receipt WHERE store = ?",
-                store.as_os_str().as_bytes(),
+                store.index_key().as_os_str().as_bytes(),
             )
             .await?;
         Ok(receipt.filter(|indexed: &IndexedReceipt| indexed.receipt.check().is_ok()))

@@ -119,7 +119,7 @@ async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
     let mut flows: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     let mut of_flows = HashSet::new();
     for flow in project.graph.flows() {
-        let sets = cache.index.past_sets(project.store_path(flow)).await?;
+        let sets = cache.index.past_sets(project.store_id(flow)).await?;
         let digests: HashSet<_> = sets
             .iter()
             .flat_map(|set| &set.published.manifest.parts)

@@ -288,7 +288,7 @@ async fn lost_entities(project: &Project) -> Result<Vec<CheckFinding>> {
 fn connections_of(flow: &Flow) -> impl Iterator<Item = &str> {
     let store = flow
         .store
-        .table()
+        .as_table()
         .map(|table| table.connection.name.as_str());
     flow.home
         .as_rows()
@@ -318,7 +318,7 @@ fn unset_variables(connections: &[Connection], flows: &[Arc<Flow>]) -> Vec<Strin
 /// Asks all connections at once.
 async fn ping_connections(project: &Project) -> Vec<CheckFinding> {
     let (flows, connections) = (|| project.graph.flows(), &project.config.connections);
-    let stores = flows().filter_map(|flow| flow.store.table());
+    let stores = flows().filter_map(|flow| flow.store.as_table());
     let filled: BTreeSet<&str> = stores.map(|table| table.connection.name.as_str()).collect();
     let used: BTreeSet<&str> = flows().flat_map(|flow| connections_of(flow)).collect();
     let mut asked = tokio::task::JoinSet::new();

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use crate::plan::{PlanRequest, Planner};
 use crate::report::output::OutputStream;
 use crate::report::plain::{format_bytes, pluralize};
 use crate::store::receipt::Receipt;
-use crate::store::{RemovalPlan, Store, StoreError, accepted_loss};
+use crate::store::{RemovalPlan, StoreError, StoreId, StoreSession, accepted_loss};
 
 /// Empty the cache; what is fresh stays fresh. With --stores or --orphans, remove what was
 /// published
@@ -95,8 +94,8 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
         // They are no loss that a build should stop at.
         let gone = targets
             .iter()
-            .filter(|target| matches!(target.store.receipt_stat(&target.path), Ok(None)));
-        let receipts = gone.map(|target| (target.path.clone(), None)).collect();
+            .filter(|target| matches!(target.session.receipt_version(), Ok(None)));
+        let receipts = gone.map(|target| (target.id.clone(), None)).collect();
         let cache = Cache::open(&folder, CacheAccess::Inspect).await?;
         if cache.is_writable() {
             cache
@@ -115,9 +114,8 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
 struct CleanTarget {
     /// The flow that published there.
     flow: String,
-    path: PathBuf,
-    /// What reads such a store, and clears it.
-    store: Arc<dyn Store>,
+    id: StoreId,
+    session: Arc<dyn StoreSession>,
 }
 
 /// The stores of flows of the config.
@@ -131,12 +129,14 @@ fn published_targets(project: &Project, flows: &[String]) -> Result<Vec<CleanTar
     let flows = named
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
-    let target = |flow: &Arc<Flow>| CleanTarget {
-        flow: flow.name.to_string(),
-        path: project.store_path(flow).to_path_buf(),
-        store: flow.store.clone(),
+    let target = |flow: &Arc<Flow>| {
+        Ok(CleanTarget {
+            flow: flow.name.to_string(),
+            id: project.store_id(flow).clone(),
+            session: project.open_store(flow)?,
+        })
     };
-    Ok(flows.map(target).collect())
+    flows.map(target).collect()
 }
 
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left
@@ -146,25 +146,28 @@ async fn orphan_targets(project: Project) -> Result<Vec<CleanTarget>> {
     let request = PlanRequest::new(selected, CancellationToken::new(), Arc::default());
     let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
     let (removable, others) = planner.removable_stores().await?;
-    for orphan in others {
+    for flow in others {
         print_line(&format!(
-            "left alone: a table of flow {}: the config has no connection to it any more",
-            orphan.flow
+            "left alone: a table of flow {flow}: the config has no connection to it any more"
         ));
     }
     let mut targets = Vec::new();
     for orphan in removable {
         let mut flows = planner.project.graph.flows();
-        match flows.find(|flow| planner.project.reads_from(flow, &orphan.path)) {
+        let reads = |flow: &&Arc<Flow>| {
+            let folder = orphan.id.folder();
+            folder.is_some_and(|folder| planner.project.reads_from(flow, folder))
+        };
+        match flows.find(reads) {
             Some(reader) => print_line(&format!(
                 "left alone: {}: flow {} reads it",
-                orphan.path.display(),
+                orphan.session.display_name(),
                 reader.name
             )),
             None => targets.push(CleanTarget {
                 flow: orphan.flow,
-                path: orphan.path,
-                store: orphan.store,
+                id: orphan.id,
+                session: orphan.session,
             }),
         }
     }
@@ -267,9 +270,10 @@ impl StoreCleaner {
                     listed.lines.extend(lines);
                 }
                 Err(error) => {
-                    listed
-                        .lines
-                        .push(format!("left alone: {}: {error}", target.path.display()));
+                    listed.lines.push(format!(
+                        "left alone: {}: {error}",
+                        target.session.display_name()
+                    ));
                     listed.failed = Some(error);
                 }
             }
@@ -280,14 +284,14 @@ impl StoreCleaner {
     /// Lists what would go, and removes it if that is sure. Nothing where there is nothing.
     async fn clear_one(
         &self,
-        CleanTarget { flow, path, store }: &CleanTarget,
+        CleanTarget { flow, id, session }: &CleanTarget,
         is_sure: bool,
     ) -> Result<Vec<String>> {
-        if store.receipt_stat(path)?.is_none() {
+        if session.receipt_version()?.is_none() {
             return Ok(Vec::new());
         }
-        let _lock = self.lock(store.as_ref(), path).await?;
-        let receipt = store.receipt(path)?;
+        let _lock = self.lock(session.as_ref()).await?;
+        let receipt = session.receipt()?;
         if let Some(receipt) = receipt.as_ref().filter(|receipt| {
             (receipt.project.as_str(), receipt.flow.as_str()) != (&self.project, flow)
         }) {
@@ -302,18 +306,18 @@ impl StoreCleaner {
             files,
             bytes: size,
             table_summary: table,
-        } = store.removable(path)?;
+        } = session.removable()?;
         if files.is_empty() && table.is_none() {
             return Ok(Vec::new());
         }
         if is_sure {
-            store.clear(path)?;
-            accepted_loss::set_loss_accepted(path, false)?;
+            session.clear()?;
+            accepted_loss::set_loss_accepted(id, false)?;
         }
         let mut lines = vec![format!(
             "{} store {} of flow {flow}: {}",
             if is_sure { "removed" } else { "would remove" },
-            store.display_name(path),
+            session.display_name(),
             table.unwrap_or_else(|| format!(
                 "{}, {}",
                 pluralize(files.len(), "file"),
@@ -336,11 +340,11 @@ impl StoreCleaner {
     }
 
     /// Locks a store, as soon as nobody builds into it.
-    async fn lock(&self, store: &dyn Store, path: &Path) -> Result<Lock> {
+    async fn lock(&self, session: &dyn StoreSession) -> Result<Lock> {
         let holder = fs::lock_holder_text("which cleans it");
         let began = Instant::now();
         let said = WaitCallback::new({
-            let store = store.display_name(path);
+            let store = session.display_name();
             move |held| {
                 OutputStream::Error.write_line(&format!(
                     "waiting  for store {store}, which is in use by {}",
@@ -354,7 +358,7 @@ impl StoreCleaner {
         };
         let mut is_told = false;
         loop {
-            match store.lock(path, &holder) {
+            match session.lock(&holder) {
                 Err(StoreError::Locked(LockError::Held(held))) if wait.should_continue(began) => {
                     wait.report_holder(began, &held, &mut is_told);
                     tokio::time::sleep(LOCK_RETRY_INTERVAL).await;

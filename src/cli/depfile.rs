@@ -85,7 +85,7 @@ pub(super) fn write(
     let graph = &planner.project.graph;
     let made: BTreeSet<&Path> = graph
         .flows()
-        .map(|flow| planner.project.store_path(flow))
+        .filter_map(|flow| planner.project.store_id(flow).folder())
         .collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
     let needed = collect_dependencies(found, planner, |path| {

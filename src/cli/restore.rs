@@ -119,16 +119,15 @@ async fn find_set(
         .graph
         .flow(flow.as_str())
         .ok_or_else(|| Error::new(ErrorKind::Config, "no such flow"))?;
-    let store = project.store_path(described).to_path_buf();
-    let published = described
-        .store
-        .receipt(&store)?
+    let published = project
+        .open_store(described)?
+        .receipt()?
         .and_then(|receipt| receipt.published);
     if restore.latest && published.is_some() {
         return Ok(None);
     }
     let cache = Arc::new(open_cache(project, CacheAccess::Inspect).await?);
-    let sets = cache.index.past_sets(&store).await?;
+    let sets = cache.index.past_sets(project.store_id(described)).await?;
     let found = match (restore.run, &published) {
         (Some(run), _) => sets.iter().find(|set| set.run == run),
         (None, Some(published)) => match published.pinned {

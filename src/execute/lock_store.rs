@@ -1,6 +1,5 @@
 //! Taking a store: its lock, waited for as long as was asked, and what a dead run left half done.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,11 @@ use crate::cache::Cache;
 use crate::connection::run_with_timeout;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
-use crate::fs::{self, Barriers, Lock, LockError, Stat};
-use crate::store::StoreError;
+use crate::fs::{self, Barriers, Lock, LockError};
+use crate::storage::Version;
 use crate::store::context::{KeepStaged, PublishContext, PublishNotes};
 use crate::store::receipt::Receipt;
+use crate::store::{StoreError, StoreSession};
 
 /// How often a held lock is tried again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -23,8 +23,8 @@ const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct LockedStore {
     pub(super) lock: Lock,
-    /// How the receipt's file looks now.
-    pub(super) receipt_stat: Option<Stat>,
+    /// The receipt's version now.
+    pub(super) receipt_version: Option<Version>,
     /// The recovered receipt.
     pub(super) receipt: Option<Receipt>,
     /// What recovery did.
@@ -35,7 +35,7 @@ pub(super) struct LockedStore {
 #[derive(Clone, Debug)]
 pub(super) struct StoreLocker {
     pub(super) flow: Arc<Flow>,
-    pub(super) store: PathBuf,
+    pub(super) store: Arc<dyn StoreSession>,
     pub(super) cache: Arc<Cache>,
     pub(super) barriers: Arc<Barriers>,
     pub(super) keep_staged: KeepStaged,
@@ -52,31 +52,23 @@ impl StoreLocker {
     ) -> Result<LockedStore> {
         let lock = self.lock(holder, waiting)?;
         let room = self.publish_context()?;
-        let (receipt, receipt_stat) = run_with_timeout(self.flow.timeout, || {
-            Ok::<_, StoreError>((
-                self.flow.store.recover(&self.store, &room)?,
-                self.flow.store.receipt_stat(&self.store)?,
-            ))
+        let (receipt, receipt_version) = run_with_timeout(self.flow.timeout, || {
+            Ok::<_, StoreError>((self.store.recover(&room)?, self.store.receipt_version()?))
         })?;
         Ok(LockedStore {
             lock,
-            receipt_stat,
+            receipt_version,
             receipt,
             notes: room.into_notes(),
         })
     }
 
-    /// Room for the store, which is locked: the folder above it is there.
+    /// What the store, which is locked, needs to publish: its folders are there.
     pub(super) fn publish_context(&self) -> Result<PublishContext<'_>> {
         // From here on they notice errors of writing.
-        for folder in self
-            .store
-            .parent()
-            .into_iter()
-            .chain([self.store.as_path()])
-        {
-            if fs::stat(folder)?.is_some() {
-                self.barriers.for_folder(folder)?;
+        for folder in self.store.folders() {
+            if fs::stat(&folder)?.is_some() {
+                self.barriers.for_folder(&folder)?;
             }
         }
         Ok(PublishContext::new(
@@ -90,7 +82,7 @@ impl StoreLocker {
         let began = Instant::now();
         let mut told = false;
         loop {
-            let held = match self.flow.store.lock(&self.store, holder) {
+            let held = match self.store.lock(holder) {
                 Ok(lock) => return Ok(lock),
                 Err(StoreError::Locked(LockError::Held(held))) => held,
                 Err(error) => return Err(error.into()),

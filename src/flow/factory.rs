@@ -25,9 +25,9 @@ use crate::home::Home;
 use crate::home::files::{FilesHome, FilesHomeFields};
 use crate::home::flow::{FlowHome, FlowHomeFields};
 use crate::home::sql::{SqlHome, SqlHomeFields};
-use crate::store::Store;
-use crate::store::files::{FilesStore, FilesStoreFields};
+use crate::store::files::{self, FilesStore, FilesStoreFields};
 use crate::store::sql::{SqlStore, SqlStoreFields};
+use crate::store::{Store, StoreError, StoreSession};
 
 /// The formats of files, the default first.
 const FORMATS: &[FormatEntry] = &[
@@ -296,9 +296,13 @@ pub fn format_from_settings(id: &str, settings: &Value) -> Option<Arc<dyn Format
         .filter(|_| problems.is_empty())
 }
 
-/// A store that reads the receipts of any folder, whatever its own says, and can clear it.
-pub fn any_folder_store() -> Arc<dyn Store> {
-    Arc::new(FilesStore::for_any_folder((FORMATS[0].home.default)()))
+/// The store of files in a folder, by its real path, whatever a config says of it: its receipt can
+/// be read, and it can be cleared.
+///
+/// # Errors
+/// There can be no store: its name is too long for what stands beside it.
+pub fn open_folder(folder: &Path) -> Result<Arc<dyn StoreSession>, StoreError> {
+    files::open_folder(folder)
 }
 
 /// The stores that a table of this name may be, one for each connection.

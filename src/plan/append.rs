@@ -5,7 +5,6 @@
 //! Pure comparison.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
 
 use super::rebuildable::parts_by_input;
 use super::stale::Reason;
@@ -55,8 +54,8 @@ pub enum AppendError {
     #[error("the receipt does not say what part {0} was made from")]
     UnknownInputs(String),
     /// The index remembers a receipt that is gone.
-    #[error("store {} is gone with its receipt, which says what was moved", .0.display())]
-    ReceiptLost(PathBuf),
+    #[error("store {} is gone with its receipt, which says what was moved", .0)]
+    ReceiptLost(String),
     /// The new inputs have other columns.
     #[error("input {input} has other columns than its store: {difference}")]
     Columns {

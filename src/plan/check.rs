@@ -23,7 +23,7 @@ use crate::format::{Format, Layout, OpenFile, TransferMode, check_recodable};
 use crate::fs;
 use crate::graph::Graph;
 use crate::home::{HomeError, Listing, PreviousRead, TableState};
-use crate::store::PartNaming;
+use crate::store::{PartNaming, StoreId};
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub fn check<'p>(project: &'p Project, answers: &TableStates) -> Vec<CheckResult
     let place = |flow: &'p Arc<Flow>| {
         (
             flow.name.as_str(),
-            (project.store_path(flow), project.input_format(flow)),
+            (project.store_id(flow), project.input_format(flow)),
         )
     };
     let places: FlowLocations<'_> = graph.flows().map(place).collect();
@@ -121,8 +121,8 @@ pub fn check<'p>(project: &'p Project, answers: &TableStates) -> Vec<CheckResult
     checked.into_iter().flatten().collect()
 }
 
-/// The store of each flow, links resolved, and the format of what it reads.
-type FlowLocations<'p> = HashMap<&'p str, (&'p Path, Arc<dyn Format>)>;
+/// The store of each flow, and the format of what it reads.
+type FlowLocations<'p> = HashMap<&'p str, (&'p StoreId, Arc<dyn Format>)>;
 
 /// A flow with what the project knows of it.
 struct FlowChecker<'p> {
@@ -132,8 +132,8 @@ struct FlowChecker<'p> {
     confined_root: Option<&'p Path>,
     flow: &'p Flow,
     format: &'p dyn Format,
-    /// Its store, links resolved.
-    store: &'p Path,
+    /// Its store.
+    store: &'p StoreId,
     /// What its table answered.
     table_state: Option<&'p (Result<TableState>, Duration)>,
     /// The same of all tables.
@@ -142,7 +142,7 @@ struct FlowChecker<'p> {
 
 impl<'p> FlowChecker<'p> {
     /// The flows that a flow needs, with their stores.
-    fn upstreams(&self, flow: &Flow) -> impl Iterator<Item = (&'p Flow, &'p Path)> {
+    fn upstreams(&self, flow: &Flow) -> impl Iterator<Item = (&'p Flow, &'p StoreId)> {
         let (graph, places) = (self.graph, self.locations);
         let upstreams = graph
             .upstreams(flow.name.as_str())
@@ -179,7 +179,11 @@ impl<'p> FlowChecker<'p> {
         let home = flow.home.as_files()?.location().local_path()?;
         let home = fs::real_path(home).ok()?;
         self.upstreams(flow)
-            .find(|(_, store)| home.starts_with(store))
+            .find(|(_, store)| {
+                store
+                    .folder()
+                    .is_some_and(|folder| home.starts_with(folder))
+            })
             .map(|(flow, _)| flow)
     }
 
@@ -312,8 +316,9 @@ fn check_table(flow: &Flow, answer: &TableState) -> Result<String> {
 
 /// A table that another flow of the config will make.
 fn describe_table_writer(look: &FlowChecker<'_>) -> Option<String> {
-    let is_to_come = |flow: &Flow, store: &Path| {
-        !flow.store.capabilities().parts_readable && matches!(flow.store.receipt(store), Ok(None))
+    let is_to_come = |flow: &Flow, id: &StoreId| {
+        let receipt = || flow.store.open(id)?.receipt();
+        !flow.store.capabilities().parts_readable && matches!(receipt(), Ok(None))
     };
     let (flow, _) = look
         .upstreams(look.flow)
@@ -494,7 +499,8 @@ fn part_names<'n>(flow: &Flow, files: impl Iterator<Item = &'n str>) -> Result<V
 }
 
 fn check_store(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
-    look.flow.store.check(look.store)?;
+    let store = look.flow.store.open(look.store)?;
+    store.check()?;
     // Where the home cannot be read, that is said of the home.
     let columns = if look.flow.store.capabilities().parts_readable {
         None
@@ -503,10 +509,10 @@ fn check_store(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
     };
     let change = look.flow.mode.store_update();
     let remarks = columns
-        .map(|columns| look.flow.store.check_columns(&columns, change))
+        .map(|columns| store.check_columns(&columns, change))
         .transpose()?
         .unwrap_or_default();
-    let receipt = look.flow.store.receipt(look.store)?;
+    let receipt = store.receipt()?;
     let published = receipt
         .as_ref()
         .and_then(|receipt| receipt.published.as_ref());

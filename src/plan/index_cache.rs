@@ -4,6 +4,7 @@
 //! receipts are loaded only for flows that look otherwise.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::cache::CacheError;
 use crate::cache::index::{Index, IndexChanges, IndexedReceipt, KnownStore};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::{FolderMemo, MemoEntry};
+use crate::store::StoreId;
 
 /// More records than this are loaded all at once.
 const MAX_SINGLE_LOADS: usize = 100;
@@ -21,22 +23,22 @@ const MAX_SINGLE_LOADS: usize = 100;
 pub struct IndexCache {
     /// Digests by folder, as far as they were loaded.
     pub memos: HashMap<PathBuf, FolderMemo>,
-    /// Receipts by the real path of the store, as far as they were loaded.
-    pub receipts: HashMap<PathBuf, IndexedReceipt>,
+    /// Receipts by store, as far as they were loaded.
+    pub receipts: HashMap<StoreId, IndexedReceipt>,
     /// Every store that is known.
-    pub stores: HashMap<PathBuf, KnownStore>,
+    pub stores: HashMap<StoreId, KnownStore>,
     /// Bytes that were hashed because no memo had their digest.
     pub hash_progress: Arc<HashProgress>,
     is_fully_loaded: bool,
     changed_memos: HashSet<PathBuf>,
-    changed_receipts: HashSet<PathBuf>,
-    changed_stat_digests: HashSet<PathBuf>,
-    changed_accepted_losses: HashSet<PathBuf>,
+    changed_receipts: HashSet<StoreId>,
+    changed_stat_digests: HashSet<StoreId>,
+    changed_accepted_losses: HashSet<StoreId>,
 }
 
 impl IndexCache {
     /// Nothing but the stores that the index knows.
-    pub fn new(stores: HashMap<PathBuf, KnownStore>, hashing: Arc<HashProgress>) -> Self {
+    pub fn new(stores: HashMap<StoreId, KnownStore>, hashing: Arc<HashProgress>) -> Self {
         Self {
             stores,
             hash_progress: hashing,
@@ -49,7 +51,7 @@ impl IndexCache {
         &mut self,
         index: &Index,
         folders: &[&Path],
-        stores: &[&Path],
+        stores: &[&StoreId],
     ) -> Result<(), CacheError> {
         if folders.len() + stores.len() > MAX_SINGLE_LOADS && !self.is_fully_loaded {
             self.is_fully_loaded = true;
@@ -69,7 +71,7 @@ impl IndexCache {
             {
                 let receipt = index.receipt(store).await?;
                 self.receipts
-                    .extend(receipt.map(|receipt| (store.to_path_buf(), receipt)));
+                    .extend(receipt.map(|receipt| (StoreId::clone(store), receipt)));
             }
         }
         Ok(())
@@ -83,12 +85,8 @@ impl IndexCache {
             .filter(|(_, known)| known.project == project)
             .map(|(store, _)| store.clone())
             .collect();
-        self.load(
-            index,
-            &[],
-            &stores.iter().map(PathBuf::as_path).collect::<Vec<_>>(),
-        )
-        .await
+        self.load(index, &[], &stores.iter().collect::<Vec<_>>())
+            .await
     }
 
     /// Remembers the digest of a file.
@@ -103,13 +101,13 @@ impl IndexCache {
     }
 
     /// Remembers a receipt.
-    pub fn set_receipt(&mut self, store: &Path, receipt: IndexedReceipt) {
+    pub fn set_receipt(&mut self, store: &StoreId, receipt: IndexedReceipt) {
         let (project, flow) = (
             receipt.receipt.project.clone(),
             receipt.receipt.flow.clone(),
         );
         self.stores.insert(
-            store.to_path_buf(),
+            StoreId::clone(store),
             KnownStore {
                 project,
                 flow,
@@ -117,41 +115,41 @@ impl IndexCache {
                 is_loss_accepted: false,
             },
         );
-        self.receipts.insert(store.to_path_buf(), receipt);
+        self.receipts.insert(StoreId::clone(store), receipt);
         self.changed_stat_digests.remove(store);
-        self.changed_receipts.insert(store.to_path_buf());
+        self.changed_receipts.insert(StoreId::clone(store));
     }
 
     /// Forgets the receipt of a store that has none any more.
-    pub fn forget_receipt(&mut self, store: &Path) {
+    pub fn forget_receipt(&mut self, store: &StoreId) {
         if self.stores.remove(store).is_some() {
             self.receipts.remove(store);
-            self.changed_receipts.insert(store.to_path_buf());
+            self.changed_receipts.insert(StoreId::clone(store));
         }
     }
 
     /// True where a store's flow was found fresh by these stats.
-    pub fn has_stat_digest(&self, store: &Path, stat_digest: &Fingerprint) -> bool {
+    pub fn has_stat_digest(&self, store: &StoreId, stat_digest: &Fingerprint) -> bool {
         self.stores
             .get(store)
             .is_some_and(|known| known.stat_digest.as_ref() == Some(stat_digest))
     }
 
     /// Remembers the stats of a flow that is fresh.
-    pub fn set_stat_digest(&mut self, store: &Path, stat_digest: Fingerprint) {
+    pub fn set_stat_digest(&mut self, store: &StoreId, stat_digest: Fingerprint) {
         let Some(known) = self.stores.get_mut(store) else {
             return;
         };
         if known.stat_digest.replace(stat_digest) != Some(stat_digest) {
-            self.changed_stat_digests.insert(store.to_path_buf());
+            self.changed_stat_digests.insert(StoreId::clone(store));
         }
     }
 
     /// Remembers that nobody misses the entity of a store any more, or that it is back.
-    pub fn set_accepted_loss(&mut self, store: &Path, is_given_up: bool) {
+    pub fn set_accepted_loss(&mut self, store: &StoreId, is_given_up: bool) {
         if let Some(known) = self.stores.get_mut(store) {
             known.is_loss_accepted = is_given_up;
-            self.changed_accepted_losses.insert(store.to_path_buf());
+            self.changed_accepted_losses.insert(StoreId::clone(store));
         }
     }
 
@@ -185,8 +183,8 @@ impl IndexCache {
 }
 
 /// What this run knows already is newer than what the index has.
-fn insert_missing<T>(known: &mut HashMap<PathBuf, T>, loaded: HashMap<PathBuf, T>) {
-    for (path, record) in loaded {
-        known.entry(path).or_insert(record);
+fn insert_missing<K: Eq + Hash, T>(known: &mut HashMap<K, T>, loaded: HashMap<K, T>) {
+    for (key, record) in loaded {
+        known.entry(key).or_insert(record);
     }
 }

@@ -117,7 +117,7 @@ impl Planner {
     /// What is planned can be published, as far as that is known.
     fn check_publication(&self, step: &PlannedFlow) -> Result<()> {
         let flow = self.flow(&step.flow)?;
-        flow.store.check(self.project.store_path(&flow))?;
+        self.project.open_store(&flow)?.check()?;
         let work = step
             .work
             .as_ref()
@@ -373,16 +373,17 @@ impl Planner {
     /// Nothing is in a flow's store that hygge did not make, unless it takes the folder over.
     fn check_foreign_files(&self, flow: &Flow) -> Result<()> {
         let state = self.store_state(&flow.name)?;
-        let (path, names) = (
-            self.project.store_path(flow).to_path_buf(),
-            first_names(&state.added),
-        );
+        // Nobody sees the parts of a table one by one.
+        let Some(folder) = self.project.store_id(flow).folder() else {
+            return Ok(());
+        };
+        let (path, names) = (folder.to_path_buf(), first_names(&state.added));
         match &state.receipt {
             _ if names.is_empty() => Ok(()),
             None if flow.store.adopts() => Ok(()),
             None if flow.mode.appends() => {
                 let error = Error::from(StoreError::Foreign { path, names });
-                let receipt = format!(".hygge/{}.json", path_name(self.project.store_path(flow)));
+                let receipt = format!(".hygge/{}.json", path_name(folder));
                 Err(error.with_hint(format!(
                     "if the folder was moved here, bring {receipt} along from where it stood, which says what was added; else move the files away: mode: append begins with an empty folder, or with one that was built by mode: replace"
                 )))
@@ -408,9 +409,8 @@ impl Planner {
         let key = inputs.and_then(|inputs| self.project.flow_key(name, inputs));
         let state = self.store_state(name)?;
         if state.is_receipt_lost && !self.is_forced(name) {
-            return Err(
-                AppendError::ReceiptLost(self.project.store_path(&flow).to_path_buf()).into(),
-            );
+            let store = self.project.open_store(&flow)?.display_name();
+            return Err(AppendError::ReceiptLost(store).into());
         }
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let watermark = flow

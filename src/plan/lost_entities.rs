@@ -4,13 +4,13 @@
 //! does not know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
 use super::project::Project;
 use super::store_owners::{self, StoreOwners};
 use crate::cache::index::KnownStore;
 use crate::cache::{Cache, CacheAccess};
 use crate::error::{Error, ErrorKind, Result, join_limited};
+use crate::store::StoreId;
 
 /// How many names are shown.
 const MAX_SHOWN_NAMES: usize = 3;
@@ -23,7 +23,7 @@ pub struct LostEntities {
     /// The entities.
     pub entities: BTreeSet<String>,
     /// Their stores.
-    pub stores: Vec<PathBuf>,
+    pub stores: Vec<StoreId>,
     /// How many entities it had.
     pub total: usize,
     /// How many of a hundred may be gone.
@@ -55,13 +55,13 @@ pub fn count_lost(lost: &[LostEntities]) -> usize {
 
 /// The flows that have lost more entities than they allow. Where nothing was lost, nothing is
 /// looked at.
-pub fn find_lost(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<LostEntities> {
+pub fn find_lost(project: &Project, stores: &HashMap<StoreId, KnownStore>) -> Vec<LostEntities> {
     let limits = &project.config.max_lost;
     if limits.is_empty() {
         return Vec::new();
     }
     let mut there: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut gone: BTreeMap<&str, Vec<(&str, &Path)>> = BTreeMap::new();
+    let mut gone: BTreeMap<&str, Vec<(&str, &StoreId)>> = BTreeMap::new();
     let names = project_names(project, stores);
     for (store, known) in stores
         .iter()
@@ -81,7 +81,7 @@ pub fn find_lost(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Ve
         let allowed = *limits.get(flow)?;
         let there = there.get(flow).map_or(0, BTreeSet::len);
         let is_too_many = |gone: usize| gone * 100 > usize::from(allowed) * (gone + there);
-        let number = |gone: &[(&str, &Path)]| {
+        let number = |gone: &[(&str, &StoreId)]| {
             gone.iter()
                 .map(|(entity, _)| entity)
                 .collect::<BTreeSet<_>>()
@@ -101,7 +101,10 @@ pub fn find_lost(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Ve
                 .iter()
                 .map(|(entity, _)| (*entity).to_string())
                 .collect(),
-            stores: gone.iter().map(|(_, store)| store.to_path_buf()).collect(),
+            stores: gone
+                .iter()
+                .map(|(_, store)| StoreId::clone(store))
+                .collect(),
             total: number(&gone) + there,
             allowed,
         })
@@ -113,11 +116,11 @@ pub fn find_lost(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Ve
 /// one without a name is called like its folder, which may be moved.
 fn project_names<'s>(
     project: &'s Project,
-    stores: &'s HashMap<PathBuf, KnownStore>,
+    stores: &'s HashMap<StoreId, KnownStore>,
 ) -> HashSet<&'s str> {
     let known = project.graph.flows().filter_map(|flow| {
         stores
-            .get(project.store_path(flow))
+            .get(project.store_id(flow))
             .filter(|known| known.flow == flow.name.as_str())
     });
     known
@@ -136,26 +139,24 @@ pub async fn load_and_find(project: &Project) -> Result<Vec<LostEntities>> {
     let mut stores = cache.index.stores;
     if cache.index.reset.is_some() || store_owners::is_moved_project(project, &stores) {
         for store_owners::StoreReceipt {
-            store,
-            receipt,
-            is_loss_accepted: is_given_up,
-            ..
+            sibling,
+            is_loss_accepted,
         } in store_owners::store_receipts(project)?
         {
             let known = KnownStore {
-                project: receipt.project,
-                flow: receipt.flow,
+                project: sibling.receipt.project,
+                flow: sibling.receipt.flow,
                 stat_digest: None,
-                is_loss_accepted: is_given_up,
+                is_loss_accepted,
             };
-            stores.insert(store, known);
+            stores.insert(sibling.store, known);
         }
     }
     Ok(find_lost(project, &stores))
 }
 
 /// Stores of entities that nobody missed, and that are back.
-pub fn reappeared_stores(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> Vec<PathBuf> {
+pub fn reappeared_stores(project: &Project, stores: &HashMap<StoreId, KnownStore>) -> Vec<StoreId> {
     if project.config.max_lost.is_empty() {
         return Vec::new();
     }

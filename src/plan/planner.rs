@@ -33,7 +33,7 @@ use crate::graph::selection::SelectedFlows;
 use crate::home::Listing;
 use crate::store::accepted_loss;
 use crate::store::receipt::Receipt;
-use crate::store::{LiveContents, StoreError};
+use crate::store::{LiveContents, StoreId, StoreStats};
 
 /// Judges flows, and judges them again when something has changed.
 #[derive(Debug)]
@@ -178,9 +178,9 @@ impl Planner {
             .iter()
             .map(|name| self.flow(name))
             .collect::<Result<Vec<_>>>()?;
-        let stores: Vec<&Path> = flows
+        let stores: Vec<&StoreId> = flows
             .iter()
-            .map(|flow| self.project.store_path(flow))
+            .map(|flow| self.project.store_id(flow))
             .collect();
         let listings = wanted
             .iter()
@@ -191,17 +191,17 @@ impl Planner {
         let folders: Vec<&Path> = homes
             .iter()
             .map(AsRef::as_ref)
-            .chain(stores.iter().copied())
+            .chain(stores.iter().filter_map(|store| store.folder()))
             .collect();
         self.index_cache
             .load(&self.cache.index, &folders, &stores)
             .await?;
-        let flow_stats: Vec<(&Flow, &Path, &FlowStats)> = flows
+        let flow_stats: Vec<(&Flow, &StoreId, &FlowStats)> = flows
             .iter()
             .filter_map(|flow| {
                 Some((
                     flow.as_ref(),
-                    self.project.store_path(flow),
+                    self.project.store_id(flow),
                     self.flow_stats.get(&flow.name)?,
                 ))
             })
@@ -260,7 +260,7 @@ impl Planner {
         };
         Some(StatSnapshot {
             flow,
-            store: self.project.store_path(flow),
+            store: self.project.store_id(flow),
             input_format: self.project.input_format(flow),
             stats: self.flow_stats.get(name)?,
             upstream_receipt: flow.upstream().and_then(receipt),
@@ -270,8 +270,8 @@ impl Planner {
     /// Remembers by which stats a flow was found fresh, if all of it has aged.
     pub(super) fn record_fresh(&mut self, name: &FlowName) {
         let snapshot = self.stat_snapshot(name).filter(StatSnapshot::has_aged);
-        if let Some((store, stat_digest)) = snapshot
-            .and_then(|snapshot| Some((snapshot.store.to_path_buf(), snapshot.stat_digest()?)))
+        if let Some((store, stat_digest)) =
+            snapshot.and_then(|snapshot| Some((snapshot.store.clone(), snapshot.stat_digest()?)))
         {
             self.index_cache.set_stat_digest(&store, stat_digest);
         }
@@ -368,14 +368,12 @@ impl Planner {
     /// The store cannot be looked at.
     pub fn on_published(&mut self, name: &FlowName, receipt: Receipt) -> Result<()> {
         let flow = self.flow(name)?;
-        let store = self.project.store_path(&flow).to_path_buf();
-        let (live, receipt_stat) = run_with_grace_period(|| {
-            Ok::<_, StoreError>((
-                flow.store.live_contents(&store)?,
-                flow.store.receipt_stat(&store)?,
-            ))
-        })?;
-        self.carry_over(name, &store, &live);
+        let store = self.project.open_store(&flow)?;
+        let StoreStats {
+            receipt: receipt_version,
+            live,
+        } = run_with_grace_period(|| store.observe())?;
+        self.carry_over(&flow, &live);
         let published = receipt
             .published
             .iter()
@@ -384,18 +382,18 @@ impl Planner {
             .filter_map(|part| Some((part.name.clone(), *live.files.get(&part.name)?)))
             .collect();
         let receipt = Arc::new(receipt);
-        if let Some(stat) = receipt_stat {
+        if let Some(version) = receipt_version.clone() {
             self.index_cache.set_receipt(
-                &store,
+                self.project.store_id(&flow),
                 IndexedReceipt {
-                    stat,
+                    version,
                     receipt: receipt.clone(),
                 },
             );
         }
         let state = StoreState {
             receipt: Some(receipt),
-            receipt_stat,
+            receipt_version,
             exists: live.exists,
             intact,
             ..StoreState::default()
@@ -418,17 +416,23 @@ impl Planner {
         if !flow.store.capabilities().parts_readable {
             return Ok(());
         }
-        let store = self.project.store_path(&flow).to_path_buf();
-        let live = flow.store.live_contents(&store)?;
-        self.carry_over(name, &store, &live);
+        let stats = self.project.open_store(&flow)?.observe()?;
+        self.carry_over(&flow, &stats.live);
         Ok(())
     }
 
     /// Links and their removal change when a file was changed last, and nothing else of it: what
     /// the memo had the digest of before it has now. The store is locked. What was made just now
     /// is not in it: it is read once more.
-    fn carry_over(&mut self, name: &FlowName, store: &Path, live: &LiveContents) {
-        let Some(Ok(state)) = self.flow_states.get(name).map(|observed| &observed.store) else {
+    fn carry_over(&mut self, flow: &Flow, live: &LiveContents) {
+        let Some(store) = self.project.store_id(flow).folder() else {
+            return;
+        };
+        let Some(Ok(state)) = self
+            .flow_states
+            .get(&flow.name)
+            .map(|observed| &observed.store)
+        else {
             return;
         };
         let Some(memo) = self.index_cache.memos.get(store) else {
@@ -562,7 +566,7 @@ impl Planner {
 
     /// Remembers it beside the store, because the cache may be deleted, and in the cache, where it
     /// is asked.
-    fn set_accepted_loss(&mut self, store: &Path, is_given_up: bool) -> Result<()> {
+    fn set_accepted_loss(&mut self, store: &StoreId, is_given_up: bool) -> Result<()> {
         accepted_loss::set_loss_accepted(store, is_given_up)
             .map_err(|error| Error::new(ErrorKind::Start, error))?;
         self.index_cache.set_accepted_loss(store, is_given_up);
@@ -572,21 +576,19 @@ impl Planner {
     /// Without an index, the receipts beside all stores say what this project ever published.
     fn find_receipts(&mut self) -> Result<()> {
         for store_owners::StoreReceipt {
-            store,
-            stat,
-            receipt,
-            is_loss_accepted: is_given_up,
+            sibling,
+            is_loss_accepted,
         } in store_owners::store_receipts(&self.project)?
         {
             self.index_cache.set_receipt(
-                &store,
+                &sibling.store,
                 IndexedReceipt {
-                    stat,
-                    receipt: Arc::new(receipt),
+                    version: sibling.version,
+                    receipt: Arc::new(sibling.receipt),
                 },
             );
-            if is_given_up {
-                self.index_cache.set_accepted_loss(&store, true);
+            if is_loss_accepted {
+                self.index_cache.set_accepted_loss(&sibling.store, true);
             }
         }
         Ok(())
@@ -601,9 +603,7 @@ pub(super) fn stat_named_flows(
     let flows = names
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
-    let flows: Vec<_> = flows
-        .map(|flow| (flow.clone(), project.store_path(flow).to_path_buf()))
-        .collect();
+    let flows: Vec<_> = flows.map(|flow| (flow, project.store_id(flow))).collect();
     let flow_stats = snapshot::stat_flows(&flows, project.confined_root());
     flows
         .into_iter()

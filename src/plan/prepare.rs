@@ -59,9 +59,13 @@ impl Planner {
         let format = format.as_ref();
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
             let mut work = self.table_flow_work(&flow, key, state, seen).await?;
-            let of_columns = table_columns::check_table_columns(&flow, format, &work, |file| {
-                open_input(&work.files[file])
-            })?;
+            let of_columns = table_columns::check_table_columns(
+                &flow,
+                self.project.store_id(&flow),
+                format,
+                &work,
+                |file| open_input(&work.files[file]),
+            )?;
             work.remarks.extend(of_columns);
             return Ok(work);
         }
@@ -165,9 +169,13 @@ impl Planner {
         if matches!(work.transfer, TransferMode::Decoded { .. }) {
             check_decodable(format, &work, &target)?;
         }
-        let of_columns = table_columns::check_table_columns(&flow, format, &work, |file| {
-            open_input(&work.files[file])
-        })?;
+        let of_columns = table_columns::check_table_columns(
+            &flow,
+            self.project.store_id(&flow),
+            format,
+            &work,
+            |file| open_input(&work.files[file]),
+        )?;
         work.remarks.extend(of_columns);
         Ok(work)
     }
@@ -242,9 +250,8 @@ impl Planner {
         ) else {
             return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
         };
-        let path = self.project.store_path(flow).join(part);
-        let difference = match OpenFile::new(&Location::local(path)) {
-            Ok(published) if flow.store.output_spec().format.id() == format.id() => format
+        let difference = match self.open_published(flow, part) {
+            Some(published) if flow.store.output_spec().format.id() == format.id() => format
                 .reader()
                 .schema_difference(&open_input(new)?, &published)?,
             _ => Some("the schemas differ".to_string()),
@@ -260,12 +267,12 @@ impl Planner {
 
     /// Nothing but to have the store recovered.
     pub(super) fn recovery_work(&self, name: &FlowName) -> FlowWork {
-        let receipt_stat = self
+        let receipt_version = self
             .store_state(name)
             .ok()
-            .and_then(|state| state.receipt_stat);
+            .and_then(|state| state.receipt_version.clone());
         FlowWork {
-            receipt_stat,
+            receipt_version,
             is_recovery_only: true,
             ..FlowWork::empty()
         }
@@ -310,7 +317,7 @@ impl Planner {
             sequence: published.max_sequence,
             pinned: published.pinned,
             altered: state.altered,
-            receipt_stat: state.receipt_stat,
+            receipt_version: state.receipt_version,
             ..FlowWork::empty()
         })
     }
@@ -321,7 +328,7 @@ impl Planner {
             return Ok(self.inputs(&flow.name)?.to_vec());
         };
         let upstream = self.flow(&FlowName::from(upstream))?;
-        let folder = self.project.store_path(&upstream);
+        let location = self.project.store_id(&upstream).folder();
         let state = self.store_state(&upstream.name)?;
         let published = state
             .receipt
@@ -335,7 +342,7 @@ impl Planner {
             let stat = *state.intact.get(&part.name)?;
             Some(Input {
                 name: part.name.clone(),
-                location: Location::local(folder.join(&part.name)),
+                location: Location::local(location?.join(&part.name)),
                 version: Version::Stat(stat),
                 digest: part.digest,
             })
@@ -409,10 +416,7 @@ impl Planner {
             .as_ref()
             .filter(|receipt| receipt.latest.is_some())
         {
-            live.extend(
-                flow.store
-                    .latest_parts(self.project.store_path(flow), receipt)?,
-            );
+            live.extend(self.project.open_store(flow)?.latest_parts(receipt)?);
         }
         let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
         // The receipt knows its parts by their keys too, so that a lost index costs nothing.
@@ -470,11 +474,8 @@ impl Planner {
                 PartLocation::Staged
             } else {
                 if before.is_none() {
-                    before =
-                        Some(flow.store.previous_parts(
-                            self.project.store_path(flow),
-                            state.receipt.as_deref(),
-                        )?);
+                    let store = self.project.open_store(flow)?;
+                    before = Some(store.previous_parts(state.receipt.as_deref())?);
                 }
                 if before
                     .as_ref()
@@ -510,15 +511,16 @@ impl Planner {
         self.index_cache
             .load_receipts(&self.cache.index, &self.project.config.name)
             .await?;
-        let own = self.project.store_path(flow);
+        let own = self.project.store_id(flow);
         let others = self.index_cache.receipts.iter().filter(|(store, indexed)| {
-            store.as_path() != own && indexed.receipt.project == self.project.config.name
+            *store != own && indexed.receipt.project == self.project.config.name
         });
-        let parts = others.flat_map(|(store, indexed)| {
+        let folders = others.filter_map(|(store, indexed)| Some((store.folder()?, indexed)));
+        let parts = folders.flat_map(|(folder, indexed)| {
             let published = indexed.receipt.published.iter();
             published
                 .flat_map(|published| &published.manifest.parts)
-                .map(move |part| (part, store.join(&part.name)))
+                .map(move |part| (part, folder.join(&part.name)))
         });
         let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
         Ok(there.map(|(part, path)| (part.digest, path)).collect())

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::HashProgress;
 use super::index_cache::IndexCache;
-use super::snapshot::{FlowStats, StoreStats};
+use super::snapshot::FlowStats;
 use crate::cache::index::IndexedReceipt;
 use crate::connection::run_with_timeout;
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -22,8 +22,8 @@ use crate::flow::Flow;
 use crate::format::OpenFile;
 use crate::fs::{self, FsError, Stat};
 use crate::storage::{Location, SequentialReader, Version};
-use crate::store::LiveContents;
 use crate::store::receipt::{PublishedSet, Receipt};
+use crate::store::{LiveContents, StoreId, StoreStats};
 
 /// One file of a home, with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub struct Input {
 pub struct StoreState {
     /// Its receipt.
     pub receipt: Option<Arc<Receipt>>,
-    /// How the receipt's file looked.
-    pub receipt_stat: Option<Stat>,
+    /// The version of the receipt.
+    pub receipt_version: Option<Version>,
     /// True where there is a store, however empty.
     pub exists: bool,
     /// How the files look that are as they were published.
@@ -94,27 +94,25 @@ enum DigestState {
 
 /// A flow between looking and hashing.
 struct FlowProbe<'a> {
-    real: &'a Path,
+    id: &'a StoreId,
     inputs: Result<Vec<HashRequest>>,
     store: Result<StoreProbe>,
 }
 
 struct StoreProbe {
-    /// What it is called, where it is a table.
-    table: Option<String>,
     receipt: Option<Arc<Receipt>>,
-    receipt_stat: Option<Stat>,
+    receipt_version: Option<Version>,
     is_receipt_new: bool,
     is_receipt_lost: bool,
     live: LiveContents,
     files: Vec<HashRequest>,
 }
 
-/// Probes flows that were looked at, in their order; each comes with the real path of its store.
+/// Probes flows that were looked at, in their order; each comes with its store.
 ///
 /// Where it is interrupted, what was not hashed by then is an error of its flow.
 pub fn probe(
-    flow_stats: &[(&Flow, &Path, &FlowStats)],
+    flow_stats: &[(&Flow, &StoreId, &FlowStats)],
     index_cache: &mut IndexCache,
     interrupted: &CancellationToken,
 ) -> Vec<FlowState> {
@@ -122,10 +120,10 @@ pub fn probe(
     let known = &*index_cache;
     let mut probed: Vec<FlowProbe<'_>> = flow_stats
         .par_iter()
-        .map(|(flow, real, look)| FlowProbe {
-            real,
+        .map(|(flow, id, look)| FlowProbe {
+            id,
             inputs: probe_inputs(look, known),
-            store: probe_store(flow, real, look, known),
+            store: probe_store(flow, id, look, known),
         })
         .collect();
     let hashing = &index_cache.hash_progress;
@@ -174,17 +172,17 @@ impl FlowProbe<'_> {
             Ok(files)
         });
         let store = self.store.and_then(|store| {
-            match (store.is_receipt_new, store.receipt_stat, &store.receipt) {
-                (true, Some(stat), Some(receipt)) => {
+            match (store.is_receipt_new, &store.receipt_version, &store.receipt) {
+                (true, Some(version), Some(receipt)) => {
                     index_cache.set_receipt(
-                        self.real,
+                        self.id,
                         IndexedReceipt {
-                            stat,
+                            version: version.clone(),
                             receipt: receipt.clone(),
                         },
                     );
                 }
-                (_, None, _) if !store.is_receipt_lost => index_cache.forget_receipt(self.real),
+                (_, None, _) if !store.is_receipt_lost => index_cache.forget_receipt(self.id),
                 _ => {}
             }
             store.finish(index_cache)
@@ -228,16 +226,16 @@ impl StoreProbe {
         state.added.sort();
         state.missing = parts.into_keys().map(String::from).collect();
         state.missing.sort();
-        if let Some(table) = self.table {
-            // What is in a table is told by its receipt, as long as there is a table.
+        if let Some(whole) = self.live.whole {
+            // What is in it is told by its receipt, as long as it is there.
             state.missing = if self.live.exists || published.is_none() {
                 Vec::new()
             } else {
-                vec![table]
+                vec![whole]
             };
         }
         state.receipt = self.receipt;
-        state.receipt_stat = self.receipt_stat;
+        state.receipt_version = self.receipt_version;
         Ok(state)
     }
 }
@@ -264,66 +262,75 @@ fn probe_inputs(look: &FlowStats, index_cache: &IndexCache) -> Result<Vec<HashRe
 
 fn probe_store(
     flow: &Flow,
-    real: &Path,
+    id: &StoreId,
     look: &FlowStats,
     index_cache: &IndexCache,
 ) -> Result<StoreProbe> {
     let StoreStats {
-        receipt: receipt_stat,
+        receipt: receipt_version,
         live,
     } = look.store.clone()?;
     let indexed = index_cache
         .receipts
-        .get(real)
-        .filter(|indexed| Some(indexed.stat) == receipt_stat);
-    let (receipt, is_new) = match (indexed, receipt_stat) {
+        .get(id)
+        .filter(|indexed| Some(&indexed.version) == receipt_version.as_ref());
+    let (receipt, is_new) = match (indexed, &receipt_version) {
         (Some(indexed), _) => (Some(indexed.receipt.clone()), false),
         (None, Some(_)) => (
-            run_with_timeout(flow.timeout, || flow.store.receipt(real))?.map(Arc::new),
+            run_with_timeout(flow.timeout, || flow.store.open(id)?.receipt())?.map(Arc::new),
             true,
         ),
         (None, None) => (None, false),
     };
-    let memo = index_cache.memos.get(real);
     let published = receipt.as_deref().and_then(assumed_published);
-    let folder = Location::local(real.to_path_buf());
-    let mut files = Vec::new();
-    for part in published
-        .map(|published| published.manifest.parts.as_slice())
-        .unwrap_or_default()
-    {
-        let Some(stat) = live.files.get(&part.name) else {
-            continue;
-        };
-        let version = Version::Stat(*stat);
-        files.push(HashRequest {
-            folder: folder.clone(),
-            name: part.name.clone(),
-            digest: memo_digest(memo, &part.name, &version),
-            version,
-        });
-    }
+    let files = match (id.folder(), published) {
+        (Some(folder), Some(published)) => published_files(folder, published, &live, index_cache),
+        _ => Vec::new(),
+    };
     // One that says of nothing that it was published was that of a first publication which died.
     let says_something = || {
         index_cache
             .receipts
-            .get(real)
+            .get(id)
             .is_none_or(|indexed| indexed.receipt.published.is_some())
     };
-    let is_lost = receipt_stat.is_none()
+    let is_lost = receipt_version.is_none()
         && flow.mode.appends()
-        && index_cache.stores.contains_key(real)
+        && index_cache.stores.contains_key(id)
         && says_something();
-    let table = flow.store.table().map(|table| table.names.join("."));
     Ok(StoreProbe {
-        table,
         receipt,
-        receipt_stat,
+        receipt_version,
         is_receipt_new: is_new,
         is_receipt_lost: is_lost,
         live,
         files,
     })
+}
+
+/// The files of a set that are there, whatever is in them.
+fn published_files(
+    folder: &Path,
+    published: &PublishedSet,
+    live: &LiveContents,
+    index_cache: &IndexCache,
+) -> Vec<HashRequest> {
+    let memo = index_cache.memos.get(folder);
+    let location = Location::local(folder.to_path_buf());
+    let mut files = Vec::new();
+    for part in &published.manifest.parts {
+        let Some(stat) = live.files.get(&part.name) else {
+            continue;
+        };
+        let version = Version::Stat(*stat);
+        files.push(HashRequest {
+            folder: location.clone(),
+            name: part.name.clone(),
+            digest: memo_digest(memo, &part.name, &version),
+            version,
+        });
+    }
+    files
 }
 
 /// The memo is of stats: what another storage says is not in it.

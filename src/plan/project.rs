@@ -18,8 +18,9 @@ use crate::fingerprint::Fingerprint;
 use crate::flow::{Flow, FlowName};
 use crate::format::Format;
 use crate::fs::{self, FsError};
-use crate::graph::{Graph, RealPaths};
+use crate::graph::{Graph, RealPaths, store_id};
 use crate::home::Source;
+use crate::store::{StoreError, StoreId, StoreSession};
 
 /// A project whose config is understood.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Project {
     /// The flows and their order.
     pub graph: Arc<Graph>,
     real_paths: RealPaths,
+    store_ids: HashMap<FlowName, StoreId>,
     /// The folder of the config.
     root: PathBuf,
     /// The folders in which flows had stores that have no entities now.
@@ -55,6 +57,10 @@ impl Project {
         let paths = ResolvedPaths::new(&database, real.clone());
         let graph = queries::graph(&database, files, paths)?;
         let bases = past_store_folders(&config, &root)?;
+        let store_ids = graph
+            .flows()
+            .map(|flow| (flow.name.clone(), store_id(flow, &real)))
+            .collect();
         Ok(Self {
             database,
             files,
@@ -63,6 +69,7 @@ impl Project {
             config,
             graph,
             real_paths: real,
+            store_ids,
             root,
             past_store_folders: bases,
         })
@@ -88,10 +95,18 @@ impl Project {
         self.config.options.confine.then_some(&self.root)
     }
 
-    /// The real path of a flow's store.
-    pub fn store_path<'a>(&'a self, flow: &'a Flow) -> &'a Path {
-        let path = flow.store.path();
-        self.real_paths.get(path).map_or(path, PathBuf::as_path)
+    /// What tells a flow's store from every other.
+    pub fn store_id(&self, flow: &Flow) -> &StoreId {
+        // Every flow of the graph has one.
+        &self.store_ids[&flow.name]
+    }
+
+    /// A flow's store.
+    ///
+    /// # Errors
+    /// There can be none: its name is too long for what stands beside it.
+    pub fn open_store(&self, flow: &Flow) -> Result<Arc<dyn StoreSession>, StoreError> {
+        flow.store.open(self.store_id(flow))
     }
 
     /// Where the cache is.
@@ -104,16 +119,17 @@ impl Project {
         }
     }
 
-    /// True where a folder lies where this config has or may have had a store: beside one, or below
-    /// its own folder, and in no other project's. What else the cache knows may be that of a copy
-    /// of the project, whose name is the same.
-    pub fn may_own(&self, folder: &Path) -> Result<bool, FsError> {
+    /// True where a store lies where this config has or may have had one: beside one, or below its
+    /// own folder, and in no other project's. What else the cache knows may be that of a copy of
+    /// the project, whose name is the same.
+    pub fn may_own(&self, store: &StoreId) -> Result<bool, FsError> {
+        let folder = store.index_key();
         let parent = folder.parent();
         let is_beside = |base: &PathBuf| parent == Some(base);
         if self
-            .graph
-            .flows()
-            .any(|flow| self.store_path(flow).parent() == parent)
+            .store_ids
+            .values()
+            .any(|own| own.index_key().parent() == parent)
             || self.past_store_folders.iter().any(is_beside)
         {
             return Ok(true);
@@ -231,7 +247,7 @@ fn real_paths(flows: &[Arc<Flow>], cache: &Path) -> Result<RealPaths> {
         .filter_map(|flow| flow.home.as_files())
         .filter_map(|files| files.location().local_path());
     let paths: HashSet<&Path> = homes
-        .chain(flows.iter().map(|flow| flow.store.path()))
+        .chain(flows.iter().filter_map(|flow| flow.store.as_folder()))
         .chain([cache])
         .collect();
     let parents: HashSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();

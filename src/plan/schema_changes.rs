@@ -72,12 +72,17 @@ impl Planner {
         }
     }
 
+    /// A part as it is published, where that is a file that can be read.
+    pub(super) fn open_published(&self, flow: &Flow, part: &str) -> Option<OpenFile> {
+        let folder = self.project.store_id(flow).folder()?;
+        OpenFile::new(&Location::local(folder.join(part))).ok()
+    }
+
     /// The columns of a part that is published, where that is a file: receipts of earlier versions
     /// do not say them.
     fn published_columns(&self, flow: &Flow) -> Option<Vec<RecordedColumn>> {
         let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
-        let path = self.project.store_path(flow).join(part);
-        let opened = OpenFile::new(&Location::local(path)).ok()?;
+        let opened = self.open_published(flow, part)?;
         file_columns(flow.store.output_spec().format.as_ref(), &opened).ok()
     }
 }

@@ -3,7 +3,7 @@
 //! Where a flow looks as it did when it was last found fresh, and the config says the same of it,
 //! it is fresh by the digest of these stats, and what is recorded of it need not even be loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -15,9 +15,9 @@ use crate::fingerprint::key::{KeyKind, KeyWriter};
 use crate::fingerprint::stat::UnixNanos;
 use crate::flow::Flow;
 use crate::format::Format;
-use crate::fs::Stat;
 use crate::home::{HomeError, Listing};
-use crate::store::LiveContents;
+use crate::storage::Version;
+use crate::store::{StoreId, StoreStats};
 
 /// How a flow's home and store look.
 #[derive(Debug)]
@@ -30,22 +30,13 @@ pub struct FlowStats {
     pub store: Result<StoreStats>,
 }
 
-/// How a store looks.
-#[derive(Clone, Debug, Default)]
-pub struct StoreStats {
-    /// How the receipt's file looks.
-    pub receipt: Option<Stat>,
-    /// What readers find.
-    pub live: LiveContents,
-}
-
-/// Looks at flows; each comes with the real path of its store. No link of a home may lead out of
-/// the folder `within`, where one is said.
-pub fn stat_flows(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<FlowStats> {
+/// Looks at flows and their stores. No link of a home may lead out of the folder `within`, where one
+/// is said.
+pub fn stat_flows(flows: &[(&Arc<Flow>, &StoreId)], within: Option<&Path>) -> Vec<FlowStats> {
     flows
         .par_iter()
         .map(|(flow, store)| {
-            let (at, store) = (UnixNanos::now(), stat_store(flow, store));
+            let (at, store) = (UnixNanos::now(), observe_store(flow, store));
             let is_built = store.as_ref().is_ok_and(|store| store.receipt.is_some());
             let listed = flow
                 .home
@@ -75,13 +66,8 @@ pub fn stat_flows(flows: &[(Arc<Flow>, PathBuf)], within: Option<&Path>) -> Vec<
         .collect()
 }
 
-fn stat_store(flow: &Flow, real: &Path) -> Result<StoreStats> {
-    run_with_timeout(flow.timeout, || {
-        Ok(StoreStats {
-            receipt: flow.store.receipt_stat(real)?,
-            live: flow.store.live_contents(real)?,
-        })
-    })
+fn observe_store(flow: &Flow, store: &StoreId) -> Result<StoreStats> {
+    run_with_timeout(flow.timeout, || Ok(flow.store.open(store)?.observe()?))
 }
 
 /// Everything that decides whether a flow is fresh, as far as it can be seen without reading.
@@ -89,14 +75,14 @@ fn stat_store(flow: &Flow, real: &Path) -> Result<StoreStats> {
 pub struct StatSnapshot<'a> {
     /// The flow.
     pub flow: &'a Flow,
-    /// The real path of its store.
-    pub store: &'a Path,
+    /// Its store.
+    pub store: &'a StoreId,
     /// The format of what it reads.
     pub input_format: Arc<dyn Format>,
     /// How its home and its store look.
     pub stats: &'a FlowStats,
-    /// How the receipt of the flow looks that is its home.
-    pub upstream_receipt: Option<&'a Stat>,
+    /// The version of the receipt of the flow that is its home.
+    pub upstream_receipt: Option<&'a Version>,
 }
 
 impl StatSnapshot<'_> {
@@ -126,15 +112,15 @@ impl StatSnapshot<'_> {
             file.version.write_to(writer.text(&file.name));
         }
         writer
-            .bytes(self.store.as_os_str().as_encoded_bytes())
+            .bytes(self.store.index_key().as_os_str().as_encoded_bytes())
             .count(shown.live.files.len());
         for (name, stat) in &shown.live.files {
             writer.text(name).stat(stat);
         }
         writer.count(shown.live.folders.len());
-        writer.stat(shown.receipt.as_ref()?);
-        if let Some(stat) = self.upstream_receipt {
-            writer.stat(stat);
+        shown.receipt.as_ref()?.write_to(&mut writer);
+        if let Some(version) = self.upstream_receipt {
+            version.write_to(&mut writer);
         }
         Some(writer.finish())
     }
@@ -145,14 +131,17 @@ impl StatSnapshot<'_> {
             return false;
         };
         let taken_at = self.stats.taken_at;
-        let mut stats = store
-            .live
+        let mut versions = home
             .files
-            .values()
+            .iter()
+            .map(|file| &file.version)
             .chain(&store.receipt)
             .chain(self.upstream_receipt);
-        let mut inputs = home.files.iter();
-        inputs.all(|file| file.version.has_aged(taken_at))
-            && stats.all(|stat| taken_at.has_aged(stat))
+        versions.all(|version| version.has_aged(taken_at))
+            && store
+                .live
+                .files
+                .values()
+                .all(|stat| taken_at.has_aged(stat))
     }
 }

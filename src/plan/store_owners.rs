@@ -7,58 +7,50 @@ use std::path::{Path, PathBuf};
 use super::project::Project;
 use crate::cache::index::KnownStore;
 use crate::error::Result;
-use crate::flow::factory;
-use crate::fs::Stat;
-use crate::store::accepted_loss::{is_loss_accepted, is_table_path};
-use crate::store::receipt::Receipt;
+use crate::flow::factory::{self, open_folder};
+use crate::store::accepted_loss::is_loss_accepted;
+use crate::store::{SiblingReceipt, StoreId};
 
 /// A receipt that stands beside stores of the config.
 pub(super) struct StoreReceipt {
-    /// The store that it is for.
-    pub(super) store: PathBuf,
-    pub(super) stat: Stat,
-    pub(super) receipt: Receipt,
+    pub(super) sibling: SiblingReceipt,
     /// True where nobody misses the store's entity.
     pub(super) is_loss_accepted: bool,
 }
 
 /// True where an index knows no store of the config, as that of a project which was moved: what is
 /// remembered lies elsewhere.
-pub(super) fn is_moved_project(project: &Project, stores: &HashMap<PathBuf, KnownStore>) -> bool {
+pub(super) fn is_moved_project(project: &Project, stores: &HashMap<StoreId, KnownStore>) -> bool {
     !stores.is_empty()
         && project
             .graph
             .flows()
-            .all(|flow| !stores.contains_key(project.store_path(flow)))
+            .all(|flow| !stores.contains_key(project.store_id(flow)))
 }
 
 /// The receipts that stand beside all stores: what tells, without an index, what this project ever
 /// published.
 pub(super) fn store_receipts(project: &Project) -> Result<Vec<StoreReceipt>> {
-    let flows = project
+    let folders: HashSet<&Path> = project
         .graph
         .flows()
-        .filter(|flow| flow.store.capabilities().parts_readable);
-    let folders: HashSet<&Path> = flows
-        .filter_map(|flow| project.store_path(flow).parent())
+        .filter_map(|flow| project.store_id(flow).folder()?.parent())
         .chain(project.past_store_folders().iter().map(PathBuf::as_path))
         .collect();
     let mut found = Vec::new();
     for folder in folders {
-        found.extend(factory::any_folder_store().sibling_receipts(&folder.join("any"))?);
+        found.extend(open_folder(&folder.join("any"))?.sibling_receipts()?);
     }
     // What cannot be asked is an error of the flows that fill it.
     table_receipts(project)
         .into_iter()
         .flatten()
         .for_each(|table| found.extend(table));
-    let with_mark = |(store, stat, receipt): (PathBuf, Stat, Receipt)| {
-        let is_given_up = is_loss_accepted(&store)?;
+    let with_mark = |sibling: SiblingReceipt| {
+        let is_loss_accepted = is_loss_accepted(&sibling.store)?;
         Ok(StoreReceipt {
-            store,
-            stat,
-            receipt,
-            is_loss_accepted: is_given_up,
+            sibling,
+            is_loss_accepted,
         })
     };
     found.into_iter().map(with_mark).collect()
@@ -66,11 +58,11 @@ pub(super) fn store_receipts(project: &Project) -> Result<Vec<StoreReceipt>> {
 
 /// The receipts of each database that flows fill, or filled when they had entities; `None` for one
 /// that cannot be asked.
-fn table_receipts(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>>> {
+fn table_receipts(project: &Project) -> Vec<Option<Vec<SiblingReceipt>>> {
     let stores = project
         .graph
         .flows()
-        .filter_map(|flow| Some(flow.store.table()?.connection.name.as_str()));
+        .filter_map(|flow| Some(flow.store.as_table()?.connection.name.as_str()));
     let names: HashSet<&str> = stores
         .chain(
             project
@@ -86,7 +78,10 @@ fn table_receipts(project: &Project) -> Vec<Option<Vec<(PathBuf, Stat, Receipt)>
     let stores = factory::table_stores(project.root(), connections, "any");
     stores
         .iter()
-        .map(|store| store.sibling_receipts(store.path()).ok())
+        .map(|store| {
+            let id = StoreId::Table(store.as_table()?.id.clone());
+            store.open(&id).ok()?.sibling_receipts().ok()
+        })
         .collect()
 }
 
@@ -98,7 +93,7 @@ pub(super) struct StoreOwners<'p> {
     names: HashSet<&'p str>,
     /// The tables of which databases have receipts, by the names of their projects; `None` where
     /// one cannot be asked.
-    tables: OnceCell<Option<HashMap<PathBuf, String>>>,
+    tables: OnceCell<Option<HashMap<StoreId, String>>>,
 }
 
 impl<'p> StoreOwners<'p> {
@@ -112,27 +107,27 @@ impl<'p> StoreOwners<'p> {
 
     /// True where a store is theirs. Of tables that cannot be asked, what is remembered is
     /// believed.
-    pub(super) fn owns(&self, store: &Path) -> bool {
+    pub(super) fn owns(&self, store: &StoreId) -> bool {
         if !self.project.may_own(store).unwrap_or(false) {
             return false;
         }
         let is_theirs = |project: &String| self.names.contains(project.as_str());
-        if is_table_path(store) {
-            return self
+        match store {
+            StoreId::Table(_) => self
                 .tables
                 .get_or_init(|| table_owners(self.project))
                 .as_ref()
-                .is_none_or(|tables| tables.get(store).is_some_and(is_theirs));
+                .is_none_or(|tables| tables.get(store).is_some_and(is_theirs)),
+            StoreId::Folder(folder) => open_folder(folder)
+                .and_then(|store| store.receipt())
+                .ok()
+                .flatten()
+                .is_some_and(|receipt| is_theirs(&receipt.project)),
         }
-        factory::any_folder_store()
-            .receipt(store)
-            .ok()
-            .flatten()
-            .is_some_and(|receipt| is_theirs(&receipt.project))
     }
 }
 
-fn table_owners(project: &Project) -> Option<HashMap<PathBuf, String>> {
+fn table_owners(project: &Project) -> Option<HashMap<StoreId, String>> {
     let found = table_receipts(project)
         .into_iter()
         .collect::<Option<Vec<_>>>()?;
@@ -140,7 +135,7 @@ fn table_owners(project: &Project) -> Option<HashMap<PathBuf, String>> {
         found
             .into_iter()
             .flatten()
-            .map(|(store, _, receipt)| (store, receipt.project))
+            .map(|sibling| (sibling.store, sibling.receipt.project))
             .collect(),
     )
 }

@@ -8,6 +8,7 @@ use crate::connection::run_with_timeout;
 use crate::error::{Error, Result, Retry};
 use crate::flow::Flow;
 use crate::format::{Format, OpenFile};
+use crate::store::StoreId;
 
 /// Has a flow's table judge the columns that come, by their types alone; gives what is to be known
 /// of them, in words.
@@ -16,6 +17,7 @@ use crate::format::{Format, OpenFile};
 /// Columns that do not fit: all of them are named.
 pub(super) fn check_table_columns(
     flow: &Flow,
+    store: &StoreId,
     format: &dyn Format,
     work: &FlowWork,
     open: impl Fn(usize) -> Result<OpenFile>,
@@ -31,7 +33,10 @@ pub(super) fn check_table_columns(
     let Some(columns) = columns else {
         return Ok(Vec::new());
     };
-    let check = || flow.store.check_columns(&columns, flow.mode.store_update());
+    let check = || {
+        let store = flow.store.open(store)?;
+        store.check_columns(&columns, flow.mode.store_update())
+    };
     if work
         .table
         .as_ref()

@@ -15,8 +15,8 @@ use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Layout, TransferMode};
-use crate::fs::Stat;
 use crate::home::RecordedColumn;
+use crate::storage::Version;
 use crate::store::PartNaming;
 use crate::store::receipt::{Part, PartInput};
 
@@ -47,8 +47,8 @@ pub struct FlowWork {
     pub pinned: Option<i64>,
     /// Published names that someone altered.
     pub altered: Vec<String>,
-    /// How the store's receipt looked when this was planned.
-    pub receipt_stat: Option<Stat>,
+    /// The version of the store's receipt when this was planned.
+    pub receipt_version: Option<Version>,
     /// True where the flow is judged once its store is locked and recovered, because it cannot be
     /// before.
     pub is_recovery_only: bool,
@@ -136,7 +136,7 @@ impl FlowWork {
             components: key.components.clone(),
             placement: flow.placement(),
             altered: state.altered.clone(),
-            receipt_stat: state.receipt_stat,
+            receipt_version: state.receipt_version.clone(),
             ..Self::empty()
         }
     }
@@ -157,7 +157,7 @@ impl FlowWork {
             sequence: 0,
             pinned: None,
             altered: Vec::new(),
-            receipt_stat: None,
+            receipt_version: None,
             is_recovery_only: false,
             table: None,
             remarks: Vec::new(),

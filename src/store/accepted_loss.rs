@@ -3,23 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
+use super::StoreId;
 use crate::fs::{self, FsError, nofollow};
 
-/// True for the path that stands for a table.
-pub fn is_table_path(store: &Path) -> bool {
-    store
-        .parent()
-        .is_some_and(|parent| parent.ends_with(".hygge/tables"))
-}
+/// What the name of a mark ends with.
+const LOST_SUFFIX: &str = ".lost";
 
 /// True where the loss of a store's entity was accepted.
-pub fn is_loss_accepted(store: &Path) -> Result<bool, FsError> {
+pub fn is_loss_accepted(store: &StoreId) -> Result<bool, FsError> {
     Ok(nofollow::stat(&marker_path(store))?.is_some())
 }
 
 /// Remembers that nobody misses the entity of a store any more, or that it is back or its store
 /// gone.
-pub fn set_loss_accepted(store: &Path, is_accepted: bool) -> Result<(), FsError> {
+pub fn set_loss_accepted(store: &StoreId, is_accepted: bool) -> Result<(), FsError> {
     let mark = marker_path(store);
     if is_accepted {
         mark.parent().map_or(Ok(()), nofollow::create_folder)?;
@@ -31,12 +28,16 @@ pub fn set_loss_accepted(store: &Path, is_accepted: bool) -> Result<(), FsError>
     }
 }
 
-fn marker_path(store: &Path) -> PathBuf {
-    let name = fs::with_suffix(Path::new(store.file_name().unwrap_or_default()), ".lost");
-    // A table has nothing else of its own on the disk.
-    if is_table_path(store) {
-        store.with_file_name(name)
-    } else {
-        store.with_file_name(".hygge").join(name)
+fn marker_path(store: &StoreId) -> PathBuf {
+    match store {
+        StoreId::Folder(folder) => {
+            let name = Path::new(folder.file_name().unwrap_or_default());
+            folder
+                .with_file_name(".hygge")
+                .join(fs::with_suffix(name, LOST_SUFFIX))
+        }
+        StoreId::Table(table) => table
+            .folder()
+            .join(format!("{}{LOST_SUFFIX}", table.name())),
     }
 }

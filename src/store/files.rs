@@ -6,16 +6,20 @@
 //! earlier set is published that was put back, `NAME.latest` has what only the latest set has.
 
 mod clear;
+mod folder;
 mod in_place;
 mod latest_set;
 mod parts;
+mod paths;
 mod pattern;
 mod previous_set;
 mod publish;
+mod receipt_file;
 mod recover;
 mod rights;
+mod session;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,17 +27,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::PublishContext;
-use super::receipt::Receipt;
-use super::{Capabilities, LiveContents, PartNaming, Publication, RemovalPlan, Store, StoreError};
+use super::{Capabilities, PartNaming, Store, StoreError, StoreId, StoreLocation, StoreSession};
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Span};
 use crate::config::value_types::{BoundedNumber, PathText};
 use crate::config::{Settings, checked_path};
-use crate::fingerprint::Fingerprint;
 use crate::format::{Compression, Format, OutputSpec};
-use crate::fs::{self, Lock, Stat, nofollow};
+use crate::fs;
+
+use session::FilesSession;
 
 /// A store of files.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -62,13 +65,6 @@ pub struct FilesStoreFields {
     adopt: Option<bool>,
 }
 
-/// How many bytes the name of a store may have: beside it stands `NAME.json.tmp`, and a name has at
-/// most 255.
-const MAX_NAME_BYTES: usize = 255 - ".json.tmp".len();
-
-/// How large a receipt may be, in bytes: more than a million parts.
-const MAX_RECEIPT_BYTES: u64 = 1 << 30;
-
 /// How a new set takes the place of the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -92,82 +88,6 @@ pub struct FilesStore {
     rows_per_file: Option<u64>,
     strategy: PublishStrategy,
     adopt: bool,
-}
-
-/// The paths of a store and of what stands beside it.
-struct FilesStorePaths {
-    live: PathBuf,
-    hygge_folder: PathBuf,
-    receipt: PathBuf,
-    lock: PathBuf,
-    next: PathBuf,
-    previous_set: PathBuf,
-    /// A hidden folder inside the live one, for what is published file by file.
-    inner_hygge_folder: PathBuf,
-    strategy: PublishStrategy,
-    name: String,
-}
-
-impl FilesStorePaths {
-    fn new(real: &Path, how: PublishStrategy) -> Result<Self, StoreError> {
-        let (Some(parent), Some(name)) = (
-            real.parent(),
-            real.file_name().and_then(|name| name.to_str()),
-        ) else {
-            return Err(StoreError::NotAFolder(real.to_path_buf()));
-        };
-        if name.len() > MAX_NAME_BYTES {
-            return Err(StoreError::LongName {
-                path: real.to_path_buf(),
-                bytes: name.len(),
-                most: MAX_NAME_BYTES,
-            });
-        }
-        let hidden = parent.join(".hygge");
-        let beside = |ending: &str| hidden.join(format!("{name}.{ending}"));
-        Ok(Self {
-            live: real.to_path_buf(),
-            receipt: beside("json"),
-            lock: beside("lock"),
-            next: beside("next"),
-            previous_set: beside("old"),
-            inner_hygge_folder: real.join(".hygge"),
-            strategy: how,
-            name: name.to_string(),
-            hygge_folder: hidden,
-        })
-    }
-
-    /// Where files are put aside that hygge did not make, or that someone altered: on their
-    /// filesystem.
-    fn displaced_folder(&self) -> PathBuf {
-        match self.strategy {
-            PublishStrategy::Exchange => self.hygge_folder.join("displaced").join(&self.name),
-            PublishStrategy::InPlace => self.inner_hygge_folder.join("displaced"),
-        }
-    }
-
-    /// Where a set is laid out that is published file by file.
-    fn inner_next(&self) -> PathBuf {
-        self.inner_hygge_folder.join("next")
-    }
-
-    /// Where parts of the latest set wait that an earlier one has not, which was put back: on their
-    /// filesystem.
-    fn latest_set(&self) -> PathBuf {
-        match self.strategy {
-            PublishStrategy::Exchange => self.hygge_folder.join(format!("{}.latest", self.name)),
-            PublishStrategy::InPlace => self.inner_hygge_folder.join("latest"),
-        }
-    }
-
-    /// The same, however the store was published when they came there.
-    fn latest_folders(&self) -> [PathBuf; 2] {
-        [
-            self.hygge_folder.join(format!("{}.latest", self.name)),
-            self.inner_hygge_folder.join("latest"),
-        ]
-    }
 }
 
 impl FilesStore {
@@ -235,29 +155,19 @@ impl FilesStore {
             adopt,
         })
     }
+}
 
-    /// One of no config, which is asked about the folders of others.
-    pub fn for_any_folder(format: Arc<dyn Format>) -> Self {
-        let compression = known_compressions(format.as_ref())
-            .first()
-            .copied()
-            .unwrap_or_default();
-        Self {
-            format,
-            path: PathBuf::new(),
-            compression,
-            level: None,
-            file_pattern: String::new(),
-            rows_per_file: None,
-            // What lies where is the same in both, and a mount point can be cleared too.
-            strategy: PublishStrategy::InPlace,
-            adopt: false,
-        }
-    }
-
-    fn paths(&self, real: &Path) -> Result<FilesStorePaths, StoreError> {
-        FilesStorePaths::new(real, self.strategy)
-    }
+/// A folder of no config, by its real path. What lies where is the same for both strategies, and a
+/// mount point can be cleared too.
+///
+/// # Errors
+/// There can be no store: its name is too long for what stands beside it.
+pub fn open_folder(folder: &Path) -> Result<Arc<dyn StoreSession>, StoreError> {
+    Ok(Arc::new(FilesSession::new(
+        folder,
+        PublishStrategy::InPlace,
+        false,
+    )?))
 }
 
 /// The words of `compression:`.
@@ -379,8 +289,8 @@ impl Store for FilesStore {
         settings
     }
 
-    fn path(&self) -> &Path {
-        &self.path
+    fn location(&self) -> StoreLocation<'_> {
+        StoreLocation::Folder(&self.path)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -388,6 +298,7 @@ impl Store for FilesStore {
             parts_readable: true,
             append_revocable: true,
             can_merge: false,
+            uses_connections: false,
         }
     }
 
@@ -431,206 +342,14 @@ impl Store for FilesStore {
         self.file_pattern.contains("{digest}")
     }
 
-    fn receipt_stat(&self, real: &Path) -> Result<Option<Stat>, StoreError> {
-        Ok(nofollow::stat(&self.paths(real)?.receipt)?.map(|found| found.stat))
-    }
-
-    fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
-        read_receipt(&self.paths(real)?)
-    }
-
-    fn sibling_receipts(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        let paths = self.paths(real)?;
-        let mut neighbours = Vec::new();
-        for entry in nofollow::list(&paths.hygge_folder, |_| false)?.unwrap_or_default() {
-            let name = entry
-                .relative
-                .to_str()
-                .and_then(|name| name.strip_suffix(".json"));
-            // A link is none of hygge's, and a name such as `..` would be that of another folder.
-            let Some(name) = name.filter(|name| entry.is_file && !matches!(*name, "" | "." | ".."))
-            else {
-                continue;
-            };
-            let neighbour = real.with_file_name(name);
-            // One that cannot be read is reported by the flow that owns it, if there is one.
-            if let Ok(Some(receipt)) = self.paths(&neighbour).and_then(|site| read_receipt(&site)) {
-                neighbours.push((neighbour, entry.stat, receipt));
-            }
-        }
-        Ok(neighbours)
-    }
-
-    fn live_contents(&self, real: &Path) -> Result<LiveContents, StoreError> {
-        list_live(real)
-    }
-
-    fn check(&self, real: &Path) -> Result<(), StoreError> {
-        let paths = self.paths(real)?;
-        check_folder(&paths)?;
-        rights::check(&paths)?;
-        if read_receipt(&paths)?.is_none() && !self.adopt {
-            let live = list_live(real)?;
-            let names: Vec<String> = live.files.into_keys().chain(live.folders).take(3).collect();
-            if !names.is_empty() {
-                return Err(StoreError::Foreign {
-                    path: paths.live,
-                    names,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
-        let paths = self.paths(real)?;
-        check_folder(&paths)?;
-        nofollow::create_folder(&paths.hygge_folder)?;
-        let lock = Lock::try_exclusive(&paths.lock, holder)?;
-        let is_layered = self.strategy == PublishStrategy::Exchange
-            && fs::stat(&paths.live)?.is_some()
-            && fs::is_overlay_filesystem(&paths.live)?;
-        if is_layered && !fs::can_be_renamed(&paths.live, &paths.hygge_folder)? {
-            return Err(StoreError::LowerLayer(paths.live));
-        }
-        Ok(lock)
-    }
-
-    fn removable(&self, real: &Path) -> Result<RemovalPlan, StoreError> {
-        clear::removal_plan(&self.paths(real)?)
-    }
-
-    fn clear(&self, real: &Path) -> Result<(), StoreError> {
-        clear::clear(&self.paths(real)?)
-    }
-
-    fn latest_parts(
-        &self,
-        real: &Path,
-        receipt: &Receipt,
-    ) -> Result<HashSet<Fingerprint>, StoreError> {
-        let paths = self.paths(real)?;
-        let kept = latest_set::waiting_parts(&paths, receipt)?
-            .into_iter()
-            .map(|(_, digest)| digest);
-        let old = previous_set::unaltered_parts(&paths, receipt)?
-            .into_iter()
-            .map(|(_, digest)| digest);
-        let latest = latest_set::part_digests(receipt.latest.as_ref());
-        Ok(kept
-            .chain(old.filter(|digest| latest.contains(digest)))
-            .collect())
-    }
-
-    fn previous_parts(
-        &self,
-        real: &Path,
-        receipt: Option<&Receipt>,
-    ) -> Result<HashSet<Fingerprint>, StoreError> {
-        let paths = self.paths(real)?;
-        let mut digests = HashSet::new();
-        if let Some(receipt) = receipt {
-            let latest = latest_set::part_digests(receipt.latest.as_ref());
-            let old = previous_set::unaltered_parts(&paths, receipt)?
-                .into_iter()
-                .map(|(_, digest)| digest);
-            digests.extend(old.filter(|digest| !latest.contains(digest)));
-        }
-        for next in [paths.next.clone(), paths.inner_next()]
-            .iter()
-            .chain(&paths.latest_folders())
-        {
-            digests.extend(previous_set::unpublished_digests(next)?);
-        }
-        Ok(digests)
-    }
-
-    fn recover(
-        &self,
-        real: &Path,
-        context: &PublishContext<'_>,
-    ) -> Result<Option<Receipt>, StoreError> {
-        recover::recover(&self.paths(real)?, context)
-    }
-
-    fn publish(
-        &self,
-        real: &Path,
-        publication: &Publication<'_>,
-        context: &PublishContext<'_>,
-    ) -> Result<Receipt, StoreError> {
-        let paths = self.paths(real)?;
-        match self.strategy {
-            PublishStrategy::Exchange => publish::publish(&paths, publication, context),
-            PublishStrategy::InPlace => in_place::publish(&paths, publication, context),
+    fn open(&self, id: &StoreId) -> Result<Arc<dyn StoreSession>, StoreError> {
+        match id {
+            StoreId::Folder(folder) => Ok(Arc::new(FilesSession::new(
+                folder,
+                self.strategy,
+                self.adopt,
+            )?)),
+            StoreId::Table(_) => Err(StoreError::NotAFolder(id.index_key().into_owned())),
         }
     }
-}
-
-/// A folder that can be renamed, or nothing yet.
-fn check_folder(paths: &FilesStorePaths) -> Result<(), StoreError> {
-    if fs::is_link(&paths.live)? {
-        return Err(StoreError::DanglingLink(paths.live.clone()));
-    }
-    match fs::stat(&paths.live)? {
-        Some(found) if !found.is_folder => Err(StoreError::NotAFolder(paths.live.clone())),
-        Some(_)
-            if paths.strategy == PublishStrategy::Exchange && fs::is_mount_point(&paths.live)? =>
-        {
-            Err(StoreError::MountPoint(paths.live.clone()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The visible files of a folder.
-fn list_live(folder: &Path) -> Result<LiveContents, StoreError> {
-    let Some(found) = fs::list(folder, fs::is_hidden)? else {
-        return match fs::stat(folder)? {
-            Some(_) => Err(StoreError::NotAFolder(folder.to_path_buf())),
-            None => Ok(LiveContents::default()),
-        };
-    };
-    let mut live = LiveContents {
-        exists: true,
-        ..LiveContents::default()
-    };
-    for entry in found {
-        let name = entry
-            .relative
-            .into_os_string()
-            .into_string()
-            .unwrap_or_else(|name| name.to_string_lossy().into_owned());
-        if entry.is_file {
-            live.files.insert(name, entry.stat);
-        } else {
-            live.folders.push(name);
-        }
-    }
-    Ok(live)
-}
-
-fn read_receipt(paths: &FilesStorePaths) -> Result<Option<Receipt>, StoreError> {
-    let Some(bytes) = nofollow::read(&paths.receipt, MAX_RECEIPT_BYTES)? else {
-        return Ok(None);
-    };
-    let unreadable = |reason: String| StoreError::UnreadableReceipt {
-        path: paths.receipt.clone(),
-        reason,
-    };
-    let receipt: Receipt =
-        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    receipt.check().map_err(unreadable)?;
-    Ok(Some(receipt))
-}
-
-fn write_receipt(paths: &FilesStorePaths, receipt: &Receipt) -> Result<(), StoreError> {
-    let path = &paths.receipt;
-    let mut text =
-        serde_json::to_vec_pretty(receipt).map_err(|error| StoreError::UnreadableReceipt {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-    text.push(b'\n');
-    Ok(nofollow::write_atomically(path, &text)?)
 }

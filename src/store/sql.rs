@@ -18,28 +18,27 @@ mod load;
 mod lock;
 mod merge;
 mod mysql;
+mod new_parts;
 mod postgres;
 mod receipts;
 mod resolved_table;
 mod rule;
+mod session;
 mod sqlite;
 mod table_contents;
 mod target;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use polars_arrow::datatypes::ArrowSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::context::PublishContext;
-use super::receipt::{PublishedSet, Receipt};
 use super::{
-    Capabilities, LiveContents, PartNaming, Publication, RemovalPlan, Store, StoreError,
-    StoreUpdate, TargetTable,
+    Capabilities, PartNaming, Store, StoreError, StoreId, StoreLocation, StoreSession, TableId,
+    TargetTable,
 };
 use crate::config::Settings;
 use crate::config::block_reader::read_block;
@@ -49,12 +48,10 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::value_types::{BoundedNumber, StringList};
 use crate::connection::Relation;
 use crate::connection::lexer::{StatementEnd, find_statement_end};
-use crate::connection::{self, Database, Databases, Dialect, Session, block_on};
+use crate::connection::{self, Database, Databases, Dialect, Session};
 use crate::error::{Error, ErrorKind};
-use crate::fingerprint::Fingerprint;
 use crate::format::parquet::Parquet;
 use crate::format::{Compression, OutputSpec};
-use crate::fs::{self, Lock, Stat, nofollow};
 use crate::home::Home;
 use crate::home::sql::{SqlHome, find_connection, parse_condition, parse_table};
 
@@ -113,8 +110,7 @@ pub struct SqlStore {
     /// What tells the database from others.
     identity: String,
     relation: Relation,
-    /// What stands for it where stores are folders: nothing but its lock is there.
-    path: PathBuf,
+    id: TableId,
     create: TableCreation,
     columns: BTreeMap<String, String>,
     key: Vec<String>,
@@ -223,20 +219,14 @@ impl SqlStore {
     ) -> Self {
         let identity =
             connection::database_id(&connection).unwrap_or_else(|_| connection.name.clone());
-        let place = Fingerprint::hash_bytes(format!("{identity}\0{relation}").as_bytes()).short();
-        let mut plain: String = relation
-            .file_stem()
-            .chars()
-            .filter(|letter| letter.is_alphanumeric() || *letter == '_')
-            .take(60)
-            .collect();
-        // A file name has at most 255 bytes, and this one is one of its pieces.
-        plain.truncate(plain.floor_char_boundary(200));
+        let id = TableId::new(
+            root,
+            &identity,
+            &relation.to_string(),
+            &relation.file_stem(),
+        );
         Self {
-            path: root
-                .join(".hygge")
-                .join("tables")
-                .join(format!("{plain}-{place}")),
+            id,
             connection,
             databases: databases.clone(),
             identity,
@@ -251,6 +241,16 @@ impl SqlStore {
         }
     }
 
+    fn target_table(&self) -> TargetTable<'_> {
+        TargetTable {
+            id: &self.id,
+            database: &self.identity,
+            relation: &self.relation,
+            connection: &self.connection,
+            key: &self.key,
+        }
+    }
+
     fn database(&self) -> Result<Arc<Database>, StoreError> {
         let database = self
             .databases
@@ -260,26 +260,20 @@ impl SqlStore {
         Ok(database)
     }
 
-    /// Asks the database, whatever thread this is.
-    fn run_blocking<T, F>(
-        &self,
-        work: impl FnOnce(Self, Arc<Database>) -> F,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let asked = work(self.clone(), self.database()?);
-        Ok(block_on(asked)??)
+    fn foreign_rows_error(&self) -> StoreError {
+        let error = format!(
+            "table {} holds rows that hygge did not put there",
+            self.relation
+        );
+        let hint = "choose another table, empty it, or adopt: true of the store";
+        Error::new(ErrorKind::Flow, error).with_hint(hint).into()
     }
 
-    /// The folder of the config.
-    fn config_folder(&self) -> &Path {
-        self.path.ancestors().nth(3).unwrap_or(&self.path)
-    }
-
-    fn lock_file(&self, real: &Path) -> PathBuf {
-        real.with_extension("lock")
+    fn no_table_error(&self) -> StoreError {
+        let error = format!("there is no table {}, and create: never", self.relation);
+        Error::new(ErrorKind::Flow, error)
+            .with_hint("make it, or create: auto of the store")
+            .into()
     }
 }
 
@@ -325,18 +319,8 @@ impl Store for SqlStore {
         settings
     }
 
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn table(&self) -> Option<TargetTable<'_>> {
-        let names = self.relation.table_name()?;
-        Some(TargetTable {
-            database: &self.identity,
-            names,
-            connection: &self.connection,
-            key: &self.key,
-        })
+    fn location(&self) -> StoreLocation<'_> {
+        StoreLocation::Table(self.target_table())
     }
 
     /// Rows that were added cannot be told from others.
@@ -345,11 +329,8 @@ impl Store for SqlStore {
             parts_readable: false,
             append_revocable: false,
             can_merge: !self.key.is_empty(),
+            uses_connections: true,
         }
-    }
-
-    fn display_name(&self, _: &Path) -> String {
-        format!("table {} of {}", self.relation, self.connection.name)
     }
 
     fn as_home(&self) -> Option<Arc<dyn Home>> {
@@ -402,254 +383,8 @@ impl Store for SqlStore {
         Ok(format!("part {}", naming.sequence))
     }
 
-    fn receipt_stat(&self, _: &Path) -> Result<Option<Stat>, StoreError> {
-        let found =
-            self.run_blocking(
-                |store, database| async move { receipts::read(&store, &database).await },
-            )?;
-        Ok(found.and_then(|found| found.to_stat()))
+    fn open(&self, _: &StoreId) -> Result<Arc<dyn StoreSession>, StoreError> {
+        // Its database is asked where it is named: there is nothing to resolve.
+        Ok(Arc::new(self.clone()))
     }
-
-    fn receipt(&self, real: &Path) -> Result<Option<Receipt>, StoreError> {
-        if real.file_name() != self.path.file_name() {
-            return Ok(None);
-        }
-        let found =
-            self.run_blocking(
-                |store, database| async move { receipts::read(&store, &database).await },
-            )?;
-        found
-            .map(|found| self.parse_receipt(&found.text))
-            .transpose()
-    }
-
-    fn sibling_receipts(&self, real: &Path) -> Result<Vec<(PathBuf, Stat, Receipt)>, StoreError> {
-        let rows =
-            self.run_blocking(|_, database| async move { receipts::read_all(&database).await })?;
-        let neighbour = |row: receipts::ReceiptRow| {
-            // One that cannot be read is reported by the flow that owns it, if there is one.
-            let receipt = self.parse_receipt(&row.receipt.text).ok()?;
-            let relation =
-                Relation::parse_table(receipt.published.as_ref()?.placement.get("store.table")?)?;
-            let is_here = match relation.table_name()? {
-                [schema, _] => schema.eq_ignore_ascii_case(&row.schema),
-                _ => row.is_default,
-            };
-            // A path by the name as it was written is that of the store, wherever the project lies.
-            let path = Self::with_defaults(
-                self.connection.clone(),
-                relation,
-                self.config_folder(),
-                &self.databases,
-            )
-            .path;
-            Some((
-                real.with_file_name(path.file_name().filter(|_| is_here)?),
-                row.receipt.to_stat()?,
-                receipt,
-            ))
-        };
-        Ok(rows.into_iter().filter_map(neighbour).collect())
-    }
-
-    fn live_contents(&self, _: &Path) -> Result<LiveContents, StoreError> {
-        let exists = self.run_blocking(|store, database| async move {
-            table_contents::store_table_exists(&store, &database).await
-        })?;
-        Ok(LiveContents {
-            exists,
-            ..LiveContents::default()
-        })
-    }
-
-    fn check(&self, real: &Path) -> Result<(), StoreError> {
-        self.check_rights(real)?;
-        self.check_existing_rows(real)
-    }
-
-    fn check_columns(
-        &self,
-        columns: &ArrowSchema,
-        change: StoreUpdate,
-    ) -> Result<Vec<String>, StoreError> {
-        let coming = columns::incoming_columns(columns)?;
-        self.run_blocking(|store, database| async move {
-            check::check_columns(&store, &database, &coming, change).await
-        })
-    }
-
-    fn lock(&self, real: &Path, holder: &str) -> Result<Lock, StoreError> {
-        // The links that lead to it were resolved, and in hygge's own folder there are none.
-        let place = self
-            .path
-            .with_file_name(real.file_name().unwrap_or_default());
-        if let Some(folder) = place.parent() {
-            nofollow::create_folder(folder)?;
-        }
-        let lock = Lock::try_exclusive(&self.lock_file(&place), holder)?;
-        self.check_existing_rows(real)?;
-        Ok(lock)
-    }
-
-    fn latest_parts(&self, _: &Path, _: &Receipt) -> Result<HashSet<Fingerprint>, StoreError> {
-        Ok(HashSet::new())
-    }
-
-    fn previous_parts(
-        &self,
-        _: &Path,
-        _: Option<&Receipt>,
-    ) -> Result<HashSet<Fingerprint>, StoreError> {
-        Ok(HashSet::new())
-    }
-
-    /// A transaction that died has left nothing.
-    fn recover(&self, real: &Path, _: &PublishContext<'_>) -> Result<Option<Receipt>, StoreError> {
-        self.receipt(real)
-    }
-
-    fn removable(&self, _: &Path) -> Result<RemovalPlan, StoreError> {
-        let table = self.run_blocking(|store, database| async move {
-            clear::describe_removal(&store, &database).await
-        })?;
-        Ok(RemovalPlan {
-            table_summary: table,
-            ..RemovalPlan::default()
-        })
-    }
-
-    fn clear(&self, _: &Path) -> Result<(), StoreError> {
-        self.run_blocking(|store, database| async move { clear::clear(&store, &database).await })
-    }
-
-    fn publish(
-        &self,
-        real: &Path,
-        publication: &Publication<'_>,
-        context: &PublishContext<'_>,
-    ) -> Result<Receipt, StoreError> {
-        // What is compared under the lock is its digest as it is stored, not a receipt that is
-        // written again.
-        let before =
-            self.run_blocking(
-                |store, database| async move { receipts::read(&store, &database).await },
-            )?;
-        let known = before
-            .as_ref()
-            .map(|found| self.parse_receipt(&found.text))
-            .transpose()?;
-        if known.as_ref() != publication.receipt {
-            return Err(receipts::concurrent_publish(&self.display_name(real)).into());
-        }
-        let mut receipt = publication
-            .receipt
-            .cloned()
-            .unwrap_or_else(|| Receipt::blank(publication.project, publication.flow));
-        (receipt.project, receipt.flow) = (
-            publication.project.to_string(),
-            publication.flow.to_string(),
-        );
-        receipt.promote(publication.next.clone());
-        load::publish(self, publication, (before, receipt), context)
-    }
-}
-
-impl SqlStore {
-    /// The lock and the file of SQLite may be written to, or be made.
-    fn check_rights(&self, real: &Path) -> Result<(), StoreError> {
-        let lock = self.lock_file(
-            &self
-                .path
-                .with_file_name(real.file_name().unwrap_or_default()),
-        );
-        let database = self.database()?;
-        for file in [Some(&lock), database.file.as_ref()].into_iter().flatten() {
-            let there = fs::nearest_existing(file)?;
-            let folder = if there == file {
-                file.parent().unwrap_or(there)
-            } else {
-                there
-            };
-            fs::check_folder_writable(folder)?;
-            fs::check_file_writable(file)?;
-        }
-        Ok(())
-    }
-
-    /// No rows of others are where its own shall be.
-    fn check_existing_rows(&self, real: &Path) -> Result<(), StoreError> {
-        let has_receipt = self.receipt(real)?.is_some();
-        let is_foreign = !has_receipt && !self.adopt;
-        let found = self.run_blocking(move |store, database| async move {
-            table_contents::read_contents(&store, &database).await
-        })?;
-        match found {
-            table_contents::TableContents::HasRows if is_foreign => Err(self.foreign_rows_error()),
-            table_contents::TableContents::Absent if self.create == TableCreation::Never => {
-                Err(self.no_table_error())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn parse_receipt(&self, text: &str) -> Result<Receipt, StoreError> {
-        let receipt: Receipt = serde_json::from_str(text)
-            .map_err(|error| self.unreadable_receipt(error.to_string()))?;
-        receipt
-            .check()
-            .map_err(|reason| self.unreadable_receipt(reason))?;
-        Ok(receipt)
-    }
-
-    fn unreadable_receipt(&self, reason: String) -> StoreError {
-        StoreError::UnreadableReceipt {
-            path: PathBuf::from(format!("of table {} in {}", self.relation, receipts::TABLE)),
-            reason,
-        }
-    }
-
-    fn foreign_rows_error(&self) -> StoreError {
-        let error = format!(
-            "table {} holds rows that hygge did not put there",
-            self.relation
-        );
-        let hint = "choose another table, empty it, or adopt: true of the store";
-        Error::new(ErrorKind::Flow, error).with_hint(hint).into()
-    }
-
-    fn no_table_error(&self) -> StoreError {
-        let error = format!("there is no table {}, and create: never", self.relation);
-        Error::new(ErrorKind::Flow, error)
-            .with_hint("make it, or create: auto of the store")
-            .into()
-    }
-}
-
-/// Which parts of a set a table does not have yet.
-fn new_parts<'p>(
-    next: &'p PublishedSet,
-    before: Option<&Receipt>,
-) -> Vec<&'p super::receipt::Part> {
-    let published = before.and_then(|receipt| receipt.published.as_ref());
-    // Files of equal bytes are equal parts, and each of them is there for itself.
-    let mut known: HashMap<(Fingerprint, Fingerprint), usize> = HashMap::new();
-    for part in published
-        .iter()
-        .flat_map(|published| &published.manifest.parts)
-    {
-        *known.entry((part.key, part.digest)).or_default() += 1;
-    }
-    let mut is_known = |part: &&super::receipt::Part| match known.get_mut(&(part.key, part.digest))
-    {
-        Some(number) if *number > 0 => {
-            *number -= 1;
-            true
-        }
-        _ => false,
-    };
-    next.manifest
-        .parts
-        .iter()
-        .filter(|part| !is_known(part))
-        .collect()
 }

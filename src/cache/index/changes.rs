@@ -11,6 +11,7 @@ use crate::cache::history::{FlowRun, MAX_SETS, PastSet};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::FolderMemo;
 use crate::format::Layout;
+use crate::store::StoreId;
 
 /// Changes that are written together.
 #[derive(Debug, Default)]
@@ -20,14 +21,14 @@ pub struct IndexChanges {
     /// Layouts by [`layout_key`].
     pub layouts: Vec<(Fingerprint, Layout)>,
     /// Receipts by store; `None` forgets one.
-    pub receipts: Vec<(PathBuf, Option<IndexedReceipt>)>,
+    pub receipts: Vec<(StoreId, Option<IndexedReceipt>)>,
     /// Memos by folder.
     pub memos: Vec<(PathBuf, FolderMemo)>,
     /// Digests of stats by store; one whose receipt is in the same batch belongs to the new
     /// receipt.
-    pub stat_digests: Vec<(PathBuf, Fingerprint)>,
+    pub stat_digests: Vec<(StoreId, Fingerprint)>,
     /// Stores whose entities are gone and not missed any more, or are back.
-    pub accepted_losses: Vec<(PathBuf, bool)>,
+    pub accepted_losses: Vec<(StoreId, bool)>,
     /// How flows ended, by run.
     pub flow_runs: Vec<(i64, FlowRun)>,
     /// Sets that were published, by store.
@@ -72,33 +73,34 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
     let mut writes = Vec::new();
     let mut put = |query, values| writes.push(SqlWrite { query, values });
     let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
-    for (key, record) in &batch.parts {
+    let key = |store: &StoreId| path(&store.index_key());
+    for (part, record) in &batch.parts {
         put(
             "INSERT OR REPLACE INTO part VALUES (?, ?)",
-            vec![key.as_bytes().to_vec(), encode(record)],
+            vec![part.as_bytes().to_vec(), encode(record)],
         );
     }
-    for (key, record) in &batch.layouts {
+    for (layout, record) in &batch.layouts {
         put(
             "INSERT OR REPLACE INTO layout VALUES (?, ?)",
-            vec![key.as_bytes().to_vec(), encode(record)],
+            vec![layout.as_bytes().to_vec(), encode(record)],
         );
     }
     for (store, record) in &batch.receipts {
         let Some(record) = record else {
-            put("DELETE FROM receipt WHERE store = ?", vec![path(store)]);
-            put("DELETE FROM store WHERE path = ?", vec![path(store)]);
+            put("DELETE FROM receipt WHERE store = ?", vec![key(store)]);
+            put("DELETE FROM store WHERE path = ?", vec![key(store)]);
             continue;
         };
         let owner = &record.receipt;
         put(
             "INSERT OR REPLACE INTO receipt VALUES (?, ?)",
-            vec![path(store), encode(record)],
+            vec![key(store), encode(record)],
         );
         put(
             "INSERT OR REPLACE INTO store VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT), NULL, 0)",
             vec![
-                path(store),
+                key(store),
                 owner.project.clone().into_bytes(),
                 owner.flow.clone().into_bytes(),
             ],
@@ -113,7 +115,7 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
     for (store, stat_digest) in &batch.stat_digests {
         put(
             "UPDATE store SET witness = ? WHERE path = ?",
-            vec![stat_digest.as_bytes().to_vec(), path(store)],
+            vec![stat_digest.as_bytes().to_vec(), key(store)],
         );
     }
     for (store, is_given_up) in &batch.accepted_losses {
@@ -121,7 +123,7 @@ pub(super) fn sql_writes(batch: &IndexChanges) -> Vec<SqlWrite> {
             true => "UPDATE store SET is_given_up = 1 WHERE path = ?",
             false => "UPDATE store SET is_given_up = 0 WHERE path = ?",
         };
-        put(statement, vec![path(store)]);
+        put(statement, vec![key(store)]);
     }
     let number = |number: i64| number.to_string().into_bytes();
     for (run, flow) in &batch.flow_runs {
@@ -180,6 +182,7 @@ mod tests {
     use crate::cache::index::PartRecord;
     use crate::fs::Stat;
     use crate::home::RecordedColumn;
+    use crate::storage::Version;
     use crate::store::receipt::{
         AdoptedFiles, Manifest, Part, PartInput, PreviousSet, PublishedSet, Receipt, TableRows,
     };
@@ -239,9 +242,16 @@ mod tests {
                 ctime_ns: 3,
                 inode: 4,
             };
-            for receipt in [receipt, Receipt::blank("project", "flow")] {
+            let tag = Version::Tag {
+                size: 1,
+                tag: Box::new([2]),
+            };
+            for (receipt, version) in [
+                (receipt, Version::Stat(stat)),
+                (Receipt::blank("project", "flow"), tag),
+            ] {
                 let indexed = IndexedReceipt {
-                    stat,
+                    version,
                     receipt: Arc::new(receipt),
                 };
                 assert_eq!(decode::<IndexedReceipt>(&encode(&indexed)), Some(indexed));

@@ -11,8 +11,8 @@ use super::changes::with_checksum;
 /// folder is, layouts whether a file is encrypted. Version 4: the history of runs and of published
 /// sets; receipts say which inputs a part was made from; records are sealed. Version 5: receipts
 /// have all their fields, so that they can be read again. Version 6: stores of entities whose loss
-/// was accepted.
-pub(super) const VERSION: i64 = 6;
+/// was accepted. Version 7: receipts say their version, whatever tells it.
+pub(super) const VERSION: i64 = 7;
 
 const TABLES: &str = "
     CREATE TABLE store (path BLOB PRIMARY KEY, project TEXT NOT NULL, flow TEXT NOT NULL, witness BLOB, is_given_up INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &[&str])] = &[
     (3, &["DELETE FROM receipt;", HISTORY]),
     (4, &["DELETE FROM receipt;"]),
     (5, &[ACCEPTED_LOSS]),
+    (6, &["DELETE FROM receipt;"]),
 ];
 
 /// How the index looks that was opened.

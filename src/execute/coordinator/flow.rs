@@ -68,7 +68,7 @@ impl Coordinator<'_> {
     fn store_locker(&self, name: &FlowName) -> Result<StoreLocker> {
         let flow = self.planner.flow(name)?;
         Ok(StoreLocker {
-            store: self.planner.project.store_path(&flow).to_path_buf(),
+            store: self.planner.project.open_store(&flow)?,
             flow,
             cache: self.planner.cache.clone(),
             barriers: self.barriers.clone(),
@@ -139,8 +139,9 @@ impl Coordinator<'_> {
         let takes_over = receipt.is_none() && locker.flow.store.adopts();
         if !state.added.is_empty() && !takes_over {
             let names = state.added.iter().take(3).cloned().collect();
+            let path = self.planner.project.store_id(&locker.flow).index_key();
             return Err(StoreError::Added {
-                path: locker.store,
+                path: path.into_owned(),
                 names,
             }
             .into());
@@ -169,10 +170,7 @@ impl Coordinator<'_> {
                 lock_timeout: locker.lock_timeout,
                 wait_notices: &waiting,
             };
-            let receipt = locker
-                .flow
-                .store
-                .publish(&locker.store, &publication, &room)?;
+            let receipt = locker.store.publish(&publication, &room)?;
             Ok(PublishOutcome {
                 receipt,
                 notes: room.into_notes(),
@@ -198,7 +196,7 @@ impl Coordinator<'_> {
         self.planner.on_locked(flow);
         let must_judge = has_recovered
             || running.work.is_recovery_only
-            || running.work.receipt_stat != taken.receipt_stat;
+            || running.work.receipt_version != taken.receipt_version;
         if !self.planner.must_open(flow) {
             return self.begin_locked_flow(flow, must_judge).await;
         }
@@ -257,10 +255,12 @@ impl Coordinator<'_> {
 
     /// Its table is open: only now it is known what is to be done.
     pub(super) async fn on_table_opened(&mut self, flow: &FlowName) -> Result<()> {
-        // A table that is its store was asked before: there may be no session left for that.
-        let judged = match self.planner.flow(flow)?.store.table() {
-            Some(_) => Some(self.planner.judge(flow, &[]).await?),
-            None => self.rejudge(flow).await?,
+        // What needs connections was asked before: there may be none left for that.
+        let capabilities = self.planner.flow(flow)?.store.capabilities();
+        let judged = if capabilities.uses_connections {
+            Some(self.planner.judge(flow, &[]).await?)
+        } else {
+            self.rejudge(flow).await?
         };
         judged.map_or(Ok(()), |step| self.begin_work(flow, Some(step)))
     }
@@ -396,7 +396,7 @@ impl Coordinator<'_> {
             return Ok(());
         };
         self.record_changes();
-        let store = self.planner.project.store_path(&described).to_path_buf();
+        let store = self.planner.project.open_store(&described)?;
         // What was put back is in the history already.
         let put_back = self.planner.is_restored(flow);
         if let Some(published) =
@@ -406,7 +406,11 @@ impl Coordinator<'_> {
                 run: self.run_number,
                 published,
             };
-            let key = self.planner.cache.index.history_key(&store);
+            let key = self
+                .planner
+                .cache
+                .index
+                .history_key(self.planner.project.store_id(&described));
             self.recorder.record(IndexChanges {
                 past_sets: vec![(key, set)],
                 ..IndexChanges::default()
@@ -425,7 +429,7 @@ impl Coordinator<'_> {
             kept: manifest.parts.len() - made,
             rows: manifest.rows(),
             bytes: manifest.bytes(),
-            store: described.store.display_name(&store).into(),
+            store: store.display_name().into(),
             is_first: !put_back
                 && running
                     .receipt

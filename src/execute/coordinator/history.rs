@@ -28,7 +28,7 @@ impl Coordinator<'_> {
             return Ok(());
         };
         let flow = self.planner.flow(flow)?;
-        let store = self.planner.project.store_path(&flow);
+        let store = self.planner.project.store_id(&flow);
         let index = &self.planner.cache.index;
         let known = index.past_sets(store).await?;
         if known

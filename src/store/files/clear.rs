@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::folder::list_live;
 use super::latest_set;
 use super::parts::file_digest;
+use super::paths::FilesStorePaths;
 use super::previous_set::unaltered_parts as previous_parts;
-use super::{FilesStorePaths, list_live, read_receipt};
+use super::receipt_file::read_receipt;
 use crate::fs::{self, nofollow};
 use crate::store::receipt::Part;
 use crate::store::{RemovalPlan, StoreError};

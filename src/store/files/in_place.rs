@@ -6,10 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::latest_set;
 use super::parts::{displace, is_unaltered_part, move_to_staging, return_to_staging};
+use super::paths::FilesStorePaths;
 use super::previous_set::retire_previous;
 use super::publish::{lay_out, pending_receipt};
-use super::{FilesStorePaths, latest_set, write_receipt};
+use super::receipt_file::write_receipt;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, nofollow};
 use crate::store::context::PublishContext;

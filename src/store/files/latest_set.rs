@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::FilesStorePaths;
 use super::parts::{is_unaltered_part, return_to_staging};
+use super::paths::FilesStorePaths;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, nofollow};
 use crate::store::StoreError;

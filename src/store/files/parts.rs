@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::FilesStorePaths;
+use super::paths::FilesStorePaths;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::latest_set;
 use super::parts::{
     displace, file_digest, is_hard_link, is_unaltered_part, live_inodes, move_to_staging,
     relocate_foreign_file,
 };
-use super::{FilesStorePaths, latest_set};
+use super::paths::FilesStorePaths;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::latest_set;
 use super::parts::return_to_staging;
+use super::paths::FilesStorePaths;
 use super::previous_set::{relocate_foreign_files, retire_previous};
-use super::{FilesStorePaths, latest_set, write_receipt};
+use super::receipt_file::write_receipt;
 use crate::fingerprint::Fingerprint;
 use crate::fs::{self, Stat, nofollow};
 use crate::store::context::{MoveOutcome, PublishContext};

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use super::in_place;
 use super::parts::{file_digest, return_to_staging};
+use super::paths::FilesStorePaths;
 use super::previous_set::{
     parts_by_name, relocate_foreign_files, retire_previous, return_manifest_parts,
 };
-use super::{FilesStorePaths, in_place, read_receipt, write_receipt};
+use super::receipt_file::{read_receipt, write_receipt};
 use crate::fs::{self, DirEntry, nofollow};
 use crate::store::StoreError;
 use crate::store::context::{PublishContext, Recovery};

@@ -1,7 +1,8 @@
 //! Whether a set can be published where a store is. What belongs to another user would stop a build
 //! at its end.
 
-use super::{FilesStorePaths, PublishStrategy};
+use super::PublishStrategy;
+use super::paths::FilesStorePaths;
 use crate::fs::{self, nofollow};
 use crate::store::StoreError;
 

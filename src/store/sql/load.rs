@@ -12,17 +12,18 @@ use super::engine::TableLock;
 use super::feed::{LoadMessage, send_parts};
 use super::lock::{self, TableLockWait};
 use super::merge::{RowChanges, TempTable};
+use super::new_parts::new_parts;
 use super::receipts::{self, StoredReceipt as FoundReceipt};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::{TableContents, count_rows, read_contents_in_session};
 use super::target::{TargetColumn, TargetRows};
-use super::{SqlStore, TableCreation, cascade, engine, engine_of, new_parts};
+use super::{SqlStore, TableCreation, cascade, engine, engine_of};
 use crate::connection::{Database, Session, spawn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
 use crate::store::context::PublishContext;
 use crate::store::receipt::{Part, Receipt, TableRows};
-use crate::store::{Publication, Store, StoreError, StoreUpdate};
+use crate::store::{Publication, StoreError, StoreUpdate};
 
 /// How many groups of rows wait between the decoder and the database.
 const QUEUE_LENGTH: usize = 2;
@@ -35,7 +36,7 @@ pub(super) fn publish(
     context: &PublishContext<'_>,
 ) -> Result<Receipt, StoreError> {
     let parts: Vec<&Part> = match publication.update {
-        StoreUpdate::Append | StoreUpdate::Merge if store.live_contents(&store.path)?.exists => {
+        StoreUpdate::Append | StoreUpdate::Merge if store.table_exists()? => {
             new_parts(publication.next, publication.receipt)
         }
         _ => publication.next.manifest.parts.iter().collect(),

@@ -10,7 +10,7 @@ use super::{SqlStore, engine, engine_of};
 use crate::connection::{Database, Dialect, Relation, Session};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
-use crate::fs::Stat;
+use crate::storage::Version;
 use crate::store::StoreError;
 use crate::store::receipt::Receipt;
 
@@ -40,21 +40,12 @@ pub(super) struct ReceiptRow {
 }
 
 impl StoredReceipt {
-    /// Whatever tells one receipt from another.
-    pub(super) fn to_stat(&self) -> Option<Stat> {
+    /// What tells it from another: its digest.
+    pub(super) fn version(&self) -> Option<Version> {
         let digest = self.digest.parse::<Fingerprint>().ok()?;
-        let (size, inode) = digest.as_bytes().split_at(8);
-        let number = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .take(8)
-                .fold(0, |number, byte| number << 8 | u64::from(*byte))
-        };
-        Some(Stat {
-            size: number(size),
-            mtime_ns: 0,
-            ctime_ns: 0,
-            inode: number(inode),
+        Some(Version::Tag {
+            size: self.text.len() as u64,
+            tag: digest.as_bytes().as_slice().into(),
         })
     }
 }
