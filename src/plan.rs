@@ -3,10 +3,15 @@
 pub mod append;
 mod backfill;
 pub mod check;
+mod compare;
+mod context;
+mod existing_parts;
+pub mod flow_states;
 mod hash_progress;
 pub mod index_cache;
 mod input_checks;
 mod judge;
+mod layout_cache;
 pub mod lost_entities;
 pub mod orphans;
 mod planner;
@@ -15,6 +20,7 @@ pub mod probe;
 pub mod project;
 pub mod queries;
 mod rebuildable;
+mod request;
 mod schema_changes;
 pub mod slice;
 pub mod snapshot;
@@ -25,72 +31,21 @@ mod table_columns;
 pub mod table_states;
 pub mod table_work;
 mod upstream;
+mod view;
 pub mod work;
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::cache::history::PastSet;
 use crate::flow::FlowName;
-use crate::graph::selection::SelectedFlows;
-use crate::home::SliceRange;
 
 use stale::Verdict;
 use work::FlowWork;
 
+pub use context::PlanContext;
 pub use hash_progress::HashProgress;
 pub use orphans::Orphan;
 pub use planner::Planner;
-
-/// What a run is about.
-#[derive(Clone, Debug)]
-pub struct PlanRequest {
-    /// The flows.
-    pub selected: SelectedFlows,
-    /// Make the named ones whatever is recorded.
-    pub force: bool,
-    /// Slices of the named ones that shall be read again.
-    pub slices: Option<SliceRange>,
-    /// Publish sets from which more rows vanish than their flows allow.
-    pub accept_shrink: bool,
-    /// An earlier set of one flow that shall be put back.
-    pub restore: Option<RestoreTarget>,
-    /// Cancelled when the run shall end.
-    pub interrupted: CancellationToken,
-    /// Is told how far files are read.
-    pub hash_progress: Arc<HashProgress>,
-}
-
-impl PlanRequest {
-    /// Of these flows, and nothing besides.
-    pub fn new(
-        selected: SelectedFlows,
-        interrupted: CancellationToken,
-        hashing: Arc<HashProgress>,
-    ) -> Self {
-        Self {
-            selected,
-            force: false,
-            slices: None,
-            accept_shrink: false,
-            restore: None,
-            interrupted,
-            hash_progress: hashing,
-        }
-    }
-}
-
-/// An earlier set that shall be published again.
-#[derive(Clone, Debug)]
-pub struct RestoreTarget {
-    /// The flow.
-    pub flow: FlowName,
-    /// The set, where it is not the one that the receipt says is the latest.
-    pub set: Option<PastSet>,
-    /// True where it stays, whatever the home holds.
-    pub pinned: bool,
-}
+pub use request::{PlanRequest, RestoreTarget};
 
 /// The steps of a run in order.
 #[derive(Debug)]

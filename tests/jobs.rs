@@ -66,10 +66,10 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
         let plan = planner.plan().await.expect("a plan");
         let job = |step: &hygge::plan::PlannedFlow| {
             let (flow, work) = (
-                planner.flow(&step.flow).expect("a flow"),
+                planner.context.flow(&step.flow).expect("a flow"),
                 step.work.as_ref()?,
             );
-            let home = planner.project.input_format(&flow);
+            let home = planner.context.project.input_format(&flow);
             Some((
                 step.flow.to_string(),
                 JobSpec::new(work, home.as_ref(), &flow.store.output_spec())?,

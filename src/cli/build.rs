@@ -175,16 +175,16 @@ impl BuildAttempt<'_> {
             .reset_index
             .as_ref()
             .or_else(|| planner.index_reset())
-            .map(|begun| (begun, planner.known_stores()));
+            .map(|begun| (begun, planner.known_stores().len()));
         report.notices(
             &plan,
             &Notices {
                 unselected: &left_alone,
-                without_entities: &planner.project.config.without_entities,
+                without_entities: &planner.context.project.config.without_entities,
                 rebuilt_index: index,
             },
         );
-        for (flow, said) in &planner.project.config.near_misses {
+        for (flow, said) in &planner.context.project.config.near_misses {
             if build.dry_run || build.check || planner.publishes_first_entity(&plan, flow) {
                 report.warn(&format!("flow {flow}: {said}"));
             }
@@ -193,7 +193,7 @@ impl BuildAttempt<'_> {
             report.plan(&plan);
             planner.write_back().await?;
             if plan.flows.iter().any(|step| step.verdict != Verdict::Fresh) {
-                Cache::check(&planner.project.cache_folder()).await?;
+                Cache::check(&planner.context.project.cache_folder()).await?;
             }
             return Ok(pending_code(build, &plan));
         }
@@ -307,7 +307,7 @@ fn execute_options(
     planner: &Planner,
     interrupted: CancellationToken,
 ) -> execute::RunOptions {
-    let config = &planner.project.config.options;
+    let config = &planner.context.project.config.options;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     execute::RunOptions {
         jobs: build
@@ -346,7 +346,7 @@ pub(super) fn keep_staged(word: CacheKeep) -> KeepStaged {
 
 /// Flows that are not selected and would have something to do.
 async fn stale_unselected(planner: &mut Planner) -> Result<Vec<String>> {
-    let selected = planner.selected().flows.clone();
+    let selected = &planner.context.request.selected.flows.clone();
     let mut names = Vec::new();
     for step in planner.judge_others().await? {
         if step.verdict != Verdict::Fresh && !selected.contains(&step.flow) {
@@ -361,8 +361,8 @@ const PRUNE_INTERVAL: i64 = 100;
 
 /// Keeps the cache within its limits, if nobody else is building: then the next who ends does it.
 async fn collect_garbage(planner: &Planner) -> Result<()> {
-    let config = &planner.project.config.options;
-    let cache = &planner.cache;
+    let config = &planner.context.project.config.options;
+    let cache = &planner.context.cache;
     let alone = match cache.lock_exclusive(&without_waiting()).await {
         Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
         alone => alone?,

@@ -238,7 +238,7 @@ async fn blocked_flows(
     // The first of a chain says it for those behind it, and a loss is said of the flow of the
     // config.
     let is_said = |name: &FlowName| {
-        let upstreams = planner.project.graph.upstreams(name.as_str());
+        let upstreams = planner.context.project.graph.upstreams(name.as_str());
         planner.has_lost_entities(name)
             || upstreams
                 .iter()
@@ -250,7 +250,7 @@ async fn blocked_flows(
         .cloned()
         .collect();
     said.iter().for_each(|name| drop(blocked.remove(name)));
-    Ok((planner.project, blocked))
+    Ok((planner.context.project, blocked))
 }
 
 /// What the config says and has no effect.

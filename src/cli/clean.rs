@@ -153,10 +153,10 @@ async fn orphan_targets(project: Project) -> Result<Vec<CleanTarget>> {
     }
     let mut targets = Vec::new();
     for orphan in removable {
-        let mut flows = planner.project.graph.flows();
+        let mut flows = planner.context.project.graph.flows();
         let reads = |flow: &&Arc<Flow>| {
             let folder = orphan.id.folder();
-            folder.is_some_and(|folder| planner.project.reads_from(flow, folder))
+            folder.is_some_and(|folder| planner.context.project.reads_from(flow, folder))
         };
         match flows.find(reads) {
             Some(reader) => print_line(&format!(

@@ -82,10 +82,10 @@ pub(super) fn write(
     found: &LoadedConfig,
     planner: &Planner,
 ) -> Result<Vec<String>> {
-    let graph = &planner.project.graph;
+    let graph = &planner.context.project.graph;
     let made: BTreeSet<&Path> = graph
         .flows()
-        .filter_map(|flow| planner.project.store_id(flow).folder())
+        .filter_map(|flow| planner.context.project.store_id(flow).folder())
         .collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
     let needed = collect_dependencies(found, planner, |path| {
@@ -169,12 +169,12 @@ fn collect_dependencies(
     };
     needed.paths.extend(found.folders.iter().cloned());
     needed.paths.extend(found.env_file.clone());
-    for name in &planner.selected().flows {
-        if let Some(flow) = planner.project.graph.flow(name.as_str()) {
+    for name in &planner.context.request.selected.flows {
+        if let Some(flow) = planner.context.project.graph.flow(name.as_str()) {
             add_database(flow, planner, &mut needed);
         }
         // A home that cannot be read has failed its flow; there is nothing to depend on.
-        let Ok(listing) = planner.listing(name) else {
+        let Ok(listing) = planner.flows.listing(name) else {
             continue;
         };
         let files = listing
@@ -193,7 +193,7 @@ fn add_database(flow: &Flow, planner: &Planner, needed: &mut Dependencies) {
         return;
     };
     // Without a URL that can be used its flow has failed.
-    let Ok(database) = planner.databases.for_connection(table.connection()) else {
+    let Ok(database) = planner.context.databases.for_connection(table.connection()) else {
         return;
     };
     let Some(file) = database.file.clone() else {

@@ -80,7 +80,7 @@ pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
         let access = CacheAccess::Build(restore.patience.to_wait(&interrupted, restore.format));
         let mut planner = Planner::new(project, request, access).await?;
         let plan = planner.plan().await?;
-        let config = &planner.project.config.options;
+        let config = &planner.context.project.config.options;
         let options = execute::RunOptions {
             jobs: 1,
             fail_fast: false,

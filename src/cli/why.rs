@@ -105,9 +105,14 @@ pub(super) fn run(global: &GlobalArgs, why: &Why) -> Result<u8> {
 /// The last run that had to do with a flow, if the flow failed in it, or was skipped.
 async fn last_failure(planner: &Planner, flow: &FlowName) -> Result<Option<Run>> {
     let runs = planner
+        .context
         .cache
         .index
-        .runs(&planner.project.config.name, Some(&[flow.to_string()]), 1)
+        .runs(
+            &planner.context.project.config.name,
+            Some(&[flow.to_string()]),
+            1,
+        )
         .await?;
     Ok(runs.into_iter().find(|run| {
         run.flows
@@ -124,6 +129,7 @@ fn explanation_fields(
     let mut fields = objects::planned_flow_fields(step);
     fields["published"] = json!(
         planner
+            .flows
             .receipt(&step.flow)
             .and_then(|receipt| receipt.published.as_ref())
     );
@@ -163,6 +169,7 @@ fn show(planner: &Planner, step: &PlannedFlow, last: Option<&Run>, all: bool) {
 fn show_fresh(planner: &Planner, flow: &FlowName, most: usize) {
     print_line(&format!("fresh    {flow}"));
     let Some(published) = planner
+        .flows
         .receipt(flow)
         .and_then(|receipt| receipt.published.as_ref())
     else {

@@ -131,23 +131,29 @@ impl<'r> Coordinator<'r> {
         tell: &'r mut dyn FnMut(Event),
     ) -> Result<Self> {
         let run = planner
+            .context
             .cache
             .index
-            .begin_run(&planner.project.config.name, &Timestamp::now().to_string())
+            .begin_run(
+                &planner.context.project.config.name,
+                &Timestamp::now().to_string(),
+            )
             .await?;
         let killed = planner
+            .context
             .cache
             .index
-            .killed_run(&planner.project.config.name, run)
+            .killed_run(&planner.context.project.config.name, run)
             .await?;
         let barriers: Arc<Barriers> = Arc::default();
-        let folder = planner.cache.folder().to_path_buf();
+        let folder = planner.context.cache.folder().to_path_buf();
         let syncer = Syncer {
             barrier: barriers.for_folder(&folder)?,
             folder,
         };
         let threads = ThreadPool::default();
-        let (recorder, recording) = Recorder::start(planner.cache.clone(), syncer, threads.clone());
+        let (recorder, recording) =
+            Recorder::start(planner.context.cache.clone(), syncer, threads.clone());
         let (waiting_said, waiting) = mpsc::unbounded_channel();
         Ok(Self {
             planner,
@@ -215,7 +221,7 @@ impl<'r> Coordinator<'r> {
             self.end_flow(&flow, Outcome::Skipped { because }, Instant::now());
         }
         self.record_changes();
-        let cache = self.planner.cache.clone();
+        let cache = self.planner.context.cache.clone();
         drop(self.recorder);
         // What is published is published: a record that is missing is found out again.
         self.summary.unrecorded = match self.recording.await {
@@ -229,7 +235,11 @@ impl<'r> Coordinator<'r> {
             Err(error) => Some(Error::new(ErrorKind::Start, error)),
         };
         cache.staging.end_run();
-        self.planner.databases.wait_for_cancellations().await;
+        self.planner
+            .context
+            .databases
+            .wait_for_cancellations()
+            .await;
         self.barriers.wait_all()?;
         self.summary.interrupted = self.options.interrupted.is_cancelled();
         Ok(self.summary)
@@ -239,7 +249,12 @@ impl<'r> Coordinator<'r> {
     fn enqueue_plan(&mut self, plan: Plan) {
         let planned: BTreeSet<FlowName> = plan.flows.iter().map(|step| step.flow.clone()).collect();
         for step in plan.flows {
-            let upstreams = self.planner.project.graph.upstreams(step.flow.as_str());
+            let upstreams = self
+                .planner
+                .context
+                .project
+                .graph
+                .upstreams(step.flow.as_str());
             let waits: BTreeSet<FlowName> = upstreams
                 .into_iter()
                 .filter(|name| planned.contains(name))
@@ -292,7 +307,7 @@ impl<'r> Coordinator<'r> {
                 began,
             ),
             (_, Some(work)) => {
-                let allowed = self.planner.flow(&flow)?.timeout;
+                let allowed = self.planner.context.flow(&flow)?.timeout;
                 let running = RunningFlow::new(
                     step.clone(),
                     work.clone(),
@@ -434,6 +449,7 @@ impl<'r> Coordinator<'r> {
     fn should_retry_conflict(&mut self, flow: &FlowName, error: &Error) -> bool {
         let reads_a_store = self
             .planner
+            .context
             .flow(flow)
             .is_ok_and(|flow| flow.upstream().is_some());
         let is_lost =
@@ -446,7 +462,11 @@ impl<'r> Coordinator<'r> {
     /// Lets a flow rest whose database failed in a way that may pass, and then begin again: each
     /// time twice as long.
     fn retry_later(&mut self, flow: &FlowName, step: &PlannedFlow, error: &Error) -> bool {
-        let allowed = self.planner.flow(flow).map_or(0, |flow| flow.retries);
+        let allowed = self
+            .planner
+            .context
+            .flow(flow)
+            .map_or(0, |flow| flow.retries);
         let failures = self.failures.entry(flow.clone()).or_default();
         if self.stopping || !error.is_transient() || *failures >= allowed {
             return false;
@@ -460,8 +480,8 @@ impl<'r> Coordinator<'r> {
             1.0 + f64::from(Fingerprint::hash_bytes(flow.as_str().as_bytes()).as_bytes()[0])
                 / 512.0,
         );
-        self.planner.databases.close_idle();
-        if let Ok(described) = self.planner.flow(flow) {
+        self.planner.context.databases.close_idle();
+        if let Ok(described) = self.planner.context.flow(flow) {
             described.store.close_idle();
         }
         (self.on_event)(Event::Retrying {
@@ -555,6 +575,7 @@ impl<'r> Coordinator<'r> {
             if let Outcome::Failed(error) = &outcome {
                 let says = self
                     .planner
+                    .context
                     .project
                     .graph
                     .flow(flow.as_str())
@@ -575,7 +596,13 @@ impl<'r> Coordinator<'r> {
                 elapsed: took,
                 retries,
             });
-            for dependent in self.planner.project.graph.downstreams(flow.as_str()) {
+            for dependent in self
+                .planner
+                .context
+                .project
+                .graph
+                .downstreams(flow.as_str())
+            {
                 let Some((_, waits)) = self.waiting_flows.get_mut(&dependent) else {
                     continue;
                 };

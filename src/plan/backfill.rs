@@ -4,39 +4,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Planner;
+use super::prepare::Preparer;
 use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::schema_changes;
 use super::stale::Reason;
 use super::table::recipe_digest;
 use super::table_work::has_same_watermark;
+use super::view::PlanView;
 use super::work::{FlowWork, PlannedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
-use crate::flow::{Flow, FlowName};
+use crate::flow::Flow;
 use crate::home::{PartitionFilter, TableState};
 use crate::store::receipt::{Part, PublishedSet};
 
-impl Planner {
-    /// True where slices of a flow were asked for.
-    pub(super) fn is_backfilled(&self, name: &FlowName) -> bool {
-        self.request.slices.is_some() && self.request.selected.named.contains(name)
-    }
-
-    /// Which partitions of a flow were asked for; nothing where none were.
-    pub(super) fn partition_filter(&self, flow: &Flow) -> Result<Option<PartitionFilter>> {
-        let slices = self
-            .request
-            .slices
-            .as_ref()
-            .filter(|_| self.is_backfilled(&flow.name));
-        slices
-            .map(|slices| flow.partition_filter(slices))
-            .transpose()
-    }
-
+impl PlanView<'_> {
     /// Why a flow is built of which slices were asked for.
     ///
     /// # Errors
@@ -47,7 +31,7 @@ impl Planner {
         key: Option<&FlowKey>,
         state: &StoreState,
     ) -> Result<Vec<Reason>> {
-        let Some(slices) = &self.request.slices else {
+        let Some(slices) = &self.context.request.slices else {
             return Ok(Vec::new());
         };
         let build = format!("hygge build {}", flow.name);
@@ -74,7 +58,9 @@ impl Planner {
             slices: slices.to_string(),
         }])
     }
+}
 
+impl Preparer<'_> {
     /// What is to be done where some slices are read again: the others are taken as they were
     /// published.
     pub(super) async fn backfill_work(
@@ -126,6 +112,7 @@ impl Planner {
                 .map(|partition| partition.name.as_str())
                 .collect();
             let asked = self
+                .context
                 .request
                 .slices
                 .as_ref()
@@ -176,7 +163,7 @@ impl Planner {
         work.components = components;
         work.schema = Some(answer.schema_digest);
         work.columns = answer.recorded_columns.clone();
-        work.table = Some(self.table_work(flow, answer, recipe, &parts, state));
+        work.table = Some(self.view().table_work(flow, answer, recipe, &parts, state));
         work.parts = parts;
         work.part_names(flow, &[])?;
         Ok(work)

@@ -10,6 +10,7 @@ use super::store_owners::{self, StoreOwners};
 use crate::cache::index::KnownStore;
 use crate::cache::{Cache, CacheAccess};
 use crate::error::{Error, ErrorKind, Result, join_limited};
+use crate::flow::Flow;
 use crate::store::StoreId;
 
 /// How many names are shown.
@@ -46,6 +47,54 @@ impl LostEntities {
             "bring them back, or accept it by hygge build --accept-lost={all}; hygge clean --orphans lists what they left"
         ))
     }
+}
+
+/// The flows of a project that have lost more entities than they allow.
+#[derive(Debug, Default)]
+pub(super) struct EntityLosses(Vec<LostEntities>);
+
+impl EntityLosses {
+    /// Those of a project, by what is known of its stores.
+    pub(super) fn find(project: &Project, stores: &HashMap<StoreId, KnownStore>) -> Self {
+        Self(find_lost(project, stores))
+    }
+
+    /// Why a flow is not built: it is an entity of one of them.
+    pub(super) fn error(&self, flow: &Flow) -> Option<Error> {
+        let lost = self.0.iter().find(|lost| is_entity_of(flow, &lost.flow))?;
+        Some(lost.error(count_lost(&self.0)))
+    }
+
+    /// Accepts that entities are lost, from now on, where they are as many; gives their stores.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(super) fn accept(&mut self, number: usize) -> Result<Vec<StoreId>> {
+        let lost = count_lost(&self.0);
+        if lost != number {
+            let error = match lost {
+                0 => format!(
+                    "--accept-lost={number}, and no flow has lost more entities than it allows"
+                ),
+                lost => format!(
+                    "--accept-lost={number}, and the number of entities that are lost is {lost}"
+                ),
+            };
+            let hint = if lost == 0 {
+                "leave --accept-lost out"
+            } else {
+                "hygge build --dry-run names them"
+            };
+            return Err(Error::new(ErrorKind::Config, error).with_hint(hint));
+        }
+        let lost = std::mem::take(&mut self.0);
+        Ok(lost.into_iter().flat_map(|lost| lost.stores).collect())
+    }
+}
+
+/// True for an entity of a flow of the config.
+pub(super) fn is_entity_of(flow: &Flow, name: &str) -> bool {
+    flow.entity.as_ref().is_some_and(|(of, _)| of == name)
 }
 
 /// How many entities are lost in all.

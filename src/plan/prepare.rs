@@ -3,34 +3,34 @@
 //! It looks at what is recorded, staged and published, and reads nothing but footers that are not
 //! known yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
-
-use super::Planner;
 use super::append::{self, AppendError};
+use super::context::PlanContext;
+use super::existing_parts::PartFinder;
+use super::flow_states::FlowStates;
 use super::input_checks::{check_folder_values, packing_remarks};
-use super::probe::{Input, ProbeError, StoreState};
+use super::layout_cache::LayoutCache;
+use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
 use super::rebuildable;
 use super::schema_changes;
 use super::slice;
 use super::stale::{self, MADE_VERSION};
 use super::table_columns;
-use super::work::{ExistingPart, FlowWork, PartLocation, PlannedPart};
-use crate::cache::index::{PartRecord, layout_key};
-use crate::error::{Error, ErrorKind, Result, catch_panic};
+use super::table_states::TableStates;
+use super::view::PlanView;
+use super::work::{FlowWork, PlannedPart};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
-use crate::flow::{Flow, FlowName, Mode};
+use crate::flow::{Flow, FlowName};
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{
     Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode, check_recodable,
 };
-use crate::fs;
-use crate::storage::{Location, Version};
-use crate::store::receipt::{Part, PartInput, PublishedSet};
+use crate::store::receipt::{PartInput, PublishedSet};
 
 /// What a build makes, and what of the set before stays.
 #[derive(Default)]
@@ -45,26 +45,52 @@ struct BuildScope {
     freed_numbers: Vec<(u64, Vec<PartInput>)>,
 }
 
-impl Planner {
+/// Finds out what is to be done for flows that must run.
+pub(super) struct Preparer<'a> {
+    pub(super) context: &'a PlanContext,
+    pub(super) flows: &'a mut FlowStates,
+    pub(super) tables: &'a TableStates,
+    pub(super) parts: &'a mut PartFinder,
+    pub(super) layouts: &'a mut LayoutCache,
+}
+
+impl Preparer<'_> {
+    /// What is known.
+    pub(super) fn view(&self) -> PlanView<'_> {
+        PlanView {
+            context: self.context,
+            flows: self.flows,
+            tables: self.tables,
+        }
+    }
+
+    /// Finds the parts that were made before and are at hand.
+    pub(super) async fn find_existing(
+        &mut self,
+        flow: &Flow,
+        state: &StoreState,
+        parts: &mut [PlannedPart],
+    ) -> Result<()> {
+        let index_cache = &mut self.flows.index_cache;
+        self.parts
+            .find(self.context, index_cache, (flow, state), parts)
+            .await
+    }
+
     /// Finds out what is to be done for a flow that is not fresh.
     pub(super) async fn flow_work(&mut self, name: &FlowName, key: &FlowKey) -> Result<FlowWork> {
-        let flow = self.flow(name)?;
-        let state = self
-            .flow_states
-            .get(name)
-            .and_then(|observed| observed.store.as_ref().ok())
-            .cloned()
-            .unwrap_or_default();
-        let format = self.project.input_format(&flow);
+        let flow = self.context.flow(name)?;
+        let state = self.flows.store(name).cloned().unwrap_or_default();
+        let format = self.context.project.input_format(&flow);
         let format = format.as_ref();
         if let Some(Ok(seen)) = self.tables.get(name).cloned() {
             let mut work = self.table_flow_work(&flow, key, state, seen).await?;
             let of_columns = table_columns::check_table_columns(
                 &flow,
-                self.project.store_id(&flow),
+                self.context.project.store_id(&flow),
                 format,
                 &work,
-                |file| open_input(&work.files[file]),
+                |file| work.files[file].open(),
             )?;
             work.remarks.extend(of_columns);
             return Ok(work);
@@ -76,16 +102,21 @@ impl Planner {
             schema,
             freed_numbers: numbers,
         } = self.build_scope(&flow, &state).await?;
-        let layouts = self.layouts(format, &files).await?;
+        let layouts = self
+            .layouts
+            .layouts(&self.context.cache, format, &files)
+            .await?;
         let known: Vec<&Layout> = layouts.iter().collect();
-        check_schemas(format, &known, |file| open_input(&files[file]))?;
+        check_schemas(format, &known, |file| files[file].open())?;
         check_folder_values(flow.home.as_ref(), format, &file_names(&files), |file| {
-            open_input(&files[file])
+            files[file].open()
         })?;
         let found = known.first().map(|layout| layout.logical_digest);
         if let Some(schema) = schema.filter(|_| !parts.is_empty() && !known.is_empty())
             && !known.iter().any(|layout| layout.has_schema(&schema))
-            && let Some(error) = self.column_difference(&flow, format, &files, &parts)?
+            && let Some(error) = self
+                .view()
+                .column_difference(&flow, format, &files, &parts)?
         {
             return Err(error);
         }
@@ -108,7 +139,7 @@ impl Planner {
         }
         .key(KeyKind::Flow);
         let mut new = new_parts(&files, &known, &recipe, transfer, &target);
-        if !self.is_forced(name) {
+        if !self.context.request.is_forced(name) {
             self.find_existing(&flow, &state, &mut new).await?;
         }
         reuse_numbers(&mut new, &numbers);
@@ -116,7 +147,7 @@ impl Planner {
         let schema = found.or(schema);
         let mut remarks = match target.rows_per_file {
             Some(_) => packing_remarks(format, &known, &file_names(&files), |file| {
-                open_input(&files[file])
+                files[file].open()
             })?,
             None => Vec::new(),
         };
@@ -142,7 +173,8 @@ impl Planner {
             .map(|published| published.columns.clone());
         let columns = match files.first() {
             // A file that changes meanwhile is noticed when it is read.
-            Some(file) => open_input(file)
+            Some(file) => file
+                .open()
                 .and_then(|file| schema_changes::file_columns(format, &file))
                 .unwrap_or_default(),
             None => before.unwrap_or_default(),
@@ -171,10 +203,10 @@ impl Planner {
         }
         let of_columns = table_columns::check_table_columns(
             &flow,
-            self.project.store_id(&flow),
+            self.context.project.store_id(&flow),
             format,
             &work,
-            |file| open_input(&work.files[file]),
+            |file| work.files[file].open(),
         )?;
         work.remarks.extend(of_columns);
         Ok(work)
@@ -183,7 +215,7 @@ impl Planner {
     /// With `mode: append` only what was not moved yet is made, besides what is lost and can be
     /// made again.
     async fn build_scope(&mut self, flow: &Flow, state: &StoreState) -> Result<BuildScope> {
-        let files = self.input_files(flow)?;
+        let files = self.view().input_files(flow)?;
         let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
         let Some(published) = published.filter(|_| flow.mode.appends()) else {
             return Ok(BuildScope {
@@ -191,9 +223,9 @@ impl Planner {
                 ..BuildScope::default()
             });
         };
-        let digests = self.input_digests(flow)?;
+        let digests = self.view().input_digests(flow)?;
         let parts = &published.manifest.parts;
-        let mut lost = if self.is_forced(&flow.name) {
+        let mut lost = if self.context.request.is_forced(&flow.name) {
             rebuildable::rebuildable_parts(&digests, parts)
         } else {
             stale::outdated_parts(flow, published, &digests)
@@ -235,49 +267,6 @@ impl Planner {
         }
     }
 
-    /// How the columns of the first new input differ from those of a part that stays; `None` where
-    /// they only are stored in other ways, which receipts of older versions do not tell apart.
-    fn column_difference(
-        &self,
-        flow: &Flow,
-        format: &dyn Format,
-        files: &[Input],
-        stay: &[PlannedPart],
-    ) -> Result<Option<Error>> {
-        let (Some(new), Some(part)) = (
-            files.first(),
-            stay.iter().find_map(|part| part.name.as_ref()),
-        ) else {
-            return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
-        };
-        let difference = match self.open_published(flow, part) {
-            Some(published) if flow.store.output_spec().format.id() == format.id() => format
-                .reader()
-                .schema_difference(&open_input(new)?, &published)?,
-            _ => Some("the schemas differ".to_string()),
-        };
-        Ok(difference.map(|difference| {
-            AppendError::Columns {
-                input: new.name.clone(),
-                difference,
-            }
-            .into()
-        }))
-    }
-
-    /// Nothing but to have the store recovered.
-    pub(super) fn recovery_work(&self, name: &FlowName) -> FlowWork {
-        let receipt_version = self
-            .store_state(name)
-            .ok()
-            .and_then(|state| state.receipt_version.clone());
-        FlowWork {
-            receipt_version,
-            is_recovery_only: true,
-            ..FlowWork::empty()
-        }
-    }
-
     /// What is to be done to have a set again that was published once.
     ///
     /// # Errors
@@ -287,7 +276,7 @@ impl Planner {
         flow: &Flow,
         published: PublishedSet,
     ) -> Result<FlowWork> {
-        let state = self.store_state(&flow.name)?.clone();
+        let state = self.flows.store(&flow.name)?.clone();
         let mut parts: Vec<PlannedPart> = published
             .manifest
             .parts
@@ -321,246 +310,37 @@ impl Planner {
             ..FlowWork::empty()
         })
     }
+}
 
-    /// The files that a flow reads.
-    pub(super) fn input_files(&self, flow: &Flow) -> Result<Vec<Input>> {
-        let Some(upstream) = flow.upstream() else {
-            return Ok(self.inputs(&flow.name)?.to_vec());
-        };
-        let upstream = self.flow(&FlowName::from(upstream))?;
-        let location = self.project.store_id(&upstream).folder();
-        let state = self.store_state(&upstream.name)?;
-        let published = state
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.published.as_ref());
-        let parts = published
-            .map(|published| published.manifest.parts.as_slice())
-            .unwrap_or_default();
-        let input = |part: &Part| {
-            // Only what looks as it did when its digest was found is what the manifest says.
-            let stat = *state.intact.get(&part.name)?;
-            Some(Input {
-                name: part.name.clone(),
-                location: Location::local(location?.join(&part.name)),
-                version: Version::Stat(stat),
-                digest: part.digest,
-            })
-        };
-        let files: Option<Vec<Input>> = parts.iter().map(input).collect();
-        files.ok_or_else(|| super::upstream::altered_upstream_error(upstream.name.as_str()))
-    }
-
-    /// The layouts of files: from the index where their bytes were seen before.
-    async fn layouts(&mut self, format: &dyn Format, files: &[Input]) -> Result<Vec<Layout>> {
-        let keys: Vec<Fingerprint> = files
-            .iter()
-            .map(|file| layout_key(format, &file.digest))
-            .collect();
-        let unknown: Vec<Fingerprint> = keys
-            .iter()
-            .filter(|key| !self.layouts.contains_key(key))
-            .copied()
-            .collect();
-        self.layouts
-            .extend(self.cache.index.layouts(&unknown).await?);
-        let new: BTreeMap<Fingerprint, &Input> = keys
-            .iter()
-            .copied()
-            .zip(files)
-            .filter(|(key, _)| !self.layouts.contains_key(key))
-            .collect();
-        let inspect = |file: &Input| catch_panic(|| inspect(format, file)).flatten();
-        let inspected = new
-            .into_par_iter()
-            .map(|(key, file)| Ok((key, inspect(file)?)))
-            .collect::<Result<Vec<_>>>()?;
-        for (key, layout) in inspected {
-            self.layouts.insert(key, layout.clone());
-            self.new_records.layouts.push((key, layout));
-        }
-        Ok(keys
-            .iter()
-            .filter_map(|key| self.layouts.get(key))
-            .cloned()
-            .collect())
-    }
-
-    /// Finds the parts that were made before and are at hand.
-    pub(super) async fn find_existing(
-        &mut self,
+impl PlanView<'_> {
+    /// How the columns of the first new input differ from those of a part that stays; `None` where
+    /// they only are stored in other ways, which receipts of older versions do not tell apart.
+    fn column_difference(
+        &self,
         flow: &Flow,
-        state: &StoreState,
-        parts: &mut [PlannedPart],
-    ) -> Result<()> {
-        let published = state
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.published.as_ref());
-        let lost: HashSet<&String> = state.missing.iter().chain(&state.altered).collect();
-        let mut live: HashSet<Fingerprint> = published
-            .iter()
-            .flat_map(|published| &published.manifest.parts)
-            .filter(|part| !lost.contains(&part.name))
-            .map(|part| part.digest)
-            .collect();
-        // The rows of a table are no parts again; where only new parts are loaded, the others need
-        // not be at hand.
-        if !flow.store.capabilities().parts_readable
-            && (flow.mode == Mode::Replace || !state.exists)
-        {
-            live.clear();
-        }
-        if let Some(receipt) = state
-            .receipt
-            .as_ref()
-            .filter(|receipt| receipt.latest.is_some())
-        {
-            live.extend(self.project.open_store(flow)?.latest_parts(receipt)?);
-        }
-        let mut elsewhere: Option<HashMap<Fingerprint, PathBuf>> = None;
-        // The receipt knows its parts by their keys too, so that a lost index costs nothing.
-        let before = state
-            .receipt
-            .iter()
-            .filter_map(|receipt| receipt.previous.as_ref())
-            .flat_map(|previous| &previous.manifest.parts);
-        let latest = state
-            .receipt
-            .iter()
-            .filter_map(|receipt| receipt.latest.as_ref())
-            .flat_map(|latest| &latest.manifest.parts);
-        let known = before.chain(latest).chain(
-            published
-                .iter()
-                .flat_map(|published| &published.manifest.parts),
-        );
-        let known: HashMap<Fingerprint, PartRecord> = known
-            .map(|part| {
-                (
-                    part.key,
-                    PartRecord {
-                        digest: part.digest,
-                        rows: part.rows,
-                        bytes: part.bytes,
-                    },
-                )
-            })
-            .collect();
-        let others: Vec<Fingerprint> = parts
-            .iter()
-            .map(|part| part.key)
-            .filter(|key| !known.contains_key(key))
-            .collect();
-        let made = self.resolver.resolve(&self.cache, &others).await?;
-        let mut before: Option<HashSet<Fingerprint>> = None;
-        let mut in_table =
-            (!flow.store.capabilities().parts_readable).then(|| LoadedParts::new(flow, published));
-        for part in parts.iter_mut() {
-            let Some(record) = known
-                .get(&part.key)
-                .or_else(|| made.get(&part.key))
-                .copied()
-            else {
-                continue;
-            };
-            let place = if live.contains(&record.digest)
-                && in_table
-                    .as_mut()
-                    .is_none_or(|table| table.take_loaded(part))
-            {
-                PartLocation::InStore
-            } else if self.cache.staging.size(&record.digest)? == Some(record.bytes) {
-                PartLocation::Staged
-            } else {
-                if before.is_none() {
-                    let store = self.project.open_store(flow)?;
-                    before = Some(store.previous_parts(state.receipt.as_deref())?);
-                }
-                if before
-                    .as_ref()
-                    .is_some_and(|before| before.contains(&record.digest))
-                {
-                    part.existing = Some(ExistingPart {
-                        record,
-                        location: PartLocation::Staged,
-                    });
-                    continue;
-                }
-                if elsewhere.is_none() {
-                    elsewhere = Some(self.other_store_parts(flow).await?);
-                }
-                match elsewhere
-                    .as_ref()
-                    .and_then(|places| places.get(&record.digest))
-                {
-                    Some(path) => PartLocation::OtherStore(path.clone()),
-                    None => continue,
-                }
-            };
-            part.existing = Some(ExistingPart {
-                record,
-                location: place,
-            });
-        }
-        Ok(())
-    }
-
-    /// Where the parts of all other stores of this project lie.
-    async fn other_store_parts(&mut self, flow: &Flow) -> Result<HashMap<Fingerprint, PathBuf>> {
-        self.index_cache
-            .load_receipts(&self.cache.index, &self.project.config.name)
-            .await?;
-        let own = self.project.store_id(flow);
-        let others = self.index_cache.receipts.iter().filter(|(store, indexed)| {
-            *store != own && indexed.receipt.project == self.project.config.name
-        });
-        let folders = others.filter_map(|(store, indexed)| Some((store.folder()?, indexed)));
-        let parts = folders.flat_map(|(folder, indexed)| {
-            let published = indexed.receipt.published.iter();
-            published
-                .flat_map(|published| &published.manifest.parts)
-                .map(move |part| (part, folder.join(&part.name)))
-        });
-        let there = parts.filter(|(part, path)| matches!(fs::stat(path), Ok(Some(found)) if found.stat.size == part.bytes));
-        Ok(there.map(|(part, path)| (part.digest, path)).collect())
-    }
-}
-
-/// Which parts a table has, and so need not be at hand: as many of those that are equal as were
-/// loaded.
-struct LoadedParts {
-    is_append: bool,
-    loaded: HashMap<Fingerprint, usize>,
-}
-
-impl LoadedParts {
-    fn new(flow: &Flow, published: Option<&PublishedSet>) -> Self {
-        let mut loaded: HashMap<Fingerprint, usize> = HashMap::new();
-        for part in published
-            .iter()
-            .flat_map(|published| &published.manifest.parts)
-        {
-            *loaded.entry(part.key).or_default() += 1;
-        }
-        Self {
-            is_append: flow.mode.appends() && flow.home.as_rows().is_none(),
-            loaded,
-        }
-    }
-
-    fn take_loaded(&mut self, part: &PlannedPart) -> bool {
-        if self.is_append {
-            // Those that stay are not planned with, and have their names.
-            return part.name.is_some();
-        }
-        match self.loaded.get_mut(&part.key) {
-            Some(number) if *number > 0 => {
-                *number -= 1;
-                true
+        format: &dyn Format,
+        files: &[Input],
+        stay: &[PlannedPart],
+    ) -> Result<Option<Error>> {
+        let (Some(new), Some(part)) = (
+            files.first(),
+            stay.iter().find_map(|part| part.name.as_ref()),
+        ) else {
+            return Err(Error::new(ErrorKind::Flow, "there is nothing to compare"));
+        };
+        let difference = match self.open_published(flow, part) {
+            Some(published) if flow.store.output_spec().format.id() == format.id() => format
+                .reader()
+                .schema_difference(&new.open()?, &published)?,
+            _ => Some("the schemas differ".to_string()),
+        };
+        Ok(difference.map(|difference| {
+            AppendError::Columns {
+                input: new.name.clone(),
+                difference,
             }
-            _ => false,
-        }
+            .into()
+        }))
     }
 }
 
@@ -649,29 +429,6 @@ fn new_parts(
     parts
 }
 
-fn open_input(file: &Input) -> Result<OpenFile> {
-    let opened = OpenFile::new(&file.location)?;
-    check_unchanged(file, &opened)?;
-    Ok(opened)
-}
-
-/// The open file is the one that was fingerprinted, and nobody wrote to it since.
-fn check_unchanged(file: &Input, opened: &OpenFile) -> Result<()> {
-    if opened.version()? == file.version {
-        Ok(())
-    } else {
-        Err(ProbeError::Changing(opened.path.clone()).into())
-    }
-}
-
-fn inspect(format: &dyn Format, file: &Input) -> Result<Layout> {
-    let opened = open_input(file)?;
-    let layout = format.reader().inspect(&opened)?;
-    // It is recorded under the digest of these bytes.
-    check_unchanged(file, &opened)?;
-    Ok(layout)
-}
-
 /// The names of files, as the home has them.
 fn file_names(files: &[Input]) -> Vec<&str> {
     files.iter().map(|file| file.name.as_str()).collect()
@@ -728,7 +485,7 @@ fn check_decodable(format: &dyn Format, work: &FlowWork, target: &OutputSpec) ->
     files.sort_unstable();
     files.dedup();
     for file in files {
-        check_recodable(format, &open_input(&work.files[file])?, target)?;
+        check_recodable(format, &work.files[file].open()?, target)?;
     }
     Ok(())
 }

@@ -38,6 +38,30 @@ pub struct Input {
     pub digest: Fingerprint,
 }
 
+impl Input {
+    /// Opens it: it is the file that was fingerprinted, and nobody wrote to it since.
+    ///
+    /// # Errors
+    /// It is another, or cannot be read.
+    pub(super) fn open(&self) -> Result<OpenFile> {
+        let opened = OpenFile::new(&self.location)?;
+        self.check_unchanged(&opened)?;
+        Ok(opened)
+    }
+
+    /// The open file still has the bytes that were fingerprinted.
+    ///
+    /// # Errors
+    /// Somebody wrote to it.
+    pub(super) fn check_unchanged(&self, opened: &OpenFile) -> Result<()> {
+        if opened.version()? == self.version {
+            Ok(())
+        } else {
+            Err(ProbeError::Changing(opened.path.clone()).into())
+        }
+    }
+}
+
 /// What is in a store.
 #[derive(Clone, Debug, Default)]
 pub struct StoreState {

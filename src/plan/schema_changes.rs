@@ -3,14 +3,13 @@
 //! With a watermark rows are never read again: where columns differ, those rows would have nothing
 //! in a column that came, and the new ones nothing in one that went.
 
-use super::planner::Planner;
 use super::stale::Reason;
+use super::view::PlanView;
 use super::work::FlowWork;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::format::{Format, OpenFile};
 use crate::home::{RecordedColumn, TableState};
-use crate::storage::Location;
 use crate::store::receipt::PublishedSet;
 
 /// More columns of files than this are not recorded: a receipt is read again and again.
@@ -31,7 +30,7 @@ pub(super) fn file_columns(format: &dyn Format, file: &OpenFile) -> Result<Vec<R
     })
 }
 
-impl Planner {
+impl PlanView<'_> {
     /// Says of changed columns which they are, as far as it is known what there was.
     pub(super) fn describe_schema_reason(
         &self,
@@ -47,6 +46,7 @@ impl Planner {
             return;
         };
         let published = self
+            .flows
             .receipt(&flow.name)
             .and_then(|receipt| receipt.latest());
         let before = published
@@ -63,7 +63,8 @@ impl Planner {
                     .collect::<Vec<_>>()
             };
             let is_other = flow.home.as_rows().is_some()
-                || self.project.input_format(flow).id() != flow.store.output_spec().format.id();
+                || self.context.project.input_format(flow).id()
+                    != flow.store.output_spec().format.id();
             *named = if is_other {
                 describe_changes(&without(&before), &without(&work.columns))
             } else {
@@ -72,16 +73,10 @@ impl Planner {
         }
     }
 
-    /// A part as it is published, where that is a file that can be read.
-    pub(super) fn open_published(&self, flow: &Flow, part: &str) -> Option<OpenFile> {
-        let folder = self.project.store_id(flow).folder()?;
-        OpenFile::new(&Location::local(folder.join(part))).ok()
-    }
-
     /// The columns of a part that is published, where that is a file: receipts of earlier versions
     /// do not say them.
     fn published_columns(&self, flow: &Flow) -> Option<Vec<RecordedColumn>> {
-        let part = self.store_state(&flow.name).ok()?.intact.keys().next()?;
+        let part = self.flows.store(&flow.name).ok()?.intact.keys().next()?;
         let opened = self.open_published(flow, part)?;
         file_columns(flow.store.output_spec().format.as_ref(), &opened).ok()
     }

@@ -1,266 +1,24 @@
 //! Tables: what databases answer, and how the partitions that they are read in become parts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use tokio::task::JoinHandle;
-
-use super::prepare::reuse_numbers;
+use super::prepare::{Preparer, reuse_numbers};
 use super::probe::StoreState;
 use super::queries::FlowKey;
+use super::schema_changes;
 use super::table_states::ProbedTable;
 use super::table_work::{TableWork, has_same_watermark, partition_part_key};
+use super::view::PlanView;
 use super::work::{FlowWork, PlannedPart};
-use super::{Planner, schema_changes};
-use crate::connection::with_timeout;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
-use crate::flow::{Flow, FlowName};
-use crate::home::{PreviousRead, ReadPartition, ReadSession, TableState};
+use crate::flow::Flow;
+use crate::home::{PreviousRead, ReadPartition, TableState};
 use crate::store::receipt::PartInput;
 
-impl Planner {
-    /// Asks the tables of flows what they hold, all at once, but for those that are read whatever
-    /// they say.
-    pub(super) async fn probe_tables(&mut self, names: &[FlowName]) -> Result<()> {
-        let asked: Vec<Arc<Flow>> = names
-            .iter()
-            .filter(|name| self.needs_probe(name))
-            .filter_map(|name| self.flow(name).ok())
-            .collect();
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let mut questions = Vec::with_capacity(asked.len());
-        for flow in asked {
-            let (before, stay) = self.closed_partitions(&flow).await?;
-            questions.push((before, stay, flow));
-        }
-        let databases = self.databases.clone();
-        let probes = questions.iter().filter_map(|(before, stay, flow)| {
-            let table = flow.home.as_rows()?;
-            let databases = &databases;
-            let seen = |answer: TableState| ProbedTable {
-                table_state: Arc::new(answer),
-                is_from_session: false,
-                retained: stay.clone(),
-            };
-            // While it is planned, no clock of the flow counts.
-            Some(async move {
-                (
-                    flow.name.clone(),
-                    with_timeout(flow.timeout, table.probe(databases, before))
-                        .await
-                        .flatten()
-                        .map(seen),
-                )
-            })
-        });
-        let interrupted = self.request.interrupted.clone();
-        let answers = tokio::select! {
-            answers = join_all(probes) => Some(answers),
-            () = interrupted.cancelled() => None,
-        };
-        let Some(answers) = answers else {
-            self.databases.wait_for_cancellations().await;
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
-        };
-        self.tables.extend(answers);
-        Ok(())
-    }
-
-    /// How to ask a table that is about to be opened, and which parts of the published set stay.
-    pub async fn previous_read(
-        &mut self,
-        name: &FlowName,
-    ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
-        let flow = self.flow(name)?;
-        self.closed_partitions(&flow).await
-    }
-
-    /// The parts that a table with a watermark closed, and that are at hand: what they hold is not
-    /// read again.
-    async fn closed_partitions(
-        &mut self,
-        flow: &Flow,
-    ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
-        let mut before = PreviousRead {
-            is_append_only: flow.is_append_only(),
-            ..PreviousRead::default()
-        };
-        let Some(table) = flow
-            .home
-            .as_rows()
-            .filter(|table| table.watermark().is_some() && !self.is_forced(&flow.name))
-        else {
-            return Ok((before, Arc::default()));
-        };
-        // What cannot be seen is told when the flow is judged.
-        let Ok(state) = self.store_state(&flow.name).cloned() else {
-            return Ok((before, Arc::default()));
-        };
-        let published = state
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.latest())
-            .filter(|published| has_same_watermark(table, published));
-        let parts = published
-            .map(|published| published.manifest.parts.as_slice())
-            .unwrap_or_default();
-        let settled = parts.iter().filter(|part| {
-            !part.inputs.is_empty() && part.inputs.iter().all(|input| table.is_closed(&input.name))
-        });
-        let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::from_published).collect();
-        self.find_existing(flow, &state, &mut parts).await?;
-        // A partition of which a part is lost is read again as a whole.
-        let chosen = self.partition_filter(flow)?;
-        for part in &parts {
-            let is_lost = |input: &PartInput| {
-                part.existing.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name))
-            };
-            before.reread.extend(
-                part.inputs
-                    .iter()
-                    .filter(|input| is_lost(input))
-                    .map(|input| input.name.clone()),
-            );
-        }
-        parts.retain(|part| {
-            part.inputs
-                .iter()
-                .all(|input| !before.reread.contains(&input.name))
-        });
-        before.closed.extend(
-            parts
-                .iter()
-                .flat_map(|part| &part.inputs)
-                .map(|input| input.name.clone()),
-        );
-        Ok((before, parts.into()))
-    }
-
-    /// True where a probe says something that is not known anyway.
-    fn needs_probe(&self, name: &FlowName) -> bool {
-        let is_probed = self.flow(name).is_ok_and(|flow| {
-            flow.home
-                .as_rows()
-                .is_some_and(|table| table.detects_changes())
-        });
-        let is_read = self.tables.is_from_session(name);
-        let is_certain = self.is_building && (self.is_forced(name) || self.receipt(name).is_none());
-        is_probed && !is_read && !is_certain
-    }
-
-    /// True where a flow's table must be opened before it is known what is to be done.
-    pub fn must_open(&self, name: &FlowName) -> bool {
-        let is_table = self
-            .flow(name)
-            .is_ok_and(|flow| flow.home.as_rows().is_some());
-        is_table && !self.tables.is_from_session(name) && self.fixed_set(name).is_none()
-    }
-
-    /// What a flow's table holds is known from a reading.
-    pub fn on_table_opened(
-        &mut self,
-        name: &FlowName,
-        reading: Arc<dyn ReadSession>,
-        stay: Arc<[PlannedPart]>,
-    ) {
-        self.tables.open(name, reading, stay);
-    }
-
-    /// All that a flow needs of its table was read: its sessions are free for others.
-    pub fn close_session(&mut self, name: &FlowName) -> Option<JoinHandle<()>> {
-        self.tables.close_session(name)
-    }
-
-    /// The flow has ended: what its table holds may be something else by now.
-    pub fn forget_table(&mut self, name: &FlowName) {
-        self.tables.forget(name);
-    }
-
-    /// What a flow's table holds, as components of its key; what was published where it was not
-    /// asked.
-    pub(super) fn table_inputs(&self, name: &FlowName) -> Result<BTreeMap<String, Fingerprint>> {
-        match self.tables.get(name) {
-            Some(Ok(seen)) => Ok(seen.table_state.inputs.clone()),
-            Some(Err(error)) => Err(error.clone()),
-            None => {
-                let published = self
-                    .receipt(name)
-                    .and_then(|receipt| receipt.published.as_ref());
-                Ok(published
-                    .map(|published| published.components.inputs.clone())
-                    .unwrap_or_default())
-            }
-        }
-    }
-
-    /// Finds out what is to be done for a flow with a table that answered.
-    pub(super) async fn table_flow_work(
-        &mut self,
-        flow: &Flow,
-        key: &FlowKey,
-        state: StoreState,
-        seen: ProbedTable,
-    ) -> Result<FlowWork> {
-        let ProbedTable {
-            table_state: answer,
-            retained: stay,
-            ..
-        } = seen;
-        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
-        if let Some(chosen) = self.partition_filter(flow)?.filter(|_| {
-            flow.home
-                .as_rows()
-                .is_some_and(|table| table.watermark().is_none())
-        }) {
-            return self.backfill_work(flow, key, &state, answer, &chosen).await;
-        }
-        let has_watermark = flow
-            .home
-            .as_rows()
-            .is_some_and(|table| table.watermark().is_some());
-        // Rows of a file are read again where nothing of the set stays; those of a table stay
-        // whatever is read.
-        let stays = if !flow.store.capabilities().parts_readable {
-            has_watermark && !self.is_forced(&flow.name)
-        } else {
-            !stay.is_empty()
-        };
-        if let Some(published) = published.filter(|_| stays) {
-            schema_changes::check_unchanged_columns(published, &answer, flow)?;
-        }
-        let recipe = recipe_digest(key);
-        let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
-        let mut work = FlowWork::from_state(flow, key, &state);
-        work.schema = Some(answer.schema_digest);
-        work.columns = answer.recorded_columns.clone();
-        if let Some(published) = published.filter(|_| !stay.is_empty()) {
-            work.sequence = published
-                .max_sequence
-                .max(published.manifest.parts.len() as u64);
-            let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
-            let gone = published
-                .manifest
-                .parts
-                .iter()
-                .filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
-            reuse_numbers(
-                &mut new,
-                &gone
-                    .map(|part| (part.sequence, part.inputs.clone()))
-                    .collect::<Vec<_>>(),
-            );
-        }
-        work.parts = stay.iter().cloned().chain(new).collect();
-        work.table = Some(self.table_work(flow, answer, recipe, &work.parts, &state));
-        work.part_names(flow, &[])?;
-        Ok(work)
-    }
-
+impl PlanView<'_> {
     /// How parts of a table are made.
     pub(super) fn table_work(
         &self,
@@ -296,6 +54,133 @@ impl Planner {
             remarks,
         }
     }
+}
+
+impl Preparer<'_> {
+    /// The parts that a table with a watermark closed, and that are at hand: what they hold is not
+    /// read again.
+    pub(super) async fn closed_partitions(
+        &mut self,
+        flow: &Flow,
+    ) -> Result<(PreviousRead, Arc<[PlannedPart]>)> {
+        let mut before = PreviousRead {
+            is_append_only: flow.is_append_only(),
+            ..PreviousRead::default()
+        };
+        let Some(table) = flow.home.as_rows().filter(|table| {
+            table.watermark().is_some() && !self.context.request.is_forced(&flow.name)
+        }) else {
+            return Ok((before, Arc::default()));
+        };
+        // What cannot be seen is told when the flow is judged.
+        let Ok(state) = self.flows.store(&flow.name).cloned() else {
+            return Ok((before, Arc::default()));
+        };
+        let published = state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.latest())
+            .filter(|published| has_same_watermark(table, published));
+        let parts = published
+            .map(|published| published.manifest.parts.as_slice())
+            .unwrap_or_default();
+        let settled = parts.iter().filter(|part| {
+            !part.inputs.is_empty() && part.inputs.iter().all(|input| table.is_closed(&input.name))
+        });
+        let mut parts: Vec<PlannedPart> = settled.map(PlannedPart::from_published).collect();
+        self.find_existing(flow, &state, &mut parts).await?;
+        // A partition of which a part is lost is read again as a whole.
+        let chosen = self.context.request.partition_filter(flow)?;
+        for part in &parts {
+            let is_lost = |input: &PartInput| {
+                part.existing.is_none() || chosen.as_ref().is_some_and(|chosen| chosen(&input.name))
+            };
+            before.reread.extend(
+                part.inputs
+                    .iter()
+                    .filter(|input| is_lost(input))
+                    .map(|input| input.name.clone()),
+            );
+        }
+        parts.retain(|part| {
+            part.inputs
+                .iter()
+                .all(|input| !before.reread.contains(&input.name))
+        });
+        before.closed.extend(
+            parts
+                .iter()
+                .flat_map(|part| &part.inputs)
+                .map(|input| input.name.clone()),
+        );
+        Ok((before, parts.into()))
+    }
+
+    /// Finds out what is to be done for a flow with a table that answered.
+    pub(super) async fn table_flow_work(
+        &mut self,
+        flow: &Flow,
+        key: &FlowKey,
+        state: StoreState,
+        seen: ProbedTable,
+    ) -> Result<FlowWork> {
+        let ProbedTable {
+            table_state: answer,
+            retained: stay,
+            ..
+        } = seen;
+        let published = state.receipt.as_ref().and_then(|receipt| receipt.latest());
+        if let Some(chosen) = self.context.request.partition_filter(flow)?.filter(|_| {
+            flow.home
+                .as_rows()
+                .is_some_and(|table| table.watermark().is_none())
+        }) {
+            return self.backfill_work(flow, key, &state, answer, &chosen).await;
+        }
+        let has_watermark = flow
+            .home
+            .as_rows()
+            .is_some_and(|table| table.watermark().is_some());
+        // Rows of a file are read again where nothing of the set stays; those of a table stay
+        // whatever is read.
+        let stays = if !flow.store.capabilities().parts_readable {
+            has_watermark && !self.context.request.is_forced(&flow.name)
+        } else {
+            !stay.is_empty()
+        };
+        if let Some(published) = published.filter(|_| stays) {
+            schema_changes::check_unchanged_columns(published, &answer, flow)?;
+        }
+        let recipe = recipe_digest(key);
+        let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
+        let mut work = FlowWork::from_state(flow, key, &state);
+        work.schema = Some(answer.schema_digest);
+        work.columns = answer.recorded_columns.clone();
+        if let Some(published) = published.filter(|_| !stay.is_empty()) {
+            work.sequence = published
+                .max_sequence
+                .max(published.manifest.parts.len() as u64);
+            let stays: HashSet<u64> = stay.iter().filter_map(|part| part.sequence).collect();
+            let gone = published
+                .manifest
+                .parts
+                .iter()
+                .filter(|part| part.sequence > 0 && !stays.contains(&part.sequence));
+            reuse_numbers(
+                &mut new,
+                &gone
+                    .map(|part| (part.sequence, part.inputs.clone()))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        work.parts = stay.iter().cloned().chain(new).collect();
+        work.table = Some(
+            self.view()
+                .table_work(flow, answer, recipe, &work.parts, &state),
+        );
+        work.part_names(flow, &[])?;
+        Ok(work)
+    }
 
     /// The parts of partitions that are at hand, and one for each partition that must be read.
     async fn partition_parts(
@@ -307,14 +192,14 @@ impl Planner {
     ) -> Result<Vec<PlannedPart>> {
         let mut found: Vec<Vec<PlannedPart>> = vec![Vec::new(); answer.partitions.len()];
         let mut whole = vec![false; answer.partitions.len()];
-        let chosen = self.partition_filter(flow)?;
+        let chosen = self.context.request.partition_filter(flow)?;
         let is_asked_for = |partition: &usize| {
             chosen
                 .as_ref()
                 .is_some_and(|chosen| chosen(&answer.partitions[*partition].name))
         };
         let partitions = (0..answer.partitions.len()).filter(|partition| !is_asked_for(partition));
-        let mut open: Vec<usize> = if self.is_forced(&flow.name) {
+        let mut open: Vec<usize> = if self.context.request.is_forced(&flow.name) {
             Vec::new()
         } else {
             partitions.collect()

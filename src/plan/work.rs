@@ -141,6 +141,15 @@ impl FlowWork {
         }
     }
 
+    /// Nothing but to have the store recovered: the flow is judged when that is done.
+    pub(super) fn recovery_only(state: Option<&StoreState>) -> Self {
+        Self {
+            receipt_version: state.and_then(|state| state.receipt_version.clone()),
+            is_recovery_only: true,
+            ..Self::empty()
+        }
+    }
+
     /// Nothing to do.
     pub(super) fn empty() -> Self {
         let components = Components::default();

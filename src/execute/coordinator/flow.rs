@@ -44,7 +44,7 @@ impl Coordinator<'_> {
         let locker = self.store_locker(name)?;
         let holder = fs::lock_holder_text(&format!(
             "flow {name} of {}",
-            self.planner.project.config.name
+            self.planner.context.project.config.name
         ));
         let said = self.wait_sender_for(name);
         self.spawn(name, TaskKind::Locking, move || {
@@ -66,11 +66,11 @@ impl Coordinator<'_> {
     }
 
     fn store_locker(&self, name: &FlowName) -> Result<StoreLocker> {
-        let flow = self.planner.flow(name)?;
+        let flow = self.planner.context.flow(name)?;
         Ok(StoreLocker {
-            store: self.planner.project.open_store(&flow)?,
+            store: self.planner.context.project.open_store(&flow)?,
             flow,
-            cache: self.planner.cache.clone(),
+            cache: self.planner.context.cache.clone(),
             barriers: self.barriers.clone(),
             keep_staged: self.options.keep_staged,
             lock_timeout: self.options.lock_timeout,
@@ -79,19 +79,20 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn start_part(&mut self, flow: &FlowName, number: usize) {
-        let (Some(running), Ok(described)) = (self.running.get_mut(flow), self.planner.flow(flow))
+        let (Some(running), Ok(described)) =
+            (self.running.get_mut(flow), self.planner.context.flow(flow))
         else {
             return;
         };
         running.begin_part();
         let work = running.work.clone();
-        let cache = self.planner.cache.clone();
+        let cache = self.planner.context.cache.clone();
         let interrupted = running
             .timer
             .as_ref()
             .map_or(&self.options.interrupted, FlowTimer::interrupted)
             .clone();
-        let format = self.planner.project.input_format(&described);
+        let format = self.planner.context.project.input_format(&described);
         let runtime = Handle::current();
         self.spawn(flow, TaskKind::Making(number), move || {
             let (target, part) = (described.store.output_spec(), &work.parts[number]);
@@ -135,11 +136,16 @@ impl Coordinator<'_> {
             self.options.accept_shrink,
         )?;
         self.planner.refresh(std::slice::from_ref(name)).await?;
-        let state = self.planner.store_state(name)?;
+        let state = self.planner.flows.store(name)?;
         let takes_over = receipt.is_none() && locker.flow.store.adopts();
         if !state.added.is_empty() && !takes_over {
             let names = state.added.iter().take(3).cloned().collect();
-            let path = self.planner.project.store_id(&locker.flow).index_key();
+            let path = self
+                .planner
+                .context
+                .project
+                .store_id(&locker.flow)
+                .index_key();
             return Err(StoreError::Added {
                 path: path.into_owned(),
                 names,
@@ -149,7 +155,7 @@ impl Coordinator<'_> {
         let altered = state.altered.clone();
         let interrupted = self.options.interrupted.clone();
         let change = locker.flow.mode.store_update();
-        let project = self.planner.project.config.name.clone();
+        let project = self.planner.context.project.config.name.clone();
         let runtime = Handle::current();
         let waiting = self.wait_sender_for(name);
         Ok(Box::new(move || {
@@ -216,9 +222,9 @@ impl Coordinator<'_> {
 
     /// Opens the table of a flow: what is read of it is of one moment from now on.
     pub(super) async fn open_table(&mut self, flow: &FlowName) -> Result<()> {
-        let described = self.planner.flow(flow)?;
+        let described = self.planner.context.flow(flow)?;
         let (before, stay) = self.planner.previous_read(flow).await?;
-        let databases = self.planner.databases.clone();
+        let databases = self.planner.context.databases.clone();
         let Some(running) = self.running.get_mut(flow) else {
             return Ok(());
         };
@@ -256,7 +262,7 @@ impl Coordinator<'_> {
     /// Its table is open: only now it is known what is to be done.
     pub(super) async fn on_table_opened(&mut self, flow: &FlowName) -> Result<()> {
         // What needs connections was asked before: there may be none left for that.
-        let capabilities = self.planner.flow(flow)?.store.capabilities();
+        let capabilities = self.planner.context.flow(flow)?.store.capabilities();
         let judged = if capabilities.uses_connections {
             Some(self.planner.judge(flow, &[]).await?)
         } else {
@@ -382,7 +388,7 @@ impl Coordinator<'_> {
         PublishOutcome { receipt, notes }: PublishOutcome,
     ) -> Result<()> {
         self.report_notes(flow, notes);
-        let described = self.planner.flow(flow)?;
+        let described = self.planner.context.flow(flow)?;
         let published = receipt.published.clone();
         let manifest = published
             .as_ref()
@@ -396,9 +402,9 @@ impl Coordinator<'_> {
             return Ok(());
         };
         self.record_changes();
-        let store = self.planner.project.open_store(&described)?;
+        let store = self.planner.context.project.open_store(&described)?;
         // What was put back is in the history already.
-        let put_back = self.planner.is_restored(flow);
+        let put_back = self.planner.context.request.is_restored(flow);
         if let Some(published) =
             published.filter(|published| !put_back && published.pinned.is_none())
         {
@@ -408,9 +414,10 @@ impl Coordinator<'_> {
             };
             let key = self
                 .planner
+                .context
                 .cache
                 .index
-                .history_key(self.planner.project.store_id(&described));
+                .history_key(self.planner.context.project.store_id(&described));
             self.recorder.record(IndexChanges {
                 past_sets: vec![(key, set)],
                 ..IndexChanges::default()

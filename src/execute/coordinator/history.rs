@@ -27,9 +27,9 @@ impl Coordinator<'_> {
         let (Some(run), Some(published)) = (self.killed_run, published) else {
             return Ok(());
         };
-        let flow = self.planner.flow(flow)?;
-        let store = self.planner.project.store_id(&flow);
-        let index = &self.planner.cache.index;
+        let flow = self.planner.context.flow(flow)?;
+        let store = self.planner.context.project.store_id(&flow);
+        let index = &self.planner.context.cache.index;
         let known = index.past_sets(store).await?;
         if known
             .iter()
