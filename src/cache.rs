@@ -210,6 +210,17 @@ pub struct CacheLockWait {
     pub on_wait: WaitCallback,
 }
 
+impl CacheLockWait {
+    /// Not waiting at all.
+    pub fn none() -> Self {
+        Self {
+            limit: Some(Duration::ZERO),
+            interrupted: CancellationToken::new(),
+            on_wait: WaitCallback::default(),
+        }
+    }
+}
+
 /// Is told who has a lock that is waited for.
 #[derive(Clone)]
 pub struct WaitCallback(Arc<dyn Fn(&LockHolder) + Send + Sync>);

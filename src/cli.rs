@@ -18,22 +18,17 @@ mod wait_options;
 mod why;
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::cache::{Cache, CacheAccess};
-use crate::config::loader::{self, LoadedConfig};
+use crate::app::{ConfigSource, Session};
 use crate::config::problem::Problems;
 use crate::config::value_types;
 use crate::config::variables::NOT_UTF8;
 use crate::error::{Error, ErrorKind, Result, escape};
-use crate::graph::selection::{SelectedFlows, Selection};
-use crate::plan::project::Project;
 use crate::report::output::{self, OutputStream};
 use crate::threads;
 
@@ -194,17 +189,13 @@ fn print_line(line: &str) {
 }
 
 /// Finds and understands the config.
-fn load_project(file: Option<&Path>) -> Result<(Arc<LoadedConfig>, Project)> {
-    let found = Arc::new(load_config(file)?);
-    let project = Project::new(found.clone())?;
-    Ok((found, project))
+fn open_session(global: &GlobalArgs) -> Result<Session> {
+    Session::open(&config_source(global)?)
 }
 
-/// Finds the config. This is where the environment is read, and nowhere else.
-fn load_config(file: Option<&Path>) -> Result<LoadedConfig> {
-    // Files of the config are parsed on all processors.
-    threads::start_rayon_pool()?;
-    let working = std::env::current_dir().map_err(|error| {
+/// Where the config is looked for. This is where the environment is read, and nowhere else.
+fn config_source(global: &GlobalArgs) -> Result<ConfigSource> {
+    let working_folder = std::env::current_dir().map_err(|error| {
         let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
     })?;
@@ -215,28 +206,11 @@ fn load_config(file: Option<&Path>) -> Result<LoadedConfig> {
             value.into_string().unwrap_or_else(|_| NOT_UTF8.into()),
         ))
     };
-    loader::load(
-        file,
-        &working,
-        &std::env::vars_os().filter_map(variable).collect(),
-    )
-}
-
-/// The flows that a selection means. One without entities is said to be that, not to be unknown.
-fn select(selection: &Selection, project: &Project) -> Result<SelectedFlows> {
-    selection.resolve(&project.graph).map_err(|error| {
-        let without = &project.config.without_entities;
-        match selection.include.iter().find(|name| without.contains(name)) {
-            Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities"))
-                .with_hint("hygge check --offline says why"),
-            None => error,
-        }
+    Ok(ConfigSource {
+        file: global.file.clone(),
+        working_folder,
+        environment: std::env::vars_os().filter_map(variable).collect(),
     })
-}
-
-/// The cache of a project.
-async fn open_cache(project: &Project, access: CacheAccess) -> Result<Cache> {
-    Ok(Cache::open(&project.cache_folder(), access).await?)
 }
 
 /// A time as the config has it; none at all is one too.

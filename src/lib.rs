@@ -3,7 +3,7 @@
 //! The modules stand in the order in which a build passes through them, and a module uses only what
 //! stands above it (ARCHITECTURE.md says why, `tests/architecture.rs` holds it): config ->
 //! storage -> connection, home, store, format -> flow -> graph -> cache -> plan, publish -> execute
-//! -> report.
+//! -> report -> app.
 
 pub mod error;
 pub mod fs;
@@ -32,6 +32,7 @@ pub mod execute;
 
 pub mod report;
 
+pub mod app;
 pub mod cli;
 
 pub use cli::run;

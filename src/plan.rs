@@ -60,6 +60,13 @@ pub struct Plan {
     pub has_probed_tables: bool,
 }
 
+impl Plan {
+    /// True where there is nothing to do.
+    pub fn is_fresh(&self) -> bool {
+        self.flows.iter().all(|step| step.verdict == Verdict::Fresh)
+    }
+}
+
 /// One flow of a plan.
 #[derive(Clone, Debug)]
 pub struct PlannedFlow {

@@ -18,6 +18,7 @@ const GROUPS: &[&[&str]] = &[
     &["plan", "publish"],
     &["execute"],
     &["report"],
+    &["app"],
     &["cli"],
 ];
 

@@ -10,31 +10,26 @@ use tokio_util::sync::CancellationToken;
 use super::args::{GlobalArgs, OutputFormat};
 use super::depfile::Syntax;
 use super::output_files::OutputFiles;
-use super::wait_options::{
-    BUILD_INTERRUPT_NOTE, WaitOptions, watch_for_interrupts, without_waiting,
-};
-use super::{depfile, load_project, runtime, select};
-use crate::cache::gc::GcLimits;
+use super::wait_options::{BUILD_INTERRUPT_NOTE, WaitOptions, watch_for_interrupts};
+use super::{config_source, depfile, runtime};
+use crate::app::{Run, Session};
 use crate::cache::index::IndexReset;
-use crate::cache::{Cache, CacheAccess, CacheError, set_index_aside};
-use crate::config::loader::LoadedConfig;
+use crate::cache::{Cache, CacheAccess, set_index_aside};
 use crate::config::schema::CacheKeep;
 use crate::error::{ErrorKind, Result, Retry};
-use crate::execute;
+use crate::execute::RunOptions;
 use crate::execute::event::Summary;
-use crate::flow::FlowName;
-use crate::fs::{self, LockError};
+use crate::fs;
 use crate::graph::selection::Selection;
 use crate::home::SliceRange;
-use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{HashProgress, Plan, PlanRequest, PlannedFlow, Planner};
+use crate::plan::{HashProgress, Plan, PlanRequest, PlannedFlow};
+use crate::report::Report;
 use crate::report::json::JsonReport;
 use crate::report::output::{self, OutputStream};
 use crate::report::plain::PlainReport;
 use crate::report::progress::Progress;
 use crate::report::terminal::TerminalReport;
-use crate::report::{Notices, Report};
 use crate::store::context::KeepStaged;
 
 /// What `--check` exits with where work is pending.
@@ -106,27 +101,27 @@ pub(super) struct Build {
 pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
-    let (found, project) = load_project(global.file.as_deref())?;
+    let source = config_source(global)?;
+    let session = Session::open(&source)?;
     let places = build.output_files();
-    if !(build.dry_run || build.check) {
+    if !build.only_plans() {
         places.check_writable()?;
     }
     runtime()?.block_on(async {
         let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
-        let folder = project.cache_folder().real_path;
+        let folder = session.project.real_cache_folder().to_path_buf();
         let mut attempt = BuildAttempt {
             build,
             output_files: places,
-            loaded: &found,
             began,
             interrupted,
             reset_index: None,
         };
-        match attempt.run(project).await {
+        match attempt.run(session).await {
             // It may only show when it is written to: what was published by then is found fresh.
-            Err(error) if error.retry() == Retry::NewIndex && !(build.dry_run || build.check) => {
+            Err(error) if error.retry() == Retry::NewIndex && !build.only_plans() => {
                 attempt.reset_index = Some(IndexReset::Damaged(set_index_aside(&folder).await?));
-                attempt.run(load_project(global.file.as_deref())?.1).await
+                attempt.run(Session::open(&source)?).await
             }
             ended => ended,
         }
@@ -134,6 +129,11 @@ pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
 }
 
 impl Build {
+    /// True where nothing is built.
+    fn only_plans(&self) -> bool {
+        self.dry_run || self.check
+    }
+
     fn output_files(&self) -> OutputFiles<'_> {
         let syntax = self
             .depfile
@@ -152,7 +152,6 @@ impl Build {
 struct BuildAttempt<'a> {
     build: &'a Build,
     output_files: OutputFiles<'a>,
-    loaded: &'a LoadedConfig,
     began: (SystemTime, Instant),
     interrupted: CancellationToken,
     /// What became of the index in the one before.
@@ -160,83 +159,99 @@ struct BuildAttempt<'a> {
 }
 
 impl BuildAttempt<'_> {
-    async fn run(&self, project: Project) -> Result<u8> {
+    async fn run(&self, session: Session) -> Result<u8> {
         let build = self.build;
-        let folder = project.cache_folder().real_path;
         let hashing: Arc<HashProgress> = Arc::default();
-        let mut report = new_report(build.format, &hashing);
-        let (mut planner, plan) = plan(build, project, &self.interrupted, hashing).await?;
-        let left_alone = if build.only {
-            stale_unselected(&mut planner).await?
+        let report = &mut new_reports(build.format, &hashing);
+        let mut run = self.start(session, hashing).await?;
+        if let Some(number) = build.accept_lost {
+            run.planner.accept_lost(number)?;
+        }
+        let plan = run.planner.plan().await?;
+        let unselected = if build.only {
+            run.stale_unselected().await?
         } else {
             Vec::new()
         };
-        let index = self
-            .reset_index
-            .as_ref()
-            .or_else(|| planner.index_reset())
-            .map(|begun| (begun, planner.known_stores().len()));
-        report.notices(
-            &plan,
-            &Notices {
-                unselected: &left_alone,
-                without_entities: &planner.context.project.config.without_entities,
-                rebuilt_index: index,
-            },
-        );
-        for (flow, said) in &planner.context.project.config.near_misses {
-            if build.dry_run || build.check || planner.publishes_first_entity(&plan, flow) {
+        run.report_notices(&plan, &unselected, self.reset_index.as_ref(), report);
+        for (flow, said) in &run.planner.context.project.config.near_misses {
+            if build.only_plans() || run.planner.publishes_first_entity(&plan, flow) {
                 report.warn(&format!("flow {flow}: {said}"));
             }
         }
-        if build.dry_run || build.check {
+        if build.only_plans() {
             report.plan(&plan);
-            planner.write_back().await?;
-            if plan.flows.iter().any(|step| step.verdict != Verdict::Fresh) {
-                Cache::check(&planner.context.project.cache_folder()).await?;
+            run.planner.write_back().await?;
+            if !plan.is_fresh() {
+                Cache::check(&run.planner.context.project.cache_folder()).await?;
             }
             return Ok(pending_code(build, &plan));
         }
-        self.output_files.check_not_inputs(self.loaded, &planner)?;
-        let options = execute_options(build, &planner, self.interrupted.clone());
-        let mut summary = if plan.flows.iter().all(|step| step.verdict == Verdict::Fresh) {
-            planner.write_back().await?;
-            Summary {
-                fresh: plan.flows.len(),
-                ..Summary::default()
-            }
-        } else {
-            let mut tell = |event| report.event(&event);
-            execute::run(&mut planner, plan, options, &mut tell).await?
-        };
+        self.output_files.check_not_inputs(&run)?;
+        let options = self.run_options(&run);
+        let mut summary = run.execute(plan, options, report).await?;
         summary.took = self.began.1.elapsed();
         // What was built is said, whatever becomes of these.
-        let written = self.write_files(&planner, &summary);
+        let written = self.write_files(&run, &summary);
         written.iter().flatten().for_each(|text| report.warn(text));
-        report.summary(&summary, planner.hashed_bytes());
-        if summary
-            .unrecorded
-            .as_ref()
-            .is_some_and(|error| error.retry() == Retry::NewIndex)
-        {
-            // The next build begins a new one.
-            set_index_aside(&folder).await?;
-        } else if summary.flows_with_work() > 0 {
-            if let Err(error) = collect_garbage(&planner).await {
-                report.warn(&format!("the cache was not cleaned: {error}"));
-            }
-            // An index that cannot be closed is closed with the process.
-            drop(planner.close().await);
-        } else {
-            // The process ends: to take apart what planning knows would cost a tenth of the time.
-            std::mem::forget(planner);
-        }
+        report.summary(&summary, run.planner.hashed_bytes());
+        run.close(&summary, report).await?;
         written.map(|_| exit_code(&summary))
     }
 
+    /// Opens the cache for the flows that were selected.
+    async fn start(&self, session: Session, hashing: Arc<HashProgress>) -> Result<Run> {
+        let build = self.build;
+        let selected = session.select(&Selection {
+            include: build.selection.clone(),
+            exclude: build.exclude.clone(),
+            only: build.only,
+        })?;
+        if let Some(slices) = &build.slice {
+            let flows = selected
+                .named
+                .iter()
+                .filter_map(|name| session.project.graph.flow(name.as_str()));
+            flows
+                .map(|flow| flow.partition_filter(slices))
+                .collect::<Result<Vec<_>>>()?;
+        }
+        let access = if build.only_plans() {
+            CacheAccess::Inspect
+        } else {
+            CacheAccess::Build(build.patience.to_wait(&self.interrupted, build.format))
+        };
+        let request = PlanRequest {
+            force: build.force,
+            slices: build.slice.clone(),
+            accept_shrink: build.accept_shrink,
+            ..PlanRequest::new(selected, self.interrupted.clone(), hashing)
+        };
+        session.start(request, access).await
+    }
+
+    fn run_options(&self, run: &Run) -> RunOptions {
+        let build = self.build;
+        let config = &run.planner.context.project.config.options;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        RunOptions {
+            jobs: build
+                .jobs
+                .map(usize::from)
+                .or(config.concurrency)
+                .unwrap_or(processors),
+            fail_fast: build.fail_fast,
+            continue_on_error: config.continue_on_error,
+            lock_timeout: build.patience.limit(),
+            accept_shrink: build.accept_shrink,
+            keep_staged: keep_staged(config.cache_keep),
+            interrupted: self.interrupted.clone(),
+        }
+    }
+
     /// The stamp last: what has it is done. Gives what is to be warned of.
-    fn write_files(&self, planner: &Planner, summary: &Summary) -> Result<Vec<String>> {
-        let warnings = self.write_depfile(planner);
+    fn write_files(&self, run: &Run, summary: &Summary) -> Result<Vec<String>> {
+        let warnings = self.write_depfile(run);
         // What was published has changed, whatever else failed: the next build finds it fresh, and
         // would not say so.
         touch_changed_stamp(self.build, summary, self.began.0)?;
@@ -248,91 +263,32 @@ impl BuildAttempt<'_> {
     }
 
     /// Gives what its reader is to be warned of.
-    fn write_depfile(&self, planner: &Planner) -> Result<Vec<String>> {
+    fn write_depfile(&self, run: &Run) -> Result<Vec<String>> {
         match self.output_files {
             OutputFiles {
                 depfile: Some(path),
                 stamp: Some(stamp),
                 syntax: Some(syntax),
                 ..
-            } => depfile::write(path, stamp, syntax, self.loaded, planner),
+            } => depfile::write(path, stamp, syntax, run),
             _ => Ok(Vec::new()),
         }
     }
 }
 
-async fn plan(
-    build: &Build,
-    project: Project,
-    interrupted: &CancellationToken,
-    hashing: Arc<HashProgress>,
-) -> Result<(Planner, Plan)> {
-    let selection = Selection {
-        include: build.selection.clone(),
-        exclude: build.exclude.clone(),
-        only: build.only,
-    };
-    let selected = select(&selection, &project)?;
-    if let Some(slices) = &build.slice {
-        let flows = selected
-            .named
-            .iter()
-            .filter_map(|name| project.graph.flow(name.as_str()));
-        flows
-            .map(|flow| flow.partition_filter(slices))
-            .collect::<Result<Vec<_>>>()?;
-    }
-    let access = if build.dry_run || build.check {
-        CacheAccess::Inspect
-    } else {
-        CacheAccess::Build(build.patience.to_wait(interrupted, build.format))
-    };
-    let (force, slices, accept_shrink) = (build.force, build.slice.clone(), build.accept_shrink);
-    let request = PlanRequest {
-        force,
-        slices,
-        accept_shrink,
-        ..PlanRequest::new(selected, interrupted.clone(), hashing)
-    };
-    let mut planner = Planner::new(project, request, access).await?;
-    if let Some(number) = build.accept_lost {
-        planner.accept_lost(number)?;
-    }
-    let plan = planner.plan().await?;
-    Ok((planner, plan))
-}
-
-fn execute_options(
-    build: &Build,
-    planner: &Planner,
-    interrupted: CancellationToken,
-) -> execute::RunOptions {
-    let config = &planner.context.project.config.options;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    execute::RunOptions {
-        jobs: build
-            .jobs
-            .map(usize::from)
-            .or(config.concurrency)
-            .unwrap_or(processors),
-        fail_fast: build.fail_fast,
-        continue_on_error: config.continue_on_error,
-        lock_timeout: build.patience.limit(),
-        accept_shrink: build.accept_shrink,
-        keep_staged: keep_staged(config.cache_keep),
-        interrupted,
-    }
-}
-
 /// What shows a run, from its planning on.
-pub(super) fn new_report(format: OutputFormat, hashing: &Arc<HashProgress>) -> Box<dyn Report> {
-    match format {
+pub(super) fn new_reports(
+    format: OutputFormat,
+    hashing: &Arc<HashProgress>,
+) -> Vec<Box<dyn Report>> {
+    let report: Box<dyn Report> = match format {
         OutputFormat::Text if output::is_terminal() => {
             Box::new(TerminalReport::new(Progress::new(hashing.clone())))
         }
         OutputFormat::Text => Box::new(PlainReport::new(OutputStream::Error)),
         OutputFormat::Json => Box::new(JsonReport),
-    }
+    };
+    vec![report]
 }
 
 /// What becomes of staged parts that are published.
@@ -342,41 +298,6 @@ pub(super) fn keep_staged(word: CacheKeep) -> KeepStaged {
         CacheKeep::Always => KeepStaged::Always,
         CacheKeep::Never => KeepStaged::Never,
     }
-}
-
-/// Flows that are not selected and would have something to do.
-async fn stale_unselected(planner: &mut Planner) -> Result<Vec<String>> {
-    let selected = &planner.context.request.selected.flows.clone();
-    let mut names = Vec::new();
-    for step in planner.judge_others().await? {
-        if step.verdict != Verdict::Fresh && !selected.contains(&step.flow) {
-            names.push(FlowName::as_str(&step.flow).to_string());
-        }
-    }
-    Ok(names)
-}
-
-/// How often a build also takes out of the index what is of no use any more.
-const PRUNE_INTERVAL: i64 = 100;
-
-/// Keeps the cache within its limits, if nobody else is building: then the next who ends does it.
-async fn collect_garbage(planner: &Planner) -> Result<()> {
-    let config = &planner.context.project.config.options;
-    let cache = &planner.context.cache;
-    let alone = match cache.lock_exclusive(&without_waiting()).await {
-        Err(CacheError::Lock(LockError::Held(_))) => return Ok(()),
-        alone => alone?,
-    };
-    let limits = GcLimits {
-        size: config.cache_size.0,
-        age: config.cache_age.0,
-    };
-    let freed = cache.collect_garbage(limits, false).await?;
-    if freed.parts > 0 || cache.index.last_run().await? % PRUNE_INTERVAL == 0 {
-        cache.forget_unusable().await?;
-    }
-    drop(alone);
-    Ok(())
 }
 
 fn pending_code(build: &Build, plan: &Plan) -> u8 {

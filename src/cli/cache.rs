@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::wait_unless;
-use super::{load_project, open_cache, parse_duration, print_line, runtime};
+use super::{open_session, parse_duration, print_line, runtime};
+use crate::app::Session;
 use crate::cache::gc::GcLimits;
 use crate::cache::{Cache, CacheAccess, CacheError};
 use crate::config::value_types::{Percentage, parse_bytes};
 use crate::error::{ErrorKind, Result};
 use crate::fs;
-use crate::plan::project::Project;
 use crate::report::json::JsonReport;
 use crate::report::plain::{format_bytes, pluralize};
 
@@ -63,27 +63,27 @@ enum Action {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, cache: &CacheArgs) -> Result<u8> {
-    let (_, project) = load_project(global.file.as_deref())?;
+    let session = open_session(global)?;
     let out = CacheOutput {
         format: cache.format,
     };
     runtime()?.block_on(async {
         match &cache.action {
-            Action::Stats => stats(&project, &out).await,
+            Action::Stats => stats(&session, &out).await,
             Action::Gc {
                 dry_run,
                 max_size,
                 max_age,
                 no_wait,
             } => {
-                let options = &project.config.options;
+                let options = &session.project.config.options;
                 let limits = GcLimits {
                     size: max_size.unwrap_or(options.cache_size.0),
                     age: max_age.unwrap_or(options.cache_age.0),
                 };
-                gc(&project, limits, *dry_run, *no_wait, &out).await
+                gc(&session, limits, *dry_run, *no_wait, &out).await
             }
-            Action::Verify { sample, no_wait } => verify(&project, *sample, *no_wait, &out).await,
+            Action::Verify { sample, no_wait } => verify(&session, *sample, *no_wait, &out).await,
         }
     })
 }
@@ -102,8 +102,8 @@ impl CacheOutput {
     }
 }
 
-async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
-    let cache = Arc::new(open_cache(project, CacheAccess::Inspect).await?);
+async fn stats(session: &Session, out: &CacheOutput) -> Result<u8> {
+    let cache = Arc::new(session.open_cache(CacheAccess::Inspect).await?);
     let (mut parts, mut size, mut shared) = (0, 0, 0);
     let mut staged: HashMap<_, u64> = HashMap::new();
     for (digest, path, found) in cache.staging.parts()? {
@@ -118,8 +118,11 @@ async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
     }
     let mut flows: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     let mut of_flows = HashSet::new();
-    for flow in project.graph.flows() {
-        let sets = cache.index.past_sets(project.store_id(flow)).await?;
+    for flow in session.project.graph.flows() {
+        let sets = cache
+            .index
+            .past_sets(session.project.store_id(flow))
+            .await?;
         let digests: HashSet<_> = sets
             .iter()
             .flat_map(|set| &set.published.manifest.parts)
@@ -169,7 +172,7 @@ async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
             format_bytes(rest.iter().sum())
         ));
     }
-    let options = &project.config.options;
+    let options = &session.project.config.options;
     lines.push(format!(
         "limits   {}, {}",
         format_bytes(options.cache_size.0),
@@ -181,13 +184,13 @@ async fn stats(project: &Project, out: &CacheOutput) -> Result<u8> {
 }
 
 async fn gc(
-    project: &Project,
+    session: &Session,
     limits: GcLimits,
     is_dry: bool,
     no_wait: bool,
     out: &CacheOutput,
 ) -> Result<u8> {
-    let cache = open_cache(project, CacheAccess::Inspect).await?;
+    let cache = session.open_cache(CacheAccess::Inspect).await?;
     if !is_dry && !cache.is_writable() && fs::stat(cache.folder())?.is_some() {
         fs::check_folder_writable(cache.folder()).map_err(CacheError::from)?;
     }
@@ -219,12 +222,12 @@ async fn gc(
 }
 
 async fn verify(
-    project: &Project,
+    session: &Session,
     sample: Option<Percentage>,
     no_wait: bool,
     out: &CacheOutput,
 ) -> Result<u8> {
-    let cache: Cache = open_cache(project, CacheAccess::Inspect).await?;
+    let cache: Cache = session.open_cache(CacheAccess::Inspect).await?;
     let wait = wait_unless(no_wait, out.format);
     let _alone = if cache.is_writable() {
         Some(cache.lock_exclusive(&wait).await?)

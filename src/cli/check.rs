@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::{OTHER_INTERRUPT_NOTE, watch_for_interrupts};
-use super::{load_config, print_error, print_line, runtime, select};
+use super::{config_source, print_error, print_line, runtime};
+use crate::app::{Run, Session};
 use crate::cache::{Cache, CacheAccess};
 use crate::config::connection::Connection;
 use crate::config::problem::Problems;
@@ -25,7 +26,7 @@ use crate::plan::check::{self, Endpoint};
 use crate::plan::lost_entities::{self, LostEntities};
 use crate::plan::project::Project;
 use crate::plan::stale::Verdict;
-use crate::plan::{HashProgress, PlanRequest, Planner};
+use crate::plan::{HashProgress, PlanRequest};
 use crate::report::json::JsonReport;
 use crate::report::output::{self, OutputStream};
 use crate::report::plain::pluralize;
@@ -52,15 +53,16 @@ struct CheckFinding {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
-    let found = Arc::new(load_config(global.file.as_deref())?);
+    let found = Arc::new(config_source(global)?.load()?);
     let mut shown = CheckReport::new(command.format);
-    let project = match Project::new(found.clone()) {
-        Ok(project) => project,
+    let session = match Session::from_config(found.clone()) {
+        Ok(session) => session,
         Err(error) => {
             shown.show_config_error(&error);
             return Ok(error.kind().exit_code());
         }
     };
+    let project = &session.project;
     let flows: Vec<_> = project.graph.flows().cloned().collect();
     shown.show_config(|| resolved_config(&project.config, &flows));
     let files = match found.sources.len() {
@@ -95,10 +97,10 @@ pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
         result: Ok("no circle, no store twice".into()),
         took: None,
     });
-    let (project, remarks) = if command.offline {
-        (project, Vec::new())
+    let (session, remarks) = if command.offline {
+        (session, Vec::new())
     } else {
-        runtime()?.block_on(check_everything(project, &mut shown))?
+        runtime()?.block_on(check_everything(session, &mut shown))?
     };
     let warnings = Problems::from_warnings(&found.sources, &config.warnings);
     let passed_over = config
@@ -122,40 +124,41 @@ pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
     };
     drop(flows);
     // The process ends: to take apart what is known would cost a tenth of the time.
-    std::mem::forget((project, found));
+    std::mem::forget((session, found));
     Ok(code)
 }
 
 /// Looks at what the config speaks of, and shows what was found; gives what is to be said of it
 /// besides.
 async fn check_everything(
-    project: Project,
+    session: Session,
     shown: &mut CheckReport,
-) -> Result<(Project, Vec<String>)> {
+) -> Result<(Session, Vec<String>)> {
     // All of it ends by one of these: what has begun to see signals keeps them from ending the
     // process.
     let interrupted = watch_for_interrupts(OTHER_INTERRUPT_NOTE);
-    let folder = project.cache_folder();
+    let folder = session.project.cache_folder();
     let cache = Cache::check(&folder).await.map_err(Error::from);
     let name = folder
         .real_path
-        .strip_prefix(project.root())
+        .strip_prefix(session.project.root())
         .unwrap_or(&folder.real_path)
         .display()
         .to_string();
-    let (project, mut stuck) = if cache.is_ok() {
-        blocked_flows(project, &interrupted).await?
+    let (session, mut stuck) = if cache.is_ok() {
+        blocked_flows(session, &interrupted).await?
     } else {
-        (project, HashMap::new())
+        (session, HashMap::new())
     };
+    let project = &session.project;
     shown.show_result(&CheckFinding {
         what: "cache",
         name,
         result: cache.map(|()| "can be used".to_string()),
         took: None,
     });
-    let tables = unless_interrupted(&interrupted, check::probe_tables(&project)).await?;
-    let checked = check::check(&project, &tables);
+    let tables = unless_interrupted(&interrupted, check::probe_tables(project)).await?;
+    let checked = check::check(project, &tables);
     // What was given up is no finding.
     unless_interrupted(&interrupted, ready(())).await?;
     let mut remarks = Vec::new();
@@ -183,13 +186,13 @@ async fn check_everything(
             took: Some(checked.elapsed),
         });
     }
-    for looked in lost_entities(&project).await? {
+    for looked in lost_entities(project).await? {
         shown.show_result(&looked);
     }
-    for looked in unless_interrupted(&interrupted, ping_connections(&project)).await? {
+    for looked in unless_interrupted(&interrupted, ping_connections(project)).await? {
         shown.show_result(&looked);
     }
-    Ok((project, remarks))
+    Ok((session, remarks))
 }
 
 /// Waits for something, but no longer than the command goes on.
@@ -207,14 +210,15 @@ async fn unless_interrupted<T>(
 
 /// Why a build would not make flows whose home and store are well by themselves.
 async fn blocked_flows(
-    project: Project,
+    session: Session,
     interrupted: &CancellationToken,
-) -> Result<(Project, HashMap<FlowName, Error>)> {
-    let selected = select(&Selection::default(), &project)?;
+) -> Result<(Session, HashMap<FlowName, Error>)> {
+    let selected = session.select(&Selection::default())?;
     let hashing = Arc::<HashProgress>::default();
     let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
     let request = PlanRequest::new(selected, interrupted.clone(), hashing);
-    let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
+    let Run { loaded, planner } = session.start(request, CacheAccess::Inspect).await?;
+    let mut planner = planner;
     let plan = planner.plan().await?;
     planner.write_back().await?;
     if let Some(progress) = &mut progress {
@@ -250,7 +254,8 @@ async fn blocked_flows(
         .cloned()
         .collect();
     said.iter().for_each(|name| drop(blocked.remove(name)));
-    Ok((planner.context.project, blocked))
+    let project = planner.context.project;
+    Ok((Session { loaded, project }, blocked))
 }
 
 /// What the config says and has no effect.

@@ -10,15 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::wait_unless;
-use super::{load_project, open_cache, print_line, runtime, select};
+use super::{open_session, print_line, runtime};
+use crate::app::Session;
 use crate::cache::index::IndexChanges;
 use crate::cache::{Cache, CacheAccess, CacheLockWait, WaitCallback};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::Flow;
 use crate::fs::{self, Lock, LockError};
 use crate::graph::selection::Selection;
-use crate::plan::project::Project;
-use crate::plan::{PlanRequest, Planner};
+use crate::plan::PlanRequest;
 use crate::report::output::OutputStream;
 use crate::report::plain::{format_bytes, pluralize};
 use crate::store::receipt::Receipt;
@@ -58,10 +58,10 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
         );
         return Err(error.with_hint("hygge clean empties the cache; hygge clean --stores FLOW --yes removes what was published"));
     }
-    let (_, project) = load_project(global.file.as_deref())?;
+    let session = open_session(global)?;
     runtime()?.block_on(async {
         if clean.stores.is_empty() && !clean.orphans {
-            let cache = open_cache(&project, CacheAccess::Inspect).await?;
+            let cache = session.open_cache(CacheAccess::Inspect).await?;
             let freed = cache
                 .clear(&wait_unless(clean.no_wait, OutputFormat::Text))
                 .await?;
@@ -72,6 +72,7 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
             ));
             return Ok(0);
         }
+        let project = &session.project;
         let folder = project.cache_folder();
         let entities = project
             .graph
@@ -86,9 +87,9 @@ pub(super) fn run(global: &GlobalArgs, clean: &Clean) -> Result<u8> {
             wait: wait_unless(clean.no_wait, OutputFormat::Text),
         };
         let targets = if clean.orphans {
-            orphan_targets(project).await?
+            orphan_targets(session).await?
         } else {
-            published_targets(&project, &clean.stores)?
+            published_targets(&session, &clean.stores)?
         };
         let cleared = cleaning.run(&targets, clean).await;
         // They are no loss that a build should stop at.
@@ -119,13 +120,13 @@ struct CleanTarget {
 }
 
 /// The stores of flows of the config.
-fn published_targets(project: &Project, flows: &[String]) -> Result<Vec<CleanTarget>> {
+fn published_targets(session: &Session, flows: &[String]) -> Result<Vec<CleanTarget>> {
     let selection = Selection {
         include: flows.to_vec(),
         only: true,
         ..Selection::default()
     };
-    let named = select(&selection, project)?.named;
+    let (project, named) = (&session.project, session.select(&selection)?.named);
     let flows = named
         .iter()
         .filter_map(|name| project.graph.flow(name.as_str()));
@@ -141,10 +142,10 @@ fn published_targets(project: &Project, flows: &[String]) -> Result<Vec<CleanTar
 
 /// The stores that no flow has any more, in the order of their flows. What a flow reads is left
 /// alone.
-async fn orphan_targets(project: Project) -> Result<Vec<CleanTarget>> {
-    let selected = select(&Selection::default(), &project)?;
+async fn orphan_targets(session: Session) -> Result<Vec<CleanTarget>> {
+    let selected = session.select(&Selection::default())?;
     let request = PlanRequest::new(selected, CancellationToken::new(), Arc::default());
-    let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
+    let mut planner = session.start(request, CacheAccess::Inspect).await?.planner;
     let (removable, others) = planner.removable_stores().await?;
     for flow in others {
         print_line(&format!(

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::config::loader::LoadedConfig;
+use crate::app::Run;
 use crate::error::{Error, ErrorKind, Result, join_limited};
 use crate::flow::Flow;
 use crate::fs;
@@ -65,8 +65,8 @@ pub(super) fn check_stamp(stamp: &Path, syntax: Syntax) -> Result<()> {
 
 /// True for a file that the build reads, whoever makes it: one of the config, of a home, of a
 /// database.
-pub(super) fn is_input(found: &LoadedConfig, planner: &Planner, file: &Path) -> bool {
-    let needed = collect_dependencies(found, planner, |_| false);
+pub(super) fn is_input(run: &Run, file: &Path) -> bool {
+    let needed = collect_dependencies(run, |_| false);
     needed.paths.iter().any(|path| {
         path.file_name() == file.file_name() && fs::real_path(path).is_ok_and(|real| real == file)
     })
@@ -75,20 +75,15 @@ pub(super) fn is_input(found: &LoadedConfig, planner: &Planner, file: &Path) -> 
 /// Writes the rule: the stamp depends on the config, on every input file, on every folder that is
 /// listed, and on the files of SQLite databases. Gives what its reader is to be warned of, in
 /// words.
-pub(super) fn write(
-    path: &Path,
-    stamp: &Path,
-    syntax: Syntax,
-    found: &LoadedConfig,
-    planner: &Planner,
-) -> Result<Vec<String>> {
-    let graph = &planner.context.project.graph;
-    let made: BTreeSet<&Path> = graph
+pub(super) fn write(path: &Path, stamp: &Path, syntax: Syntax, run: &Run) -> Result<Vec<String>> {
+    let project = &run.planner.context.project;
+    let made: BTreeSet<&Path> = project
+        .graph
         .flows()
-        .filter_map(|flow| planner.context.project.store_id(flow).folder())
+        .filter_map(|flow| project.store_id(flow).folder())
         .collect();
     let is_made = |path: &Path| path.ancestors().any(|above| made.contains(above));
-    let needed = collect_dependencies(found, planner, |path| {
+    let needed = collect_dependencies(run, |path| {
         fs::real_path(path).is_ok_and(|real| is_made(&real))
     });
     let (mut kept, mut lost) = (BTreeSet::new(), Vec::new());
@@ -154,21 +149,18 @@ impl Syntax {
     }
 }
 
-fn collect_dependencies(
-    found: &LoadedConfig,
-    planner: &Planner,
-    is_left_out: impl Fn(&Path) -> bool,
-) -> Dependencies {
+fn collect_dependencies(run: &Run, is_left_out: impl Fn(&Path) -> bool) -> Dependencies {
+    let (loaded, planner) = (&run.loaded, &run.planner);
     let mut needed = Dependencies {
-        paths: found
+        paths: loaded
             .sources
             .iter()
             .map(|source| source.path.clone())
             .collect(),
         ..Dependencies::default()
     };
-    needed.paths.extend(found.folders.iter().cloned());
-    needed.paths.extend(found.env_file.clone());
+    needed.paths.extend(loaded.folders.iter().cloned());
+    needed.paths.extend(loaded.env_file.clone());
     for name in &planner.context.request.selected.flows {
         if let Some(flow) = planner.context.project.graph.flow(name.as_str()) {
             add_database(flow, planner, &mut needed);

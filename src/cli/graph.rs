@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::args::GlobalArgs;
 use super::depfile::escape_for_make;
-use super::{load_project, print_bytes};
+use super::{open_session, print_bytes};
+use crate::app::Session;
 use crate::error::{Error, ErrorKind, Result, escape};
 use crate::flow::FlowName;
 use crate::graph::Graph;
@@ -36,12 +37,12 @@ enum GraphFormat {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, command: &GraphArgs) -> Result<u8> {
-    let (found, project) = load_project(global.file.as_deref())?;
+    let Session { loaded, project } = open_session(global)?;
     let text = match command.format {
         GraphFormat::Dot => dot(&project.graph),
         GraphFormat::Mermaid => mermaid(&project.graph),
         GraphFormat::Json => object(&project.graph),
-        GraphFormat::Make => make(&project.graph, found.path())?,
+        GraphFormat::Make => make(&project.graph, loaded.path())?,
     };
     print_bytes(text.as_bytes())
 }

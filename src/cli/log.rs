@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::args::{GlobalArgs, OutputFormat};
-use super::{load_project, open_cache, print_line, runtime};
+use super::{open_session, print_line, runtime};
 use crate::cache::history::{FlowRun, Run};
 use crate::cache::{Cache, CacheAccess};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,11 +32,12 @@ pub(super) struct Log {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, log: &Log) -> Result<u8> {
-    let (_, project) = load_project(global.file.as_deref())?;
+    let session = open_session(global)?;
+    let project = &session.project;
     runtime()?.block_on(async {
-        let cache = Arc::new(open_cache(&project, CacheAccess::Inspect).await?);
+        let cache = Arc::new(session.open_cache(CacheAccess::Inspect).await?);
         let flows = match &log.flow {
-            Some(flow) => Some(flows(flow, &project, &cache).await?),
+            Some(flow) => Some(flows(flow, project, &cache).await?),
             None => None,
         };
         let runs = cache

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use super::depfile::{self, Syntax};
-use crate::config::loader::LoadedConfig;
+use crate::app::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs;
-use crate::plan::Planner;
 
 /// The files that were named.
 pub(super) struct OutputFiles<'b> {
@@ -51,10 +50,9 @@ impl<'b> OutputFiles<'b> {
     }
 
     /// None of them is a file of the config or an input.
-    pub(super) fn check_not_inputs(&self, found: &LoadedConfig, planner: &Planner) -> Result<()> {
+    pub(super) fn check_not_inputs(&self, run: &Run) -> Result<()> {
         for (option, path) in self.given_files() {
-            if fs::stat(path)?.is_some() && depfile::is_input(found, planner, &fs::real_path(path)?)
-            {
+            if fs::stat(path)?.is_some() && depfile::is_input(run, &fs::real_path(path)?) {
                 return fail(
                     format!("{option} {}: the build reads this file", path.display()),
                     "name another file",

@@ -6,19 +6,17 @@ use std::time::Instant;
 use clap::Args as ClapArgs;
 
 use super::args::{GlobalArgs, OutputFormat};
-use super::build::{exit_code, keep_staged, new_report};
+use super::build::{exit_code, keep_staged, new_reports};
 use super::wait_options::{BUILD_INTERRUPT_NOTE, WaitOptions, watch_for_interrupts};
-use super::{load_project, open_cache, runtime, select};
+use super::{open_session, runtime};
+use crate::app::Session;
 use crate::cache::CacheAccess;
 use crate::cache::history::PastSet;
 use crate::error::{Error, ErrorKind, Result};
-use crate::execute;
-use crate::execute::event::Summary;
+use crate::execute::RunOptions;
 use crate::flow::FlowName;
-use crate::graph::selection::Selection;
-use crate::plan::project::Project;
-use crate::plan::stale::Verdict;
-use crate::plan::{HashProgress, PlanRequest, Planner, RestoreTarget};
+use crate::plan::{HashProgress, PlanRequest, RestoreTarget};
+use crate::report::Report;
 use crate::store::receipt::PublishedSet;
 
 /// Publish an earlier set of a flow again; it stays until `restore --latest` or `build --force`
@@ -43,45 +41,30 @@ pub(super) struct Restore {
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
     let began = Instant::now();
-    let (_, project) = load_project(global.file.as_deref())?;
-    let mut selected = select(
-        &Selection {
-            include: vec![restore.flow.clone()],
-            only: true,
-            ..Selection::default()
-        },
-        &project,
-    )?;
-    let names: Vec<FlowName> = selected.named.iter().cloned().collect();
-    let [flow] = names.as_slice() else {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("{:?} is {} flows", restore.flow, names.len()),
-        )
-        .with_hint("name one flow"));
-    };
-    selected.flows.retain(|name| name == flow);
+    let session = open_session(global)?;
+    let (flow, mut selected) = session.select_one(&restore.flow, |_| "name one flow".into())?;
+    selected.flows.retain(|name| *name == flow);
     runtime()?.block_on(async {
         // First: a store's database may be waited for before there is a plan.
         let interrupted = watch_for_interrupts(BUILD_INTERRUPT_NOTE);
-        let set = find_set(&project, flow, restore).await?;
+        let set = find_set(&session, &flow, restore).await?;
         let put_back = RestoreTarget {
-            flow: flow.clone(),
+            flow,
             set,
             pinned: !restore.latest,
         };
         let hashing: Arc<HashProgress> = Arc::default();
-        let mut report = new_report(restore.format, &hashing);
+        let mut reports = new_reports(restore.format, &hashing);
         let request = PlanRequest {
             accept_shrink: true,
             restore: Some(put_back),
             ..PlanRequest::new(selected, interrupted.clone(), hashing)
         };
         let access = CacheAccess::Build(restore.patience.to_wait(&interrupted, restore.format));
-        let mut planner = Planner::new(project, request, access).await?;
-        let plan = planner.plan().await?;
-        let config = &planner.context.project.config.options;
-        let options = execute::RunOptions {
+        let mut run = session.start(request, access).await?;
+        let plan = run.planner.plan().await?;
+        let config = &run.planner.context.project.config.options;
+        let options = RunOptions {
             jobs: 1,
             fail_fast: false,
             continue_on_error: true,
@@ -91,30 +74,21 @@ pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
             keep_staged: keep_staged(config.cache_keep),
             interrupted,
         };
-        let mut summary = if plan.flows.iter().all(|step| step.verdict == Verdict::Fresh) {
-            Summary {
-                fresh: plan.flows.len(),
-                ..Summary::default()
-            }
-        } else {
-            execute::run(&mut planner, plan, options, &mut |event| {
-                report.event(&event)
-            })
-            .await?
-        };
+        let mut summary = run.execute(plan, options, &mut reports).await?;
         summary.took = began.elapsed();
-        report.summary(&summary, planner.hashed_bytes());
-        drop(planner.close().await);
+        reports.summary(&summary, run.planner.hashed_bytes());
+        drop(run.planner.close().await);
         Ok(exit_code(&summary))
     })
 }
 
 /// The set that was asked for; none where it is what the receipt says is the latest.
 async fn find_set(
-    project: &Project,
+    session: &Session,
     flow: &FlowName,
     restore: &Restore,
 ) -> Result<Option<PastSet>> {
+    let project = &session.project;
     let described = project
         .graph
         .flow(flow.as_str())
@@ -126,7 +100,7 @@ async fn find_set(
     if restore.latest && published.is_some() {
         return Ok(None);
     }
-    let cache = Arc::new(open_cache(project, CacheAccess::Inspect).await?);
+    let cache = Arc::new(session.open_cache(CacheAccess::Inspect).await?);
     let sets = cache.index.past_sets(project.store_id(described)).await?;
     let found = match (restore.run, &published) {
         (Some(run), _) => sets.iter().find(|set| set.run == run),

@@ -58,15 +58,6 @@ impl WaitOptions {
     }
 }
 
-/// Not waiting at all.
-pub(super) fn without_waiting() -> CacheLockWait {
-    CacheLockWait {
-        limit: Some(Duration::ZERO),
-        interrupted: CancellationToken::new(),
-        on_wait: WaitCallback::default(),
-    }
-}
-
 /// Waiting for who has the cache as long as it takes, or not at all; until Ctrl-C.
 pub(super) fn wait_unless(no_wait: bool, format: OutputFormat) -> CacheLockWait {
     CacheLockWait {

@@ -7,12 +7,11 @@ use serde_json::json;
 
 use super::args::{GlobalArgs, OutputFormat};
 use super::wait_options::{OTHER_INTERRUPT_NOTE, watch_for_interrupts};
-use super::{load_project, print_line, runtime, select};
+use super::{open_session, print_line, runtime};
 use crate::cache::CacheAccess;
 use crate::cache::history::Run;
 use crate::error::{Error, ErrorKind, Result, join_limited};
 use crate::flow::FlowName;
-use crate::graph::selection::Selection;
 use crate::plan::stale::Verdict;
 use crate::plan::{HashProgress, PlanRequest, PlannedFlow, Planner};
 use crate::report::json::{self as objects, JsonReport};
@@ -41,31 +40,11 @@ pub(super) struct Why {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, why: &Why) -> Result<u8> {
-    let (_, project) = load_project(global.file.as_deref())?;
-    let selected = select(
-        &Selection {
-            include: vec![why.flow.clone()],
-            ..Selection::default()
-        },
-        &project,
-    )?;
-    let names: Vec<&str> = selected.named.iter().map(FlowName::as_str).collect();
-    let [name] = names.as_slice() else {
-        let error = Error::new(
-            ErrorKind::Config,
-            format!("{:?} is {} flows", why.flow, names.len()),
-        );
-        return Err(error.with_hint(format!(
-            "hygge why asks about one: {}",
-            names
-                .iter()
-                .take(10)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(", ")
-        )));
-    };
-    let flow = FlowName::from(*name);
+    let session = open_session(global)?;
+    let (flow, selected) = session.select_one(&why.flow, |names| {
+        let names: Vec<&str> = names.iter().map(FlowName::as_str).take(10).collect();
+        format!("hygge why asks about one: {}", names.join(", "))
+    })?;
     runtime()?.block_on(async {
         let (hashing, interrupted) = (
             Arc::<HashProgress>::default(),
@@ -73,7 +52,7 @@ pub(super) fn run(global: &GlobalArgs, why: &Why) -> Result<u8> {
         );
         let mut progress = output::is_terminal().then(|| Progress::new(hashing.clone()));
         let request = PlanRequest::new(selected, interrupted, hashing);
-        let mut planner = Planner::new(project, request, CacheAccess::Inspect).await?;
+        let mut planner = session.start(request, CacheAccess::Inspect).await?.planner;
         planner.observe(std::slice::from_ref(&flow)).await?;
         let plan = planner.plan().await?;
         if let Some(progress) = &mut progress {

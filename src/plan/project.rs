@@ -109,12 +109,17 @@ impl Project {
         flow.store.open(self.store_id(flow))
     }
 
+    /// The folder of the cache, links resolved.
+    pub fn real_cache_folder(&self) -> &Path {
+        let written = &self.config.options.cache_folder;
+        self.real_paths.get(written).unwrap_or(written)
+    }
+
     /// Where the cache is.
     pub fn cache_folder(&self) -> CacheFolder {
         let written = &self.config.options.cache_folder;
-        let real = self.real_paths.get(written).unwrap_or(written).clone();
         CacheFolder {
-            real_path: real,
+            real_path: self.real_cache_folder().to_path_buf(),
             root: written.parent().unwrap_or(written).to_path_buf(),
         }
     }

@@ -1,0 +1,129 @@
+//! A session: a project that is open, as long as a command works with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Run;
+use crate::cache::{Cache, CacheAccess};
+use crate::config::loader::{self, LoadedConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::FlowName;
+use crate::graph::selection::{SelectedFlows, Selection};
+use crate::plan::project::Project;
+use crate::plan::{PlanRequest, Planner};
+use crate::threads;
+
+/// Where a config is looked for, and what its variables are.
+#[derive(Clone, Debug)]
+pub struct ConfigSource {
+    /// The file that was named.
+    pub file: Option<PathBuf>,
+    /// The folder from which it is looked for.
+    pub working_folder: PathBuf,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl ConfigSource {
+    /// Reads the config.
+    ///
+    /// # Errors
+    /// It cannot be found, or cannot be read.
+    pub fn load(&self) -> Result<LoadedConfig> {
+        // Files of the config are parsed on all processors.
+        threads::start_rayon_pool()?;
+        let file = self.file.as_deref();
+        loader::load(file, &self.working_folder, &self.environment)
+    }
+}
+
+/// A project that is open.
+#[derive(Debug)]
+pub struct Session {
+    /// The config as it was read.
+    pub loaded: Arc<LoadedConfig>,
+    /// The project that it is of.
+    pub project: Project,
+}
+
+impl Session {
+    /// Reads a config and understands it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn open(source: &ConfigSource) -> Result<Self> {
+        Self::from_config(Arc::new(source.load()?))
+    }
+
+    /// Understands a config that was read.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_config(loaded: Arc<LoadedConfig>) -> Result<Self> {
+        let project = Project::new(loaded.clone())?;
+        Ok(Self { loaded, project })
+    }
+
+    /// The flows that a selection means. One without entities is said to be that, not to be
+    /// unknown.
+    ///
+    /// # Errors
+    /// A word of it means no flow.
+    pub fn select(&self, selection: &Selection) -> Result<SelectedFlows> {
+        selection.resolve(&self.project.graph).map_err(|error| {
+            let without = &self.project.config.without_entities;
+            match selection.include.iter().find(|name| without.contains(name)) {
+                Some(name) => Error::new(ErrorKind::Config, format!("flow {name} has no entities"))
+                    .with_hint("hygge check --offline says why"),
+                None => error,
+            }
+        })
+    }
+
+    /// The one flow that a word means, and what it needs; `hint` says what to do with the names
+    /// where they are several.
+    ///
+    /// # Errors
+    /// It means none, or several.
+    pub fn select_one(
+        &self,
+        word: &str,
+        hint: impl FnOnce(&[FlowName]) -> String,
+    ) -> Result<(FlowName, SelectedFlows)> {
+        let selected = self.select(&Selection {
+            include: vec![word.to_string()],
+            ..Selection::default()
+        })?;
+        let names: Vec<FlowName> = selected.named.iter().cloned().collect();
+        match names.as_slice() {
+            [name] => Ok((name.clone(), selected)),
+            names => {
+                let error = format!("{word:?} is {} flows", names.len());
+                Err(Error::new(ErrorKind::Config, error).with_hint(hint(names)))
+            }
+        }
+    }
+
+    /// Opens the cache of the project.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub async fn open_cache(&self, access: CacheAccess) -> Result<Cache> {
+        Ok(Cache::open(&self.project.cache_folder(), access).await?)
+    }
+
+    /// The folder of the cache, links resolved.
+    pub fn cache_folder(&self) -> &Path {
+        self.project.real_cache_folder()
+    }
+
+    /// Opens the cache and looks at the flows of a request; nothing is judged yet.
+    ///
+    /// # Errors
+    /// The cache cannot be used.
+    pub async fn start(self, request: PlanRequest, access: CacheAccess) -> Result<Run> {
+        let planner = Planner::new(self.project, request, access).await?;
+        Ok(Run::new(self.loaded, planner))
+    }
+}
