@@ -87,6 +87,17 @@ impl Error {
         }
     }
 
+    /// The run shall end.
+    pub fn interrupted() -> Self {
+        Self::new(ErrorKind::Interrupted, "interrupted")
+    }
+
+    /// Something is not as hygge itself has left it: no data and no config can be the cause.
+    pub fn internal(source: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Flow, format!("internal error: {source}"))
+            .with_hint("this is a fault of hygge: please report it; nothing was published")
+    }
+
     /// A panic of a library becomes the error of the flow whose data it met.
     pub fn from_panic(panic: Box<dyn Any + Send>) -> Self {
         let text = panic

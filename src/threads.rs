@@ -15,9 +15,10 @@ use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 use crate::error::thread_spawn::ThreadSpawnError;
-use crate::error::{Error, ErrorKind, Result, catch_panic};
+use crate::error::{Error, Result, catch_panic};
 
 /// Begins the threads that work is shared between. They are begun once.
 ///
@@ -41,6 +42,14 @@ pub fn start_rayon_pool() -> Result<()> {
 pub fn build_runtime(builder: &mut Builder) -> Result<Runtime> {
     let built = catch_panic(|| builder.worker_threads(1).build())?;
     built.map_err(|error| ThreadSpawnError(error.to_string()).into())
+}
+
+/// Why a task brought nothing back: what it did panicked.
+pub fn join_error(error: JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => Error::from_panic(panic),
+        Err(error) => Error::internal(error),
+    }
 }
 
 /// Something to do on a thread.
@@ -76,7 +85,7 @@ impl ThreadPool {
             match waited.await {
                 Ok(Ok(done)) => Ok(done),
                 Ok(Err(panic)) => resume_unwind(panic),
-                Err(error) => Err(Error::new(ErrorKind::Flow, error)),
+                Err(error) => Err(Error::internal(error)),
             }
         }
     }

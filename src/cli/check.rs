@@ -203,7 +203,7 @@ async fn unless_interrupted<T>(
     tokio::select! {
         // Whatever it has found by then.
         biased;
-        () = interrupted.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        () = interrupted.cancelled() => Err(Error::interrupted()),
         done = work => Ok(done),
     }
 }

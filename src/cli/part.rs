@@ -45,8 +45,7 @@ pub(super) fn run(command: &PartArgs) -> Result<u8> {
         JobSpec::read(&text)?.run(fs::real_path(&command.into)?, &CancellationToken::new())?;
     let mut lines = Vec::new();
     for part in made {
-        serde_json::to_writer(&mut lines, &part)
-            .map_err(|error| Error::new(ErrorKind::Start, error))?;
+        serde_json::to_writer(&mut lines, &part).map_err(Error::internal)?;
         lines.push(b'\n');
     }
     print_bytes(&lines)

@@ -144,7 +144,7 @@ pub fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stati
         };
         tokio::select! {
             done = with_timeout(limit, work) => done,
-            () = interrupted => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            () = interrupted => Err(Error::interrupted()),
         }
     })
     .wait()?

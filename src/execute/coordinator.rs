@@ -34,7 +34,7 @@ use crate::home::ReadSession;
 use crate::plan::stale::{Reason, Verdict};
 use crate::plan::work::PlannedPart;
 use crate::plan::{Plan, PlannedFlow, Planner};
-use crate::threads::ThreadPool;
+use crate::threads::{ThreadPool, join_error};
 
 /// How many stores are taken at once. They may all wait for other processes: the threads that make
 /// parts, which those may wait for in turn, are never among them.
@@ -303,7 +303,7 @@ impl<'r> Coordinator<'r> {
             }
             (_, None) => self.end_flow(
                 &flow,
-                Outcome::Failed(Error::new(ErrorKind::Flow, "it has no work")),
+                Outcome::Failed(Error::internal("it has no work")),
                 began,
             ),
             (_, Some(work)) => {
@@ -436,7 +436,7 @@ impl<'r> Coordinator<'r> {
                 )),
                 _,
             ) => self.fail(&flow, error),
-            (Err(error), _) => self.fail(&flow, panic_error(error)),
+            (Err(error), _) => self.fail(&flow, join_error(error)),
             (Ok((_, TaskResult::Made(Ok(_)))), _) => {}
         }
         self.end_failed(&flow);
@@ -665,12 +665,5 @@ impl<'r> Coordinator<'r> {
         if !changes.is_empty() {
             self.recorder.record(changes);
         }
-    }
-}
-
-fn panic_error(error: JoinError) -> Error {
-    match error.try_into_panic() {
-        Ok(panic) => Error::from_panic(panic),
-        Err(error) => Error::new(ErrorKind::Flow, error),
     }
 }

@@ -342,8 +342,7 @@ impl JobSpec {
                     record,
                 }],
             };
-            let text =
-                serde_json::to_vec(&part).map_err(|error| Error::new(ErrorKind::Flow, error))?;
+            let text = serde_json::to_vec(&part).map_err(Error::internal)?;
             nofollow::write_atomically(&place, &text)?;
             made.push(part);
         }

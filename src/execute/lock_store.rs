@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::connection::run_with_timeout;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::flow::Flow;
 use crate::fs::{self, Barriers, Lock, LockError};
 use crate::storage::Version;
@@ -88,7 +88,7 @@ impl StoreLocker {
                 Err(error) => return Err(error.into()),
             };
             if self.interrupted.is_cancelled() {
-                return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+                return Err(Error::interrupted());
             }
             if self
                 .lock_timeout

@@ -13,12 +13,13 @@ use super::task::{InputError, write_part};
 use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::UnfinishedPart;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::OutputSpec;
 use crate::format::batch::concat_batches;
 use crate::home::PartBatch;
 use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, TableWork, partition_part_key};
+use crate::threads::join_error;
 
 /// How a partition is read.
 pub(super) struct PartitionTask<'a> {
@@ -50,7 +51,7 @@ impl RowStream<'_> {
         let came = self.runtime.block_on(async {
             tokio::select! {
                 batch = batches.recv() => Ok(batch),
-                () = interrupted.cancelled() => Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+                () = interrupted.cancelled() => Err(Error::interrupted()),
             }
         })?;
         if let Some(batch) = &came {
@@ -61,13 +62,7 @@ impl RowStream<'_> {
         let Some(reading) = self.read_task.take() else {
             return Ok(None);
         };
-        let read =
-            self.runtime
-                .block_on(reading)
-                .map_err(|error| match error.try_into_panic() {
-                    Ok(panic) => Error::from_panic(panic),
-                    Err(error) => Error::new(ErrorKind::Flow, error),
-                })??;
+        let read = self.runtime.block_on(reading).map_err(join_error)??;
         if read != self.rows {
             return Err(InputError::RowCount {
                 read,
@@ -95,7 +90,7 @@ impl PartitionTask<'_> {
     /// Reads the partition, and gives its parts by their keys.
     pub(super) fn make_parts(&self) -> Result<Vec<(Fingerprint, PartRecord)>> {
         let Some(reading) = self.table.session.clone() else {
-            return Err(Error::new(ErrorKind::Flow, "its table was not opened"));
+            return Err(Error::internal("its table was not opened"));
         };
         let (sender, batches) = mpsc::channel(self.queue_size);
         let rows = self.target.rows_per_file.unwrap_or(DEFAULT_ROWS_PER_PART);

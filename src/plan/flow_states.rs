@@ -88,7 +88,7 @@ impl FlowStates {
         let interrupted = &context.request.interrupted;
         let observed = probe::probe(&looked_at, &mut self.index_cache, interrupted);
         if interrupted.is_cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+            return Err(Error::interrupted());
         }
         self.unchanged.retain(|name| !names.contains(name));
         let all = names.iter().cloned().collect();

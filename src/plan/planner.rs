@@ -222,7 +222,7 @@ impl Planner {
         };
         let Some(answers) = answers else {
             self.context.databases.wait_for_cancellations().await;
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+            return Err(Error::interrupted());
         };
         self.tables.extend(answers);
         Ok(())

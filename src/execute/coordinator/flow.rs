@@ -123,7 +123,7 @@ impl Coordinator<'_> {
         let running = self
             .running
             .get_mut(name)
-            .ok_or_else(|| Error::new(ErrorKind::Flow, "the flow is not running"))?;
+            .ok_or_else(|| Error::internal("the flow is not running"))?;
         let closing = running.session_close.take();
         let made: Vec<MadeParts> = running.made.iter().flatten().cloned().collect();
         let (work, made) = running.work.with_made_parts(&made);
@@ -235,10 +235,10 @@ impl Coordinator<'_> {
             .map_or(&self.options.interrupted, FlowTimer::interrupted)
             .clone();
         let task = self.tasks.spawn(async move {
-            let Some(table) = described.home.as_rows() else { return TaskResult::Opened(Err(Error::new(ErrorKind::Flow, "it has no table"))) };
+            let Some(table) = described.home.as_rows() else { return TaskResult::Opened(Err(Error::internal("it has no table"))) };
             tokio::select! {
                 opened = table.open_session(&databases, &before) => TaskResult::Opened(opened.map(|reading| (reading, stay))),
-                () = interrupted.cancelled() => TaskResult::Opened(Err(Error::new(ErrorKind::Interrupted, "interrupted"))),
+                () = interrupted.cancelled() => TaskResult::Opened(Err(Error::interrupted())),
             }
         });
         self.running_tasks

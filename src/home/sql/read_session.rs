@@ -245,9 +245,7 @@ impl SqlReadSession {
             .map_err(|error| self.record_failure(error.into()))?;
         if let Some(batch) = filling.finish()? {
             // Nobody receives any more: the flow has failed.
-            rows.send(batch)
-                .await
-                .map_err(|_| Error::new(ErrorKind::Interrupted, "interrupted"))?;
+            rows.send(batch).await.map_err(|_| Error::interrupted())?;
         }
         Ok(filling.total_rows())
     }

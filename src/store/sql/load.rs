@@ -68,7 +68,7 @@ pub(super) fn publish(
     let loaded = loading.wait()??;
     fed?;
     let Some((receipt, remarks)) = loaded else {
-        return Err(Error::new(ErrorKind::Interrupted, "interrupted").into());
+        return Err(Error::interrupted().into());
     };
     remarks
         .into_iter()
@@ -123,7 +123,7 @@ impl TableLoad {
         };
         let (_turn, mut session) = tokio::select! {
             opened = opening => opened?,
-            () = interrupted.cancelled() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+            () = interrupted.cancelled() => return Err(Error::interrupted()),
         };
         let canceller = session.canceller();
         let mut watching = JoinSet::new();
@@ -139,14 +139,12 @@ impl TableLoad {
             loaded = self.load_locked(&mut session, &mut messages) => loaded,
             () = interrupted.cancelled() => {
                 canceller.cancel().await;
-                Err(Error::new(ErrorKind::Interrupted, "interrupted"))
+                Err(Error::interrupted())
             }
         };
         drop(watching);
         let loaded = match loaded {
-            Err(_) if interrupted.is_cancelled() => {
-                Err(Error::new(ErrorKind::Interrupted, "interrupted"))
-            }
+            Err(_) if interrupted.is_cancelled() => Err(Error::interrupted()),
             Err(error) => Err(session.name_untrusted_caller(error).await),
             loaded => loaded,
         };

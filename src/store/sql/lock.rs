@@ -149,7 +149,7 @@ impl TableLockWait {
     /// Waits for a moment; fails where that was long enough.
     async fn pause(&self, store: &SqlStore, began: Instant, is_told: &mut bool) -> Result<()> {
         if self.interrupted.is_cancelled() {
-            return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
+            return Err(Error::interrupted());
         }
         if self.timeout.is_some_and(|limit| began.elapsed() >= limit) {
             let error = format!(
