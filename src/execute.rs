@@ -5,6 +5,7 @@ pub mod event;
 pub mod job;
 mod lock_store;
 mod partition;
+mod publication;
 mod task;
 
 use std::time::Duration;

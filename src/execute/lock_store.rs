@@ -31,16 +31,23 @@ pub(super) struct LockedStore {
     pub(super) notes: PublishNotes,
 }
 
-/// What taking a store needs.
+/// What all stores of a run are taken and published with.
+#[derive(Clone, Debug)]
+pub(super) struct StoreAccess {
+    pub(super) cache: Arc<Cache>,
+    pub(super) barriers: Arc<Barriers>,
+    pub(super) keep_staged: KeepStaged,
+    pub(super) accept_shrink: bool,
+    pub(super) lock_timeout: Option<Duration>,
+    pub(super) interrupted: CancellationToken,
+}
+
+/// What taking one store needs.
 #[derive(Clone, Debug)]
 pub(super) struct StoreLocker {
     pub(super) flow: Arc<Flow>,
     pub(super) store: Arc<dyn StoreSession>,
-    pub(super) cache: Arc<Cache>,
-    pub(super) barriers: Arc<Barriers>,
-    pub(super) keep_staged: KeepStaged,
-    pub(super) lock_timeout: Option<Duration>,
-    pub(super) interrupted: CancellationToken,
+    pub(super) access: StoreAccess,
 }
 
 impl StoreLocker {
@@ -51,15 +58,15 @@ impl StoreLocker {
         waiting: &mpsc::UnboundedSender<String>,
     ) -> Result<LockedStore> {
         let lock = self.lock(holder, waiting)?;
-        let room = self.publish_context()?;
+        let context = self.publish_context()?;
         let (receipt, receipt_version) = run_with_timeout(self.flow.timeout, || {
-            Ok::<_, StoreError>((self.store.recover(&room)?, self.store.receipt_version()?))
+            Ok::<_, StoreError>((self.store.recover(&context)?, self.store.receipt_version()?))
         })?;
         Ok(LockedStore {
             lock,
             receipt_version,
             receipt,
-            notes: room.into_notes(),
+            notes: context.into_notes(),
         })
     }
 
@@ -68,13 +75,13 @@ impl StoreLocker {
         // From here on they notice errors of writing.
         for folder in self.store.folders() {
             if fs::stat(&folder)?.is_some() {
-                self.barriers.for_folder(&folder)?;
+                self.access.barriers.for_folder(&folder)?;
             }
         }
         Ok(PublishContext::new(
-            &self.cache.staging,
-            &self.barriers,
-            self.keep_staged,
+            &self.access.cache.staging,
+            &self.access.barriers,
+            self.access.keep_staged,
         ))
     }
 
@@ -87,10 +94,11 @@ impl StoreLocker {
                 Err(StoreError::Locked(LockError::Held(held))) => held,
                 Err(error) => return Err(error.into()),
             };
-            if self.interrupted.is_cancelled() {
+            if self.access.interrupted.is_cancelled() {
                 return Err(Error::interrupted());
             }
             if self
+                .access
                 .lock_timeout
                 .is_some_and(|wait| began.elapsed() >= wait)
             {

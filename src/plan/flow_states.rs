@@ -17,7 +17,7 @@ use super::project::Project;
 use super::snapshot::{self, FlowStats, StatSnapshot};
 use crate::cache::index::IndexedReceipt;
 use crate::connection::run_with_grace_period;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::stat::MemoEntry;
 use crate::flow::{Flow, FlowName};

@@ -1,11 +1,12 @@
 //! A flow that has been started: what is to be done for it, and how far that is.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::timer::FlowTimer;
+use super::flow_timer::FlowTimer;
 use crate::cache::index::PartRecord;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
@@ -38,25 +39,24 @@ pub(super) struct RunningFlow {
 impl RunningFlow {
     /// Nothing is done yet.
     pub(super) fn new(
-        step: PlannedFlow,
+        planned: PlannedFlow,
         work: Arc<FlowWork>,
-        began: Instant,
-        clock: Option<FlowTimer>,
+        started: Instant,
+        timer: Option<FlowTimer>,
     ) -> Self {
-        let missing = work.parts.len();
-        let (lock, receipt, error, closing) = (None, None, None, None);
+        let missing_parts = work.parts.len();
         Self {
-            planned: step,
-            made: vec![None; missing],
+            planned,
+            made: vec![None; missing_parts],
             work,
-            started: began,
-            lock,
-            receipt,
-            missing_parts: missing,
+            started,
+            lock: None,
+            receipt: None,
+            missing_parts,
             in_flight: 0,
-            error,
-            timer: clock,
-            session_close: closing,
+            error: None,
+            timer,
+            session_close: None,
         }
     }
 
@@ -81,6 +81,27 @@ impl RunningFlow {
         if let (0, Some(clock)) = (self.in_flight, &mut self.timer) {
             clock.pause();
         }
+    }
+
+    /// What ends its parts in work, with the run or before.
+    pub(super) fn interrupted<'a>(&'a self, run: &'a CancellationToken) -> &'a CancellationToken {
+        self.timer.as_ref().map_or(run, FlowTimer::interrupted)
+    }
+
+    /// How long it may take, where it has taken longer; its parts in work are ended then. What is
+    /// being published is finished.
+    pub(super) fn expire(&self) -> Option<Duration> {
+        // While its table is opened, it is not known yet how many parts are missing.
+        let is_under_way = self.missing_parts > 0 || self.in_flight > 0;
+        self.timer
+            .as_ref()
+            .filter(|_| self.error.is_none() && is_under_way)
+            .and_then(FlowTimer::expire)
+    }
+
+    /// True where it has failed and nothing of it is in work.
+    pub(super) fn is_over(&self) -> bool {
+        self.error.is_some() && self.in_flight == 0
     }
 
     /// A part is there.
