@@ -2,12 +2,15 @@
 
 pub mod coordinator;
 pub mod event;
+pub mod executor;
 pub mod job;
 mod lock_store;
+pub mod part_task;
 mod partition;
 mod publication;
 mod task;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -18,10 +21,13 @@ use crate::store::context::KeepStaged;
 
 use coordinator::Coordinator;
 use event::{Event, Summary};
+use executor::Executor;
 
 /// How a run is to be done.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
+    /// Who makes parts.
+    pub executor: Arc<dyn Executor>,
     /// How many parts are made at once.
     pub jobs: usize,
     /// Begin nothing new when a flow has failed, whatever the config says.

@@ -3,16 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::future::BoxFuture;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use hygge::cache::CacheAccess;
+use hygge::cache::{CacheAccess, CacheLockWait, WaitCallback};
 use hygge::config::loader;
+use hygge::error::Result;
+use hygge::execute::event::{Event, Outcome, Summary};
+use hygge::execute::executor::Executor;
 use hygge::execute::job::{FinishedPart, JobSpec};
+use hygge::execute::part_task::{MadeParts, PartTask};
+use hygge::execute::{self, RunOptions};
 use hygge::graph::selection::Selection;
 use hygge::plan::project::Project;
-use hygge::plan::{HashProgress, PlanRequest, Planner};
+use hygge::plan::work::PlannedPart;
+use hygge::plan::{HashProgress, Plan, PlanRequest, PlannedFlow, Planner};
+use hygge::store::context::KeepStaged;
 
 use crate::common::assert_success;
 use crate::common::peers;
@@ -40,42 +52,127 @@ fn project() -> Sandbox {
     sandbox
 }
 
-/// The jobs of all flows that are to be built.
-fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
-    let found = loader::load(
-        Some(&sandbox.path("hygge.yml")),
-        &sandbox.path(""),
-        &BTreeMap::new(),
-    )
-    .expect("a config");
-    let project = Project::new(Arc::new(found)).expect("a project");
+/// A planner that has planned everything, and what it found.
+async fn plan(sandbox: &Sandbox, access: CacheAccess) -> (Planner, Plan) {
+    let config = sandbox.path("hygge.yml");
+    let found = loader::load(Some(&config), &sandbox.path(""), &BTreeMap::new());
+    let project = Project::new(Arc::new(found.expect("a config"))).expect("a project");
     let selected = Selection::default().resolve(&project.graph).expect("flows");
     let request = PlanRequest::new(
         selected,
         CancellationToken::new(),
         Arc::new(HashProgress::default()),
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let mut planner = Planner::new(project, request, CacheAccess::Inspect)
-            .await
-            .expect("a planner");
-        let plan = planner.plan().await.expect("a plan");
-        let job = |step: &hygge::plan::PlannedFlow| {
-            let (flow, work) = (
-                planner.context.flow(&step.flow).expect("a flow"),
-                step.work.as_ref()?,
-            );
+    let planner = Planner::new(project, request, access).await;
+    let mut planner = planner.expect("a planner");
+    let plan = planner.plan().await.expect("a plan");
+    (planner, plan)
+}
+
+fn runtime() -> Runtime {
+    let built = Builder::new_multi_thread().enable_all().build();
+    built.expect("a runtime")
+}
+
+/// The jobs of all flows that are to be built.
+fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
+    runtime().block_on(async {
+        let (planner, plan) = plan(sandbox, CacheAccess::Inspect).await;
+        let job = |step: &PlannedFlow| {
+            let flow = planner.context.flow(&step.flow).expect("a flow");
+            let work = step.work.as_ref()?;
             let home = planner.context.project.input_format(&flow);
+            let parts: Vec<&PlannedPart> = work.parts.iter().collect();
             Some((
                 step.flow.to_string(),
-                JobSpec::new(work, home.as_ref(), &flow.store.output_spec())?,
+                JobSpec::new(work, &parts, home.as_ref(), &flow.store.output_spec()),
             ))
         };
         plan.flows.iter().filter_map(job).collect()
+    })
+}
+
+/// Makes each part by `hygge part` in a process of its own.
+#[derive(Clone, Debug)]
+struct ProcessExecutor {
+    folder: PathBuf,
+    /// How many processes there were.
+    started: Arc<AtomicUsize>,
+}
+
+impl ProcessExecutor {
+    fn new(sandbox: &Sandbox) -> Self {
+        Self {
+            folder: sandbox.path("executor"),
+            started: Arc::default(),
+        }
+    }
+
+    fn make(&self, part: &PartTask) -> Result<MadeParts> {
+        let job = part.job().expect("a part that another process can make");
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let (file, into) = (
+            self.folder.join(format!("{number}.json")),
+            self.folder.join(format!("{number}")),
+        );
+        fs::create_dir_all(&self.folder).expect("a folder");
+        fs::write(&file, serde_json::to_string(&job).expect("JSON")).expect("a job");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
+        command
+            .args(["part", "--job"])
+            .arg(&file)
+            .arg("--into")
+            .arg(&into);
+        let ran = command.env_clear().output().expect("the binary runs");
+        assert_success(&ran);
+        let text = String::from_utf8(ran.stdout).expect("text");
+        let lines = text.lines().map(serde_json::from_str);
+        let finished: Vec<FinishedPart> = lines.collect::<Result<_, _>>().expect("parts");
+        part.take_finished(&into, &finished)
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn submit(&self, part: PartTask) -> BoxFuture<'static, Result<MadeParts>> {
+        let executor = self.clone();
+        let making = tokio::task::spawn_blocking(move || executor.make(&part));
+        Box::pin(async move { making.await.expect("a job that does not panic") })
+    }
+}
+
+/// Builds everything with these parts.
+fn build(sandbox: &Sandbox, executor: Arc<dyn Executor>) -> Summary {
+    let wait = CacheLockWait {
+        limit: None,
+        interrupted: CancellationToken::new(),
+        on_wait: WaitCallback::default(),
+    };
+    runtime().block_on(async {
+        let (mut planner, plan) = plan(sandbox, CacheAccess::Build(wait)).await;
+        let options = RunOptions {
+            executor,
+            jobs: 2,
+            fail_fast: false,
+            continue_on_error: true,
+            lock_timeout: None,
+            accept_shrink: false,
+            keep_staged: KeepStaged::Never,
+            interrupted: CancellationToken::new(),
+        };
+        let mut failed = Vec::new();
+        let mut on_event = |event| {
+            if let Event::Ended {
+                outcome: Outcome::Failed(error),
+                ..
+            } = event
+            {
+                failed.push(error);
+            }
+        };
+        let summary = execute::run(&mut planner, plan, options, &mut on_event).await;
+        planner.close().await.expect("a closed index");
+        assert!(failed.is_empty(), "{failed:?}");
+        summary.expect("a run")
     })
 }
 
@@ -129,6 +226,22 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
             .collect();
         assert_eq!(published, made[flow.as_str()], "{flow}");
     }
+}
+
+#[test]
+fn a_build_whose_parts_other_processes_make_publishes_the_same() {
+    let sandbox = project();
+    let executor = ProcessExecutor::new(&sandbox);
+    let summary = build(&sandbox, Arc::new(executor.clone()));
+    assert_eq!((summary.built, summary.failed), (6, 0), "{summary:?}");
+    let parts = sandbox.digests("out");
+    assert_eq!(executor.started.load(Ordering::Relaxed), parts.len());
+    // What they made is what a build makes by itself, and nothing of it is made again.
+    let again = sandbox.build(&[]);
+    assert!(again.text.contains("6 fresh"), "{}", again.text);
+    let own = project();
+    built(&own);
+    assert_eq!(parts, own.digests("out"));
 }
 
 #[test]

@@ -204,7 +204,8 @@ impl Staging {
         Ok(false)
     }
 
-    fn part_path(&self, digest: &Fingerprint) -> PathBuf {
+    /// Where a finished part lies, if it is there.
+    pub fn part_path(&self, digest: &Fingerprint) -> PathBuf {
         let name = digest.to_string();
         self.folder.join(&name[..2]).join(name)
     }

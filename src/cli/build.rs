@@ -19,6 +19,7 @@ use crate::config::schema::CacheKeep;
 use crate::error::{ErrorKind, Result, Retry};
 use crate::execute::RunOptions;
 use crate::execute::event::Summary;
+use crate::execute::executor::ThreadExecutor;
 use crate::fs;
 use crate::graph::selection::Selection;
 use crate::home::SliceRange;
@@ -235,6 +236,7 @@ impl BuildAttempt<'_> {
         let config = &run.planner.context.project.config.options;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         RunOptions {
+            executor: Arc::new(ThreadExecutor::default()),
             jobs: build
                 .jobs
                 .map(usize::from)

@@ -14,6 +14,7 @@ use crate::cache::CacheAccess;
 use crate::cache::history::PastSet;
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::RunOptions;
+use crate::execute::executor::ThreadExecutor;
 use crate::flow::FlowName;
 use crate::plan::{HashProgress, PlanRequest, RestoreTarget};
 use crate::report::Report;
@@ -65,6 +66,7 @@ pub(super) fn run(global: &GlobalArgs, restore: &Restore) -> Result<u8> {
         let plan = run.planner.plan().await?;
         let config = &run.planner.context.project.config.options;
         let options = RunOptions {
+            executor: Arc::new(ThreadExecutor::default()),
             jobs: 1,
             fail_fast: false,
             continue_on_error: true,

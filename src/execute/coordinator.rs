@@ -32,6 +32,7 @@ use tasks::{FinishedTask, TaskKind, TaskResult, Tasks};
 
 use super::RunOptions;
 use super::event::{Event, Outcome, Summary};
+use super::executor::Executor;
 use super::lock_store::StoreAccess;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::FlowName;
@@ -49,6 +50,7 @@ pub struct Coordinator<'r> {
     planner: &'r mut Planner,
     schedule: Schedule,
     tasks: Tasks,
+    executor: Arc<dyn Executor>,
     running: BTreeMap<FlowName, RunningFlow>,
     retries: Retries,
     stop: StopCondition,
@@ -72,6 +74,7 @@ impl<'r> Coordinator<'r> {
             planner,
             schedule: Schedule::new(options.jobs),
             tasks: Tasks::new(threads),
+            executor: options.executor.clone(),
             running: BTreeMap::new(),
             retries: Retries::default(),
             stop: StopCondition::new(&options),

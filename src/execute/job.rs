@@ -4,6 +4,7 @@
 //!
 //! It knows no flow, no index and no store. Nobody publishes by it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -219,38 +220,45 @@ impl TransferSpec {
 }
 
 impl JobSpec {
-    /// All parts of a flow that are to be made of files; nothing where there are none.
-    pub fn new(work: &FlowWork, home: &dyn Format, target: &OutputSpec) -> Option<Self> {
-        let to_make = |part: &&PlannedPart| {
-            part.existing.is_none() && part.name.is_none() && part.partition.is_none()
+    /// Parts of a flow that are made of files: these of its work.
+    pub fn new(
+        work: &FlowWork,
+        parts: &[&PlannedPart],
+        home: &dyn Format,
+        target: &OutputSpec,
+    ) -> Self {
+        let pieces = parts.iter().flat_map(|part| &part.slice.pieces);
+        // Only the files that it needs stand in a job.
+        let files: BTreeSet<usize> = pieces.map(|piece| piece.file).collect();
+        let numbers: BTreeMap<usize, usize> = files.iter().copied().zip(0..).collect();
+        let piece = |piece: &Piece| Piece {
+            file: numbers[&piece.file],
+            ..*piece
         };
-        let part = |part: &PlannedPart| PartSpec {
+        let part = |part: &&PlannedPart| PartSpec {
             key: part.key,
             transfer: TransferSpec::new(work.transfer),
-            pieces: part.slice.pieces.clone(),
+            pieces: part.slice.pieces.iter().map(piece).collect(),
             rows: part.slice.rows,
         };
-        let parts: Vec<PartSpec> = work.parts.iter().filter(to_make).map(part).collect();
-        let files = work.files.iter().zip(&work.layouts);
-        let file = |(input, layout): (&crate::plan::probe::Input, &Layout)| FileSpec {
-            path: input.location.display_path().into_owned(),
-            version: input.version.clone(),
-            digest: input.digest,
-            layout: layout.clone(),
+        let file = |number: usize| FileSpec {
+            path: work.files[number].location.display_path().into_owned(),
+            version: work.files[number].version.clone(),
+            digest: work.files[number].digest,
+            layout: work.layouts[number].clone(),
         };
         let target = TargetSpec {
             format: FormatSpec::new(target.format.as_ref()),
             compression: CompressionSpec::new(target.compression),
             rows_per_file: target.rows_per_file,
         };
-        let job = Self {
+        Self {
             version: VERSION,
             home: FormatSpec::new(home),
             target,
-            files: files.map(file).collect(),
-            parts,
-        };
-        (!job.parts.is_empty()).then_some(job)
+            files: files.iter().copied().map(file).collect(),
+            parts: parts.iter().map(part).collect(),
+        }
     }
 
     /// Reads a job.

@@ -1,4 +1,4 @@
-//! Making one part: open the inputs, move or recode their rows into staging, check everything.
+//! Making one part of files: open them, move or recode their rows into staging, check everything.
 //!
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::Cache;
 use crate::cache::index::PartRecord;
 use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -18,10 +17,8 @@ use crate::format::{
     move_groups, recode,
 };
 use crate::fs::{self, DigestWriter, FsError, nofollow};
-use crate::plan::table_work::PartMoved;
-use crate::plan::work::{ExistingPart, FlowWork, InspectedFiles, PartLocation, PlannedPart};
+use crate::plan::work::{FlowWork, InspectedFiles};
 use crate::storage::{Location, SequentialReader, Version};
-use crate::store::StoreError;
 
 /// The bytes that are gathered before they are hashed and written.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -64,52 +61,6 @@ impl From<InputError> for Error {
             .with_hint(hint)
             .with_retry(retry)
     }
-}
-
-/// Makes a part, or makes sure of one that is at hand. The part lies in staging afterwards, or is
-/// still in the store where it is published.
-pub(super) fn make_part(
-    work: &FlowWork,
-    part: &PlannedPart,
-    home: &dyn Format,
-    target: &OutputSpec,
-    cache: &Cache,
-    interrupted: &CancellationToken,
-) -> Result<PartRecord> {
-    if let Some(ExistingPart { record, location }) = &part.existing {
-        let is_there = match location {
-            PartLocation::InStore => true,
-            PartLocation::Staged => cache.staging.verify(&record.digest)?,
-            PartLocation::OtherStore(path) => cache.copy_in(record, path, interrupted)?,
-        };
-        if is_there {
-            return Ok(*record);
-        }
-    }
-    if let Some(name) = &part.name {
-        // What it was made from is not planned with.
-        return Err(StoreError::UnusablePart(name.clone()).into());
-    }
-    if work.table.is_some() {
-        // Its rows are read by partitions, and which of them it has is known only when that is
-        // planned anew.
-        let partition = part
-            .inputs
-            .first()
-            .map(|input| input.name.clone())
-            .unwrap_or_default();
-        return Err(PartMoved(partition).into());
-    }
-    let files = WorkFiles { work, home };
-    let (unfinished, record) = make_from_files(
-        &files,
-        work.transfer,
-        (&part.slice.pieces, part.slice.rows),
-        target,
-        &cache.staging,
-        interrupted,
-    )?;
-    cache.commit(&part.key, unfinished, record)
 }
 
 /// Files that parts are made from, as they were planned with.
@@ -216,9 +167,10 @@ pub(super) fn make_from_files(
 }
 
 /// The files of a flow that is being built.
-struct WorkFiles<'a> {
-    work: &'a FlowWork,
-    home: &'a dyn Format,
+pub(super) struct WorkFiles<'a> {
+    pub(super) work: &'a FlowWork,
+    /// Their format.
+    pub(super) home: &'a dyn Format,
 }
 
 impl PlannedFiles for WorkFiles<'_> {

@@ -1,20 +1,15 @@
 //! The parts of a flow are made.
 
-use tokio::runtime::Handle;
-
 use super::Coordinator;
-use super::running_flow::MadeParts;
 use super::schedule::ReadyTask;
 use super::tasks::{TaskKind, TaskResult};
 use crate::error::Result;
-use crate::execute::partition::PartitionTask;
-use crate::execute::task;
+use crate::execute::executor::Executor;
+use crate::execute::part_task::{MadeParts, PartTask};
 use crate::flow::FlowName;
 use crate::plan::PlannedFlow;
 use crate::plan::work::{ExistingPart, PartLocation};
-
-/// How many batches wait between a database and its encoder where nothing is said.
-const DEFAULT_QUEUE_SIZE: usize = 10;
+use crate::threads::ThreadPool;
 
 impl Coordinator<'_> {
     /// Its parts begin, those that it was planned with or those of another judgement.
@@ -78,34 +73,18 @@ impl Coordinator<'_> {
             return;
         };
         running.begin_part();
-        let work = running.work.clone();
-        let cache = self.planner.context.cache.clone();
-        let interrupted = running.interrupted(self.stop.interrupted()).clone();
-        let format = self.planner.context.project.input_format(&described);
-        let runtime = Handle::current();
-        let make = move || {
-            let (target, part) = (described.store.output_spec(), &work.parts[number]);
-            if let (Some(partition), Some(table)) = (part.partition, &work.table) {
-                let queue_size = described.queue_size.map(usize::try_from);
-                let task = PartitionTask {
-                    table,
-                    partition,
-                    target,
-                    queue_size: queue_size
-                        .and_then(Result::ok)
-                        .unwrap_or(DEFAULT_QUEUE_SIZE),
-                    cache: &cache,
-                    interrupted: &interrupted,
-                    runtime: &runtime,
-                };
-                return task.make_parts();
-            }
-            let made = task::make_part(&work, part, format.as_ref(), &target, &cache, &interrupted);
-            made.map(|record| vec![(part.key, record)])
+        let part = PartTask {
+            work: running.work.clone(),
+            number,
+            input_format: self.planner.context.project.input_format(&described),
+            flow: described,
+            cache: self.planner.context.cache.clone(),
+            interrupted: running.interrupted(self.stop.interrupted()).clone(),
         };
+        let (threads, executor) = (self.tasks.threads().clone(), self.executor.clone());
         self.tasks
-            .spawn_thread(flow, TaskKind::Making(number), move || {
-                TaskResult::Made(number, make())
+            .spawn(flow, TaskKind::Making(number), async move {
+                TaskResult::Made(number, make_part(part, &threads, executor.as_ref()).await)
             });
     }
 
@@ -125,4 +104,19 @@ impl Coordinator<'_> {
         running.set_made(number, made);
         self.publish_if_whole(flow);
     }
+}
+
+/// Makes sure of a part that is at hand, and makes it where it is not.
+async fn make_part(
+    part: PartTask,
+    threads: &ThreadPool,
+    executor: &dyn Executor,
+) -> Result<MadeParts> {
+    if part.is_at_hand() {
+        let planned = part.clone();
+        if let Some(made) = threads.run(move || planned.ensure()).await?? {
+            return Ok(made);
+        }
+    }
+    executor.submit(part).await
 }

@@ -3,10 +3,11 @@
 use tokio::runtime::Handle;
 
 use super::Coordinator;
-use super::running_flow::{MadeParts, RunningFlow};
+use super::running_flow::RunningFlow;
 use super::tasks::{TaskKind, TaskResult};
 use crate::error::{Error, Result};
 use crate::execute::event::{Outcome, PublishSummary};
+use crate::execute::part_task::MadeParts;
 use crate::execute::publication::{PublishOutcome, PublishTask};
 use crate::flow::{Flow, FlowName};
 use crate::publish;

@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::running_flow::MadeParts;
 use crate::cache::history::{FlowRun, PastSet};
 use crate::cache::index::IndexChanges;
 use crate::cache::recorder::{Recorder, Syncer};
 use crate::cache::{Cache, CacheError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::event::Outcome;
+use crate::execute::part_task::MadeParts;
 use crate::flow::FlowName;
 use crate::fs::Barriers;
 use crate::plan::stale::Reason;

@@ -7,16 +7,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::flow_timer::FlowTimer;
-use crate::cache::index::PartRecord;
 use crate::error::Error;
-use crate::fingerprint::Fingerprint;
+use crate::execute::part_task::MadeParts;
 use crate::fs::Lock;
 use crate::plan::PlannedFlow;
 use crate::plan::work::FlowWork;
 use crate::store::receipt::Receipt;
-
-/// Parts that were made of one planned part, by their keys.
-pub(super) type MadeParts = Vec<(Fingerprint, PartRecord)>;
 
 /// A flow that has been started.
 pub(super) struct RunningFlow {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::running_flow::MadeParts;
 use crate::error::{Error, Result};
 use crate::execute::lock_store::LockedStore;
+use crate::execute::part_task::MadeParts;
 use crate::execute::publication::PublishOutcome;
 use crate::flow::FlowName;
 use crate::home::ReadSession;
@@ -88,6 +88,11 @@ impl Tasks {
             tasks: JoinSet::new(),
             kinds: HashMap::new(),
         }
+    }
+
+    /// The threads of those that take their time.
+    pub(super) fn threads(&self) -> &ThreadPool {
+        &self.threads
     }
 
     /// Begins a task that waits.
