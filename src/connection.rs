@@ -48,7 +48,7 @@ pub use blocking::{
 };
 pub use dialect::Dialect;
 pub use failure::{ConnectionError, Failure};
-pub use relation::Relation;
+pub use relation::{Relation, TableName};
 pub use session::{DriverConnection, Session};
 
 /// How long ending a query may take.

@@ -13,6 +13,39 @@ pub enum Relation {
     Query(String),
 }
 
+/// What a table is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableName<'n> {
+    /// Its schema, if that is said.
+    pub schema: Option<&'n str>,
+    /// Its own name.
+    pub name: &'n str,
+}
+
+impl TableName<'_> {
+    /// The name as statements have it.
+    pub fn source_sql(self, dialect: Dialect) -> String {
+        let quoted = self.words().map(|name| dialect.quote_name(name));
+        quoted.collect::<Vec<_>>().join(".")
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.schema.into_iter().chain([self.name])
+    }
+}
+
+impl<'n> From<&'n [String]> for TableName<'n> {
+    fn from(names: &'n [String]) -> Self {
+        let (name, schema) = names
+            .split_last()
+            .map_or(("", None), |(name, before)| (name.as_str(), before.last()));
+        Self {
+            schema: schema.map(String::as_str),
+            name,
+        }
+    }
+}
+
 impl Relation {
     /// Reads `TABLE` or `SCHEMA.TABLE`. What begins with a double quote ends with one, and says
     /// `""` for one in it; anything else is taken as it is, up to the next dot.
@@ -52,14 +85,15 @@ impl Relation {
         }
     }
 
+    /// What the table is called; `None` for a query.
+    pub fn table(&self) -> Option<TableName<'_>> {
+        self.table_name().map(TableName::from)
+    }
+
     /// What stands behind FROM.
     pub fn source_sql(&self, dialect: Dialect) -> String {
         match self {
-            Self::Table(names) => names
-                .iter()
-                .map(|name| dialect.quote_name(name))
-                .collect::<Vec<_>>()
-                .join("."),
+            Self::Table(names) => TableName::from(names.as_slice()).source_sql(dialect),
             // The line ends, so that a comment at the end of the query does.
             Self::Query(query) => format!("({query}\n) AS hygge_query"),
         }
@@ -68,9 +102,9 @@ impl Relation {
     /// Names of files may be made of it.
     pub fn file_stem(&self) -> String {
         match self {
-            Self::Table(names) => names
-                .last()
-                .map_or_else(String::new, |name| name.replace(['/', '\\'], "_")),
+            Self::Table(names) => TableName::from(names.as_slice())
+                .name
+                .replace(['/', '\\'], "_"),
             Self::Query(_) => "query".into(),
         }
     }
@@ -95,21 +129,47 @@ fn split_quoted(text: &str) -> Option<(String, Option<&str>)> {
     }
 }
 
+impl fmt::Display for TableName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |name: &str| !name.contains('.') && !name.starts_with('"');
+        let shown = |name: &str| {
+            if plain(name) {
+                name.to_string()
+            } else {
+                format!("\"{}\"", name.replace('"', "\"\""))
+            }
+        };
+        f.write_str(&self.words().map(shown).collect::<Vec<_>>().join("."))
+    }
+}
+
 impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Table(names) => {
-                let plain = |name: &String| !name.contains('.') && !name.starts_with('"');
-                let shown = |name: &String| {
-                    if plain(name) {
-                        name.clone()
-                    } else {
-                        format!("\"{}\"", name.replace('"', "\"\""))
-                    }
-                };
-                f.write_str(&names.iter().map(shown).collect::<Vec<_>>().join("."))
-            }
+            Self::Table(names) => TableName::from(names.as_slice()).fmt(f),
             Self::Query(_) => f.write_str("the query"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_apart_and_written_as_it_was_meant() {
+        for (text, schema, name, sql) in [
+            ("t", None, "t", r#""t""#),
+            ("s.t", Some("s"), "t", r#""s"."t""#),
+            (r#""a.b"."c""d""#, Some("a.b"), "c\"d", r#""a.b"."c""d""#),
+        ] {
+            let relation = Relation::parse_table(text).expect("a table");
+            assert_eq!(relation.table(), Some(TableName { schema, name }), "{text}");
+            assert_eq!(relation.source_sql(Dialect::Postgres), sql);
+            let shown = relation.to_string();
+            assert_eq!(Relation::parse_table(&shown), Some(relation), "{shown}");
+        }
+        let query = Relation::from_query("SELECT 1;").expect("a query");
+        assert_eq!(query.table(), None);
     }
 }

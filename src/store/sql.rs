@@ -46,9 +46,8 @@ use crate::config::connection::Connection;
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems};
 use crate::config::value_types::{BoundedNumber, StringList};
-use crate::connection::Relation;
 use crate::connection::lexer::{StatementEnd, find_statement_end};
-use crate::connection::{self, Database, Databases, Dialect, Session};
+use crate::connection::{self, Database, Databases, Dialect, Relation, Session, TableName};
 use crate::error::{Error, ErrorKind};
 use crate::format::parquet::Parquet;
 use crate::format::{Compression, OutputSpec};
@@ -173,7 +172,7 @@ impl SqlStore {
         }
         if let Some(table) = relation
             .as_ref()
-            .and_then(|relation| relation.table_name()?.last())
+            .and_then(|relation| Some(relation.table()?.name))
             .filter(|table| table.eq_ignore_ascii_case(receipts::TABLE))
         {
             let message = format!("{name} is {table}, in which hygge keeps its receipts");
@@ -274,6 +273,11 @@ impl SqlStore {
         Error::new(ErrorKind::Flow, error)
             .with_hint("make it, or create: auto of the store")
             .into()
+    }
+
+    /// What its table is called: a store is never a query.
+    fn table_name(&self) -> TableName<'_> {
+        self.relation.table().unwrap_or_default()
     }
 }
 

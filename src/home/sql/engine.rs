@@ -1,6 +1,8 @@
 //! What each database does in its own way where its rows are read: one implementation for each, in
 //! a file of its own.
 
+use std::fmt::Debug;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -80,8 +82,13 @@ pub(super) trait ReadEngine: SliceSql {
 
     /// The query for the smallest and the largest value of a column, of rows that are given from
     /// FROM on.
-    fn min_max_sql(&self, name: &str, rows: &str, _is_table: bool) -> String {
+    fn min_max_sql(&self, name: &str, rows: &str) -> String {
         format!("SELECT min({name}), max({name}) FROM {rows}")
+    }
+
+    /// The same for rows of a table, which may have an index.
+    fn table_min_max_sql(&self, name: &str, rows: &str) -> String {
+        self.min_max_sql(name, rows)
     }
 }
 
@@ -119,7 +126,7 @@ pub(super) trait ProbeSql: SliceNameSql {
 }
 
 /// What answers probes by reading.
-pub(super) trait ProbeReader: ReadEngine {
+pub(super) trait ProbeReader: Debug + Send + Sync {
     /// Counts rows and sums hashes of columns, for each slice; without slices, for all rows.
     fn probe_slices<'a>(
         &'a self,

@@ -371,8 +371,10 @@ impl SqlHome {
             self.where_clause(condition)
         );
         let name = engine.dialect().quote_name(&column.name);
-        let is_table = matches!(self.relation, Relation::Table(_));
-        let asked = engine.min_max_sql(&name, &rows, is_table);
+        let asked = match self.relation {
+            Relation::Table(_) => engine.table_min_max_sql(&name, &rows),
+            Relation::Query(_) => engine.min_max_sql(&name, &rows),
+        };
         let answer = session
             .query_text("find the bounds of its slices", &asked)
             .await?;

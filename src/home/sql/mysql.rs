@@ -19,10 +19,10 @@ use super::read_error::{ConversionError, RowReadError};
 use super::slices::{SliceNameSql, SliceSql};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::config::value_types::SliceWidth;
-use crate::connection::Relation;
 use crate::connection::calendar::{self, MICROS_PER_DAY};
 use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
 use crate::connection::{Dialect, DriverConnection, Session};
+use crate::connection::{Relation, TableName};
 use crate::error::Result;
 use crate::home::PartBatch;
 
@@ -197,7 +197,7 @@ async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
 /// What a table or query has.
 async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescription> {
     match &home.relation {
-        Relation::Table(names) => table(home, session, names).await,
+        Relation::Table(names) => table(home, session, names.as_slice().into()).await,
         Relation::Query(query) => describe_query(home, session, query).await,
     }
 }
@@ -205,17 +205,14 @@ async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescript
 async fn table(
     home: &SqlHome,
     session: &mut Session,
-    names: &[String],
+    TableName { schema, name }: TableName<'_>,
 ) -> Result<TableDescription> {
     let dialect = Dialect::MySql;
-    let text = |name: &String| dialect.quote_text(name);
-    let (schema, name) = match names {
-        [schema, name] => (text(schema), text(name)),
-        names => (
-            "DATABASE()".to_string(),
-            names.first().map(text).unwrap_or_default(),
-        ),
-    };
+    let text = |name: &str| dialect.quote_text(name);
+    let (schema, name) = (
+        schema.map_or_else(|| "DATABASE()".to_string(), text),
+        text(name),
+    );
     let place = format!("table_schema = {schema} AND table_name = {name}");
     let columns = format!(
         "SELECT column_name, data_type, column_type, numeric_precision, numeric_scale, is_nullable \

@@ -12,7 +12,7 @@ use super::batch_builder::BatchBuilder;
 use super::description::TableDescription;
 use super::engine::{ColumnProbe, PartitionQuery, ProbeSql, ReadEngine, SnapshotSql};
 use super::read_error::RowReadError;
-use super::slices::{SliceNameSql, SliceSql};
+use super::slices::{SliceNameSql, SliceSql, is_calendar};
 use super::{OnInvalid, SqlError, SqlHome};
 use crate::config::value_types::SliceWidth;
 use crate::connection::Relation;
@@ -62,8 +62,9 @@ impl SliceSql for Postgres {
         true
     }
 
-    fn has_infinity(&self) -> bool {
-        true
+    fn finite_condition(&self, column: &SqlColumn) -> Option<String> {
+        let name = self.dialect().quote_name(&column.name);
+        is_calendar(&column.kind).then(|| format!("isfinite({name})"))
     }
 }
 
@@ -141,7 +142,7 @@ impl ReadEngine for Postgres {
         ColumnProbe::Database(self)
     }
 
-    fn min_max_sql(&self, name: &str, rows: &str, _: bool) -> String {
+    fn min_max_sql(&self, name: &str, rows: &str) -> String {
         format!("SELECT min({name})::text, max({name})::text FROM {rows}")
     }
 }

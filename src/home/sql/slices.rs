@@ -46,11 +46,6 @@ pub(super) trait SliceSql: Debug + Send + Sync {
         None
     }
 
-    /// What all dates are below, as SQL, where the last slice needs an end.
-    fn end_of_dates(&self) -> Option<&'static str> {
-        None
-    }
-
     /// What is true for values that are what their type says, and lie in the slice that they are
     /// called after; `None` where all are.
     fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String>;
@@ -60,19 +55,9 @@ pub(super) trait SliceSql: Debug + Send + Sync {
         false
     }
 
-    /// True where dates and time stamps may have no end.
-    fn has_infinity(&self) -> bool {
-        false
-    }
-
-    /// What is true for rows without a value, or with one that has no end.
-    fn null_condition(&self, column: &SqlColumn) -> String {
-        let name = self.dialect().quote_name(&column.name);
-        if self.has_infinity() && is_calendar(&column.kind) {
-            format!("({name} IS NULL OR NOT isfinite({name}))")
-        } else {
-            format!("{name} IS NULL")
-        }
+    /// What is true for values that are not infinite; `None` where no value of the column may be.
+    fn finite_condition(&self, _: &SqlColumn) -> Option<String> {
+        None
     }
 
     /// True where dates and time stamps are texts: only the day has a form for sure, and clocks may
@@ -209,12 +194,9 @@ impl<'a> Slicer<'a> {
         )];
         match self.slice_start_sql(number + 1) {
             Some(bound) => conditions.push(format!("{column} < {bound}")),
-            // The last slice of all.
-            None => conditions.extend(
-                self.engine
-                    .end_of_dates()
-                    .map(|end| format!("{column} < {end}")),
-            ),
+            // The last slice of all. Dates that are texts are below the sign behind all digits.
+            None if self.engine.has_text_dates() => conditions.push(format!("{column} < ':'")),
+            None => {}
         }
         conditions.extend(
             self.regular_condition()
@@ -362,12 +344,16 @@ pub(super) fn slice_start(by: SliceWidth, number: i128) -> i128 {
     }
 }
 
-/// The rows that lie in no slice: those without a value, and where values may have no end, those
-/// with such a one.
+/// The rows that lie in no slice: those without a value, and those whose value is infinite.
 pub(super) fn null_range(engine: &dyn SliceSql, column: &SqlColumn) -> RowRange {
+    let name = engine.dialect().quote_name(&column.name);
+    let condition = match engine.finite_condition(column) {
+        Some(finite) => format!("({name} IS NULL OR NOT {finite})"),
+        None => format!("{name} IS NULL"),
+    };
     RowRange {
         name: NULL_SLICE.into(),
-        condition: Some(engine.null_condition(column)),
+        condition: Some(condition),
     }
 }
 

@@ -19,12 +19,12 @@ use super::read_error::{ConversionError, RowReadError};
 use super::slices::{DAY_FUNCTION, SliceSql, Slicer};
 use super::{OnInvalid, OnMismatch, SqlError, SqlHome};
 use crate::config::value_types::SliceWidth;
-use crate::connection::Relation;
 use crate::connection::calendar;
 use crate::connection::session::TextRows;
 use crate::connection::sqlite_statement::{SqliteRows, SqliteValue};
 use crate::connection::types::{ColumnType, MAX_PRECISION, SqlColumn};
 use crate::connection::{ConnectionError, Database, Dialect, Failure, Session};
+use crate::connection::{Relation, TableName};
 use crate::error::Result;
 use crate::home::PartBatch;
 
@@ -41,10 +41,6 @@ impl SliceSql for Sqlite {
 
     fn last_year(&self) -> i64 {
         calendar::LAST_SHORT_YEAR
-    }
-
-    fn end_of_dates(&self) -> Option<&'static str> {
-        Some("':'")
     }
 
     fn regular_condition(&self, column: &str, width: SliceWidth) -> Option<String> {
@@ -102,12 +98,8 @@ impl ReadEngine for Sqlite {
     }
 
     /// It looks for one of them by an index, and for both through the whole table.
-    fn min_max_sql(&self, name: &str, rows: &str, is_table: bool) -> String {
-        if is_table {
-            format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})")
-        } else {
-            format!("SELECT min({name}), max({name}) FROM {rows}")
-        }
+    fn table_min_max_sql(&self, name: &str, rows: &str) -> String {
+        format!("SELECT (SELECT min({name}) FROM {rows}), (SELECT max({name}) FROM {rows})")
     }
 }
 
@@ -191,12 +183,9 @@ async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescript
     };
     let mut place = None;
     if let Relation::Table(names) = &home.relation {
-        let name = dialect.quote_text(names.last().map_or("", String::as_str));
-        let schema = if let [schema, _] = names.as_slice() {
-            dialect.quote_text(schema)
-        } else {
-            "'main'".into()
-        };
+        let TableName { schema, name } = names.as_slice().into();
+        let name = dialect.quote_text(name);
+        let schema = dialect.quote_text(schema.unwrap_or("main"));
         let found = format!(
             "SELECT type, wr FROM pragma_table_list WHERE schema = {schema} AND name = {name} COLLATE NOCASE"
         );

@@ -2,7 +2,7 @@
 
 use super::{SqlError, SqlHome, engine_of};
 use crate::config::suggest::closest_match;
-use crate::connection::Session;
+use crate::connection::{Session, TableName};
 use crate::error::Error;
 
 impl SqlHome {
@@ -16,11 +16,7 @@ impl SqlHome {
             return error;
         };
         let (database, table) = (database.clone(), table.clone());
-        let names = self.relation.table_name().unwrap_or_default();
-        let (schema, name) = match names {
-            [schema, name] => (Some(schema.as_str()), name.as_str()),
-            names => (None, names.last().map_or("", String::as_str)),
-        };
+        let TableName { schema, name } = self.relation.table().unwrap_or_default();
         // What cannot be asked for is not proposed.
         let Ok(known) = session
             .query_text(

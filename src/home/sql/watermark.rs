@@ -421,7 +421,8 @@ impl SqlHome {
         watermark: &Watermark,
         before: &PreviousRead,
     ) -> Result<u64> {
-        let may_lack = scale.column.nullable || scale.engine.has_infinity() && scale.is_calendar();
+        let may_lack =
+            scale.column.nullable || scale.engine.finite_condition(scale.column).is_some();
         if watermark.nulls == OnNull::Skip || !may_lack {
             return Ok(0);
         }

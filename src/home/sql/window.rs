@@ -233,14 +233,14 @@ impl<'a> WatermarkScale<'a> {
     }
 
     pub(super) fn range(&self, Window { from, to }: Window) -> RowRange {
-        let column = self.engine.dialect().quote_name(&self.column.name);
         let mut conditions = Vec::new();
         conditions.extend(from.map(|from| self.lower_condition(from)));
         conditions.extend(to.map(|to| self.upper_condition(to)));
-        if self.engine.has_infinity() && self.is_calendar() {
-            // Those without an end are with those without a value.
-            conditions.push(format!("isfinite({column})"));
+        if let Some(finite) = self.engine.finite_condition(self.column) {
+            // Infinite values are with those that are null.
+            conditions.push(finite);
         } else if conditions.is_empty() {
+            let column = self.engine.dialect().quote_name(&self.column.name);
             conditions.push(format!("{column} IS NOT NULL"));
         }
         let name = |bound: Option<i128>| bound.map_or_else(String::new, |bound| self.name(bound));

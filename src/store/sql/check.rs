@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::columns::{self, IncomingColumn};
-use super::engine::TableLock;
 use super::resolved_table::ResolvedTable;
 use super::table_contents::reading_session;
 use super::{SqlStore, TableCreation, cascade, engine, engine_of};
@@ -114,14 +113,14 @@ async fn create_scratch_table(
         },
         ..store.clone()
     };
-    let mut session = if engine.lock() == TableLock::Database {
+    let scratch = engine.scratch_table(&store.relation.file_stem());
+    let mut session = if scratch.is_in_memory {
         let memory = Databases::new(Path::new("/"))
             .for_connection(&Connection::in_memory(&store.connection.name))?;
         memory.writing_session().await?
     } else {
         database.writing_session().await?
     };
-    let scratch = engine.scratch_table(&store.relation.file_stem());
     let resolved = ResolvedTable {
         schema: scratch.schema,
         table: scratch.name,

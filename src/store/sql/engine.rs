@@ -5,12 +5,11 @@ use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
 
-use super::SqlStore;
 use super::catalog::{Cascade, CatalogTable};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
 use crate::connection::types::ColumnType;
-use crate::connection::{Dialect, Relation, Session};
+use crate::connection::{Dialect, Relation, Session, TableName};
 use crate::error::Result;
 
 /// A database, as stores use it.
@@ -46,17 +45,20 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         None
     }
 
+    /// How a reader finds what a dead writer left; nothing where the database undoes that itself.
+    fn dead_writer_probe(&self) -> Option<DeadWriterProbe> {
+        None
+    }
+
     /// What a name means at this moment.
     fn resolve<'a>(
         &'a self,
-        store: &'a SqlStore,
-        schema: Option<String>,
-        name: String,
+        table: TableName<'a>,
         session: &'a mut Session,
     ) -> BoxFuture<'a, Result<ResolvedTable>>;
 
     /// The query that gives a row where there is a table of this name.
-    fn table_exists_sql(&self, schema: Option<&str>, relation: &Relation, name: &str) -> String;
+    fn table_exists_sql(&self, table: TableName<'_>) -> String;
 
     /// What is there in the place of a table; `None` where nothing is.
     fn read_table<'a>(
@@ -151,8 +153,8 @@ pub(super) trait WriteEngine: Debug + Send + Sync {
         None
     }
 
-    /// The query whose answer changes when something else is published to a table of these names.
-    fn publication_probe(&self, store: &SqlStore, names: &[String]) -> String;
+    /// The query whose answer changes when something else is published to a table of this name.
+    fn publication_probe(&self, table: TableName<'_>) -> String;
 
     /// True where a value is cast from a text into the column's own type, in a table beside it.
     fn casts_from_text(&self, _: &TargetColumn) -> bool {
@@ -235,6 +237,18 @@ pub(super) struct ScratchTable {
     pub relation: Relation,
     /// What begins the transaction that it goes with, where it does.
     pub begin: Option<&'static str>,
+    /// True where it lies in a database of its own, in memory.
+    pub is_in_memory: bool,
+}
+
+/// How a session that only reads finds out that a process died while it wrote, and that only a
+/// session that writes can undo what that left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeadWriterProbe {
+    /// A query, which fails then.
+    pub query: &'static str,
+    /// The code of that failure.
+    pub failure_code: &'static str,
 }
 
 /// What such a table is called where it could meet others.
@@ -250,9 +264,12 @@ pub(super) fn assignments(left: &str, columns: &[String], alias: &str) -> String
 }
 
 /// Names of columns in quotes, as a list.
-pub(super) fn quoted_list(dialect: Dialect, targets: &[TargetColumn]) -> String {
+pub(super) fn quoted_list<'t>(
+    dialect: Dialect,
+    targets: impl IntoIterator<Item = &'t TargetColumn>,
+) -> String {
     targets
-        .iter()
+        .into_iter()
         .map(|target| dialect.quote_name(&target.name))
         .collect::<Vec<_>>()
         .join(", ")

@@ -7,13 +7,13 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::SqlStore;
-use super::engine::WriteEngine;
+use super::engine::{WriteEngine, quoted_list};
 use super::resolved_table::ResolvedTable;
 use super::table_contents::count_rows;
 use super::target::TargetColumn;
 use super::{engine_of, json};
 use crate::connection::types::ColumnType;
-use crate::connection::{Dialect, Relation, Session};
+use crate::connection::{Relation, Session};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a load does to the number of a table's rows.
@@ -28,7 +28,6 @@ pub(super) struct TempTable<'a> {
     store: &'a SqlStore,
     targets: &'a [TargetColumn],
     engine: &'static dyn WriteEngine,
-    dialect: Dialect,
     /// Itself.
     pub(super) relation: Relation,
     /// The table that its rows are for, as SQL.
@@ -58,7 +57,6 @@ impl<'a> TempTable<'a> {
             store,
             targets,
             engine,
-            dialect,
             relation,
             table,
             alias: dialect.quote_name(&random_name()),
@@ -72,7 +70,7 @@ impl<'a> TempTable<'a> {
         staged: u64,
     ) -> Result<RowChanges> {
         self.check_casts(session).await?;
-        let names = self.quoted_names().join(", ");
+        let names = quoted_list(self.engine.dialect(), self.targets);
         let statement = format!(
             "INSERT INTO {} ({names}){} SELECT {names} FROM {} AS {}",
             self.table,
@@ -129,15 +127,15 @@ impl<'a> TempTable<'a> {
             staying = count_rows(&format!("{stays} AS {alias}"), session).await?;
         }
         let changed = self.update(session, &stays, &same).await?;
-        let names = self.quoted_names();
-        let of_side = names
+        let of_side = self
+            .quoted_names()
             .iter()
             .map(|name| format!("{alias}.{name}"))
             .collect::<Vec<_>>()
             .join(", ");
         let statement = format!(
             "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
-            names.join(", "),
+            quoted_list(self.engine.dialect(), self.targets),
             self.overriding_clause(),
             self.quoted_key()[0]
         );
@@ -153,17 +151,12 @@ impl<'a> TempTable<'a> {
 
     /// Changes the rows whose keys are there; gives how many of those that stay it is.
     async fn update(&self, session: &mut Session, stays: &str, same: &str) -> Result<u64> {
-        let Self {
-            dialect,
-            table,
-            alias,
-            ..
-        } = self;
+        let Self { table, alias, .. } = self;
         let key = self.quoted_key();
         let numbered = |name: &String| {
             self.targets
                 .iter()
-                .any(|target| target.is_identity && dialect.quote_name(&target.name) == *name)
+                .any(|target| target.is_identity && self.quote_name(&target.name) == *name)
         };
         let others: Vec<String> = self
             .quoted_names()
@@ -209,16 +202,22 @@ impl<'a> TempTable<'a> {
     fn cast_select(&self) -> String {
         let cast = |target: &TargetColumn| self.engine.cast_column(target);
         let columns = self.targets.iter().map(cast).collect::<Vec<_>>().join(", ");
-        format!(
-            "(SELECT {columns} FROM {})",
-            self.relation.source_sql(self.dialect)
-        )
+        format!("(SELECT {columns} FROM {})", self.source_sql())
+    }
+
+    /// Itself, as statements have it.
+    fn source_sql(&self) -> String {
+        self.relation.source_sql(self.engine.dialect())
+    }
+
+    fn quote_name(&self, name: &str) -> String {
+        self.engine.dialect().quote_name(name)
     }
 
     fn quoted_names(&self) -> Vec<String> {
         self.targets
             .iter()
-            .map(|target| self.dialect.quote_name(&target.name))
+            .map(|target| self.quote_name(&target.name))
             .collect()
     }
 
@@ -226,7 +225,7 @@ impl<'a> TempTable<'a> {
         self.store
             .key
             .iter()
-            .map(|column| self.dialect.quote_name(column))
+            .map(|column| self.quote_name(column))
             .collect()
     }
 
@@ -249,7 +248,7 @@ impl<'a> TempTable<'a> {
     }
 
     async fn empty(&self, session: &mut Session) -> Result<()> {
-        let statement = format!("DELETE FROM {}", self.relation.source_sql(self.dialect));
+        let statement = format!("DELETE FROM {}", self.source_sql());
         Ok(session
             .execute("empty the table beside it", &statement)
             .await?)
@@ -295,12 +294,12 @@ impl<'a> TempTable<'a> {
 
     /// What types of the database's own make of texts is the text itself.
     async fn check_casts(&self, session: &mut Session) -> Result<()> {
-        let side = self.relation.source_sql(self.dialect);
+        let side = self.source_sql();
         for target in self.targets {
             let Some(back) = self.engine.cast_back(target) else {
                 continue;
             };
-            let (name, declared) = (self.dialect.quote_name(&target.name), &target.declared_type);
+            let (name, declared) = (self.quote_name(&target.name), &target.declared_type);
             let asked = format!(
                 "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1"
             );
@@ -328,11 +327,7 @@ impl<'a> TempTable<'a> {
 
     /// Each key comes once in a part, and is there.
     async fn check_keys(&self, session: &mut Session) -> Result<()> {
-        let (key, side, table) = (
-            self.quoted_key(),
-            self.relation.source_sql(self.dialect),
-            &self.store.relation,
-        );
+        let (key, side, table) = (self.quoted_key(), self.source_sql(), &self.store.relation);
         let nulls = key
             .iter()
             .map(|column| format!("{column} IS NULL"))
@@ -384,12 +379,7 @@ impl<'a> TempTable<'a> {
 
     /// No row has another key that the table takes for the same.
     async fn check_collated_keys(&self, session: &mut Session) -> Result<()> {
-        let Self {
-            dialect,
-            table,
-            alias,
-            ..
-        } = self;
+        let Self { table, alias, .. } = self;
         let is_key = |target: &&TargetColumn| {
             self.store
                 .key
@@ -403,7 +393,7 @@ impl<'a> TempTable<'a> {
             .filter(|target| target.has_loose_collation && target.kind == ColumnType::Text)
             .collect();
         for target in folded {
-            let name = dialect.quote_name(&target.name);
+            let name = self.quote_name(&target.name);
             let (old, new) = (format!("{table}.{name}"), format!("{alias}.{name}"));
             let differs = self.engine.differing_key_sql(&old, &new, target);
             let asked = format!(

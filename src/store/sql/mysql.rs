@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use futures_util::future::BoxFuture;
 
-use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
 use super::engine::{
@@ -15,8 +14,7 @@ use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
 use crate::connection::session::SqlParameter;
 use crate::connection::types::ColumnType;
-use crate::connection::{Dialect, Session};
-use crate::connection::{Relation, calendar};
+use crate::connection::{Dialect, Relation, Session, TableName, calendar};
 use crate::error::{Error, ErrorKind, Result};
 
 /// After as many bytes a statement ends; servers take sixteen times as much.
@@ -77,22 +75,17 @@ impl WriteEngine for MySql {
 
     fn resolve<'a>(
         &'a self,
-        _: &'a SqlStore,
-        schema: Option<String>,
-        name: String,
+        table: TableName<'a>,
         session: &'a mut Session,
     ) -> BoxFuture<'a, Result<ResolvedTable>> {
-        Box::pin(resolve(schema, name, session))
+        Box::pin(resolve(table, session))
     }
 
-    fn table_exists_sql(&self, schema: Option<&str>, _: &Relation, name: &str) -> String {
-        let schema = schema.map_or_else(
-            || "DATABASE()".into(),
-            |schema| self.dialect().quote_text(schema),
-        );
+    fn table_exists_sql(&self, table: TableName<'_>) -> String {
+        let schema = schema_sql(table);
         format!(
             "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
-            self.dialect().quote_text(name)
+            self.dialect().quote_text(table.name)
         )
     }
 
@@ -178,6 +171,7 @@ impl WriteEngine for MySql {
             name: SCRATCH_TABLE.into(),
             relation: Relation::Table(vec![SCRATCH_TABLE.into()]),
             begin: None,
+            is_in_memory: false,
         }
     }
 
@@ -203,18 +197,12 @@ impl WriteEngine for MySql {
         )
     }
 
-    fn publication_probe(&self, _: &SqlStore, names: &[String]) -> String {
-        let name = self
-            .dialect()
-            .quote_text(names.last().map_or("", String::as_str));
-        let schema = match names {
-            [schema, _] => Some(schema.as_str()),
-            _ => None,
-        };
+    fn publication_probe(&self, table: TableName<'_>) -> String {
+        let name = self.dialect().quote_text(table.name);
         // There, a server may keep names in small letters.
         format!(
             "{} OR (@@lower_case_table_names <> 0 AND name = LOWER({name}))",
-            output_query(self.dialect(), schema, &name)
+            output_query(self.dialect(), table.schema, &name)
         )
     }
 
@@ -313,16 +301,11 @@ async fn table_collation(session: &mut Session) -> Result<Option<String>> {
 /// Inserts rows into a table.
 async fn write(session: &mut Session, into: &Relation, rows: &TargetRows<'_>) -> Result<u64> {
     let dialect = Dialect::MySql;
-    let names: Vec<String> = rows
-        .columns
-        .iter()
-        .map(|(target, _)| dialect.quote_name(&target.name))
-        .collect();
     let mut written = 0;
     let head = format!(
         "INSERT INTO {} ({}) VALUES ",
         into.source_sql(dialect),
-        names.join(", ")
+        rows.quoted_list(dialect)
     );
     let most = max_packet_bytes(session).await?;
     let mut statement = head.clone();
@@ -484,18 +467,19 @@ fn put_quoted(
     Ok(())
 }
 
-async fn resolve(
-    schema: Option<String>,
-    name: String,
-    session: &mut Session,
-) -> Result<ResolvedTable> {
-    let text = |text: &str| Dialect::MySql.quote_text(text);
-    let wanted = schema.as_deref().map_or_else(|| "DATABASE()".into(), text);
+/// The schema of a name; where none is said, that of the session.
+fn schema_sql(table: TableName<'_>) -> String {
+    let quoted = |schema| Dialect::MySql.quote_text(schema);
+    table.schema.map_or_else(|| "DATABASE()".into(), quoted)
+}
+
+async fn resolve(table: TableName<'_>, session: &mut Session) -> Result<ResolvedTable> {
+    let wanted = schema_sql(table);
     // What a backslash means in a text depends on the session's mode.
     let asked = format!(
         "SELECT {wanted}, (SELECT CONCAT(table_schema, CHAR(10), table_name) FROM information_schema.tables \
          WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
-        text(&name)
+        Dialect::MySql.quote_text(table.name)
     );
     let found = session
         .query_text("look for its table", &asked)
@@ -525,9 +509,9 @@ async fn resolve(
     })?;
     // Where names are kept in small letters, two spellings are one table.
     let table = if folds.as_deref() == Some("0") {
-        name
+        table.name.to_string()
     } else {
-        name.to_lowercase()
+        table.name.to_lowercase()
     };
     Ok(ResolvedTable {
         schema,

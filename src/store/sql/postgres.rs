@@ -6,16 +6,14 @@
 
 use futures_util::future::BoxFuture;
 
-use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable, StorageType, WireType};
 use super::cells::Cell;
 use super::engine::{SCRATCH_TABLE, ScratchTable, TableLock, WriteEngine};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
-use crate::connection::Relation;
 use crate::connection::types::ColumnType;
-use crate::connection::{Dialect, DriverConnection, Session};
+use crate::connection::{Dialect, DriverConnection, Relation, Session, TableName};
 use crate::error::{Error, ErrorKind, Result};
 
 /// After as many bytes a message is sent.
@@ -66,20 +64,14 @@ impl WriteEngine for Postgres {
 
     fn resolve<'a>(
         &'a self,
-        store: &'a SqlStore,
-        schema: Option<String>,
-        name: String,
+        table: TableName<'a>,
         session: &'a mut Session,
     ) -> BoxFuture<'a, Result<ResolvedTable>> {
-        Box::pin(resolve(store, schema, name, session))
+        Box::pin(resolve(table, session))
     }
 
-    fn table_exists_sql(&self, _: Option<&str>, relation: &Relation, _: &str) -> String {
-        format!(
-            "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
-            self.dialect()
-                .quote_text(&relation.source_sql(self.dialect()))
-        )
+    fn table_exists_sql(&self, table: TableName<'_>) -> String {
+        format!("SELECT 1 WHERE {} IS NOT NULL", to_regclass(table))
     }
 
     fn read_table<'a>(
@@ -155,6 +147,7 @@ impl WriteEngine for Postgres {
             name: SCRATCH_TABLE.into(),
             relation: Relation::Table(vec![TEMP_SCHEMA.into(), SCRATCH_TABLE.into()]),
             begin: Some("BEGIN"),
+            is_in_memory: false,
         }
     }
 
@@ -183,10 +176,8 @@ impl WriteEngine for Postgres {
     }
 
     /// The table is found by the user's search_path, and its receipt beside it.
-    fn publication_probe(&self, store: &SqlStore, names: &[String]) -> String {
-        let dialect = self.dialect();
-        if names.len() == 1 {
-            let written = dialect.quote_text(&store.relation.source_sql(dialect));
+    fn publication_probe(&self, table: TableName<'_>) -> String {
+        if table.schema.is_none() {
             let asked =
                 format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
             let output = format!(
@@ -194,16 +185,13 @@ impl WriteEngine for Postgres {
             );
             return format!(
                 "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass({written})) AS r \
-                 WHERE r.output IS NOT NULL"
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {}) AS r \
+                 WHERE r.output IS NOT NULL",
+                to_regclass(table)
             );
         }
-        let name = dialect.quote_text(names.last().map_or("", String::as_str));
-        let schema = match names {
-            [schema, _] => Some(schema.as_str()),
-            _ => None,
-        };
-        output_query(dialect, schema, &name)
+        let dialect = self.dialect();
+        output_query(dialect, table.schema, &dialect.quote_text(table.name))
     }
 
     fn casts_from_text(&self, target: &TargetColumn) -> bool {
@@ -303,15 +291,10 @@ async fn write(
     is_side: bool,
 ) -> Result<u64> {
     let dialect = Dialect::Postgres;
-    let names: Vec<String> = rows
-        .columns
-        .iter()
-        .map(|(target, _)| dialect.quote_name(&target.name))
-        .collect();
     let statement = format!(
         "COPY {} ({}) FROM STDIN (FORMAT BINARY)",
         into.source_sql(dialect),
-        names.join(", ")
+        rows.quoted_list(dialect)
     );
     let database = session.database().clone();
     let failed = |error: sqlx::Error| Error::from(database.error_for("write its rows", &error));
@@ -568,16 +551,17 @@ fn put_numeric(out: &mut Vec<u8>, value: i128, scale: u8) {
         .for_each(|group| out.extend(group.to_be_bytes()));
 }
 
-async fn resolve(
-    store: &SqlStore,
-    schema: Option<String>,
-    name: String,
-    session: &mut Session,
-) -> Result<ResolvedTable> {
-    let written = Dialect::Postgres.quote_text(&store.relation.source_sql(Dialect::Postgres));
+/// What the server takes a name for: the table, or null.
+fn to_regclass(table: TableName<'_>) -> String {
+    let written = table.source_sql(Dialect::Postgres);
+    format!("to_regclass({})", Dialect::Postgres.quote_text(&written))
+}
+
+async fn resolve(table: TableName<'_>, session: &mut Session) -> Result<ResolvedTable> {
     let asked = format!(
         "SELECT n.nspname, c.relname, current_schema() FROM (SELECT 1) AS one \
-         LEFT JOIN pg_class c ON c.oid = to_regclass({written}) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"
+         LEFT JOIN pg_class c ON c.oid = {} LEFT JOIN pg_namespace n ON n.oid = c.relnamespace",
+        to_regclass(table)
     );
     let found = session
         .query_text("look for its table", &asked)
@@ -598,16 +582,14 @@ async fn resolve(
             exists: true,
         });
     }
-    let schema = schema.or(current).ok_or_else(|| {
-        let error = format!(
-            "table {} has no schema: none of the user's search_path is there",
-            store.relation
-        );
+    let schema = table.schema.map(String::from).or(current);
+    let schema = schema.ok_or_else(|| {
+        let error = format!("table {table} has no schema: none of the user's search_path is there");
         Error::new(ErrorKind::Flow, error).with_hint("name the schema: table: SCHEMA.TABLE")
     })?;
     Ok(ResolvedTable {
         schema,
-        table: truncate_identifier(name),
+        table: truncate_identifier(table.name.to_string()),
         exists: false,
     })
 }

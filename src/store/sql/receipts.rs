@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::resolved_table::ResolvedTable;
 use super::{SqlStore, engine, engine_of};
-use crate::connection::{Database, Dialect, Relation, Session};
+use crate::connection::{Database, Dialect, Relation, Session, TableName};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::storage::Version;
@@ -126,8 +126,10 @@ pub(super) async fn find_in_session(
     if let Some(found) = read_row(&relation, &resolved.table, session).await? {
         return Ok(Some(found));
     }
-    let names = store.relation.table_name().unwrap_or_default();
-    let written = names.last().map_or("", String::as_str);
+    let TableName {
+        schema,
+        name: written,
+    } = store.table_name();
     if written != resolved.table
         && let Some(found) = read_row(&relation, written, session).await?
     {
@@ -136,7 +138,7 @@ pub(super) async fn find_in_session(
     let engine = engine_of(session);
     let Some(elsewhere) = engine
         .stray_receipt_sql(resolved)
-        .filter(|_| names.len() <= 1)
+        .filter(|_| schema.is_none())
     else {
         return Ok(None);
     };
@@ -314,19 +316,18 @@ pub(super) async fn remove(
 
 /// The query whose answer changes when something else is published.
 pub(super) fn probe_query(store: &SqlStore, dialect: Dialect) -> String {
-    engine(dialect).publication_probe(store, store.relation.table_name().unwrap_or_default())
+    engine(dialect).publication_probe(store.table_name())
 }
 
 /// The query for what was published by a name, which is given as SQL.
 pub(super) fn output_query(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
-    let relation: Vec<String> = schema
-        .into_iter()
-        .chain([TABLE])
-        .map(String::from)
-        .collect();
+    let table = TableName {
+        schema,
+        name: TABLE,
+    };
     format!(
         "SELECT output FROM {} WHERE name = {name}",
-        Relation::Table(relation).source_sql(dialect)
+        table.source_sql(dialect)
     )
 }
 

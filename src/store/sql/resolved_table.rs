@@ -36,12 +36,8 @@ impl ResolvedTable {
 
     /// What the name of a store's table means.
     pub(super) async fn resolve(store: &SqlStore, session: &mut Session) -> Result<Self> {
-        let (schema, name) = match store.relation.table_name().unwrap_or_default() {
-            [schema, name] => (Some(schema.clone()), name.clone()),
-            names => (None, names.last().cloned().unwrap_or_default()),
-        };
         engine_of(session)
-            .resolve(store, schema, name, session)
+            .resolve(store.table_name(), session)
             .await
     }
 }

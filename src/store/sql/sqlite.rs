@@ -2,18 +2,21 @@
 
 use futures_util::future::BoxFuture;
 
-use super::SqlStore;
 use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::engine::{ScratchTable, TableLock, WriteEngine, assignments, quoted_list};
+use super::engine::{
+    DeadWriterProbe, ScratchTable, TableLock, WriteEngine, assignments, quoted_list,
+};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
 use super::target::{TargetColumn, TargetRows};
 use crate::connection::sqlite_statement::{PreparedInsert, SqliteValue};
 use crate::connection::types::ColumnType;
-use crate::connection::{ConnectionError, Dialect, Session};
-use crate::connection::{Relation, calendar};
+use crate::connection::{ConnectionError, Dialect, Relation, Session, TableName, calendar};
 use crate::error::{Error, Result};
+
+/// The schema of a database's own file.
+const MAIN_SCHEMA: &str = "main";
 
 /// SQLite.
 #[derive(Debug)]
@@ -32,21 +35,29 @@ impl WriteEngine for Sqlite {
         "BEGIN IMMEDIATE"
     }
 
-    fn resolve<'a>(
-        &'a self,
-        _: &'a SqlStore,
-        schema: Option<String>,
-        name: String,
-        session: &'a mut Session,
-    ) -> BoxFuture<'a, Result<ResolvedTable>> {
-        Box::pin(resolve(schema, name, session))
+    /// It tells a reader of the journal of a dead writer:
+    /// <https://www.sqlite.org/rescode.html#readonly_rollback>.
+    fn dead_writer_probe(&self) -> Option<DeadWriterProbe> {
+        Some(DeadWriterProbe {
+            query: "SELECT 1 FROM sqlite_master LIMIT 1",
+            failure_code: "776",
+        })
     }
 
-    fn table_exists_sql(&self, schema: Option<&str>, _: &Relation, name: &str) -> String {
+    fn resolve<'a>(
+        &'a self,
+        table: TableName<'a>,
+        session: &'a mut Session,
+    ) -> BoxFuture<'a, Result<ResolvedTable>> {
+        Box::pin(resolve(table, session))
+    }
+
+    fn table_exists_sql(&self, table: TableName<'_>) -> String {
         format!(
             "SELECT 1 FROM pragma_table_list({}) WHERE schema = {}",
-            self.dialect().quote_text(name),
-            self.dialect().quote_text(schema.unwrap_or("main"))
+            self.dialect().quote_text(table.name),
+            self.dialect()
+                .quote_text(table.schema.unwrap_or(MAIN_SCHEMA))
         )
     }
 
@@ -99,26 +110,24 @@ impl WriteEngine for Sqlite {
 
     fn scratch_table(&self, stem: &str) -> ScratchTable {
         ScratchTable {
-            schema: "main".into(),
+            schema: MAIN_SCHEMA.into(),
             name: stem.into(),
-            relation: Relation::Table(vec!["main".into(), stem.into()]),
+            relation: Relation::Table(vec![MAIN_SCHEMA.into(), stem.into()]),
             begin: None,
+            is_in_memory: true,
         }
     }
 
     fn receipt_tables_sql(&self) -> String {
         format!(
-            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = 'main' AND type = 'table'"
+            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = '{MAIN_SCHEMA}' AND type = 'table'"
         )
     }
 
-    fn publication_probe(&self, _: &SqlStore, names: &[String]) -> String {
+    fn publication_probe(&self, table: TableName<'_>) -> String {
         let dialect = self.dialect();
-        let name = dialect.quote_text(names.last().map_or("", String::as_str));
-        let schema = names
-            .first()
-            .filter(|_| names.len() > 1)
-            .map_or("main", String::as_str);
+        let name = dialect.quote_text(table.name);
+        let schema = table.schema.unwrap_or(MAIN_SCHEMA);
         let table = format!(
             "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
             dialect.quote_text(schema)
@@ -177,17 +186,12 @@ impl WriteEngine for Sqlite {
 /// Inserts rows into a table.
 async fn write(session: &mut Session, into: &Relation, rows: &TargetRows<'_>) -> Result<u64> {
     let dialect = Dialect::Sqlite;
-    let names: Vec<String> = rows
-        .columns
-        .iter()
-        .map(|(target, _)| dialect.quote_name(&target.name))
-        .collect();
-    let marks = vec!["?"; names.len()].join(", ");
+    let marks = vec!["?"; rows.columns.len()].join(", ");
     // What the table says of conflicts is overridden: a row that is in the way is an error.
     let sql = format!(
         "INSERT OR ABORT INTO {} ({}) VALUES ({marks})",
         into.source_sql(dialect),
-        names.join(", ")
+        rows.quoted_list(dialect)
     );
     let action = "write its rows";
     let database = session.database().clone();
@@ -293,15 +297,14 @@ fn whole(value: i128, scale: u8) -> Option<i64> {
 }
 
 async fn resolve(
-    schema: Option<String>,
-    name: String,
+    TableName { schema, name }: TableName<'_>,
     session: &mut Session,
 ) -> Result<ResolvedTable> {
-    let schema = schema.unwrap_or_else(|| "main".into());
+    let schema = schema.unwrap_or(MAIN_SCHEMA);
     let asked = format!(
         "SELECT schema, name FROM pragma_table_list({}) WHERE schema = {} COLLATE NOCASE",
-        Dialect::Sqlite.quote_text(&name),
-        Dialect::Sqlite.quote_text(&schema)
+        Dialect::Sqlite.quote_text(name),
+        Dialect::Sqlite.quote_text(schema)
     );
     let found = session
         .query_text("look for its table", &asked)
@@ -317,8 +320,8 @@ async fn resolve(
             exists: true,
         }),
         _ => Ok(ResolvedTable {
-            schema,
-            table: name,
+            schema: schema.into(),
+            table: name.into(),
             exists: false,
         }),
     }

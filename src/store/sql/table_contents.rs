@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::engine::TableLock;
 use super::{SqlStore, engine, engine_of};
 use crate::connection::{ConnectionError, Database, Relation, Session};
 use crate::error::Result;
@@ -20,28 +19,27 @@ pub(super) async fn store_table_exists(store: &SqlStore, database: &Arc<Database
     Ok(read_contents(store, database).await? != TableContents::Absent)
 }
 
-/// What SQLite says to who only reads where somebody died while writing:
-/// <https://www.sqlite.org/rescode.html#readonly_rollback>.
-const READONLY_ROLLBACK: &str = "776";
-
-/// A session that reads. Where a process died in the middle of a load, SQLite first undoes that,
-/// which takes one that writes.
+/// A session that reads. What a process left that died in the middle of a load is undone first,
+/// where that takes one that writes.
 pub(super) async fn reading_session(database: &Arc<Database>) -> Result<Session> {
     let mut session = database.session().await?;
-    if engine(database.dialect).lock() != TableLock::Database {
+    let Some(probe) = engine(database.dialect).dead_writer_probe() else {
         return Ok(session);
-    }
-    let (action, any) = ("look into it", "SELECT 1 FROM sqlite_master LIMIT 1");
-    let looked = session.query_text(action, any).await;
-    if !matches!(&looked, Err(ConnectionError::Failed { failure, .. }) if failure.code.as_deref() == Some(READONLY_ROLLBACK))
-    {
+    };
+    let action = "look into it";
+    let is_dead_writer = |error: &ConnectionError| {
+        matches!(error, ConnectionError::Failed { failure, .. }
+            if failure.code.as_deref() == Some(probe.failure_code))
+    };
+    let looked = session.query_text(action, probe.query).await;
+    if !looked.is_err_and(|error| is_dead_writer(&error)) {
         // Whatever else is amiss shows again where something is looked for.
         return Ok(session);
     }
     // Another may be the last that there is room for.
     drop(session);
     let mut session = database.writing_session().await?;
-    session.query_text(action, any).await?;
+    session.query_text(action, probe.query).await?;
     session.release().await;
     Ok(database.session().await?)
 }
@@ -81,11 +79,10 @@ pub(super) async fn read_contents_in_session(
 
 /// True where there is a table of this name.
 pub(super) async fn table_exists(relation: &Relation, session: &mut Session) -> Result<bool> {
-    let Some([rest @ .., name]) = relation.table_name() else {
+    let Some(table) = relation.table() else {
         return Ok(false);
     };
-    let schema = rest.first().map(String::as_str);
-    let asked = engine_of(session).table_exists_sql(schema, relation, name);
+    let asked = engine_of(session).table_exists_sql(table);
     Ok(!session
         .query_text("look for its table", &asked)
         .await?

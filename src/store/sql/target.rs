@@ -7,7 +7,9 @@ use polars_arrow::array::Array;
 use super::SqlStore;
 use super::catalog::{CatalogColumn, StorageType, WireType};
 use super::cells::{Cell, CellColumn};
+use super::engine::quoted_list;
 use super::rule::Rule;
+use crate::connection::Dialect;
 use crate::connection::types::ColumnType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::RecordBatch;
@@ -130,6 +132,11 @@ impl<'t> TargetRows<'t> {
             rows_before: before,
             table: store.relation.to_string(),
         })
+    }
+
+    /// The names of the columns, in quotes.
+    pub(super) fn quoted_list(&self, dialect: Dialect) -> String {
+        quoted_list(dialect, self.columns.iter().map(|(target, _)| *target))
     }
 
     /// A row that is longer than the server takes.
