@@ -32,7 +32,7 @@ use crate::storage::{Location, RandomRead, Version};
 use shared_groups::SharedGroups;
 
 pub use error::FormatError;
-pub use transfer::{TransferMode, check_recodable, move_groups, recode};
+pub use transfer::{RecodedRows, TransferMode, check_recodable, move_groups, recode};
 
 /// A file format, made from the options that the config gives it.
 ///
@@ -114,12 +114,12 @@ pub trait Reader: Send + Sync {
 
     /// Decodes pieces and hands their rows on, one group at a time and in order. Arrays are those
     /// that all formats and stores know: of numbers, texts and bytes as views, lists with offsets
-    /// of 64 bits, and groups of them.
+    /// of 64 bits, and groups of them. Gives the rows that the pieces have.
     fn decode(
         &self,
         part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-    ) -> Result<(), FormatError>;
+    ) -> Result<u64, FormatError>;
 }
 
 /// Writes files of a format.
@@ -149,7 +149,8 @@ pub trait Writer: Send + Sync {
 /// Moves files into files of the same format.
 pub trait Passthrough: Send + Sync {
     /// How files of these layouts become parts of `target`, which has this format: never decoded
-    /// where they need not be.
+    /// where they need not be. Those whose rows are not known have no groups that could be moved:
+    /// they pass whole, or are decoded.
     fn transfer_mode(
         &self,
         layouts: &[&Layout],
@@ -181,13 +182,13 @@ pub trait Passthrough: Send + Sync {
     fn check_recodable(&self, source: &OpenFile) -> Result<(), FormatError>;
 
     /// Decodes pieces and encodes their rows. The file takes over the schema and the metadata of
-    /// the first piece's. Gives the rows.
+    /// the first piece's.
     fn recode(
         &self,
         part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
-    ) -> Result<u64, FormatError>;
+    ) -> Result<RecodedRows, FormatError>;
 }
 
 /// Writes record batches into one file.
@@ -195,8 +196,8 @@ pub trait Encoder {
     /// Writes one group of rows.
     fn write(&mut self, batch: RecordBatch) -> Result<(), FormatError>;
 
-    /// Ends the file.
-    fn finish(self: Box<Self>) -> Result<(), FormatError>;
+    /// Ends the file; gives the rows that it has.
+    fn finish(self: Box<Self>) -> Result<u64, FormatError>;
 }
 
 /// An input file that is open: the bytes that are inspected are those that are read.
@@ -235,9 +236,9 @@ impl OpenFile {
 /// options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
-    /// All rows.
-    pub rows: u64,
-    /// The groups that can be moved or decoded one by one.
+    /// All rows; `None` where only decoding tells them.
+    pub rows: Option<u64>,
+    /// The groups that can be moved or decoded one by one; none where the rows are not known.
     pub groups: Vec<Group>,
     /// The digest of the schema as it is stored: equal where the columns are the same in name,
     /// order and every detail.
@@ -268,15 +269,16 @@ impl Layout {
     /// True where its numbers can be those of a file: its groups have its rows, and all can be
     /// counted.
     pub fn is_consistent(&self) -> bool {
+        let Some(rows) = self.rows else {
+            return self.groups.is_empty();
+        };
         let sum = |number: fn(&Group) -> u64| {
             self.groups
                 .iter()
                 .try_fold(0_u64, |sum, group| sum.checked_add(number(group)))
         };
         let bytes = sum(|group| group.bytes).filter(|bytes| i64::try_from(*bytes).is_ok());
-        sum(|group| group.rows) == Some(self.rows)
-            && i64::try_from(self.rows).is_ok()
-            && bytes.is_some()
+        sum(|group| group.rows) == Some(rows) && i64::try_from(rows).is_ok() && bytes.is_some()
     }
 
     /// True where groups of both files can come into one part.

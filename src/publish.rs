@@ -81,11 +81,13 @@ pub fn assemble(
         .zip(&work.parts)
         .zip(made)
     {
-        if record.rows != planned.slice.rows {
+        if let Some(expected) = planned.slice.rows
+            && record.rows != expected
+        {
             return Err(PublishError::Rows {
                 name,
                 found: record.rows,
-                expected: planned.slice.rows,
+                expected,
             }
             .into());
         }
@@ -100,8 +102,9 @@ pub fn assemble(
             inputs,
         });
     }
-    let (expected, found) = work.rows_to_make();
-    if expected != found {
+    if let Some((expected, found)) = work.rows_to_make()
+        && expected != found
+    {
         return Err(PublishError::FlowRows { expected, found }.into());
     }
     let manifest = Manifest { parts };

@@ -3,6 +3,7 @@
 
 mod format;
 mod storage;
+mod uncounted;
 
 use hygge::error::Error;
 use hygge::format::batch::RecordBatch;

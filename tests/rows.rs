@@ -18,7 +18,7 @@ use crate::common::sandbox::Sandbox;
 /// none.
 fn layout(groups: &[u64], kind: u8) -> Layout {
     Layout {
-        rows: groups.iter().sum(),
+        rows: Some(groups.iter().sum()),
         groups: groups
             .iter()
             .map(|rows| Group {
@@ -63,7 +63,7 @@ proptest! {
         let sizes = vec![1000; files.len()];
         let slices = slices(&layouts, &sizes, is_asked.then_some(asked));
         let total: u64 = files.iter().flatten().sum();
-        assert_eq!(slices.iter().map(|slice| slice.rows).sum::<u64>(), total);
+        assert_eq!(slices.iter().map(|slice| slice.rows).sum::<Option<u64>>(), Some(total));
         // One after the other, the pieces are all rows of all groups.
         let mut next = (0, 0, 0);
         for (file, group, first, rows) in slices.iter().flat_map(|slice| &slice.pieces).flat_map(|piece| rows_of(piece, &files)) {
@@ -77,13 +77,13 @@ proptest! {
             next.2 += rows;
         }
         if is_asked {
-            assert!(slices.iter().all(|slice| slice.rows < 2 * asked), "a part is less than twice as large as asked");
+            assert!(slices.iter().all(|slice| slice.rows < Some(2 * asked)), "a part is less than twice as large as asked");
             let shares = |one: usize, other: usize| one == other || kinds[one] > 0 && kinds[one] == kinds[other];
             let files_of = |slice: &Slice| slice.pieces.iter().map(|piece| piece.file).collect::<Vec<_>>();
             for slice in &slices {
                 assert!(files_of(slice).windows(2).all(|pair| shares(pair[0], pair[1])), "files that differ share no part");
             }
-            let small = slices.windows(2).filter(|pair| pair[0].rows * 2 < asked);
+            let small = slices.windows(2).filter(|pair| pair[0].rows.is_some_and(|rows| rows * 2 < asked));
             let ends = |pair: &[Slice]| shares(pair[0].pieces[pair[0].pieces.len() - 1].file, pair[1].pieces[0].file);
             assert!(!small.into_iter().any(ends), "only the last part, and the last of files that share one, may be less than half as large");
         } else {

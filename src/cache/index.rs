@@ -141,8 +141,9 @@ impl PartRecord {
 }
 
 /// The version of what a layout says. Version 2: columns as their values are, and what files have
-/// in common that share parts. Version 3: how the file is built.
-const LAYOUT_VERSION: u32 = 3;
+/// in common that share parts. Version 3: how the file is built. Version 4: whether its rows are
+/// known.
+const LAYOUT_VERSION: u32 = 4;
 
 /// What a layout is kept under: the format, its version and its options, that of layouts and the
 /// file's digest.

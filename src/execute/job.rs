@@ -105,7 +105,7 @@ pub struct PartSpec {
     pub key: Fingerprint,
     transfer: TransferSpec,
     pieces: Vec<Piece>,
-    rows: u64,
+    rows: Option<u64>,
 }
 
 /// What a part became: one file, or several of different kinds.

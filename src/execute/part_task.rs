@@ -50,22 +50,21 @@ pub type MadeParts = Vec<(Fingerprint, PartRecord)>;
 /// A part that is to be made.
 #[derive(Clone, Debug)]
 pub struct PartTask {
-    pub(super) flow: Arc<Flow>,
-    pub(super) work: Arc<FlowWork>,
+    /// The flow that it is for.
+    pub flow: Arc<Flow>,
+    /// What is to be done for the flow.
+    pub work: Arc<FlowWork>,
     /// Which of the parts of the work.
-    pub(super) number: usize,
+    pub number: usize,
     /// The format of the input files.
-    pub(super) input_format: Arc<dyn Format>,
-    pub(super) cache: Arc<Cache>,
-    pub(super) interrupted: CancellationToken,
+    pub input_format: Arc<dyn Format>,
+    /// Where parts are staged.
+    pub cache: Arc<Cache>,
+    /// Cancelled when the part shall not be made any more.
+    pub interrupted: CancellationToken,
 }
 
 impl PartTask {
-    /// What is cancelled when the part shall not be made any more.
-    pub fn interrupted(&self) -> &CancellationToken {
-        &self.interrupted
-    }
-
     fn part(&self) -> &PlannedPart {
         &self.work.parts[self.number]
     }
@@ -182,8 +181,8 @@ impl PartTask {
             return Err(self.other_part());
         };
         let record = self.output_of(finished, &part.key)?;
-        if record.rows != part.slice.rows {
-            let (read, written) = (part.slice.rows, record.rows);
+        let written = record.rows;
+        if let Some(read) = part.slice.rows.filter(|rows| *rows != written) {
             return Err(InputError::RowCount { read, written }.into());
         }
         Ok(vec![(part.key, self.take_file(folder, &part.key, record)?)])

@@ -86,12 +86,12 @@ pub(super) struct PlannedFile<'a> {
     pub(super) layout: &'a Layout,
 }
 
-/// Makes a part of these pieces, which have so many rows. It is not finished: whoever asked for it
-/// takes it into staging.
+/// Makes a part of these pieces, which have so many rows where that is known before. It is not
+/// finished: whoever asked for it takes it into staging.
 pub(super) fn make_from_files(
     files: &dyn PlannedFiles,
     transfer: TransferMode,
-    (pieces, rows): (&[Piece], u64),
+    (pieces, rows): (&[Piece], Option<u64>),
     target: &OutputSpec,
     staging: &Staging,
     interrupted: &CancellationToken,
@@ -103,6 +103,8 @@ pub(super) fn make_from_files(
         interrupted,
     };
     let unfinished = staging.begin_part()?;
+    let format = files.input_format();
+    let mut decoded = None;
     let written = match (transfer, pieces) {
         (
             TransferMode::Undecoded,
@@ -127,6 +129,10 @@ pub(super) fn make_from_files(
                     InputError::Changed(planned.location.display_path().into_owned()).into(),
                 );
             }
+            let rows = match rows {
+                Some(rows) => rows,
+                None => format.reader().decode(&cut, &mut |_| Ok(()))?,
+            };
             PartRecord {
                 digest,
                 bytes,
@@ -134,34 +140,22 @@ pub(super) fn make_from_files(
             }
         }
         (TransferMode::Undecoded, _) => write_part(&unfinished, |out| {
-            move_groups(files.input_format(), &cut, target, None, Box::new(out))
+            move_groups(format, &cut, target, None, Box::new(out))
         })?,
         (TransferMode::Recompressed { compression }, _) => write_part(&unfinished, |out| {
-            move_groups(
-                files.input_format(),
-                &cut,
-                target,
-                Some(compression),
-                Box::new(out),
-            )
+            move_groups(format, &cut, target, Some(compression), Box::new(out))
         })?,
         (TransferMode::Decoded { compression }, _) => write_part(&unfinished, |out| {
-            recode(
-                files.input_format(),
-                &cut,
-                target,
-                compression,
-                Box::new(out),
-            )
+            let rows = recode(format, &cut, target, compression, Box::new(out))?;
+            decoded = Some(rows.read);
+            Ok(rows.written)
         })?,
     };
     sources.check_unchanged(pieces)?;
-    if written.rows != rows {
-        return Err(InputError::RowCount {
-            read: rows,
-            written: written.rows,
-        }
-        .into());
+    let mut counts = rows.into_iter().chain(decoded);
+    if let Some(read) = counts.find(|read| *read != written.rows) {
+        let written = written.rows;
+        return Err(InputError::RowCount { read, written }.into());
     }
     Ok((unfinished, written))
 }

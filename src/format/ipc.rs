@@ -26,7 +26,7 @@ use serde_json::json;
 use super::batch::RecordBatch;
 use super::{
     Compression, Encoder, Format, FormatError, Group, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Reader, TransferMode, Writer, common_compression,
+    Passthrough, Reader, RecodedRows, TransferMode, Writer, common_compression,
 };
 use crate::config::block_reader::read_block;
 use crate::config::node::Node;
@@ -141,7 +141,7 @@ impl Reader for Ipc {
             .map(|batch| BodyCodec::codec_name(batch.codec).to_string())
             .collect();
         Ok(Layout {
-            rows: groups.iter().map(|group| group.rows).sum(),
+            rows: Some(groups.iter().map(|group| group.rows).sum()),
             groups,
             stored_digest: types::stored_digest(&contents.columns),
             compressions,
@@ -187,7 +187,7 @@ impl Reader for Ipc {
         &self,
         part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-    ) -> Result<(), FormatError> {
+    ) -> Result<u64, FormatError> {
         decode::decode(part, each)
     }
 }
@@ -275,7 +275,7 @@ impl Passthrough for Ipc {
         part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
-    ) -> Result<u64, FormatError> {
+    ) -> Result<RecodedRows, FormatError> {
         encode::recode(part, self.container, BodyCodec::new(compression)?, out)
     }
 }

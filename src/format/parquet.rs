@@ -43,7 +43,7 @@ use codec::{KEEP, PageCodec};
 use super::batch::RecordBatch;
 use super::{
     Compression, Encoder, Format, FormatError, Layout, OpenFile, OutputSpec, PartPieces,
-    Passthrough, Reader, TransferMode, Writer,
+    Passthrough, Reader, RecodedRows, TransferMode, Writer,
 };
 
 /// The parquet format.
@@ -126,7 +126,7 @@ impl Reader for Parquet {
         &self,
         part: &PartPieces<'_>,
         each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-    ) -> Result<(), FormatError> {
+    ) -> Result<u64, FormatError> {
         canonical::decode(part, each)
     }
 }
@@ -224,7 +224,7 @@ impl Passthrough for Parquet {
         part: &PartPieces<'_>,
         compression: Compression,
         out: Box<dyn Write + Send + '_>,
-    ) -> Result<u64, FormatError> {
+    ) -> Result<RecodedRows, FormatError> {
         let model = part.open_first()?;
         let notes = key_value_metadata::for_part(part, &footer::read_metadata(&model)?)?;
         let mut encoder = decode::encoder(
@@ -233,13 +233,9 @@ impl Passthrough for Parquet {
             &known_codec(compression)?,
             out,
         )?;
-        let mut rows = 0;
-        decode::decode(part, &mut |batch| {
-            rows += batch.height() as u64;
-            encoder.write(batch)
-        })?;
-        encoder.finish()?;
-        Ok(rows)
+        let read = decode::decode(part, &mut |batch| encoder.write(batch))?;
+        let written = encoder.finish()?;
+        Ok(RecodedRows { read, written })
     }
 }
 

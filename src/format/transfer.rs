@@ -139,7 +139,16 @@ pub fn move_groups(
     }
 }
 
-/// Decodes the pieces of a part and encodes their rows; gives their number.
+/// The rows of a part that was decoded, as both sides counted them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecodedRows {
+    /// Rows that the pieces have.
+    pub read: u64,
+    /// Rows that the part has.
+    pub written: u64,
+}
+
+/// Decodes the pieces of a part and encodes their rows.
 ///
 /// # Errors
 /// A piece cannot be decoded, or its rows cannot be written.
@@ -149,16 +158,15 @@ pub fn recode(
     target: &OutputSpec,
     compression: Compression,
     out: Box<dyn Write + Send + '_>,
-) -> Result<u64, FormatError> {
+) -> Result<RecodedRows, FormatError> {
     if let Some(passthrough) = passthrough(source, target) {
         return passthrough.recode(part, compression, out);
     }
     let first = part.open_first()?;
     let columns = source.reader().arrow_schema(&first)?;
     let mut encoder = target.writer()?.begin(&columns, compression, out)?;
-    let (mut rows, mut waiting) = (0, PendingBatches::default());
-    source.reader().decode(part, &mut |batch| {
-        rows += batch.height() as u64;
+    let mut waiting = PendingBatches::default();
+    let read = source.reader().decode(part, &mut |batch| {
         waiting
             .push(batch)
             .map_or(Ok(()), |batches| encoder.write(concat_batches(batches)?))
@@ -166,8 +174,8 @@ pub fn recode(
     if !waiting.batches.is_empty() {
         encoder.write(concat_batches(waiting.batches)?)?;
     }
-    encoder.finish()?;
-    Ok(rows)
+    let written = encoder.finish()?;
+    Ok(RecodedRows { read, written })
 }
 
 /// Batches that wait for others.

@@ -284,14 +284,17 @@ fn check_home(look: &FlowChecker<'_>) -> Result<CheckOutcome> {
         .collect::<Result<Vec<_>>>()?;
     let mut remarks = check_files(format, &listing, &layouts, flow)?;
     remarks.extend(files.describe_unread_files()?);
-    let rows: u64 = layouts.iter().map(|layout| layout.rows).sum();
+    let rows: Option<u64> = layouts.iter().map(|layout| layout.rows).sum();
     let files = if layouts.len() == 1 {
         "1 file".to_string()
     } else {
         format!("{} files", layouts.len())
     };
     Ok(CheckOutcome {
-        summary: format!("{files}, {rows} rows"),
+        summary: match rows {
+            Some(rows) => format!("{files}, {rows} rows"),
+            None => files,
+        },
         remarks,
     })
 }

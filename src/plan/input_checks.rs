@@ -57,7 +57,7 @@ pub(super) fn packing_remarks(
     open: impl Fn(usize) -> Result<OpenFile>,
 ) -> Result<Vec<String>> {
     let filled: Vec<usize> = (0..layouts.len())
-        .filter(|file| layouts[*file].rows > 0)
+        .filter(|file| layouts[*file].rows.is_some_and(|rows| rows > 0))
         .collect();
     let apart: Vec<(usize, usize)> = filled
         .windows(2)

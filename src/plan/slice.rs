@@ -3,7 +3,8 @@
 //! Without `rows_per_file` every file is one slice. With it, row groups are taken whole as long as
 //! they are no larger than one and a half times the asked size, consecutive ones packed together
 //! until a part is full; only a larger group is cut inside, together with what was waiting. Groups
-//! of two files share a part only where nothing is lost by it: else the part ends between them.
+//! of two files share a part only where nothing is lost by it: else the part ends between them. A
+//! file whose rows are not known is one slice, whatever is asked.
 
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
@@ -47,12 +48,10 @@ pub fn check_part_count<'l>(
     let mut parts = 0_u64;
     let mut most = ("", 0);
     for (file, layout) in layouts {
-        parts = parts.saturating_add(layout.rows.div_ceil(wanted.max(1)));
-        most = if layout.rows > most.1 {
-            (file, layout.rows)
-        } else {
-            most
-        };
+        let of_file = layout.rows.map_or(1, |rows| rows.div_ceil(wanted.max(1)));
+        parts = parts.saturating_add(of_file);
+        let rows = layout.rows.unwrap_or_default();
+        most = if rows > most.1 { (file, rows) } else { most };
     }
     if parts <= MOST_PARTS {
         return Ok(());
@@ -70,29 +69,25 @@ pub fn check_part_count<'l>(
 pub struct Slice {
     /// The pieces in order; their files count in the flow's list of files.
     pub pieces: Vec<Piece>,
-    /// Rows.
-    pub rows: u64,
+    /// Rows; `None` where only reading them tells.
+    pub rows: Option<u64>,
     /// Bytes that are read for it.
     pub bytes: u64,
 }
 
 /// Cuts files into slices. `sizes` are the bytes of the whole files.
 pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) -> Vec<Slice> {
+    let whole = |file: usize| Slice {
+        pieces: vec![Piece {
+            file,
+            group: None,
+            rows: None,
+        }],
+        rows: layouts[file].rows,
+        bytes: sizes[file],
+    };
     let Some(wanted) = rows_per_file else {
-        return layouts
-            .iter()
-            .zip(sizes)
-            .enumerate()
-            .map(|(file, (layout, bytes))| Slice {
-                pieces: vec![Piece {
-                    file,
-                    group: None,
-                    rows: None,
-                }],
-                rows: layout.rows,
-                bytes: *bytes,
-            })
-            .collect();
+        return (0..layouts.len()).map(whole).collect();
     };
     let mut cutter = Cutter {
         files: layouts.len(),
@@ -105,13 +100,18 @@ pub fn slices(layouts: &[&Layout], sizes: &[u64], rows_per_file: Option<u64>) ->
     for (file, layout) in layouts
         .iter()
         .enumerate()
-        .filter(|(_, layout)| layout.rows > 0)
+        .filter(|(_, layout)| layout.rows != Some(0))
     {
         if before
             .replace(layout)
             .is_some_and(|before| !before.can_pack_with(layout))
         {
             cutter.flush();
+        }
+        if layout.rows.is_none() {
+            cutter.flush();
+            cutter.done.push(whole(file));
+            continue;
         }
         for (group, size) in layout.groups.iter().enumerate() {
             cutter.add_group(PendingGroup {
@@ -182,7 +182,7 @@ impl Cutter {
         let bytes = self.pending.iter().map(|run| run.bytes).sum();
         self.done.push(Slice {
             pieces,
-            rows: self.rows,
+            rows: Some(self.rows),
             bytes,
         });
         self.pending.clear();
@@ -193,7 +193,7 @@ impl Cutter {
     /// left, which is between half and one and a half times as much.
     fn cut_pending(&mut self) {
         let mut left: u64 = self.pending.iter().map(|run| run.rows).sum();
-        let mut slice = Slice::default();
+        let (mut slice, mut filled) = (Slice::default(), 0);
         for run in std::mem::take(&mut self.pending) {
             let mut first = 0;
             while first < run.rows {
@@ -202,19 +202,22 @@ impl Cutter {
                 } else {
                     left
                 };
-                let rows = (size - slice.rows).min(run.rows - first);
+                let rows = (size - filled).min(run.rows - first);
                 let is_whole = rows == run.rows;
                 slice.pieces.push(Piece {
                     file: run.file,
                     group: Some(run.group),
                     rows: (!is_whole).then_some((first, rows)),
                 });
-                slice.rows += rows;
+                filled += rows;
                 slice.bytes += run.bytes;
                 first += rows;
-                if slice.rows == size {
+                if filled == size {
                     left -= size;
-                    self.done.push(std::mem::take(&mut slice));
+                    self.done.push(Slice {
+                        rows: Some(std::mem::take(&mut filled)),
+                        ..std::mem::take(&mut slice)
+                    });
                 }
             }
         }
@@ -231,7 +234,7 @@ impl Cutter {
                     group: None,
                     rows: None,
                 }],
-                rows: 0,
+                rows: Some(0),
                 bytes: 0,
             });
         }
@@ -291,7 +294,7 @@ mod tests {
     fn layout(groups: &[u64], packing: u8) -> Layout {
         let digest = Fingerprint::hash_bytes(&[packing]);
         Layout {
-            rows: groups.iter().sum(),
+            rows: Some(groups.iter().sum()),
             groups: groups
                 .iter()
                 .map(|rows| Group {
@@ -328,10 +331,32 @@ mod tests {
                     group: None,
                     rows: None
                 }],
-                rows: 0,
+                rows: Some(0),
                 bytes: 0
             }]
         );
+    }
+
+    #[test]
+    fn a_file_whose_rows_are_not_known_is_one_part() {
+        let uncounted = Layout {
+            rows: None,
+            ..layout(&[], 0)
+        };
+        assert!(uncounted.is_consistent());
+        let layouts = [layout(&[4], 0), uncounted, layout(&[4, 9, 1], 0)];
+        let parts: Vec<_> = cut(&layouts, 10)
+            .into_iter()
+            .map(|part| (part.pieces.len(), part.pieces[0].file, part.rows))
+            .collect();
+        let expected = [
+            (1, 0, Some(4)),
+            (1, 1, None),
+            (2, 2, Some(13)),
+            (1, 2, Some(1)),
+        ];
+        assert_eq!(parts, expected);
+        check_part_count(layouts.iter().map(|layout| ("a", layout)), Some(10)).expect("few parts");
     }
 
     #[test]
@@ -364,7 +389,7 @@ mod tests {
                     taken.push((piece.file, group, first, count));
                     rows += count;
                 }
-                prop_assert_eq!(rows, part.rows);
+                prop_assert_eq!(Some(rows), part.rows);
                 let packings: BTreeSet<_> = part.pieces.iter().map(|piece| layouts[piece.file].packing_digest).collect();
                 prop_assert!(packings.len() <= 1, "a part of files that share none");
             }
@@ -386,7 +411,8 @@ mod tests {
             for (part, next) in parts.iter().zip(parts.iter().skip(1)) {
                 let file = |part: &Slice| part.pieces.last().map(|piece| piece.file).unwrap_or_default();
                 let is_before_another_kind = layouts[file(part)].packing_digest != layouts[next.pieces[0].file].packing_digest;
-                prop_assert!(part.rows < 2 * wanted && (is_before_another_kind || 2 * part.rows >= wanted), "{} of {wanted}", part.rows);
+                let rows = part.rows.unwrap_or_default();
+                prop_assert!(rows < 2 * wanted && (is_before_another_kind || 2 * rows >= wanted), "{rows} of {wanted}");
             }
         }
     }

@@ -232,7 +232,7 @@ impl Preparer<'_> {
                     continue;
                 };
                 let mut part = part.clone();
-                part.slice.rows = part.existing.as_ref().map_or(0, |made| made.record.rows);
+                part.slice.rows = part.existing.as_ref().map(|made| made.record.rows);
                 found[partition].push(part);
                 whole[partition] = is_last;
                 if !is_last {

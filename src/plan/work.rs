@@ -196,8 +196,8 @@ impl FlowWork {
                     key: *key,
                     ..part.clone()
                 };
+                part.slice.rows.get_or_insert(record.rows);
                 if part.partition.take().is_some() {
-                    part.slice.rows = record.rows;
                     // The number that a partition had is that of its first part.
                     part.sequence = part.sequence.filter(|_| number == 0);
                 }
@@ -210,10 +210,11 @@ impl FlowWork {
 
     /// How many rows all parts have; `None` where some must be read first.
     pub fn total_rows(&self) -> Option<u64> {
-        self.parts
-            .iter()
-            .map(|part| part.partition.is_none().then_some(part.slice.rows))
-            .sum()
+        let known = |part: &PlannedPart| {
+            let existing = part.existing.as_ref().map(|made| made.record.rows);
+            part.slice.rows.or(existing)
+        };
+        self.parts.iter().map(known).sum()
     }
 
     /// How many parts must be made.
@@ -293,18 +294,14 @@ impl FlowWork {
     }
 
     /// Rows that all inputs of the parts have which are not taken as they are, and rows of those
-    /// parts.
-    pub fn rows_to_make(&self) -> (u64, u64) {
-        let new = self.parts.iter().filter(|part| part.name.is_none());
+    /// parts; `None` where they are counted while they are read, part by part.
+    pub fn rows_to_make(&self) -> Option<(u64, u64)> {
         if self.table.is_some() {
-            // What a database gives is counted while it is read.
-            let rows = new.map(|part| part.slice.rows).sum();
-            return (rows, rows);
+            return None;
         }
-        (
-            self.layouts.iter().map(|layout| layout.rows).sum(),
-            new.map(|part| part.slice.rows).sum(),
-        )
+        let new = self.parts.iter().filter(|part| part.name.is_none());
+        let read = self.layouts.iter().map(|layout| layout.rows).sum();
+        Option::zip(read, new.map(|part| part.slice.rows).sum())
     }
 
     fn source_name(&self, part: usize) -> &str {
@@ -326,7 +323,7 @@ impl PlannedPart {
     /// A part of a set that was published: it is taken as it is.
     pub(super) fn from_published(part: &Part) -> Self {
         let slice = Slice {
-            rows: part.rows,
+            rows: Some(part.rows),
             ..Slice::default()
         };
         let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());

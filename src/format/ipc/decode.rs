@@ -94,11 +94,11 @@ pub(super) fn arrow_schema(
         .map_err(|error| unsound(source, error.to_string()))
 }
 
-/// Decodes the pieces of a cut into canonical arrays, batch by batch.
+/// Decodes the pieces of a cut into canonical arrays, batch by batch; gives their rows.
 pub(super) fn decode(
     part: &PartPieces<'_>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
+) -> Result<u64, FormatError> {
     let mut columns: Option<(usize, Arc<ArrowSchema>)> = None;
     for_each_batch(
         part,
@@ -137,13 +137,13 @@ pub(super) fn decode(
 }
 
 /// Hands on what `decoded` makes of the batches of a cut, and the rows of those of which it has
-/// only some.
+/// only some; gives the rows that the messages say there are.
 pub(super) fn for_each_batch(
     part: &PartPieces<'_>,
     decoded: &mut dyn FnMut(&mut BatchReader<'_>, usize) -> Result<RecordBatch, FormatError>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
-    let mut next = 0;
+) -> Result<u64, FormatError> {
+    let (mut rows, mut next) = (0, 0);
     while let Some(first) = part.pieces.get(next) {
         let pieces = part.pieces[next..]
             .iter()
@@ -161,13 +161,14 @@ pub(super) fn for_each_batch(
                 if part.interrupted.is_cancelled() {
                     return Err(FormatError::Interrupted);
                 }
-                if source
+                let of_batch = source
                     .batches
                     .get(number)
-                    .is_none_or(|(_, batch)| batch.rows == 0)
-                {
+                    .map_or(0, |(_, batch)| batch.rows);
+                if of_batch == 0 {
                     continue;
                 }
+                rows += piece.rows.map_or(of_batch, |(_, count)| count);
                 match (piece.rows, part.inputs.shared_groups()) {
                     (None, _) => each(decoded(&mut source, number)?)?,
                     (Some((start, count)), Some(shared)) => {
@@ -182,7 +183,7 @@ pub(super) fn for_each_batch(
             }
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn slice_rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {

@@ -24,7 +24,7 @@ use crate::format::arrays::{
     without_views,
 };
 use crate::format::batch::RecordBatch;
-use crate::format::{Encoder, FormatError, OpenFile, PartPieces};
+use crate::format::{Encoder, FormatError, OpenFile, PartPieces, RecodedRows};
 
 /// Polars packs nothing, and so takes no option that decides bytes.
 const OPTIONS: WriteOptions = WriteOptions { compression: None };
@@ -92,7 +92,7 @@ impl Encoder for IpcEncoder<'_> {
         self.0.write(batch.height(), arrays)
     }
 
-    fn finish(self: Box<Self>) -> Result<(), FormatError> {
+    fn finish(self: Box<Self>) -> Result<u64, FormatError> {
         self.0.finish()
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn recode(
     container: Container,
     codec: BodyCodec,
     out: Box<dyn Write + Send + '_>,
-) -> Result<u64, FormatError> {
+) -> Result<RecodedRows, FormatError> {
     let model = part.open_first()?;
     let contents = IpcContents::read(&model)?;
     let (columns, _) = decode::arrow_schema(&model, &contents)?;
@@ -177,17 +177,15 @@ pub(super) fn recode(
         .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
         .collect();
     let mut writer = BatchWriter::begin(Arc::new(columns), notes, container, codec, out)?;
-    let mut rows = 0;
     let mut decoded = |source: &mut decode::BatchReader<'_>, number: usize| {
         let batch = source.decode_batch(number)?;
         unified.apply(source, number, batch)
     };
-    for_each_batch(part, &mut decoded, &mut |batch| {
-        rows += batch.height() as u64;
+    let read = for_each_batch(part, &mut decoded, &mut |batch| {
         writer.write(batch.height(), batch.into_arrays())
     })?;
-    writer.finish()?;
-    Ok(rows)
+    let written = writer.finish()?;
+    Ok(RecodedRows { read, written })
 }
 
 /// Writes batches of one schema.
@@ -199,6 +197,7 @@ struct BatchWriter<'w> {
     dictionary_ids: Vec<IpcField>,
     tracker: DictionaryTracker,
     codec: BodyCodec,
+    rows: u64,
     out: ContainerWriter<'w>,
 }
 
@@ -250,6 +249,7 @@ impl<'w> BatchWriter<'w> {
             dictionary_ids: numbers,
             tracker,
             codec,
+            rows: 0,
             out,
         })
     }
@@ -287,6 +287,7 @@ impl<'w> BatchWriter<'w> {
             .map(|message| compress_message(message, self.codec))
             .collect::<Result<Vec<_>, _>>()?;
         let message = compress_message(message, self.codec)?;
+        self.rows += rows as u64;
         match &mut self.out {
             ContainerWriter::File(writer) => writer
                 .write_encoded(&dictionaries, &message)
@@ -299,13 +300,14 @@ impl<'w> BatchWriter<'w> {
         }
     }
 
-    fn finish(self) -> Result<(), FormatError> {
+    /// Ends the file; gives the rows that it has.
+    fn finish(self) -> Result<u64, FormatError> {
         match self.out {
-            ContainerWriter::File(mut writer) => writer.finish().map_err(encode_error),
-            ContainerWriter::Stream(mut out) => write_continuation(&mut out, 0)
-                .map(drop)
-                .map_err(encode_error),
+            ContainerWriter::File(mut writer) => writer.finish(),
+            ContainerWriter::Stream(mut out) => write_continuation(&mut out, 0).map(drop),
         }
+        .map(|()| self.rows)
+        .map_err(encode_error)
     }
 }
 

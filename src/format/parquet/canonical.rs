@@ -92,13 +92,13 @@ pub(super) fn arrow_schema(source: &OpenFile) -> Result<ArrowSchema, FormatError
     Ok(columns)
 }
 
-/// Decodes the pieces of a cut into canonical arrays, group by group.
+/// Decodes the pieces of a cut into canonical arrays, group by group; gives their rows.
 pub(super) fn decode(
     part: &PartPieces<'_>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
+) -> Result<u64, FormatError> {
     let Some(first) = part.pieces.first() else {
-        return Ok(());
+        return Ok(0);
     };
     let first = part.inputs.open(first.file)?;
     let columns = canonical_columns(&first, &footer::read_metadata(&first)?)?;
@@ -426,7 +426,7 @@ impl Encoder for CanonicalEncoder<'_> {
             .write(batch.map_err(|error| FormatError::Encode(error.to_string()))?)
     }
 
-    fn finish(self: Box<Self>) -> Result<(), FormatError> {
+    fn finish(self: Box<Self>) -> Result<u64, FormatError> {
         self.encoder.finish()
     }
 }

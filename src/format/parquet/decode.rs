@@ -32,11 +32,12 @@ use crate::error::catch_panic;
 use crate::format::batch::{RecordBatch, slice_batch};
 use crate::format::{Encoder, FormatError, OpenFile, PartPieces};
 
-/// Decodes the pieces of a cut, group by group.
+/// Decodes the pieces of a cut, group by group; gives the rows that their footers say there are.
 pub(super) fn decode(
     part: &PartPieces<'_>,
     each: &mut dyn FnMut(RecordBatch) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
+) -> Result<u64, FormatError> {
+    let mut rows = 0;
     let mut current: Option<(usize, OpenFile, Footer, DecodedSchema)> = None;
     for piece in part.pieces {
         if current
@@ -60,9 +61,11 @@ pub(super) fn decode(
             if part.interrupted.is_cancelled() {
                 return Err(FormatError::Interrupted);
             }
-            if footer.groups.get(group).is_none_or(|group| group.rows == 0) {
+            let of_group = footer.groups.get(group).map_or(0, |group| group.rows);
+            if of_group == 0 {
                 continue;
             }
+            rows += piece.rows.map_or(of_group, |(_, count)| count);
             match (piece.rows, part.inputs.shared_groups()) {
                 (Some((first, count)), Some(shared)) => {
                     let batch = shared.get_or_decode((*file, group), || {
@@ -79,7 +82,7 @@ pub(super) fn decode(
             }
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 fn slice_rows(batch: &RecordBatch, first: u64, count: u64) -> RecordBatch {

@@ -469,8 +469,8 @@ impl Encoder for GroupWriter<'_> {
         )
     }
 
-    fn finish(self: Box<Self>) -> Result<(), FormatError> {
-        self.writer.finish().map(drop)
+    fn finish(self: Box<Self>) -> Result<u64, FormatError> {
+        self.writer.finish()
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn inspect(source: &OpenFile) -> Result<Layout, FormatError> {
         });
     }
     Ok(Layout {
-        rows: groups.iter().map(|group| group.rows).sum(),
+        rows: Some(groups.iter().map(|group| group.rows).sum()),
         groups,
         stored_digest: stored_schema::digest(root),
         compressions,
