@@ -9,6 +9,7 @@ mod error;
 pub mod ipc;
 pub mod parquet;
 pub mod shared_groups;
+mod shared_heads;
 pub mod sniff;
 mod transfer;
 
@@ -325,7 +326,7 @@ pub trait InputFiles: Sync {
     /// It cannot be opened, or it is not as it was.
     fn open(&self, file: usize) -> Result<OpenFile, Error>;
 
-    /// Where decoded groups are kept from which several parts are cut; `None` where each is decoded
+    /// Where groups and heads are kept that several parts read; `None` where each part reads them
     /// for itself.
     fn shared_groups(&self) -> Option<&SharedGroups> {
         None
@@ -344,9 +345,12 @@ pub struct PartPieces<'a> {
 
 impl PartPieces<'_> {
     /// The file of the first piece.
+    fn first_file(&self) -> usize {
+        self.pieces.first().map_or(0, |piece| piece.file)
+    }
+
     fn open_first(&self) -> Result<OpenFile, Error> {
-        let file = self.pieces.first().map_or(0, |piece| piece.file);
-        self.inputs.open(file)
+        self.inputs.open(self.first_file())
     }
 }
 

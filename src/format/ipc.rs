@@ -153,11 +153,11 @@ impl Reader for Ipc {
     }
 
     fn check_readable(&self, source: &OpenFile) -> Result<(), FormatError> {
-        self.arrow_schema(source).map(drop)
+        decode::canonical_schema(source, &IpcContents::read(source)?).map(drop)
     }
 
     fn arrow_schema(&self, source: &OpenFile) -> Result<ArrowSchema, FormatError> {
-        decode::canonical_schema(source, &IpcContents::read(source)?)
+        decode::canonical_schema(source, &IpcContents::read_schema(source)?)
     }
 
     fn column_names(&self, source: &OpenFile) -> Result<Vec<String>, FormatError> {

@@ -1,12 +1,14 @@
 //! Decoded groups from which several parts are cut: each is decoded once, and let go when its last
 //! part has it.
 //!
-//! It knows nothing of formats, and keeps no more groups than there are threads.
+//! It knows nothing of formats, and keeps no more groups than there are threads. The heads of their
+//! files come along (`shared_heads`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::RecordBatch;
+use super::shared_heads::SharedHeads;
 use super::{FormatError, Piece};
 
 /// A file of a flow, and a group of it.
@@ -14,9 +16,12 @@ pub type GroupId = (usize, usize);
 
 type BatchSlot = Arc<Mutex<Option<RecordBatch>>>;
 
-/// The groups of one flow that are decoded at the moment.
+/// The groups of one flow that are decoded at the moment, and the heads of their files.
 #[derive(Clone, Debug, Default)]
-pub struct SharedGroups(Arc<Mutex<GroupSlots>>);
+pub struct SharedGroups {
+    groups: Arc<Mutex<GroupSlots>>,
+    heads: SharedHeads,
+}
 
 #[derive(Debug, Default)]
 struct GroupSlots {
@@ -34,10 +39,18 @@ impl SharedGroups {
                 *wanted.entry((piece.file, group)).or_default() += 1;
             }
         }
-        Self(Arc::new(Mutex::new(GroupSlots {
+        let slots = GroupSlots {
             pending_uses: wanted,
             slots: VecDeque::new(),
-        })))
+        };
+        Self {
+            groups: Arc::new(Mutex::new(slots)),
+            heads: SharedHeads::default(),
+        }
+    }
+
+    pub(super) fn heads(&self) -> &SharedHeads {
+        &self.heads
     }
 
     /// A group: decoded now, or by another part before. Who comes while it is decoded waits.
@@ -49,13 +62,13 @@ impl SharedGroups {
         place: GroupId,
         decode: impl FnOnce() -> Result<RecordBatch, FormatError>,
     ) -> Result<RecordBatch, FormatError> {
-        let slot = lock(&self.0).slot_for(place);
+        let slot = lock(&self.groups).slot_for(place);
         let mut held = lock(&slot);
         let batch = match held.take() {
             Some(batch) => batch,
             None => decode()?,
         };
-        if lock(&self.0).release_use(place) {
+        if lock(&self.groups).release_use(place) {
             *held = Some(batch.clone());
         }
         Ok(batch)
@@ -137,7 +150,7 @@ mod tests {
             assert_eq!(decoded.get(), times, "{place:?}");
         }
         assert!(
-            super::lock(&shared.0).slots.is_empty(),
+            super::lock(&shared.groups).slots.is_empty(),
             "the last part lets a group go"
         );
         let fails = || Err(FormatError::Interrupted);

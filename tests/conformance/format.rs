@@ -1,18 +1,22 @@
 //! Formats: what is written is read as it was, moved and written anew as it was, and never taken
 //! for something else.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use tokio_util::sync::CancellationToken;
 
+use hygge::error::Error;
 use hygge::flow::factory::formats;
 use hygge::format::batch::{RecordBatch, concat_batches};
+use hygge::format::shared_groups::SharedGroups;
 use hygge::format::{
-    Compression, Format, FormatError, OpenFile, OutputSpec, PartPieces, Piece, TransferMode, recode,
+    Compression, Format, FormatError, InputFiles, OpenFile, OutputSpec, PartPieces, Piece,
+    TransferMode, recode,
 };
-use hygge::storage::Location;
+use hygge::storage::{Location, RandomRead, Version};
 use polars_arrow::array::{
     Array, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, ListArray, MapArray, NullArray,
     PrimitiveArray, StructArray, Utf8ViewArray,
@@ -487,6 +491,96 @@ fn what_is_cut_off_or_something_else_is_refused() {
                 "{}: {error}",
                 format.id()
             );
+        }
+    }
+}
+
+/// A file that counts how often it is read, of which many parts are made.
+#[derive(Debug)]
+struct CountedFile {
+    bytes: Arc<CountedReads>,
+    shared: SharedGroups,
+}
+
+#[derive(Debug)]
+struct CountedReads {
+    inner: OpenFile,
+    reads: AtomicUsize,
+}
+
+impl RandomRead for CountedReads {
+    fn version(&self) -> io::Result<Version> {
+        self.inner.bytes.version()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.bytes.read_at(buffer, offset)
+    }
+}
+
+impl InputFiles for CountedFile {
+    fn open(&self, _: usize) -> Result<OpenFile, Error> {
+        Ok(OpenFile {
+            bytes: self.bytes.clone(),
+            path: self.bytes.inner.path.clone(),
+        })
+    }
+
+    fn shared_groups(&self) -> Option<&SharedGroups> {
+        Some(&self.shared)
+    }
+}
+
+#[test]
+fn heads_of_messages_are_read_once_for_all_parts_of_a_file() {
+    const BATCHES: usize = 50;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x");
+    let home = formats().find(|format| format.id() == "ipc");
+    let home = home.expect("Arrow IPC");
+    let home = home.as_ref();
+    let compression = compressions(home)[0];
+    write(home, compression, &vec![batch(); BATCHES], &path);
+    for format in formats() {
+        let target = OutputSpec {
+            format: format.clone(),
+            compression: compressions(format.as_ref())[0],
+            rows_per_file: None,
+        };
+        let file = CountedFile {
+            bytes: Arc::new(CountedReads {
+                inner: opened(&path),
+                reads: AtomicUsize::new(0),
+            }),
+            shared: SharedGroups::default(),
+        };
+        let reads_of_part = |group| {
+            let before = file.bytes.reads.load(Ordering::Relaxed);
+            let piece = Piece {
+                group: Some(group),
+                ..WHOLE
+            };
+            let part = PartPieces {
+                inputs: &file,
+                pieces: &[piece],
+                interrupted: &CancellationToken::new(),
+            };
+            recode(
+                home,
+                &part,
+                &target,
+                target.compression,
+                Box::new(io::sink()),
+            )
+            .expect("a part");
+            file.bytes.reads.load(Ordering::Relaxed) - before
+        };
+        let first = reads_of_part(0);
+        assert!(first > BATCHES, "{}: {first} reads", format.id());
+        for group in 1..BATCHES {
+            let next = reads_of_part(group);
+            assert!(next < 10, "{}: {next} reads", format.id());
         }
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn for_each_batch(
             .iter()
             .take_while(|piece| piece.file == first.file);
         let opened = part.inputs.open(first.file)?;
-        let contents = IpcContents::read(&opened)?;
+        let contents = IpcContents::read_shared(part, first.file, &opened)?;
         let mut source = BatchReader::new(first.file, &opened, &contents)?;
         for piece in pieces {
             next += 1;

@@ -58,7 +58,7 @@ impl UnifiedDictionaries {
         files.dedup();
         for file in files {
             let opened = part.inputs.open(file)?;
-            let contents = IpcContents::read(&opened)?;
+            let contents = IpcContents::read_shared(part, file, &opened)?;
             let mut source = BatchReader::new(file, &opened, &contents)?;
             for place in 1..=contents.messages.len() {
                 let Some(own) = contents.messages[place - 1].dictionary else {

@@ -168,7 +168,7 @@ pub(super) fn recode(
     out: Box<dyn Write + Send + '_>,
 ) -> Result<RecodedRows, FormatError> {
     let model = part.open_first()?;
-    let contents = IpcContents::read(&model)?;
+    let contents = IpcContents::read_shared(part, part.first_file(), &model)?;
     let (columns, _) = decode::arrow_schema(&model, &contents)?;
     let unified = UnifiedDictionaries::collect(part, &columns)?;
     let notes = contents

@@ -2,6 +2,8 @@
 //!
 //! Nothing is allocated by what a file says before that is bounded.
 
+use std::sync::Arc;
+
 use polars_arrow::io::ipc::format::ipc as flat;
 use polars_arrow::io::ipc::format::ipc::planus::ReadAsRoot;
 
@@ -9,7 +11,7 @@ use super::expected_nodes::{self, ExpectedNodes};
 use super::types::{self, CustomMetadata, IpcColumn, damaged};
 use super::{Container, NAME};
 use crate::format::sniff::{SNIFF_LEN, sniff_content};
-use crate::format::{FormatError, OpenFile};
+use crate::format::{FormatError, OpenFile, PartPieces};
 use crate::storage::RandomRead;
 
 /// The magic at both ends of a file with a footer.
@@ -66,27 +68,7 @@ impl IpcContents {
     /// # Errors
     /// The file is something else, or not sound.
     pub(super) fn read(source: &OpenFile) -> Result<Self, FormatError> {
-        let size = source.version()?.size();
-        let mut head = vec![0; usize::try_from(size).unwrap_or(SNIFF_LEN).min(SNIFF_LEN)];
-        source
-            .bytes
-            .read_exact_at(&mut head, 0)
-            .map_err(FormatError::for_action("read", &source.path))?;
-        let found = if head.starts_with(MAGIC) {
-            read_with_footer(source.bytes.as_ref(), size)
-        } else if is_stream(source.bytes.as_ref(), size) {
-            read_stream(source.bytes.as_ref(), size)
-        } else {
-            return Err(match sniff_content(&head) {
-                Some(foreign) => FormatError::Foreign {
-                    path: source.path.clone(),
-                    format: NAME,
-                    foreign,
-                },
-                None => unsound(source, "it begins neither with ARROW1 nor with a schema"),
-            });
-        };
-        let contents = found.map_err(|reason| unsound(source, reason))?;
+        let contents = Self::read_by(source, read_with_footer, read_stream)?;
         let rows = contents
             .batches()
             .try_fold(0_u64, |sum, batch| sum.checked_add(batch.rows))
@@ -98,6 +80,58 @@ impl IpcContents {
             ));
         }
         Ok(contents)
+    }
+
+    /// The heads of all messages of a file of a part, which another part may have read.
+    ///
+    /// # Errors
+    /// The file is something else, or not sound.
+    pub(super) fn read_shared(
+        part: &PartPieces<'_>,
+        file: usize,
+        source: &OpenFile,
+    ) -> Result<Arc<Self>, FormatError> {
+        part.head(file, || Self::read(source))
+    }
+
+    /// Reads the schema of a sound file, and no message.
+    ///
+    /// # Errors
+    /// The file is something else, or has none.
+    pub(super) fn read_schema(source: &OpenFile) -> Result<Self, FormatError> {
+        Self::read_by(
+            source,
+            |file, size| read_footer(file, size).map(|footer| footer.contents),
+            |file, size| begin_stream(file, size).map(|(contents, _)| contents),
+        )
+    }
+
+    fn read_by(
+        source: &OpenFile,
+        with_footer: impl FnOnce(&dyn RandomRead, u64) -> Result<Self, String>,
+        stream: impl FnOnce(&dyn RandomRead, u64) -> Result<Self, String>,
+    ) -> Result<Self, FormatError> {
+        let size = source.version()?.size();
+        let mut head = vec![0; usize::try_from(size).unwrap_or(SNIFF_LEN).min(SNIFF_LEN)];
+        source
+            .bytes
+            .read_exact_at(&mut head, 0)
+            .map_err(FormatError::for_action("read", &source.path))?;
+        let found = if head.starts_with(MAGIC) {
+            with_footer(source.bytes.as_ref(), size)
+        } else if is_stream(source.bytes.as_ref(), size) {
+            stream(source.bytes.as_ref(), size)
+        } else {
+            return Err(match sniff_content(&head) {
+                Some(foreign) => FormatError::Foreign {
+                    path: source.path.clone(),
+                    format: NAME,
+                    foreign,
+                },
+                None => unsound(source, "it begins neither with ARROW1 nor with a schema"),
+            });
+        };
+        found.map_err(|reason| unsound(source, reason))
     }
 
     pub(super) fn batches(&self) -> impl Iterator<Item = &IpcMessage> {
@@ -115,8 +149,16 @@ pub(super) fn unsound(source: &OpenFile, reason: impl Into<String>) -> FormatErr
     }
 }
 
-/// A file with a footer.
-fn read_with_footer(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
+/// The footer of a file.
+struct IpcFooter {
+    /// Where it begins.
+    start: u64,
+    bytes: Vec<u8>,
+    /// What it says, without a message.
+    contents: IpcContents,
+}
+
+fn read_footer(file: &dyn RandomRead, size: u64) -> Result<IpcFooter, String> {
     const TAIL: u64 = 10;
     let cut_off = || "it does not end with ARROW1: it may have been cut off".to_string();
     let end = size
@@ -132,13 +174,28 @@ fn read_with_footer(file: &dyn RandomRead, size: u64) -> Result<IpcContents, Str
         .checked_sub(length)
         .filter(|start| *start >= 8 && length <= MAX_METADATA_BYTES);
     let start = start.ok_or_else(|| format!("its footer says that it has {length} bytes"))?;
-    let footer = read_bytes(file, start, length)?;
-    let footer = flat::FooterRef::read_as_root(&footer).map_err(damaged)?;
+    let bytes = read_bytes(file, start, length)?;
+    let footer = flat::FooterRef::read_as_root(&bytes).map_err(damaged)?;
     let schema = footer
         .schema()
         .map_err(damaged)?
         .ok_or("its footer has no schema")?;
-    let mut contents = empty_contents(Container::File, &schema)?;
+    let contents = empty_contents(Container::File, &schema)?;
+    Ok(IpcFooter {
+        start,
+        bytes,
+        contents,
+    })
+}
+
+/// A file with a footer.
+fn read_with_footer(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
+    let IpcFooter {
+        start,
+        bytes,
+        mut contents,
+    } = read_footer(file, size)?;
+    let footer = flat::FooterRef::read_as_root(&bytes).map_err(damaged)?;
     let messages = &mut contents.messages;
     for (blocks, is_dictionary) in [
         (footer.dictionaries(), true),
@@ -232,15 +289,19 @@ fn schema_message_end(file: &dyn RandomRead, footer: u64) -> Result<Option<u64>,
     Ok(is_schema(&bytes).then_some(behind))
 }
 
-/// Messages up to the one that says that they end.
-fn read_stream(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
+/// What the first message of a stream says, and where it ends.
+fn begin_stream(file: &dyn RandomRead, size: u64) -> Result<(IpcContents, u64), String> {
     let schema_bytes = read_head(file, 0, size)?.ok_or("it has no schema")?;
     let first = flat::MessageRef::read_as_root(&schema_bytes.1).map_err(damaged)?;
     let Some(flat::MessageHeaderRef::Schema(schema)) = first.header().map_err(damaged)? else {
         return Err("it has no schema".into());
     };
-    let mut contents = empty_contents(Container::Stream, &schema)?;
-    let mut at = schema_bytes.0;
+    Ok((empty_contents(Container::Stream, &schema)?, schema_bytes.0))
+}
+
+/// Messages up to the one that says that they end.
+fn read_stream(file: &dyn RandomRead, size: u64) -> Result<IpcContents, String> {
+    let (mut contents, mut at) = begin_stream(file, size)?;
     loop {
         if at >= size {
             return Err("it does not say that it ends: it may have been cut off".into());
