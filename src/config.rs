@@ -25,6 +25,7 @@ pub mod value_types;
 pub mod variables;
 pub mod yaml;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use block_reader::{KnownKeys, block_keys, read_block_with};
 use connection::Connection;
 use entities::file_start;
-use flows::Expander;
+use flows::{ExpandedFlows, Expander};
 use loader::LoadedConfig;
 use named_blocks::UnusedBlock;
 use node::{Key, Node, NodeValue};
@@ -225,31 +226,79 @@ pub fn resolve(
     key_locations: &[(&'static str, &'static str)],
 ) -> (Option<Config>, Problems) {
     let mut problems = loaded.problems.clone();
-    let Some(project) = loaded
-        .documents
-        .first()
-        .filter(|document| document.role == Role::Project)
-    else {
-        return (None, problems);
-    };
-    let empty = Node {
-        value: NodeValue::Map(Vec::new()),
-        at: project.tree.at,
-    };
-    let mut tree = &project.tree;
-    if tree.value == NodeValue::Null {
-        if loaded.documents.len() == 1 {
-            problems.push(
-                Problem::new(tree.at, "the config is empty", "expected the key flows")
-                    .with_hint(EXAMPLE),
-            );
-            return (None, problems);
-        }
-        tree = &empty;
+    let config = resolve_project(loaded, key_locations, &mut problems);
+    (config, problems)
+}
+
+/// The config, where there is a project to be read.
+fn resolve_project(
+    loaded: &LoadedConfig,
+    key_locations: &[(&'static str, &'static str)],
+    problems: &mut Problems,
+) -> Option<Config> {
+    let project = project_tree(loaded, problems)?;
+    let supported = connection::without_unsupported(&project, problems);
+    let tree = supported.as_ref().unwrap_or(&project);
+    let fields = read_project(tree, problems)?;
+    let options = resolve_options(fields.options.unwrap_or_default(), cache_span(tree), loaded);
+    let mut connections = connection::resolve(
+        fields.connections.unwrap_or_default(),
+        &project,
+        &loaded.variables,
+        problems,
+    );
+    connections
+        .iter_mut()
+        .for_each(|connection| connection.is_confined = options.confine);
+    let expanded = expand_flows(tree, loaded, key_locations, problems);
+    // One that could not be read is a problem already.
+    if loaded.sources.len() == 1 {
+        check_has_flows(tree, problems);
     }
-    let whole = tree;
-    let spoken = connection::without_unsupported(whole, &mut problems);
-    let tree = spoken.as_ref().unwrap_or(whole);
+    if options.confine {
+        check_confined(loaded, tree, problems);
+    }
+    let mut warnings = expanded.warnings;
+    warnings.extend(loaded.warnings.iter().cloned());
+    warnings.extend(connection_warnings(&connections, &expanded.flows, tree.at));
+    Some(Config {
+        name: fields.name.unwrap_or_else(|| default_name(loaded)),
+        options,
+        connections,
+        flows: expanded.flows,
+        without_entities: expanded.without_entities,
+        max_lost: expanded.max_lost,
+        near_misses: expanded.near_misses,
+        unused_blocks: expanded.unused_blocks,
+        warnings,
+    })
+}
+
+/// What the main file says. One that is empty says nothing, beside others; alone, it is a problem.
+fn project_tree<'l>(loaded: &'l LoadedConfig, problems: &mut Problems) -> Option<Cow<'l, Node>> {
+    let project = loaded.documents.first()?;
+    if project.role != Role::Project {
+        return None;
+    }
+    let tree = &project.tree;
+    if tree.value != NodeValue::Null {
+        return Some(Cow::Borrowed(tree));
+    }
+    if loaded.documents.len() == 1 {
+        problems.push(
+            Problem::new(tree.at, "the config is empty", "expected the key flows")
+                .with_hint(EXAMPLE),
+        );
+        return None;
+    }
+    Some(Cow::Owned(Node {
+        value: NodeValue::Map(Vec::new()),
+        at: tree.at,
+    }))
+}
+
+/// The keys of the main file; of one that stands a level too high, it is said where it belongs.
+fn read_project(tree: &Node, problems: &mut Problems) -> Option<ProjectFields> {
     // Keys for anchors, as other tools have them.
     let extensions: Vec<&str> = tree
         .entries()
@@ -257,39 +306,39 @@ pub fn resolve(
         .map(|(key, _)| key.name.as_str())
         .filter(|key| key.starts_with("x-"))
         .collect();
-    let of_options = block_keys::<OptionsFields>()
+    let for_options = block_keys::<OptionsFields>()
         .iter()
         .map(|key| (*key, "options"));
-    let of_cache = block_keys::<CacheFields>()
+    let for_cache = block_keys::<CacheFields>()
         .iter()
         .map(|key| (*key, "options.cache"));
-    let of_flows = block_keys::<SharedFields>()
+    let for_flows = block_keys::<SharedFields>()
         .iter()
         .map(|key| (*key, "a flow: flows: {NAME: {home: …, store: …}}"));
-    let below: Vec<_> = of_options.chain(of_cache).chain(of_flows).collect();
+    let key_locations: Vec<_> = for_options.chain(for_cache).chain(for_flows).collect();
     let known = KnownKeys {
         extra: &extensions,
-        key_locations: &below,
+        key_locations: &key_locations,
     };
-    let Some(fields) = read_block_with::<ProjectFields>(tree, "the config", known, &mut problems)
-    else {
-        return (None, problems);
-    };
-    let cache_at = tree.get("options").map_or(tree.at, |options| {
+    read_block_with(tree, "the config", known, problems)
+}
+
+/// Where the folder of the cache is said, or would be.
+fn cache_span(tree: &Node) -> Span {
+    tree.get("options").map_or(tree.at, |options| {
         options
             .get("cache")
             .map_or(options.at, |cache| cache.span_of("dir"))
-    });
-    let options = resolve_options(fields.options.unwrap_or_default(), cache_at, loaded);
-    let mut connections = connection::resolve(
-        fields.connections.unwrap_or_default(),
-        whole,
-        &loaded.variables,
-        &mut problems,
-    );
-    connections
-        .iter_mut()
-        .for_each(|connection| connection.is_confined = options.confine);
+    })
+}
+
+/// The flows of the main file, and those that have a folder.
+fn expand_flows(
+    tree: &Node,
+    loaded: &LoadedConfig,
+    key_locations: &[(&'static str, &'static str)],
+    problems: &mut Problems,
+) -> ExpandedFlows {
     let folders: Vec<(Key, &Node)> = loaded
         .documents
         .iter()
@@ -303,60 +352,32 @@ pub fn resolve(
     let written: Vec<(&Key, &Node)> = written
         .chain(folders.iter().map(|(key, node)| (key, *node)))
         .collect();
-    let of_project =
+    let for_project =
         ["homes", "stores", "connections", "flows_dir"].map(|key| (key, "hygge.yml, beside flows"));
-    let belongs = [key_locations, &of_project].concat();
-    let expander = Expander::new(tree, loaded, &belongs, &mut problems);
-    let expanded = expander.expand(&written, &mut problems);
-    // One that could not be read is a problem already.
-    if loaded.sources.len() == 1 {
-        check_has_flows(tree, &mut problems);
-    }
-    if options.confine {
-        check_confined(loaded, tree, &mut problems);
-    }
-    let flows::ExpandedFlows {
-        flows,
-        without_entities,
-        max_lost,
-        near_misses: passed_over,
-        unused_blocks: spare,
-        mut warnings,
-    } = expanded;
-    warnings.extend(loaded.warnings.iter().cloned());
+    let key_locations = [key_locations, &for_project].concat();
+    let expander = Expander::new(tree, loaded, &key_locations, problems);
+    expander.expand(&written, problems)
+}
+
+/// What is to be said of connections that can be used.
+fn connection_warnings(connections: &[Connection], flows: &[FlowBlock], at: Span) -> Vec<Problem> {
     let blocks = flows
         .iter()
         .flat_map(|flow| flow.home.iter().chain(&flow.store));
     let used: BTreeSet<&str> = blocks
         .filter_map(|block| block.get("connection")?.text())
         .collect();
-    warnings.extend(
-        connections
-            .iter()
-            .filter_map(Connection::unverified_warning),
-    );
-    warnings.extend(
-        connections
-            .iter()
-            .filter(|connection| !used.contains(connection.name.as_str()))
-            .filter_map(Connection::unused_warning),
-    );
-    warnings.extend(connection::parameter_warnings(&connections, tree.at));
-    let name = fields.name.unwrap_or_else(|| default_name(loaded));
-    (
-        Some(Config {
-            name,
-            options,
-            connections,
-            flows,
-            without_entities,
-            max_lost,
-            near_misses: passed_over,
-            unused_blocks: spare,
-            warnings,
-        }),
-        problems,
-    )
+    let unverified = connections
+        .iter()
+        .filter_map(Connection::unverified_warning);
+    let unused = connections
+        .iter()
+        .filter(|connection| !used.contains(connection.name.as_str()))
+        .filter_map(Connection::unused_warning);
+    unverified
+        .chain(unused)
+        .chain(connection::parameter_warnings(connections, at))
+        .collect()
 }
 
 /// With `confine`, the config's own files stay in its folder too.

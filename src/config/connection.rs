@@ -96,6 +96,55 @@ impl Connection {
         }
     }
 
+    /// One of the config, with the variables that it names.
+    fn from_fields(
+        name: String,
+        at: Option<Span>,
+        url: String,
+        fields: ConnectionFields,
+        variables: &Variables,
+    ) -> Self {
+        let (sslrootcert, identity) = (fields.sslrootcert.map(|path| path.0), fields.identity);
+        let texts = [Some(&url), sslrootcert.as_ref(), identity.as_ref()]
+            .into_iter()
+            .flatten();
+        let used = texts
+            .flat_map(|text| variables::variable_names(text))
+            .filter_map(|name| variables.get_key_value(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        Self {
+            name,
+            at,
+            pool_size: fields.pool_size.map_or(POOL_SIZE, |size| size.0),
+            connect_timeout: fields
+                .connect_timeout
+                .map_or(CONNECT_TIMEOUT, |time| time.0),
+            statement_timeout: fields.statement_timeout.map(|time| time.0),
+            sslmode: fields.sslmode,
+            pgsslmode: variables.get(PGSSLMODE).cloned(),
+            sslrootcert,
+            identity,
+            is_confined: false,
+            raw_url: url.into(),
+            variables: used,
+        }
+    }
+
+    /// One that only a variable of the environment says.
+    fn from_variable(variable: &str, url: &str, variables: &Variables) -> Self {
+        let used = variables
+            .get_key_value(&format!("{CONNECTION_PREFIX}{variable}"))
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Self {
+            name: variable.to_lowercase(),
+            pgsslmode: variables.get(PGSSLMODE).cloned(),
+            raw_url: url_from_variable(variable, url).into(),
+            variables: used.into_iter().collect(),
+            ..Self::with_defaults()
+        }
+    }
+
     /// SQLite in memory, by the name of another connection.
     pub fn in_memory(name: &str) -> Self {
         Self {
@@ -359,54 +408,23 @@ pub(super) fn resolve(
     for (name, fields) in written {
         let variable = variable_name(&name);
         let at = places.get(name.as_str()).map(|(at, _)| *at);
-        let Some(url) = from_environment
+        let url = from_environment
             .remove(variable.as_str())
             .map(|value| url_from_variable(&variable, value))
-            .or(fields.url.map(|url| url.0))
-        else {
-            let node = places.get(name.as_str()).map(|(_, node)| *node);
-            if node.is_some_and(|node| node.get("url").is_some()) {
-                // It was no text, and that was said.
-                continue;
+            .or_else(|| Some(fields.url.as_ref()?.0.clone()));
+        match url {
+            Some(url) => {
+                connections.push(Connection::from_fields(name, at, url, fields, variables));
             }
-            let place = node.map_or(project.at, |node| node.at);
-            let problem = Problem::new(
-                place,
-                format!("connection {name} has no url"),
-                "expected the key url here",
-            );
-            problems.push(problem.with_hint(format!(
-                "url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}"
-            )));
-            continue;
-        };
-        let (sslrootcert, identity) = (fields.sslrootcert.map(|path| path.0), fields.identity);
-        let texts = [Some(&url), sslrootcert.as_ref(), identity.as_ref()]
-            .into_iter()
-            .flatten();
-        let used = texts
-            .flat_map(|text| variables::variable_names(text))
-            .filter_map(|name| variables.get_key_value(name));
-        let used = used
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let pool_size = fields.pool_size.map_or(POOL_SIZE, |size| size.0);
-        connections.push(Connection {
-            name,
-            at,
-            pool_size,
-            connect_timeout: fields
-                .connect_timeout
-                .map_or(CONNECT_TIMEOUT, |time| time.0),
-            statement_timeout: fields.statement_timeout.map(|time| time.0),
-            sslmode: fields.sslmode,
-            pgsslmode: variables.get(PGSSLMODE).cloned(),
-            sslrootcert,
-            identity,
-            is_confined: false,
-            raw_url: url.into(),
-            variables: used,
-        });
+            None => {
+                let node = places.get(name.as_str()).map(|(_, node)| *node);
+                // What is no text is a problem already.
+                if node.is_none_or(|node| node.get("url").is_none()) {
+                    let at = node.map_or(project.at, |node| node.at);
+                    problems.push(no_url_problem(&name, &variable, at));
+                }
+            }
+        }
     }
     // What is written wrong is said already, and is not missing.
     for (name, (at, _)) in &places {
@@ -414,32 +432,31 @@ pub(super) fn resolve(
             .iter()
             .any(|connection| connection.name == *name)
         {
-            let written = format!("{BROKEN_SCHEME}:").into();
-            let (name, at) = ((*name).to_string(), Some(*at));
             connections.push(Connection {
-                name,
-                at,
-                raw_url: written,
+                name: (*name).to_string(),
+                at: Some(*at),
+                raw_url: format!("{BROKEN_SCHEME}:").into(),
                 ..Connection::with_defaults()
             });
         }
     }
-    for (variable, url) in from_environment {
-        let written = url_from_variable(variable, url).into();
-        let pgsslmode = variables.get(PGSSLMODE).cloned();
-        let used = variables
-            .get_key_value(&format!("{CONNECTION_PREFIX}{variable}"))
-            .map(|(name, value)| (name.clone(), value.clone()));
-        let variables = used.into_iter().collect();
-        connections.push(Connection {
-            name: variable.to_lowercase(),
-            pgsslmode,
-            raw_url: written,
-            variables,
-            ..Connection::with_defaults()
-        });
-    }
+    connections.extend(
+        from_environment
+            .into_iter()
+            .map(|(variable, url)| Connection::from_variable(variable, url, variables)),
+    );
     connections
+}
+
+fn no_url_problem(name: &str, variable: &str, at: Span) -> Problem {
+    let problem = Problem::new(
+        at,
+        format!("connection {name} has no url"),
+        "expected the key url here",
+    );
+    problem.with_hint(format!(
+        "url: \"${{SHOP_URL}}\", or export {CONNECTION_PREFIX}{variable}"
+    ))
 }
 
 /// The URL that a variable of the environment has, as a config would have it. One that is none is

@@ -97,31 +97,13 @@ impl EntityOrigin<'_> {
         problems: &mut Problems,
         warnings: &mut Vec<Problem>,
     ) -> FlowEntities {
-        let (mut named, mut found, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
+        let mut named = self.entities_with_file(problems);
+        let (mut found, mut near_misses) = (Vec::new(), Vec::new());
         let mut patterns: Vec<PatternFields> = Vec::new();
-        for (name, tree) in self.files {
-            check_file_name("entity", name, tree, problems);
-            named.push(Entity {
-                name: (*name).to_string(),
-                at: file_start(tree),
-                block: (*tree).clone(),
-                found_path: None,
-            });
-        }
         if let Some(written) = self.written
             && !matches!(written.value, NodeValue::List(_) | NodeValue::Map(_))
         {
-            let message = format!(
-                "entities of flow {} is {}",
-                self.flow,
-                written.value.describe()
-            );
-            let problem = Problem::new(
-                written.at,
-                message,
-                "expected a list of names, or a map with from",
-            );
-            problems.push(problem.with_hint(EXAMPLE));
+            problems.push(no_entities_problem(self.flow, written));
         }
         for item in self.written.into_iter().flat_map(entity_items) {
             match (
@@ -137,7 +119,7 @@ impl EntityOrigin<'_> {
                 }),
                 (NodeValue::Map(_), None, Some(_)) => patterns.extend(self.match_pattern(
                     item,
-                    (&mut found, &mut passed_over),
+                    (&mut found, &mut near_misses),
                     problems,
                     warnings,
                 )),
@@ -152,22 +134,16 @@ impl EntityOrigin<'_> {
                 _ => self.report_invalid(item, problems),
             }
         }
-        let may_be_none = !patterns.is_empty()
+        let may_be_empty = !patterns.is_empty()
             && patterns
                 .iter()
                 .all(|pattern| pattern.if_empty == Some(IfEmpty::Skip));
         // What may find nothing, and does, misses nothing.
-        let misses_none = may_be_none && found.is_empty();
-        let allowed = |pattern: &PatternFields| {
-            if misses_none {
-                100
-            } else {
-                pattern
-                    .max_lost
-                    .map_or(DEFAULT_MAX_LOST, |percentage| percentage.0)
-            }
+        let max_lost = if may_be_empty && found.is_empty() {
+            Some(100)
+        } else {
+            least_max_lost(&patterns)
         };
-        let max_lost = patterns.iter().map(allowed).min();
         // An entity that is written out goes before the same one of a pattern, and keeps its path.
         for entity in found {
             match named.iter_mut().find(|other| other.name == entity.name) {
@@ -177,10 +153,25 @@ impl EntityOrigin<'_> {
         }
         FlowEntities {
             list: named,
-            may_be_empty: may_be_none,
+            may_be_empty,
             max_lost,
-            near_misses: passed_over,
+            near_misses,
         }
+    }
+
+    /// The entities that have a file of their own.
+    fn entities_with_file(&self, problems: &mut Problems) -> Vec<Entity> {
+        let mut named = Vec::new();
+        for (name, tree) in self.files {
+            check_file_name("entity", name, tree, problems);
+            named.push(Entity {
+                name: (*name).to_string(),
+                at: file_start(tree),
+                block: (*tree).clone(),
+                found_path: None,
+            });
+        }
+        named
     }
 
     fn report_invalid(&self, item: &Node, problems: &mut Problems) {
@@ -284,6 +275,25 @@ impl EntityOrigin<'_> {
         }
         Some(fields)
     }
+}
+
+fn no_entities_problem(flow: &str, written: &Node) -> Problem {
+    let problem = Problem::new(
+        written.at,
+        format!("entities of flow {flow} is {}", written.value.describe()),
+        "expected a list of names, or a map with from",
+    );
+    problem.with_hint(EXAMPLE)
+}
+
+/// What the strictest of the patterns allows.
+fn least_max_lost(patterns: &[PatternFields]) -> Option<u8> {
+    let allowed = |pattern: &PatternFields| {
+        pattern
+            .max_lost
+            .map_or(DEFAULT_MAX_LOST, |percentage| percentage.0)
+    };
+    patterns.iter().map(allowed).min()
 }
 
 /// How many names are shown.

@@ -162,35 +162,19 @@ impl<'c> Expander<'c> {
         let problems = &mut part.problems;
         check_name("flow", &key.name, key.at, problems);
         let called = format!("flow {}", key.name);
-        // A flow of which defaults say everything.
-        let nothing = Node {
+        // Defaults may say everything of a flow.
+        let empty = Node {
             value: NodeValue::Map(Vec::new()),
             at: node.at,
         };
         let says_all = self.defaults.get("home").is_some() && self.defaults.get("store").is_some();
         let node = if node.value == NodeValue::Null && says_all {
-            &nothing
+            &empty
         } else {
             node
         };
         if !matches!(node.value, NodeValue::Map(_)) {
-            let message = format!("{called} is {}", node.value.describe());
-            let problem = Problem::new(
-                node.at,
-                message,
-                "expected a map with the keys home and store",
-            );
-            let is_key = block_keys::<SharedFields>().contains(&key.name.as_str());
-            problems.push(problem.with_hint(match is_key {
-                true => format!(
-                    "if {} belongs to the flow above it, indent it as far as the flow's other keys",
-                    key.name
-                ),
-                false => format!(
-                    "write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill",
-                    escape::line(&key.name)
-                ),
-            }));
+            problems.push(no_flow_problem(&key.name, node));
             return part;
         }
         check_file_name("flow", &key.name, node, problems);
@@ -631,6 +615,23 @@ fn remove_duplicates<'c>(
         }
     }
     kept
+}
+
+fn no_flow_problem(name: &str, node: &Node) -> Problem {
+    let problem = Problem::new(
+        node.at,
+        format!("flow {name} is {}", node.value.describe()),
+        "expected a map with the keys home and store",
+    );
+    let is_key = block_keys::<SharedFields>().contains(&name);
+    problem.with_hint(if is_key {
+        format!("if {name} belongs to the flow above it, indent it as far as the flow's other keys")
+    } else {
+        format!(
+            "write:\n{}:\n  home: folder/to/read\n  store: folder/to/fill",
+            escape::line(name)
+        )
+    })
 }
 
 fn duplicate_flow(name: &str, at: Span, first: Span) -> Problem {

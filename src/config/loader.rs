@@ -63,27 +63,13 @@ impl fmt::Debug for LoadedConfig {
 /// # Errors
 /// Nothing is there, or it cannot be read. What is wrong in it is in [`LoadedConfig::problems`].
 pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Result<LoadedConfig> {
-    let path = match named {
-        Some(path) => path.to_path_buf(),
-        None => find_config(working)?,
-    };
-    let absolute_path = working.join(&path);
-    let text = read_text(&absolute_path, &path)?.ok_or_else(|| {
-        Error::new(ErrorKind::Start, LoadError::Missing(path.clone()))
-            .with_hint("check the path behind -f")
-    })?;
+    let (file, absolute_path) = read_main(named, working)?;
+    let text = file.text.clone();
     let root = fs::real_path(absolute_path.parent().unwrap_or(working)).map_err(startup_error)?;
-    let shown = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let shown = file.path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut secrets = Secrets::default();
     connection_urls(environment).for_each(|(_, value)| secrets.add_connection_text(value));
-    let mut main = ParsedFile::new(
-        ConfigFile {
-            role: Role::Project,
-            path,
-            text: text.clone(),
-        },
-        0,
-    );
+    let mut main = ParsedFile::new(file, 0);
     main.extract_secrets(&mut secrets);
     secrets.resolve_variables(environment);
     let mut said = Vec::new();
@@ -108,33 +94,18 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         .as_ref()
         .filter(|_| !further.is_empty())
         .map(|folder| absolute(&root, &folder.path));
-    if let (None, Some(FlowsFolder { path, at: Some(at) })) = (&flows_folder, &folder) {
-        let problem = Problem::new(
-            *at,
-            format!("{path} has no flow"),
-            "expected a folder with NAME/flow.yml in it",
-        );
-        said.push(problem.with_hint("paths are relative to the folder of the config"));
+    if flows_folder.is_none() {
+        said.extend(folder.as_ref().and_then(no_flow_problem));
     }
-    let mut folders: BTreeSet<PathBuf> = flows_folder.iter().cloned().collect();
-    folders.extend(
-        further
-            .iter()
-            .filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?))),
-    );
-    let further = further
-        .into_par_iter()
-        .enumerate()
-        .map(|(number, file)| ParsedFile::new(file, number + 1));
-    let mut files = further.collect::<Vec<_>>();
-    files
-        .iter_mut()
-        .for_each(|file| file.extract_secrets(&mut secrets));
-    secrets.resolve_variables(&values);
-    files.insert(0, main);
-    files
-        .iter_mut()
-        .for_each(|file| file.redact_secrets(&secrets));
+    let further_folders = further
+        .iter()
+        .filter_map(|file| Some(root.join(file.path.strip_prefix(&shown).ok()?.parent()?)));
+    let folders = flows_folder
+        .iter()
+        .cloned()
+        .chain(further_folders)
+        .collect();
+    let files = parse_files(main, further, &values, &mut secrets);
     let sources = files
         .iter()
         .map(|ParsedFile { file, .. }| SourceFile {
@@ -144,21 +115,17 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
         .collect();
     let mut problems = Problems::new(&sources);
     said.into_iter().for_each(|problem| problems.push(problem));
-    let documents = into_documents(files, &mut problems);
-    let warnings = unread_files.into_iter().map(unread_file_warning).collect();
-    let (variables, listings) = (Variables::new(), Listings::new());
-    let leaving = Vec::new();
     let mut found = LoadedConfig {
+        documents: into_documents(files, &mut problems),
         sources,
         root,
-        documents,
-        variables,
-        listings,
+        variables: Variables::new(),
+        listings: Listings::new(),
         problems,
-        warnings,
+        warnings: unread_files.into_iter().map(unread_file_warning).collect(),
         env_file,
         flows_folder,
-        outside_links: leaving,
+        outside_links: Vec::new(),
         folders,
     };
     if is_confined(&found) {
@@ -167,6 +134,55 @@ pub fn load(named: Option<&Path>, working: &Path, environment: &Variables) -> Re
     found.interpolate(&text, &values, &secrets);
     found.list_patterns()?;
     Ok(found)
+}
+
+/// The main file, and its absolute path.
+fn read_main(named: Option<&Path>, working: &Path) -> Result<(ConfigFile, PathBuf)> {
+    let path = match named {
+        Some(path) => path.to_path_buf(),
+        None => find_config(working)?,
+    };
+    let absolute_path = working.join(&path);
+    let text = read_text(&absolute_path, &path)?.ok_or_else(|| {
+        Error::new(ErrorKind::Start, LoadError::Missing(path.clone()))
+            .with_hint("check the path behind -f")
+    })?;
+    let role = Role::Project;
+    Ok((ConfigFile { role, path, text }, absolute_path))
+}
+
+/// A folder of flows that was named and has none.
+fn no_flow_problem(folder: &FlowsFolder) -> Option<Problem> {
+    let problem = Problem::new(
+        folder.at?,
+        format!("{} has no flow", folder.path),
+        "expected a folder with NAME/flow.yml in it",
+    );
+    Some(problem.with_hint("paths are relative to the folder of the config"))
+}
+
+/// Parses the further files, all processors at once, and puts them behind the main one. No secret
+/// that any of them has can be seen in another afterwards.
+fn parse_files(
+    main: ParsedFile,
+    further: Vec<ConfigFile>,
+    values: &Variables,
+    secrets: &mut Secrets,
+) -> Vec<ParsedFile> {
+    let further = further
+        .into_par_iter()
+        .enumerate()
+        .map(|(number, file)| ParsedFile::new(file, number + 1));
+    let mut files = further.collect::<Vec<_>>();
+    files
+        .iter_mut()
+        .for_each(|file| file.extract_secrets(secrets));
+    secrets.resolve_variables(values);
+    files.insert(0, main);
+    files
+        .iter_mut()
+        .for_each(|file| file.redact_secrets(secrets));
+    files
 }
 
 /// The variables that are the URL of a connection.

@@ -63,73 +63,67 @@ impl SqlHome {
         let schema = schema_digest(&described);
         found.inputs.insert(SCHEMA_INPUT.to_string(), schema);
         // An empty table still has columns.
-        if found.ranges.is_empty() && self.watermark.is_none() {
-            found.push(
-                RowRange {
-                    name: "rows".into(),
-                    condition: None,
-                },
-                schema,
-                None,
-            );
-        } else if found.ranges.is_empty() && before.closed.is_empty() {
-            found.push(
-                RowRange {
-                    name: "..".into(),
-                    condition: Some("1 = 0".into()),
-                },
-                schema,
-                None,
-            );
+        if found.ranges.is_empty()
+            && let Some(range) = self.empty_range(before)
+        {
+            found.push(range, schema, None);
         }
-        let PartitionSet {
-            inputs,
-            ranges,
-            digests,
-            row_counts: rows,
-            total_rows: total,
-            remarks,
-        } = found;
+        let state = TableState {
+            schema_digest: schema,
+            arrow_schema: described
+                .columns
+                .iter()
+                .map(|column| (column.name.as_str().into(), column.to_arrow()))
+                .collect(),
+            recorded_columns: described.columns.iter().map(RecordedColumn::from).collect(),
+            inputs: found.inputs,
+            partitions: self.read_partitions(&found.ranges, found.digests),
+            remarks: self
+                .remarks(&described, engine)
+                .into_iter()
+                .chain(found.remarks)
+                .collect(),
+        };
+        Ok(InspectedTable {
+            state,
+            description: described,
+            ranges: found.ranges,
+            row_counts: found.row_counts,
+            total_rows: found.total_rows,
+        })
+    }
+
+    /// What is read of a table without rows; nothing where parts are at hand that have the columns.
+    fn empty_range(&self, before: &PreviousRead) -> Option<RowRange> {
+        let (name, condition) = match self.watermark {
+            None => ("rows", None),
+            Some(_) if before.closed.is_empty() => ("..", Some("1 = 0".to_string())),
+            Some(_) => return None,
+        };
+        Some(RowRange {
+            name: name.into(),
+            condition,
+        })
+    }
+
+    /// Ranges as they are planned by: where the config says slices or a watermark, files are called
+    /// after them.
+    fn read_partitions(
+        &self,
+        ranges: &[RowRange],
+        digests: Vec<Fingerprint>,
+    ) -> Vec<ReadPartition> {
         let is_named = self.slice.is_some() || self.watermark.is_some();
-        let partition = |(range, digest): (&RowRange, Fingerprint)| {
-            let stem = if is_named {
+        let partition = |(range, digest): (&RowRange, Fingerprint)| ReadPartition {
+            name: range.name.clone(),
+            file_stem: if is_named {
                 range.name.replace(['/', ':'], "_")
             } else {
                 self.relation.file_stem()
-            };
-            ReadPartition {
-                name: range.name.clone(),
-                file_stem: stem,
-                digest,
-            }
+            },
+            digest,
         };
-        let partitions = ranges.iter().zip(digests).map(partition).collect();
-        let columns = described
-            .columns
-            .iter()
-            .map(|column| (column.name.as_str().into(), column.to_arrow()))
-            .collect();
-        let remarks = self
-            .remarks(&described, engine)
-            .into_iter()
-            .chain(remarks)
-            .collect();
-        let known = described.columns.iter().map(RecordedColumn::from).collect();
-        let answer = TableState {
-            schema_digest: schema,
-            arrow_schema: columns,
-            recorded_columns: known,
-            inputs,
-            partitions,
-            remarks,
-        };
-        Ok(InspectedTable {
-            state: answer,
-            description: described,
-            ranges,
-            row_counts: rows,
-            total_rows: total,
-        })
+        ranges.iter().zip(digests).map(partition).collect()
     }
 
     /// What is to be read of a table that is read as a whole, and what tells whether that has

@@ -176,71 +176,19 @@ async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescript
         rowid: None,
         blocks: None,
     };
-    let mut not_null: Vec<String> = Vec::new();
     let select = match &home.relation {
         Relation::Table(_) => format!("SELECT * FROM {}", home.relation.source_sql(dialect)),
         Relation::Query(query) => query.clone(),
     };
-    let mut place = None;
-    if let Relation::Table(names) = &home.relation {
-        let TableName { schema, name } = names.as_slice().into();
-        let name = dialect.quote_text(name);
-        let schema = dialect.quote_text(schema.unwrap_or("main"));
-        let found = format!(
-            "SELECT type, wr FROM pragma_table_list WHERE schema = {schema} AND name = {name} COLLATE NOCASE"
-        );
-        let found = session.query_text("find its table", &found).await?;
-        let Some([Some(kind), Some(without_rowid)]) = found.first().map(Vec::as_slice) else {
-            let (database, table) = (session.database().name.clone(), home.relation.to_string());
-            return Err(SqlError::NoTable {
-                database,
-                table,
-                suggestion: None,
-            }
-            .into());
-        };
-        place = Some((name, schema, kind == "table", without_rowid == "1"));
-    }
+    let table = match &home.relation {
+        Relation::Table(names) => Some(find_table(home, session, names.as_slice().into()).await?),
+        Relation::Query(_) => None,
+    };
     let declared = declared_types(session, &select).await?;
-    if let Some((name, schema, is_ordinary, is_without_rowid)) = place {
-        // Generated columns are columns too, and so are hidden ones of a virtual table, which no
-        // other statement names.
-        let info = format!(
-            "SELECT name, type, \"notnull\" AND hidden = 0, pk FROM pragma_table_xinfo({name}, {schema}) ORDER BY pk, cid"
-        );
-        let info = session.query_text("read its columns", &info).await?;
-        let has = |wanted: &str| {
-            info.iter().any(|row| {
-                row[0]
-                    .as_deref()
-                    .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-            })
-        };
-        let keys = info.iter().filter(|row| row[3].as_deref() != Some("0"));
-        described.primary_key = keys.clone().filter_map(|row| row[0].clone()).collect();
-        not_null = info
-            .iter()
-            .filter(|row| row[2].as_deref() == Some("1"))
-            .filter_map(|row| row[0].clone())
-            .collect();
-        if is_without_rowid || is_rowid(session, &info, &name, &schema).await? {
-            not_null.extend(described.primary_key.iter().cloned());
-        }
-        if is_ordinary && !is_without_rowid {
-            described.rowid = ["rowid", "_rowid_", "oid"]
-                .into_iter()
-                .find(|name| !has(name))
-                .map(String::from);
-        }
-        described.order_by = described
-            .primary_key
-            .iter()
-            .map(|column| dialect.quote_name(column))
-            .collect();
-        if described.order_by.is_empty() {
-            described.order_by.extend(described.rowid.clone());
-        }
-    }
+    let not_null = match &table {
+        Some(table) => describe_keys(session, table, &mut described).await?,
+        None => Vec::new(),
+    };
     let unknown: Vec<usize> = (0..declared.len())
         .filter(|number| declared[*number].1.is_empty())
         .collect();
@@ -263,6 +211,91 @@ async fn describe(home: &SqlHome, session: &mut Session) -> Result<TableDescript
         widen_to_text(home, session, &select, &mut described).await?;
     }
     Ok(described)
+}
+
+/// A table as the catalog has it; its name and schema are texts of SQL.
+struct CatalogTable {
+    name: String,
+    schema: String,
+    /// True for what is neither a view nor virtual.
+    is_ordinary: bool,
+    is_without_rowid: bool,
+}
+
+async fn find_table(
+    home: &SqlHome,
+    session: &mut Session,
+    TableName { schema, name }: TableName<'_>,
+) -> Result<CatalogTable> {
+    let dialect = Dialect::Sqlite;
+    let name = dialect.quote_text(name);
+    let schema = dialect.quote_text(schema.unwrap_or("main"));
+    let asked = format!(
+        "SELECT type, wr FROM pragma_table_list WHERE schema = {schema} AND name = {name} COLLATE NOCASE"
+    );
+    let found = session.query_text("find its table", &asked).await?;
+    let Some([Some(kind), Some(without_rowid)]) = found.first().map(Vec::as_slice) else {
+        let (database, table) = (session.database().name.clone(), home.relation.to_string());
+        return Err(SqlError::NoTable {
+            database,
+            table,
+            suggestion: None,
+        }
+        .into());
+    };
+    Ok(CatalogTable {
+        name,
+        schema,
+        is_ordinary: kind == "table",
+        is_without_rowid: without_rowid == "1",
+    })
+}
+
+/// Finds what a table's rows are told apart and sorted by; gives the columns that are never null.
+async fn describe_keys(
+    session: &mut Session,
+    table: &CatalogTable,
+    described: &mut TableDescription,
+) -> Result<Vec<String>> {
+    let CatalogTable { name, schema, .. } = table;
+    // Generated columns are columns too, and so are hidden ones of a virtual table, which no
+    // other statement names.
+    let asked = format!(
+        "SELECT name, type, \"notnull\" AND hidden = 0, pk FROM pragma_table_xinfo({name}, {schema}) ORDER BY pk, cid"
+    );
+    let info = session.query_text("read its columns", &asked).await?;
+    let has = |wanted: &str| {
+        info.iter().any(|row| {
+            row[0]
+                .as_deref()
+                .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+        })
+    };
+    let keys = info.iter().filter(|row| row[3].as_deref() != Some("0"));
+    described.primary_key = keys.filter_map(|row| row[0].clone()).collect();
+    let mut not_null: Vec<String> = info
+        .iter()
+        .filter(|row| row[2].as_deref() == Some("1"))
+        .filter_map(|row| row[0].clone())
+        .collect();
+    if table.is_without_rowid || is_rowid(session, &info, name, schema).await? {
+        not_null.extend(described.primary_key.iter().cloned());
+    }
+    if table.is_ordinary && !table.is_without_rowid {
+        described.rowid = ["rowid", "_rowid_", "oid"]
+            .into_iter()
+            .find(|name| !has(name))
+            .map(String::from);
+    }
+    described.order_by = described
+        .primary_key
+        .iter()
+        .map(|column| Dialect::Sqlite.quote_name(column))
+        .collect();
+    if described.order_by.is_empty() {
+        described.order_by.extend(described.rowid.clone());
+    }
+    Ok(not_null)
 }
 
 /// The columns of a statement, with the types that are declared for them.

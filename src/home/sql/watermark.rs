@@ -55,19 +55,8 @@ impl SqlHome {
             .as_deref()
             .map(|start| scale.start(start))
             .transpose()?;
-        let windows = |names: &BTreeSet<String>| {
-            names
-                .iter()
-                .filter_map(|name| Window::parse(name))
-                .collect::<Vec<_>>()
-        };
-        let mut settled = windows(&before.closed);
+        let mut settled = parse_windows(&before.closed);
         settled.sort_by_key(|window| (window.from, window.to));
-        let again: BTreeSet<i128> = windows(&before.reread)
-            .iter()
-            .flat_map(|window| [window.from, window.to])
-            .flatten()
-            .collect();
         let reached = settled
             .iter()
             .filter_map(|window| window.to)
@@ -79,21 +68,15 @@ impl SqlHome {
         let lag = scale.lag(watermark.lag)?;
         let is_unique = lag == 0 && described.primary_key == [column.name.clone()];
         let newest = self.newest_value(session, scale, reached).await?;
-        let settles = newest.map(|newest| {
-            let behind = if is_unique {
-                scale.bound_after(newest)
-            } else {
-                None
-            };
-            behind.unwrap_or_else(|| scale.floor(newest - lag))
-        });
+        let settles = newest.map(|newest| settled_bound(scale, newest, lag, is_unique));
         let settles = settles.into_iter().chain(reached).max();
 
         let mut found = PartitionSet::default();
         let probed = self.probed_columns(&column.name);
+        let cuts = bounds(&parse_windows(&before.reread));
         for gap in unread_gaps(start, &settled, settles)
             .into_iter()
-            .flat_map(|gap| gap.split_at_bounds(&again))
+            .flat_map(|gap| gap.split_at_bounds(&cuts))
         {
             for (range, digest, rows) in self
                 .gap_partitions(session, described, scale, gap, &probed)
@@ -106,13 +89,11 @@ impl SqlHome {
             from: settles,
             to: None,
         });
-        let (open_name, mut open_digest) = (open.name.clone(), None);
+        let open_name = open.name.clone();
+        let mut open_digest = None;
         if before.is_append_only {
-            found.remarks.extend((!is_unique).then(|| {
-                let behind = if lag > 0 { format!(" by more than {}", watermark.lag.to_config_text()) } else { String::new() };
-                let of = &column.name;
-                format!("rows wait until their {of} is below the largest{behind}: what is added to a table is not taken back (mode: merge has them at once)")
-            }));
+            let waits = (!is_unique).then(|| wait_remark(watermark, lag));
+            found.remarks.extend(waits);
         } else if let Some(ProbeResult { digest, rows }) = self
             .probe_rows(session, described, &probed, open.condition.as_deref())
             .await?
@@ -124,28 +105,14 @@ impl SqlHome {
             .count_without_watermark(session, scale, watermark, before)
             .await?;
         if without > 0 && watermark.nulls == OnNull::IncludeEachTime {
-            found.push(
-                slices::null_range(scale.engine, column),
-                unique_digest(),
-                Some(without),
-            );
+            let range = slices::null_range(scale.engine, column);
+            found.push(range, unique_digest(), Some(without));
         }
-
-        let mut writer = KeyWriter::new(KeyKind::Probe);
-        writer
-            .text(watermark.start.as_deref().unwrap_or_default())
-            .number(u64::from(before.is_append_only));
-        match told {
-            Some(told) => writer.digest(&told),
-            // What it answers is the same for windows of before, which had no mark.
-            None => writer
-                .text(&open_name.replace(UTC_SUFFIX, ""))
-                .text(&open_digest.map_or_else(String::new, |digest| digest.to_string()))
-                .number(without),
-        };
-        found
-            .inputs
-            .insert(PROBE_INPUT.to_string(), writer.finish());
+        let digest = told.map_or_else(
+            || windows_digest(watermark, before, (&open_name, open_digest), without),
+            |told| watermark_writer(watermark, before).digest(&told).finish(),
+        );
+        found.inputs.insert(PROBE_INPUT.to_string(), digest);
         Ok(found)
     }
 
@@ -454,6 +421,68 @@ impl SqlHome {
         }
         Ok(rows)
     }
+}
+
+fn parse_windows(names: &BTreeSet<String>) -> Vec<Window> {
+    names
+        .iter()
+        .filter_map(|name| Window::parse(name))
+        .collect()
+}
+
+fn bounds(windows: &[Window]) -> BTreeSet<i128> {
+    windows
+        .iter()
+        .flat_map(|window| [window.from, window.to])
+        .flatten()
+        .collect()
+}
+
+/// Where everything is closed below, once there is a row of this value.
+fn settled_bound(scale: WatermarkScale<'_>, newest: i128, lag: i128, is_unique: bool) -> i128 {
+    let behind = if is_unique {
+        scale.bound_after(newest)
+    } else {
+        None
+    };
+    behind.unwrap_or_else(|| scale.floor(newest - lag))
+}
+
+/// Says which rows an append-only store does not get yet.
+fn wait_remark(Watermark { column, lag, .. }: &Watermark, distance: i128) -> String {
+    let behind = if distance > 0 {
+        format!(" by more than {}", lag.to_config_text())
+    } else {
+        String::new()
+    };
+    format!(
+        "rows wait until their {column} is below the largest{behind}: \
+         what is added to a table is not taken back (mode: merge has them at once)"
+    )
+}
+
+/// What tells whether windows have changed, where no query of the config does.
+fn windows_digest(
+    watermark: &Watermark,
+    before: &PreviousRead,
+    (open_name, open_digest): (&str, Option<Fingerprint>),
+    without: u64,
+) -> Fingerprint {
+    // What it answers is the same for windows of before, which had no mark.
+    watermark_writer(watermark, before)
+        .text(&open_name.replace(UTC_SUFFIX, ""))
+        .text(&open_digest.map_or_else(String::new, |digest| digest.to_string()))
+        .number(without)
+        .finish()
+}
+
+/// What the config says, at the head of what tells whether windows have changed.
+fn watermark_writer(watermark: &Watermark, before: &PreviousRead) -> KeyWriter {
+    let mut writer = KeyWriter::new(KeyKind::Probe);
+    writer
+        .text(watermark.start.as_deref().unwrap_or_default())
+        .number(u64::from(before.is_append_only));
+    writer
 }
 
 /// What no closed window has between a start and the bound below which all is closed.

@@ -7,7 +7,7 @@ use polars_arrow::datatypes::ArrowSchema;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::columns;
+use super::columns::{self, IncomingColumn};
 use super::engine::TableLock;
 use super::feed::{LoadMessage, send_parts};
 use super::lock::{self, TableLockWait};
@@ -251,87 +251,87 @@ impl TableLoad {
         columns: &ArrowSchema,
     ) -> Result<(PreparedTable, Vec<String>)> {
         let (store, engine) = (&self.store, engine_of(session));
-        let dialect = engine.dialect();
         let coming = columns::incoming_columns(columns)?;
         columns::check_key(store, &coming)?;
-        let relation = resolved.relation().source_sql(dialect);
-        let (missing, is_made) = match engine.read_table(resolved, session).await? {
-            None if store.create == TableCreation::Never => {
-                return Err(store.no_table_error().into());
-            }
+        let (missing, is_new) = match engine.read_table(resolved, session).await? {
             None => {
-                let collation = engine.table_collation(session).await?;
-                let statement = columns::create_statement(
-                    store,
-                    engine,
-                    &relation,
-                    collation.as_deref(),
-                    &coming,
-                )?;
-                engine.set_user_mode(session).await?;
-                session.execute("make its table", &statement).await?;
-                engine.set_own_mode(session).await?;
+                self.make_table(resolved, session, &coming).await?;
                 (coming.clone(), true)
             }
-            Some(table) => match columns::match_columns(store, engine, &coming, &table)? {
-                (targets, missing) if missing.is_empty() => {
-                    return Ok((
-                        PreparedTable {
-                            targets,
-                            has_triggers: table.has_triggers,
-                            is_new: false,
-                        },
-                        Vec::new(),
-                    ));
+            Some(table) => {
+                let (targets, missing) = columns::match_columns(store, engine, &coming, &table)?;
+                if missing.is_empty() {
+                    let prepared = PreparedTable {
+                        targets,
+                        has_triggers: table.has_triggers,
+                        is_new: false,
+                    };
+                    return Ok((prepared, Vec::new()));
                 }
-                (_, missing) if store.create == TableCreation::Never => {
-                    return Err(columns::unstorable_columns(
-                        store,
-                        &missing,
-                        "the table has no such column, and create: never",
-                    ));
-                }
-                (_, missing) => {
-                    engine.set_user_mode(session).await?;
-                    for (name, definition) in columns::definitions(store, engine, &missing)? {
-                        let statement = format!(
-                            "ALTER TABLE {relation} ADD COLUMN {} {definition}",
-                            dialect.quote_name(&name)
-                        );
-                        session
-                            .execute("add a column to its table", &statement)
-                            .await?;
-                    }
-                    engine.set_own_mode(session).await?;
-                    (missing, false)
-                }
-            },
+                self.add_columns(resolved, session, &missing).await?;
+                (missing, false)
+            }
         };
-        let remarks = columns::remarks(store, engine, &missing, &coming);
-        let table = engine.read_table(resolved, session).await?;
-        let Some(table) = table else {
-            return Err(columns::unstorable_columns(
-                store,
-                &coming,
-                "the table that was made is not there",
-            ));
+        let unstorable =
+            |columns: &[IncomingColumn], why| Err(columns::unstorable_columns(store, columns, why));
+        let Some(table) = engine.read_table(resolved, session).await? else {
+            return unstorable(&coming, "the table that was made is not there");
         };
         let (targets, still_missing) = columns::match_columns(store, engine, &coming, &table)?;
         if !still_missing.is_empty() {
+            return unstorable(&still_missing, "the table has no such column");
+        }
+        let prepared = PreparedTable {
+            targets,
+            has_triggers: table.has_triggers,
+            is_new,
+        };
+        Ok((prepared, columns::remarks(store, engine, &missing, &coming)))
+    }
+
+    async fn make_table(
+        &self,
+        resolved: &ResolvedTable,
+        session: &mut Session,
+        coming: &[IncomingColumn],
+    ) -> Result<()> {
+        let (store, engine) = (&self.store, engine_of(session));
+        if store.create == TableCreation::Never {
+            return Err(store.no_table_error().into());
+        }
+        let relation = resolved.relation().source_sql(engine.dialect());
+        let collation = engine.table_collation(session).await?;
+        let statement =
+            columns::create_statement(store, engine, &relation, collation.as_deref(), coming)?;
+        engine.set_user_mode(session).await?;
+        session.execute("make its table", &statement).await?;
+        engine.set_own_mode(session).await
+    }
+
+    async fn add_columns(
+        &self,
+        resolved: &ResolvedTable,
+        session: &mut Session,
+        missing: &[IncomingColumn],
+    ) -> Result<()> {
+        let (store, engine) = (&self.store, engine_of(session));
+        if store.create == TableCreation::Never {
             return Err(columns::unstorable_columns(
                 store,
-                &still_missing,
-                "the table has no such column",
+                missing,
+                "the table has no such column, and create: never",
             ));
         }
-        Ok((
-            PreparedTable {
-                targets,
-                has_triggers: table.has_triggers,
-                is_new: is_made,
-            },
-            remarks,
-        ))
+        let relation = resolved.relation().source_sql(engine.dialect());
+        engine.set_user_mode(session).await?;
+        for (name, definition) in columns::definitions(store, engine, missing)? {
+            let name = engine.dialect().quote_name(&name);
+            let statement = format!("ALTER TABLE {relation} ADD COLUMN {name} {definition}");
+            session
+                .execute("add a column to its table", &statement)
+                .await?;
+        }
+        engine.set_own_mode(session).await
     }
 
     /// Puts the rows into their table; gives what is known of all its rows then, or nothing where

@@ -1,6 +1,8 @@
 //! Values of SQLite on their way into columns, each of which may be of another type than is
 //! declared.
 
+use std::borrow::Cow;
+
 use tokio::sync::mpsc;
 
 use super::connection_error;
@@ -13,6 +15,7 @@ use crate::home::sql::batch_builder::{BatchBuilder, ColumnBuilder, ColumnValues}
 use crate::home::sql::decimal;
 use crate::home::sql::engine::PartitionQuery;
 use crate::home::sql::read_error::{ConversionError, RowReadError};
+use crate::home::sql::slices::is_calendar;
 use crate::home::sql::{OnInvalid, SqlError};
 
 /// Reads what a statement gives.
@@ -85,129 +88,150 @@ pub(super) fn push(
     column: &SqlColumn,
     value: SqliteValue<'_>,
 ) -> Result<(), ConversionError> {
-    let kind = &column.kind;
-    let unfit = || {
-        let words = format!(
-            "the value {} does not fit {}, which arrives as {kind}",
-            format_value(value),
-            declared(column)
-        );
-        let is_calendar = matches!(
-            kind,
-            ColumnType::Date | ColumnType::Timestamp | ColumnType::TimestampUtc
-        );
-        if is_calendar && as_text(value).is_some_and(calendar::looks_like_a_date) {
-            ConversionError::Invalid(words)
-        } else {
-            ConversionError::Mismatch(words)
-        }
-    };
-    let integer = || {
-        if let SqliteValue::Integer(number) = value {
-            Ok(number)
-        } else {
-            Err(unfit())
-        }
-    };
-    macro_rules! whole {
-        ($values:ident) => {
-            $values.push_value(integer()?.try_into().map_err(|_| unfit())?)
-        };
-    }
     if value == SqliteValue::Null {
         builder.push_null();
         return Ok(());
     }
+    let value = ColumnValue { column, value };
     match builder.values() {
-        ColumnValues::Boolean(values) => match value {
-            SqliteValue::Integer(flag @ (0 | 1)) => values.push(Some(flag == 1)),
-            _ => return Err(unfit()),
-        },
-        ColumnValues::Int8(values) => whole!(values),
-        ColumnValues::Int16(values) => whole!(values),
-        ColumnValues::UInt8(values) => whole!(values),
-        ColumnValues::UInt16(values) => whole!(values),
-        ColumnValues::UInt32(values) => whole!(values),
-        ColumnValues::UInt64(values) => whole!(values),
-        ColumnValues::Int32(values) => match kind {
-            ColumnType::Date => {
-                let moment = as_text(value)
-                    .and_then(calendar::parse_timestamp)
-                    .filter(|moment| moment.micros == 0 && moment.offset.is_none());
-                let moment = moment.ok_or_else(unfit)?;
-                values.push_value(i32::try_from(moment.days).map_err(|_| unfit())?);
-            }
-            _ => whole!(values),
-        },
-        ColumnValues::Int64(values) => match kind {
-            ColumnType::Time => values.push_value(
-                as_text(value)
-                    .and_then(calendar::parse_time)
-                    .ok_or_else(unfit)?
-                    * 1000,
-            ),
-            ColumnType::Timestamp => {
-                let moment = as_text(value)
-                    .and_then(calendar::parse_timestamp)
-                    .filter(|moment| moment.offset.is_none())
-                    .ok_or_else(unfit)?;
-                values.push_value(i64::try_from(moment.utc_micros()).map_err(|_| unfit())?);
-            }
-            ColumnType::TimestampUtc => {
-                let moment = as_text(value)
-                    .and_then(calendar::parse_timestamp)
-                    .ok_or_else(unfit)?;
-                values.push_value(i64::try_from(moment.utc_micros()).map_err(|_| unfit())?);
-            }
-            _ => values.push_value(integer()?),
-        },
-        ColumnValues::Int128(values) => {
-            let ColumnType::Decimal { precision, scale } = *kind else {
-                return Err(unfit());
-            };
-            let number = match value {
-                SqliteValue::Real(number) => decimal::from_f64(number, precision, scale),
-                SqliteValue::Integer(number) => decimal::from_i64(number, precision, scale),
-                _ => None,
-            };
-            if let Some(number) = number {
-                values.push_value(number);
-                return Ok(());
-            }
-            let text = to_text(value)
-                .filter(|_| !matches!(value, SqliteValue::Blob(_)))
-                .ok_or_else(unfit)?;
-            values.push_value(decimal::parse(&text, precision, scale).map_err(|_| unfit())?);
-        }
-        ColumnValues::Float32(values) => match value {
-            SqliteValue::Real(number) if f64::from(number as f32) == number => {
-                values.push_value(number as f32)
-            }
-            _ => return Err(unfit()),
-        },
-        ColumnValues::Float64(values) => match value {
-            SqliteValue::Real(number) => values.push_value(number),
-            // Whole numbers up to 2^53 are numbers with a point too.
-            SqliteValue::Integer(number) if number.unsigned_abs() <= 1 << 53 => {
-                values.push_value(number as f64)
-            }
-            _ => return Err(unfit()),
-        },
-        ColumnValues::Text(values) => match value {
-            SqliteValue::Text(bytes) => values.push_value(
-                std::str::from_utf8(bytes)
-                    .map_err(|_| ConversionError::Mismatch("its text is not UTF-8".into()))?,
-            ),
-            value if column.is_read_as_text => values.push_value(to_text(value).ok_or_else(unfit)?),
-            _ => return Err(unfit()),
-        },
-        ColumnValues::Binary(values) => match value {
-            SqliteValue::Blob(bytes) => values.push_value(bytes),
-            _ => return Err(unfit()),
-        },
-        ColumnValues::List { .. } => return Err(unfit()),
+        ColumnValues::Boolean(values) => values.push(Some(value.boolean()?)),
+        ColumnValues::Int8(values) => values.push_value(value.integer()?),
+        ColumnValues::Int16(values) => values.push_value(value.integer()?),
+        ColumnValues::UInt8(values) => values.push_value(value.integer()?),
+        ColumnValues::UInt16(values) => values.push_value(value.integer()?),
+        ColumnValues::UInt32(values) => values.push_value(value.integer()?),
+        ColumnValues::UInt64(values) => values.push_value(value.integer()?),
+        ColumnValues::Int32(values) => values.push_value(match column.kind {
+            ColumnType::Date => value.date()?,
+            _ => value.integer()?,
+        }),
+        ColumnValues::Int64(values) => values.push_value(match column.kind {
+            ColumnType::Time => value.time()?,
+            ColumnType::Timestamp | ColumnType::TimestampUtc => value.timestamp()?,
+            _ => value.integer()?,
+        }),
+        ColumnValues::Int128(values) => values.push_value(value.decimal()?),
+        ColumnValues::Float32(values) => values.push_value(value.float32()?),
+        ColumnValues::Float64(values) => values.push_value(value.float64()?),
+        ColumnValues::Text(values) => values.push_value(value.text()?),
+        ColumnValues::Binary(values) => values.push_value(value.binary()?),
+        ColumnValues::List { .. } => return Err(value.misfit()),
     }
     Ok(())
+}
+
+/// A value that is not null, on its way into a column.
+#[derive(Clone, Copy)]
+struct ColumnValue<'v> {
+    column: &'v SqlColumn,
+    value: SqliteValue<'v>,
+}
+
+impl<'v> ColumnValue<'v> {
+    fn misfit(self) -> ConversionError {
+        let kind = &self.column.kind;
+        let words = format!(
+            "the value {} does not fit {}, which arrives as {kind}",
+            format_value(self.value),
+            declared(self.column)
+        );
+        if is_calendar(kind) && as_text(self.value).is_some_and(calendar::looks_like_a_date) {
+            ConversionError::Invalid(words)
+        } else {
+            ConversionError::Mismatch(words)
+        }
+    }
+
+    fn boolean(self) -> Result<bool, ConversionError> {
+        match self.value {
+            SqliteValue::Integer(flag @ (0 | 1)) => Ok(flag == 1),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    fn integer<T: TryFrom<i64>>(self) -> Result<T, ConversionError> {
+        let SqliteValue::Integer(number) = self.value else {
+            return Err(self.misfit());
+        };
+        number.try_into().map_err(|_| self.misfit())
+    }
+
+    fn date(self) -> Result<i32, ConversionError> {
+        let moment = as_text(self.value)
+            .and_then(calendar::parse_timestamp)
+            .filter(|moment| moment.micros == 0 && moment.offset.is_none());
+        let moment = moment.ok_or_else(|| self.misfit())?;
+        i32::try_from(moment.days).map_err(|_| self.misfit())
+    }
+
+    /// In nanoseconds.
+    fn time(self) -> Result<i64, ConversionError> {
+        let micros = as_text(self.value).and_then(calendar::parse_time);
+        Ok(micros.ok_or_else(|| self.misfit())? * 1000)
+    }
+
+    /// One that may say how far its clock is ahead, where the column is of that kind.
+    fn timestamp(self) -> Result<i64, ConversionError> {
+        let may_have_offset = self.column.kind == ColumnType::TimestampUtc;
+        let moment = as_text(self.value)
+            .and_then(calendar::parse_timestamp)
+            .filter(|moment| may_have_offset || moment.offset.is_none());
+        let moment = moment.ok_or_else(|| self.misfit())?;
+        i64::try_from(moment.utc_micros()).map_err(|_| self.misfit())
+    }
+
+    fn decimal(self) -> Result<i128, ConversionError> {
+        let ColumnType::Decimal { precision, scale } = self.column.kind else {
+            return Err(self.misfit());
+        };
+        let number = match self.value {
+            SqliteValue::Real(number) => decimal::from_f64(number, precision, scale),
+            SqliteValue::Integer(number) => decimal::from_i64(number, precision, scale),
+            _ => None,
+        };
+        if let Some(number) = number {
+            return Ok(number);
+        }
+        let text = to_text(self.value)
+            .filter(|_| !matches!(self.value, SqliteValue::Blob(_)))
+            .ok_or_else(|| self.misfit())?;
+        decimal::parse(&text, precision, scale).map_err(|_| self.misfit())
+    }
+
+    fn float32(self) -> Result<f32, ConversionError> {
+        match self.value {
+            SqliteValue::Real(number) if f64::from(number as f32) == number => Ok(number as f32),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    fn float64(self) -> Result<f64, ConversionError> {
+        match self.value {
+            SqliteValue::Real(number) => Ok(number),
+            // Whole numbers up to 2^53 are numbers with a point too.
+            SqliteValue::Integer(number) if number.unsigned_abs() <= 1 << 53 => Ok(number as f64),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    fn text(self) -> Result<Cow<'v, str>, ConversionError> {
+        match self.value {
+            SqliteValue::Text(bytes) => std::str::from_utf8(bytes)
+                .map(Cow::Borrowed)
+                .map_err(|_| ConversionError::Mismatch("its text is not UTF-8".into())),
+            value if self.column.is_read_as_text => {
+                to_text(value).map(Cow::Owned).ok_or_else(|| self.misfit())
+            }
+            _ => Err(self.misfit()),
+        }
+    }
+
+    fn binary(self) -> Result<&'v [u8], ConversionError> {
+        match self.value {
+            SqliteValue::Blob(bytes) => Ok(bytes),
+            _ => Err(self.misfit()),
+        }
+    }
 }
 
 fn declared(column: &SqlColumn) -> &str {

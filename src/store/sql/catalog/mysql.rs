@@ -123,127 +123,175 @@ fn column_from_show(row: Vec<Option<String>>) -> CatalogColumn {
 }
 
 fn column_from_schema(row: Vec<Option<String>>) -> CatalogColumn {
-    let mut row = row.into_iter();
-    let mut next = || row.next().flatten().unwrap_or_default();
-    let (name, kind, declared) = (next(), next().to_ascii_lowercase(), next());
-    let characters: Option<u64> = next().parse().ok();
-    let octets: Option<u64> = next().parse().ok();
-    let precision: Option<u32> = next().parse().ok();
-    let scale: Option<i32> = next().parse().ok();
-    let fraction: u32 = next().parse().unwrap_or(0);
-    let (charset, collation, nullable, extra) =
-        (next(), next(), next(), next().to_ascii_lowercase());
-    let has_default = row.next().flatten().is_some()
-        || extra.contains("auto_increment")
-        || extra.contains("generated");
-    let is_unsigned = declared.contains("unsigned");
-    let whole = |bits: u32| {
-        let (least, most) = if is_unsigned {
+    let column = SchemaColumn::parse(row);
+    let is_generated = ["virtual generated", "stored generated", "persistent"]
+        .iter()
+        .any(|word| column.extra.contains(word));
+    // Only these compare texts as they are, with blanks at their end.
+    let is_exact = column.collation.is_empty()
+        || matches!(column.collation.as_str(), "utf8mb4_0900_bin" | "binary")
+        || column.collation.ends_with("_nopad_bin");
+    CatalogColumn {
+        storage: column.storage(),
+        is_nullable: column.is_nullable && !column.extra.contains("auto_increment"),
+        is_required: !column.is_nullable && !column.has_default,
+        is_computed: is_generated,
+        is_identity: false,
+        has_loose_collation: !is_exact,
+        wire: WireType::Text,
+        name: column.name,
+        declared_type: column.declared,
+    }
+}
+
+/// A column as `information_schema.columns` has it.
+struct SchemaColumn {
+    name: String,
+    kind: String,
+    declared: String,
+    characters: Option<u64>,
+    octets: Option<u64>,
+    precision: Option<u32>,
+    scale: Option<i32>,
+    fraction: u32,
+    charset: String,
+    collation: String,
+    is_nullable: bool,
+    extra: String,
+    has_default: bool,
+}
+
+impl SchemaColumn {
+    fn parse(row: Vec<Option<String>>) -> Self {
+        let mut row = row.into_iter();
+        let mut next = || row.next().flatten().unwrap_or_default();
+        let (name, kind, declared) = (next(), next().to_ascii_lowercase(), next());
+        let (characters, octets) = (next().parse().ok(), next().parse().ok());
+        let (precision, scale) = (next().parse().ok(), next().parse().ok());
+        let fraction = next().parse().unwrap_or(0);
+        let (charset, collation) = (next(), next());
+        let (nullable, extra) = (next(), next().to_ascii_lowercase());
+        Self {
+            has_default: row.next().flatten().is_some()
+                || extra.contains("auto_increment")
+                || extra.contains("generated"),
+            name,
+            kind,
+            declared,
+            characters,
+            octets,
+            precision,
+            scale,
+            fraction,
+            charset,
+            collation,
+            is_nullable: nullable == "YES",
+            extra,
+        }
+    }
+
+    /// What the column holds.
+    fn storage(&self) -> StorageType {
+        match self.kind.as_str() {
+            "tinyint" => self.integer(8),
+            "smallint" => self.integer(16),
+            "mediumint" => self.integer(24),
+            "int" => self.integer(32),
+            "bigint" => self.integer(64),
+            "year" => StorageType::Year,
+            "float" | "double" => self.float(),
+            "decimal" => StorageType::Decimal(DecimalDigits {
+                precision: self.precision,
+                scale: self.scale.unwrap_or_default(),
+                as_double: false,
+            }),
+            "uuid" => StorageType::CastFromText {
+                is_compared: false,
+                form: TextForm::Any,
+            },
+            "binary" => StorageType::Bytes(self.octets.map(ByteLength::Exactly)),
+            "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+                StorageType::Bytes(self.octets.map(ByteLength::AtMost))
+            }
+            "bit" => StorageType::Bits(self.precision.unwrap_or(1)),
+            "date" => StorageType::Date,
+            "time" => StorageType::Time(self.fraction),
+            "datetime" => StorageType::Timestamp(self.fraction),
+            "timestamp" => StorageType::TimestampUtc(self.fraction),
+            _ => self
+                .text_rule()
+                .map_or(StorageType::Unsupported, StorageType::Text),
+        }
+    }
+
+    fn integer(&self, bits: u32) -> StorageType {
+        let (least, most) = if self.declared.contains("unsigned") {
             (0, (1 << bits) - 1)
         } else {
             (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
         };
         StorageType::Integer { least, most }
-    };
-    let texts = |blanks: TrailingBlanks, form: TextForm| {
-        StorageType::Text(TextRule {
-            characters,
-            bytes: None,
-            trailing_blanks: blanks,
-            form,
-        })
-    };
-    // The length of a text is in bytes; of character sets with one for each letter there are as
-    // many.
-    let long = || {
-        let (characters, bytes) = if charset.starts_with("utf8") {
-            (None, octets)
-        } else {
-            (octets, None)
-        };
-        StorageType::Text(TextRule {
-            characters,
-            bytes,
-            ..TextRule::default()
-        })
-    };
-    let holds = match kind.as_str() {
-        "tinyint" => whole(8),
-        "smallint" => whole(16),
-        "mediumint" => whole(24),
-        "int" => whole(32),
-        "bigint" => whole(64),
-        "year" => StorageType::Year,
-        "float" | "double" => match (precision, scale) {
+    }
+
+    fn float(&self) -> StorageType {
+        let is_single = self.kind == "float";
+        match (self.precision, self.scale) {
             (Some(digits), Some(scale)) => StorageType::Rounded {
                 digits: u8::try_from(digits).unwrap_or(u8::MAX),
                 scale: u8::try_from(scale).unwrap_or_default(),
-                is_single: kind == "float",
+                is_single,
             },
-            _ if kind == "float" => StorageType::Float32,
+            _ if is_single => StorageType::Float32,
             _ => StorageType::Float64,
-        },
-        "decimal" => StorageType::Decimal(DecimalDigits {
-            precision,
-            scale: scale.unwrap_or_default(),
-            as_double: false,
-        }),
-        "char" => texts(TrailingBlanks::Trimmed, TextForm::Any),
-        "varchar" => texts(TrailingBlanks::Kept, TextForm::Any),
-        "tinytext" | "text" | "mediumtext" | "longtext" => long(),
-        "enum" => texts(
-            TrailingBlanks::Kept,
-            TextForm::OneOf(enum_members(&declared)),
-        ),
-        "set" => texts(
-            TrailingBlanks::Kept,
-            TextForm::SetOf(enum_members(&declared)),
-        ),
-        "json" => StorageType::Text(TextRule {
-            form: TextForm::Json {
-                numbers_of_64_bits: true,
-            },
-            ..TextRule::default()
-        }),
-        "inet4" => StorageType::Text(TextRule {
-            form: TextForm::Inet4,
-            ..TextRule::default()
-        }),
-        "inet6" => StorageType::Text(TextRule {
-            form: TextForm::Inet6,
-            ..TextRule::default()
-        }),
-        "uuid" => StorageType::CastFromText {
-            is_compared: false,
-            form: TextForm::Any,
-        },
-        "binary" => StorageType::Bytes(octets.map(ByteLength::Exactly)),
-        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
-            StorageType::Bytes(octets.map(ByteLength::AtMost))
         }
-        "bit" => StorageType::Bits(precision.unwrap_or(1)),
-        "date" => StorageType::Date,
-        "time" => StorageType::Time(fraction),
-        "datetime" => StorageType::Timestamp(fraction),
-        "timestamp" => StorageType::TimestampUtc(fraction),
-        _ => StorageType::Unsupported,
-    };
-    // Only these compare texts as they are, with blanks at their end.
-    let is_exact = collation.is_empty()
-        || matches!(collation.as_str(), "utf8mb4_0900_bin" | "binary")
-        || collation.ends_with("_nopad_bin");
-    CatalogColumn {
-        name,
-        declared_type: declared,
-        storage: holds,
-        is_nullable: nullable == "YES" && !extra.contains("auto_increment"),
-        is_required: nullable == "NO" && !has_default,
-        is_computed: ["virtual generated", "stored generated", "persistent"]
-            .iter()
-            .any(|word| extra.contains(word)),
-        is_identity: false,
-        has_loose_collation: !is_exact,
-        wire: WireType::Text,
+    }
+
+    /// What a text must be like; `None` for types that hold no texts.
+    fn text_rule(&self) -> Option<TextRule> {
+        let characters = |trailing_blanks, form| TextRule {
+            characters: self.characters,
+            bytes: None,
+            trailing_blanks,
+            form,
+        };
+        let any_length = |form| TextRule {
+            form,
+            ..TextRule::default()
+        };
+        Some(match self.kind.as_str() {
+            "char" => characters(TrailingBlanks::Trimmed, TextForm::Any),
+            "varchar" => characters(TrailingBlanks::Kept, TextForm::Any),
+            "enum" => characters(
+                TrailingBlanks::Kept,
+                TextForm::OneOf(enum_members(&self.declared)),
+            ),
+            "set" => characters(
+                TrailingBlanks::Kept,
+                TextForm::SetOf(enum_members(&self.declared)),
+            ),
+            "tinytext" | "text" | "mediumtext" | "longtext" => self.long_text_rule(),
+            "json" => any_length(TextForm::Json {
+                numbers_of_64_bits: true,
+            }),
+            "inet4" => any_length(TextForm::Inet4),
+            "inet6" => any_length(TextForm::Inet6),
+            _ => return None,
+        })
+    }
+
+    /// The length of a text is in bytes; of character sets with one for each letter there are as
+    /// many.
+    fn long_text_rule(&self) -> TextRule {
+        let (characters, bytes) = if self.charset.starts_with("utf8") {
+            (None, self.octets)
+        } else {
+            (self.octets, None)
+        };
+        TextRule {
+            characters,
+            bytes,
+            ..TextRule::default()
+        }
     }
 }
 

@@ -87,74 +87,77 @@ async fn read_columns(oid: &str, session: &mut Session) -> Result<Vec<CatalogCol
          LEFT JOIN pg_collation o ON o.oid = b.attcollation \
          ORDER BY b.attnum"
     );
-    let mut columns = Vec::new();
-    for row in session.query_text("read its columns", &asked).await? {
-        let mut row = row.into_iter();
-        let mut next = || row.next().flatten().unwrap_or_default();
-        let (name, declared, typmod, filled, identity, computed) =
-            (next(), next(), next(), next(), next(), next());
-        let (base, namespace, element, element_oid, is_deterministic, given) =
-            (next(), next(), next(), next(), next(), next());
-        let typmod: i32 = typmod.parse().unwrap_or(-1);
-        // A UUID has the same digits in all its forms. JSON loses blanks, the order of its names,
-        // and names that stand twice.
-        let own = || {
-            let is_own = namespace == "pg_catalog";
-            let form = if is_own && base == "jsonb" {
-                TextForm::Json {
-                    numbers_of_64_bits: false,
-                }
-            } else {
-                TextForm::Any
-            };
-            (
-                StorageType::CastFromText {
-                    is_compared: !(is_own && matches!(base.as_str(), "uuid" | "jsonb")),
-                    form,
-                },
-                WireType::Text,
-            )
-        };
-        let (holds, wire) = if namespace != "pg_catalog" {
-            own()
-        } else if element.is_empty() {
-            builtin_type(&base, typmod).unwrap_or_else(own)
-        } else {
-            let (holds, wire) = builtin_type(&element, typmod).unwrap_or((
-                StorageType::CastFromText {
-                    is_compared: true,
-                    form: TextForm::Any,
-                },
-                WireType::Text,
-            ));
-            let number = if matches!(holds, StorageType::CastFromText { .. }) {
-                TEXT_OID
-            } else {
-                element_oid.parse().unwrap_or(TEXT_OID)
-            };
-            (
-                StorageType::List(Box::new(holds)),
-                WireType::List(Box::new(wire), number),
-            )
-        };
-        columns.push(CatalogColumn {
-            has_loose_collation: is_deterministic == "f"
-                || matches!(base.as_str(), "bpchar" | "citext")
-                || namespace != "pg_catalog",
-            is_nullable: filled != "t",
-            is_required: filled == "t"
-                && given != "t"
-                && identity.is_empty()
-                && computed.is_empty(),
-            is_computed: !computed.is_empty(),
-            is_identity: identity == "a",
-            name,
-            declared_type: declared,
-            storage: holds,
-            wire,
-        });
+    let rows = session.query_text("read its columns", &asked).await?;
+    Ok(rows.into_iter().map(column_from_row).collect())
+}
+
+fn column_from_row(row: Vec<Option<String>>) -> CatalogColumn {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten().unwrap_or_default();
+    let (name, declared, typmod, filled, identity, computed) =
+        (next(), next(), next(), next(), next(), next());
+    let (base, namespace, element, element_oid, is_deterministic, given) =
+        (next(), next(), next(), next(), next(), next());
+    let typmod: i32 = typmod.parse().unwrap_or(-1);
+    let (storage, wire) = if namespace != "pg_catalog" {
+        cast_from_text(true, TextForm::Any)
+    } else if element.is_empty() {
+        scalar_type(&base, typmod)
+    } else {
+        list_type(&element, &element_oid, typmod)
+    };
+    CatalogColumn {
+        has_loose_collation: is_deterministic == "f"
+            || matches!(base.as_str(), "bpchar" | "citext")
+            || namespace != "pg_catalog",
+        is_nullable: filled != "t",
+        is_required: filled == "t" && given != "t" && identity.is_empty() && computed.is_empty(),
+        is_computed: !computed.is_empty(),
+        is_identity: identity == "a",
+        name,
+        declared_type: declared,
+        storage,
+        wire,
     }
-    Ok(columns)
+}
+
+fn cast_from_text(is_compared: bool, form: TextForm) -> (StorageType, WireType) {
+    (
+        StorageType::CastFromText { is_compared, form },
+        WireType::Text,
+    )
+}
+
+/// A type of PostgreSQL's own.
+fn scalar_type(name: &str, typmod: i32) -> (StorageType, WireType) {
+    let from_text = || match name {
+        // It has the same digits in all its forms.
+        "uuid" => cast_from_text(false, TextForm::Any),
+        // It loses blanks, the order of its names, and names that stand twice.
+        "jsonb" => cast_from_text(
+            false,
+            TextForm::Json {
+                numbers_of_64_bits: false,
+            },
+        ),
+        _ => cast_from_text(true, TextForm::Any),
+    };
+    builtin_type(name, typmod).unwrap_or_else(from_text)
+}
+
+/// A list, by the type of its elements.
+fn list_type(element: &str, element_oid: &str, typmod: i32) -> (StorageType, WireType) {
+    let (holds, wire) =
+        builtin_type(element, typmod).unwrap_or_else(|| cast_from_text(true, TextForm::Any));
+    let number = if matches!(holds, StorageType::CastFromText { .. }) {
+        TEXT_OID
+    } else {
+        element_oid.parse().unwrap_or(TEXT_OID)
+    };
+    (
+        StorageType::List(Box::new(holds)),
+        WireType::List(Box::new(wire), number),
+    )
 }
 
 /// The number of `text` in pg_type.dat.
