@@ -2,6 +2,7 @@
 //! same.
 
 mod format;
+mod home;
 mod storage;
 mod uncounted;
 
