@@ -554,7 +554,7 @@ fn what_stays_is_not_read_again() {
         );
     }
     built(&sandbox);
-    std::thread::sleep(std::time::Duration::from_millis(2100));
+    sandbox.let_files_age();
     assert!(sandbox.run(&["build"]).text.ends_with("fresh\n"));
     for number in 5..8 {
         input(&sandbox, &number.to_string(), number..number + 1);

@@ -351,8 +351,7 @@ fn the_end_of_a_long_chain_is_built_alone() {
     );
     sandbox.build(&[]);
     // Everything has aged, so that witnesses vouch for all flows.
-    let wait = || std::thread::sleep(std::time::Duration::from_millis(2100));
-    wait();
+    sandbox.let_files_age();
     sandbox.build(&[]);
     assert_eq!(
         sandbox.build(&[]).event("build_finished")["bytes_hashed"],

@@ -313,6 +313,7 @@ impl Project {
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         self.reader.a_build_begins();
         let mut child = command.spawn().expect("the binary runs");
+        // It dies at any moment, whatever it is at.
         thread::sleep(delay);
         child.kill().expect("a signal");
         let status = child.wait().expect("an end");

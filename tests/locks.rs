@@ -239,8 +239,8 @@ fn a_build_that_waits_for_the_cache_can_be_interrupted() {
     let held = Held::alone(&sandbox.path(".hygge-cache/lock"));
     assert_eq!(sandbox.build(&["--no-wait"]).code, 4);
     for signal in ["INT", "TERM"] {
-        let build = sandbox.start(&[]);
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let mut build = sandbox.start(&[]);
+        build.wait_for("cache_waiting");
         build.signal(signal);
         let ran = build.end();
         assert_eq!(ran.code, 130, "{signal}: {}", ran.text);

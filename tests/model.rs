@@ -516,8 +516,7 @@ impl<'a> Project<'a> {
                 self.mishap();
             }
             Operation::Damage { number, place, bit } => self.damage(number, place, bit),
-            // Files count as young for two seconds.
-            Operation::Wait => sleep(Duration::from_millis(2100)),
+            Operation::Wait => self.sandbox.let_files_age(),
             Operation::Build(build) => self.build(build)?,
             Operation::Kill { build, after } => self.kill(build, after)?,
         }
@@ -768,6 +767,7 @@ impl<'a> Project<'a> {
     fn kill(&mut self, build: Build, after: u64) -> Checked {
         let (before, expected) = (self.lives(), self.expected(build));
         let running = self.sandbox.start(&build.arguments());
+        // It dies at any moment, whatever it is at.
         sleep(Duration::from_millis(after));
         running.signal("KILL");
         let ran = running.end();

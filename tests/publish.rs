@@ -170,6 +170,7 @@ fn a_build_that_is_killed_at_any_moment_is_mended_by_the_next() {
             sandbox.sample("west", "home/more.parquet");
         }
         let build = sandbox.start(&[]);
+        // It dies at any moment, whatever it is at.
         std::thread::sleep(std::time::Duration::from_millis(delay));
         build.signal("KILL");
         build.end();

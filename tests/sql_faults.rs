@@ -62,6 +62,7 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < LONGEST, "{what} did not happen");
+        // Nobody tells of it: it is a server that is looked at.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -492,6 +493,7 @@ fn a_build_that_is_killed_loads_nothing_twice(kind: Kind) {
             number * 500..(number + 1) * 500,
         );
         let running = sandbox.start(&[]);
+        // It dies at any moment, whatever it is at.
         std::thread::sleep(Duration::from_millis(
             u64::try_from(number).expect("a number") * 12,
         ));

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+
+/// For so long a file that was changed may be changed once more and look the same.
+const RACY_WINDOW: Duration = Duration::from_secs(2);
 
 /// A temporary project.
 pub(crate) struct Sandbox {
@@ -99,6 +104,18 @@ impl Sandbox {
         let from =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("data/home/numbers/{name}.parquet"));
         self.write(to, fs::read(from).expect("a sample"));
+    }
+
+    /// Waits until every file that is there now is so old that its stat vouches for its bytes. The
+    /// kernel alone writes down when an inode was changed, so that nobody can set it back.
+    pub(crate) fn let_files_age(&self) {
+        let aged = last_change(self.folder.path()) + RACY_WINDOW;
+        // The clock may be set while it is waited for.
+        while let Ok(left) = aged.duration_since(SystemTime::now())
+            && !left.is_zero()
+        {
+            std::thread::sleep(left);
+        }
     }
 
     /// Runs the binary.
@@ -236,6 +253,20 @@ pub(crate) fn failed(sandbox: &Sandbox) -> Ran {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     ran
+}
+
+/// When a file or folder, or anything below it, was changed last.
+fn last_change(path: &Path) -> SystemTime {
+    let found = fs::symlink_metadata(path).expect("a file");
+    let seconds = u64::try_from(found.ctime()).expect("seconds since 1970");
+    let nanos = u32::try_from(found.ctime_nsec()).expect("nanoseconds");
+    let own = UNIX_EPOCH + Duration::new(seconds, nanos);
+    if !found.is_dir() {
+        return own;
+    }
+    let entries = fs::read_dir(path).expect("a folder");
+    let below = entries.map(|entry| last_change(&entry.expect("an entry").path()));
+    below.fold(own, SystemTime::max)
 }
 
 fn copy_all(from: &Path, to: &Path) {
