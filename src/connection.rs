@@ -66,7 +66,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes away from a session of MySQL's what the driver asked for and the server does not have by
 /// itself: function names that are reserved words.
-const RESTORE_SQL_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
+const RESTORE_SQL_MODE: &str = "SET SESSION sql_mode = IF(FIND_IN_SET('IGNORE_SPACE', \
+     @@GLOBAL.sql_mode), @@SESSION.sql_mode, \
      TRIM(BOTH ',' FROM REPLACE(CONCAT(',', @@SESSION.sql_mode, ','), ',IGNORE_SPACE,', ',')))";
 
 /// The databases of a project, each opened when it is first asked for.

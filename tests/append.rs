@@ -194,7 +194,8 @@ fn equal_bytes_under_another_name_are_said_or_added() {
             built(&sandbox);
             // The first is archived, and one of the same bytes comes.
             rename(&sandbox, "day1", "day2");
-            let said = "input day2.parquet has the bytes of day1.parquet, which was added before: skipped; on_repeated: add adds it";
+            let said = "input day2.parquet has the bytes of day1.parquet, which was added before: \
+                        skipped; on_repeated: add adds it";
             for command in [&["build", "--dry-run"][..], &["build"]] {
                 let ran = sandbox.run(command);
                 assert_eq!(
@@ -219,7 +220,8 @@ fn equal_bytes_under_another_name_are_said_or_added() {
 fn equal_files_come_into_a_table_each() {
     let config = |keys: &str| {
         format!(
-            "connections: {{db: {{url: 'sqlite:db.sqlite'}}}}\nflows:\n  ids: {{home: home, store: {{connection: db, table: ids}}, mode: append{keys}}}\n"
+            "connections: {{db: {{url: 'sqlite:db.sqlite'}}}}\nflows:\n  \
+             ids: {{home: home, store: {{connection: db, table: ids}}, mode: append{keys}}}\n"
         )
     };
     let count = |sandbox: &Sandbox| {
@@ -257,7 +259,8 @@ fn equal_files_come_into_a_table_each() {
 fn what_is_repeated_is_not_added_from_a_flow_that_renames_its_parts() {
     let config = |mode: &str| {
         format!(
-            "flows:\n  up: {{home: home, store: out/up{mode}}}\n  down: {{home: {{flow: up}}, store: out/down, mode: append, on_repeated: add}}\n"
+            "flows:\n  up: {{home: home, store: out/up{mode}}}\n  \
+             down: {{home: {{flow: up}}, store: out/down, mode: append, on_repeated: add}}\n"
         )
     };
     let sandbox = Sandbox::new(&config(""));
@@ -332,7 +335,8 @@ fn a_home_that_was_emptied_has_nothing_to_add() {
 fn who_reads_what_was_rewritten_learns_of_it() {
     let config = |downstream: &str| {
         let sandbox = Sandbox::new(&format!(
-            "flows:\n  up: {{home: home, store: out/up, mode: append, on_changed: rewrite}}\n  down: {{home: {{flow: up}}, store: out/down, mode: append{downstream}}}\n"
+            "flows:\n  up: {{home: home, store: out/up, mode: append, on_changed: rewrite}}\n  \
+             down: {{home: {{flow: up}}, store: out/down, mode: append{downstream}}}\n"
         ));
         input(&sandbox, "a", 0..2);
         input(&sandbox, "b", 10..12);

@@ -22,8 +22,8 @@ const GROUPS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Words that name one kind of homes, stores, formats or databases, and the modules in which they may
-/// stand, or in those around them, which register them.
+/// Words that name one kind of homes, stores, formats or databases, and the modules in which they
+/// may stand, or in those around them, which register them.
 const ROOMS: &[(&str, &[&str])] = &[
     (
         "Parquet",

@@ -369,7 +369,8 @@ fn a_file_with_another_schema_is_named_with_its_column() {
 fn a_full_disk_fails_the_flows_and_loses_nothing() {
     let sandbox = Sandbox::numbers();
     let (code, text) = sandbox.with_mounts(
-        "mkdir disk && mount -t tmpfs -o size=300k none disk && cp -r home hygge.yml disk && cd disk && \
+        "mkdir disk && mount -t tmpfs -o size=300k none disk && cp -r home hygge.yml disk && cd \
+         disk && \
          \"$0\" build --format json; code=$?; ls; exit $code",
     );
     assert_eq!(code, Some(1), "{text}");
@@ -488,14 +489,17 @@ fn names_that_are_passed_over_are_said() {
     assert_eq!(
         unread("home: home", &files),
         [
-            "are B.PARQUET, c.parq: only names that match *.parquet are, and large letters are other letters",
+            "are B.PARQUET, c.parq: only names that match *.parquet are, and large letters are \
+             other letters",
             "are linked, sub, t.parquet: glob: \"**/*.parquet\" reads what lies in folders",
         ]
     );
     assert_eq!(
         unread("home: {path: home, glob: \"**/*.parquet\"}", &files),
         [
-            "are B.PARQUET: only names that match **/*.parquet are, and large letters are other letters".replace("are B", "is B"),
+            "are B.PARQUET: only names that match **/*.parquet are, and large letters are other \
+             letters"
+                .replace("are B", "is B"),
             "is linked: links to folders are not followed below the home".to_string(),
         ]
     );

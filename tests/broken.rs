@@ -162,7 +162,9 @@ flows:
 ")];
 
     problems_of_several_files_come_at_once: [
-        ("hygge.yml", "name: shop\nconnections:\n  shop: {url: \"postgres://me:hunter2@db/shop\", pool: 3}\ndefaults: {store: {compresion: zstd}}\nflows:\n  users: {home: data/users, store: out/users}\n"),
+        ("hygge.yml", "name: shop\nconnections:\n  shop: {url: \"postgres://me:hunter2@db/shop\", \
+                       pool: 3}\ndefaults: {store: {compresion: zstd}}\nflows:\n  \
+                       users: {home: data/users, store: out/users}\n"),
         ("flows/users/flow.yml", "home: data/other\nstore: out/users\n"),
         ("flows/orders/flow.yml", "name: order\nhome: data/orders\nstore: out/orders/{entity}\n"),
         ("flows/orders/entities/north.yml", "store: {rows_per_file: -1}\n"),
@@ -273,7 +275,8 @@ fn what_would_cost_too_much_is_refused() {
         ),
         (
             format!(
-                "flows:\n  a: {{home: h, store: s, entities: [{0}]}}\n  b: {{home: i, store: t, needs: a, entities: [{0}]}}\n",
+                "flows:\n  a: {{home: h, store: s, entities: [{0}]}}\n  \
+                 b: {{home: i, store: t, needs: a, entities: [{0}]}}\n",
                 (0..3_000)
                     .map(|number| format!("e{number}, "))
                     .collect::<String>()

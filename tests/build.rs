@@ -69,7 +69,8 @@ fn a_lost_cache_costs_nothing() {
     let ran = sandbox.run(&["build"]);
     assert_eq!(
         ran.text,
-        "note: the cache is new: 1 receipt found beside the stores\nhygge: nothing to do, 1 flow is fresh\n"
+        "note: the cache is new: 1 receipt found beside the stores\n\
+         hygge: nothing to do, 1 flow is fresh\n"
     );
 }
 
@@ -148,7 +149,8 @@ fn an_upstream_rebuilt_to_equal_bytes_runs_nothing_downstream() {
     let sandbox = Sandbox::numbers();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         c: {home: out/b, store: out/c}\n",
     );
     let first = sandbox.build(&[]);
     assert_eq!(
@@ -175,7 +177,8 @@ fn an_upstream_rebuilt_to_equal_bytes_runs_nothing_downstream() {
 #[test]
 fn a_changed_input_whose_output_is_equal_runs_nothing_downstream() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: home, store: {path: out/a, compression: zstd}}\n  b: {home: {flow: a}, store: {path: out/b, compression: gzip}}\n  \
+        "flows:\n  a: {home: home, store: {path: out/a, compression: zstd}}\n  \
+         b: {home: {flow: a}, store: {path: out/b, compression: gzip}}\n  \
          c: {home: out/b, store: {path: out/c, rows_per_file: 10}}\n",
     );
     files::ints_in_groups(
@@ -221,7 +224,8 @@ fn only_leaves_alone_what_is_not_selected_and_names_what_is_stale() {
     let sandbox = Sandbox::numbers();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  d: {home: home, store: out/d}\n",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         d: {home: home, store: out/d}\n",
     );
     sandbox.build(&[]);
     sandbox.sample("north", "home/more.parquet");
@@ -313,7 +317,8 @@ fn selections_are_those_of_make() {
 #[test]
 fn an_upstream_that_someone_altered_is_not_read_as_if_it_were_whole() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: home, store: mid}\n  b: {home: {flow: a}, store: {path: out, compression: zstd}}\n",
+        "flows:\n  a: {home: home, store: mid}\n  \
+         b: {home: {flow: a}, store: {path: out, compression: zstd}}\n",
     );
     files::ints(&sandbox, "home/x.parquet", 0..100);
     sandbox.build(&[]);
@@ -347,7 +352,8 @@ fn the_end_of_a_long_chain_is_built_alone() {
     let sandbox = Sandbox::numbers();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: {flow: b}, store: out/c}\n",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         c: {home: {flow: b}, store: out/c}\n",
     );
     sandbox.build(&[]);
     // Everything has aged, so that witnesses vouch for all flows.

@@ -131,7 +131,8 @@ fn keep_decides_whether_staging_has_its_own_copy() {
     for (keep, copies) in [("always", 4), ("never", 0)] {
         let sandbox = Sandbox::numbers();
         let config = format!(
-            "options: {{cache: {{keep: {keep}}}}}\nflows:\n  numbers: {{home: home, store: store}}\n"
+            "options: {{cache: {{keep: {keep}}}}}\nflows:\n  \
+             numbers: {{home: home, store: store}}\n"
         );
         sandbox.write("hygge.yml", config);
         sandbox.build(&[]);

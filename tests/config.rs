@@ -100,7 +100,8 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         r#"["a"]"#,
     ),
     (
-        "defaults: {store: {rows_per_file: 9}}\nflows: {a: {home: h, store: {path: s, batch_size: 5}}}",
+        "defaults: {store: {rows_per_file: 9}}\nflows: {a: {home: h, store: {path: s, batch_size: \
+         5}}}",
         "/flows/a/store/rows_per_file",
         "5",
     ),
@@ -111,12 +112,14 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "zstd",
     ),
     (
-        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, compression: gzip}}}",
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, \
+         compression: gzip}}}",
         "/flows/a/store/compression",
         "gzip",
     ),
     (
-        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, compression: null}}}",
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: {path: s, \
+         compression: null}}}",
         "/flows/a/store/compression",
         "keep",
     ),
@@ -136,22 +139,26 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "[]",
     ),
     (
-        "defaults: {home: {batch_size: 3}}\nflows: {a: {home: h, store: s}, b: {home: {flow: a}, store: t}}",
+        "defaults: {home: {batch_size: 3}}\nflows: {a: {home: h, store: s}, b: {home: {flow: a}, \
+         store: t}}",
         "/flows/b/home/flow",
         "a",
     ),
     (
-        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: s, defaults: {store: {compression: gzip}}, entities: [e]}}",
+        "defaults: {store: {compression: zstd}}\nflows: {a: {home: h, store: s, defaults: {store: \
+         {compression: gzip}}, entities: [e]}}",
         "/flows/a/entities/0/store/compression",
         "gzip",
     ),
     (
-        "flows: {a: {home: h, store: {path: s, compression: snappy}, defaults: {store: {compression: gzip}}, entities: [e]}}",
+        "flows: {a: {home: h, store: {path: s, compression: snappy}, defaults: {store: \
+         {compression: gzip}}, entities: [e]}}",
         "/flows/a/entities/0/store/compression",
         "snappy",
     ),
     (
-        "flows: {a: {home: h, store: s, defaults: {store: {compression: gzip}}, entities: [{name: e, store: {compression: lz4}}]}}",
+        "flows: {a: {home: h, store: s, defaults: {store: {compression: gzip}}, entities: [{name: \
+         e, store: {compression: lz4}}]}}",
         "/flows/a/entities/0/store/compression",
         "lz4",
     ),
@@ -177,12 +184,14 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "*.parquet",
     ),
     (
-        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\nflows: {a: {home: h, store: o}, b: {home: i, store: o}}",
+        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\n\
+         flows: {a: {home: h, store: o}, b: {home: i, store: o}}",
         "/flows/b/store/path",
         "out/b",
     ),
     (
-        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\nflows: {a: {home: h, store: o}, b: {home: i, store: o}}",
+        "stores: {o: {path: 'out/{flow}', batch_size: 7}}\n\
+         flows: {a: {home: h, store: o}, b: {home: i, store: o}}",
         "/flows/b/store/rows_per_file",
         "7",
     ),
@@ -228,12 +237,14 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         r#"["t"]"#,
     ),
     (
-        "flows: {a: {home: h, store: {path: s, file_pattern: '{flow_name}.parquet'}, entities: [e]}}",
+        "flows: {a: {home: h, store: {path: s, file_pattern: '{flow_name}.parquet'}, entities: \
+         [e]}}",
         "/flows/a/entities/0/store/file_pattern",
         "a.e.parquet",
     ),
     (
-        "flows: {a: {home: h, store: {path: s, file_pattern: '{entity}_{sequence}.parquet'}, entities: [e]}}",
+        "flows: {a: {home: h, store: {path: s, file_pattern: '{entity}_{sequence}.parquet'}, \
+         entities: [e]}}",
         "/flows/a/entities/0/store/path",
         "s/e",
     ),
@@ -248,7 +259,8 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "e",
     ),
     (
-        "flows: {a: {home: h, store: s, entities: [{name: e, home: {flow: b}}]}, b: {home: i, store: t}}",
+        "flows: {a: {home: h, store: s, entities: [{name: e, home: {flow: b}}]}, b: {home: i, \
+         store: t}}",
         "/flows/a/entities/0/home/flow",
         "b",
     ),
@@ -303,7 +315,8 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         "h/a",
     ),
     (
-        "x-db: &db {url: '${NOT_SET}'}\nconnections: {shop: {<<: *db}}\nflows: {a: {home: h, store: s}}",
+        "x-db: &db {url: '${NOT_SET}'}\nconnections: {shop: {<<: *db}}\n\
+         flows: {a: {home: h, store: s}}",
         "/flows/a/home/path",
         "h",
     ),
@@ -319,12 +332,14 @@ const MEANINGS: &[(&str, &str, &str)] = &[
         r#"["a.e","a.f"]"#,
     ),
     (
-        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: a}, store: t, entities: [e]}}",
+        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: a}, store: t, entities: \
+         [e]}}",
         "/flows/b/entities/0/home/flow",
         "a.e",
     ),
     (
-        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: 'a.{entity}'}, store: t, entities: [e]}}",
+        "flows: {a: {home: h, store: s, entities: [e]}, b: {home: {flow: 'a.{entity}'}, store: t, \
+         entities: [e]}}",
         "/flows/b/entities/0/home/flow",
         "a.e",
     ),
@@ -475,7 +490,9 @@ fn a_resolved_config_is_a_config_that_means_the_same() {
 #[test]
 fn one_file_and_a_project_folder_are_the_same_config() {
     let one = of(
-        "name: p\ndefaults: {store: {compression: zstd}}\nflows:\n  a: {home: h, store: s, defaults: {tags: [x]}, entities: [{name: e}, {name: f, store: {rows_per_file: 9}}]}\n  b: {home: {flow: a.e}, store: t}\n",
+        "name: p\ndefaults: {store: {compression: zstd}}\nflows:\n  \
+         a: {home: h, store: s, defaults: {tags: [x]}, entities: [{name: e}, {name: f, store: \
+         {rows_per_file: 9}}]}\n  b: {home: {flow: a.e}, store: t}\n",
     );
     let sandbox = Sandbox::new("name: p\ndefaults: {store: {compression: zstd}}\n");
     sandbox.write(
@@ -495,7 +512,11 @@ fn one_file_and_a_project_folder_are_the_same_config() {
         "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\n",
     );
     assert_eq!(resolved(&sandbox), one);
-    sandbox.write("hygge.yml", "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\nflows:\n  c: {home: i, store: u}\n");
+    sandbox.write(
+        "hygge.yml",
+        "name: p\nflows_dir: other\ndefaults: {store: {compression: zstd}}\nflows:\n  \
+         c: {home: i, store: u}\n",
+    );
     assert_eq!(
         resolved(&sandbox)["flows"]
             .as_object()
@@ -549,7 +570,8 @@ fn what_lies_beside_and_is_not_read_is_said() {
 #[test]
 fn a_pattern_makes_one_flow_for_each_that_matches() {
     let sandbox = Sandbox::new(
-        "flows:\n  a:\n    store: s\n    entities:\n      - from: \"in/*\"\n        exclude: [tmp*, c.parquet]\n      - {name: b, tags: [own]}\n  \
+        "flows:\n  a:\n    store: s\n    entities:\n      - from: \"in/*\"\n        \
+         exclude: [tmp*, c.parquet]\n      - {name: b, tags: [own]}\n  \
          z: {home: {glob: \"x*\"}, store: t, entities: {from: \"deep/*/in/*\"}}\n",
     );
     for name in [
@@ -624,7 +646,8 @@ fn a_pattern_makes_one_flow_for_each_that_matches() {
 #[test]
 fn entities_are_selected_by_flow_and_by_entity() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: \"home/{entity}.parquet\", store: a, entities: [north, south]}\n  b: {home: {flow: a}, store: b, entities: [north]}\n",
+        "flows:\n  a: {home: \"home/{entity}.parquet\", store: a, entities: [north, south]}\n  \
+         b: {home: {flow: a}, store: b, entities: [north]}\n",
     );
     sandbox.sample("north", "home/north.parquet");
     sandbox.sample("south", "home/south.parquet");
@@ -833,7 +856,8 @@ fn paths_stay_in_the_project_where_that_is_asked_for() {
         );
     }
     let outside = Sandbox::new(
-        "options: {confine: true, env_file: ../x.env}\nflows_dir: ../nowhere\nflows: {a: {home: h, store: s, tags: [x]}}\n",
+        "options: {confine: true, env_file: ../x.env}\nflows_dir: ../nowhere\n\
+         flows: {a: {home: h, store: s, tags: [x]}}\n",
     );
     fs::write(outside.path("../x.env"), "A=1\n").expect("a file");
     let ran = outside.run(&["check", "--offline"]);
@@ -936,7 +960,8 @@ fn confine_holds_for_links_and_for_sqlite() {
     refused(&plain, "leaves its folder by a link");
     std::fs::remove_file(sandbox.path("in/flows/other/flow.yml")).expect("a link");
     // A database inside is filled.
-    let inside = "}\nconnections: {x: {url: \"sqlite:my.db\"}}\nflows: {b: {home: home, store: {connection: x, table: t}}}\n";
+    let inside = "}\nconnections: {x: {url: \"sqlite:my.db\"}}\n\
+                  flows: {b: {home: home, store: {connection: x, table: t}}}\n";
     let ran = tried(&config(inside));
     assert!(
         ran.iter().all(|ran| ran.code == 0),
@@ -978,7 +1003,8 @@ fn a_variable_that_is_no_text_or_empty_is_named() {
     );
     let config = |url: &str| {
         format!(
-            "connections: {{shop: {{url: \"{url}\"}}}}\nflows: {{a: {{home: {{connection: shop, table: t}}, store: st}}}}\n"
+            "connections: {{shop: {{url: \"{url}\"}}}}\n\
+             flows: {{a: {{home: {{connection: shop, table: t}}, store: st}}}}\n"
         )
     };
     for (url, name, value, said) in [

@@ -12,7 +12,8 @@ use crate::common::locks::Held;
 use crate::common::outside::{differences, seen};
 use crate::common::sandbox::Sandbox;
 
-const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  ids: {home: home, store: {path: store, compression: zstd}}\n";
+const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  \
+     ids: {home: home, store: {path: store, compression: zstd}}\n";
 const FRESH: &str = "hygge: nothing to do, 1 flow is fresh\n";
 
 /// Something that can become of a file.
@@ -416,19 +417,23 @@ const OTHERS: &[&str] = &[
     "DROP TABLE run",
     "ALTER TABLE store RENAME COLUMN witness TO other",
     "ALTER TABLE flow_run DROP COLUMN record",
-    "DROP TABLE run; CREATE TABLE run (id TEXT, project BLOB, began BLOB, ended BLOB); INSERT INTO run VALUES ('x', 'y', 'z', x'ff')",
+    "DROP TABLE run; CREATE TABLE run (id TEXT, project BLOB, began BLOB, ended BLOB); \
+     INSERT INTO run VALUES ('x', 'y', 'z', x'ff')",
     "DROP TABLE layout; CREATE VIEW layout AS SELECT 1",
     "CREATE TRIGGER other AFTER INSERT ON run BEGIN DELETE FROM past_set; END",
     "CREATE TABLE other (x)",
-    "DROP TABLE part; CREATE TABLE part (key INTEGER PRIMARY KEY, record INTEGER CHECK (record > 7))",
-    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET sql = replace(sql, 'TEXT NOT NULL', 'x\u{00ff}y NOT NULL') WHERE name = 'run'",
+    "DROP TABLE part; CREATE TABLE part (key INTEGER PRIMARY KEY, record INTEGER CHECK (record > \
+     7))",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master \
+     SET sql = replace(sql, 'TEXT NOT NULL', 'x\u{00ff}y NOT NULL') WHERE name = 'run'",
 ];
 
 #[test]
 fn an_index_with_other_tables_is_begun_anew() {
     let sandbox = built();
     let (saved, first) = (sandbox.save(), sandbox.digests("store"));
-    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\nbase.executescript(sys.argv[2])";
+    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                 base.executescript(sys.argv[2])";
     for change in OTHERS {
         for command in ["build", "log", "why"] {
             sandbox.reset(&saved);
@@ -473,7 +478,9 @@ fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
     let sandbox = built();
     let (saved, tag) = (sandbox.save(), ".hygge-cache/CACHEDIR.TAG");
     let ours = fs::read(sandbox.path(tag)).expect("a tag");
-    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n".to_vec();
+    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+                   # This file is a cache directory tag created by cargo.\n"
+        .to_vec();
     let same_size: Vec<u8> = cargos.iter().copied().cycle().take(ours.len()).collect();
     for (other, has_index) in [
         (Vec::new(), true),
@@ -512,7 +519,8 @@ fn a_cache_whose_mark_is_another_is_nobodys_to_empty() {
 #[test]
 fn a_folder_with_such_names_of_others_becomes_no_cache_and_nothing_becomes_of_them() {
     let ours = fs::read(built().path(".hygge-cache/CACHEDIR.TAG")).expect("a tag");
-    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n";
+    let cargos = b"Signature: 8a477f597d28d172789f06886806bc55\n\
+                   # This file is a cache directory tag created by cargo.\n";
     let same_size: Vec<u8> = cargos.iter().copied().cycle().take(ours.len()).collect();
     for names in [
         &[("CACHEDIR.TAG", &same_size[..]), ("index.db", b"theirs")][..],
@@ -618,7 +626,8 @@ fn an_index_whose_runs_have_numbers_that_none_has_is_begun_anew() {
         "UPDATE sqlite_sequence SET seq = 9223372036854775807",
     ] {
         let sandbox = built();
-        let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], isolation_level=None)\nbase.execute(sys.argv[2])";
+        let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1], \
+                     isolation_level=None)\nbase.execute(sys.argv[2])";
         let changed = crate::common::peers::run(
             lines,
             &[

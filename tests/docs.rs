@@ -184,7 +184,8 @@ fn the_tables_of_the_config_are_those_of_the_types() {
     } else {
         assert!(
             page == expected,
-            "docs/config.md is not what the types say: HYGGE_UPDATE_DOCS=1 tests/run -- docs:: writes it anew"
+            "docs/config.md is not what the types say: HYGGE_UPDATE_DOCS=1 tests/run -- docs:: \
+             writes it anew"
         );
     }
     assert_eq!(
@@ -311,7 +312,8 @@ fn the_placeholders_of_the_docs_are_those_that_are_known() {
             .filter(|word| word.starts_with('{'))
     }) {
         let sandbox = Sandbox::new(&format!(
-            "flows:\n  a: {{home: h, store: {{path: s, file_pattern: \"{placeholder}.parquet\"}}}}\n"
+            "flows:\n  a: {{home: h, store: {{path: s, file_pattern: \
+             \"{placeholder}.parquet\"}}}}\n"
         ));
         assert_eq!(
             sandbox.run(&["check", "--offline"]).code,

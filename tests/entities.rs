@@ -39,7 +39,8 @@ fn a_pattern_that_matches_nothing_is_an_error_unless_it_may() {
     let other = "  other: {home: data, store: out, needs: landing}\n";
     let pattern = |rest: &str| {
         format!(
-            "flows:\n  landing: {{store: lake, entities: {{from: \"data/lnding/*\"{rest}}}}}\n{other}"
+            "flows:\n  landing: {{store: lake, entities: {{from: \"data/lnding/*\"{rest}}}}}\n\
+             {other}"
         )
     };
     let sandbox = Sandbox::new(&pattern(""));
@@ -58,7 +59,8 @@ fn a_pattern_that_matches_nothing_is_an_error_unless_it_may() {
             &ran,
             2,
             &[
-                "hygge.yml:2:43: nothing matches \"data/lnding/*\", and flow landing has no entity by it",
+                "hygge.yml:2:43: nothing matches \"data/lnding/*\", and flow landing has no entity \
+                 by it",
                 "if_empty: skip",
             ],
         );
@@ -121,7 +123,8 @@ fn more_entities_than_max_lost_allows_are_missed_by_every_command() {
         if !has_cache {
             fs::remove_dir_all(sandbox.path(".hygge-cache")).expect("a cache");
         }
-        let lost = "6 of the 10 entities that flow landing had are not found any more (00, 01, 02 and 3 more), and max_lost allows 50%";
+        let lost = "6 of the 10 entities that flow landing had are not found any more (00, 01, 02 \
+                    and 3 more), and max_lost allows 50%";
         let hint = "hygge build --accept-lost=6";
         says(&sandbox.run(&["build", "--dry-run"]), 1, &[lost, hint]);
         says(&sandbox.run(&["build", "--check"]), 1, &[lost, hint]);
@@ -175,7 +178,8 @@ fn what_was_lost_on_purpose_is_no_loss() {
         &["1 of the 4 entities", "max_lost allows 0%"],
     );
     // Others are not held up, and what waits for them is.
-    let rest = "  other: {home: data/03, store: other}\n  behind: {home: data/03, store: behind, needs: landing}\n";
+    let rest = "  other: {home: data/03, store: other}\n  \
+                behind: {home: data/03, store: behind, needs: landing}\n";
     sandbox.write("hygge.yml", config(", max_lost: 0%") + rest);
     let ran = sandbox.build(&[]);
     assert_eq!(
@@ -289,7 +293,8 @@ fn orphans_are_removed_by_their_number() {
 #[test]
 fn orphans_that_are_tables_are_found() {
     let pattern = "name: p\nconnections: {shop: {url: \"sqlite:shop.db\"}}\nflows:\n  \
-                   landing: {store: {connection: shop, table: \"{entity}\"}, entities: {from: \"data/*\", if_empty: skip}}\n";
+                   landing: {store: {connection: shop, table: \"{entity}\"}, entities: {from: \
+                   \"data/*\", if_empty: skip}}\n";
     let sandbox = Sandbox::new(pattern);
     for name in ["a", "b", "c"] {
         files::ints(&sandbox, &format!("data/{name}/a.parquet"), 0..3);
@@ -345,7 +350,8 @@ fn a_selection_that_leaves_nothing_is_an_error() {
 /// A project whose flow `landing` has tables in the database, one for each of its entities, all of
 /// them built.
 fn tables(database: &Database, entities: &[&str]) -> Sandbox {
-    let flow = "  landing: {store: {connection: shop, table: \"{entity}\"}, entities: {from: \"data/*\"}}\n";
+    let flow = "  landing: {store: {connection: shop, table: \"{entity}\"}, entities: {from: \
+                \"data/*\"}}\n";
     let sandbox = Sandbox::new(&format!("name: p\n{}", database.config(flow)));
     for name in entities {
         files::ints(&sandbox, &format!("data/{name}/a.parquet"), 0..3);
@@ -463,7 +469,8 @@ fn the_number_to_accept_is_one_in_every_command() {
 
 #[test]
 fn a_pattern_that_may_find_nothing_misses_nothing_beside_a_written_entity() {
-    let config = "name: p\nflows:\n  landing:\n    store: lake\n    entities: [{name: own, home: own}, {from: \"data/*\", if_empty: skip}]\n";
+    let config = "name: p\nflows:\n  landing:\n    store: lake\n    \
+                  entities: [{name: own, home: own}, {from: \"data/*\", if_empty: skip}]\n";
     let sandbox = Sandbox::new(config);
     for name in ["own", "data/1", "data/2", "data/3"] {
         files::ints(&sandbox, &format!("{name}/a.parquet"), 0..3);

@@ -97,7 +97,10 @@ fn equal_input_gives_the_bytes_that_it_gave() {
     assert_success(&made);
     let mut flows = String::new();
     for compression in ["zstd", "lz4", "brotli", "gzip", "snappy", "uncompressed"] {
-        flows.push_str(&format!("  {compression}: {{home: samples, store: {{path: out/{compression}, compression: {compression}}}}}\n"));
+        flows.push_str(&format!(
+            "  {compression}: {{home: samples, store: {{path: out/{compression}, compression: \
+             {compression}}}}}\n"
+        ));
     }
     flows
         .push_str("  packed: {home: samples, store: {path: out/packed, rows_per_file: 1000000}}\n");
@@ -109,7 +112,10 @@ fn equal_input_gives_the_bytes_that_it_gave() {
         "decimal128_38_10",
         "timestamp_us_utc",
     ] {
-        flows.push_str(&format!("  cut_{case}: {{home: cases/{case}.parquet, store: {{path: out/cut_{case}, rows_per_file: 10}}}}\n"));
+        flows.push_str(&format!(
+            "  cut_{case}: {{home: cases/{case}.parquet, store: {{path: out/cut_{case}, \
+             rows_per_file: 10}}}}\n"
+        ));
     }
     sandbox.write("hygge.yml", format!("flows:\n{flows}"));
     let ran = sandbox.build(&[]);

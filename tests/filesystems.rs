@@ -20,7 +20,8 @@ fn life(
     variables: &[(&str, &str)],
 ) -> (Vec<std::collections::BTreeMap<String, String>>, usize) {
     let config = format!(
-        "flows:\n  ids: {{home: home, store: {{path: store, compression: zstd{how}}}}}\n  other: {{home: home, store: other}}\n"
+        "flows:\n  ids: {{home: home, store: {{path: store, compression: zstd{how}}}}}\n  \
+         other: {{home: home, store: other}}\n"
     );
     let sandbox = Sandbox::new(&config);
     let (mut sets, mut said) = (Vec::new(), 0);

@@ -59,7 +59,8 @@ fn what_blocks_a_plan_fails_the_check() {
         0
     );
     let sandbox = Sandbox::new(
-        "flows:\n  numbers: {home: home, store: store, mode: append}\n  behind: {home: {flow: numbers}, store: behind}\n",
+        "flows:\n  numbers: {home: home, store: store, mode: append}\n  \
+         behind: {home: {flow: numbers}, store: behind}\n",
     );
     sandbox.sample("north", "home/a.parquet");
     built(&sandbox);
@@ -115,7 +116,8 @@ fn a_cache_that_cannot_be_used_fails_the_check() {
 
 #[test]
 fn what_belongs_to_another_user_is_found_before_a_build() {
-    let config = "connections: {shop: {url: \"sqlite:db/shop.db\"}}\nflows:\n  numbers: {home: home, store: out/store}\n  \
+    let config = "connections: {shop: {url: \"sqlite:db/shop.db\"}}\nflows:\n  \
+                  numbers: {home: home, store: out/store}\n  \
                   rows: {home: home, store: {connection: shop, table: rows}}\n  \
                   place: {home: home, store: {path: out/place, publish: in_place}}\n";
     let sandbox = Sandbox::new(config);
@@ -160,7 +162,8 @@ fn what_belongs_to_another_user_is_found_before_a_build() {
 #[test]
 fn columns_are_judged_through_all_flows_that_they_pass() {
     let database = Database::new(Kind::Sqlite);
-    let flows = "  a: {home: home, store: a}\n  b: {home: {flow: a}, store: b}\n  c: {home: b, store: c, needs: b}\n  \
+    let flows = "  a: {home: home, store: a}\n  b: {home: {flow: a}, store: b}\n  \
+                 c: {home: b, store: c, needs: b}\n  \
                  d: {home: {flow: c}, store: {connection: shop, table: t}}\n";
     let sandbox = database.project(flows);
     files::ints_and_texts(&sandbox, "home/a.parquet", 0..3);
@@ -179,7 +182,8 @@ fn a_type_that_the_config_says_is_judged(kind: Kind) {
     let database = Database::new(kind);
     let store = |declared: &str| {
         format!(
-            "  a: {{home: home, store: {{connection: shop, table: t, columns: {{text: {declared}}}}}}}\n"
+            "  a: {{home: home, store: {{connection: shop, table: t, columns: {{text: \
+             {declared}}}}}}}\n"
         )
     };
     let sandbox = database.project(&store("date"));
@@ -223,7 +227,9 @@ fn rows_of_others_are_found(kind: Kind) {
 fn a_condition_is_understood_before_there_is_a_file() {
     let condition = |condition: &str| {
         format!(
-            "connections: {{shop: {{url: \"sqlite:shop.db\"}}}}\nflows:\n  a: {{home: home, mode: merge, store: {{connection: shop, table: t, key: id, delete_where: \"{condition}\"}}}}\n"
+            "connections: {{shop: {{url: \"sqlite:shop.db\"}}}}\nflows:\n  \
+             a: {{home: home, mode: merge, store: {{connection: shop, table: t, key: id, \
+             delete_where: \"{condition}\"}}}}\n"
         )
     };
     let sandbox = Sandbox::new(&condition("nosuch > 1"));
@@ -281,7 +287,8 @@ fn names_that_two_parts_would_have_are_found() {
 #[test]
 fn names_that_a_pattern_of_entities_passes_over_are_said() {
     let sandbox = Sandbox::new(
-        "flows:\n  landing: {store: lake, entities: {from: \"data/*.parquet\", exclude: [\"tmp*\"]}}\n",
+        "flows:\n  landing: {store: lake, entities: {from: \"data/*.parquet\", exclude: \
+         [\"tmp*\"]}}\n",
     );
     for name in [
         "a.parquet",
@@ -293,7 +300,8 @@ fn names_that_a_pattern_of_entities_passes_over_are_said() {
         files::ints(&sandbox, &format!("data/{name}"), 0..3);
     }
     sandbox.write("data/readme.txt", "x");
-    let said = "flow landing: no entity are data/B.PARQUET, data/c.parq, data/sub: data/*.parquet does not match them";
+    let said = "flow landing: no entity are data/B.PARQUET, data/c.parq, data/sub: data/*.parquet \
+                does not match them";
     for command in [
         &["check"][..],
         &["check", "--offline"],

@@ -129,7 +129,8 @@ fn look_at_all(sandbox: &Sandbox) {
 fn names_of_files_never_act_on_a_terminal() {
     let names = hostile_names(500);
     let sandbox = Sandbox::new(
-        "flows: {a: {home: {path: home, glob: \"*\"}, store: {path: out, file_pattern: \"{stem}.parquet\"}}}\n",
+        "flows: {a: {home: {path: home, glob: \"*\"}, store: {path: out, file_pattern: \
+         \"{stem}.parquet\"}}}\n",
     );
     sandbox.sample("north", "home/ok.parquet");
     built(&sandbox);
@@ -242,11 +243,15 @@ fn other_texts_of_others_never_act_on_a_terminal() {
 fn names_of_tables_and_columns_never_act_on_a_terminal() {
     let shop = Database::new(Kind::Sqlite);
     let name = "t\u{1b}[31m\nfailed   b: forged\u{9b}\u{202e}";
-    shop.run(&format!("CREATE TABLE \"{name}\" (\"{name}\" INTEGER, x TEXT); INSERT INTO \"{name}\" VALUES ('no number', 'x')"));
+    shop.run(&format!(
+        "CREATE TABLE \"{name}\" (\"{name}\" INTEGER, x TEXT); \
+         INSERT INTO \"{name}\" VALUES ('no number', 'x')"
+    ));
     let quoted = json!(name).to_string();
     let config = |home: &str| {
         format!(
-            "connections: {{s: {{url: \"{}\"}}}}\nflows: {{a: {{home: {{connection: s, {home}}}, store: out}}}}\n",
+            "connections: {{s: {{url: \"{}\"}}}}\nflows: {{a: {{home: {{connection: s, {home}}}, \
+             store: out}}}}\n",
             shop.url()
         )
     };

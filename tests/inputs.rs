@@ -177,7 +177,8 @@ fn damaged_pages_never_end_the_program() {
             ("moved", "rows_per_file: 1000"),
         ] {
             flows.push_str(&format!(
-                "  {kind}{position}: {{home: home/{position}.parquet, store: {{path: out/{kind}{position}, {store}}}}}\n"
+                "  {kind}{position}: {{home: home/{position}.parquet, store: {{path: \
+                 out/{kind}{position}, {store}}}}}\n"
             ));
         }
     }
@@ -208,7 +209,8 @@ fn damaged_pages_never_end_the_program() {
 #[test]
 fn one_bad_flow_does_not_stop_the_others_unless_asked() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: bad, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: good, store: out/c, needs: []}\n",
+        "flows:\n  a: {home: bad, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         c: {home: good, store: out/c, needs: []}\n",
     );
     sandbox.write("bad/x.parquet", "not parquet");
     files::ints(&sandbox, "good/x.parquet", 0..10);

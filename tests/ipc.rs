@@ -111,7 +111,8 @@ fn arrive(folder: &str, home: &str, store: &str, refused: &[&[(&str, &str)]], op
         .collect();
     let flow = |(number, name): (usize, &&String)| {
         format!(
-            "  f{number}: {{home: {{type: {home}, path: {}}}, store: {{path: out/f{number}, {store}}}, retries: 0}}\n",
+            "  f{number}: {{home: {{type: {home}, path: {}}}, store: {{path: out/f{number}, \
+             {store}}}, retries: 0}}\n",
             path(name)
         )
     };
@@ -157,7 +158,8 @@ fn every_type_passes_whole() {
     let (sandbox, names) = cases();
     let flow = |(number, name): (usize, &String)| {
         format!(
-            "  f{number}: {{home: {{type: ipc, path: cases/stream/{name}.arrow}}, store: {{type: ipc, container: stream, path: out/f{number}}}}}\n"
+            "  f{number}: {{home: {{type: ipc, path: cases/stream/{name}.arrow}}, store: {{type: \
+             ipc, container: stream, path: out/f{number}}}}}\n"
         )
     };
     sandbox.write(
@@ -263,8 +265,10 @@ fn dictionaries_that_differ_become_one() {
     let sandbox = odd();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  packed: {home: {type: ipc, path: odd/dictionaries}, store: {type: ipc, path: out/packed, rows_per_file: 100}}\n  \
-         replaced: {home: {type: ipc, path: odd/replaced.arrow}, store: {type: ipc, path: out/replaced}}\n  \
+        "flows:\n  packed: {home: {type: ipc, path: odd/dictionaries}, store: {type: ipc, path: \
+         out/packed, rows_per_file: 100}}\n  \
+         replaced: {home: {type: ipc, path: odd/replaced.arrow}, store: {type: ipc, path: \
+         out/replaced}}\n  \
          parquet: {home: {type: ipc, path: odd/dictionaries}, store: {path: out/parquet}}\n",
     );
     built(&sandbox);
@@ -305,11 +309,15 @@ fn dictionaries_that_differ_become_one() {
     // 200 values are more than 8 bits count: the files stay what they are, and are not packed.
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {type: ipc, path: odd/keys}, store: {type: ipc, path: out/keys, rows_per_file: 500}, retries: 0}\n",
+        "flows:\n  a: {home: {type: ipc, path: odd/keys}, store: {type: ipc, path: out/keys, \
+         rows_per_file: 500}, retries: 0}\n",
     );
     let ran = failed(&sandbox);
     assert!(
-        ran.error().contains("column colour: its dictionaries have together 200 values, more than their keys can count"),
+        ran.error().contains(
+            "column colour: its dictionaries have together 200 values, more than their keys can \
+             count"
+        ),
         "{}",
         ran.text
     );
@@ -334,8 +342,10 @@ fn files_of_other_times_and_writers_are_read() {
     ];
     let flow = |name: &str| {
         format!(
-            "  {name}: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{type: ipc, path: out/{name}, compression: zstd}}}}\n  \
-             {name}_parquet: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{path: out/{name}_parquet}}}}\n"
+            "  {name}: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{type: ipc, path: \
+             out/{name}, compression: zstd}}}}\n  \
+             {name}_parquet: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{path: \
+             out/{name}_parquet}}}}\n"
         )
     };
     sandbox.write("hygge.yml", format!("flows:\n{}", names.map(flow).concat()));
@@ -361,8 +371,10 @@ fn files_of_polars_and_of_arrow_rs_are_read() {
     let flow = |(number, name): (usize, &String)| {
         let home = format!("home: {{type: ipc, path: others/{name}}}");
         format!(
-            "  a{number}: {{{home}, store: {{type: ipc, path: out/a{number}, rows_per_file: 99999}}}}\n  \
-             b{number}: {{{home}, store: {{type: ipc, container: stream, path: out/b{number}}}}}\n  \
+            "  a{number}: {{{home}, store: {{type: ipc, path: out/a{number}, rows_per_file: \
+             99999}}}}\n  \
+             b{number}: {{{home}, store: {{type: ipc, container: stream, path: \
+             out/b{number}}}}}\n  \
              c{number}: {{{home}, store: {{path: out/c{number}}}}}\n"
         )
     };
@@ -390,7 +402,8 @@ fn files_of_polars_and_of_arrow_rs_are_read() {
     sandbox.write("others/joined.arrow", joined);
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {type: ipc, path: others/joined.arrow}, store: out/joined, retries: 0}\n",
+        "flows:\n  a: {home: {type: ipc, path: others/joined.arrow}, store: out/joined, retries: \
+         0}\n",
     );
     let ran = failed(&sandbox);
     assert!(
@@ -465,7 +478,13 @@ fn what_is_not_read_is_called_by_its_name() {
             "the format of the home",
         ),
     ] {
-        sandbox.write("hygge.yml", format!("flows:\n  a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: out/a, retries: 0}}\n"));
+        sandbox.write(
+            "hygge.yml",
+            format!(
+                "flows:\n  a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: out/a, \
+                 retries: 0}}\n"
+            ),
+        );
         let ran = failed(&sandbox);
         assert!(ran.error().contains(said), "{name}: {}", ran.text);
         assert!(ran.text.contains(hint), "{name}: {}", ran.text);
@@ -494,11 +513,13 @@ fn a_null_in_a_column_that_has_none_is_refused() {
     let sandbox = odd();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {type: ipc, path: odd/not_null.arrow}, store: {type: ipc, path: out/a, rows_per_file: 9}, retries: 0}\n  \
+        "flows:\n  a: {home: {type: ipc, path: odd/not_null.arrow}, store: {type: ipc, path: \
+         out/a, rows_per_file: 9}, retries: 0}\n  \
          b: {home: {type: ipc, path: odd/not_null.arrow}, store: out/b, retries: 0}\n",
     );
     let ran = failed(&sandbox);
-    let said = "not_null.arrow is not a sound Arrow IPC file: batch 0, column total: 1 values are null, and its schema says none is";
+    let said = "not_null.arrow is not a sound Arrow IPC file: batch 0, column total: 1 values are \
+                null, and its schema says none is";
     let ended: Vec<_> = ran
         .events
         .iter()
@@ -517,10 +538,12 @@ fn what_is_said_of_columns_comes_along() {
     let sandbox = odd();
     let script = "import pyarrow as pa, pyarrow.parquet as pq, sys\n\
                   total = pa.field('total', pa.float64(), metadata={'unit': 'EUR'})\n\
-                  schema = pa.schema([pa.field('id', pa.int64()), total], metadata={'origin': 'till 7', 'pandas': '{}'})\n\
+                  schema = pa.schema([pa.field('id', pa.int64()), total], metadata={'origin': \
+                  'till 7', 'pandas': '{}'})\n\
                   table = pa.table({'id': [1, 2], 'total': [1.5, None]}, schema=schema)\n\
                   pq.write_table(table, sys.argv[1])\n\
-                  with pa.ipc.new_file(sys.argv[2], table.schema) as writer: writer.write_table(table)\n";
+                  with pa.ipc.new_file(sys.argv[2], table.schema) as writer: \
+                  writer.write_table(table)\n";
     let made = peers::run(
         script,
         &[
@@ -531,7 +554,8 @@ fn what_is_said_of_columns_comes_along() {
     assert_success(&made);
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: out/a}\n  b: {home: x.parquet, store: {type: ipc, path: out/b}}\n  \
+        "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: out/a}\n  \
+         b: {home: x.parquet, store: {type: ipc, path: out/b}}\n  \
          c: {home: x.parquet, store: {type: ipc, path: out/c, container: stream}}\n  \
          d: {home: {flow: a}, store: {type: ipc, path: out/d, rows_per_file: 1}}\n",
     );
@@ -554,7 +578,8 @@ fn numbers_that_contradict_each_other_are_refused() {
     let sandbox = odd();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  whole: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/whole}, retries: 0}\n  \
+        "flows:\n  whole: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/whole}, \
+         retries: 0}\n  \
          parquet: {home: {type: ipc, path: x.arrow}, store: {path: out/parquet}, retries: 0}\n",
     );
     for name in ["rows", "rows_of_stream"] {
@@ -629,7 +654,8 @@ fn damaged_files_are_refused_or_read_as_others_do() {
     let sandbox = odd();
     sandbox.write(
         "hygge.yml",
-        "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/a, rows_per_file: 3}, retries: 0}\n",
+        "flows:\n  a: {home: {type: ipc, path: x.arrow}, store: {type: ipc, path: out/a, \
+         rows_per_file: 3}, retries: 0}\n",
     );
     let mut taken = Vec::new();
     for name in ["dictionaries/0", "replaced", "version4"] {
@@ -692,11 +718,13 @@ fn rows_of_tables_become_arrow_and_come_back() {
     assert!(made.expect("Python runs").success());
     sandbox.write(
         "hygge.yml",
-        "connections: {shop: {url: \"sqlite:shop.db\"}, lake: {url: \"sqlite:lake.db\"}}\nflows:\n  \
+        "connections: {shop: {url: \"sqlite:shop.db\"}, lake: {url: \"sqlite:lake.db\"}}\n\
+         flows:\n  \
          out: {home: {connection: shop, table: t}, store: {type: ipc, path: out/t}}\n  \
          parquet: {home: {connection: shop, table: t}, store: {path: out/parquet}}\n  \
          back: {home: {flow: out}, store: {connection: lake, table: t}}\n  \
-         again: {home: {connection: lake, table: t}, store: {type: ipc, container: stream, path: out/again}, needs: back}\n",
+         again: {home: {connection: lake, table: t}, store: {type: ipc, container: stream, path: \
+         out/again}, needs: back}\n",
     );
     built(&sandbox);
     let pairs = [("out/parquet", "out/t"), ("out/t", "out/again")];
@@ -705,7 +733,8 @@ fn rows_of_tables_become_arrow_and_come_back() {
         &[],
     );
     let held = peers::run(
-        "import pyarrow as pa, glob, sys; table = pa.ipc.open_file(glob.glob(sys.argv[1] + '/*')[0]).read_all(); print(table.schema, table.to_pylist()[0])",
+        "import pyarrow as pa, glob, sys; table = pa.ipc.open_file(glob.glob(sys.argv[1] + \
+         '/*')[0]).read_all(); print(table.schema, table.to_pylist()[0])",
         &[sandbox.path("out/t").as_os_str()],
     );
     let said = String::from_utf8_lossy(&held.stdout).into_owned();
@@ -726,9 +755,12 @@ fn what_has_no_place_in_a_table_is_called_by_its_name() {
     for (name, said) in [
         (
             "shapes",
-            "column group is a group of fields, which has no place in a table; column lists is a list of lists, which has no place in a \
-             table; column groups is a list, of which each element is a group of fields, which has no place in a table; column map is a \
-             map, which has no place in a table; column nothing is null in every row, of no type, which has no place in a table; column \
+            "column group is a group of fields, which has no place in a table; column lists is a \
+             list of lists, which has no place in a \
+             table; column groups is a list, of which each element is a group of fields, which has \
+             no place in a table; column map is a \
+             map, which has no place in a table; column nothing is null in every row, of no type, \
+             which has no place in a table; column \
              long is a duration, which has no place in a table",
         ),
         ("bare", "its home has no columns, and a table has some"),
@@ -737,7 +769,8 @@ fn what_has_no_place_in_a_table_is_called_by_its_name() {
             "hygge.yml",
             format!(
                 "connections: {{shop: {{url: \"sqlite:shop.db\"}}}}\nflows:\n  \
-                 a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{connection: shop, table: t}}, retries: 0}}\n"
+                 a: {{home: {{type: ipc, path: odd/{name}.arrow}}, store: {{connection: shop, \
+                 table: t}}, retries: 0}}\n"
             ),
         );
         let ran = failed(&sandbox);

@@ -32,12 +32,14 @@ use crate::common::sandbox::{Sandbox, built};
 
 /// Flows of each way in which files become parts.
 const CONFIG: &str = "flows:\n  \
-    whole: {home: numbers, store: out/whole}\n  \
-    packed: {home: numbers, store: {path: out/packed, rows_per_file: 100000}}\n  \
-    repacked: {home: numbers, store: {path: out/repacked, compression: zstd, compression_level: 7}}\n  \
-    cut: {home: numbers, store: {path: out/cut, rows_per_file: 15, compression: gzip}}\n  \
-    arrow: {home: numbers, store: {type: ipc, path: out/arrow, container: stream, compression: lz4}}\n  \
-    back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n";
+     whole: {home: numbers, store: out/whole}\n  \
+     packed: {home: numbers, store: {path: out/packed, rows_per_file: 100000}}\n  \
+     repacked: {home: numbers, store: {path: out/repacked, compression: zstd, compression_level: \
+     7}}\n  \
+     cut: {home: numbers, store: {path: out/cut, rows_per_file: 15, compression: gzip}}\n  \
+     arrow: {home: numbers, store: {type: ipc, path: out/arrow, container: stream, compression: \
+     lz4}}\n  \
+     back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n";
 
 fn project() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
@@ -45,8 +47,10 @@ fn project() -> Sandbox {
         sandbox.sample(name, &format!("numbers/{name}.parquet"));
     }
     let write = "import pyarrow as pa, pyarrow.ipc as ipc, os, sys; os.makedirs(sys.argv[1]); \
-                 table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * 35).dictionary_encode()}); \
-                 writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); writer.write_table(table, 20); writer.close()";
+                 table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * \
+                 35).dictionary_encode()}); \
+                 writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); \
+                 writer.write_table(table, 20); writer.close()";
     let wrote = peers::run(write, &[sandbox.path("arrow").as_os_str()]);
     assert_success(&wrote);
     sandbox

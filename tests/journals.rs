@@ -104,7 +104,8 @@ fn a_journal_beside_the_index_removes_no_file_of_others() {
     }
 }
 
-const STORE: &str = "connections: {shop: {url: \"sqlite:shop.db\"}}\nflows: {ids: {home: home, store: {connection: shop, table: ids}}}\n";
+const STORE: &str = "connections: {shop: {url: \"sqlite:shop.db\"}}\n\
+     flows: {ids: {home: home, store: {connection: shop, table: ids}}}\n";
 
 #[test]
 fn a_journal_beside_a_database_that_is_filled_removes_no_file_of_others() {

@@ -190,7 +190,11 @@ fn builds_that_begin_at_once_do_not_disturb_each_other() {
 fn builds_of_the_same_flows_that_begin_at_once_all_end_well() {
     let sandbox = Sandbox::new("");
     (0..4).for_each(|number| files::ints(&sandbox, &format!("home/old{number}.parquet"), 0..100));
-    sandbox.write("hygge.yml", "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: {flow: b}, store: {path: out/c, file_pattern: \"{digest}.parquet\"}}\n");
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         c: {home: {flow: b}, store: {path: out/c, file_pattern: \"{digest}.parquet\"}}\n",
+    );
     for round in 0..15 {
         files::ints(&sandbox, "home/old1.parquet", 0..10 + round);
         files::ints(&sandbox, &format!("home/{round}.parquet"), 0..10);
@@ -287,7 +291,11 @@ fn two_projects_that_build_into_one_store_wait_for_each_other() {
         "hygge.yml",
         "name: one\nflows:\n  numbers: {home: home, store: out/store}\n",
     );
-    sandbox.write("two.yml", "name: two\noptions: {cache: {dir: other-cache}}\nflows:\n  figures: {home: home, store: way/store}\n");
+    sandbox.write(
+        "two.yml",
+        "name: two\noptions: {cache: {dir: other-cache}}\nflows:\n  \
+         figures: {home: home, store: way/store}\n",
+    );
     let held = hold(&sandbox);
     let mut waits = sandbox.start(&["-f", "two.yml"]);
     waits.wait_for("flow_waiting");
@@ -327,7 +335,8 @@ fn several_configs_may_share_one_cache() {
     let sandbox = Sandbox::numbers();
     let config = |name: &str| {
         format!(
-            "name: {name}\nflows:\n  f: {{home: home, store: {{path: out/{name}, compression: zstd}}}}\n"
+            "name: {name}\nflows:\n  f: {{home: home, store: {{path: out/{name}, compression: \
+             zstd}}}}\n"
         )
     };
     for name in ["one", "two"] {

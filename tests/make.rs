@@ -416,7 +416,8 @@ fn a_database_is_in_the_depfile_or_a_warning_says_why_not() {
     );
 
     let sandbox = Sandbox::new(
-        "connections: {s: {url: \"postgres://u@127.0.0.1:1/x\"}}\nflows: {a: {home: {connection: s, table: t}, store: out, retries: 0}}\n",
+        "connections: {s: {url: \"postgres://u@127.0.0.1:1/x\"}}\n\
+         flows: {a: {home: {connection: s, table: t}, store: out, retries: 0}}\n",
     );
     let ran = sandbox.run(&["build", "--stamp", "stamp", "--depfile", "d.mk"]);
     assert!(
@@ -749,7 +750,8 @@ fn logs_of_databases_are_seen_whatever_their_names() {
     ];
     for name in names {
         let sandbox = Sandbox::new("");
-        let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
+        let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\n\
+                     base.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
         fs::create_dir_all(sandbox.path(name).parent().expect("a folder")).expect("a folder");
         assert!(
             peers::run(lines, &[sandbox.path(name).as_os_str()])
@@ -759,7 +761,10 @@ fn logs_of_databases_are_seen_whatever_their_names() {
         let url: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
         sandbox.write(
             "hygge.yml",
-            format!("connections: {{s: {{url: \"sqlite:{url}\"}}}}\nflows: {{a: {{home: {{connection: s, table: t}}, store: out}}}}\n"),
+            format!(
+                "connections: {{s: {{url: \"sqlite:{url}\"}}}}\n\
+                 flows: {{a: {{home: {{connection: s, table: t}}, store: out}}}}\n"
+            ),
         );
         sandbox.write("Makefile", "stamp:\n\t@echo RUN\n-include d.mk\n");
         let old = fs::File::options()
@@ -805,9 +810,11 @@ fn logs_of_databases_are_seen_whatever_their_names() {
     }
     // What cannot be looked for is said.
     let sandbox = Sandbox::new(
-        "connections: {s: {url: \"sqlite:a(b.db\"}}\nflows: {a: {home: {connection: s, table: t}, store: out}}\n",
+        "connections: {s: {url: \"sqlite:a(b.db\"}}\n\
+         flows: {a: {home: {connection: s, table: t}, store: out}}\n",
     );
-    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
+    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\n\
+                 base.execute('CREATE TABLE t AS SELECT 1 AS id')\nbase.commit()";
     assert!(
         peers::run(lines, &[sandbox.path("a(b.db").as_os_str()])
             .status

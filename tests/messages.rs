@@ -139,10 +139,12 @@ fn types_that_hygge_does_not_know_are_one_message() {
         &["did you mean parquet?"],
         &[],
     );
-    let store = "connections: {s: {url: \"sqlite:shop.db\"}}\nflows: {o: {home: in, store: {type: mysql, connection: s, table: t}}}\n";
+    let store = "connections: {s: {url: \"sqlite:shop.db\"}}\n\
+                 flows: {o: {home: in, store: {type: mysql, connection: s, table: t}}}\n";
     wrong(store, 1, &["unknown type \"mysql\""], &phantom);
     // The connection of another program.
-    let foreign = "connections:\n  shop:\n    type: mssql\n    server: h\n    database: d\n    driver: x\n    pool_size: 3\n    timeout: 30\n\
+    let foreign = "connections:\n  shop:\n    type: mssql\n    server: h\n    database: d\n    \
+                   driver: x\n    pool_size: 3\n    timeout: 30\n\
                    flows: {o: {home: {connection: shop, table: orders}, store: out}}\n";
     wrong(
         foreign,

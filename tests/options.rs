@@ -42,8 +42,11 @@ fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
         .filter(|event| event["event"] == "part_made" && event["flow"] == "slow")
         .count();
     assert!(made < 6, "{took:?}");
-    sandbox
-        .write("hygge.yml", "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: 22}, timeout: 10m}\n");
+    sandbox.write(
+        "hygge.yml",
+        "flows:\n  slow: {home: home, store: {path: store, compression: zstd, compression_level: \
+         22}, timeout: 10m}\n",
+    );
     let ran = sandbox.build(&[]);
     assert_eq!(
         ran.event("flow_finished")["parts_kept"],
@@ -56,7 +59,8 @@ fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
 #[test]
 fn waiting_for_others_is_no_part_of_a_timeout() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: home, store: {path: a, compression: zstd, compression_level: 22}}\n  b: {home: quick, store: b, timeout: 1s, needs: []}\n",
+        "flows:\n  a: {home: home, store: {path: a, compression: zstd, compression_level: 22}}\n  \
+         b: {home: quick, store: b, timeout: 1s, needs: []}\n",
     );
     for part in 0..4 {
         files::ints_and_texts(
@@ -72,7 +76,8 @@ fn waiting_for_others_is_no_part_of_a_timeout() {
 
 #[test]
 fn a_flow_says_whether_others_go_on_without_it() {
-    let flows = "  a: {home: missing, store: a, AAA}\n  b: {home: {flow: c}, store: b}\n  c: {home: home, store: c}\n";
+    let flows = "  a: {home: missing, store: a, AAA}\n  b: {home: {flow: c}, store: b}\n  \
+                 c: {home: home, store: c}\n";
     let built = |options: &str, own: &str, arguments: &[&str]| -> Ran {
         let sandbox = Sandbox::new(&format!(
             "options: {{{options}}}\nflows:\n{}",

@@ -13,7 +13,8 @@ pub(crate) fn python(sandbox: &Sandbox, folder: &str, lines: &str) {
     std::fs::create_dir_all(sandbox.path(folder)).expect("a folder");
     let peers = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
     let lines = format!(
-        "import os, sys, json\nsys.path.insert(0, {peers:?})\nimport pyarrow as pa, pyarrow.parquet as pq, duckdb\nfrom handmade import *\n\
+        "import os, sys, json\nsys.path.insert(0, {peers:?})\n\
+         import pyarrow as pa, pyarrow.parquet as pq, duckdb\nfrom handmade import *\n\
          os.chdir(sys.argv[1])\n{lines}"
     );
     let ran = peers::run(&lines, &[sandbox.path(folder).as_os_str()]);
@@ -81,8 +82,11 @@ fn handmade_files_are_cut_exactly_or_refused_by_their_column() {
     let exact = pairs(&sandbox, &names);
     assert!(exact.len() > 25);
     peers::compare_all(&exact, &["--values-only"]);
-    let read = "import sys, glob, pyarrow as pa, pyarrow.parquet as pq\nread = lambda p: pa.concat_tables([pq.read_table(f) for f in sorted(glob.glob(p + '/*') or [p])]).to_pylist()\n\
-                assert read(sys.argv[1]) == read(sys.argv[2]), (read(sys.argv[1]), read(sys.argv[2]))";
+    let read = "import sys, glob, pyarrow as pa, pyarrow.parquet as pq\n\
+                read = lambda p: pa.concat_tables([pq.read_table(f) for f in sorted(glob.glob(p + \
+                '/*') or [p])]).to_pylist()\n\
+                assert read(sys.argv[1]) == read(sys.argv[2]), (read(sys.argv[1]), \
+                read(sys.argv[2]))";
     for (from, to) in pairs(&sandbox, &[])
         .into_iter()
         .filter(|(_, to)| BY_PYARROW.iter().any(|name| to.ends_with(name)))
@@ -116,17 +120,27 @@ fn files_of_duckdb_are_cut_exactly() {
     python(
         &sandbox,
         "home",
-        "columns = {'tiny': 'i::tinyint', 'small': 'i::smallint', 'plain': 'i::integer', 'big': 'i::bigint', 'unsigned': 'i::uinteger', \
-         'ubig': 'i::ubigint', 'yes': 'i % 2 = 0', 'real_': 'i::real', 'double_': 'i::double', 'day': \"date '2024-01-01' + i::integer\", \
-         'at': \"timestamp '2024-01-01' + to_hours(i)\", 'utc': \"(timestamp '2024-01-01' + to_hours(i))::timestamptz\", \
-         'narrow': 'i::decimal(9,2)', 'wide': 'i::decimal(38,10)', 'word': \"'w' || i\", 'bytes': \"('b' || i)::blob\", \
-         'uuid': \"('00000000-0000-0000-0000-' || lpad(i::varchar, 12, '0'))::uuid\", 'json': \"('[' || i || ']')::json\", \
-         'interval': 'to_months((i % 7)::integer) + to_days(i::integer)', 'time': \"time '10:00' + to_microseconds(i)\", \
-         'map': \"map {'k' || i: i::integer, 'z': null}\", 'maps': \"[map {i::integer: ['x', null]}, null]\", \
-         'uuids': \"[('00000000-0000-0000-0000-' || lpad(i::varchar, 12, '0'))::uuid, null]\", 'enum': \"(['a', 'b'])[i % 2 + 1]::enum('a', 'b')\", \
-         'list': '[i, null, i + 1]::integer[]', 'pair': \"{'a': i::integer, 'b': 'x' || i}\", 'deep': \"[{'a': [i::integer]}, null]\"}\n\
+        "columns = {'tiny': 'i::tinyint', 'small': 'i::smallint', 'plain': 'i::integer', 'big': \
+         'i::bigint', 'unsigned': 'i::uinteger', \
+         'ubig': 'i::ubigint', 'yes': 'i % 2 = 0', 'real_': 'i::real', 'double_': 'i::double', \
+         'day': \"date '2024-01-01' + i::integer\", \
+         'at': \"timestamp '2024-01-01' + to_hours(i)\", 'utc': \"(timestamp '2024-01-01' + \
+         to_hours(i))::timestamptz\", \
+         'narrow': 'i::decimal(9,2)', 'wide': 'i::decimal(38,10)', 'word': \"'w' || i\", 'bytes': \
+         \"('b' || i)::blob\", \
+         'uuid': \"('00000000-0000-0000-0000-' || lpad(i::varchar, 12, '0'))::uuid\", 'json': \
+         \"('[' || i || ']')::json\", \
+         'interval': 'to_months((i % 7)::integer) + to_days(i::integer)', 'time': \"time '10:00' + \
+         to_microseconds(i)\", \
+         'map': \"map {'k' || i: i::integer, 'z': null}\", 'maps': \"[map {i::integer: ['x', \
+         null]}, null]\", \
+         'uuids': \"[('00000000-0000-0000-0000-' || lpad(i::varchar, 12, '0'))::uuid, null]\", \
+         'enum': \"(['a', 'b'])[i % 2 + 1]::enum('a', 'b')\", \
+         'list': '[i, null, i + 1]::integer[]', 'pair': \"{'a': i::integer, 'b': 'x' || i}\", \
+         'deep': \"[{'a': [i::integer]}, null]\"}\n\
          for name, made in columns.items():\n  \
-         duckdb.sql(f\"copy (select case when i % 5 = 0 then null else {made} end as v, i::integer as n from range(50) t(i)) to '{name}.parquet' (row_group_size 2048)\")",
+         duckdb.sql(f\"copy (select case when i % 5 = 0 then null else {made} end as v, i::integer \
+         as n from range(50) t(i)) to '{name}.parquet' (row_group_size 2048)\")",
     );
     let ran = build_each(&sandbox, "rows_per_file: 10");
     assert_eq!(ran.code, 0, "{}", ran.text);

@@ -23,7 +23,8 @@ fn project(store: &str, lines: &str) -> Sandbox {
 fn parts(sandbox: &Sandbox, key: &str) -> Vec<(Vec<Value>, String)> {
     let lines = "import sys, glob, json, pyarrow.parquet as pq\n\
                  for f in sorted(glob.glob(sys.argv[1] + '/*')):\n  \
-                 t = pq.ParquetFile(f); m = (t.metadata.metadata or {}).get(sys.argv[2].encode(), b'').decode()\n  \
+                 t = pq.ParquetFile(f); m = (t.metadata.metadata or {}).get(sys.argv[2].encode(), \
+                 b'').decode()\n  \
                  print(json.dumps([[list(r.values())[0] for r in t.read().to_pylist()], m]))";
     let ran = peers::run(
         lines,
@@ -42,13 +43,17 @@ fn index(said: &str) -> Value {
 
 /// A frame's table as pandas notes it, whose index is a range.
 const OF_PANDAS: &str = "def frame(name, rows, start=0, step=1, **options):\n  \
-    note = {'index_columns': [{'kind': 'range', 'name': None, 'start': start, 'stop': start + rows * step, 'step': step}], 'columns': []}\n  \
-    pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata({'pandas': json.dumps(note)}), name, **options)\n";
+     note = {'index_columns': [{'kind': 'range', 'name': None, 'start': start, 'stop': start + \
+     rows * step, 'step': step}], 'columns': []}\n  \
+     pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata({'pandas': \
+     json.dumps(note)}), name, **options)\n";
 
 #[test]
 fn files_with_other_metadata_share_no_part() {
-    let write = "for name, unit in (('a', 'metre'), ('b', 'metre'), ('c', 'foot'), ('d', 'metre'), ('e', None)):\n  \
-                 pq.write_table(pa.table({'height': [ord(name)]}).replace_schema_metadata({'unit': unit} if unit else None), name + '.parquet')";
+    let write = "for name, unit in (('a', 'metre'), ('b', 'metre'), ('c', 'foot'), ('d', 'metre'), \
+                 ('e', None)):\n  \
+                 pq.write_table(pa.table({'height': [ord(name)]}).replace_schema_metadata({'unit': \
+                 unit} if unit else None), name + '.parquet')";
     for compression in ["keep", "zstd"] {
         let sandbox = project(
             &format!("rows_per_file: 100, compression: {compression}"),
@@ -93,7 +98,8 @@ fn files_with_other_metadata_share_no_part() {
 #[test]
 fn files_with_other_metadata_share_no_part_where_they_are_cut() {
     let write = "for name, unit in (('a', 'metre'), ('b', 'foot')):\n  \
-                 pq.write_table(pa.table({'height': list(range(25))}).replace_schema_metadata({'unit': unit}), name + '.parquet')";
+                 pq.write_table(pa.table({'height': \
+                 list(range(25))}).replace_schema_metadata({'unit': unit}), name + '.parquet')";
     let sandbox = project("rows_per_file: 10", write);
     assert_eq!(sandbox.build(&[]).code, 0);
     let found: BTreeMap<String, usize> =
@@ -112,9 +118,11 @@ fn files_with_other_metadata_share_no_part_where_they_are_cut() {
 #[test]
 fn text_and_dictionaries_share_no_part_and_arrive_as_what_they_are() {
     let write = "t = pa.table({'v': ['x', 'y']})\npq.write_table(t, 'a.parquet')\n\
-                 pq.write_table(pa.table({'v': t['v'].combine_chunks().dictionary_encode()}), 'b.parquet')\n\
+                 pq.write_table(pa.table({'v': t['v'].combine_chunks().dictionary_encode()}), \
+                 'b.parquet')\n\
                  for n, zone in (('c', 'UTC'), ('d', 'Europe/Copenhagen')):\n  \
-                 os.makedirs('../zones', exist_ok=True); pq.write_table(pa.table({'v': pa.array([1, 2], pa.timestamp('us', zone))}), f'../zones/{n}.parquet')";
+                 os.makedirs('../zones', exist_ok=True); pq.write_table(pa.table({'v': \
+                 pa.array([1, 2], pa.timestamp('us', zone))}), f'../zones/{n}.parquet')";
     let sandbox = project("rows_per_file: 100", write);
     let ran = sandbox.run(&["build", "--dry-run"]);
     assert!(
@@ -181,7 +189,8 @@ fn an_index_of_pandas_counts_the_rows_of_each_part() {
     let sandbox = project(
         "rows_per_file: 100",
         &format!(
-            "{OF_PANDAS}frame('a.parquet', 2, 100)\nframe('b.parquet', 2, 100)\nframe('c.parquet', 2)"
+            "{OF_PANDAS}frame('a.parquet', 2, 100)\nframe('b.parquet', 2, 100)\n\
+             frame('c.parquet', 2)"
         ),
     );
     assert_eq!(sandbox.build(&[]).code, 0);
@@ -206,9 +215,13 @@ fn an_index_of_pandas_counts_the_rows_of_each_part() {
 #[test]
 fn boxes_of_geoparquet_are_around_all_rows_and_systems_are_not_mixed() {
     let write = "def geo(name, crs, bbox):\n  \
-                 note = {'version': '1.1.0', 'primary_column': 'g', 'columns': {'g': {'encoding': 'WKB', 'geometry_types': [], 'crs': crs, 'bbox': bbox}}}\n  \
-                 pq.write_table(pa.table({'g': [name.encode()]}).replace_schema_metadata({'geo': json.dumps(note)}), name)\n\
-                 geo('a.parquet', 'EPSG:4326', [0, 0, 1, 1])\ngeo('b.parquet', 'EPSG:4326', [-1, 0.5, 0.5, 9])\ngeo('c.parquet', 'EPSG:3857', [0, 0, 1, 1])";
+                 note = {'version': '1.1.0', 'primary_column': 'g', 'columns': {'g': {'encoding': \
+                 'WKB', 'geometry_types': [], 'crs': crs, 'bbox': bbox}}}\n  \
+                 pq.write_table(pa.table({'g': [name.encode()]}).replace_schema_metadata({'geo': \
+                 json.dumps(note)}), name)\n\
+                 geo('a.parquet', 'EPSG:4326', [0, 0, 1, 1])\n\
+                 geo('b.parquet', 'EPSG:4326', [-1, 0.5, 0.5, 9])\n\
+                 geo('c.parquet', 'EPSG:3857', [0, 0, 1, 1])";
     let sandbox = project(
         "rows_per_file: 100",
         &write.replace("[name.encode()]", "[name]"),
@@ -234,20 +247,30 @@ fn boxes_of_geoparquet_are_around_all_rows_and_systems_are_not_mixed() {
 
 /// Files whose columns are of the same types, stored in different ways.
 const ONE_TYPE: &str = "from decimal import Decimal\n\
-    money = pa.table({'v': pa.array([Decimal('1.25'), None], pa.decimal128(9, 2))})\n\
-    def pair(name, *files):\n  os.makedirs('../' + name, exist_ok=True)\n  return ['../%s/%d.parquet' % (name, n) for n in range(2)]\n\
-    a, b = pair('decimals')\npq.write_table(money, a, store_decimal_as_integer=True); pq.write_table(money, b)\n\
-    a, b = pair('nulls')\npq.write_table(pa.table({'v': [1, None]}), a)\n\
-    pq.write_table(pa.table({'v': [3]}, schema=pa.schema([pa.field('v', pa.int64(), nullable=False)])), b)\n\
-    a, b = pair('dictionaries')\npq.write_table(pa.table({'v': ['x', 'x']}), a, use_dictionary=False); pq.write_table(pa.table({'v': pa.array(['y']).dictionary_encode()}), b)\n\
-    a, b = pair('ids')\npq.write_table(pa.table({'v': [1]}), a)\n\
-    pq.write_table(pa.table({'v': [2]}, schema=pa.schema([pa.field('v', pa.int64(), metadata={'PARQUET:field_id': '7'})])), b)\n\
-    a, b = pair('annotations')\nwrite(a, [leaf('v', INT32, converted=INT_32)], [{'v': 1}]); write(b, [leaf('v', INT32)], [{'v': 2}])\n\
-    a, b = pair('texts')\nwrite(a, [leaf('v', BYTE_ARRAY, converted=UTF8)], [{'v': 'x'}]); pq.write_table(pa.table({'v': ['y']}), b)\n\
-    a, b = pair('lists')\nwrite(a, *CASES['list_hive']); write(b, *CASES['list_two_levels'])\n\
-    a, b = pair('timestamps')\nwrite(a, [leaf('v', INT64, converted=TIMESTAMP_MILLIS)], [{'v': 1}])\n\
-    write(b, [leaf('v', INT64, logical={8: {1: True, 2: {1: {}}}})], [{'v': 2}])\n\
-    a, b = pair('engines')\nduckdb.sql(f\"copy (select 1::integer as v) to '{a}'\"); pq.write_table(pa.table({'v': pa.array([2], pa.int32())}), b)\n";
+     money = pa.table({'v': pa.array([Decimal('1.25'), None], pa.decimal128(9, 2))})\n\
+     def pair(name, *files):\n  os.makedirs('../' + name, exist_ok=True)\n  \
+     return ['../%s/%d.parquet' % (name, n) for n in range(2)]\n\
+     a, b = pair('decimals')\npq.write_table(money, a, store_decimal_as_integer=True); \
+     pq.write_table(money, b)\n\
+     a, b = pair('nulls')\npq.write_table(pa.table({'v': [1, None]}), a)\n\
+     pq.write_table(pa.table({'v': [3]}, schema=pa.schema([pa.field('v', pa.int64(), \
+     nullable=False)])), b)\n\
+     a, b = pair('dictionaries')\npq.write_table(pa.table({'v': ['x', 'x']}), a, \
+     use_dictionary=False); pq.write_table(pa.table({'v': pa.array(['y']).dictionary_encode()}), \
+     b)\n\
+     a, b = pair('ids')\npq.write_table(pa.table({'v': [1]}), a)\n\
+     pq.write_table(pa.table({'v': [2]}, schema=pa.schema([pa.field('v', pa.int64(), \
+     metadata={'PARQUET:field_id': '7'})])), b)\n\
+     a, b = pair('annotations')\nwrite(a, [leaf('v', INT32, converted=INT_32)], [{'v': 1}]); \
+     write(b, [leaf('v', INT32)], [{'v': 2}])\n\
+     a, b = pair('texts')\nwrite(a, [leaf('v', BYTE_ARRAY, converted=UTF8)], [{'v': 'x'}]); \
+     pq.write_table(pa.table({'v': ['y']}), b)\n\
+     a, b = pair('lists')\nwrite(a, *CASES['list_hive']); write(b, *CASES['list_two_levels'])\n\
+     a, b = pair('timestamps')\nwrite(a, [leaf('v', INT64, converted=TIMESTAMP_MILLIS)], [{'v': \
+     1}])\n\
+     write(b, [leaf('v', INT64, logical={8: {1: True, 2: {1: {}}}})], [{'v': 2}])\n\
+     a, b = pair('engines')\nduckdb.sql(f\"copy (select 1::integer as v) to '{a}'\"); \
+     pq.write_table(pa.table({'v': pa.array([2], pa.int32())}), b)\n";
 
 const KINDS: [&str; 9] = [
     "decimals",
@@ -302,7 +325,9 @@ fn files_of_one_flow_may_store_a_type_in_several_ways() {
 fn types_that_differ_are_named() {
     let sandbox = project(
         "rows_per_file: 1000",
-        "write('a.parquet', [leaf('v', INT32, converted=DECIMAL, precision=9, scale=2)], [{'v': 1}])\nwrite('b.parquet', [leaf('v', INT32, converted=DECIMAL, precision=9, scale=3)], [{'v': 1}])",
+        "write('a.parquet', [leaf('v', INT32, converted=DECIMAL, precision=9, scale=2)], [{'v': \
+         1}])\nwrite('b.parquet', [leaf('v', INT32, converted=DECIMAL, precision=9, scale=3)], \
+         [{'v': 1}])",
     );
     let ran = sandbox.build(&[]);
     assert!(
@@ -320,7 +345,9 @@ fn an_append_goes_on_with_files_that_store_a_type_otherwise() {
     let sandbox = Sandbox::new("flows:\n  f: {home: home, store: store, mode: append}\n");
     let write = |name: &str, option: &str| {
         let lines = format!(
-            "from decimal import Decimal\npq.write_table(pa.table({{'v': pa.array([Decimal('1.25')], pa.decimal128(9, 2)), 'n': ['{name}']}}), '{name}.parquet'{option})"
+            "from decimal import Decimal\npq.write_table(pa.table({{'v': \
+             pa.array([Decimal('1.25')], pa.decimal128(9, 2)), 'n': ['{name}']}}), \
+             '{name}.parquet'{option})"
         );
         python(&sandbox, "home", &lines);
     };
@@ -380,10 +407,12 @@ fn a_type_that_is_stored_in_several_ways_comes_into_a_table() {
         ran.text
     );
     let read = "import sqlite3, sys\nd = sqlite3.connect(sys.argv[1])\n\
-                for t in ('decimals', 'nulls', 'dictionaries', 'ids', 'annotations', 'texts', 'engines'):\n  \
+                for t in ('decimals', 'nulls', 'dictionaries', 'ids', 'annotations', 'texts', \
+                'engines'):\n  \
                 print(t, [r[0] for r in d.execute(f'select v from {t} order by rowid')])";
     let read = peers::run(read, &[sandbox.path("db.sqlite").as_os_str()]);
-    let expected = "decimals [1.25, None, 1.25, None]\nnulls [1, None, 3]\ndictionaries ['x', 'x', 'y']\nids [1, 2]\nannotations [1, 2]\n\
+    let expected = "decimals [1.25, None, 1.25, None]\nnulls [1, None, 3]\n\
+                    dictionaries ['x', 'x', 'y']\nids [1, 2]\nannotations [1, 2]\n\
                     texts ['x', 'y']\nengines [1, 2]\n";
     assert_eq!(
         String::from_utf8_lossy(&read.stdout),

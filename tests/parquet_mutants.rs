@@ -25,7 +25,8 @@ fn config() -> String {
     let flow = |(name, fields): &(&str, &str)| {
         let (home, entities) = ("mutants/{entity}.parquet", "{from: \"mutants/*.parquet\"}");
         format!(
-            "  {name}: {{home: \"{home}\", store: {{path: \"{name}/{{entity}}\", {fields}}}, entities: {entities}}}\n"
+            "  {name}: {{home: \"{home}\", store: {{path: \"{name}/{{entity}}\", {fields}}}, \
+             entities: {entities}}}\n"
         )
     };
     format!("flows:\n{}", STORES.iter().map(flow).collect::<String>())

@@ -34,7 +34,10 @@ fn made(stores: &[(&str, &str)]) -> (Sandbox, Vec<String>) {
     let mut flows = String::new();
     for name in &names {
         for (store, fields) in stores {
-            flows.push_str(&format!("  {name}_{store}: {{home: home/{name}, store: {{path: out/{name}_{store}, {fields}}}}}\n"));
+            flows.push_str(&format!(
+                "  {name}_{store}: {{home: home/{name}, store: {{path: out/{name}_{store}, \
+                 {fields}}}}}\n"
+            ));
         }
     }
     sandbox.write("hygge.yml", format!("flows:\n{flows}"));
@@ -113,7 +116,8 @@ fn odd_files_arrive_or_are_refused_by_name() {
             );
         }
     }
-    let count = "import pyarrow.parquet as pq, glob, sys; print(*[sum(pq.read_metadata(f).num_rows for f in glob.glob(d + '/*.parquet')) for d in sys.argv[1:]])";
+    let count = "import pyarrow.parquet as pq, glob, sys; print(*[sum(pq.read_metadata(f).num_rows \
+                 for f in glob.glob(d + '/*.parquet')) for d in sys.argv[1:]])";
     let folders: Vec<_> = STORES
         .iter()
         .map(|(store, _)| sandbox.path(&format!("out/columnless_{store}")))

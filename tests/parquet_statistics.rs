@@ -69,7 +69,8 @@ fn statistics_are_those_of_the_rows() {
         ("cut", "nan > 1e8"),
     ] {
         let query = format!(
-            "import duckdb, sys; print(*[duckdb.execute(f\"select count(*) from read_parquet('{{f}}') where {text}\").fetchone()[0] for f in sys.argv[1:]])"
+            "import duckdb, sys; print(*[duckdb.execute(f\"select count(*) from \
+             read_parquet('{{f}}') where {text}\").fetchone()[0] for f in sys.argv[1:]])"
         );
         let (home, cut) = (
             sandbox.path("home/one_group/*.parquet"),

@@ -488,12 +488,14 @@ fn a_stray_file_among_unfinished_parts_is_no_obstacle() {
 #[test]
 fn a_store_is_only_cleaned_by_the_flow_that_published_there_last() {
     let sandbox = three(
-        "name: one\nflows:\n  ids: {home: home, store: out/store}\n  other: {home: home, store: out/other}\n",
+        "name: one\nflows:\n  ids: {home: home, store: out/store}\n  \
+         other: {home: home, store: out/other}\n",
     );
     assert_eq!(sandbox.build(&[]).code, 0);
     sandbox.write(
         "two.yml",
-        "name: two\noptions: {cache: {dir: two}}\nflows:\n  mine: {home: home, store: {path: out/store, compression: zstd}}\n",
+        "name: two\noptions: {cache: {dir: two}}\nflows:\n  \
+         mine: {home: home, store: {path: out/store, compression: zstd}}\n",
     );
     assert_eq!(sandbox.build(&["-f", "two.yml"]).code, 0);
     let theirs = sandbox.digests("out/store");
@@ -516,7 +518,8 @@ fn a_store_is_only_cleaned_by_the_flow_that_published_there_last() {
 fn a_copy_of_a_project_leaves_the_stores_of_the_other_alone() {
     let sandbox = Sandbox::new("");
     for folder in ["one/shop", "two/shop"] {
-        let flows = "flows:\n  ids: {home: home, store: out/ids}\n  old: {home: home, store: ../../all/old}\n";
+        let flows = "flows:\n  ids: {home: home, store: out/ids}\n  \
+                     old: {home: home, store: ../../all/old}\n";
         sandbox.write(
             &format!("{folder}/hygge.yml"),
             format!("options: {{cache: {{dir: ../../cache}}}}\n{flows}"),
@@ -561,7 +564,8 @@ fn a_copy_of_a_project_leaves_the_stores_of_the_other_alone() {
 #[test]
 fn clean_removes_what_hygge_made_and_nothing_else() {
     let sandbox = Sandbox::new(
-        "name: p\nflows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n  c: {home: out/b, store: out/c}\n",
+        "name: p\nflows:\n  a: {home: home, store: out/a}\n  b: {home: home, store: out/b}\n  \
+         c: {home: out/b, store: out/c}\n",
     );
     files::ints(&sandbox, "home/a.parquet", 0..5);
     assert_eq!(sandbox.build(&[]).code, 0);

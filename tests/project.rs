@@ -84,7 +84,8 @@ fn nothing_is_overwritten() {
 #[test]
 fn a_check_says_one_line_for_each_thing() {
     let sandbox = Sandbox::new(
-        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  c: {home: out/b, store: out/c}\n",
+        "flows:\n  a: {home: home, store: out/a}\n  b: {home: {flow: a}, store: out/b}\n  \
+         c: {home: out/b, store: out/c}\n",
     );
     sandbox.sample("north", "home/north.parquet");
     let shown = sandbox.run(&["check"]);
@@ -106,8 +107,10 @@ fn a_check_says_one_line_for_each_thing() {
 #[test]
 fn a_check_finds_what_would_fail_at_night() {
     let sandbox = Sandbox::new(
-        "flows:\n  gone: {home: gone, store: out/1}\n  torn: {home: torn, store: out/2}\n  mixed: {home: mixed, store: out/3}\n  \
-         taken: {home: home, store: taken}\n  file: {home: home, store: a_file}\n  nothing: {home: {path: home, glob: \"*.csv\"}, store: out/4}\n  \
+        "flows:\n  gone: {home: gone, store: out/1}\n  torn: {home: torn, store: out/2}\n  \
+         mixed: {home: mixed, store: out/3}\n  \
+         taken: {home: home, store: taken}\n  file: {home: home, store: a_file}\n  \
+         nothing: {home: {path: home, glob: \"*.csv\"}, store: out/4}\n  \
          many: {home: many, store: {path: out/5, rows_per_file: 2}}\n",
     );
     sandbox.sample("north", "home/north.parquet");
@@ -201,8 +204,10 @@ fn problems_of_a_config_are_objects_too() {
 #[test]
 fn warnings_are_no_errors() {
     let sandbox = Sandbox::new(
-        "connections: {shop: {url: 'sqlite::memory:'}}\nhomes: {lake: home}\nstores: {pond: {path: out}}\n\
-         flows:\n  a: {home: lak, store: $OUT/a}\n  b: {home: home, store: out/b, entities: []}\n  c: {store: out/c, entities: {from: 'home/*', exclude: [zzz]}}\n",
+        "connections: {shop: {url: 'sqlite::memory:'}}\nhomes: {lake: home}\n\
+         stores: {pond: {path: out}}\n\
+         flows:\n  a: {home: lak, store: $OUT/a}\n  b: {home: home, store: out/b, entities: []}\n  \
+         c: {store: out/c, entities: {from: 'home/*', exclude: [zzz]}}\n",
     );
     sandbox.sample("north", "home/north.parquet");
     let ran = sandbox.run(&["check", "--offline"]);

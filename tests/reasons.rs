@@ -42,7 +42,8 @@ fn a_plan_lists_some_reasons_and_says_how_to_see_all() {
 #[test]
 fn why_and_log_speak_of_the_last_failure_in_the_order_of_its_causes() {
     let sandbox = Sandbox::new(
-        "flows:\n  z: {home: home, store: out/z, max_shrink: 1%}\n  a: {home: {flow: z}, store: out/a}\n",
+        "flows:\n  z: {home: home, store: out/z, max_shrink: 1%}\n  \
+         a: {home: {flow: z}, store: out/a}\n",
     );
     (0..4).for_each(|number| sandbox.sample("north", &format!("home/f{number}.parquet")));
     built(&sandbox);
@@ -98,7 +99,8 @@ fn why_and_log_speak_of_the_last_failure_in_the_order_of_its_causes() {
 
 #[test]
 fn retries_and_what_they_took_count() {
-    let config = "connections: {s: {url: \"postgres://u@127.0.0.1:1/x\"}}\nflows: {a: {home: {connection: s, table: t}, store: out, retries: 1}}\n";
+    let config = "connections: {s: {url: \"postgres://u@127.0.0.1:1/x\"}}\n\
+                  flows: {a: {home: {connection: s, table: t}, store: out, retries: 1}}\n";
     let sandbox = Sandbox::new(config);
     let ran = sandbox.build(&[]);
     let ended = ran.event("flow_finished");

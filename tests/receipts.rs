@@ -169,7 +169,10 @@ fn numbers_in_a_receipt_that_nothing_can_have_are_refused() {
 
 /// Runs statements in a SQLite file.
 fn in_sqlite(sandbox: &Sandbox, file: &str, statement: &str) {
-    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\nbase.execute(sys.argv[2])\nbase.commit()\nassert base.total_changes > 0 or base.execute('SELECT count(*) FROM sqlite_master').fetchone()[0] == 1";
+    let lines = "import sqlite3, sys\nbase = sqlite3.connect(sys.argv[1])\n\
+                 base.execute(sys.argv[2])\nbase.commit()\n\
+                 assert base.total_changes > 0 or base.execute('SELECT count(*) \
+                 FROM sqlite_master').fetchone()[0] == 1";
     let path = sandbox.path(file);
     let ran = peers::run(lines, &[path.as_os_str(), statement.as_ref()]);
     assert_success(&ran);
@@ -184,7 +187,8 @@ fn a_set_of_the_history_with_such_a_name_is_not_put_back() {
         &sandbox,
         ".hygge-cache/index.db",
         &format!(
-            "UPDATE past_set SET record = replace(record, '\"{name}\"', '\"../../precious/key.parquet\"')"
+            "UPDATE past_set SET record = replace(record, '\"{name}\"', \
+             '\"../../precious/key.parquet\"')"
         ),
     );
     for command in [&["restore", "a"][..], &["restore", "a", "--build", "1"]] {
@@ -198,14 +202,16 @@ fn a_set_of_the_history_with_such_a_name_is_not_put_back() {
 #[test]
 fn the_receipt_of_a_table_is_believed_no_more_than_that_of_a_folder() {
     let sandbox = Sandbox::new(
-        "connections: {shop: {url: \"sqlite:shop.db\"}}\nflows: {a: {home: home, store: {connection: shop, table: ids}}}\n",
+        "connections: {shop: {url: \"sqlite:shop.db\"}}\n\
+         flows: {a: {home: home, store: {connection: shop, table: ids}}}\n",
     );
     files::ints(&sandbox, "home/a.parquet", 0..10);
     assert_eq!(sandbox.build(&[]).code, 0);
     in_sqlite(
         &sandbox,
         "shop.db",
-        "UPDATE hygge_receipts SET receipt = replace(receipt, '\"part 1\"', '\"../../x\"'), digest = lower(hex(randomblob(32)))",
+        "UPDATE hygge_receipts SET receipt = replace(receipt, '\"part 1\"', '\"../../x\"'), digest \
+         = lower(hex(randomblob(32)))",
     );
     let ran = sandbox.run(&["build"]);
     assert!(ran.text.contains("hygge_receipts"), "{}", ran.text);
@@ -241,7 +247,9 @@ fn put_odd(path: &Path, kind: &str) {
 
 #[test]
 fn what_is_no_file_is_refused_at_once() {
-    let config = "options: {env_file: my.env}\nconnections: {shop: {url: \"sqlite:shop.db\"}}\nflows:\n  a: {home: home, store: p/out, tags: [\"${TAG}\"]}\n  t: {home: {connection: shop, table: ids}, store: p/t}\n";
+    let config = "options: {env_file: my.env}\nconnections: {shop: {url: \"sqlite:shop.db\"}}\n\
+                  flows:\n  a: {home: home, store: p/out, tags: [\"${TAG}\"]}\n  \
+                  t: {home: {connection: shop, table: ids}, store: p/t}\n";
     let sandbox = Sandbox::new(config);
     sandbox.write("my.env", "TAG=nightly\n");
     sandbox.write("flows/b/flow.yml", "home: home\nstore: p/b\n");

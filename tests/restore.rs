@@ -315,7 +315,8 @@ fn the_history_survives_a_move_of_the_project() {
 #[test]
 fn the_log_tells_what_ran_and_why_and_what_failed() {
     let sandbox = Sandbox::new(
-        "name: p\nflows:\n  good: {home: home, store: out/good}\n  bad: {home: bad, store: out/bad}\n",
+        "name: p\nflows:\n  good: {home: home, store: out/good}\n  \
+         bad: {home: bad, store: out/bad}\n",
     );
     assert_eq!(
         sandbox.run(&["log"]).text,

@@ -58,7 +58,8 @@ proptest! {
         asked in 1..200_u64,
         is_asked in any::<bool>(),
     ) {
-        let layouts: Vec<Layout> = files.iter().zip(&kinds).map(|(groups, kind)| layout(groups, *kind)).collect();
+        let layouts = files.iter().zip(&kinds).map(|(groups, kind)| layout(groups, *kind));
+        let layouts: Vec<Layout> = layouts.collect();
         let layouts: Vec<&Layout> = layouts.iter().collect();
         let sizes = vec![1000; files.len()];
         let slices = slices(&layouts, &sizes, is_asked.then_some(asked));
@@ -66,26 +67,48 @@ proptest! {
         assert_eq!(slices.iter().map(|slice| slice.rows).sum::<Option<u64>>(), Some(total));
         // One after the other, the pieces are all rows of all groups.
         let mut next = (0, 0, 0);
-        for (file, group, first, rows) in slices.iter().flat_map(|slice| &slice.pieces).flat_map(|piece| rows_of(piece, &files)) {
+        let pieces = slices.iter().flat_map(|slice| &slice.pieces);
+        for (file, group, first, rows) in pieces.flat_map(|piece| rows_of(piece, &files)) {
             if rows == 0 {
                 continue;
             }
             while next.2 == files[next.0].get(next.1).copied().unwrap_or_default() {
-                next = if next.1 + 1 < files[next.0].len() { (next.0, next.1 + 1, 0) } else { (next.0 + 1, 0, 0) };
+                next = if next.1 + 1 < files[next.0].len() {
+                    (next.0, next.1 + 1, 0)
+                } else {
+                    (next.0 + 1, 0, 0)
+                };
             }
             assert_eq!((file, group, first), next);
             next.2 += rows;
         }
         if is_asked {
-            assert!(slices.iter().all(|slice| slice.rows < Some(2 * asked)), "a part is less than twice as large as asked");
-            let shares = |one: usize, other: usize| one == other || kinds[one] > 0 && kinds[one] == kinds[other];
-            let files_of = |slice: &Slice| slice.pieces.iter().map(|piece| piece.file).collect::<Vec<_>>();
+            assert!(
+                slices.iter().all(|slice| slice.rows < Some(2 * asked)),
+                "a part is less than twice as large as asked"
+            );
+            let shares = |one: usize, other: usize| {
+                one == other || kinds[one] > 0 && kinds[one] == kinds[other]
+            };
             for slice in &slices {
-                assert!(files_of(slice).windows(2).all(|pair| shares(pair[0], pair[1])), "files that differ share no part");
+                let files: Vec<_> = slice.pieces.iter().map(|piece| piece.file).collect();
+                assert!(
+                    files.windows(2).all(|pair| shares(pair[0], pair[1])),
+                    "files that differ share no part"
+                );
             }
-            let small = slices.windows(2).filter(|pair| pair[0].rows.is_some_and(|rows| rows * 2 < asked));
-            let ends = |pair: &[Slice]| shares(pair[0].pieces[pair[0].pieces.len() - 1].file, pair[1].pieces[0].file);
-            assert!(!small.into_iter().any(ends), "only the last part, and the last of files that share one, may be less than half as large");
+            let small = slices.windows(2).filter(|pair| {
+                pair[0].rows.is_some_and(|rows| rows * 2 < asked)
+            });
+            let ends = |pair: &[Slice]| {
+                let last = &pair[0].pieces[pair[0].pieces.len() - 1];
+                shares(last.file, pair[1].pieces[0].file)
+            };
+            assert!(
+                !small.into_iter().any(ends),
+                "only the last part, and the last of files that share one, may be less than half as \
+                 large"
+            );
         } else {
             assert_eq!(slices.len(), files.len());
         }
@@ -96,7 +119,8 @@ proptest! {
 fn packed_and_cut_files_have_the_same_rows_for_other_readers() {
     for rows_per_file in [1_000_000, 900, 450, 100, 7] {
         let sandbox = Sandbox::new(&format!(
-            "flows:\n  ids: {{home: home, store: {{path: store, rows_per_file: {rows_per_file}}}}}\n"
+            "flows:\n  ids: {{home: home, store: {{path: store, rows_per_file: \
+             {rows_per_file}}}}}\n"
         ));
         files::ints_in_groups(
             &sandbox,
@@ -159,7 +183,8 @@ fn samples_of_all_types_can_be_packed_and_cut() {
     for rows_per_file in [10_000, 100] {
         let sandbox = Sandbox::numbers();
         let config = format!(
-            "flows:\n  numbers: {{home: home, store: {{path: store, rows_per_file: {rows_per_file}}}}}\n"
+            "flows:\n  numbers: {{home: home, store: {{path: store, rows_per_file: \
+             {rows_per_file}}}}}\n"
         );
         sandbox.write("hygge.yml", config);
         let ran = sandbox.build(&[]);
@@ -219,8 +244,10 @@ fn an_index_that_is_wrong_about_a_file_loses_no_row() {
     );
     sandbox.build(&[]);
     // Each file gets what is known of the other.
-    let swap = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); (a,x),(b,y)=c.execute('select key,record from layout').fetchall(); \
-                c.execute('update layout set record=? where key=?',(y,a)); c.execute('update layout set record=? where key=?',(x,b)); \
+    let swap = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); (a,x),(b,y)=c.execute('select \
+                key,record from layout').fetchall(); \
+                c.execute('update layout set record=? where key=?',(y,a)); c.execute('update \
+                layout set record=? where key=?',(x,b)); \
                 c.execute('delete from part'); c.commit()";
     let index = sandbox.path(".hygge-cache/index.db");
     let swapped = std::process::Command::new("python3")
@@ -248,9 +275,12 @@ fn files_of_pandas_can_be_packed() {
     let sandbox =
         Sandbox::new("flows:\n  ids: {home: home, store: {path: store, rows_per_file: 1000}}\n");
     std::fs::create_dir(sandbox.path("home")).expect("a folder");
-    let write = "import sys, json, pyarrow as pa, pyarrow.parquet as pq\nfor n, rows in enumerate([3, 4]):\n  \
-                 notes = {'pandas': json.dumps({'index_columns': [{'kind': 'range', 'start': 0, 'stop': rows, 'step': 1}]})}\n  \
-                 pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata(notes), f'{sys.argv[1]}/{n}.parquet')";
+    let write = "import sys, json, pyarrow as pa, pyarrow.parquet as pq\n\
+                 for n, rows in enumerate([3, 4]):\n  \
+                 notes = {'pandas': json.dumps({'index_columns': [{'kind': 'range', 'start': 0, \
+                 'stop': rows, 'step': 1}]})}\n  \
+                 pq.write_table(pa.table({'a': list(range(rows))}).replace_schema_metadata(notes), \
+                 f'{sys.argv[1]}/{n}.parquet')";
     let written = peers::run(write, &[sandbox.path("home").as_os_str()]);
     assert_success(&written);
     let ran = sandbox.build(&[]);

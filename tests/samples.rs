@@ -131,8 +131,9 @@ fn count(sandbox: &Sandbox, name: &str) -> usize {
     if name.ends_with(".parquet") {
         return files::read(sandbox, name).rows;
     }
-    let script = "import pyarrow.ipc as ipc, sys; path = sys.argv[1]; is_file = open(path, 'rb').read(6) == b'ARROW1'; \
-                 print((ipc.open_file if is_file else ipc.open_stream)(path).read_all().num_rows)";
+    let script = "import pyarrow.ipc as ipc, sys; path = sys.argv[1]; is_file = open(path, \
+                  'rb').read(6) == b'ARROW1'; \
+                  print((ipc.open_file if is_file else ipc.open_stream)(path).read_all().num_rows)";
     let read = peers::run(script, &[sandbox.path(name).as_os_str()]);
     String::from_utf8_lossy(&read.stdout)
         .trim()

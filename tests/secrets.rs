@@ -106,15 +106,22 @@ fn what_is_in_a_connections_url_is_never_shown() {
         (format!("connections: {{shop: {{url: '${{SHOP:-{url}${{HOST}}'}}}}\n{flows}"), vec![]),
         (format!("connections: {{shop: {{url: 'postgres://bobby:hun${{ter2@db.secret.example:5999/vault'}}}}\n{flows}"), vec![]),
         ("connections: {shop: {url: 'host=db.secret.example user=bobby password=hunter2'}}\nflows: {a: {home: home, store: store}, b: {hom: x, store: y}}\n".to_string(), vec![]),
-        ("connections: {shop: {url: '${U}'}}\nflows: {a: {home: home, store: store, needs: '${U}', tags: '${U}'}}\n".to_string(), vec![("U", url)]),
-        (format!("connections: {{shop: {{url: &u '{url}'}}}}\nflows: {{a: {{home: home, store: store, tags: [*u]}}}}\n"), vec![]),
-        ("x-u: &u {url: 'host=db.secret.example password=hunter2', bogus: 1}\nconnections: {shop: *u}\nflows: {a: {home: home, store: store, bogus: 1}}\n".to_string(), vec![]),
-        ("x-u: &u 'host=db.secret.example password=hunter2'\nconnections: {shop: {url: *u}}\nname: *u\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
-        ("connections: {shop: {url: '${U}'}}\nname: '${U}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "host=db.secret.example password=hunter2")]),
-        ("conections: {shop: {url: 'host=db.secret.example password=hunter2'}}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("connections: {shop: {url: '${U}'}}\nflows: {a: {home: home, store: store, needs: '${U}', \
+          tags: '${U}'}}\n".to_string(), vec![("U", url)]),
+        (format!("connections: {{shop: {{url: &u '{url}'}}}}\n\
+                  flows: {{a: {{home: home, store: store, tags: [*u]}}}}\n"), vec![]),
+        ("x-u: &u {url: 'host=db.secret.example password=hunter2', bogus: 1}\n\
+          connections: {shop: *u}\nflows: {a: {home: home, store: store, bogus: 1}}\n".to_string(), vec![]),
+        ("x-u: &u 'host=db.secret.example password=hunter2'\nconnections: {shop: {url: *u}}\n\
+          name: *u\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("connections: {shop: {url: '${U}'}}\nname: '${U}'\n\
+          flows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "host=db.secret.example password=hunter2")]),
+        ("conections: {shop: {url: 'host=db.secret.example password=hunter2'}}\n\
+          flows: {a: {home: home, store: store}}\n".to_string(), vec![]),
         ("name: '${HYGGE_CONNECTION_SHOP}'\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("HYGGE_CONNECTION_SHOP", url)]),
         ("connections: {shop: {url: 'bobby:hunter2@tcp(db.secret.example)/x'}}\nflows_dir: '${U}'\noptions: {env_file: '${U}'}\nflows: {a: {home: home, store: store}}\n".to_string(), vec![("U", "bobby:hunter2@tcp(db.secret.example)/x")]),
-        ("conections:\n  shop:\n    url: bobby:hunter2@tcp(db.secret.example)/x\n    bad: \"[\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
+        ("conections:\n  shop:\n    url: bobby:hunter2@tcp(db.secret.example)/x\n    bad: \"[\n\
+          flows: {a: {home: home, store: store}}\n".to_string(), vec![]),
         ("connections:\n  shop:\n    url: \"bobby:hun\nter2@tcp(db.secret.example)/x\nflows: {a: {home: home, store: store}}\n".to_string(), vec![]),
         ("x-url: &u bobby:hunter2@tcp(db.secret.example)/x\n\tconnections: {shop: {url: *u}}\n".to_string(), vec![]),
         ("connections: {shop: {url: 'postgres://bobby:hunter2 hunter2@db.secret.example/x'}}\nflows: {a: {home: home, store: 'postgres://bobby:x hunter2@db.secret.example/x'}}\n".to_string(), vec![]),
@@ -174,7 +181,8 @@ fn secrets_in_further_files_are_covered_too() {
 #[test]
 fn words_of_connections_may_stand_elsewhere() {
     let sandbox = Sandbox::new(
-        "connections: {warehouse: {url: 'sqlite:${STAGE}.db'}}\nflows: {numbers: {home: data/numbers, store: 'out/${STAGE}'}}\n",
+        "connections: {warehouse: {url: 'sqlite:${STAGE}.db'}}\n\
+         flows: {numbers: {home: data/numbers, store: 'out/${STAGE}'}}\n",
     );
     assert_eq!(
         sandbox
@@ -187,7 +195,9 @@ fn words_of_connections_may_stand_elsewhere() {
 #[test]
 fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
     let sandbox = Sandbox::new(
-        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}, b: {home: {connection: shop, table: t}, store: b}}\n",
+        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\n\
+         flows: {a: {home: home, store: store}, b: {home: {connection: shop, table: t}, store: \
+         b}}\n",
     );
     sandbox.sample("north", "home/north.parquet");
     assert_eq!(sandbox.run(&["check", "--offline"]).code, 0);
@@ -217,7 +227,8 @@ fn a_connection_is_asked_for_when_it_is_opened_and_not_before() {
     sandbox.write("here.db", "");
     sandbox.write(
         "hygge.yml",
-        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\nflows: {a: {home: home, store: store}}\n",
+        "connections: {shop: {url: '${SHOP}'}, here: {url: 'sqlite:here.db'}}\n\
+         flows: {a: {home: home, store: store}}\n",
     );
     let unused = sandbox.run(&["check"]);
     assert!(
@@ -265,7 +276,8 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
                   for folder, _, names in os.walk(sys.argv[1]):\n\
                   \x20   for name in names + [folder]:\n\
                   \x20       path = os.path.join(folder, name)\n\
-                  \x20       if os.path.isfile(path) and sys.argv[2].encode() in open(path, 'rb').read() or sys.argv[2] in name: print(path)\n";
+                  \x20       if os.path.isfile(path) and sys.argv[2].encode() in open(path, \
+                  'rb').read() or sys.argv[2] in name: print(path)\n";
     let ran = peers::run(script, &[folder.as_os_str(), text.as_ref()]);
     assert_success(&ran);
     String::from_utf8_lossy(&ran.stdout)
@@ -277,7 +289,8 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 /// A database that can be read, and so leaves receipts.
 fn lite(sandbox: &Sandbox) {
     let made = peers::run(
-        "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\ndb.execute('create table t (x int)')\ndb.execute('insert into t values (1)')\ndb.commit()",
+        "import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\n\
+         db.execute('create table t (x int)')\ndb.execute('insert into t values (1)')\ndb.commit()",
         &[sandbox.path("a.db").as_os_str()],
     );
     assert!(made.status.success());
@@ -319,13 +332,16 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
         ("{url: 'postgres://bob:${PW}@127.0.0.1:1/db'}", &[]),
     ];
     let places = [
-        "a: {home: {connection: lite, query: \"select x from t where 'password=${PW}' <> ''\"}, store: out}",
+        "a: {home: {connection: lite, query: \"select x from t where 'password=${PW}' <> ''\"}, \
+         store: out}",
         "a: {home: {connection: lite, table: t, where: \"'${PW}' <> ''\"}, store: out}",
         "a: {home: {connection: lite, table: t, probe: {query: \"select '${PW}'\"}}, store: out}",
         "a: {home: {connection: lite, table: t}, store: {path: 'out/x-${PW}'}}",
-        "a: {home: {connection: lite, table: t}, store: {path: out, file_pattern: '${PW}-{sequence}'}}",
+        "a: {home: {connection: lite, table: t}, store: {path: out, file_pattern: \
+         '${PW}-{sequence}'}}",
         "a: {home: {connection: lite, table: t}, store: out, tags: [x, '${PW}']}",
-        "a: {home: {connection: lite, table: t}, store: {connection: lite, table: u, delete_where: \"'${PW}' = ''\"}}",
+        "a: {home: {connection: lite, table: t}, store: {connection: lite, table: u, delete_where: \
+         \"'${PW}' = ''\"}}",
     ];
     for (number, (connection, variables)) in connections.into_iter().enumerate() {
         let place = places[number % places.len()];
@@ -345,7 +361,13 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
                 Some((flow, rest)) => format!("{rest}\nflows:\n  {flow}\n"),
                 None => format!("flows:\n  {flow}\n"),
             };
-            sandbox.write("hygge.yml", format!("{env_file}connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\n{flow}"));
+            sandbox.write(
+                "hygge.yml",
+                format!(
+                    "{env_file}connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\n\
+                     {flow}"
+                ),
+            );
             if variables.is_empty() {
                 sandbox.write("my.env", format!("PW={VALUE}\n"));
             }
@@ -378,7 +400,8 @@ fn what_a_connection_is_made_of_is_a_secret_wherever_else_it_stands() {
 
 #[test]
 fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
-    let query = "a: {home: {connection: lite, query: \"select x from t where 'password=hunter2secretPW' <> ''\"}, store: out}";
+    let query = "a: {home: {connection: lite, query: \"select x from t where \
+                 'password=hunter2secretPW' <> ''\"}, store: out}";
     for (connection, variables) in [
         (
             "{url: 'postgres://bob:hunter2secretPW@127.0.0.1:1/db'}",
@@ -398,7 +421,8 @@ fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
         ),
     ] {
         let config = format!(
-            "connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\nflows:\n  {query}\n"
+            "connections:\n  shop: {connection}\n  lite: {{url: 'sqlite:a.db'}}\nflows:\n  \
+             {query}\n"
         );
         let sandbox = Sandbox::new(&config);
         lite(&sandbox);
@@ -426,7 +450,8 @@ fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
         "mysql://root:${STAGE}@127.0.0.1:1/x",
     ] {
         let sandbox = Sandbox::new(&format!(
-            "connections: {{shop: {{url: '{url}'}}}}\nflows: {{a: {{home: data/postgres, store: 'out/${{STAGE}}'}}}}\n"
+            "connections: {{shop: {{url: '{url}'}}}}\n\
+             flows: {{a: {{home: data/postgres, store: 'out/${{STAGE}}'}}}}\n"
         ));
         let ran = sandbox.run_with(&[("STAGE", "prod")], &["check", "--offline"]);
         assert_eq!(ran.code, 0, "{}", ran.text);
@@ -437,7 +462,8 @@ fn a_password_that_is_written_out_elsewhere_is_refused_and_covered() {
 fn only_whole_secrets_are_covered_in_what_servers_say() {
     let said = |url: &str, variables: &[(&str, &str)]| {
         let sandbox = Sandbox::new(&format!(
-            "connections: {{shop: {{url: '{url}'}}}}\nflows: {{a: {{home: {{connection: shop, table: t}}, store: out, retries: 0}}}}\n"
+            "connections: {{shop: {{url: '{url}'}}}}\n\
+             flows: {{a: {{home: {{connection: shop, table: t}}, store: out, retries: 0}}}}\n"
         ));
         let ran = sandbox.run_with(variables, &["check"]);
         assert_eq!(ran.code, 1, "{}", ran.text);
@@ -498,7 +524,9 @@ fn only_whole_secrets_are_covered_in_what_servers_say() {
 #[test]
 fn a_variable_that_is_not_set_is_said_by_its_name() {
     let sandbox = Sandbox::new(
-        "connections: {s: {url: '${SHOP_URL}'}, t: {url: 'sqlite:${SHOP_FILE}'}}\nflows:\n  f: {home: {connection: s, table: t}, store: out/f}\n  g: {home: out/f, store: {connection: t, table: u}}\n",
+        "connections: {s: {url: '${SHOP_URL}'}, t: {url: 'sqlite:${SHOP_FILE}'}}\nflows:\n  \
+         f: {home: {connection: s, table: t}, store: out/f}\n  \
+         g: {home: out/f, store: {connection: t, table: u}}\n",
     );
     lite(&sandbox);
     let set = [("SHOP_URL", "sqlite:a.db"), ("SHOP_FILE", "b.db")];
@@ -600,7 +628,8 @@ fn an_empty_variable_makes_no_other_path() {
         "sqlite:${A}${B}",
     ] {
         let sandbox = Sandbox::new(&format!(
-            "connections: {{s: {{url: '{url}'}}}}\nflows: {{n: {{home: {{connection: s, table: t}}, store: out}}}}\n"
+            "connections: {{s: {{url: '{url}'}}}}\nflows: {{n: {{home: {{connection: s, table: \
+             t}}, store: out}}}}\n"
         ));
         let ran = sandbox.run_with(&[("OUT", ""), ("A", ""), ("B", "")], &["build"]);
         assert!(
@@ -634,7 +663,9 @@ fn no_text_is_shown_before_the_secrets_of_the_file_of_variables_are_known() {
     ];
     for (number, line) in uses.iter().enumerate() {
         let sandbox = Sandbox::new(&format!(
-            "options: {{env_file: my.env}}\n{line}connections:\n  shop: {{url: 'postgres://bob:${{PW}}@127.0.0.1:1/db'}}\n  other: {{url: '${{URL}}'}}\n\
+            "options: {{env_file: my.env}}\n{line}connections:\n  \
+             shop: {{url: 'postgres://bob:${{PW}}@127.0.0.1:1/db'}}\n  \
+             other: {{url: '${{URL}}'}}\n\
              flows:\n  a: {{home: home, store: out}}\n"
         ));
         sandbox.sample("north", "home/a.parquet");

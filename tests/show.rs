@@ -11,7 +11,8 @@ fn chain() -> Sandbox {
     let sandbox = Sandbox::numbers();
     sandbox.write(
         "hygge.yml",
-        "name: p\nflows:\n  a: {home: home, store: out/a, tags: [x]}\n  b-b: {home: {flow: a}, store: out/b}\n  \
+        "name: p\nflows:\n  a: {home: home, store: out/a, tags: [x]}\n  \
+         b-b: {home: {flow: a}, store: out/b}\n  \
          c: {home: out/b, store: out/c, needs: [a]}\n  d: {home: out/b, store: out/d}\n",
     );
     sandbox
@@ -52,7 +53,8 @@ fn why_says_what_differs() {
     sandbox.write("out/a/00000000000000000002.parquet", "mine");
     sandbox.write(
         "hygge.yml",
-        "name: p\nflows:\n  a: {home: home, store: {path: out/a, rows_per_file: 500, file_pattern: \"{stem}_{sequence}.parquet\"}}\n",
+        "name: p\nflows:\n  a: {home: home, store: {path: out/a, rows_per_file: 500, file_pattern: \
+         \"{stem}_{sequence}.parquet\"}}\n",
     );
     why("everything is different");
     insta::assert_snapshot!("why", without_times(&shown));
@@ -86,7 +88,8 @@ fn parquet(sandbox: &Sandbox, name: &str, columns: &str) {
     let path = sandbox.path(name);
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let lines = format!(
-        "import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({columns}), sys.argv[1])"
+        "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+         pq.write_table(pa.table({columns}), sys.argv[1])"
     );
     let ran = peers::run(&lines, &[path.as_os_str()]);
     assert_success(&ran);
@@ -130,7 +133,8 @@ fn columns_that_came_went_or_changed_are_named() {
         );
         for arguments in [&["why", "a"][..], &["build", "--dry-run"], &["build"]] {
             let text = sandbox.run(arguments).text;
-            let named = "the columns changed: gone is gone; n was int32, and is int64; s.out is gone; s.new (int64) is new; came (double) is new";
+            let named = "the columns changed: gone is gone; n was int32, and is int64; s.out is \
+                         gone; s.new (int64) is new; came (double) is new";
             assert!(text.contains(named), "{arguments:?}: {text}");
         }
         let fresh = sandbox.run(&["why", "a"]).text;
@@ -197,7 +201,8 @@ fn columns_of_a_table_that_came_went_or_changed_are_named() {
             let text = sandbox.run(&["why", "a"]).text;
             let named = match (store, is_old) {
                 ("out", false) => {
-                    "the columns changed: gone is gone; n was INTEGER, and is TEXT; came (REAL) is new"
+                    "the columns changed: gone is gone; n was INTEGER, and is TEXT; came (REAL) is \
+                     new"
                 }
                 ("out", true) => "the columns changed: gone is gone; came is new",
                 _ => "the columns changed: gone is gone; came (REAL) is new",
@@ -219,7 +224,10 @@ fn another_database_is_said_in_words() {
     sandbox.write("hygge.yml", other.config(flow));
     let text = sandbox.run(&["why", "a"]).text;
     assert!(
-        text.contains("home.database is another than it was: the kind, the host, the port, the name or the path of its connection"),
+        text.contains(
+            "home.database is another than it was: the kind, the host, the port, the name or the \
+             path of its connection"
+        ),
         "{text}"
     );
 }
@@ -228,7 +236,8 @@ fn another_database_is_said_in_words() {
 fn the_history_is_asked_by_what_selects_flows() {
     let config = |entities: &str| {
         format!(
-            "name: p\nflows:\n  l: {{home: in, store: out, entities: [{entities}]}}\n  m: {{home: in/a, store: m}}\n"
+            "name: p\nflows:\n  l: {{home: in, store: out, entities: [{entities}]}}\n  \
+             m: {{home: in/a, store: m}}\n"
         )
     };
     let sandbox = Sandbox::new(&config("a, b"));

@@ -30,7 +30,10 @@ fn months(database: &Database) {
 }
 
 fn project(database: &Database, slice: &str, probe: &str) -> Sandbox {
-    database.project(&format!("  a:\n    home: {{connection: shop, table: orders, slice: {slice}{probe}}}\n    store: out\n"))
+    database.project(&format!(
+        "  a:\n    home: {{connection: shop, table: orders, slice: {slice}{probe}}}\n    \
+         store: out\n"
+    ))
 }
 
 const BY_MONTH: &str = "{column: at, by: month}";
@@ -121,7 +124,10 @@ fn what_came_elsewhere_is_left_to_the_next_build(kind: Kind) {
     months(&database);
     let sandbox = project(&database, BY_MONTH, PROBE);
     built(&sandbox, &[]);
-    database.run("UPDATE orders SET name = 'new'; INSERT INTO orders VALUES (20, '2024-03-03', 'new'), (21, '2025-01-01', 'new')");
+    database.run(
+        "UPDATE orders SET name = 'new'; INSERT INTO orders \
+         VALUES (20, '2024-03-03', 'new'), (21, '2025-01-01', 'new')",
+    );
     database.run("DELETE FROM orders WHERE id = 7");
     built(&sandbox, &["a", "--slice", "2024-09"]);
     assert_eq!(read_again(&sandbox), [9]);
@@ -226,7 +232,8 @@ fn a_table_of_slices_is_filled_anew(kind: Kind) {
     let database = Database::new(kind);
     months(&database);
     let sandbox = database.project(&format!(
-        "  a:\n    home: {{connection: shop, table: orders, slice: {BY_MONTH}{PROBE}}}\n    store: {{connection: shop, table: copy}}\n"
+        "  a:\n    home: {{connection: shop, table: orders, slice: {BY_MONTH}{PROBE}}}\n    \
+         store: {{connection: shop, table: copy}}\n"
     ));
     built(&sandbox, &[]);
     database.run("UPDATE orders SET name = 'new'");

@@ -33,7 +33,8 @@ fn changes(kind: Kind) -> [Change; 4] {
             "ALTER TABLE t DROP COLUMN v, ADD COLUMN v float DEFAULT 1.5",
         ],
         Kind::Sqlite => [
-            "ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t ADD COLUMN v text; UPDATE t SET v = w; ALTER TABLE t DROP COLUMN w",
+            "ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t ADD COLUMN v text; \
+             UPDATE t SET v = w; ALTER TABLE t DROP COLUMN w",
             "ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v real DEFAULT 1.5",
         ],
     };
@@ -153,7 +154,8 @@ fn is_waited_for(database: &Database) -> bool {
             "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 't'::regclass"
         }
         _ => {
-            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state LIKE 'Waiting for table metadata lock%'"
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() \
+             AND state LIKE 'Waiting for table metadata lock%'"
         }
     };
     database.ask(asked) != "0"
@@ -174,17 +176,21 @@ fn a_table_that_is_read_is_not_changed_meanwhile(kind: Kind) {
         _ => (
             "SELECT GET_LOCK(database(), 0)",
             "get_lock(database(), 100)",
-            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state = 'User lock'",
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() \
+             AND state = 'User lock'",
             "SET lock_wait_timeout = 0",
         ),
     };
-    let sandbox = database
-        .project(&format!("  a: {{home: {{connection: shop, query: 'select id, v, {pass} as gate from t order by id'}}, store: out}}\n"));
+    let sandbox = database.project(&format!(
+        "  a: {{home: {{connection: shop, query: 'select id, v, {pass} as gate from t order by \
+         id'}}, store: out}}\n"
+    ));
     let mut other = database.session();
     other.say(shut);
     let is_shut = match kind {
         Kind::Postgres => {
-            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = current_database()"
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+             WHERE locktype = 'advisory' AND datname = current_database()"
         }
         _ => "SELECT coalesce(is_used_lock(database()), 0)",
     };

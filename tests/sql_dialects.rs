@@ -15,11 +15,16 @@ fn lines(sandbox: &Sandbox, store: &str) -> Vec<String> {
 #[test]
 fn the_sql_of_a_home_means_what_the_server_says() {
     let database = Database::new(Kind::MySql);
-    database.run("CREATE TABLE t (id integer PRIMARY KEY, a integer, b integer); INSERT INTO t VALUES (1, 1, 0), (2, 0, 1), (3, 0, 0)");
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, a integer, b integer); \
+         INSERT INTO t VALUES (1, 1, 0), (2, 0, 1), (3, 0, 0)",
+    );
     let home = "home: {connection: shop, table: t, where: \"a = 1 || b = 1\"}";
     let flows = format!(
-        "  a: {{{home}, store: a}}\n  b: {{{home}, needs: a, store: {{connection: shop, table: copy}}}}\n  c: {{{home}, needs: b, store: c}}\n  \
-           d: {{home: {{connection: shop, query: \"select @@sql_mode as mode, @@time_zone as zone\"}}, needs: c, store: d}}\n"
+        "  a: {{{home}, store: a}}\n  b: {{{home}, needs: a, store: {{connection: shop, table: \
+           copy}}}}\n  c: {{{home}, needs: b, store: c}}\n  \
+           d: {{home: {{connection: shop, query: \"select @@sql_mode as mode, @@time_zone as \
+           zone\"}}, needs: c, store: d}}\n"
     );
     for pool in [1, 4] {
         let sandbox = Sandbox::new(
@@ -55,19 +60,27 @@ fn the_sql_of_a_store_means_what_the_server_says() {
     let server = Server::with_options(Kind::MySql, &["--sql-mode=ANSI,NO_BACKSLASH_ESCAPES"]);
     let database = server.database();
     database.run(
-        "CREATE TABLE t (id integer PRIMARY KEY, name varchar(20), v float); INSERT INTO t VALUES (1, 'ab\\', 1.5), (2, 'c\\''d', 2.5)",
+        "CREATE TABLE t (id integer PRIMARY KEY, name varchar(20), v float); \
+         INSERT INTO t VALUES (1, 'ab\\', 1.5), (2, 'c\\''d', 2.5)",
     );
     let sandbox = database.project(
         "  a: {home: {connection: shop, table: t}, store: a}\n  \
-           b: {home: {flow: a}, mode: merge, store: {connection: shop, table: copy, key: id, columns: {v: real}, \
-               delete_where: \"\\\"name\\\" = 'a' || 'b\\\\'\"}}\n",
+           b: {home: {flow: a}, mode: merge, store: {connection: shop, table: copy, key: id, \
+           columns: {v: real}, \
+           delete_where: \"\\\"name\\\" = 'a' || 'b\\\\'\"}}\n",
     );
     built(&sandbox);
     assert_eq!(
         database.ask("SELECT id, name, v FROM copy"),
         database.ask("SELECT id, name, v FROM t WHERE id = 2")
     );
-    assert_eq!(database.ask("SELECT data_type FROM information_schema.columns WHERE table_name = 'copy' AND column_name = 'v'"), "float");
+    assert_eq!(
+        database.ask(
+            "SELECT data_type FROM information_schema.columns WHERE table_name = 'copy' \
+             AND column_name = 'v'"
+        ),
+        "float"
+    );
 }
 
 /// What a backslash means is not the same in each session.
@@ -81,11 +94,15 @@ fn a_name_with_a_backslash_is_found_in_any_mode() {
     ] {
         let server = Server::with_options(Kind::MySql, &[&format!("--sql-mode={mode}")]);
         let database = server.database();
-        database
-            .run("CREATE TABLE `a\\b'c``d\\\\` (id integer PRIMARY KEY, `x\\y` varchar(20)); INSERT INTO `a\\b'c``d\\\\` VALUES (1, 'z')");
+        database.run(
+            "CREATE TABLE `a\\b'c``d\\\\` (id integer PRIMARY KEY, `x\\y` varchar(20)); \
+             INSERT INTO `a\\b'c``d\\\\` VALUES (1, 'z')",
+        );
         let sandbox = database.project(
-            "  a: {home: {connection: shop, table: '\"a\\b''c`d\\\\\"', probe: {columns: ['x\\y']}}, store: out}\n  \
-               b: {home: out, needs: a, store: {connection: shop, table: '\"e\\f''\"'}}\n  c: {home: {connection: shop, table: '\"e\\f''\"'}, needs: b, store: again}\n",
+            "  a: {home: {connection: shop, table: '\"a\\b''c`d\\\\\"', probe: {columns: \
+               ['x\\y']}}, store: out}\n  \
+               b: {home: out, needs: a, store: {connection: shop, table: '\"e\\f''\"'}}\n  \
+               c: {home: {connection: shop, table: '\"e\\f''\"'}, needs: b, store: again}\n",
         );
         built(&sandbox);
         for store in ["out", "again"] {
@@ -105,13 +122,19 @@ fn a_name_with_a_backslash_is_found_in_any_mode() {
 #[test]
 fn values_of_mysql_as_texts_are_exact() {
     let database = Database::new(Kind::MySql);
-    database.run("CREATE TABLE t (id integer PRIMARY KEY, b bit(8), w bit(64), y year, t tinyint(1) unsigned, u bigint unsigned, s set('a', 'b'), d datetime(6))");
     database.run(
-        "INSERT INTO t VALUES (1, 0, 0, 0, 200, 18446744073709551615, '', '2026-01-01 00:00:00.000001'), \
-         (2, 5, 18446744073709551615, 2155, 1, 0, 'a,b', '2026-01-01 00:00:00.5'), (3, 255, 256, 1901, 0, 1, 'b', '9999-12-31 23:59:59.999999')",
+        "CREATE TABLE t (id integer PRIMARY KEY, b bit(8), w bit(64), y year, t tinyint(1) \
+         unsigned, u bigint unsigned, s set('a', 'b'), d datetime(6))",
+    );
+    database.run(
+        "INSERT INTO t VALUES (1, 0, 0, 0, 200, 18446744073709551615, '', '2026-01-01 \
+         00:00:00.000001'), \
+         (2, 5, 18446744073709551615, 2155, 1, 0, 'a,b', '2026-01-01 00:00:00.5'), (3, 255, 256, \
+         1901, 0, 1, 'b', '9999-12-31 23:59:59.999999')",
     );
     let sandbox = database.project(
-        "  a: {home: {connection: shop, table: t, types: {b: text, w: text, y: text, t: text, u: text, s: text}}, store: a}\n  \
+        "  a: {home: {connection: shop, table: t, types: {b: text, w: text, y: text, t: text, u: \
+           text, s: text}}, store: a}\n  \
            q: {home: {connection: shop, query: \"select id, t, u, y from t\"}, store: q}\n",
     );
     built(&sandbox);
@@ -164,10 +187,14 @@ fn a_probe_tells_all_values_apart() {
     for (kind, declared, before, after) in changes {
         let database = Database::new(kind);
         if declared.contains("folded") {
-            database.run("CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+            database.run(
+                "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', \
+                 deterministic = false)",
+            );
         }
         database.run(&format!(
-            "CREATE TABLE t (id integer PRIMARY KEY, v {declared}, w {declared}); INSERT INTO t VALUES (1, {before}, {before})"
+            "CREATE TABLE t (id integer PRIMARY KEY, v {declared}, w {declared}); \
+             INSERT INTO t VALUES (1, {before}, {before})"
         ));
         if database.ask(&format!("SELECT count(*) FROM t WHERE v = {before}")) == "1"
             && declared == "double"
@@ -182,7 +209,8 @@ fn a_probe_tells_all_values_apart() {
         for columns in ["[v]", "[v, w]"] {
             database.run(&format!("UPDATE t SET v = {before}"));
             let sandbox = database.project(&format!(
-                "  a: {{home: {{connection: shop, table: t, columns: [id], probe: {{columns: {columns}}}{on_mismatch}}}, store: out}}\n"
+                "  a: {{home: {{connection: shop, table: t, columns: [id], probe: {{columns: \
+                 {columns}}}{on_mismatch}}}, store: out}}\n"
             ));
             built(&sandbox);
             assert_eq!(
@@ -248,7 +276,8 @@ fn texts_of_sqlite_that_are_none_are_refused() {
                   db.execute(\"PRAGMA encoding = 'UTF-16le'\")\n\
                   db.execute('CREATE TABLE t (id integer PRIMARY KEY, v text)')\n\
                   db.execute('INSERT INTO t VALUES (1, ?), (2, ?)', ('é 😀', ''))\n\
-                  db.execute(\"INSERT INTO t VALUES (3, CAST(x'61003dd86200' AS TEXT))\") if sys.argv[2] == 'half' else None\n\
+                  db.execute(\"INSERT INTO t VALUES (3, CAST(x'61003dd86200' AS TEXT))\") if \
+                  sys.argv[2] == 'half' else None\n\
                   db.execute('CREATE TABLE n (id integer)')\n\
                   db.execute('INSERT INTO n VALUES (1)')\n";
     for half in ["whole", "half"] {
@@ -261,7 +290,8 @@ fn texts_of_sqlite_that_are_none_are_refused() {
         );
         let config = |home: &str| {
             format!(
-                "connections: {{shop: {{url: 'sqlite:{}'}}}}\nflows: {{a: {{home: {{connection: shop, {home}}}, store: out}}}}\n",
+                "connections: {{shop: {{url: 'sqlite:{}'}}}}\n\
+                 flows: {{a: {{home: {{connection: shop, {home}}}, store: out}}}}\n",
                 file.display()
             )
         };
@@ -284,7 +314,9 @@ fn texts_of_sqlite_that_are_none_are_refused() {
                   db.execute('CREATE TABLE t (id integer, name text)')\n\
                   db.execute('INSERT INTO t VALUES (1, 2)')\n\
                   db.execute('PRAGMA writable_schema = on')\n\
-                  db.execute(\"UPDATE sqlite_master SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) WHERE name = 't'\")\n";
+                  db.execute(\"UPDATE sqlite_master \
+                  SET sql = CAST(replace(CAST(sql AS BLOB), 'name', x'6e61ff65') AS TEXT) \
+                  WHERE name = 't'\")\n";
     assert!(
         peers::run(script, &[database.file().as_os_str()])
             .status
@@ -368,7 +400,8 @@ fn no_sql_of_a_config_changes_a_row() {
         ];
         for fields in stores {
             let flows = format!(
-                "  a: {{home: {{connection: shop, table: victim, watermark: {{column: a}}}}, mode: merge, \
+                "  a: {{home: {{connection: shop, table: victim, watermark: {{column: a}}}}, mode: \
+                 merge, \
                  store: {{connection: shop, table: copy, key: a, {fields}}}}}\n"
             );
             let ran = database.project(&flows).build(&[]);
@@ -388,11 +421,13 @@ mod parameters {
             let database = Database::new(Kind::MySql);
             let name = "sm\u{f8}r \u{1d11e} \u{20ac}";
             database.run(&format!(
-                "SET time_zone = '+00:00'; CREATE TABLE t (id integer PRIMARY KEY, at timestamp(6), name varchar(40)) CHARACTER SET utf8mb4; \
+                "SET time_zone = '+00:00'; CREATE TABLE t (id integer PRIMARY KEY, at \
+                 timestamp(6), name varchar(40)) CHARACTER SET utf8mb4; \
                  INSERT INTO t VALUES (1, '2026-01-02 03:04:05', '{name}')"
             ));
             let flows = "  a: {home: {connection: shop, table: t}, store: a}\n  \
-                         b: {home: {flow: a}, store: {connection: shop, table: copy, columns: {name: varchar(40)}}}\n";
+                         b: {home: {flow: a}, store: {connection: shop, table: copy, columns: \
+                         {name: varchar(40)}}}\n";
             let mut plain = None;
             for query in [
                 "",
@@ -451,13 +486,19 @@ mod days_and_months {
             let database = Database::new(Kind::Postgres);
             database.run(
                 "CREATE TABLE t (id integer PRIMARY KEY, d date, r daterange); \
-                 INSERT INTO t VALUES (1, '2026-02-03', '[2026-02-03,2026-02-05)'), (2, '2026-03-02', '[2026-03-02,2026-03-05)'); \
-                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = %L', current_database(), 'SQL, DMY'); END $$",
+                 INSERT INTO t VALUES (1, '2026-02-03', '[2026-02-03,2026-02-05)'), (2, \
+                 '2026-03-02', '[2026-03-02,2026-03-05)'); \
+                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I \
+                 SET datestyle = %L', current_database(), 'SQL, DMY'); END $$",
             );
-            let flows = "  a: {home: {connection: shop, table: t, where: \"d = '03/02/2026'\"}, store: a}\n  \
-                         b: {home: {connection: shop, query: \"select *, '03/02/2026'::date as s from t where d = '03/02/2026'\"}, store: b}\n  \
-                         c: {home: {connection: shop, table: t, watermark: {column: id}}, mode: merge, \
-                             store: {connection: shop, table: copy, key: id, delete_where: \"d = '03/02/2026'\"}}\n";
+            let flows = "  a: {home: {connection: shop, table: t, where: \"d = '03/02/2026'\"}, \
+                         store: a}\n  \
+                         b: {home: {connection: shop, query: \"select *, '03/02/2026'::date as s \
+                         from t where d = '03/02/2026'\"}, store: b}\n  \
+                         c: {home: {connection: shop, table: t, watermark: {column: id}}, mode: \
+                         merge, \
+                         store: {connection: shop, table: copy, key: id, delete_where: \"d = \
+                         '03/02/2026'\"}}\n";
             let pooler = Pooler::start(&[]);
             for database in [&database, &database.by(&pooler.port)] {
                 let sandbox = database.project(flows);
@@ -478,7 +519,8 @@ mod days_and_months {
         #[test]
         fn are_in_the_order_of_the_url() {
             let database = Database::new(Kind::Postgres);
-            let flows = "  a: {home: {connection: shop, query: \"select '03/02/2026'::date as d\"}, store: a}\n";
+            let flows = "  a: {home: {connection: shop, query: \"select '03/02/2026'::date as \
+                         d\"}, store: a}\n";
             let url = database.url() + "?options=-c%20datestyle=SQL,DMY";
             let sandbox = Sandbox::new(&database.config(flows).replace(&database.url(), &url));
             built(&sandbox);
@@ -533,7 +575,8 @@ fn a_database_that_is_not_for_writing_is_refused_by_name() {
     ] {
         let config = format!(
             "connections:\n  shop: {{url: '{file}'}}\n  other: {{url: '{url}'}}\nflows:\n  \
-             a: {{home: {{connection: shop, table: t}}, store: {{connection: other, table: copy}}}}\n"
+             a: {{home: {{connection: shop, table: t}}, store: {{connection: other, table: \
+             copy}}}}\n"
         );
         let sandbox = Sandbox::new(&config);
         for arguments in [["check"].as_slice(), &["build", "--dry-run"], &["build"]] {

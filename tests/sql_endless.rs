@@ -124,9 +124,11 @@ fn a_load_ends_when_it_is_told_to() {
     database.run(
         "create table full (id integer primary key); create table other (x); \
          create trigger without_end after insert on full begin \
-         insert into other with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c; end",
+         insert into other with recursive c(x) as (select 1 union all select x + 1 from c) select \
+         count(*) from c; end",
     );
-    let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: full}, retries: 0}\n";
+    let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: full}, \
+                 retries: 0}\n";
     let sandbox = database.project(flows);
     let running = sandbox.start(&[]);
     wait_until("the load", || running.processor_time() > 50);
@@ -155,7 +157,8 @@ fn what_a_view_may_not_call_is_named() {
     let database = database();
     database.run(
         "create view innocent as select id, abs(id) as a from t; \
-         create view loads as select load_extension('/tmp/x') as x, id from t; create view behind as select id, x from loads",
+         create view loads as select load_extension('/tmp/x') as x, id from t; create view behind \
+         as select id, x from loads",
     );
     for view in ["loads", "behind"] {
         let sandbox = project(&database, &format!("table: {view}"), "", "");
@@ -173,10 +176,16 @@ fn what_a_view_may_not_call_is_named() {
     }
     let ran = project(&database, "table: innocent", "", "").build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
-    database
-        .run("create table full (id integer primary key); create trigger calls after insert on full begin select load_extension('x'); end");
-    let ran =
-        database.project("  a: {home: {connection: shop, table: t}, store: {connection: shop, table: full}, retries: 0}\n").build(&[]);
+    database.run(
+        "create table full (id integer primary key); create trigger calls after insert on full \
+         begin select load_extension('x'); end",
+    );
+    let ran = database
+        .project(
+            "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: full}, \
+             retries: 0}\n",
+        )
+        .build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     for word in [
         "unsafe use of load_extension()",

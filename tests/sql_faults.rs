@@ -49,10 +49,12 @@ fn slow_home(kind: Kind) -> &'static str {
 fn queries(database: &Database) -> Vec<String> {
     let asked = match database.kind {
         Kind::Postgres => {
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hygge' AND state = 'active'"
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'hygge' AND state = 'active'"
         }
         _ => {
-            "SELECT id FROM information_schema.processlist WHERE db = database() AND info LIKE '%sleep((select%' AND id <> connection_id()"
+            "SELECT id FROM information_schema.processlist WHERE db = database() \
+             AND info LIKE '%sleep((select%' AND id <> connection_id()"
         }
     };
     database.ask(asked).lines().map(String::from).collect()
@@ -269,7 +271,8 @@ fn a_silent_server_is_not_waited_for_long(kind: Kind) {
         "mysql"
     };
     let sandbox = Sandbox::new(&format!(
-        "connections: {{shop: {{url: '{scheme}://u@127.0.0.1:{port}/d', connect_timeout: 1s}}}}\nflows:\n{}",
+        "connections: {{shop: {{url: '{scheme}://u@127.0.0.1:{port}/d', connect_timeout: 1s}}}}\n\
+         flows:\n{}",
         flow("table: t", ", retries: 0")
     ));
     let ran = sandbox.build(&[]);
@@ -300,7 +303,8 @@ fn what_may_pass_is_tried_again(kind: Kind) {
         _ => {
             database.run(
                 "DELIMITER //\nCREATE FUNCTION fail(code int) RETURNS int BEGIN \
-                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = code, MESSAGE_TEXT = 'no'; RETURN 1; END //",
+                 SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = code, MESSAGE_TEXT = 'no'; RETURN 1; \
+                 END //",
             );
             let passing: &[&str] = &[
                 "1020", "1040", "1203", "1205", "1213", "1226", "1412", "1614", "1637", "1927",
@@ -311,7 +315,8 @@ fn what_may_pass_is_tried_again(kind: Kind) {
     };
     let flow = |code: &&str| {
         format!(
-            "  f{code}: {{home: {{connection: shop, query: \"select fail('{code}') as f\"}}, store: out/f{code}, retries: 1}}\n"
+            "  f{code}: {{home: {{connection: shop, query: \"select fail('{code}') as f\"}}, \
+             store: out/f{code}, retries: 1}}\n"
         )
     };
     let ran = database
@@ -338,8 +343,10 @@ fn what_may_pass_is_tried_again(kind: Kind) {
 fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
     let (server, database, killing) = match kind {
         Kind::Postgres => {
-            let killing = "select count(pg_terminate_backend(pid)) as n from pg_stat_activity where application_name = ''hygge'' \
-                           and datname = current_database() and pid <> pg_backend_pid() and state = ''idle''";
+            let killing = "select count(pg_terminate_backend(pid)) as n from pg_stat_activity \
+                           where application_name = ''hygge'' \
+                           and datname = current_database() and pid <> pg_backend_pid() and state \
+                           = ''idle''";
             (None, Database::new(kind), killing)
         }
         _ => {
@@ -351,7 +358,8 @@ fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
     database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
     let flow = |name: &str, needs: &str| {
         format!(
-            "  {name}: {{home: {{connection: shop, table: t}}, needs: [{needs}], store: {name}, retries: 0}}\n"
+            "  {name}: {{home: {{connection: shop, table: t}}, needs: [{needs}], store: {name}, \
+             retries: 0}}\n"
         )
     };
     let flows = [
@@ -364,7 +372,8 @@ fn sessions_that_died_unused_cost_no_retry(kind: Kind) {
     ]
     .concat();
     let killer = format!(
-        "  d: {{home: {{connection: shop, query: '{killing}'}}, needs: [a, b, c], store: d, retries: 0}}\n"
+        "  d: {{home: {{connection: shop, query: '{killing}'}}, needs: [a, b, c], store: d, \
+         retries: 0}}\n"
     );
     let ran = database.project(&(flows + &killer)).build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
@@ -396,10 +405,12 @@ fn a_restart_fails_only_who_had_a_session(kind: Kind) {
 fn is_locked(database: &Database) -> bool {
     let asked = match database.kind {
         Kind::Postgres => {
-            "SELECT count(*) FROM pg_locks WHERE mode IN ('AccessExclusiveLock', 'ExclusiveLock') AND granted AND relation = 'numbers'::regclass"
+            "SELECT count(*) FROM pg_locks WHERE mode IN ('AccessExclusiveLock', 'ExclusiveLock') \
+             AND granted AND relation = 'numbers'::regclass"
         }
         _ => {
-            "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND info LIKE 'SELECT SLEEP(%'"
+            "SELECT count(*) FROM information_schema.processlist WHERE db = database() \
+             AND info LIKE 'SELECT SLEEP(%'"
         }
     };
     database.ask(asked) != "0"
@@ -429,10 +440,12 @@ fn with_a_locked_store(
     let waiting = || {
         let asked = match kind {
             Kind::Postgres => {
-                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'COPY%'"
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+                 AND wait_event_type = 'Lock' AND query LIKE 'COPY%'"
             }
             _ => {
-                "SELECT id FROM information_schema.processlist WHERE db = database() AND info LIKE 'INSERT INTO%' AND id <> connection_id()"
+                "SELECT id FROM information_schema.processlist WHERE db = database() \
+                 AND info LIKE 'INSERT INTO%' AND id <> connection_id()"
             }
         };
         database

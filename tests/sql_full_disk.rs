@@ -105,9 +105,11 @@ mod sqlite {
         ints(&sandbox, "home/a.parquet", 0..10);
         ints(&sandbox, "more/b.parquet", 10..200_000);
         let (_, text) = sandbox.with_mounts(
-            "mkdir disk && mount -t tmpfs -o size=400k none disk && \"$0\" build && cp more/b.parquet home && \
+            "mkdir disk && mount -t tmpfs -o size=400k none disk && \"$0\" build && cp \
+             more/b.parquet home && \
              \"$0\" build --format json; echo \"code $?\"; cp -r disk full; \
-             mount -o remount,size=100m none disk && \"$0\" build --format json; echo \"then $?\"; cp -r disk saved",
+             mount -o remount,size=100m none disk && \"$0\" build --format json; echo \"then $?\"; \
+             cp -r disk saved",
         );
         let (first, then) = text
             .split_once("code 1\n")
@@ -127,7 +129,8 @@ mod sqlite {
             "its parts were staged: {text}"
         );
         let asked = "import sqlite3, sys\nfor (row,) in sqlite3.connect(sys.argv[1]).execute(\n\
-                     'SELECT count(*) || \" \" || count(DISTINCT id) FROM numbers UNION ALL SELECT row_count FROM hygge_receipts'): print(row)";
+                     'SELECT count(*) || \" \" || count(DISTINCT id) FROM numbers UNION ALL \
+                     SELECT row_count FROM hygge_receipts'): print(row)";
         for (folder, wanted) in [
             ("full", "10 10\n10\n"),
             ("saved", "200000 200000\n200000\n"),

@@ -85,10 +85,14 @@ fn names_need_not_be_tame(kind: Kind) {
     let database = Database::new(kind);
     let table = database.quoted("we\"ird; drop table x");
     let column = database.quoted("a `b` \"c\" 'd' --");
-    database.run(&format!("CREATE TABLE x (id integer); CREATE TABLE {table} (id integer PRIMARY KEY, {column} varchar(9))"));
+    database.run(&format!(
+        "CREATE TABLE x (id integer); CREATE TABLE {table} (id integer PRIMARY KEY, {column} \
+         varchar(9))"
+    ));
     database.run(&format!("INSERT INTO {table} VALUES (1, 'it''s')"));
     let sandbox = database.project(
-        "  a:\n    home: {connection: shop, table: 'we\"ird; drop table x', probe: {columns: [\"a `b` \\\"c\\\" 'd' --\"]}}\n    store: out\n",
+        "  a:\n    home: {connection: shop, table: 'we\"ird; drop table x', probe: {columns: [\"a \
+         `b` \\\"c\\\" 'd' --\"]}}\n    store: out\n",
     );
     built(&sandbox);
     let found = peers::rows(&sandbox.path("out"));
@@ -139,7 +143,8 @@ fn only_slices_that_changed_are_read(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 60);
     let sandbox = database.project(
-        "  a:\n    home: {connection: shop, table: orders, probe: {columns: [name]}, slice: {column: at, by: month}}\n    store: out\n",
+        "  a:\n    home: {connection: shop, table: orders, probe: {columns: [name]}, slice: \
+         {column: at, by: month}}\n    store: out\n",
     );
     assert_eq!(made(&built(&sandbox)), (12, 0));
     assert_eq!(lines(&sandbox, "out").len(), 60);
@@ -167,7 +172,8 @@ fn a_slice_of_rows_without_a_value_is_read_too(kind: Kind) {
     database.run("INSERT INTO orders VALUES (13, 'none', NULL)");
     for probe in ["probe: {columns: [id]}", "probe: {every: 100d}"] {
         let sandbox = database.project(&format!(
-            "  a:\n    home: {{connection: shop, table: orders, slice: {{column: at, by: year}}, {probe}}}\n    store: out\n"
+            "  a:\n    home: {{connection: shop, table: orders, slice: {{column: at, by: year}}, \
+             {probe}}}\n    store: out\n"
         ));
         assert_eq!(made(&built(&sandbox)), (2, 0));
         assert_eq!(lines(&sandbox, "out").last().expect("a row"), "13|none|");
@@ -181,7 +187,8 @@ fn keys_are_sliced_by_fixed_multiples(kind: Kind) {
     orders(&database, 25);
     database.run("INSERT INTO orders VALUES (-3, 'below zero', '2024-01-01')");
     let sandbox = database.project(
-        "  a:\n    home: {connection: shop, table: orders, probe: {columns: [name]}, slice: {column: id, by: 10}}\n    store: out\n",
+        "  a:\n    home: {connection: shop, table: orders, probe: {columns: [name]}, slice: \
+         {column: id, by: 10}}\n    store: out\n",
     );
     assert_eq!(made(&built(&sandbox)), (4, 0));
     database.run("DELETE FROM orders WHERE id IN (1, 2)");
@@ -199,8 +206,10 @@ fn queries_columns_and_conditions(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 30);
     let sandbox = database.project(
-        "  a: {home: {connection: shop, query: 'select name, id as number from orders where id > 27 -- the last ones', probe: {columns: [name]}}, store: a}\n  \
-           b: {home: {connection: shop, table: orders, columns: [at, id], where: 'id <= 2 -- the first', probe: {columns: [name]}}, store: b}\n",
+        "  a: {home: {connection: shop, query: 'select name, id as number from orders where id > \
+           27 -- the last ones', probe: {columns: [name]}}, store: a}\n  \
+           b: {home: {connection: shop, table: orders, columns: [at, id], where: 'id <= 2 -- the \
+           first', probe: {columns: [name]}}, store: b}\n",
     );
     built(&sandbox);
     let mut found = lines(&sandbox, "a");
@@ -222,7 +231,8 @@ fn an_empty_table_has_its_columns(kind: Kind) {
     database.run("DELETE FROM orders");
     let sandbox = database.project(
         "  a: {home: {connection: shop, table: orders, probe: {columns: [id]}}, store: a}\n  \
-           b: {home: {connection: shop, table: orders, probe: {columns: [id]}, slice: {column: at, by: month}}, store: b}\n",
+           b: {home: {connection: shop, table: orders, probe: {columns: [id]}, slice: {column: at, \
+           by: month}}, store: b}\n",
     );
     built(&sandbox);
     for store in ["a", "b"] {
@@ -251,7 +261,10 @@ fn another_column_makes_it_stale(kind: Kind) {
 fn without_a_probe_it_is_read_each_time(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 3);
-    let sandbox = database.project("  a: {home: {connection: shop, table: orders}, store: out}\n  b: {home: {flow: a}, store: b}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: orders}, store: out}\n  \
+         b: {home: {flow: a}, store: b}\n",
+    );
     built(&sandbox);
     let again = built(&sandbox);
     if kind == Kind::Sqlite {
@@ -288,7 +301,8 @@ fn a_probe_of_time_and_one_of_a_query(kind: Kind) {
     database.run("CREATE TABLE changes (version integer); INSERT INTO changes VALUES (1)");
     let sandbox = database.project(
         "  a: {home: {connection: shop, table: orders, probe: {every: 100d}}, store: a}\n  \
-           b: {home: {connection: shop, table: orders, probe: {query: 'select version from changes'}}, store: b}\n",
+           b: {home: {connection: shop, table: orders, probe: {query: 'select version from \
+           changes'}}, store: b}\n",
     );
     built(&sandbox);
     database.run("UPDATE orders SET name = 'x'");
@@ -334,7 +348,8 @@ fn what_is_not_there_is_named(kind: Kind) {
         ),
         ("table: orders, probe: {columns: [Id]}", "did you mean id?"),
         (
-            "table: orders, watermark: {column: at, primary_key: [ID]}}, mode: append, options: {retries: 0",
+            "table: orders, watermark: {column: at, primary_key: [ID]}}, mode: append, options: \
+             {retries: 0",
             "did you mean id?",
         ),
         ("table: orders, where: 'nothing = 1'", "nothing"),
@@ -484,8 +499,10 @@ fn a_check_and_a_dry_run_say_what_is_to_be_known(kind: Kind) {
 fn parts_end_where_they_are_told(kind: Kind) {
     let database = Database::new(kind);
     orders(&database, 25);
-    let sandbox =
-        database.project("  a: {home: {connection: shop, table: orders, probe: {columns: [id]}}, store: {path: out, rows_per_file: 10}}\n");
+    let sandbox = database.project(
+        "  a: {home: {connection: shop, table: orders, probe: {columns: [id]}}, store: {path: out, \
+         rows_per_file: 10}}\n",
+    );
     assert_eq!(made(&built(&sandbox)), (3, 0));
     assert_eq!(lines(&sandbox, "out").len(), 25);
     assert_eq!(outcome(&built(&sandbox), "a"), "fresh");
@@ -499,7 +516,8 @@ fn flows_share_the_sessions_of_a_connection(kind: Kind) {
     orders(&database, 100);
     let flow = |number: u32| {
         format!(
-            "  f{number}: {{home: {{connection: shop, table: orders, slice: {{column: id, by: 10}}}}, store: out/{number}}}\n"
+            "  f{number}: {{home: {{connection: shop, table: orders, slice: {{column: id, by: \
+             10}}}}, store: out/{number}}}\n"
         )
     };
     let config = database
@@ -546,7 +564,8 @@ fn a_sqlite_database_stays_as_it_is() {
     built(&sandbox);
     assert_eq!(digest(), before);
     let sandbox = Sandbox::new(
-        "connections: {shop: {url: 'sqlite:none.db'}}\nflows: {a: {home: {connection: shop, table: t}, store: out}}\n",
+        "connections: {shop: {url: 'sqlite:none.db'}}\n\
+         flows: {a: {home: {connection: shop, table: t}, store: out}}\n",
     );
     let ran = sandbox.build(&[]);
     assert_eq!(
@@ -559,10 +578,12 @@ fn a_sqlite_database_stays_as_it_is() {
 /// What a connection may have besides its URL is read, and is no secret.
 #[test]
 fn a_connection_is_told_how_to_be_opened() {
-    let fields = "connect_timeout: 5s, statement_timeout: 10m, pool_size: 2, sslmode: verify-full, sslrootcert: a.pem, identity: shop";
+    let fields = "connect_timeout: 5s, statement_timeout: 10m, pool_size: 2, sslmode: verify-full, \
+                  sslrootcert: a.pem, identity: shop";
     let config = |fields: &str| {
         format!(
-            "connections: {{shop: {{url: 'sqlite:s.db', {fields}}}}}\nflows: {{a: {{home: h, store: s}}}}\n"
+            "connections: {{shop: {{url: 'sqlite:s.db', {fields}}}}}\n\
+             flows: {{a: {{home: h, store: s}}}}\n"
         )
     };
     let ran = Sandbox::new(&config(fields)).run(&["check", "--offline"]);
@@ -587,7 +608,8 @@ fn a_connection_is_told_how_to_be_opened() {
 fn a_condition_of_a_store_says_something() {
     let store = "store: {connection: shop, table: t, key: [id], delete_where: ' '}";
     let sandbox = Sandbox::new(&format!(
-        "connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  a: {{home: numbers, mode: merge, {store}}}\n"
+        "connections: {{shop: {{url: 'sqlite:s.db'}}}}\nflows:\n  \
+         a: {{home: numbers, mode: merge, {store}}}\n"
     ));
     let ran = sandbox.run(&["check", "--offline"]);
     assert_eq!(ran.code, 2, "{}", ran.text);
@@ -640,7 +662,8 @@ fn entities_are_tables() {
     );
     assert_eq!(
         tables(
-            "  s: {home: {connection: shop, table: main}, store: data, entities: [orders, a.b, {name: users, home: {table: other}}]}\n"
+            "  s: {home: {connection: shop, table: main}, store: data, entities: [orders, a.b, \
+             {name: users, home: {table: other}}]}\n"
         ),
         [
             "s.a.b main.\"a.b\" -",
@@ -650,7 +673,8 @@ fn entities_are_tables() {
     );
     assert_eq!(
         tables(
-            "  s: {home: data, store: {connection: shop, table: 'raw_{entity}'}, entities: [orders]}\n"
+            "  s: {home: data, store: {connection: shop, table: 'raw_{entity}'}, entities: \
+             [orders]}\n"
         ),
         ["s.orders - raw_orders"]
     );
@@ -727,7 +751,8 @@ fn a_config_with_a_table_is_checked() {
             "names the column a twice",
         ),
         (
-            "home: {connection: shop, table: t, watermark: {column: a, primary_key: [b, b]}}, mode: append",
+            "home: {connection: shop, table: t, watermark: {column: a, primary_key: [b, b]}}, \
+             mode: append",
             "names the column b twice",
         ),
         (

@@ -75,7 +75,8 @@ fn a_long_value_takes_a_few_times_its_size(kind: Kind) {
         ],
     };
     let flows = "  out: {home: {connection: shop, table: source}, store: out, retries: 0}\n  \
-                   back: {home: out, store: {connection: shop, table: copy}, needs: out, retries: 0}\n";
+                   back: {home: out, store: {connection: shop, table: copy}, needs: out, retries: \
+                   0}\n";
     let empty = if kind == Kind::Postgres {
         "''::bytea"
     } else {
@@ -90,7 +91,10 @@ fn a_long_value_takes_a_few_times_its_size(kind: Kind) {
         peaks.push([peak(&sandbox, "out"), peak(&sandbox, "back")]);
         let same = if kind == Kind::Sqlite { "IS" } else { "=" };
         assert_eq!(
-            database.ask(&format!("SELECT count(*) FROM source s JOIN copy c ON s.id = c.id AND s.t {same} c.t AND s.b {same} c.b")),
+            database.ask(&format!(
+                "SELECT count(*) FROM source s JOIN copy c ON s.id = c.id AND s.t {same} c.t \
+                 AND s.b {same} c.b"
+            )),
             "1"
         );
         assert_eq!(

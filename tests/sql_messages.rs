@@ -10,7 +10,8 @@ use crate::common::sandbox::Sandbox;
 /// A project whose flow fills a table of a server as another user, who may do so much.
 fn limited(database: &Database, user: &str, rest: &str) -> Sandbox {
     let sandbox = Sandbox::new(&format!(
-        "connections: {{shop: {{url: \"{}\"}}}}\nflows: {{f: {{home: home, store: {{connection: shop, table: t}}, retries: 0{rest}}}}}\n",
+        "connections: {{shop: {{url: \"{}\"}}}}\nflows: {{f: {{home: home, store: {{connection: \
+         shop, table: t}}, retries: 0{rest}}}}}\n",
         database.url_of(user, database.port())
     ));
     files::ints(&sandbox, "home/a.parquet", 0..3);
@@ -21,7 +22,10 @@ fn limited(database: &Database, user: &str, rest: &str) -> Sandbox {
 fn what_a_user_must_be_allowed_to_do_is_said() {
     let database = Database::new(Kind::Postgres);
     let user = format!("hygge_limited_{}", std::process::id());
-    database.run(&format!("CREATE ROLE {user} LOGIN; CREATE TABLE t (id bigint); REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT, INSERT ON t TO {user}"));
+    database.run(&format!(
+        "CREATE ROLE {user} LOGIN; CREATE TABLE t (id bigint); \
+         REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT SELECT, INSERT ON t TO {user}"
+    ));
     let sandbox = limited(&database, &user, "");
     let says = |words: &str| {
         let ran = sandbox.run(&["build"]);
@@ -42,7 +46,8 @@ fn what_a_user_must_be_allowed_to_do_is_said() {
         "GRANT INSERT ON t TO {user}; ALTER TABLE hygge_receipts OWNER TO postgres"
     ));
     says(
-        "needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another user may have made",
+        "needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another user may have \
+         made",
     );
     database.run(&format!("GRANT ALL ON hygge_receipts TO {user}"));
     assert_eq!(sandbox.run(&["build"]).code, 0);
@@ -77,7 +82,8 @@ fn a_row_that_is_longer_than_the_server_takes_is_named() {
         "import pyarrow as pa, pyarrow.parquet as pq, os, sys\n\
          os.makedirs(sys.argv[1])\n\
          texts = ['a'] * 5 + ['b' * int(sys.argv[2])] + ['c'] * 3\n\
-         pq.write_table(pa.table({'id': list(range(9)), 'text': texts}), sys.argv[1] + '/a.parquet')",
+         pq.write_table(pa.table({'id': list(range(9)), 'text': texts}), sys.argv[1] + \
+         '/a.parquet')",
         &[sandbox.path("home").as_os_str(), most.to_string().as_ref()],
     );
     let ran = sandbox.run(&["build"]);
@@ -107,7 +113,8 @@ fn statements_end_before_they_are_too_long() {
     crate::common::peers::run(
         "import pyarrow as pa, pyarrow.parquet as pq, os, sys\n\
          os.makedirs(sys.argv[1])\n\
-         pq.write_table(pa.table({'id': [1, 2, 3], 'text': ['a' * 1000, 'b' * (int(sys.argv[2]) - 500), 'c']}), sys.argv[1] + '/a.parquet')",
+         pq.write_table(pa.table({'id': [1, 2, 3], 'text': ['a' * 1000, 'b' * (int(sys.argv[2]) - \
+         500), 'c']}), sys.argv[1] + '/a.parquet')",
         &[sandbox.path("home").as_os_str(), most.to_string().as_ref()],
     );
     assert_eq!(sandbox.run(&["build"]).code, 0);
@@ -124,7 +131,8 @@ fn a_log_on_media_that_cannot_be_written_to_is_said() {
         "CREATE TABLE t (id integer); INSERT INTO t VALUES (1); PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let sandbox = Sandbox::new(
-        "connections: {shop: {url: \"sqlite:media/shop.db\"}}\nflows: {f: {home: {connection: shop, table: t}, store: out, retries: 0}}\n",
+        "connections: {shop: {url: \"sqlite:media/shop.db\"}}\n\
+         flows: {f: {home: {connection: shop, table: t}, store: out, retries: 0}}\n",
     );
     sandbox.write("media/shop.db", fs::read(database.file()).expect("a file"));
     fs::set_permissions(sandbox.path("media"), fs::Permissions::from_mode(0o555)).expect("rights");
@@ -144,7 +152,9 @@ fn a_log_on_media_that_cannot_be_written_to_is_said() {
     fs::set_permissions(sandbox.path("media"), fs::Permissions::from_mode(0o755)).expect("rights");
     // The same of a mount.
     sandbox.write("hygge.yml", config);
-    let script = "mkdir disk && mount -t tmpfs none disk && cp media/shop.db disk && mount -o remount,ro disk && sed -i s/media/disk/ hygge.yml && \"$0\" build f --force; \"$0\" check";
+    let script = "mkdir disk && mount -t tmpfs none disk && cp media/shop.db disk && mount -o \
+                  remount,ro disk && sed -i s/media/disk/ hygge.yml && \"$0\" build f --force; \
+                  \"$0\" check";
     let (_, text) = sandbox.with_mounts(script);
     assert!(
         text.matches("sqlite:FILE?immutable=1").count() >= 2,
@@ -155,7 +165,10 @@ fn a_log_on_media_that_cannot_be_written_to_is_said() {
 #[test]
 fn texts_that_are_not_utf8_are_said_to_be_bytes() {
     let database = Database::new(Kind::Sqlite);
-    database.run("CREATE TABLE t (id integer primary key, name text); INSERT INTO t VALUES (1, CAST(X'ff41' AS text))");
+    database.run(
+        "CREATE TABLE t (id integer primary key, name text); \
+         INSERT INTO t VALUES (1, CAST(X'ff41' AS text))",
+    );
     let sandbox = database.project("  f: {home: {connection: shop, table: t}, store: out}\n");
     let ran = sandbox.run(&["build"]);
     assert!(
@@ -166,7 +179,8 @@ fn texts_that_are_not_utf8_are_said_to_be_bytes() {
         ran.text
     );
     let sandbox = database.project(
-        "  f: {home: {connection: shop, query: \"select id, cast(name as blob) as name from t\", types: {name: binary}}, store: out}\n",
+        "  f: {home: {connection: shop, query: \"select id, cast(name as blob) as name from t\", \
+         types: {name: binary}}, store: out}\n",
     );
     let ran = sandbox.run(&["build"]);
     assert_eq!(ran.code, 0, "{}", ran.text);
@@ -177,7 +191,8 @@ fn what_is_wrong_with_a_url_is_said() {
     let (postgres, mysql) = (Database::new(Kind::Postgres), Database::new(Kind::MySql));
     let said = |connection: &str| {
         let ran = Sandbox::new(&format!(
-            "connections: {{shop: {connection}}}\nflows: {{f: {{home: {{connection: shop, table: t}}, store: out}}}}\n"
+            "connections: {{shop: {connection}}}\nflows: {{f: {{home: {{connection: shop, table: \
+             t}}, store: out}}}}\n"
         ))
         .run(&["check"]);
         assert_eq!(ran.code, 1, "{connection}: {}", ran.text);
@@ -261,8 +276,11 @@ fn what_is_wrong_with_a_url_is_said() {
             "did you mean sslmode?",
         ),
     ] {
-        let ran = Sandbox::new(&format!("connections: {{shop: {{url: '{connection}'}}}}\nflows: {{f: {{home: h, store: out}}}}\n"))
-            .run(&["check", "--offline"]);
+        let ran = Sandbox::new(&format!(
+            "connections: {{shop: {{url: '{connection}'}}}}\n\
+             flows: {{f: {{home: h, store: out}}}}\n"
+        ))
+        .run(&["check", "--offline"]);
         assert!(
             ran.code == 0
                 && ran
@@ -297,7 +315,8 @@ fn a_socket_is_reached_as_libpq_writes_it() {
         ),
     ] {
         let sandbox = Sandbox::new(&format!(
-            "connections: {{shop: {{url: \"{url}\"}}}}\nflows: {{f: {{home: {{connection: shop, table: t}}, store: out}}}}\n"
+            "connections: {{shop: {{url: \"{url}\"}}}}\n\
+             flows: {{f: {{home: {{connection: shop, table: t}}, store: out}}}}\n"
         ));
         let ran = sandbox.run(&["build"]);
         assert_eq!(ran.code, 0, "{url}: {}", ran.text);
@@ -307,7 +326,10 @@ fn a_socket_is_reached_as_libpq_writes_it() {
 #[test]
 fn types_of_columns_that_do_not_come_are_said() {
     let database = Database::new(Kind::Sqlite);
-    let sandbox = database.project("  f: {home: home, store: {connection: shop, table: t, columns: {id: integer, other: text}}}\n");
+    let sandbox = database.project(
+        "  f: {home: home, store: {connection: shop, table: t, columns: {id: integer, other: \
+         text}}}\n",
+    );
     files::ints(&sandbox, "home/a.parquet", 0..3);
     for _ in 0..2 {
         let ran = sandbox.run(&["check"]);
@@ -350,7 +372,8 @@ fn check_fails_where_a_build_would() {
         ));
         for (flows, said) in [
             (
-                "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [nope]}}\n",
+                "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: \
+                 [nope]}}\n",
                 "the key of table made has the column nope, which does not come",
             ),
             (
@@ -358,20 +381,24 @@ fn check_fails_where_a_build_would() {
                 "child (ON DELETE CASCADE)",
             ),
             (
-                "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], delete_where: nope > 1}}\n",
+                "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], \
+                 delete_where: nope > 1}}\n",
                 "nope",
             ),
             (
-                "  f: {home: home, mode: merge, store: {connection: shop, table: other, key: [id], delete_where: nope > 1}}\n",
+                "  f: {home: home, mode: merge, store: {connection: shop, table: other, key: [id], \
+                 delete_where: nope > 1}}\n",
                 "nope",
             ),
             (
-                "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, table: dates}}\n",
+                "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, \
+                 table: dates}}\n",
                 "column id is int64, which has no place in table dates",
             ),
             (
                 "  f: {home: home, store: {path: out, file_pattern: x.parquet}}\n",
-                "file_pattern gives two parts the name \"x.parquet\": those of a.parquet and b.parquet",
+                "file_pattern gives two parts the name \"x.parquet\": those of a.parquet and \
+                 b.parquet",
             ),
         ] {
             let sandbox = with_two_files(&database, flows);
@@ -390,9 +417,12 @@ fn check_fails_where_a_build_would() {
         }
         // And it does not where one would not.
         for flows in [
-            "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], delete_where: id > 3}}\n",
-            "  f: {home: home, mode: merge, store: {connection: shop, table: others, key: [id], delete_where: id > 3 and id < 9}}\n",
-            "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, table: more}}\n",
+            "  f: {home: home, mode: merge, store: {connection: shop, table: made, key: [id], \
+             delete_where: id > 3}}\n",
+            "  f: {home: home, mode: merge, store: {connection: shop, table: others, key: [id], \
+             delete_where: id > 3 and id < 9}}\n",
+            "  u: {home: home, store: u}\n  f: {home: {flow: u}, store: {connection: shop, table: \
+             more}}\n",
             "  f: {home: home, mode: merge, store: {connection: shop, table: t, key: [id]}}\n",
             "  f: {home: home, store: {path: out, file_pattern: \"{stem}-{digest}.parquet\"}}\n",
         ] {

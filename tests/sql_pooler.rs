@@ -39,7 +39,8 @@ mod postgres {
             .for_each(|(name, value)| set(&database, name, &format!("'{value}'")));
         database.run(
             "CREATE TABLE t (id integer PRIMARY KEY, i interval, r tstzrange, b bytea[], x xml); \
-             INSERT INTO t SELECT n, make_interval(1, 2, 0, 3, 4), tstzrange('2026-01-02 03:04:05+00', NULL), ARRAY['\\x00ff'::bytea], \
+             INSERT INTO t SELECT n, make_interval(1, 2, 0, 3, 4), tstzrange('2026-01-02 \
+             03:04:05+00', NULL), ARRAY['\\x00ff'::bytea], \
              xmlparse(CONTENT 'a<b/>') FROM generate_series(1, 400) AS n",
         );
         database
@@ -52,16 +53,20 @@ mod postgres {
             .map(|(name, _)| format!("current_setting('{name}')"))
             .join(" || '|' || ");
         format!(
-            "SELECT {names} || '|' || (SELECT count(*) FROM pg_prepared_statements), pg_sleep(0.002);"
+            "SELECT {names} || '|' || (SELECT count(*) \
+             FROM pg_prepared_statements), pg_sleep(0.002);"
         )
     }
 
     /// A table in slices, a query, and a table that is merged into, from texts that the server
     /// casts.
     fn project(database: &Database, fields: &str) -> Sandbox {
-        let flows = "  a: {home: {connection: shop, table: t, slice: {column: id, by: 100}, probe: {columns: [id, i]}}, store: a}\n  \
-                       b: {home: {connection: shop, query: 'select id, i, r from t order by id'}, store: b}\n  \
-                       c: {home: {flow: a}, mode: merge, store: {connection: shop, table: copy, key: id, columns: {i: interval}}}\n";
+        let flows = "  a: {home: {connection: shop, table: t, slice: {column: id, by: 100}, probe: \
+                       {columns: [id, i]}}, store: a}\n  \
+                       b: {home: {connection: shop, query: 'select id, i, r from t order by id'}, \
+                       store: b}\n  \
+                       c: {home: {flow: a}, mode: merge, store: {connection: shop, table: copy, \
+                       key: id, columns: {i: interval}}}\n";
         Sandbox::new(
             &database
                 .config(flows)
@@ -156,7 +161,8 @@ mod postgres {
             "CREATE TABLE t AS SELECT g AS id, 'n' || g AS name FROM generate_series(1, 300) g",
         );
         let pooler = Pooler::start(&["default_pool_size = 1"]);
-        let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: copy}, timeout: 2m, retries: 0}\n";
+        let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: \
+                     copy}, timeout: 2m, retries: 0}\n";
         let sandbox = Sandbox::new(
             &database
                 .by(&pooler.port)
@@ -178,11 +184,13 @@ mod postgres {
         let user = format!("two_{}", std::process::id());
         database.run(&format!(
             "CREATE ROLE {user} LOGIN CONNECTION LIMIT 2; GRANT ALL ON SCHEMA public TO {user}; \
-             CREATE TABLE t AS SELECT g AS id, 'n' || g AS name FROM generate_series(1, 3000) g; GRANT SELECT ON t TO {user}"
+             CREATE TABLE t AS SELECT g AS id, 'n' || g AS name FROM generate_series(1, 3000) g; \
+             GRANT SELECT ON t TO {user}"
         ));
         let flow = |name: &str| {
             format!(
-                "  {name}: {{home: {{connection: shop, table: t}}, store: {{connection: shop, table: {name}}}}}\n"
+                "  {name}: {{home: {{connection: shop, table: t}}, store: {{connection: shop, \
+                 table: {name}}}}}\n"
             )
         };
         let config = database
@@ -216,7 +224,10 @@ mod postgres {
             let (name, value) = setting.split_once(" = ").expect("a setting");
             set(&database, name, value);
         }
-        database.run("CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t (id integer); INSERT INTO elsewhere.t VALUES (7)");
+        database.run(
+            "CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.t (id integer); \
+             INSERT INTO elsewhere.t VALUES (7)",
+        );
         let names = [
             "statement_timeout",
             "lock_timeout",

@@ -511,7 +511,8 @@ fn values_of_every_type_arrive_as_they_were(kind: Kind) {
         let database = Database::new(kind);
         if kind == Kind::Postgres {
             database.run(
-                "CREATE TYPE mood AS ENUM ('sad', 'very ''happy', '\u{f8}'); CREATE DOMAIN positive AS integer CHECK (value > 0); \
+                "CREATE TYPE mood AS ENUM ('sad', 'very ''happy', '\u{f8}'); \
+                 CREATE DOMAIN positive AS integer CHECK (value > 0); \
                  CREATE TYPE pair AS (a int, b text)",
             );
         }
@@ -610,7 +611,8 @@ fn told(database: &Database, column: &str, text: &str) -> Vec<Option<String>> {
     let asked = match database.kind {
         Kind::Postgres => format!(
             "SET intervalstyle = iso_8601; SET lc_monetary = 'C'; SET timezone = 'UTC'; \
-             SELECT coalesce('x' || encode(convert_to({text}, 'UTF8'), 'hex'), '-') FROM t ORDER BY id"
+             SELECT coalesce('x' || encode(convert_to({text}, 'UTF8'), 'hex'), '-') FROM t \
+             ORDER BY id"
         ),
         _ => format!("SELECT coalesce(concat('x', hex({text})), '-') FROM t ORDER BY id"),
     };
@@ -650,7 +652,8 @@ fn files_come_back_as_they_were(kind: Kind) {
             .map(|(number, column)| format!("c{number}: \"{}\"", column.declared))
             .collect();
         let sandbox = database.project(&format!(
-            "  a: {{home: home, store: {{connection: shop, table: t, columns: {{{}}}}}}}\n  b: {{home: {{connection: shop, table: t}}, store: out}}\n",
+            "  a: {{home: home, store: {{connection: shop, table: t, columns: {{{}}}}}}}\n  \
+             b: {{home: {{connection: shop, table: t}}, store: out}}\n",
             given.join(", ")
         ));
         write(&sandbox, &columns);

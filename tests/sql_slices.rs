@@ -306,7 +306,8 @@ fn every_row_is_read_once_whatever_its_value(kind: Kind) {
                 let flow = format!("t{number}-{step}-{place}");
                 // The column itself is not read, so that nothing but the slices decides.
                 flows.push_str(&format!(
-                    "  {flow}: {{home: {{connection: shop, table: t{number}, columns: [id], {probe}slice: {{column: {name}, by: {step}}}}}, store: out/{flow}}}\n"
+                    "  {flow}: {{home: {{connection: shop, table: t{number}, columns: [id], \
+                     {probe}slice: {{column: {name}, by: {step}}}}}, store: out/{flow}}}\n"
                 ));
                 wanted.push((flow, values.len()));
             }
@@ -363,7 +364,10 @@ fn values_that_slices_are_not_made_of_are_null_where_that_is_asked_for(kind: Kin
 
 fn a_date_far_from_all_others_costs_little(kind: Kind) {
     let database = Database::new(kind);
-    database.run("CREATE TABLE t (id integer, at date); INSERT INTO t VALUES (1, '2026-01-01'), (2, '9999-12-31'), (3, NULL)");
+    database.run(
+        "CREATE TABLE t (id integer, at date); \
+         INSERT INTO t VALUES (1, '2026-01-01'), (2, '9999-12-31'), (3, NULL)",
+    );
     for step in DATES {
         let home = format!("connection: shop, table: t, slice: {{column: at, by: {step}}}");
         let sandbox = database.project(&format!("  a: {{home: {{{home}}}, store: out}}\n"));
@@ -413,7 +417,10 @@ fn rows_that_differ_from_those_that_were_counted_fail(kind: Kind) {
 #[test]
 fn a_value_in_no_slice_is_named() {
     let database = Database::new(Kind::Sqlite);
-    database.run("CREATE TABLE t (id integer PRIMARY KEY, n integer, at date); INSERT INTO t VALUES (1, 5, '2026-01-01'), (7, 'abc', '2026-02'), (9, 25, '2026-03-01')");
+    database.run(
+        "CREATE TABLE t (id integer PRIMARY KEY, n integer, at date); \
+         INSERT INTO t VALUES (1, 5, '2026-01-01'), (7, 'abc', '2026-02'), (9, 25, '2026-03-01')",
+    );
     for (slice, value) in [
         ("{column: n, by: 10}", "\"abc\""),
         ("{column: at, by: month}", "\"2026-02\""),
@@ -527,15 +534,23 @@ fn keys_of_sqlite_are_read_whatever_they_are() {
 #[test]
 fn odd_tables_of_sqlite_arrive_whole() {
     let database = Database::new(Kind::Sqlite);
-    database.run("CREATE TABLE g (id integer PRIMARY KEY, a integer, rowid integer AS (a * 2), s text AS (a || 'x') STORED)");
-    database.run("INSERT INTO g (id, a) VALUES (2, 5), (1, 7)");
-    database.run("CREATE VIRTUAL TABLE f USING fts5(a, b); INSERT INTO f VALUES ('one', 'two'), ('three', NULL)");
     database.run(
-        "CREATE TABLE \"a.b \"\"c\"\" ';-- [d]\" (\"x.y\" integer, \"\" text); INSERT INTO \"a.b \"\"c\"\" ';-- [d]\" VALUES (1, 'z')",
+        "CREATE TABLE g (id integer PRIMARY KEY, a integer, rowid integer AS (a * 2), s text AS (a \
+         || 'x') STORED)",
+    );
+    database.run("INSERT INTO g (id, a) VALUES (2, 5), (1, 7)");
+    database.run(
+        "CREATE VIRTUAL TABLE f USING fts5(a, b); \
+         INSERT INTO f VALUES ('one', 'two'), ('three', NULL)",
+    );
+    database.run(
+        "CREATE TABLE \"a.b \"\"c\"\" ';-- [d]\" (\"x.y\" integer, \"\" text); \
+         INSERT INTO \"a.b \"\"c\"\" ';-- [d]\" VALUES (1, 'z')",
     );
     database.run("CREATE VIEW v AS SELECT a, a + 1 AS b, NULL AS c FROM g");
     let sandbox = database.project(
-        "  g: {home: {connection: shop, table: g}, store: g}\n  f: {home: {connection: shop, table: f}, store: f}\n  \
+        "  g: {home: {connection: shop, table: g}, store: g}\n  \
+           f: {home: {connection: shop, table: f}, store: f}\n  \
            v: {home: {connection: shop, table: v}, store: v}\n  \
            n: {home: {connection: shop, table: '\"a.b \"\"c\"\" '';-- [d]\"'}, store: n}\n",
     );
@@ -555,12 +570,19 @@ fn odd_tables_of_sqlite_arrive_whole() {
 #[test]
 fn rows_of_tables_that_inherit_arrive() {
     let database = Database::new(Kind::Postgres);
-    database.run("CREATE TABLE t (id integer NOT NULL PRIMARY KEY, v text); CREATE TABLE child () INHERITS (t)");
+    database.run(
+        "CREATE TABLE t (id integer NOT NULL PRIMARY KEY, v text); \
+         CREATE TABLE child () INHERITS (t)",
+    );
     let is_droppable = database.try_run("ALTER TABLE child ALTER COLUMN id DROP NOT NULL");
-    database.run("INSERT INTO t VALUES (1, 'a'), (5000000, 'b'); INSERT INTO child VALUES (7, 'c'), (7, 'd')");
+    database.run(
+        "INSERT INTO t VALUES (1, 'a'), (5000000, 'b'); \
+         INSERT INTO child VALUES (7, 'c'), (7, 'd')",
+    );
     database.run("CREATE TABLE parts (id integer, at date) PARTITION BY RANGE (at)");
     database.run(
-        "CREATE TABLE p1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01'); CREATE TABLE p2 PARTITION OF parts DEFAULT",
+        "CREATE TABLE p1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01'); \
+         CREATE TABLE p2 PARTITION OF parts DEFAULT",
     );
     database.run("INSERT INTO parts VALUES (1, '2026-01-15'), (2, '2027-01-01'), (3, NULL)");
     if is_droppable {

@@ -42,7 +42,8 @@ fn file(sandbox: &Sandbox, name: &str, rows: &[(i64, &str)]) {
         sandbox,
         name,
         &format!(
-            "rows = [{}]; table = pa.table({{'id': pa.array([r[0] for r in rows], pa.int64()), 'name': pa.array([r[1] for r in rows], pa.string())}})",
+            "rows = [{}]; table = pa.table({{'id': pa.array([r[0] for r in rows], pa.int64()), \
+             'name': pa.array([r[1] for r in rows], pa.string())}})",
             rows.join(", ")
         ),
     );
@@ -52,7 +53,8 @@ fn file(sandbox: &Sandbox, name: &str, rows: &[(i64, &str)]) {
 fn table(sandbox: &Sandbox, name: &str, lines: &str) {
     sandbox.write(name, "");
     let script = format!(
-        "import sys, datetime as dt, decimal\nimport pyarrow as pa, pyarrow.parquet as pq\n{lines}\npq.write_table(table, sys.argv[1])"
+        "import sys, datetime as dt, decimal\nimport pyarrow as pa, pyarrow.parquet as pq\n\
+         {lines}\npq.write_table(table, sys.argv[1])"
     );
     let written = peers::run(&script, &[OsStr::new(&sandbox.path(name))]);
     assert_success(&written);
@@ -138,7 +140,8 @@ fn what_stands_on_a_table_stays(kind: Kind) {
         }
         Kind::Postgres => "SELECT count(*) FROM pg_indexes WHERE indexname = 'by_id'",
         Kind::MySql => {
-            "SELECT count(*) FROM information_schema.statistics WHERE table_schema = database() AND index_name = 'by_id'"
+            "SELECT count(*) FROM information_schema.statistics WHERE table_schema = database() \
+             AND index_name = 'by_id'"
         }
     };
     assert_eq!(database.ask(indexes), "1");
@@ -286,9 +289,10 @@ fn a_failed_load_changes_nothing_and_asks_the_home_no_more(kind: Kind) {
     file(&sandbox, "home/a.parquet", &[(1, "a")]);
     built(&sandbox);
     match kind {
-        Kind::Sqlite => {
-            database.run("CREATE TRIGGER no BEFORE INSERT ON people WHEN NEW.id = 3 BEGIN SELECT RAISE(ABORT, 'not this one'); END")
-        }
+        Kind::Sqlite => database.run(
+            "CREATE TRIGGER no BEFORE INSERT ON people WHEN NEW.id = 3 BEGIN \
+             SELECT RAISE(ABORT, 'not this one'); END",
+        ),
         Kind::Postgres => database.run("ALTER TABLE people ADD CONSTRAINT no CHECK (id <> 3)"),
         Kind::MySql => database.run("ALTER TABLE people ADD CONSTRAINT no CHECK (id <> 3)"),
     }
@@ -324,8 +328,10 @@ fn a_file_that_cannot_be_read_is_named_and_changes_nothing(kind: Kind) {
     built(&sandbox);
     sandbox.write("home/b.parquet", "");
     let script = "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
-                  rows = {'id': pa.array(range(2000), pa.int64()), 'name': [str(n) for n in range(2000)]}\n\
-                  pq.write_table(pa.table(rows), sys.argv[1], compression='gzip', row_group_size=1000, use_dictionary=False)\n\
+                  rows = {'id': pa.array(range(2000), pa.int64()), 'name': [str(n) for n in \
+                  range(2000)]}\n\
+                  pq.write_table(pa.table(rows), sys.argv[1], compression='gzip', \
+                  row_group_size=1000, use_dictionary=False)\n\
                   column = pq.ParquetFile(sys.argv[1]).metadata.row_group(1).column(1)\n\
                   with open(sys.argv[1], 'r+b') as file:\n \
                   file.seek(column.data_page_offset + column.total_compressed_size - 100)\n \
@@ -483,7 +489,7 @@ fn a_flow_reads_the_table_that_another_fills(kind: Kind) {
     let database = Database::new(kind);
     let sandbox = database.project(
         "  a: {home: home, store: {connection: shop, table: people}}\n  \
-           b: {home: {flow: a}, store: out}\n",
+         b: {home: {flow: a}, store: out}\n",
     );
     file(&sandbox, "home/a.parquet", &[(1, "a")]);
     built(&sandbox);
@@ -499,7 +505,8 @@ fn a_flow_reads_the_table_that_another_fills(kind: Kind) {
 fn what_a_home_reads_of_a_table_follows_the_flow_that_fills_it(kind: Kind) {
     let database = Database::new(kind);
     let sandbox = database.project(
-        "  reader: {home: {connection: shop, table: people, probe: {columns: [id]}}, store: {connection: shop, table: copied}}\n  \
+        "  reader: {home: {connection: shop, table: people, probe: {columns: [id]}}, store: \
+           {connection: shop, table: copied}}\n  \
            writer: {home: home, store: {connection: shop, table: people}}\n",
     );
     file(&sandbox, "home/a.parquet", &[(1, "a")]);
@@ -521,7 +528,8 @@ fn what_a_home_reads_of_a_table_follows_the_flow_that_fills_it(kind: Kind) {
 fn two_flows_of_one_table_are_refused(kind: Kind) {
     let database = Database::new(kind);
     let sandbox = database.project(
-        "  a: {home: home, store: {connection: shop, table: people}}\n  b: {home: home, store: {connection: shop, table: people}}\n",
+        "  a: {home: home, store: {connection: shop, table: people}}\n  \
+         b: {home: home, store: {connection: shop, table: people}}\n",
     );
     let ran = sandbox.run(&["check", "--offline"]);
     assert_eq!(ran.code, 2);
@@ -546,7 +554,8 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
         ("f64", "pa.array([0.1, None, -1e300], pa.float64())"),
         (
             "d9",
-            "pa.array([decimal.Decimal('-1234567.89'), None, decimal.Decimal('0.01')], pa.decimal128(9, 2))",
+            "pa.array([decimal.Decimal('-1234567.89'), None, decimal.Decimal('0.01')], \
+             pa.decimal128(9, 2))",
         ),
         (
             "d38",
@@ -570,11 +579,13 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
         ),
         (
             "ts",
-            "pa.array([dt.datetime(1000, 1, 1), None, dt.datetime(2024, 2, 29, 23, 59, 59, 999999)], pa.timestamp('us'))",
+            "pa.array([dt.datetime(1000, 1, 1), None, dt.datetime(2024, 2, 29, 23, 59, 59, \
+             999999)], pa.timestamp('us'))",
         ),
         (
             "utc",
-            "pa.array([dt.datetime(1970, 1, 2), None, dt.datetime(2024, 2, 29, 23, 59, 59, 999999)], pa.timestamp('us', 'UTC'))",
+            "pa.array([dt.datetime(1970, 1, 2), None, dt.datetime(2024, 2, 29, 23, 59, 59, \
+             999999)], pa.timestamp('us', 'UTC'))",
         ),
     ];
     match kind {
@@ -611,7 +622,10 @@ fn every_type_comes_back_as_it_was(kind: Kind) {
         ]);
     }
     let database = Database::new(kind);
-    let sandbox = database.project("  a: {home: home, store: {connection: shop, table: people}}\n  b: {home: {flow: a}, store: out}\n");
+    let sandbox = database.project(
+        "  a: {home: home, store: {connection: shop, table: people}}\n  \
+         b: {home: {flow: a}, store: out}\n",
+    );
     let fields: Vec<String> = columns
         .iter()
         .map(|(name, values)| format!("'{name}': {values}"))
@@ -636,9 +650,11 @@ fn times_of_every_unit_come_by_their_values(kind: Kind) {
     let write = |ms: &str| {
         // Without statistics nothing is known of them before they are read.
         let lines = format!(
-            "table = pa.table({{'ms': pa.array([0, None, {ms}], pa.time32('ms')), 'us': pa.array([1, None, 86399999999], pa.time64('us')), \
+            "table = pa.table({{'ms': pa.array([0, None, {ms}], pa.time32('ms')), 'us': \
+             pa.array([1, None, 86399999999], pa.time64('us')), \
              'ns': pa.array([1000, None, 86399999999000], pa.time64('ns'))}})\n\
-             write = pq.write_table\npq.write_table = lambda table, path: write(table, path, write_statistics=False)"
+             write = pq.write_table\npq.write_table = lambda table, path: write(table, path, \
+             write_statistics=False)"
         );
         table(&sandbox, "home/a.parquet", &lines);
     };
@@ -646,13 +662,16 @@ fn times_of_every_unit_come_by_their_values(kind: Kind) {
     built(&sandbox);
     let found = match kind {
         Kind::Sqlite => {
-            "select group_concat(coalesce(ms, 'none') || ' ' || coalesce(us, '') || ' ' || coalesce(ns, ''), ';') from people order by 1"
+            "select group_concat(coalesce(ms, 'none') || ' ' || coalesce(us, '') || ' ' || \
+             coalesce(ns, ''), ';') from people order by 1"
         }
         Kind::Postgres => {
-            "select string_agg(concat_ws(' ', coalesce(ms::text, 'none'), us::text, ns::text), ';' order by ms) from people"
+            "select string_agg(concat_ws(' ', coalesce(ms::text, 'none'), us::text, ns::text), ';' \
+             order by ms) from people"
         }
         Kind::MySql => {
-            "select group_concat(concat_ws(' ', coalesce(ms, 'none'), us, ns) order by ms is null, ms separator ';') from people"
+            "select group_concat(concat_ws(' ', coalesce(ms, 'none'), us, ns) order by ms is null, \
+             ms separator ';') from people"
         }
     };
     let said = database.ask(found);
@@ -691,7 +710,8 @@ mod sqlite_files {
                     db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
                     db.execute('PRAGMA cache_size = 1')\n\
                     db.execute('BEGIN')\n\
-                    db.executemany('INSERT INTO people VALUES (?, ?)', [(id, 'x' * 1000) for id in range(1000)])\n\
+                    db.executemany('INSERT INTO people \
+                    VALUES (?, ?)', [(id, 'x' * 1000) for id in range(1000)])\n\
                     os.kill(os.getpid(), signal.SIGKILL)";
         peers::run(dies, &[database.file().as_os_str()]);
         assert!(
@@ -717,7 +737,10 @@ mod sqlite_files {
     #[test]
     fn who_reads_a_file_has_ended_before_it_is_written_to() {
         let database = Database::new(Kind::Sqlite);
-        database.run("PRAGMA journal_mode = delete; CREATE TABLE events (id integer PRIMARY KEY, n integer NOT NULL)");
+        database.run(
+            "PRAGMA journal_mode = delete; CREATE TABLE events (id integer PRIMARY KEY, n integer \
+             NOT NULL)",
+        );
         database.run("INSERT INTO events VALUES (1, 0), (2, 5), (3, 20)");
         let home = "{connection: shop, table: events, watermark: {column: n, lag: 10}}";
         let flow = format!(

@@ -76,7 +76,8 @@ const POSTGRES: &[Target] = &[
     target(
         "inet",
         "bytes",
-        "encode(convert_to(host(v) || CASE WHEN v::text LIKE '%/%' THEN '/' || masklen(v) ELSE '' END, 'UTF8'), 'hex')",
+        "encode(convert_to(host(v) || CASE WHEN v::text LIKE '%/%' THEN '/' || masklen(v) ELSE '' \
+         END, 'UTF8'), 'hex')",
         TEXTS,
     ),
     target("cidr", "bytes", PG_HEX, TEXTS),
@@ -187,7 +188,8 @@ const MYSQL: &[Target] = &[
     ),
 ];
 
-const SQLITE_ASKED: &str = "typeof(v) || ':' || CASE typeof(v) WHEN 'text' THEN hex(v) WHEN 'blob' THEN hex(v) WHEN 'real' THEN printf('%!.20g', v) ELSE v END";
+const SQLITE_ASKED: &str = "typeof(v) || ':' || CASE typeof(v) WHEN 'text' THEN hex(v) WHEN 'blob' \
+     THEN hex(v) WHEN 'real' THEN printf('%!.20g', v) ELSE v END";
 const ANY: &[&str] = &[
     "int64",
     "uint64",
@@ -251,8 +253,10 @@ fn every_value_is_exact_or_refused(kind: Kind) {
         .collect();
     let place = |target: usize| if kind == Kind::Sqlite { target } else { 0 };
     if kind == Kind::Postgres {
-        databases[0]
-            .run("CREATE TYPE mood AS ENUM ('red', 'blue'); CREATE DOMAIN short AS varchar(2); CREATE DOMAIN price AS numeric(4,1)");
+        databases[0].run(
+            "CREATE TYPE mood AS ENUM ('red', 'blue'); CREATE DOMAIN short AS varchar(2); \
+             CREATE DOMAIN price AS numeric(4,1)",
+        );
     }
     let sandbox = Sandbox::new("");
     let written = peers::python(

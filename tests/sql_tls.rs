@@ -217,8 +217,12 @@ fn an_answer_that_a_driver_panics_at_is_an_error_of_its_connection() {
     sandbox.sample("north", "home/north.parquet");
     let config = std::fs::read_to_string(sandbox.path("hygge.yml")).expect("the config");
     let config = format!("options: {{continue_on_error: true}}\n{config}");
-    sandbox
-        .write("hygge.yml", config + "  b: {home: home, store: b}\n  c: {home: home, store: {connection: shop, table: t}, retries: 0}\n");
+    sandbox.write(
+        "hygge.yml",
+        config
+            + "  b: {home: home, store: b}\n  c: {home: home, store: {connection: shop, table: t}, \
+               retries: 0}\n",
+    );
     for command in [
         ["check"].as_slice(),
         &["build", "--dry-run"],

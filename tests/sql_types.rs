@@ -46,10 +46,14 @@ fn all_arrive(kind: Kind, before: &str, cases: &[Case]) {
             ""
         };
         database.run(&format!(
-            "{mode} CREATE TABLE t{number} (id integer PRIMARY KEY, v {}{null}); INSERT INTO t{number} VALUES {all}",
+            "{mode} CREATE TABLE t{number} (id integer PRIMARY KEY, v {}{null}); \
+             INSERT INTO t{number} VALUES {all}",
             case.declared
         ));
-        flows.push_str(&format!("  f{number}: {{home: {{connection: shop, table: t{number}, columns: [v]}}, store: out/{number}}}\n"));
+        flows.push_str(&format!(
+            "  f{number}: {{home: {{connection: shop, table: t{number}, columns: [v]}}, store: \
+             out/{number}}}\n"
+        ));
     }
     let sandbox = database.project(&flows);
     let ran = sandbox.build(&[]);
@@ -201,7 +205,10 @@ mod sqlite {
         ];
         for (declared, value, shown) in cases {
             let database = Database::new(Kind::Sqlite);
-            database.run(&format!("CREATE TABLE t (id integer PRIMARY KEY, v {declared}); INSERT INTO t VALUES (7, NULL), (9, {value})"));
+            database.run(&format!(
+                "CREATE TABLE t (id integer PRIMARY KEY, v {declared}); \
+                 INSERT INTO t VALUES (7, NULL), (9, {value})"
+            ));
             let sandbox =
                 database.project("  a: {home: {connection: shop, table: t}, store: out}\n");
             let ran = sandbox.build(&[]);
@@ -237,7 +244,8 @@ mod postgres {
     fn every_type_arrives_exactly() {
         all_arrive(
             Kind::Postgres,
-            "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN positive AS integer CHECK (value > 0); \
+            "CREATE TYPE mood AS ENUM ('sad', 'happy'); \
+             CREATE DOMAIN positive AS integer CHECK (value > 0); \
              CREATE TYPE pair AS (a int, b text)",
             &[
                 case(
@@ -464,7 +472,10 @@ mod postgres {
         ];
         for (declared, value, wanted, may_be_null) in cases {
             let database = Database::new(Kind::Postgres);
-            database.run(&format!("CREATE TABLE t (id int PRIMARY KEY, v {declared} NOT NULL); INSERT INTO t VALUES (7, {value})"));
+            database.run(&format!(
+                "CREATE TABLE t (id int PRIMARY KEY, v {declared} NOT NULL); \
+                 INSERT INTO t VALUES (7, {value})"
+            ));
             let sandbox =
                 database.project("  a: {home: {connection: shop, table: t}, store: out}\n");
             let ran = sandbox.build(&[]);
@@ -493,10 +504,14 @@ mod postgres {
     #[test]
     fn a_numeric_without_digits_is_declared_by_the_flow() {
         let database = Database::new(Kind::Postgres);
-        database.run("CREATE TABLE t (id int PRIMARY KEY, v numeric); INSERT INTO t VALUES (1, 1.25), (2, 10000000)");
+        database.run(
+            "CREATE TABLE t (id int PRIMARY KEY, v numeric); \
+             INSERT INTO t VALUES (1, 1.25), (2, 10000000)",
+        );
         let flow = |digits: &str| {
             format!(
-                "  a: {{home: {{connection: shop, table: t, types: {{v: \"{digits}\"}}}}, store: out}}\n"
+                "  a: {{home: {{connection: shop, table: t, types: {{v: \"{digits}\"}}}}, store: \
+                 out}}\n"
             )
         };
         let sandbox = database.project(&flow("decimal(12,3)"));
@@ -527,7 +542,9 @@ mod postgres {
             .map(|(server, _)| format!("{server}/latin_of_hygge"))
             .expect("a URL");
         let sandbox = crate::common::sandbox::Sandbox::new(&format!(
-            "connections: {{shop: {{url: '{latin}'}}}}\nflows: {{a: {{home: {{connection: shop, query: \"select 'sm' || chr(248) || 'r' as v\"}}, store: out}}}}\n"
+            "connections: {{shop: {{url: '{latin}'}}}}\n\
+             flows: {{a: {{home: {{connection: shop, query: \"select 'sm' || chr(248) || 'r' as \
+             v\"}}, store: out}}}}\n"
         ));
         let ran = sandbox.build(&[]);
         database.run("DROP DATABASE latin_of_hygge");
@@ -675,7 +692,8 @@ mod mysql {
         for (declared, value, wanted, _) in cases {
             let database = Database::new(Kind::MySql);
             database.run(&format!(
-                "SET sql_mode = ''; CREATE TABLE t (id int PRIMARY KEY, v {declared} NOT NULL); INSERT INTO t VALUES (7, {value})"
+                "SET sql_mode = ''; CREATE TABLE t (id int PRIMARY KEY, v {declared} NOT NULL); \
+                 INSERT INTO t VALUES (7, {value})"
             ));
             let sandbox =
                 database.project("  a: {home: {connection: shop, table: t}, store: out}\n");

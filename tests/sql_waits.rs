@@ -80,7 +80,8 @@ fn a_signal_ends_a_wait_for_a_silent_server(kind: Kind) {
     .enumerate()
     {
         let sandbox = Sandbox::new(&format!(
-            "connections: {{shop: {{url: '{}://u@127.0.0.1:{port}/d', connect_timeout: 10m}}}}\nflows:\n  a: {{{flow}}}\n",
+            "connections: {{shop: {{url: '{}://u@127.0.0.1:{port}/d', connect_timeout: 10m}}}}\n\
+             flows:\n  a: {{{flow}}}\n",
             scheme(kind)
         ));
         ints(&sandbox, "home/a.parquet", 0..10);
@@ -131,7 +132,8 @@ fn a_signal_ends_a_wait_for_a_lock(kind: Kind) {
     };
     let waiting = || {
         match kind {
-        Kind::Postgres => database.ask("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'hygge_receipts'::regclass"),
+        Kind::Postgres => database.ask("SELECT pid FROM pg_locks WHERE NOT granted \
+                                        AND relation = 'hygge_receipts'::regclass"),
         Kind::MySql => database.ask("SELECT id FROM information_schema.processlist WHERE db = database() AND state LIKE 'Waiting for%'"),
         Kind::Sqlite => String::new(),
     }
@@ -158,11 +160,14 @@ fn a_signal_ends_a_wait_for_a_lock(kind: Kind) {
 /// The clock of a flow counts while it is planned too.
 fn a_flow_waits_no_longer_than_its_timeout(kind: Kind) {
     let database = Database::new(kind);
-    database
-        .run("CREATE TABLE numbers (id integer PRIMARY KEY); INSERT INTO numbers VALUES (1); CREATE TABLE free (id integer PRIMARY KEY)");
+    database.run(
+        "CREATE TABLE numbers (id integer PRIMARY KEY); INSERT INTO numbers VALUES (1); \
+         CREATE TABLE free (id integer PRIMARY KEY)",
+    );
     let home = |name: &str, table: &str, fields: &str| {
         format!(
-            "  {name}: {{home: {{connection: shop, table: {table}, probe: {{columns: [id]}}}}, store: {name}, retries: 0{fields}}}\n"
+            "  {name}: {{home: {{connection: shop, table: {table}, probe: {{columns: [id]}}}}, \
+             store: {name}, retries: 0{fields}}}\n"
         )
     };
     let flows = home("a", "numbers", ", timeout: 1s") + &home("b", "free", "");
@@ -203,13 +208,15 @@ fn a_dead_database_is_asked_once(kind: Kind) {
         .map(|n| {
             format!(
                 "  s{n}: {{home: home, store: {{connection: shop, table: t{n}}}, retries: 0}}\n  \
-                     h{n}: {{home: {{connection: shop, table: t, probe: {{columns: [a]}}}}, store: h{n}, retries: 0}}\n"
+                     h{n}: {{home: {{connection: shop, table: t, probe: {{columns: [a]}}}}, store: \
+                     h{n}, retries: 0}}\n"
             )
         })
         .collect();
     let url = format!("{}://u@127.0.0.1:{port}/d", scheme(kind));
     let sandbox = Sandbox::new(&format!(
-        "connections: {{shop: {{url: '{url}', connect_timeout: 1s, pool_size: 2}}}}\noptions: {{continue_on_error: true}}\nflows:\n{flows}"
+        "connections: {{shop: {{url: '{url}', connect_timeout: 1s, pool_size: 2}}}}\n\
+         options: {{continue_on_error: true}}\nflows:\n{flows}"
     ));
     ints(&sandbox, "home/a.parquet", 0..10);
     let ran = sandbox.run(&["build", "--dry-run"]);
@@ -230,7 +237,8 @@ fn a_long_limit_is_one(kind: Kind) {
     let database = Database::new(kind);
     database.run("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)");
     for limit in ["25d", "30d", "365d"] {
-        let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: copy}, retries: 0}\n";
+        let flows = "  a: {home: {connection: shop, table: t}, store: {connection: shop, table: \
+                     copy}, retries: 0}\n";
         let sandbox = Sandbox::new(
             &database
                 .config(flows)
@@ -262,11 +270,18 @@ mod poolers {
         fn a_table_that_waits_for_a_job_is_not_open() {
             let database = Database::new(Kind::Postgres);
             database.run(
-                "CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10); \
-                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''1s''', current_database()); END $$",
+                "CREATE TABLE t (id integer PRIMARY KEY); \
+                 INSERT INTO t SELECT generate_series(1, 10); \
+                 DO $$ BEGIN EXECUTE format('ALTER DATABASE %I \
+                 SET idle_in_transaction_session_timeout = ''1s''', current_database()); END $$",
             );
             let flows: String = (0..4)
-                .map(|n| format!("  a{n}: {{home: {{connection: shop, query: 'select id, pg_sleep(0.1)::text as s from t'}}, store: a{n}, retries: 0}}\n"))
+                .map(|n| {
+                    format!(
+                        "  a{n}: {{home: {{connection: shop, query: 'select id, \
+                         pg_sleep(0.1)::text as s from t'}}, store: a{n}, retries: 0}}\n"
+                    )
+                })
                 .collect();
             let ran = database.project(&flows).build(&["-j", "1"]);
             assert_eq!(ran.code, 0, "{}", ran.text);
@@ -278,12 +293,16 @@ mod poolers {
             let database = Database::new(Kind::Postgres);
             let end = "EXECUTE format('SELECT pg_terminate_backend(%s)', pg_backend_pid())";
             database.run(&format!(
-                "CREATE FUNCTION ended(i integer) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN IF i > 50000 THEN {end}; END IF; RETURN i; END $$; \
-                 CREATE FUNCTION ending() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.id > 50000 THEN {end}; END IF; RETURN new; END $$; \
-                 CREATE TABLE t (id bigint); CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION ending()"
+                "CREATE FUNCTION ended(i integer) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN IF \
+                 i > 50000 THEN {end}; END IF; RETURN i; END $$; \
+                 CREATE FUNCTION ending() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.id > \
+                 50000 THEN {end}; END IF; RETURN new; END $$; \
+                 CREATE TABLE t (id bigint); CREATE TRIGGER t BEFORE INSERT \
+                 ON t FOR EACH ROW EXECUTE FUNCTION ending()"
             ));
             let sandbox = database.project(
-                "  a: {home: {connection: shop, query: 'select ended(i) as i from generate_series(1, 100000) as i'}, store: out, retries: 0}\n  \
+                "  a: {home: {connection: shop, query: 'select ended(i) as i from \
+                   generate_series(1, 100000) as i'}, store: out, retries: 0}\n  \
                    b: {home: home, store: {connection: shop, table: t}, retries: 0}\n",
             );
             ints(&sandbox, "home/a.parquet", 0..3_000_000);

@@ -340,7 +340,8 @@ fn all_is_read_anew_where_that_is_asked_for(kind: Kind) {
 fn into_a_table(database: &Database, mode: &str, watermark: &str) -> Sandbox {
     let key = if mode == "merge" { ", key: [id]" } else { "" };
     database.project(&format!(
-        "  a:\n    mode: {mode}\n    home: {{connection: shop, table: events, watermark: {watermark}}}\n    store: {{connection: shop, table: copy{key}}}\n"
+        "  a:\n    mode: {mode}\n    home: {{connection: shop, table: events, watermark: \
+         {watermark}}}\n    store: {{connection: shop, table: copy{key}}}\n"
     ))
 }
 
@@ -491,17 +492,20 @@ fn a_watermark_and_the_mode_fit_together() {
             "has no column",
         ),
         (
-            "mode: append\n    on_changed: ignore\n    home: {connection: shop, table: t, watermark: {column: id}}",
+            "mode: append\n    on_changed: ignore\n    \
+             home: {connection: shop, table: t, watermark: {column: id}}",
             "has on_changed, and its home is a table",
         ),
         (
-            "mode: append\n    home: {connection: shop, table: t, watermark: {column: id}, slice: {column: at, by: month}}",
+            "mode: append\n    home: {connection: shop, table: t, watermark: {column: id}, slice: \
+             {column: at, by: month}}",
             "is by at, and its watermark by id",
         ),
     ];
     for (flow, expected) in cases {
         let sandbox = Sandbox::new(&format!(
-            "connections:\n  shop: {{url: \"sqlite:shop.db\"}}\nflows:\n  a:\n    {flow}\n    store: out\n"
+            "connections:\n  shop: {{url: \"sqlite:shop.db\"}}\nflows:\n  a:\n    {flow}\n    \
+             store: out\n"
         ));
         let ran = sandbox.run(&["check", "--offline"]);
         assert_eq!(ran.code, 2, "{}", ran.text);

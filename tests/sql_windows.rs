@@ -36,7 +36,8 @@ fn everywhere(database: &Database, fields: &str) -> Sandbox {
         format!("home: {{connection: shop, table: events, watermark: {{column: at{fields}}}}}");
     database.project(&format!(
         "  files:\n    mode: append\n    {home}\n    store: out\n  \
-           merged:\n    mode: merge\n    {home}\n    store: {{connection: shop, table: merged, key: [id]}}\n  \
+           merged:\n    mode: merge\n    {home}\n    \
+           store: {{connection: shop, table: merged, key: [id]}}\n  \
            added:\n    mode: append\n    {home}\n    store: {{connection: shop, table: added}}\n"
     ))
 }
@@ -64,7 +65,10 @@ fn columns_that_came_or_went_are_named(kind: Kind) {
     for (change, wanted) in cases {
         let database = Database::new(kind);
         events(&database, "date");
-        database.run("INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', 'b'), (3, '2026-01-03', 'c')");
+        database.run(
+            "INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', 'b'), (3, \
+             '2026-01-03', 'c')",
+        );
         let sandbox = everywhere(&database, "");
         built(&sandbox);
         database.run(change);
@@ -102,9 +106,13 @@ fn columns_that_came_or_went_are_named(kind: Kind) {
 fn a_receipt_of_before_knows_no_columns(kind: Kind) {
     let database = Database::new(kind);
     events(&database, "date");
-    database.run("INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', 'b'), (3, '2026-01-03', 'c')");
+    database.run(
+        "INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, '2026-01-02', 'b'), (3, \
+         '2026-01-03', 'c')",
+    );
     let sandbox = database.project(
-        "  files: {mode: append, home: {connection: shop, table: events, watermark: {column: at}, probe: {columns: [name]}}, store: out}\n",
+        "  files: {mode: append, home: {connection: shop, table: events, watermark: {column: at}, \
+         probe: {columns: [name]}}, store: out}\n",
     );
     built(&sandbox);
     let receipt = sandbox.path(".hygge/out.json");
@@ -190,7 +198,8 @@ fn rows_that_lie_in_no_slice_lie_in_a_window(kind: Kind) {
         ""
     };
     database.run(&format!(
-        "{mode} INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, {odd}, 'b'), (3, '2026-08-01', 'c'), (4, '2026-09-01', 'd')"
+        "{mode} INSERT INTO events VALUES (1, '2026-01-01', 'a'), (2, {odd}, 'b'), (3, \
+         '2026-08-01', 'c'), (4, '2026-09-01', 'd')"
     ));
     let home =
         "connection: shop, table: events, watermark: {column: at}, slice: {column: at, by: month}";
@@ -210,7 +219,8 @@ fn rows_that_lie_in_no_slice_lie_in_a_window(kind: Kind) {
 
 /// Days since 1970 as a date.
 fn date(day: i64) -> String {
-    let script = "import sys, datetime; print(datetime.date(1970, 1, 1) + datetime.timedelta(int(sys.argv[1])))";
+    let script = "import sys, datetime; print(datetime.date(1970, 1, 1) + \
+                  datetime.timedelta(int(sys.argv[1])))";
     String::from_utf8_lossy(&peers::run(script, &[day.to_string().as_ref()]).stdout)
         .trim()
         .to_string()
@@ -299,7 +309,13 @@ fn time_stamps_of_sqlite_compare_by_their_instants() {
                 "round {round}{fields}"
             );
             // What was added is no row twice, and all that is settled.
-            assert_eq!(database.ask("SELECT count(*) - count(DISTINCT id), count(*) - coalesce(max(id), 0) FROM added"), "0|0");
+            assert_eq!(
+                database.ask(
+                    "SELECT count(*) - count(DISTINCT id), count(*) - coalesce(max(id), 0) \
+                     FROM added"
+                ),
+                "0|0"
+            );
         }
         let last = date(first + 39);
         database.run(&format!(
@@ -329,8 +345,10 @@ fn windows_of_before_are_taken_over_where_they_hold_the_same_rows() {
             "INSERT INTO events (at) VALUES ('2026-01-01T10:00:00Z'), ('2026-01-05T10:00:00Z')",
         );
         database.run(&format!("INSERT INTO events (at) VALUES {more}"));
-        let sandbox =
-            database.project("  a: {mode: append, home: {connection: shop, table: events, watermark: {column: at}}, store: out}\n");
+        let sandbox = database.project(
+            "  a: {mode: append, home: {connection: shop, table: events, watermark: {column: at}}, \
+             store: out}\n",
+        );
         built(&sandbox);
         let receipt = sandbox.path(".hygge/out.json");
         let text = fs::read_to_string(&receipt).expect("a receipt");

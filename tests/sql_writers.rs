@@ -42,7 +42,8 @@ fn ids(sandbox: &Sandbox, name: &str, from: i64, to: i64) {
 fn rows(sandbox: &Sandbox, name: &str, columns: &str) {
     sandbox.write(name, "");
     let script = format!(
-        "import sys, pyarrow as pa, pyarrow.parquet as pq\npq.write_table(pa.table({{{columns}}}), sys.argv[1])"
+        "import sys, pyarrow as pa, pyarrow.parquet as pq\n\
+         pq.write_table(pa.table({{{columns}}}), sys.argv[1])"
     );
     let written = peers::run(&script, &[sandbox.path(name).as_os_str()]);
     assert_success(&written);
@@ -68,7 +69,8 @@ fn two_checkouts_fill_one_table_once(kind: Kind) {
             let key = if mode == "merge" { ", key: id" } else { "" };
             Sandbox::new(&format!(
                 "name: shop\nconnections:\n  shop: {{url: \"{url}\"}}\nflows:\n  \
-                   a: {{home: home, mode: {mode}, store: {{connection: shop, table: people{key}}}}}\n"
+                   a: {{home: home, mode: {mode}, store: {{connection: shop, table: \
+                   people{key}}}}}\n"
             ))
         };
         let checkouts = [
@@ -123,7 +125,8 @@ fn tables_that_refer_to_it_keep_their_rows(kind: Kind) {
         ids(&sandbox, "home/a.parquet", 1, 3);
         built(&sandbox);
         database.run(&format!(
-            "CREATE TABLE child (p bigint, note varchar(9), FOREIGN KEY (p) REFERENCES people (id) {rule}); INSERT INTO child VALUES (1, 'mine')"
+            "CREATE TABLE child (p bigint, note varchar(9), FOREIGN KEY (p) REFERENCES people (id) \
+             {rule}); INSERT INTO child VALUES (1, 'mine')"
         ));
         ids(&sandbox, "home/a.parquet", 2, 5);
         let ran = sandbox.build(&[]);
@@ -153,9 +156,13 @@ fn tables_that_refer_to_it_keep_their_rows(kind: Kind) {
     let database = Database::new(kind);
     database.run(
         "CREATE TABLE people (id bigint PRIMARY KEY); INSERT INTO people VALUES (1); \
-         CREATE TABLE child (p bigint, FOREIGN KEY (p) REFERENCES people (id) ON DELETE CASCADE ON UPDATE CASCADE); INSERT INTO child VALUES (1)",
+         CREATE TABLE child (p bigint, FOREIGN KEY (p) REFERENCES people (id) ON DELETE CASCADE \
+         ON UPDATE CASCADE); INSERT INTO child VALUES (1)",
     );
-    let sandbox = database.project("  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: true}}\n");
+    let sandbox = database.project(
+        "  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: \
+         true}}\n",
+    );
     ids(&sandbox, "home/a.parquet", 1, 4);
     built(&sandbox);
     assert_eq!(database.ask("SELECT p FROM child"), "1");
@@ -164,13 +171,17 @@ fn tables_that_refer_to_it_keep_their_rows(kind: Kind) {
 fn rows_that_a_trigger_swallows_are_missed(kind: Kind) {
     let swallowing = match kind {
         Kind::Sqlite => vec![
-            "CREATE TRIGGER less BEFORE INSERT ON people WHEN NEW.id = 2 BEGIN SELECT RAISE(IGNORE); END",
-            "CREATE TRIGGER less AFTER INSERT ON people WHEN NEW.id = 2 BEGIN DELETE FROM people WHERE id = 2; END",
+            "CREATE TRIGGER less BEFORE INSERT ON people WHEN NEW.id = 2 BEGIN \
+             SELECT RAISE(IGNORE); END",
+            "CREATE TRIGGER less AFTER INSERT ON people WHEN NEW.id = 2 BEGIN DELETE FROM people \
+             WHERE id = 2; END",
         ],
         Kind::Postgres => vec![
-            "CREATE FUNCTION less() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END'; \
+            "CREATE FUNCTION less() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.id = 2 THEN \
+             RETURN NULL; END IF; RETURN NEW; END'; \
              CREATE TRIGGER less BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION less()",
-            "CREATE FUNCTION less() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM people WHERE id = 2; RETURN NULL; END'; \
+            "CREATE FUNCTION less() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM people \
+             WHERE id = 2; RETURN NULL; END'; \
              CREATE TRIGGER less AFTER INSERT ON people FOR EACH ROW EXECUTE FUNCTION less()",
         ],
         // There, a trigger can only refuse a row.
@@ -181,8 +192,10 @@ fn rows_that_a_trigger_swallows_are_missed(kind: Kind) {
             let database = Database::new(kind);
             database.run("CREATE TABLE people (id bigint PRIMARY KEY)");
             let key = if mode == "merge" { ", key: id" } else { "" };
-            let sandbox =
-                database.project(&format!("  a: {{home: home, mode: {mode}, store: {{connection: shop, table: people{key}}}}}\n"));
+            let sandbox = database.project(&format!(
+                "  a: {{home: home, mode: {mode}, store: {{connection: shop, table: \
+                 people{key}}}}}\n"
+            ));
             ids(&sandbox, "home/a.parquet", 0, 2);
             built(&sandbox);
             database.run(trigger);
@@ -210,7 +223,8 @@ fn tables_called_as_hygge_calls_its_own_are_filled(kind: Kind) {
     let names = ["hygge_side", "s", "a", "hygge_receipt", "order"];
     let flow = |name: &&str| {
         format!(
-            "  f_{name}: {{home: home, mode: merge, store: {{connection: shop, table: {name}, key: id, delete_where: \"id = 3\"}}}}\n"
+            "  f_{name}: {{home: home, mode: merge, store: {{connection: shop, table: {name}, key: \
+             id, delete_where: \"id = 3\"}}}}\n"
         )
     };
     let sandbox = database.project(&names.iter().map(flow).collect::<String>());
@@ -232,7 +246,10 @@ fn tables_called_as_hygge_calls_its_own_are_filled(kind: Kind) {
 
 fn keys_that_a_collation_takes_for_one_are_refused(kind: Kind) {
     let project = |database: &Database| {
-        database.project("  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: true}}\n")
+        database.project(
+            "  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, \
+             adopt: true}}\n",
+        )
     };
     // In a table that hygge makes, texts are compared by their bytes.
     let database = Database::new(kind);
@@ -253,7 +270,10 @@ fn keys_that_a_collation_takes_for_one_are_refused(kind: Kind) {
     };
     let database = Database::new(kind);
     if kind == Kind::Postgres {
-        database.run("CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+        database.run(
+            "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = \
+             false)",
+        );
     }
     database.run(&format!(
         "CREATE TABLE people (id {declared} PRIMARY KEY, n bigint)"
@@ -284,7 +304,10 @@ fn clean_removes_what_hygge_wrote_and_nothing_else(kind: Kind) {
     let database = Database::new(kind);
     database
         .run("CREATE TABLE people (id bigint PRIMARY KEY); INSERT INTO people VALUES (90), (91)");
-    let sandbox = database.project("  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: true}}\n");
+    let sandbox = database.project(
+        "  a: {home: home, mode: merge, store: {connection: shop, table: people, key: id, adopt: \
+         true}}\n",
+    );
     ids(&sandbox, "home/a.parquet", 0, 3);
     built(&sandbox);
     let ran = sandbox.run(&["clean", "--stores", "a", "--yes"]);
@@ -378,10 +401,18 @@ fn a_table_that_another_fills_is_waited_for(kind: Kind) {
     }
     crate::sql_faults::wait_until("the lock", || {
         match kind {
-        Kind::Postgres => database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND granted") != "0",
-        // It has said all that it was told.
-        _ => database.ask("SELECT count(*) FROM information_schema.processlist WHERE command = 'Sleep' AND db = DATABASE()") != "0",
-    }
+            Kind::Postgres => {
+                database.ask("SELECT count(*) FROM pg_locks WHERE mode = 'ShareLock' AND granted")
+                    != "0"
+            }
+            // It has said all that it was told.
+            _ => {
+                database.ask(
+                    "SELECT count(*) FROM information_schema.processlist WHERE command = 'Sleep' \
+                     AND db = DATABASE()",
+                ) != "0"
+            }
+        }
     });
     let other = Sandbox::new(
         &std::fs::read_to_string(sandbox.path("hygge.yml"))
@@ -427,7 +458,8 @@ fn flows_of_one_build_do_not_lock_each_other_out(kind: Kind) {
     let database = Database::new(kind);
     let flow = |number: usize| {
         format!(
-            "  f{number}: {{home: home, store: {{connection: shop, table: t{number}}}, retries: 0}}\n"
+            "  f{number}: {{home: home, store: {{connection: shop, table: t{number}}}, retries: \
+             0}}\n"
         )
     };
     let sandbox = database.project(&(0..24).map(flow).collect::<String>());
@@ -483,7 +515,8 @@ mod postgres_schemas {
         let url = format!("{}?options=-c%20search_path%3Dfirst,second", database.url());
         let config = |table: &str| {
             format!(
-                "name: shop\nconnections:\n  shop: {{url: \"{url}\"}}\nflows:\n  a: {{home: home, mode: append, store: {{connection: shop, table: {table}}}}}\n"
+                "name: shop\nconnections:\n  shop: {{url: \"{url}\"}}\nflows:\n  \
+                 a: {{home: home, mode: append, store: {{connection: shop, table: {table}}}}}\n"
             )
         };
         let sandbox = Sandbox::new(&config("people"));

@@ -249,7 +249,8 @@ fn a_process_that_ends_at_any_step_is_made_good_by_the_next() {
             twice = twice.max(again.saturating_sub(needed));
         }
         println!(
-            "{:<16} ended at each of {:>3} steps: equal to an undisturbed run, at most {twice} part made twice",
+            "{:<16} ended at each of {:>3} steps: equal to an undisturbed run, at most {twice} \
+             part made twice",
             case.name,
             step - 1
         );

@@ -57,10 +57,16 @@ fn of_progress<'a>(shown: &'a [&str]) -> Vec<&'a &'a str> {
 
 /// Two flows whose parts take a while each.
 fn slow(database: &Database) -> Sandbox {
-    database.run("CREATE TABLE t (id INTEGER PRIMARY KEY); WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999) INSERT INTO t SELECT i FROM n");
-    let query = "select id, (with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000000) select max(i) from n) as m from t";
+    database.run(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); \
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n \
+         WHERE i < 999) INSERT INTO t SELECT i FROM n",
+    );
+    let query = "select id, (with recursive n(i) as (select 1 union all select i + 1 from n where \
+                 i < 3000000) select max(i) from n) as m from t";
     let home = format!(
-        "home: {{connection: shop, query: {}, types: {{id: int64, m: int64}}, slice: {{column: id, by: 20}}}}",
+        "home: {{connection: shop, query: {}, types: {{id: int64, m: int64}}, slice: {{column: id, \
+         by: 20}}}}",
         json!(query)
     );
     database.project(&format!(
@@ -123,7 +129,8 @@ fn a_terminal_that_becomes_narrow_has_one_line_of_progress() {
 fn a_long_planning_is_seen_and_can_be_interrupted() {
     let database = Database::new(Kind::Sqlite);
     database.run("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
-    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300000000) select max(i) from n";
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n where i < \
+                   300000000) select max(i) from n";
     let sandbox = database.project(&format!(
         "  a: {{home: {{connection: shop, table: t, probe: {{query: {}}}}}, store: out}}\n",
         json!(endless)

@@ -9,7 +9,8 @@ use crate::common::assert_success;
 
 /// The files below a folder, but for the licences, as `sha256sum` names and digests them.
 fn sums(folder: &Path) -> BTreeMap<String, String> {
-    let script = "find . -type f ! -name 'LICENSE-*' ! -name '.cargo*' ! -name 'Cargo.lock' ! -name 'Cargo.toml.orig' | xargs sha256sum";
+    let script = "find . -type f ! -name 'LICENSE-*' ! -name '.cargo*' ! -name 'Cargo.lock' ! \
+                  -name 'Cargo.toml.orig' | xargs sha256sum";
     let output = Command::new("sh")
         .args(["-c", script])
         .current_dir(folder)

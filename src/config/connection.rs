@@ -272,7 +272,10 @@ impl Connection {
             );
             let problem = Problem::new(self.at.unwrap_or(project), message, "its URL");
             if url::IGNORED_PARAMETERS.contains(&name.as_str()) {
-                return problem.with_hint("take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as they are");
+                return problem.with_hint(
+                    "take it out: hygge's sessions have UTC and utf8mb4, by which values arrive as \
+                     they are",
+                );
             }
             match closest_match(&name, known.iter().copied())
                 .or((name == "unix_socket").then_some("socket"))
@@ -329,7 +332,10 @@ impl Connection {
             self.name
         );
         let problem = Problem::new(self.at?, message, "its sslmode takes any certificate");
-        Some(problem.with_hint("sslmode: verify-full compares the server's certificate with them, and its name with the host"))
+        Some(problem.with_hint(
+            "sslmode: verify-full compares the server's certificate with them, and its name with \
+             the host",
+        ))
     }
 
     /// The warning of a connection that no flow uses.

@@ -306,7 +306,12 @@ fn near_miss_message(others: &[String], pattern: &str) -> Option<String> {
     } else {
         ("are", "them")
     };
-    (!others.is_empty()).then(|| format!("no entity {verb} {names}: {pattern} does not match {them}, and large letters are other letters"))
+    (!others.is_empty()).then(|| {
+        format!(
+            "no entity {verb} {names}: {pattern} does not match {them}, and large letters are \
+             other letters"
+        )
+    })
 }
 
 /// A pattern that finds no entity: most likely it is mistyped, or a folder is not mounted.
@@ -320,19 +325,24 @@ fn no_match_problem(flow: &str, pattern: &str, excluded: usize, at: Span) -> Pro
         1 => Problem::new(
             at,
             format!(
-                "exclude leaves out the one that {pattern:?} matches, and flow {flow} has no entity by it"
+                "exclude leaves out the one that {pattern:?} matches, and flow {flow} has no \
+                 entity by it"
             ),
             "expected an entity",
         ),
         all => Problem::new(
             at,
             format!(
-                "exclude leaves out all {all} that {pattern:?} matches, and flow {flow} has no entity by it"
+                "exclude leaves out all {all} that {pattern:?} matches, and flow {flow} has no \
+                 entity by it"
             ),
             "expected an entity",
         ),
     };
-    problem.with_hint("paths are relative to the folder of hygge.yml; if_empty: skip beside from allows that there is none")
+    problem.with_hint(
+        "paths are relative to the folder of hygge.yml; if_empty: skip beside from allows that \
+         there is none",
+    )
 }
 
 /// How many of a hundred entities may be gone where nothing is said.

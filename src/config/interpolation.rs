@@ -148,7 +148,8 @@ fn variable_problem(error: &VariableError, at: Span) -> Problem {
         }
         VariableError::SecretFragment(name) => {
             let hint = format!(
-                "use {name} under connections only, where nothing is ever shown, and another variable here"
+                "use {name} under connections only, where nothing is ever shown, and another \
+                 variable here"
             );
             ("what is in a connection is a secret".to_string(), hint)
         }

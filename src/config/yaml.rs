@@ -81,7 +81,8 @@ const PARSER_HINTS: &[(&str, Option<&str>, &str)] = &[
     (
         "unknown anchor",
         Some("a text begins with *, which YAML takes for an alias"),
-        "put it in quotes, such as \"*.parquet\"; or name an anchor that is written above, in the same file",
+        "put it in quotes, such as \"*.parquet\"; or name an anchor that is written above, in the \
+         same file",
     ),
     (
         "unexpected character",
@@ -106,7 +107,8 @@ const PARSER_HINTS: &[(&str, Option<&str>, &str)] = &[
     (
         "did not find expected ',' or",
         None,
-        "close the bracket, put a comma between its items, and put a text in quotes that begins with { or [",
+        "close the bracket, put a comma between its items, and put a text in quotes that begins \
+         with { or [",
     ),
     ("unclosed bracket", None, "close the bracket"),
     ("quoted scalar", None, "close the quote"),

@@ -55,12 +55,14 @@ pub enum ConnectionError {
     NotAFile(String),
     /// What SQLite keeps beside its file is a link, a folder, a pipe or a device.
     #[error(
-        "beside the SQLite database of connection {0}, its -wal, -shm or -journal is something else than a file"
+        "beside the SQLite database of connection {0}, its -wal, -shm or -journal is something \
+         else than a file"
     )]
     UnexpectedSqliteFile(String),
     /// A journal that names another file, which SQLite would remove.
     #[error(
-        "the -journal beside the SQLite database of connection {0} names another file, which would be removed"
+        "the -journal beside the SQLite database of connection {0} names another file, which would \
+         be removed"
     )]
     ForeignJournal(String),
     /// With `confine`, a SQLite database that lies somewhere else, also behind a link.
@@ -124,13 +126,16 @@ impl Failure {
     fn connect_hint(&self) -> Option<&'static str> {
         match self.code.as_deref() {
             Some(NO_TLS) => Some(
-                "off this machine TLS is required, so that no password goes in clear; sslmode: prefer of the connection (or of its URL) allows it",
+                "off this machine TLS is required, so that no password goes in clear; sslmode: \
+                 prefer of the connection (or of its URL) allows it",
             ),
             Some(NO_REQUIRED_TLS) => Some(
-                "turn TLS on at the server; or sslmode: prefer of the connection, which overrides its URL and the environment",
+                "turn TLS on at the server; or sslmode: prefer of the connection, which overrides \
+                 its URL and the environment",
             ),
             Some(NO_SERVER) => Some(
-                "check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose URL begins with mysql:",
+                "check the host and the port of its URL: 5432 is PostgreSQL's, 3306 MySQL's, whose \
+                 URL begins with mysql:",
             ),
             Some("3D000" | "1049") => Some(OTHER_DATABASE),
             Some(CLOSED_FOLDER) => Some(IMMUTABLE),
@@ -203,7 +208,8 @@ impl Failure {
                     ),
                     _ => {
                         let words = format!(
-                            "what answers there is no {} server: to a request for TLS it says 0x{byte}",
+                            "what answers there is no {} server: to a request for TLS it says \
+                             0x{byte}",
                             dialect.name()
                         );
                         Self {
@@ -224,7 +230,8 @@ impl Failure {
                 if reason.kind() == std::io::ErrorKind::UnexpectedEof {
                     let name = dialect.name();
                     failure.message = format!(
-                        "the connection ends in the middle of an answer, which may be none of {name}'s: {reason}"
+                        "the connection ends in the middle of an answer, which may be none of \
+                         {name}'s: {reason}"
                     );
                 }
                 if let Some(Err(error)) = certificate.map(fs::open) {
@@ -316,26 +323,30 @@ const CANNOT_OPEN: &str = "unable to open database file";
 /// <https://www.sqlite.org/rescode.html#readonly_directory>.
 const CLOSED_FOLDER: &str = "1544";
 
-const IMMUTABLE: &str = "a file with a write-ahead log needs a folder that may be written to; on read-only media, sqlite:FILE?immutable=1 reads it without what is in its -wal file";
+const IMMUTABLE: &str = "a file with a write-ahead log needs a folder that may be written to; on \
+     read-only media, sqlite:FILE?immutable=1 reads it without what is in its -wal file";
 
 /// What the user of a connection must be allowed to do, by what failed.
 fn required_privilege(action: &str) -> &'static str {
     match action {
         "make the table of receipts" => {
-            "its user needs CREATE on the schema, in which hygge keeps the table hygge_receipts, or SELECT, INSERT, UPDATE and DELETE on one that is there"
+            "its user needs CREATE on the schema, in which hygge keeps the table hygge_receipts, \
+             or SELECT, INSERT, UPDATE and DELETE on one that is there"
         }
         "read its receipt"
         | "look for its receipt"
         | "write its receipt"
         | "remove its receipt" => {
-            "its user needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another user may have made"
+            "its user needs SELECT, INSERT, UPDATE and DELETE on hygge_receipts, which another \
+             user may have made"
         }
         "make its table" => "its user needs CREATE on the schema; or make the table beforehand",
         "add a column to its table" => {
             "its user needs to own the table, or ALTER on it; or add the column beforehand"
         }
         "make a table beside it" | "empty the table beside it" => {
-            "its user needs TEMPORARY on the database: rows that are merged or cast come into a table of its own first"
+            "its user needs TEMPORARY on the database: rows that are merged or cast come into a \
+             table of its own first"
         }
         "remove the rows of the set before"
         | "remove its rows"
@@ -365,7 +376,8 @@ impl From<ConnectionError> for Error {
             }
             ConnectionError::UnexpectedSqliteFile(_) => Some("move it away"),
             ConnectionError::ForeignJournal(_) => Some(
-                "a program died while it wrote to several databases: undo that with it, or by sqlite3; if nobody knows of one, move the journal away",
+                "a program died while it wrote to several databases: undo that with it, or by \
+                 sqlite3; if nobody knows of one, move the journal away",
             ),
             ConnectionError::NoFile(_) | ConnectionError::NotAFile(_) => {
                 Some("check its URL; a relative path begins at the folder of the config")
@@ -381,16 +393,20 @@ impl From<ConnectionError> for Error {
                 }
                 Some("42703" | "1054") => Some("check the columns that the home names"),
                 Some("776") => Some(
-                    "somebody died while writing to it: a program that may write, such as sqlite3, undoes that",
+                    "somebody died while writing to it: a program that may write, such as sqlite3, \
+                     undoes that",
                 ),
                 Some("57014" | "1969" | "3024" | "9") => Some(
-                    "it ran into statement_timeout of its connection, or into a limit of the server; or somebody cancelled it there",
+                    "it ran into statement_timeout of its connection, or into a limit of the \
+                     server; or somebody cancelled it there",
                 ),
                 _ if failure.message.contains(UNSUPPORTED) => Some(
-                    "a pooler does not take it: leave it out of the URL, and set it for the user at the server: ALTER ROLE … SET …",
+                    "a pooler does not take it: leave it out of the URL, and set it for the user \
+                     at the server: ALTER ROLE … SET …",
                 ),
                 _ if failure.message.starts_with(UNSAFE_USE_PREFIX) => Some(
-                    "hygge does not trust what is written in a database's file: select the columns that you need by a query of the home",
+                    "hygge does not trust what is written in a database's file: select the columns \
+                     that you need by a query of the home",
                 ),
                 _ => failure.connect_hint(),
             },

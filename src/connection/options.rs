@@ -106,7 +106,8 @@ fn sqlite_read_only_reason(url: &str, is_memory: bool) -> Option<&'static str> {
     let says = |pair: &str| query.split('&').any(|said| said.eq_ignore_ascii_case(pair));
     match () {
         () if is_memory => Some(
-            "a table cannot be filled in a database that is in memory only: its rows would go with the process",
+            "a table cannot be filled in a database that is in memory only: its rows would go with \
+             the process",
         ),
         () if says("mode=ro") => Some("a table cannot be filled in it: its URL says mode=ro"),
         () if says("immutable=1") || says("immutable=true") => {

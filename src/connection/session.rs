@@ -16,8 +16,10 @@ use super::{CANCEL_TIMEOUT, Database, Dialect, SessionAccess};
 /// What values look like as texts in PostgreSQL, and in which order rows without one come, must not
 /// depend on how the server is set up. It is set within a transaction: behind a pooler, what is set
 /// outside of one stays with a session that others get next.
-const POSTGRES_SETTINGS: &str = "SET LOCAL intervalstyle = iso_8601; SET LOCAL datestyle = ISO; SET LOCAL bytea_output = hex; \
-     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL xmloption = content; SET LOCAL lc_monetary = 'C'; \
+const POSTGRES_SETTINGS: &str = "SET LOCAL intervalstyle = iso_8601; SET LOCAL datestyle = ISO; \
+     SET LOCAL bytea_output = hex; \
+     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL xmloption = content; \
+     SET LOCAL lc_monetary = 'C'; \
      SET LOCAL synchronize_seqscans = off";
 
 /// After as many of SQLite's instructions it is asked whether they shall go on.

@@ -71,7 +71,8 @@ impl<'h, 'g> SqliteRows<'h, 'g> {
                 _ => {
                     let shown: String = rest.trim().chars().take(60).collect();
                     let words = format!(
-                        "behind its first statement there is another one, which would never be run: {shown}"
+                        "behind its first statement there is another one, which would never be \
+                         run: {shown}"
                     );
                     return Err(Failure::from_message(words, false));
                 }
@@ -245,7 +246,11 @@ impl<'h, 'g> SqliteRows<'h, 'g> {
         name.map_err(|_| {
             // SAFETY: as above.
             let shown = text(unsafe { ffi::sqlite3_column_name(self.statement.as_ptr(), number) });
-            let words = format!("the name of column {}, {shown}, is not UTF-8: give it another one, as in select a as b", column + 1);
+            let words = format!(
+                "the name of column {}, {shown}, is not UTF-8: give it another one, as in select a \
+                 as b",
+                column + 1
+            );
             Failure::from_message(words, false)
         })
     }

@@ -34,7 +34,8 @@ impl Session {
             .or_else(|| used.split(['(', ' ']).next())
             .unwrap_or_default();
         let asked = format!(
-            "SELECT type || ' ' || name FROM sqlite_master WHERE instr(lower(sql), lower({})) > 0 ORDER BY type <> 'view', name",
+            "SELECT type || ' ' || name FROM sqlite_master WHERE instr(lower(sql), lower({})) > 0 \
+             ORDER BY type <> 'view', name",
             Dialect::Sqlite.quote_text(name)
         );
         let (connection, action, mut failure): (String, String, Failure) =

@@ -73,7 +73,8 @@ pub(super) fn postgres(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 static OWN_NAME: LazyLock<Option<String>> =
     LazyLock::new(|| fs::current_user_name().ok().flatten());
 
-const ENCODE: &str = "in a user or a password, write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %";
+const ENCODE: &str = "in a user or a password, write %40 for @, %3A for :, %2F for /, %3F for ?, \
+     %23 for # and %25 for %";
 
 /// What libraries say of a URL, and what is said instead: their words may have a piece of it.
 const URL_ERROR_MESSAGES: &[(&str, &str, &str)] = &[

@@ -213,7 +213,8 @@ impl Database {
             // SQLite itself reads a number with a point from its digits only nearly.
             let script = "import sqlite3, struct, sys\n\
                           db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
-                          db.create_function('float_of_bits', 1, lambda bits: struct.unpack('>d', bytes.fromhex(bits))[0])\n\
+                          db.create_function('float_of_bits', 1, lambda bits: struct.unpack('>d', \
+                          bytes.fromhex(bits))[0])\n\
                           statements, open_ = [], ''\n\
                           for piece in sys.argv[2].split(';'):\n\
                           \x20   open_ += piece + ';'\n\
@@ -344,7 +345,8 @@ impl Server {
             .expect("permissions");
         std::fs::create_dir(folder.path().join("disk")).expect("a folder");
         // PostgreSQL wants a folder of its own.
-        let script = "mount -t tmpfs -o size=$1,mode=777,uid=$(id -u postgres) none \"$2/disk\" && exec \"$0\" start \"$3\" \"$2/server\"";
+        let script = "mount -t tmpfs -o size=$1,mode=777,uid=$(id -u postgres) none \"$2/disk\" && \
+                      exec \"$0\" start \"$3\" \"$2/server\"";
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "sh", "-c", script])
@@ -518,7 +520,10 @@ fn program() -> PathBuf {
 
 fn port(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
-        panic!("{variable} is not set: tests/run starts the servers that this test needs (HYGGE_TEST_SERVERS=none leaves it out)")
+        panic!(
+            "{variable} is not set: tests/run starts the servers that this test needs \
+             (HYGGE_TEST_SERVERS=none leaves it out)"
+        )
     })
 }
 

@@ -552,7 +552,7 @@ mod files {
             };
             let batches = decode(source.format().as_ref(), &part).expect("rows");
             let ids: Vec<i64> = batches.iter().flat_map(ids_of_batch).collect();
-            assert_eq!(ids.len() as u64, rows, "{}", file.name);
+            assert_eq!(ids.len() as u64, rows.expect("rows"), "{}", file.name);
             found.extend(ids);
         }
         found.sort_unstable();

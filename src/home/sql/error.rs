@@ -103,7 +103,8 @@ pub enum SqlError {
     },
     /// Rows lie on another side of where their windows end than they did.
     #[error(
-        "its windows end by the days of local clocks, as an earlier hygge had them: {value} in {column} of {table} lies on another side of {edge} by its instant"
+        "its windows end by the days of local clocks, as an earlier hygge had them: {value} in \
+         {column} of {table} lies on another side of {edge} by its instant"
     )]
     MovedAcrossWindow {
         /// The column.
@@ -157,32 +158,69 @@ pub enum SqlError {
 impl From<SqlError> for Error {
     fn from(error: SqlError) -> Self {
         let hint = match &error {
-            SqlError::NoTable { suggestion: Some(near), .. } => format!("did you mean {near}?"),
-            SqlError::NoTable { .. } => "check home.table; a table of another schema is SCHEMA.TABLE".to_string(),
-            SqlError::NoColumn { column, columns, .. } => match closest_match(column, columns.iter().map(String::as_str)) {
+            SqlError::NoTable {
+                suggestion: Some(near),
+                ..
+            } => format!("did you mean {near}?"),
+            SqlError::NoTable { .. } => {
+                "check home.table; a table of another schema is SCHEMA.TABLE".into()
+            }
+            SqlError::NoColumn {
+                column, columns, ..
+            } => match closest_match(column, columns.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean {near}? it has {}", columns.join(", ")),
                 None => format!("it has {}", columns.join(", ")),
             },
-            SqlError::DuplicateColumn { .. } => "give them names of their own: select a.id, b.id as b_id …".into(),
+            SqlError::DuplicateColumn { .. } => {
+                "give them names of their own: select a.id, b.id as b_id …".into()
+            }
             SqlError::UnsupportedType { .. } => "take it out of types, or make it text".into(),
-            SqlError::NoSlices { .. } => "slice by a date or time stamp (day, month, year), or by a whole number (a width)".into(),
-            SqlError::ManySlices { .. } => "make the slices wider, or leave odd values out by where".into(),
-            SqlError::NoWatermark { .. } => "a watermark is a date, a time stamp or a whole number that grows".into(),
-            SqlError::InvalidBound { what: "lag", .. } => "of whole numbers, lag is a number: lag: 1000; of a date or a time stamp it is a time: lag: 1h".into(),
-            SqlError::InvalidBound { .. } => "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a number 1000".into(),
-            SqlError::NullWatermark { is_append_only: true, .. } => {
-                "nulls: skip of the watermark leaves them out; mode: merge can take them each time".into()
+            SqlError::NoSlices { .. } => {
+                "slice by a date or time stamp (day, month, year), or by a whole number (a width)"
+                    .into()
+            }
+            SqlError::ManySlices { .. } => {
+                "make the slices wider, or leave odd values out by where".into()
+            }
+            SqlError::NoWatermark { .. } => {
+                "a watermark is a date, a time stamp or a whole number that grows".into()
+            }
+            SqlError::InvalidBound { what: "lag", .. } => {
+                "of whole numbers, lag is a number: lag: 1000; of a date or a time stamp it is a \
+                 time: lag: 1h"
+                    .into()
+            }
+            SqlError::InvalidBound { .. } => {
+                "a date is 2026-01-31, a time stamp 2026-01-31T12:00:00 (in SQLite a date), a \
+                 number 1000"
+                    .into()
+            }
+            SqlError::NullWatermark {
+                is_append_only: true,
+                ..
+            } => {
+                "nulls: skip of the watermark leaves them out; mode: merge can take them each time"
+                    .into()
             }
             SqlError::NullWatermark { .. } => {
-                "nulls of the watermark says what becomes of them: skip, or include_each_time; or leave them out by where".into()
+                "nulls of the watermark says what becomes of them: skip, or include_each_time; or \
+                 leave them out by where"
+                    .into()
             }
             SqlError::MovedAcrossWindow { .. } => {
-                "hygge build --force reads everything anew; a table that rows are added to is emptied first by hygge clean --stores".into()
+                "hygge build --force reads everything anew; a table that rows are added to is \
+                 emptied first by hygge clean --stores"
+                    .into()
             }
             SqlError::RowCountMismatch { .. } => {
-                "a where or a query that gives other rows each time (random, now) has no probe and no slices; if it has none of these, please report it".into()
+                "a where or a query that gives other rows each time (random, now) has no probe and \
+                 no slices; if it has none of these, please report it"
+                    .into()
             }
-            SqlError::UnknownSlice { naming_hint: called, .. } => (*called).into(),
+            SqlError::UnknownSlice {
+                naming_hint: called,
+                ..
+            } => (*called).into(),
             SqlError::InvalidValue { hint, .. } => (*hint).to_string(),
             SqlError::Protocol(_) => "build again; nothing was published".into(),
         };

@@ -248,7 +248,8 @@ async fn table(
         .into());
     }
     let key = format!(
-        "SELECT column_name FROM information_schema.statistics WHERE {place} AND index_name = 'PRIMARY' ORDER BY seq_in_index"
+        "SELECT column_name FROM information_schema.statistics WHERE {place} \
+         AND index_name = 'PRIMARY' ORDER BY seq_in_index"
     );
     let key = session.query_text("read its primary key", &key).await?;
     let key: Vec<String> = key

@@ -34,7 +34,8 @@ pub(super) fn partition_filter(
                 "slices are called by the numbers in them, as in 5000 or 5000..9000"
             }
             _ => {
-                "slices are called 2026-09-01, 2026-09 or 2026, ranges of them 2026-01..2026-09; those without a value null"
+                "slices are called 2026-09-01, 2026-09 or 2026, ranges of them 2026-01..2026-09; \
+                 those without a value null"
             }
         };
         return Err(SqlError::UnknownSlice {

@@ -112,7 +112,11 @@ impl ReadEngine for Postgres {
 
     fn list_tables_sql(&self, schema: Option<&str>) -> String {
         let of_schema = schema.map_or_else(
-            || "pg_table_is_visible(c.oid) AND n.nspname NOT IN ('pg_catalog', 'information_schema')".to_string(),
+            || {
+                "pg_table_is_visible(c.oid) \
+                 AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+                    .to_string()
+            },
             |schema| format!("n.nspname = {}", self.dialect().quote_text(schema)),
         );
         format!(
@@ -208,9 +212,9 @@ fn has_max(column: &SqlColumn) -> bool {
     )
 }
 
-/// Begins a transaction that sees one moment, which lies behind every change of the columns that are read.
-/// Where somebody changed them after it, a table that was written anew would be empty, and a column
-/// another one than the catalog of that moment says:
+/// Begins a transaction that sees one moment, which lies behind every change of the columns that
+/// are read. Where somebody changed them after it, a table that was written anew would be empty,
+/// and a column another one than the catalog of that moment says:
 /// <https://www.postgresql.org/docs/current/mvcc-caveats.html>. So the tables are locked before the
 /// moment is taken; until the transaction ends, who wants to change their columns waits.
 async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
@@ -221,7 +225,10 @@ async fn begin(home: &SqlHome, session: &mut Session) -> Result<()> {
         return Ok(session.begin("begin a transaction", &begin, None).await?);
     }
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
-    let is_gone = |error: &ConnectionError| matches!(error, ConnectionError::Failed { failure, .. } if failure.code.as_deref() == Some("42P01"));
+    let is_gone = |error: &ConnectionError| {
+        matches!(error, ConnectionError::Failed { failure, .. }
+            if failure.code.as_deref() == Some("42P01"))
+    };
     // What is gone since is not looked for any more when this is tried again.
     let passing = |error| {
         if is_gone(&error) {
@@ -246,10 +253,12 @@ async fn lockable_tables(home: &SqlHome, session: &mut Session) -> Result<Vec<St
     let asked = format!(
         "SELECT NULL FROM {from} LIMIT 0; \
          SELECT DISTINCT format('ONLY %I.%I', n.nspname, c.relname) \
-         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n \
+         ON n.oid = c.relnamespace \
          WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'p') \
          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1"
+         AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+         AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1"
     );
     match session
         .query_text("find the tables that it reads", &asked)
@@ -282,7 +291,8 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<TableDescription
     let dialect = Dialect::Postgres;
     let name = dialect.quote_text(&home.relation.source_sql(dialect));
     let found = format!(
-        "SELECT c.oid, c.relkind, c.relhassubclass, pg_relation_size(c.oid) / current_setting('block_size')::int8, \
+        "SELECT c.oid, c.relkind, c.relhassubclass, pg_relation_size(c.oid) / \
+         current_setting('block_size')::int8, \
          current_setting('server_version_num')::int \
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
@@ -309,13 +319,16 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<TableDescription
     // there before.
     let mut promised = format!(
         "attnotnull AND NOT EXISTS (SELECT 1 FROM pg_constraint c \
-         WHERE c.conrelid = {oid} AND c.contype = 'n' AND NOT c.convalidated AND c.conkey = ARRAY[a.attnum])"
+         WHERE c.conrelid = {oid} AND c.contype = 'n' AND NOT c.convalidated \
+         AND c.conkey = ARRAY[a.attnum])"
     );
     if has_children == "t" {
         promised.push_str(&format!(
-            " AND NOT EXISTS (WITH RECURSIVE heirs AS (SELECT inhrelid AS heir FROM pg_inherits WHERE inhparent = {oid} \
+            " AND NOT EXISTS (WITH RECURSIVE heirs AS (SELECT inhrelid AS heir FROM pg_inherits \
+             WHERE inhparent = {oid} \
              UNION SELECT i.inhrelid FROM pg_inherits i JOIN heirs h ON i.inhparent = h.heir) \
-             SELECT 1 FROM heirs h JOIN pg_attribute o ON o.attrelid = h.heir AND o.attname = a.attname \
+             SELECT 1 FROM heirs h JOIN pg_attribute o ON o.attrelid = h.heir \
+             AND o.attname = a.attname \
              WHERE NOT o.attnotnull AND NOT o.attisdropped)"
         ));
     }
@@ -325,8 +338,10 @@ async fn table(home: &SqlHome, session: &mut Session) -> Result<TableDescription
     );
     let all = read_columns(home, session, &columns).await?;
     let key = format!(
-        "SELECT a.attname FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place), pg_attribute a \
-         WHERE i.indrelid = {oid} AND i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place"
+        "SELECT a.attname FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, \
+         place), pg_attribute a \
+         WHERE i.indrelid = {oid} AND i.indisprimary AND a.attrelid = i.indrelid \
+         AND a.attnum = k.attnum ORDER BY k.place"
     );
     let key = session.query_text("read its primary key", &key).await?;
     let key: Vec<String> = key
@@ -366,7 +381,8 @@ async fn describe_query(
     query: &str,
 ) -> Result<TableDescription> {
     let asked = format!(
-        "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n) AS hygge_query LIMIT 0) AS hygge_query ON true"
+        "SELECT hygge_query.* FROM (SELECT) AS hygge_one LEFT JOIN (SELECT * FROM ({query}\n\
+         ) AS hygge_query LIMIT 0) AS hygge_query ON true"
     );
     let DriverConnection::Postgres(link) = &mut session.driver else {
         return Err(SqlError::Protocol("it is no PostgreSQL".into()).into());
@@ -398,9 +414,11 @@ async fn describe_query(
         return Err(SqlError::Protocol("its query gives no columns".into()).into());
     }
     let columns = format!(
-        "SELECT q.attnum, q.attname, q.atttypid, coalesce(a.atttypmod, -1) AS atttypmod, false AS attnotnull \
+        "SELECT q.attnum, q.attname, q.atttypid, coalesce(a.atttypmod, -1) AS atttypmod, false AS \
+         attnotnull \
          FROM (VALUES {}) AS q(attnum, attname, atttypid, attrelid, place) \
-         LEFT JOIN pg_attribute a ON a.attrelid = q.attrelid AND a.attnum = q.place AND a.atttypid = q.atttypid",
+         LEFT JOIN pg_attribute a ON a.attrelid = q.attrelid AND a.attnum = q.place AND a.atttypid \
+         = q.atttypid",
         rows.join(", ")
     );
     let all = read_columns(home, session, &columns).await?;
@@ -474,14 +492,18 @@ async fn read_columns(
 ) -> Result<Vec<SqlColumn>> {
     let asked = format!(
         "WITH RECURSIVE columns AS ({columns}), bases AS (\
-         SELECT attnum, attname, attnotnull, format_type(atttypid, atttypmod) AS declared, atttypid AS oid, atttypmod AS typmod FROM columns \
+         SELECT attnum, attname, attnotnull, format_type(atttypid, atttypmod) AS declared, \
+         atttypid AS oid, atttypmod AS typmod FROM columns \
          UNION ALL \
-         SELECT b.attnum, b.attname, b.attnotnull, b.declared, t.typbasetype, t.typtypmod FROM bases b JOIN pg_type t ON t.oid = b.oid \
+         SELECT b.attnum, b.attname, b.attnotnull, b.declared, t.typbasetype, t.typtypmod \
+         FROM bases b JOIN pg_type t ON t.oid = b.oid \
          WHERE t.typtype = 'd') \
-         SELECT b.attname, b.attnotnull, b.declared, b.typmod, t.typname, e.typname, n.nspname FROM bases b \
+         SELECT b.attname, b.attnotnull, b.declared, b.typmod, t.typname, e.typname, n.nspname \
+         FROM bases b \
          JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' \
          JOIN pg_namespace n ON n.oid = t.typnamespace \
-         LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem AND e.typnamespace = t.typnamespace \
+         LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem AND e.typnamespace = \
+         t.typnamespace \
          ORDER BY b.attnum"
     );
     let mut all = Vec::new();

@@ -23,11 +23,13 @@ impl ConversionError {
             ),
             Self::Mismatch(reason) if reason.contains("not UTF-8") => (
                 reason,
-                "read it as bytes by a query: cast(x as blob) in SQLite, convert_to(x, 'SQL_ASCII') in PostgreSQL, cast(x as binary) in MySQL; or mend the value",
+                "read it as bytes by a query: cast(x as blob) in SQLite, convert_to(x, \
+                 'SQL_ASCII') in PostgreSQL, cast(x as binary) in MySQL; or mend the value",
             ),
             Self::Mismatch(reason) => (
                 reason,
-                "types of the home gives a column another type, such as text (for all of SQLite's, on_mismatch: text); or leave such rows out by where",
+                "types of the home gives a column another type, such as text (for all of SQLite's, \
+                 on_mismatch: text); or leave such rows out by where",
             ),
         };
         SqlError::InvalidValue {

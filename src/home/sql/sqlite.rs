@@ -81,7 +81,8 @@ impl ReadEngine for Sqlite {
     fn list_tables_sql(&self, schema: Option<&str>) -> String {
         let schema = self.dialect().quote_name(schema.unwrap_or("main"));
         format!(
-            "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+            "SELECT name FROM {schema}.sqlite_master WHERE type IN ('table', 'view') \
+             AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         )
     }
 
@@ -231,7 +232,8 @@ async fn find_table(
     let name = dialect.quote_text(name);
     let schema = dialect.quote_text(schema.unwrap_or("main"));
     let asked = format!(
-        "SELECT type, wr FROM pragma_table_list WHERE schema = {schema} AND name = {name} COLLATE NOCASE"
+        "SELECT type, wr FROM pragma_table_list WHERE schema = {schema} \
+         AND name = {name} COLLATE NOCASE"
     );
     let found = session.query_text("find its table", &asked).await?;
     let Some([Some(kind), Some(without_rowid)]) = found.first().map(Vec::as_slice) else {
@@ -261,7 +263,8 @@ async fn describe_keys(
     // Generated columns are columns too, and so are hidden ones of a virtual table, which no
     // other statement names.
     let asked = format!(
-        "SELECT name, type, \"notnull\" AND hidden = 0, pk FROM pragma_table_xinfo({name}, {schema}) ORDER BY pk, cid"
+        "SELECT name, type, \"notnull\" AND hidden = 0, pk \
+         FROM pragma_table_xinfo({name}, {schema}) ORDER BY pk, cid"
     );
     let info = session.query_text("read its columns", &asked).await?;
     let has = |wanted: &str| {

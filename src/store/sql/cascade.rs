@@ -77,6 +77,7 @@ fn refuse(store: &SqlStore, found: &[&Cascade]) -> Result<()> {
         others.join(", ")
     );
     Err(Error::new(ErrorKind::Flow, error).with_hint(
-        "cascade: true of the store allows it; mode: merge changes rows and removes none; or change the foreign key to NO ACTION",
+        "cascade: true of the store allows it; mode: merge changes rows and removes none; or \
+         change the foreign key to NO ACTION",
     ))
 }

@@ -96,7 +96,8 @@ pub(super) fn remarks(
     let remark = |(name, kind): &IncomingColumn| {
         let declared = engine.declared_type(kind, false).unwrap_or_default();
         format!(
-            "column {name} is {kind}, and becomes {declared} in table {}: the next wider type of {}",
+            "column {name} is {kind}, and becomes {declared} in table {}: \
+             the next wider type of {}",
             store.relation,
             engine.dialect().name()
         )
@@ -343,8 +344,10 @@ impl<'s> ColumnErrors<'s> {
         if self.list.is_empty() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Flow, self.list.join("; "))
-            .with_hint("columns of the store gives a column of a new table another type; a table that is there may be altered by hand"))
+        Err(Error::new(ErrorKind::Flow, self.list.join("; ")).with_hint(
+            "columns of the store gives a column of a new table another type; a table that is \
+             there may be altered by hand",
+        ))
     }
 }
 

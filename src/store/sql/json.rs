@@ -32,7 +32,8 @@ pub(super) fn check(text: &str, numbers_of_64_bits: bool) -> Result<(), String> 
                     };
                     if !names.insert(name.clone()) {
                         return Err(format!(
-                            "the name {} stands twice in one object, and the column keeps one of them",
+                            "the name {} stands twice in one object, and the column keeps one of \
+                             them",
                             quote_short(&name)
                         ));
                     }

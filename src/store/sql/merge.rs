@@ -134,7 +134,8 @@ impl<'a> TempTable<'a> {
             .collect::<Vec<_>>()
             .join(", ");
         let statement = format!(
-            "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
+            "INSERT INTO {table} ({}){} SELECT {of_side} FROM {stays} AS {alias} \
+             LEFT JOIN {table} ON {same} WHERE {table}.{} IS NULL",
             quoted_list(self.engine.dialect(), self.targets),
             self.overriding_clause(),
             self.quoted_key()[0]
@@ -166,7 +167,8 @@ impl<'a> TempTable<'a> {
         if let Some(name) = others.iter().find(|name| numbered(name)) {
             // It is numbered by the database, and cannot be changed.
             let asked = format!(
-                "SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} WHERE {table}.{name} <> {alias}.{name} LIMIT 1"
+                "SELECT 1 FROM {stays} AS {alias} JOIN {table} ON {same} \
+                 WHERE {table}.{name} <> {alias}.{name} LIMIT 1"
             );
             if !session
                 .query_text("compare what it numbers", &asked)
@@ -259,7 +261,8 @@ impl<'a> TempTable<'a> {
             return Ok(());
         }
         let error = format!(
-            "table {} does not keep what it is given: {sent} rows were sent, and the database says that it wrote {written}",
+            "table {} does not keep what it is given: {sent} rows were sent, and the database says \
+             that it wrote {written}",
             self.store.relation
         );
         let hint = if written > sent {
@@ -284,7 +287,8 @@ impl<'a> TempTable<'a> {
             .collect::<Vec<_>>()
             .join(" AND ");
         let asked = format!(
-            "SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE {same} AND {equal}) LIMIT 1"
+            "SELECT 1 FROM {stays} AS {alias} WHERE NOT EXISTS (SELECT 1 FROM {table} \
+             WHERE {same} AND {equal}) LIMIT 1"
         );
         Ok(!session
             .query_text("compare its rows", &asked)
@@ -301,7 +305,8 @@ impl<'a> TempTable<'a> {
             };
             let (name, declared) = (self.quote_name(&target.name), &target.declared_type);
             let asked = format!(
-                "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT FROM {name} LIMIT 1"
+                "SELECT {name}::text, ({back})::text FROM {side} WHERE {back} IS DISTINCT \
+                 FROM {name} LIMIT 1"
             );
             let Some(row) = session
                 .query_text("compare what it makes of values", &asked)
@@ -410,7 +415,8 @@ impl<'a> TempTable<'a> {
                 continue;
             };
             let error = format!(
-                "a row comes to table {} with {} = {}, which its collation takes for {}, the key of another row",
+                "a row comes to table {} with {} = {}, which its collation takes for {}, the key \
+                 of another row",
                 self.store.relation,
                 target.name,
                 quoted_value(&row, 1),

@@ -84,7 +84,8 @@ impl WriteEngine for MySql {
     fn table_exists_sql(&self, table: TableName<'_>) -> String {
         let schema = schema_sql(table);
         format!(
-            "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} \
+             AND table_name = {}",
             self.dialect().quote_text(table.name)
         )
     }
@@ -185,7 +186,8 @@ impl WriteEngine for MySql {
 
     fn receipt_tables_sql(&self) -> String {
         format!(
-            "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END FROM information_schema.tables WHERE table_name = '{TABLE}'"
+            "SELECT table_schema, CASE WHEN table_schema = DATABASE() THEN 1 END \
+             FROM information_schema.tables WHERE table_name = '{TABLE}'"
         )
     }
 
@@ -287,7 +289,8 @@ async fn set_user_mode(session: &mut Session) -> Result<()> {
 /// among them, where the server has such a one.
 async fn table_collation(session: &mut Session) -> Result<Option<String>> {
     let asked = "SELECT collation_name FROM information_schema.collations \
-                 WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 LIMIT 1";
+                 WHERE collation_name IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin') ORDER BY 1 \
+                 LIMIT 1";
     let found = session
         .query_text("look for a collation", asked)
         .await?
@@ -477,7 +480,8 @@ async fn resolve(table: TableName<'_>, session: &mut Session) -> Result<Resolved
     let wanted = schema_sql(table);
     // What a backslash means in a text depends on the session's mode.
     let asked = format!(
-        "SELECT {wanted}, (SELECT CONCAT(table_schema, CHAR(10), table_name) FROM information_schema.tables \
+        "SELECT {wanted}, (SELECT CONCAT(table_schema, CHAR(10), table_name) \
+         FROM information_schema.tables \
          WHERE table_schema = {wanted} AND table_name = {}), @@lower_case_table_names",
         Dialect::MySql.quote_text(table.name)
     );

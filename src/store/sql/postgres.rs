@@ -169,7 +169,8 @@ impl WriteEngine for Postgres {
         Some(format!(
             "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.oid = to_regclass('{TABLE}') AND n.nspname <> {} \
-             AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid AND t.relname = {})",
+             AND NOT EXISTS (SELECT 1 FROM pg_class t WHERE t.relnamespace = n.oid \
+             AND t.relname = {})",
             self.dialect().quote_text(&resolved.schema),
             self.dialect().quote_text(&resolved.table)
         ))
@@ -181,11 +182,14 @@ impl WriteEngine for Postgres {
             let asked =
                 format!("'SELECT output FROM %I.{TABLE} WHERE name = %L', n.nspname, c.relname");
             let output = format!(
-                "(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, '')))[1]::text"
+                "(xpath('/row/output/text()', query_to_xml(format({asked}), true, true, \
+                 '')))[1]::text"
             );
             return format!(
-                "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', n.nspname)) IS NOT NULL THEN {output} END AS output \
-                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {}) AS r \
+                "SELECT r.output FROM (SELECT CASE WHEN to_regclass(format('%I.{TABLE}', \
+                 n.nspname)) IS NOT NULL THEN {output} END AS output \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.oid = {}) AS r \
                  WHERE r.output IS NOT NULL",
                 to_regclass(table)
             );

@@ -205,8 +205,10 @@ pub(super) async fn create_table(
     }
     let (short, long, rest) = engine.receipt_types();
     let statement = format!(
-        "CREATE TABLE IF NOT EXISTS {} (name {short} NOT NULL PRIMARY KEY, project {short}, flow {short}, output {short}, \
-         row_count bigint, published_at {short}, digest {short} NOT NULL, receipt {long} NOT NULL){rest}",
+        "CREATE TABLE IF NOT EXISTS {} (name {short} NOT NULL PRIMARY KEY, project {short}, flow \
+         {short}, output {short}, \
+         row_count bigint, published_at {short}, digest {short} NOT NULL, receipt {long} NOT \
+         NULL){rest}",
         relation.source_sql(engine.dialect())
     );
     let statement = engine.guarded_creation(statement);

@@ -162,7 +162,8 @@ impl Rule {
                 Cell::Time(_) | Cell::Timestamp(_) => {
                     let digits = 6 - step.ilog10();
                     Err(format!(
-                        "its fraction of a second has more digits than the {digits} that the column holds"
+                        "its fraction of a second has more digits than the {digits} that the \
+                         column holds"
                     ))
                 }
                 _ => Err(unexpected_type()),

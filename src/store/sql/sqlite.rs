@@ -120,7 +120,8 @@ impl WriteEngine for Sqlite {
 
     fn receipt_tables_sql(&self) -> String {
         format!(
-            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = '{MAIN_SCHEMA}' AND type = 'table'"
+            "SELECT schema, 1 FROM pragma_table_list('{TABLE}') WHERE schema = '{MAIN_SCHEMA}' \
+             AND type = 'table'"
         )
     }
 
@@ -129,7 +130,8 @@ impl WriteEngine for Sqlite {
         let name = dialect.quote_text(table.name);
         let schema = table.schema.unwrap_or(MAIN_SCHEMA);
         let table = format!(
-            "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE AND t.name = {name} COLLATE NOCASE)",
+            "(SELECT t.name FROM pragma_table_list t WHERE t.schema = {} COLLATE NOCASE \
+             AND t.name = {name} COLLATE NOCASE)",
             dialect.quote_text(schema)
         );
         format!(

@@ -94,7 +94,8 @@ impl<'t> TargetRows<'t> {
                     .iter()
                     .find(|target| target.name.to_lowercase() == name.to_lowercase())
             });
-            let hint = "its type is annotated in the old way there, or not at all: give those files a flow of their own";
+            let hint = "its type is annotated in the old way there, or not at all: give those \
+                        files a flow of their own";
             let target = named.ok_or_else(|| {
                 let error = format!("column {name} of {part} does not come in the files before it");
                 Error::new(ErrorKind::Flow, error)
@@ -143,7 +144,8 @@ impl<'t> TargetRows<'t> {
     pub(super) fn row_too_long(&self, row: usize, bytes: usize, most: usize) -> Error {
         let row = self.rows_before + row as u64 + 1;
         let error = format!(
-            "row {row} of {}, which comes to table {}, takes {bytes} bytes of SQL, and max_allowed_packet of the server is {most}",
+            "row {row} of {}, which comes to table {}, takes {bytes} bytes of SQL, and \
+             max_allowed_packet of the server is {most}",
             self.part, self.table
         );
         Error::new(ErrorKind::Flow, error).with_hint(
@@ -167,7 +169,8 @@ impl<'t> TargetRows<'t> {
             .get(column)
             .map_or("", |(target, _)| target.declared_type.as_str());
         let hint = format!(
-            "nothing was published; change the value or the column, which is {declared}, or leave the column out"
+            "nothing was published; change the value or the column, which is {declared}, or leave \
+             the column out"
         );
         Error::new(ErrorKind::Flow, error).with_hint(hint)
     }

@@ -17,8 +17,10 @@ pub(in crate::store::sql) async fn read_table(
         text(&resolved.table)
     );
     let asked = format!(
-        "SELECT t.engine, t.table_type, (SELECT max(e.transactions) FROM information_schema.engines e WHERE e.engine = t.engine), \
-         (SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = t.table_schema AND event_object_table = t.table_name) \
+        "SELECT t.engine, t.table_type, (SELECT max(e.transactions) \
+         FROM information_schema.engines e WHERE e.engine = t.engine), \
+         (SELECT count(*) FROM information_schema.triggers \
+         WHERE event_object_schema = t.table_schema AND event_object_table = t.table_name) \
          FROM information_schema.tables t WHERE {here}"
     );
     let found = session.query_text("find its table", &asked).await?;
@@ -33,13 +35,16 @@ pub(in crate::store::sql) async fn read_table(
         (engine, _) => {
             let engine = engine.as_deref().unwrap_or("unknown");
             Some(format!(
-                "has the engine {engine}, which has no transactions: a load that fails would leave half of its rows"
+                "has the engine {engine}, which has no transactions: a load that fails would leave \
+                 half of its rows"
             ))
         }
     };
     let asked = format!(
-        "SELECT column_name, data_type, column_type, character_maximum_length, character_octet_length, numeric_precision, \
-         numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, extra, column_default \
+        "SELECT column_name, data_type, column_type, character_maximum_length, \
+         character_octet_length, numeric_precision, \
+         numeric_scale, datetime_precision, character_set_name, collation_name, is_nullable, \
+         extra, column_default \
          FROM information_schema.columns WHERE {here} ORDER BY ordinal_position"
     );
     let rows = session.query_text("read its columns", &asked).await?;
@@ -330,8 +335,10 @@ pub(in crate::store::sql) async fn cascades(
     }
     let asked = format!(
         "SELECT CONCAT(r.constraint_schema, '.', r.table_name), r.delete_rule, r.update_rule, \
-         (SELECT GROUP_CONCAT(k.referenced_column_name SEPARATOR '\\n') FROM information_schema.key_column_usage k \
-         WHERE k.constraint_schema = r.constraint_schema AND k.constraint_name = r.constraint_name AND k.table_name = r.table_name) \
+         (SELECT GROUP_CONCAT(k.referenced_column_name SEPARATOR '\\n') \
+         FROM information_schema.key_column_usage k \
+         WHERE k.constraint_schema = r.constraint_schema \
+         AND k.constraint_name = r.constraint_name AND k.table_name = r.table_name) \
          FROM information_schema.referential_constraints r \
          WHERE r.unique_constraint_schema = {schema} AND r.referenced_table_name = {name} \
          AND NOT (r.constraint_schema = {schema} AND r.table_name = {name}) ORDER BY 1"
@@ -378,7 +385,8 @@ async fn may_be_referenced(resolved: &ResolvedTable, session: &mut Session) -> b
     }
     let name = Dialect::MySql.quote_text(&format!("{}/{}", resolved.schema, resolved.table));
     let asked = format!(
-        "SELECT COUNT(*) FROM information_schema.innodb_sys_foreign WHERE LOWER(ref_name) = LOWER({name})"
+        "SELECT COUNT(*) FROM information_schema.innodb_sys_foreign \
+         WHERE LOWER(ref_name) = LOWER({name})"
     );
     let found = session
         .query_text("look for tables that refer to it", &asked)

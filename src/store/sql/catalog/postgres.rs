@@ -49,8 +49,10 @@ pub(in crate::store::sql) async fn read_table(
     let name = dialect.quote_text(&resolved.relation().source_sql(dialect));
     let asked = format!(
         "SELECT c.oid, c.relkind, \
-         EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D') \
-         OR EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
+         EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal \
+         AND t.tgenabled <> 'D') \
+         OR EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid \
+         AND r.rulename <> '_RETURN') \
          FROM pg_class c WHERE c.oid = to_regclass({name})"
     );
     let found = session.query_text("find its table", &asked).await?;
@@ -74,15 +76,22 @@ pub(in crate::store::sql) async fn read_table(
 async fn read_columns(oid: &str, session: &mut Session) -> Result<Vec<CatalogColumn>> {
     let asked = format!(
         "WITH RECURSIVE bases AS (\
-         SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, a.attcollation, a.atthasdef AS given, \
-         format_type(a.atttypid, a.atttypmod) AS declared, a.atttypid AS oid, a.atttypmod AS typmod \
+         SELECT a.attnum, a.attname, a.attnotnull AS filled, a.attidentity, a.attgenerated, \
+         a.attcollation, a.atthasdef AS given, \
+         format_type(a.atttypid, a.atttypmod) AS declared, a.atttypid AS oid, a.atttypmod AS \
+         typmod \
          FROM pg_attribute a WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped \
          UNION ALL \
-         SELECT b.attnum, b.attname, b.filled OR t.typnotnull, b.attidentity, b.attgenerated, b.attcollation, b.given OR t.typdefault IS NOT NULL, b.declared, \
-         t.typbasetype, t.typtypmod FROM bases b JOIN pg_type t ON t.oid = b.oid WHERE t.typtype = 'd') \
-         SELECT b.attname, b.declared, b.typmod, b.filled, b.attidentity, b.attgenerated, t.typname, n.nspname, \
+         SELECT b.attnum, b.attname, b.filled \
+         OR t.typnotnull, b.attidentity, b.attgenerated, b.attcollation, b.given \
+         OR t.typdefault IS NOT NULL, b.declared, \
+         t.typbasetype, t.typtypmod FROM bases b JOIN pg_type t ON t.oid = b.oid \
+         WHERE t.typtype = 'd') \
+         SELECT b.attname, b.declared, b.typmod, b.filled, b.attidentity, b.attgenerated, \
+         t.typname, n.nspname, \
          e.typname, e.oid, coalesce(o.collisdeterministic, true), b.given \
-         FROM bases b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace \
+         FROM bases b JOIN pg_type t ON t.oid = b.oid AND t.typtype <> 'd' JOIN pg_namespace n \
+         ON n.oid = t.typnamespace \
          LEFT JOIN pg_type e ON t.typcategory = 'A' AND e.oid = t.typelem AND t.typlen = -1 \
          LEFT JOIN pg_collation o ON o.oid = b.attcollation \
          ORDER BY b.attnum"
@@ -249,11 +258,14 @@ pub(in crate::store::sql) async fn cascades(
     let name = dialect.quote_text(&resolved.relation().source_sql(dialect));
     // Of a table with partitions or children, rows of those go too.
     let asked = format!(
-        "WITH RECURSIVE family AS (SELECT to_regclass({name})::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid) \
+        "WITH RECURSIVE family AS (SELECT to_regclass({name})::oid AS oid UNION SELECT i.inhrelid \
+         FROM pg_inherits i JOIN family f ON i.inhparent = f.oid) \
          SELECT DISTINCT k.conrelid::regclass::text, k.confdeltype, k.confupdtype, \
-         (SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)) \
+         (SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_attribute a \
+         WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)) \
          FROM pg_constraint k JOIN family f ON k.confrelid = f.oid \
-         WHERE k.contype = 'f' AND k.conrelid NOT IN (SELECT oid FROM family) AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')) \
+         WHERE k.contype = 'f' AND k.conrelid NOT IN (SELECT oid FROM family) \
+         AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')) \
          ORDER BY 1"
     );
     let word = |code: &str| match code {

@@ -24,7 +24,8 @@ pub(in crate::store::sql) async fn read_table(
         return Ok(None);
     };
     let asked = format!(
-        "SELECT name, type, \"notnull\", pk, hidden, dflt_value FROM pragma_table_xinfo({name}, {schema}) ORDER BY cid"
+        "SELECT name, type, \"notnull\", pk, hidden, dflt_value \
+         FROM pragma_table_xinfo({name}, {schema}) ORDER BY cid"
     );
     let info = session.query_text("read its columns", &asked).await?;
     // A key that has an index of its own does not number the rows.
@@ -39,7 +40,8 @@ pub(in crate::store::sql) async fn read_table(
             .await?
             .is_empty();
     let triggers = format!(
-        "SELECT count(*) FROM {}.sqlite_master WHERE type = 'trigger' AND tbl_name = {name} COLLATE NOCASE",
+        "SELECT count(*) FROM {}.sqlite_master WHERE type = 'trigger' \
+         AND tbl_name = {name} COLLATE NOCASE",
         Dialect::Sqlite.quote_name(&resolved.schema)
     );
     let triggers = session
@@ -148,8 +150,10 @@ pub(in crate::store::sql) async fn cascades(
         Dialect::Sqlite.quote_text(&resolved.table),
     );
     let asked = format!(
-        "SELECT t.name, k.on_delete, k.on_update, k.\"to\" FROM pragma_table_list t JOIN pragma_foreign_key_list(t.name, t.schema) k \
-         WHERE t.schema = {schema} AND t.type = 'table' AND k.\"table\" = {name} COLLATE NOCASE AND t.name <> {name} COLLATE NOCASE ORDER BY 1"
+        "SELECT t.name, k.on_delete, k.on_update, k.\"to\" FROM pragma_table_list t \
+         JOIN pragma_foreign_key_list(t.name, t.schema) k \
+         WHERE t.schema = {schema} AND t.type = 'table' AND k.\"table\" = {name} COLLATE NOCASE \
+         AND t.name <> {name} COLLATE NOCASE ORDER BY 1"
     );
     let mut found: Vec<Cascade> = Vec::new();
     for row in session
