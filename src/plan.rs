@@ -6,6 +6,7 @@ pub mod check;
 mod compare;
 mod context;
 mod existing_parts;
+pub mod file_work;
 pub mod flow_states;
 mod hash_progress;
 pub mod index_cache;
@@ -84,8 +85,8 @@ impl PlannedFlow {
         let Some(work) = &self.work else {
             return Vec::new();
         };
-        work.table
-            .iter()
+        work.table()
+            .into_iter()
             .flat_map(|table| &table.remarks)
             .chain(&work.remarks)
             .cloned()

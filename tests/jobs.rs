@@ -89,7 +89,12 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
             let parts: Vec<&PlannedPart> = work.parts.iter().collect();
             Some((
                 step.flow.to_string(),
-                JobSpec::new(work, &parts, home.as_ref(), &flow.store.output_spec()),
+                JobSpec::new(
+                    work.files()?,
+                    &parts,
+                    home.as_ref(),
+                    &flow.store.output_spec(),
+                ),
             ))
         };
         plan.flows.iter().filter_map(job).collect()

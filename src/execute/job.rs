@@ -21,7 +21,8 @@ use crate::flow::factory;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Compression, Format, Layout, OutputSpec, Piece, TransferMode};
 use crate::fs::nofollow;
-use crate::plan::work::{FlowWork, InspectedFiles, PlannedPart};
+use crate::plan::file_work::{FileWork, InspectedFiles};
+use crate::plan::work::PlannedPart;
 use crate::storage::{Location, Version};
 
 /// The version of what a job says. A process that does not know it refuses the job.
@@ -222,7 +223,7 @@ impl TransferSpec {
 impl JobSpec {
     /// Parts of a flow that are made of files: these of its work.
     pub fn new(
-        work: &FlowWork,
+        work: &FileWork,
         parts: &[&PlannedPart],
         home: &dyn Format,
         target: &OutputSpec,

@@ -18,8 +18,9 @@ use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs;
+use crate::plan::file_work::FileWork;
 use crate::plan::table_work::PartMoved;
-use crate::plan::work::{ExistingPart, FlowWork, PartLocation, PlannedPart};
+use crate::plan::work::{ExistingPart, FlowWork, PartLocation, PlannedPart, WorkSource};
 use crate::store::StoreError;
 
 /// How many batches wait between a database and its encoder where nothing is said.
@@ -100,14 +101,14 @@ impl PartTask {
         if let Some(partition) = part.partition {
             return self.partition_task(partition, runtime)?.make_parts();
         }
-        self.check_is_made_from_files()?;
+        let work = self.file_work()?;
         let files = WorkFiles {
-            work: &self.work,
+            work,
             home: self.input_format.as_ref(),
         };
         let (unfinished, record) = make_from_files(
             &files,
-            self.work.transfer,
+            work.transfer,
             (&part.slice.pieces, part.slice.rows),
             &self.flow.store.output_spec(),
             &self.cache.staging,
@@ -119,20 +120,26 @@ impl PartTask {
         )])
     }
 
-    /// Fails for a part that was at hand and is not planned to be made again.
-    fn check_is_made_from_files(&self) -> Result<()> {
+    /// The files that it is made from.
+    ///
+    /// # Errors
+    /// It was at hand, and is not planned to be made again.
+    fn file_work(&self) -> Result<&FileWork> {
         let part = self.part();
         if let Some(name) = &part.name {
             // What it was made from is not planned with.
             return Err(StoreError::UnusablePart(name.clone()).into());
         }
-        if self.work.table.is_some() {
-            // Its rows are read by partitions, and which of them it has is known only when that is
-            // planned anew.
-            let partition = part.inputs.first().map(|input| input.name.clone());
-            return Err(PartMoved(partition.unwrap_or_default()).into());
+        match &self.work.source {
+            WorkSource::Files(work) => Ok(work),
+            WorkSource::Table(_) => {
+                // Its rows are read by partitions, and which of them it has is known only when
+                // that is planned anew.
+                let partition = part.inputs.first().map(|input| input.name.clone());
+                Err(PartMoved(partition.unwrap_or_default()).into())
+            }
+            WorkSource::AtHand => Err(Error::internal("a part is made from nothing")),
         }
-        Ok(())
     }
 
     fn partition_task<'a>(
@@ -140,7 +147,7 @@ impl PartTask {
         partition: usize,
         runtime: &'a Handle,
     ) -> Result<PartitionTask<'a>> {
-        let table = self.work.table.as_ref();
+        let table = self.work.table();
         let table = table.ok_or_else(|| Error::internal("it has no table"))?;
         let queue_size = self.flow.queue_size.map(usize::try_from);
         Ok(PartitionTask {
@@ -159,11 +166,9 @@ impl PartTask {
     /// What another process must know to make it; nothing where only this one can.
     pub fn job(&self) -> Option<JobSpec> {
         let part = self.part();
-        if part.partition.is_some() || self.check_is_made_from_files().is_err() {
-            return None;
-        }
+        let work = self.file_work().ok().filter(|_| part.partition.is_none())?;
         Some(JobSpec::new(
-            &self.work,
+            work,
             &[part],
             self.input_format.as_ref(),
             &self.flow.store.output_spec(),

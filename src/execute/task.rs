@@ -17,7 +17,7 @@ use crate::format::{
     move_groups, recode,
 };
 use crate::fs::{self, DigestWriter, FsError, nofollow};
-use crate::plan::work::{FlowWork, InspectedFiles};
+use crate::plan::file_work::{FileWork, InspectedFiles};
 use crate::storage::{Location, SequentialReader, Version};
 
 /// The bytes that are gathered before they are hashed and written.
@@ -162,7 +162,7 @@ pub(super) fn make_from_files(
 
 /// The files of a flow that is being built.
 pub(super) struct WorkFiles<'a> {
-    pub(super) work: &'a FlowWork,
+    pub(super) work: &'a FileWork,
     /// Their format.
     pub(super) home: &'a dyn Format,
 }

@@ -12,7 +12,7 @@ use super::stale::Reason;
 use super::table::recipe_digest;
 use super::table_work::has_same_watermark;
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart};
+use super::work::{FlowWork, PlannedPart, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
@@ -163,7 +163,8 @@ impl Preparer<'_> {
         work.components = components;
         work.schema = Some(answer.schema_digest);
         work.columns = answer.recorded_columns.clone();
-        work.table = Some(self.view().table_work(flow, answer, recipe, &parts, state));
+        let table = self.view().table_work(flow, answer, recipe, &parts, state);
+        work.source = WorkSource::Table(table);
         work.parts = parts;
         work.part_names(flow, &[])?;
         Ok(work)

@@ -202,7 +202,7 @@ impl Planner {
         key: &FlowKey,
         mut reasons: Vec<Reason>,
     ) -> Result<PlannedFlow> {
-        let work = self.preparer().flow_work(&flow.name, key).await?;
+        let work = self.preparer().flow_work(flow, key).await?;
         let published = self
             .flows
             .receipt(&flow.name)
@@ -210,7 +210,7 @@ impl Planner {
         let old = published.and_then(|published| published.schema_digest);
         if let (Some(old), Some(new)) = (old, work.schema)
             && old != new
-            && !work.layouts.iter().any(|layout| layout.has_schema(&old))
+            && !work.has_schema(&old)
             && !reasons
                 .iter()
                 .any(|reason| matches!(reason, Reason::Schema { .. }))

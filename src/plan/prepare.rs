@@ -9,6 +9,7 @@ use std::path::Path;
 use super::append::{self, AppendError};
 use super::context::PlanContext;
 use super::existing_parts::PartFinder;
+use super::file_work::FileWork;
 use super::flow_states::FlowStates;
 use super::input_checks::{check_folder_values, packing_remarks};
 use super::layout_cache::LayoutCache;
@@ -18,18 +19,16 @@ use super::rebuildable;
 use super::schema_changes;
 use super::slice;
 use super::stale::{self, MADE_VERSION};
-use super::table_columns;
+use super::table::recipe_digest;
+use super::table_columns::check_table_columns;
 use super::table_states::TableStates;
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart};
+use super::work::{FlowWork, PlannedPart, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::key::{Components, KeyKind};
-use crate::flow::{Flow, FlowName};
-use crate::format::shared_groups::SharedGroups;
-use crate::format::{
-    Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode, check_recodable,
-};
+use crate::flow::Flow;
+use crate::format::{Format, FormatError, Layout, OpenFile, OutputSpec, TransferMode};
+use crate::home::RecordedColumn;
 use crate::store::receipt::{PartInput, PublishedSet};
 
 /// What a build makes, and what of the set before stays.
@@ -78,137 +77,74 @@ impl Preparer<'_> {
     }
 
     /// Finds out what is to be done for a flow that is not fresh.
-    pub(super) async fn flow_work(&mut self, name: &FlowName, key: &FlowKey) -> Result<FlowWork> {
-        let flow = self.context.flow(name)?;
-        let state = self.flows.store(name).cloned().unwrap_or_default();
-        let format = self.context.project.input_format(&flow);
-        let format = format.as_ref();
-        if let Some(Ok(seen)) = self.tables.get(name).cloned() {
-            let mut work = self.table_flow_work(&flow, key, state, seen).await?;
-            let of_columns = table_columns::check_table_columns(
-                &flow,
-                self.context.project.store_id(&flow),
-                format,
-                &work,
-                |file| work.files[file].open(),
-            )?;
-            work.remarks.extend(of_columns);
-            return Ok(work);
-        }
-        let BuildScope {
-            files,
-            retained: mut parts,
-            sequence,
-            schema,
-            freed_numbers: numbers,
-        } = self.build_scope(&flow, &state).await?;
-        let layouts = self
-            .layouts
-            .layouts(&self.context.cache, format, &files)
-            .await?;
-        let known: Vec<&Layout> = layouts.iter().collect();
-        check_schemas(format, &known, |file| files[file].open())?;
-        check_folder_values(flow.home.as_ref(), format, &file_names(&files), |file| {
-            files[file].open()
-        })?;
-        let found = known.first().map(|layout| layout.logical_digest);
-        if let Some(schema) = schema.filter(|_| !parts.is_empty() && !known.is_empty())
-            && !known.iter().any(|layout| layout.has_schema(&schema))
-            && let Some(error) = self
-                .view()
-                .column_difference(&flow, format, &files, &parts)?
+    pub(super) async fn flow_work(&mut self, flow: &Flow, key: &FlowKey) -> Result<FlowWork> {
+        let state = self.flows.store(&flow.name).cloned().unwrap_or_default();
+        let format = self.context.project.input_format(flow);
+        let mut work = match self.tables.get(&flow.name).cloned() {
+            Some(Ok(table)) => self.table_flow_work(flow, key, state, table).await?,
+            _ => {
+                self.file_flow_work(flow, key, &state, format.as_ref())
+                    .await?
+            }
+        };
+        let store = self.context.project.store_id(flow);
+        let remarks = check_table_columns(flow, store, format.as_ref(), &work)?;
+        work.remarks.extend(remarks);
+        Ok(work)
+    }
+
+    /// The same for a flow that reads files.
+    async fn file_flow_work(
+        &mut self,
+        flow: &Flow,
+        key: &FlowKey,
+        state: &StoreState,
+        format: &dyn Format,
+    ) -> Result<FlowWork> {
+        let target = flow.store.output_spec();
+        let scope = self.build_scope(flow, state).await?;
+        let cache = &self.context.cache;
+        let layouts = self.layouts.layouts(cache, format, &scope.files).await?;
+        let files = FileWork::new(scope.files, layouts, &target, format)?;
+        let mut parts = scope.retained;
+        let found = check_files(flow, format, &files)?;
+        if let Some(schema) = scope
+            .schema
+            .filter(|_| !parts.is_empty() && found.is_some())
+            && !files
+                .layouts
+                .iter()
+                .any(|layout| layout.has_schema(&schema))
+            && let Some(error) =
+                self.view()
+                    .column_difference(flow, format, &files.files, &parts)?
         {
             return Err(error);
         }
-        let target = flow.store.output_spec();
-        slice::check_part_count(
-            files
-                .iter()
-                .map(|file| file.name.as_str())
-                .zip(known.iter().copied()),
-            target.rows_per_file,
-        )?;
-        let transfer = if files.is_empty() {
-            TransferMode::Undecoded
-        } else {
-            TransferMode::new(format, &known, &target)?
-        };
-        let recipe = Components {
-            settings: key.components.settings.clone(),
-            ..Components::default()
+        let mut new = new_parts(&files, &recipe_digest(key), &target);
+        if !self.context.request.is_forced(&flow.name) {
+            self.find_existing(flow, state, &mut new).await?;
         }
-        .key(KeyKind::Flow);
-        let mut new = new_parts(&files, &known, &recipe, transfer, &target);
-        if !self.context.request.is_forced(name) {
-            self.find_existing(&flow, &state, &mut new).await?;
-        }
-        reuse_numbers(&mut new, &numbers);
+        reuse_numbers(&mut new, &scope.freed_numbers);
         parts.append(&mut new);
-        let schema = found.or(schema);
-        let mut remarks = match target.rows_per_file {
-            Some(_) => packing_remarks(format, &known, &file_names(&files), |file| {
-                files[file].open()
-            })?,
-            None => Vec::new(),
-        };
-        // What is passed over is said once.
-        if state.receipt.is_none() {
-            remarks.extend(
-                flow.home
-                    .as_files()
-                    .map(|files| files.describe_unread_files())
-                    .transpose()?
-                    .unwrap_or_default(),
-            );
-        }
-        let missing = parts
-            .iter()
-            .filter(|part| part.existing.is_none())
-            .map(|part| part.slice.pieces.as_slice());
-        let shared = SharedGroups::for_parts(missing);
-        let before = state
-            .receipt
-            .as_ref()
-            .and_then(|receipt| receipt.latest())
-            .map(|published| published.columns.clone());
-        let columns = match files.first() {
-            // A file that changes meanwhile is noticed when it is read.
-            Some(file) => file
-                .open()
-                .and_then(|file| schema_changes::file_columns(format, &file))
-                .unwrap_or_default(),
-            None => before.unwrap_or_default(),
-        };
+        files.check_decodable(&parts, format, &target)?;
         let mut work = FlowWork {
-            schema,
-            columns,
-            files,
-            layouts,
-            transfer,
+            schema: found.or(scope.schema),
+            columns: recorded_columns(&files, format, state),
+            sequence: scope.sequence,
+            remarks: file_remarks(flow, format, &files, state)?,
+            source: WorkSource::Files(files.with_shared_groups(&parts)),
             parts,
-            sequence,
-            remarks,
-            shared_groups: shared,
-            ..FlowWork::from_state(&flow, key, &state)
+            ..FlowWork::from_state(flow, key, state)
         };
         // Parts that stay may have been made so, whatever becomes of what is new.
         let stays = work.parts.iter().any(|part| part.name.is_some());
-        if stays || work.transfer != TransferMode::Undecoded || target.rows_per_file.is_some() {
+        let transfer = work.files().map(|files| files.transfer);
+        if stays || transfer != Some(TransferMode::Undecoded) || target.rows_per_file.is_some() {
             work.components
                 .set(MADE_VERSION, target.format.output_version());
         }
-        work.part_names(&flow, &[])?;
-        if matches!(work.transfer, TransferMode::Decoded { .. }) {
-            check_decodable(format, &work, &target)?;
-        }
-        let of_columns = table_columns::check_table_columns(
-            &flow,
-            self.context.project.store_id(&flow),
-            format,
-            &work,
-            |file| work.files[file].open(),
-        )?;
-        work.remarks.extend(of_columns);
+        work.part_names(flow, &[])?;
         Ok(work)
     }
 
@@ -370,14 +306,72 @@ pub(super) fn reuse_numbers(new: &mut [PlannedPart], numbers: &[(u64, Vec<PartIn
     }
 }
 
+/// Files of a flow can become parts together; gives their schema, where there are some.
+///
+/// # Errors
+/// What is wrong with one of them, or with how it fits the others.
+fn check_files(flow: &Flow, format: &dyn Format, work: &FileWork) -> Result<Option<Fingerprint>> {
+    let known: Vec<&Layout> = work.layouts.iter().collect();
+    let names = work.names();
+    let open = |file: usize| work.files[file].open();
+    check_schemas(format, &known, open)?;
+    check_folder_values(flow.home.as_ref(), format, &names, open)?;
+    let counted = names.iter().copied().zip(known.iter().copied());
+    slice::check_part_count(counted, flow.store.output_spec().rows_per_file)?;
+    Ok(known.first().map(|layout| layout.logical_digest))
+}
+
+/// What is to be said of files besides.
+fn file_remarks(
+    flow: &Flow,
+    format: &dyn Format,
+    work: &FileWork,
+    state: &StoreState,
+) -> Result<Vec<String>> {
+    let known: Vec<&Layout> = work.layouts.iter().collect();
+    let mut remarks = match flow.store.output_spec().rows_per_file {
+        Some(_) => packing_remarks(format, &known, &work.names(), |file| {
+            work.files[file].open()
+        })?,
+        None => Vec::new(),
+    };
+    // What is passed over is said once.
+    if let Some(files) = flow.home.as_files().filter(|_| state.receipt.is_none()) {
+        remarks.extend(files.describe_unread_files()?);
+    }
+    Ok(remarks)
+}
+
+/// The columns of files, as they are recorded; without files those of before.
+fn recorded_columns(
+    work: &FileWork,
+    format: &dyn Format,
+    state: &StoreState,
+) -> Vec<RecordedColumn> {
+    match work.files.first() {
+        // A file that changes meanwhile is noticed when it is read.
+        Some(file) => file
+            .open()
+            .and_then(|file| schema_changes::file_columns(format, &file))
+            .unwrap_or_default(),
+        None => state
+            .receipt
+            .as_ref()
+            .and_then(|receipt| receipt.latest())
+            .map(|published| published.columns.clone())
+            .unwrap_or_default(),
+    }
+}
+
 /// The parts that files become.
-fn new_parts(
-    files: &[Input],
-    layouts: &[&Layout],
-    recipe: &Fingerprint,
-    transfer: TransferMode,
-    target: &OutputSpec,
-) -> Vec<PlannedPart> {
+fn new_parts(work: &FileWork, recipe: &Fingerprint, target: &OutputSpec) -> Vec<PlannedPart> {
+    let FileWork {
+        files,
+        layouts,
+        transfer,
+        ..
+    } = work;
+    let layouts: Vec<&Layout> = layouts.iter().collect();
     let sizes: Vec<u64> = files.iter().map(|file| file.version.size()).collect();
     let digests: Vec<Fingerprint> = files.iter().map(|file| file.digest).collect();
     let mut unused: Vec<bool> = vec![true; files.len()];
@@ -387,10 +381,10 @@ fn new_parts(
         is_replaced: false,
     };
     let mut parts = Vec::new();
-    for slice in slice::slices(layouts, &sizes, target.rows_per_file) {
+    for slice in slice::slices(&layouts, &sizes, target.rows_per_file) {
         let key = slice::part_key(
             recipe,
-            transfer,
+            *transfer,
             &slice,
             &digests,
             target.format.output_version(),
@@ -427,11 +421,6 @@ fn new_parts(
         );
     }
     parts
-}
-
-/// The names of files, as the home has them.
-fn file_names(files: &[Input]) -> Vec<&str> {
-    files.iter().map(|file| file.name.as_str()).collect()
 }
 
 /// The values of all files of a flow have the same columns; the first whose have not is named with
@@ -471,21 +460,4 @@ pub(super) fn check_schemas(
         difference,
     }
     .into())
-}
-
-/// Nothing is decoded before every file of every part that must be made was found decodable.
-fn check_decodable(format: &dyn Format, work: &FlowWork, target: &OutputSpec) -> Result<()> {
-    let mut files: Vec<usize> = work
-        .parts
-        .iter()
-        .filter(|part| part.existing.is_none())
-        .flat_map(|part| &part.slice.pieces)
-        .map(|piece| piece.file)
-        .collect();
-    files.sort_unstable();
-    files.dedup();
-    for file in files {
-        check_recodable(format, &work.files[file].open()?, target)?;
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use super::schema_changes;
 use super::table_states::ProbedTable;
 use super::table_work::{TableWork, has_same_watermark, partition_part_key};
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart};
+use super::work::{FlowWork, PlannedPart, WorkSource};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
@@ -174,10 +174,10 @@ impl Preparer<'_> {
             );
         }
         work.parts = stay.iter().cloned().chain(new).collect();
-        work.table = Some(
-            self.view()
-                .table_work(flow, answer, recipe, &work.parts, &state),
-        );
+        let table = self
+            .view()
+            .table_work(flow, answer, recipe, &work.parts, &state);
+        work.source = WorkSource::Table(table);
         work.part_names(flow, &[])?;
         Ok(work)
     }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use super::work::FlowWork;
+use super::probe::Input;
+use super::work::{FlowWork, WorkSource};
 use crate::connection::run_with_timeout;
 use crate::error::{Error, Result, Retry};
 use crate::flow::Flow;
-use crate::format::{Format, OpenFile};
+use crate::format::Format;
 use crate::store::StoreId;
 
 /// Has a flow's table judge the columns that come, by their types alone; gives what is to be known
@@ -20,15 +21,18 @@ pub(super) fn check_table_columns(
     store: &StoreId,
     format: &dyn Format,
     work: &FlowWork,
-    open: impl Fn(usize) -> Result<OpenFile>,
 ) -> Result<Vec<String>> {
     if flow.store.capabilities().parts_readable {
         return Ok(Vec::new());
     }
-    let columns = match &work.table {
-        Some(table) => Some(table.table_state.arrow_schema.clone()),
-        None if work.files.is_empty() => None,
-        None => Some(format.reader().readable_schema(&open(0)?)?),
+    let columns = match &work.source {
+        WorkSource::Table(table) => Some(table.table_state.arrow_schema.clone()),
+        WorkSource::Files(work) => {
+            let first = work.files.first().map(Input::open).transpose()?;
+            let schema = |file| format.reader().readable_schema(&file);
+            first.map(schema).transpose()?
+        }
+        WorkSource::AtHand => None,
     };
     let Some(columns) = columns else {
         return Ok(Vec::new());
@@ -37,11 +41,7 @@ pub(super) fn check_table_columns(
         let store = flow.store.open(store)?;
         store.check_columns(&columns, flow.mode.store_update())
     };
-    if work
-        .table
-        .as_ref()
-        .is_none_or(|table| table.session.is_none())
-    {
+    if work.table().is_none_or(|table| table.session.is_none()) {
         return Ok(check()?);
     }
     // The session that its home is read by may be the last that there is for this user, or that a

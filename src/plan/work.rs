@@ -1,10 +1,10 @@
 //! Work: the parts of one flow, which of them are at hand, and what the others are made from.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use super::probe::{Input, StoreState};
+use super::file_work::FileWork;
+use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::slice::Slice;
 use super::table_work::TableWork;
@@ -13,8 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
-use crate::format::shared_groups::SharedGroups;
-use crate::format::{Layout, TransferMode};
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
@@ -33,12 +31,8 @@ pub struct FlowWork {
     pub schema: Option<Fingerprint>,
     /// The columns, as they are recorded.
     pub columns: Vec<RecordedColumn>,
-    /// The input files.
-    pub files: Vec<Input>,
-    /// What is in each of them.
-    pub layouts: Vec<Layout>,
-    /// How they become parts.
-    pub transfer: TransferMode,
+    /// What the parts are made from.
+    pub source: WorkSource,
     /// The parts in order.
     pub parts: Vec<PlannedPart>,
     /// The highest number in the name of a part that is taken as it is.
@@ -52,37 +46,19 @@ pub struct FlowWork {
     /// True where the flow is judged once its store is locked and recovered, because it cannot be
     /// before.
     pub is_recovery_only: bool,
-    /// What it is made of, where the home is a table.
-    pub table: Option<TableWork>,
     /// What its reader should know, in words.
     pub remarks: Vec<String>,
-    /// Which of the files have been found to hold what `layouts` says, by the first part that
-    /// opened them.
-    pub inspected: InspectedFiles,
-    /// Groups from which several of the parts are cut.
-    pub shared_groups: SharedGroups,
 }
 
-/// Files that were looked into.
-#[derive(Clone, Debug, Default)]
-pub struct InspectedFiles(Arc<Mutex<HashSet<usize>>>);
-
-impl InspectedFiles {
-    /// True where a file was looked into already.
-    pub fn contains(&self, file: usize) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&file)
-    }
-
-    /// A file was looked into.
-    pub fn insert(&self, file: usize) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(file);
-    }
+/// What a flow's parts are made from.
+#[derive(Clone, Debug)]
+pub enum WorkSource {
+    /// Nothing: all of them are at hand.
+    AtHand,
+    /// Files.
+    Files(FileWork),
+    /// Partitions of a table.
+    Table(TableWork),
 }
 
 /// One part of a flow.
@@ -159,20 +135,37 @@ impl FlowWork {
             placement: BTreeMap::new(),
             schema: None,
             columns: Vec::new(),
-            files: Vec::new(),
-            layouts: Vec::new(),
-            transfer: TransferMode::Undecoded,
+            source: WorkSource::AtHand,
             parts: Vec::new(),
             sequence: 0,
             pinned: None,
             altered: Vec::new(),
             receipt_version: None,
             is_recovery_only: false,
-            table: None,
             remarks: Vec::new(),
-            inspected: InspectedFiles::default(),
-            shared_groups: SharedGroups::default(),
         }
+    }
+
+    /// The files that parts are made from, where it is those.
+    pub fn files(&self) -> Option<&FileWork> {
+        match &self.source {
+            WorkSource::Files(files) => Some(files),
+            WorkSource::AtHand | WorkSource::Table(_) => None,
+        }
+    }
+
+    /// The table that parts are made from, where it is one.
+    pub fn table(&self) -> Option<&TableWork> {
+        match &self.source {
+            WorkSource::Table(table) => Some(table),
+            WorkSource::AtHand | WorkSource::Files(_) => None,
+        }
+    }
+
+    /// True where a schema is that of one of the files, which may store their columns otherwise.
+    pub fn has_schema(&self, schema: &Fingerprint) -> bool {
+        self.files()
+            .is_some_and(|work| work.layouts.iter().any(|layout| layout.has_schema(schema)))
     }
 
     /// The same work once its parts are there: a partition that was read is as many parts as it
@@ -190,7 +183,7 @@ impl FlowWork {
         for (part, made) in self.parts.iter().zip(made) {
             let made = made
                 .iter()
-                .filter(|(_, record)| self.table.is_none() || record.rows > 0 || !has_rows);
+                .filter(|(_, record)| self.table().is_none() || record.rows > 0 || !has_rows);
             for (number, (key, record)) in made.enumerate() {
                 let mut part = PlannedPart {
                     key: *key,
@@ -296,11 +289,13 @@ impl FlowWork {
     /// Rows that all inputs of the parts have which are not taken as they are, and rows of those
     /// parts; `None` where they are counted while they are read, part by part.
     pub fn rows_to_make(&self) -> Option<(u64, u64)> {
-        if self.table.is_some() {
-            return None;
-        }
+        let layouts = match &self.source {
+            WorkSource::AtHand => &[][..],
+            WorkSource::Files(work) => &work.layouts,
+            WorkSource::Table(_) => return None,
+        };
         let new = self.parts.iter().filter(|part| part.name.is_none());
-        let read = self.layouts.iter().map(|layout| layout.rows).sum();
+        let read = layouts.iter().map(|layout| layout.rows).sum();
         Option::zip(read, new.map(|part| part.slice.rows).sum())
     }
 

@@ -41,7 +41,7 @@ impl PlainReport {
         let mut line = format!("{:<8} {}", step.verdict.name(), step.flow);
         if let Some(work) = &step.work {
             let (make, all) = (work.parts_to_make(), work.parts.len());
-            let read = if work.table.is_some() {
+            let read = if work.table().is_some() {
                 "a table".into()
             } else {
                 format_bytes(work.bytes_to_read())

@@ -25,10 +25,11 @@ use hygge::format::{
     TransferMode, Writer,
 };
 use hygge::graph::selection::Selection;
+use hygge::plan::file_work::FileWork;
 use hygge::plan::probe::Input;
 use hygge::plan::project::Project;
 use hygge::plan::slice::{Slice, part_key, slices};
-use hygge::plan::work::{FlowWork, PlannedPart};
+use hygge::plan::work::{FlowWork, PlannedPart, WorkSource};
 use hygge::plan::{HashProgress, PlanRequest, Planner};
 use hygge::publish::assemble;
 
@@ -191,7 +192,8 @@ impl Bench {
             let opened = OpenFile::new(&file.location).expect("a file");
             home.reader().inspect(&opened).expect("a layout")
         };
-        let files = &self.counted.files;
+        let counted = self.counted.files().expect("files");
+        let files = &counted.files;
         let layouts: Vec<Layout> = files.iter().map(inspect).collect();
         let known: Vec<&Layout> = layouts.iter().collect();
         let transfer = TransferMode::new(home, &known, &target).expect("a mode");
@@ -205,10 +207,14 @@ impl Bench {
             existing: None,
             ..self.counted.parts[0].clone()
         };
-        FlowWork {
-            parts: slices.into_iter().map(part).collect(),
+        let source = FileWork {
             layouts,
             transfer,
+            ..counted.clone()
+        };
+        FlowWork {
+            parts: slices.into_iter().map(part).collect(),
+            source: WorkSource::Files(source),
             ..self.counted.clone()
         }
     }
@@ -302,8 +308,11 @@ fn a_file_that_does_not_say_its_rows_is_one_part_with_all_of_them() {
                 "{what}"
             );
             // A job says it too.
-            let parts: Vec<&PlannedPart> = work.parts.iter().collect();
-            let job = JobSpec::new(&work, &parts, &home, &bench.flow.store.output_spec());
+            let (files, parts) = (
+                work.files().expect(what),
+                work.parts.iter().collect::<Vec<_>>(),
+            );
+            let job = JobSpec::new(files, &parts, &home, &bench.flow.store.output_spec());
             let text = serde_json::to_string(&job).expect("JSON");
             let again = serde_json::to_string(&JobSpec::read(&text).expect(what)).expect("JSON");
             assert!(
