@@ -112,7 +112,9 @@ impl<'r> Coordinator<'r> {
             let has_timer = self.running.values().any(|running| running.timer.is_some());
             tokio::select! {
                 biased;
-                Some((flow, holder)) = self.announcer.next_wait() => self.announcer.waiting(flow, holder),
+                Some((flow, holder)) = self.announcer.next_wait() => {
+                    self.announcer.waiting(flow, holder);
+                }
                 finished = self.tasks.next() => match finished {
                     Some(finished) => self.finish_task(finished).await?,
                     None if !self.schedule.has_flow() => break,

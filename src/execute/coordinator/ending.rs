@@ -32,7 +32,11 @@ impl Coordinator<'_> {
                 ErrorKind::Flow,
                 format!("it took longer than its timeout of {limit:?}: nothing was published"),
             );
-            self.fail(&flow, error.with_hint("the next build goes on with the parts that are finished; timeout of the flow allows more"));
+            let error = error.with_hint(
+                "the next build goes on with the parts that are finished; \
+                 timeout of the flow allows more",
+            );
+            self.fail(&flow, error);
             self.end_failed(&flow);
         }
     }
