@@ -2,7 +2,7 @@
 //!
 //! It runs on a thread of its own and knows nothing of the run it is part of.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
@@ -104,8 +104,7 @@ pub(super) fn make_from_files(
     };
     let unfinished = staging.begin_part()?;
     let format = files.input_format();
-    let mut decoded = None;
-    let written = match (transfer, pieces) {
+    let whole_file = match (transfer, pieces) {
         (
             TransferMode::Undecoded,
             [
@@ -115,20 +114,13 @@ pub(super) fn make_from_files(
                     rows: None,
                 },
             ],
-        ) => {
-            let planned = files.file(*file);
-            let (digest, bytes) = copy_whole(
-                &sources.open(*file)?,
-                &planned.location,
-                &unfinished,
-                staging,
-                interrupted,
-            )?;
-            if digest != planned.digest {
-                return Err(
-                    InputError::Changed(planned.location.display_path().into_owned()).into(),
-                );
-            }
+        ) => Some(*file),
+        _ => None,
+    };
+    let mut decoded = None;
+    let written = match whole_file {
+        Some(file) => {
+            let (digest, bytes) = sources.copy(file, &unfinished, staging, interrupted)?;
             let rows = match rows {
                 Some(rows) => rows,
                 None => format.reader().decode(&cut, &mut |_| Ok(()))?,
@@ -139,16 +131,10 @@ pub(super) fn make_from_files(
                 rows,
             }
         }
-        (TransferMode::Undecoded, _) => write_part(&unfinished, |out| {
-            move_groups(format, &cut, target, None, Box::new(out))
-        })?,
-        (TransferMode::Recompressed { compression }, _) => write_part(&unfinished, |out| {
-            move_groups(format, &cut, target, Some(compression), Box::new(out))
-        })?,
-        (TransferMode::Decoded { compression }, _) => write_part(&unfinished, |out| {
-            let rows = recode(format, &cut, target, compression, Box::new(out))?;
-            decoded = Some(rows.read);
-            Ok(rows.written)
+        None => write_part(&unfinished, |out| {
+            let (read, written) = write_pieces(format, transfer, &cut, target, Box::new(out))?;
+            decoded = read;
+            Ok(written)
         })?,
     };
     sources.check_unchanged(pieces)?;
@@ -158,6 +144,25 @@ pub(super) fn make_from_files(
         return Err(InputError::RowCount { read, written }.into());
     }
     Ok((unfinished, written))
+}
+
+/// Moves or recodes pieces; gives how many rows were read, where they were decoded, and written.
+fn write_pieces(
+    home: &dyn Format,
+    transfer: TransferMode,
+    pieces: &PartPieces<'_>,
+    target: &OutputSpec,
+    out: Box<dyn Write + Send + '_>,
+) -> Result<(Option<u64>, u64), FormatError> {
+    let compression = match transfer {
+        TransferMode::Decoded { compression } => {
+            let rows = recode(home, pieces, target, compression, out)?;
+            return Ok((Some(rows.read), rows.written));
+        }
+        TransferMode::Undecoded => None,
+        TransferMode::Recompressed { compression } => Some(compression),
+    };
+    Ok((None, move_groups(home, pieces, target, compression, out)?))
 }
 
 /// The files of a flow that is being built.
@@ -218,6 +223,23 @@ impl InputFiles for PlannedInputs<'_> {
 }
 
 impl PlannedInputs<'_> {
+    /// Copies a whole file; what is copied is what was planned with.
+    fn copy(
+        &self,
+        file: usize,
+        unfinished: &UnfinishedPart,
+        staging: &Staging,
+        interrupted: &CancellationToken,
+    ) -> Result<(Fingerprint, u64)> {
+        let (planned, opened) = (self.0.file(file), self.open(file)?);
+        let location = &planned.location;
+        let copied = copy_whole(&opened, location, unfinished, staging, interrupted)?;
+        if copied.0 != planned.digest {
+            return Err(InputError::Changed(location.display_path().into_owned()).into());
+        }
+        Ok(copied)
+    }
+
     /// What the paths of a part's files lead to looks as it did when it was fingerprinted.
     fn check_unchanged(&self, pieces: &[Piece]) -> Result<()> {
         let mut files: Vec<usize> = pieces.iter().map(|piece| piece.file).collect();
