@@ -18,6 +18,7 @@ mod wait_options;
 mod why;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -190,11 +191,11 @@ fn print_line(line: &str) {
 
 /// Finds and understands the config.
 fn open_session(global: &GlobalArgs) -> Result<Session> {
-    Session::open(&config_source(global)?)
+    Session::open(&config_source(global.file.as_deref())?)
 }
 
 /// Where the config is looked for. This is where the environment is read, and nowhere else.
-fn config_source(global: &GlobalArgs) -> Result<ConfigSource> {
+fn config_source(file: Option<&Path>) -> Result<ConfigSource> {
     let working_folder = std::env::current_dir().map_err(|error| {
         let error = Error::new(ErrorKind::Start, format!("the working directory cannot be used: {error}"));
         error.with_hint("it may have been removed, or moved: go to another, or name the config by -f FILE from there")
@@ -207,7 +208,7 @@ fn config_source(global: &GlobalArgs) -> Result<ConfigSource> {
         ))
     };
     Ok(ConfigSource {
-        file: global.file.clone(),
+        file: file.map(Path::to_path_buf),
         working_folder,
         environment: std::env::vars_os().filter_map(variable).collect(),
     })

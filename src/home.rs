@@ -32,6 +32,7 @@ use crate::format::sniff::sniff_extension;
 use crate::fs::{self, FsError};
 use crate::storage::{Location, Version};
 
+pub use sql::{PartitionSpec, join_partition};
 pub use table_formats::TableFormat;
 
 /// A source of data, as the config describes it.
@@ -262,6 +263,18 @@ pub trait ReadSession: Debug + Send + Sync {
         rows_per_part: u64,
         rows: mpsc::Sender<PartBatch>,
     ) -> BoxFuture<'static, Outcome<u64>>;
+
+    /// A unit as another process may read it, which joins the moment as long as the reading has not
+    /// ended; `None` where only this process sees it.
+    fn partition_spec(&self, _partition: usize) -> Option<PartitionSpec> {
+        None
+    }
+
+    /// Another process has read so many rows of a unit.
+    ///
+    /// # Errors
+    /// These are not as many as were counted in the same moment.
+    fn on_partition_read(&self, partition: usize, rows: u64) -> Outcome<()>;
 
     /// Ends the reading.
     fn close(&self) -> BoxFuture<'_, ()>;

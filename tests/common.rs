@@ -4,6 +4,7 @@ use std::process::Output;
 
 pub(crate) mod databases;
 pub(crate) mod disk;
+pub(crate) mod executor;
 pub(crate) mod files;
 pub(crate) mod locks;
 pub(crate) mod outside;

@@ -3,43 +3,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::future::BoxFuture;
-use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
-
-use hygge::cache::{CacheAccess, CacheLockWait, WaitCallback};
-use hygge::config::loader;
-use hygge::error::Result;
-use hygge::execute::event::{Event, Outcome, Summary};
-use hygge::execute::executor::Executor;
+use hygge::cache::CacheAccess;
 use hygge::execute::job::{FinishedPart, JobSpec};
-use hygge::execute::part_task::{MadeParts, PartTask};
-use hygge::execute::{self, RunOptions};
-use hygge::graph::selection::Selection;
-use hygge::plan::project::Project;
+use hygge::fingerprint::Fingerprint;
+use hygge::plan::PlannedFlow;
 use hygge::plan::work::PlannedPart;
-use hygge::plan::{HashProgress, Plan, PlanRequest, PlannedFlow, Planner};
-use hygge::store::context::KeepStaged;
 
 use crate::common::assert_success;
+use crate::common::executor::{ProcessExecutor, build, plan, runtime};
 use crate::common::peers;
 use crate::common::sandbox::{Sandbox, built};
 
 /// Flows of each way in which files become parts.
 const CONFIG: &str = "flows:\n  \
-     whole: {home: numbers, store: out/whole}\n  \
-     packed: {home: numbers, store: {path: out/packed, rows_per_file: 100000}}\n  \
-     repacked: {home: numbers, store: {path: out/repacked, compression: zstd, compression_level: \
-     7}}\n  \
-     cut: {home: numbers, store: {path: out/cut, rows_per_file: 15, compression: gzip}}\n  \
-     arrow: {home: numbers, store: {type: ipc, path: out/arrow, container: stream, compression: \
-     lz4}}\n  \
-     back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n";
+    whole: {home: numbers, store: out/whole}\n  \
+    packed: {home: numbers, store: {path: out/packed, rows_per_file: 100000}}\n  \
+    repacked: {home: numbers, store: {path: out/repacked, compression: zstd, compression_level: 7}}\n  \
+    cut: {home: numbers, store: {path: out/cut, rows_per_file: 15, compression: gzip}}\n  \
+    arrow: {home: numbers, store: {type: ipc, path: out/arrow, container: stream, compression: lz4}}\n  \
+    back: {home: {type: ipc, path: arrow}, store: {path: out/back, rows_per_file: 15}}\n  \
+    none: {home: none, store: {path: out/none, rows_per_file: 15}}\n";
 
 fn project() -> Sandbox {
     let sandbox = Sandbox::new(CONFIG);
@@ -47,41 +31,34 @@ fn project() -> Sandbox {
         sandbox.sample(name, &format!("numbers/{name}.parquet"));
     }
     let write = "import pyarrow as pa, pyarrow.ipc as ipc, os, sys; os.makedirs(sys.argv[1]); \
-                 table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * \
-                 35).dictionary_encode()}); \
-                 writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); \
-                 writer.write_table(table, 20); writer.close()";
-    let wrote = peers::run(write, &[sandbox.path("arrow").as_os_str()]);
+                 table = pa.table({'id': range(70), 'name': pa.array(['a', 'b'] * 35).dictionary_encode()}); \
+                 writer = ipc.new_file(sys.argv[1] + '/a.arrow', table.schema); writer.write_table(table, 20); writer.close(); \
+                 import pyarrow.parquet as parquet; os.makedirs(sys.argv[2]); \
+                 parquet.write_table(table.slice(0, 0), sys.argv[2] + '/a.parquet')";
+    let folders = [sandbox.path("arrow"), sandbox.path("none")];
+    let wrote = peers::run(write, &folders.each_ref().map(|folder| folder.as_os_str()));
     assert_success(&wrote);
     sandbox
 }
 
-/// A planner that has planned everything, and what it found.
-async fn plan(sandbox: &Sandbox, access: CacheAccess) -> (Planner, Plan) {
-    let config = sandbox.path("hygge.yml");
-    let found = loader::load(Some(&config), &sandbox.path(""), &BTreeMap::new());
-    let project = Project::new(Arc::new(found.expect("a config"))).expect("a project");
-    let selected = Selection::default().resolve(&project.graph).expect("flows");
-    let request = PlanRequest::new(
-        selected,
-        CancellationToken::new(),
-        Arc::new(HashProgress::default()),
-    );
-    let planner = Planner::new(project, request, access).await;
-    let mut planner = planner.expect("a planner");
-    let plan = planner.plan().await.expect("a plan");
-    (planner, plan)
-}
-
-fn runtime() -> Runtime {
-    let built = Builder::new_multi_thread().enable_all().build();
-    built.expect("a runtime")
+/// The digests of all parts in all stores.
+fn published(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let flows = [
+        "whole", "packed", "repacked", "cut", "arrow", "back", "none",
+    ];
+    let mut parts = BTreeMap::new();
+    for store in flows.map(|flow| format!("out/{flow}")) {
+        for (name, digest) in sandbox.digests(&store) {
+            parts.insert(format!("{store}/{name}"), digest);
+        }
+    }
+    parts
 }
 
 /// The jobs of all flows that are to be built.
 fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
     runtime().block_on(async {
-        let (planner, plan) = plan(sandbox, CacheAccess::Inspect).await;
+        let (planner, plan) = plan(sandbox, &BTreeMap::new(), CacheAccess::Inspect).await;
         let job = |step: &PlannedFlow| {
             let flow = planner.context.flow(&step.flow).expect("a flow");
             let work = step.work.as_ref()?;
@@ -89,7 +66,7 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
             let parts: Vec<&PlannedPart> = work.parts.iter().collect();
             Some((
                 step.flow.to_string(),
-                JobSpec::new(
+                JobSpec::for_files(
                     work.files()?,
                     &parts,
                     home.as_ref(),
@@ -101,95 +78,11 @@ fn jobs(sandbox: &Sandbox) -> BTreeMap<String, JobSpec> {
     })
 }
 
-/// Makes each part by `hygge part` in a process of its own.
-#[derive(Clone, Debug)]
-struct ProcessExecutor {
-    folder: PathBuf,
-    /// How many processes there were.
-    started: Arc<AtomicUsize>,
-}
-
-impl ProcessExecutor {
-    fn new(sandbox: &Sandbox) -> Self {
-        Self {
-            folder: sandbox.path("executor"),
-            started: Arc::default(),
-        }
-    }
-
-    fn make(&self, part: &PartTask) -> Result<MadeParts> {
-        let job = part.job().expect("a part that another process can make");
-        let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let (file, into) = (
-            self.folder.join(format!("{number}.json")),
-            self.folder.join(format!("{number}")),
-        );
-        fs::create_dir_all(&self.folder).expect("a folder");
-        fs::write(&file, serde_json::to_string(&job).expect("JSON")).expect("a job");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
-        command
-            .args(["part", "--job"])
-            .arg(&file)
-            .arg("--into")
-            .arg(&into);
-        let ran = command.env_clear().output().expect("the binary runs");
-        assert_success(&ran);
-        let text = String::from_utf8(ran.stdout).expect("text");
-        let lines = text.lines().map(serde_json::from_str);
-        let finished: Vec<FinishedPart> = lines.collect::<Result<_, _>>().expect("parts");
-        part.take_finished(&into, &finished)
-    }
-}
-
-impl Executor for ProcessExecutor {
-    fn submit(&self, part: PartTask) -> BoxFuture<'static, Result<MadeParts>> {
-        let executor = self.clone();
-        let making = tokio::task::spawn_blocking(move || executor.make(&part));
-        Box::pin(async move { making.await.expect("a job that does not panic") })
-    }
-}
-
-/// Builds everything with these parts.
-fn build(sandbox: &Sandbox, executor: Arc<dyn Executor>) -> Summary {
-    let wait = CacheLockWait {
-        limit: None,
-        interrupted: CancellationToken::new(),
-        on_wait: WaitCallback::default(),
-    };
-    runtime().block_on(async {
-        let (mut planner, plan) = plan(sandbox, CacheAccess::Build(wait)).await;
-        let options = RunOptions {
-            executor,
-            jobs: 2,
-            fail_fast: false,
-            continue_on_error: true,
-            lock_timeout: None,
-            accept_shrink: false,
-            keep_staged: KeepStaged::Never,
-            interrupted: CancellationToken::new(),
-        };
-        let mut failed = Vec::new();
-        let mut on_event = |event| {
-            if let Event::Ended {
-                outcome: Outcome::Failed(error),
-                ..
-            } = event
-            {
-                failed.push(error);
-            }
-        };
-        let summary = execute::run(&mut planner, plan, options, &mut on_event).await;
-        planner.close().await.expect("a closed index");
-        assert!(failed.is_empty(), "{failed:?}");
-        summary.expect("a run")
-    })
-}
-
 #[test]
 fn parts_that_other_processes_make_have_the_same_bytes() {
     let sandbox = project();
     let jobs = jobs(&sandbox);
-    assert_eq!(jobs.len(), 6, "{:?}", jobs.keys());
+    assert_eq!(jobs.len(), 7, "{:?}", jobs.keys());
     let mut made: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (flow, job) in &jobs {
         let file = format!("jobs/{flow}.json");
@@ -212,7 +105,9 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
                 .or_default()
                 .insert(record.digest.to_string());
         }
-        assert_eq!(job.parts.len(), ran.text.lines().count(), "{flow}");
+        let job = serde_json::to_value(job).expect("JSON");
+        let parts = job["work"]["files"]["parts"].as_array().map(Vec::len);
+        assert_eq!(parts, Some(ran.text.lines().count()), "{flow}");
         // What was made is not made again.
         let part = made[flow.as_str()].first().expect("a part");
         let written = || {
@@ -240,17 +135,60 @@ fn parts_that_other_processes_make_have_the_same_bytes() {
 #[test]
 fn a_build_whose_parts_other_processes_make_publishes_the_same() {
     let sandbox = project();
-    let executor = ProcessExecutor::new(&sandbox);
-    let summary = build(&sandbox, Arc::new(executor.clone()));
-    assert_eq!((summary.built, summary.failed), (6, 0), "{summary:?}");
-    let parts = sandbox.digests("out");
-    assert_eq!(executor.started.load(Ordering::Relaxed), parts.len());
-    // What they made is what a build makes by itself, and nothing of it is made again.
+    let executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
+    let (summary, failed) = build(&sandbox, &executor);
+    assert_eq!((summary.built, failed), (7, Vec::new()));
+    let parts = published(&sandbox);
+    assert_eq!(executor.count(), parts.len());
+    // Nothing of it is made again, and a build makes the same by itself.
     let again = sandbox.build(&[]);
-    assert!(again.text.contains("6 fresh"), "{}", again.text);
+    assert!(again.text.contains("\"fresh\":7"), "{}", again.text);
     let own = project();
     built(&own);
-    assert_eq!(parts, own.digests("out"));
+    assert_eq!(parts, published(&own));
+}
+
+#[test]
+fn what_another_process_hands_back_is_compared_with_what_it_was_asked_for() {
+    let sandbox = project();
+    let mut executor = ProcessExecutor::new(&sandbox, BTreeMap::new());
+    let mut refused = |after, said: &str| {
+        executor.after = after;
+        let (summary, failed) = build(&sandbox, &executor);
+        assert_eq!(summary.failed, 7, "{failed:?}");
+        assert!(
+            failed.iter().all(|error| error.contains(said)),
+            "{failed:?}"
+        );
+        assert!(published(&sandbox).is_empty(), "{said}");
+    };
+    refused(
+        |into, finished| {
+            let digest = finished[0].outputs[0].record.digest.to_string();
+            let path = into.join(&digest[..2]).join(&digest);
+            let mut bytes = fs::read(&path).expect("a part");
+            bytes[8] ^= 1;
+            fs::write(path, bytes).expect("a part");
+        },
+        "is not what it says",
+    );
+    refused(
+        |_, finished| finished[0].outputs[0].record.bytes += 1,
+        "is not what it says",
+    );
+    refused(
+        |_, finished| finished[0].outputs[0].record.rows += 1,
+        "rows were read, and",
+    );
+    refused(
+        |_, finished| finished[0].key = Fingerprint::hash_bytes(b"another"),
+        "has made something else",
+    );
+    refused(|_, finished| finished.clear(), "has made something else");
+    refused(
+        |_, finished| finished.extend(finished.clone()),
+        "has made something else",
+    );
 }
 
 #[test]
@@ -271,7 +209,7 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused("{", "the job cannot be read");
     refused(
         // Whatever else such a job says.
-        &job.replace("\"version\":2,\"home\"", "\"version\":1,\"new\":0,\"home\""),
+        &job.replace("\"version\":3,\"work\"", "\"version\":1,\"new\":0,\"work\""),
         "the job has version 1, which this hygge does not know",
     );
     refused(
@@ -285,6 +223,26 @@ fn a_job_that_is_not_as_it_was_planned_is_refused() {
     refused(
         &job.replace("\"file\":0", "\"file\":9"),
         "a part of a file that is not in it",
+    );
+    refused(
+        &job.replacen("\"group\":0", "\"group\":99", 1),
+        "a part of a group that its file does not have",
+    );
+    refused(
+        &job.replacen("\"rows\":[0,", "\"rows\":[18446744073709551615,", 1),
+        "a part of rows that its group does not have",
+    );
+    refused(
+        &job.replacen("\"key\":", "\"more\":0,\"key\":", 1),
+        "unknown field `more`",
+    );
+    refused(
+        &job.replacen("\"rows_per_file\":15", "\"rows_per_file\":0", 1),
+        "parts of no rows",
+    );
+    refused(
+        &job.replace("\"level\":null", "\"level\":99"),
+        "the compression gzip of level 99",
     );
     sandbox.sample("north", "numbers/east.parquet");
     refused(&job, "east.parquet changed while it was read");

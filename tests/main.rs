@@ -54,6 +54,7 @@ mod sql_endless;
 mod sql_faults;
 mod sql_full_disk;
 mod sql_homes;
+mod sql_jobs;
 mod sql_long;
 mod sql_messages;
 mod sql_pooler;

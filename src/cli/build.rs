@@ -102,7 +102,7 @@ pub(super) struct Build {
 pub(super) fn run(global: &GlobalArgs, build: &Build) -> Result<u8> {
     // What changes from here on is newer than the stamps, so that make sees it.
     let began = (SystemTime::now(), Instant::now());
-    let source = config_source(global)?;
+    let source = config_source(global.file.as_deref())?;
     let session = Session::open(&source)?;
     let places = build.output_files();
     if !build.only_plans() {

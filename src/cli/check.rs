@@ -53,7 +53,7 @@ struct CheckFinding {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(global: &GlobalArgs, command: &Check) -> Result<u8> {
-    let found = Arc::new(config_source(global)?.load()?);
+    let found = Arc::new(config_source(global.file.as_deref())?.load()?);
     let mut shown = CheckReport::new(command.format);
     let session = match Session::from_config(found.clone()) {
         Ok(session) => session,

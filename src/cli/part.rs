@@ -1,13 +1,14 @@
 //! `hygge part`: makes the parts of a job in a process of its own. It is hidden: who runs jobs
 //! writes them.
 
+use std::fmt::Display;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use tokio_util::sync::CancellationToken;
 
-use super::print_bytes;
+use super::{config_source, print_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::execute::job::JobSpec;
 use crate::fs;
@@ -29,24 +30,34 @@ pub(super) struct PartArgs {
 
 /// Runs the command; gives the exit code.
 pub(super) fn run(command: &PartArgs) -> Result<u8> {
-    let failed = |error: std::io::Error| {
-        Error::new(
-            ErrorKind::Config,
-            format!("failed to read the job {}: {error}", command.job.display()),
-        )
-    };
-    let mut text = String::new();
-    fs::open(&command.job)?
-        .take(MAX_JOB_BYTES)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+    let job = JobSpec::read(&read_job(&command.job)?)?;
     fs::create_folder(&command.into)?;
-    let made =
-        JobSpec::read(&text)?.run(fs::real_path(&command.into)?, &CancellationToken::new())?;
+    let folder = fs::real_path(&command.into)?;
+    let load = |path: &Path| config_source(Some(path))?.load();
+    let made = job.run(folder, &load, &CancellationToken::new())?;
     let mut lines = Vec::new();
     for part in made {
         serde_json::to_writer(&mut lines, &part).map_err(Error::internal)?;
         lines.push(b'\n');
     }
     print_bytes(&lines)
+}
+
+fn read_job(path: &Path) -> Result<String> {
+    let failed = |why: &dyn Display| {
+        let path = path.display();
+        Error::new(
+            ErrorKind::Config,
+            format!("failed to read the job {path}: {why}"),
+        )
+    };
+    let mut text = String::new();
+    fs::open(path)?
+        .take(MAX_JOB_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| failed(&error))?;
+    if text.len() as u64 > MAX_JOB_BYTES {
+        return Err(failed(&format!("it has more than {MAX_JOB_BYTES} bytes")));
+    }
+    Ok(text)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{FinishedPart, JobSpec};
+use super::job::{FinishedPart, JobSpec, UnitSpec};
 use super::partition::PartitionTask;
 use super::task::{InputError, WorkFiles, make_from_files};
 use crate::cache::Cache;
@@ -18,8 +18,9 @@ use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
 use crate::format::Format;
 use crate::fs;
+use crate::home::ReadSession;
 use crate::plan::file_work::FileWork;
-use crate::plan::table_work::PartMoved;
+use crate::plan::table_work::{PartMoved, TableWork, partition_part_key};
 use crate::plan::work::{ExistingPart, FlowWork, PartLocation, PlannedPart, WorkSource};
 use crate::store::StoreError;
 
@@ -40,7 +41,8 @@ pub enum JobResultError {
 impl From<JobResultError> for Error {
     fn from(error: JobResultError) -> Self {
         Self::new(ErrorKind::Flow, error).with_hint(
-            "use the same hygge on all machines, and a folder that nobody else writes to; nothing was published",
+            "use the same hygge on all machines, and a folder that nobody else writes to; \
+             nothing was published",
         )
     }
 }
@@ -61,6 +63,8 @@ pub struct PartTask {
     pub input_format: Arc<dyn Format>,
     /// Where parts are staged.
     pub cache: Arc<Cache>,
+    /// The config of the flow, by its absolute path.
+    pub config: PathBuf,
     /// Cancelled when the part shall not be made any more.
     pub interrupted: CancellationToken,
 }
@@ -99,7 +103,7 @@ impl PartTask {
     pub fn make(&self, runtime: &Handle) -> Result<MadeParts> {
         let part = self.part();
         if let Some(partition) = part.partition {
-            return self.partition_task(partition, runtime)?.make_parts();
+            return self.read_partition(partition, runtime);
         }
         let work = self.file_work()?;
         let files = WorkFiles {
@@ -142,37 +146,52 @@ impl PartTask {
         }
     }
 
-    fn partition_task<'a>(
-        &'a self,
-        partition: usize,
-        runtime: &'a Handle,
-    ) -> Result<PartitionTask<'a>> {
-        let table = self.work.table();
-        let table = table.ok_or_else(|| Error::internal("it has no table"))?;
-        let queue_size = self.flow.queue_size.map(usize::try_from);
-        Ok(PartitionTask {
-            table,
+    /// The table that it is made of, and what reads that.
+    fn table(&self) -> Result<(&TableWork, &Arc<dyn ReadSession>)> {
+        self.work
+            .table()
+            .and_then(|table| Some((table, table.session.as_ref()?)))
+            .ok_or_else(|| Error::internal("its table was not opened"))
+    }
+
+    fn queue_size(&self) -> usize {
+        let size = self.flow.queue_size.map(usize::try_from);
+        size.and_then(Result::ok).unwrap_or(DEFAULT_QUEUE_SIZE)
+    }
+
+    fn read_partition(&self, partition: usize, runtime: &Handle) -> Result<MadeParts> {
+        let (table, session) = self.table()?;
+        let task = PartitionTask {
+            session: session.clone(),
             partition,
+            is_first: partition == 0,
+            recipe: &table.recipe,
             target: self.flow.store.output_spec(),
-            queue_size: queue_size
-                .and_then(Result::ok)
-                .unwrap_or(DEFAULT_QUEUE_SIZE),
-            cache: &self.cache,
+            queue_size: self.queue_size(),
+            staging: &self.cache.staging,
+            commit: &|key, unfinished, record| self.cache.commit(key, unfinished, record),
             interrupted: &self.interrupted,
             runtime,
-        })
+        };
+        task.make_parts()
     }
 
     /// What another process must know to make it; nothing where only this one can.
     pub fn job(&self) -> Option<JobSpec> {
-        let part = self.part();
-        let work = self.file_work().ok().filter(|_| part.partition.is_none())?;
-        Some(JobSpec::new(
-            work,
-            &[part],
-            self.input_format.as_ref(),
-            &self.flow.store.output_spec(),
-        ))
+        let (part, target) = (self.part(), self.flow.store.output_spec());
+        if let Some(partition) = part.partition {
+            let (table, session) = self.table().ok()?;
+            return Some(JobSpec::for_rows(UnitSpec::new(
+                self.config.clone(),
+                session.partition_spec(partition)?,
+                partition == 0,
+                table.recipe,
+                &target,
+                self.queue_size(),
+            )));
+        }
+        let (work, format) = (self.file_work().ok()?, self.input_format.as_ref());
+        Some(JobSpec::for_files(work, &[part], format, &target))
     }
 
     /// Takes what another process made by the job into the cache, from the folder into which it
@@ -182,6 +201,9 @@ impl PartTask {
     /// It is not what the job asked for, or its bytes are not what it says.
     pub fn take_finished(&self, folder: &Path, finished: &[FinishedPart]) -> Result<MadeParts> {
         let part = self.part();
+        if let Some(partition) = part.partition {
+            return self.take_partition(partition, folder, finished);
+        }
         let [finished] = finished else {
             return Err(self.other_part());
         };
@@ -191,6 +213,32 @@ impl PartTask {
             return Err(InputError::RowCount { read, written }.into());
         }
         Ok(vec![(part.key, self.take_file(folder, &part.key, record)?)])
+    }
+
+    /// Takes all parts of a partition, or none.
+    fn take_partition(
+        &self,
+        partition: usize,
+        folder: &Path,
+        finished: &[FinishedPart],
+    ) -> Result<MadeParts> {
+        let (table, session) = self.table()?;
+        if finished.is_empty() && partition == 0 {
+            return Err(self.other_part());
+        }
+        let state = session.table_state();
+        let mut records = Vec::with_capacity(finished.len());
+        for (number, part) in finished.iter().enumerate() {
+            let (described, is_last) = (&state.partitions[partition], number + 1 == finished.len());
+            let key = partition_part_key(&table.recipe, state, described, number, is_last);
+            records.push((key, self.output_of(part, &key)?));
+        }
+        // Before any of it is in the cache: what is there by these keys is a whole partition.
+        let rows = records.iter().map(|(_, record)| record.rows);
+        let rows = rows.fold(0, u64::saturating_add);
+        session.on_partition_read(partition, rows)?;
+        let take = |(key, record)| Ok((key, self.take_file(folder, &key, record)?));
+        records.into_iter().map(take).collect()
     }
 
     /// The one file of a part that was asked for by this key.

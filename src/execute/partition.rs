@@ -4,30 +4,41 @@
 //! It runs on a thread of its own. The partition is whole or not at all: only its last part's key
 //! says that it is the last.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::task::{InputError, write_part};
-use crate::cache::Cache;
 use crate::cache::index::PartRecord;
-use crate::cache::staging::UnfinishedPart;
+use crate::cache::staging::{Staging, UnfinishedPart};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::OutputSpec;
 use crate::format::batch::concat_batches;
-use crate::home::PartBatch;
-use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, TableWork, partition_part_key};
+use crate::home::{PartBatch, ReadSession};
+use crate::plan::table_work::{DEFAULT_ROWS_PER_PART, partition_part_key};
 use crate::threads::join_error;
+
+/// Takes a part that was made, by its key.
+pub(super) type CommitPart<'a> =
+    &'a dyn Fn(&Fingerprint, UnfinishedPart, PartRecord) -> Result<PartRecord>;
 
 /// How a partition is read.
 pub(super) struct PartitionTask<'a> {
-    pub(super) table: &'a TableWork,
+    pub(super) session: Arc<dyn ReadSession>,
+    /// Which of the partitions of the session.
     pub(super) partition: usize,
+    /// True for the one that stands for the table's columns where the table has no rows at all.
+    pub(super) is_first: bool,
+    /// What keys of parts are made with.
+    pub(super) recipe: &'a Fingerprint,
     pub(super) target: OutputSpec,
     pub(super) queue_size: usize,
-    pub(super) cache: &'a Cache,
+    pub(super) staging: &'a Staging,
+    pub(super) commit: CommitPart<'a>,
     pub(super) interrupted: &'a CancellationToken,
     pub(super) runtime: &'a Handle,
 }
@@ -89,12 +100,9 @@ impl Drop for RowStream<'_> {
 impl PartitionTask<'_> {
     /// Reads the partition, and gives its parts by their keys.
     pub(super) fn make_parts(&self) -> Result<Vec<(Fingerprint, PartRecord)>> {
-        let Some(reading) = self.table.session.clone() else {
-            return Err(Error::internal("its table was not opened"));
-        };
         let (sender, batches) = mpsc::channel(self.queue_size);
         let rows = self.target.rows_per_file.unwrap_or(DEFAULT_ROWS_PER_PART);
-        let reading = Some(self.runtime.spawn(reading.read_partition(
+        let reading = Some(self.runtime.spawn(self.session.clone().read_partition(
             self.partition,
             rows,
             sender,
@@ -109,13 +117,11 @@ impl PartitionTask<'_> {
         let mut parts = Vec::new();
         let mut next = coming.next()?;
         while let Some(first) = next {
-            // One partition without rows stands for the table's columns where it has no rows at
-            // all.
-            if first.rows.height() == 0 && self.partition > 0 {
+            if first.rows.height() == 0 && !self.is_first {
                 next = coming.next()?;
                 continue;
             }
-            let unfinished = self.cache.staging.begin_part()?;
+            let unfinished = self.staging.begin_part()?;
             let written = self.encode(first, &mut coming, &unfinished)?;
             next = coming.next()?;
             parts.push(self.finish_part(unfinished, written, parts.len(), next.is_none())?);
@@ -133,7 +139,7 @@ impl PartitionTask<'_> {
         write_part(unfinished, |out| {
             let mut encoder = self
                 .target
-                .begin(&self.table.table_state.arrow_schema, Box::new(out))?;
+                .begin(&self.session.table_state().arrow_schema, Box::new(out))?;
             let mut group = Vec::new();
             let mut count = 0;
             let mut next = Some(first);
@@ -165,19 +171,9 @@ impl PartitionTask<'_> {
         number: usize,
         is_last: bool,
     ) -> Result<(Fingerprint, PartRecord)> {
-        let TableWork {
-            table_state: answer,
-            recipe,
-            ..
-        } = self.table;
-        let key = partition_part_key(
-            recipe,
-            answer,
-            &answer.partitions[self.partition],
-            number,
-            is_last,
-        );
-        let record = self.cache.commit(&key, unfinished, written)?;
-        Ok((key, record))
+        let state = self.session.table_state();
+        let partition = &state.partitions[self.partition];
+        let key = partition_part_key(self.recipe, state, partition, number, is_last);
+        Ok((key, (self.commit)(&key, unfinished, written)?))
     }
 }

@@ -4,6 +4,7 @@
 //! sends its rows stands in a file of its own.
 
 mod batch_builder;
+mod cancel_guard;
 mod config_fields;
 mod config_sql;
 mod decimal;
@@ -13,6 +14,7 @@ mod error;
 mod inspect;
 mod mysql;
 mod partition_filter;
+mod partition_spec;
 mod postgres;
 mod probe;
 mod read_error;
@@ -25,6 +27,7 @@ mod watermark;
 mod window;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -42,6 +45,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub use config_fields::{OnInvalid, OnMismatch, OnNull, SqlHomeFields, find_connection};
 pub use config_sql::{parse_condition, parse_table};
 pub use error::SqlError;
+pub use partition_spec::PartitionSpec;
 
 use engine::ReadEngine;
 use read_session::SqlReadSession;
@@ -138,6 +142,21 @@ fn engine(dialect: Dialect) -> &'static dyn ReadEngine {
         Dialect::Postgres => &postgres::Postgres,
         Dialect::MySql => &mysql::MySql,
     }
+}
+
+/// Opens a reading of one partition, in the moment of one that another process holds.
+///
+/// # Errors
+/// The database does not answer, or the moment is over.
+pub async fn join_partition(
+    spec: &PartitionSpec,
+    connection: &Connection,
+    databases: &Databases,
+) -> Result<Arc<dyn ReadSession>> {
+    let database = databases.for_connection(connection)?;
+    Ok(Arc::new(
+        SqlReadSession::join(spec, connection, &database).await?,
+    ))
 }
 
 fn engine_of(session: &Session) -> &'static dyn ReadEngine {
@@ -339,10 +358,10 @@ impl RowSource for SqlHome {
         &'a self,
         databases: &'a Databases,
         before: &'a PreviousRead,
-    ) -> BoxFuture<'a, Result<std::sync::Arc<dyn ReadSession>>> {
+    ) -> BoxFuture<'a, Result<Arc<dyn ReadSession>>> {
         Box::pin(async move {
             let database = databases.for_connection(&self.connection)?;
-            Ok(std::sync::Arc::new(SqlReadSession::open(self, &database, before).await?) as _)
+            Ok(Arc::new(SqlReadSession::open(self, &database, before).await?) as _)
         })
     }
 }

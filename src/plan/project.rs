@@ -75,6 +75,12 @@ impl Project {
         })
     }
 
+    /// The main file of the config, by its absolute path.
+    pub fn config_path(&self) -> PathBuf {
+        let found = self.files.found(&self.database);
+        self.root.join(found.path().file_name().unwrap_or_default())
+    }
+
     /// The folder of the config, links resolved.
     pub fn root(&self) -> &Path {
         &self.root

@@ -227,6 +227,7 @@ impl Bench {
             number,
             input_format: Arc::new(home.clone()),
             cache: self.planner.context.cache.clone(),
+            config: self.planner.context.project.config_path(),
             interrupted: CancellationToken::new(),
         };
         (0..work.parts.len())
@@ -312,7 +313,7 @@ fn a_file_that_does_not_say_its_rows_is_one_part_with_all_of_them() {
                 work.files().expect(what),
                 work.parts.iter().collect::<Vec<_>>(),
             );
-            let job = JobSpec::new(files, &parts, &home, &bench.flow.store.output_spec());
+            let job = JobSpec::for_files(files, &parts, &home, &bench.flow.store.output_spec());
             let text = serde_json::to_string(&job).expect("JSON");
             let again = serde_json::to_string(&JobSpec::read(&text).expect(what)).expect("JSON");
             assert!(

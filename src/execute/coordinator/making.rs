@@ -79,6 +79,7 @@ impl Coordinator<'_> {
             input_format: self.planner.context.project.input_format(&described),
             flow: described,
             cache: self.planner.context.cache.clone(),
+            config: self.planner.context.project.config_path(),
             interrupted: running.interrupted(self.stop.interrupted()).clone(),
         };
         let (threads, executor) = (self.tasks.threads().clone(), self.executor.clone());

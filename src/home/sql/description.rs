@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use polars_arrow::datatypes::ArrowSchema;
+
 use crate::connection::types::SqlColumn;
 use crate::fingerprint::Fingerprint;
+use crate::fingerprint::key::{KeyKind, KeyWriter};
 
 /// What a database says of a table or a query.
 #[derive(Clone, Debug)]
@@ -21,6 +24,36 @@ pub(super) struct TableDescription {
     pub rowid: Option<String>,
     /// How many blocks it has, where PostgreSQL can be asked for some of them.
     pub blocks: Option<u64>,
+}
+
+impl TableDescription {
+    /// The columns that are read, as files have them.
+    pub(super) fn arrow_schema(&self) -> ArrowSchema {
+        self.columns
+            .iter()
+            .map(|column| (column.name.as_str().into(), column.to_arrow()))
+            .collect()
+    }
+
+    /// The digest of columns: names, order, types, the primary key.
+    pub(super) fn digest(&self) -> Fingerprint {
+        let mut writer = KeyWriter::new(KeyKind::Schema);
+        writer.count(self.columns.len());
+        for column in self.columns.iter() {
+            writer
+                .text(&column.name)
+                .text(&column.declared)
+                .text(&column.kind.to_string());
+            writer
+                .number(u64::from(column.nullable))
+                .number(u64::from(column.is_read_as_text));
+        }
+        writer.count(self.order_by.len());
+        self.order_by
+            .iter()
+            .fold(&mut writer, |writer, order| writer.text(order))
+            .finish()
+    }
 }
 
 /// Some rows of a table.

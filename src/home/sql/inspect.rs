@@ -60,7 +60,7 @@ impl SqlHome {
                     .await?
             }
         };
-        let schema = schema_digest(&described);
+        let schema = described.digest();
         found.inputs.insert(SCHEMA_INPUT.to_string(), schema);
         // An empty table still has columns.
         if found.ranges.is_empty()
@@ -70,11 +70,7 @@ impl SqlHome {
         }
         let state = TableState {
             schema_digest: schema,
-            arrow_schema: described
-                .columns
-                .iter()
-                .map(|column| (column.name.as_str().into(), column.to_arrow()))
-                .collect(),
+            arrow_schema: described.arrow_schema(),
             recorded_columns: described.columns.iter().map(RecordedColumn::from).collect(),
             inputs: found.inputs,
             partitions: self.read_partitions(&found.ranges, found.digests),
@@ -516,25 +512,4 @@ fn sorted_by(described: &TableDescription, dialect: Dialect, watermark: &Waterma
         .chain(others)
         .map(|column| dialect.quote_name(column))
         .collect()
-}
-
-/// The digest of columns: names, order, types, the primary key.
-fn schema_digest(described: &TableDescription) -> Fingerprint {
-    let mut writer = KeyWriter::new(KeyKind::Schema);
-    writer.count(described.columns.len());
-    for column in described.columns.iter() {
-        writer
-            .text(&column.name)
-            .text(&column.declared)
-            .text(&column.kind.to_string());
-        writer
-            .number(u64::from(column.nullable))
-            .number(u64::from(column.is_read_as_text));
-    }
-    writer.count(described.order_by.len());
-    described
-        .order_by
-        .iter()
-        .fold(&mut writer, |writer, order| writer.text(order))
-        .finish()
 }

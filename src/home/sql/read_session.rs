@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
 
 use super::batch_builder::{BatchBuilder, BatchLimits};
+use super::cancel_guard::CancelGuard;
 use super::engine::PartitionQuery;
 use super::inspect::InspectedTable;
+use super::partition_spec::PartitionSpec;
 use super::read_error::RowReadError;
 use super::{SqlError, SqlHome};
-use crate::connection::session::Canceller;
-use crate::connection::{Database, Session};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::connection::Connection;
+use crate::connection::{ConnectionError, Database, Session};
+use crate::error::{Error, Result};
 use crate::home::{PartBatch, PreviousRead, ReadSession, TableState};
 
 /// Everything that is read of a home in one moment.
@@ -30,7 +31,7 @@ pub(super) struct SqlReadSession {
     statements: Vec<String>,
     home: SharedSqlHome,
     database: Arc<Database>,
-    /// What further sessions begin with, to join the snapshot.
+    /// The name of the moment, by which further sessions join it.
     snapshot: Option<String>,
     /// True where there is no room for further sessions.
     is_full: AtomicBool,
@@ -66,29 +67,60 @@ impl SqlReadSession {
             let exported = session
                 .query_text("export its snapshot", sql.export)
                 .await?;
-            let name = exported.into_iter().flatten().next().flatten();
-            snapshot = name.map(|name| (sql.join)(&name));
+            snapshot = exported.into_iter().flatten().next().flatten();
         }
         let statements = asked
             .ranges
             .iter()
             .map(|range| home.statement(engine, &asked.description, range))
             .collect();
-        let answer = Arc::new(asked.state.clone());
-        let (database, home) = (database.clone(), Arc::new(home.clone()));
         Ok(Self {
-            inspected: asked,
-            state: answer,
-            statements,
-            home,
-            database,
             snapshot,
+            ..Self::new(session, home.clone(), asked, statements)
+        })
+    }
+
+    /// Joins the moment of a session that another process holds, to read one partition of it.
+    pub(super) async fn join(
+        spec: &PartitionSpec,
+        connection: &Connection,
+        database: &Arc<Database>,
+    ) -> Result<Self> {
+        let engine = super::engine(database.dialect);
+        let sql = engine.snapshot().ok_or_else(|| {
+            SqlError::Protocol("its sessions cannot see the moment of another".into())
+        })?;
+        let (home, inspected) = (spec.home(connection), spec.inspected());
+        let mut session = database.session().await?;
+        let join = (sql.join)(spec.snapshot());
+        // It ends with the session that gave it, which may be lost.
+        session
+            .begin("join its snapshot", &join, None)
+            .await
+            .map_err(ConnectionError::into_transient)?;
+        let statements = vec![spec.statement().to_string()];
+        Ok(Self::new(session, home, inspected, statements))
+    }
+
+    fn new(
+        session: Session,
+        home: SqlHome,
+        inspected: InspectedTable,
+        statements: Vec<String>,
+    ) -> Self {
+        Self {
+            state: Arc::new(inspected.state.clone()),
+            inspected,
+            statements,
+            home: Arc::new(home),
+            database: session.database().clone(),
+            snapshot: None,
             is_full: AtomicBool::new(false),
             idle: Mutex::new(vec![session]),
             session_released: Notify::new(),
             rows_read: Mutex::default(),
             failure: Mutex::default(),
-        })
+        }
     }
 
     /// A session that sees the moment: one that is free, or one more where the snapshot and the
@@ -114,8 +146,8 @@ impl SqlReadSession {
                 return Ok(session);
             }
             if !self.is_full.load(Ordering::Relaxed)
-                && let Some(join) = &self.snapshot
-                && let Some(session) = self.join_snapshot(join).await?
+                && let Some(snapshot) = &self.snapshot
+                && let Some(session) = self.join_snapshot(snapshot).await?
             {
                 return Ok(session);
             }
@@ -126,7 +158,11 @@ impl SqlReadSession {
     /// One more session that sees the moment; nothing where none is to be had in time: then those
     /// that there are go on alone. A server may have no room for more, and a pooler lets who comes
     /// wait until another is done.
-    async fn join_snapshot(&self, join: &str) -> Result<Option<Session>> {
+    async fn join_snapshot(&self, snapshot: &str) -> Result<Option<Session>> {
+        let Some(sql) = super::engine(self.database.dialect).snapshot() else {
+            return Ok(None);
+        };
+        let join = (sql.join)(snapshot);
         let Some(mut session) = self
             .database
             .try_session()
@@ -137,7 +173,7 @@ impl SqlReadSession {
         };
         match tokio::time::timeout(
             self.database.connect_timeout,
-            session.begin("join its snapshot", join, None),
+            session.begin("join its snapshot", &join, None),
         )
         .await
         {
@@ -268,6 +304,23 @@ impl ReadSession for SqlReadSession {
         })
     }
 
+    fn partition_spec(&self, partition: usize) -> Option<PartitionSpec> {
+        let snapshot = self.snapshot.as_ref()?;
+        let statement = &self.statements[partition];
+        Some(PartitionSpec::new(
+            &self.home,
+            &self.inspected,
+            partition,
+            statement,
+            snapshot,
+        ))
+    }
+
+    fn on_partition_read(&self, partition: usize, rows: u64) -> Result<()> {
+        self.check_rows(partition, rows)
+            .map_err(|error| self.record_failure(error.into()))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let sessions =
@@ -290,50 +343,17 @@ pub(super) async fn inspect_in_task(
     before: &PreviousRead,
 ) -> Result<(Session, Result<InspectedTable>)> {
     let (home, before) = (home.clone(), before.clone());
-    let mut guard = CancelGuard::new(&session);
+    let guard = CancelGuard::new(&session);
     let asking = tokio::spawn(async move {
         let asked = home.inspect(&mut session, &before).await;
         (session, asked)
     });
-    guard.task = Some(asking.abort_handle());
     guard
+        .with_task(asking.abort_handle())
         .run(asking)
         .await
         .map_err(|error| match error.try_into_panic() {
             Ok(panic) => Error::from_driver_panic(panic),
-            Err(error) => Error::new(ErrorKind::Flow, error),
+            Err(error) => Error::internal(error),
         })
-}
-
-/// Ends a query when the work on it is dropped before its end.
-struct CancelGuard {
-    canceller: Option<Canceller>,
-    /// The task that does the work, if it is not the one that waits.
-    task: Option<AbortHandle>,
-}
-
-impl CancelGuard {
-    fn new(session: &Session) -> Self {
-        Self {
-            canceller: Some(session.canceller()),
-            task: None,
-        }
-    }
-
-    async fn run<T>(mut self, work: impl Future<Output = T>) -> T {
-        let done = work.await;
-        self.canceller = None;
-        done
-    }
-}
-
-impl Drop for CancelGuard {
-    fn drop(&mut self) {
-        if let Some(canceller) = self.canceller.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            canceller.cancel_on(&runtime);
-            self.task.iter().for_each(AbortHandle::abort);
-        }
-    }
 }

@@ -1,0 +1,46 @@
+//! What became of a part of a job.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache::index::PartRecord;
+use crate::fingerprint::Fingerprint;
+
+/// What a part became: one file, or several of different kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishedPart {
+    /// Its key.
+    pub key: Fingerprint,
+    /// The files.
+    pub outputs: Vec<PartOutput>,
+}
+
+/// A file that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOutput {
+    /// What it is for.
+    pub kind: PartOutputKind,
+    /// Its digest, rows and bytes.
+    #[serde(flatten)]
+    pub record: PartRecord,
+}
+
+/// What a file is for that was made for a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartOutputKind {
+    /// The part's rows.
+    Part,
+}
+
+impl FinishedPart {
+    /// A part that is one file.
+    pub(super) fn new(key: Fingerprint, record: PartRecord) -> Self {
+        let kind = PartOutputKind::Part;
+        Self {
+            key,
+            outputs: vec![PartOutput { kind, record }],
+        }
+    }
+}

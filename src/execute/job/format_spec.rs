@@ -1,0 +1,110 @@
+//! Formats, compressions and targets as a job has them: by their names.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::error::JobError;
+use crate::flow::factory;
+use crate::format::{Compression, Format, OutputSpec};
+
+/// A format, by its name and its options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FormatSpec {
+    id: String,
+    version: u32,
+    made_version: u32,
+    settings: Value,
+}
+
+/// What parts are to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetSpec {
+    format: FormatSpec,
+    compression: CompressionSpec,
+    rows_per_file: Option<u64>,
+}
+
+/// A compression, by its word.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompressionSpec {
+    word: String,
+    level: Option<u8>,
+}
+
+impl FormatSpec {
+    pub(super) fn new(format: &dyn Format) -> Self {
+        let (version, made_version) = (format.version(), format.output_version());
+        Self {
+            id: format.id().to_string(),
+            version,
+            made_version,
+            settings: serde_json::json!(format.settings()),
+        }
+    }
+
+    /// The format, where this hygge makes the same of it.
+    pub(super) fn format(&self) -> Result<Arc<dyn Format>, JobError> {
+        let made = factory::format_from_settings(&self.id, &self.settings);
+        made.filter(|format| {
+            (format.version(), format.output_version()) == (self.version, self.made_version)
+        })
+        .ok_or_else(|| {
+            let (id, version) = (&self.id, self.made_version);
+            JobError::Unsupported(format!("the format {id} of version {version}"))
+        })
+    }
+}
+
+impl CompressionSpec {
+    pub(super) fn new(compression: Compression) -> Self {
+        Self {
+            word: compression.name.to_string(),
+            level: compression.level,
+        }
+    }
+
+    /// The compression, where the format has it, and the level.
+    pub(super) fn compression(&self, format: &dyn Format) -> Result<Compression, JobError> {
+        let known = format
+            .writer()
+            .map_or(&[][..], |writer| writer.compressions());
+        let name = known.iter().copied().find(|word| *word == self.word);
+        let name =
+            name.ok_or_else(|| JobError::Unsupported(format!("the compression {}", self.word)))?;
+        let levels = format.writer().and_then(|writer| writer.levels(name));
+        match self.level {
+            Some(level) if !levels.is_some_and(|levels| levels.contains(&level)) => Err(
+                JobError::Unsupported(format!("the compression {name} of level {level}")),
+            ),
+            level => Ok(Compression { name, level }),
+        }
+    }
+}
+
+impl TargetSpec {
+    pub(super) fn new(target: &OutputSpec) -> Self {
+        Self {
+            format: FormatSpec::new(target.format.as_ref()),
+            compression: CompressionSpec::new(target.compression),
+            rows_per_file: target.rows_per_file,
+        }
+    }
+
+    /// What parts are to be.
+    pub(super) fn output_spec(&self) -> Result<OutputSpec, JobError> {
+        let format = self.format.format()?;
+        if self.rows_per_file == Some(0) {
+            return Err(JobError::Wrong("parts of no rows".into()));
+        }
+        Ok(OutputSpec {
+            compression: self.compression.compression(format.as_ref())?,
+            format,
+            rows_per_file: self.rows_per_file,
+        })
+    }
+}
