@@ -262,15 +262,3 @@ pub(super) fn assignments(left: &str, columns: &[String], alias: &str) -> String
         .collect::<Vec<_>>()
         .join(", ")
 }
-
-/// Names of columns in quotes, as a list.
-pub(super) fn quoted_list<'t>(
-    dialect: Dialect,
-    targets: impl IntoIterator<Item = &'t TargetColumn>,
-) -> String {
-    targets
-        .into_iter()
-        .map(|target| dialect.quote_name(&target.name))
-        .collect::<Vec<_>>()
-        .join(", ")
-}

@@ -7,10 +7,10 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::SqlStore;
-use super::engine::{WriteEngine, quoted_list};
+use super::engine::WriteEngine;
 use super::resolved_table::ResolvedTable;
 use super::table_contents::count_rows;
-use super::target::TargetColumn;
+use super::target::{TargetColumn, quoted_list};
 use super::{engine_of, json};
 use crate::connection::types::ColumnType;
 use crate::connection::{Relation, Session};

@@ -4,12 +4,10 @@ use futures_util::future::BoxFuture;
 
 use super::catalog::{self, Cascade, CatalogTable};
 use super::cells::{Cell, put_decimal};
-use super::engine::{
-    DeadWriterProbe, ScratchTable, TableLock, WriteEngine, assignments, quoted_list,
-};
+use super::engine::{DeadWriterProbe, ScratchTable, TableLock, WriteEngine, assignments};
 use super::receipts::{TABLE, output_query};
 use super::resolved_table::ResolvedTable;
-use super::target::{TargetColumn, TargetRows};
+use super::target::{TargetColumn, TargetRows, quoted_list};
 use crate::connection::sqlite_statement::{PreparedInsert, SqliteValue};
 use crate::connection::types::ColumnType;
 use crate::connection::{ConnectionError, Dialect, Relation, Session, TableName, calendar};

@@ -7,7 +7,6 @@ use polars_arrow::array::Array;
 use super::SqlStore;
 use super::catalog::{CatalogColumn, StorageType, WireType};
 use super::cells::{Cell, CellColumn};
-use super::engine::quoted_list;
 use super::rule::Rule;
 use crate::connection::Dialect;
 use crate::connection::types::ColumnType;
@@ -174,4 +173,16 @@ impl<'t> TargetRows<'t> {
         );
         Error::new(ErrorKind::Flow, error).with_hint(hint)
     }
+}
+
+/// Names of columns in quotes, as a list.
+pub(super) fn quoted_list<'t>(
+    dialect: Dialect,
+    targets: impl IntoIterator<Item = &'t TargetColumn>,
+) -> String {
+    targets
+        .into_iter()
+        .map(|target| dialect.quote_name(&target.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
