@@ -4,6 +4,7 @@
 mod format;
 mod home;
 mod storage;
+mod store;
 mod uncounted;
 
 use hygge::error::Error;
