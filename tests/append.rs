@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::common::files;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// A flow that adds, with these further keys of the flow and of its store.
 fn adding(keys: &str, store: &str) -> Sandbox {
@@ -23,7 +23,7 @@ pub(crate) fn ids(sandbox: &Sandbox, store: &str) -> Vec<i64> {
     ids
 }
 
-fn built(sandbox: &Sandbox) -> Ran {
+fn built(sandbox: &Sandbox) -> CommandOutput {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     let again = sandbox.run(&["build"]);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::common::assert_success;
 use crate::common::files;
 use crate::common::locks::Held;
-use crate::common::outside::{differences, seen};
+use crate::common::outside::{differences, record_files};
 use crate::common::sandbox::Sandbox;
 
 const CONFIG: &str = "options: {cache: {keep: always}}\nflows:\n  \
@@ -542,7 +542,7 @@ fn a_folder_with_such_names_of_others_becomes_no_cache_and_nothing_becomes_of_th
             names
                 .iter()
                 .for_each(|(name, bytes)| sandbox.write(&format!(".hygge-cache/{name}"), bytes));
-            let before = seen(&sandbox.path(".hygge-cache"));
+            let before = record_files(&sandbox.path(".hygge-cache"));
             let ran = sandbox.run(command);
             assert_eq!(
                 differences(&before, &sandbox.path(".hygge-cache")),

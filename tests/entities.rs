@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
-use crate::common::sandbox::{Ran, Sandbox, built};
+use crate::common::sandbox::{CommandOutput, Sandbox, built};
 use crate::common::{files, peers};
 
 /// A project whose flow `landing` has so many entities by a pattern, all of them built.
@@ -27,7 +27,7 @@ fn lose(sandbox: &Sandbox, entities: std::ops::Range<usize>) {
     }
 }
 
-fn says(ran: &Ran, code: i32, words: &[&str]) {
+fn says(ran: &CommandOutput, code: i32, words: &[&str]) {
     assert_eq!(ran.code, code, "{}", ran.text);
     for word in words {
         assert!(ran.text.contains(word), "{word} is not in {}", ran.text);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::common::assert_success;
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// What is not decoded: one type, texts that are none, and encodings of bytes of a fixed length.
 const REFUSED: [(&str, &str); 10] = [
@@ -44,7 +44,7 @@ impl Cases {
     }
 
     /// Builds every case with these fields of its store.
-    fn build(&self, fields: &str) -> Ran {
+    fn build(&self, fields: &str) -> CommandOutput {
         let flow = |(number, name)| {
             format!(
                 "  f{number}: {{home: cases/{name}, store: {{path: out/f{number}, {fields}}}}}\n"
@@ -61,7 +61,7 @@ impl Cases {
     }
 
     /// Every case that was built, with what it became.
-    fn built(&self, ran: &Ran) -> Vec<(PathBuf, PathBuf)> {
+    fn built(&self, ran: &CommandOutput) -> Vec<(PathBuf, PathBuf)> {
         let is_built =
             |number: &usize| matches!(ran.outcome(&format!("f{number}")), "built" | "restored");
         let pair = |number: usize| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::files;
-use crate::common::outside::{differences, seen};
+use crate::common::outside::{differences, record_files};
 use crate::common::peers;
 use crate::common::sandbox::{Sandbox, built};
 
@@ -64,7 +64,7 @@ fn a_journal_beside_the_index_removes_no_file_of_others() {
     files::ints(&sandbox, "home/a.parquet", 0..10);
     assert_eq!(sandbox.build(&[]).code, 0);
     let (saved, outside) = (sandbox.save(), outside());
-    let before = seen(outside.path());
+    let before = record_files(outside.path());
     for command in [
         &["build"][..],
         &["build", "--check"],
@@ -116,7 +116,7 @@ fn a_journal_beside_a_database_that_is_filled_removes_no_file_of_others() {
         fs::rename(sandbox.path("shop.db"), sandbox.path("real.db")).expect("a database");
         symlink("real.db", sandbox.path("shop.db")).expect("a link");
         put_journal(&sandbox.path("real.db"), &outside.path().join("precious"));
-        let before = seen(outside.path());
+        let before = record_files(outside.path());
         files::ints(&sandbox, "home/b.parquet", 0..10);
         for command in [&["check"][..], &["build"], &["build", "--force"]] {
             let ran = sandbox.run(command);

@@ -1,6 +1,6 @@
 //! Builds that are killed at random moments, while someone reads a store all the time.
 //!
-//! `HYGGE_KILLS` says how many builds, `HYGGE_KILLS_SEED` with which dice.
+//! `HYGGE_KILLS` says how many builds, `HYGGE_KILLS_SEED` with which random numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::disk::Dice;
+use crate::common::disk::SeededRandom;
 use crate::common::files;
 use crate::common::sandbox::Sandbox;
 
@@ -64,11 +64,11 @@ struct Reading {
     /// promises.
     moment: AtomicU64,
     is_over: AtomicBool,
-    seen: Mutex<Seen>,
+    log: Mutex<ReaderLog>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct ReaderLog {
     sets: BTreeSet<Set>,
     faults: Vec<String>,
 }
@@ -76,12 +76,12 @@ struct Seen {
 impl Reader {
     /// Someone who begins to look when there is a store.
     fn of(store: PathBuf) -> Self {
-        let (moment, is_over, seen) = (AtomicU64::new(1), AtomicBool::new(false), Mutex::default());
+        let (moment, is_over, log) = (AtomicU64::new(1), AtomicBool::new(false), Mutex::default());
         let reading = Arc::new(Reading {
             store,
             moment,
             is_over,
-            seen,
+            log,
         });
         let other = Arc::clone(&reading);
         thread::spawn(move || other.go_on());
@@ -107,8 +107,8 @@ impl Reader {
     }
 
     /// What was seen since it was asked for last.
-    fn seen(&self) -> Seen {
-        std::mem::take(&mut *self.0.seen.lock().expect("what was seen"))
+    fn log(&self) -> ReaderLog {
+        std::mem::take(&mut *self.0.log.lock().expect("what was seen"))
     }
 }
 
@@ -126,7 +126,7 @@ impl Reading {
             if moment % 2 == 1 || moment != self.moment.load(Ordering::SeqCst) {
                 continue;
             }
-            let mut seen = self.seen.lock().expect("what was seen");
+            let mut seen = self.log.lock().expect("what was seen");
             match read {
                 Ok(set) => {
                     seen.sets.insert(set);
@@ -141,7 +141,7 @@ impl Reading {
 struct Project {
     reader: Reader,
     sandbox: Sandbox,
-    dice: Dice,
+    random: SeededRandom,
     /// What `out/a` may have: its home as it was at some moment, and what was left when we deleted
     /// a file.
     legal: BTreeSet<Set>,
@@ -162,7 +162,7 @@ impl Project {
         let mut project = Self {
             reader,
             sandbox,
-            dice: Dice::new(seed),
+            random: SeededRandom::new(seed),
             legal,
             seen,
             next: 0,
@@ -211,20 +211,20 @@ impl Project {
     }
 
     fn pick(&mut self, of: &[&'static str]) -> &'static str {
-        of[self.dice.roll(of.len() as u64) as usize]
+        of[self.random.below(of.len() as u64) as usize]
     }
 
     /// One of the files of a folder.
     fn pick_file(&mut self, folder: &str) -> String {
         let mut names: Vec<String> = self.sandbox.digests(folder).into_keys().collect();
         assert!(!names.is_empty(), "{folder} has no files");
-        let name = names.swap_remove(self.dice.roll(names.len() as u64) as usize);
+        let name = names.swap_remove(self.random.below(names.len() as u64) as usize);
         format!("{folder}/{name}")
     }
 
     /// Writes a file whose rows were nowhere before.
     fn fill(&mut self, name: &str) {
-        let rows = 5 + self.dice.roll(200) as i64;
+        let rows = 5 + self.random.below(200) as i64;
         files::ints_and_texts(&self.sandbox, name, self.next..self.next + rows);
         self.next += rows;
     }
@@ -232,7 +232,7 @@ impl Project {
     /// A new file, anywhere in the order of names.
     fn add(&mut self, home: &str) -> String {
         let name = loop {
-            let name = format!("{home}/{:05}.parquet", self.dice.roll(100_000));
+            let name = format!("{home}/{:05}.parquet", self.random.below(100_000));
             if !self.sandbox.path(&name).exists() {
                 break name;
             }
@@ -271,7 +271,7 @@ impl Project {
     /// Something small becomes different. Says what.
     fn change(&mut self) -> String {
         let home = self.pick(&["home/a", "home/b"]);
-        let what = match self.dice.roll(4) {
+        let what = match self.random.below(4) {
             0 => {
                 let home = self.pick(&HOMES);
                 self.add(home)
@@ -293,16 +293,16 @@ impl Project {
     fn kill_a_build(&mut self) -> (String, bool) {
         let mut arguments: Vec<&str> = ["a", "b", "c", "d"]
             .into_iter()
-            .filter(|_| self.dice.roll(2) == 0)
+            .filter(|_| self.random.below(2) == 0)
             .collect();
-        let is_alone = !arguments.is_empty() && self.dice.roll(2) == 0;
+        let is_alone = !arguments.is_empty() && self.random.below(2) == 0;
         if is_alone {
             arguments.push("--only");
         }
         arguments.extend(["-j", self.pick(&["1", "2", "3", "4"])]);
         let delay = self
             .usual
-            .mul_f64(1.2 * self.dice.roll(1000) as f64 / 1000.0);
+            .mul_f64(1.2 * self.random.below(1000) as f64 / 1000.0);
         let log = File::create(self.sandbox.path("log")).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
         command
@@ -332,7 +332,7 @@ impl Project {
 
     /// Every set that was seen is one that was published as a whole.
     fn is_explained(&mut self, moment: &str) {
-        let Seen { mut sets, faults } = self.reader.seen();
+        let ReaderLog { mut sets, faults } = self.reader.log();
         assert!(faults.is_empty(), "a reader met {faults:?}; {moment}");
         let live = read_open(&self.sandbox.path("out/a")).expect("a store");
         for set in sets.iter().chain([&live]) {

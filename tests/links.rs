@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::common::files;
-use crate::common::outside::{differences, seen};
+use crate::common::outside::{differences, record_files};
 use crate::common::sandbox::Sandbox;
 
 const CONFIG: &str = "
@@ -181,7 +181,7 @@ fn tried(sandbox: &Sandbox, name: &str, commands: &[&[&str]], variables: &[(&str
         _ => "outside/file",
     };
     put_link(sandbox, &place, &sandbox.path(target));
-    let before = seen(&sandbox.path("outside"));
+    let before = record_files(&sandbox.path("outside"));
     let mut named = 0;
     for command in commands {
         let ran = sandbox.run_with(
@@ -393,7 +393,7 @@ fn a_link_or_a_file_where_the_folder_before_was_becomes_no_store() {
                     "link" => symlink(&target, &path).expect("a link"),
                     _ => sandbox.write(&place, "theirs"),
                 }
-                let before = seen(&sandbox.path("outside"));
+                let before = record_files(&sandbox.path("outside"));
                 let ran = sandbox.build(&[]);
                 assert_eq!(
                     differences(&before, &sandbox.path("outside")),

@@ -1,9 +1,9 @@
 //! What is said of configs that are wrong in ways that YAML, or another program's habits, lead to.
 
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// Checks a config without asking anything.
-fn checked(config: &str) -> Ran {
+fn checked(config: &str) -> CommandOutput {
     Sandbox::new(config).run(&["check", "--offline"])
 }
 

@@ -33,7 +33,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::common::files;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 use crate::common::tree;
 
 type Flow = &'static str;
@@ -677,7 +677,7 @@ impl<'a> Project<'a> {
         is_forced: bool,
         expected: &Expected,
         before: &Digests,
-        ran: &Ran,
+        ran: &CommandOutput,
     ) -> Checked {
         let (live, outcome) = (self.live(flow), ran.outcome(flow));
         let outcomes: &[&str] = if is_forced && expected.outputs.is_some() {

@@ -15,7 +15,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::common::files;
-use crate::common::outside::{differences, seen};
+use crate::common::outside::{differences, record_files};
 use crate::common::sandbox::Sandbox;
 
 /// How many mutants are tried where nothing is said.
@@ -428,7 +428,7 @@ impl Lab {
         if random.below(3) == 0 {
             files::ints(&self.sandbox, "project/home/10.parquet", 10..20);
         }
-        let before = seen(&self.sandbox.path("outside"));
+        let before = record_files(&self.sandbox.path("outside"));
         let further = *random.one_of(COMMANDS);
         let order: [&[&str]; 3] = if random.below(2) == 0 {
             [&["build"], further, &["build"]]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use polars_parquet::write::CompressionOptions;
 
 use crate::common::files;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 #[test]
 fn a_flow_that_takes_too_long_fails_and_the_next_build_goes_on() {
@@ -78,7 +78,7 @@ fn waiting_for_others_is_no_part_of_a_timeout() {
 fn a_flow_says_whether_others_go_on_without_it() {
     let flows = "  a: {home: missing, store: a, AAA}\n  b: {home: {flow: c}, store: b}\n  \
                  c: {home: home, store: c}\n";
-    let built = |options: &str, own: &str, arguments: &[&str]| -> Ran {
+    let built = |options: &str, own: &str, arguments: &[&str]| -> CommandOutput {
         let sandbox = Sandbox::new(&format!(
             "options: {{{options}}}\nflows:\n{}",
             flows.replace("AAA", own)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::common::assert_success;
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// Runs lines of Python in a folder of the sandbox; `handmade` is a module of tests/peers.
 pub(crate) fn python(sandbox: &Sandbox, folder: &str, lines: &str) {
@@ -22,7 +22,7 @@ pub(crate) fn python(sandbox: &Sandbox, folder: &str, lines: &str) {
 }
 
 /// Builds one flow for each file of `home` with these fields of its store.
-fn build_each(sandbox: &Sandbox, fields: &str) -> Ran {
+fn build_each(sandbox: &Sandbox, fields: &str) -> CommandOutput {
     let flow = |name: &String| {
         let stem = name.trim_end_matches(".parquet");
         format!("  {stem}: {{home: home/{name}, store: {{path: out/{stem}, {fields}}}}}\n")

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::common::assert_success;
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 const CONFIG: &str = "flows:
   whole: {home: home/one_group, store: out/whole}
@@ -37,7 +37,7 @@ fn stores(sandbox: &Sandbox) -> Vec<PathBuf> {
         .collect()
 }
 
-fn built(ran: &Ran, flows: usize) {
+fn built(ran: &CommandOutput, flows: usize) {
     assert_eq!(
         (ran.code, ran.event("build_finished")["built"].as_u64()),
         (0, Some(flows as u64)),

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::common::assert_success;
 use crate::common::files;
-use crate::common::outside::{differences, seen};
+use crate::common::outside::{differences, record_files};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox, built};
+use crate::common::sandbox::{CommandOutput, Sandbox, built};
 
 /// Names that no part has.
 const NAMES: &[&str] = &[
@@ -74,7 +74,7 @@ fn forge(receipt: &mut Value, name: &str, kind: &str) {
     }
 }
 
-fn is_refused(ran: &Ran, what: &str) {
+fn is_refused(ran: &CommandOutput, what: &str) {
     assert!(
         ran.code == 1 || ran.code == 3,
         "{what}: exit {}: {}",
@@ -94,7 +94,7 @@ fn names_in_a_receipt_that_lead_elsewhere_are_refused() {
     let mut tried = 0;
     for how in ["", ", publish: in_place"] {
         let sandbox = project(how);
-        let before = seen(&sandbox.path("precious"));
+        let before = record_files(&sandbox.path("precious"));
         let path = sandbox.path("p/.hygge/out.json");
         let sound = fs::read(&path).expect("a receipt");
         let absolute = sandbox.path("precious/key.parquet").display().to_string();
@@ -181,7 +181,7 @@ fn in_sqlite(sandbox: &Sandbox, file: &str, statement: &str) {
 #[test]
 fn a_set_of_the_history_with_such_a_name_is_not_put_back() {
     let sandbox = project("");
-    let before = seen(&sandbox.path("precious"));
+    let before = record_files(&sandbox.path("precious"));
     let name = "00000000000000000001.parquet";
     in_sqlite(
         &sandbox,

@@ -3,7 +3,7 @@
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 on_each_database!(
     a_slice_is_read_again_and_nothing_else,
@@ -40,13 +40,13 @@ const BY_MONTH: &str = "{column: at, by: month}";
 
 const PROBE: &str = ", probe: {columns: [id]}";
 
-fn built(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+fn built(sandbox: &Sandbox, arguments: &[&str]) -> CommandOutput {
     let ran = sandbox.build(arguments);
     assert_eq!(ran.code, 0, "{}", ran.text);
     ran
 }
 
-fn made(ran: &Ran) -> (u64, u64) {
+fn made(ran: &CommandOutput) -> (u64, u64) {
     let ended = ran.event("flow_finished");
     (
         ended["parts_made"].as_u64().expect("a number"),

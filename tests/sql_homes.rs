@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox, built};
+use crate::common::sandbox::{CommandOutput, Sandbox, built};
 
 on_each_database!(
     a_table_that_is_nearly_called_so_is_proposed,
@@ -43,14 +43,14 @@ fn add(database: &Database, from: u32, to: u32) {
 }
 
 /// How a flow ended; one that is fresh from the beginning is not spoken of.
-fn outcome<'r>(ran: &'r Ran, flow: &str) -> &'r str {
+fn outcome<'r>(ran: &'r CommandOutput, flow: &str) -> &'r str {
     match ran.outcome(flow) {
         "none" => "fresh",
         ended => ended,
     }
 }
 
-fn made(ran: &Ran) -> (u64, u64) {
+fn made(ran: &CommandOutput) -> (u64, u64) {
     let ended = ran.event("flow_finished");
     (
         ended["parts_made"].as_u64().unwrap_or(0),

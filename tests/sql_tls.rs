@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// A password that nothing else has in it.
 const PASSWORD: &str = "hunter2-and-more";
@@ -88,7 +88,7 @@ fn mysql(client: &mut TcpStream, said: &Mutex<Vec<u8>>) -> std::io::Result<()> {
     heard(client, said).map(drop)
 }
 
-fn refused(ran: &Ran) {
+fn refused(ran: &CommandOutput) {
     assert_eq!(ran.code, 1, "{}", ran.text);
     assert!(ran.text.contains("the server has no TLS"), "{}", ran.text);
     assert!(ran.text.contains("sslmode: prefer"), "{}", ran.text);

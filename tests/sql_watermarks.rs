@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::databases::{Database, Kind, on_each_database};
 use crate::common::peers;
-use crate::common::sandbox::{Ran, Sandbox, built};
+use crate::common::sandbox::{CommandOutput, Sandbox, built};
 
 on_each_database!(
     only_new_rows_are_read,
@@ -56,7 +56,7 @@ fn by_time(database: &Database, fields: &str) -> Sandbox {
 }
 
 /// The numbers of parts that were made and kept; none where the flow was fresh.
-fn made(ran: &Ran) -> (u64, u64) {
+fn made(ran: &CommandOutput) -> (u64, u64) {
     if matches!(ran.outcome("a"), "fresh" | "none") {
         return (0, 0);
     }

@@ -4,9 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::common::disk::{Dice, Disk};
+use crate::common::disk::{Disk, SeededRandom};
 use crate::common::files;
-use crate::common::sandbox::{Ran, Sandbox};
+use crate::common::sandbox::{CommandOutput, Sandbox};
 
 /// Something that changes a disk, and the project that it begins with.
 struct Case {
@@ -146,7 +146,7 @@ impl Case {
     }
 
     /// Nothing is half done any more, and the store is what an undisturbed run gives.
-    fn is_mended(&self, sandbox: &Sandbox, undisturbed: &Sandbox, moment: &str) -> Ran {
+    fn is_mended(&self, sandbox: &Sandbox, undisturbed: &Sandbox, moment: &str) -> CommandOutput {
         let ran = sandbox.run(self.again);
         assert_eq!(ran.code, 0, "{}, {moment}: {}", self.name, ran.text);
         assert_eq!(
@@ -199,7 +199,7 @@ impl Case {
     }
 }
 
-fn made(ran: &Ran) -> usize {
+fn made(ran: &CommandOutput) -> usize {
     ran.events
         .iter()
         .filter(|event| event["event"] == "part_made")
@@ -270,7 +270,7 @@ fn a_power_cut_after_any_step_loses_nothing() {
             .ok()
             .map_or(otherwise, |text| text.parse().expect("a number"))
     };
-    let mut dice = Dice::new(number("HYGGE_CUTS_SEED", 7));
+    let mut random = SeededRandom::new(number("HYGGE_CUTS_SEED", 7));
     let at_each_step = number("HYGGE_CUTS", 2);
     for case in CASES {
         let (sandbox, undisturbed) = (case.prepared(), case.prepared());
@@ -292,7 +292,7 @@ fn a_power_cut_after_any_step_loses_nothing() {
             for _ in 0..at_each_step {
                 let disk = Disk::new(saved.path(), &sandbox, steps.path());
                 sandbox.clear();
-                let said = disk.after_a_cut(&written[..end], &mut dice, &sandbox);
+                let said = disk.after_a_cut(&written[..end], &mut random, &sandbox);
                 let moment = format!("cut after step {end}: {said}");
                 if !case.name.contains("in place") {
                     let seen = sandbox.digests("store");

@@ -14,19 +14,19 @@ use serde_json::Value;
 use super::sandbox::Sandbox;
 
 /// Numbers that are the same in every run: xorshift.
-pub(crate) struct Dice(u64);
+pub(crate) struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+    /// A number below the limit.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 20) % sides
+        (self.0 >> 20) % limit
     }
 }
 
@@ -75,7 +75,7 @@ impl<'a> Disk<'a> {
     pub(crate) fn after_a_cut(
         mut self,
         steps: &[Value],
-        dice: &mut Dice,
+        random: &mut SeededRandom,
         into: &Sandbox,
     ) -> String {
         let synced = steps
@@ -91,14 +91,14 @@ impl<'a> Disk<'a> {
             .for_each(|data| data.is_synced = true);
         let pending = &steps[synced..];
         // As a journal has it, all up to a moment; or any of them.
-        let all_up_to = dice.roll(pending.len() as u64 + 1);
-        let in_order = dice.roll(2) == 0;
+        let all_up_to = random.below(pending.len() as u64 + 1);
+        let in_order = random.below(2) == 0;
         let mut lost = Vec::new();
         for (number, step) in pending.iter().enumerate() {
             let stays = if in_order {
                 (number as u64) < all_up_to
             } else {
-                dice.roll(3) > 0
+                random.below(3) > 0
             };
             let is_data = matches!(step["step"].as_str(), Some("write" | "sync_file"));
             // Data is lost below; a sync that has come back is no promise that can be broken.
@@ -110,7 +110,7 @@ impl<'a> Disk<'a> {
         }
         let mut state = self.state;
         for data in state.data.iter_mut().filter(|data| !data.is_synced) {
-            match dice.roll(4) {
+            match random.below(4) {
                 0 => data.bytes.clear(),
                 1 => data.bytes.truncate(data.bytes.len() / 2),
                 2 => data.bytes.fill(0),

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 /// What one name is: its inode, permissions, number of names, size, time and bytes, or where it
 /// leads as a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct FileRecord {
     stat: (u64, u32, u64, u64, i64, i64),
     content: Vec<u8>,
 }
 
 /// Everything below a folder.
-pub(crate) fn seen(folder: &Path) -> BTreeMap<PathBuf, Seen> {
+pub(crate) fn record_files(folder: &Path) -> BTreeMap<PathBuf, FileRecord> {
     let mut found = BTreeMap::new();
     let mut ahead = vec![folder.to_path_buf()];
     while let Some(path) = ahead.pop() {
@@ -44,14 +44,14 @@ pub(crate) fn seen(folder: &Path) -> BTreeMap<PathBuf, Seen> {
             metadata.mtime(),
             metadata.mtime_nsec(),
         );
-        found.insert(path, Seen { stat, content });
+        found.insert(path, FileRecord { stat, content });
     }
     found
 }
 
 /// What became of the names of a folder since they were seen, in words.
-pub(crate) fn differences(before: &BTreeMap<PathBuf, Seen>, folder: &Path) -> Vec<String> {
-    let now = seen(folder);
+pub(crate) fn differences(before: &BTreeMap<PathBuf, FileRecord>, folder: &Path) -> Vec<String> {
+    let now = record_files(folder);
     let gone = before
         .keys()
         .filter(|path| !now.contains_key(*path))

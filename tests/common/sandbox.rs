@@ -19,7 +19,7 @@ pub(crate) struct Sandbox {
 }
 
 /// What a command gave.
-pub(crate) struct Ran {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) text: String,
     pub(crate) events: Vec<Value>,
@@ -119,12 +119,12 @@ impl Sandbox {
     }
 
     /// Runs the binary.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(&[], arguments)
     }
 
     /// Runs the binary with these variables and no others.
-    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> CommandOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hygge"));
         let output = command
             .args(arguments)
@@ -136,7 +136,7 @@ impl Sandbox {
     }
 
     /// Runs the binary without the right to read and write what its owner may not.
-    pub(crate) fn run_obedient(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_obedient(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = Command::new("setpriv");
         command.args([
             "--bounding-set=-dac_override,-dac_read_search",
@@ -217,7 +217,7 @@ impl Sandbox {
     }
 
     /// Builds with events.
-    pub(crate) fn build(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn build(&self, arguments: &[&str]) -> CommandOutput {
         self.run(&[&["build", "--format", "json"], arguments].concat())
     }
 
@@ -242,14 +242,14 @@ impl Sandbox {
 }
 
 /// Builds a project, which is done.
-pub(crate) fn built(sandbox: &Sandbox) -> Ran {
+pub(crate) fn built(sandbox: &Sandbox) -> CommandOutput {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 0, "{}", ran.text);
     ran
 }
 
 /// Builds a project, of which something fails.
-pub(crate) fn failed(sandbox: &Sandbox) -> Ran {
+pub(crate) fn failed(sandbox: &Sandbox) -> CommandOutput {
     let ran = sandbox.build(&[]);
     assert_eq!(ran.code, 1, "{}", ran.text);
     ran
@@ -279,8 +279,8 @@ fn copy_all(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-fn ran(output: &Output) -> Ran {
-    Ran::new(
+fn ran(output: &Output) -> CommandOutput {
+    CommandOutput::new(
         output.status.code(),
         &String::from_utf8_lossy(&output.stdout),
         &String::from_utf8_lossy(&output.stderr),
@@ -334,7 +334,7 @@ impl Running {
     }
 
     /// Waits for the end.
-    pub(crate) fn end(mut self) -> Ran {
+    pub(crate) fn end(mut self) -> CommandOutput {
         let mut errors = String::new();
         self.lines
             .read_to_string(&mut self.text)
@@ -346,11 +346,11 @@ impl Running {
             .read_to_string(&mut errors)
             .expect("the errors");
         let status = self.child.wait().expect("an end");
-        Ran::new(status.code(), &self.text, &errors)
+        CommandOutput::new(status.code(), &self.text, &errors)
     }
 }
 
-impl Ran {
+impl CommandOutput {
     fn new(code: Option<i32>, stdout: &str, stderr: &str) -> Self {
         let events = stdout
             .lines()
