@@ -129,7 +129,7 @@ mod tests {
             holder: "someone".into(),
         });
         both.summary(&Summary::default(), 7);
-        let waiting = "Waiting { flow: FlowName(\"f\"), holder: \"someone\" }";
+        let waiting = "Waiting { flow: f, holder: \"someone\" }";
         let expected: Vec<String> = ["plan 0", "notices other", "careful", waiting, "0 7"]
             .iter()
             .flat_map(|what| [format!("a {what}"), format!("b {what}")])
