@@ -15,6 +15,7 @@ mod judge;
 mod layout_cache;
 pub mod lost_entities;
 pub mod orphans;
+pub mod planned_part;
 mod planner;
 mod prepare;
 pub mod probe;

@@ -677,13 +677,15 @@ fn forged(
     change: impl Fn(u64, Vec<(u64, u64)>) -> (u64, Vec<(u64, u64)>),
 ) -> Vec<u8> {
     let mut rest = &record[..record.len() - 8];
+    // One byte says that the rows are known.
+    assert_eq!(read_varint(&mut rest), 1);
     let rows = read_varint(&mut rest);
     let count = read_varint(&mut rest);
     let groups = (0..count)
         .map(|_| (read_varint(&mut rest), read_varint(&mut rest)))
         .collect();
     let (rows, groups) = change(rows, groups);
-    let mut forged = [varint(rows), varint(groups.len() as u64)].concat();
+    let mut forged = [varint(1), varint(rows), varint(groups.len() as u64)].concat();
     groups
         .iter()
         .for_each(|(rows, bytes)| forged.extend([varint(*rows), varint(*bytes)].concat()));

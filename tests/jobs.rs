@@ -8,7 +8,7 @@ use hygge::cache::CacheAccess;
 use hygge::execute::job::{FinishedPart, JobSpec};
 use hygge::fingerprint::Fingerprint;
 use hygge::plan::PlannedFlow;
-use hygge::plan::work::PlannedPart;
+use hygge::plan::planned_part::PlannedPart;
 
 use crate::common::assert_success;
 use crate::common::executor::{ProcessExecutor, build, plan, runtime};

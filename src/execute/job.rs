@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::format::{Format, OutputSpec};
 use crate::fs::nofollow;
 use crate::plan::file_work::FileWork;
-use crate::plan::work::PlannedPart;
+use crate::plan::planned_part::PlannedPart;
 
 pub use error::JobError;
 pub use finished_part::{FinishedPart, PartOutput, PartOutputKind};

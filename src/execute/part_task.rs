@@ -20,8 +20,9 @@ use crate::format::Format;
 use crate::fs;
 use crate::home::ReadSession;
 use crate::plan::file_work::FileWork;
+use crate::plan::planned_part::{ExistingPart, PartLocation, PlannedPart};
 use crate::plan::table_work::{PartMoved, TableWork, partition_part_key};
-use crate::plan::work::{ExistingPart, FlowWork, PartLocation, PlannedPart, WorkSource};
+use crate::plan::work::{FlowWork, WorkSource};
 use crate::store::StoreError;
 
 /// How many batches wait between a database and its encoder where nothing is said.

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::planned_part::PlannedPart;
 use super::prepare::Preparer;
 use super::probe::StoreState;
 use super::queries::FlowKey;
 use super::schema_changes;
 use super::stale::Reason;
-use super::table::recipe_digest;
 use super::table_work::has_same_watermark;
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart, WorkSource};
+use super::work::{FlowWork, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::key::{Components, KeyKind};
@@ -157,7 +157,7 @@ impl Preparer<'_> {
         );
         sort_by_partition(&mut parts, &answer);
         let components = merge_components(published, &answer, chosen);
-        let recipe = recipe_digest(key);
+        let recipe = key.recipe_digest();
         let mut work = FlowWork::from_state(flow, key, state);
         work.key = components.key(KeyKind::Flow);
         work.components = components;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::context::PlanContext;
 use super::index_cache::IndexCache;
+use super::planned_part::{ExistingPart, PartLocation, PlannedPart};
 use super::probe::StoreState;
-use super::work::{ExistingPart, PartLocation, PlannedPart};
 use crate::cache::index::PartRecord;
 use crate::cache::resolver::PartResolver;
 use crate::error::Result;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::planned_part::PlannedPart;
 use super::probe::Input;
-use super::work::PlannedPart;
 use crate::error::Result;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Format, Layout, OutputSpec, TransferMode, check_recodable};

@@ -13,17 +13,17 @@ use super::file_work::FileWork;
 use super::flow_states::FlowStates;
 use super::input_checks::{check_folder_values, packing_remarks};
 use super::layout_cache::LayoutCache;
+use super::planned_part::PlannedPart;
 use super::probe::{Input, StoreState};
 use super::queries::FlowKey;
 use super::rebuildable;
 use super::schema_changes;
 use super::slice;
 use super::stale::{self, MADE_VERSION};
-use super::table::recipe_digest;
 use super::table_columns::check_table_columns;
 use super::table_states::TableStates;
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart, WorkSource};
+use super::work::{FlowWork, WorkSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::flow::Flow;
@@ -121,7 +121,7 @@ impl Preparer<'_> {
         {
             return Err(error);
         }
-        let mut new = new_parts(&files, &recipe_digest(key), &target);
+        let mut new = new_parts(&files, &key.recipe_digest(), &target);
         if !self.context.request.is_forced(&flow.name) {
             self.find_existing(flow, state, &mut new).await?;
         }

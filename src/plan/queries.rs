@@ -64,6 +64,17 @@ pub struct FlowKey {
     pub components: Components,
 }
 
+impl FlowKey {
+    /// The digest of the recipe alone, by which keys of parts are made.
+    pub(super) fn recipe_digest(&self) -> Fingerprint {
+        let recipe = Components {
+            settings: self.components.settings.clone(),
+            ..Components::default()
+        };
+        recipe.key(KeyKind::Flow)
+    }
+}
+
 /// The database of all queries. It counts which of them really ran.
 #[salsa::db]
 #[derive(Clone)]

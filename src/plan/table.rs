@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::planned_part::PlannedPart;
 use super::prepare::{Preparer, reuse_numbers};
 use super::probe::StoreState;
 use super::queries::FlowKey;
@@ -10,10 +11,9 @@ use super::schema_changes;
 use super::table_states::ProbedTable;
 use super::table_work::{TableWork, has_same_watermark, partition_part_key};
 use super::view::PlanView;
-use super::work::{FlowWork, PlannedPart, WorkSource};
+use super::work::{FlowWork, WorkSource};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::fingerprint::key::{Components, KeyKind};
 use crate::flow::Flow;
 use crate::home::{PreviousRead, ReadPartition, TableState};
 use crate::store::receipt::PartInput;
@@ -151,7 +151,7 @@ impl Preparer<'_> {
         if let Some(published) = published.filter(|_| stays) {
             schema_changes::check_unchanged_columns(published, &answer, flow)?;
         }
-        let recipe = recipe_digest(key);
+        let recipe = key.recipe_digest();
         let mut new = self.partition_parts(flow, &state, &recipe, &answer).await?;
         let mut work = FlowWork::from_state(flow, key, &state);
         work.schema = Some(answer.schema_digest);
@@ -254,15 +254,6 @@ impl Preparer<'_> {
         }
         Ok(parts)
     }
-}
-
-/// What keys of parts are made with.
-pub(super) fn recipe_digest(key: &FlowKey) -> Fingerprint {
-    Components {
-        settings: key.components.settings.clone(),
-        ..Components::default()
-    }
-    .key(KeyKind::Flow)
 }
 
 impl PlannedPart {

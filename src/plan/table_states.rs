@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::work::PlannedPart;
+use super::planned_part::PlannedPart;
 use crate::error::Result;
 use crate::flow::FlowName;
 use crate::home::{ReadSession, TableState};

@@ -1,12 +1,11 @@
 //! Work: the parts of one flow, which of them are at hand, and what the others are made from.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use super::file_work::FileWork;
+use super::planned_part::PlannedPart;
 use super::probe::StoreState;
 use super::queries::FlowKey;
-use super::slice::Slice;
 use super::table_work::TableWork;
 use crate::cache::index::PartRecord;
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +15,6 @@ use crate::flow::Flow;
 use crate::home::RecordedColumn;
 use crate::storage::Version;
 use crate::store::PartNaming;
-use crate::store::receipt::{Part, PartInput};
 
 /// What is to be done for one flow.
 #[derive(Clone, Debug)]
@@ -59,49 +57,6 @@ pub enum WorkSource {
     Files(FileWork),
     /// Partitions of a table.
     Table(TableWork),
-}
-
-/// One part of a flow.
-#[derive(Clone, Debug)]
-pub struct PlannedPart {
-    /// Its key.
-    pub key: Fingerprint,
-    /// What it is made from.
-    pub slice: Slice,
-    /// The name of its first input file without folder and ending.
-    pub stem: String,
-    /// Its name, where it has one already.
-    pub name: Option<String>,
-    /// Its number, where it has one already.
-    pub sequence: Option<u64>,
-    /// What it is made from.
-    pub inputs: Vec<PartInput>,
-    /// The part, where it was made before and is at hand.
-    pub existing: Option<ExistingPart>,
-    /// Which partition of a table must be read for it; it becomes as many parts as the partition
-    /// has.
-    pub partition: Option<usize>,
-}
-
-/// A part that need not be made.
-#[derive(Clone, Debug)]
-pub struct ExistingPart {
-    /// The part.
-    pub record: PartRecord,
-    /// Where it is.
-    pub location: PartLocation,
-}
-
-/// Where a part is that need not be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PartLocation {
-    /// In the store that is to be published, untouched.
-    InStore,
-    /// In staging, or beside the store, from where it comes to staging when the store is recovered:
-    /// it is digested before it is used.
-    Staged,
-    /// In another store of this project: it is copied and digested on the way.
-    OtherStore(PathBuf),
 }
 
 impl FlowWork {
@@ -312,27 +267,6 @@ pub(super) fn duplicate_name_error(name: &str, one: &str, other: &str) -> Error 
         format!("file_pattern gives two parts the name {name:?}: those of {one} and {other}");
     Error::new(ErrorKind::Flow, error)
         .with_hint("use {sequence} or {digest} in file_pattern, so that names differ")
-}
-
-impl PlannedPart {
-    /// A part of a set that was published: it is taken as it is.
-    pub(super) fn from_published(part: &Part) -> Self {
-        let slice = Slice {
-            rows: Some(part.rows),
-            ..Slice::default()
-        };
-        let (name, inputs) = (Some(part.name.clone()), part.inputs.clone());
-        Self {
-            key: part.key,
-            slice,
-            stem: String::new(),
-            name,
-            sequence: Some(part.sequence),
-            inputs,
-            existing: None,
-            partition: None,
-        }
-    }
 }
 
 /// A name with a number that no part has; `last` are the numbers that were given.

@@ -29,7 +29,8 @@ use hygge::plan::file_work::FileWork;
 use hygge::plan::probe::Input;
 use hygge::plan::project::Project;
 use hygge::plan::slice::{Slice, part_key, slices};
-use hygge::plan::work::{FlowWork, PlannedPart, WorkSource};
+use hygge::plan::planned_part::PlannedPart;
+use hygge::plan::work::{FlowWork, WorkSource};
 use hygge::plan::{HashProgress, PlanRequest, Planner};
 use hygge::publish::assemble;
 

@@ -8,7 +8,7 @@ use crate::execute::executor::Executor;
 use crate::execute::part_task::{MadeParts, PartTask};
 use crate::flow::FlowName;
 use crate::plan::PlannedFlow;
-use crate::plan::work::{ExistingPart, PartLocation};
+use crate::plan::planned_part::{ExistingPart, PartLocation};
 use crate::threads::ThreadPool;
 
 impl Coordinator<'_> {

@@ -14,7 +14,7 @@ use crate::execute::publication::PublishOutcome;
 use crate::flow::FlowName;
 use crate::home::ReadSession;
 use crate::plan::PlannedFlow;
-use crate::plan::work::PlannedPart;
+use crate::plan::planned_part::PlannedPart;
 use crate::threads::{ThreadPool, join_error};
 
 /// What a task is for.

@@ -18,7 +18,7 @@ use crate::fingerprint::Fingerprint;
 use crate::format::shared_groups::SharedGroups;
 use crate::format::{Format, Layout, OutputSpec, Piece, TransferMode};
 use crate::plan::file_work::{FileWork, InspectedFiles};
-use crate::plan::work::PlannedPart;
+use crate::plan::planned_part::PlannedPart;
 use crate::storage::{Location, Version};
 
 /// Parts that are to be made of some files.
